@@ -1,0 +1,256 @@
+//! The two traits this crate is built on: [`Callback`] decides, [`Host`] acts.
+
+use lrlab_runs::{Decision, EpochMetrics};
+use lrlab_schedulers::{Mark, Observation};
+
+/// The order within one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Derive values from what is known.
+    Measure,
+    /// Change the rate, rewind, stop.
+    Control,
+    /// Save what is to be saved, after control.
+    Snapshot,
+    /// Tell the world.
+    Report,
+}
+
+impl Phase {
+    /// All phases in their order.
+    pub const ALL: [Self; 4] = [Self::Measure, Self::Control, Self::Snapshot, Self::Report];
+}
+
+/// The closed set of events a run consists of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Moment<'a> {
+    /// Before the first update, also after a resume.
+    FitStart,
+    /// Before an epoch's first update.
+    EpochStart,
+    /// After an update.
+    Update {
+        /// Mean loss over the update's examples.
+        loss: f64,
+        /// Global gradient norm before clipping, where it was computed.
+        grad_norm: Option<f64>,
+    },
+    /// After an epoch's validation: its figures.
+    Epoch(&'a EpochMetrics),
+    /// After the last update, or after a stop.
+    FitEnd,
+    /// The run is about to fail.
+    Failed {
+        /// Why.
+        error: &'a str,
+    },
+}
+
+/// What a callback may know. Read only.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What just happened.
+    pub moment: Moment<'a>,
+    /// Updates made so far.
+    pub update: u64,
+    /// Completed epochs.
+    pub epoch: u64,
+    /// Updates of the whole run.
+    pub updates: u64,
+    /// Updates of one epoch.
+    pub updates_per_epoch: u64,
+    /// Epochs of the whole run.
+    pub epochs: u64,
+    /// The rate of the last update made (of the first one to make, before it).
+    pub lr: f64,
+    /// The schedule's rate for the next update, without any gain or clamp.
+    pub schedule_lr: f64,
+    /// Product of all controllers' gains in force.
+    pub gain: f64,
+    /// The schedule's marks, in order.
+    pub marks: &'a [Mark],
+    /// Seconds since the run began, over all attempts.
+    pub elapsed_s: f64,
+    /// Completed epochs' figures, oldest first.
+    pub history: &'a [EpochMetrics],
+    /// Decisions taken so far, oldest first.
+    pub decisions: &'a [Decision],
+}
+
+/// What a callback asks the loop to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// This callback's gain becomes `gain`, from the next update on. The loop fills in the rates before and
+    /// after and records the decision.
+    SetGain {
+        /// The new gain, > 0.
+        gain: f64,
+        /// The metric looked at.
+        metric: String,
+        /// Its value.
+        value: f64,
+        /// Why.
+        reason: String,
+    },
+    /// Training ends after this event.
+    Stop {
+        /// The metric looked at, or empty.
+        metric: String,
+        /// Its value.
+        value: f64,
+        /// Why.
+        reason: String,
+    },
+    /// The run diverged: training ends, the outcome says so.
+    Diverge {
+        /// Why.
+        reason: String,
+    },
+    /// Keep weights and optimizer under this tag, replacing what was there.
+    Save {
+        /// The tag: `best`, `last`, …
+        tag: String,
+    },
+    /// Forget what is kept under this tag.
+    Discard {
+        /// The tag.
+        tag: String,
+    },
+    /// Weights and optimizer go back to what is kept under this tag.
+    Restore {
+        /// The tag.
+        tag: String,
+        /// Why.
+        reason: String,
+    },
+    /// Feed or apply an average of the weights.
+    Average(Averaging),
+    /// Recompute batch-norm statistics on the training split with the weights in force.
+    RecomputeNormStatistics,
+}
+
+/// What a host can do with averages of the weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Averaging {
+    /// `average ← decay · average + (1 − decay) · weights`.
+    Exponential {
+        /// The decay, 0 … 1.
+        decay: f64,
+    },
+    /// `average ← average + (weights − average) / n`, n the number of weights seen (SWA).
+    Uniform,
+    /// Mean of the last `k` weights (LAWA).
+    Latest {
+        /// How many.
+        k: usize,
+    },
+    /// Put the average in the weights' place.
+    Apply,
+}
+
+/// What can go wrong in a callback.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of a logger or checkpoint.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A saved state that does not fit.
+    #[error("state of {callback}: {source}")]
+    State {
+        /// The callback's name.
+        callback: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A metric that no run has.
+    #[error("{callback} monitors {name:?}, which is no metric; there are: {known}")]
+    UnknownMetric {
+        /// The callback's name.
+        callback: String,
+        /// What it asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Bad configuration.
+    #[error("{callback}: {message}")]
+    Config {
+        /// The callback's name.
+        callback: String,
+        /// What is wrong and what was expected.
+        message: String,
+    },
+    /// The host could not do what was asked.
+    #[error("the host failed to {action}: {message}")]
+    Host {
+        /// What was asked.
+        action: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Watches a run and may act on it by returning [`Action`]s.
+pub trait Callback {
+    /// A name for logs, decisions and saved state; unique within a run.
+    fn name(&self) -> &str;
+
+    /// Called once per phase of every event.
+    ///
+    /// # Errors
+    /// A file or configuration that makes going on senseless.
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error>;
+
+    /// Everything it remembers; `Null` where it remembers nothing.
+    fn state(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Takes back what [`Callback::state`] gave.
+    ///
+    /// # Errors
+    /// A state of another shape.
+    fn restore(&mut self, state: serde_json::Value) -> Result<(), Error> {
+        let _ = state;
+        Ok(())
+    }
+}
+
+/// What carries out actions: the training loop, or a user's own.
+pub trait Host {
+    /// Keeps weights and optimizer under `tag`.
+    ///
+    /// # Errors
+    /// Storage fails.
+    fn save(&mut self, tag: &str) -> Result<(), Error>;
+    /// Goes back to what is kept under `tag`.
+    ///
+    /// # Errors
+    /// Nothing is kept under it, or storage fails.
+    fn restore(&mut self, tag: &str) -> Result<(), Error>;
+    /// Forgets what is kept under `tag`; nothing where there is none.
+    ///
+    /// # Errors
+    /// Storage fails.
+    fn discard(&mut self, tag: &str) -> Result<(), Error>;
+    /// Feeds or applies an average of the weights.
+    ///
+    /// # Errors
+    /// Storage fails, or nothing was averaged yet.
+    fn average(&mut self, rule: Averaging) -> Result<(), Error>;
+    /// Recomputes batch-norm statistics on the training split.
+    ///
+    /// # Errors
+    /// The forward pass fails.
+    fn recompute_norm_statistics(&mut self) -> Result<(), Error>;
+    /// Trains `updates` updates at `gain` from here, observes, and comes back to where it was.
+    ///
+    /// # Errors
+    /// Training fails.
+    fn trial(&mut self, gain: f64, updates: u64) -> Result<Observation, Error>;
+}

@@ -1,0 +1,1 @@
+//! Experiment grids: plan, claims, attempts and executors.

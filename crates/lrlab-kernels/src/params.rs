@@ -1,0 +1,140 @@
+//! The parameter store: named, sorted, with their role.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+
+/// What a parameter is, which decides whether it is trained and whether weight decay applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Weight matrices, kernels and embeddings: trained, decayed.
+    Weight,
+    /// Biases, scales and shifts of norms: trained, not decayed where groups are used.
+    NoDecay,
+    /// Running statistics: not trained, part of checkpoints.
+    Buffer,
+}
+
+/// One named tensor of a model.
+#[derive(Debug, Clone)]
+pub struct Param {
+    /// The tensor.
+    pub var: Var,
+    /// What it is.
+    pub role: Role,
+}
+
+/// A model's parameters and buffers by torch's names, sorted. Cloning shares the tensors.
+#[derive(Debug, Clone)]
+pub struct Params {
+    device: Device,
+    dtype: DType,
+    entries: BTreeMap<String, Param>,
+}
+
+impl Params {
+    /// An empty store whose tensors will live on `device` as `dtype`.
+    #[must_use]
+    pub fn new(device: Device, dtype: DType) -> Self {
+        Self { device, dtype, entries: BTreeMap::new() }
+    }
+
+    /// Where the tensors live.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Adds a tensor and returns its variable.
+    ///
+    /// # Errors
+    /// The name is taken, or the copy to the device fails.
+    pub fn create(&mut self, name: &str, init: &Tensor, role: Role) -> Result<Var> {
+        if self.entries.contains_key(name) {
+            bail!("parameter {name:?} exists already");
+        }
+        let var = Var::from_tensor(&init.to_device(&self.device)?.to_dtype(self.dtype)?)?;
+        self.entries.insert(name.to_owned(), Param { var: var.clone(), role });
+        Ok(var)
+    }
+
+    /// Everything, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.entries.iter().map(|(name, param)| (name.as_str(), param))
+    }
+
+    /// What is trained, sorted by name.
+    pub fn trainable(&self) -> impl Iterator<Item = (&str, &Param)> {
+        self.iter().filter(|(_, param)| param.role != Role::Buffer)
+    }
+
+    /// The parameter called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.entries.get(name)
+    }
+
+    /// Number of trained elements.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.trainable().map(|(_, param)| param.var.elem_count()).sum()
+    }
+
+    /// A copy of every tensor, for a snapshot.
+    ///
+    /// # Errors
+    /// The copy fails.
+    pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.iter().map(|(name, param)| Ok((name.to_owned(), param.var.as_tensor().copy()?))).collect()
+    }
+
+    /// Puts a snapshot's values back.
+    ///
+    /// # Errors
+    /// A name is missing, unknown, or of another shape; nothing is changed then.
+    pub fn restore(&self, snapshot: &BTreeMap<String, Tensor>) -> Result<()> {
+        for (name, param) in self.iter() {
+            match snapshot.get(name) {
+                None => bail!("snapshot lacks {name:?}"),
+                Some(t) if t.shape() != param.var.shape() => {
+                    bail!("{name:?} is {:?} in the snapshot, {:?} here", t.shape(), param.var.shape())
+                }
+                Some(_) => {}
+            }
+        }
+        if let Some(name) = snapshot.keys().find(|name| !self.entries.contains_key(*name)) {
+            bail!("snapshot has {name:?}, which is no parameter here");
+        }
+        for (name, param) in self.iter() {
+            param.var.set(&snapshot[name].to_device(&self.device)?.to_dtype(self.dtype)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshot_round_trip() -> Result<()> {
+        let mut params = Params::new(Device::Cpu, DType::F32);
+        let b = params.create("b", &Tensor::zeros(3, DType::F32, &Device::Cpu)?, Role::NoDecay)?;
+        params.create("a", &Tensor::ones((2, 2), DType::F32, &Device::Cpu)?, Role::Weight)?;
+        params.create("running_mean", &Tensor::ones(3, DType::F32, &Device::Cpu)?, Role::Buffer)?;
+        assert!(params.create("a", &Tensor::ones(1, DType::F32, &Device::Cpu)?, Role::Weight).is_err());
+        assert_eq!(params.iter().map(|(n, _)| n).collect::<Vec<_>>(), ["a", "b", "running_mean"]);
+        assert_eq!(params.count(), 7);
+        let snapshot = params.snapshot()?;
+        b.set(&Tensor::ones(3, DType::F32, &Device::Cpu)?)?;
+        params.restore(&snapshot)?;
+        assert_eq!(b.to_vec1::<f32>()?, [0.0; 3]);
+        Ok(())
+    }
+}

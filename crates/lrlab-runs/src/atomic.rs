@@ -1,0 +1,80 @@
+//! Files that are either whole or not there.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::Error;
+
+/// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`.
+///
+/// # Errors
+/// [`Error::Io`] where writing or renaming fails; `path` is then as it was.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let file = temporary(path, bytes)?;
+    file.persist(path).map_err(|e| Error::io(path, e.error))?;
+    sync_parent(path)
+}
+
+/// As [`write_atomic`], but the first writer wins: `Ok(false)` where `path` already exists.
+///
+/// # Errors
+/// [`Error::Io`] where writing or linking fails.
+pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
+    let file = temporary(path, bytes)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => sync_parent(path).map(|()| true),
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(Error::io(path, e.error)),
+    }
+}
+
+fn temporary(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".tmp")
+        .permissions_like_create()
+        .tempfile_in(folder)
+        .map_err(|e| Error::io(folder, e))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| Error::io(path, e))?;
+    Ok(file)
+}
+
+/// A renamed file survives a power cut only once its folder is synced.
+fn sync_parent(path: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    }
+    Ok(())
+}
+
+/// Temporary files are private by default; results are meant to be read by others.
+trait PermissionsLikeCreate {
+    fn permissions_like_create(&mut self) -> &mut Self;
+}
+impl PermissionsLikeCreate for tempfile::Builder<'_, '_> {
+    fn permissions_like_create(&mut self) -> &mut Self {
+        #[cfg(unix)]
+        self.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exclusive_keeps_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/result.json");
+        assert!(write_exclusive(&path, b"one").unwrap());
+        assert!(!write_exclusive(&path, b"two").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        write_atomic(&path, b"three").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"three");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,68 @@
+//! A run's identity: 128 bits of a BLAKE3 hash, written as 32 hexadecimal digits.
+
+use serde::{Deserialize, Serialize};
+
+/// The identity of a run: a hash of its resolved specification and the digest of its data.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(String);
+
+impl RunId {
+    /// Hashes the canonical form of a specification (RFC 8785 JSON) together with the digest of its data set.
+    #[must_use]
+    pub fn of(canonical_spec: &str, dataset_digest: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("lrlab run id v1");
+        hasher.update(&(canonical_spec.len() as u64).to_le_bytes());
+        hasher.update(canonical_spec.as_bytes());
+        hasher.update(dataset_digest.as_bytes());
+        let hex = hasher.finalize().to_hex();
+        Self(hex[..32].to_owned())
+    }
+
+    /// The 32 hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first eight digits, enough to tell the runs of a grid apart.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..8]
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = crate::Error;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let valid = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if valid { Ok(Self(text)) } else { Err(crate::Error::BadId(text)) }
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_follows_both_parts() {
+        let id = RunId::of("{}", "d");
+        assert_eq!(id, RunId::of("{}", "d"));
+        assert_ne!(id, RunId::of("{}", "e"));
+        assert_ne!(id, RunId::of("{ }", "d"));
+        assert_eq!(RunId::try_from(id.to_string()).unwrap(), id);
+        assert!(RunId::try_from("G".repeat(32)).is_err());
+    }
+}

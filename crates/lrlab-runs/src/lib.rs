@@ -1,0 +1,54 @@
+//! The vocabulary of a training run and its format on disk.
+//!
+//! Everything that records, schedules, reports or compares runs speaks these nouns: a run has a [`RunId`], it
+//! belongs to a [`Cell`] of a grid, it emits [`Event`]s, and it ends with a [`RunResult`] whose presence in the
+//! [`RunStore`] means that it is done. No candle here, and no decision: only the words and the files.
+
+mod atomic;
+mod event;
+mod id;
+mod plan;
+mod result;
+mod store;
+
+pub use atomic::{write_atomic, write_exclusive};
+pub use event::Event;
+pub use id::RunId;
+pub use plan::{Plan, PlannedRun};
+pub use result::{
+    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, finite,
+};
+pub use store::RunStore;
+
+/// What can go wrong with the files of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {source}")]
+    Json {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Text that is no run id.
+    #[error("{0:?} is no run id: expected 32 hexadecimal digits")]
+    BadId(String),
+}
+
+impl Error {
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+    pub(crate) fn json(path: &std::path::Path, source: serde_json::Error) -> Self {
+        Self::Json { path: path.to_path_buf(), source }
+    }
+}

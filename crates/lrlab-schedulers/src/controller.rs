@@ -1,0 +1,50 @@
+//! The trait every metric-driven controller implements.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// One look at the monitored metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation {
+    /// The metric.
+    pub value: f64,
+    /// Its standard error, where known.
+    pub stderr: Option<f64>,
+}
+
+/// What a controller decided, with its reason in words ("cut × 0.5: 3 bad > patience 2, best 0.431 at 4").
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Nothing changes.
+    Keep,
+    /// The controller's gain becomes `gain`: the rate in force is `schedule × product of gains`.
+    Gain {
+        /// The new gain, > 0.
+        gain: f64,
+        /// Why.
+        reason: String,
+    },
+    /// Weights and optimizer go back to the best state so far, then the gain applies.
+    Rewind {
+        /// The new gain, > 0.
+        gain: f64,
+        /// Why.
+        reason: String,
+    },
+    /// Training ends.
+    Stop {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A controller: configuration in `self`, state a value that can be saved.
+pub trait Controller {
+    /// Everything the controller remembers.
+    type State: Clone + PartialEq + Serialize + DeserializeOwned;
+
+    /// The state before the first observation.
+    fn init(&self) -> Self::State;
+
+    /// Takes in one observation and decides.
+    fn observe(&self, state: &mut Self::State, seen: &Observation) -> Decision;
+}

@@ -1,0 +1,1 @@
+//! The training loop, written out in one function.

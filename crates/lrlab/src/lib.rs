@@ -1,0 +1,1 @@
+//! The lab for learning-rate schedules: runs experiment grids and reports them.

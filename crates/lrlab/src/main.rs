@@ -1,0 +1,3 @@
+//! The runner: see `lrlab --help`.
+
+fn main() {}
