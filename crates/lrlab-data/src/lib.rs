@@ -1,1 +1,45 @@
 //! CIFAR-10, IMDB and embedded synthetic sets: from files to splits to batches, every error with its row.
+//!
+//! [`load`] turns a [`DataConfig`] into a [`Dataset`]: three [`Split`]s, the content's digest, and notes for
+//! whoever reads the results (a lossy copy, duplicates, a file nobody knows). A split hands out [`Batches`] on
+//! the CPU; moving tensors to a device is the training loop's work. Every random choice (split, order,
+//! augmentation) is a function of a seed, so two runs with one seed see the same batches.
+//!
+//! ```
+//! use lrlab_data::{BatchPlan, DataConfig, Features, Order, Source, SyntheticPictures, load};
+//!
+//! # fn main() -> Result<(), lrlab_data::Error> {
+//! # let cache = std::env::temp_dir().join("lrlab-data-doc");
+//! let pictures = SyntheticPictures { train: 100, test: 20, ..SyntheticPictures::default() };
+//! let data = load(&DataConfig::new(Source::SyntheticPictures(pictures), cache))?;
+//! assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (80, 20, 20));
+//!
+//! let plan = BatchPlan::new(32, Order::Shuffled { seed: 0, epoch: 0 });
+//! for batch in data.train.batches(plan) {
+//!     let batch = batch?;
+//!     let Features::Pictures(pictures) = &batch.features else { unreachable!() };
+//!     assert_eq!(pictures.dims()[1..], [3, 16, 16]); // (batch, channels, height, width), normalised
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod config;
+mod dataset;
+mod digest;
+mod error;
+mod load;
+mod pictures;
+mod split;
+mod synthetic;
+mod tokens;
+
+pub use batch::{Augment, Batch, BatchPlan, Batches, Features, Order};
+pub use config::{
+    DataConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,
+};
+pub use dataset::{Dataset, Duplicates, Kind, Split};
+pub use digest::{DatasetIdentity, FileIdentity};
+pub use error::{Cause, Error};
+pub use load::{digest, load};

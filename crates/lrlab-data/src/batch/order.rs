@@ -1,0 +1,50 @@
+//! Which example comes when.
+
+use lrlab_random::{Purpose, Stream};
+
+use super::{BatchPlan, Order};
+use crate::dataset::{Split, Store};
+
+/// Batches within which training sequences are gathered by length: enough to save most of the padding, few
+/// enough that a batch stays a mixture.
+const WINDOW: usize = 50;
+
+/// The examples in the order in which batches take them.
+pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
+    let lengths = match &split.store {
+        Store::Pictures(_) => None,
+        Store::Tokens(tokens) => Some(|i: u32| tokens.sequence(i as usize).len()),
+    };
+    match plan.order {
+        Order::Sequential => {
+            let mut order: Vec<u32> = (0..split.len() as u32).collect();
+            if let Some(length) = lengths {
+                order.sort_by_key(|&i| length(i)); // stable: ties stay in place
+            }
+            order
+        }
+        Order::Shuffled { seed, epoch } => {
+            let stream = Stream::new(seed, Purpose::Order, "examples").child(epoch);
+            let order = stream.permutation(split.len());
+            match lengths {
+                Some(length) if plan.batch_size > 0 => gather(order, plan.batch_size, length, stream),
+                _ => order,
+            }
+        }
+    }
+}
+
+/// Sorts every window by length, cuts it into batches and shuffles these. The examples that fill no batch are
+/// the last of the permutation, whatever their length.
+fn gather(mut order: Vec<u32>, batch: usize, length: impl Fn(u32) -> usize, stream: Stream) -> Vec<u32> {
+    let whole = order.len() / batch * batch;
+    let mut gathered = Vec::with_capacity(order.len());
+    for (number, window) in order[..whole].chunks_mut(batch * WINDOW).enumerate() {
+        window.sort_by_key(|&i| (length(i), i));
+        for place in stream.child(number as u64).permutation(window.len() / batch) {
+            gathered.extend_from_slice(&window[place as usize * batch..][..batch]);
+        }
+    }
+    gathered.extend_from_slice(&order[whole..]);
+    gathered
+}

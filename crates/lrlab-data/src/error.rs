@@ -1,0 +1,215 @@
+//! Everything that can be wrong with data, with the file and the row.
+
+use std::path::{Path, PathBuf};
+
+/// The cause of an error from a library below.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong. Rows count from 0 within their file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading or writing failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder lacks a file of its data set.
+    #[error("{}: not there; {hint}", path.display())]
+    MissingFile {
+        /// The file or folder that should be there.
+        path: PathBuf,
+        /// What the folder is expected to hold.
+        hint: &'static str,
+    },
+    /// A file ends early or holds a part of a row.
+    #[error("{}: row {row} is cut off: {bytes} bytes are no whole number of rows of {row_bytes} bytes", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The first row that is not whole.
+        row: usize,
+        /// The file's size.
+        bytes: u64,
+        /// A row's size.
+        row_bytes: u64,
+    },
+    /// A file is not the format it should be, or its content is damaged.
+    #[error("{}: row {row}: truncated or corrupt: {source}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The first row that could not be read.
+        row: usize,
+        /// Why.
+        source: Cause,
+    },
+    /// A table lacks a column.
+    #[error("{}: row 0: no column {column:?}; the file has {found:?}", path.display())]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
+    /// A column holds another type of value.
+    #[error("{}: row 0: column {column:?} holds {found}, expected {expected}", path.display())]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The type that is read.
+        expected: &'static str,
+        /// The type that is there.
+        found: String,
+    },
+    /// A value is missing.
+    #[error("{}: row {row}: column {column:?} is null", path.display())]
+    NullValue {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The column.
+        column: &'static str,
+    },
+    /// A picture does not decode.
+    #[error("{}: row {row}: the picture does not decode: {source}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// Why.
+        source: image::ImageError,
+    },
+    /// A picture has another size.
+    #[error("{}: row {row}: the picture is {} × {} pixels, expected {} × {}", path.display(), found.0, found.1, expected.0, expected.1)]
+    PictureSize {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// Width and height that are read.
+        expected: (u32, u32),
+        /// Width and height that are there.
+        found: (u32, u32),
+    },
+    /// A label is no class.
+    #[error("{}: row {row}: label {label} is out of range 0 … {}", path.display(), classes - 1)]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The label.
+        label: i64,
+        /// How many classes there are.
+        classes: usize,
+    },
+    /// A text has no content.
+    #[error("{}: row {row}: the text is empty", path.display())]
+    EmptyText {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+    },
+    /// A text is no UTF-8.
+    #[error("{}: row {row}: the text is not UTF-8: {source}", path.display())]
+    Utf8 {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// Where it fails.
+        source: std::str::Utf8Error,
+    },
+    /// The data have another content than the one asked for.
+    #[error("{dataset}: the data's digest is {found}, but {expected} is pinned")]
+    PinnedDigest {
+        /// The data set.
+        dataset: String,
+        /// The digest asked for.
+        expected: String,
+        /// The digest found.
+        found: String,
+    },
+    /// A split asks for more examples than there are, or for none.
+    #[error("{dataset}: {wanted} examples for validation leave none for training: there are {available}")]
+    TooFewExamples {
+        /// The data set.
+        dataset: String,
+        /// Examples asked for.
+        wanted: usize,
+        /// Examples there are.
+        available: usize,
+    },
+    /// A setting is out of its range.
+    #[error("{setting} = {value}: {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A file is not in the local cache and the network is switched off.
+    #[error(
+        "{repo}: {file} is not in the cache {} and HF_HUB_OFFLINE forbids the network", cache.display()
+    )]
+    Offline {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// The cache that was searched.
+        cache: PathBuf,
+    },
+    /// A download failed; nothing was left in the cache.
+    #[error("{repo}: {file} could not be downloaded: {source}")]
+    Download {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// Why.
+        source: Cause,
+    },
+    /// This build cannot reach the hub.
+    #[error("{dataset}: this build has no access to the hub (feature `hub` is off); give a folder")]
+    HubDisabled {
+        /// The data set.
+        dataset: &'static str,
+    },
+    /// A tokenizer could not be trained or applied.
+    #[error("tokenizer: {source}")]
+    Tokenizer {
+        /// Why.
+        source: Cause,
+    },
+    /// A file of the catalog is not what it should be.
+    #[error("catalog entry {name}: {source}")]
+    Catalog {
+        /// The entry.
+        name: String,
+        /// Why.
+        source: toml::de::Error,
+    },
+    /// A tensor could not be made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Io { path: path.to_path_buf(), source }
+    }
+}

@@ -1,0 +1,164 @@
+//! Pictures in memory: bytes until they are used, then augmented and normalised in one pass.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+use lrlab_random::{Purpose, Stream};
+
+use crate::batch::{Augment, Features};
+
+/// The pixels of one or more splits, `(picture, channel, row, column)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pictures {
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) pixels: Vec<u8>,
+}
+
+impl Pictures {
+    /// Bytes per picture.
+    pub(crate) fn bytes(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    pub(crate) fn picture(&self, index: usize) -> &[u8] {
+        &self.pixels[index * self.bytes()..][..self.bytes()]
+    }
+}
+
+/// A split's pictures: some of the shared pixels.
+#[derive(Debug, Clone)]
+pub(crate) struct PictureSplit {
+    /// Row in the source of every example.
+    pub(crate) rows: Arc<[u32]>,
+    /// Place in `pictures` of every example.
+    pub(crate) places: Arc<[u32]>,
+    pub(crate) pictures: Arc<Pictures>,
+    pub(crate) normalisation: Arc<Normalisation>,
+}
+
+/// What a byte of each channel becomes: (x / 255 − mean) / standard deviation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Normalisation {
+    tables: Vec<[f32; 256]>,
+}
+
+impl Normalisation {
+    /// Of the pictures at `places`, per channel, from exact counts of every byte.
+    pub(crate) fn of(pictures: &Pictures, places: &[u32]) -> Self {
+        let mut counts = vec![[0_u64; 256]; pictures.channels];
+        for &place in places {
+            let planes = pictures.picture(place as usize).chunks_exact(pictures.height * pictures.width);
+            for (count, plane) in counts.iter_mut().zip(planes) {
+                for &byte in plane {
+                    count[usize::from(byte)] += 1;
+                }
+            }
+        }
+        Self { tables: counts.iter().map(table).collect() }
+    }
+}
+
+fn table(count: &[u64; 256]) -> [f32; 256] {
+    let moment = |value: fn(f64) -> f64| {
+        let sum: f64 = count.iter().enumerate().map(|(byte, &n)| n as f64 * value(byte as f64)).sum();
+        sum / (count.iter().sum::<u64>() as f64).max(1.0)
+    };
+    let mean = moment(|x| x);
+    let deviation = (moment(|x| x * x) - mean * mean).max(0.0).sqrt();
+    // A channel of one value carries nothing: it becomes 0.
+    let scale = if deviation > 1e-6 { 1.0 / deviation } else { 0.0 };
+    std::array::from_fn(|byte| ((byte as f64 - mean) * scale) as f32)
+}
+
+/// The pictures at `indices` of a split as a tensor.
+pub(crate) fn features(
+    split: &PictureSplit,
+    indices: &[u32],
+    augment: Option<&Augment>,
+) -> candle_core::Result<Features> {
+    let pictures = &*split.pictures;
+    let mut values = vec![0.0; indices.len() * pictures.bytes()];
+    for (&index, out) in indices.iter().zip(values.chunks_exact_mut(pictures.bytes().max(1))) {
+        let place = split.places[index as usize] as usize;
+        let view = augment.map_or_else(View::plain, |a| View::draw(a, split.rows[index as usize], pictures));
+        view.write(pictures, pictures.picture(place), &split.normalisation, out);
+    }
+    let shape = (indices.len(), pictures.channels, pictures.height, pictures.width);
+    Tensor::from_vec(values, shape, &Device::Cpu).map(Features::Pictures)
+}
+
+/// How one picture is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct View {
+    /// Rows and columns by which the picture is moved up and to the left.
+    shift: (isize, isize),
+    flip: bool,
+    /// Rows and columns that are blanked.
+    blank: (std::ops::Range<usize>, std::ops::Range<usize>),
+}
+
+impl View {
+    fn plain() -> Self {
+        Self { shift: (0, 0), flip: false, blank: (0..0, 0..0) }
+    }
+
+    /// One block of random words per example: rows, columns, mirror, and the two halves of the fourth for the
+    /// blanked square's centre.
+    fn draw(augment: &Augment, row: u32, pictures: &Pictures) -> Self {
+        let stream = Stream::new(augment.seed, Purpose::Augment, "pictures").child(augment.epoch);
+        let [a, b, c, d] = stream.words(u64::from(row));
+        let padding = augment.crop_padding as isize;
+        let offset = |word: u32| below(word, 2 * augment.crop_padding + 1) as isize - padding;
+        let square = |half: u32, side: usize| {
+            let centre = below(half << 16, side) as isize;
+            let start = centre - (augment.cutout / 2) as isize;
+            let end = start + augment.cutout as isize;
+            start.clamp(0, side as isize) as usize..end.clamp(0, side as isize) as usize
+        };
+        Self {
+            shift: (offset(a), offset(b)),
+            flip: augment.flip && c & 1 == 1,
+            blank: (square(d & 0xFFFF, pictures.height), square(d >> 16, pictures.width)),
+        }
+    }
+
+    fn write(&self, pictures: &Pictures, source: &[u8], norm: &Normalisation, out: &mut [f32]) {
+        let (height, width) = (pictures.height, pictures.width);
+        let planes = source.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+        for ((source, out), table) in planes.zip(&norm.tables) {
+            for (y, out) in out.chunks_exact_mut(width).enumerate() {
+                let row = y.checked_add_signed(self.shift.0).filter(|&row| row < height);
+                match row.map(|row| &source[row * width..][..width]) {
+                    Some(source) => self.write_row(source, table, out),
+                    None => out.fill(table[0]),
+                }
+                if self.flip {
+                    out.reverse();
+                }
+                if self.blank.0.contains(&y) {
+                    out[self.blank.1.clone()].fill(0.0);
+                }
+            }
+        }
+    }
+
+    fn write_row(&self, source: &[u8], table: &[f32; 256], out: &mut [f32]) {
+        let width = source.len();
+        let right = self.shift.1.clamp(0, width as isize) as usize;
+        let left = (-self.shift.1).clamp(0, width as isize) as usize;
+        let (before, rest) = out.split_at_mut(left);
+        let (middle, after) = rest.split_at_mut(width - left - right);
+        before.fill(table[0]);
+        for (out, &byte) in middle.iter_mut().zip(&source[right..]) {
+            *out = table[usize::from(byte)];
+        }
+        after.fill(table[0]);
+    }
+}
+
+/// Uniform on 0 … `bound` − 1 from 32 random bits (Lemire's multiply-shift).
+fn below(word: u32, bound: usize) -> usize {
+    ((u64::from(word) * bound as u64) >> 32) as usize
+}

@@ -1,0 +1,100 @@
+//! Which rows are for training, which for validation, and which stay under a limit.
+
+use std::collections::HashMap;
+
+use lrlab_random::{Purpose, Stream};
+
+use crate::Duplicates;
+
+/// The first row with the same content, for every row.
+pub(crate) fn first_rows(contents: &[u128]) -> Vec<u32> {
+    let mut first = HashMap::with_capacity(contents.len());
+    (0..contents.len() as u32).map(|row| *first.entry(contents[row as usize]).or_insert(row)).collect()
+}
+
+/// Counts exact duplicates.
+pub(crate) fn duplicates(train: &[u128], test: &[u128]) -> Duplicates {
+    let repeats = |contents: &[u128]| {
+        first_rows(contents).iter().enumerate().filter(|&(row, &first)| row != first as usize).count()
+    };
+    let known: std::collections::HashSet<u128> = train.iter().copied().collect();
+    Duplicates {
+        within_train: repeats(train),
+        within_test: repeats(test),
+        train_test: test.iter().filter(|content| known.contains(content)).count(),
+    }
+}
+
+/// Training and validation rows, each ascending.
+///
+/// Rows with one content go together. Validation gets `validation` rows with the classes' shares of the whole
+/// (largest remainder): units are taken in a random order where they still fit.
+pub(crate) fn hold_out(
+    labels: &[u32],
+    contents: &[u128],
+    classes: usize,
+    validation: usize,
+    seed: u64,
+) -> (Vec<u32>, Vec<u32>) {
+    let mut units = vec![Vec::new(); labels.len()];
+    for (row, first) in first_rows(contents).into_iter().enumerate() {
+        units[first as usize].push(row as u32);
+    }
+    let mut open = shares(labels.iter().copied(), classes, validation);
+    let mut chosen = vec![false; labels.len()];
+    for unit in Stream::new(seed, Purpose::Split, "validation").permutation(units.len()) {
+        let unit = &units[unit as usize];
+        let mut left = open.clone();
+        let fits = unit.iter().all(|&row| {
+            let class = labels[row as usize] as usize;
+            left[class].checked_sub(1).map(|n| left[class] = n).is_some()
+        });
+        if fits {
+            open = left;
+            unit.iter().for_each(|&row| chosen[row as usize] = true);
+        }
+    }
+    (0..labels.len() as u32).partition(|&row| !chosen[row as usize])
+}
+
+/// At most `limit` of `rows`, ascending, with the classes' shares; a fixed choice by `seed` and `name`.
+pub(crate) fn limited(
+    rows: Vec<u32>,
+    labels: &[u32],
+    classes: usize,
+    limit: Option<usize>,
+    seed: u64,
+    name: &str,
+) -> Vec<u32> {
+    let Some(limit) = limit.filter(|&n| n < rows.len()) else { return rows };
+    let mut open = shares(rows.iter().map(|&row| labels[row as usize]), classes, limit);
+    let order = Stream::new(seed, Purpose::Split, name).permutation(rows.len());
+    let mut kept: Vec<u32> = order
+        .into_iter()
+        .map(|place| rows[place as usize])
+        .filter(|&row| {
+            let class = labels[row as usize] as usize;
+            open[class].checked_sub(1).map(|n| open[class] = n).is_some()
+        })
+        .collect();
+    kept.sort_unstable();
+    kept
+}
+
+/// How many of `n` examples each class gets: its share rounded down, the rest to the largest remainders, ties
+/// to the lower class.
+fn shares(labels: impl Iterator<Item = u32>, classes: usize, n: usize) -> Vec<usize> {
+    let mut counts = vec![0_usize; classes];
+    for label in labels {
+        counts[label as usize] += 1;
+    }
+    let total = counts.iter().sum::<usize>().max(1);
+    let mut shares: Vec<usize> = counts.iter().map(|count| count * n / total).collect();
+    let mut by_remainder: Vec<usize> = (0..classes).collect();
+    by_remainder.sort_by_key(|&class| std::cmp::Reverse(counts[class] * n % total));
+    let rest = n.saturating_sub(shares.iter().sum());
+    for &class in by_remainder.iter().take(rest) {
+        shares[class] += 1;
+    }
+    shares
+}
