@@ -1,11 +1,22 @@
 //! Learning-rate schedules as pure functions of time, and metric-driven controllers.
 
+mod check;
+mod controlled;
 mod controller;
+mod controllers;
+mod error;
 mod schedule;
+mod schedules;
+mod span;
 mod spec;
 mod time;
 
+pub use controlled::{AnyController, Controlled};
 pub use controller::{Controller, Decision, Observation};
+pub use controllers::*;
+pub use error::{Error, Problem};
 pub use schedule::{Mark, MarkKind, Schedule};
+pub use schedules::*;
+pub use span::{Span, SpanError};
 pub use spec::{ControllerSpec, ScheduleSpec};
-pub use time::{Horizon, Span, Time};
+pub use time::{Every, Horizon, Time};

@@ -1,5 +1,6 @@
-//! Moments and lengths of a run, in the units users think in.
+//! Moments of a run, and how long it is.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A moment of a run: the update about to be made.
@@ -11,7 +12,17 @@ pub struct Time {
     pub epoch: f64,
 }
 
-/// How long a run is: what turns a [`Span`] into updates.
+impl Time {
+    /// The same moment on a clock that started at update `start`; its zero if that is still to come.
+    #[must_use]
+    pub fn since(&self, start: u64) -> Self {
+        let update = self.update.saturating_sub(start);
+        let share = if self.update == 0 { 0.0 } else { update as f64 / self.update as f64 };
+        Self { update, epoch: self.epoch * share }
+    }
+}
+
+/// How long a run is: what turns a [`Span`](crate::Span) into updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horizon {
     /// Updates of the whole run.
@@ -26,16 +37,47 @@ impl Horizon {
     pub fn at(&self, update: u64) -> Time {
         Time { update, epoch: update as f64 / self.updates_per_epoch.max(1) as f64 }
     }
+
+    /// What is left of the run after its first `updates`.
+    #[must_use]
+    pub fn after(&self, updates: u64) -> Self {
+        Self { updates: self.updates.saturating_sub(updates), ..*self }
+    }
 }
 
-/// A length that carries its unit: `"3 epochs"`, `"200 updates"`, `"30%"`. A bare number is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Span {
-    /// Optimizer updates.
-    Updates(u64),
-    /// Epochs, not necessarily whole.
-    Epochs(f64),
-    /// A fraction of the run, 0 … 1.
-    Fraction(f64),
+/// How often a schedule moves. Epochs are counted from where the schedule starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Every {
+    /// Every update has its own rate.
+    #[default]
+    Update,
+    /// One rate per epoch: time is floored to whole epochs.
+    Epoch,
+}
+
+/// A schedule's own clock: updates since its start, floored to epochs where it moves by epochs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    every: Every,
+    updates_per_epoch: u64,
+}
+
+impl Clock {
+    pub(crate) fn new(every: Every, run: &Horizon) -> Self {
+        Self { every, updates_per_epoch: run.updates_per_epoch.max(1) }
+    }
+
+    /// Time in updates. Integer arithmetic, so that no epoch is missed by rounding.
+    pub(crate) fn updates(&self, at: Time) -> f64 {
+        match self.every {
+            Every::Update => at.update as f64,
+            Every::Epoch => (at.update - at.update % self.updates_per_epoch) as f64,
+        }
+    }
+
+    /// Time in epochs.
+    pub(crate) fn epochs(&self, at: Time) -> f64 {
+        self.updates(at) / self.updates_per_epoch as f64
+    }
 }

@@ -1,0 +1,5 @@
+//! The controllers, one a file.
+
+mod plateau;
+
+pub use plateau::{Mode, OnNan, PatienceRule, Plateau, PlateauState, ThresholdMode};

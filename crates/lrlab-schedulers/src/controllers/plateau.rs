@@ -1,0 +1,221 @@
+//! Cut the rate when a metric has stopped improving.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Controller, Decision, Error, Observation, check};
+
+/// `plateau = { factor = 0.5, patience = 2 }`: cuts the gain when the metric has stopped improving.
+///
+/// An observation `m` is better than the best one `b` if it beats it by more than a margin: `m < b − margin`
+/// (`mode = "min"`) or `m > b + margin` (`"max"`), where `margin` is `threshold · |b|` (`threshold_mode = "rel"`)
+/// or `threshold` (`"abs"`). Taking `|b|` keeps the rule right for negative metrics, where `ReduceLROnPlateau`'s
+/// `b (1 − threshold)` calls a worse value better. After more than `patience` observations in a row that were not
+/// better the gain becomes `max(gain · factor, min_gain)`, and `cooldown` observations are not counted.
+///
+/// Order within an observation, as in `ReduceLROnPlateau`: compare with the best; count down the cooldown; cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plateau {
+    /// What a cut multiplies the gain by, 0 < x < 1; default 0.1.
+    pub factor: f64,
+    /// How many bad observations are put up with; default 10.
+    pub patience: u64,
+    /// How much better is better, 0 … 1e30; default 1e-4.
+    pub threshold: f64,
+    /// Whether the threshold is a share of the best value; default `rel`.
+    pub threshold_mode: ThresholdMode,
+    /// Which way is better; default `min`.
+    pub mode: Mode,
+    /// Observations after a cut that are not counted; default 0.
+    pub cooldown: u64,
+    /// The gain never falls below this, 0 … 1; default 0.
+    pub min_gain: f64,
+    /// How patience and cooldown are counted; default `torch`.
+    pub rule: PatienceRule,
+    /// What a NaN or infinite metric does; default `count_as_bad`.
+    pub on_nan: OnNan,
+    /// Whether a cut takes weights and optimizer back to the best state; default false.
+    pub rewind: bool,
+}
+
+impl Default for Plateau {
+    fn default() -> Self {
+        Self {
+            factor: 0.1,
+            patience: 10,
+            threshold: 1e-4,
+            threshold_mode: ThresholdMode::Rel,
+            mode: Mode::Min,
+            cooldown: 0,
+            min_gain: 0.0,
+            rule: PatienceRule::Torch,
+            on_nan: OnNan::CountAsBad,
+            rewind: false,
+        }
+    }
+}
+
+/// Which way a metric is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Less is better: losses.
+    #[default]
+    Min,
+    /// More is better: accuracies.
+    Max,
+}
+
+/// What a threshold is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdMode {
+    /// The best value's magnitude.
+    #[default]
+    Rel,
+    /// The metric's own unit.
+    Abs,
+}
+
+/// How bad observations and cooldowns are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PatienceRule {
+    /// Cut when more than `patience` in a row were bad (`ReduceLROnPlateau`).
+    #[default]
+    Torch,
+    /// Cut at the `patience`-th bad one; the cooldown is counted down first, so that a cooldown of 1 does
+    /// nothing (Keras).
+    Keras,
+}
+
+/// What a metric that is NaN or infinite does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// Training ends.
+    Stop,
+    /// Weights and optimizer go back to the best state at once, and the gain is cut.
+    Rewind,
+    /// It is an observation that is not better.
+    #[default]
+    CountAsBad,
+    /// It is not seen at all.
+    Ignore,
+}
+
+impl Mode {
+    /// Whether `value` beats `best` by more than `margin`.
+    pub(crate) fn beats(self, value: f64, best: f64, margin: f64) -> bool {
+        match self {
+            Self::Min => value < best - margin,
+            Self::Max => value > best + margin,
+        }
+    }
+}
+
+/// What [`Plateau`] remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlateauState {
+    /// The gain in force.
+    pub gain: f64,
+    /// The best metric so far and the observation it came from, counted from 1.
+    pub best: Option<(f64, u64)>,
+    /// Observations in a row that were not better.
+    pub bad: u64,
+    /// Observations still not to be counted.
+    pub cooldown: u64,
+    /// Observations so far.
+    pub seen: u64,
+}
+
+impl Plateau {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self { factor, threshold, min_gain, .. } = *self;
+        check::range("factor", factor, factor > 0.0 && factor < 1.0, "a number above 0 and below 1")?;
+        check::rate("threshold", threshold)?;
+        check::unit("min_gain", min_gain)
+    }
+
+    fn is_better(&self, value: f64, best: f64) -> bool {
+        let margin = match self.threshold_mode {
+            ThresholdMode::Rel => self.threshold * best.abs(),
+            ThresholdMode::Abs => self.threshold,
+        };
+        self.mode.beats(value, best, margin)
+    }
+
+    /// The gain after a cut, or none where it is at its least already.
+    fn cut(&self, gain: f64) -> Option<f64> {
+        let cut = (gain * self.factor).max(self.min_gain).max(f64::MIN_POSITIVE);
+        (cut < gain).then_some(cut)
+    }
+}
+
+impl Controller for Plateau {
+    type State = PlateauState;
+
+    fn init(&self) -> PlateauState {
+        PlateauState { gain: 1.0, best: None, bad: 0, cooldown: 0, seen: 0 }
+    }
+
+    fn observe(&self, state: &mut PlateauState, seen: &Observation) -> Decision {
+        state.seen += 1;
+        let value = seen.value;
+        if !value.is_finite() {
+            match self.on_nan {
+                OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
+                OnNan::Ignore => return Decision::Keep,
+                OnNan::Rewind => return self.rewind_from(state, value),
+                OnNan::CountAsBad => {}
+            }
+        }
+        if self.rule == PatienceRule::Keras && state.cooldown > 0 {
+            state.cooldown -= 1;
+            state.bad = 0;
+        }
+        if value.is_finite() && state.best.is_none_or(|(best, _)| self.is_better(value, best)) {
+            state.best = Some((value, state.seen));
+            state.bad = 0;
+        } else if self.rule == PatienceRule::Torch || state.cooldown == 0 {
+            state.bad += 1;
+        }
+        if self.rule == PatienceRule::Torch && state.cooldown > 0 {
+            state.cooldown -= 1;
+            state.bad = 0;
+        }
+        let (fires, sign) = match self.rule {
+            PatienceRule::Torch => (state.bad > self.patience, '>'),
+            PatienceRule::Keras => (state.bad > 0 && state.bad >= self.patience, '≥'),
+        };
+        if !fires {
+            return Decision::Keep;
+        }
+        let bad = std::mem::take(&mut state.bad);
+        let Some(gain) = self.cut(state.gain) else { return Decision::Keep };
+        state.cooldown = self.cooldown;
+        let factor = gain / state.gain;
+        state.gain = gain;
+        let best = describe(state.best);
+        let reason = format!("cut × {factor}: {bad} bad {sign} patience {}, {best}", self.patience);
+        if self.rewind { Decision::Rewind { gain, reason } } else { Decision::Gain { gain, reason } }
+    }
+}
+
+impl Plateau {
+    fn rewind_from(&self, state: &mut PlateauState, value: f64) -> Decision {
+        let gain = self.cut(state.gain).unwrap_or(state.gain);
+        let factor = gain / state.gain;
+        (state.gain, state.bad, state.cooldown) = (gain, 0, self.cooldown);
+        let best = describe(state.best);
+        Decision::Rewind { gain, reason: format!("cut × {factor}: the metric is {value}, {best}") }
+    }
+}
+
+fn describe(best: Option<(f64, u64)>) -> String {
+    match best {
+        Some((best, at)) => format!("best {best} at observation {at}"),
+        None => "no best yet".to_owned(),
+    }
+}

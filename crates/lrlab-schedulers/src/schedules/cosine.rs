@@ -1,0 +1,70 @@
+//! Cosine annealing.
+
+use std::f64::consts::PI;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, marks};
+use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, time::Clock};
+
+/// `cosine = { t_max = "100%", eta_min = 1e-5 }`: cosine annealing from the base rate to `eta_min`.
+///
+/// `lr(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2`, t in updates, floored to epochs with
+/// `every = "epoch"`. Past `t_max` it holds `eta_min`: unlike PyTorch's it does not rise again.
+/// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CosineSpec {
+    /// Length of the descent, > 0; default `"100%"`.
+    pub t_max: Span,
+    /// The rate at its end, 0 … 1e30; default 0.
+    pub eta_min: f64,
+    /// How often the rate moves; default `update`.
+    pub every: Every,
+}
+
+impl Default for CosineSpec {
+    fn default() -> Self {
+        Self { t_max: Span::WHOLE, eta_min: 0.0, every: Every::Update }
+    }
+}
+
+impl Plan for CosineSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("t_max", self.t_max)?;
+        check::rate("eta_min", self.eta_min)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(Cosine {
+            t_max: self.t_max.resolve(run),
+            eta_min: self.eta_min,
+            clock: Clock::new(self.every, run),
+            end: run.updates,
+        }))
+    }
+}
+
+/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on.
+pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
+    if t < length { low + (high - low) * ((1.0 + (PI * t / length).cos()) / 2.0) } else { low }
+}
+
+#[derive(Debug)]
+struct Cosine {
+    t_max: f64,
+    eta_min: f64,
+    clock: Clock,
+    end: u64,
+}
+
+impl Schedule for Cosine {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        descend(base, self.eta_min, self.clock.updates(at), self.t_max)
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks(std::iter::once(self.t_max), self.end.saturating_add(1), MarkKind::End)
+    }
+}

@@ -1,0 +1,71 @@
+//! Exponential decay.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+use crate::{Error, Every, Horizon, Problem, Schedule, Time, check, time::Clock};
+
+/// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay by epochs.
+///
+/// `lr(t) = base · gamma^t` or `base · exp(−decay_rate · t)`, t in epochs. Goes on past the end of the run.
+/// Source: `ExponentialLR`'s closed form; γ₀e^(−λt).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExponentialSpec {
+    /// Factor per epoch, 0 … 1e30. Either this or `decay_rate`.
+    #[serde(default)]
+    pub gamma: Option<f64>,
+    /// Rate λ of decay per epoch, 0 … 1e30. Either this or `gamma`.
+    #[serde(default)]
+    pub decay_rate: Option<f64>,
+    /// How often the rate moves; default `update`.
+    #[serde(default)]
+    pub every: Every,
+}
+
+impl Plan for ExponentialSpec {
+    fn check(&self) -> Result<(), Error> {
+        self.decay().map(drop)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(Exponential { decay: self.decay()?, clock: Clock::new(self.every, run) }))
+    }
+}
+
+impl ExponentialSpec {
+    fn decay(&self) -> Result<Decay, Error> {
+        match (self.gamma, self.decay_rate) {
+            (Some(gamma), None) => check::rate("gamma", gamma).map(|()| Decay::Gamma(gamma)),
+            (None, Some(rate)) => check::rate("decay_rate", rate).map(|()| Decay::Rate(rate)),
+            (gamma, _) => {
+                let found = if gamma.is_some() { 2 } else { 0 };
+                Err(Error::new("", Problem::ExactlyOne { keys: "gamma and decay_rate", found }))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Decay {
+    Gamma(f64),
+    Rate(f64),
+}
+
+#[derive(Debug)]
+struct Exponential {
+    decay: Decay,
+    clock: Clock,
+}
+
+impl Schedule for Exponential {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let t = self.clock.epochs(at);
+        let factor = match self.decay {
+            Decay::Gamma(gamma) => gamma.powf(t),
+            Decay::Rate(rate) => (-rate * t).exp(),
+        };
+        check::saturate(base * check::saturate(factor))
+    }
+}

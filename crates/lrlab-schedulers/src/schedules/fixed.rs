@@ -1,0 +1,31 @@
+//! A fixed rate.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+use crate::{Error, Horizon, Schedule, Time};
+
+/// `static = {}`: a fixed rate, `lr(t) = base`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticSpec {}
+
+impl Plan for StaticSpec {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn build(&self, _: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(Static))
+    }
+}
+
+#[derive(Debug)]
+struct Static;
+
+impl Schedule for Static {
+    fn lr(&self, base: f64, _: Time) -> f64 {
+        base
+    }
+}

@@ -1,0 +1,41 @@
+//! The schedules, one family a file. Each has a specification (what experiment files hold; lengths are
+//! [`Span`](crate::Span)s) that builds the resolved schedule (lengths in updates), which stays private.
+
+mod cosine;
+mod exponential;
+mod fixed;
+mod restarts;
+mod step;
+mod warmup;
+
+pub use cosine::CosineSpec;
+pub use exponential::ExponentialSpec;
+pub use fixed::StaticSpec;
+pub use restarts::CosineWarmRestartsSpec;
+pub use step::StepSpec;
+pub use warmup::{WarmupClock, WarmupSpec};
+
+use crate::{Error, Horizon, Mark, MarkKind, Schedule};
+
+/// What every specification does. Paths in errors begin at its own fields.
+pub(crate) trait Plan {
+    /// Ranges that need no run.
+    fn check(&self) -> Result<(), Error>;
+
+    /// The schedule for a run. Called after [`Plan::check`], with at least one update to come.
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error>;
+}
+
+/// Most marks of one kind that a schedule reports, so that a run of 10¹⁸ updates does not fill the memory.
+pub(crate) const MOST_MARKS: usize = 65_536;
+
+/// Marks at growing moments, rounded up to updates, until the run ends.
+pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = moments
+        .map(|moment| Mark { update: moment.ceil() as u64, kind })
+        .take_while(|mark| mark.update < end)
+        .take(MOST_MARKS)
+        .collect();
+    marks.dedup();
+    marks
+}

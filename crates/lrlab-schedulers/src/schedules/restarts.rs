@@ -1,0 +1,140 @@
+//! Cosine annealing with warm restarts.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{MOST_MARKS, Plan, cosine::descend, marks};
+use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, span::snap, time::Clock};
+
+/// `cosine_warm_restarts = { t_0 = "10 epochs", t_mult = 2 }`: SGDR.
+///
+/// Cycle i = 0, 1, … lasts `T_i = t_0 · t_mult^i` and falls from `base · decay^i` to `eta_min`:
+/// `lr = eta_min + (base · decay^i − eta_min) (1 + cos(π T_cur / T_i)) / 2`, `T_cur` the updates since the cycle
+/// began. After `limit` cycles it holds `eta_min`; without a limit it goes on. A cycle's top never falls below
+/// `eta_min`. Source: Loshchilov and Hutter, ICLR 2017, equation 5; `decay` and `limit` as timm's
+/// `cycle_decay` and `cycle_limit`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CosineWarmRestartsSpec {
+    /// Length of the first cycle, > 0.
+    pub t_0: Span,
+    /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole; default 1.
+    #[serde(default = "one")]
+    pub t_mult: f64,
+    /// The rate at a cycle's end, 0 … 1e30; default 0.
+    #[serde(default)]
+    pub eta_min: f64,
+    /// Each cycle's top over the one before, 0 … 1; default 1.
+    #[serde(default = "one")]
+    pub decay: f64,
+    /// How many cycles, ≥ 1; default: no limit.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// How often the rate moves; default `update`.
+    #[serde(default)]
+    pub every: Every,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Plan for CosineWarmRestartsSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("t_0", self.t_0)?;
+        check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
+        check::rate("eta_min", self.eta_min)?;
+        check::unit("decay", self.decay)?;
+        let limit = self.limit.unwrap_or(1);
+        check::range("limit", f64::from(limit), limit >= 1, "at least 1")
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(CosineWarmRestarts {
+            cycles: Cycles { first: self.t_0.resolve(run), factor: self.t_mult },
+            eta_min: self.eta_min,
+            decay: self.decay,
+            limit: self.limit.map_or(f64::INFINITY, f64::from),
+            clock: Clock::new(self.every, run),
+            end: run.updates,
+        }))
+    }
+}
+
+/// Cycles of geometrically growing length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cycles {
+    /// Length of the first, in updates.
+    pub(crate) first: f64,
+    /// Growth from one to the next, ≥ 1.
+    pub(crate) factor: f64,
+}
+
+impl Cycles {
+    /// When cycle n begins: `first · (factor^n − 1) / (factor − 1)`.
+    pub(crate) fn start(&self, n: f64) -> f64 {
+        let growth = self.factor - 1.0;
+        let cycles = if growth == 0.0 {
+            n
+        } else if growth < 1e-3 {
+            (n * growth.ln_1p()).exp_m1() / growth
+        } else {
+            (self.factor.powf(n) - 1.0) / growth
+        };
+        snap(self.first * cycles)
+    }
+
+    /// The cycle that `t` lies in, and where it begins and ends. The logarithm only guesses; comparison with the
+    /// starts decides (PyTorch's float logarithm misses restarts).
+    pub(crate) fn find(&self, t: f64) -> (f64, f64, f64) {
+        let growth = self.factor - 1.0;
+        let ratio = t / self.first;
+        let guess = if growth == 0.0 { ratio } else { (ratio * growth).ln_1p() / growth.ln_1p() };
+        let mut n = guess.floor().max(0.0);
+        for _ in 0..4 {
+            if n > 0.0 && self.start(n) > t {
+                n -= 1.0;
+            } else if self.start(n + 1.0) <= t {
+                n += 1.0;
+            }
+        }
+        (n, self.start(n), self.start(n + 1.0))
+    }
+}
+
+#[derive(Debug)]
+struct CosineWarmRestarts {
+    cycles: Cycles,
+    eta_min: f64,
+    decay: f64,
+    limit: f64,
+    clock: Clock,
+    end: u64,
+}
+
+impl Schedule for CosineWarmRestarts {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let t = self.clock.updates(at);
+        let (n, start, end) = self.cycles.find(t);
+        if n >= self.limit {
+            return self.eta_min;
+        }
+        let top = if self.decay == 1.0 || n == 0.0 {
+            base
+        } else {
+            (base * self.decay.powf(n)).max(self.eta_min.min(base))
+        };
+        descend(top, self.eta_min, t - start, end - start)
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let last = self.limit.min(MOST_MARKS as f64) as u64;
+        let starts = (1..last).map(|n| self.cycles.start(n as f64));
+        let mut all = marks(starts, self.end, MarkKind::Restart);
+        if self.limit.is_finite() {
+            let end = self.cycles.start(self.limit);
+            all.extend(marks(std::iter::once(end), self.end.saturating_add(1), MarkKind::End));
+        }
+        all
+    }
+}

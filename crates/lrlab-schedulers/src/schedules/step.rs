@@ -1,0 +1,53 @@
+//! Step decay.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, marks};
+use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
+
+/// `step = { step_size = "30%", gamma = 0.1 }`: `lr(t) = base · gamma^⌊t / step_size⌋`, t in updates.
+///
+/// Goes on past the end of the run. Source: `StepLR`'s closed form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// Length of a step, > 0.
+    pub step_size: Span,
+    /// Factor at each step, 0 … 1e30; default 0.1.
+    #[serde(default = "tenth")]
+    pub gamma: f64,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+impl Plan for StepSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("step_size", self.step_size)?;
+        check::rate("gamma", self.gamma)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(Step { step_size: self.step_size.resolve(run), gamma: self.gamma, end: run.updates }))
+    }
+}
+
+#[derive(Debug)]
+struct Step {
+    step_size: f64,
+    gamma: f64,
+    end: u64,
+}
+
+impl Schedule for Step {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let steps = (at.update as f64 / self.step_size).floor();
+        check::saturate(base * check::saturate(self.gamma.powf(steps)))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks((1_u64..).map(|n| n as f64 * self.step_size), self.end, MarkKind::Milestone)
+    }
+}
