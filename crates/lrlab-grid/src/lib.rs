@@ -1,1 +1,135 @@
 //! Experiment grids: plan, claims, attempts and executors.
+//!
+//! A grid is a list of runs and a folder. [`resolve`] gives every cell its identity, [`record`] writes
+//! `plan.json`, and an executor starts one process per run until nothing is missing. Nothing about the state of
+//! a run is stored as a field that could lie: [`run_state`] derives it from the files of [`lrlab_runs::RunStore`].
+//!
+//! ```text
+//! DIR/store/<run_id>/spec.json               what to train
+//! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: who works on attempt n; touched while alive
+//! DIR/store/<run_id>/attempts/<n>/exit.json  how attempt n ended
+//! DIR/store/<run_id>/attempts/<n>/log.txt    what the worker said on standard error
+//! DIR/store/<run_id>/failure.json            why the last attempt failed
+//! DIR/store/<run_id>/result.json             the run is done
+//! ```
+//!
+//! The next attempt may begin when the newest one ended, or when its owner is provably gone ([`Owner::life`]), or
+//! when its claim was not touched for a while ([`Patience`]). Claims are numbered and only ever added, so that of
+//! two processes that find a run free exactly one gets it, on a shared folder too: no locks, no server.
+
+mod attempt;
+mod child;
+mod cost;
+mod failure;
+mod interrupt;
+mod local;
+mod machine;
+mod owner;
+mod patience;
+mod plan;
+mod queue;
+mod state;
+
+pub use attempt::{Acquired, Attempt, Ending, Exit, attempts};
+pub use child::WorkerCommand;
+pub use cost::{Costs, Estimate};
+pub use failure::{Failure, FailureKind, classify};
+pub use interrupt::Interrupt;
+pub use local::{Assignment, Finish, LocalExecutor, Notice, OnFailure};
+pub use machine::Machine;
+pub use owner::{Life, Owner};
+pub use patience::Patience;
+pub use plan::{record, resolve};
+pub use state::{RunState, Status, run_state, status};
+
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::RunId;
+
+/// What can go wrong with a grid. A run that fails is no error of the grid: see [`Failure`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The files of a run or a plan.
+    #[error(transparent)]
+    Runs(#[from] lrlab_runs::Error),
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A specification has no canonical form.
+    #[error("cell {cell}: {source}")]
+    Spec {
+        /// The cell.
+        cell: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The data of a run could not be identified.
+    #[error("cell {cell}: {source}")]
+    Data {
+        /// The first cell that needs the data.
+        cell: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Two cells are one and the same run; counting it twice would make a report lie.
+    #[error("cells {first} and {second} are the same run {id}: they differ in nothing that decides a result")]
+    Duplicate {
+        /// The run.
+        id: RunId,
+        /// The earlier cell.
+        first: String,
+        /// The later cell.
+        second: String,
+    },
+    /// A worker could not be started.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals could not be caught.
+    #[error("cannot listen for signals: {source}")]
+    Signals {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        Self::Json { path: path.to_path_buf(), source }
+    }
+}
+
+/// Reads a JSON file; `None` where there is none.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::json(path, e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(path, e)),
+    }
+}
+
+pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::json(path, e))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,237 @@
+//! Claims: of all processes that want a run, one has it.
+//!
+//! Attempt `n` of a run is the folder `attempts/<n>`. Whoever creates its `claim.json` (exclusively) has it; a
+//! thread touches the file while they live; `exit.json` says how it ended. Nothing is ever taken away: to take over
+//! an attempt whose owner died is to claim the next number.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use lrlab_runs::{write_atomic, write_exclusive};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Failure, Owner, read_json, to_json};
+
+/// Between two touches of a claim.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The result is there.
+    Done,
+    /// It was asked to stop, and its state is saved.
+    Interrupted,
+    /// It failed.
+    Failed(Box<Failure>),
+}
+
+/// `exit.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exit {
+    /// How it ended.
+    pub ending: Ending,
+    /// Seconds from claim to end.
+    pub seconds: f64,
+}
+
+/// The newest claim on a run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Newest {
+    pub(crate) number: u32,
+    pub(crate) owner: Owner,
+    /// When the owner last touched it, by the clock of the machine that keeps the file.
+    pub(crate) touched: SystemTime,
+    pub(crate) exit: Option<Exit>,
+}
+
+/// What came of wanting a run.
+#[derive(Debug)]
+pub enum Acquired {
+    /// It is ours until [`Attempt::end`].
+    Attempt(Attempt),
+    /// Another process was faster.
+    Taken,
+}
+
+/// An attempt at a run that this process has claimed. Dropped without an end, it counts as interrupted.
+#[derive(Debug)]
+pub struct Attempt {
+    folder: PathBuf,
+    number: u32,
+    began: Instant,
+    heart: Option<(Sender<()>, JoinHandle<()>)>,
+    ended: bool,
+}
+
+impl Attempt {
+    /// Claims attempt `number` of the run in `run_dir`, unless another process already has.
+    ///
+    /// # Errors
+    /// Writing the claim fails.
+    pub fn claim(run_dir: &Path, number: u32) -> Result<Acquired, Error> {
+        let folder = attempts_dir(run_dir).join(number.to_string());
+        let path = folder.join("claim.json");
+        if !write_exclusive(&path, &to_json(&path, &Owner::current())?)? {
+            return Ok(Acquired::Taken);
+        }
+        let heart = Some(beat(path));
+        Ok(Acquired::Attempt(Self { folder, number, began: Instant::now(), heart, ended: false }))
+    }
+
+    /// Where this attempt may write.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its number, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Since it was claimed.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Says how it ended and gives it up.
+    ///
+    /// # Errors
+    /// Writing `exit.json` fails.
+    pub fn end(mut self, ending: Ending) -> Result<(), Error> {
+        self.write_end(ending)
+    }
+
+    fn write_end(&mut self, ending: Ending) -> Result<(), Error> {
+        self.ended = true;
+        if let Some((stop, thread)) = self.heart.take() {
+            drop(stop);
+            // The thread only sleeps and touches a file; a panic in it would have nothing to say here.
+            let _ = thread.join();
+        }
+        let path = self.folder.join("exit.json");
+        let exit = Exit { ending, seconds: self.began.elapsed().as_secs_f64() };
+        Ok(write_atomic(&path, &to_json(&path, &exit)?)?)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Err(error) = self.write_end(Ending::Interrupted)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// How each attempt at the run in `run_dir` ended so far, oldest first; `None` for one that has not.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
+    let folder = attempts_dir(run_dir);
+    numbers(&folder)?
+        .into_iter()
+        .filter(|number| folder.join(number.to_string()).join("claim.json").is_file())
+        .map(|number| Ok((number, read_json(&folder.join(number.to_string()).join("exit.json"))?)))
+        .collect()
+}
+
+/// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
+/// had it.
+pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
+    let folder = attempts_dir(run_dir);
+    for number in numbers(&folder)?.into_iter().rev() {
+        let attempt = folder.join(number.to_string());
+        let claim = attempt.join("claim.json");
+        let Some(owner) = read_json::<Owner>(&claim)? else { continue };
+        let touched =
+            std::fs::metadata(&claim).and_then(|m| m.modified()).map_err(|e| Error::io(&claim, e))?;
+        let exit = read_json(&attempt.join("exit.json"))?;
+        return Ok(Some(Newest { number, owner, touched, exit }));
+    }
+    Ok(None)
+}
+
+fn attempts_dir(run_dir: &Path) -> PathBuf {
+    run_dir.join("attempts")
+}
+
+/// The numbers of the attempts' folders, ascending.
+fn numbers(folder: &Path) -> Result<Vec<u32>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(folder, e)),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io(folder, e))?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Touches `claim` until the sender is dropped.
+fn beat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = channel();
+    let thread = std::thread::spawn(move || {
+        while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
+            let touched = std::fs::File::options()
+                .append(true)
+                .open(&claim)
+                .and_then(|file| file.set_modified(SystemTime::now()));
+            if let Err(error) = touched {
+                tracing::warn!("{}: {error}", claim.display());
+            }
+        }
+    });
+    (stop, thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(run: &Path, number: u32) -> Option<Attempt> {
+        match Attempt::claim(run, number).unwrap() {
+            Acquired::Attempt(attempt) => Some(attempt),
+            Acquired::Taken => None,
+        }
+    }
+
+    #[test]
+    fn one_of_many_gets_it() {
+        let run = tempfile::tempdir().unwrap();
+        let held: Vec<Option<Attempt>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| claim(run.path(), 1))).collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(held.iter().flatten().count(), 1);
+        let newest = newest(run.path()).unwrap().unwrap();
+        assert_eq!((newest.number, newest.owner, newest.exit), (1, Owner::current(), None));
+    }
+
+    #[test]
+    fn attempts_are_numbered_and_say_how_they_ended() {
+        let run = tempfile::tempdir().unwrap();
+        assert_eq!(attempts(run.path()).unwrap(), []);
+        drop(claim(run.path(), 1).unwrap());
+        claim(run.path(), 2).unwrap().end(Ending::Done).unwrap();
+        // Someone died between making the folder and claiming it.
+        std::fs::create_dir_all(run.path().join("attempts/3")).unwrap();
+        let endings: Vec<_> =
+            attempts(run.path()).unwrap().into_iter().map(|(n, exit)| (n, exit.unwrap().ending)).collect();
+        assert_eq!(endings, [(1, Ending::Interrupted), (2, Ending::Done)]);
+        assert_eq!(newest(run.path()).unwrap().unwrap().number, 2);
+        assert!(claim(run.path(), 3).is_some());
+    }
+}

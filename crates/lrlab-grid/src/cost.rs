@@ -1,0 +1,161 @@
+//! What runs cost, measured by those that are done.
+
+use std::collections::BTreeMap;
+
+use lrlab_runs::{PlannedRun, RunStore};
+use serde::{Deserialize, Serialize};
+
+/// How many results of one class are looked at before the first run starts.
+const SAMPLES: usize = 4;
+
+/// Seconds per epoch for each class of runs: same network, same data, same batches.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Costs {
+    classes: BTreeMap<String, Measured>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Measured {
+    runs: usize,
+    seconds: f64,
+    epochs: f64,
+}
+
+/// What is left to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Runs that are not done.
+    pub runs: usize,
+    /// Those of which nothing of the kind was measured yet; they are taken to cost the mean of the others.
+    pub unknown: usize,
+    /// Seconds of all of them together, `None` where nothing was measured yet.
+    pub seconds: Option<f64>,
+    /// Seconds until the last one ends, so many at once.
+    pub wall_s: Option<f64>,
+}
+
+impl Costs {
+    /// From the results that are there: a few of each class.
+    #[must_use]
+    pub fn measured(store: &RunStore, runs: &[PlannedRun]) -> Self {
+        let mut costs = Self::default();
+        for run in runs {
+            if costs.classes.get(&class(run)).is_none_or(|m| m.runs < SAMPLES) {
+                costs.add(store, run);
+            }
+        }
+        costs
+    }
+
+    /// Counts `run` in, if it is done. A result that cannot be read is no measurement.
+    pub fn add(&mut self, store: &RunStore, run: &PlannedRun) {
+        let path = store.run_dir(&run.run_id).join("result.json");
+        let Ok(bytes) = std::fs::read(path) else { return };
+        let Ok(result) = serde_json::from_slice::<Clocks>(&bytes) else { return };
+        let (seconds, epochs) = (result.timing.finished - result.timing.started, result.history.len() as f64);
+        if seconds > 0.0 && epochs > 0.0 {
+            let measured = self.classes.entry(class(run)).or_default();
+            measured.runs += 1;
+            measured.seconds += seconds;
+            measured.epochs += epochs;
+        }
+    }
+
+    /// Expected seconds of `run`, `None` where nothing of its class was measured.
+    #[must_use]
+    pub fn seconds(&self, run: &PlannedRun) -> Option<f64> {
+        self.of_class(&class(run), epochs(run))
+    }
+
+    pub(crate) fn of_class(&self, class: &str, epochs: f64) -> Option<f64> {
+        self.classes.get(class).map(|m| m.seconds / m.epochs * epochs)
+    }
+
+    /// What `runs` will take, `jobs` at once.
+    #[must_use]
+    pub fn estimate<'a>(&self, runs: impl IntoIterator<Item = &'a PlannedRun>, jobs: usize) -> Estimate {
+        self.sum(runs.into_iter().map(|run| self.seconds(run)), jobs)
+    }
+
+    pub(crate) fn sum(&self, seconds: impl Iterator<Item = Option<f64>>, jobs: usize) -> Estimate {
+        let (mut runs, mut unknown, mut known, mut longest) = (0, 0, 0.0, 0.0_f64);
+        for seconds in seconds {
+            runs += 1;
+            match seconds {
+                Some(s) => (known, longest) = (known + s, longest.max(s)),
+                None => unknown += 1,
+            }
+        }
+        let mean = match runs - unknown {
+            0 => self.mean_run(),
+            n => Some(known / n as f64),
+        };
+        let seconds = if unknown == 0 { Some(known) } else { mean.map(|mean| known + mean * unknown as f64) };
+        let wall_s = seconds.map(|s| (s / jobs.max(1) as f64).max(longest));
+        Estimate { runs, unknown, seconds, wall_s }
+    }
+
+    fn mean_run(&self) -> Option<f64> {
+        let (runs, seconds) = self.classes.values().fold((0, 0.0), |(n, s), m| (n + m.runs, s + m.seconds));
+        (runs > 0).then(|| seconds / runs as f64)
+    }
+}
+
+/// What a run's cost per epoch depends on.
+pub(crate) fn class(run: &PlannedRun) -> String {
+    let parts = ["model", "data", "batch_size", "accumulate"].map(|key| run.spec.get(key));
+    serde_json::to_string(&parts).unwrap_or_default()
+}
+
+/// The epochs a run will make at most.
+pub(crate) fn epochs(run: &PlannedRun) -> f64 {
+    run.spec.get("epochs").and_then(serde_json::Value::as_f64).unwrap_or(1.0)
+}
+
+#[derive(Deserialize)]
+struct Clocks {
+    history: Vec<serde::de::IgnoredAny>,
+    timing: Span,
+}
+#[derive(Deserialize)]
+struct Span {
+    started: f64,
+    finished: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use lrlab_runs::RunId;
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(model: &str, epochs: u64) -> PlannedRun {
+        let spec = json!({ "model": model, "epochs": epochs });
+        let run_id = RunId::of(&spec.to_string(), "");
+        PlannedRun { run_id, cell: [].into(), spec, dataset_digest: String::new() }
+    }
+
+    #[test]
+    fn done_runs_price_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        let runs = [run("a", 2), run("a", 10), run("b", 3)];
+        let before = Costs::measured(&store, &runs);
+        assert_eq!(before.estimate(&runs, 2), Estimate { runs: 3, unknown: 3, seconds: None, wall_s: None });
+        assert_eq!(before.estimate(&[], 2).seconds, Some(0.0));
+
+        let done = store.run_dir(&runs[0].run_id);
+        std::fs::create_dir_all(&done).unwrap();
+        let result =
+            json!({ "history": [{}, {}], "timing": { "started": 100.0, "finished": 108.0 }, "more": [1] });
+        std::fs::write(done.join("result.json"), result.to_string()).unwrap();
+        let costs = Costs::measured(&store, &runs);
+        assert_eq!(costs.seconds(&runs[1]), Some(40.0));
+        assert_eq!(costs.seconds(&runs[2]), None);
+        // The unknown one is taken to cost as much as the known ones do on average.
+        let estimate = costs.estimate(&runs[1..], 4);
+        assert_eq!(estimate, Estimate { runs: 2, unknown: 1, seconds: Some(80.0), wall_s: Some(40.0) });
+        assert_eq!(costs.estimate(&runs[2..], 1).wall_s, Some(8.0));
+    }
+}

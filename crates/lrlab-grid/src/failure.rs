@@ -1,0 +1,181 @@
+//! Why a run failed, and whether trying again may help.
+
+use std::process::ExitStatus;
+
+use serde::{Deserialize, Serialize};
+
+/// The worker's exit code for "interrupted, state saved".
+pub(crate) const INTERRUPTED: i32 = 85;
+
+/// What kind of failure it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The worker refused what it was given (exit code 2).
+    Configuration,
+    /// Memory of the machine or of the device ran out.
+    OutOfMemory,
+    /// A panic (exit code 101), which is a bug.
+    Panic,
+    /// A disk that is full, read-only or broken.
+    Io,
+    /// A signal ended it.
+    Killed,
+    /// It ended with 0 and left no result.
+    NoResult,
+    /// Any other exit code.
+    Error,
+}
+
+impl FailureKind {
+    /// How often one call tries such a run again. What would only repeat itself is not repeated.
+    #[must_use]
+    pub const fn retries(self) -> u32 {
+        match self {
+            Self::Killed | Self::Io | Self::OutOfMemory => 1,
+            Self::Configuration | Self::Panic | Self::NoResult | Self::Error => 0,
+        }
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Configuration => "configuration",
+            Self::OutOfMemory => "out of memory",
+            Self::Panic => "panic",
+            Self::Io => "i/o",
+            Self::Killed => "killed",
+            Self::NoResult => "no result",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// `failure.json`: the last failure of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The attempt that failed.
+    pub attempt: u32,
+    /// What kind it was.
+    pub kind: FailureKind,
+    /// The worker's exit code, where it had one.
+    pub code: Option<i32>,
+    /// The signal that ended it, where one did.
+    pub signal: Option<i32>,
+    /// One line for people.
+    pub message: String,
+    /// The last lines of the attempt's log.
+    pub log_tail: String,
+}
+
+/// What a worker's end means, if it was a failure. `said` is the error that it reported itself, `log_tail` the end
+/// of its log. `None`: it was interrupted (exit code 85).
+#[must_use]
+pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: &str) -> Option<Failure> {
+    let (code, signal) = (status.code(), signal(status));
+    if code == Some(INTERRUPTED) {
+        return None;
+    }
+    let told = format!("{}\n{log_tail}", said.unwrap_or_default());
+    let kind = match (code, signal) {
+        _ if mentions(&told, OUT_OF_MEMORY) => FailureKind::OutOfMemory,
+        _ if mentions(&told, IO) => FailureKind::Io,
+        (None, _) => FailureKind::Killed,
+        (Some(0), _) => FailureKind::NoResult,
+        (Some(2), _) => FailureKind::Configuration,
+        (Some(101), _) => FailureKind::Panic,
+        (Some(_), _) => FailureKind::Error,
+    };
+    let end = match (code, signal) {
+        (_, Some(9)) => "ended by signal 9, as the system does when memory runs out".to_owned(),
+        (_, Some(signal)) => format!("ended by signal {signal}"),
+        (Some(0), None) => "ended with code 0 and left no result".to_owned(),
+        (Some(code), None) => format!("ended with code {code}"),
+        (None, None) => "ended".to_owned(),
+    };
+    let last = said.map(str::to_owned).or_else(|| telling_line(log_tail));
+    let message = last.map_or_else(|| end.clone(), |line| format!("{line} ({end})"));
+    Some(Failure { attempt, kind, code, signal, message, log_tail: log_tail.to_owned() })
+}
+
+const OUT_OF_MEMORY: &[&str] =
+    &["memory allocation of", "out of memory", "OUT_OF_MEMORY", "cannot allocate memory", "os error 12"];
+const IO: &[&str] = &["os error 28", "os error 30", "os error 5)", "os error 122"];
+
+fn mentions(text: &str, words: &[&str]) -> bool {
+    let text = text.to_ascii_lowercase();
+    words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
+}
+
+/// The line of a log that says most: where a panic or an error begins, otherwise the last.
+fn telling_line(log: &str) -> Option<String> {
+    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
+    let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
+    panic.or(error).or_else(|| lines().last()).map(str::to_owned)
+}
+
+#[cfg(unix)]
+fn signal(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+#[cfg(not(unix))]
+fn signal(_: ExitStatus) -> Option<i32> {
+    None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn endings_are_told_apart() {
+        let code = |code: i32| ExitStatus::from_raw(code << 8);
+        let signal = ExitStatus::from_raw;
+        for (status, said, log, kind, message) in [
+            (code(0), None, "", FailureKind::NoResult, "ended with code 0 and left no result"),
+            (code(1), Some("no such column"), "", FailureKind::Error, "no such column (ended with code 1)"),
+            (code(2), None, "error: bad\nhint", FailureKind::Configuration, "error: bad (ended with code 2)"),
+            (
+                code(101),
+                None,
+                "thread 'main' panicked at src/main.rs:1:2:\nindex out of bounds\nnote: run with",
+                FailureKind::Panic,
+                "index out of bounds (ended with code 101)",
+            ),
+            (signal(15), None, "", FailureKind::Killed, "ended by signal 15"),
+            (
+                signal(9),
+                None,
+                "",
+                FailureKind::Killed,
+                "ended by signal 9, as the system does when memory runs out",
+            ),
+            (
+                signal(6),
+                None,
+                "memory allocation of 8 bytes failed",
+                FailureKind::OutOfMemory,
+                "memory allocation of 8 bytes failed (ended by signal 6)",
+            ),
+            (
+                code(1),
+                Some("x: No space left on device (os error 28)"),
+                "",
+                FailureKind::Io,
+                "x: No space left on device (os error 28) (ended with code 1)",
+            ),
+        ] {
+            let failure = classify(3, status, said, log).unwrap();
+            assert_eq!(
+                (failure.kind, failure.message.as_str(), failure.attempt),
+                (kind, message, 3),
+                "{status}"
+            );
+        }
+        assert_eq!(classify(1, code(85), Some("whatever"), ""), None);
+    }
+}

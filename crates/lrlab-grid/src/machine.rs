@@ -1,0 +1,72 @@
+//! How much fits on this machine.
+
+/// Cores and memory that this process may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Cores.
+    pub cores: usize,
+    /// Free memory in bytes, where known.
+    pub memory: Option<u64>,
+}
+
+impl Machine {
+    /// This machine, within the limits of the control group.
+    #[must_use]
+    pub fn detect() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let memory = [available(), control_group()].into_iter().flatten().min();
+        Self { cores, memory }
+    }
+
+    /// How many runs at once: one per core, fewer where each needs more memory than would be left, never more than
+    /// there are runs. Several runs of one thread each do more work than one run of several threads.
+    #[must_use]
+    pub fn jobs(&self, runs: usize, memory_per_run: u64) -> usize {
+        let fit = self.memory.map_or(usize::MAX, |memory| (memory / memory_per_run.max(1)) as usize);
+        self.cores.min(fit).min(runs).max(1)
+    }
+
+    /// Threads for each of `jobs` runs.
+    #[must_use]
+    pub fn threads(&self, jobs: usize) -> usize {
+        (self.cores / jobs.max(1)).max(1)
+    }
+}
+
+/// `MemAvailable` of `/proc/meminfo`; see proc(5).
+fn available() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// What is left below the limit of a version 2 control group.
+fn control_group() -> Option<u64> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    Some(read("memory.max")?.saturating_sub(read("memory.current")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots() {
+        // (cores, memory, runs, memory per run) -> (jobs, threads)
+        for (cores, memory, runs, each, expected) in [
+            (2, None, 48, 1, (2, 1)),
+            (8, Some(10), 48, 3, (3, 2)),
+            (8, Some(1), 48, 3, (1, 8)),
+            (16, Some(1 << 40), 4, 1, (4, 4)),
+            (4, None, 0, 0, (1, 4)),
+        ] {
+            let machine = Machine { cores, memory };
+            let jobs = machine.jobs(runs, each);
+            assert_eq!((jobs, machine.threads(jobs)), expected, "{machine:?} {runs}");
+        }
+        assert!(Machine::detect().cores > 0);
+    }
+}

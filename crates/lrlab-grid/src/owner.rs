@@ -1,0 +1,114 @@
+//! Who works on an attempt, and whether they still live.
+
+use serde::{Deserialize, Serialize};
+
+/// A process, told apart from every other one: process ids are used again, and two containers each have a first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The machine's name, for people.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// Boot id and process-id namespace: within one of these, process ids mean the same.
+    pub realm: Option<String>,
+    /// When the process started, in clock ticks since boot.
+    pub started: Option<u64>,
+}
+
+/// What is known about a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Alive,
+    /// It is gone: no such process, or its id belongs to another one now.
+    Dead,
+    /// It cannot be seen from here (another machine, another container, no `/proc`).
+    Unknown,
+}
+
+impl Owner {
+    /// This process.
+    #[must_use]
+    pub fn current() -> Self {
+        let pid = std::process::id();
+        Self { host: host(), pid, realm: realm(), started: proc_stat(pid).map(|stat| stat.started) }
+    }
+
+    /// Whether the process still runs, as far as can be known without asking another machine.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        let (Some(realm), Some(started)) = (&self.realm, self.started) else { return Life::Unknown };
+        if self::realm().as_ref() != Some(realm) {
+            return Life::Unknown;
+        }
+        match proc_stat(self.pid) {
+            Some(stat) if stat.started == started && !stat.gone => Life::Alive,
+            _ => Life::Dead,
+        }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} on {}", self.pid, self.host)
+    }
+}
+
+struct Stat {
+    started: u64,
+    gone: bool,
+}
+
+/// Fields 3 (state) and 22 (start time) of `/proc/<pid>/stat`; see proc(5). The name in field 2 may hold anything,
+/// so fields are counted from its closing parenthesis.
+fn proc_stat(pid: u32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let gone = matches!(fields.next()?, "Z" | "X" | "x");
+    let started = fields.nth(18)?.parse().ok()?;
+    Some(Stat { started, gone })
+}
+
+fn realm() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{} {}", boot.trim(), namespace.display()))
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .or_else(|| std::env::var("COMPUTERNAME").ok())
+        .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn lives() {
+        let me = Owner::current();
+        let mut child = std::process::Command::new("sh").args(["-c", "exit 0"]).spawn().unwrap();
+        let pid = child.id();
+        let born = proc_stat(pid).map(|stat| stat.started);
+        let it = Owner { pid, started: born, ..me.clone() };
+        while proc_stat(pid).is_some_and(|stat| !stat.gone) {
+            std::thread::yield_now();
+        }
+        let zombie = it.life();
+        child.wait().unwrap();
+        for (what, owner, expected) in [
+            ("this process", me.clone(), Life::Alive),
+            ("its id used again", Owner { started: me.started.map(|t| t + 1), ..me.clone() }, Life::Dead),
+            ("a child that ended", it, Life::Dead),
+            ("another machine", Owner { realm: Some("elsewhere".to_owned()), ..me.clone() }, Life::Unknown),
+            ("no realm", Owner { realm: None, ..me }, Life::Unknown),
+        ] {
+            assert_eq!(owner.life(), expected, "{what}");
+        }
+        assert_eq!(zombie, Life::Dead);
+    }
+}

@@ -1,0 +1,91 @@
+//! From cells to a plan: every run gets its identity before the first one starts.
+
+use std::collections::BTreeMap;
+
+use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
+use lrlab_spec::{DataSpec, RunSpec};
+
+use crate::{Error, to_json};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The plan of an experiment: its cells with their identities, in the order given. Writes nothing.
+///
+/// `digest` gives the content digest of a data set; it is asked once for each distinct [`DataSpec`]. The
+/// description and the claims of the experiment are the caller's to fill in.
+///
+/// # Errors
+/// Data that cannot be identified, a specification without a canonical form (a number that is not finite), and
+/// two cells that are the same run.
+pub fn resolve(
+    experiment: &str,
+    cells: Vec<(Cell, RunSpec)>,
+    mut digest: impl FnMut(&DataSpec) -> Result<String, BoxError>,
+) -> Result<Plan, Error> {
+    let mut digests: Vec<(DataSpec, String)> = Vec::new();
+    let mut seen: BTreeMap<RunId, Cell> = BTreeMap::new();
+    let mut runs = Vec::with_capacity(cells.len());
+    for (cell, spec) in cells {
+        let dataset_digest = match digests.iter().find(|(data, _)| *data == spec.data) {
+            Some((_, known)) => known.clone(),
+            None => {
+                let new = digest(&spec.data).map_err(|source| Error::Data { cell: words(&cell), source })?;
+                digests.push((spec.data.clone(), new.clone()));
+                new
+            }
+        };
+        let bad_spec = |source: BoxError| Error::Spec { cell: words(&cell), source };
+        let run_id = run_id(&spec, &dataset_digest).map_err(bad_spec)?;
+        if let Some(first) = seen.insert(run_id.clone(), cell.clone()) {
+            return Err(Error::Duplicate { id: run_id, first: words(&first), second: words(&cell) });
+        }
+        let spec = serde_json::to_value(&spec).map_err(|e| bad_spec(e.into()))?;
+        runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
+    }
+    Ok(Plan {
+        experiment: experiment.to_owned(),
+        description: String::new(),
+        runs,
+        claims: serde_json::Value::Null,
+    })
+}
+
+/// Writes `plan.json`, and `spec.json` of every run that is not done.
+///
+/// A run's folder is not touched where it already says the same.
+///
+/// # Errors
+/// Writing fails.
+pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
+    store.write_plan(plan)?;
+    plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).try_for_each(|run| write_spec(store, run))
+}
+
+/// `model=resnet schedule=cosine seed=0`: a cell for people.
+pub(crate) fn words(cell: &Cell) -> String {
+    let word = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    cell.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
+}
+
+fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, BoxError> {
+    Ok(RunId::of(&serde_json::to_string(spec)?, dataset_digest))
+}
+
+/// The file can be derived again from the plan, so it is renamed into place but not synced: ten thousand runs are
+/// planned in a second.
+fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error> {
+    let folder = store.run_dir(&run.run_id);
+    let path = folder.join("spec.json");
+    let bytes = to_json(&path, run)?;
+    if std::fs::read(&path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
+    let temporary = folder.join(format!(".spec.{}.tmp", std::process::id()));
+    std::fs::write(&temporary, &bytes)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .map_err(|e| Error::io(&path, e))
+}

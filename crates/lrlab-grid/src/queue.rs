@@ -1,0 +1,106 @@
+//! In which order runs begin: one seed of every cell first, so that a report is useful early, and within that the
+//! longest first, so that none is left over at the end.
+
+use std::collections::BTreeMap;
+
+use lrlab_runs::PlannedRun;
+
+use crate::Costs;
+use crate::cost::{class, epochs};
+
+/// The runs that wait, by their index.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    entries: Vec<Entry>,
+    waiting: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// How many runs of the same cell, another seed, come before it.
+    round: usize,
+    class: String,
+    epochs: f64,
+}
+
+impl Queue {
+    /// A queue over `runs`, with none waiting yet.
+    pub(crate) fn new(runs: &[PlannedRun]) -> Self {
+        let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
+        let entries = runs
+            .iter()
+            .map(|run| {
+                let next = rounds.entry(without_seed(run)).or_default();
+                let round = *next;
+                *next += 1;
+                Entry { round, class: class(run), epochs: epochs(run) }
+            })
+            .collect();
+        Self { entries, waiting: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, index: usize) {
+        self.waiting.push(index);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Takes the run that should begin next. Where nothing was measured, more epochs stand for longer.
+    pub(crate) fn pop(&mut self, costs: &Costs) -> Option<usize> {
+        let key = |index: usize| {
+            let entry = &self.entries[index];
+            let seconds = costs.of_class(&entry.class, entry.epochs);
+            (entry.round, seconds.map_or(f64::NEG_INFINITY, |s| -s), -entry.epochs, index)
+        };
+        let order = |a: usize, b: usize| {
+            let (a, b) = (key(a), key(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
+        };
+        let at = (0..self.waiting.len()).min_by(|&i, &j| order(self.waiting[i], self.waiting[j]))?;
+        Some(self.waiting.swap_remove(at))
+    }
+
+    /// Expected seconds of each of `indices`.
+    pub(crate) fn seconds<'a>(
+        &'a self,
+        indices: impl Iterator<Item = usize> + 'a,
+        costs: &'a Costs,
+    ) -> impl Iterator<Item = Option<f64>> + 'a {
+        indices.map(|index| costs.of_class(&self.entries[index].class, self.entries[index].epochs))
+    }
+
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> + '_ {
+        self.waiting.iter().copied()
+    }
+}
+
+fn without_seed(run: &PlannedRun) -> String {
+    let others: Vec<_> = run.cell.iter().filter(|(key, _)| key.as_str() != "seed").collect();
+    serde_json::to_string(&others).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use lrlab_runs::{Cell, RunId};
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(model: &str, epochs: u64, seed: u64) -> PlannedRun {
+        let spec = json!({ "model": model, "epochs": epochs, "seed": seed });
+        let cell: Cell = serde_json::from_value(spec.clone()).unwrap();
+        PlannedRun { run_id: RunId::of(&spec.to_string(), ""), cell, spec, dataset_digest: String::new() }
+    }
+
+    #[test]
+    fn first_seeds_first_and_the_longest_of_them_before() {
+        let runs = [run("a", 10, 7), run("a", 10, 8), run("a", 20, 7), run("a", 20, 8), run("b", 10, 7)];
+        let mut queue = Queue::new(&runs);
+        (0..runs.len()).for_each(|index| queue.push(index));
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(&Costs::default())).collect();
+        assert_eq!(order, [2, 0, 4, 3, 1]);
+        assert!(queue.is_empty());
+    }
+}
