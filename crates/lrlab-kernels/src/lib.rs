@@ -1,5 +1,38 @@
 //! Fast training operators for candle, the parameter store and the allocator.
+//!
+//! Every operator is a function over candle tensors with a gradient that flows through
+//! [`candle_core::Tensor::backward`]. On the CPU in f32 most run on kernels of this crate, elsewhere (CUDA, Metal,
+//! other types) on compositions of candle's own operators that train. The caller does not see which.
+//!
+//! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
+//! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
 
+mod activation;
+pub mod alloc;
+mod attention;
+mod conv;
+mod dropout;
+mod embedding;
+mod host;
+mod linear;
+mod loss;
+mod lstm;
+mod norm;
 mod params;
+mod pool;
+mod simd;
+mod update;
 
+pub use activation::{gelu, relu};
+pub use attention::attention;
+pub use conv::conv2d;
+pub use dropout::{Dropout, dropout};
+pub use embedding::embedding;
+pub use linear::linear;
+pub use loss::{cross_entropy, cross_entropy_each};
+pub use lstm::lstm;
+pub use norm::{Norm, batch_norm2d, layer_norm};
 pub use params::{Param, Params, Role};
+pub use pool::{global_avg_pool2d, max_pool2d};
+pub use simd::{numerics_class, simd_level};
+pub use update::{AdamStep, SgdStep, adam_update, sgd_update, squared_norm};

@@ -1,0 +1,89 @@
+//! The global allocator: mimalloc, told to keep its pages.
+
+#![expect(unsafe_code, reason = "a global allocator is an unsafe trait, and mimalloc's options are C")]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mimalloc::MiMalloc;
+
+// Numbers of `mi_option_e` in mimalloc 3, which the bindings do not name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
+
+/// mimalloc that never gives pages back to the system while the program runs.
+///
+/// Each training step allocates and frees the same large tensors. Where fresh pages are dear (a virtual machine),
+/// giving them back after each step costs more than the arithmetic. The price: the process keeps its peak.
+///
+/// ```
+/// use lrlab_kernels::alloc::Allocator;
+///
+/// #[global_allocator]
+/// static ALLOCATOR: Allocator = Allocator::keeping_pages();
+/// # fn main() { assert_eq!(vec![1.0_f32; 1 << 20].len(), 1 << 20); }
+/// ```
+#[derive(Debug)]
+pub struct Allocator {
+    told: AtomicBool,
+}
+
+/// The type of the allocator a program installs.
+pub type GlobalAllocator = Allocator;
+
+impl Allocator {
+    /// For a `#[global_allocator]` static.
+    #[must_use]
+    pub const fn keeping_pages() -> Self {
+        Self { told: AtomicBool::new(false) }
+    }
+
+    #[inline]
+    fn tell(&self) {
+        if !self.told.load(Ordering::Relaxed) {
+            tell_once(&self.told);
+        }
+    }
+}
+
+#[cold]
+fn tell_once(told: &AtomicBool) {
+    if told.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: setting an option is a plain store in mimalloc's table, allowed at any time from any thread.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, -1);
+        // In KiB: objects up to 64 GiB come from arenas, which are kept, instead of from the system.
+        libmimalloc_sys::mi_option_set(ARENA_MAX_OBJECT_SIZE, 64 << 20);
+    }
+}
+
+// SAFETY: every call is handed to mimalloc, which is a correct allocator.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.tell();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { MiMalloc.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        self.tell();
+        // SAFETY: as above.
+        unsafe { MiMalloc.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: `ptr` came from this allocator, that is from mimalloc.
+        unsafe { MiMalloc.dealloc(ptr, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: `ptr` came from this allocator, that is from mimalloc.
+        unsafe { MiMalloc.realloc(ptr, layout, size) }
+    }
+}

@@ -1,0 +1,66 @@
+//! Pooling.
+
+use candle_core::{Result, Tensor, bail};
+
+/// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding never wins:
+/// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.
+///
+/// # Errors
+/// Shapes do not fit, kernel or stride is 0, or the padding exceeds half the kernel.
+pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    if kernel == 0 || stride == 0 || 2 * padding > kernel {
+        bail!("max_pool2d: kernel {kernel}, stride {stride}, padding {padding}");
+    }
+    if n * c * h * w == 0 || h + 2 * padding < kernel || w + 2 * padding < kernel {
+        bail!("max_pool2d: kernel {kernel}, padding {padding} on input {:?}", x.shape());
+    }
+    composed(x, kernel, stride, padding)
+}
+
+fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+    let padded = pad_lowest(&pad_lowest(x, 2, padding)?, 3, padding)?;
+    let (_, _, h, w) = padded.dims4()?;
+    let (oh, ow) = ((h - kernel) / stride + 1, (w - kernel) / stride + 1);
+    let picks = |from: usize, count: usize| {
+        let at: Vec<u32> = (0..count).map(|i| (from + i * stride) as u32).collect();
+        Tensor::from_vec(at, count, x.device())
+    };
+    let mut best: Option<Tensor> = None;
+    for row in 0..kernel {
+        let rows = padded.index_select(&picks(row, oh)?, 2)?;
+        for column in 0..kernel {
+            let window = rows.index_select(&picks(column, ow)?, 3)?;
+            best = Some(match best {
+                Some(best) => best.maximum(&window)?,
+                None => window,
+            });
+        }
+    }
+    match best {
+        Some(best) => Ok(best),
+        None => bail!("max_pool2d: kernel 0"),
+    }
+}
+
+fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
+    if padding == 0 {
+        return Ok(x.clone());
+    }
+    let mut dims = x.dims().to_vec();
+    dims[dim] = padding;
+    let edge = Tensor::full(f32::MIN, dims, x.device())?.to_dtype(x.dtype())?;
+    Tensor::cat(&[&edge, x, &edge], dim)
+}
+
+/// Mean over h and w of `x (n, c, h, w)`: `(n, c)`.
+///
+/// # Errors
+/// The input is empty or has another rank.
+pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
+    x.dims4()?;
+    if x.elem_count() == 0 {
+        bail!("global_avg_pool2d: empty input {:?}", x.shape());
+    }
+    x.mean((2, 3))
+}
