@@ -1,4 +1,14 @@
-//! What identifies a data set's content.
+//! What identifies a data set's content: SHA-256 of its files, and of these digests together.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
+
+use crate::catalog::KnownFile;
+use crate::{Error, cache};
 
 /// Which content a configuration names, without decoding it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +28,114 @@ pub struct DatasetIdentity {
 pub struct FileIdentity {
     /// Its path within the data set.
     pub file: String,
-    /// SHA-256 of its bytes, in hexadecimal digits.
+    /// SHA-256 of its bytes (of a folder: of its files' names and bytes), in hexadecimal digits.
     pub sha256: String,
     /// The name of the known variant it is (`original`, `jpeg-copy`), `None` for an unknown one.
     pub variant: Option<String>,
+}
+
+/// Where to keep digests of files that did not change; `None` reads every file again.
+pub(crate) type DigestCache<'a> = Option<&'a Path>;
+
+/// Identifies `files`, each with the place where it lies.
+pub(crate) fn identify(
+    name: &str,
+    files: &[(&KnownFile, PathBuf)],
+    cache: DigestCache<'_>,
+) -> Result<DatasetIdentity, Error> {
+    let mut identity = DatasetIdentity {
+        name: name.to_owned(),
+        digest: String::new(),
+        files: Vec::with_capacity(files.len()),
+        notes: Vec::new(),
+    };
+    let mut all = format!("lrlab data set {name}\n");
+    for (known, path) in files {
+        let file = known.path.clone();
+        let sha256 = remembered(path, cache)?;
+        let variant = known.variants.iter().find(|variant| variant.sha256 == sha256);
+        let note = match variant {
+            Some(variant) => {
+                variant.note.as_ref().map(|note| format!("{name}: {file}: {}: {note}", variant.name))
+            }
+            None if known.variants.is_empty() => Some(format!("{name}: {file}: sha256 {sha256}")),
+            None => {
+                tracing::warn!(dataset = name, file, sha256, "a file is of no known variant");
+                Some(format!("{name}: {file}: of no known variant, sha256 {sha256}"))
+            }
+        };
+        identity.notes.extend(note);
+        let _ = writeln!(all, "{file} {sha256}");
+        identity.files.push(FileIdentity { file, sha256, variant: variant.map(|v| v.name.clone()) });
+    }
+    identity.digest = hex(Sha256::digest(&all));
+    Ok(identity)
+}
+
+/// The digest of a file or folder, read again only where names, sizes or times of change differ.
+fn remembered(path: &Path, cache: DigestCache<'_>) -> Result<String, Error> {
+    let files = listing(path)?;
+    let Some(folder) = cache else { return sha256(path, &files) };
+    let mut state = String::new();
+    for file in &files {
+        let meta = file.metadata().map_err(Error::io(file))?;
+        let changed = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let _ = writeln!(state, "{} {} {changed:?}", file.display(), meta.len());
+    }
+    let entry = folder.join("digests").join(blake3::hash(state.as_bytes()).to_hex().as_str());
+    if let Some(known) = cache::load(&entry).and_then(|bytes| String::from_utf8(bytes).ok()) {
+        return Ok(known);
+    }
+    let digest = sha256(path, &files)?;
+    cache::store(&entry, digest.as_bytes());
+    Ok(digest)
+}
+
+/// The file itself, or the files of a folder in the order of their names. Absolute paths.
+pub(crate) fn listing(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let path = std::path::absolute(path).map_err(Error::io(path))?;
+    if !path.is_dir() {
+        return Ok(vec![path]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&path).map_err(Error::io(&path))? {
+        files.push(entry.map_err(Error::io(&path))?.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// SHA-256 of a file.
+#[cfg(feature = "hub")]
+pub(crate) fn of_file(path: &Path) -> Result<String, Error> {
+    sha256(path, &[path.to_path_buf()])
+}
+
+fn sha256(path: &Path, files: &[PathBuf]) -> Result<String, Error> {
+    let mut hasher = Sha256::new();
+    for file in files {
+        if path.is_dir() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let size = file.metadata().map_err(Error::io(file))?.len();
+            hasher.update(format!("{name} {size}\n"));
+        }
+        let mut reader = std::fs::File::open(file).map_err(Error::io(file))?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let n = reader.read(&mut buffer).map_err(Error::io(file))?;
+            if n == 0 {
+                break;
+            }
+            hasher.update(&buffer[..n]);
+        }
+    }
+    Ok(hex(hasher.finalize()))
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    let mut text = String::new();
+    for byte in bytes.as_ref() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }

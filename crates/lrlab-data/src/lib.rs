@@ -25,10 +25,13 @@
 //! ```
 
 mod batch;
+mod cache;
+mod catalog;
 mod config;
 mod dataset;
 mod digest;
 mod error;
+mod files;
 mod load;
 mod pictures;
 mod split;
@@ -36,10 +39,12 @@ mod synthetic;
 mod tokens;
 
 pub use batch::{Augment, Batch, BatchPlan, Batches, Features, Order};
+pub use catalog::{Card, FolderFiles, Generator, HubFiles, KnownFile, Part, Variant, catalog};
 pub use config::{
     DataConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,
 };
 pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};
 pub use error::{Cause, Error};
-pub use load::{digest, load};
+pub use files::{Fetched, Progress};
+pub use load::{Verified, digest, fetch, load, verify};

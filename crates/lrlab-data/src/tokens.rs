@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 
 use crate::batch::Features;
 
+pub(crate) mod packed;
 pub(crate) mod tokenizer;
 
 /// Sequences of different lengths, one after the other.

@@ -10,7 +10,7 @@ pub(crate) mod pictures;
 pub(crate) mod reviews;
 
 /// Raised whenever a generator's output changes.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 pub(crate) fn identity(name: &str, settings: &impl std::fmt::Debug) -> DatasetIdentity {
     let text = format!("lrlab {name} v{VERSION} {settings:?}");

@@ -8,15 +8,15 @@ use std::f64::consts::{PI, TAU};
 use lrlab_random::{Purpose, Stream};
 
 use crate::SyntheticPictures;
-use crate::pictures::Pictures;
 
 /// Probability that a training label is replaced by a random class.
-const LABEL_NOISE: f64 = 0.25;
+pub(crate) const LABEL_NOISE: f64 = 0.25;
 /// Standard deviation of a pixel's noise, in bytes.
 const PIXEL_NOISE: f64 = 40.0;
 
 pub(crate) struct Part {
-    pub(crate) pictures: Pictures,
+    /// `(picture, channel, row, column)`.
+    pub(crate) pixels: Vec<u8>,
     /// The true classes.
     pub(crate) labels: Vec<u32>,
     /// What training sees.
@@ -41,11 +41,7 @@ fn part(settings: &SyntheticPictures, name: &str, n: usize) -> Part {
         noisy.push(if wrong { draw.below(1, classes) } else { class } as u32);
         paint(&draw, class as f64 / classes as f64 * PI, settings.size, &mut pixels);
     }
-    Part {
-        pictures: Pictures { channels: 3, height: settings.size, width: settings.size, pixels },
-        labels,
-        noisy,
-    }
+    Part { pixels, labels, noisy }
 }
 
 fn paint(draw: &Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {

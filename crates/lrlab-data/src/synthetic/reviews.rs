@@ -8,7 +8,7 @@ use lrlab_random::{Purpose, Stream};
 use crate::SyntheticReviews;
 
 /// Probability that a training label is replaced by a random class.
-const LABEL_NOISE: f64 = 0.25;
+pub(crate) const LABEL_NOISE: f64 = 0.25;
 const POSITIVE: [&str; 6] = ["good", "great", "moving", "clever", "fresh", "funny"];
 const NEGATIVE: [&str; 6] = ["bad", "dull", "flat", "weak", "tired", "stale"];
 const NEGATIONS: [&str; 2] = ["not", "never"];

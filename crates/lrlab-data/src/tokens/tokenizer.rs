@@ -15,6 +15,8 @@ use tokenizers::{AddedToken, Tokenizer};
 use super::Sequences;
 use crate::{Error, Keep, TokenConfig, TokenizerKind};
 
+/// Raised whenever the same texts give other tokens.
+pub(crate) const VERSION: u32 = 1;
 /// Id of padding.
 pub(crate) const PAD: u32 = 0;
 /// Id of what the vocabulary does not hold.

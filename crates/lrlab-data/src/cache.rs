@@ -1,0 +1,67 @@
+//! Files that save work: written whole or not at all, checked when read, rebuilt when damaged.
+//!
+//! Beside every file stands its checksum. What is cached is a function of its key, so writers at one time write
+//! one content and do no harm.
+
+use std::path::{Path, PathBuf};
+
+const CHECKSUM: &str = "blake3";
+
+/// The content of `path`; `None` where it is missing or does not match its checksum.
+pub(crate) fn load(path: &Path) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(path).ok()?;
+    let expected = std::fs::read_to_string(checksum_path(path)).ok()?;
+    let whole = checksum(&bytes) == expected;
+    if !whole {
+        tracing::warn!(path = %path.display(), "a cached file is damaged and will be rebuilt");
+    }
+    whole.then_some(bytes)
+}
+
+/// Keeps `bytes` at `path`. A cache that cannot be written costs time, nothing else: the failure is logged.
+pub(crate) fn store(path: &Path, bytes: &[u8]) {
+    let written = lrlab_runs::write_atomic(path, bytes)
+        .and_then(|()| lrlab_runs::write_atomic(&checksum_path(path), checksum(bytes).as_bytes()));
+    if let Err(error) = written {
+        tracing::warn!(%error, "a result could not be cached");
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+fn checksum_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(CHECKSUM);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/file");
+        assert_eq!(load(&path), None);
+        store(&path, b"content");
+        assert_eq!(load(&path).as_deref(), Some(&b"content"[..]));
+        std::fs::write(&path, b"content, cut of").unwrap();
+        assert_eq!(load(&path), None);
+        store(&path, b"content");
+        std::fs::remove_file(checksum_path(&path)).unwrap();
+        assert_eq!(load(&path), None);
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_does_no_harm() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        let below_a_file = folder.path().join("file/entry");
+        store(&below_a_file, b"content");
+        assert_eq!(load(&below_a_file), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! The data sets that are known, from `datasets/*.toml`.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::Error;
+
+const ENTRIES: [(&str, &str); 4] = [
+    ("cifar10", include_str!("../datasets/cifar10.toml")),
+    ("imdb", include_str!("../datasets/imdb.toml")),
+    ("synthetic-pictures", include_str!("../datasets/synthetic-pictures.toml")),
+    ("synthetic-reviews", include_str!("../datasets/synthetic-reviews.toml")),
+];
+
+/// What is known of a data set: one file of `datasets/`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Its name, as in [`Source::name`](crate::Source::name).
+    pub name: String,
+    /// Its name for a reader.
+    pub title: String,
+    /// Where it is described.
+    pub homepage: String,
+    /// Terms of use, as far as they are stated.
+    pub licence: String,
+    /// What to cite.
+    pub citation: String,
+    /// The classes' names in the order of the labels; empty where they are numbered.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Where the hub has it.
+    pub hub: Option<HubFiles>,
+    /// What a local folder of it holds.
+    pub folder: Option<FolderFiles>,
+    /// Settings of its generator.
+    pub generator: Option<Generator>,
+}
+
+/// A data set on the Hugging Face hub.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubFiles {
+    /// Repository.
+    pub id: String,
+    /// Branch, tag or commit.
+    pub revision: String,
+    /// Its files.
+    pub files: Vec<KnownFile>,
+}
+
+/// A data set in a local folder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderFiles {
+    /// Its files, or folders of one file per example.
+    pub files: Vec<KnownFile>,
+}
+
+/// A file, or a folder of one file per example.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownFile {
+    /// Path within the repository or folder.
+    pub path: String,
+    /// What its examples are for.
+    pub part: Part,
+    /// Contents it is known to have.
+    #[serde(default)]
+    pub variants: Vec<Variant>,
+}
+
+/// What a file's examples are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Training and validation.
+    Train,
+    /// Test.
+    Test,
+}
+
+/// A content that a file is known to have.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// `original`, `jpeg-copy`, …
+    pub name: String,
+    /// SHA-256 of the bytes, in hexadecimal digits.
+    pub sha256: String,
+    /// What the reader of a result should know of it.
+    pub note: Option<String>,
+}
+
+/// Default settings of a generator.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generator {
+    /// Raised whenever the output changes.
+    pub version: u32,
+    /// Examples for training and validation together.
+    pub train: usize,
+    /// Examples of the test split.
+    pub test: usize,
+    /// Height and width of pictures.
+    pub size: Option<usize>,
+    /// Classes.
+    pub classes: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Probability that a training label is replaced by a random class.
+    pub label_noise: f64,
+}
+
+/// Every known data set.
+///
+/// # Errors
+/// [`Error::Catalog`] where an embedded entry is malformed.
+pub fn catalog() -> Result<&'static [Card], Error> {
+    static CARDS: LazyLock<Result<Vec<Card>, (String, toml::de::Error)>> = LazyLock::new(|| {
+        let card = |(name, text): (&str, &str)| toml::from_str(text).map_err(|e| (name.to_owned(), e));
+        ENTRIES.into_iter().map(card).collect()
+    });
+    CARDS
+        .as_ref()
+        .map(Vec::as_slice)
+        .map_err(|(name, source)| Error::Catalog { name: name.clone(), source: source.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic;
+    use crate::{SyntheticPictures, SyntheticReviews};
+
+    #[test]
+    fn every_entry_reads() {
+        let cards = catalog().unwrap();
+        for (card, (name, _)) in cards.iter().zip(ENTRIES) {
+            assert_eq!(card.name, name);
+            let digests = card.hub.iter().flat_map(|hub| &hub.files);
+            let digests = digests.chain(card.folder.iter().flat_map(|folder| &folder.files));
+            for variant in digests.flat_map(|file| &file.variants) {
+                let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+                assert!(variant.sha256.len() == 64 && variant.sha256.bytes().all(hex), "{variant:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn generators_are_as_described() {
+        let generator = |name: &str| {
+            catalog().unwrap().iter().find(|card| card.name == name).unwrap().generator.clone().unwrap()
+        };
+        let SyntheticPictures { train, test, size, classes, seed } = SyntheticPictures::default();
+        let version = synthetic::VERSION;
+        let expected = Generator {
+            version,
+            train,
+            test,
+            size: Some(size),
+            classes,
+            seed,
+            label_noise: synthetic::pictures::LABEL_NOISE,
+        };
+        assert_eq!(generator("synthetic-pictures"), expected);
+        let SyntheticReviews { train, test, seed } = SyntheticReviews::default();
+        let label_noise = synthetic::reviews::LABEL_NOISE;
+        let expected = Generator { version, train, test, size: None, classes: 2, seed, label_noise };
+        assert_eq!(generator("synthetic-reviews"), expected);
+    }
+}

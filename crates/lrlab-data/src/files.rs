@@ -1,0 +1,97 @@
+//! Where a data set's files lie, and what their rows hold.
+
+use std::path::{Path, PathBuf};
+
+use crate::catalog::{Card, KnownFile, Part, catalog};
+use crate::{Error, Files, Source};
+
+pub(crate) mod cifar10;
+#[cfg(feature = "hub")]
+pub(crate) mod hub;
+pub(crate) mod imdb;
+#[cfg(feature = "hub")]
+pub(crate) mod table;
+
+/// How far a download is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The repository.
+    pub repo: String,
+    /// The file.
+    pub file: String,
+    /// Bytes that have come.
+    pub bytes: u64,
+    /// Bytes of the whole file; 0 where unknown.
+    pub total: u64,
+}
+
+/// Told how far a download is, from any thread; it must not block.
+pub type Progress = std::sync::Arc<dyn Fn(&Fetched) + Send + Sync>;
+
+/// A data set's files on this machine.
+pub(crate) struct Located {
+    pub(crate) files: Vec<(&'static KnownFile, PathBuf)>,
+}
+
+impl Located {
+    /// The places of the files for training and validation, or for the test.
+    pub(crate) fn part(&self, part: Part) -> Vec<PathBuf> {
+        self.files.iter().filter(|(known, _)| known.part == part).map(|(_, path)| path.clone()).collect()
+    }
+}
+
+/// The files of `source`, downloaded where they are missing; `None` for a synthetic set, which has none.
+pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Located>, Error> {
+    let files = match source {
+        Source::Cifar10(files) | Source::Imdb(files) => files,
+        Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => return Ok(None),
+    };
+    let name = source.name();
+    let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
+    let files = match files {
+        Files::Hub => from_hub(card, name, progress)?,
+        Files::Folder(folder) => from_folder(card, folder)?,
+    };
+    Ok(Some(Located { files }))
+}
+
+#[cfg(feature = "hub")]
+fn from_hub(
+    card: &'static Card,
+    _: &'static str,
+    progress: &Progress,
+) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+    let hub = hub::Hub::from_env();
+    let Some(repo) = &card.hub else { return Ok(Vec::new()) };
+    let place =
+        |known: &'static KnownFile| Ok((known, hub.file(&repo.id, &repo.revision, &known.path, progress)?));
+    repo.files.iter().map(place).collect()
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_hub(
+    _: &'static Card,
+    dataset: &'static str,
+    _: &Progress,
+) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+    Err(Error::HubDisabled { dataset })
+}
+
+/// Archives unpack into a folder of their own name: it or the folder around it will do.
+fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+    let Some(known) = &card.folder else { return Ok(Vec::new()) };
+    let (inner, hint) = match card.name.as_str() {
+        "cifar10" => (
+            "cifar-10-batches-bin",
+            "the binary version holds data_batch_1.bin … data_batch_5.bin and test_batch.bin",
+        ),
+        _ => ("aclImdb", "the folder holds train/neg, train/pos, test/neg and test/pos"),
+    };
+    let inner = folder.join(inner);
+    let folder = if inner.is_dir() { &inner } else { folder };
+    let place = |file: &'static KnownFile| {
+        let path = folder.join(&file.path);
+        if path.exists() { Ok((file, path)) } else { Err(Error::MissingFile { path, hint }) }
+    };
+    known.files.iter().map(place).collect()
+}

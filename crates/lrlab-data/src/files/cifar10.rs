@@ -1,0 +1,118 @@
+//! CIFAR-10's two formats: the binary version, and a table of encoded pictures.
+//!
+//! Binary: per picture one byte of label and 3 × 1,024 bytes, one plane per channel, row after row. Table: a
+//! column of encoded pictures (PNG or JPEG) and a column of labels.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::Error;
+
+/// Classes.
+pub(crate) const CLASSES: usize = 10;
+/// Height and width.
+pub(crate) const SIDE: usize = 32;
+/// Bytes of a decoded picture.
+pub(crate) const BYTES: usize = 3 * SIDE * SIDE;
+
+/// The labels of every row of `files`, which follow one another, and the pictures of the `wanted` rows
+/// (ascending), of all where `None`: `(picture, channel, row, column)`.
+pub(crate) fn read(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32>, Vec<u8>), Error> {
+    let (mut labels, mut pixels) = (Vec::new(), Vec::new());
+    for file in files {
+        let first = labels.len();
+        let encoded = Encoded::open(file)?;
+        labels.extend(&encoded.labels);
+        let rows: Vec<usize> = match wanted {
+            None => (0..encoded.labels.len()).collect(),
+            Some(rows) => {
+                let from = rows.partition_point(|&row| (row as usize) < first);
+                let to = rows.partition_point(|&row| (row as usize) < labels.len());
+                rows[from..to].iter().map(|&row| row as usize - first).collect()
+            }
+        };
+        let start = pixels.len();
+        pixels.resize(start + rows.len() * BYTES, 0);
+        rows.par_iter()
+            .zip(pixels[start..].par_chunks_exact_mut(BYTES))
+            .try_for_each(|(&row, out)| encoded.decode(file, row, out))?;
+    }
+    Ok((labels, pixels))
+}
+
+/// A file's rows, pictures not yet decoded.
+struct Encoded {
+    labels: Vec<u32>,
+    pictures: Pictures,
+}
+
+enum Pictures {
+    /// The binary version's whole file.
+    Planes(Vec<u8>),
+    #[cfg(feature = "hub")]
+    Encoded(Vec<parquet::data_type::ByteArray>),
+}
+
+impl Encoded {
+    fn open(file: &Path) -> Result<Self, Error> {
+        #[cfg(feature = "hub")]
+        if file.extension().is_some_and(|extension| extension == "parquet") {
+            let table = super::table::Table::open(file)?;
+            let labels = table.labels("label", CLASSES)?;
+            return Ok(Self { labels, pictures: Pictures::Encoded(table.bytes("img.bytes")?) });
+        }
+        let bytes = std::fs::read(file).map_err(Error::io(file))?;
+        let row_bytes = BYTES + 1;
+        if bytes.is_empty() || bytes.len() % row_bytes != 0 {
+            return Err(Error::Truncated {
+                path: file.to_path_buf(),
+                row: bytes.len() / row_bytes,
+                bytes: bytes.len() as u64,
+                row_bytes: row_bytes as u64,
+            });
+        }
+        let label = |(row, picture): (usize, &[u8])| label(file, row, i64::from(picture[0]), CLASSES);
+        let labels = bytes.chunks_exact(row_bytes).enumerate().map(label).collect::<Result<_, _>>()?;
+        Ok(Self { labels, pictures: Pictures::Planes(bytes) })
+    }
+
+    #[cfg_attr(not(feature = "hub"), expect(clippy::unnecessary_wraps, reason = "encoded pictures can fail"))]
+    fn decode(&self, file: &Path, row: usize, out: &mut [u8]) -> Result<(), Error> {
+        #[cfg(not(feature = "hub"))]
+        let _ = file;
+        match &self.pictures {
+            Pictures::Planes(bytes) => out.copy_from_slice(&bytes[row * (BYTES + 1) + 1..][..BYTES]),
+            #[cfg(feature = "hub")]
+            Pictures::Encoded(pictures) => decode(file, row, pictures[row].data(), out)?,
+        }
+        Ok(())
+    }
+}
+
+/// Decodes a picture and turns its interleaved colours into planes.
+#[cfg(feature = "hub")]
+fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };
+    let picture = image::load_from_memory(bytes).map_err(wrong)?.into_rgb8();
+    let expected = (SIDE as u32, SIDE as u32);
+    if picture.dimensions() != expected {
+        let found = picture.dimensions();
+        return Err(Error::PictureSize { path: file.to_path_buf(), row, expected, found });
+    }
+    for (place, colours) in picture.as_raw().chunks_exact(3).enumerate() {
+        for (channel, &value) in colours.iter().enumerate() {
+            out[channel * SIDE * SIDE + place] = value;
+        }
+    }
+    Ok(())
+}
+
+/// A label that is a class.
+pub(crate) fn label(file: &Path, row: usize, label: i64, classes: usize) -> Result<u32, Error> {
+    if (0..classes as i64).contains(&label) {
+        Ok(label as u32)
+    } else {
+        Err(Error::Label { path: file.to_path_buf(), row, label, classes })
+    }
+}

@@ -1,0 +1,167 @@
+//! Files of the Hugging Face hub: from the local cache, else over the network.
+//!
+//! A download goes to a folder beside the cache first, is compared with the size and digest the hub announced,
+//! and only then moves in: a cache never holds half a file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+use hf_hub::{HFClient, HFClientSync, HFError};
+
+use super::{Fetched, Progress};
+use crate::{Cause, Error};
+
+/// How to reach the hub.
+#[derive(Debug, Clone)]
+pub(crate) struct Hub {
+    /// Where files are cached.
+    pub(crate) cache: PathBuf,
+    /// The hub's address; `None` is what the environment says.
+    pub(crate) endpoint: Option<String>,
+    /// Whether the network is forbidden.
+    pub(crate) offline: bool,
+}
+
+impl Hub {
+    /// As `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` say. The client library reads the first
+    /// three itself, and never the last.
+    pub(crate) fn from_env() -> Self {
+        let set = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "yes" | "true");
+        Self {
+            cache: hf_hub::resolve_cache_dir(),
+            endpoint: None,
+            offline: std::env::var("HF_HUB_OFFLINE").is_ok_and(set),
+        }
+    }
+
+    /// The place of `file` of the data set `repo` on this machine, an absolute path.
+    pub(crate) fn file(
+        &self,
+        repo: &str,
+        revision: &str,
+        file: &str,
+        progress: &Progress,
+    ) -> Result<PathBuf, Error> {
+        let failed = |source: Cause| Error::Download { repo: repo.to_owned(), file: file.to_owned(), source };
+        // Made absolute, because a worker may start in another folder.
+        let cache = std::path::absolute(&self.cache).map_err(Error::io(&self.cache))?;
+        let client = self.client(&cache).map_err(|e| failed(e.into()))?;
+        let wanted = Wanted { repo, revision, file };
+        match wanted.send(&client, true, None) {
+            Ok(path) => return Ok(path),
+            Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) if self.offline => {
+                return Err(Error::Offline { repo: repo.to_owned(), file: file.to_owned(), cache });
+            }
+            Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        self.download(&client, &cache, &wanted, progress).map_err(failed)
+    }
+
+    fn client(&self, cache: &Path) -> Result<HFClientSync, HFError> {
+        let builder = HFClient::builder().cache_dir(cache);
+        let builder = match &self.endpoint {
+            Some(endpoint) => builder.endpoint(endpoint),
+            None => builder,
+        };
+        builder.build_sync()
+    }
+
+    fn download(
+        &self,
+        client: &HFClientSync,
+        cache: &Path,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<PathBuf, Cause> {
+        std::fs::create_dir_all(cache)?;
+        let staging = tempfile::Builder::new().prefix(".lrlab-").tempdir_in(cache)?;
+        let announced = Arc::new(AtomicU64::new(0));
+        let report = Report {
+            fetched: Fetched {
+                repo: wanted.repo.to_owned(),
+                file: wanted.file.to_owned(),
+                bytes: 0,
+                total: 0,
+            },
+            announced: Arc::clone(&announced),
+            progress: Arc::clone(progress),
+        };
+        let staged = wanted.send(&self.client(staging.path())?, false, Some(report))?;
+        let blob = staged.canonicalize()?;
+        check(&blob, announced.load(Ordering::Relaxed))?;
+        let home = cache.join(blob.strip_prefix(staging.path().canonicalize()?)?);
+        if let Some(folder) = home.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::rename(&blob, &home)?;
+        Ok(wanted.send(client, false, None)?) // finds the content in place and adds the names
+    }
+}
+
+struct Wanted<'a> {
+    repo: &'a str,
+    revision: &'a str,
+    file: &'a str,
+}
+
+impl Wanted<'_> {
+    fn send(&self, client: &HFClientSync, local: bool, report: Option<Report>) -> Result<PathBuf, HFError> {
+        let (owner, name) = hf_hub::split_id(self.repo);
+        client
+            .dataset(owner, name)
+            .download_file()
+            .filename(self.file)
+            .revision(self.revision)
+            .local_files_only(local)
+            .maybe_progress(report)
+            .send()
+    }
+}
+
+/// The content has the size the hub announced, and its digest where the hub names it by its SHA-256.
+fn check(blob: &Path, announced: u64) -> Result<(), Cause> {
+    let size = blob.metadata()?.len();
+    if announced != 0 && size != announced {
+        return Err(format!("{size} bytes came where {announced} were announced").into());
+    }
+    let name = blob.file_name().unwrap_or_default().to_string_lossy();
+    if name.len() == 64 && name.bytes().all(|c| c.is_ascii_hexdigit()) {
+        let found = crate::digest::of_file(blob)?;
+        if found != name {
+            return Err(format!("the content's sha256 is {found} where {name} was announced").into());
+        }
+    }
+    Ok(())
+}
+
+/// Passes the client's events on.
+struct Report {
+    fetched: Fetched,
+    announced: Arc<AtomicU64>,
+    progress: Progress,
+}
+
+impl ProgressHandler for Report {
+    fn on_progress(&self, event: &ProgressEvent) {
+        let (bytes, total) = match event {
+            ProgressEvent::Download(DownloadEvent::Start { total_bytes, .. }) => {
+                self.announced.store(*total_bytes, Ordering::Relaxed);
+                (0, *total_bytes)
+            }
+            ProgressEvent::Download(DownloadEvent::Progress { files }) => match files.last() {
+                Some(file) => (file.bytes_completed, file.total_bytes),
+                None => return,
+            },
+            ProgressEvent::Download(DownloadEvent::AggregateProgress {
+                bytes_completed,
+                total_bytes,
+                ..
+            }) => (*bytes_completed, *total_bytes),
+            _ => return,
+        };
+        (self.progress)(&Fetched { bytes, total, ..self.fetched.clone() });
+    }
+}

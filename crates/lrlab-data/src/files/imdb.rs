@@ -1,0 +1,67 @@
+//! IMDB's two formats: a folder of one file per review, and a table.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, digest};
+
+/// Classes: negative, positive.
+pub(crate) const CLASSES: usize = 2;
+
+/// Reviews with their classes.
+#[derive(Debug, Default)]
+pub(crate) struct Reviews {
+    pub(crate) texts: Vec<String>,
+    pub(crate) labels: Vec<u32>,
+}
+
+/// The reviews of `places`, one after the other.
+pub(crate) fn read(places: &[PathBuf]) -> Result<Reviews, Error> {
+    let mut reviews = Reviews::default();
+    for place in places {
+        if place.is_dir() { read_folder(place, &mut reviews)? } else { read_table(place, &mut reviews)? }
+    }
+    Ok(reviews)
+}
+
+/// A folder `pos` or `neg` of text files, in the order of their names. Other files in it are left alone.
+fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
+    let class = u32::from(folder.file_name().is_some_and(|name| name == "pos"));
+    let before = reviews.texts.len();
+    for file in digest::listing(folder)? {
+        if file.extension().is_some_and(|extension| extension == "txt") {
+            let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
+            reviews.texts.push(text(&file, 0, &bytes)?);
+            reviews.labels.push(class);
+        }
+    }
+    if reviews.texts.len() == before {
+        let hint = "the folder should hold one .txt file per review";
+        return Err(Error::MissingFile { path: folder.join("0_1.txt"), hint });
+    }
+    Ok(())
+}
+
+#[cfg(feature = "hub")]
+fn read_table(file: &Path, reviews: &mut Reviews) -> Result<(), Error> {
+    let table = super::table::Table::open(file)?;
+    reviews.labels.extend(table.labels("label", CLASSES)?);
+    for (row, bytes) in table.bytes("text")?.iter().enumerate() {
+        reviews.texts.push(text(file, row, bytes.data())?);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "hub"))]
+fn read_table(_: &Path, _: &mut Reviews) -> Result<(), Error> {
+    Err(Error::HubDisabled { dataset: "imdb" })
+}
+
+/// A text with content.
+fn text(file: &Path, row: usize, bytes: &[u8]) -> Result<String, Error> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|source| Error::Utf8 { path: file.to_path_buf(), row, source })?;
+    if text.trim().is_empty() {
+        return Err(Error::EmptyText { path: file.to_path_buf(), row });
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,164 @@
+//! Picture sets: an index of every row (class, content), then the pixels of the rows in use.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use crate::catalog::Part;
+use crate::dataset::Store;
+use crate::digest::DatasetIdentity;
+use crate::files::{Located, cifar10};
+use crate::pictures::{Normalisation, PictureSplit, Pictures};
+use crate::{DataConfig, Dataset, Error, Kind, Source, Split, cache, split, synthetic};
+
+/// The rows of the training files or the test files.
+pub(super) struct Rowset {
+    labels: Vec<u32>,
+    /// What training sees in place of `labels`.
+    noisy: Option<Vec<u32>>,
+    /// A hash of every picture's pixels.
+    pub(super) contents: Vec<u128>,
+    pixels: Pixels,
+}
+
+enum Pixels {
+    /// Of every row.
+    Decoded(Vec<u8>),
+    /// Still in the files.
+    Files(Vec<PathBuf>),
+}
+
+pub(super) fn load(
+    config: &DataConfig,
+    identity: DatasetIdentity,
+    located: Option<&Located>,
+) -> Result<Dataset, Error> {
+    let (train, test) = indexed(config, &identity.digest, located)?;
+    let classes = classes(&config.source);
+    let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels)?;
+    let duplicates = split::duplicates(&train.contents, &test.contents);
+    let side = side(&config.source);
+    let kind = Kind::Pictures { channels: 3, height: side, width: side };
+    let (training, validation, test) = assemble(train, test, &rows, side)?;
+    Ok(Dataset {
+        notes: notes(&identity, duplicates),
+        name: identity.name,
+        classes,
+        kind,
+        digest: identity.digest,
+        files: identity.files,
+        duplicates,
+        tokenizer: None,
+        train: training,
+        validation,
+        test,
+    })
+}
+
+/// Every row of the source, decoded.
+pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+    if let Source::SyntheticPictures(settings) = source {
+        let (train, test) = synthetic::pictures::generate(settings);
+        let side = settings.size;
+        return Ok((
+            Rowset::decoded(train.labels, Some(train.noisy), train.pixels, side),
+            Rowset::decoded(test.labels, None, test.pixels, side),
+        ));
+    }
+    let part = |part| -> Result<Rowset, Error> {
+        let (labels, pixels) = cifar10::read(&places(located, part), None)?;
+        Ok(Rowset::decoded(labels, None, pixels, cifar10::SIDE))
+    };
+    Ok((part(Part::Train)?, part(Part::Test)?))
+}
+
+/// Every row of the source. Which content a row has is remembered, so that only rows in use are decoded later.
+fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+    let Some(located) = located else { return read(&config.source, None) };
+    let place = |part: &str| config.cache.join("pictures").join(format!("{digest}.{part}"));
+    let remembered = |part, name| {
+        let (labels, contents) = unpack(&cache::load(&place(name))?)?;
+        Some(Rowset { labels, noisy: None, contents, pixels: Pixels::Files(located.part(part)) })
+    };
+    if let (Some(train), Some(test)) = (remembered(Part::Train, "train"), remembered(Part::Test, "test")) {
+        return Ok((train, test));
+    }
+    let (train, test) = read(&config.source, Some(located))?;
+    cache::store(&place("train"), &pack(&train));
+    cache::store(&place("test"), &pack(&test));
+    Ok((train, test))
+}
+
+/// 20 bytes per row: class and content.
+fn pack(rows: &Rowset) -> Vec<u8> {
+    let row = |(label, content): (&u32, &u128)| {
+        label.to_le_bytes().into_iter().chain(content.to_le_bytes()).collect::<Vec<_>>()
+    };
+    rows.labels.iter().zip(&rows.contents).flat_map(row).collect()
+}
+
+fn unpack(bytes: &[u8]) -> Option<(Vec<u32>, Vec<u128>)> {
+    let row = |row: &[u8]| {
+        Some((u32::from_le_bytes(row[..4].try_into().ok()?), u128::from_le_bytes(row[4..].try_into().ok()?)))
+    };
+    bytes.chunks_exact(20).map(row).collect()
+}
+
+impl Rowset {
+    fn decoded(labels: Vec<u32>, noisy: Option<Vec<u32>>, pixels: Vec<u8>, side: usize) -> Self {
+        let contents = pixels.par_chunks_exact(3 * side * side).map(content_hash).collect();
+        Self { labels, noisy, contents, pixels: Pixels::Decoded(pixels) }
+    }
+
+    /// The pixels of `rows`, ascending.
+    fn pixels(self, rows: &[u32], side: usize) -> Result<Pictures, Error> {
+        let pixels = match self.pixels {
+            Pixels::Decoded(pixels) if rows.len() == self.labels.len() => pixels,
+            Pixels::Decoded(pixels) => {
+                let picture = |&row: &u32| &pixels[row as usize * 3 * side * side..][..3 * side * side];
+                rows.iter().flat_map(picture).copied().collect()
+            }
+            Pixels::Files(files) => cifar10::read(&files, Some(rows))?.1,
+        };
+        Ok(Pictures { channels: 3, height: side, width: side, pixels })
+    }
+}
+
+fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Split, Split, Split), Error> {
+    let mut used: Vec<u32> = rows.train.iter().chain(&rows.validation).copied().collect();
+    used.sort_unstable();
+    let seen = train.noisy.as_deref().unwrap_or(&train.labels);
+    let labels =
+        [pick(seen, &rows.train), pick(&train.labels, &rows.validation), pick(&test.labels, &rows.test)];
+    let [train_labels, validation_labels, test_labels] = labels;
+    // `used` is ascending and holds every row: the place of a row is where it stands.
+    let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();
+    let (train_places, validation_places): (Arc<[u32]>, Arc<[u32]>) =
+        (places(&rows.train), places(&rows.validation));
+    let shared = Arc::new(train.pixels(&used, side)?);
+    let test_pictures = Arc::new(test.pixels(&rows.test, side)?);
+    let normalisation = Arc::new(Normalisation::of(&shared, &train_places));
+    let part = |rows: &[u32], places, pictures: &Arc<Pictures>, labels| Split {
+        labels,
+        store: Store::Pictures(PictureSplit {
+            rows: rows.into(),
+            places,
+            pictures: Arc::clone(pictures),
+            normalisation: Arc::clone(&normalisation),
+        }),
+    };
+    Ok((
+        part(&rows.train, train_places, &shared, train_labels),
+        part(&rows.validation, validation_places, &shared, validation_labels),
+        part(&rows.test, (0..rows.test.len() as u32).collect(), &test_pictures, test_labels),
+    ))
+}
+
+fn side(source: &Source) -> usize {
+    match source {
+        Source::SyntheticPictures(settings) => settings.size,
+        _ => cifar10::SIDE,
+    }
+}

@@ -1,0 +1,152 @@
+//! Review sets: texts, a tokenizer trained on the training split, token sequences; all of it remembered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use crate::catalog::Part;
+use crate::dataset::{Duplicates, Store};
+use crate::digest::DatasetIdentity;
+use crate::files::{Located, imdb};
+use crate::tokens::{Sequences, TokenSplit, packed, tokenizer};
+use crate::{DataConfig, Dataset, Error, Kind, Source, Split, TokenConfig, cache, split, synthetic};
+
+/// The rows of the training files or the test files.
+pub(super) struct Rowset {
+    texts: Vec<String>,
+    labels: Vec<u32>,
+    /// What training sees in place of `labels`.
+    noisy: Option<Vec<u32>>,
+}
+
+impl Rowset {
+    /// A hash of every text.
+    pub(super) fn contents(&self) -> Vec<u128> {
+        self.texts.iter().map(|text| content_hash(text.as_bytes())).collect()
+    }
+
+    fn pick(&self, rows: &[u32]) -> Vec<&str> {
+        rows.iter().map(|&row| self.texts[row as usize].as_str()).collect()
+    }
+}
+
+pub(super) fn load(
+    config: &DataConfig,
+    identity: DatasetIdentity,
+    located: Option<&Located>,
+) -> Result<Dataset, Error> {
+    let keys = Keys::of(config, &identity.digest);
+    let remembered = cache::load(&keys.tokens).filter(|_| cache::load(&keys.tokenizer).is_some());
+    let prepared = match remembered.and_then(|bytes| packed::unpack(&bytes)) {
+        Some(prepared) => prepared,
+        None => prepare(config, located, &keys)?,
+    };
+    let [train, validation, test] = prepared.splits;
+    Ok(Dataset {
+        notes: notes(&identity, prepared.duplicates),
+        name: identity.name,
+        classes: classes(&config.source),
+        kind: Kind::Tokens { vocabulary: prepared.vocabulary, max_length: config.tokens.max_length },
+        digest: identity.digest,
+        files: identity.files,
+        duplicates: prepared.duplicates,
+        tokenizer: Some(keys.tokenizer),
+        train,
+        validation,
+        test,
+    })
+}
+
+/// Every row of the source.
+pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+    if let Source::SyntheticReviews(settings) = source {
+        let (train, test) = synthetic::reviews::generate(settings);
+        return Ok((
+            Rowset { texts: train.texts, labels: train.labels, noisy: Some(train.noisy) },
+            Rowset { texts: test.texts, labels: test.labels, noisy: None },
+        ));
+    }
+    let part = |part| -> Result<Rowset, Error> {
+        let imdb::Reviews { texts, labels } = imdb::read(&places(located, part))?;
+        Ok(Rowset { texts, labels, noisy: None })
+    };
+    Ok((part(Part::Train)?, part(Part::Test)?))
+}
+
+/// What the cache keeps.
+pub(crate) struct Prepared {
+    pub(crate) vocabulary: usize,
+    pub(crate) duplicates: Duplicates,
+    /// Training, validation, test.
+    pub(crate) splits: [Split; 3],
+}
+
+fn prepare(config: &DataConfig, located: Option<&Located>, keys: &Keys) -> Result<Prepared, Error> {
+    let (train, test) = read(&config.source, located)?;
+    let contents = train.contents();
+    let rows = split_rows(config, classes(&config.source), (&train.labels, &contents), &test.labels)?;
+    let tokenizer = trained(&config.tokens, &train.pick(&rows.train), keys)?;
+    let splits = tokenise(config, &tokenizer, (&train, &test), &rows)?;
+    let prepared = Prepared {
+        vocabulary: tokenizer.get_vocab_size(true),
+        duplicates: split::duplicates(&contents, &test.contents()),
+        splits,
+    };
+    cache::store(&keys.tokens, &packed::pack(&prepared));
+    Ok(prepared)
+}
+
+fn tokenise(
+    config: &DataConfig,
+    tokenizer: &tokenizers::Tokenizer,
+    (train, test): (&Rowset, &Rowset),
+    rows: &Rows,
+) -> Result<[Split; 3], Error> {
+    let part = |set: &Rowset, rows: &[u32], labels: &[u32]| -> Result<Split, Error> {
+        let sequences: Sequences = tokenizer::encode(tokenizer, &config.tokens, &set.pick(rows))?;
+        let tokens = TokenSplit { rows: rows.into(), sequences: Arc::new(sequences) };
+        Ok(Split { labels: pick(labels, rows), store: Store::Tokens(tokens) })
+    };
+    let seen = train.noisy.as_deref().unwrap_or(&train.labels);
+    Ok([
+        part(train, &rows.train, seen)?,
+        part(train, &rows.validation, &train.labels)?,
+        part(test, &rows.test, &test.labels)?,
+    ])
+}
+
+/// The tokenizer of these training texts, from the cache or trained.
+fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenizers::Tokenizer, Error> {
+    let known = cache::load(&keys.tokenizer).and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok());
+    if let Some(tokenizer) = known {
+        return Ok(tokenizer);
+    }
+    let tokenizer = tokenizer::train(config, texts)?;
+    let json = tokenizer.to_string(true).map_err(|source| Error::Tokenizer { source })?;
+    cache::store(&keys.tokenizer, json.as_bytes());
+    Ok(tokenizer)
+}
+
+/// Where things are remembered. A name is a hash of all that decides the content.
+struct Keys {
+    tokenizer: PathBuf,
+    tokens: PathBuf,
+}
+
+impl Keys {
+    fn of(config: &DataConfig, digest: &str) -> Self {
+        let DataConfig { source, split_seed, validation, limit, tokens, cache, .. } = config;
+        let TokenConfig { tokenizer, vocabulary, max_length, keep } = tokens;
+        let rules = tokenizer::VERSION;
+        let training = format!(
+            "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}",
+            limit.train
+        );
+        let tokens = format!("{training} {:?} {:?} {max_length} {keep:?}", limit.validation, limit.test);
+        let place = |kind: &str, text: &str, extension: &str| {
+            let hash = blake3::hash(text.as_bytes()).to_hex();
+            cache.join(kind).join(format!("{}-{}.{extension}", source.name(), &hash[..32]))
+        };
+        Self { tokenizer: place("tokenizers", &training, "json"), tokens: place("tokens", &tokens, "tokens") }
+    }
+}
