@@ -1,1 +1,39 @@
 //! From finished runs to statistics, tables, figures and a page.
+//!
+//! [`summarise`] reads a [`Plan`] and the results that a [`RunStore`] holds of it, and returns a [`Report`]: the
+//! arms of the grid with their runs, paired comparisons, and the experiment's claims beside what was measured.
+//! [`write`] renders it as Markdown, one self-contained HTML page, CSV and LaTeX tables, SVG figures and a
+//! manifest that leads from every number to the runs it is made of. Equal inputs give equal bytes.
+//!
+//! The report never averages over what is missing without a word: a cell with one of two runs says so, a run
+//! that diverged is counted, and a comparison with too few seeds to be significant says that.
+
+mod arm;
+mod claim;
+mod compare;
+mod error;
+mod figure;
+mod label;
+mod manifest;
+mod metric;
+mod page;
+mod report;
+pub mod stats;
+mod store;
+mod table;
+mod tables;
+mod write;
+
+pub use arm::{Arm, Run, State};
+pub use claim::{ClaimVerdict, Verdict, check};
+pub use compare::{Comparison, Contrast, Paired};
+pub use error::Error;
+pub use figure::{Figure, Line, Panel, Scale, figures};
+pub use metric::{At, Metric, Unit};
+pub use report::{Counts, Report, summarise};
+pub use table::{Column, Table, TableCell, Value, terminal_table};
+pub use tables::tables;
+pub use write::{Written, write};
+
+#[doc(no_inline)]
+pub use lrlab_runs::{Plan, RunStore};

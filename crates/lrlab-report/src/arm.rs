@@ -1,0 +1,205 @@
+//! The arms of a grid: everything but the seed is equal within one.
+
+use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
+use serde_json::Value;
+
+use crate::stats::{Summary, summary};
+use crate::{Error, Metric, label, store};
+
+/// What is known of a planned run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// It is done; a run that diverged is done.
+    Done {
+        /// Its result.
+        result: Box<RunResult>,
+        /// BLAKE3 of `result.json`.
+        digest: String,
+    },
+    /// Its last attempt failed.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It has no result.
+    Missing,
+}
+
+/// One planned run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its identity.
+    pub id: RunId,
+    /// Its place in the grid.
+    pub cell: Cell,
+    /// Its seed, by which runs of two arms are paired.
+    pub seed: String,
+    /// What is known of it.
+    pub state: State,
+}
+
+impl Run {
+    /// The result, where the run is done.
+    #[must_use]
+    pub fn result(&self) -> Option<&RunResult> {
+        match &self.state {
+            State::Done { result, .. } => Some(result),
+            State::Failed { .. } | State::Missing => None,
+        }
+    }
+
+    /// Whether the run is done and its loss left the finite numbers.
+    #[must_use]
+    pub fn diverged(&self) -> bool {
+        self.result().is_some_and(|r| r.outcome == Outcome::Diverged)
+    }
+
+    /// One word for a table: the outcome, `failed`, or `missing`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match &self.state {
+            State::Done { result, .. } => match result.outcome {
+                Outcome::Completed => "completed",
+                Outcome::Stopped => "stopped",
+                Outcome::Diverged => "diverged",
+                Outcome::Pruned => "pruned",
+            },
+            State::Failed { .. } => "failed",
+            State::Missing => "missing",
+        }
+    }
+}
+
+/// The runs of a plan that differ in nothing but the seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// The coordinates, without the seed.
+    pub cell: Cell,
+    /// Planned runs, in the plan's order.
+    pub runs: Vec<Run>,
+    /// Whether the schedule is a fixed rate.
+    pub fixed_rate: bool,
+    /// Whether something changes the rate by a metric while training.
+    pub monitored: bool,
+}
+
+/// Mean and spread of a figure over the runs of an arm that have it, and how many should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Over the runs that have the figure; `None` where there is none.
+    pub summary: Option<Summary>,
+    /// Runs the plan asks for.
+    pub planned: usize,
+}
+
+impl Estimate {
+    /// Runs that have the figure.
+    #[must_use]
+    pub fn n(&self) -> usize {
+        self.summary.map_or(0, |s| s.n)
+    }
+
+    /// Whether every planned run has the figure.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.n() == self.planned
+    }
+}
+
+impl Arm {
+    /// One coordinate for readers, `–` where the arm does not have the axis.
+    #[must_use]
+    pub fn label(&self, axis: &str) -> String {
+        label::coordinate(&self.cell, axis).unwrap_or_else(|| "–".to_owned())
+    }
+
+    /// The results that are there, in the plan's order.
+    pub fn results(&self) -> impl Iterator<Item = &RunResult> {
+        self.runs.iter().filter_map(Run::result)
+    }
+
+    /// Seed and figure of every run that has the figure.
+    #[must_use]
+    pub fn values(&self, metric: Metric) -> Vec<(&str, f64)> {
+        let of = |run: &Run| run.result().and_then(|result| metric.of(result));
+        self.runs.iter().filter_map(|run| of(run).map(|x| (run.seed.as_str(), x))).collect()
+    }
+
+    /// Mean and spread of a figure over the runs.
+    #[must_use]
+    pub fn estimate(&self, metric: Metric) -> Estimate {
+        let values: Vec<f64> = self.values(metric).into_iter().map(|(_, x)| x).collect();
+        Estimate { summary: summary(&values), planned: self.runs.len() }
+    }
+
+    /// Runs that are done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.results().count()
+    }
+
+    /// Runs that diverged.
+    #[must_use]
+    pub fn diverged(&self) -> usize {
+        self.runs.iter().filter(|run| run.diverged()).count()
+    }
+
+    /// Whether two arms have equal coordinates on every axis but those named.
+    #[must_use]
+    pub fn agrees(&self, other: &Self, except: &[&str]) -> bool {
+        let kept = |cell: &Cell| -> Cell {
+            cell.iter()
+                .filter(|(k, _)| !except.contains(&k.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        kept(&self.cell) == kept(&other.cell)
+    }
+}
+
+/// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
+/// order in which the plan first names its values.
+pub(crate) fn arms(plan: &Plan, store: &RunStore, axes: &[String]) -> Result<Vec<Arm>, Error> {
+    let mut arms: Vec<Arm> = Vec::new();
+    for planned in &plan.runs {
+        let mut cell = planned.cell.clone();
+        let seed = cell.remove(label::SEED).or_else(|| planned.spec.get(label::SEED).cloned());
+        let run = Run {
+            id: planned.run_id.clone(),
+            cell: planned.cell.clone(),
+            seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
+            state: store::state(store, planned)?,
+        };
+        match arms.iter_mut().find(|arm| arm.cell == cell) {
+            Some(arm) => arm.runs.push(run),
+            None => arms.push(Arm {
+                fixed_rate: fixed_rate(&cell, planned),
+                monitored: monitored(&cell, planned),
+                cell,
+                runs: vec![run],
+            }),
+        }
+    }
+    let first = |axis: &String, arm: &Arm| arms.iter().position(|a| a.cell.get(axis) == arm.cell.get(axis));
+    let keys: Vec<Vec<Option<usize>>> =
+        arms.iter().map(|arm| axes.iter().map(|axis| first(axis, arm)).collect()).collect();
+    let mut order: Vec<(Vec<Option<usize>>, Arm)> = keys.into_iter().zip(arms).collect();
+    order.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(order.into_iter().map(|(_, arm)| arm).collect())
+}
+
+/// The specification decides; the coordinate's name is for plans without one.
+fn fixed_rate(cell: &Cell, planned: &PlannedRun) -> bool {
+    match planned.spec.get(label::SCHEDULE) {
+        Some(Value::Object(map)) => map.len() == 1 && map.contains_key("static"),
+        Some(Value::String(name)) => name == "static",
+        _ => label::coordinate(cell, label::SCHEDULE).is_some_and(|name| name == "static"),
+    }
+}
+
+fn monitored(cell: &Cell, planned: &PlannedRun) -> bool {
+    match planned.spec.get(label::MONITOR) {
+        Some(spec) => !spec.is_null(),
+        None => label::coordinate(cell, label::MONITOR).is_some_and(|name| !label::is_off(&name)),
+    }
+}

@@ -1,0 +1,33 @@
+//! What can go wrong while a report is made.
+
+/// A report could not be made or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the store, or of the report, could not be read or written.
+    #[error(transparent)]
+    Files(#[from] lrlab_runs::Error),
+    /// A file of the store could not be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A result lies under the name of another run.
+    #[error("{path}: the result is of run {found}, not {expected}")]
+    Misplaced {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The run it says it is.
+        found: String,
+        /// The run whose folder it is in.
+        expected: String,
+    },
+    /// A template of the page failed.
+    #[error("template: {0}")]
+    Template(#[from] minijinja::Error),
+    /// A value could not be written as JSON.
+    #[error("manifest: {0}")]
+    Json(#[from] serde_json::Error),
+}

@@ -1,0 +1,296 @@
+//! From the runs' histories to figures.
+
+use lrlab_runs::RunResult;
+
+use super::{Dash, Figure, Line, Panel, Scale};
+use crate::stats::summary;
+use crate::{Arm, Metric, Report, Run, Unit, label};
+
+/// Every figure of a report, in reading order: the paper's three under the fixed rate, then per model every metric
+/// with all arms, then the learning rate.
+#[must_use]
+pub fn figures(report: &Report) -> Vec<Figure> {
+    let mut out = paper(report);
+    for group in report.grouped(&[label::SCHEDULE, label::MONITOR, label::EPOCHS]) {
+        let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1"];
+        out.extend(keys.iter().filter_map(|key| by_metric(report, &group, key)));
+        out.extend(by_metric(report, &group, "lr"));
+    }
+    out
+}
+
+/// Arms of one budget each, in the order of the report.
+fn budgets(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
+    let mut out: Vec<(String, Vec<usize>)> = Vec::new();
+    for &i in arms {
+        let epochs = report.arms[i].label(label::EPOCHS);
+        match out.iter_mut().find(|(other, _)| *other == epochs) {
+            Some((_, list)) => list.push(i),
+            None => out.push((epochs, vec![i])),
+        }
+    }
+    out
+}
+
+/// Figures 1 to 3 of the paper: fixed rate, nothing watching the run, one panel per model.
+fn paper(report: &Report) -> Vec<Figure> {
+    let fixed = |monitored: bool| -> Vec<usize> {
+        let fits = |arm: &Arm| arm.fixed_rate && arm.monitored == monitored && arm.done() > 0;
+        report.arms.iter().enumerate().filter(|(_, arm)| fits(arm)).map(|(i, _)| i).collect()
+    };
+    let plain = fixed(false);
+    let arms = if plain.is_empty() { fixed(true) } else { plain };
+    let budgets = budgets(report, &arms);
+    let mut out = Vec::new();
+    for (epochs, arms) in &budgets {
+        let suffix =
+            if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
+        let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
+        let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| Figure {
+            name: format!("figure-{number}-{name}{suffix}"),
+            title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
+            caption: format!(
+                "{what} by epoch under a static learning rate{within}. Lines: mean over seeds; bands: ± one sample \
+                 standard deviation. {}",
+                counts(report, arms, false)
+            ),
+            panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
+        };
+        let loss = [("train_loss", "training (running, training mode)", 2), ("val_loss", "validation", 1)];
+        let training = [("train_accuracy", "training (running, training mode)", 2)];
+        let validation = [("val_accuracy", "validation", 1)];
+        out.push(figure(1, "loss", "Training and validation loss", &loss));
+        out.push(figure(2, "training-accuracy", "Training accuracy", &training));
+        out.push(figure(3, "validation-accuracy", "Validation accuracy", &validation));
+    }
+    out.retain(drawn);
+    out
+}
+
+fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Panel {
+    let it = &report.arms[arm];
+    let name = |axis: &&String| !matches!(axis.as_str(), label::SCHEDULE | label::MONITOR | label::EPOCHS);
+    let mut panel = empty_panel(
+        report.axes.iter().filter(name).map(|axis| it.label(axis)).collect::<Vec<_>>().join(", "),
+        keys.first().map_or("", |key| key.0),
+    );
+    for (key, words, color) in keys {
+        panel.lines.extend(lines(it, key, words, *color, Dash::Solid));
+    }
+    if let Some(line) = panel.lines.iter().find(|line| keys.len() > 1 && line.label == "validation") {
+        let lowest = line.points.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        panel.rules.extend(lowest.map(|(epoch, _)| (*epoch, format!("lowest at {epoch}"))));
+    }
+    finish(&mut panel);
+    panel
+}
+
+/// All arms of one model by one figure, a panel per budget.
+fn by_metric(report: &Report, arms: &[usize], key: &str) -> Option<Figure> {
+    let metric = Metric::parse(key)?;
+    let first = &report.arms[*arms.first()?];
+    let axis = |axis: &&String| !matches!(axis.as_str(), label::SCHEDULE | label::MONITOR | label::EPOCHS);
+    let subject =
+        report.axes.iter().filter(axis).map(|axis| first.label(axis)).collect::<Vec<_>>().join(", ");
+    let budgets = budgets(report, arms);
+    let panels: Vec<Panel> = budgets
+        .iter()
+        .map(|(epochs, arms)| {
+            let plural = if epochs == "1" { "epoch" } else { "epochs" };
+            let mut panel = empty_panel(format!("{subject}, {epochs} {plural}"), key);
+            for &arm in arms {
+                panel.lines.extend(arm_lines(report, arm, key));
+            }
+            finish(&mut panel);
+            panel
+        })
+        .collect();
+    let what = metric.title();
+    let mut capital = what.to_owned();
+    capital.get_mut(..1).map(str::make_ascii_uppercase);
+    let spread = if key == "lr" {
+        "Lines: mean over seeds of the rate at each epoch's first and last update."
+    } else {
+        "Lines: mean over seeds; bands: ± one sample standard deviation."
+    };
+    let figure = Figure {
+        name: label::slug(&format!("{subject} {}", if key == "lr" { "learning-rate" } else { key })),
+        title: format!("{capital} by epoch: {subject}"),
+        caption: format!("{capital} by epoch, {subject}. {spread} {}", counts(report, arms, true)),
+        panels,
+    };
+    drawn(&figure).then_some(figure)
+}
+
+fn arm_lines(report: &Report, arm: usize, key: &str) -> Vec<Line> {
+    let it = &report.arms[arm];
+    let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
+    let schedule = it.label(label::SCHEDULE);
+    let monitor = it.label(label::MONITOR);
+    let words = match (it.monitored, monitor.as_str()) {
+        (false, _) => schedule.clone(),
+        (true, "on" | "–") => format!("{schedule}, monitor"),
+        (true, other) => format!("{schedule}, {other}"),
+    };
+    lines(it, key, &words, schedule_color(report, &schedule), dash)
+}
+
+/// Colours follow the schedules through all figures; the fixed rate is drawn in ink.
+fn schedule_color(report: &Report, schedule: &str) -> usize {
+    let mut names: Vec<String> = Vec::new();
+    for fixed in [true, false] {
+        for arm in report.arms.iter().filter(|arm| arm.fixed_rate == fixed) {
+            let name = arm.label(label::SCHEDULE);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    let fixed_first = usize::from(!report.arms.iter().any(|arm| arm.fixed_rate));
+    names.iter().position(|name| name == schedule).unwrap_or(0) + fixed_first
+}
+
+/// The mean line with its band over the runs that stayed finite, and one thin line for each run that diverged.
+fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Line> {
+    let line = |label: String, points, band, diverged| Line {
+        label,
+        color,
+        dash,
+        points,
+        band,
+        diverged,
+        marks: false,
+    };
+    let finite: Vec<&RunResult> = arm.runs.iter().filter(|r| !r.diverged()).filter_map(Run::result).collect();
+    let (points, band) = mean_line(&finite, key);
+    let mut out = vec![line(words.to_owned(), points, band, false)];
+    for run in arm.runs.iter().filter(|r| r.diverged()).filter_map(Run::result) {
+        out.push(line(String::new(), curve(run, key), Vec::new(), true));
+    }
+    out.retain(|line| !line.points.is_empty());
+    if let Some(first) = out.first_mut() {
+        words.clone_into(&mut first.label);
+    }
+    out
+}
+
+type Points = Vec<(f64, f64)>;
+type Band = Vec<(f64, f64, f64)>;
+
+/// The mean goes on for as long as every run has the figure: a mean over fewer and fewer runs is another quantity.
+fn mean_line(runs: &[&RunResult], key: &str) -> (Points, Band) {
+    let curves: Vec<Points> = runs.iter().map(|run| curve(run, key)).filter(|c| !c.is_empty()).collect();
+    let length = curves.iter().map(Vec::len).min().unwrap_or(0);
+    let (mut points, mut band) = (Vec::new(), Vec::new());
+    for i in 0..length {
+        let x = curves[0][i].0;
+        let values: Vec<f64> = curves.iter().filter(|c| c[i].0 == x).map(|c| c[i].1).collect();
+        let Some(s) = summary(&values).filter(|s| s.n == curves.len()) else { break };
+        points.push((x, s.mean));
+        if let Some(std) = s.std.filter(|_| key != "lr") {
+            band.push((x, s.mean - std, s.mean + std));
+        }
+    }
+    (points, band)
+}
+
+/// A run's figure by epoch, in the units that are shown, up to the first epoch without it. The rate has two points
+/// an epoch: its first update and its last.
+fn curve(run: &RunResult, key: &str) -> Points {
+    let factor = Metric::parse(key).map_or(1.0, |m| m.unit().factor());
+    let mut points = Vec::new();
+    for epoch in &run.history {
+        let get = |name: &str| epoch.get(name).flatten().filter(|x| x.is_finite()).map(|x| x * factor);
+        let Some(y) = get(key) else { break };
+        let x = epoch.epoch as f64;
+        if key == "lr" {
+            points.extend(get("lr_first").map(|first| (x - 1.0, first)));
+        }
+        points.push((x, y));
+    }
+    points
+}
+
+fn empty_panel(title: String, key: &str) -> Panel {
+    let unit = Metric::parse(key).map_or(Unit::Plain, Metric::unit);
+    let (words, bounds) = match key {
+        "train_loss" | "val_loss" => ("loss".to_owned(), (Some(0.0), None)),
+        "lr" => ("learning rate".to_owned(), (Some(0.0), None)),
+        _ => {
+            let top = if unit == Unit::Percent { 100.0 } else { 1.0 };
+            let words = Metric::parse(key).map_or("", Metric::title).replace(" (running)", "");
+            (words, (Some(0.0), Some(top)))
+        }
+    };
+    let sign = if unit.sign().is_empty() { String::new() } else { format!(" ({})", unit.sign()) };
+    Panel {
+        title,
+        x_label: "epoch".to_owned(),
+        x_range: (1.0, 1.0),
+        y_label: format!("{words}{sign}"),
+        y_scale: Scale::Linear,
+        y_bounds: bounds,
+        lines: Vec::new(),
+        rules: Vec::new(),
+    }
+}
+
+/// Ranges, scale and marks, once the lines are known.
+fn finish(panel: &mut Panel) {
+    let xs = || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.0));
+    let (low, high) = xs().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
+    if low <= high {
+        panel.x_range = (low, high);
+    }
+    let mut ys: Vec<f64> = panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1)).collect();
+    ys.sort_by(f64::total_cmp);
+    let wide = match (ys.first(), ys.get(ys.len() / 2), ys.last()) {
+        (Some(low), Some(middle), Some(high)) if *low > 0.0 => {
+            if panel.y_label == "learning rate" {
+                high / low > 30.0
+            } else {
+                high / middle > 20.0
+            }
+        }
+        _ => false,
+    };
+    if wide && panel.y_bounds.1.is_none() {
+        panel.y_scale = Scale::Log;
+    }
+    let many = panel.lines.len() > 1;
+    let single = panel.x_range.0 == panel.x_range.1;
+    let count = panel.lines.len() as f64;
+    for (i, line) in panel.lines.iter_mut().enumerate() {
+        line.marks = many && line.points.len() <= 25 && panel.y_label != "learning rate";
+        if single && many {
+            // One epoch: the arms stand side by side instead of on top of each other.
+            let shift = 0.8 * ((i as f64 + 0.5) / count - 0.5);
+            line.points.iter_mut().for_each(|p| p.0 += shift);
+            line.band.iter_mut().for_each(|b| b.0 += shift);
+        }
+    }
+}
+
+fn drawn(figure: &Figure) -> bool {
+    figure.panels.iter().any(|panel| !panel.lines.is_empty())
+}
+
+/// "n = 2 runs per arm", or where arms differ, how many are missing and diverged.
+fn counts(report: &Report, arms: &[usize], many: bool) -> String {
+    let runs = |i: &usize| &report.arms[*i];
+    let n: Vec<usize> = arms.iter().map(|i| runs(i).done() - runs(i).diverged()).collect();
+    let planned: usize = arms.iter().map(|i| runs(i).runs.len()).sum();
+    let done: usize = arms.iter().map(|i| runs(i).done()).sum();
+    let diverged: usize = arms.iter().map(|i| runs(i).diverged()).sum();
+    let (low, high) = (n.iter().min().copied().unwrap_or(0), n.iter().max().copied().unwrap_or(0));
+    let each = if many { " per arm" } else { " per panel" };
+    let mut out = if low == high { format!("n = {low}{each}") } else { format!("n = {low} to {high}{each}") };
+    if done < planned {
+        out.push_str(&format!("; {} of {planned} runs missing", planned - done));
+    }
+    if diverged > 0 {
+        out.push_str(&format!("; {diverged} diverged (thin lines ending in ×), not in the mean"));
+    }
+    out.push('.');
+    out
+}

@@ -1,0 +1,233 @@
+//! The figures that a report speaks about, how they are read from a run and how they are printed.
+
+use lrlab_runs::{EpochMetrics, Evaluation, RunResult};
+
+/// Which weights a figure is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// After the last update.
+    Final,
+    /// At the epoch that `spec.select` chooses on the validation split.
+    Best,
+    /// The largest value over the epochs of the history.
+    Max,
+    /// The smallest value over the epochs of the history.
+    Min,
+}
+
+impl At {
+    /// The word used in claims, column keys and the manifest.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Best => "best",
+            Self::Max => "max",
+            Self::Min => "min",
+        }
+    }
+}
+
+/// How a figure is scaled for readers. Files for machines hold the raw number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A fraction, shown × 100.
+    Percent,
+    /// A difference of fractions, shown × 100 as percentage points.
+    Points,
+    /// Mean cross-entropy per example.
+    Nats,
+    /// A score of 0 … 1, shown as it is.
+    Score,
+    /// A count or a length in epochs.
+    Epochs,
+    /// A learning rate.
+    Rate,
+    /// A pure number.
+    Plain,
+}
+
+impl Unit {
+    /// The factor between the raw number and the one shown.
+    #[must_use]
+    pub const fn factor(self) -> f64 {
+        match self {
+            Self::Percent | Self::Points => 100.0,
+            _ => 1.0,
+        }
+    }
+
+    /// The unit's sign, empty for a pure number.
+    #[must_use]
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Self::Percent => "%",
+            Self::Points => "pp",
+            Self::Nats => "nats",
+            Self::Epochs => "epochs",
+            Self::Score | Self::Rate | Self::Plain => "",
+        }
+    }
+
+    /// Decimals shown.
+    #[must_use]
+    pub const fn digits(self) -> usize {
+        match self {
+            Self::Percent | Self::Points => 2,
+            Self::Nats | Self::Score => 3,
+            Self::Epochs => 1,
+            Self::Rate | Self::Plain => 4,
+        }
+    }
+}
+
+/// A figure of a run: a key of the history or of an evaluation, and the weights it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Which weights.
+    pub at: At,
+    /// The name in `result.json`.
+    pub key: &'static str,
+}
+
+/// Key, name for readers, unit, and whether more is better (`None`: neither).
+const KNOWN: [(&str, &str, Unit, Option<bool>); 22] = [
+    ("train_loss", "training loss (running)", Unit::Nats, Some(false)),
+    ("train_accuracy", "training accuracy (running)", Unit::Percent, Some(true)),
+    ("val_loss", "validation loss", Unit::Nats, Some(false)),
+    ("val_accuracy", "validation accuracy", Unit::Percent, Some(true)),
+    ("val_f1", "validation F1", Unit::Score, Some(true)),
+    ("val_precision", "validation precision", Unit::Score, Some(true)),
+    ("val_recall", "validation recall", Unit::Score, Some(true)),
+    ("val_ece", "validation ECE", Unit::Percent, Some(false)),
+    ("train_eval_loss", "training loss", Unit::Nats, Some(false)),
+    ("train_eval_accuracy", "training accuracy", Unit::Percent, Some(true)),
+    ("accuracy_gap", "accuracy gap", Unit::Points, Some(false)),
+    ("loss_gap", "loss gap", Unit::Nats, Some(false)),
+    ("test_loss", "test loss", Unit::Nats, Some(false)),
+    ("test_accuracy", "test accuracy", Unit::Percent, Some(true)),
+    ("test_f1", "test F1", Unit::Score, Some(true)),
+    ("test_precision", "test precision", Unit::Score, Some(true)),
+    ("test_recall", "test recall", Unit::Score, Some(true)),
+    ("test_ece", "test ECE", Unit::Percent, Some(false)),
+    ("epoch", "epoch", Unit::Epochs, None),
+    ("lr", "learning rate", Unit::Rate, None),
+    ("lr_first", "learning rate", Unit::Rate, None),
+    ("grad_norm", "gradient norm", Unit::Plain, None),
+];
+
+impl Metric {
+    /// After the last update.
+    #[must_use]
+    pub const fn last(key: &'static str) -> Self {
+        Self { at: At::Final, key }
+    }
+
+    /// At the selected epoch.
+    #[must_use]
+    pub const fn best(key: &'static str) -> Self {
+        Self { at: At::Best, key }
+    }
+
+    /// Reads `val_accuracy`, `final.val_accuracy`, `best.test_f1`, `max.val_accuracy` or `min.val_loss`; without
+    /// a prefix it is `final`. `None` for what is no metric.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, name) = text.split_once('.').unwrap_or(("final", text));
+        let at = [At::Final, At::Best, At::Max, At::Min].into_iter().find(|a| a.word() == at)?;
+        let key = KNOWN.iter().map(|known| known.0).find(|key| *key == name)?;
+        Some(Self { at, key })
+    }
+
+    /// `final.val_accuracy`.
+    #[must_use]
+    pub fn name(self) -> String {
+        format!("{}.{}", self.at.word(), self.key)
+    }
+
+    /// For readers, without the weights: "validation accuracy".
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        self.known().1
+    }
+
+    /// How it is shown.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        self.known().2
+    }
+
+    /// Whether more is better; `None` where neither is.
+    #[must_use]
+    pub fn higher_is_better(self) -> Option<bool> {
+        self.known().3
+    }
+
+    fn known(self) -> &'static (&'static str, &'static str, Unit, Option<bool>) {
+        KNOWN.iter().find(|known| known.0 == self.key).unwrap_or(&KNOWN[KNOWN.len() - 1])
+    }
+
+    /// The figure of one run; `None` where it is not finite or was not measured.
+    #[must_use]
+    pub fn of(self, result: &RunResult) -> Option<f64> {
+        let over_epochs = |pick: fn(f64, f64) -> f64| {
+            result.history.iter().filter_map(|epoch| of_epoch(epoch, self.key)).reduce(pick)
+        };
+        match self.at {
+            At::Final => of_evaluation(&result.last, self.key),
+            At::Best => of_evaluation(&result.best, self.key),
+            At::Max => over_epochs(f64::max),
+            At::Min => over_epochs(f64::min),
+        }
+        .filter(|x| x.is_finite())
+    }
+}
+
+fn of_epoch(metrics: &EpochMetrics, key: &str) -> Option<f64> {
+    metrics.get(key).flatten().filter(|x| x.is_finite())
+}
+
+fn of_evaluation(e: &Evaluation, key: &str) -> Option<f64> {
+    match key {
+        "epoch" => (e.metrics.epoch > 0).then_some(e.metrics.epoch as f64),
+        "train_eval_loss" => e.train_eval_loss,
+        "train_eval_accuracy" => e.train_eval_accuracy,
+        "accuracy_gap" => e.accuracy_gap,
+        "loss_gap" => e.loss_gap,
+        "test_loss" => e.test_loss,
+        "test_accuracy" => e.test_accuracy,
+        "test_f1" => e.test_f1,
+        "test_precision" => e.test_precision,
+        "test_recall" => e.test_recall,
+        "test_ece" => e.test_ece,
+        _ => of_epoch(&e.metrics, key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(Metric::parse(text).map(Metric::name).as_deref(), expected, "{text}");
+        };
+        check("val_accuracy", Some("final.val_accuracy"));
+        check("best.test_f1", Some("best.test_f1"));
+        check("max.val_accuracy", Some("max.val_accuracy"));
+        check("worst.val_accuracy", None);
+        check("final.val_acuracy", None);
+        check("", None);
+    }
+
+    #[test]
+    fn every_comparable_metric_of_the_history_is_known() {
+        for name in EpochMetrics::NAMES.into_iter().filter(|name| *name != "val_loss_stderr") {
+            let metric = Metric::parse(name).unwrap();
+            if let Some(better) = EpochMetrics::higher_is_better(name) {
+                assert_eq!(metric.higher_is_better(), Some(better), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `report.html` and `report.md`, from templates in this crate.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment};
+use serde::Serialize;
+
+use crate::report::Origin;
+use crate::table::{Link, Table, markdown as table_markdown, markdown_escape};
+use crate::{Error, Figure, Report, Run, label, tables};
+
+const HTML: &str = include_str!("templates/report.html");
+const MARKDOWN: &str = include_str!("templates/report.md");
+const STYLE: &str = include_str!("templates/style.css");
+const SCRIPT: &str = include_str!("templates/page.js");
+
+#[derive(Serialize)]
+struct Page<'a> {
+    experiment: &'a str,
+    description: &'a str,
+    progress: String,
+    complete: bool,
+    origin: &'a Origin,
+    warnings: &'a [String],
+    arms: Vec<PageArm>,
+    cost: String,
+    tables: Vec<PageTable>,
+    figures: Vec<PageFigure>,
+    style: &'static str,
+    script: &'static str,
+}
+
+#[derive(Serialize)]
+struct PageTable {
+    name: &'static str,
+    title: String,
+    caption: String,
+    long: bool,
+    columns: Vec<PageColumn>,
+    rows: Vec<PageRow>,
+    markdown: String,
+}
+
+#[derive(Serialize)]
+struct PageColumn {
+    title: String,
+    detail: String,
+    numeric: bool,
+}
+
+#[derive(Serialize)]
+struct PageRow {
+    rule: bool,
+    cells: Vec<PageCell>,
+}
+
+#[derive(Serialize)]
+struct PageCell {
+    text: String,
+    class: String,
+    sort: Option<f64>,
+    href: Option<String>,
+    hint: String,
+}
+
+#[derive(Serialize)]
+struct PageFigure {
+    name: String,
+    title: String,
+    caption: String,
+    svg: String,
+    paper: bool,
+}
+
+#[derive(Serialize)]
+struct PageArm {
+    anchor: String,
+    name: String,
+    runs: Vec<PageRun>,
+}
+
+#[derive(Serialize)]
+struct PageRun {
+    id: String,
+    seed: String,
+    word: &'static str,
+    command: String,
+    error: String,
+}
+
+/// One file, no network.
+pub(crate) fn html(
+    report: &Report,
+    tables: &[Table],
+    figures: &[Figure],
+    drawn: &[String],
+) -> Result<String, Error> {
+    let mut env = environment()?;
+    env.set_auto_escape_callback(|_| AutoEscape::Html);
+    env.add_template("report.html", HTML)?;
+    render(&env, "report.html", report, tables, figures, drawn)
+}
+
+/// For a repository: tables as text, figures by path.
+pub(crate) fn markdown(report: &Report, tables: &[Table], figures: &[Figure]) -> Result<String, Error> {
+    let mut env = environment()?;
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    env.add_filter("md", |text: String| markdown_escape(&text));
+    env.add_template("report.md", MARKDOWN)?;
+    render(&env, "report.md", report, tables, figures, &[])
+}
+
+/// Lines that hold nothing but a block leave no trace.
+fn environment() -> Result<Environment<'static>, Error> {
+    let mut env = Environment::new();
+    env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    Ok(env)
+}
+
+fn render(
+    env: &Environment<'_>,
+    name: &str,
+    report: &Report,
+    tables: &[Table],
+    figures: &[Figure],
+    drawn: &[String],
+) -> Result<String, Error> {
+    let tables: Vec<PageTable> = tables.iter().map(page_table).collect();
+    let figures: Vec<PageFigure> = figures
+        .iter()
+        .enumerate()
+        .map(|(i, figure)| PageFigure {
+            name: figure.name.clone(),
+            title: figure.title.clone(),
+            caption: figure.caption.clone(),
+            svg: drawn.get(i).cloned().unwrap_or_default(),
+            paper: figure.name.starts_with("figure-"),
+        })
+        .collect();
+    let page = Page {
+        experiment: &report.experiment,
+        description: &report.description,
+        progress: tables::progress(&report.counts),
+        complete: report.counts.done == report.counts.planned,
+        origin: &report.origin,
+        warnings: &report.warnings,
+        arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
+        cost: tables::total(report),
+        tables,
+        figures,
+        style: STYLE,
+        script: SCRIPT,
+    };
+    Ok(env.get_template(name)?.render(minijinja::value::Serde(page))?)
+}
+
+fn page_table(table: &Table) -> PageTable {
+    let columns = table
+        .columns
+        .iter()
+        .map(|c| PageColumn { title: c.title.clone(), detail: c.detail.clone(), numeric: c.numeric })
+        .collect();
+    let rows = table
+        .rows
+        .iter()
+        .map(|row| PageRow {
+            rule: row.rule,
+            cells: row
+                .cells
+                .iter()
+                .zip(&table.columns)
+                .map(|(cell, column)| page_cell(row, cell, column))
+                .collect(),
+        })
+        .collect();
+    PageTable {
+        name: table.name,
+        title: table.title.clone(),
+        caption: table.caption.clone(),
+        long: table.long,
+        columns,
+        rows,
+        markdown: table_markdown(table),
+    }
+}
+
+fn page_cell(row: &crate::table::Row, cell: &crate::table::TableCell, column: &crate::Column) -> PageCell {
+    let text = cell.value.to_string();
+    let mut class = Vec::new();
+    for (is, name) in [
+        (column.numeric, "num"),
+        (cell.bold, "best"),
+        (cell.value.is_missing(), "missing"),
+        (column.key == "verdict", "verdict"),
+        (column.key == "verdict" && text == "reproduced", "good"),
+        (column.key == "verdict" && text == "not reproduced", "bad"),
+        (matches!(column.key.as_str(), "run_id" | "result_blake3"), "mono"),
+        (matches!(column.key.as_str(), "text" | "reason" | "note" | "error"), "prose"),
+    ] {
+        if is {
+            class.push(name);
+        }
+    }
+    let href = (!cell.runs.is_empty()).then(|| match &row.link {
+        Some(Link::Arm(arm)) => format!("#arm-{arm}"),
+        Some(Link::Run(id)) => format!("#run-{id}"),
+        None => "#runs".to_owned(),
+    });
+    let hint = match &cell.runs[..] {
+        [] => String::new(),
+        runs => format!("from {}", runs.iter().map(lrlab_runs::RunId::short).collect::<Vec<_>>().join(", ")),
+    };
+    PageCell {
+        text,
+        class: class.join(" "),
+        sort: cell.value.sort_key().filter(|x| x.is_finite()),
+        href,
+        hint,
+    }
+}
+
+fn page_arm(report: &Report, i: usize) -> PageArm {
+    let arm = &report.arms[i];
+    PageArm {
+        anchor: format!("arm-{i}"),
+        name: report
+            .axes
+            .iter()
+            .map(|axis| format!("{axis} {}", arm.label(axis)))
+            .collect::<Vec<_>>()
+            .join(" · "),
+        runs: arm.runs.iter().map(|run| page_run(report, run)).collect(),
+    }
+}
+
+fn page_run(report: &Report, run: &Run) -> PageRun {
+    let error = match &run.state {
+        crate::State::Failed { error } => error.clone(),
+        crate::State::Done { .. } | crate::State::Missing => String::new(),
+    };
+    PageRun {
+        id: run.id.to_string(),
+        seed: run.seed.clone(),
+        word: run.word(),
+        command: command(report, run),
+        error,
+    }
+}
+
+/// The command that makes one run again, beside the store instead of in it.
+fn command(report: &Report, run: &Run) -> String {
+    let mut out = format!(
+        "cargo xtask run-grid {} --out repeated",
+        shell(&format!("experiments/{}.toml", report.experiment))
+    );
+    for (key, value) in &run.cell {
+        out.push_str(&format!(" --filter {}", shell(&format!("{key}={}", label::value(value)))));
+    }
+    out
+}
+
+/// A word of a POSIX shell.
+fn shell(word: &str) -> String {
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=' | ',' | ':' | '+' | '@')
+    };
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_words() {
+        let check = |word, expected: &str| assert_eq!(shell(word), expected);
+        check("model=resnet", "model=resnet");
+        check("a b", "'a b'");
+        check("it's", "'it'\\''s'");
+        check("$(rm -rf x)", "'$(rm -rf x)'");
+        check("", "''");
+    }
+}

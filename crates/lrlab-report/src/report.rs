@@ -1,0 +1,236 @@
+//! The report as a value: everything that the pages, tables and figures say.
+
+use std::collections::BTreeMap;
+
+use lrlab_runs::{Outcome, Plan, Provenance, RunStore};
+
+use crate::{Arm, ClaimVerdict, Comparison, Error, Run, State, arm, claim, compare, label};
+
+/// How many runs are in which state. `done` counts every run with a result, those that diverged too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Runs of the plan.
+    pub planned: usize,
+    /// With a result.
+    pub done: usize,
+    /// Without a result whose last attempt failed.
+    pub failed: usize,
+    /// Without a result.
+    pub missing: usize,
+    /// Of those done: the loss left the finite numbers.
+    pub diverged: usize,
+    /// Of those done: stopped by a callback.
+    pub stopped: usize,
+    /// Of those done: given up by a search.
+    pub pruned: usize,
+}
+
+/// Where the results come from: each list holds the distinct values in the order of the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Origin {
+    /// Commit and versions.
+    pub builds: Vec<String>,
+    /// Machines.
+    pub hosts: Vec<String>,
+    /// Devices and threads.
+    pub devices: Vec<String>,
+    /// Classes within which equal specifications give equal bits.
+    pub numerics: Vec<String>,
+    /// Data sets with their digests.
+    pub datasets: Vec<String>,
+    /// Warnings about the data.
+    pub notes: Vec<String>,
+    /// Trained parameters per model.
+    pub parameters: BTreeMap<String, Vec<usize>>,
+}
+
+/// Everything a report says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The experiment's name.
+    pub experiment: String,
+    /// What it asks.
+    pub description: String,
+    /// The axes of the grid, without the seed, in reading order.
+    pub axes: Vec<String>,
+    /// The arms, in reading order.
+    pub arms: Vec<Arm>,
+    /// How many runs are in which state.
+    pub counts: Counts,
+    /// Where the results come from.
+    pub origin: Origin,
+    /// Paired comparisons: each schedule with the fixed rate, the monitor on with off.
+    pub comparisons: Vec<Comparison>,
+    /// The experiment's claims beside what was measured.
+    pub claims: Vec<ClaimVerdict>,
+    /// What a reader has to know before believing a number.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Every planned run, arm by arm.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+
+    /// Arms that differ in nothing but schedule and monitor stand together: the indices of each such block.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<Vec<usize>> {
+        self.grouped(&[label::SCHEDULE, label::MONITOR])
+    }
+
+    /// Indices of the arms that agree on every axis but those named, in the report's order.
+    pub(crate) fn grouped(&self, except: &[&str]) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (i, arm) in self.arms.iter().enumerate() {
+            match groups
+                .iter_mut()
+                .find(|group| group.first().is_some_and(|j| self.arms[*j].agrees(arm, except)))
+            {
+                Some(group) => group.push(i),
+                None => groups.push(vec![i]),
+            }
+        }
+        groups
+    }
+}
+
+/// Reads the results of a plan and computes everything a report says.
+///
+/// # Errors
+/// A file of the store that cannot be read or is not what it should be. Runs without a result are no error.
+pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
+    let axes = label::axes(plan.runs.iter().map(|run| &run.cell));
+    let arms = arm::arms(plan, store, &axes)?;
+    let mut report = Report {
+        experiment: plan.experiment.clone(),
+        description: plan.description.clone(),
+        axes,
+        counts: Counts::default(),
+        origin: Origin::default(),
+        arms,
+        comparisons: Vec::new(),
+        claims: Vec::new(),
+        warnings: Vec::new(),
+    };
+    report.counts = counts(&report);
+    report.origin = origin(&report);
+    report.comparisons = compare::comparisons(&report);
+    report.claims = claim::verdicts(&plan.claims, &report);
+    report.warnings = warnings(&report);
+    Ok(report)
+}
+
+fn counts(report: &Report) -> Counts {
+    let mut counts = Counts::default();
+    for run in report.runs() {
+        counts.planned += 1;
+        match &run.state {
+            State::Missing => counts.missing += 1,
+            State::Failed { .. } => counts.failed += 1,
+            State::Done { result, .. } => {
+                counts.done += 1;
+                match result.outcome {
+                    Outcome::Completed => {}
+                    Outcome::Stopped => counts.stopped += 1,
+                    Outcome::Diverged => counts.diverged += 1,
+                    Outcome::Pruned => counts.pruned += 1,
+                }
+            }
+        }
+    }
+    counts
+}
+
+fn origin(report: &Report) -> Origin {
+    let mut origin = Origin::default();
+    for result in report.runs().filter_map(Run::result) {
+        let p = &result.provenance;
+        add(&mut origin.builds, build(p));
+        add(&mut origin.hosts, p.host.clone());
+        let threads = if p.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", p.threads) };
+        add(
+            &mut origin.devices,
+            if p.threads == 0 { p.device.clone() } else { format!("{}, {threads}", p.device) },
+        );
+        add(&mut origin.numerics, p.numerics.clone());
+        let digest = p.dataset_digest.get(..16).unwrap_or(&p.dataset_digest);
+        let name =
+            label::coordinate(&result.cell, "dataset").filter(|name| !p.dataset.contains(name.as_str()));
+        let dataset = [name.unwrap_or_default(), p.dataset.clone()].into_iter().filter(|t| !t.is_empty());
+        let dataset = dataset.collect::<Vec<_>>().join(": ");
+        add(
+            &mut origin.datasets,
+            if digest.is_empty() { dataset } else { format!("{dataset} (digest {digest}…)") },
+        );
+        for note in &p.dataset_notes {
+            add(&mut origin.notes, note.clone());
+        }
+        let model = label::coordinate(&result.cell, "model").unwrap_or_else(|| "–".to_owned());
+        let sizes = origin.parameters.entry(model).or_default();
+        if p.parameters > 0 && !sizes.contains(&p.parameters) {
+            sizes.push(p.parameters);
+        }
+    }
+    origin
+}
+
+fn build(p: &Provenance) -> String {
+    let mut parts = Vec::new();
+    if let Some(commit) = &p.commit {
+        let short = commit.get(..12).unwrap_or(commit);
+        let changed = if p.dirty == Some(true) { " with uncommitted changes" } else { "" };
+        parts.push(format!("commit {short}{changed}"));
+    }
+    parts.extend(p.versions.iter().map(|(name, version)| {
+        if version.starts_with(name.as_str()) { version.clone() } else { format!("{name} {version}") }
+    }));
+    parts.join(", ")
+}
+
+fn add(list: &mut Vec<String>, item: String) {
+    if !item.is_empty() && !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+fn warnings(report: &Report) -> Vec<String> {
+    let Counts { planned, done, failed, missing, diverged, .. } = report.counts;
+    let mut out = Vec::new();
+    if done < planned {
+        out.push(format!(
+            "{done} of {planned} runs are done ({missing} missing, {failed} failed). Cells with fewer runs than \
+             planned say how many they have; they are never set in bold."
+        ));
+    }
+    if diverged > 0 {
+        out.push(format!(
+            "{diverged} of {done} finished runs diverged (their loss left the finite numbers). They have no final \
+             figures, so they lower the n of a cell instead of entering its mean."
+        ));
+    }
+    if report.origin.numerics.len() > 1 {
+        let classes = report.origin.numerics.join("; ");
+        out.push(format!(
+            "The runs belong to {} numerics classes ({classes}).",
+            report.origin.numerics.len()
+        ));
+    }
+    if report.origin.builds.len() > 1 {
+        out.push(format!("The runs were made by {} builds.", report.origin.builds.len()));
+    }
+    if report.runs().filter_map(Run::result).any(|r| r.provenance.dirty == Some(true)) {
+        out.push("Some runs were made from a source with uncommitted changes.".to_owned());
+    }
+    let seeds = report.arms.iter().map(|arm| arm.runs.len()).max().unwrap_or(0);
+    if seeds == 1 {
+        out.push("One run per arm: there is no spread and nothing can be tested.".to_owned());
+    } else if (2..=5).contains(&seeds) {
+        let smallest = 2.0 / f64::from(1_u32 << seeds);
+        out.push(format!(
+            "n = {seeds} seeds cannot be significant: the smallest two-sided p of an exact sign-flip test is \
+             2/2^{seeds} = {smallest}. Six seeds are the fewest that can reach p < 0.05 in a single comparison."
+        ));
+    }
+    out
+}

@@ -1,0 +1,95 @@
+//! The sign-flip test of paired differences (Fisher, The Design of Experiments, 1935, section 21).
+
+use lrlab_random::Stream;
+
+/// More pairs than this are sampled rather than enumerated: 2²⁰ sign patterns.
+const EXACT_UP_TO: usize = 20;
+const SAMPLES: u64 = 100_000;
+
+/// A two-sided sign-flip test.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SignFlip {
+    /// The share of sign patterns whose mean lies at least as far from zero as the one seen.
+    pub p: f64,
+    /// The smallest p that so many pairs can give: 2/2ⁿ.
+    pub smallest: f64,
+    /// Whether every pattern was looked at.
+    pub exact: bool,
+}
+
+/// Tests whether paired differences have mean zero: under the null each difference is as likely with either sign.
+/// `stream` is drawn from where there are more than 20 pairs. `None` of no pairs.
+#[must_use]
+pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
+    let n = differences.len();
+    if n == 0 {
+        return None;
+    }
+    let seen = differences.iter().sum::<f64>().abs();
+    // Sums that are equal on paper may differ in the last bits.
+    let slack = 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
+    let as_far = |pattern: &dyn Fn(usize) -> bool| {
+        let sum: f64 = differences.iter().enumerate().map(|(i, d)| if pattern(i) { -d } else { *d }).sum();
+        sum.abs() >= seen - slack
+    };
+    let smallest = 2.0_f64.powi(1 - n as i32);
+    if n <= EXACT_UP_TO {
+        // The mirror image of a pattern is as far from zero: half of them are enough.
+        let half = 1_u64 << (n - 1);
+        let count = (0..half).filter(|bits| as_far(&|i| bits >> i & 1 == 1)).count();
+        return Some(SignFlip { p: count as f64 / half as f64, smallest, exact: true });
+    }
+    let words = n.div_ceil(64) as u64;
+    let sampled = (0..SAMPLES)
+        .filter(|draw| as_far(&|i| stream.bits(draw * words + i as u64 / 64) >> (i % 64) & 1 == 1))
+        .count();
+    // The pattern seen is one of them (Phipson and Smyth, 2010).
+    Some(SignFlip { p: (sampled + 1) as f64 / (SAMPLES + 1) as f64, smallest, exact: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lrlab_random::Purpose;
+
+    fn test(differences: &[f64]) -> SignFlip {
+        sign_flip(differences, Stream::new(0, Purpose::Bootstrap, "test")).unwrap()
+    }
+
+    /// `scipy.stats.permutation_test((d,), numpy.mean, permutation_type="samples", n_resamples=numpy.inf).pvalue`
+    #[test]
+    fn known_values() {
+        let check = |d: &[f64], p: f64| assert_eq!(test(d).p, p, "{d:?}");
+        check(&[0.3], 1.0);
+        check(&[0.01, 0.02], 0.5);
+        check(&[0.01, -0.02], 1.0);
+        check(&[0.1, 0.2, 0.3], 0.25);
+        check(&[0.012, 0.021, 0.008, 0.015, 0.019, 0.011], 0.031_25);
+        check(&[0.012, -0.021, 0.008, 0.015, 0.019, 0.011], 0.281_25);
+        check(&[1.2, -0.4, 0.7, 2.1, -0.1, 0.9, 1.4, 0.3], 0.046_875);
+        check(&[0.0, 0.0, 0.0], 1.0);
+        check(&[0.1, 0.1, 0.1, 0.1, -0.1], 0.375);
+    }
+
+    #[test]
+    fn too_few_seeds_cannot_be_significant() {
+        for n in 1..=12 {
+            let flip = test(&vec![1.0; n]);
+            assert_eq!(flip.p, 2.0_f64.powi(1 - n as i32).min(1.0));
+            assert_eq!(flip.p, flip.smallest);
+            assert!(flip.exact);
+        }
+        assert_eq!(sign_flip(&[], Stream::new(0, Purpose::Bootstrap, "test")), None);
+    }
+
+    #[test]
+    fn many_pairs_are_sampled() {
+        let d: Vec<f64> = (0..30).map(|i| f64::from(i % 7) - 3.0 + 0.9).collect();
+        let flip = test(&d);
+        assert!(!flip.exact);
+        // `scipy.stats.permutation_test` with 1,000,000 resamples gives SAMPLED.
+        assert!((flip.p - SAMPLED).abs() < 0.004, "{}", flip.p);
+        assert_eq!(flip, test(&d));
+    }
+    const SAMPLED: f64 = 0.064_598;
+}

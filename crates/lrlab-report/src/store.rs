@@ -1,0 +1,49 @@
+//! What the store knows of one planned run.
+
+use std::path::Path;
+
+use lrlab_runs::{Event, PlannedRun, RunResult, RunStore};
+
+use crate::{Error, State};
+
+/// Reads `result.json`, and where there is none, the last word of `events.jsonl`.
+pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
+    let folder = store.run_dir(&planned.run_id);
+    let path = folder.join("result.json");
+    let Some(bytes) = read(&path)? else {
+        return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
+    };
+    let result: RunResult = serde_json::from_slice(&bytes)
+        .map_err(|source| lrlab_runs::Error::Json { path: path.clone(), source })?;
+    if result.run_id != planned.run_id {
+        return Err(Error::Misplaced {
+            path,
+            found: result.run_id.to_string(),
+            expected: planned.run_id.to_string(),
+        });
+    }
+    Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
+}
+
+/// The error of the last attempt, where the last thing it said was that it failed. Lines that are torn or that
+/// this version does not know are passed over.
+fn failure(folder: &Path) -> Result<Option<String>, Error> {
+    let Some(bytes) = read(&folder.join("events.jsonl"))? else { return Ok(None) };
+    let mut last = None;
+    for line in bytes.split(|b| *b == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Event::Failed { error }) => last = Some(error),
+            Ok(Event::Started { .. } | Event::Finished { .. }) => last = None,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(last)
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { path: path.to_path_buf(), source }),
+    }
+}

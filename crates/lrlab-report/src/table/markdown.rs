@@ -1,0 +1,56 @@
+//! Tables as GitHub's Markdown.
+
+use super::Table;
+
+/// A pipe table.
+pub(crate) fn markdown(table: &Table) -> String {
+    let mut out = String::new();
+    let mut line = |cells: Vec<String>| {
+        out.push_str("| ");
+        out.push_str(&cells.join(" | "));
+        out.push_str(" |\n");
+    };
+    line(table.columns.iter().map(|c| escape(&c.heading())).collect());
+    line(table.columns.iter().map(|c| if c.numeric { "---:" } else { "---" }.to_owned()).collect());
+    for row in &table.rows {
+        let show = |cell: &super::TableCell| {
+            let text = escape(&cell.value.to_string());
+            if cell.bold { format!("**{text}**") } else { text }
+        };
+        line(row.cells.iter().map(show).collect());
+    }
+    out
+}
+
+/// What Markdown, or the HTML inside it, would take for more than text.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '$' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specials() {
+        let check = |text, expected: &str| assert_eq!(escape(text), expected);
+        check("a|b", "a\\|b");
+        check("<script>", "&lt;script&gt;");
+        check("a_b*c*", "a\\_b\\*c\\*");
+        check("two\nlines", "two lines");
+    }
+}

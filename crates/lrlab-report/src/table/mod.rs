@@ -1,0 +1,242 @@
+//! A table as a value, rendered elsewhere as CSV, LaTeX, Markdown, HTML and for the terminal.
+
+mod csv;
+mod latex;
+mod markdown;
+mod terminal;
+
+pub(crate) use csv::csv;
+pub(crate) use latex::latex;
+pub(crate) use markdown::{escape as markdown_escape, markdown};
+pub use terminal::terminal_table;
+
+use lrlab_runs::RunId;
+
+use crate::Unit;
+use crate::arm::Estimate;
+
+/// Rows under named columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// File name without extension, and anchor on the page.
+    pub name: &'static str,
+    /// Heading.
+    pub title: String,
+    /// What is in it, and how to read it.
+    pub caption: String,
+    /// Columns.
+    pub columns: Vec<Column>,
+    /// Rows.
+    pub rows: Vec<Row>,
+    /// Whether a page folds it away.
+    pub long: bool,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Name in CSV files.
+    pub key: String,
+    /// Name for readers.
+    pub title: String,
+    /// Second line of the name: which weights, which unit.
+    pub detail: String,
+    /// Whether it holds numbers, set flush right.
+    pub numeric: bool,
+}
+
+impl Column {
+    pub(crate) fn text(key: &str, title: &str) -> Self {
+        Self { key: key.to_owned(), title: title.to_owned(), detail: String::new(), numeric: false }
+    }
+
+    pub(crate) fn number(key: &str, title: &str, detail: &str) -> Self {
+        Self { key: key.to_owned(), title: title.to_owned(), detail: detail.to_owned(), numeric: true }
+    }
+
+    /// Both lines in one.
+    pub(crate) fn heading(&self) -> String {
+        if self.detail.is_empty() { self.title.clone() } else { format!("{} ({})", self.title, self.detail) }
+    }
+}
+
+/// A row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// One cell per column.
+    pub cells: Vec<TableCell>,
+    /// Whether a rule stands above it: another model, data set or budget begins.
+    pub rule: bool,
+    /// Where the page leads from it.
+    pub link: Option<Link>,
+}
+
+/// What a row is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// An arm, by its index in the report.
+    Arm(usize),
+    /// A run.
+    Run(RunId),
+}
+
+/// A cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableCell {
+    /// What stands in it.
+    pub value: Value,
+    /// Whether it is the best of its block.
+    pub bold: bool,
+    /// The runs that a number is made of.
+    pub runs: Vec<RunId>,
+}
+
+impl From<Value> for TableCell {
+    fn from(value: Value) -> Self {
+        Self { value, bold: false, runs: Vec::new() }
+    }
+}
+
+/// What stands in a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// A whole number.
+    Count(u64),
+    /// A number with its unit's decimals; `None` is missing.
+    Number(Option<f64>, Unit),
+    /// A number with so many decimals; `None` is missing.
+    Plain(Option<f64>, usize),
+    /// Mean ± standard deviation.
+    Estimate(Estimate, Unit),
+    /// A mean difference with its interval, of so many pairs planned.
+    Difference(Option<Difference>, Unit, usize),
+    /// Bounds.
+    Interval(Option<(f64, f64)>, Unit),
+    /// A probability.
+    P(Option<f64>),
+}
+
+/// A mean difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Difference {
+    /// Arm minus baseline.
+    pub mean: f64,
+    /// Interval, from two pairs on.
+    pub interval: Option<(f64, f64)>,
+    /// Pairs.
+    pub n: usize,
+}
+
+/// The sign of a missing value.
+pub(crate) const MISSING: &str = "–";
+
+fn scaled(x: f64, unit: Unit) -> String {
+    fixed(x * unit.factor(), unit.digits())
+}
+
+/// Fixed decimals with a true minus sign, and no minus before zero.
+pub(crate) fn fixed(x: f64, digits: usize) -> String {
+    let text = format!("{x:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_owned(),
+        Some(rest) => format!("−{rest}"),
+        None => text,
+    }
+}
+
+fn signed(x: f64, unit: Unit) -> String {
+    let text = scaled(x, unit);
+    let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
+    if text.starts_with('−') || zero { text } else { format!("+{text}") }
+}
+
+fn count(n: usize, planned: usize) -> String {
+    if n == planned { String::new() } else { format!(" ({n}/{planned})") }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Count(n) => write!(f, "{n}"),
+            Self::Number(Some(x), unit) => f.write_str(&scaled(*x, *unit)),
+            Self::Plain(Some(x), digits) => f.write_str(&fixed(*x, *digits)),
+            Self::Estimate(e, unit) => match e.summary {
+                None => write!(f, "{MISSING} (0/{})", e.planned),
+                Some(s) => {
+                    f.write_str(&scaled(s.mean, *unit))?;
+                    if let Some(std) = s.std {
+                        write!(f, " ± {}", scaled(std, *unit))?;
+                    }
+                    f.write_str(&count(s.n, e.planned))
+                }
+            },
+            Self::Difference(None, _, planned) => write!(f, "{MISSING} (0/{planned})"),
+            Self::Difference(Some(d), unit, planned) => {
+                f.write_str(&signed(d.mean, *unit))?;
+                if let Some((low, high)) = d.interval {
+                    write!(f, " [{}, {}]", signed(low, *unit), signed(high, *unit))?;
+                }
+                f.write_str(&count(d.n, *planned))
+            }
+            Self::Interval(Some((low, high)), unit) => {
+                write!(f, "[{}, {}]", signed(*low, *unit), signed(*high, *unit))
+            }
+            Self::P(Some(p)) if *p < 0.0005 => f.write_str("< 0.001"),
+            Self::P(Some(p)) => write!(f, "{p:.3}"),
+            Self::Number(None, _) | Self::Plain(None, _) | Self::Interval(None, _) | Self::P(None) => {
+                f.write_str(MISSING)
+            }
+        }
+    }
+}
+
+impl Value {
+    /// The number to sort a table by.
+    pub(crate) fn sort_key(&self) -> Option<f64> {
+        match self {
+            Self::Text(_) => None,
+            Self::Count(n) => Some(*n as f64),
+            Self::Number(x, _) | Self::Plain(x, _) | Self::P(x) => *x,
+            Self::Estimate(e, _) => e.summary.map(|s| s.mean),
+            Self::Difference(d, ..) => d.map(|d| d.mean),
+            Self::Interval(bounds, _) => bounds.map(|(low, _)| low),
+        }
+    }
+
+    /// Whether nothing is there where a number is expected.
+    pub(crate) fn is_missing(&self) -> bool {
+        !matches!(self, Self::Text(_)) && self.sort_key().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::summary;
+
+    #[test]
+    fn shown() {
+        let check = |value: Value, expected: &str| assert_eq!(value.to_string(), expected);
+        let of = |x: &[f64], planned, unit| Value::Estimate(Estimate { summary: summary(x), planned }, unit);
+        check(of(&[0.8, 0.82], 2, Unit::Percent), "81.00 ± 1.41");
+        check(of(&[0.81], 2, Unit::Percent), "81.00 (1/2)");
+        check(of(&[], 2, Unit::Percent), "– (0/2)");
+        check(of(&[0.81], 1, Unit::Score), "0.810");
+        check(of(&[0.8, 0.82], 6, Unit::Score), "0.810 ± 0.014 (2/6)");
+        check(of(&[-0.8], 1, Unit::Points), "−80.00");
+        check(Value::Number(Some(-0.000_01), Unit::Nats), "0.000");
+        check(Value::Number(None, Unit::Nats), "–");
+        check(Value::P(Some(0.031_25)), "0.031");
+        check(Value::P(Some(1e-6)), "< 0.001");
+        let d = Difference { mean: 0.0123, interval: Some((-0.004, 0.0286)), n: 6 };
+        check(Value::Difference(Some(d), Unit::Points, 6), "+1.23 [−0.40, +2.86]");
+        check(
+            Value::Difference(Some(Difference { interval: None, n: 1, ..d }), Unit::Points, 2),
+            "+1.23 (1/2)",
+        );
+        check(Value::Difference(None, Unit::Points, 2), "– (0/2)");
+    }
+}

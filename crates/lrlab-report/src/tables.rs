@@ -1,0 +1,53 @@
+//! The report's tables.
+
+mod comparison;
+mod cost;
+mod decision;
+mod result;
+mod runs;
+mod verdict;
+
+pub(crate) use cost::total;
+pub(crate) use result::{progress, results};
+pub(crate) use runs::curves;
+
+use crate::table::{Row, TableCell};
+use crate::{Column, Report, Table, Value};
+
+/// Every table of a report, in reading order.
+#[must_use]
+pub fn tables(report: &Report) -> Vec<Table> {
+    let mut out = vec![results(report)];
+    out.extend(verdict::claims(report));
+    out.extend(comparison::differences(report));
+    out.extend(decision::decisions(report));
+    out.push(cost::cost(report));
+    out.push(result::last(report));
+    out.push(result::best(report));
+    out.extend(comparison::comparisons(report));
+    out.extend(decision::log(report));
+    out.push(runs::runs(report));
+    out
+}
+
+/// One column per axis of the grid.
+fn axis_columns(report: &Report) -> Vec<Column> {
+    report.axes.iter().map(|axis| Column { numeric: axis == "epochs", ..Column::text(axis, axis) }).collect()
+}
+
+/// The coordinates of an arm.
+fn axis_cells(report: &Report, arm: usize) -> Vec<TableCell> {
+    report.axes.iter().map(|axis| Value::Text(report.arms[arm].label(axis)).into()).collect()
+}
+
+/// The index of the block that an arm is in: where it changes, a rule is drawn.
+fn block_of(blocks: &[Vec<usize>], arm: usize) -> Option<usize> {
+    blocks.iter().position(|block| block.contains(&arm))
+}
+
+/// Marks the rows at which another block begins; `blocks` holds one per row.
+fn rule(rows: &mut [Row], blocks: &[Option<usize>]) {
+    for i in 1..rows.len().min(blocks.len()) {
+        rows[i].rule = blocks[i] != blocks[i - 1];
+    }
+}

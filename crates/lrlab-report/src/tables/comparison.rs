@@ -1,0 +1,178 @@
+//! Paired comparisons: a compact table of differences, and one with everything.
+
+use crate::compare::pairs_needed;
+use crate::table::{Difference, Link, Row, TableCell};
+use crate::tables::result::{detail, place, short};
+use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::{Column, Comparison, Contrast, Metric, Report, Run, Table, Unit, Value, label};
+
+/// One row per pair of arms, one column per metric: mean difference with its 95 % t-interval.
+pub(super) fn differences(report: &Report) -> Option<Table> {
+    let first = report.comparisons.first()?;
+    let metrics: Vec<Metric> = Comparison::METRICS
+        .into_iter()
+        .filter(|m| report.comparisons.iter().any(|c| c.metric == *m && c.paired.is_some()))
+        .collect();
+    let metrics = if metrics.is_empty() { vec![first.metric] } else { metrics };
+    let mut columns = vec![Column::text("contrast", "contrast")];
+    columns.extend(axis_columns(report));
+    columns.extend(metrics.iter().map(|m| {
+        let sign = if m.unit() == Unit::Percent { detail(*m).replace('%', "pp") } else { detail(*m) };
+        Column::number(&m.name().replace('.', "_"), &format!("Δ {}", short(*m)), &sign)
+    }));
+    let blocks = report.blocks();
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for contrast in [Contrast::Schedule, Contrast::Monitor] {
+        for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.metric == first.metric) {
+            let mut cells = vec![Value::Text(against(report, c)).into()];
+            cells.extend(axis_cells(report, c.arm));
+            cells.extend(metrics.iter().map(|metric| {
+                let same = |d: &&Comparison| {
+                    (d.contrast, d.arm, d.baseline, d.metric) == (c.contrast, c.arm, c.baseline, *metric)
+                };
+                report
+                    .comparisons
+                    .iter()
+                    .find(same)
+                    .map_or_else(|| Value::P(None).into(), |c| difference(report, c))
+            }));
+            places.push(block_of(&blocks, c.arm).map(|block| block * 2 + contrast as usize));
+            rows.push(Row { cells, rule: false, link: Some(Link::Arm(c.arm)) });
+        }
+    }
+    rule(&mut rows, &places);
+    Some(Table {
+        name: "differences",
+        title: "Does it help? Differences between runs of equal seed".to_owned(),
+        caption: caption(report),
+        columns,
+        rows,
+        long: false,
+    })
+}
+
+fn caption(report: &Report) -> String {
+    let n =
+        report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|p| p.summary.n).max().unwrap_or(0);
+    let family = report.comparisons.iter().map(|c| c.family).max().unwrap_or(1).max(1);
+    let needed = pairs_needed(family);
+    let smallest = (2.0_f64.powi(1 - n.max(1) as i32) * family as f64).min(1.0);
+    let verdict = if n < needed {
+        format!(
+            "With n = {n} pairs and up to {family} comparisons in a family the smallest possible adjusted p is \
+             {smallest:.3}: nothing here can be significant; {needed} seeds could be."
+        )
+    } else {
+        format!("n = {n} pairs, up to {family} comparisons in a family.")
+    };
+    format!(
+        "Mean over seeds of (arm − baseline), with its 95 % t-interval. Bold: p < 0.05 in an exact sign-flip test \
+         after Holm's correction over the comparisons of one kind, metric and block. {verdict}"
+    )
+}
+
+/// "vs static" or "vs no monitor", with the baseline's own name.
+fn against(report: &Report, c: &Comparison) -> String {
+    let axis = if c.contrast == Contrast::Schedule { label::SCHEDULE } else { label::MONITOR };
+    let baseline = report.arms[c.baseline].label(axis);
+    let plain = c.contrast == Contrast::Monitor && label::is_off(&baseline);
+    if plain { "vs no monitor".to_owned() } else { format!("vs {baseline}") }
+}
+
+fn unit(metric: Metric) -> Unit {
+    if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() }
+}
+
+fn difference(report: &Report, c: &Comparison) -> TableCell {
+    let d = c.paired.as_ref().map(|p| Difference {
+        mean: p.summary.mean,
+        interval: p.t_interval,
+        n: p.summary.n,
+    });
+    TableCell {
+        value: Value::Difference(d, unit(c.metric), c.planned),
+        bold: matches!(c.conclusion(), "better" | "worse" | "different"),
+        runs: runs(report, c),
+    }
+}
+
+/// Both arms' runs that have the figure.
+fn runs(report: &Report, c: &Comparison) -> Vec<lrlab_runs::RunId> {
+    let has = |run: &&Run| run.result().is_some_and(|result| c.metric.of(result).is_some());
+    let of = |arm: usize| report.arms[arm].runs.iter().filter(has);
+    let paired = |run: &&Run, other: usize| of(other).any(|r| r.seed == run.seed);
+    of(c.arm)
+        .filter(|run| paired(run, c.baseline))
+        .chain(of(c.baseline).filter(|run| paired(run, c.arm)))
+        .map(|run| run.id.clone())
+        .collect()
+}
+
+/// Everything about every comparison.
+pub(super) fn comparisons(report: &Report) -> Option<Table> {
+    if report.comparisons.is_empty() {
+        return None;
+    }
+    let mut columns = vec![Column::text("contrast", "contrast")];
+    columns.extend(axis_columns(report));
+    columns.extend([
+        Column::text("metric", "metric"),
+        Column::number("pairs", "pairs", "have/planned"),
+        Column::number("difference", "difference", "mean"),
+        Column::number("std", "std", "of differences"),
+        Column::number("t", "95 % interval", "t"),
+        Column::number("bootstrap", "95 % interval", "bootstrap"),
+        Column::number("positive", "seeds", "+/0/−"),
+        Column::number("p", "p", "sign-flip"),
+        Column::number("p_smallest", "smallest p", "2/2ⁿ"),
+        Column::number("family", "family", "comparisons"),
+        Column::number("p_holm", "p", "Holm"),
+        Column::text("conclusion", "conclusion"),
+    ]);
+    let blocks = report.blocks();
+    let mut rows: Vec<Row> = report.comparisons.iter().map(|c| long_row(report, c)).collect();
+    let places: Vec<_> = report.comparisons.iter().map(|c| block_of(&blocks, c.arm)).collect();
+    rule(&mut rows, &places);
+    Some(Table {
+        name: "comparisons",
+        title: "All paired comparisons".to_owned(),
+        caption: "Arm minus baseline, paired by seed: mean difference, t-interval, percentile bootstrap interval \
+                  (10,000 resamples), exact two-sided sign-flip test and Holm's correction over the comparisons of \
+                  one kind, metric and block. “n too small”: no outcome of so few pairs could be significant after \
+                  the correction."
+            .to_owned(),
+        columns,
+        rows,
+        long: true,
+    })
+}
+
+fn long_row(report: &Report, c: &Comparison) -> Row {
+    let (unit, made_of) = (unit(c.metric), runs(report, c));
+    let p = c.paired.as_ref();
+    let signs = p.map_or_else(
+        || crate::table::MISSING.to_owned(),
+        |p| {
+            let count = |keep: fn(f64) -> bool| p.differences.iter().filter(|d| keep(**d)).count();
+            format!("{}/{}/{}", count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0))
+        },
+    );
+    let number = |value: Value| TableCell { value, bold: false, runs: made_of.clone() };
+    let mut cells: Vec<TableCell> = vec![Value::Text(against(report, c)).into()];
+    cells.extend(axis_cells(report, c.arm));
+    cells.push(Value::Text(format!("{}, {}", c.metric.title(), place(c.metric))).into());
+    cells.push(Value::Text(format!("{}/{}", p.map_or(0, |p| p.summary.n), c.planned)).into());
+    cells.extend([
+        number(Value::Number(p.map(|p| p.summary.mean), unit)),
+        number(Value::Number(p.and_then(|p| p.summary.std), unit)),
+        number(Value::Interval(p.and_then(|p| p.t_interval), unit)),
+        number(Value::Interval(p.and_then(|p| p.bootstrap), unit)),
+        number(Value::Text(signs)),
+        number(Value::P(p.map(|p| p.test.p))),
+        Value::P(p.map(|p| p.test.smallest)).into(),
+        Value::Count(c.family as u64).into(),
+        number(Value::P(p.map(|p| p.p_holm))),
+        Value::Text(c.conclusion().to_owned()).into(),
+    ]);
+    Row { cells, rule: false, link: Some(Link::Arm(c.arm)) }
+}

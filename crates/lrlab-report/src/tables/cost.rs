@@ -1,0 +1,83 @@
+//! What the runs cost: seconds, examples per second, parameters.
+
+use crate::stats::{Summary, summary};
+use crate::table::{Link, Row, TableCell};
+use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::{Column, Report, Run, Table, Unit, Value};
+
+/// One row per arm.
+pub(super) fn cost(report: &Report) -> Table {
+    let mut columns = axis_columns(report);
+    columns.extend([
+        Column::number("runs", "runs", "have/planned"),
+        Column::number("parameters", "parameters", "trained"),
+        Column::number("seconds", "seconds per run", "all"),
+        Column::number("train_s", "training", "s"),
+        Column::number("eval_s", "evaluation", "s"),
+        Column::number("data_s", "data", "s"),
+        Column::number("examples_per_s", "examples/s", "training"),
+        Column::number("updates", "updates", "executed"),
+    ]);
+    let blocks = report.blocks();
+    let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm)).collect();
+    rule(&mut rows, &(0..report.arms.len()).map(|arm| block_of(&blocks, arm)).collect::<Vec<_>>());
+    Table {
+        name: "cost",
+        title: "Cost".to_owned(),
+        caption: format!(
+            "Mean ± sample standard deviation over seeds. {} of computing in all finished runs. Clocks depend on the \
+             machine and on what else ran on it.",
+            total(report)
+        ),
+        columns,
+        rows,
+        long: true,
+    }
+}
+
+/// Seconds of a run: training, evaluation and reading data.
+fn seconds(run: &Run) -> Option<f64> {
+    run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
+}
+
+/// "3.2 h".
+pub(crate) fn total(report: &Report) -> String {
+    let s: f64 = report.runs().filter_map(seconds).sum();
+    match s {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.1} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+fn row(report: &Report, arm: usize) -> Row {
+    let it = &report.arms[arm];
+    let runs: Vec<_> =
+        it.runs.iter().filter(|run| run.result().is_some()).map(|run| run.id.clone()).collect();
+    let over = |of: &dyn Fn(&Run) -> Option<f64>, digits: usize| -> TableCell {
+        let values: Vec<f64> = it.runs.iter().filter_map(of).filter(|x| x.is_finite()).collect();
+        let text = summary(&values).map_or_else(|| crate::table::MISSING.to_owned(), |s| show(s, digits));
+        TableCell { value: Value::Text(text), bold: false, runs: runs.clone() }
+    };
+    let clock = |of: fn(&lrlab_runs::Timing) -> f64| move |run: &Run| run.result().map(|r| of(&r.timing));
+    let parameters = it.results().map(|r| r.provenance.parameters).max().filter(|n| *n > 0);
+    let mut cells = axis_cells(report, arm);
+    cells.push(Value::Text(format!("{}/{}", it.done(), it.runs.len())).into());
+    cells.push(parameters.map_or(Value::Number(None, Unit::Plain), |n| Value::Count(n as u64)).into());
+    cells.extend([
+        over(&seconds, 1),
+        over(&clock(|t| t.train_s), 1),
+        over(&clock(|t| t.eval_s), 1),
+        over(&clock(|t| t.data_s), 1),
+        over(&clock(|t| t.examples_per_s), 0),
+        over(&clock(|t| t.updates_executed as f64), 0),
+    ]);
+    Row { cells, rule: false, link: Some(Link::Arm(arm)) }
+}
+
+fn show(s: Summary, digits: usize) -> String {
+    match s.std.filter(|std| *std > 0.0) {
+        Some(std) => format!("{:.digits$} ± {std:.digits$}", s.mean),
+        None => format!("{:.digits$}", s.mean),
+    }
+}

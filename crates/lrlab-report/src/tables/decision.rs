@@ -1,0 +1,164 @@
+//! What callbacks decided while training: how often, when, and every single decision.
+
+use lrlab_runs::{Decision, DecisionKind};
+
+use crate::table::{Link, Row, TableCell};
+use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::{Column, Report, Run, Table, Unit, Value};
+
+/// One row per arm, source and kind.
+pub(super) fn decisions(report: &Report) -> Option<Table> {
+    if !report.runs().filter_map(Run::result).any(|r| !r.decisions.is_empty()) {
+        return None;
+    }
+    let mut columns = axis_columns(report);
+    columns.extend([
+        Column::text("source", "source"),
+        Column::text("kind", "decision"),
+        Column::number("runs", "runs with it", "of those done"),
+        Column::number("per_run", "per run", "mean"),
+        Column::number("first_epoch", "first", "median epoch"),
+        Column::text("epochs", "after epoch (times)"),
+        Column::number("gain", "final gain", "mean"),
+    ]);
+    let blocks = report.blocks();
+    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    for arm in 0..report.arms.len() {
+        for (source, kind) in kinds(report, arm) {
+            places.push(block_of(&blocks, arm));
+            rows.push(row(report, arm, &source, kind));
+        }
+    }
+    rule(&mut rows, &places);
+    Some(Table {
+        name: "decisions",
+        title: "What the monitor did".to_owned(),
+        caption:
+            "Decisions of callbacks over all finished runs of an arm; “5 (2×)” means that two runs decided \
+                  after epoch 5. Arms without a row decided nothing."
+                .to_owned(),
+        columns,
+        rows,
+        long: false,
+    })
+}
+
+fn kinds(report: &Report, arm: usize) -> Vec<(String, DecisionKind)> {
+    let mut kinds = Vec::new();
+    for decision in report.arms[arm].results().flat_map(|r| &r.decisions) {
+        let kind = (decision.source.clone(), decision.kind);
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+fn row(report: &Report, arm: usize, source: &str, kind: DecisionKind) -> Row {
+    let fits = |d: &&Decision| d.source == source && d.kind == kind;
+    let it = &report.arms[arm];
+    let per_run: Vec<Vec<&Decision>> =
+        it.results().map(|r| r.decisions.iter().filter(fits).collect()).collect();
+    let with: Vec<&Vec<&Decision>> = per_run.iter().filter(|list| !list.is_empty()).collect();
+    let ids = it.runs.iter().filter(|run| run.result().is_some()).map(|run| run.id.clone());
+    let runs: Vec<_> = ids.collect();
+    let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };
+    let total = per_run.iter().map(Vec::len).sum::<usize>() as f64;
+    let mut firsts: Vec<u64> = with.iter().filter_map(|list| list.iter().map(|d| d.epoch).min()).collect();
+    firsts.sort_unstable();
+    let gains: Vec<f64> = with.iter().filter_map(|list| list.last().map(|d| d.gain)).collect();
+    let mut cells = axis_cells(report, arm);
+    cells.extend([
+        Value::Text(source.to_owned()).into(),
+        Value::Text(word(kind).to_owned()).into(),
+        number(Value::Text(format!("{}/{}", with.len(), per_run.len()))),
+        number(Value::Plain((!per_run.is_empty()).then(|| total / per_run.len() as f64), 1)),
+        number(Value::Number(median(&firsts), Unit::Epochs)),
+        number(Value::Text(times(per_run.iter().flatten().map(|d| d.epoch)))),
+        number(Value::Plain(crate::stats::summary(&gains).map(|s| s.mean), 3)),
+    ]);
+    Row { cells, rule: false, link: Some(Link::Arm(arm)) }
+}
+
+const fn word(kind: DecisionKind) -> &'static str {
+    match kind {
+        DecisionKind::Cut => "cut",
+        DecisionKind::Raise => "raise",
+        DecisionKind::Rewind => "rewind",
+        DecisionKind::Stop => "stop",
+    }
+}
+
+fn median(sorted: &[u64]) -> Option<f64> {
+    let n = sorted.len();
+    (n > 0).then(|| (sorted[(n - 1) / 2] as f64 + sorted[n / 2] as f64) / 2.0)
+}
+
+/// "3 (2×), 5".
+fn times(epochs: impl Iterator<Item = u64>) -> String {
+    let mut count = std::collections::BTreeMap::new();
+    epochs.for_each(|epoch| *count.entry(epoch).or_insert(0_u64) += 1);
+    let one = |(epoch, n): (u64, u64)| if n > 1 { format!("{epoch} ({n}×)") } else { epoch.to_string() };
+    count.into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Every decision.
+pub(super) fn log(report: &Report) -> Option<Table> {
+    let mut columns = axis_columns(report);
+    columns.extend([
+        Column::text("seed", "seed"),
+        Column::number("epoch", "after epoch", ""),
+        Column::number("update", "after update", ""),
+        Column::text("source", "source"),
+        Column::text("kind", "decision"),
+        Column::number("lr_before", "rate before", ""),
+        Column::number("lr_after", "rate after", ""),
+        Column::text("reason", "reason"),
+    ]);
+    let mut rows = Vec::new();
+    for (arm, run) in
+        report.arms.iter().enumerate().flat_map(|(i, arm)| arm.runs.iter().map(move |run| (i, run)))
+    {
+        for (i, d) in run.result().into_iter().flat_map(|r| &r.decisions).enumerate() {
+            let rate = |x: Option<f64>| -> TableCell {
+                let text = x.map_or_else(|| crate::table::MISSING.to_owned(), |x| format!("{x:.3e}"));
+                TableCell { value: Value::Text(text), bold: false, runs: vec![run.id.clone()] }
+            };
+            let mut cells = axis_cells(report, arm);
+            cells.extend([
+                Value::Text(run.seed.clone()).into(),
+                Value::Count(d.epoch).into(),
+                Value::Count(d.update).into(),
+                Value::Text(d.source.clone()).into(),
+                Value::Text(word(d.kind).to_owned()).into(),
+                rate(d.lr_before),
+                rate(d.lr_after),
+                Value::Text(d.reason.clone()).into(),
+            ]);
+            rows.push(Row { cells, rule: i == 0, link: Some(Link::Run(run.id.clone())) });
+        }
+    }
+    (!rows.is_empty()).then(|| Table {
+        name: "decision-log",
+        title: "Every decision".to_owned(),
+        caption: "What callbacks decided, with their reasons; a decision holds from the next update."
+            .to_owned(),
+        columns,
+        rows,
+        long: true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_are_counted() {
+        assert_eq!(times([5, 3, 5].into_iter()), "3, 5 (2×)");
+        assert_eq!(times([].into_iter()), "");
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3, 4]), Some(3.5));
+        assert_eq!(median(&[3, 4, 9]), Some(4.0));
+    }
+}

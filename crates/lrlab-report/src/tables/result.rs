@@ -1,0 +1,171 @@
+//! Model × budget × schedule × monitor: the figures that the experiment is about.
+
+use crate::arm::Estimate;
+use crate::table::{Link, Row, TableCell};
+use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::{At, Column, Counts, Metric, Report, Run, Table, Unit, Value};
+
+const MAIN: [Metric; 8] = [
+    Metric::best("test_accuracy"),
+    Metric::best("test_f1"),
+    Metric::best("val_accuracy"),
+    Metric::last("val_accuracy"),
+    Metric::last("val_loss"),
+    Metric::last("val_f1"),
+    Metric::last("train_eval_accuracy"),
+    Metric::last("accuracy_gap"),
+];
+const KEYS: [&str; 16] = [
+    "train_loss",
+    "train_accuracy",
+    "train_eval_loss",
+    "train_eval_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_f1",
+    "val_precision",
+    "val_recall",
+    "val_ece",
+    "accuracy_gap",
+    "loss_gap",
+    "test_loss",
+    "test_accuracy",
+    "test_f1",
+    "test_ece",
+];
+
+/// The main table.
+pub(crate) fn results(report: &Report) -> Table {
+    let caption = "Mean ± sample standard deviation over seeds. Best: at the epoch with the best value of the \
+                   selection metric on the validation split; final: after the last update. Gap: training minus \
+                   validation accuracy, both in evaluation mode. Bold: best mean of its block, only among arms with \
+                   all their runs; (k/n): k of n runs have the figure.";
+    table(report, "results", "Results", caption, &MAIN, false)
+}
+
+/// Every figure after the last update.
+pub(crate) fn last(report: &Report) -> Table {
+    let caption = "Every figure after the last update, mean ± sample standard deviation over seeds.";
+    table(report, "final", "All figures after the last update", caption, &KEYS.map(Metric::last), true)
+}
+
+/// Every figure at the selected epoch.
+pub(crate) fn best(report: &Report) -> Table {
+    let caption = "Every figure at the epoch with the best value of the selection metric on the validation split, \
+                   mean ± sample standard deviation over seeds.";
+    let mut metrics = vec![Metric::best("epoch")];
+    metrics.extend(KEYS.map(Metric::best));
+    table(report, "best", "All figures at the selected epoch", caption, &metrics, true)
+}
+
+/// "46 of 48 runs done, 1 diverged; 1 missing, 1 failed".
+pub(crate) fn progress(counts: &Counts) -> String {
+    let mut out = format!("{} of {} runs done", counts.done, counts.planned);
+    for (n, word) in
+        [(counts.diverged, "diverged"), (counts.stopped, "stopped early"), (counts.pruned, "pruned")]
+    {
+        if n > 0 {
+            out.push_str(&format!(", {n} {word}"));
+        }
+    }
+    for (n, word) in [(counts.missing, "missing"), (counts.failed, "failed")] {
+        if n > 0 {
+            out.push_str(&format!("; {n} {word}"));
+        }
+    }
+    out
+}
+
+/// "validation accuracy" as the head of a column.
+pub(super) fn short(metric: Metric) -> String {
+    metric.title().replace("validation", "val.").replace("training", "train").replace(" (running)", "")
+}
+
+/// "best, %".
+pub(super) fn detail(metric: Metric) -> String {
+    let running = if metric.title().ends_with("(running)") { "running" } else { "" };
+    [metric.at.word(), running, metric.unit().sign()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn table(
+    report: &Report,
+    name: &'static str,
+    title: &str,
+    caption: &str,
+    metrics: &[Metric],
+    long: bool,
+) -> Table {
+    let measured = |metric: &&Metric| report.arms.iter().any(|arm| arm.estimate(**metric).summary.is_some());
+    // A figure that no run has is no column, unless nothing has run yet.
+    let metrics: Vec<Metric> =
+        metrics.iter().filter(|m| report.counts.done == 0 || measured(m)).copied().collect();
+    let mut columns = axis_columns(report);
+    columns.push(Column { numeric: true, ..Column::text("runs", "runs") });
+    columns
+        .extend(metrics.iter().map(|m| Column::number(&m.name().replace('.', "_"), &short(*m), &detail(*m))));
+    let blocks = report.blocks();
+    let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm, &metrics)).collect();
+    let first = columns.len() - metrics.len();
+    for block in &blocks {
+        for (k, metric) in metrics.iter().enumerate() {
+            embolden(&mut rows, block, first + k, *metric);
+        }
+    }
+    rule(&mut rows, &(0..report.arms.len()).map(|arm| block_of(&blocks, arm)).collect::<Vec<_>>());
+    Table { name, title: title.to_owned(), caption: caption.to_owned(), columns, rows, long }
+}
+
+fn row(report: &Report, arm: usize, metrics: &[Metric]) -> Row {
+    let it = &report.arms[arm];
+    let mut cells = axis_cells(report, arm);
+    let diverged = if it.diverged() > 0 { format!(", {} diverged", it.diverged()) } else { String::new() };
+    cells.push(Value::Text(format!("{}/{}{diverged}", it.done(), it.runs.len())).into());
+    cells.extend(metrics.iter().map(|metric| {
+        let has = |run: &&Run| run.result().is_some_and(|result| metric.of(result).is_some());
+        TableCell {
+            value: Value::Estimate(it.estimate(*metric), metric.unit()),
+            bold: false,
+            runs: it.runs.iter().filter(has).map(|run| run.id.clone()).collect(),
+        }
+    }));
+    Row { cells, rule: false, link: Some(Link::Arm(arm)) }
+}
+
+/// Sets the best mean of a block in bold: only arms with all their runs take part, ties are all set, and a block
+/// with nothing to choose from has no best.
+fn embolden(rows: &mut [Row], block: &[usize], column: usize, metric: Metric) {
+    let Some(higher) = metric.higher_is_better() else { return };
+    let mean = |row: &Row| match &row.cells[column].value {
+        Value::Estimate(estimate @ Estimate { summary: Some(s), .. }, unit) if estimate.complete() => {
+            // Ties as printed are ties.
+            Some((s.mean * unit.factor() * 10_f64.powi(digits(*unit))).round())
+        }
+        _ => None,
+    };
+    let means: Vec<f64> = block.iter().filter_map(|i| mean(&rows[*i])).collect();
+    let best = means.iter().copied().reduce(if higher { f64::max } else { f64::min });
+    if means.len() < 2 || means.iter().all(|m| Some(*m) == best) {
+        return;
+    }
+    for i in block {
+        rows[*i].cells[column].bold = mean(&rows[*i]) == best;
+    }
+}
+
+fn digits(unit: Unit) -> i32 {
+    unit.digits() as i32
+}
+
+/// Whether a metric is of the weights at the end or at the selected epoch, in words.
+pub(super) fn place(metric: Metric) -> &'static str {
+    match metric.at {
+        At::Final => "after the last update",
+        At::Best => "at the selected epoch",
+        At::Max => "largest over the epochs",
+        At::Min => "smallest over the epochs",
+    }
+}
