@@ -75,10 +75,10 @@ pub enum Problem {
         /// The parser's words, with line and column.
         message: String,
     },
-    /// Something the mode asked for does not know.
-    #[error("{what}")]
-    Unsupported {
-        /// What, and what to do instead.
+    /// Where `PyTorch` raises an exception, so does [`torch`](crate::torch).
+    #[error("PyTorch raises {what}")]
+    Raises {
+        /// The exception.
         what: String,
     },
 }

@@ -9,7 +9,9 @@ mod schedule;
 mod schedules;
 mod span;
 mod spec;
+mod text;
 mod time;
+pub mod torch;
 
 pub use controlled::{AnyController, Controlled};
 pub use controller::{Controller, Decision, Observation};
@@ -19,4 +21,5 @@ pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{ControllerSpec, ScheduleSpec};
+pub use text::{Compat, replay, trace};
 pub use time::{Every, Horizon, Time};

@@ -1,0 +1,124 @@
+//! Schedules and controllers from a line of text, as the command line takes them.
+
+use serde::de::DeserializeOwned;
+
+use crate::{ControllerSpec, Decision, Error, Horizon, Observation, Problem, ScheduleSpec, torch};
+
+/// Whose meaning a text has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compat {
+    /// This crate's: lengths carry their unit, closed forms, gains.
+    #[default]
+    Lrlab,
+    /// `PyTorch`'s, to the bit: lengths are numbers of steps, one update is one `scheduler.step()`.
+    Torch,
+}
+
+/// The rates of a whole run, update 0 first.
+///
+/// With [`Compat::Torch`] only `run.updates` counts.
+///
+/// ```
+/// use lrlab_schedulers::{Compat, Horizon, trace};
+/// let run = Horizon { updates: 4, updates_per_epoch: 2 };
+/// assert_eq!(trace("step = { step_size = '1 epoch', gamma = 0.5 }", 0.1, &run, Compat::Lrlab)?, [
+///     0.1, 0.1, 0.05, 0.05
+/// ]);
+/// assert_eq!(trace("step = { step_size = 1, gamma = 0.5 }", 0.1, &run, Compat::Torch)?, [0.1, 0.05, 0.025, 0.0125]);
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+///
+/// # Errors
+/// A text that is no schedule, or one that the run or `PyTorch` refuses.
+pub fn trace(schedule: &str, base: f64, run: &Horizon, compat: Compat) -> Result<Vec<f64>, Error> {
+    match compat {
+        Compat::Lrlab => {
+            let schedule = ScheduleSpec::parse(schedule)?.build(run)?;
+            Ok((0..run.updates).map(|update| schedule.lr(base, run.at(update))).collect())
+        }
+        Compat::Torch => torch::trace(&torch::Spec::parse(schedule)?, base, run.updates),
+    }
+}
+
+/// The rate in force after each observation, had the controller seen them under a fixed rate.
+///
+/// The metrics are given, so this is open loop: a changed rate would have changed what follows. After a decision to
+/// stop the rate stays as it is.
+///
+/// ```
+/// use lrlab_schedulers::{Compat, Observation, replay};
+/// let seen = [0.9, 0.8, 0.8, 0.8].map(|value| Observation { value, stderr: None });
+/// let rates = replay("plateau = { factor = 0.5, patience = 1 }", 0.1, &seen, Compat::Torch)?;
+/// assert_eq!(rates, [0.1, 0.1, 0.1, 0.05]);
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+///
+/// # Errors
+/// A text that is no controller, or one out of its ranges.
+pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -> Result<Vec<f64>, Error> {
+    match compat {
+        Compat::Lrlab => {
+            let mut controller = ControllerSpec::parse(controller)?.build()?;
+            let (mut gain, mut stopped) = (1.0, false);
+            let mut after = |observation: &Observation| {
+                if !stopped {
+                    match controller.observe(observation) {
+                        Decision::Keep => {}
+                        Decision::Gain { gain: new, .. } | Decision::Rewind { gain: new, .. } => gain = new,
+                        Decision::Stop { .. } => stopped = true,
+                    }
+                }
+                lr * gain
+            };
+            Ok(seen.iter().map(&mut after).collect())
+        }
+        Compat::Torch => {
+            let TorchController::Plateau(plateau) = parse(controller)?;
+            let mut state = plateau.init(lr)?;
+            let mut after = |observation: &Observation| {
+                plateau.step(&mut state, observation.value);
+                state.lr
+            };
+            Ok(seen.iter().map(&mut after).collect())
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TorchController {
+    Plateau(torch::Plateau),
+}
+
+impl ScheduleSpec {
+    /// Reads `cosine = { t_max = "50 epochs" }`; a name alone has its defaults. Ranges are not checked here.
+    ///
+    /// # Errors
+    /// What is no schedule, with line and column.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        parse(text)
+    }
+}
+
+impl ControllerSpec {
+    /// Reads `plateau = { patience = 2 }`; a name alone has its defaults. Ranges are not checked here.
+    ///
+    /// # Errors
+    /// What is no controller, with line and column.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        parse(text)
+    }
+}
+
+/// Reads `name = { … }`; a name alone stands for it with its defaults.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    let trimmed = text.trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let completed = if !trimmed.is_empty() && trimmed.chars().all(is_name) {
+        format!("{trimmed} = {{}}")
+    } else {
+        text.into()
+    };
+    toml::from_str(&completed)
+        .map_err(|error| Error::new("", Problem::Syntax { message: error.to_string().trim_end().to_owned() }))
+}

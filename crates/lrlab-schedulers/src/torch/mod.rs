@@ -1,0 +1,28 @@
+//! `PyTorch`'s schedulers to the bit: recursive forms, stepping, side effects and all.
+//!
+//! The closed forms of this crate are better behaved; this module is for those who compare with `PyTorch` or
+//! move over from it. A [`Scheduler`] is what `torch.optim.lr_scheduler` builds on an optimizer with one
+//! parameter [`Group`]: making one changes the group's rate at once, [`Scheduler::step`] changes it again, and
+//! several on one group see each other's changes, as there. Lengths are bare numbers of steps.
+//!
+//! Follows torch 2.11.0, `torch/optim/lr_scheduler.py`, in its order of operations. Bits are equal where the
+//! mathematical library is glibc's, as `CPython`'s are; elsewhere up to 4 units in the last place differ per step.
+//! Where `PyTorch` raises, an [`Error`](crate::Error) is returned.
+//!
+//! ```
+//! use lrlab_schedulers::torch;
+//! let spec = torch::Spec::parse("cosine = { T_max = 50, eta_min = 1e-5 }")?;
+//! let rates = torch::trace(&spec, 0.1, 3)?;
+//! assert_eq!(rates, [0.1, 0.09990134628777145, 0.09960577449221733]);
+//! # Ok::<(), lrlab_schedulers::Error>(())
+//! ```
+
+mod plateau;
+mod python;
+mod rule;
+mod scheduler;
+mod spec;
+
+pub use plateau::{Plateau, PlateauState};
+pub use scheduler::{Group, Scheduler, trace};
+pub use spec::*;

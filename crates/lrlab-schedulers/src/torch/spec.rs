@@ -1,0 +1,298 @@
+//! `PyTorch`'s parameters by `PyTorch`'s names (`T_max` or `t_max`), with `PyTorch`'s defaults.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, text};
+
+macro_rules! spec {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
+    };
+}
+
+/// A scheduler of `torch.optim.lr_scheduler` as data, named without its `LR`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spec {
+    /// No scheduler: a fixed rate.
+    Static {},
+    /// `ConstantLR`.
+    Constant(Constant),
+    /// `StepLR`.
+    Step(Step),
+    /// `MultiStepLR`.
+    MultiStep(MultiStep),
+    /// `LinearLR`.
+    Linear(Linear),
+    /// `ExponentialLR`.
+    Exponential(Exponential),
+    /// `PolynomialLR`.
+    Polynomial(Polynomial),
+    /// `CosineAnnealingLR`.
+    Cosine(Cosine),
+    /// `CosineAnnealingWarmRestarts`.
+    CosineWarmRestarts(CosineWarmRestarts),
+    /// `CyclicLR`.
+    Cyclic(Cyclic),
+    /// `OneCycleLR`.
+    OneCycle(OneCycle),
+    /// `SequentialLR`.
+    Sequential(Sequential),
+    /// `ChainedScheduler`.
+    Chained(Chained),
+}
+
+impl Spec {
+    /// Reads `cosine = { T_max = 50 }`.
+    ///
+    /// # Errors
+    /// What is no such scheduler, with line and column.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        text::parse(text)
+    }
+}
+
+spec! {
+    /// `constant = { factor = 0.5, total_iters = 5 }`
+    Constant {
+        /// Factor until `total_iters`, 0 … 1; default 1/3.
+        #[serde(default = "third")]
+        factor: f64,
+        /// Steps; default 5.
+        #[serde(default = "five")]
+        total_iters: f64,
+    }
+}
+spec! {
+    /// `step = { step_size = 30 }`
+    Step {
+        /// Steps between two cuts.
+        step_size: f64,
+        /// Factor of a cut; default 0.1.
+        #[serde(default = "tenth")]
+        gamma: f64,
+    }
+}
+spec! {
+    /// `multi_step = { milestones = [30, 80] }`
+    MultiStep {
+        /// Steps at which to cut; one that is listed twice cuts twice.
+        milestones: Vec<f64>,
+        /// Factor of a cut; default 0.1.
+        #[serde(default = "tenth")]
+        gamma: f64,
+    }
+}
+spec! {
+    /// `linear = { start_factor = 0.1, total_iters = 5 }`
+    Linear {
+        /// First factor, 0 < x ≤ 1; default 1/3.
+        #[serde(default = "third")]
+        start_factor: f64,
+        /// Last factor, 0 … 1; default 1.
+        #[serde(default = "one")]
+        end_factor: f64,
+        /// Steps; default 5.
+        #[serde(default = "five")]
+        total_iters: f64,
+    }
+}
+spec! {
+    /// `exponential = { gamma = 0.95 }`
+    Exponential {
+        /// Factor of every step.
+        gamma: f64,
+    }
+}
+spec! {
+    /// `polynomial = { total_iters = 50, power = 0.9 }`
+    Polynomial {
+        /// Steps; default 5.
+        #[serde(default = "five")]
+        total_iters: f64,
+        /// Exponent; default 1.
+        #[serde(default = "one")]
+        power: f64,
+    }
+}
+spec! {
+    /// `cosine = { T_max = 50 }`
+    Cosine {
+        /// Steps of half a period.
+        #[serde(alias = "T_max")]
+        t_max: f64,
+        /// The lowest rate; default 0.
+        #[serde(default)]
+        eta_min: f64,
+    }
+}
+spec! {
+    /// `cosine_warm_restarts = { T_0 = 10, T_mult = 2 }`
+    CosineWarmRestarts {
+        /// Steps of the first cycle, > 0.
+        #[serde(alias = "T_0")]
+        t_0: u64,
+        /// Growth of the cycles, ≥ 1; default 1.
+        #[serde(alias = "T_mult", default = "once")]
+        t_mult: u64,
+        /// The lowest rate; default 0.
+        #[serde(default)]
+        eta_min: f64,
+    }
+}
+spec! {
+    /// `cyclic = { base_lr = 0.001, max_lr = 0.01 }`
+    Cyclic {
+        /// The lowest rate.
+        base_lr: f64,
+        /// The highest rate of the first cycle.
+        max_lr: f64,
+        /// Steps up; default 2000.
+        #[serde(default = "two_thousand")]
+        step_size_up: f64,
+        /// Steps down; default: as many as up.
+        #[serde(default)]
+        step_size_down: Option<f64>,
+        /// How the peaks develop; default `triangular`.
+        #[serde(default)]
+        mode: CyclicMode,
+        /// Base of `exp_range`; default 1.
+        #[serde(default = "one")]
+        gamma: f64,
+        /// Whether momentum moves against the rate; default true.
+        #[serde(default = "yes")]
+        cycle_momentum: bool,
+        /// The lowest momentum; default 0.8.
+        #[serde(default = "cyclic_base_momentum")]
+        base_momentum: f64,
+        /// The highest momentum; default 0.9.
+        #[serde(default = "cyclic_max_momentum")]
+        max_momentum: f64,
+    }
+}
+spec! {
+    /// `one_cycle = { max_lr = 0.1, total_steps = 100 }`
+    OneCycle {
+        /// The highest rate.
+        max_lr: f64,
+        /// Steps of the cycle; or `epochs` and `steps_per_epoch`.
+        #[serde(default)]
+        total_steps: Option<u64>,
+        /// With `steps_per_epoch`, instead of `total_steps`.
+        #[serde(default)]
+        epochs: Option<u64>,
+        /// With `epochs`, instead of `total_steps`.
+        #[serde(default)]
+        steps_per_epoch: Option<u64>,
+        /// Share of the steps that rise, 0 … 1; default 0.3.
+        #[serde(default = "three_tenths")]
+        pct_start: f64,
+        /// The shape of the phases; default `cos`.
+        #[serde(default)]
+        anneal_strategy: Anneal,
+        /// Whether momentum moves against the rate; default true.
+        #[serde(default = "yes")]
+        cycle_momentum: bool,
+        /// The lowest momentum; default 0.85.
+        #[serde(default = "one_cycle_base_momentum")]
+        base_momentum: f64,
+        /// The highest momentum; default 0.95.
+        #[serde(default = "one_cycle_max_momentum")]
+        max_momentum: f64,
+        /// `max_lr` over the first rate; default 25.
+        #[serde(default = "twenty_five")]
+        div_factor: f64,
+        /// The first rate over the last; default 1e4.
+        #[serde(default = "ten_thousand")]
+        final_div_factor: f64,
+        /// Whether the descent mirrors the rise and a third phase ends it; default false.
+        #[serde(default)]
+        three_phase: bool,
+    }
+}
+spec! {
+    /// `sequential = { schedulers = [{ linear = {} }, { cosine = { T_max = 20 } }], milestones = [5] }`
+    Sequential {
+        /// One after the other.
+        schedulers: Vec<Spec>,
+        /// The step at which each of them but the first begins.
+        milestones: Vec<f64>,
+    }
+}
+spec! {
+    /// `chained = { schedulers = [{ constant = {} }, { exponential = { gamma = 0.9 } }] }`
+    Chained {
+        /// All at once.
+        schedulers: Vec<Spec>,
+    }
+}
+
+/// How the peaks of [`Cyclic`] develop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CyclicMode {
+    /// All alike.
+    #[default]
+    Triangular,
+    /// Each half as high as the one before.
+    Triangular2,
+    /// Falling by `gamma` each step.
+    ExpRange,
+}
+
+/// The shape of a phase of [`OneCycle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anneal {
+    /// Half a cosine.
+    #[default]
+    Cos,
+    /// A straight line.
+    Linear,
+}
+
+const fn third() -> f64 {
+    1.0 / 3.0
+}
+const fn tenth() -> f64 {
+    0.1
+}
+const fn one() -> f64 {
+    1.0
+}
+const fn once() -> u64 {
+    1
+}
+const fn five() -> f64 {
+    5.0
+}
+const fn two_thousand() -> f64 {
+    2000.0
+}
+const fn cyclic_base_momentum() -> f64 {
+    0.8
+}
+const fn cyclic_max_momentum() -> f64 {
+    0.9
+}
+const fn one_cycle_base_momentum() -> f64 {
+    0.85
+}
+const fn one_cycle_max_momentum() -> f64 {
+    0.95
+}
+const fn three_tenths() -> f64 {
+    0.3
+}
+const fn twenty_five() -> f64 {
+    25.0
+}
+const fn ten_thousand() -> f64 {
+    1e4
+}
+const fn yes() -> bool {
+    true
+}
