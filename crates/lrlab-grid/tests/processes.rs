@@ -1,0 +1,96 @@
+//! Executors as processes of their own: signalled, killed, and two at once.
+#![cfg(unix)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use common::{SUCCEED, execute, executions, run_dir, store, wait_for};
+use lrlab_grid::{Ending, Interrupt, LocalExecutor, RunState, attempts, run_state};
+use lrlab_runs::RunStore;
+
+const STORE: &str = "LRLAB_GRID_TEST_STORE";
+const SCRIPT: &str = "LRLAB_GRID_TEST_SCRIPT";
+const RUNS: usize = 4;
+
+/// The other process: this test binary, asked to run only the "test" below.
+fn executor(store: &RunStore, script: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["the_other_process", "--exact", "--nocapture"])
+        .env(STORE, store.root())
+        .env(SCRIPT, script)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test of its own: what [`executor`] starts. Ends with 85 where the grid was interrupted.
+#[test]
+fn the_other_process() {
+    let (Ok(store), Ok(script)) = (std::env::var(STORE), std::env::var(SCRIPT)) else { return };
+    let interrupt = Interrupt::on_signals().unwrap();
+    let two = LocalExecutor { jobs: 2, ..LocalExecutor::default() };
+    let scripts = [script.as_str(); RUNS];
+    let end = common::execute_observed(&RunStore::new(store), two, &scripts, &interrupt, |_, _| {}).unwrap();
+    std::process::exit(if end.interrupted { 85 } else { i32::from(end.done != RUNS) });
+}
+
+fn signal(process: &Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(process), signal).unwrap();
+}
+
+fn gone(up: &Path) -> bool {
+    let pid = std::fs::read_to_string(up).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    })
+}
+
+#[test]
+fn two_processes_at_once_run_each_run_once() {
+    let (_folder, store) = store();
+    let script = format!("sleep 0.05; {SUCCEED}");
+    let mut pair = [executor(&store, &script), executor(&store, &script)];
+    assert!(pair.iter_mut().all(|process| process.wait().unwrap().success()));
+    assert!((0..RUNS).all(|index| executions(&store, index) == 1));
+}
+
+#[test]
+fn sigterm_is_passed_on_and_answered_with_85() {
+    let (_folder, store) = store();
+    let script = "trap 'exit 85' TERM; echo $$ > \"$RUN/up\"; while :; do sleep 0.02; done";
+    let mut process = executor(&store, script);
+    let up = run_dir(&store, 0).join("up");
+    wait_for(&up);
+    signal(&process, rustix::process::Signal::TERM);
+    assert_eq!(process.wait().unwrap().code(), Some(85));
+    assert!(gone(&up));
+    let ended = attempts(&run_dir(&store, 0)).unwrap();
+    assert_eq!(ended[0].1.clone().unwrap().ending, Ending::Interrupted);
+    assert_eq!(run_state(&store, &common::runs(1)[0]).unwrap(), RunState::Missing);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_executor_takes_its_workers_along_and_the_next_takes_over() {
+    let (_folder, store) = store();
+    // Ends when its standard input does, as the real worker.
+    let script = "echo $$ > \"$RUN/up\"; cat > /dev/null; : > \"$RUN/stopped\"; exit 85";
+    let mut process = executor(&store, script);
+    wait_for(&run_dir(&store, 0).join("up"));
+    let state = run_state(&store, &common::runs(1)[0]).unwrap();
+    assert!(matches!(state, RunState::Running { ref owner, .. } if owner.pid == process.id()), "{state:?}");
+    signal(&process, rustix::process::Signal::KILL);
+    process.wait().unwrap();
+    wait_for(&run_dir(&store, 0).join("stopped"));
+    assert_eq!(run_state(&store, &common::runs(1)[0]).unwrap(), RunState::Missing);
+
+    let two = LocalExecutor { jobs: 2, ..LocalExecutor::default() };
+    let end = execute(&store, two, &[SUCCEED; RUNS]).unwrap();
+    assert_eq!((end.done, end.executed), (RUNS, RUNS));
+    let ended: Vec<_> = attempts(&run_dir(&store, 0)).unwrap();
+    assert_eq!((ended.len(), &ended[0].1), (2, &None));
+}
