@@ -1,5 +1,7 @@
 //! The two traits this crate is built on: [`Callback`] decides, [`Host`] acts.
 
+use std::any::Any;
+
 use lrlab_runs::{Decision, EpochMetrics};
 use lrlab_schedulers::{Mark, Observation};
 
@@ -129,6 +131,25 @@ pub enum Action {
     RecomputeNormStatistics,
 }
 
+impl Action {
+    /// Lets `host` do what this asks for, where it is about weights: save, discard, restore, average, recompute.
+    /// The rest, about rate and end, is left to the loop: `false`.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn carry_out(&self, host: &mut dyn Host) -> Result<bool, Error> {
+        match self {
+            Self::Save { tag } => host.save(tag)?,
+            Self::Discard { tag } => host.discard(tag)?,
+            Self::Restore { tag, .. } => host.restore(tag)?,
+            Self::Average(rule) => host.average(*rule)?,
+            Self::RecomputeNormStatistics => host.recompute_norm_statistics()?,
+            Self::SetGain { .. } | Self::Stop { .. } | Self::Diverge { .. } => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
 /// What a host can do with averages of the weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Averaging {
@@ -196,9 +217,16 @@ pub enum Error {
 }
 
 /// Watches a run and may act on it by returning [`Action`]s.
-pub trait Callback {
+///
+/// `Any`, so that [`Callbacks::get`](crate::Callbacks::get) can hand a callback back to whoever built it.
+pub trait Callback: Any {
     /// A name for logs, decisions and saved state; unique within a run.
     fn name(&self) -> &str;
+
+    /// The metrics it looks at; a name that is none fails at [`Moment::FitStart`].
+    fn monitors(&self) -> Vec<&str> {
+        Vec::new()
+    }
 
     /// Called once per phase of every event.
     ///
@@ -206,7 +234,7 @@ pub trait Callback {
     /// A file or configuration that makes going on senseless.
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error>;
 
-    /// Everything it remembers; `Null` where it remembers nothing.
+    /// Everything it remembers, never its configuration; `Null` where it remembers nothing.
     fn state(&self) -> serde_json::Value {
         serde_json::Value::Null
     }

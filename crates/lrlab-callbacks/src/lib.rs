@@ -1,8 +1,39 @@
-//! Training callbacks: they watch a run and decide; the host acts.
-//!
-//! Fixed phases, not list order: at every event all callbacks *measure*, then all *control*, then all
-//! *snapshot*, then all *report*, so a checkpoint always holds the state after control.
+#![doc = include_str!("../README.md")]
 
+mod averaging;
 mod callback;
+mod callbacks;
+mod checkpoint;
+mod crc32c;
+mod csv_logger;
+mod divergence;
+mod early_stopping;
+mod jsonl_logger;
+mod metric;
+mod monitor;
+mod progress;
+mod range_test;
+mod rate_recorder;
+mod sham;
+mod snapshots;
+mod table;
+mod tensorboard;
+mod tfevents;
+mod timer;
 
+pub use averaging::{AverageEvery, WeightAveraging};
 pub use callback::{Action, Averaging, Callback, Context, Error, Host, Moment, Phase};
+pub use callbacks::Callbacks;
+pub use checkpoint::{Checkpoint, CheckpointConfig, SaveEvery};
+pub use csv_logger::CsvLogger;
+pub use divergence::{DivergenceConfig, DivergenceGuard, OnDivergence};
+pub use early_stopping::{AtRestart, EarlyStopping, EarlyStoppingConfig};
+pub use jsonl_logger::JsonlLogger;
+pub use monitor::{GainPolicy, ValidationLossMonitor};
+pub use progress::ProgressBar;
+pub use range_test::{RangeTest, RangeTestConfig};
+pub use rate_recorder::RateRecorder;
+pub use sham::ShamControl;
+pub use snapshots::SnapshotEnsemble;
+pub use tensorboard::TensorBoardLogger;
+pub use timer::Timer;

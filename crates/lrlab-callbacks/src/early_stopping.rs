@@ -1,0 +1,193 @@
+//! Stop when a metric no longer improves.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::callbacks::{from_state, to_state};
+use crate::metric::Metric;
+use crate::{Action, Callback, Context, Error, Moment, Phase};
+
+const NAME: &str = "early_stopping";
+/// Where the best weights are kept.
+const TAG: &str = "early_stopping-best";
+
+/// What a warm restart of the schedule does to the patience: the loss rises there by design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AtRestart {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// Patience and best value begin anew in each cycle.
+    BeginAnew,
+    /// Patience counts cycles, not epochs: a cycle is bad if its best epoch does not beat all earlier cycles.
+    /// What comes after the last restart is a cycle that never ends.
+    CountCycles,
+}
+
+/// When to stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlyStoppingConfig {
+    /// Any comparable metric of [`EpochMetrics`](lrlab_runs::EpochMetrics); its direction is its own.
+    pub metric: String,
+    /// Epochs in a row (or cycles, see [`AtRestart::CountCycles`]) without improvement at which training stops;
+    /// 0 acts as 1. Keras's and Lightning's rule.
+    pub patience: u64,
+    /// An improvement is a change by more than this, ≥ 0, absolute.
+    pub min_delta: f64,
+    /// A value to beat within the patience: until then no improvement resets it.
+    pub baseline: Option<f64>,
+    /// First epoch that counts, from 1.
+    pub start_epoch: u64,
+    /// Put the best epoch's weights back at the end, also where the run was not stopped.
+    pub restore_best: bool,
+    /// What a warm restart does.
+    pub at_restart: AtRestart,
+}
+
+impl Default for EarlyStoppingConfig {
+    fn default() -> Self {
+        Self {
+            metric: "val_loss".to_owned(),
+            patience: 3,
+            min_delta: 0.0,
+            baseline: None,
+            start_epoch: 1,
+            restore_best: false,
+            at_restart: AtRestart::default(),
+        }
+    }
+}
+
+/// Stops when a metric has not improved for `patience` epochs. A value that is not finite never improves.
+#[derive(Debug, Clone)]
+pub struct EarlyStopping {
+    config: EarlyStoppingConfig,
+    metric: Metric,
+    state: State,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    /// Best value to compare with, and its epoch.
+    best: Option<(f64, u64)>,
+    /// Epochs or cycles in a row without improvement.
+    bad: u64,
+    /// Best value of the running cycle.
+    cycle_best: Option<f64>,
+    /// Best value over the run, and its epoch: what is kept.
+    kept: Option<(f64, u64)>,
+    /// The event's epoch is to be kept.
+    keep: bool,
+}
+
+impl EarlyStopping {
+    /// # Errors
+    /// An unknown or incomparable metric, a negative or non-finite `min_delta`.
+    pub fn new(config: EarlyStoppingConfig) -> Result<Self, Error> {
+        let metric = Metric::new(NAME, &config.metric)?;
+        if !(config.min_delta >= 0.0 && config.min_delta.is_finite()) {
+            return Err(Error::config(NAME, format!("min_delta is {}, expected ≥ 0", config.min_delta)));
+        }
+        Ok(Self { config, metric, state: State::default() })
+    }
+
+    /// The best value so far and its epoch.
+    #[must_use]
+    pub fn best(&self) -> Option<(f64, u64)> {
+        self.state.kept
+    }
+
+    fn observe(&mut self, value: f64, context: &Context<'_>) -> Option<Action> {
+        let state = &mut self.state;
+        state.keep = self.metric.better(value, state.kept.map(|(v, _)| v), 0.0);
+        if state.keep {
+            state.kept = Some((value, context.epoch));
+        }
+        if self.metric.better(value, state.cycle_best, 0.0) {
+            state.cycle_best = Some(value);
+        }
+        let counted = match self.config.at_restart {
+            AtRestart::CountCycles => context.cycle_ended().then_some(state.cycle_best.unwrap_or(f64::NAN)),
+            AtRestart::Ignore | AtRestart::BeginAnew => Some(value),
+        };
+        let stop = counted.and_then(|value| self.count(value, context.epoch));
+        if context.cycle_ended() {
+            self.restart();
+        }
+        stop
+    }
+
+    fn count(&mut self, value: f64, epoch: u64) -> Option<Action> {
+        let state = &mut self.state;
+        state.bad += 1;
+        if self.metric.better(value, state.best.map(|(v, _)| v), self.config.min_delta) {
+            state.best = Some((value, epoch));
+            if self.metric.better(value, self.config.baseline, self.config.min_delta) {
+                state.bad = 0;
+            }
+        }
+        let patience = self.config.patience.max(1);
+        (state.bad >= patience).then(|| {
+            let what = if self.config.at_restart == AtRestart::CountCycles { "cycles" } else { "epochs" };
+            let best = match state.best {
+                Some((best, at)) => format!("best {best} at epoch {at}"),
+                None => "never finite".to_owned(),
+            };
+            let reason =
+                format!("stop at epoch {epoch}: {} bad {what} ≥ patience {patience}, {best}", state.bad);
+            Action::Stop { metric: self.metric.name.clone(), value, reason }
+        })
+    }
+
+    fn restart(&mut self) {
+        self.state.cycle_best = None;
+        if self.config.at_restart == AtRestart::BeginAnew {
+            self.state.best = None;
+            self.state.bad = 0;
+        }
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn monitors(&self) -> Vec<&str> {
+        vec![&self.metric.name]
+    }
+
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let restore = self.config.restore_best;
+        Ok(match (phase, context.moment) {
+            (Phase::Control, Moment::Epoch(metrics)) if context.epoch >= self.config.start_epoch => {
+                let value = self.metric.value(metrics);
+                self.observe(value, context).into_iter().collect()
+            }
+            (Phase::Control, Moment::Update { .. }) if context.cycle_ended() => {
+                self.restart();
+                Vec::new()
+            }
+            (Phase::Snapshot, Moment::Epoch(_)) if restore && std::mem::take(&mut self.state.keep) => {
+                vec![Action::Save { tag: TAG.to_owned() }]
+            }
+            (Phase::Control, Moment::FitEnd) if restore => match self.state.kept {
+                Some((value, epoch)) if epoch != context.epoch => vec![Action::Restore {
+                    tag: TAG.to_owned(),
+                    reason: format!("best {} {value} at epoch {epoch}", self.metric.name),
+                }],
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        })
+    }
+
+    fn state(&self) -> Value {
+        to_state(&self.state)
+    }
+
+    fn restore(&mut self, state: Value) -> Result<(), Error> {
+        self.state = from_state(NAME, state)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The run's events, one JSON object per line.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use lrlab_runs::{Event, finite};
+
+use crate::table::read_if_there;
+use crate::{Action, Callback, Context, Error, Moment, Phase};
+
+/// Writes [`Event`]s: the start, each epoch, each decision, the failure, and the progress every so many updates.
+/// [`Event::Finished`] is the host's to write: only it knows how the run ended. On disk after each epoch.
+///
+/// After a resume lines past the restored update or epoch are cut off. Only files of this logger are read.
+#[derive(Debug)]
+pub struct JsonlLogger {
+    path: PathBuf,
+    progress_every: Option<u64>,
+    writer: Option<BufWriter<File>>,
+    /// Decisions written so far.
+    decisions: usize,
+}
+
+impl JsonlLogger {
+    /// Opens nothing yet: the file begins at [`Moment::FitStart`]. No progress lines.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), progress_every: None, writer: None, decisions: 0 }
+    }
+
+    /// A line with loss and rate every `updates` updates; 0 is none.
+    #[must_use]
+    pub fn progress_every(mut self, updates: u64) -> Self {
+        self.progress_every = (updates > 0).then_some(updates);
+        self
+    }
+
+    fn open(&mut self, context: &Context<'_>) -> Result<(), Error> {
+        let fresh = context.update == 0;
+        let old = if fresh { Vec::new() } else { read_if_there(&self.path)? };
+        let kept: Vec<&str> = std::str::from_utf8(&old)
+            .unwrap_or_default()
+            .split_inclusive('\n')
+            .filter(|line| belongs(line, context))
+            .collect();
+        let file = lrlab_runs::write_atomic(&self.path, kept.concat().as_bytes())
+            .map_err(std::io::Error::other)
+            .and_then(|()| File::options().append(true).open(&self.path));
+        self.writer = Some(BufWriter::new(file.map_err(|e| Error::io(&self.path, e))?));
+        self.decisions = context.decisions.len();
+        if kept.is_empty() {
+            self.write(&Event::Started { updates: context.updates, epochs: context.epochs })?;
+            for metrics in context.history {
+                self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?;
+            }
+            for decision in context.decisions {
+                self.write(&Event::Decided { decision: Box::new(decision.clone()) })?;
+            }
+        }
+        self.flush()
+    }
+
+    fn write(&mut self, event: &Event) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let line = serde_json::to_string(event).map_err(std::io::Error::other);
+        line.and_then(|line| writeln!(writer, "{line}")).map_err(|e| Error::io(&self.path, e))
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        writer.flush().map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+impl Callback for JsonlLogger {
+    fn name(&self) -> &'static str {
+        "jsonl"
+    }
+
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        if phase != Phase::Report {
+            return Ok(Vec::new());
+        }
+        match context.moment {
+            Moment::FitStart => self.open(context)?,
+            Moment::Update { loss, .. }
+                if self.progress_every.is_some_and(|n| context.update.is_multiple_of(n)) =>
+            {
+                self.write(&Event::Progress { update: context.update, loss: finite(loss), lr: context.lr })?;
+            }
+            Moment::Epoch(metrics) => self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?,
+            Moment::Failed { error } => self.write(&Event::Failed { error: error.to_owned() })?,
+            _ => {}
+        }
+        let seen = self.decisions.min(context.decisions.len());
+        for decision in &context.decisions[seen..] {
+            self.write(&Event::Decided { decision: Box::new(decision.clone()) })?;
+        }
+        self.decisions = context.decisions.len();
+        if !matches!(context.moment, Moment::Update { .. } | Moment::EpochStart) {
+            self.flush()?;
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// Whether a line tells of something before the moment a run is resumed at. A line cut short does not.
+fn belongs(line: &str, context: &Context<'_>) -> bool {
+    match serde_json::from_str(line) {
+        Ok(Event::Started { .. }) => true,
+        Ok(Event::Progress { update, .. }) => update <= context.update,
+        Ok(Event::Epoch { metrics }) => metrics.epoch <= context.epoch,
+        Ok(Event::Decided { decision }) => {
+            decision.update <= context.update && decision.epoch <= context.epoch
+        }
+        Ok(Event::Finished { .. } | Event::Failed { .. }) | Err(_) => false,
+    }
+}

@@ -1,0 +1,172 @@
+//! Change the rate while training, by a metric: any controller, any metric, beside any schedule.
+
+use lrlab_runs::EpochMetrics;
+use lrlab_schedulers::{AnyController, Decision, Observation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::callbacks::{from_state, to_state};
+use crate::metric::Metric;
+use crate::{Action, Callback, Context, Error, Moment, Phase};
+
+const NAME: &str = "monitor";
+
+/// What a warm restart of the schedule does to a controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GainPolicy {
+    /// Its gain stays, on top of the schedule.
+    #[default]
+    Keep,
+    /// It begins anew with gain 1.
+    ResetAtRestart,
+}
+
+/// Shows a controller one metric after each epoch and turns its decisions into actions.
+///
+/// The rate in force is `clamp(schedule(base, t) × gain)`: the monitor never sets a rate, so it composes with any
+/// schedule. `val_loss` comes with its standard error. A metric that is not finite is observed as NaN; what
+/// that does is the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
+/// first epoch: the initial ones), so that a controller may rewind at any time.
+#[derive(Debug)]
+pub struct ValidationLossMonitor {
+    name: String,
+    metric: Metric,
+    policy: GainPolicy,
+    controller: Box<dyn AnyController>,
+    /// The controller's state before its first observation.
+    initial: Value,
+    /// The controller's gain in force.
+    gain: f64,
+    best: Option<f64>,
+    /// The event's epoch is to be kept.
+    keep: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    controller: Value,
+    gain: f64,
+    best: Option<f64>,
+    keep: bool,
+}
+
+impl ValidationLossMonitor {
+    /// # Errors
+    /// A metric that is unknown, or neither better high nor low.
+    pub fn new(controller: Box<dyn AnyController>, metric: &str) -> Result<Self, Error> {
+        Ok(Self {
+            name: NAME.to_owned(),
+            metric: Metric::new(NAME, metric)?,
+            policy: GainPolicy::default(),
+            initial: controller.state(),
+            controller,
+            gain: 1.0,
+            best: None,
+            keep: false,
+        })
+    }
+
+    /// Another name than `monitor`, for a second one in the same run: their gains multiply.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What a warm restart does.
+    #[must_use]
+    pub fn at_restart(mut self, policy: GainPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The gain in force.
+    #[must_use]
+    pub fn gain(&self) -> f64 {
+        self.gain
+    }
+
+    fn observe(&mut self, metrics: &EpochMetrics) -> Vec<Action> {
+        let value = self.metric.value(metrics);
+        let stderr = if self.metric.name == "val_loss" { metrics.val_loss_stderr } else { None };
+        self.keep = self.metric.better(value, self.best, 0.0);
+        if self.keep {
+            self.best = Some(value);
+        }
+        match self.controller.observe(&Observation { value, stderr }) {
+            Decision::Keep => Vec::new(),
+            Decision::Gain { gain, reason } => vec![self.set_gain(gain, value, reason)],
+            Decision::Rewind { gain, reason } => {
+                let restore = Action::Restore { tag: self.tag(), reason: reason.clone() };
+                vec![restore, self.set_gain(gain, value, reason)]
+            }
+            Decision::Stop { reason } => {
+                vec![Action::Stop { metric: self.metric.name.clone(), value, reason }]
+            }
+        }
+    }
+
+    fn set_gain(&mut self, gain: f64, value: f64, reason: String) -> Action {
+        self.gain = gain;
+        Action::SetGain { gain, metric: self.metric.name.clone(), value, reason }
+    }
+
+    /// Forgets what the controller saw in the old cycle.
+    fn reset(&mut self, actions: &mut Vec<Action>) -> Result<(), Error> {
+        self.restore_controller(self.initial.clone())?;
+        actions.retain(|action| !matches!(action, Action::SetGain { .. }));
+        if self.gain != 1.0 {
+            let value = f64::NAN;
+            actions.push(self.set_gain(1.0, value, "gain back to 1: the schedule restarts".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn restore_controller(&mut self, state: Value) -> Result<(), Error> {
+        let callback = self.name.clone();
+        self.controller.restore(state).map_err(|source| Error::State { callback, source })
+    }
+
+    fn tag(&self) -> String {
+        format!("{}-best", self.name)
+    }
+}
+
+impl Callback for ValidationLossMonitor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn monitors(&self) -> Vec<&str> {
+        vec![&self.metric.name]
+    }
+
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let mut actions = match (phase, context.moment) {
+            (Phase::Control, Moment::Epoch(metrics)) => self.observe(metrics),
+            (Phase::Snapshot, Moment::FitStart) if context.update == 0 => {
+                vec![Action::Save { tag: self.tag() }]
+            }
+            (Phase::Snapshot, Moment::Epoch(_)) if std::mem::take(&mut self.keep) => {
+                vec![Action::Save { tag: self.tag() }]
+            }
+            _ => Vec::new(),
+        };
+        if phase == Phase::Control && self.policy == GainPolicy::ResetAtRestart && context.cycle_ended() {
+            self.reset(&mut actions)?;
+        }
+        Ok(actions)
+    }
+
+    fn state(&self) -> Value {
+        let Self { gain, best, keep, .. } = *self;
+        to_state(&State { controller: self.controller.state(), gain, best, keep })
+    }
+
+    fn restore(&mut self, state: Value) -> Result<(), Error> {
+        let State { controller, gain, best, keep } = from_state(&self.name, state)?;
+        self.restore_controller(controller)?;
+        (self.gain, self.best, self.keep) = (gain, best, keep);
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! The rate-range test: find a rate by sweeping through all of them (Smith, WACV 2017).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::callbacks::{from_state, to_state};
+use crate::{Action, Callback, Context, Error, Moment, Phase};
+
+const NAME: &str = "range_test";
+/// Points at the sweep's begin and end that are not suggested, as in Lightning: the smoothed loss has seen too
+/// little there, or is about to diverge.
+const SKIP: (usize, usize) = (10, 1);
+
+/// The sweep. Defaults are Lightning's `LearningRateFinder`'s.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RangeTestConfig {
+    /// The first rate, > 0; default 1e-8.
+    pub min_lr: f64,
+    /// The last rate, > `min_lr`; default 1.
+    pub max_lr: f64,
+    /// Updates of the sweep, > 1; default 100.
+    pub updates: u64,
+    /// Weight of the past in the smoothed loss, 0 ≤ β < 1; default 0.98.
+    pub smoothing: f64,
+    /// The sweep ends where the smoothed loss exceeds this multiple of its least value; > 1; default 4.
+    pub divergence: f64,
+}
+
+impl Default for RangeTestConfig {
+    fn default() -> Self {
+        Self { min_lr: 1e-8, max_lr: 1.0, updates: 100, smoothing: 0.98, divergence: 4.0 }
+    }
+}
+
+/// Raises the rate exponentially from update to update, `min_lr · (max_lr / min_lr)^(i / (updates − 1))`, by a
+/// gain on whatever schedule there is, and records the smoothed loss. Ends the run after the sweep, or where
+/// the loss diverges.
+///
+/// [`RangeTest::suggestion`] is the rate of the steepest descent of the smoothed loss over the logarithm of the
+/// rate. The loss at a rate belongs to the weights before that rate's update.
+#[derive(Debug, Clone)]
+pub struct RangeTest {
+    config: RangeTestConfig,
+    state: State,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct State {
+    /// Rate and smoothed loss.
+    points: Vec<(f64, f64)>,
+    /// Moving average before its bias is taken out.
+    average: f64,
+}
+
+impl RangeTest {
+    /// # Errors
+    /// A field out of its range.
+    pub fn new(config: RangeTestConfig) -> Result<Self, Error> {
+        let RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence } = config;
+        for (sane, what) in [
+            (min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(), "0 < min_lr < max_lr"),
+            (updates > 1, "updates > 1"),
+            ((0.0..1.0).contains(&smoothing), "0 ≤ smoothing < 1"),
+            (divergence > 1.0, "divergence > 1"),
+        ] {
+            if !sane {
+                return Err(Error::config(NAME, format!("expected {what}, found {config:?}")));
+            }
+        }
+        Ok(Self { config, state: State::default() })
+    }
+
+    /// Rate and smoothed loss, one per update with a finite loss.
+    #[must_use]
+    pub fn points(&self) -> &[(f64, f64)] {
+        &self.state.points
+    }
+
+    /// The rate of the steepest descent; `None` where the loss never fell or fewer than three points are there.
+    #[must_use]
+    pub fn suggestion(&self) -> Option<f64> {
+        let all = &self.state.points;
+        let (begin, end) = if all.len() > SKIP.0 + SKIP.1 + 2 { SKIP } else { (0, 0) };
+        let points = &all[begin..all.len() - end];
+        let slopes = points.windows(3).map(|w| (w[1].0, (w[2].1 - w[0].1) / 2.0));
+        let steepest = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        (steepest.1 < 0.0).then_some(steepest.0)
+    }
+
+    /// The gain under which the next update has its rate.
+    fn gain(&self, context: &Context<'_>) -> Result<Action, Error> {
+        if context.schedule_lr <= 0.0 {
+            let message = format!("the schedule's rate is {} and no gain changes it", context.schedule_lr);
+            return Err(Error::config(NAME, message));
+        }
+        let RangeTestConfig { min_lr, max_lr, updates, .. } = self.config;
+        let lr = min_lr * (max_lr / min_lr).powf(context.update as f64 / (updates - 1) as f64);
+        Ok(Action::SetGain {
+            gain: lr / context.schedule_lr,
+            metric: "loss".to_owned(),
+            value: self.state.points.last().map_or(f64::NAN, |point| point.1),
+            reason: format!("range test: rate {lr} for update {}", context.update),
+        })
+    }
+
+    /// Takes in a loss; says why the sweep ends, if it does.
+    fn record(&mut self, loss: f64, context: &Context<'_>) -> Option<String> {
+        if !loss.is_finite() {
+            return Some(format!("loss is {loss} at rate {}", context.lr));
+        }
+        let beta = self.config.smoothing;
+        let state = &mut self.state;
+        state.average = beta * state.average + (1.0 - beta) * loss;
+        let smoothed = state.average / (1.0 - beta.powf((state.points.len() + 1) as f64));
+        state.points.push((context.lr, smoothed));
+        let least = state.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
+        if smoothed > self.config.divergence * least && state.points.len() > 1 {
+            return Some(format!(
+                "loss {smoothed} > {} × {least} at rate {}",
+                self.config.divergence, context.lr
+            ));
+        }
+        (context.update >= self.config.updates).then(|| format!("all {} rates tried", self.config.updates))
+    }
+}
+
+impl Callback for RangeTest {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        match (phase, context.moment) {
+            (Phase::Control, Moment::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
+            (Phase::Control, Moment::Update { loss, .. }) => match self.record(loss, context) {
+                Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
+                None => Ok(vec![self.gain(context)?]),
+            },
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn state(&self) -> Value {
+        to_state(&self.state)
+    }
+
+    fn restore(&mut self, state: Value) -> Result<(), Error> {
+        self.state = from_state(NAME, state)?;
+        Ok(())
+    }
+}

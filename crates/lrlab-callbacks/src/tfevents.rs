@@ -1,0 +1,92 @@
+//! TensorBoard's event files: `TFRecord` framing around `Event` messages, written by hand.
+//!
+//! A record is its length (`u64`, little endian), the masked CRC-32C of these 8 bytes, the bytes, and their
+//! masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The bytes are an `Event` in protocol buffers' wire
+//! format (tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto); of its fields only these
+//! are written:
+//!
+//! ```text
+//! Event      { double wall_time = 1; int64 step = 2;
+//!              oneof { string file_version = 3; Summary summary = 5; SessionLog session_log = 7 } }
+//! Summary    { repeated Value value = 1 }       Value { string tag = 1; float simple_value = 2 }
+//! SessionLog { enum status = 1 }                START = 1
+//! ```
+
+use std::io::{self, Write};
+
+use crate::crc32c::masked;
+
+/// The first event of a file: its version, which readers look for.
+pub(crate) fn write_version(out: &mut impl Write, wall_time: f64) -> io::Result<()> {
+    let mut event = header(wall_time, 0);
+    bytes_field(&mut event, 3, b"brain.Event:2");
+    write_record(out, &event)
+}
+
+/// Tells readers to forget what earlier files say of `step` and later.
+pub(crate) fn write_restart(out: &mut impl Write, wall_time: f64, step: u64) -> io::Result<()> {
+    let mut event = header(wall_time, step);
+    bytes_field(&mut event, 7, &[key(1, VARINT), 1]);
+    write_record(out, &event)
+}
+
+/// Scalars of one step, as `(tag, value)`.
+pub(crate) fn write_scalars(
+    out: &mut impl Write,
+    wall_time: f64,
+    step: u64,
+    scalars: &[(&str, f64)],
+) -> io::Result<()> {
+    let mut summary = Vec::new();
+    for (tag, value) in scalars {
+        let mut message = Vec::new();
+        bytes_field(&mut message, 1, tag.as_bytes());
+        message.push(key(2, FIXED32));
+        message.extend((*value as f32).to_le_bytes());
+        bytes_field(&mut summary, 1, &message);
+    }
+    let mut event = header(wall_time, step);
+    bytes_field(&mut event, 5, &summary);
+    write_record(out, &event)
+}
+
+fn write_record(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    let length = (bytes.len() as u64).to_le_bytes();
+    out.write_all(&length)?;
+    out.write_all(&masked(&length).to_le_bytes())?;
+    out.write_all(bytes)?;
+    out.write_all(&masked(bytes).to_le_bytes())
+}
+
+/// Wire types.
+const VARINT: u8 = 0;
+const FIXED64: u8 = 1;
+const BYTES: u8 = 2;
+const FIXED32: u8 = 5;
+
+const fn key(field: u8, wire_type: u8) -> u8 {
+    field << 3 | wire_type
+}
+
+fn header(wall_time: f64, step: u64) -> Vec<u8> {
+    let mut event = vec![key(1, FIXED64)];
+    event.extend(wall_time.to_le_bytes());
+    event.push(key(2, VARINT));
+    varint(&mut event, step);
+    event
+}
+
+fn bytes_field(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+    message.push(key(field, BYTES));
+    varint(message, bytes.len() as u64);
+    message.extend(bytes);
+}
+
+/// Seven bits a byte, the lowest first; the high bit says that more follow.
+fn varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
