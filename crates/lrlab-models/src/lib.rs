@@ -1,5 +1,31 @@
 //! ResNet, LSTM, Transformer and bag-of-embeddings classifiers for candle, with seeded initialisation.
+//!
+//! Every network is a [`Model`]: it reads an [`Input`], gives logits, and keeps its tensors in
+//! [`lrlab_kernels::Params`] under the names that torchvision and `torch.nn` give them, so weights travel both ways.
+//!
+//! Initial values are a function of the seed and the parameter's name alone: two networks that share a layer share
+//! its values, whatever else they are made of and whatever was created before. Dropout masks are a function of the
+//! seed, the layer's name and the index of the batch.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod bag;
+mod init;
+mod layers;
+mod linear;
+mod lstm;
 mod model;
+mod pooling;
+mod resnet;
+mod transformer;
 
+pub use bag::{BagOfEmbeddings, BagOfEmbeddingsConfig};
+pub use layers::NORM_MOMENTUM;
+pub use linear::{Linear, LinearConfig};
+pub use lstm::{Lstm, LstmConfig};
 pub use model::{Input, Mode, Model};
+pub use pooling::Pooling;
+pub use resnet::{ResNet, ResNetConfig, Shortcut, Stem};
+pub use transformer::{Activation, NormPlacement, Positions, Transformer, TransformerConfig};

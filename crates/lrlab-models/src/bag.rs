@@ -1,0 +1,66 @@
+//! Bag of embeddings: the linear floor for text (Joulin et al., EACL 2017, without n-grams).
+
+use candle_core::{Result, Tensor, Var, bail};
+use lrlab_kernels::{Params, Role, embedding};
+
+use crate::{
+    Input, Mode, Model, Pooling,
+    init::{Builder, Init},
+    layers::{Affine, Dropout, positive},
+};
+
+/// Sizes of a [`BagOfEmbeddings`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct BagOfEmbeddingsConfig {
+    /// Entries of the vocabulary, padding included.
+    pub vocabulary: usize,
+    /// Width of the embedding.
+    pub embedding: usize,
+    /// On the mean.
+    pub dropout: f64,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// logits = W · mean of the tokens' embeddings + b: order does not count.
+#[derive(Debug)]
+pub struct BagOfEmbeddings {
+    embedding: Var,
+    dropout: Dropout,
+    fc: Affine,
+    params: Params,
+}
+
+impl BagOfEmbeddings {
+    /// Parameters `embedding.weight`, `fc.weight`, `fc.bias`. The embedding starts uniform on ±1/width, as in
+    /// fastText (`FastText::createRandomMatrix`): a word that was never seen in training then adds next to nothing
+    /// to the mean, where torch's N(0, 1) would drown it in noise. `fc` is `torch.nn.Linear`'s.
+    ///
+    /// # Errors
+    /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
+    pub fn new(config: &BagOfEmbeddingsConfig, seed: u64, params: Params) -> Result<Self> {
+        let BagOfEmbeddingsConfig { vocabulary, embedding: width, dropout, classes } = *config;
+        positive(&[("vocabulary", vocabulary), ("embedding", width), ("classes", classes)])?;
+        let mut b = Builder::new(seed, params);
+        let init = Init::Uniform { bound: 1.0 / width as f64 };
+        Ok(Self {
+            embedding: b.create("embedding.weight", &[vocabulary, width], init, Role::Weight)?,
+            dropout: Dropout::new("dropout", dropout)?,
+            fc: Affine::new(&mut b, "fc", width, classes)?,
+            params: b.finish(),
+        })
+    }
+}
+
+impl Model for BagOfEmbeddings {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        let Input::Tokens { ids, mask } = input else { bail!("a bag of embeddings reads tokens") };
+        let x = embedding(ids, &self.embedding)?;
+        let mean = Pooling::Mean.over(&x, &mask.to_dtype(x.dtype())?)?;
+        self.fc.forward(&self.dropout.forward(&mean, mode)?)
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}

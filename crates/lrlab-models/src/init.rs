@@ -1,0 +1,125 @@
+//! Initial values, by seed and parameter name.
+
+use candle_core::{Device, Result, Tensor, Var};
+use lrlab_kernels::{Params, Role};
+use lrlab_random::{Purpose, Stream};
+
+/// A distribution of initial values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Init {
+    /// The same value everywhere.
+    Constant(f64),
+    /// Uniform on ±`bound`.
+    Uniform { bound: f64 },
+    /// Normal with mean 0.
+    Normal { std: f64 },
+    /// A layer's gate biases `(4h)`, torch's uniform ±`bound` but `forget` in the second quarter.
+    Gates { bound: f64, forget: f64 },
+}
+
+impl Init {
+    /// The default of `torch.nn.Linear` for weight and bias: `kaiming_uniform_` with a = √5, which is uniform on
+    /// ±1/√fan-in (He et al., ICCV 2015; torch/nn/modules/linear.py, `reset_parameters`).
+    pub(crate) fn torch_linear(inputs: usize) -> Self {
+        Self::Uniform { bound: 1.0 / (inputs as f64).sqrt() }
+    }
+
+    /// Normal with variance 2 / fan-out (He et al., ICCV 2015, section 2.2, backward case), as torchvision has it
+    /// for the convolutions of a residual network (`kaiming_normal_`, mode `fan_out`).
+    pub(crate) fn kaiming_fan_out(out: usize, kernel: usize) -> Self {
+        Self::Normal { std: (2.0 / (out * kernel * kernel) as f64).sqrt() }
+    }
+
+    /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, equation 16).
+    pub(crate) fn xavier(inputs: usize, outputs: usize) -> Self {
+        Self::Uniform { bound: (6.0 / (inputs + outputs) as f64).sqrt() }
+    }
+
+    /// Element `i` of `count` is draw `i` of the stream named after the parameter.
+    fn values(self, seed: u64, name: &str, count: usize) -> Vec<f32> {
+        let stream = Stream::new(seed, Purpose::Init, name);
+        let uniform = |i: usize, bound: f64| (2.0 * stream.uniform(i as u64) - 1.0) * bound;
+        let value = |i| match self {
+            Self::Constant(value) => value,
+            Self::Uniform { bound } => uniform(i, bound),
+            Self::Normal { std } => std * stream.normal(i as u64),
+            Self::Gates { forget, .. } if (count / 4..count / 2).contains(&i) => forget,
+            Self::Gates { bound, .. } => uniform(i, bound),
+        };
+        (0..count).map(|i| value(i) as f32).collect()
+    }
+}
+
+/// Where a network under construction puts its parameters.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    seed: u64,
+    params: Params,
+}
+
+impl Builder {
+    pub(crate) fn new(seed: u64, params: Params) -> Self {
+        Self { seed, params }
+    }
+
+    /// A new parameter; its values depend on seed and name, not on what was created before.
+    pub(crate) fn create(&mut self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Var> {
+        let values = init.values(self.seed, name, shape.iter().product());
+        self.params.create(name, &Tensor::from_vec(values, shape, &Device::Cpu)?, role)
+    }
+
+    /// A tensor of the network's device and type that is no parameter.
+    pub(crate) fn constant(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        Tensor::from_vec(values, shape, &Device::Cpu)?
+            .to_device(self.params.device())?
+            .to_dtype(self.params.dtype())
+    }
+
+    pub(crate) fn finish(self) -> Params {
+        self.params
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distributions_have_their_moments() {
+        let check = |init: Init, expected_std: f64, bound: f64| {
+            let values = init.values(1, "a.weight", 40_000);
+            let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / 4e4;
+            let var = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / 4e4 - mean * mean;
+            assert!(mean.abs() < 0.02 * expected_std, "{init:?}: mean {mean}");
+            assert!((var.sqrt() / expected_std - 1.0).abs() < 0.02, "{init:?}: std {}", var.sqrt());
+            assert!(values.iter().all(|v| f64::from(v.abs()) <= bound), "{init:?}");
+        };
+        check(Init::torch_linear(64), 0.125 / 3_f64.sqrt(), 0.125);
+        check(Init::kaiming_fan_out(32, 3), (2.0_f64 / 288.0).sqrt(), 1.0);
+        check(Init::xavier(16, 48), (2.0_f64 / 64.0).sqrt(), (6.0_f64 / 64.0).sqrt());
+    }
+
+    #[test]
+    fn values_depend_on_seed_and_name_only() -> Result<()> {
+        let build = |names: &[&str], seed| -> Result<Vec<Vec<f32>>> {
+            let mut builder = Builder::new(seed, Params::new(Device::Cpu, candle_core::DType::F32));
+            let init = Init::Normal { std: 1.0 };
+            for name in names {
+                builder.create(name, &[3, 5], init, Role::Weight)?;
+            }
+            builder.finish().iter().map(|(_, p)| p.var.flatten_all()?.to_vec1()).collect()
+        };
+        let [ab, ba, other] = [build(&["a", "b"], 7)?, build(&["b", "a"], 7)?, build(&["a", "b"], 8)?];
+        assert_eq!(ab, ba);
+        assert_ne!(ab[0], ab[1]);
+        assert_ne!(ab, other);
+        Ok(())
+    }
+
+    #[test]
+    fn gates_hold_the_forget_bias() {
+        let values = Init::Gates { bound: 0.5, forget: 1.0 }.values(0, "b", 16);
+        let forget = |i: usize| values[i] == 1.0;
+        assert!((0..16).all(|i| forget(i) == (4..8).contains(&i)), "{values:?}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Layers: parameters with the operator that reads them.
+
+use candle_core::{Result, Tensor, Var, bail};
+use lrlab_kernels::{Norm, Role};
+use lrlab_random::{Purpose, Stream};
+
+use crate::{Mode, init::Builder, init::Init};
+
+/// Weight of the batch in batch norm's running statistics, torch's default.
+pub const NORM_MOMENTUM: f64 = 0.1;
+
+/// torch's default, for batch norm and layer norm.
+const NORM_EPS: f64 = 1e-5;
+
+/// Convolution without bias, initialised as torchvision does (He et al., ICCV 2015).
+#[derive(Debug)]
+pub(crate) struct Conv {
+    weight: Var,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv {
+    /// `name.weight (outputs, inputs, kernel, kernel)`, padded by half the kernel.
+    pub(crate) fn new(
+        b: &mut Builder,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Result<Self> {
+        let init = Init::kaiming_fan_out(outputs, kernel);
+        let shape = [outputs, inputs, kernel, kernel];
+        let weight = b.create(&format!("{name}.weight"), &shape, init, Role::Weight)?;
+        Ok(Self { weight, stride, padding: kernel / 2 })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        lrlab_kernels::conv2d(x, &self.weight, self.stride, self.padding)
+    }
+}
+
+/// Batch norm: scale 1, shift 0, running mean 0, running variance 1 at the start.
+#[derive(Debug)]
+pub(crate) struct BatchNorm {
+    scale: Var,
+    shift: Var,
+    running_mean: Var,
+    running_var: Var,
+}
+
+impl BatchNorm {
+    pub(crate) fn new(b: &mut Builder, name: &str, channels: usize) -> Result<Self> {
+        let mut create = |field: &str, value, role| {
+            b.create(&format!("{name}.{field}"), &[channels], Init::Constant(value), role)
+        };
+        Ok(Self {
+            scale: create("weight", 1.0, Role::NoDecay)?,
+            shift: create("bias", 0.0, Role::NoDecay)?,
+            running_mean: create("running_mean", 0.0, Role::Buffer)?,
+            running_var: create("running_var", 1.0, Role::Buffer)?,
+        })
+    }
+
+    /// Norm alone.
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.fused(x, mode, None, false)
+    }
+
+    /// Norm, then max(·, 0).
+    pub(crate) fn relu(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.fused(x, mode, None, true)
+    }
+
+    /// Norm, plus `shortcut`, then max(·, 0).
+    pub(crate) fn add_relu(&self, x: &Tensor, mode: Mode, shortcut: &Tensor) -> Result<Tensor> {
+        self.fused(x, mode, Some(shortcut), true)
+    }
+
+    fn fused(&self, x: &Tensor, mode: Mode, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+        let norm = match mode {
+            Mode::Train { .. } => Norm::Train { momentum: NORM_MOMENTUM },
+            Mode::Eval => Norm::Eval,
+        };
+        lrlab_kernels::batch_norm2d(
+            x,
+            &self.scale,
+            &self.shift,
+            &self.running_mean,
+            &self.running_var,
+            NORM_EPS,
+            norm,
+            residual,
+            relu,
+        )
+    }
+}
+
+/// Affine map over the last dimension, initialised as `torch.nn.Linear`.
+#[derive(Debug)]
+pub(crate) struct Affine {
+    weight: Var,
+    bias: Var,
+}
+
+impl Affine {
+    /// `name.weight (outputs, inputs)` and `name.bias (outputs)`.
+    pub(crate) fn new(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with_bias(b, name, inputs, outputs, Init::torch_linear(inputs))
+    }
+
+    /// With a bias that starts at 0.
+    pub(crate) fn zero_bias(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with_bias(b, name, inputs, outputs, Init::Constant(0.0))
+    }
+
+    fn with_bias(b: &mut Builder, name: &str, inputs: usize, outputs: usize, bias: Init) -> Result<Self> {
+        let init = Init::torch_linear(inputs);
+        Ok(Self {
+            weight: b.create(&format!("{name}.weight"), &[outputs, inputs], init, Role::Weight)?,
+            bias: b.create(&format!("{name}.bias"), &[outputs], bias, Role::NoDecay)?,
+        })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        lrlab_kernels::linear(x, &self.weight, Some(&self.bias))
+    }
+}
+
+/// Layer norm: scale 1, shift 0 at the start.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    scale: Var,
+    shift: Var,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(b: &mut Builder, name: &str, width: usize) -> Result<Self> {
+        let mut create = |field: &str, value| {
+            b.create(&format!("{name}.{field}"), &[width], Init::Constant(value), Role::NoDecay)
+        };
+        Ok(Self { scale: create("weight", 1.0)?, shift: create("bias", 0.0)? })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        lrlab_kernels::layer_norm(x, &self.scale, &self.shift, NORM_EPS)
+    }
+}
+
+/// Dropout whose mask is a function of the run's seed, this layer's name and the batch.
+#[derive(Debug)]
+pub(crate) struct Dropout {
+    name: String,
+    p: f64,
+}
+
+impl Dropout {
+    pub(crate) fn new(name: impl Into<String>, p: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&p) {
+            bail!("dropout {p} is not in [0, 1)");
+        }
+        Ok(Self { name: name.into(), p })
+    }
+
+    /// The draws of this batch; `None` where nothing is dropped.
+    pub(crate) fn draws(&self, mode: Mode) -> Option<lrlab_kernels::Dropout> {
+        match mode {
+            Mode::Train { seed, batch } if self.p > 0.0 => Some(lrlab_kernels::Dropout {
+                p: self.p,
+                stream: Stream::new(seed, Purpose::Dropout, &self.name).child(batch),
+            }),
+            Mode::Train { .. } | Mode::Eval => None,
+        }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        match self.draws(mode) {
+            Some(draws) => lrlab_kernels::dropout(x, draws),
+            None => Ok(x.clone()),
+        }
+    }
+}
+
+/// Refuses a size of zero, by name.
+pub(crate) fn positive(sizes: &[(&str, usize)]) -> Result<()> {
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((name, _)) => bail!("{name} is 0"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,185 @@
+//! Long short-term memory as a text classifier (Hochreiter and Schmidhuber, 1997).
+
+use candle_core::{D, Result, Tensor, Var, bail};
+use lrlab_kernels::{Params, Role, embedding, lstm};
+
+use crate::{
+    Input, Mode, Model, Pooling,
+    init::{Builder, Init},
+    layers::{Affine, Dropout, positive},
+};
+
+/// Sizes of an [`Lstm`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LstmConfig {
+    /// Entries of the vocabulary, padding included.
+    pub vocabulary: usize,
+    /// Width of the embedding.
+    pub embedding: usize,
+    /// Width of the state.
+    pub hidden: usize,
+    /// Stacked layers.
+    pub layers: usize,
+    /// Read in both directions.
+    pub bidirectional: bool,
+    /// On the embeddings, between layers, and before the head.
+    pub dropout: f64,
+    /// From states to one vector.
+    pub pooling: Pooling,
+    /// Initial forget-gate bias (Jozefowicz et al., ICML 2015: 1).
+    pub forget_bias: f64,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// Embedding, `torch.nn.LSTM` over the tokens that are no padding, pooling, linear head.
+#[derive(Debug)]
+pub struct Lstm {
+    embedding: Var,
+    embedding_dropout: Dropout,
+    layers: Vec<Layer>,
+    pooling: Pooling,
+    head_dropout: Dropout,
+    fc: Affine,
+    params: Params,
+}
+
+impl Lstm {
+    /// Parameters `embedding.weight`, `lstm.weight_ih_l0`, `lstm.weight_hh_l0_reverse`, …, `fc.weight`, `fc.bias`.
+    ///
+    /// Gates start uniform on ±1/√hidden as in `torch.nn.LSTM`, but for the forget gate's bias: torch adds two
+    /// biases, of which `bias_ih` holds `forget_bias` there and `bias_hh` 0. The embedding starts uniform on ±0.1
+    /// (Zaremba et al., 2014; `initrange` of Merity et al., ICLR 2018): with torch's N(0, 1) words too rare to be
+    /// learned would be the loudest. `fc` is `torch.nn.Linear`'s.
+    ///
+    /// # Errors
+    /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
+    pub fn new(config: &LstmConfig, seed: u64, params: Params) -> Result<Self> {
+        let &LstmConfig { vocabulary, embedding: width, hidden, layers, dropout, classes, .. } = config;
+        positive(&[
+            ("vocabulary", vocabulary),
+            ("embedding", width),
+            ("hidden", hidden),
+            ("layers", layers),
+            ("classes", classes),
+        ])?;
+        let mut b = Builder::new(seed, params);
+        let directions = if config.bidirectional { 2 } else { 1 };
+        let init = Init::Uniform { bound: 0.1 };
+        Ok(Self {
+            embedding: b.create("embedding.weight", &[vocabulary, width], init, Role::Weight)?,
+            embedding_dropout: Dropout::new("embedding.dropout", dropout)?,
+            layers: (0..layers)
+                .map(|index| {
+                    let inputs = if index == 0 { width } else { hidden * directions };
+                    Layer::new(&mut b, index, inputs, config)
+                })
+                .collect::<Result<_>>()?,
+            pooling: config.pooling,
+            head_dropout: Dropout::new("fc.dropout", dropout)?,
+            fc: Affine::new(&mut b, "fc", hidden * directions, classes)?,
+            params: b.finish(),
+        })
+    }
+}
+
+impl Model for Lstm {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        let Input::Tokens { ids, mask } = input else { bail!("an LSTM reads tokens") };
+        let x = embedding(ids, &self.embedding)?;
+        let mask = mask.to_dtype(x.dtype())?;
+        let mut x = self.embedding_dropout.forward(&x, mode)?;
+        let mut states = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index > 0 {
+                x = layer.dropout.forward(&x, mode)?;
+            }
+            states = layer.forward(&x, &mask)?;
+            x = join(&states)?;
+        }
+        let pooled = match self.pooling {
+            Pooling::Last => last(&states)?,
+            Pooling::Mean | Pooling::Max => self.pooling.over(&x, &mask)?,
+        };
+        self.fc.forward(&self.head_dropout.forward(&pooled, mode)?)
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+/// One layer, in one direction or two. Its dropout stands before it.
+#[derive(Debug)]
+struct Layer {
+    dropout: Dropout,
+    directions: Vec<Direction>,
+}
+
+impl Layer {
+    fn new(b: &mut Builder, index: usize, inputs: usize, config: &LstmConfig) -> Result<Self> {
+        let suffixes: &[&str] = if config.bidirectional { &["", "_reverse"] } else { &[""] };
+        let directions =
+            suffixes.iter().map(|suffix| Direction::new(b, &format!("l{index}{suffix}"), inputs, config));
+        Ok(Self {
+            directions: directions.collect::<Result<_>>()?,
+            dropout: Dropout::new(format!("lstm.dropout_l{index}"), config.dropout)?,
+        })
+    }
+
+    /// Each direction's states `(batch, length, hidden)`, forward first.
+    fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Vec<Tensor>> {
+        self.directions
+            .iter()
+            .enumerate()
+            .map(|(i, d)| lstm(x, &d.weight_ih, &d.weight_hh, &d.bias_ih, &d.bias_hh, mask, i == 1))
+            .collect()
+    }
+}
+
+#[derive(Debug)]
+struct Direction {
+    weight_ih: Var,
+    weight_hh: Var,
+    bias_ih: Var,
+    bias_hh: Var,
+}
+
+impl Direction {
+    fn new(b: &mut Builder, suffix: &str, inputs: usize, config: &LstmConfig) -> Result<Self> {
+        let (hidden, gates) = (config.hidden, 4 * config.hidden);
+        let bound = 1.0 / (hidden as f64).sqrt();
+        let mut create = |name: &str, shape: &[usize], init, role| {
+            b.create(&format!("lstm.{name}_{suffix}"), shape, init, role)
+        };
+        let uniform = Init::Uniform { bound };
+        let bias = |forget| Init::Gates { bound, forget };
+        Ok(Self {
+            weight_ih: create("weight_ih", &[gates, inputs], uniform, Role::Weight)?,
+            weight_hh: create("weight_hh", &[gates, hidden], uniform, Role::Weight)?,
+            bias_ih: create("bias_ih", &[gates], bias(config.forget_bias), Role::NoDecay)?,
+            bias_hh: create("bias_hh", &[gates], bias(0.0), Role::NoDecay)?,
+        })
+    }
+}
+
+fn join(directions: &[Tensor]) -> Result<Tensor> {
+    match directions {
+        [one] => Ok(one.clone()),
+        many => Tensor::cat(many, D::Minus1),
+    }
+}
+
+/// The state after each direction's last token: the forward state is carried over padding to the end, the backward
+/// one ends at the first token.
+fn last(directions: &[Tensor]) -> Result<Tensor> {
+    let ends: Vec<Tensor> = directions
+        .iter()
+        .enumerate()
+        .map(|(i, states)| {
+            let at = if i == 0 { states.dim(1)? - 1 } else { 0 };
+            states.narrow(1, at, 1)?.squeeze(1)
+        })
+        .collect::<Result<_>>()?;
+    join(&ends)
+}

@@ -1,0 +1,85 @@
+//! From a sequence of states to one vector.
+
+use candle_core::{D, Result, Tensor};
+
+/// What a sequence of states is reduced to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// State at the last token that is no padding (with two directions: each one's last).
+    Last,
+    /// Mean over the tokens that are no padding.
+    Mean,
+    /// Maximum over the tokens that are no padding.
+    Max,
+}
+
+impl Pooling {
+    /// `x (batch, length, width)` under `mask (batch, length)` to `(batch, width)`. A text without tokens gives 0.
+    pub(crate) fn over(self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Last => weighted(x, &last(mask)?),
+            Self::Mean => {
+                let tokens = mask.sum_keepdim(D::Minus1)?.maximum(1.0)?;
+                weighted(x, &mask.broadcast_div(&tokens)?)
+            }
+            Self::Max => max(x, mask),
+        }
+    }
+}
+
+/// Σ over positions of weight · state.
+fn weighted(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    weights.unsqueeze(1)?.matmul(&x.contiguous()?)?.squeeze(1)
+}
+
+/// 1 at the last token, 0 elsewhere: the mask less the mask moved one place to the front.
+fn last(mask: &Tensor) -> Result<Tensor> {
+    let (batch, length) = mask.dims2()?;
+    let next = Tensor::cat(
+        &[&mask.narrow(1, 1, length - 1)?, &Tensor::zeros((batch, 1), mask.dtype(), mask.device())?],
+        1,
+    )?;
+    mask - next
+}
+
+fn max(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let lowest = Tensor::full(f32::MIN, x.shape(), x.device())?.to_dtype(x.dtype())?;
+    let tokens = mask.unsqueeze(2)?.broadcast_as(x.shape())?.ne(0.0)?;
+    let any = mask.max_keepdim(1)?;
+    tokens.where_cond(x, &lowest)?.max(1)?.broadcast_mul(&any)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+
+    /// Three texts of 3, 1 and 0 tokens; width 2; padding holds values that must not count.
+    fn example() -> Result<(Var, Tensor)> {
+        let x: [[[f32; 2]; 3]; 3] = [
+            [[1.0, -4.0], [3.0, -2.0], [2.0, -9.0]],
+            [[-5.0, 7.0], [90.0, 90.0], [90.0, 90.0]],
+            [[90.0, 90.0], [90.0, 90.0], [90.0, 90.0]],
+        ];
+        let mask: [[f32; 3]; 3] = [[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]];
+        Ok((Var::new(&x, &Device::Cpu)?, Tensor::new(&mask, &Device::Cpu)?))
+    }
+
+    #[test]
+    fn padding_does_not_count() -> Result<()> {
+        let check = |pooling: Pooling, first: [f32; 2]| -> Result<()> {
+            let (x, mask) = example()?;
+            let y = pooling.over(&x, &mask)?;
+            assert_eq!(y.to_vec2::<f32>()?, [first, [-5.0, 7.0], [0.0, 0.0]], "{pooling:?}");
+            let grads = y.sum_all()?.backward()?;
+            let grad = grads.get(&x).map(Tensor::to_vec3::<f32>).transpose()?.unwrap_or_default();
+            assert_eq!(grad[1], [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]], "{pooling:?}");
+            assert_eq!(grad[2], [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]], "{pooling:?}");
+            Ok(())
+        };
+        check(Pooling::Last, [2.0, -9.0])?;
+        check(Pooling::Mean, [2.0, -5.0])?;
+        check(Pooling::Max, [3.0, -2.0])
+    }
+}

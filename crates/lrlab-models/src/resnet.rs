@@ -1,0 +1,139 @@
+//! Residual networks (He, Zhang, Ren, Sun: "Deep residual learning for image recognition", CVPR 2016).
+
+use candle_core::{Result, Tensor, bail};
+use lrlab_kernels::{Params, global_avg_pool2d, max_pool2d};
+
+use crate::{
+    Input, Mode, Model,
+    init::Builder,
+    layers::{Affine, BatchNorm, Conv, positive},
+};
+
+mod block;
+
+use block::{Block, Kind};
+
+/// Where a residual network begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stem {
+    /// 3×3, stride 1.
+    Cifar,
+    /// 7×7, stride 2, then a 3×3 max-pool of stride 2.
+    ImageNet,
+}
+
+/// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortcut {
+    /// Every second pixel, new channels zero, half of them before and half after the old: no parameters.
+    A,
+    /// 1×1 convolution with batch norm.
+    B,
+}
+
+/// Which residual network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResNetConfig {
+    /// 8, 14, 20, 32, 44, 56, … (6n + 2: three stages of n basic blocks, widths 16/32/64; section 4.2), or 18, 34
+    /// (basic blocks), 50 (bottlenecks; widths 64/128/256/512; table 1).
+    pub depth: usize,
+    /// Where it begins.
+    pub stem: Stem,
+    /// Where shapes differ.
+    pub shortcut: Shortcut,
+    /// Multiplies every width; 1 is the published network.
+    pub width: f64,
+    /// Classes.
+    pub classes: usize,
+    /// Channels of the pictures.
+    pub channels: usize,
+}
+
+/// A residual network with torchvision's parameter names.
+#[derive(Debug)]
+pub struct ResNet {
+    stem: Stem,
+    conv1: Conv,
+    bn1: BatchNorm,
+    blocks: Vec<Block>,
+    fc: Affine,
+    params: Params,
+}
+
+impl ResNet {
+    /// Parameters `conv1.weight`, `bn1.weight`, `layer1.0.conv1.weight`, `layer2.0.downsample.0.weight`, …, `fc.bias`.
+    ///
+    /// Convolutions start normal with variance 2 / fan-out, norms with scale 1 and shift 0 (torchvision's
+    /// `ResNet.__init__`; He et al., ICCV 2015); `fc` is `torch.nn.Linear`'s.
+    ///
+    /// # Errors
+    /// There is no network of this depth, a size is zero, or `params` holds these names already.
+    pub fn new(config: &ResNetConfig, seed: u64, params: Params) -> Result<Self> {
+        positive(&[("classes", config.classes), ("channels", config.channels)])?;
+        let plan = Plan::of(config)?;
+        let mut b = Builder::new(seed, params);
+        let mut inputs = plan.widths[0];
+        let (kernel, stride) = match config.stem {
+            Stem::Cifar => (3, 1),
+            Stem::ImageNet => (7, 2),
+        };
+        let conv1 = Conv::new(&mut b, "conv1", [config.channels, inputs], kernel, stride)?;
+        let bn1 = BatchNorm::new(&mut b, "bn1", inputs)?;
+        let mut blocks = Vec::new();
+        for (stage, (&width, &count)) in plan.widths.iter().zip(&plan.counts).enumerate() {
+            for index in 0..count {
+                let name = format!("layer{}.{index}", stage + 1);
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                let block = Block::new(&mut b, &name, plan.kind, [inputs, width], stride, config.shortcut)?;
+                inputs = block.outputs();
+                blocks.push(block);
+            }
+        }
+        let fc = Affine::new(&mut b, "fc", inputs, config.classes)?;
+        Ok(Self { stem: config.stem, conv1, bn1, blocks, fc, params: b.finish() })
+    }
+}
+
+impl Model for ResNet {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        let Input::Pictures(x) = input else { bail!("a residual network reads pictures") };
+        let mut x = self.bn1.relu(&self.conv1.forward(x)?, mode)?;
+        if self.stem == Stem::ImageNet {
+            x = max_pool2d(&x, 3, 2, 1)?;
+        }
+        for block in &self.blocks {
+            x = block.forward(&x, mode)?;
+        }
+        self.fc.forward(&global_avg_pool2d(&x)?)
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+/// Widths and number of blocks, stage by stage.
+struct Plan {
+    kind: Kind,
+    widths: Vec<usize>,
+    counts: Vec<usize>,
+}
+
+impl Plan {
+    fn of(config: &ResNetConfig) -> Result<Self> {
+        let (kind, base, counts) = match config.depth {
+            18 => (Kind::Basic, 64, vec![2, 2, 2, 2]),
+            34 => (Kind::Basic, 64, vec![3, 4, 6, 3]),
+            50 => (Kind::Bottleneck, 64, vec![3, 4, 6, 3]),
+            depth if depth >= 8 && depth % 6 == 2 => (Kind::Basic, 16, vec![(depth - 2) / 6; 3]),
+            depth => {
+                bail!("no residual network of depth {depth}: 18, 34, 50, or 6n + 2 such as 20, 32, 44, 56")
+            }
+        };
+        if !(config.width.is_finite() && config.width > 0.0) {
+            bail!("width {} is no positive number", config.width);
+        }
+        let width = |stage| (((base << stage) as f64 * config.width).round() as usize).max(1);
+        Ok(Self { kind, widths: (0..counts.len()).map(width).collect(), counts })
+    }
+}

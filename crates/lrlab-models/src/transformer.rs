@@ -1,0 +1,185 @@
+//! Transformer encoder as a text classifier (Vaswani et al.: "Attention is all you need", NeurIPS 2017).
+
+use candle_core::{Result, Tensor, Var, bail};
+use lrlab_kernels::{Params, Role, embedding};
+
+use crate::{
+    Input, Mode, Model, Pooling,
+    init::{Builder, Init},
+    layers::{Affine, Dropout, LayerNorm, positive},
+};
+
+mod layer;
+
+use layer::EncoderLayer;
+
+/// Where layer norm stands in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormPlacement {
+    /// Before each sub-layer, and once at the end (Xiong et al., ICML 2020).
+    Pre,
+    /// After each residual sum (Vaswani et al., 2017).
+    Post,
+}
+
+/// How tokens know their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// A trained table.
+    Learned,
+    /// Sines and cosines (Vaswani et al., section 3.5).
+    Sinusoidal,
+}
+
+/// The function between a block's two linear layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// max(0, x).
+    Relu,
+    /// x·Φ(x), exact.
+    Gelu,
+}
+
+/// Sizes of a [`Transformer`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransformerConfig {
+    /// Entries of the vocabulary, padding included.
+    pub vocabulary: usize,
+    /// Longest sequence.
+    pub max_length: usize,
+    /// Width of the embedding and of every layer.
+    pub width: usize,
+    /// Attention heads; divides the width.
+    pub heads: usize,
+    /// Width between a block's two linear layers.
+    pub feed_forward: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// On the embeddings, the attention weights and both sub-layers' outputs.
+    pub dropout: f64,
+    /// Where layer norm stands.
+    pub norm: NormPlacement,
+    /// How tokens know their place.
+    pub positions: Positions,
+    /// Between a block's two linear layers.
+    pub activation: Activation,
+    /// From states to one vector.
+    pub pooling: Pooling,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// Embedding and positions, `torch.nn.TransformerEncoder` with a key-padding mask, pooling, linear head.
+#[derive(Debug)]
+pub struct Transformer {
+    embedding: Var,
+    /// What the embedding is multiplied by.
+    gain: f64,
+    positions: Tensor,
+    dropout: Dropout,
+    layers: Vec<EncoderLayer>,
+    norm: Option<LayerNorm>,
+    pooling: Pooling,
+    fc: Affine,
+    params: Params,
+}
+
+impl Transformer {
+    /// Parameters `embedding.weight`, `position.weight` (learned positions), `encoder.layers.0.self_attn.in_proj_weight`,
+    /// `encoder.layers.0.linear1.weight`, …, `encoder.norm.weight` (pre-norm), `fc.weight`, `fc.bias`.
+    ///
+    /// The encoder starts as `torch.nn.TransformerEncoderLayer` does: Glorot's uniform for `in_proj_weight`, attention
+    /// biases 0, `torch.nn.Linear`'s for the rest. With learned positions both tables start N(0, 0.02²) (BERT, Devlin
+    /// et al., 2019: `initializer_range`). With sinusoidal ones the embedding starts N(0, 1/width) and is multiplied
+    /// by √width (Vaswani et al., section 3.4; tensor2tensor), so that tokens and positions are of one size.
+    ///
+    /// # Errors
+    /// A size is zero, the heads do not divide the width, the dropout is outside [0, 1), or `params` holds these
+    /// names already.
+    pub fn new(config: &TransformerConfig, seed: u64, params: Params) -> Result<Self> {
+        let &TransformerConfig {
+            vocabulary, max_length, width, heads, feed_forward, layers, classes, ..
+        } = config;
+        positive(&[
+            ("vocabulary", vocabulary),
+            ("maximum length", max_length),
+            ("width", width),
+            ("heads", heads),
+            ("feed forward", feed_forward),
+            ("layers", layers),
+            ("classes", classes),
+        ])?;
+        if width % heads != 0 {
+            bail!("{heads} heads do not divide a width of {width}");
+        }
+        let mut b = Builder::new(seed, params);
+        let (gain, std) = match config.positions {
+            Positions::Learned => (1.0, 0.02),
+            Positions::Sinusoidal => ((width as f64).sqrt(), 1.0 / (width as f64).sqrt()),
+        };
+        let normal = Init::Normal { std };
+        let embedding = b.create("embedding.weight", &[vocabulary, width], normal, Role::Weight)?;
+        let positions = match config.positions {
+            Positions::Learned => {
+                b.create("position.weight", &[max_length, width], normal, Role::Weight)?.as_tensor().clone()
+            }
+            Positions::Sinusoidal => b.constant(sinusoids(max_length, width), &[max_length, width])?,
+        };
+        let layers = (0..layers).map(|i| EncoderLayer::new(&mut b, &format!("encoder.layers.{i}"), config));
+        Ok(Self {
+            embedding,
+            gain,
+            positions,
+            dropout: Dropout::new("embedding.dropout", config.dropout)?,
+            layers: layers.collect::<Result<_>>()?,
+            norm: match config.norm {
+                NormPlacement::Pre => Some(LayerNorm::new(&mut b, "encoder.norm", width)?),
+                NormPlacement::Post => None,
+            },
+            pooling: config.pooling,
+            fc: Affine::new(&mut b, "fc", width, classes)?,
+            params: b.finish(),
+        })
+    }
+
+    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        let (_, length) = ids.dims2()?;
+        let longest = self.positions.dim(0)?;
+        if length > longest {
+            bail!("a sequence of {length} tokens; this network reads {longest}");
+        }
+        let x = embedding(ids, &self.embedding)?;
+        let x = if self.gain == 1.0 { x } else { (x * self.gain)? };
+        x.broadcast_add(&self.positions.narrow(0, 0, length)?)
+    }
+}
+
+impl Model for Transformer {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        let Input::Tokens { ids, mask } = input else { bail!("a Transformer reads tokens") };
+        let x = self.embed(ids)?;
+        let mask = mask.to_dtype(x.dtype())?;
+        let mut x = self.dropout.forward(&x, mode)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, &mask, mode)?;
+        }
+        if let Some(norm) = &self.norm {
+            x = norm.forward(&x)?;
+        }
+        self.fc.forward(&self.pooling.over(&x, &mask)?)
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+/// Row `p`, columns 2i and 2i + 1: sine and cosine of `p` / 10000^(2i / width).
+fn sinusoids(length: usize, width: usize) -> Vec<f32> {
+    let value = |position: usize, column: usize| {
+        let pair = (column - column % 2) as f64;
+        let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
+        if column % 2 == 0 { angle.sin() } else { angle.cos() }
+    };
+    (0..length).flat_map(|p| (0..width).map(move |c| value(p, c) as f32)).collect()
+}
