@@ -1,0 +1,69 @@
+//! Adam (Kingma and Ba, ICLR 2015) and AdamW (Loshchilov and Hutter, ICLR 2019) as `torch.optim` has them.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor, backprop::GradStore, bail};
+use lrlab_kernels::{AdamStep, Params, adam_update};
+
+use crate::{AdamConfig, Optimizer, slots::Slots};
+
+/// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; θ ← θ − lr · m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ),
+/// v̂ = v / (1 − β₂ᵗ) and t the parameter's steps.
+///
+/// Adam: g = ∇θ + λ θ. AdamW: g = ∇θ, and θ ← θ − lr λ θ first. λ is 0 for norms and biases unless `decay_all`.
+#[derive(Debug)]
+pub struct Adam {
+    config: AdamConfig,
+    decoupled: bool,
+    slots: Slots,
+}
+
+impl Adam {
+    /// Adam over what `params` trains. State: `exp_avg.NAME`, `exp_avg_sq.NAME` and `steps`.
+    ///
+    /// # Errors
+    /// A constant is out of its range, or allocating the moments fails.
+    pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
+        config.check()?;
+        let slots = Slots::new(&["exp_avg", "exp_avg_sq"], params, config.weight_decay, config.decay_all)?;
+        Ok(Self { config, decoupled: false, slots })
+    }
+
+    /// AdamW, likewise.
+    ///
+    /// # Errors
+    /// As [`Adam::new`].
+    pub fn decoupled(config: AdamConfig, params: &Params) -> Result<Self> {
+        Ok(Self { decoupled: true, ..Self::new(config, params)? })
+    }
+}
+
+impl Optimizer for Adam {
+    fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
+        let AdamConfig { beta1, beta2, eps, .. } = self.config;
+        for slot in self.slots.iter_mut() {
+            let Some(grad) = grads.get(&slot.var) else { continue };
+            let [m, v] = slot.moments.as_slice() else { bail!("Adam keeps two moments") };
+            let step = AdamStep {
+                lr,
+                beta1,
+                beta2,
+                eps,
+                weight_decay: slot.weight_decay,
+                decoupled: self.decoupled,
+                step: slot.steps + 1,
+            };
+            adam_update(&slot.var, grad, m, v, step)?;
+            slot.steps += 1;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.slots.state()
+    }
+
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.slots.restore(state)
+    }
+}

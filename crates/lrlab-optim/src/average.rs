@@ -1,0 +1,173 @@
+//! Averages of a model's weights over training.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use candle_core::{Device, Result, Tensor, bail};
+use lrlab_kernels::Params;
+
+use crate::config::in_range;
+
+/// Name of the count in a state.
+const SEEN: &str = "seen";
+
+type Weights = BTreeMap<String, Tensor>;
+
+/// An average over the weights it was shown, buffers included (batch norm's statistics are better recomputed for the
+/// averaged weights).
+#[derive(Debug, Clone)]
+pub struct WeightAverage {
+    rule: Rule,
+    seen: u64,
+    /// The average so far; for [`Rule::Latest`] the last weights, oldest first.
+    kept: VecDeque<Weights>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    Exponential { decay: f64 },
+    Uniform,
+    Latest { k: usize },
+}
+
+impl WeightAverage {
+    /// average ← `decay` · average + (1 − `decay`) · weights, starting at the first weights (Polyak and Juditsky,
+    /// 1992, with forgetting). `decay` is in 0 … 1.
+    #[must_use]
+    pub fn exponential(decay: f64) -> Self {
+        Self::new(Rule::Exponential { decay })
+    }
+
+    /// The mean of all weights: average ← average + (weights − average) / n (SWA, Izmailov et al., UAI 2018).
+    #[must_use]
+    pub fn uniform() -> Self {
+        Self::new(Rule::Uniform)
+    }
+
+    /// The mean of the last `k` weights (LAWA, Kaddour, 2022). `k` is at least 1; all of them are kept.
+    #[must_use]
+    pub fn latest(k: usize) -> Self {
+        Self::new(Rule::Latest { k })
+    }
+
+    fn new(rule: Rule) -> Self {
+        Self { rule, seen: 0, kept: VecDeque::new() }
+    }
+
+    /// How many weights it was shown.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Shows it the weights in force.
+    ///
+    /// # Errors
+    /// The decay or k is out of its range, or the parameters are not those of the first call.
+    pub fn update(&mut self, params: &Params) -> Result<()> {
+        let average = match (self.rule, self.kept.back()) {
+            (Rule::Exponential { decay }, average) => {
+                in_range("decay", decay, 0.0, 1.0)?;
+                average.map(|average| blend(average, params, 1.0 - decay)).transpose()?
+            }
+            (Rule::Uniform, average) => {
+                let share = 1.0 / (self.seen + 1) as f64;
+                average.map(|average| blend(average, params, share)).transpose()?
+            }
+            (Rule::Latest { k: 0 }, _) => bail!("an average of the latest 0 weights"),
+            (Rule::Latest { .. }, _) => None,
+        };
+        let average = match average {
+            Some(average) => average,
+            None => copy(params)?,
+        };
+        let keep = match self.rule {
+            Rule::Exponential { .. } | Rule::Uniform => 1,
+            Rule::Latest { k } => k,
+        };
+        self.kept.push_back(average);
+        while self.kept.len() > keep {
+            self.kept.pop_front();
+        }
+        self.seen += 1;
+        Ok(())
+    }
+
+    /// Puts the average in the weights' place.
+    ///
+    /// # Errors
+    /// It was shown nothing yet, or the parameters are others.
+    pub fn apply(&self, params: &Params) -> Result<()> {
+        params.restore(&self.weights()?)
+    }
+
+    /// The average, by parameter name.
+    ///
+    /// # Errors
+    /// It was shown nothing yet.
+    pub fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut kept = self.kept.iter();
+        let Some(first) = kept.next() else { bail!("no weights were averaged yet") };
+        let mut mean = first.clone();
+        for (n, weights) in (2_u64..).zip(kept) {
+            for (name, value) in &mut mean {
+                let more = find(weights, name)?.to_device(value.device())?;
+                *value = (&*value + ((more - &*value)? * (1.0 / n as f64))?)?;
+            }
+        }
+        Ok(mean)
+    }
+
+    /// What is kept, for a checkpoint: `i.NAME`, i counting from the oldest, and `seen`, i64.
+    ///
+    /// # Errors
+    /// Creating a tensor fails.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let mut state = Weights::from([(SEEN.to_owned(), Tensor::new(self.seen as i64, &Device::Cpu)?)]);
+        for (i, weights) in self.kept.iter().enumerate() {
+            state.extend(weights.iter().map(|(name, value)| (format!("{i}.{name}"), value.clone())));
+        }
+        Ok(state)
+    }
+
+    /// Takes back what [`WeightAverage::state`] gave.
+    ///
+    /// # Errors
+    /// A name has no number or `seen` is missing; nothing is changed then.
+    pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let Some(seen) = state.get(SEEN) else { bail!("the state lacks {SEEN:?}") };
+        let seen = seen.to_scalar::<i64>()? as u64;
+        let mut kept: BTreeMap<usize, Weights> = BTreeMap::new();
+        for (key, value) in state.iter().filter(|(key, _)| *key != SEEN) {
+            match key.split_once('.').and_then(|(i, name)| Some((i.parse().ok()?, name))) {
+                Some((i, name)) => kept.entry(i).or_default().insert(name.to_owned(), value.clone()),
+                None => bail!("{key:?} is not of an average's state"),
+            };
+        }
+        self.seen = seen;
+        self.kept = kept.into_values().collect();
+        Ok(())
+    }
+}
+
+/// average + share · (weights − average)
+fn blend(average: &Weights, params: &Params, share: f64) -> Result<Weights> {
+    params
+        .iter()
+        .map(|(name, param)| {
+            let average = find(average, name)?.to_device(param.var.device())?;
+            let moved = (average + ((param.var.as_detached_tensor() - &average)? * share)?)?;
+            Ok((name.to_owned(), moved))
+        })
+        .collect()
+}
+
+fn copy(params: &Params) -> Result<Weights> {
+    Ok(params.snapshot()?.into_iter().map(|(name, value)| (name, value.detach())).collect())
+}
+
+fn find<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor> {
+    match weights.get(name) {
+        Some(value) => Ok(value),
+        None => bail!("{name:?} was not among the averaged weights"),
+    }
+}

@@ -1,0 +1,51 @@
+//! Stochastic gradient descent (Robbins and Monro, 1951; Sutskever et al., ICML 2013) as `torch.optim.SGD` has it.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor, backprop::GradStore};
+use lrlab_kernels::{Params, SgdStep, sgd_update};
+
+use crate::{Optimizer, SgdConfig, slots::Slots};
+
+/// g ← ∇θ + λ θ; b ← μ b + g, with b = g on the first step; θ ← θ − lr · b, or θ − lr · (g + μ b) in Nesterov's form.
+/// No dampening. λ is 0 for norms and biases unless `decay_all`.
+#[derive(Debug)]
+pub struct Sgd {
+    config: SgdConfig,
+    slots: Slots,
+}
+
+impl Sgd {
+    /// Over what `params` trains. State: `momentum_buffer.NAME` (with momentum) and `steps`.
+    ///
+    /// # Errors
+    /// A constant is out of its range, or allocating the buffers fails.
+    pub fn new(config: SgdConfig, params: &Params) -> Result<Self> {
+        config.check()?;
+        let kinds: &[&str] = if config.momentum > 0.0 { &["momentum_buffer"] } else { &[] };
+        let slots = Slots::new(kinds, params, config.weight_decay, config.decay_all)?;
+        Ok(Self { config, slots })
+    }
+}
+
+impl Optimizer for Sgd {
+    fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
+        let SgdConfig { momentum, nesterov, .. } = self.config;
+        for slot in self.slots.iter_mut() {
+            let Some(grad) = grads.get(&slot.var) else { continue };
+            let step =
+                SgdStep { lr, momentum, nesterov, weight_decay: slot.weight_decay, first: slot.steps == 0 };
+            sgd_update(&slot.var, grad, slot.moments.first(), step)?;
+            slot.steps += 1;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.slots.state()
+    }
+
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.slots.restore(state)
+    }
+}

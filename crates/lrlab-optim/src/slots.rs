@@ -1,0 +1,107 @@
+//! What an update rule keeps: per trained parameter its moments and the number of steps it took.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor, Var, bail};
+use lrlab_kernels::{Params, Role};
+
+/// Name of the tensor of step counts in a state.
+const STEPS: &str = "steps";
+
+/// One trained parameter.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    name: String,
+    pub(crate) var: Var,
+    /// This parameter's weight decay: its group's.
+    pub(crate) weight_decay: f64,
+    /// One per kind.
+    pub(crate) moments: Vec<Var>,
+    /// Steps this parameter took.
+    pub(crate) steps: u64,
+}
+
+/// Every trained parameter, sorted by name.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    kinds: &'static [&'static str],
+    slots: Vec<Slot>,
+}
+
+impl Slots {
+    /// Zero moments of these kinds for what `params` trains. Two groups: weights decay, the others only with
+    /// `decay_all`.
+    pub(crate) fn new(
+        kinds: &'static [&'static str],
+        params: &Params,
+        weight_decay: f64,
+        decay_all: bool,
+    ) -> Result<Self> {
+        let slot = |(name, param): (&str, &lrlab_kernels::Param)| {
+            let decays = decay_all || param.role == Role::Weight;
+            Ok(Slot {
+                name: name.to_owned(),
+                weight_decay: if decays { weight_decay } else { 0.0 },
+                moments: kinds.iter().map(|_| zeros_like(&param.var)).collect::<Result<_>>()?,
+                var: param.var.clone(),
+                steps: 0,
+            })
+        };
+        Ok(Self { kinds, slots: params.trainable().map(slot).collect::<Result<_>>()? })
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
+    }
+
+    /// Copies of the moments as `kind.parameter`, and `steps`, i64, in the parameters' order.
+    pub(crate) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        let steps: Vec<i64> = self.slots.iter().map(|slot| slot.steps as i64).collect();
+        let count = steps.len();
+        let mut state = BTreeMap::from([(STEPS.to_owned(), Tensor::from_vec(steps, count, &Device::Cpu)?)]);
+        for (key, moment) in self.moments() {
+            state.insert(key, moment.as_tensor().copy()?.detach());
+        }
+        Ok(state)
+    }
+
+    /// Checks everything, then sets everything.
+    pub(crate) fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let expected: BTreeMap<String, &Var> = self.moments().collect();
+        if let Some(name) = state.keys().find(|name| *name != STEPS && !expected.contains_key(*name)) {
+            bail!("the state has {name:?}, which this optimizer does not keep");
+        }
+        let Some(steps) = state.get(STEPS) else { bail!("the state lacks {STEPS:?}") };
+        let steps = steps.to_vec1::<i64>()?;
+        if steps.len() != self.slots.len() {
+            bail!("the state counts the steps of {} parameters, there are {}", steps.len(), self.slots.len());
+        }
+        let mut moved = Vec::with_capacity(expected.len());
+        for (name, var) in expected {
+            match state.get(&name) {
+                None => bail!("the state lacks {name:?}"),
+                Some(t) if t.shape() != var.shape() => {
+                    bail!("{name:?} is {:?} in the state, {:?} here", t.shape(), var.shape())
+                }
+                Some(t) => moved.push((var, t.to_device(var.device())?.to_dtype(var.dtype())?)),
+            }
+        }
+        for (var, value) in moved {
+            var.set(&value)?;
+        }
+        for (slot, steps) in self.slots.iter_mut().zip(steps) {
+            slot.steps = steps as u64;
+        }
+        Ok(())
+    }
+
+    fn moments(&self) -> impl Iterator<Item = (String, &Var)> {
+        self.slots.iter().flat_map(|slot| {
+            self.kinds.iter().zip(&slot.moments).map(|(kind, var)| (format!("{kind}.{}", slot.name), var))
+        })
+    }
+}
+
+fn zeros_like(var: &Var) -> Result<Var> {
+    Var::zeros(var.shape(), var.dtype(), var.device())
+}
