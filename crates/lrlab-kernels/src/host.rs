@@ -1,17 +1,104 @@
 //! Access to tensors in the machine's own memory.
 
-use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
+#![allow(
+    unsafe_code,
+    reason = "outputs are written before they are given a length, to save a pass over them"
+)]
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// Whether the fast path applies: f32 on the CPU, all of them.
 pub(crate) fn is_f32(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
 }
 
-/// The elements of a contiguous f32 CPU tensor.
+/// The elements of a contiguous f32 CPU tensor's storage.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let data = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
         None => bail!("a contiguous tensor is wanted"),
     }
+}
+
+/// Calls `f` with the elements of an f32 CPU tensor.
+pub(crate) fn with<T>(x: &Tensor, f: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => f(slice(cpu, layout)?),
+        _ => bail!("a tensor on the CPU is wanted"),
+    }
+}
+
+/// A tensor without history from its elements.
+pub(crate) fn tensor(data: Vec<f32>, shape: &Shape) -> Result<Tensor> {
+    Tensor::from_vec(data, shape, &candle_core::Device::Cpu)
+}
+
+/// Memory for `len` values that are not there yet.
+pub(crate) struct Unwritten(Vec<f32>, usize);
+
+impl Unwritten {
+    pub(crate) fn new(len: usize) -> Self {
+        Self(Vec::with_capacity(len), len)
+    }
+
+    /// The room, to be written.
+    pub(crate) fn room(&mut self) -> &mut [MaybeUninit<f32>] {
+        &mut self.0.spare_capacity_mut()[..self.1]
+    }
+
+    /// # Safety
+    /// Every element of the room was written.
+    pub(crate) unsafe fn written(mut self) -> Vec<f32> {
+        // SAFETY: the capacity was reserved, and the caller vouches for the contents.
+        unsafe { self.0.set_len(self.1) };
+        self.0
+    }
+}
+
+/// A pointer that tasks share; each writes its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub(crate) *mut f32);
+
+// SAFETY: a plain address; whoever writes through it vouches for disjoint parts.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with `len` values of this thread's own scratch memory, kept between calls; the contents are anything.
+pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
+    let mut buffer = SCRATCH.take();
+    if buffer.len() < len {
+        buffer = vec![0.0; len];
+    }
+    let out = f(&mut buffer[..len]);
+    SCRATCH.replace(buffer);
+    out
+}
+
+/// Adds up partial results of equal length in their order, into the first.
+pub(crate) fn add_up(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
+    let rest = parts.split_off(1.min(parts.len()));
+    let mut total = parts.pop().unwrap_or_default();
+    for part in rest {
+        for (t, p) in total.iter_mut().zip(part) {
+            *t += p;
+        }
+    }
+    total
 }

@@ -21,6 +21,8 @@ mod norm;
 mod params;
 mod pool;
 mod simd;
+#[cfg(test)]
+mod testing;
 mod update;
 
 pub use activation::{gelu, relu};

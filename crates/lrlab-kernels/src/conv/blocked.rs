@@ -1,0 +1,84 @@
+//! Between planes of channels (candle's layout) and blocks of sixteen channels side by side.
+
+#![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
+
+use super::geometry::Frame;
+use crate::simd::{LANES, Simd};
+
+/// One picture `(channels, height, width)` into `out`: per block of channels one frame, the picture at
+/// (`top`, `left`), zeros elsewhere.
+#[inline(always)]
+pub(super) fn pack<S: Simd>(
+    s: S,
+    picture: &[f32],
+    (channels, height, width): (usize, usize, usize),
+    frame: Frame,
+    (top, left): (usize, usize),
+    out: &mut [f32],
+) {
+    let pixels = height * width;
+    let blocks = channels.div_ceil(LANES);
+    assert!(picture.len() == channels * pixels && out.len() == blocks * frame.plane());
+    assert!(top + height <= frame.height && left + width <= frame.width);
+    if (frame.height, frame.width) != (height, width) || channels % LANES != 0 {
+        out.fill(0.0);
+    }
+    for (planes, out) in picture.chunks(LANES * pixels).zip(out.chunks_mut(frame.plane())) {
+        let count = planes.len() / pixels;
+        let (mut y, mut x) = (0, 0);
+        for start in (0..pixels).step_by(LANES) {
+            let here = (pixels - start).min(LANES);
+            let rows: [S::V; LANES] = std::array::from_fn(|i| {
+                if i >= count {
+                    s.zero()
+                } else if here == LANES {
+                    // SAFETY: `start + LANES <= pixels` within plane i < count.
+                    unsafe { s.load(planes.as_ptr().add(i * pixels + start)) }
+                } else {
+                    s.load_partial(&planes[i * pixels + start..][..here], 0.0)
+                }
+            });
+            for column in s.transpose(rows).into_iter().take(here) {
+                let at = ((top + y) * frame.width + left + x) * LANES;
+                // SAFETY: the pixel (top + y, left + x) lies in the frame, asserted above.
+                unsafe { s.store(out.as_mut_ptr().add(at), column) };
+                x += 1;
+                if x == width {
+                    (x, y) = (0, y + 1);
+                }
+            }
+        }
+    }
+}
+
+/// The inverse, without frame: blocks of `pixels` pixels to planes.
+///
+/// # Safety
+/// `out` has room for `channels * pixels` values.
+#[inline(always)]
+pub(super) unsafe fn unpack<S: Simd>(s: S, blocks: &[f32], channels: usize, pixels: usize, out: *mut f32) {
+    assert!(blocks.len() >= channels.div_ceil(LANES) * pixels * LANES);
+    for (b, block) in blocks.chunks(pixels * LANES).take(channels.div_ceil(LANES)).enumerate() {
+        let count = (channels - b * LANES).min(LANES);
+        for start in (0..pixels).step_by(LANES) {
+            let here = (pixels - start).min(LANES);
+            let rows: [S::V; LANES] = std::array::from_fn(|i| {
+                // SAFETY: pixel start + min(i, here − 1) lies in the block.
+                unsafe { s.load(block.as_ptr().add((start + i.min(here - 1)) * LANES)) }
+            });
+            for (i, plane) in s.transpose(rows).into_iter().take(count).enumerate() {
+                // SAFETY: channel b · LANES + i < channels, `start + here <= pixels`; the caller gave the room.
+                unsafe {
+                    let to = out.add((b * LANES + i) * pixels + start);
+                    if here == LANES {
+                        s.store(to, plane);
+                    } else {
+                        let mut lanes = [0.0; LANES];
+                        s.store(lanes.as_mut_ptr(), plane);
+                        to.copy_from_nonoverlapping(lanes.as_ptr(), here);
+                    }
+                }
+            }
+        }
+    }
+}

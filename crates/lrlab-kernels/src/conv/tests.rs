@@ -1,0 +1,91 @@
+use candle_core::{DType, Device, Var};
+
+use super::*;
+use crate::testing::{assert_close, draw, grads_of};
+
+/// Output and gradients of Σ y · r by their definition, in f64.
+fn reference(x: &Tensor, weight: &Tensor, r: &Tensor, s: usize, p: usize) -> [Vec<f64>; 3] {
+    let values =
+        |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (n, c, h, w) = x.dims4().unwrap();
+    let (o, _, kh, kw) = weight.dims4().unwrap();
+    let (_, _, oh, ow) = r.dims4().unwrap();
+    let (xs, ws, rs) = (values(x), values(weight), values(r));
+    let (mut y, mut dx, mut dw) = (vec![0.0; rs.len()], vec![0.0; xs.len()], vec![0.0; ws.len()]);
+    for i in 0..n * o * c * oh * ow * kh * kw {
+        let (b, i) = (i / (o * c * oh * ow * kh * kw), i % (o * c * oh * ow * kh * kw));
+        let (oc, i) = (i / (c * oh * ow * kh * kw), i % (c * oh * ow * kh * kw));
+        let (ic, i) = (i / (oh * ow * kh * kw), i % (oh * ow * kh * kw));
+        let (row, i) = (i / (ow * kh * kw), i % (ow * kh * kw));
+        let (column, i) = (i / (kh * kw), i % (kh * kw));
+        let (ky, kx) = (i / kw, i % kw);
+        let (iy, ix) = (row * s + ky, column * s + kx);
+        if iy < p || ix < p || iy - p >= h || ix - p >= w {
+            continue;
+        }
+        let at_y = ((b * o + oc) * oh + row) * ow + column;
+        let at_x = ((b * c + ic) * h + iy - p) * w + ix - p;
+        let at_w = ((oc * c + ic) * kh + ky) * kw + kx;
+        y[at_y] += xs[at_x] * ws[at_w];
+        dx[at_x] += rs[at_y] * ws[at_w];
+        dw[at_w] += rs[at_y] * xs[at_x];
+    }
+    [y, dx, dw]
+}
+
+#[test]
+fn output_and_gradients() -> Result<()> {
+    let check = |x: (usize, usize, usize, usize), o, (kh, kw), s, p| -> Result<()> {
+        let x = Var::from_tensor(&draw(x, "x"))?;
+        let weight = Var::from_tensor(&draw((o, x.dims()[1], kh, kw), "w"))?;
+        let y = conv2d(&x, &weight, s, p)?;
+        let r = draw(y.shape(), "r");
+        let expected = reference(&x, &weight, &r, s, p);
+        let grads = grads_of(&(&y * &r)?, &[&x, &weight])?;
+        for (found, expected) in [&y, &grads[0], &grads[1]].into_iter().zip(&expected) {
+            assert_close(found, expected, 2e-5);
+        }
+        Ok(())
+    };
+    check((2, 3, 8, 8), 16, (3, 3), 1, 1)?;
+    check((2, 16, 9, 7), 16, (3, 3), 1, 1)?;
+    check((3, 16, 33, 35), 17, (3, 3), 1, 1)?;
+    check((2, 32, 8, 8), 64, (3, 3), 2, 1)?;
+    check((2, 16, 8, 8), 32, (1, 1), 2, 0)?;
+    check((2, 3, 17, 15), 64, (7, 7), 2, 3)?;
+    check((1, 1, 1, 1), 1, (1, 1), 1, 0)?;
+    check((1, 1, 1, 1), 1, (3, 3), 1, 1)?;
+    check((17, 5, 4, 6), 3, (2, 5), 3, 2)?;
+    check((5, 33, 5, 5), 49, (3, 1), 2, 0)?;
+    check((2, 4, 6, 6), 5, (1, 1), 1, 3)?;
+    check((1, 2, 5, 5), 2, (2, 2), 5, 0)?;
+    Ok(())
+}
+
+#[test]
+fn untracked_arguments_and_views() -> Result<()> {
+    let x = draw((2, 6, 7, 4), "x").transpose(1, 3)?;
+    let weight = Var::from_tensor(&draw((3, 4, 3, 3), "w"))?;
+    let y = conv2d(&x, &weight, 1, 1)?;
+    let same = conv2d(&x.contiguous()?, &weight, 1, 1)?;
+    assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, same.flatten_all()?.to_vec1::<f32>()?);
+    let stock = x.contiguous()?.conv2d(&weight, 1, 1, 1, 1)?;
+    assert_close(&y, &stock.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?, 1e-5);
+    let grads = y.sum_all()?.backward()?;
+    assert!(grads.get(&x).is_none() && grads.get(&weight).is_some());
+    Ok(())
+}
+
+#[test]
+fn bad_shapes_are_errors() -> Result<()> {
+    let ones = |dims: [usize; 4]| Tensor::ones(&dims, DType::F32, &Device::Cpu);
+    let refused = |x, w, s, p| -> Result<bool> { Ok(conv2d(&ones(x)?, &ones(w)?, s, p).is_err()) };
+    assert!(refused([1, 2, 4, 4], [1, 3, 3, 3], 1, 1)?);
+    assert!(refused([1, 2, 4, 4], [1, 2, 3, 3], 0, 1)?);
+    assert!(refused([1, 2, 2, 2], [1, 2, 3, 3], 1, 0)?);
+    assert!(refused([0, 2, 4, 4], [1, 2, 3, 3], 1, 1)?);
+    assert!(refused([1, 2, 4, 4], [1, 2, 3, 3], 1, usize::MAX / 2)?);
+    assert!(refused([1, 2, 4, 4], [1, 2, 3, 3], 1, 1 << 60)?);
+    assert!(conv2d(&ones([1, 2, 4, 4])?.squeeze(0)?, &ones([1, 2, 3, 3])?, 1, 1).is_err());
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Sixteen f32 lanes on whatever the processor has, chosen at run time.
+//!
+//! A [`Kernel`] is written once over [`Simd`]; [`dispatch`] compiles it for each level and runs the best one that is
+//! there. `LRLAB_SIMD=avx2` or `scalar` in the environment asks for a lower level.
+
+#![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
+
+mod math;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::OnceLock;
+
+pub(crate) use math::{erf_parts, exp, sigmoid, tanh};
+
+/// Number of lanes at every level.
+pub(crate) const LANES: usize = 16;
+
+/// Arithmetic on vectors of [`LANES`] f32. A value of the type is the proof that the processor has the level.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// A vector.
+    type V: Copy;
+    /// How many vectors a tile may accumulate in without leaving the registers.
+    const TILE: usize;
+
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `p` points at [`LANES`] readable values.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` points at [`LANES`] writable values.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a b + c
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// To the nearest integer.
+    fn round(self, a: Self::V) -> Self::V;
+    /// 2ⁿ for integral n in −126 … 127.
+    fn power_of_two(self, n: Self::V) -> Self::V;
+    /// Per lane: a > b ? x : y.
+    fn where_greater(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Sum of the lanes, pairwise.
+    fn sum(self, a: Self::V) -> f32;
+    /// Largest lane.
+    fn largest(self, a: Self::V) -> f32;
+    /// Rows to columns.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+    /// The first values of `x`, then `rest`.
+    #[inline(always)]
+    fn load_partial(self, x: &[f32], rest: f32) -> Self::V {
+        let mut lanes = [rest; LANES];
+        let n = x.len().min(LANES);
+        lanes[..n].copy_from_slice(&x[..n]);
+        // SAFETY: an array of LANES values.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+    /// The first lanes into `out`.
+    #[inline(always)]
+    fn store_partial(self, out: &mut [f32], v: Self::V) {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: an array of LANES values.
+        unsafe { self.store(lanes.as_mut_ptr(), v) };
+        let n = out.len().min(LANES);
+        out[..n].copy_from_slice(&lanes[..n]);
+    }
+}
+
+/// A computation written over any level. `run` must be `#[inline(always)]`, so that it is compiled for the level.
+pub(crate) trait Kernel {
+    type Out;
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Scalar,
+    Avx2,
+    Avx512,
+}
+
+fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let asked = match std::env::var("LRLAB_SIMD").as_deref() {
+            Ok("scalar") => Level::Scalar,
+            Ok("avx2") => Level::Avx2,
+            _ => Level::Avx512,
+        };
+        detected().min(asked)
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detected() -> Level {
+    use std::arch::is_x86_feature_detected as has;
+    let avx2 = has!("avx2") && has!("fma");
+    if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
+        Level::Avx512
+    } else if avx2 {
+        Level::Avx2
+    } else {
+        Level::Scalar
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detected() -> Level {
+    Level::Scalar
+}
+
+/// Runs the kernel at the best level there is.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
+    match level() {
+        // SAFETY: the level was detected on this processor.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { x86::run_avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { x86::run_avx2(kernel) },
+        _ => kernel.run(scalar::Scalar),
+    }
+}
+
+/// The SIMD level the kernels run at: `avx512`, `avx2` or `scalar`.
+#[must_use]
+pub fn simd_level() -> &'static str {
+    match level() {
+        Level::Avx512 => "avx512",
+        Level::Avx2 => "avx2",
+        Level::Scalar => "scalar",
+    }
+}
+
+/// What decides the bits of a result besides the program: the architecture, the SIMD level, and size and ways of the
+/// caches that matrix products block by, for example `x86_64 avx512 l1=48k/12 l2=2048k/16 l3=266240k/20`.
+#[must_use]
+pub fn numerics_class() -> String {
+    let mut class = format!("{} {}", std::env::consts::ARCH, simd_level());
+    for (i, cache) in gemm_common::cache::CACHE_INFO.iter().enumerate() {
+        class += &format!(" l{}={}k/{}", i + 1, cache.cache_bytes >> 10, cache.associativity);
+    }
+    class
+}
+
+#[cfg(test)]
+mod tests;

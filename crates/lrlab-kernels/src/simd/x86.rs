@@ -1,0 +1,228 @@
+//! AVX-512 and AVX2 with FMA.
+//!
+//! The intrinsics need features that a caller of these methods may not be compiled with; a value of the token types
+//! exists only inside [`run_avx512`] and [`run_avx2`], whose callers have checked the processor.
+
+#![allow(unsafe_code, reason = "vector intrinsics")]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Simd, scalar::Scalar};
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512(());
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// # Safety
+/// The processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn run_avx512<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run(Avx512(()))
+}
+
+/// # Safety
+/// The processor has the features.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run(Avx2(()))
+}
+
+// SAFETY (every block below): `self` is proof that the processor has the features; pointers are as the trait's
+// contract says, vouched for by the caller.
+impl Simd for Avx512 {
+    type V = __m512;
+    const TILE: usize = 16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: __m512) {
+        unsafe { _mm512_storeu_ps(p, v) }
+    }
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn power_of_two(self, n: __m512) -> __m512 {
+        unsafe {
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn where_greater(self, a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), y, x) }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        unsafe { _mm512_reduce_add_ps(a) }
+    }
+    #[inline(always)]
+    fn largest(self, a: __m512) -> f32 {
+        unsafe { _mm512_reduce_max_ps(a) }
+    }
+    #[inline(always)]
+    fn transpose(self, r: [__m512; LANES]) -> [__m512; LANES] {
+        unsafe {
+            let pairs: [__m512; LANES] = std::array::from_fn(|i| {
+                let (a, b) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
+                if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
+            });
+            // quads[4 g + j]: rows 4g … 4g+3 of columns ≡ j (mod 4)
+            let quads: [__m512; LANES] = std::array::from_fn(|i| {
+                let (g, j) = (i / 4 * 4, i % 4);
+                let (a, b) = (_mm512_castps_pd(pairs[g + j / 2]), _mm512_castps_pd(pairs[g + 2 + j / 2]));
+                _mm512_castpd_ps(if j % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) })
+            });
+            let mut out = r;
+            for j in 0..4 {
+                let low = _mm512_shuffle_f32x4::<0x88>(quads[j], quads[4 + j]);
+                let high = _mm512_shuffle_f32x4::<0x88>(quads[8 + j], quads[12 + j]);
+                let low_odd = _mm512_shuffle_f32x4::<0xdd>(quads[j], quads[4 + j]);
+                let high_odd = _mm512_shuffle_f32x4::<0xdd>(quads[8 + j], quads[12 + j]);
+                out[j] = _mm512_shuffle_f32x4::<0x88>(low, high);
+                out[8 + j] = _mm512_shuffle_f32x4::<0xdd>(low, high);
+                out[4 + j] = _mm512_shuffle_f32x4::<0x88>(low_odd, high_odd);
+                out[12 + j] = _mm512_shuffle_f32x4::<0xdd>(low_odd, high_odd);
+            }
+            out
+        }
+    }
+}
+
+/// Two registers of eight lanes.
+type Pair = [__m256; 2];
+
+#[inline(always)]
+fn pair(f: impl Fn(usize) -> __m256) -> Pair {
+    [f(0), f(1)]
+}
+
+// SAFETY (every block below): as above.
+impl Simd for Avx2 {
+    type V = Pair;
+    const TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Pair {
+        pair(|_| unsafe { _mm256_set1_ps(x) })
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Pair {
+        pair(|i| unsafe { _mm256_loadu_ps(p.add(8 * i)) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Pair) {
+        unsafe {
+            _mm256_storeu_ps(p, v[0]);
+            _mm256_storeu_ps(p.add(8), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_add_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sub(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_sub_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_mul_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_div_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_fmadd_ps(a[i], b[i], c[i]) })
+    }
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_max_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn min(self, a: Pair, b: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_min_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_sqrt_ps(a[i]) })
+    }
+    #[inline(always)]
+    fn round(self, a: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a[i]) })
+    }
+    #[inline(always)]
+    fn power_of_two(self, n: Pair) -> Pair {
+        pair(|i| unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n[i]), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        })
+    }
+    #[inline(always)]
+    fn where_greater(self, a: Pair, b: Pair, x: Pair, y: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_blendv_ps(y[i], x[i], _mm256_cmp_ps::<_CMP_GT_OQ>(a[i], b[i])) })
+    }
+    #[inline(always)]
+    fn sum(self, a: Pair) -> f32 {
+        Scalar.sum(lanes(a))
+    }
+    #[inline(always)]
+    fn largest(self, a: Pair) -> f32 {
+        Scalar.largest(lanes(a))
+    }
+    #[inline(always)]
+    fn transpose(self, rows: [Pair; LANES]) -> [Pair; LANES] {
+        // SAFETY: each is LANES values.
+        Scalar.transpose(rows.map(lanes)).map(|lanes| unsafe { self.load(lanes.as_ptr()) })
+    }
+}
+
+#[inline(always)]
+fn lanes(v: Pair) -> [f32; LANES] {
+    // SAFETY: two registers of eight f32 are sixteen f32.
+    unsafe { std::mem::transmute(v) }
+}
