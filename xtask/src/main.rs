@@ -1,3 +1,79 @@
-//! The door.
+//! The door: builds the runner, starts grids, runs every check. `cargo xtask --help`.
+//!
+//! It depends on no candle, so that it is there in seconds. What it starts replaces it (on unix), so that signals
+//! and exit codes are the runner's own.
 
-fn main() {}
+mod options;
+mod runner;
+mod steps;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::options::{BenchOptions, ReportOptions, RunOptions};
+
+/// Builds the runner, starts grids, runs every check.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the runner and run a whole grid; what is done is not run again
+    RunGrid(RunOptions),
+    /// Write the report of a grid
+    Report(ReportOptions),
+    /// Build the runner that run-grid would use
+    Build {
+        /// Where to train: auto, cpu, cuda, cuda:N or metal
+        #[arg(long, default_value = "auto")]
+        device: String,
+    },
+    /// Measure throughput, also against peers
+    Bench(BenchOptions),
+    /// Check everything that the README promises
+    Test {
+        /// Only these steps
+        #[arg(value_name = "STEP", value_parser = test::names())]
+        steps: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            workspace::tell(&format!("error: {error:#}"));
+            // Nothing was started; 1 would say that some runs failed.
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::RunGrid(options) => {
+            let program = runner::find(options.runner.as_deref(), &options.device)?;
+            runner::become_it(&program, &options.arguments()?)
+        }
+        Command::Report(options) => {
+            let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::become_it(&program, &options.arguments()?)
+        }
+        Command::Build { device } => {
+            workspace::tell(&runner::find(None, &device)?.display().to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(options) => {
+            let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::become_it(&program, &options.arguments())
+        }
+        Command::Test { steps } => test::test(&steps),
+    }
+}

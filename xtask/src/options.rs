@@ -1,0 +1,297 @@
+//! What the door takes, and how the runner is told. Every option is known here, so that a slip of the pen is found
+//! before anything is built; what a value means is the runner's to say.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use crate::workspace::{in_root, root};
+
+const EXPERIMENT: &str = "experiments/quickstart.toml";
+const STORE: &str = "runs";
+
+/// Which experiment.
+#[derive(Debug, Args)]
+pub(crate) struct Selection {
+    /// The experiment file; without one experiments/quickstart.toml, which needs no network and no data
+    experiment: Option<PathBuf>,
+    /// The store [default: runs/ in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Override a key of the experiment (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<OsString>,
+    /// Only matching cells (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<OsString>,
+    /// The first N seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<OsString>,
+}
+
+impl Selection {
+    fn add_to(&self, arguments: &mut Vec<OsString>) -> anyhow::Result<()> {
+        arguments.push(experiment(self.experiment.as_ref())?.into());
+        let out = self.out.clone().map_or_else(|| in_root(STORE), Ok)?;
+        push(arguments, "--out", Some(&out));
+        self.set.iter().for_each(|value| push(arguments, "--set", Some(value)));
+        self.filter.iter().for_each(|value| push(arguments, "--filter", Some(value)));
+        push(arguments, "--seeds", self.seeds.as_ref());
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Executor {
+    /// Processes on this machine
+    Local,
+    /// Job arrays
+    Slurm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Keep {
+    /// Figures and logs only
+    None,
+    /// The best epoch's weights
+    Best,
+    /// Every weight and checkpoint
+    All,
+}
+
+/// Options of `run-grid`.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    selection: Selection,
+    /// Where to train: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// Runs at once on this machine [default: from cores, memory and devices]
+    #[arg(long, value_name = "N")]
+    jobs: Option<OsString>,
+    /// Where runs go [default: local]
+    #[arg(long, value_enum)]
+    executor: Option<Executor>,
+    /// Settings for Slurm
+    #[arg(long, value_name = "FILE")]
+    slurm_profile: Option<PathBuf>,
+    /// Plan and cost estimate, nothing started
+    #[arg(long)]
+    dry_run: bool,
+    /// With Slurm: stay until the grid is done
+    #[arg(long)]
+    wait: bool,
+    /// Which weights stay after a run is done [default: best]
+    #[arg(long, value_enum)]
+    keep: Option<Keep>,
+    /// Threads per run
+    #[arg(long, value_name = "N")]
+    threads: Option<OsString>,
+    /// A runner binary of your own, with further models or data sets
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+    #[command(flatten)]
+    on_failure: OnFailure,
+}
+
+/// What a failed run does to the rest.
+#[derive(Debug, Args)]
+struct OnFailure {
+    /// The other runs go on when one fails (the default)
+    #[arg(long, conflicts_with = "fail_fast")]
+    keep_going: bool,
+    /// Stop the other runs when one fails
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+impl RunOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["run".into()];
+        self.selection.add_to(&mut arguments)?;
+        push(&mut arguments, "--device", Some(&self.device));
+        push(&mut arguments, "--jobs", self.jobs.as_ref());
+        push(&mut arguments, "--executor", self.executor.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--slurm-profile", self.slurm_profile.as_ref());
+        push(&mut arguments, "--keep", self.keep.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--threads", self.threads.as_ref());
+        for (given, flag) in [
+            (self.dry_run, "--dry-run"),
+            (self.wait, "--wait"),
+            (self.on_failure.keep_going, "--keep-going"),
+            (self.on_failure.fail_fast, "--fail-fast"),
+        ] {
+            arguments.extend(given.then(|| flag.into()));
+        }
+        Ok(arguments)
+    }
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportOptions {
+    #[command(flatten)]
+    selection: Selection,
+    /// Fail unless every claim is reproduced
+    #[arg(long)]
+    check: bool,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl ReportOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["report".into()];
+        self.selection.add_to(&mut arguments)?;
+        arguments.extend(self.check.then(|| "--check".into()));
+        Ok(arguments)
+    }
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    /// Only this workload (repeatable)
+    #[arg(long, value_name = "NAME")]
+    workload: Vec<OsString>,
+    /// Write one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure a peer beside us: torch
+    #[arg(long, value_name = "NAME")]
+    peer: Option<OsString>,
+    /// The Python that has the peer
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl BenchOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["bench".into()];
+        self.workload.iter().for_each(|name| push(&mut arguments, "--workload", Some(name)));
+        push(&mut arguments, "--json", self.json.as_ref());
+        push(&mut arguments, "--peer", self.peer.as_ref());
+        push(&mut arguments, "--python", self.python.as_ref());
+        arguments
+    }
+}
+
+/// A path is looked for where the user stands, then in the workspace's root.
+fn experiment(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    let Some(given) = given else { return in_root(EXPERIMENT) };
+    if given.is_file() {
+        return Ok(given.clone());
+    }
+    let there = root()?.join(given);
+    if there.is_file() {
+        return Ok(there);
+    }
+    bail!("there is no experiment file {}", given.display())
+}
+
+/// The word of a choice on the command line.
+fn word(choice: &impl ValueEnum) -> Option<String> {
+    choice.to_possible_value().map(|value| value.get_name().to_owned())
+}
+
+fn push(arguments: &mut Vec<OsString>, name: &str, value: Option<&(impl Into<OsString> + Clone)>) {
+    if let Some(value) = value {
+        // One word, so that a value that begins with a dash stays a value.
+        let mut word = OsString::from(format!("{name}="));
+        word.push(value.clone().into());
+        arguments.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Run {
+        #[command(flatten)]
+        options: RunOptions,
+    }
+
+    fn told(words: &[&str]) -> Vec<String> {
+        let run = Run::try_parse_from([&["x"], words].concat()).unwrap();
+        let arguments = run.options.arguments().unwrap();
+        arguments.into_iter().map(|word| word.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_option_reaches_the_runner() {
+        let words = [
+            "Cargo.toml",
+            "--device",
+            "cuda:1",
+            "--jobs",
+            "3",
+            "--executor",
+            "slurm",
+            "--slurm-profile",
+            "s.toml",
+            "--out",
+            "o",
+            "--set",
+            "lr=-0.1",
+            "--set",
+            "epochs=2",
+            "--filter",
+            "model=lstm",
+            "--seeds",
+            "2",
+            "--dry-run",
+            "--wait",
+            "--keep",
+            "none",
+            "--threads",
+            "4",
+            "--fail-fast",
+        ];
+        let expected = [
+            "run",
+            "Cargo.toml",
+            "--out=o",
+            "--set=lr=-0.1",
+            "--set=epochs=2",
+            "--filter=model=lstm",
+            "--seeds=2",
+            "--device=cuda:1",
+            "--jobs=3",
+            "--executor=slurm",
+            "--slurm-profile=s.toml",
+            "--keep=none",
+            "--threads=4",
+            "--dry-run",
+            "--wait",
+            "--fail-fast",
+        ];
+        assert_eq!(told(&words), expected);
+    }
+
+    #[test]
+    fn defaults_are_in_the_workspace() {
+        // Tests run in the package's folder, which is not the workspace's root.
+        let root = root().unwrap();
+        let told = told(&["--keep-going"]);
+        assert_eq!(told[1], root.join(EXPERIMENT).to_str().unwrap());
+        assert_eq!(told[2], format!("--out={}", root.join(STORE).display()));
+        assert_eq!(told[3..], ["--device=auto", "--keep-going"]);
+        assert_eq!(experiment(Some(&"rustfmt.toml".into())).unwrap(), root.join("rustfmt.toml"));
+        assert!(experiment(Some(&"none.toml".into())).is_err());
+        assert!(Run::try_parse_from(["x", "--keep-going", "--fail-fast"]).is_err());
+    }
+}

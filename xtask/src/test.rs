@@ -1,0 +1,110 @@
+//! `cargo xtask test`: everything that the README promises.
+//!
+//! Every step uses the release profile, and every step that links uses one selection of packages, so that each
+//! dependency is built once; lints and docs share what they need to know about it.
+
+use std::process::{Command, ExitCode};
+
+use clap::builder::PossibleValuesParser;
+
+use crate::runner::BUILD;
+use crate::steps::{Came, Steps, all};
+use crate::workspace::{cargo, tell};
+
+/// Its name, what it does, how.
+type Step = (&'static str, &'static str, fn() -> anyhow::Result<Came>);
+
+const STEPS: [Step; 8] = [
+    ("format", "the code is formatted", format),
+    ("lints", "clippy has nothing to say", lints),
+    ("docs", "the docs build without a warning", docs),
+    ("runner", "the runner builds", runner),
+    ("unit", "unit, property and doc tests of every crate", unit),
+    ("end-to-end", "the runner as a user calls it", end_to_end),
+    ("dependencies", "licences, sources, bans, advisories", dependencies),
+    ("package", "every crate can be packaged", package),
+];
+
+/// The steps' names, for the command line.
+pub(crate) fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(STEPS.map(|(name, ..)| name))
+}
+
+/// Does the steps that are named in `only`, or all.
+pub(crate) fn test(only: &[String]) -> anyhow::Result<ExitCode> {
+    let mut steps = Steps::default();
+    for (name, what, work) in STEPS {
+        let wanted = only.is_empty() || only.iter().any(|step| step == name);
+        if wanted && !steps.step(name, what, work)? {
+            break;
+        }
+    }
+    tell(&format!("\n{}", steps.table()));
+    Ok(match steps.failed() {
+        None => ExitCode::SUCCESS,
+        Some(name) => {
+            tell(&format!("FAILED: {name}; again with: cargo xtask test {name}"));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn format() -> anyhow::Result<Came> {
+    all([with(&["fmt", "--all", "--check"])?])
+}
+
+fn lints() -> anyhow::Result<Came> {
+    all([with(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])?])
+}
+
+fn docs() -> anyhow::Result<Came> {
+    let mut command = with(&["doc", "--release", "--workspace", "--no-deps"])?;
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    all([command])
+}
+
+fn runner() -> anyhow::Result<Came> {
+    all([with(&BUILD)?])
+}
+
+fn unit() -> anyhow::Result<Came> {
+    all([with(&["test", "--release", "--workspace", "--exclude", "lrlab-tests"])?])
+}
+
+fn end_to_end() -> anyhow::Result<Came> {
+    all([with(&["test", "--release", "--package", "lrlab-tests"])?])
+}
+
+fn dependencies() -> anyhow::Result<Came> {
+    if !cargo()?.args(["deny", "--version"]).output()?.status.success() {
+        return Ok(Came::Skipped("cargo-deny is not installed".to_owned()));
+    }
+    let mut checks = vec!["deny", "--offline", "check", "bans", "licenses", "sources"];
+    if advisories_are_here() {
+        checks.push("advisories");
+    } else {
+        tell("skipped: advisories (their database is not here; `cargo deny fetch db` gets it)");
+    }
+    all([with(&checks)?])
+}
+
+/// Building each crate from its package would build candle once more: the sources are those just tested, so only
+/// what goes into the packages is checked.
+fn package() -> anyhow::Result<Came> {
+    all([with(&["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])?])
+}
+
+fn advisories_are_here() -> bool {
+    let cargo = std::env::var_os("CARGO_HOME").map(std::path::PathBuf::from);
+    let cargo = cargo.or_else(|| Some(std::path::Path::new(&std::env::var_os("HOME")?).join(".cargo")));
+    let there = |folder: std::path::PathBuf| {
+        std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+    };
+    cargo.is_some_and(|cargo| there(cargo.join("advisory-dbs")))
+}
+
+fn with(words: &[&str]) -> anyhow::Result<Command> {
+    let mut command = cargo()?;
+    command.args(words);
+    Ok(command)
+}
