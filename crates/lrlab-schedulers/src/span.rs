@@ -96,7 +96,7 @@ const MAX_AMOUNT: f64 = 1e15;
 /// The whole number that `x` misses by rounding only, or `x`.
 pub(crate) fn snap(x: f64) -> f64 {
     let whole = x.round();
-    if (x - whole).abs() <= 1e-9 * whole.max(1e-3) { whole } else { x }
+    if (x - whole).abs() <= 1e-9 * whole { whole } else { x }
 }
 
 impl FromStr for Span {

@@ -38,10 +38,10 @@ impl Horizon {
         Time { update, epoch: update as f64 / self.updates_per_epoch.max(1) as f64 }
     }
 
-    /// What is left of the run after its first `updates`.
+    /// What is left of the run after its first `updates`; one update at least, so that shares of it are lengths.
     #[must_use]
     pub fn after(&self, updates: u64) -> Self {
-        Self { updates: self.updates.saturating_sub(updates), ..*self }
+        Self { updates: self.updates.saturating_sub(updates).max(1), ..*self }
     }
 }
 

@@ -115,6 +115,16 @@ impl Mode {
     }
 }
 
+impl ThresholdMode {
+    /// By how much `best` has to be beaten.
+    pub(crate) fn margin(self, threshold: f64, best: f64) -> f64 {
+        match self {
+            Self::Rel => threshold * best.abs(),
+            Self::Abs => threshold,
+        }
+    }
+}
+
 /// What [`Plateau`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlateauState {
@@ -133,22 +143,18 @@ pub struct PlateauState {
 impl Plateau {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let Self { factor, threshold, min_gain, .. } = *self;
-        check::range("factor", factor, factor > 0.0 && factor < 1.0, "a number above 0 and below 1")?;
+        super::check_cut("factor", factor)?;
         check::rate("threshold", threshold)?;
         check::unit("min_gain", min_gain)
     }
 
     fn is_better(&self, value: f64, best: f64) -> bool {
-        let margin = match self.threshold_mode {
-            ThresholdMode::Rel => self.threshold * best.abs(),
-            ThresholdMode::Abs => self.threshold,
-        };
-        self.mode.beats(value, best, margin)
+        self.mode.beats(value, best, self.threshold_mode.margin(self.threshold, best))
     }
 
     /// The gain after a cut, or none where it is at its least already.
     fn cut(&self, gain: f64) -> Option<f64> {
-        let cut = (gain * self.factor).max(self.min_gain).max(f64::MIN_POSITIVE);
+        let cut = super::cut(gain, self.factor, self.min_gain);
         (cut < gain).then_some(cut)
     }
 }
@@ -161,8 +167,19 @@ impl Controller for Plateau {
     }
 
     fn observe(&self, state: &mut PlateauState, seen: &Observation) -> Decision {
+        self.decide(state, seen.value, |best| self.is_better(seen.value, best))
+    }
+}
+
+impl Plateau {
+    /// One observation, judged by `is_better` against the best one so far.
+    pub(crate) fn decide(
+        &self,
+        state: &mut PlateauState,
+        value: f64,
+        is_better: impl Fn(f64) -> bool,
+    ) -> Decision {
         state.seen += 1;
-        let value = seen.value;
         if !value.is_finite() {
             match self.on_nan {
                 OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
@@ -171,12 +188,26 @@ impl Controller for Plateau {
                 OnNan::CountAsBad => {}
             }
         }
+        let better = value.is_finite() && state.best.is_none_or(|(best, _)| is_better(best));
+        if better {
+            state.best = Some((value, state.seen));
+        }
+        let Some(bad) = self.count(state, better) else { return Decision::Keep };
+        let Some(gain) = self.cut(state.gain) else { return Decision::Keep };
+        let factor = gain / state.gain;
+        state.gain = gain;
+        let (sign, best) = (if self.rule == PatienceRule::Torch { '>' } else { '≥' }, describe(state.best));
+        let reason = format!("cut × {factor}: {bad} bad {sign} patience {}, {best}", self.patience);
+        if self.rewind { Decision::Rewind { gain, reason } } else { Decision::Gain { gain, reason } }
+    }
+
+    /// Counts one observation; the bad ones in a row where they exhaust the patience.
+    fn count(&self, state: &mut PlateauState, better: bool) -> Option<u64> {
         if self.rule == PatienceRule::Keras && state.cooldown > 0 {
             state.cooldown -= 1;
             state.bad = 0;
         }
-        if value.is_finite() && state.best.is_none_or(|(best, _)| self.is_better(value, best)) {
-            state.best = Some((value, state.seen));
+        if better {
             state.bad = 0;
         } else if self.rule == PatienceRule::Torch || state.cooldown == 0 {
             state.bad += 1;
@@ -185,25 +216,17 @@ impl Controller for Plateau {
             state.cooldown -= 1;
             state.bad = 0;
         }
-        let (fires, sign) = match self.rule {
-            PatienceRule::Torch => (state.bad > self.patience, '>'),
-            PatienceRule::Keras => (state.bad > 0 && state.bad >= self.patience, '≥'),
+        let exhausted = match self.rule {
+            PatienceRule::Torch => state.bad > self.patience,
+            PatienceRule::Keras => state.bad > 0 && state.bad >= self.patience,
         };
-        if !fires {
-            return Decision::Keep;
+        if !exhausted {
+            return None;
         }
-        let bad = std::mem::take(&mut state.bad);
-        let Some(gain) = self.cut(state.gain) else { return Decision::Keep };
         state.cooldown = self.cooldown;
-        let factor = gain / state.gain;
-        state.gain = gain;
-        let best = describe(state.best);
-        let reason = format!("cut × {factor}: {bad} bad {sign} patience {}, {best}", self.patience);
-        if self.rewind { Decision::Rewind { gain, reason } } else { Decision::Gain { gain, reason } }
+        Some(std::mem::take(&mut state.bad))
     }
-}
 
-impl Plateau {
     fn rewind_from(&self, state: &mut PlateauState, value: f64) -> Decision {
         let gain = self.cut(state.gain).unwrap_or(state.gain);
         let factor = gain / state.gain;

@@ -1,17 +1,31 @@
 //! The schedules, one family a file. Each has a specification (what experiment files hold; lengths are
 //! [`Span`](crate::Span)s) that builds the resolved schedule (lengths in updates), which stays private.
 
+mod compound;
 mod cosine;
+mod cycles;
+mod decay;
 mod exponential;
 mod fixed;
+mod noise;
+mod pieces;
 mod restarts;
+mod sqrt;
 mod step;
 mod warmup;
 
+pub use compound::{
+    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, RepeatSpec, ScaleSpec, SequentialSpec,
+};
 pub use cosine::CosineSpec;
+pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};
+pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, RexSpec, TanhSpec, WsdSpec};
 pub use exponential::ExponentialSpec;
 pub use fixed::StaticSpec;
+pub use noise::NoiseSpec;
+pub use pieces::{ConstantSpec, Knot, LinearSpec, MultiStepSpec, PiecewiseLinearSpec};
 pub use restarts::CosineWarmRestartsSpec;
+pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
 pub use warmup::{WarmupClock, WarmupSpec};
 
@@ -27,7 +41,7 @@ pub(crate) trait Plan {
 }
 
 /// Most marks of one kind that a schedule reports, so that a run of 10¹⁸ updates does not fill the memory.
-pub(crate) const MOST_MARKS: usize = 65_536;
+pub(crate) const MOST_MARKS: usize = 10_000;
 
 /// Marks at growing moments, rounded up to updates, until the run ends.
 pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind) -> Vec<Mark> {
@@ -38,4 +52,12 @@ pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind
         .collect();
     marks.dedup();
     marks
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn tenth() -> f64 {
+    0.1
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MOST_MARKS, Plan, cosine::descend, marks};
+use super::{MOST_MARKS, Plan, cosine::descend, marks, one};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, span::snap, time::Clock};
 
 /// `cosine_warm_restarts = { t_0 = "10 epochs", t_mult = 2 }`: SGDR.
@@ -33,10 +33,6 @@ pub struct CosineWarmRestartsSpec {
     /// How often the rate moves; default `update`.
     #[serde(default)]
     pub every: Every,
-}
-
-fn one() -> f64 {
-    1.0
 }
 
 impl Plan for CosineWarmRestartsSpec {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks};
+use super::{Plan, marks, tenth};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `step = { step_size = "30%", gamma = 0.1 }`: `lr(t) = base · gamma^⌊t / step_size⌋`, t in updates.
@@ -17,10 +17,6 @@ pub struct StepSpec {
     /// Factor at each step, 0 … 1e30; default 0.1.
     #[serde(default = "tenth")]
     pub gamma: f64,
-}
-
-fn tenth() -> f64 {
-    0.1
 }
 
 impl Plan for StepSpec {

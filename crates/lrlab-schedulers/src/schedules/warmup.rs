@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks};
-use crate::{Error, Horizon, Mark, MarkKind, Schedule, ScheduleSpec, Span, Time, check};
+use super::{Plan, marks, tenth};
+use crate::{Compose, Error, Horizon, Mark, MarkKind, Schedule, ScheduleSpec, Span, Time, check};
 
 /// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
 ///
@@ -41,10 +41,6 @@ pub enum WarmupClock {
     Shared,
 }
 
-fn tenth() -> f64 {
-    0.1
-}
-
 impl Plan for WarmupSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("over", self.over)?;
@@ -53,43 +49,34 @@ impl Plan for WarmupSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let length = self.over.resolve(run);
+        let ramp = Ramp { length: self.over.resolve(run), start_factor: self.start_factor, end: run.updates };
         let offset = match self.clock {
-            WarmupClock::After => length.ceil() as u64,
+            WarmupClock::After => self.over.resolve_updates(run),
             WarmupClock::Shared => 0,
         };
-        // A warm-up that fills the run leaves the schedule one update, so that it still has a length.
-        let rest = Horizon { updates: run.updates.saturating_sub(offset).max(1), ..*run };
-        let then = self.then.build(&rest).map_err(|error| error.under("then"))?;
-        Ok(Box::new(Warmup { length, start_factor: self.start_factor, offset, end: run.updates, then }))
+        let then = self.then.build(&run.after(offset)).map_err(|error| error.under("then"))?;
+        Ok(Box::new(ramp.over(then.delay(offset))))
     }
 }
 
 #[derive(Debug)]
-struct Warmup {
+struct Ramp {
     length: f64,
     start_factor: f64,
-    offset: u64,
     end: u64,
-    then: Box<dyn Schedule>,
 }
 
-impl Schedule for Warmup {
+impl Schedule for Ramp {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        let lr = self.then.lr(base, at.since(self.offset));
         let t = at.update as f64;
         if t < self.length {
-            lr * (self.start_factor + (1.0 - self.start_factor) * t / self.length)
+            base * (self.start_factor + (1.0 - self.start_factor) * t / self.length)
         } else {
-            lr
+            base
         }
     }
 
     fn marks(&self) -> Vec<Mark> {
-        let mut all = marks(std::iter::once(self.length), self.end, MarkKind::Milestone);
-        let shift = |mark: Mark| Mark { update: mark.update.saturating_add(self.offset), ..mark };
-        all.extend(self.then.marks().into_iter().map(shift).filter(|mark| mark.update <= self.end));
-        all.sort_by_key(|mark| mark.update);
-        all
+        marks(std::iter::once(self.length), self.end, MarkKind::Milestone)
     }
 }

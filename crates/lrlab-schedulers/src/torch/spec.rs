@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::{Anneal, CyclicMode};
 use crate::{Error, text};
 
 macro_rules! spec {
@@ -228,30 +229,6 @@ spec! {
         /// All at once.
         schedulers: Vec<Spec>,
     }
-}
-
-/// How the peaks of [`Cyclic`] develop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CyclicMode {
-    /// All alike.
-    #[default]
-    Triangular,
-    /// Each half as high as the one before.
-    Triangular2,
-    /// Falling by `gamma` each step.
-    ExpRange,
-}
-
-/// The shape of a phase of [`OneCycle`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Anneal {
-    /// Half a cosine.
-    #[default]
-    Cos,
-    /// A straight line.
-    Linear,
 }
 
 const fn third() -> f64 {

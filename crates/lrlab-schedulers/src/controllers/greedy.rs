@@ -1,0 +1,158 @@
+//! Raise the rate while the metric improves, lower it while it does not.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
+use crate::{Controller, Decision, Error, Observation, check};
+
+/// `greedy = { factor = 0.95, patience = 10 }`: GreedyLR, which raises as well as lowers.
+///
+/// More than `patience` better observations in a row divide the gain by `factor`, more than `patience` others
+/// multiply it by `factor`, within `min_gain … max_gain`. Better is against the best so far by more than a margin,
+/// as in [`crate::Plateau`]. After a raise `warmup` and after a cut `cooldown` observations are not looked at, not
+/// even as the best. With `window` > 1 the mean of the last so many is the metric.
+///
+/// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates, not gains (its
+/// default floor of 1e-3 keeps smaller rates from ever falling), and whose reset after many reductions is left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Greedy {
+    /// A cut multiplies by it, a raise divides, 0 < x < 1; default 0.95.
+    pub factor: f64,
+    /// How many observations of one kind are waited for; default 10.
+    pub patience: u64,
+    /// How much better is better, 0 … 1e30; default 1e-6.
+    pub threshold: f64,
+    /// Whether the threshold is a share of the best value; default `abs`.
+    pub threshold_mode: ThresholdMode,
+    /// Which way is better; default `min`.
+    pub mode: Mode,
+    /// Observations after a cut that are not looked at; default 0.
+    pub cooldown: u64,
+    /// Observations after a raise that are not looked at; default 0.
+    pub warmup: u64,
+    /// Observations that are averaged, 1 … 10000; default 1.
+    pub window: u32,
+    /// The gain never falls below this, 0 … 1; default 0.
+    pub min_gain: f64,
+    /// The gain never rises above this, 1 … 1e30; default 10.
+    pub max_gain: f64,
+    /// What a NaN or infinite metric does; default `count_as_bad`.
+    pub on_nan: OnNan,
+}
+
+impl Default for Greedy {
+    fn default() -> Self {
+        Self {
+            factor: 0.95,
+            patience: 10,
+            threshold: 1e-6,
+            threshold_mode: ThresholdMode::Abs,
+            mode: Mode::Min,
+            cooldown: 0,
+            warmup: 0,
+            window: 1,
+            min_gain: 0.0,
+            max_gain: 10.0,
+            on_nan: OnNan::CountAsBad,
+        }
+    }
+}
+
+/// What [`Greedy`] remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GreedyState {
+    /// The gain in force.
+    pub gain: f64,
+    /// The best metric so far.
+    pub best: Option<f64>,
+    /// Better observations in a row.
+    pub good: u64,
+    /// Others in a row.
+    pub bad: u64,
+    /// Observations still not to be looked at.
+    pub wait: u64,
+    /// The last metrics, oldest first, where they are averaged.
+    pub recent: Vec<f64>,
+}
+
+impl Greedy {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_cut("factor", self.factor)?;
+        check::rate("threshold", self.threshold)?;
+        let window = f64::from(self.window);
+        check::range("window", window, (1.0..=1e4).contains(&window), "a whole number from 1 to 10000")?;
+        check_bounds(self.min_gain, self.max_gain)
+    }
+
+    fn mean(&self, recent: &mut Vec<f64>, value: f64) -> f64 {
+        recent.push(value);
+        if recent.len() > self.window as usize {
+            recent.remove(0);
+        }
+        let n = recent.len() as f64;
+        recent.iter().map(|x| x / n).sum()
+    }
+
+    fn change(&self, state: &mut GreedyState, gain: f64, words: String) -> Decision {
+        if gain == state.gain {
+            return Decision::Keep;
+        }
+        let (verb, factor) =
+            if gain > state.gain { ("raise", gain / state.gain) } else { ("cut", gain / state.gain) };
+        state.gain = gain;
+        Decision::Gain { gain, reason: format!("{verb} × {factor}: {words} patience {}", self.patience) }
+    }
+}
+
+impl Controller for Greedy {
+    type State = GreedyState;
+
+    fn init(&self) -> GreedyState {
+        GreedyState { gain: 1.0, best: None, good: 0, bad: 0, wait: 0, recent: Vec::new() }
+    }
+
+    fn observe(&self, state: &mut GreedyState, seen: &Observation) -> Decision {
+        let value = seen.value;
+        if !value.is_finite() {
+            match self.on_nan {
+                OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
+                OnNan::Ignore => return Decision::Keep,
+                OnNan::Rewind => {
+                    let gain = cut(state.gain, self.factor, self.min_gain);
+                    (state.gain, state.good, state.bad, state.wait) = (gain, 0, 0, self.cooldown);
+                    let reason = format!("cut × {}: the metric is {value}", self.factor);
+                    return Decision::Rewind { gain, reason };
+                }
+                OnNan::CountAsBad => {}
+            }
+        }
+        let mean = if value.is_finite() { self.mean(&mut state.recent, value) } else { value };
+        if state.wait > 0 {
+            (state.wait, state.good, state.bad) = (state.wait - 1, 0, 0);
+            return Decision::Keep;
+        }
+        let better = |best: f64| {
+            let margin = self.threshold_mode.margin(self.threshold, best);
+            self.mode.beats(mean, best, margin)
+        };
+        if mean.is_finite() && state.best.is_none_or(better) {
+            state.best = Some(mean);
+            (state.good, state.bad) = (state.good + 1, 0);
+        } else {
+            (state.good, state.bad) = (0, state.bad + 1);
+        }
+        if state.good > self.patience {
+            let (good, gain) = (state.good, (state.gain / self.factor).min(self.max_gain));
+            (state.good, state.wait) = (0, self.warmup);
+            return self.change(state, gain, format!("{good} better >"));
+        }
+        if state.bad > self.patience {
+            let (bad, gain) = (state.bad, cut(state.gain, self.factor, self.min_gain));
+            (state.bad, state.wait) = (0, self.cooldown);
+            return self.change(state, gain, format!("{bad} bad >"));
+        }
+        Decision::Keep
+    }
+}

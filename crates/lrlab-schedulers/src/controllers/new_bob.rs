@@ -1,0 +1,107 @@
+//! Cut when the metric has hardly improved on the one before.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Mode, OnNan, check_cut, cut};
+use crate::{Controller, Decision, Error, Observation, check};
+
+/// `new_bob = { factor = 0.5, threshold = 0.0025 }`: compares with the observation before, not with the best.
+///
+/// The improvement of `m` on the one before, `p`, is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. One below
+/// `threshold` uses up patience; with none left the gain is multiplied by `factor`. A spike therefore does not make
+/// the descent after it look like a plateau. Source: `QuickNet`'s newbob, as in SpeechBrain's `NewBobScheduler`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewBob {
+    /// What a cut multiplies the gain by, 0 < x < 1; default 0.5.
+    pub factor: f64,
+    /// The relative improvement that is enough, 0 … 1e30; default 0.0025.
+    pub threshold: f64,
+    /// How many insufficient observations are put up with before each cut; default 0.
+    pub patience: u64,
+    /// Which way is better; default `min`.
+    pub mode: Mode,
+    /// The gain never falls below this, 0 … 1; default 0.
+    pub min_gain: f64,
+    /// What a NaN or infinite metric does; default `count_as_bad`.
+    pub on_nan: OnNan,
+}
+
+impl Default for NewBob {
+    fn default() -> Self {
+        Self {
+            factor: 0.5,
+            threshold: 0.0025,
+            patience: 0,
+            mode: Mode::Min,
+            min_gain: 0.0,
+            on_nan: OnNan::CountAsBad,
+        }
+    }
+}
+
+/// What [`NewBob`] remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewBobState {
+    /// The gain in force.
+    pub gain: f64,
+    /// The observation before.
+    pub previous: Option<f64>,
+    /// Insufficient observations since the last cut.
+    pub used: u64,
+}
+
+impl NewBob {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_cut("factor", self.factor)?;
+        check::rate("threshold", self.threshold)?;
+        check::unit("min_gain", self.min_gain)
+    }
+}
+
+impl Controller for NewBob {
+    type State = NewBobState;
+
+    fn init(&self) -> NewBobState {
+        NewBobState { gain: 1.0, previous: None, used: 0 }
+    }
+
+    fn observe(&self, state: &mut NewBobState, seen: &Observation) -> Decision {
+        let value = seen.value;
+        let words = if value.is_finite() {
+            let Some(previous) = state.previous.replace(value) else { return Decision::Keep };
+            let gained = match self.mode {
+                Mode::Min => previous - value,
+                Mode::Max => value - previous,
+            };
+            if gained >= self.threshold * previous.abs() {
+                return Decision::Keep;
+            }
+            format!("improvement of {gained} on {previous} is below {} of it", self.threshold)
+        } else {
+            match self.on_nan {
+                OnNan::Stop => return Decision::Stop { reason: format!("the metric is {value}") },
+                OnNan::Ignore => return Decision::Keep,
+                OnNan::Rewind | OnNan::CountAsBad => format!("the metric is {value}"),
+            }
+        };
+        let rewind = !value.is_finite() && self.on_nan == OnNan::Rewind;
+        if state.used < self.patience && !rewind {
+            state.used += 1;
+            return Decision::Keep;
+        }
+        state.used = 0;
+        let gain = cut(state.gain, self.factor, self.min_gain);
+        let reason = format!("cut × {}: {words}", gain / state.gain);
+        if rewind {
+            state.gain = gain;
+            return Decision::Rewind { gain, reason };
+        }
+        if gain >= state.gain {
+            return Decision::Keep;
+        }
+        state.gain = gain;
+        Decision::Gain { gain, reason }
+    }
+}

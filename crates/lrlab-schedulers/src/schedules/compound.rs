@@ -1,0 +1,251 @@
+//! Schedules made of schedules, as data: [`crate::Compose`] with lengths that carry their unit.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, one};
+use crate::{Compose, Error, Horizon, Problem, Schedule, ScheduleSpec, Span, check};
+
+/// `sequential = { schedulers = [{ … }, { … }], milestones = ["30%"] }`: one schedule after the other.
+///
+/// Each begins anew at its milestone, which belongs to it, and its percentages are of its own part of the run. Any
+/// schedule may stand anywhere in the list, sequences and chains too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SequentialSpec {
+    /// One after the other; at least one.
+    pub schedulers: Vec<ScheduleSpec>,
+    /// When each of them but the first begins; increasing, one fewer than schedules.
+    pub milestones: Vec<Span>,
+}
+
+/// `chained = { schedulers = [{ … }, { … }] }`: all at once; each takes the one before's rate as its base.
+///
+/// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`: products
+/// for schedules that multiply, and floors come out as the order says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChainedSpec {
+    /// From the inside out; at least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `min = { schedulers = [{ … }, { … }] }`: the lowest rate of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MinSpec {
+    /// At least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `max = { schedulers = [{ … }, { … }] }`: the highest rate of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaxSpec {
+    /// At least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `scale = { by = 0.5, of = { … } }`: the rate times a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleSpec {
+    /// The number, 0 … 1e30.
+    pub by: f64,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: the rate kept within bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClampSpec {
+    /// The lowest rate, 0 … 1e30; default 0.
+    #[serde(default)]
+    pub min: f64,
+    /// The highest rate, from `min` to 1e30; default none.
+    #[serde(default)]
+    pub max: Option<f64>,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `delay = { by = "1 epoch", of = { … } }`: a schedule that starts later; until then its first rate.
+///
+/// Its percentages are of what is left of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelaySpec {
+    /// How much later.
+    pub by: Span,
+    /// What starts later.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `repeat = { period = "10 epochs", of = { … } }`: a schedule again and again.
+///
+/// Its percentages are of a period. After `limit` periods it holds what the last one ended with; without a limit
+/// it goes on. A period that is no whole number of updates is rounded up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatSpec {
+    /// After how long it starts anew, > 0.
+    pub period: Span,
+    /// What the base rate is multiplied by from one period to the next, 0 … 1; default 1.
+    #[serde(default = "one")]
+    pub decay: f64,
+    /// How many periods, ≥ 1; default: no limit.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// What is repeated.
+    pub of: Box<ScheduleSpec>,
+}
+
+fn check_all(schedulers: &[ScheduleSpec]) -> Result<(), Error> {
+    if schedulers.is_empty() {
+        return Err(Error::new("schedulers", Problem::Empty));
+    }
+    let check = |(i, spec): (usize, &ScheduleSpec)| spec.check().map_err(|error| nth(error, i));
+    schedulers.iter().enumerate().try_for_each(check)
+}
+
+fn nth(error: Error, i: usize) -> Error {
+    error.under(&format!("schedulers.{i}"))
+}
+
+type Join = fn(Box<dyn Schedule>, Box<dyn Schedule>) -> Box<dyn Schedule>;
+
+/// All of them for the same run, joined from the left.
+fn build_all(schedulers: &[ScheduleSpec], run: &Horizon, join: Join) -> Result<Box<dyn Schedule>, Error> {
+    let build = |(i, spec): (usize, &ScheduleSpec)| spec.build(run).map_err(|error| nth(error, i));
+    let mut built = schedulers.iter().enumerate().map(build);
+    let first = built.next().unwrap_or_else(|| Err(Error::new("schedulers", Problem::Empty)))?;
+    built.try_fold(first, |before, next| Ok(join(before, next?)))
+}
+
+impl Plan for SequentialSpec {
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schedulers)?;
+        if self.milestones.len() + 1 != self.schedulers.len() {
+            let expected = format!("{}: one fewer than schedulers", self.schedulers.len() - 1);
+            let problem = Problem::Length { found: self.milestones.len(), expected };
+            return Err(Error::new("milestones", problem));
+        }
+        let check = |(i, &span): (usize, &Span)| check::length(&format!("milestones.{i}"), span);
+        self.milestones.iter().enumerate().try_for_each(check)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let mut starts = vec![0];
+        for (i, span) in self.milestones.iter().enumerate() {
+            let start = span.resolve_updates(run);
+            if start <= starts[i] {
+                let previous = if i == 0 { "the start".into() } else { self.milestones[i - 1].to_string() };
+                let problem = Problem::NotIncreasing { previous, next: span.to_string() };
+                return Err(Error::new(format!("milestones.{i}"), problem));
+            }
+            starts.push(start);
+        }
+        let mut after: Option<(u64, Box<dyn Schedule>)> = None;
+        for (i, (spec, &start)) in self.schedulers.iter().zip(&starts).enumerate().rev() {
+            let end = after.as_ref().map_or(run.updates, |(start, _)| *start).min(run.updates);
+            let part = Horizon { updates: end.saturating_sub(start).max(1), ..*run };
+            let this = spec.build(&part).map_err(|error| nth(error, i))?;
+            let joined: Box<dyn Schedule> = match after {
+                Some((next, schedule)) => Box::new(this.then(next - start, schedule)),
+                None => this,
+            };
+            after = Some((start, joined));
+        }
+        after.map(|(_, schedule)| schedule).ok_or_else(|| Error::new("schedulers", Problem::Empty))
+    }
+}
+
+impl Plan for ChainedSpec {
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schedulers)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        build_all(&self.schedulers, run, |inner, outer| Box::new(outer.over(inner)))
+    }
+}
+
+impl Plan for MinSpec {
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schedulers)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        build_all(&self.schedulers, run, |a, b| Box::new(Compose::min(a, b)))
+    }
+}
+
+impl Plan for MaxSpec {
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schedulers)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        build_all(&self.schedulers, run, |a, b| Box::new(Compose::max(a, b)))
+    }
+}
+
+impl Plan for ScaleSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("by", self.by)?;
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(self.of.build(run).map_err(of)?.scale(self.by)))
+    }
+}
+
+impl Plan for ClampSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("min", self.min)?;
+        if let Some(max) = self.max {
+            let accepted = max >= self.min && max <= check::MAX;
+            check::range("max", max, accepted, "a number from min to 1e30")?;
+        }
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(self.of.build(run).map_err(of)?.clamp(self.min, self.max.unwrap_or(f64::MAX))))
+    }
+}
+
+impl Plan for DelaySpec {
+    fn check(&self) -> Result<(), Error> {
+        check::moment("by", self.by)?;
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let by = self.by.resolve_updates(run);
+        Ok(Box::new(self.of.build(&run.after(by)).map_err(of)?.delay(by)))
+    }
+}
+
+impl Plan for RepeatSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("period", self.period)?;
+        check::unit("decay", self.decay)?;
+        let limit = self.limit.unwrap_or(1);
+        check::range("limit", f64::from(limit), limit >= 1, "at least 1")?;
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let period = self.period.resolve_updates(run).max(1);
+        let inner = self.of.build(&Horizon { updates: period, ..*run }).map_err(of)?;
+        let limit = self.limit.map_or(u64::MAX, u64::from);
+        Ok(Box::new(inner.repeat(period).decay(self.decay).limit(limit)))
+    }
+}
+
+fn of(error: Error) -> Error {
+    error.under("of")
+}

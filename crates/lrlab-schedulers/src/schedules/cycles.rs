@@ -1,0 +1,213 @@
+//! Cyclic rates and the one-cycle policy. Their rates are absolute and replace the base rate.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, cosine::descend, marks, one};
+use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
+
+/// `cyclic = { base_lr = 1e-3, max_lr = 1e-2, step_size_up = "2 epochs" }`: up and down between two rates.
+///
+/// In cycle c = 0, 1, … the rate is `base_lr + (max_lr − base_lr) · x · peak`, where x rises from 0 to 1 within
+/// `step_size_up` and falls back within `step_size_down`, and peak is 1 (`triangular`), `2^−c` (`triangular2`) or
+/// `gamma^t`, t in updates (`exp_range`). Periodic: it has no end. Source: Smith, WACV 2017; `CyclicLR`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CyclicSpec {
+    /// The lowest rate, 0 … 1e30.
+    pub base_lr: f64,
+    /// The highest rate of the first cycle, from `base_lr` to 1e30.
+    pub max_lr: f64,
+    /// Length of a rise, > 0.
+    pub step_size_up: Span,
+    /// Length of a fall, > 0; default: that of a rise.
+    #[serde(default)]
+    pub step_size_down: Option<Span>,
+    /// How the peaks develop; default `triangular`.
+    #[serde(default)]
+    pub mode: CyclicMode,
+    /// Base of `exp_range`, 0 … 1; default 1.
+    #[serde(default = "one")]
+    pub gamma: f64,
+}
+
+/// How the peaks of a cyclic rate develop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CyclicMode {
+    /// All alike.
+    #[default]
+    Triangular,
+    /// Each half as high as the one before.
+    Triangular2,
+    /// Falling by `gamma` each update.
+    ExpRange,
+}
+
+/// `one_cycle = { max_lr = 0.1 }`: up to `max_lr`, then far down.
+///
+/// From `max_lr / div_factor` to `max_lr` within the share `pct_start` of `total_steps`, then to
+/// `max_lr / div_factor / final_div_factor` at its end; with `three_phase` first back to the start in as long as
+/// the rise took. Each phase is half a cosine or a straight line. Holds the last rate past the end.
+///
+/// The phases end at `pct_start · total_steps` and `total_steps`: the end value belongs to the update after the
+/// last one. PyTorch's end one update earlier ([`crate::torch`] has those). The momentum that goes with it is a
+/// second schedule: `max_lr = 0.85`, `div_factor` and `final_div_factor` as needed, or `piecewise_linear`.
+/// Source: Smith and Topin, 2018; `OneCycleLR`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OneCycleSpec {
+    /// The highest rate, 0 … 1e30.
+    pub max_lr: f64,
+    /// Length of the cycle, > 0; default `"100%"`.
+    #[serde(default = "whole")]
+    pub total_steps: Span,
+    /// Share of the cycle that rises, 0 … 1, with `three_phase` 0 … 0.5; default 0.3.
+    #[serde(default = "three_tenths")]
+    pub pct_start: f64,
+    /// The shape of the phases; default `cos`.
+    #[serde(default)]
+    pub anneal_strategy: Anneal,
+    /// `max_lr` over the first rate, 1 … 1e30; default 25.
+    #[serde(default = "twenty_five")]
+    pub div_factor: f64,
+    /// The first rate over the last, 1 … 1e30; default 1e4.
+    #[serde(default = "ten_thousand")]
+    pub final_div_factor: f64,
+    /// Whether the fall mirrors the rise and a third phase follows; default false.
+    #[serde(default)]
+    pub three_phase: bool,
+}
+
+/// The shape of a one-cycle's phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Anneal {
+    /// Half a cosine.
+    #[default]
+    Cos,
+    /// A straight line.
+    Linear,
+}
+
+fn whole() -> Span {
+    Span::WHOLE
+}
+fn three_tenths() -> f64 {
+    0.3
+}
+fn twenty_five() -> f64 {
+    25.0
+}
+fn ten_thousand() -> f64 {
+    1e4
+}
+
+impl Plan for CyclicSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("base_lr", self.base_lr)?;
+        let accepted = self.max_lr >= self.base_lr && self.max_lr <= check::MAX;
+        check::range("max_lr", self.max_lr, accepted, "a number from base_lr to 1e30")?;
+        check::length("step_size_up", self.step_size_up)?;
+        if let Some(down) = self.step_size_down {
+            check::length("step_size_down", down)?;
+        }
+        check::unit("gamma", self.gamma)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let up = self.step_size_up.resolve(run);
+        let down = self.step_size_down.map_or(up, |span| span.resolve(run));
+        Ok(Box::new(Cyclic { spec: self.clone(), up, down, end: run.updates }))
+    }
+}
+
+#[derive(Debug)]
+struct Cyclic {
+    spec: CyclicSpec,
+    up: f64,
+    down: f64,
+    end: u64,
+}
+
+impl Schedule for Cyclic {
+    fn lr(&self, _: f64, at: Time) -> f64 {
+        let t = at.update as f64;
+        let length = self.up + self.down;
+        let cycle = (t / length).floor();
+        let within = t - cycle * length;
+        let x = if within <= self.up { within / self.up } else { (length - within) / self.down };
+        let peak = match self.spec.mode {
+            CyclicMode::Triangular => 1.0,
+            CyclicMode::Triangular2 => 2.0_f64.powf(-cycle),
+            CyclicMode::ExpRange => self.spec.gamma.powf(t),
+        };
+        self.spec.base_lr + (self.spec.max_lr - self.spec.base_lr) * x.clamp(0.0, 1.0) * peak
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks((1_u64..).map(|n| n as f64 * (self.up + self.down)), self.end, MarkKind::Restart)
+    }
+}
+
+impl Plan for OneCycleSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("max_lr", self.max_lr)?;
+        check::length("total_steps", self.total_steps)?;
+        if self.three_phase {
+            let accepted = (0.0..=0.5).contains(&self.pct_start);
+            check::range("pct_start", self.pct_start, accepted, "a number from 0 to 0.5 with three_phase")?;
+        }
+        check::unit("pct_start", self.pct_start)?;
+        for (field, x) in [("div_factor", self.div_factor), ("final_div_factor", self.final_div_factor)] {
+            check::range(field, x, (1.0..=check::MAX).contains(&x), "a number from 1 to 1e30")?;
+        }
+        Ok(())
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let total = self.total_steps.resolve(run);
+        let rise = self.pct_start * total;
+        let first = self.max_lr / self.div_factor;
+        let last = first / self.final_div_factor;
+        let mut phases = vec![(0.0, first), (rise, self.max_lr)];
+        if self.three_phase {
+            phases.push((2.0 * rise, first));
+        }
+        phases.push((total, last));
+        Ok(Box::new(OneCycle { phases, shape: self.anneal_strategy, end: run.updates }))
+    }
+}
+
+/// From point to point `(update, rate)`.
+#[derive(Debug)]
+struct OneCycle {
+    phases: Vec<(f64, f64)>,
+    shape: Anneal,
+    end: u64,
+}
+
+impl Schedule for OneCycle {
+    fn lr(&self, _: f64, at: Time) -> f64 {
+        let t = at.update as f64;
+        for pair in self.phases.windows(2) {
+            let ((start, from), (end, to)) = (pair[0], pair[1]);
+            if t < end {
+                return match self.shape {
+                    Anneal::Cos => descend(from, to, t - start, end - start),
+                    Anneal::Linear => from + (to - from) * ((t - start) / (end - start)),
+                };
+            }
+        }
+        self.phases.last().map_or(0.0, |&(_, rate)| rate)
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let last = self.phases.len() - 1;
+        let inner = self.phases[1..last].iter().map(|phase| phase.0);
+        let mut all = marks(inner, self.end, MarkKind::Milestone);
+        let end = std::iter::once(self.phases[last].0);
+        all.extend(marks(end, self.end.saturating_add(1), MarkKind::End));
+        all
+    }
+}

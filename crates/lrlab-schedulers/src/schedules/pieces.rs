@@ -1,0 +1,226 @@
+//! Schedules that are constant or straight between given moments.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, marks, one, tenth};
+use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
+
+/// `constant = { factor = 0.5, total_iters = "5 epochs" }`: `base · factor` before `total_iters`, then `base`.
+///
+/// Source: `ConstantLR`. For a fixed rate throughout see `static`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConstantSpec {
+    /// The factor, 0 … 1e30; default 1/3.
+    #[serde(default = "third")]
+    pub factor: f64,
+    /// How long it holds, > 0.
+    pub total_iters: Span,
+}
+
+/// `linear = { start_factor = 0.1, total_iters = "5 epochs" }`: a straight line between two factors.
+///
+/// `lr(t) = base (start_factor + (end_factor − start_factor) · min(t / total_iters, 1))`, t in updates; holds past
+/// the end. Source: `LinearLR`'s closed form; unlike there it may rise above the base rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinearSpec {
+    /// The first factor, 0 … 1e30; default 1/3.
+    #[serde(default = "third")]
+    pub start_factor: f64,
+    /// The last factor, 0 … 1e30; default 1.
+    #[serde(default = "one")]
+    pub end_factor: f64,
+    /// Length of the line, > 0.
+    pub total_iters: Span,
+    /// How often the rate moves; default `update`.
+    #[serde(default)]
+    pub every: Every,
+}
+
+/// `multi_step = { milestones = ["50%", "75%"], gamma = 0.1 }`: `lr(t) = base · gamma^n`, n milestones reached by t.
+///
+/// A milestone belongs to the lower rate; one that is listed twice counts twice. Source: `MultiStepLR`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultiStepSpec {
+    /// When to cut; not decreasing, at least one.
+    pub milestones: Vec<Span>,
+    /// Factor of a cut, 0 … 1e30; default 0.1.
+    #[serde(default = "tenth")]
+    pub gamma: f64,
+}
+
+/// `piecewise_linear = { knots = [{ at = "0%", factor = 0.1 }, { at = "30%", factor = 1.0 }, …] }`: straight lines
+/// from knot to knot.
+///
+/// `lr(t) = base · f(t)`; holds before the first knot and after the last. Source: Page, cifar10-fast.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PiecewiseLinearSpec {
+    /// The knots in order of time, at least one.
+    pub knots: Vec<Knot>,
+    /// How often the rate moves; default `update`.
+    #[serde(default)]
+    pub every: Every,
+}
+
+/// A point of a [`PiecewiseLinearSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Knot {
+    /// When.
+    pub at: Span,
+    /// What the base rate is multiplied by then, 0 … 1e30.
+    pub factor: f64,
+}
+
+fn third() -> f64 {
+    1.0 / 3.0
+}
+
+/// Straight lines between `(update, factor)`, constant outside.
+#[derive(Debug)]
+struct Lines {
+    knots: Vec<(f64, f64)>,
+    clock: Clock,
+    end: u64,
+}
+
+impl Schedule for Lines {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let t = self.clock.updates(at);
+        let after = self.knots.partition_point(|&(moment, _)| moment <= t);
+        let factor = match (after.checked_sub(1).map(|i| self.knots[i]), self.knots.get(after)) {
+            (Some((t0, f0)), Some(&(t1, f1))) => f0 + (f1 - f0) * ((t - t0) / (t1 - t0)),
+            (Some((_, factor)), None) | (None, Some(&(_, factor))) => factor,
+            (None, None) => 1.0,
+        };
+        check::saturate(base * factor)
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let last = self.knots.len() - 1;
+        let inner = self.knots[..last].iter().map(|knot| knot.0).filter(|&moment| moment > 0.0);
+        let mut all = marks(inner, self.end, MarkKind::Milestone);
+        let end = std::iter::once(self.knots[last].0);
+        all.extend(marks(end, self.end.saturating_add(1), MarkKind::End));
+        all
+    }
+}
+
+/// A power of `gamma` that grows at each of the given updates.
+#[derive(Debug)]
+struct Cuts {
+    milestones: Vec<f64>,
+    gamma: f64,
+    end: u64,
+}
+
+impl Schedule for Cuts {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let reached = self.milestones.partition_point(|&milestone| milestone <= at.update as f64);
+        check::saturate(base * check::saturate(self.gamma.powf(reached as f64)))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks(self.milestones.iter().copied(), self.end, MarkKind::Milestone)
+    }
+}
+
+impl Plan for ConstantSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("factor", self.factor)?;
+        check::length("total_iters", self.total_iters)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let (factor, until, end) = (self.factor, self.total_iters.resolve(run), run.updates);
+        Ok(Box::new(Constant { factor, until, end }))
+    }
+}
+
+#[derive(Debug)]
+struct Constant {
+    factor: f64,
+    until: f64,
+    end: u64,
+}
+
+impl Schedule for Constant {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        if (at.update as f64) < self.until { check::saturate(base * self.factor) } else { base }
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks(std::iter::once(self.until), self.end, MarkKind::Milestone)
+    }
+}
+
+impl Plan for LinearSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::rate("start_factor", self.start_factor)?;
+        check::rate("end_factor", self.end_factor)?;
+        check::length("total_iters", self.total_iters)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let knots = vec![(0.0, self.start_factor), (self.total_iters.resolve(run), self.end_factor)];
+        Ok(Box::new(Lines { knots, clock: Clock::new(self.every, run), end: run.updates }))
+    }
+}
+
+impl Plan for MultiStepSpec {
+    fn check(&self) -> Result<(), Error> {
+        if self.milestones.is_empty() {
+            return Err(Error::new("milestones", Problem::Empty));
+        }
+        let check = |(i, &span): (usize, &Span)| check::moment(&format!("milestones.{i}"), span);
+        self.milestones.iter().enumerate().try_for_each(check)?;
+        check::rate("gamma", self.gamma)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let milestones = self.milestones.iter().map(|span| span.resolve(run)).collect::<Vec<_>>();
+        increasing(&self.milestones, &milestones, |a, b| a <= b)
+            .map_err(|(i, problem)| Error::new(format!("milestones.{i}"), problem))?;
+        Ok(Box::new(Cuts { milestones, gamma: self.gamma, end: run.updates }))
+    }
+}
+
+impl Plan for PiecewiseLinearSpec {
+    fn check(&self) -> Result<(), Error> {
+        if self.knots.is_empty() {
+            return Err(Error::new("knots", Problem::Empty));
+        }
+        self.knots.iter().enumerate().try_for_each(|(i, knot)| {
+            check::moment(&format!("knots.{i}.at"), knot.at)?;
+            check::rate(&format!("knots.{i}.factor"), knot.factor)
+        })
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let spans = self.knots.iter().map(|knot| knot.at).collect::<Vec<_>>();
+        let moments = spans.iter().map(|span| span.resolve(run)).collect::<Vec<_>>();
+        increasing(&spans, &moments, |a, b| a < b)
+            .map_err(|(i, problem)| Error::new(format!("knots.{i}.at"), problem))?;
+        let knots = moments.into_iter().zip(self.knots.iter().map(|knot| knot.factor)).collect();
+        Ok(Box::new(Lines { knots, clock: Clock::new(self.every, run), end: run.updates }))
+    }
+}
+
+/// Refuses the first moment that is out of order; moments in different units can only be compared once resolved.
+fn increasing(
+    spans: &[Span],
+    moments: &[f64],
+    ordered: fn(f64, f64) -> bool,
+) -> Result<(), (usize, Problem)> {
+    match moments.windows(2).position(|pair| !ordered(pair[0], pair[1])) {
+        None => Ok(()),
+        Some(i) => {
+            let (previous, next) = (spans[i].to_string(), spans[i + 1].to_string());
+            Err((i + 1, Problem::NotIncreasing { previous, next }))
+        }
+    }
+}

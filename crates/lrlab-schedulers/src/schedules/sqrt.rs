@@ -1,0 +1,87 @@
+//! Schedules that fall with the square root of time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, marks};
+use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
+
+/// `inverse_sqrt = { timescale = "500 updates" }`: `lr(t) = base · √(timescale / max(t, timescale))`, t in updates.
+///
+/// Has no end. With `warmup = { over = timescale, clock = "shared", then = … }` it is fairseq's. Source: Raffel et
+/// al., JMLR 2020, section 3.1.2.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InverseSqrtSpec {
+    /// How long the base rate holds, > 0.
+    pub timescale: Span,
+}
+
+/// `noam = { d_model = 512, warmup = "4000 updates" }`: the schedule of "Attention is all you need".
+///
+/// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. Has no end.
+/// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., NeurIPS 2017, equation 3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoamSpec {
+    /// Width of the model, ≥ 1.
+    pub d_model: u32,
+    /// Length of the linear rise, > 0.
+    pub warmup: Span,
+}
+
+impl Plan for InverseSqrtSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("timescale", self.timescale)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(InverseSqrt { timescale: self.timescale.resolve(run), end: run.updates }))
+    }
+}
+
+#[derive(Debug)]
+struct InverseSqrt {
+    timescale: f64,
+    end: u64,
+}
+
+impl Schedule for InverseSqrt {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        base * (self.timescale / self.timescale.max(at.update as f64)).sqrt()
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks(std::iter::once(self.timescale), self.end, MarkKind::Milestone)
+    }
+}
+
+impl Plan for NoamSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::range("d_model", f64::from(self.d_model), self.d_model >= 1, "at least 1")?;
+        check::length("warmup", self.warmup)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let (warmup, scale) = (self.warmup.resolve(run), f64::from(self.d_model).powf(-0.5));
+        Ok(Box::new(Noam { scale, warmup, end: run.updates }))
+    }
+}
+
+#[derive(Debug)]
+struct Noam {
+    scale: f64,
+    warmup: f64,
+    end: u64,
+}
+
+impl Schedule for Noam {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let s = at.update as f64 + 1.0;
+        check::saturate(base * self.scale * s.powf(-0.5).min(check::saturate(s * self.warmup.powf(-1.5))))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        marks(std::iter::once(self.warmup), self.end, MarkKind::Milestone)
+    }
+}

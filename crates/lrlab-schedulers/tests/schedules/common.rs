@@ -1,0 +1,157 @@
+//! One specification of each kind, and random ones.
+
+use lrlab_schedulers::{Horizon, ScheduleSpec, Span};
+use proptest::prelude::*;
+
+/// Every schedule by name, most with other than default values.
+pub(crate) const EVERY: &[&str] = &[
+    "static",
+    "constant = { factor = 0.5, total_iters = '3 epochs' }",
+    "step = { step_size = '30%', gamma = 0.1 }",
+    "multi_step = { milestones = ['2 epochs', '50%', '50%', '90 updates'], gamma = 0.3 }",
+    "linear = { start_factor = 0.1, end_factor = 2, total_iters = '40%' }",
+    "exponential = { gamma = 0.9 }",
+    "exponential = { decay_rate = 0.1, every = 'epoch' }",
+    "polynomial = { power = 0.9, eta_min = 1e-4 }",
+    "cosine = { t_max = '80%', eta_min = 1e-4, every = 'epoch' }",
+    "cosine_warm_restarts = { t_0 = '1.5 epochs', t_mult = 1.7, eta_min = 1e-5, decay = 0.8, limit = 3 }",
+    "cyclic = { base_lr = 0.01, max_lr = 0.3, step_size_up = '7 updates', step_size_down = '1 epoch', mode = 'triangular2' }",
+    "cyclic = { base_lr = 0.01, max_lr = 0.3, step_size_up = '7 updates', mode = 'exp_range', gamma = 0.99 }",
+    "one_cycle = { max_lr = 0.3 }",
+    "one_cycle = { max_lr = 0.3, total_steps = '70%', pct_start = 0.2, anneal_strategy = 'linear', three_phase = true }",
+    "inverse_sqrt = { timescale = '10 updates' }",
+    "noam = { d_model = 64, warmup = '10%' }",
+    "wsd",
+    "wsd = { cooldown = '30%', shape = 'cosine', eta_min = 1e-4 }",
+    "rex",
+    "linear_to_zero = { t_max = '90%' }",
+    "tanh",
+    "piecewise_linear = { knots = [{ at = '0%', factor = 0.1 }, { at = '30%', factor = 1 }, { at = '100%', factor = 0 }] }",
+    "warmup = { over = '15 updates', then = { cosine = { eta_min = 1e-3 } } }",
+    "warmup = { over = '15 updates', start_factor = 0, clock = 'shared', then = { cosine = { eta_min = 1e-3 } } }",
+    "sequential = { milestones = ['20%', '5 epochs'], schedulers = [{ static = {} }, { sequential = { milestones = ['50%'], schedulers = [{ static = {} }, { rex = {} }] } }, { cosine = {} }] }",
+    "chained = { schedulers = [{ cosine = {} }, { constant = { total_iters = '1 epoch' } }] }",
+    "scale = { by = 0.5, of = { cosine = {} } }",
+    "clamp = { min = 0.01, max = 0.05, of = { cosine = {} } }",
+    "delay = { by = '2 epochs', of = { linear_to_zero = {} } }",
+    "repeat = { period = '3 epochs', decay = 0.5, limit = 2, of = { rex = {} } }",
+    "min = { schedulers = [{ cosine = {} }, { linear_to_zero = {} }] }",
+    "max = { schedulers = [{ cosine = {} }, { static = {} }, { rex = {} }] }",
+    "noise = { std = 0.3, of = { cosine = {} } }",
+];
+
+pub(crate) fn parse(text: &str) -> ScheduleSpec {
+    ScheduleSpec::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Numbers at and beyond the edges of what is accepted.
+pub(crate) fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        4 => 0.0..1.0,
+        2 => 0.0..1e3,
+        1 => prop::sample::select(vec![
+            0.0, -0.0, 1.0, 5e-324, 1e-300, 1e-30, 1.000_000_1, 1e15, 1e29, 1e30, 1.1e30, f64::MAX, f64::INFINITY,
+            f64::NAN, -1.0, -1e30,
+        ]),
+    ]
+}
+
+pub(crate) fn span() -> impl Strategy<Value = Span> {
+    prop_oneof![
+        4 => (1_u64..100).prop_map(Span::Updates),
+        2 => number().prop_map(Span::Epochs),
+        2 => number().prop_map(Span::Fraction),
+        1 => prop::sample::select(vec![0, 1, u64::MAX]).prop_map(Span::Updates),
+    ]
+}
+
+pub(crate) fn run() -> impl Strategy<Value = Horizon> {
+    let size = || prop_oneof![4 => 1_u64..200, 1 => prop::sample::select(vec![0, 1, 1 << 53, u64::MAX])];
+    (size(), size()).prop_map(|(updates, updates_per_epoch)| Horizon { updates, updates_per_epoch })
+}
+
+/// Any specification, accepted or not, three deep.
+pub(crate) fn spec() -> impl Strategy<Value = ScheduleSpec> {
+    leaf().prop_recursive(3, 12, 3, |inner| compound(inner.boxed()).boxed())
+}
+
+fn leaf() -> impl Strategy<Value = ScheduleSpec> {
+    (0_usize..17, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
+        |(kind, a, b, [x, y, z, w], (whole, bits))| {
+            use lrlab_schedulers::*;
+            let every = if bits & 1 == 0 { Every::Update } else { Every::Epoch };
+            match kind {
+                0 => StaticSpec {}.into(),
+                1 => ConstantSpec { factor: x, total_iters: a }.into(),
+                2 => StepSpec { step_size: a, gamma: x }.into(),
+                3 => MultiStepSpec { milestones: vec![a, b], gamma: x }.into(),
+                4 => LinearSpec { start_factor: x, end_factor: y, total_iters: a, every }.into(),
+                5 => ExponentialSpec { gamma: Some(x), decay_rate: None, every }.into(),
+                6 => ExponentialSpec { gamma: None, decay_rate: Some(x), every }.into(),
+                7 => PolynomialSpec { total_iters: a, power: x, eta_min: y, every }.into(),
+                8 => CosineSpec { t_max: a, eta_min: x, every }.into(),
+                9 => {
+                    let limit = (bits & 2 == 0).then_some(whole);
+                    CosineWarmRestartsSpec { t_0: a, t_mult: 1.0 + x, eta_min: y, decay: z, limit, every }
+                        .into()
+                }
+                10 => {
+                    let mode = [CyclicMode::Triangular, CyclicMode::Triangular2, CyclicMode::ExpRange]
+                        [whole as usize % 3];
+                    let step_size_down = (bits & 2 == 0).then_some(b);
+                    CyclicSpec { base_lr: x, max_lr: x + y, step_size_up: a, step_size_down, mode, gamma: z }
+                        .into()
+                }
+                11 => OneCycleSpec {
+                    max_lr: x,
+                    total_steps: a,
+                    pct_start: y,
+                    anneal_strategy: if bits & 2 == 0 { Anneal::Cos } else { Anneal::Linear },
+                    div_factor: 1.0 + z,
+                    final_div_factor: 1.0 + w,
+                    three_phase: bits & 4 == 0,
+                }
+                .into(),
+                12 => InverseSqrtSpec { timescale: a }.into(),
+                13 => NoamSpec { d_model: whole, warmup: a }.into(),
+                14 => WsdSpec { cooldown: a, shape: Cooldown::OneMinusSqrt, eta_min: x }.into(),
+                15 => TanhSpec { t_max: a, lb: x, ub: y, eta_min: z, every }.into(),
+                _ => {
+                    let knots = vec![Knot { at: a, factor: x }, Knot { at: b, factor: y }];
+                    PiecewiseLinearSpec { knots, every }.into()
+                }
+            }
+        },
+    )
+}
+
+fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = ScheduleSpec> {
+    let parts = (prop::collection::vec(inner.clone(), 1..4), prop::collection::vec(span(), 2));
+    (0_usize..10, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
+        |(kind, (schedulers, mut milestones), of, a, x, y, (whole, flag))| {
+            use lrlab_schedulers::*;
+            let of = Box::new(of);
+            milestones.truncate(schedulers.len() - 1);
+            match kind {
+                0 => {
+                    let clock = if flag { WarmupClock::After } else { WarmupClock::Shared };
+                    WarmupSpec { over: a, start_factor: x, clock, then: of }.into()
+                }
+                1 | 2 => SequentialSpec { schedulers, milestones }.into(),
+                3 => ChainedSpec { schedulers }.into(),
+                4 => ScaleSpec { by: x, of }.into(),
+                5 => ClampSpec { min: x, max: flag.then_some(x + y), of }.into(),
+                6 => DelaySpec { by: a, of }.into(),
+                7 => RepeatSpec { period: a, decay: x, limit: flag.then_some(whole), of }.into(),
+                8 => NoiseSpec { std: x, limit: y, seed: whole.into(), every: Every::Update, of }.into(),
+                _ => {
+                    if flag {
+                        MinSpec { schedulers }.into()
+                    } else {
+                        MaxSpec { schedulers }.into()
+                    }
+                }
+            }
+        },
+    )
+}

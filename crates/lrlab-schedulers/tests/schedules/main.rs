@@ -1,0 +1,296 @@
+//! What every schedule promises, and the laws of composition.
+
+mod common;
+mod specs;
+
+use common::{EVERY, parse};
+use lrlab_schedulers::{
+    Compose, Horizon, MarkKind, Schedule, ScheduleSpec, Time, fixed, lambda, multiplicative, torch,
+};
+use proptest::prelude::*;
+
+const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
+
+fn rates(text: &str, updates: &[u64]) -> Vec<f64> {
+    let schedule = parse(text).build(&RUN).unwrap();
+    updates.iter().map(|&update| schedule.lr(0.1, RUN.at(update))).collect()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12 * a.abs().max(b.abs()) + 1e-17
+}
+
+#[test]
+fn values() {
+    let check = |text: &str, updates: &[u64], expected: &[f64]| {
+        let found = rates(text, updates);
+        assert!(
+            found.iter().zip(expected).all(|(&a, &b)| close(a, b)),
+            "{text}: {found:?}, not {expected:?}"
+        );
+    };
+    check("static", &[0, 99, 1000], &[0.1, 0.1, 0.1]);
+    check("constant = { factor = 0.5, total_iters = '1.05 epochs' }", &[0, 10, 11], &[0.05, 0.05, 0.1]);
+    check("step = { step_size = '30%' }", &[0, 29, 30, 60, 90, 120], &[0.1, 0.1, 0.01, 1e-3, 1e-4, 1e-5]);
+    check("multi_step = { milestones = ['2 epochs', '20%', '50%'] }", &[19, 20, 50], &[0.1, 1e-3, 1e-4]);
+    check(
+        "linear = { start_factor = 0, end_factor = 2, total_iters = '50%' }",
+        &[0, 25, 50, 99],
+        &[0., 0.1, 0.2, 0.2],
+    );
+    check("exponential = { gamma = 0.5 }", &[0, 10, 15, 30], &[0.1, 0.05, 0.1 * 0.5_f64.powf(1.5), 0.0125]);
+    check("exponential = { gamma = 0.5, every = 'epoch' }", &[9, 10, 19, 20], &[0.1, 0.05, 0.05, 0.025]);
+    check("exponential = { decay_rate = 0.7 }", &[0, 20], &[0.1, 0.1 * (-1.4_f64).exp()]);
+    check("polynomial = { power = 2, eta_min = 0.02 }", &[0, 50, 100, 200], &[0.1, 0.04, 0.02, 0.02]);
+    check("cosine = { eta_min = 0.02 }", &[0, 50, 100, 200], &[0.1, 0.06, 0.02, 0.02]);
+    check("cosine = { every = 'epoch' }", &[0, 9, 50, 59, 100], &[0.1, 0.1, 0.05, 0.05, 0.0]);
+    let restarts = "cosine_warm_restarts = { t_0 = '10 updates', t_mult = 2, decay = 0.5, limit = 3 }";
+    check(restarts, &[0, 5, 10, 20, 30, 50, 70, 99], &[0.1, 0.05, 0.05, 0.025, 0.025, 0.0125, 0.0, 0.0]);
+    let cyclic =
+        "cyclic = { base_lr = 1, max_lr = 3, step_size_up = '4 updates', step_size_down = '6 updates'";
+    check(&format!("{cyclic} }}"), &[0, 2, 4, 7, 10, 14], &[1., 2., 3., 2., 1., 3.]);
+    check(&format!("{cyclic}, mode = 'triangular2' }}"), &[4, 14, 24], &[3., 2., 1.5]);
+    check(
+        &format!("{cyclic}, mode = 'exp_range', gamma = 0.9 }}"),
+        &[0, 4],
+        &[1., 1. + 2. * 0.9_f64.powf(4.)],
+    );
+    let one_cycle = "one_cycle = { max_lr = 1, pct_start = 0.2, div_factor = 10, final_div_factor = 10";
+    check(&format!("{one_cycle} }}"), &[0, 10, 20, 60, 100, 150], &[0.1, 0.55, 1., 0.505, 0.01, 0.01]);
+    let linear = format!("{one_cycle}, three_phase = true, anneal_strategy = 'linear' }}");
+    check(&linear, &[0, 5, 20, 40, 70, 100], &[0.1, 0.325, 1., 0.1, 0.055, 0.01]);
+    check("inverse_sqrt = { timescale = '25 updates' }", &[0, 25, 100], &[0.1, 0.1, 0.05]);
+    check("noam = { d_model = 4, warmup = '4 updates' }", &[0, 3, 15], &[0.00625, 0.025, 0.0125]);
+    check("wsd = { cooldown = '20%' }", &[0, 79, 80, 85, 100], &[0.1, 0.1, 0.1, 0.05, 0.0]);
+    check("wsd = { cooldown = '200%', shape = 'linear' }", &[0, 50, 100], &[0.1, 0.05, 0.0]);
+    check("rex", &[0, 50, 100], &[0.1, 0.1 * 0.5 / 0.75, 0.0]);
+    check("linear_to_zero", &[0, 50, 100, 150], &[0.1, 0.05, 0.0, 0.0]);
+    check("tanh = { lb = -2, ub = 2 }", &[50, 100], &[0.05, 0.1 * (1.0 - 2.0_f64.tanh()) / 2.0]);
+    let knots = "piecewise_linear = { knots = [{ at = '10%', factor = 0 }, { at = '30%', factor = 1 }, \
+                 { at = '100%', factor = 0.3 }] }";
+    check(knots, &[0, 10, 20, 30, 65, 100, 200], &[0.0, 0.0, 0.05, 0.1, 0.065, 0.03, 0.03]);
+    let warmup = "warmup = { over = '20%', start_factor = 0, then = { cosine = { eta_min = 0.02 } }";
+    check(&format!("{warmup} }}"), &[0, 10, 20, 60, 100], &[0.0, 0.05, 0.1, 0.06, 0.02]);
+    check(&format!("{warmup}, clock = 'shared' }}"), &[0, 50, 100], &[0.0, 0.06, 0.02]);
+    let parts =
+        "sequential = { milestones = ['40%'], schedulers = [{ linear_to_zero = {} }, { cosine = {} }] }";
+    check(parts, &[0, 20, 39, 40, 70, 100], &[0.1, 0.05, 0.0025, 0.1, 0.05, 0.0]);
+    let chain = "chained = { schedulers = [{ linear_to_zero = {} }, { scale = { by = 0.5, of = { static = {} } } }] }";
+    check(chain, &[0, 50], &[0.05, 0.025]);
+    check(
+        "clamp = { min = 0.03, max = 0.07, of = { linear_to_zero = {} } }",
+        &[0, 50, 99],
+        &[0.07, 0.05, 0.03],
+    );
+    check("delay = { by = '50%', of = { linear_to_zero = {} } }", &[0, 50, 75, 100], &[0.1, 0.1, 0.05, 0.0]);
+    let repeat = "repeat = { period = '20%', decay = 0.5, limit = 2, of = { linear_to_zero = {} } }";
+    check(repeat, &[0, 10, 20, 30, 40, 90], &[0.1, 0.05, 0.05, 0.025, 0.0, 0.0]);
+    let two = "schedulers = [{ linear_to_zero = {} }, { scale = { by = 0.4, of = { static = {} } } }]";
+    check(&format!("min = {{ {two} }}"), &[0, 99], &[0.04, 0.001]);
+    check(&format!("max = {{ {two} }}"), &[0, 99], &[0.1, 0.04]);
+}
+
+#[test]
+fn functions() {
+    let cubes = multiplicative(|step| if step == 3 { f64::NAN } else { 2.0 }, 5);
+    let found: Vec<f64> = (0..4).map(|update| cubes.lr(1.0, RUN.at(update))).collect();
+    assert_eq!(found, [1.0, 2.0, 4.0, 0.0]);
+    assert_eq!(lambda(|at| at.epoch).lr(0.1, RUN.at(25)), 0.25);
+    assert_eq!(lambda(|_| f64::INFINITY).lr(0.0, RUN.at(0)), 0.0);
+}
+
+/// Noise is a function of seed and time; it stays within its limit and averages out.
+#[test]
+fn noise() {
+    let text = "noise = { std = 0.3, limit = 0.5, seed = 7, of = { static = {} } }";
+    let (forward, back): (Vec<u64>, Vec<u64>) = ((0..2000).collect(), (0..2000).rev().collect());
+    let found = rates(text, &forward);
+    let mut again = rates(text, &back);
+    again.reverse();
+    assert_eq!(found, again);
+    assert!(found.iter().all(|lr| (0.05..0.15).contains(lr)));
+    let mean = found.iter().sum::<f64>() / found.len() as f64;
+    assert!((mean - 0.1).abs() < 0.002, "{mean}");
+    assert_ne!(found, rates(&text.replace("seed = 7", "seed = 8"), &forward));
+}
+
+/// PyTorch's float logarithm misses restarts of this kind.
+#[test]
+fn no_restart_is_missed() {
+    for factor in [2_u64, 3, 4, 5, 6, 7, 10] {
+        for first in 1_u64..60 {
+            let text = format!("cosine_warm_restarts = {{ t_0 = '{first} updates', t_mult = {factor} }}");
+            let run = Horizon { updates: 1 << 40, updates_per_epoch: 1 };
+            let schedule = parse(&text).build(&run).unwrap();
+            let mut start = 0;
+            for n in 0..6 {
+                assert_eq!(schedule.lr(0.1, run.at(start)), 0.1, "{text}, restart {n} at {start}");
+                start += first * factor.pow(n);
+                assert!(start == first || schedule.lr(0.1, run.at(start - 1)) < 0.1);
+            }
+        }
+    }
+}
+
+#[test]
+fn marks() {
+    let check = |text: &str, expected: &[(u64, MarkKind)]| {
+        let found: Vec<_> =
+            parse(text).build(&RUN).unwrap().marks().iter().map(|mark| (mark.update, mark.kind)).collect();
+        assert_eq!(found, expected, "{text}");
+    };
+    use MarkKind::{End, Milestone, Restart};
+    check("static", &[]);
+    check("step = { step_size = '35 updates' }", &[(35, Milestone), (70, Milestone)]);
+    check("cosine", &[(100, End)]);
+    check("cosine = { t_max = '200 epochs' }", &[]);
+    check(
+        "cosine_warm_restarts = { t_0 = '1 epoch', t_mult = 2, limit = 3 }",
+        &[(10, Restart), (30, Restart), (70, End)],
+    );
+    check("warmup = { over = '1 epoch', then = { cosine = {} } }", &[(10, Milestone), (100, End)]);
+    check(
+        "sequential = { milestones = ['50%'], schedulers = [{ cosine = {} }, { step = { step_size = '2 epochs' } }] }",
+        &[(50, Milestone), (70, Milestone), (90, Milestone)],
+    );
+    check("repeat = { period = '40 updates', limit = 2, of = { rex = {} } }", &[(40, Restart)]);
+}
+
+#[test]
+fn the_last_update_does_not_see_the_end() {
+    for text in ["cosine", "linear_to_zero", "rex", "polynomial", "wsd"] {
+        let [last, end] = rates(text, &[99, 100])[..] else { unreachable!() };
+        assert!(last > 0.0 && end == 0.0, "{text}: {last}, {end}");
+    }
+}
+
+proptest! {
+    /// No panic and no NaN, whatever is accepted and whenever it is asked.
+    #[test]
+    fn rates_are_finite(spec in common::spec(), run in common::run(), base in common::number(), at in any::<u64>()) {
+        let Ok(schedule) = spec.build(&run) else { return Ok(()) };
+        if std::env::var("COUNT").is_ok() { eprintln!("ACCEPTED {}", spec.name()); }
+        let base = if base.is_finite() { base } else { f64::MAX };
+        let marks = schedule.marks();
+        prop_assert!(marks.is_sorted_by_key(|mark| mark.update), "{:?}", spec);
+        let moments = [0, 1, 2, 7, 50, at % 1000, at, run.updates, run.updates.saturating_add(1), u64::MAX];
+        for update in moments.into_iter().chain(marks.iter().take(5).map(|mark| mark.update)) {
+            let lr = schedule.lr(base, run.at(update));
+            prop_assert!(lr.is_finite(), "{:?} of {} at {}: {}", spec, base, update, lr);
+            prop_assert!(base < 0.0 || lr >= 0.0, "{:?} of {} at {}: {}", spec, base, update, lr);
+        }
+    }
+
+    /// The closed forms agree with PyTorch's recursive ones.
+    #[test]
+    fn closed_is_recursive(
+        n in 1_u64..60, m in 1_u64..20, mult in 1_u64..4, gamma in 0.3..1.0, x in 0.01..1.0, y in 0.0..1.0,
+        power in 0.2..3.0, eta_min in prop::sample::select(vec![0.0, 1e-5, 0.01]),
+    ) {
+        let (u, t) = (|n| format!("'{n} updates'"), |n: u64| n.to_string());
+        type Length<'a> = &'a dyn Fn(u64) -> String;
+        let pairs: [(&dyn Fn(Length) -> String, u64); 9] = [
+            (&|l| format!("constant = {{ factor = {x}, total_iters = {} }}", l(n)), 100),
+            (&|l| format!("step = {{ step_size = {}, gamma = {gamma} }}", l(m)), 100),
+            (&|l| format!("multi_step = {{ milestones = [{}, {}], gamma = {gamma} }}", l(m), l(m + n)), 100),
+            (&|l| format!("linear = {{ start_factor = {x}, end_factor = {y}, total_iters = {} }}", l(n)), 100),
+            (&|_| format!("exponential = {{ gamma = {gamma} }}"), 100),
+            (&|l| format!("polynomial = {{ total_iters = {}, power = {power} }}", l(n)), 100),
+            (&|l| format!("cosine = {{ t_max = {}, eta_min = {eta_min} }}", l(n)), n + 1),
+            (&|l| format!("cosine_warm_restarts = {{ t_0 = {}, t_mult = {mult}, eta_min = {eta_min} }}", l(m)), 100),
+            (&|l| format!("cyclic = {{ base_lr = 0.01, max_lr = {}, step_size_up = {}, step_size_down = {}, \
+                mode = 'triangular2' }}", x + 0.01, l(m), l(n)), 100),
+        ];
+        let run = Horizon { updates: 100, updates_per_epoch: 1 };
+        for (text, updates) in pairs {
+            let schedule = parse(&text(&u)).build(&run).unwrap();
+            let rates = torch::trace(&torch::Spec::parse(&text(&t)).unwrap(), 0.1, updates).unwrap();
+            for (update, rate) in (0..).zip(rates) {
+                let lr = schedule.lr(0.1, run.at(update));
+                prop_assert!((lr - rate).abs() <= 1e-12 * 0.1, "{} at {}: {} and {}", text(&u), update, lr, rate);
+            }
+        }
+    }
+
+    #[test]
+    fn laws(
+        [a, b, c] in prop::array::uniform3(prop::sample::select(EVERY)), s in 0_u64..120, d in 0_u64..60,
+        update in 0_u64..200, low in 0.0..0.2, high in 0.0..0.2, k in 0.0..2.0,
+    ) {
+        let build = |text: &str| parse(text).build(&RUN).unwrap();
+        let at = RUN.at(update);
+        let lr = |schedule: &dyn Schedule| schedule.lr(0.1, at);
+        macro_rules! same { ($left:expr, $right:expr) => { prop_assert_eq!(lr(&$left), lr(&$right)) } }
+        let (a, b, c) = (|| build(a), || build(b), || build(c));
+        same!(a().then(s, b()).then(s + d, c()), a().then(s, b().then(d, c())));
+        same!(a().over(b()).over(c()), a().over(b().over(c())));
+        same!(fixed().over(a()), a());
+        same!(a().over(fixed()), a());
+        same!(Compose::min(a(), b()), Compose::min(b(), a()));
+        same!(Compose::min(Compose::min(a(), b()), c()), Compose::min(a(), Compose::min(b(), c())));
+        same!(Compose::min(a(), a()), a());
+        same!(Compose::max(a(), b()), Compose::max(b(), a()));
+        same!(Compose::max(Compose::max(a(), b()), c()), Compose::max(a(), Compose::max(b(), c())));
+        same!(Compose::max(a(), Compose::min(a(), b())), a());
+        same!(a().clamp(low, high), a().clamp(low, high).clamp(low, high));
+        prop_assert!(lr(&a().clamp(low, high)) <= high && (low > high || lr(&a().clamp(low, high)) >= low));
+        same!(a().scale(1.0), a());
+        prop_assert!(close(lr(&a().scale(k).scale(high)), lr(&a().scale(k * high))));
+        same!(a().delay(0), a());
+        same!(a().delay(s).delay(d), a().delay(s + d));
+        let later = RUN.at(update + s.max(1));
+        prop_assert_eq!(lr(&a().repeat(s)), a().repeat(s).lr(0.1, later));
+        if update < s {
+            same!(a().repeat(s), a());
+            same!(a().then(s, b()), a());
+        }
+    }
+
+    /// A file says the same as the combinators.
+    #[test]
+    fn data_is_algebra(update in 0_u64..150, s in 1_u64..90, k in 0.0..2.0) {
+        let at = RUN.at(update);
+        let build = |text: &str, updates| parse(text).build(&Horizon { updates, ..RUN }).unwrap();
+        let check = |text: String, schedule: &dyn Schedule| {
+            let found = parse(&text).build(&RUN).unwrap().lr(0.1, at);
+            assert_eq!(found, schedule.lr(0.1, at), "{text}");
+        };
+        let of = "{ cosine = { eta_min = 0.01 } }";
+        let cosine = |updates| build("cosine = { eta_min = 0.01 }", updates);
+        check(format!("scale = {{ by = {k}, of = {of} }}"), &cosine(100).scale(k));
+        check(format!("delay = {{ by = '{s} updates', of = {of} }}"), &cosine(100 - s).delay(s));
+        check(format!("repeat = {{ period = '{s} updates', of = {of} }}"), &cosine(s).repeat(s));
+        check(
+            format!("sequential = {{ milestones = ['{s} updates'], schedulers = [{of}, {{ rex = {{}} }}] }}"),
+            &cosine(s).then(s, build("rex", 100 - s)),
+        );
+        check(
+            format!("chained = {{ schedulers = [{of}, {{ rex = {{}} }}] }}"),
+            &build("rex", 100).over(cosine(100)),
+        );
+    }
+}
+
+/// A schedule has no state: any order of questions has the same answers.
+#[test]
+fn pure() {
+    for text in EVERY {
+        let schedule = parse(text).build(&RUN).unwrap();
+        let ask = |update| schedule.lr(0.1, RUN.at(update)).to_bits();
+        let forward: Vec<u64> = (0..150).map(ask).collect();
+        let mut back: Vec<u64> = (0..150).rev().map(ask).collect();
+        back.reverse();
+        assert_eq!(forward, back, "{text}");
+        assert_eq!(Time { update: 3, epoch: 0.3 }, RUN.at(3));
+    }
+}
+
+#[test]
+fn every_name_is_covered() {
+    let mut names: Vec<_> = EVERY.iter().map(|text| parse(text).name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
+    let known = schema["oneOf"].as_array().unwrap().len();
+    assert_eq!(names.len(), known, "{names:?}");
+}

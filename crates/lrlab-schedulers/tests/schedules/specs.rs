@@ -1,0 +1,102 @@
+//! Specifications as files hold them: reading, writing, refusing.
+
+use crate::common::{EVERY, parse};
+use lrlab_schedulers::{ControllerSpec, Horizon, ScheduleSpec};
+use serde_json::{Value, json};
+
+const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
+
+#[test]
+fn survive_json_and_toml() {
+    for text in EVERY {
+        let spec = parse(text);
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ScheduleSpec>(&json).unwrap(), spec, "{json}");
+        let toml = toml::to_string(&spec).unwrap();
+        assert_eq!(toml::from_str::<ScheduleSpec>(&toml).unwrap(), spec, "{toml}");
+    }
+}
+
+#[test]
+fn no_default_stays_hidden() {
+    let check =
+        |text: &str, expected: Value| assert_eq!(serde_json::to_value(parse(text)).unwrap(), expected);
+    check("cosine", json!({ "cosine": { "t_max": "100%", "eta_min": 0.0, "every": "update" } }));
+    check("step = { step_size = '30%' }", json!({ "step": { "step_size": "30%", "gamma": 0.1 } }));
+    check(
+        "exponential = { gamma = 0.9 }",
+        json!({ "exponential": { "gamma": 0.9, "decay_rate": null, "every": "update" } }),
+    );
+    check(
+        "warmup = { over = '5%', then = { static = {} } }",
+        json!({ "warmup": { "over": "5%", "start_factor": 0.1, "clock": "after", "then": { "static": {} } } }),
+    );
+    let plateau = serde_json::to_value(ControllerSpec::parse("plateau").unwrap()).unwrap();
+    let expected = json!({ "plateau": {
+        "factor": 0.1, "patience": 10, "threshold": 1e-4, "threshold_mode": "rel", "mode": "min", "cooldown": 0,
+        "min_gain": 0.0, "rule": "torch", "on_nan": "count_as_bad", "rewind": false,
+    } });
+    assert_eq!(plateau, expected);
+}
+
+#[test]
+fn refuse_with_the_place() {
+    let check = |text: &str, words: &str| {
+        let error = ScheduleSpec::parse(text).and_then(|spec| spec.build(&RUN)).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    };
+    check("cosine = { eta_min = -1 }", "cosine.eta_min: -1 is not a number from 0 to 1e30");
+    check("cosine = { eta_min = nan }", "cosine.eta_min: NaN is not");
+    check("cosine = { t_max = '0 epochs' }", "cosine.t_max: \"0 epochs\" is no length");
+    check("cosine = { t_max = 50 }", "50 has no unit: write \"50 epochs\"");
+    check("cosine = { t_max = 50 }", "line 1, column 20");
+    check("cosine = { tmax = '50%' }", "unknown field `tmax`, expected one of `t_max`");
+    check("cosin", "unknown variant `cosin`");
+    check("", "");
+    check("exponential", "exponential: exactly one of gamma and decay_rate has to be given, found 0");
+    check("exponential = { gamma = 0.9, decay_rate = 0.1 }", "found 2");
+    check("step", "missing field `step_size`");
+    check(
+        "warmup = { over = '5%', then = { step = { step_size = '0%' } } }",
+        "warmup.then.step.step_size: \"0%\" is no length",
+    );
+    check("sequential = { schedulers = [], milestones = [] }", "sequential.schedulers: the list is empty");
+    check(
+        "sequential = { schedulers = [{ static = {} }, { cosine = { eta_min = -2 } }], milestones = ['50%'] }",
+        "sequential.schedulers.1.cosine.eta_min: -2",
+    );
+    check(
+        "sequential = { schedulers = [{ static = {} }, { static = {} }], milestones = [] }",
+        "sequential.milestones: 0 entries, expected 1: one fewer than schedulers",
+    );
+    check(
+        "sequential = { schedulers = [{ static = {} }, { static = {} }, { static = {} }], milestones = ['5 epochs', '30%'] }",
+        "sequential.milestones.1: 30% follows 5 epochs: the values have to increase",
+    );
+    check(
+        "multi_step = { milestones = ['50%', '2 epochs'] }",
+        "multi_step.milestones.1: 2 epochs follows 50%",
+    );
+    check("cyclic = { base_lr = 1, max_lr = 0.5, step_size_up = '1 epoch' }", "cyclic.max_lr: 0.5 is not");
+    check("one_cycle = { max_lr = 1, pct_start = 0.7, three_phase = true }", "one_cycle.pct_start: 0.7");
+    check("cosine_warm_restarts = { t_0 = '1 epoch', t_mult = 0.5 }", "cosine_warm_restarts.t_mult: 0.5");
+    let none = Horizon { updates: 0, updates_per_epoch: 10 };
+    assert_eq!(parse("cosine").build(&none).unwrap_err().to_string(), "cosine: the run has no updates");
+    let factor = ControllerSpec::parse("plateau = { factor = 1 }").unwrap().build().unwrap_err();
+    assert_eq!(factor.to_string(), "plateau.factor: 1 is not a number above 0 and below 1");
+}
+
+/// What needs no run is refused without one.
+#[test]
+fn check_needs_no_run() {
+    assert!(parse("warmup = { over = '5%', then = { tanh = { lb = -1e9 } } }").check().is_err());
+    assert!(parse("multi_step = { milestones = ['50%', '2 epochs'] }").check().is_ok());
+}
+
+#[test]
+fn schema_knows_lengths() {
+    let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
+    assert!(schema["$defs"]["Span"]["pattern"].is_string());
+    assert_eq!(schema["$defs"]["CosineSpec"]["properties"]["t_max"]["default"], "100%");
+    assert_eq!(schema["$defs"]["CosineSpec"]["additionalProperties"], false);
+}
