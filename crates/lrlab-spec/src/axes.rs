@@ -1,0 +1,246 @@
+//! The axes of the grid and the conditions on its cells.
+
+use serde_json::Value as Json;
+
+use crate::definitions::{Definitions, OFF, undefined};
+use crate::mistake::Log;
+use crate::schema::definition;
+use crate::suggest;
+use crate::tree::{Key, Node, Value};
+use crate::walk::{Slot, target, walk};
+
+/// Axes that are more than a key of a run.
+pub(crate) const NAMED: [&str; 4] = ["model", "schedule", "monitor", "seed"];
+
+/// A name and its values in the order of the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Axis {
+    pub(crate) key: Key,
+    pub(crate) values: Vec<Node>,
+}
+
+impl Axis {
+    pub(crate) fn name(&self) -> &str {
+        &self.key.name
+    }
+}
+
+/// Whether two coordinates are the same: `1` and `1.0` are.
+pub(crate) fn same(a: &Json, b: &Json) -> bool {
+    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
+}
+
+/// A coordinate for readers.
+pub(crate) fn label(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Reads `[axes]`; an axis with a mistake is left out.
+pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec<Axis> {
+    let Some(node) = root.get("axes") else { return Vec::new() };
+    if !matches!(node.value, Value::Table(_)) {
+        log.error(node.place, format!("expected a table of lists for `axes`, found {}", node.kind()), None);
+        return Vec::new();
+    }
+    let mut lists = Vec::new();
+    flatten(node, "", &mut lists);
+    let axes: Vec<Axis> =
+        lists.into_iter().filter_map(|(key, node)| axis(log, key, node, definitions)).collect();
+    for name in ["model", "schedule", "seed"] {
+        if !node.table().iter().any(|(key, _)| key.name == name)
+            && !log.meant.iter().any(|meant| meant == name)
+        {
+            let hint = if name == "seed" {
+                "seed = [0, 1, 2]".to_owned()
+            } else {
+                format!("{name} = [names of [{name}s]]")
+            };
+            log.error(node.place, format!("the axis `{name}` is missing"), hint);
+        }
+    }
+    axes
+}
+
+/// Unquoted dotted keys are tables; an axis is what is none.
+fn flatten<'a>(node: &'a Node, path: &str, lists: &mut Vec<(Key, &'a Node)>) {
+    for (key, child) in node.table() {
+        let name = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
+        if matches!(child.value, Value::Table(_)) {
+            flatten(child, &name, lists);
+        } else {
+            lists.push((Key { name, place: key.place }, child));
+        }
+    }
+}
+
+fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Option<Axis> {
+    if !known(log, &key) {
+        return None;
+    }
+    let Value::List(items) = &node.value else {
+        let hint = format!("write a list; for one value of every run use [defaults]: {} = …", key.name);
+        let hint = if NAMED.contains(&key.name.as_str()) { "write a list".to_owned() } else { hint };
+        log.error(
+            node.place,
+            format!("the axis `{}` is {}, not a list of values", key.name, node.kind()),
+            hint,
+        );
+        return None;
+    };
+    if items.is_empty() {
+        log.error(node.place, format!("the axis `{}` has no values", key.name), None);
+        return None;
+    }
+    let values: Vec<Node> =
+        items.iter().filter_map(|item| value(log, &key.name, item, definitions)).collect();
+    duplicates(log, &key.name, &values);
+    (values.len() == items.len()).then_some(Axis { key, values })
+}
+
+/// Whether the axis sets something; if not, that is logged.
+fn known(log: &mut Log, key: &Key) -> bool {
+    if NAMED.contains(&key.name.as_str()) {
+        return true;
+    }
+    let Err(allowed) = target(&key.name) else { return true };
+    if key.name == "dataset" || key.name == "data" {
+        let hint = "a model names its data set: define a model for each under [models]".to_owned();
+        log.error(key.place, format!("unknown axis `{}`", key.name), hint);
+        return false;
+    }
+    let (parent, last) = key.name.rsplit_once('.').unwrap_or(("", &key.name));
+    let ends_early = target_is_table(&key.name);
+    let prefix = if ends_early { &key.name } else { parent };
+    let paths: Vec<String> = allowed
+        .iter()
+        .map(|name| if prefix.is_empty() { (*name).to_owned() } else { format!("{prefix}.{name}") })
+        .chain(if prefix.is_empty() { NAMED.map(str::to_owned).to_vec() } else { Vec::new() })
+        .collect();
+    if ends_early {
+        let hint = format!("name one of its keys: {}", suggest::list(paths.iter().map(String::as_str)));
+        log.error(key.place, format!("`{}` is a table, and an axis is a single value", key.name), hint);
+        return false;
+    }
+    if let Some(name) = suggest::nearest(&key.name, paths.iter().map(String::as_str)) {
+        log.meant.push(name.to_owned());
+    }
+    let hint = suggest::among(&key.name, paths.iter().map(String::as_str));
+    let _ = last;
+    log.error(key.place, format!("unknown axis `{}`", key.name), hint);
+    false
+}
+
+/// Whether a path ends at a table of the schema: one of its keys appended to it is no unknown name.
+fn target_is_table(path: &str) -> bool {
+    let Err(allowed) = target(path) else { return false };
+    allowed.first().is_some_and(|first| match target(&format!("{path}.{first}")) {
+        Ok(_) => true,
+        Err(deeper) => deeper != allowed,
+    })
+}
+
+/// Checks one value of an axis; numbers get their key's type.
+pub(crate) fn value(log: &mut Log, axis: &str, node: &Node, definitions: &Definitions) -> Option<Node> {
+    let mut names = |what, section, defined: Vec<&str>| {
+        let Some(name) = node.text() else {
+            log.error(node.place, format!("expected the name of a {what}, found {}", node.kind()), None);
+            return None;
+        };
+        if defined.contains(&name) {
+            return Some(node.clone());
+        }
+        undefined(log, node, what, section, defined.into_iter());
+        None
+    };
+    let keys = |all: &'_ [crate::definitions::Named]| -> Vec<String> {
+        all.iter().map(|named| named.key.name.clone()).collect()
+    };
+    match axis {
+        "model" => names("model", "models", keys(&definitions.models).iter().map(String::as_str).collect()),
+        "schedule" => {
+            names("schedule", "schedules", keys(&definitions.schedules).iter().map(String::as_str).collect())
+        }
+        "monitor" => {
+            let defined = keys(&definitions.monitors);
+            names(
+                "monitor",
+                "monitors",
+                std::iter::once(OFF).chain(defined.iter().map(String::as_str)).collect(),
+            )
+        }
+        "seed" => {
+            let schema = &definition("RunKeys")["properties"]["epochs"];
+            walk(log, node, schema, Slot { owner: "", key: "seed" }).then(|| node.clone())
+        }
+        _ => {
+            let target = target(axis).ok()?;
+            walk(log, node, target.schema, target.slot).then(|| typed(node, target.schema))
+        }
+    }
+}
+
+/// An integer where a number is meant becomes one, so that `1` and `1.0` are one coordinate.
+fn typed(node: &Node, schema: &Json) -> Node {
+    let is_number = |schema: &Json| schema["type"] == "number";
+    match node.value {
+        Value::Integer(n) if is_number(schema) || crate::schema::branches(schema).any(is_number) => {
+            Node { value: Value::Float(n as f64), place: node.place }
+        }
+        _ => node.clone(),
+    }
+}
+
+fn duplicates(log: &mut Log, name: &str, values: &[Node]) {
+    for (i, value) in values.iter().enumerate() {
+        let json = value.json();
+        if values[..i].iter().any(|earlier| same(&earlier.json(), &json)) {
+            log.error(value.place, format!("`{}` stands twice in the axis `{name}`", label(&json)), None);
+        }
+    }
+}
+
+/// Axes that advance together, by their indices; every axis is in one group, in the order of the first.
+pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize>> {
+    let mut group_of: Vec<usize> = (0..axes.len()).collect();
+    let zip = root.get("zip");
+    for (number, list) in zip.map(Node::list).unwrap_or_default().iter().enumerate() {
+        let mut members = Vec::new();
+        for item in list.list() {
+            let Some(name) = item.text() else { continue };
+            match axes.iter().position(|axis| axis.name() == name) {
+                Some(index) => members.push((index, item)),
+                None if !log.has_errors() => {
+                    let hint = suggest::among(name, axes.iter().map(Axis::name).collect::<Vec<_>>());
+                    log.error(item.place, format!("`{name}` is no axis of this grid"), hint);
+                }
+                None => {}
+            }
+        }
+        let Some(&(first, _)) = members.iter().min_by_key(|(index, _)| *index) else { continue };
+        for (index, item) in members {
+            if group_of[index] != index || group_of.iter().enumerate().any(|(i, g)| *g == index && i != index)
+            {
+                if group_of[index] != first {
+                    log.error(item.place, format!("`{}` is zipped twice", axes[index].name()), None);
+                }
+                continue;
+            }
+            let (have, want) = (axes[index].values.len(), axes[first].values.len());
+            if have != want {
+                let message = format!(
+                    "zipped axes are equally long: `{}` has {have} values, `{}` has {want}",
+                    axes[index].name(),
+                    axes[first].name()
+                );
+                log.error(item.place, message, None);
+                continue;
+            }
+            group_of[index] = first;
+        }
+        let _ = number;
+    }
+    (0..axes.len())
+        .filter(|index| group_of[*index] == *index)
+        .map(|first| (0..axes.len()).filter(|index| group_of[*index] == first).collect())
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! What several values of a run have to agree on.
+
+use lrlab_runs::EpochMetrics;
+use serde_json::Value as Json;
+
+use crate::{DataSpec, EarlyStoppingSpec, ModelSpec, MonitorSpec, OptimizerSpec, RunSpec, SourceSpec};
+
+/// A disagreement: the path of the value that is to be changed, and why.
+pub(crate) struct Disagreement {
+    pub(crate) path: &'static str,
+    pub(crate) message: String,
+    pub(crate) suggestion: Option<String>,
+}
+
+fn disagreement(path: &'static str, message: String) -> Disagreement {
+    Disagreement { path, message, suggestion: None }
+}
+
+/// What a network reads, or a data set holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pictures,
+    Text,
+}
+
+impl Kind {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Pictures => "pictures",
+            Self::Text => "text",
+        }
+    }
+
+    /// What a network reads; unknown for a user's own.
+    pub(crate) fn read_by(model: &ModelSpec) -> Option<Self> {
+        match model {
+            ModelSpec::Resnet(_) | ModelSpec::Linear(_) => Some(Self::Pictures),
+            ModelSpec::Lstm(_) | ModelSpec::Transformer(_) | ModelSpec::BagOfEmbeddings(_) => {
+                Some(Self::Text)
+            }
+            ModelSpec::Custom(_) => None,
+        }
+    }
+
+    /// What a data set holds; unknown for a user's own.
+    pub(crate) fn held_by(source: &SourceSpec) -> Option<Self> {
+        match source {
+            SourceSpec::Cifar10(_) | SourceSpec::SyntheticPictures(_) => Some(Self::Pictures),
+            SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) => Some(Self::Text),
+            SourceSpec::Custom(_) => None,
+        }
+    }
+}
+
+/// Every disagreement within a run.
+pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
+    let mut found = model(&run.model);
+    found.extend(reading(run));
+    found.extend(data(&run.data));
+    found.extend(run.monitor.iter().flat_map(monitor));
+    found.extend(run.early_stopping.iter().flat_map(|rule| stopping(rule, run.epochs)));
+    if let OptimizerSpec::Sgd(sgd) = &run.optimizer
+        && sgd.nesterov
+        && sgd.momentum == 0.0
+    {
+        let message = "Nesterov's momentum needs `momentum` above 0".to_owned();
+        found.push(disagreement("optimizer.sgd.nesterov", message));
+    }
+    if let Some(ceiling) = run.lr_max
+        && ceiling < run.lr_min
+    {
+        let message = format!("`lr_max` is {ceiling}, below `lr_min`, which is {}", run.lr_min);
+        found.push(disagreement("lr_max", message));
+    }
+    found
+}
+
+/// Within a network.
+pub(crate) fn model(model: &ModelSpec) -> Vec<Disagreement> {
+    match model {
+        ModelSpec::Transformer(spec) if !spec.width.is_multiple_of(spec.heads.max(1)) => {
+            let message = format!("{} heads do not divide a width of {}", spec.heads, spec.width);
+            vec![disagreement("model.transformer.heads", message)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Between a network and its data.
+fn reading(run: &RunSpec) -> Option<Disagreement> {
+    let (reads, holds) = (Kind::read_by(&run.model)?, Kind::held_by(&run.data.source)?);
+    let message = || format!("this network reads {}, but its data set holds {}", reads.word(), holds.word());
+    (reads != holds).then(|| disagreement("model", message()))
+}
+
+/// Within a data set.
+pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
+    let (rows, size) = match &data.source {
+        SourceSpec::Cifar10(_) => (50_000, 32),
+        SourceSpec::Imdb(_) => (25_000, 0),
+        SourceSpec::SyntheticPictures(spec) => (spec.train, spec.size),
+        SourceSpec::SyntheticReviews(spec) => (spec.train, 0),
+        SourceSpec::Custom(_) => return Vec::new(),
+    };
+    let mut found = Vec::new();
+    if let Some(held_out) = data.validation
+        && held_out >= rows
+    {
+        let message = format!("{held_out} examples for validation leave none of {rows} for training");
+        found.push(disagreement("data.validation", message));
+    }
+    if size > 0 && data.augment.crop_padding >= size {
+        let message = format!(
+            "a crop padding of {} can cut the whole picture of {size} away",
+            data.augment.crop_padding
+        );
+        found.push(disagreement("data.augment.crop_padding", message));
+    }
+    if size > 0 && data.augment.cutout >= size {
+        let message = format!("a cutout of {} can blank the whole picture of {size}", data.augment.cutout);
+        found.push(disagreement("data.augment.cutout", message));
+    }
+    found
+}
+
+/// A controller that is told the wrong way is better would cut the rate at every improvement.
+pub(crate) fn monitor(monitor: &MonitorSpec) -> Option<Disagreement> {
+    let higher = EpochMetrics::higher_is_better(&monitor.metric)?;
+    let json = serde_json::to_value(&monitor.controller).ok()?;
+    let mode = json.as_object()?.values().next()?.get("mode").and_then(Json::as_str)?;
+    let right = if higher { "max" } else { "min" };
+    let found = Disagreement {
+        path: "monitor.metric",
+        message: format!(
+            "{} `{}` is better, but the controller has `mode = \"{mode}\"`",
+            if higher { "more" } else { "less" },
+            monitor.metric
+        ),
+        suggestion: Some(format!("give the controller `mode = \"{right}\"`")),
+    };
+    (matches!(mode, "min" | "max") && mode != right).then_some(found)
+}
+
+fn stopping(rule: &EarlyStoppingSpec, epochs: u64) -> Option<Disagreement> {
+    let message =
+        || format!("early stopping counts from epoch {}, but the run has {epochs} epochs", rule.start_epoch);
+    (rule.start_epoch > epochs).then(|| disagreement("early_stopping.start_epoch", message()))
+}

@@ -1,0 +1,247 @@
+//! The named parts of an experiment: defaults, models, data, schedules, monitors.
+
+use lrlab_schedulers::{ControllerSpec, ScheduleSpec};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::coupled::{self, Disagreement, Kind};
+use crate::experiment::Catalog;
+use crate::mistake::Log;
+use crate::schema::definition;
+use crate::tree::{Key, Node, Value};
+use crate::walk::{Slot, walk};
+use crate::{CustomSpec, ModelSpec, MonitorSpec, SourceSpec, suggest};
+
+/// A named table.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    pub(crate) key: Key,
+    pub(crate) node: Node,
+}
+
+/// Everything that the axes name.
+#[derive(Debug, Clone)]
+pub(crate) struct Definitions {
+    pub(crate) defaults: Node,
+    pub(crate) models: Vec<Named>,
+    pub(crate) data: Vec<Named>,
+    pub(crate) schedules: Vec<Named>,
+    pub(crate) monitors: Vec<Named>,
+}
+
+/// The monitor that needs no definition.
+pub(crate) const OFF: &str = "off";
+
+impl Definitions {
+    /// Checks every definition by itself.
+    pub(crate) fn read(log: &mut Log, root: &Node, catalog: &Catalog) -> Self {
+        let empty = Node { value: Value::Table(Vec::new()), place: root.place };
+        let defaults = root.get("defaults").cloned().unwrap_or(empty);
+        walk(log, &defaults, definition("RunKeys"), slot("RunKeys", "defaults"));
+        let found = Self {
+            data: section(log, root, "data", |log, named| data(log, named, catalog)),
+            models: section(log, root, "models", |log, named| model(log, named, catalog)),
+            schedules: section(log, root, "schedules", schedule),
+            monitors: section(log, root, "monitors", monitor),
+            defaults,
+        };
+        found.check_data_names(log);
+        for named in found.monitors.iter().filter(|named| named.key.name == OFF) {
+            log.error(named.key.place, "`off` is built in and cannot be defined", None);
+        }
+        found
+    }
+
+    /// Names under `[models]`, `[data]`, `[schedules]` and `[monitors]` that nothing speaks of.
+    pub(crate) fn warn_of_unused<'a>(&self, log: &mut Log, used: impl Fn(&str) -> Vec<&'a str>) {
+        let models = used("model");
+        let data: Vec<&str> = self.models.iter().filter_map(|model| model.node.get("data")?.text()).collect();
+        let sections = [
+            ("model", &self.models, models),
+            ("data set", &self.data, data),
+            ("schedule", &self.schedules, used("schedule")),
+            ("monitor", &self.monitors, used("monitor")),
+        ];
+        for (what, all, used) in sections {
+            for Named { key, .. } in all.iter().filter(|named| !used.contains(&named.key.name.as_str())) {
+                log.warn(key.place, format!("{what} `{}` is defined but not used", key.name), None);
+            }
+        }
+    }
+
+    /// A model's data set is defined.
+    fn check_data_names(&self, log: &mut Log) {
+        for model in &self.models {
+            let Some(node) = model.node.get("data") else { continue };
+            if let Some(name) = node.text()
+                && !self.data.iter().any(|data| data.key.name == name)
+            {
+                undefined(log, node, "data set", "data", self.data.iter().map(|data| data.key.name.as_str()));
+            }
+        }
+    }
+}
+
+/// A name without a definition.
+pub(crate) fn undefined<'a>(
+    log: &mut Log,
+    node: &Node,
+    what: &str,
+    section: &str,
+    defined: impl Iterator<Item = &'a str> + Clone,
+) {
+    let name = node.text().unwrap_or_default();
+    let hint = match suggest::nearest(name, defined.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if defined.clone().next().is_none() => format!("define it under [{section}.{name}]"),
+        None => format!("defined are {}; define it under [{section}.{name}]", suggest::list(defined)),
+    };
+    log.error(node.place, format!("undefined {what} `{name}`"), hint);
+}
+
+fn slot<'a>(owner: &'a str, key: &'a str) -> Slot<'a> {
+    Slot { owner, key }
+}
+
+fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Named)) -> Vec<Named> {
+    let Some(node) = root.get(name) else { return Vec::new() };
+    if !matches!(node.value, Value::Table(_)) {
+        let message = format!("expected a table of definitions for `{name}`, found {}", node.kind());
+        log.error(node.place, message, format!("write [{name}.some-name]"));
+    }
+    node.table()
+        .iter()
+        .map(|(key, node)| {
+            if !key.name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.+".contains(c))
+                || key.name.is_empty()
+            {
+                let message =
+                    format!("`{}` is no name: letters, digits, `_`, `-`, `.` and `+` only", key.name);
+                log.error(key.place, message, None);
+            }
+            let named = Named { key: key.clone(), node: node.clone() };
+            check(log, &named);
+            named
+        })
+        .collect()
+}
+
+fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
+    if !walk(log, &named.node, definition("DataSpec"), slot("DataSpec", &named.key.name)) {
+        return;
+    }
+    let source = named.node.get("source").and_then(typed::<SourceSpec>);
+    match &source {
+        Some(SourceSpec::Custom(custom)) => {
+            registered(log, &named.node, "source", custom, "data set", &catalog.data)
+        }
+        Some(source) => without_effect(log, &named.node, Kind::held_by(source)),
+        None => {}
+    }
+}
+
+/// Keys of the other kind of data.
+fn without_effect(log: &mut Log, node: &Node, kind: Option<Kind>) {
+    let (key, other) = match kind {
+        Some(Kind::Pictures) => ("tokens", Kind::Text),
+        Some(Kind::Text) => ("augment", Kind::Pictures),
+        None => return,
+    };
+    if let Some((key, _)) = node.entry(key) {
+        let message = format!("`{}` is for {} and has no effect here", key.name, other.word());
+        log.error(key.place, message, None);
+    }
+}
+
+fn model(log: &mut Log, named: &Named, catalog: &Catalog) {
+    if !walk(log, &named.node, definition("Model"), slot("Model", &named.key.name)) {
+        return;
+    }
+    let Some(network) = named.node.get("network") else { return };
+    let Some(spec) = typed::<ModelSpec>(network) else { return };
+    if let ModelSpec::Custom(custom) = &spec {
+        registered(log, &named.node, "network", custom, "model", &catalog.models);
+    }
+    complain(log, network, "model", coupled::model(&spec));
+}
+
+/// A custom name is one that the runner knows.
+fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomSpec, what: &str, known: &[String]) {
+    if known.contains(&custom.name) {
+        return;
+    }
+    let hint = if known.is_empty() {
+        format!("this runner registers no {what}s of its own; run-grid takes another one by `--runner`")
+    } else {
+        suggest::among(&custom.name, known.iter().map(String::as_str)).unwrap_or_default()
+    };
+    let place = node.place_near(&format!("{key}.custom.name"));
+    log.error(place, format!("unknown {what} `{}`", custom.name), hint);
+}
+
+fn schedule(log: &mut Log, named: &Named) {
+    if walk(log, &named.node, definition("ScheduleSpec"), slot("ScheduleSpec", &named.key.name)) {
+        check_all::<ScheduleSpec>(log, &named.node, ScheduleSpec::check);
+    }
+}
+
+fn monitor(log: &mut Log, named: &Named) {
+    if !walk(log, &named.node, definition("MonitorSpec"), slot("MonitorSpec", &named.key.name)) {
+        return;
+    }
+    if let Some(controller) = named.node.get("controller") {
+        check_all::<ControllerSpec>(log, controller, ControllerSpec::check);
+    }
+    let found = typed::<MonitorSpec>(&named.node).and_then(|spec| coupled::monitor(&spec));
+    complain(log, &named.node, "monitor", found);
+}
+
+/// Every complaint of a check that stops at its first: what it names is put right and it is asked again.
+fn check_all<T: DeserializeOwned>(
+    log: &mut Log,
+    node: &Node,
+    check: impl Fn(&T) -> Result<(), lrlab_schedulers::Error>,
+) {
+    let mut json = node.json();
+    let mut seen: Vec<String> = Vec::new();
+    loop {
+        let spec = match serde_json::from_value::<T>(json.clone()) {
+            Ok(spec) => spec,
+            Err(error) if seen.is_empty() => return log.error(node.place, error.to_string(), None),
+            Err(_) => return,
+        };
+        let Err(error) = check(&spec) else { return };
+        if seen.contains(&error.path) {
+            return;
+        }
+        let key = error.path.rsplit('.').next().unwrap_or_default();
+        log.error(node.place_near(&error.path), format!("`{key}`: {}", error.problem), None);
+        if !harmless(&mut json, &error.path) {
+            return;
+        }
+        seen.push(error.path);
+    }
+}
+
+/// Puts something acceptable in the place of a value that was complained about.
+fn harmless(json: &mut Json, path: &str) -> bool {
+    let Some(value) = json.pointer_mut(&format!("/{}", path.replace('.', "/"))) else { return false };
+    *value = match value {
+        Json::Number(_) => Json::from(0.5),
+        Json::String(_) => Json::from("1 epoch"),
+        _ => return false,
+    };
+    true
+}
+
+/// Shows disagreements in a definition that holds what the paths call `root`.
+fn complain(log: &mut Log, node: &Node, root: &str, found: impl IntoIterator<Item = Disagreement>) {
+    for Disagreement { path, message, suggestion } in found {
+        let path = path.strip_prefix(root).unwrap_or(path).trim_start_matches('.');
+        log.error(node.place_near(path), message, suggestion);
+    }
+}
+
+fn typed<T: DeserializeOwned>(node: &Node) -> Option<T> {
+    serde_json::from_value(node.json()).ok()
+}

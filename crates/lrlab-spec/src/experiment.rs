@@ -1,0 +1,261 @@
+//! Reading an experiment: from text to cells, or every mistake.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lrlab_runs::Cell;
+use serde_json::Value as Json;
+
+use crate::axes::{self, Axis, label};
+use crate::definitions::{Definitions, Named};
+use crate::expand::Point;
+use crate::mistake::{Log, Mistakes};
+use crate::resolve::{Resolved, require, resolve};
+use crate::schema::EXPERIMENT;
+use crate::tree::{Node, Place, Value, parse, parse_argument};
+use crate::walk::{Slot, missing, unknown, walk};
+use crate::{RunSpec, canonical, claims, expand, explain, select, suggest};
+
+/// The models and data sets that a runner of the user's own adds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Names of custom models.
+    pub models: Vec<String>,
+    /// Names of custom data sets.
+    pub data: Vec<String>,
+}
+
+/// An experiment without a mistake, expanded and resolved.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// Its name, which is also its folder's.
+    pub name: String,
+    /// What it asks.
+    pub description: String,
+    /// Its claims as the file states them: a list of tables.
+    pub claims: Json,
+    /// What is suspicious but clear.
+    pub warnings: Mistakes,
+    cells: Vec<Resolved>,
+    log: Log,
+}
+
+impl Experiment {
+    /// The cells that match, in the fixed order of the grid, with their runs.
+    ///
+    /// A filter is `KEY=VALUE` over the cells' coordinates; one key twice means either, different keys mean both.
+    /// `seeds` keeps the first so many seeds.
+    ///
+    /// # Errors
+    /// Filters that are no `KEY=VALUE`, name no coordinate, or match nothing; more seeds than there are.
+    pub fn cells(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<(Cell, RunSpec)>, Mistakes> {
+        let chosen = self.select(filters, seeds)?;
+        Ok(chosen.into_iter().map(|resolved| (resolved.cell.clone(), resolved.spec.clone())).collect())
+    }
+
+    /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`.
+    ///
+    /// # Errors
+    /// As [`Experiment::cells`].
+    pub fn explain(&self, filters: &[String], seeds: Option<usize>) -> Result<String, Mistakes> {
+        let chosen = self.select(filters, seeds)?;
+        let texts: Vec<String> =
+            chosen.into_iter().map(|resolved| explain::explain(&self.log, resolved)).collect();
+        Ok(texts.join("\n"))
+    }
+
+    fn select(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<&Resolved>, Mistakes> {
+        let mut log = Log::new("", "");
+        let chosen = select::select(&mut log, &self.cells, filters, seeds);
+        if log.has_errors() { Err(log.finish()) } else { Ok(chosen) }
+    }
+}
+
+/// Reads an experiment. `overrides` are `KEY=VALUE` with a dotted path into the file; they replace what is there.
+///
+/// # Errors
+/// Every mistake of the file and the overrides, with its place and, where there is one, a suggestion. Where the
+/// text is no TOML only the parser's complaints are told: what they leave unread cannot be judged.
+pub fn read(
+    text: &str,
+    file_name: &str,
+    overrides: &[String],
+    catalog: &Catalog,
+) -> Result<Experiment, Mistakes> {
+    let mut log = Log::new(file_name, text);
+    let (mut root, complaints) = parse(text, 0);
+    for (place, message) in &complaints {
+        log.error(*place, format!("this is no TOML: {message}"), None);
+    }
+    if complaints.is_empty() && root.table().is_empty() {
+        log.error(root.place, format!("{file_name} is empty: expected at least `name` and [axes]"), None);
+    }
+    for argument in overrides {
+        override_one(&mut log, &mut root, argument);
+    }
+    if log.has_errors() {
+        return Err(log.finish());
+    }
+    let definitions = sections(&mut log, &root, catalog);
+    let axes = axes::read(&mut log, &root, &definitions);
+    let used = used_models(&axes, &root, &definitions);
+    let names: Vec<&str> = axes.iter().map(Axis::name).collect();
+    require(&mut log, &names, &used, &definitions.defaults);
+    let claims = claims::read(&mut log, &root);
+    let points = expand::points(&mut log, &root, &axes, &definitions);
+    definitions.warn_of_unused(&mut log, |axis| used_names(&axes, &root, axis));
+    if log.has_errors() {
+        return Err(log.finish());
+    }
+    let cells: Vec<Resolved> =
+        points.iter().filter_map(|point| resolve(&mut log, point, &definitions)).collect();
+    if cells.is_empty() {
+        log.error(root.place, "the grid has no cells", None);
+    }
+    if cells.len() == points.len() {
+        check_doubles(&mut log, &points, &cells);
+        check_effect(&mut log, &definitions, &used, &cells);
+        claims::check_places(&mut log, &root, &cells);
+    }
+    if log.has_errors() {
+        return Err(log.finish());
+    }
+    let word = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
+    let warnings = log.finish();
+    Ok(Experiment { name: word("name"), description: word("description"), claims, warnings, cells, log })
+}
+
+const SET: &str = "--set ";
+
+fn override_one(log: &mut Log, root: &mut Node, argument: &str) {
+    let source = log.argument(SET, argument);
+    let whole = Place { source: Some(source), start: SET.len(), end: SET.len() + argument.len() };
+    match parse_argument(argument, source, SET.len()) {
+        Ok((keys, node)) => {
+            if !root.set(&keys, node) {
+                log.error(whole, "this leads into something that is no table", None);
+            }
+        }
+        Err(message) => log.error(whole, message, "write --set defaults.lr=0.1".to_owned()),
+    }
+}
+
+/// Checks the top level and every definition.
+fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
+    let properties = &EXPERIMENT["properties"];
+    let allowed = || properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    for (key, node) in root.table() {
+        match key.name.as_str() {
+            "name" | "description" | "zip" | "exclude" | "include" => {
+                walk(log, node, &properties[&key.name], Slot { owner: "", key: &key.name });
+            }
+            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" => {}
+            name => match elsewhere(root, name) {
+                Some(path) => {
+                    log.error(key.place, format!("unknown key `{name}`"), format!("did you mean `{path}`?"));
+                }
+                None => unknown(log, key, allowed()),
+            },
+        }
+    }
+    for name in ["name", "axes"].into_iter().filter(|name| root.get(name).is_none()) {
+        missing(log, root, name);
+    }
+    if let Some(node) = root.get("name")
+        && let Some(name) = node.text()
+        && (name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')))
+    {
+        log.error(node.place, format!("\"{name}\" is no name: `a` … `z`, `0` … `9` and `-` only"), None);
+    }
+    Definitions::read(log, root, catalog)
+}
+
+/// Where a key of a run that stands at the top level belongs.
+fn elsewhere(root: &Node, name: &str) -> Option<String> {
+    let is_axis = root.get("axes").is_some_and(|axes| axes.get(name).is_some());
+    let is_key = EXPERIMENT["$defs"]["RunKeys"]["properties"].get(name).is_some() && name != "data";
+    let is_named =
+        axes::NAMED.contains(&name) && suggest::nearest(name, ["models", "schedules", "monitors"]).is_none();
+    match (is_axis || is_named, is_key) {
+        (true, _) => Some(format!("axes.{name}")),
+        (false, true) => Some(format!("defaults.{name}")),
+        (false, false) => None,
+    }
+}
+
+/// The names along an axis, those of `[[include]]` among them.
+fn used_names<'a>(axes: &'a [Axis], root: &'a Node, axis: &str) -> Vec<&'a str> {
+    let own = axes.iter().filter(|known| known.name() == axis).flat_map(|known| &known.values);
+    let included = root.get("include").map(Node::list).unwrap_or_default();
+    let included = included.iter().filter_map(|entry| entry.get(axis)).flat_map(|node| match &node.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    });
+    own.chain(included).filter_map(Node::text).collect()
+}
+
+fn used_models<'a>(axes: &[Axis], root: &Node, definitions: &'a Definitions) -> Vec<&'a Named> {
+    let names = used_names(axes, root, "model");
+    definitions.models.iter().filter(|model| names.contains(&model.key.name.as_str())).collect()
+}
+
+/// Cells with the same coordinates, or other coordinates for the same run.
+fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, resolved) in cells.iter().enumerate() {
+        let Some(earlier) = seen.insert(canonical(&resolved.spec), index) else { continue };
+        let text = |i: usize| {
+            let cell: Vec<String> = points[i]
+                .iter()
+                .map(|(key, node)| format!("{} = {}", key.name, label(&node.json())))
+                .collect();
+            cell.join(", ")
+        };
+        let ours = &points[index];
+        let differing = ours.iter().zip(&points[earlier]).find(|((_, a), (_, b))| a.json() != b.json());
+        match differing {
+            Some(((key, ours), (_, theirs))) => {
+                let (ours_name, theirs_name) = (label(&ours.json()), label(&theirs.json()));
+                let message =
+                    format!("`{}` `{ours_name}` and `{theirs_name}` make the same run twice", key.name);
+                log.error(ours.place, message, format!("the second is {}", text(index)));
+            }
+            None => {
+                let place = points[index].iter().map(|(key, _)| key.place).max().unwrap_or(Place::BUILT_IN);
+                log.error(place, format!("duplicate cell: {}", text(index)), None);
+            }
+        }
+    }
+}
+
+/// Values that every run replaces: a warning, but an argument without effect is a mistake.
+fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], cells: &[Resolved]) {
+    let mut used = BTreeSet::new();
+    cells.iter().for_each(|resolved| places(&resolved.tree, &mut used));
+    let mut given = Vec::new();
+    values(&definitions.defaults, "", &mut given);
+    for model in models {
+        if let Some(set) = model.node.get("set") {
+            values(set, "", &mut given);
+        }
+    }
+    for (path, place) in given.into_iter().filter(|(_, place)| !used.contains(place)) {
+        let message = format!("`{path}` has no effect: every run replaces it");
+        if place.source == Some(0) { log.warn(place, message, None) } else { log.error(place, message, None) }
+    }
+}
+
+fn places(node: &Node, used: &mut BTreeSet<Place>) {
+    used.insert(node.place);
+    node.table().iter().for_each(|(_, child)| places(child, used));
+}
+
+fn values(node: &Node, path: &str, given: &mut Vec<(String, Place)>) {
+    for (key, child) in node.table() {
+        let path = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
+        if matches!(child.value, Value::Table(_)) {
+            values(child, &path, given);
+        } else {
+            given.push((path, child.place));
+        }
+    }
+}

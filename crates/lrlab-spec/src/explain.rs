@@ -1,0 +1,43 @@
+//! Every value of a run and where it comes from.
+
+use std::fmt::Write as _;
+
+use serde_json::Value as Json;
+
+use crate::mistake::Log;
+use crate::resolve::Resolved;
+
+/// `key = value  # origin`, one line per value; a key the experiment does not give is the default.
+pub(crate) fn explain(log: &Log, resolved: &Resolved) -> String {
+    let mut lines = Vec::new();
+    leaves("", &serde_json::to_value(&resolved.spec).unwrap_or_default(), &mut lines);
+    let width = lines.iter().map(|(path, value)| path.len() + value.len()).max().unwrap_or(0);
+    let cell: Vec<String> =
+        resolved.cell.iter().map(|(key, value)| format!("{key}={}", crate::axes::label(value))).collect();
+    let mut text = format!("# {}\n", cell.join(" "));
+    for (path, value) in lines {
+        let origin = given(resolved, &path).map_or_else(|| "default".to_owned(), |place| log.describe(place));
+        let pad = width - path.len() - value.len();
+        let _ = writeln!(text, "{path} = {value}{:pad$}  # {origin}", "");
+    }
+    text
+}
+
+/// The place of a value that was given, or of the word that switched its table off.
+fn given(resolved: &Resolved, path: &str) -> Option<crate::tree::Place> {
+    resolved.tree.at(path).map(|node| node.place)
+}
+
+fn leaves(path: &str, json: &Json, lines: &mut Vec<(String, String)>) {
+    match json {
+        Json::Object(entries) if !entries.is_empty() => {
+            for (key, value) in entries {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(&path, value, lines);
+            }
+        }
+        Json::Null => lines.push((path.to_owned(), "none".to_owned())),
+        Json::Object(_) => lines.push((path.to_owned(), "{}".to_owned())),
+        _ => lines.push((path.to_owned(), json.to_string())),
+    }
+}

@@ -1,0 +1,235 @@
+//! Mistakes with their place, shown as rustc shows them.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use crate::tree::Place;
+
+/// Whether something can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is started.
+    Error,
+    /// Suspicious, but the meaning is clear.
+    Warning,
+}
+
+/// One mistake and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Whether something can go on.
+    pub severity: Severity,
+    /// The file's name, or `command line` for an argument.
+    pub origin: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// Bytes of the offending words in the file or the argument.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: Option<String>,
+    text: Arc<str>,
+}
+
+impl Mistake {
+    fn render(&self, renderer: &Renderer) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let snippet = Snippet::source(&*self.text)
+            .path(self.origin.as_str())
+            .annotation(AnnotationKind::Primary.span(self.span.clone()));
+        let mut group = level.primary_title(self.message.as_str()).element(snippet);
+        if let Some(suggestion) = &self.suggestion {
+            group = group.element(Level::HELP.message(suggestion.as_str()));
+        }
+        renderer.render(&[group])
+    }
+}
+
+/// One line: `file:line:column: message; suggestion`.
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, line, column, message, .. } = self;
+        write!(f, "{origin}:{line}:{column}: {message}")?;
+        self.suggestion.as_ref().map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
+    }
+}
+
+/// Every mistake of an input, in the order of their places.
+///
+/// `Display` is plain text for logs; [`Mistakes::for_stderr`] has colours where they are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// The mistakes, in the order of their places: the file first, then the arguments.
+    pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
+        self.0.iter()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each with its line and a caret; with `color`, ANSI colours.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        self.0.iter().map(|mistake| mistake.render(&renderer)).collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// As [`Mistakes::render`], in colour where standard error is a terminal and `NO_COLOR` is not set.
+    #[must_use]
+    pub fn for_stderr(&self) -> String {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        self.render(!unwanted && std::io::stderr().is_terminal())
+    }
+}
+
+impl<'a> IntoIterator for &'a Mistakes {
+    type Item = &'a Mistake;
+    type IntoIter = std::slice::Iter<'a, Mistake>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Where text comes from: the file, or an argument.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) text: Arc<str>,
+}
+
+/// What an argument is called.
+pub(crate) const COMMAND_LINE: &str = "command line";
+
+/// Collects mistakes while an input is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub(crate) sources: Vec<Source>,
+    found: Vec<(Place, Mistake)>,
+    /// Keys that a misspelt one was probably meant to be: their absence is no second mistake.
+    pub(crate) meant: Vec<String>,
+}
+
+impl Log {
+    pub(crate) fn new(file_name: &str, text: &str) -> Self {
+        let file = Source { name: file_name.to_owned(), text: text.into() };
+        Self { sources: vec![file], found: Vec::new(), meant: Vec::new() }
+    }
+
+    /// Adds an argument as a source of its own; its text begins with `prefix`.
+    pub(crate) fn argument(&mut self, prefix: &str, argument: &str) -> usize {
+        let text = format!("{prefix}{argument}");
+        self.sources.push(Source { name: COMMAND_LINE.to_owned(), text: text.into() });
+        self.sources.len() - 1
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        suggestion: impl Into<Option<String>>,
+    ) {
+        self.push(Severity::Error, place, message.into(), suggestion.into());
+    }
+
+    pub(crate) fn warn(
+        &mut self,
+        place: Place,
+        message: impl Into<String>,
+        suggestion: impl Into<Option<String>>,
+    ) {
+        self.push(Severity::Warning, place, message.into(), suggestion.into());
+    }
+
+    fn push(&mut self, severity: Severity, place: Place, message: String, suggestion: Option<String>) {
+        // A built-in value has no place of its own: it is the file that lacks one of its own.
+        let place = if place.source.is_some() { place } else { Place::in_file(0, 0) };
+        let source = &self.sources[place.source.unwrap_or(0)];
+        let span = snap(&source.text, place.start, place.end);
+        let (line, column) = position(&source.text, span.start);
+        let mistake = Mistake {
+            severity,
+            origin: source.name.clone(),
+            line,
+            column,
+            span,
+            message,
+            suggestion,
+            text: source.text.clone(),
+        };
+        if !self.found.iter().any(|(_, known)| *known == mistake) {
+            self.found.push((place, mistake));
+        }
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|(_, mistake)| mistake.severity == Severity::Error)
+    }
+
+    /// `file:line` of a place, `--set …` of an argument, `default` of a built-in value.
+    pub(crate) fn describe(&self, place: Place) -> String {
+        match place.source {
+            None => "default".to_owned(),
+            Some(0) => {
+                let file = &self.sources[0];
+                format!("{}:{}", file.name, position(&file.text, place.start.min(file.text.len())).0)
+            }
+            Some(n) => self.sources[n].text.to_string(),
+        }
+    }
+
+    /// Every mistake by place; warnings alone are no reason to stop.
+    pub(crate) fn finish(&self) -> Mistakes {
+        let mut found = self.found.clone();
+        found.sort_by_key(|(place, mistake)| (*place, mistake.severity));
+        Mistakes(found.into_iter().map(|(_, mistake)| mistake).collect())
+    }
+}
+
+/// A span inside of `text`, on character boundaries.
+fn snap(text: &str, start: usize, end: usize) -> Range<usize> {
+    let floor = |mut at: usize| {
+        at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let start = floor(start);
+    start..floor(end.max(start)).max(start)
+}
+
+/// Line and column, counted from 1.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}

@@ -1,0 +1,100 @@
+//! Choosing among an experiment's cells by `--filter` and `--seeds`.
+
+use lrlab_runs::Cell;
+use serde_json::Value as Json;
+
+use crate::axes::{label, same};
+use crate::mistake::Log;
+use crate::resolve::Resolved;
+use crate::suggest;
+use crate::tree::{Place, parse_argument};
+
+const FILTER: &str = "--filter ";
+const SEEDS: &str = "--seeds ";
+
+/// The cells that match: one key twice means either, different keys mean both.
+pub(crate) fn select<'a>(
+    log: &mut Log,
+    cells: &'a [Resolved],
+    filters: &[String],
+    seeds: Option<usize>,
+) -> Vec<&'a Resolved> {
+    let conditions: Vec<(String, Json)> =
+        filters.iter().filter_map(|argument| condition(log, cells, argument)).collect();
+    let seeds = seeds.map(|n| first_seeds(log, cells, n));
+    let fits = |cell: &Cell| {
+        let by_filter = conditions.iter().all(|(key, _)| {
+            let mut either = conditions.iter().filter(|(other, _)| other == key);
+            cell.get(key).is_some_and(|ours| either.any(|(_, wanted)| matches(ours, wanted)))
+        });
+        by_filter
+            && seeds.as_ref().is_none_or(|seeds| cell.get("seed").is_some_and(|seed| seeds.contains(seed)))
+    };
+    let chosen: Vec<&Resolved> = cells.iter().filter(|resolved| fits(&resolved.cell)).collect();
+    if chosen.is_empty() && !log.has_errors() && !cells.is_empty() {
+        let source =
+            log.argument("", &filters.iter().map(|f| format!("{FILTER}{f}")).collect::<Vec<_>>().join(" "));
+        let end = log.sources[source].text.len();
+        let place = Place { source: Some(source), start: 0, end };
+        log.error(place, "no cell matches all of these", None);
+    }
+    chosen
+}
+
+fn matches(ours: &Json, wanted: &Json) -> bool {
+    same(ours, wanted) || label(ours) == label(wanted)
+}
+
+fn condition(log: &mut Log, cells: &[Resolved], argument: &str) -> Option<(String, Json)> {
+    let source = log.argument(FILTER, argument);
+    let whole = Place { source: Some(source), start: FILTER.len(), end: FILTER.len() + argument.len() };
+    let (keys, node) = match parse_argument(argument, source, FILTER.len()) {
+        Ok(parsed) => parsed,
+        Err(message) => {
+            log.error(whole, message, None);
+            return None;
+        }
+    };
+    let name = keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(".");
+    let key_place = Place { end: keys.last().map_or(whole.end, |key| key.place.end), ..whole };
+    let names = || cells.first().into_iter().flat_map(|resolved| resolved.cell.keys()).map(String::as_str);
+    if !names().any(|known| known == name) {
+        log.error(key_place, format!("cells have no `{name}`"), suggest::among(&name, names()));
+        return None;
+    }
+    let wanted = node.json();
+    let mut known: Vec<String> = Vec::new();
+    for value in cells.iter().filter_map(|resolved| resolved.cell.get(&name)) {
+        if matches(value, &wanted) {
+            return Some((name, wanted));
+        }
+        if !known.contains(&label(value)) {
+            known.push(label(value));
+        }
+    }
+    let hint = suggest::among(&label(&wanted), known.iter().map(String::as_str));
+    log.error(node.place, format!("no cell has `{name}` = `{}`", label(&wanted)), hint);
+    None
+}
+
+/// The first `n` seeds in the order of the cells.
+fn first_seeds(log: &mut Log, cells: &[Resolved], n: usize) -> Vec<Json> {
+    let mut seeds: Vec<Json> = Vec::new();
+    for seed in cells.iter().filter_map(|resolved| resolved.cell.get("seed")) {
+        if !seeds.contains(seed) {
+            seeds.push(seed.clone());
+        }
+    }
+    if n == 0 || n > seeds.len() {
+        let source = log.argument(SEEDS, &n.to_string());
+        let end = log.sources[source].text.len();
+        let place = Place { source: Some(source), start: SEEDS.len(), end };
+        log.error(
+            place,
+            format!("the experiment has {} seeds", seeds.len()),
+            format!("give 1 … {}", seeds.len()),
+        );
+    }
+    seeds.truncate(n);
+    seeds
+}

@@ -1,0 +1,44 @@
+//! "Did you mean": the nearest of the names that are allowed.
+
+/// The allowed name that `word` was probably meant to be: at most a third of its letters differ.
+pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase().replace('-', "_");
+    allowed
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase().replace('-', "_")), name))
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(lower.chars().count()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// A suggestion for a name that is not among the allowed ones.
+pub(crate) fn among<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    if let Some(name) = nearest(word, allowed.clone()) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    let list = list(allowed);
+    (!list.is_empty()).then(|| format!("expected one of {list}"))
+}
+
+/// The names in backticks, joined by commas.
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        let keys = ["lr", "lr_min", "batch_size", "epochs", "optimizer"];
+        let check = |word: &str, expected: Option<&str>| assert_eq!(nearest(word, keys), expected, "{word}");
+        check("batch-size", Some("batch_size"));
+        check("bacth_size", Some("batch_size"));
+        check("epoch", Some("epochs"));
+        check("optimiser", Some("optimizer"));
+        check("lt", Some("lr"));
+        check("frobnicate", None);
+        assert_eq!(among("x", ["a1b2", "c3d4"]).unwrap(), "expected one of `a1b2`, `c3d4`");
+    }
+}

@@ -1,0 +1,327 @@
+//! The walk over a tree along its schema that finds unknown keys, wrong types and values out of range.
+
+use serde_json::Value as Json;
+
+use crate::mistake::Log;
+use crate::schema::{EXPERIMENT, branches};
+use crate::tree::{Key, Node, Value};
+use crate::{ranges, suggest};
+
+/// The key of a definition that a value stands under: `SgdSpec`, `momentum`. Ranges are looked up by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Slot<'a> {
+    pub(crate) owner: &'a str,
+    pub(crate) key: &'a str,
+}
+
+/// Checks `node` against `schema`; every mistake goes to the log. Whether there was none.
+pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) -> bool {
+    if let Some(name) = referred(schema) {
+        if name == "Span" {
+            return span(log, node);
+        }
+        return walk(log, node, &EXPERIMENT["$defs"][name], Slot { owner: name, ..slot });
+    }
+    if let Value::Other(name) = node.value {
+        log.error(node.place, format!("{name} is nothing that a key takes"), None);
+        return false;
+    }
+    let alternatives: Vec<&Json> = branches(schema).filter(|branch| branch["type"] != "null").collect();
+    if !alternatives.is_empty() {
+        return alternative(log, node, &alternatives, slot);
+    }
+    let Some(kind) = type_of(schema) else { return anything(log, node) };
+    match (kind, &node.value) {
+        ("object", Value::Table(_)) => return object(log, node, schema, slot),
+        ("array", Value::List(items)) => {
+            let checked: Vec<bool> =
+                items.iter().map(|item| walk(log, item, &schema["items"], slot)).collect();
+            return !checked.contains(&false);
+        }
+        ("string", Value::Text(text)) => {
+            if let Some(word) = schema["const"].as_str()
+                && word != text
+            {
+                log.error(node.place, format!("unknown value \"{text}\""), suggest::among(text, [word]));
+                return false;
+            }
+        }
+        ("boolean", Value::Bool(_)) | ("number" | "integer", Value::Integer(_)) => {}
+        ("number", Value::Float(x)) => {
+            if !x.is_finite() {
+                log.error(node.place, format!("{} is {x}, which is no finite number", named(slot)), None);
+                return false;
+            }
+        }
+        ("integer", Value::Float(x)) if x.fract() == 0.0 && x.abs() < 9e15 => {
+            log.error(
+                node.place,
+                format!("expected an integer for {}, found a number with a point", named(slot)),
+                format!("write `{x}`"),
+            );
+            return false;
+        }
+        _ => {
+            log.error(node.place, mismatch(kind, node, slot), instead(kind, node));
+            return false;
+        }
+    }
+    range(log, node, kind, slot)
+}
+
+fn named(slot: Slot<'_>) -> String {
+    if slot.key.is_empty() { "the value".to_owned() } else { format!("`{}`", slot.key) }
+}
+
+fn mismatch(kind: &str, node: &Node, slot: Slot<'_>) -> String {
+    let expected = match kind {
+        "object" => "a table",
+        "array" => "a list",
+        "string" => "a text",
+        "boolean" => "`true` or `false`",
+        "integer" => "an integer",
+        _ => "a number",
+    };
+    format!("expected {expected} for {}, found {}", named(slot), node.kind())
+}
+
+/// `"0.1"` was meant to be `0.1`.
+fn instead(kind: &str, node: &Node) -> Option<String> {
+    let text = node.text()?.trim();
+    let fits = match kind {
+        "number" => text.parse::<f64>().is_ok_and(f64::is_finite),
+        "integer" => text.parse::<i64>().is_ok(),
+        "boolean" => matches!(text, "true" | "false"),
+        _ => false,
+    };
+    fits.then(|| format!("write it without quotes: `{text}`"))
+}
+
+/// Numbers above this are not exact in JSON, and so not in a run's identity.
+const MOST_EXACT: i64 = 1 << 53;
+
+fn range(log: &mut Log, node: &Node, kind: &str, slot: Slot<'_>) -> bool {
+    if let (Value::Integer(n), "integer") = (&node.value, kind) {
+        if *n < 0 || *n > MOST_EXACT {
+            log.error(node.place, format!("{} is {n}: expected 0 … {MOST_EXACT}", named(slot)), None);
+            return false;
+        }
+    }
+    let Some(wrong) = ranges::check(slot, node) else { return true };
+    log.error(node.place, wrong.message, wrong.suggestion);
+    false
+}
+
+/// What is passed on as it stands: only what JSON cannot hold is refused.
+fn anything(log: &mut Log, node: &Node) -> bool {
+    let children: Vec<&Node> = match &node.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Table(entries) => entries.iter().map(|(_, node)| node).collect(),
+        Value::Other(name) => {
+            log.error(node.place, format!("{name} cannot be passed on"), None);
+            return false;
+        }
+        Value::Float(x) if !x.is_finite() => {
+            log.error(node.place, format!("{x} is no finite number"), None);
+            return false;
+        }
+        _ => return true,
+    };
+    children.into_iter().fold(true, |good, child| anything(log, child) && good)
+}
+
+fn span(log: &mut Log, node: &Node) -> bool {
+    match serde_json::from_value::<lrlab_schedulers::Span>(node.json()) {
+        Ok(_) => true,
+        Err(error) => {
+            log.error(node.place, error.to_string(), None);
+            false
+        }
+    }
+}
+
+/// One of several: words, tables with one key each, or one schema besides a word.
+fn alternative(log: &mut Log, node: &Node, all: &[&Json], slot: Slot<'_>) -> bool {
+    let words: Vec<&str> = all.iter().flat_map(|branch| words_of(branch)).collect();
+    let variants: Vec<(&str, &Json)> = all.iter().filter_map(|branch| variant(branch)).collect();
+    if let Some(text) = node.text()
+        && words.contains(&text)
+    {
+        return true;
+    }
+    let rest = all.iter().find(|branch| words_of(branch).is_empty() && variant(branch).is_none());
+    if let Some(schema) = rest {
+        return walk(log, node, schema, slot);
+    }
+    match (&node.value, variants.is_empty()) {
+        (Value::Table(entries), false) => tagged(log, node, entries, &variants, slot),
+        (Value::Text(text), true) => {
+            log.error(
+                node.place,
+                format!("unknown value \"{text}\" for {}", named(slot)),
+                suggest::among(text, words),
+            );
+            false
+        }
+        (Value::Text(text), false) => {
+            let names = variants.iter().map(|(name, _)| *name).chain(words.iter().copied());
+            let hint = match suggest::nearest(text, names.clone()) {
+                Some(name) if words.contains(&name) => format!("did you mean \"{name}\"?"),
+                Some(name) => format!("write {{ {name} = {{ }} }}"),
+                None => format!("expected one of {}", suggest::list(names)),
+            };
+            log.error(node.place, format!("\"{text}\" is nothing that {} takes", named(slot)), hint);
+            false
+        }
+        (_, empty) => {
+            log.error(node.place, mismatch(if empty { "string" } else { "object" }, node, slot), None);
+            false
+        }
+    }
+}
+
+/// `{ sgd = { … } }`: exactly one of the variants.
+fn tagged(
+    log: &mut Log,
+    node: &Node,
+    entries: &[(Key, Node)],
+    variants: &[(&str, &Json)],
+    slot: Slot<'_>,
+) -> bool {
+    let names = || variants.iter().map(|(name, _)| *name);
+    let mut good = true;
+    for (key, value) in entries {
+        if let Some((_, schema)) = variants.iter().find(|(name, _)| *name == key.name) {
+            good &= walk(log, value, schema, Slot { key: &key.name, ..slot });
+        } else {
+            unknown(log, key, names());
+            good = false;
+        }
+    }
+    let place = entries.get(1).map_or(node.place, |(key, _)| key.place);
+    if entries.len() != 1 {
+        let message = match entries.len() {
+            0 => format!("{} is empty", named(slot)),
+            n => format!("{} is one thing, found {n}", named(slot)),
+        };
+        log.error(place, message, format!("expected exactly one of {}", suggest::list(names())));
+        good = false;
+    }
+    good
+}
+
+fn object(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) -> bool {
+    let properties = schema["properties"].as_object();
+    let allowed = || properties.into_iter().flatten().map(|(name, _)| name.as_str());
+    let open = schema["additionalProperties"] != Json::Bool(false);
+    let mut good = true;
+    for (key, value) in node.table() {
+        if let Some(inner) = properties.and_then(|all| all.get(&key.name)) {
+            good &= walk(log, value, inner, Slot { key: &key.name, ..slot });
+        } else if open {
+            good &= walk(log, value, &schema["additionalProperties"], Slot { key: &key.name, ..slot });
+        } else {
+            unknown(log, key, allowed());
+            good = false;
+        }
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    for name in required.filter(|name| node.get(name).is_none()) {
+        good = false;
+        missing(log, node, name);
+    }
+    good
+}
+
+/// A key that is not among the allowed ones.
+pub(crate) fn unknown<'a>(log: &mut Log, key: &Key, allowed: impl Iterator<Item = &'a str> + Clone) {
+    if let Some(name) = suggest::nearest(&key.name, allowed.clone()) {
+        log.meant.push(name.to_owned());
+    }
+    let hint = suggest::among(&key.name, allowed).unwrap_or_else(|| "it takes no keys".to_owned());
+    log.error(key.place, format!("unknown key `{}`", key.name), hint);
+}
+
+/// A key that has to be there, unless a misspelt one was probably meant to be it.
+pub(crate) fn missing(log: &mut Log, node: &Node, name: &str) {
+    if !log.meant.iter().any(|meant| meant == name) {
+        log.error(node.place, format!("`{name}` is missing"), None);
+    }
+}
+
+fn referred(schema: &Json) -> Option<&str> {
+    schema["$ref"].as_str().map(|name| name.trim_start_matches("#/$defs/"))
+}
+
+fn type_of(schema: &Json) -> Option<&str> {
+    match &schema["type"] {
+        Json::String(name) => Some(name),
+        Json::Array(names) => names.iter().filter_map(Json::as_str).find(|name| *name != "null"),
+        _ => None,
+    }
+}
+
+fn words_of(branch: &Json) -> Vec<&str> {
+    let listed = branch["enum"].as_array().into_iter().flatten();
+    listed.chain([&branch["const"]]).filter_map(Json::as_str).collect()
+}
+
+/// Name and schema of a branch that is a table with one key.
+fn variant(branch: &Json) -> Option<(&str, &Json)> {
+    let properties = branch["properties"].as_object()?;
+    (properties.len() == 1).then(|| properties.iter().next())?.map(|(name, schema)| (name.as_str(), schema))
+}
+
+/// What an axis called `path` sets.
+pub(crate) struct Target<'a> {
+    pub(crate) schema: &'a Json,
+    pub(crate) slot: Slot<'a>,
+}
+
+/// Follows a dotted path through the schema of a run's keys.
+///
+/// # Errors
+/// The keys allowed where it leaves the schema or does not end at a single value.
+pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
+    let defs = &EXPERIMENT["$defs"];
+    let (mut schema, mut slot) = (&defs["RunKeys"], Slot { owner: "RunKeys", key: "" });
+    let mut rest = path.split('.').peekable();
+    if rest.peek() == Some(&"model") {
+        rest.next();
+        (schema, slot) = (&defs["ModelSpec"], Slot { owner: "ModelSpec", key: "model" });
+    }
+    for key in rest {
+        let inside = children(&mut schema, &mut slot);
+        let Some((name, child)) = inside.iter().find(|(name, _)| *name == key) else {
+            return Err(inside.iter().map(|(name, _)| *name).collect());
+        };
+        (schema, slot.key) = (child, name);
+    }
+    let (mut end, mut end_slot) = (schema, slot);
+    let inside = children(&mut end, &mut end_slot);
+    if inside.is_empty() {
+        Ok(Target { schema, slot })
+    } else {
+        Err(inside.iter().map(|(name, _)| *name).collect())
+    }
+}
+
+/// The keys inside a schema: an object's, or the tags of its variants.
+fn children(schema: &mut &'static Json, slot: &mut Slot<'static>) -> Vec<(&'static str, &'static Json)> {
+    loop {
+        if let Some(name) = referred(schema) {
+            *schema = &EXPERIMENT["$defs"][name];
+            slot.owner = name;
+        } else if let Some(inner) = branches(schema).find(|branch| referred(branch).is_some()) {
+            *schema = inner;
+        } else {
+            break;
+        }
+    }
+    let parts = std::iter::once(*schema).chain(branches(schema));
+    parts
+        .filter_map(|part| part["properties"].as_object())
+        .flatten()
+        .map(|(name, schema)| (name.as_str(), schema))
+        .collect()
+}

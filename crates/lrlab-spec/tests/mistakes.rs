@@ -1,0 +1,72 @@
+//! Bad experiments, and every mistake that is to be told of them.
+
+use lrlab_spec::{Catalog, Severity, read};
+
+const GOOD: &str = r#"name = "small"
+
+[axes]
+model = ["lstm", "resnet"]
+schedule = ["static", "step"]
+monitor = ["off", "on"]
+epochs = [1, 2]
+seed = [0, 1]
+
+[defaults]
+batch_size = 32
+lr = 0.1
+optimizer = { sgd = { momentum = 0.9 } }
+
+[models.lstm]
+network = { lstm = { hidden = 32 } }
+data = "reviews"
+[models.lstm.set]
+lr = 0.01
+optimizer = { adam = {} }
+
+[models.resnet]
+network = { resnet = { depth = 8 } }
+data = "pictures"
+
+[data.reviews]
+source = { synthetic_reviews = {} }
+tokens = { max_length = 40 }
+
+[data.pictures]
+source = { synthetic_pictures = {} }
+
+[schedules.static]
+static = {}
+
+[schedules.step]
+step = { step_size = "30%", gamma = 0.1 }
+
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 1 } }
+"#;
+
+/// The good file with some of its words replaced.
+fn with(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(GOOD.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+/// The errors of a text, one line each.
+fn errors(text: &str, overrides: &[&str]) -> Vec<String> {
+    let overrides: Vec<String> = overrides.iter().map(|&argument| argument.to_owned()).collect();
+    let Err(mistakes) = read(text, "x.toml", &overrides, &Catalog::default()) else { return Vec::new() };
+    mistakes.iter().filter(|mistake| mistake.severity == Severity::Error).map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn check(changes: &[(&str, &str)], expected: &[&str]) {
+    assert_eq!(errors(&with(changes), &[]), expected);
+}
+
+#[test]
+fn the_good_file_is_good() {
+    let experiment = read(GOOD, "x.toml", &[], &Catalog::default()).unwrap();
+    assert_eq!(experiment.warnings.to_string(), "");
+    assert_eq!(experiment.cells(&[], None).unwrap().len(), 32);
+}
