@@ -1,46 +1,44 @@
 //! `manifest.json`: from every number in the tables to the runs it is made of, and to the digests of their results.
 
-use serde_json::{Map, Value as Json, json};
+use std::fmt::Write;
 
-use crate::{Error, Report, State, Table, Value};
+use serde_json::{Value as Json, json};
 
-/// The whole file.
-pub(crate) fn manifest(
-    report: &Report,
-    tables: &[Table],
-    figures: &[crate::Figure],
-) -> Result<String, Error> {
-    let mut runs = Map::new();
-    for run in report.runs() {
-        let digest = match &run.state {
-            State::Done { digest, .. } => Json::from(digest.as_str()),
-            State::Failed { .. } | State::Missing => Json::Null,
-        };
-        runs.insert(
-            run.id.to_string(),
-            json!({ "state": run.word(), "cell": run.cell, "result_blake3": digest }),
-        );
+use crate::{Error, Figure, Report, Run, State, Table, Value};
+
+/// The whole file: one line per run, number and figure, so that it can be searched and compared line by line.
+pub(crate) fn manifest(report: &Report, tables: &[Table], figures: &[Figure]) -> Result<String, Error> {
+    let mut out = String::from("{\n\"format\": \"lrlab report manifest v1\",\n");
+    for (key, value) in [
+        ("experiment", serde_json::to_string(&report.experiment)?),
+        ("counts", serde_json::to_string(&report.counts)?),
+        ("origin", serde_json::to_string(&report.origin)?),
+    ] {
+        let _ = writeln!(out, "\"{key}\": {value},");
     }
-    let mut numbers = Map::new();
-    for table in tables {
-        numbers.insert(format!("tables/{}.csv", table.name), Json::Array(entries(table)));
-    }
-    let drawn: Vec<Json> = figures
-        .iter()
-        .map(|f| json!({ "file": format!("figures/{}.svg", f.name), "caption": f.caption }))
-        .collect();
-    let whole = json!({
-        "format": "lrlab report manifest v1",
-        "experiment": report.experiment,
-        "counts": report.counts,
-        "origin": report.origin,
-        "runs": runs,
-        "tables": numbers,
-        "figures": drawn,
-    });
-    let mut text = serde_json::to_string_pretty(&whole)?;
-    text.push('\n');
-    Ok(text)
+    section(&mut out, "runs", &report.runs().map(run).collect::<Vec<_>>())?;
+    let numbers: Vec<Json> = tables.iter().flat_map(entries).collect();
+    section(&mut out, "numbers", &numbers)?;
+    let file = |figure: &Figure| json!({ "file": format!("figures/{}.svg", figure.name), "caption": figure.caption });
+    section(&mut out, "figures", &figures.iter().map(file).collect::<Vec<_>>())?;
+    let end = out.trim_end_matches([',', '\n']).len();
+    out.truncate(end);
+    out.push_str("\n}\n");
+    Ok(out)
+}
+
+fn section(out: &mut String, name: &str, lines: &[Json]) -> Result<(), Error> {
+    let lines: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    let _ = writeln!(out, "\"{name}\": [\n{}\n],", lines.join(",\n"));
+    Ok(())
+}
+
+fn run(run: &Run) -> Json {
+    let digest = match &run.state {
+        State::Done { digest, .. } => Some(digest.as_str()),
+        State::Failed { .. } | State::Missing => None,
+    };
+    json!({ "run_id": run.id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
 }
 
 fn entries(table: &Table) -> Vec<Json> {
@@ -49,6 +47,7 @@ fn entries(table: &Table) -> Vec<Json> {
         for (column, cell) in table.columns.iter().zip(&row.cells) {
             if !cell.runs.is_empty() {
                 out.push(json!({
+                    "table": format!("tables/{}.csv", table.name),
                     "row": i + 1,
                     "column": column.key,
                     "shown": cell.value.to_string(),

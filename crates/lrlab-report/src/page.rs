@@ -4,7 +4,6 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use crate::report::Origin;
 use crate::table::{Link, Table, markdown as table_markdown, markdown_escape};
 use crate::{Error, Figure, Report, Run, label, tables};
 
@@ -13,13 +12,16 @@ const MARKDOWN: &str = include_str!("templates/report.md");
 const STYLE: &str = include_str!("templates/style.css");
 const SCRIPT: &str = include_str!("templates/page.js");
 
+/// Longer tables are linked from `report.md`, not shown: a repository's pages do not render files of any size.
+const MARKDOWN_ROWS: usize = 100;
+
 #[derive(Serialize)]
 struct Page<'a> {
     experiment: &'a str,
     description: &'a str,
     progress: String,
     complete: bool,
-    origin: &'a Origin,
+    facts: Vec<Fact>,
     warnings: &'a [String],
     arms: Vec<PageArm>,
     cost: String,
@@ -29,12 +31,20 @@ struct Page<'a> {
     script: &'static str,
 }
 
+/// A line of the header: the grid, the data, the machine.
+#[derive(Serialize)]
+struct Fact {
+    name: &'static str,
+    items: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct PageTable {
     name: &'static str,
     title: String,
     caption: String,
     long: bool,
+    latex: bool,
     columns: Vec<PageColumn>,
     rows: Vec<PageRow>,
     markdown: String,
@@ -141,7 +151,7 @@ fn render(
         description: &report.description,
         progress: tables::progress(&report.counts),
         complete: report.counts.done == report.counts.planned,
-        origin: &report.origin,
+        facts: facts(report),
         warnings: &report.warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
         cost: tables::total(report),
@@ -150,26 +160,63 @@ fn render(
         style: STYLE,
         script: SCRIPT,
     };
-    Ok(env.get_template(name)?.render(minijinja::value::Serde(page))?)
+    // Jinja drops the last line's end.
+    Ok(env.get_template(name)?.render(minijinja::value::Serde(page))? + "\n")
+}
+
+fn facts(report: &Report) -> Vec<Fact> {
+    let mut seeds: Vec<String> = Vec::new();
+    for run in report.runs() {
+        if !seeds.contains(&run.seed) {
+            seeds.push(run.seed.clone());
+        }
+    }
+    let axis = |axis: &String| format!("{axis}: {}", report.values(axis).join(", "));
+    let mut grid: Vec<String> = report.axes.iter().map(axis).collect();
+    grid.push(format!("seed: {}", seeds.join(", ")));
+    let sizes = |(model, sizes): (&String, &Vec<usize>)| {
+        (!sizes.is_empty())
+            .then(|| format!("{model}: {}", sizes.iter().map(grouped).collect::<Vec<_>>().join(", ")))
+    };
+    let origin = &report.origin;
+    let all = [
+        ("Grid", grid),
+        ("Data", origin.datasets.clone()),
+        ("Notes on the data", origin.notes.clone()),
+        ("Parameters", origin.parameters.iter().filter_map(sizes).collect()),
+        ("Device", origin.devices.clone()),
+        ("Host", origin.hosts.clone()),
+        ("Numerics", origin.numerics.clone()),
+        ("Build", origin.builds.clone()),
+    ];
+    let facts = all.into_iter().map(|(name, items)| Fact { name, items });
+    facts.filter(|fact| !fact.items.is_empty()).collect()
+}
+
+/// 272474 as "272,474".
+fn grouped(n: &usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn page_table(table: &Table) -> PageTable {
     let columns = table
-        .columns
-        .iter()
-        .map(|c| PageColumn { title: c.title.clone(), detail: c.detail.clone(), numeric: c.numeric })
+        .shown()
+        .map(|(_, c)| PageColumn { title: c.title.clone(), detail: c.detail.clone(), numeric: c.numeric })
         .collect();
     let rows = table
         .rows
         .iter()
         .map(|row| PageRow {
             rule: row.rule,
-            cells: row
-                .cells
-                .iter()
-                .zip(&table.columns)
-                .map(|(cell, column)| page_cell(row, cell, column))
-                .collect(),
+            cells: table.shown().map(|(i, column)| page_cell(row, &row.cells[i], column)).collect(),
         })
         .collect();
     PageTable {
@@ -177,9 +224,10 @@ fn page_table(table: &Table) -> PageTable {
         title: table.title.clone(),
         caption: table.caption.clone(),
         long: table.long,
+        latex: table.fits_latex(),
         columns,
         rows,
-        markdown: table_markdown(table),
+        markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
 }
 
@@ -194,7 +242,7 @@ fn page_cell(row: &crate::table::Row, cell: &crate::table::TableCell, column: &c
         (column.key == "verdict" && text == "reproduced", "good"),
         (column.key == "verdict" && text == "not reproduced", "bad"),
         (matches!(column.key.as_str(), "run_id" | "result_blake3"), "mono"),
-        (matches!(column.key.as_str(), "text" | "reason" | "note" | "error"), "prose"),
+        (matches!(column.key.as_str(), "text" | "reason" | "note" | "error" | "metric" | "arm"), "prose"),
     ] {
         if is {
             class.push(name);

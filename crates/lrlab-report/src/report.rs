@@ -15,7 +15,7 @@ pub struct Counts {
     pub done: usize,
     /// Without a result whose last attempt failed.
     pub failed: usize,
-    /// Without a result.
+    /// Neither done nor failed.
     pub missing: usize,
     /// Of those done: the loss left the finite numbers.
     pub diverged: usize,
@@ -71,6 +71,14 @@ impl Report {
     /// Every planned run, arm by arm.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+
+    /// The values of an axis, as text, in the report's order.
+    #[must_use]
+    pub fn values(&self, axis: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        self.arms.iter().for_each(|arm| add(&mut out, arm.label(axis)));
+        out
     }
 
     /// Arms that differ in nothing but schedule and monitor stand together: the indices of each such block.

@@ -6,7 +6,7 @@ use lrlab_runs::{Event, PlannedRun, RunResult, RunStore};
 
 use crate::{Error, State};
 
-/// Reads `result.json`, and where there is none, the last word of `events.jsonl`.
+/// Reads `result.json`, and where there is none, why the last attempt failed, if it did.
 pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
     let folder = store.run_dir(&planned.run_id);
     let path = folder.join("result.json");
@@ -25,9 +25,17 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
 }
 
-/// The error of the last attempt, where the last thing it said was that it failed. Lines that are torn or that
-/// this version does not know are passed over.
+/// The error of the last attempt: the message of `failure.json`, or the error that a worker on its own wrote as the
+/// last word of `events.jsonl`. Lines that are torn or that this version does not know are passed over.
 fn failure(folder: &Path) -> Result<Option<String>, Error> {
+    if let Some(bytes) = read(&folder.join("failure.json"))? {
+        let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let word = |key: &str| json.get(key).and_then(serde_json::Value::as_str);
+        let message = word("message").unwrap_or("failed, and failure.json cannot be read");
+        return Ok(Some(
+            word("kind").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")),
+        ));
+    }
     let Some(bytes) = read(&folder.join("events.jsonl"))? else { return Ok(None) };
     let mut last = None;
     for line in bytes.split(|b| *b == b'\n') {

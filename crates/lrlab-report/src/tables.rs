@@ -8,16 +8,16 @@ mod runs;
 mod verdict;
 
 pub(crate) use cost::total;
-pub(crate) use result::{progress, results};
+pub(crate) use result::{brief, progress};
 pub(crate) use runs::curves;
 
 use crate::table::{Row, TableCell};
-use crate::{Column, Report, Table, Value};
+use crate::{Column, Report, Table, Value, label};
 
 /// Every table of a report, in reading order.
 #[must_use]
 pub fn tables(report: &Report) -> Vec<Table> {
-    let mut out = vec![results(report)];
+    let mut out = vec![result::results(report)];
     out.extend(verdict::claims(report));
     out.extend(comparison::differences(report));
     out.extend(decision::decisions(report));
@@ -32,7 +32,13 @@ pub fn tables(report: &Report) -> Vec<Table> {
 
 /// One column per axis of the grid.
 fn axis_columns(report: &Report) -> Vec<Column> {
-    report.axes.iter().map(|axis| Column { numeric: axis == "epochs", ..Column::text(axis, axis) }).collect()
+    let constant = |axis: &str| report.arms.len() > 1 && report.values(axis).len() == 1;
+    let column = |axis: &String| Column {
+        numeric: axis == label::EPOCHS,
+        constant: constant(axis),
+        ..Column::text(axis, axis)
+    };
+    report.axes.iter().map(column).collect()
 }
 
 /// The coordinates of an arm.

@@ -38,7 +38,9 @@ pub fn write(report: &Report, out: &Path) -> Result<Written, Error> {
     for it in &tables {
         let path = |extension: &str| out.join("tables").join(format!("{}.{extension}", it.name));
         put(path("csv"), &table::csv(it), &mut written.tables)?;
-        put(path("tex"), &table::latex(it, &report.experiment), &mut written.tables)?;
+        if it.fits_latex() {
+            put(path("tex"), &table::latex(it, &report.experiment), &mut written.tables)?;
+        }
     }
     put(out.join("tables").join("curves.csv"), &tables::curves(report), &mut written.tables)?;
     let drawn: Vec<String> = figures.iter().map(figure::svg).collect();

@@ -4,56 +4,70 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use lrlab_report::{Plan, RunStore, summarise, terminal_table, write};
-
-/// Every file below a folder with its bytes.
-fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut out = BTreeMap::new();
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let name = path.strip_prefix(root).unwrap().display().to_string();
-                out.insert(name, std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    out
-}
-
-fn written(plan: &Plan, store: &RunStore, keep_as: &str) -> BTreeMap<String, Vec<u8>> {
-    let report = summarise(plan, store).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let written = write(&report, folder.path()).unwrap();
-    assert!(written.html.is_file() && written.markdown.is_file() && written.manifest.is_file());
-    if let Some(keep) = std::env::var_os("LRLAB_REPORT_KEEP") {
-        write(&report, &Path::new(&keep).join(keep_as)).unwrap();
-        println!("{}", terminal_table(&report));
-    }
-    files(folder.path())
-}
+use common::check;
+use lrlab_report::{summarise, write};
 
 #[test]
 fn whole_grid() {
     let mut plan = common::plan(&common::quickstart());
     plan.claims = common::claims();
     let (_folder, store) = common::full(&plan);
-    let _files = written(&plan, &store, "whole");
+    let files = check::written(&plan, &store, "whole");
+    for name in [
+        "tables/results.csv",
+        "tables/results.tex",
+        "tables/claims.csv",
+        "tables/differences.tex",
+        "tables/comparisons.csv",
+        "tables/decisions.csv",
+        "tables/cost.csv",
+        "tables/runs.csv",
+        "tables/curves.csv",
+        "figures/figure-1-loss.svg",
+        "figures/figure-2-training-accuracy.svg",
+        "figures/figure-3-validation-accuracy.svg",
+        "figures/resnet-synthetic-pictures-val-loss.svg",
+        "figures/lstm-synthetic-reviews-val-f1.svg",
+        "figures/transformer-synthetic-reviews-learning-rate.svg",
+    ] {
+        assert!(files.contains_key(name), "{name}");
+    }
+    let html = &files["report.html"];
+    assert!(html.contains("48 of 48 runs done"));
+    assert!(html.contains("n = 2 seeds cannot be significant"));
+    assert!(html.contains("an invented note: the pictures are JPEG copies"));
+    assert_eq!(html.matches("<svg").count(), files.keys().filter(|name| name.ends_with(".svg")).count());
+    for run in &plan.runs {
+        assert!(html.contains(&format!("id=\"run-{}\"", run.run_id)));
+    }
+    assert!(html.contains(
+        "cargo xtask run-grid experiments/invented.toml --out repeated --filter dataset=synthetic_pictures \
+         --filter epochs=10 --filter model=resnet --filter monitor=off --filter schedule=static --filter seed=0"
+    ));
+    // One budget and no further axis: readers are spared the column, programs are not.
+    assert!(!html.contains("<button type=\"button\">epochs"));
+    assert!(
+        files["tables/results.csv"]
+            .starts_with("model,dataset,epochs,schedule,monitor,runs,best_test_accuracy_mean")
+    );
+    assert_eq!(files["tables/curves.csv"].lines().count(), 1 + 48 * 10 * 12);
 }
 
+/// The paper's grid: budgets side by side, six seeds, tables that outgrow a page.
 #[test]
 fn paper_grid() {
     let mut plan = common::plan(&common::paper());
     plan.claims = common::claims();
     let (_folder, store) = common::full(&plan);
-    let _files = written(&plan, &store, "paper");
+    let files = check::written(&plan, &store, "paper");
+    assert!(files.contains_key("figures/figure-1-loss-20-epochs.svg"));
+    assert!(!files.contains_key("tables/runs.tex"), "288 rows are no float");
+    assert!(files["tables/results.tex"].contains("\\resizebox"));
+    let svg = &files["figures/lstm-imdb-val-accuracy.svg"];
+    assert!(svg.contains("lstm, imdb, 10 epochs") && svg.contains("lstm, imdb, 20 epochs"));
 }
+
+/// Some runs missing, one diverged.
 #[test]
 fn torn_grid() {
     let mut plan = common::plan(&common::quickstart());
@@ -63,5 +77,61 @@ fn torn_grid() {
         6 => Some(common::diverged(planned, 4)),
         _ => Some(common::result(planned)),
     });
-    let _files = written(&plan, &store, "torn");
+    let files = check::written(&plan, &store, "torn");
+    let results = &files["report.md"];
+    assert!(results.contains("45 of 48 runs done, 1 diverged; 3 missing"));
+    assert!(results.contains("(1/2)") && results.contains("– (0/2)") && results.contains("2/2, 1 diverged"));
+    assert!(!results.contains("(1/2)**"), "a cell that lacks runs is never the best");
+    let svg = &files["figures/resnet-synthetic-pictures-val-loss.svg"];
+    assert!(svg.contains("l7 7m0 -7l-7 7"), "the diverged run ends in a cross");
+    assert!(svg.contains("1 diverged (thin lines ending in ×), not in the mean"));
+    assert!(svg.contains("1 of 16 runs missing"));
+}
+
+#[test]
+fn one_epoch() {
+    let grid = common::Grid { epochs: vec![1, 2], seeds: 1, ..common::quickstart() };
+    let plan = common::plan(&grid);
+    let (_folder, store) = common::full(&plan);
+    check::written(&plan, &store, "short");
+}
+
+/// Equal inputs give equal bytes, in another folder and over an earlier report.
+#[test]
+fn deterministic() {
+    let mut plan = common::plan(&common::quickstart());
+    plan.claims = common::claims();
+    let (_one, first) = common::full(&plan);
+    let (_two, second) = common::full(&plan);
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(&summarise(&plan, &first).unwrap(), a.path()).unwrap();
+    std::fs::create_dir_all(b.path().join("figures")).unwrap();
+    std::fs::write(b.path().join("figures/stale.svg"), "an earlier figure").unwrap();
+    std::fs::write(b.path().join("figures/notes.txt"), "not ours").unwrap();
+    write(&summarise(&plan, &first).unwrap(), b.path()).unwrap();
+    write(&summarise(&plan, &second).unwrap(), b.path()).unwrap();
+    let (a, mut b) = (check::files(a.path()), check::files(b.path()));
+    assert_eq!(b.remove("figures/notes.txt").as_deref(), Some("not ours"));
+    assert_eq!(a, b);
+}
+
+/// Every number of the manifest leads to digests of files that are there.
+#[test]
+fn manifest_leads_to_results() {
+    let plan = common::plan(&common::quickstart());
+    let (_folder, store) = common::full(&plan);
+    let files = check::written(&plan, &store, "manifest");
+    let json: serde_json::Value = serde_json::from_str(&files["manifest.json"]).unwrap();
+    for (run, planned) in json["runs"].as_array().unwrap().iter().zip(&plan.runs) {
+        let bytes = std::fs::read(store.run_dir(&planned.run_id).join("result.json")).unwrap();
+        assert_eq!(run["run_id"], planned.run_id.as_str());
+        assert_eq!(run["result_blake3"], blake3::hash(&bytes).to_hex().as_str());
+    }
+    let first =
+        json["numbers"].as_array().unwrap().iter().find(|n| n["column"] == "best_test_accuracy").unwrap();
+    assert_eq!(first["table"], "tables/results.csv");
+    assert_eq!(first["runs"], serde_json::json!([plan.runs[0].run_id, plan.runs[1].run_id]));
+    let mean =
+        plan.runs[..2].iter().map(|p| common::result(p).best.test_accuracy.unwrap()).sum::<f64>() / 2.0;
+    assert!((first["value"].as_f64().unwrap() - mean).abs() < 1e-15);
 }

@@ -245,13 +245,7 @@ fn finish(panel: &mut Panel) {
     let mut ys: Vec<f64> = panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1)).collect();
     ys.sort_by(f64::total_cmp);
     let wide = match (ys.first(), ys.get(ys.len() / 2), ys.last()) {
-        (Some(low), Some(middle), Some(high)) if *low > 0.0 => {
-            if panel.y_label == "learning rate" {
-                high / low > 30.0
-            } else {
-                high / middle > 20.0
-            }
-        }
+        (Some(low), Some(middle), Some(high)) => *low > 0.0 && high / middle > 20.0,
         _ => false,
     };
     if wide && panel.y_bounds.1.is_none() {

@@ -19,7 +19,7 @@ const PER_ROW: usize = 3;
 pub(crate) fn svg(figure: &Figure) -> String {
     let columns = figure.panels.len().clamp(1, PER_ROW);
     // A figure of one panel is drawn wider: its legend needs the room, and a page has it.
-    let area = if columns == 1 { (460.0, 250.0) } else { AREA };
+    let area = if columns == 1 { (540.0, 270.0) } else { AREA };
     let (cell_width, cell_height) = (LEFT + area.0 + RIGHT, ABOVE + area.1 + BELOW);
     let rows = figure.panels.len().div_ceil(columns).max(1);
     let width = columns as f64 * cell_width;
@@ -203,6 +203,11 @@ impl Drawing<'_> {
 
 const fn index(line: &Line) -> usize {
     line.color % PALETTE.len()
+}
+
+/// The fill of a line's marks as attributes.
+pub(super) fn fill(line: &Line) -> String {
+    format!("class=\"f{}\" fill=\"{}\"", index(line), PALETTE[index(line)])
 }
 
 /// The stroke of a line as attributes.

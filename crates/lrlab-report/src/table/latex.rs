@@ -1,46 +1,59 @@
 //! Tables as LaTeX with `booktabs`: `\input` them where a table should float.
 
-use super::{Table, Value};
+use std::fmt::Write;
 
-/// A `table` environment; needs `\usepackage{booktabs}` and nothing else.
+use super::{Column, Row, Table, TableCell, Value};
+
+/// Characters of text that fit across a page in `\small`.
+const PAGE: usize = 90;
+
+/// A `table` environment; needs `\usepackage{booktabs}`, and `graphicx` where the table is wider than a page.
 pub(crate) fn latex(table: &Table, experiment: &str) -> String {
-    let columns: String = table.columns.iter().map(|c| if c.numeric { 'r' } else { 'l' }).collect();
-    let mut out = format!(
-        "% {}: needs \\usepackage{{booktabs}}\n\\begin{{table}}[tbp]\n  \\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}\n  \
-         \\caption{{{}}}\n  \\label{{tab:{}-{}}}\n  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n    \\toprule\n",
-        table.name,
-        escape(&table.caption),
-        crate::label::slug(experiment),
-        table.name,
-    );
-    let mut line = |cells: Vec<String>| {
-        out.push_str("    ");
-        out.push_str(&cells.join(" & "));
-        out.push_str(" \\\\\n");
-    };
-    line(table.columns.iter().map(|c| escape(&c.title)).collect());
-    if table.columns.iter().any(|c| !c.detail.is_empty()) {
-        line(table.columns.iter().map(|c| escape(&c.detail)).collect());
+    let shown: Vec<usize> = table.shown().map(|(i, _)| i).collect();
+    let cells = |row: &Row| -> Vec<String> { shown.iter().map(|i| show(&row.cells[*i])).collect() };
+    let columns: String = shown.iter().map(|i| if table.columns[*i].numeric { 'r' } else { 'l' }).collect();
+    let wide = width(table) > PAGE;
+    let packages = if wide { "booktabs,graphicx" } else { "booktabs" };
+    let (open, close) = if wide { ("\\resizebox{\\textwidth}{!}{%\n  ", "}") } else { ("", "") };
+    let mut out = String::new();
+    let _ = writeln!(out, "% {}.tex: needs \\usepackage{{{packages}}}", table.name);
+    let _ = writeln!(out, "\\begin{{table}}[tbp]\n  \\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}");
+    let _ = writeln!(out, "  \\caption{{{}}}", escape(&table.caption));
+    let _ = writeln!(out, "  \\label{{tab:{}-{}}}", crate::label::slug(experiment), table.name);
+    let _ = writeln!(out, "  {open}\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n    \\toprule");
+    line(&mut out, &shown.iter().map(|i| escape(&table.columns[*i].title)).collect::<Vec<_>>());
+    if shown.iter().any(|i| !table.columns[*i].detail.is_empty()) {
+        line(&mut out, &shown.iter().map(|i| escape(&table.columns[*i].detail)).collect::<Vec<_>>());
     }
     out.push_str("    \\midrule\n");
     for (i, row) in table.rows.iter().enumerate() {
         if row.rule && i > 0 {
             out.push_str("    \\addlinespace\n");
         }
-        let cells: Vec<String> = row
-            .cells
-            .iter()
-            .map(|cell| {
-                let text = escape(&cell.value.to_string());
-                if cell.bold { bold(&cell.value, &text) } else { text }
-            })
-            .collect();
-        // A bracket after \\ would be read as its optional argument.
-        let start = if cells.first().is_some_and(|c| c.starts_with('[')) { "{}" } else { "" };
-        out.push_str(&format!("    {start}{} \\\\\n", cells.join(" & ")));
+        line(&mut out, &cells(row));
     }
-    out.push_str("    \\bottomrule\n  \\end{tabular}\n\\end{table}\n");
+    let _ = writeln!(out, "    \\bottomrule\n  \\end{{tabular}}{close}\n\\end{{table}}");
     out
+}
+
+fn line(out: &mut String, cells: &[String]) {
+    // After \\ a bracket would be read as its optional argument.
+    let guard = if cells.first().is_some_and(|cell| cell.starts_with('[')) { "{}" } else { "" };
+    let _ = writeln!(out, "    {guard}{} \\\\", cells.join(" & "));
+}
+
+fn show(cell: &TableCell) -> String {
+    let text = escape(&cell.value.to_string());
+    if cell.bold { bold(&cell.value, &text) } else { text }
+}
+
+/// The widest row in characters.
+fn width(table: &Table) -> usize {
+    let column = |(i, column): (usize, &Column)| {
+        let cells = table.rows.iter().map(|row| row.cells[i].value.to_string().chars().count());
+        cells.chain([column.title.chars().count(), column.detail.chars().count()]).max().unwrap_or(0) + 1
+    };
+    table.shown().map(column).sum()
 }
 
 fn bold(value: &Value, text: &str) -> String {
@@ -78,6 +91,9 @@ pub(crate) fn escape(text: &str) -> String {
             'Δ' => out.push_str("$\\Delta$"),
             '→' => out.push_str("$\\to$"),
             '²' => out.push_str("$^2$"),
+            'ⁿ' => out.push_str("$^n$"),
+            '“' => out.push_str("``"),
+            '”' => out.push_str("''"),
             '\n' | '\r' | '\t' => out.push(' '),
             c if c.is_control() => {}
             c => out.push(c),

@@ -10,14 +10,14 @@ pub(crate) fn markdown(table: &Table) -> String {
         out.push_str(&cells.join(" | "));
         out.push_str(" |\n");
     };
-    line(table.columns.iter().map(|c| escape(&c.heading())).collect());
-    line(table.columns.iter().map(|c| if c.numeric { "---:" } else { "---" }.to_owned()).collect());
+    line(table.shown().map(|(_, c)| escape(&c.heading())).collect());
+    line(table.shown().map(|(_, c)| if c.numeric { "---:" } else { "---" }.to_owned()).collect());
     for row in &table.rows {
         let show = |cell: &super::TableCell| {
             let text = escape(&cell.value.to_string());
             if cell.bold { format!("**{text}**") } else { text }
         };
-        line(row.cells.iter().map(show).collect());
+        line(table.shown().map(|(i, _)| show(&row.cells[i])).collect());
     }
     out
 }

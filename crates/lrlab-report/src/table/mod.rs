@@ -43,20 +43,46 @@ pub struct Column {
     pub detail: String,
     /// Whether it holds numbers, set flush right.
     pub numeric: bool,
+    /// Whether readers are spared it: every row says the same. CSV files have it.
+    pub constant: bool,
 }
 
 impl Column {
     pub(crate) fn text(key: &str, title: &str) -> Self {
-        Self { key: key.to_owned(), title: title.to_owned(), detail: String::new(), numeric: false }
+        Self {
+            key: key.to_owned(),
+            title: title.to_owned(),
+            detail: String::new(),
+            numeric: false,
+            constant: false,
+        }
     }
 
     pub(crate) fn number(key: &str, title: &str, detail: &str) -> Self {
-        Self { key: key.to_owned(), title: title.to_owned(), detail: detail.to_owned(), numeric: true }
+        Self {
+            key: key.to_owned(),
+            title: title.to_owned(),
+            detail: detail.to_owned(),
+            numeric: true,
+            constant: false,
+        }
     }
 
     /// Both lines in one.
     pub(crate) fn heading(&self) -> String {
         if self.detail.is_empty() { self.title.clone() } else { format!("{} ({})", self.title, self.detail) }
+    }
+}
+
+impl Table {
+    /// Whether it is set in LaTeX: a float holds no more than a page.
+    pub(crate) fn fits_latex(&self) -> bool {
+        self.rows.len() <= 60
+    }
+
+    /// The columns that readers are shown, with their places.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(|(_, column)| !column.constant)
     }
 }
 

@@ -8,21 +8,18 @@ use crate::{Report, tables};
 /// The main table for a terminal, with a line above it that says how much of the grid is done.
 #[must_use]
 pub fn terminal_table(report: &Report) -> String {
-    let table = tables::results(report);
+    let table = tables::brief(report);
     let mut terminal = Terminal::new();
     terminal.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    let heading = |c: &super::Column| {
+    let heading = |(_, c): (usize, &super::Column)| {
         if c.detail.is_empty() { c.title.clone() } else { format!("{}\n{}", c.title, c.detail) }
     };
-    terminal.set_header(table.columns.iter().map(heading));
+    terminal.set_header(table.shown().map(heading));
     for row in &table.rows {
-        terminal.add_row(
-            row.cells
-                .iter()
-                .map(|cell| if cell.bold { format!("{} *", cell.value) } else { cell.value.to_string() }),
-        );
+        let show = |cell: &super::TableCell| format!("{}{}", cell.value, if cell.bold { " *" } else { "" });
+        terminal.add_row(table.shown().map(|(i, _)| show(&row.cells[i])));
     }
-    for (i, column) in table.columns.iter().enumerate() {
+    for (i, (_, column)) in table.shown().enumerate() {
         if let (true, Some(shown)) = (column.numeric, terminal.column_mut(i)) {
             shown.set_cell_alignment(CellAlignment::Right);
         }

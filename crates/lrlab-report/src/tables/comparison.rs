@@ -6,10 +6,18 @@ use crate::tables::result::{detail, place, short};
 use crate::tables::{axis_cells, axis_columns, block_of, rule};
 use crate::{Column, Comparison, Contrast, Metric, Report, Run, Table, Unit, Value, label};
 
+/// The split that nothing was chosen on, and the two ways in which overfitting shows.
+const SHOWN: [Metric; 4] = [
+    Metric::best("test_accuracy"),
+    Metric::best("test_f1"),
+    Metric::last("val_loss"),
+    Metric::last("accuracy_gap"),
+];
+
 /// One row per pair of arms, one column per metric: mean difference with its 95 % t-interval.
 pub(super) fn differences(report: &Report) -> Option<Table> {
     let first = report.comparisons.first()?;
-    let metrics: Vec<Metric> = Comparison::METRICS
+    let metrics: Vec<Metric> = SHOWN
         .into_iter()
         .filter(|m| report.comparisons.iter().any(|c| c.metric == *m && c.paired.is_some()))
         .collect();

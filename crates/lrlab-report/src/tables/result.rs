@@ -43,6 +43,17 @@ pub(crate) fn results(report: &Report) -> Table {
     table(report, "results", "Results", caption, &MAIN, false)
 }
 
+/// The few figures that fit a terminal.
+pub(crate) fn brief(report: &Report) -> Table {
+    let metrics = [
+        Metric::best("test_accuracy"),
+        Metric::best("test_f1"),
+        Metric::best("val_accuracy"),
+        Metric::last("val_loss"),
+    ];
+    table(report, "brief", "Results", "", &metrics, false)
+}
+
 /// Every figure after the last update.
 pub(crate) fn last(report: &Report) -> Table {
     let caption = "Every figure after the last update, mean ± sample standard deviation over seeds.";

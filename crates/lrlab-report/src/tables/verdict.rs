@@ -13,12 +13,12 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
     let columns = vec![
         Column::text("id", "claim"),
         Column::text("text", "what is claimed"),
-        Column::text("metric", "figure"),
-        Column::text("arm", "arm"),
+        Column::text("verdict", "verdict"),
         Column::number("claimed", "claimed", ""),
         Column::number("measured", "measured", "mean ± std"),
-        Column::number("difference", "difference", "measured − claimed"),
-        Column::text("verdict", "verdict"),
+        Column::number("difference", "difference", "to expected"),
+        Column::text("arm", "arm"),
+        Column::text("metric", "figure"),
         Column::text("note", "note"),
     ];
     let mut rows = Vec::new();
@@ -60,12 +60,12 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
     let cells = vec![
         text(&claim.id),
         text(&claim.text),
-        text(&figure),
-        text(&measured.map_or_else(String::new, |m| arm_name(report, m.arm))),
+        TableCell { value: Value::Text(claim.verdict.word().to_owned()), bold: true, runs: Vec::new() },
         text(&claim.claimed),
         number(Value::Estimate(ours, unit)),
         number(Value::Number(away, if unit == Unit::Percent { Unit::Points } else { unit })),
-        TableCell { value: Value::Text(claim.verdict.word().to_owned()), bold: true, runs: Vec::new() },
+        text(&measured.map_or_else(String::new, |m| arm_name(report, m.arm))),
+        text(&figure),
         text(&claim.note),
     ];
     Row { cells, rule: false, link: measured.map(|m| Link::Arm(m.arm)) }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod check;
+
 use lrlab_random::{Purpose, Stream};
 use lrlab_runs::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Plan, PlannedRun, Provenance, RunId,

@@ -1,0 +1,172 @@
+//! Checks of what a report writes: markup that closes, LaTeX rows of equal length, CSV of one width.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lrlab_report::{Plan, RunStore, summarise, terminal_table, write};
+
+/// Writes the report of a plan and returns every file, checked.
+///
+/// `LRLAB_REPORT_KEEP=DIR` also leaves it in DIR under `name`, for a look with a browser.
+pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, String> {
+    let report = summarise(plan, store).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let written = write(&report, folder.path()).unwrap();
+    assert!(written.html.is_file() && written.markdown.is_file() && written.manifest.is_file());
+    if let Some(keep) = std::env::var_os("LRLAB_REPORT_KEEP") {
+        write(&report, &Path::new(&keep).join(name)).unwrap();
+        std::fs::write(Path::new(&keep).join(name).join("terminal.txt"), terminal_table(&report)).unwrap();
+    }
+    let files = files(folder.path());
+    assert_eq!(files.len(), 3 + written.tables.len() + written.figures.len(), "{:?}", files.keys());
+    files.iter().for_each(|(name, text)| check(name, text));
+    files
+}
+
+/// As [`written`], for a plan without runs, whose tables have no rows.
+pub fn written_without_latex_rows(plan: &Plan, store: &RunStore) {
+    let folder = tempfile::tempdir().unwrap();
+    write(&summarise(plan, store).unwrap(), folder.path()).unwrap();
+    let files = files(folder.path());
+    files.iter().filter(|(name, _)| !name.ends_with(".tex")).for_each(|(name, text)| check(name, text));
+}
+
+/// Every file below a folder.
+pub fn files(root: &Path) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                out.insert(name, std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    out
+}
+
+fn check(name: &str, text: &str) {
+    assert!(text.ends_with('\n'), "{name} ends in the middle of a line");
+    for word in ["NaN", "inf ", "inf,", "Infinity"] {
+        let allowed = name.ends_with(".html") && word == "Infinity"; // its script compares with it
+        assert!(allowed || !text.contains(word), "{name} contains {word}");
+    }
+    match Path::new(name).extension().and_then(|e| e.to_str()) {
+        Some("svg") => markup(name, text),
+        Some("html") => {
+            markup(name, text);
+            for network in ["<link", " src=", "@import", "url(http", "https://", "//cdn"] {
+                assert!(!text.contains(network), "{name} asks for something: {network}");
+            }
+            let addresses = text.matches("http://").count();
+            assert_eq!(addresses, text.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
+        }
+        Some("csv") => csv(name, text),
+        Some("tex") => latex(name, text),
+        Some("json") => manifest(text),
+        _ => {}
+    }
+}
+
+/// Every element is closed where it should be, and ids are there once.
+pub fn markup(name: &str, text: &str) {
+    const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+    let mut open: Vec<&str> = Vec::new();
+    let mut ids: Vec<&str> = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        assert!(
+            !rest[..at].contains("&nbsp") && text_is_escaped(&rest[..at], open.last()),
+            "{name}: {}",
+            &rest[..at]
+        );
+        rest = &rest[at + 1..];
+        let end = rest.find('>').unwrap_or_else(|| panic!("{name}: a tag does not end"));
+        let tag = &rest[..end];
+        rest = &rest[end + 1..];
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "{name}");
+            continue;
+        }
+        assert!(!tag.contains('<'), "{name}: {tag}");
+        if let Some((_, id)) = tag.split_once(" id=\"") {
+            ids.push(id.split('"').next().unwrap());
+        }
+        let element = tag.split([' ', '\n', '/']).next().unwrap();
+        if tag.ends_with('/') || VOID.contains(&element) {
+            continue;
+        }
+        if element == "script" || element == "style" {
+            let close = format!("</{element}>");
+            rest = &rest[rest.find(&close).unwrap() + close.len()..];
+            continue;
+        }
+        open.push(element);
+    }
+    assert!(open.is_empty(), "{name}: {open:?} not closed");
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{name}: an id is there twice");
+}
+
+fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
+    text.split('&').skip(1).all(|after| {
+        after.split_once(';').is_some_and(|(entity, _)| {
+            entity.starts_with('#') || ["amp", "lt", "gt", "quot"].contains(&entity)
+        })
+    })
+}
+
+fn csv(name: &str, text: &str) {
+    let (mut widths, mut fields, mut quoted) = (Vec::new(), 1, false);
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields += 1,
+            '\n' if !quoted => {
+                widths.push(fields);
+                fields = 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(!quoted && widths.iter().all(|w| *w == widths[0]), "{name}: {widths:?}");
+}
+
+fn latex(name: &str, text: &str) {
+    let plain =
+        text.replace("\\\\", "").replace("\\&", "").replace("\\{", "").replace("\\}", "").replace("\\%", "");
+    assert_eq!(plain.matches('{').count(), plain.matches('}').count(), "{name}");
+    assert_eq!(plain.matches('$').count() % 2, plain.matches("\\$").count() % 2, "{name}");
+    let rows: Vec<usize> = text
+        .lines()
+        .filter(|l| l.ends_with("\\\\"))
+        .map(|l| l.replace("\\&", "").matches('&').count())
+        .collect();
+    assert!(rows.len() > 1 && rows.iter().all(|n| *n == rows[0]), "{name}: {rows:?}");
+    assert!(text.is_ascii() || name.contains("odd"), "{name}: {:?}", text.chars().find(|c| !c.is_ascii()));
+}
+
+/// It is JSON, and every number's runs are runs that are done.
+fn manifest(text: &str) {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    let runs = json["runs"].as_array().unwrap();
+    let done: Vec<&str> = runs
+        .iter()
+        .filter(|run| run["result_blake3"].is_string())
+        .map(|run| run["run_id"].as_str().unwrap())
+        .collect();
+    for number in json["numbers"].as_array().unwrap() {
+        for run in number["runs"].as_array().unwrap() {
+            let id = run.as_str().unwrap();
+            assert!(done.contains(&id) || number["value"].is_null(), "{number}");
+        }
+    }
+}

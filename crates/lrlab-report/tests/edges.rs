@@ -1,0 +1,378 @@
+//! What a report does with little, nothing, and the unexpected.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::check;
+use lrlab_report::{
+    At, Comparison, Contrast, Error, Metric, Plan, Verdict, check as claims, summarise, tables,
+    terminal_table,
+};
+use lrlab_runs::{Cell, EpochMetrics, Evaluation, Event, Outcome, RunResult};
+use serde_json::json;
+
+fn cell(pairs: &[(&str, serde_json::Value)]) -> Cell {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect()
+}
+
+fn plan(cells: Vec<Cell>) -> Plan {
+    Plan {
+        experiment: "edge".to_owned(),
+        description: "Invented.".to_owned(),
+        runs: cells.into_iter().map(common::planned).collect(),
+        claims: serde_json::Value::Null,
+    }
+}
+
+/// Schedules × seeds, nothing else.
+fn small(schedules: &[&str], seeds: u64) -> Plan {
+    let cells = schedules.iter().flat_map(|schedule| {
+        (0..seeds).map(move |seed| {
+            cell(&[("model", json!("m")), ("schedule", json!(schedule)), ("seed", json!(seed))])
+        })
+    });
+    plan(cells.collect())
+}
+
+/// A result whose every accuracy is `accuracy`.
+fn with_accuracy(planned: &lrlab_runs::PlannedRun, accuracy: f64) -> RunResult {
+    let mut it = common::result(planned);
+    it.history.iter_mut().for_each(|epoch| epoch.val_accuracy = Some(accuracy));
+    it.last.metrics.val_accuracy = Some(accuracy);
+    it.best.metrics.val_accuracy = Some(accuracy);
+    it
+}
+
+#[test]
+fn nothing_planned() {
+    let plan = plan(Vec::new());
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    assert!(report.arms.is_empty() && report.comparisons.is_empty());
+    check::written_without_latex_rows(&plan, &store);
+}
+
+#[test]
+fn nothing_run() {
+    let mut plan = small(&["static", "cosine"], 2);
+    plan.claims = json!([{ "id": "c", "text": "t", "metric": "val_accuracy", "where": {}, "value": 0.5, "tolerance": 0.1 }]);
+    let (_folder, store) = common::store(&plan, |_, _| None);
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!((report.counts.done, report.counts.missing), (0, 4));
+    assert_eq!(claims(&report)[0].verdict, Verdict::NotRun);
+    let table = terminal_table(&report);
+    assert!(table.contains("0 of 4 runs done; 4 missing") && table.contains("– (0/2)"), "{table}");
+    let files = check::written(&plan, &store, "nothing-run");
+    assert!(!files.keys().any(|name| name.ends_with(".svg")), "there is nothing to draw");
+}
+
+#[test]
+fn one_arm_one_run() {
+    let plan = small(&["cosine"], 1);
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    assert!(report.comparisons.is_empty());
+    assert!(report.warnings.iter().any(|w| w.starts_with("One run per arm")), "{:?}", report.warnings);
+    let files = check::written(&plan, &store, "one-arm");
+    assert!(
+        !files["report.md"].split("## All figures").next().unwrap().contains('±')
+            || !files["tables/results.tex"].contains("\\pm$ 0")
+    );
+    assert!(!files["tables/results.tex"].contains("textbf"), "one arm is not the best of anything");
+    assert!(!files.contains_key("tables/differences.csv"));
+}
+
+#[test]
+fn null_metrics() {
+    let plan = small(&["static", "step"], 2);
+    let empty = |planned: &lrlab_runs::PlannedRun| {
+        let mut it = common::result(planned);
+        it.history = vec![EpochMetrics { epoch: 1, val_loss: Some(f64::NAN), ..EpochMetrics::default() }];
+        (it.last, it.best) = (Evaluation::default(), Evaluation::default());
+        it
+    };
+    let (_folder, store) = common::store(&plan, |_, planned| Some(empty(planned)));
+    let report = summarise(&plan, &store).unwrap();
+    assert!(report.comparisons.iter().all(|c| c.paired.is_none() && c.conclusion() == "not run"));
+    let results = tables(&report).remove(0);
+    assert_eq!(
+        results.columns.last().map(|c| c.key.as_str()),
+        Some("runs"),
+        "figures that no run has are no columns"
+    );
+    check::written(&plan, &store, "null");
+}
+
+#[test]
+fn diverged_runs_are_counted_not_averaged() {
+    let plan = small(&["static", "step"], 2);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        Some(if i == 1 { common::diverged(planned, 3) } else { common::result(planned) })
+    });
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!((report.counts.done, report.counts.diverged), (4, 1));
+    let estimate = report.arms[0].estimate(Metric::last("val_accuracy"));
+    assert_eq!((estimate.n(), estimate.planned), (1, 2));
+    assert_eq!(
+        estimate.summary.unwrap().mean,
+        common::result(&plan.runs[0]).last.metrics.val_accuracy.unwrap()
+    );
+    assert!(
+        report.warnings.iter().any(|w| w.contains("1 of 4 finished runs diverged")),
+        "{:?}",
+        report.warnings
+    );
+    let all = |_: usize, planned: &lrlab_runs::PlannedRun| Some(common::diverged(planned, 2));
+    let (_folder, store) = common::store(&plan, all);
+    assert!(
+        summarise(&plan, &store)
+            .unwrap()
+            .runs()
+            .all(|run| run.result().unwrap().outcome == Outcome::Diverged)
+    );
+    check::written(&plan, &store, "all-diverged");
+}
+
+#[test]
+fn failed_runs_say_why() {
+    let plan = small(&["static"], 4);
+    let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| common::result(planned)));
+    let line = |event: &Event| serde_json::to_string(event).unwrap() + "\n";
+    let (started, failed) = (
+        line(&Event::Started { updates: 1, epochs: 1 }),
+        line(&Event::Failed { error: "the <disk> is full".to_owned() }),
+    );
+    let put = |i: usize, name: &str, text: &str| {
+        let folder = store.run_dir(&plan.runs[i].run_id);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    };
+    put(1, "events.jsonl", &format!("{started}{failed}{{\"torn"));
+    put(2, "events.jsonl", &format!("{failed}{started}")); // tried again, not failed yet
+    put(3, "failure.json", r#"{ "attempt": 2, "kind": "out_of_memory", "message": "exit code 137" }"#);
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!((report.counts.done, report.counts.failed, report.counts.missing), (1, 2, 1));
+    let files = check::written(&plan, &store, "failed");
+    assert!(files["report.html"].contains("the &lt;disk&gt; is full"));
+    assert!(files["report.html"].contains("out_of_memory: exit code 137"));
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be() {
+    let plan = small(&["static"], 2);
+    let (_folder, store) = common::store(&plan, |_, _| None);
+    let put = |bytes: &[u8]| {
+        let folder = store.run_dir(&plan.runs[0].run_id);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("result.json"), bytes).unwrap();
+        summarise(&plan, &store).unwrap_err()
+    };
+    let broken = put(b"{ \"run_id\": 3 }");
+    assert!(matches!(broken, Error::Files(lrlab_runs::Error::Json { .. })), "{broken}");
+    assert!(broken.to_string().contains("result.json"), "{broken}");
+    let other = serde_json::to_vec(&common::result(&plan.runs[1])).unwrap();
+    let misplaced = put(&other);
+    assert!(
+        matches!(&misplaced, Error::Misplaced { found, .. } if found == plan.runs[1].run_id.as_str()),
+        "{misplaced}"
+    );
+}
+
+/// Names that mean something to HTML, Markdown, LaTeX, SVG, CSV and a shell.
+#[test]
+fn odd_names() {
+    let odd = "<script>alert(1)</script>|_%&#${}\\^~\"'\u{1},`*\n$(x)";
+    let mut cells = Vec::new();
+    for schedule in [json!({ "static": {} }), json!(odd), json!({ "cosine": { "eta_min": 1e-5 } })] {
+        for monitor in [json!(null), json!(odd)] {
+            for seed in 0..2 {
+                cells.push(cell(&[
+                    ("model", json!(odd)),
+                    ("schedule", schedule.clone()),
+                    ("monitor", monitor.clone()),
+                    ("odd <axis> | &", json!([1, "x"])),
+                    ("seed", json!(seed)),
+                ]));
+            }
+        }
+    }
+    let mut plan = plan(cells);
+    plan.experiment = odd.to_owned();
+    plan.description = odd.to_owned();
+    plan.claims = json!([{ "id": odd, "text": odd, "metric": "val_accuracy", "where": { "model": odd }, "value": 0.5, "tolerance": 0.5 }]);
+    let (_folder, store) = common::store(&plan, |_, planned| {
+        let mut it = common::result(planned);
+        it.provenance.dataset = odd.to_owned();
+        it.provenance.host = odd.to_owned();
+        it.decisions.iter_mut().for_each(|d| d.reason = odd.to_owned());
+        Some(it)
+    });
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!(report.arms.len(), 6);
+    assert!(report.arms[0].fixed_rate && !report.arms[0].monitored && report.arms[1].monitored);
+    let files = check::written(&plan, &store, "odd");
+    for (name, text) in &files {
+        assert!(!name.contains(['<', ' ', '$', ';']), "{name}");
+        let raw = name.ends_with(".html") || name.ends_with(".svg") || name.ends_with(".md");
+        assert!(!raw || !text.contains("<script>alert"), "{name}");
+        assert!(!raw || !text.contains('\u{1}'), "{name}");
+    }
+    assert_eq!(report.arms[4].label("schedule"), "cosine(eta_min=1e-5)");
+}
+
+/// Six seeds with known differences: numbers by hand and from SciPy (see the crate's statistics).
+#[test]
+fn paired_differences() {
+    let plan = small(&["static", "cosine", "step"], 6);
+    let base = [0.70, 0.71, 0.69, 0.72, 0.70, 0.705];
+    let cosine = [0.012, 0.021, 0.008, 0.015, 0.019, 0.011];
+    let step = [0.012, -0.021, 0.008, 0.015, 0.019, 0.011];
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        let lift = [[0.0; 6], cosine, step][i / 6][i % 6];
+        Some(with_accuracy(planned, base[i % 6] + lift))
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let find = |arm: usize| -> Comparison {
+        let fits = |c: &&Comparison| c.metric == Metric::last("val_accuracy") && c.arm == arm;
+        report.comparisons.iter().find(fits).unwrap().clone()
+    };
+    let (up, mixed) = (find(1), find(2));
+    assert_eq!((up.contrast, up.baseline, up.planned, up.family), (Contrast::Schedule, 0, 6, 2));
+    let (up_paired, mixed_paired) = (up.paired.clone().unwrap(), mixed.paired.unwrap());
+    assert!(up_paired.differences.iter().zip(cosine).all(|(a, b)| (a - b).abs() < 1e-12));
+    assert_eq!((up_paired.test.p, up_paired.p_holm), (0.031_25, 0.0625));
+    assert_eq!((mixed_paired.test.p, mixed_paired.p_holm), (0.281_25, 0.281_25));
+    let (low, high) = mixed_paired.t_interval.unwrap();
+    assert!((low + 0.007_753_254_536).abs() < 1e-9 && (high - 0.022_419_921_203).abs() < 1e-9);
+    // 2 × 2/2⁶ = 0.0625: six seeds are too few for two comparisons.
+    assert_eq!(up.smallest_p(), Some(0.0625));
+    assert_eq!(up.conclusion(), "n too small");
+}
+
+#[test]
+fn pairs_are_runs_of_equal_seed() {
+    let plan = small(&["static", "cosine"], 3);
+    // static has seeds 0 and 1, cosine 1 and 2: one pair.
+    let (_folder, store) =
+        common::store(&plan, |i, planned| (i != 2 && i != 3).then(|| with_accuracy(planned, 0.1 * i as f64)));
+    let report = summarise(&plan, &store).unwrap();
+    let c = report.comparisons.iter().find(|c| c.metric == Metric::last("val_accuracy")).unwrap();
+    let paired = c.paired.as_ref().unwrap();
+    assert_eq!((paired.summary.n, c.planned), (1, 3));
+    assert!((paired.differences[0] - 0.3).abs() < 1e-12);
+    assert_eq!((paired.t_interval, paired.bootstrap, paired.test.p), (None, None, 1.0));
+}
+
+#[test]
+fn enough_seeds_can_be_significant() {
+    let plan = small(&["static", "cosine"], 8);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        Some(with_accuracy(
+            planned,
+            0.7 + 0.001 * (i % 8) as f64 + if i >= 8 { 0.01 + 0.0003 * i as f64 } else { 0.0 },
+        ))
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let c = report.comparisons.iter().find(|c| c.metric == Metric::last("val_accuracy")).unwrap();
+    assert_eq!(c.conclusion(), "better");
+    assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
+    assert!(c.paired.as_ref().unwrap().bootstrap.unwrap().0 > 0.01);
+}
+
+#[test]
+fn claims_are_judged() {
+    let mut plan = small(&["static", "cosine"], 2);
+    let claim = |id: &str, more: serde_json::Value| {
+        let mut it =
+            json!({ "id": id, "text": "t", "metric": "val_accuracy", "where": { "schedule": "static" } });
+        it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        it
+    };
+    let cases = [
+        (claim("within", json!({ "value": 0.75, "tolerance": 0.01 })), Verdict::Reproduced),
+        (claim("edge", json!({ "value": 0.77, "tolerance": 0.02 })), Verdict::Reproduced),
+        (claim("outside", json!({ "value": 0.8, "tolerance": 0.01 })), Verdict::NotReproduced),
+        (claim("at least", json!({ "value": 0.75, "compare": ">=" })), Verdict::Reproduced),
+        (claim("above", json!({ "value": 0.76, "compare": "above" })), Verdict::NotReproduced),
+        (claim("below", json!({ "than": { "schedule": "cosine" }, "compare": "<" })), Verdict::Reproduced),
+        (
+            claim(
+                "by two points",
+                json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" }, "value": 0.02, "compare": ">=" }),
+            ),
+            Verdict::Reproduced,
+        ),
+        (
+            claim(
+                "by six points",
+                json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" }, "value": 0.06, "compare": ">=" }),
+            ),
+            Verdict::NotReproduced,
+        ),
+        (
+            claim("every arm", json!({ "where": {}, "value": 0.75, "tolerance": 0.01 })),
+            Verdict::NotReproduced,
+        ),
+        (
+            claim("nowhere", json!({ "where": { "schedule": "rex" }, "value": 0.75, "tolerance": 0.01 })),
+            Verdict::NotRun,
+        ),
+        (
+            claim("not measured", json!({ "metric": "best.test_ece", "value": 0.1, "tolerance": 0.01 })),
+            Verdict::NotRun,
+        ),
+        (
+            claim("no metric", json!({ "metric": "val_acuracy", "value": 0.75, "tolerance": 0.01 })),
+            Verdict::Unreadable,
+        ),
+        (claim("no value", json!({ "tolerance": 0.01 })), Verdict::Unreadable),
+        (claim("no condition", json!({ "value": 0.75 })), Verdict::Unreadable),
+        (json!({ "id": 3 }), Verdict::Unreadable),
+    ];
+    plan.claims = cases.iter().map(|c| c.0.clone()).collect();
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        let mut it = with_accuracy(planned, [0.74, 0.76, 0.78, 0.80][i]);
+        it.best.test_ece = None;
+        Some(it)
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let verdicts = claims(&report);
+    assert_eq!(verdicts.len(), cases.len());
+    for (verdict, (claim, expected)) in verdicts.iter().zip(&cases) {
+        assert_eq!(verdict.verdict, *expected, "{claim} {verdict:?}");
+    }
+    assert_eq!(verdicts[0].claimed, "75.00 ± 1.00 %");
+    assert_eq!(verdicts[0].measured[0].estimate.summary.unwrap().n, 2);
+    assert_eq!(verdicts[8].note, "agrees in 1 of 2 arms");
+    check::written(&plan, &store, "claims");
+}
+
+#[test]
+fn claims_say_how_many_runs_they_rest_on() {
+    let mut plan = small(&["static"], 3);
+    plan.claims =
+        json!([{ "id": "c", "text": "t", "metric": "max.val_accuracy", "value": 0.75, "tolerance": 0.01 }]);
+    let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| with_accuracy(planned, 0.75)));
+    let verdict = claims(&summarise(&plan, &store).unwrap()).remove(0);
+    assert_eq!((verdict.verdict, verdict.note.as_str()), (Verdict::Reproduced, "1 of 3 runs"));
+    assert_eq!(verdict.metric.unwrap().at, At::Max);
+}
+
+/// Mixed builds and numerics are said, not hidden.
+#[test]
+fn mixed_origins() {
+    let plan = small(&["static"], 2);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        let mut it = common::result(planned);
+        if i == 1 {
+            it.provenance.numerics = "cuda-sm90-f32".to_owned();
+            it.provenance.commit = None;
+            it.provenance.dirty = Some(true);
+            it.provenance.versions = BTreeMap::new();
+        }
+        Some(it)
+    });
+    let warnings = summarise(&plan, &store).unwrap().warnings.join("\n");
+    assert!(warnings.contains("2 numerics classes") && warnings.contains("uncommitted"), "{warnings}");
+}
