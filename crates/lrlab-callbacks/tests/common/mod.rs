@@ -1,0 +1,309 @@
+//! A tiny host that plays a run: one weight, scripted losses, and everything a training loop does with actions.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+
+use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Error, Host, Moment, Phase};
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
+use lrlab_schedulers::{Mark, MarkKind, Observation};
+
+/// What a run consists of. Losses are functions of the update, so that a test says exactly what is seen.
+#[derive(Clone)]
+pub(crate) struct Script {
+    pub(crate) updates_per_epoch: u64,
+    pub(crate) epochs: u64,
+    pub(crate) lr: f64,
+    pub(crate) restarts: Vec<u64>,
+    /// Loss of the update that makes this many.
+    pub(crate) loss: fn(u64) -> f64,
+    /// Figures of the epoch that completes this many.
+    pub(crate) metrics: fn(u64) -> EpochMetrics,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            updates_per_epoch: 3,
+            epochs: 8,
+            lr: 0.1,
+            restarts: Vec::new(),
+            loss: |update| 1.0 / update as f64,
+            metrics: |epoch| val_loss(epoch, 1.0 / epoch as f64),
+        }
+    }
+}
+
+/// An epoch of which only this is known.
+pub(crate) fn val_loss(epoch: u64, value: f64) -> EpochMetrics {
+    EpochMetrics { epoch, val_loss: finite(value), val_loss_stderr: Some(0.01), ..EpochMetrics::default() }
+}
+
+/// One line of a run: update, event, who asks, for what.
+pub(crate) type Line = (u64, &'static str, String, Action);
+
+/// Everything a host keeps; a copy is a checkpoint.
+#[derive(Clone)]
+pub(crate) struct Sim {
+    pub(crate) script: Script,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) update: u64,
+    pub(crate) epoch: u64,
+    pub(crate) lr: f64,
+    pub(crate) weight: f64,
+    pub(crate) kept: BTreeMap<String, f64>,
+    pub(crate) gains: BTreeMap<String, f64>,
+    pub(crate) history: Vec<EpochMetrics>,
+    pub(crate) decisions: Vec<Decision>,
+    pub(crate) log: Vec<Line>,
+    pub(crate) ended: Option<&'static str>,
+    fed: Vec<f64>,
+    /// What comes next.
+    next: Event,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Event {
+    EpochStart,
+    Update,
+    Epoch,
+    FitEnd,
+    Over,
+}
+
+impl Sim {
+    pub(crate) fn new(script: Script) -> Self {
+        let marks = script.restarts.iter().map(|&update| Mark { update, kind: MarkKind::Restart }).collect();
+        let lr = script.lr;
+        Self {
+            script,
+            marks,
+            update: 0,
+            epoch: 0,
+            lr,
+            weight: 0.0,
+            kept: BTreeMap::new(),
+            gains: BTreeMap::new(),
+            history: Vec::new(),
+            decisions: Vec::new(),
+            log: Vec::new(),
+            ended: None,
+            fed: Vec::new(),
+            next: Event::EpochStart,
+        }
+    }
+
+    /// From the start (or a checkpoint) to the end.
+    pub(crate) fn run(&mut self, callbacks: &mut Callbacks) -> Result<(), Error> {
+        self.start(callbacks)?;
+        while self.step(callbacks)? {}
+        Ok(())
+    }
+
+    pub(crate) fn start(&mut self, callbacks: &mut Callbacks) -> Result<(), Error> {
+        self.tell(callbacks, "fit_start", Moment::FitStart)
+    }
+
+    /// One event; false where there is none left.
+    pub(crate) fn step(&mut self, callbacks: &mut Callbacks) -> Result<bool, Error> {
+        match self.next {
+            Event::EpochStart => {
+                self.next = Event::Update;
+                self.tell(callbacks, "epoch_start", Moment::EpochStart)?;
+            }
+            Event::Update => {
+                self.lr = self.script.lr * self.gain();
+                self.weight += self.lr;
+                self.update += 1;
+                let ends = self.update.is_multiple_of(self.script.updates_per_epoch);
+                self.next = if ends { Event::Epoch } else { Event::Update };
+                let loss = (self.script.loss)(self.update);
+                self.tell(callbacks, "update", Moment::Update { loss, grad_norm: Some(1.0) })?;
+            }
+            Event::Epoch => {
+                self.epoch += 1;
+                let metrics = (self.script.metrics)(self.epoch);
+                self.history.push(metrics.clone());
+                let over = self.epoch == self.script.epochs;
+                self.next = if over { Event::FitEnd } else { Event::EpochStart };
+                self.tell(callbacks, "epoch", Moment::Epoch(&metrics))?;
+            }
+            Event::FitEnd => {
+                self.next = Event::Over;
+                self.tell(callbacks, "fit_end", Moment::FitEnd)?;
+            }
+            Event::Over => return Ok(false),
+        }
+        if self.ended.is_some() && self.next != Event::Over {
+            self.next = Event::FitEnd;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn tell(
+        &mut self,
+        callbacks: &mut Callbacks,
+        word: &'static str,
+        moment: Moment<'_>,
+    ) -> Result<(), Error> {
+        for phase in Phase::ALL {
+            let (marks, history, decisions) =
+                (self.marks.clone(), self.history.clone(), self.decisions.clone());
+            let context = Context {
+                moment,
+                update: self.update,
+                epoch: self.epoch,
+                updates: self.script.updates_per_epoch * self.script.epochs,
+                updates_per_epoch: self.script.updates_per_epoch,
+                epochs: self.script.epochs,
+                lr: self.lr,
+                schedule_lr: self.script.lr,
+                gain: self.gain(),
+                marks: &marks,
+                elapsed_s: self.update as f64,
+                history: &history,
+                decisions: &decisions,
+            };
+            for (source, action) in callbacks.run(phase, &context)? {
+                self.act(word, source, action)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn gain(&self) -> f64 {
+        self.gains.values().product()
+    }
+
+    /// `update source: action` of every action, for tables.
+    pub(crate) fn words(&self) -> Vec<String> {
+        self.log.iter().map(|(update, _, _, action)| format!("{update} {}", word(action))).collect()
+    }
+
+    fn act(&mut self, event: &'static str, source: String, action: Action) -> Result<(), Error> {
+        self.log.push((self.update, event, source.clone(), action.clone()));
+        let before = self.gain();
+        let about_weights = action.carry_out(self)?;
+        let (kind, metric, value, reason) = match action {
+            Action::Restore { reason, .. } => (DecisionKind::Rewind, String::new(), f64::NAN, reason),
+            _ if about_weights => return Ok(()),
+            Action::SetGain { gain, metric, value, reason } => {
+                self.gains.insert(source.clone(), gain);
+                let kind = if self.gain() < before { DecisionKind::Cut } else { DecisionKind::Raise };
+                (kind, metric, value, reason)
+            }
+            Action::Stop { metric, value, reason } => {
+                self.ended = Some("stopped");
+                (DecisionKind::Stop, metric, value, reason)
+            }
+            Action::Diverge { reason } => {
+                self.ended = Some("diverged");
+                (DecisionKind::Stop, String::new(), f64::NAN, reason)
+            }
+            other => panic!("carried out above: {other:?}"),
+        };
+        self.decisions.push(Decision {
+            update: self.update,
+            epoch: self.epoch,
+            source,
+            kind,
+            lr_before: finite(self.script.lr * before),
+            lr_after: finite(self.script.lr * self.gain()),
+            gain: self.gain(),
+            metric,
+            value: finite(value),
+            reason,
+        });
+        Ok(())
+    }
+}
+
+/// An action in a word or two.
+pub(crate) fn word(action: &Action) -> String {
+    match action {
+        Action::SetGain { gain, .. } => format!("gain {gain}"),
+        Action::Stop { .. } => "stop".to_owned(),
+        Action::Diverge { .. } => "diverge".to_owned(),
+        Action::Save { tag } => format!("save {tag}"),
+        Action::Discard { tag } => format!("discard {tag}"),
+        Action::Restore { tag, .. } => format!("restore {tag}"),
+        Action::Average(Averaging::Apply) => "apply".to_owned(),
+        Action::Average(_) => "average".to_owned(),
+        Action::RecomputeNormStatistics => "recompute".to_owned(),
+    }
+}
+
+impl Host for Sim {
+    fn save(&mut self, tag: &str) -> Result<(), Error> {
+        self.kept.insert(tag.to_owned(), self.weight);
+        Ok(())
+    }
+
+    fn restore(&mut self, tag: &str) -> Result<(), Error> {
+        let kept = self.kept.get(tag).copied();
+        self.weight = kept.ok_or_else(|| Error::Host {
+            action: format!("restore {tag:?}"),
+            message: "nothing is kept under this tag".to_owned(),
+        })?;
+        Ok(())
+    }
+
+    fn discard(&mut self, tag: &str) -> Result<(), Error> {
+        self.kept.remove(tag);
+        Ok(())
+    }
+
+    fn average(&mut self, rule: Averaging) -> Result<(), Error> {
+        match rule {
+            Averaging::Apply => self.weight = self.fed.iter().sum::<f64>() / self.fed.len() as f64,
+            _ => self.fed.push(self.weight),
+        }
+        Ok(())
+    }
+
+    fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn trial(&mut self, _gain: f64, _updates: u64) -> Result<Observation, Error> {
+        Ok(Observation { value: 0.0, stderr: None })
+    }
+}
+
+/// Plays a script with these callbacks to its end.
+pub(crate) fn play(script: &Script, callbacks: Callbacks) -> (Sim, Callbacks) {
+    let mut callbacks = callbacks;
+    let mut sim = Sim::new(script.clone());
+    sim.run(&mut callbacks).unwrap();
+    (sim, callbacks)
+}
+
+/// Asserts that a run interrupted after any event, its state written out as text and read into new callbacks,
+/// asks for the same as one that was not; returns the latter.
+pub(crate) fn resumes_at_every_event(script: &Script, make: impl Fn() -> Callbacks) -> (Sim, Callbacks) {
+    let (whole, whole_callbacks) = play(script, make());
+    for events in 0.. {
+        let (mut callbacks, mut sim) = (make(), Sim::new(script.clone()));
+        sim.start(&mut callbacks).unwrap();
+        let more = (0..events).all(|_| sim.step(&mut callbacks).unwrap());
+        if !more {
+            break;
+        }
+        let saved = serde_json::to_string(&callbacks.state()).unwrap();
+        drop(callbacks);
+        let mut callbacks = make();
+        callbacks.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+        if events > 0 {
+            let before = sim.log.len();
+            if sim.update > 0 {
+                sim.start(&mut callbacks).unwrap();
+            }
+            assert_eq!(sim.log.len(), before, "nothing is asked for at the start of a resumed run");
+        }
+        while sim.step(&mut callbacks).unwrap() {}
+        assert_eq!(format!("{:?}", sim.log), format!("{:?}", whole.log), "resumed after {events} events");
+        assert_eq!(sim.weight.to_bits(), whole.weight.to_bits(), "resumed after {events} events");
+        assert_eq!(callbacks.state(), whole_callbacks.state(), "resumed after {events} events");
+    }
+    (whole, whole_callbacks)
+}

@@ -1,0 +1,339 @@
+//! What acts on the rate or ends a run: monitor, early stopping, guard, timer, sham control, range test. Each
+//! also goes on after an interruption at any event as if there had been none.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Script, play, resumes_at_every_event, val_loss};
+use lrlab_callbacks::{
+    Action, AtRestart, Callbacks, DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig,
+    Error, GainPolicy, OnDivergence, RangeTest, RangeTestConfig, ShamControl, Timer, ValidationLossMonitor,
+};
+use lrlab_runs::EpochMetrics;
+use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, OnNan, Plateau};
+
+fn monitor(plateau: Plateau) -> ValidationLossMonitor {
+    ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
+}
+
+fn plateau() -> Plateau {
+    Plateau { factor: 0.5, patience: 1, ..Plateau::default() }
+}
+
+/// Best at epoch 2, then worse.
+fn overfits(epoch: u64) -> EpochMetrics {
+    val_loss(epoch, [0.7, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85][epoch as usize - 1])
+}
+
+#[test]
+fn monitor_cuts_where_its_controller_says() {
+    let script = Script { metrics: overfits, ..Script::default() };
+    let (sim, callbacks) = resumes_at_every_event(&script, || Callbacks::default().with(monitor(plateau())));
+    assert_eq!(
+        sim.words(),
+        [
+            "0 save monitor-best",
+            "3 save monitor-best",
+            "6 save monitor-best",
+            "12 gain 0.5",
+            "18 gain 0.25",
+            "24 gain 0.125"
+        ]
+    );
+    assert_eq!(callbacks.get::<ValidationLossMonitor>().unwrap().gain(), 0.125);
+    let decision = &sim.decisions[0];
+    assert_eq!((decision.update, decision.epoch, decision.source.as_str()), (12, 4, "monitor"));
+    assert_eq!((decision.metric.as_str(), decision.value), ("val_loss", Some(0.65)));
+    assert_eq!((decision.lr_before, decision.lr_after), (Some(0.1), Some(0.05)));
+    // The cut of epoch 4 holds from update 13 on.
+    assert!((sim.weight - (12.0 * 0.1 + 6.0 * 0.05 + 6.0 * 0.025)).abs() < 1e-12);
+}
+
+#[test]
+fn monitor_rewinds_to_the_best_epoch_or_the_start() {
+    let script = Script { metrics: overfits, epochs: 4, ..Script::default() };
+    let make = || Callbacks::default().with(monitor(Plateau { rewind: true, ..plateau() }));
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert_eq!(sim.words()[3..], ["12 restore monitor-best", "12 gain 0.5"]);
+    assert!((sim.weight - 6.0 * 0.1).abs() < 1e-12, "weights of epoch 2");
+
+    let script = Script { metrics: |epoch| val_loss(epoch, f64::NAN), epochs: 1, ..Script::default() };
+    let make = || Callbacks::default().with(monitor(Plateau { on_nan: OnNan::Rewind, ..plateau() }));
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert_eq!(sim.words(), ["0 save monitor-best", "3 restore monitor-best", "3 gain 0.5"]);
+    assert_eq!(sim.weight, 0.0);
+}
+
+#[test]
+fn two_monitors_multiply() {
+    let script = Script { metrics: overfits, ..Script::default() };
+    let make = || Callbacks::default().with(monitor(plateau())).with(monitor(plateau()).named("second"));
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert_eq!(sim.gain(), 0.125 * 0.125);
+}
+
+#[test]
+fn monitor_may_begin_anew_at_a_restart() {
+    // Restarts at the end of epoch 4, where a cut is due, and in the middle of epoch 7, after the cut of epoch 6.
+    let script = Script { metrics: overfits, restarts: vec![12, 20], ..Script::default() };
+    for (policy, expected) in [
+        (GainPolicy::Keep, vec!["12 gain 0.5", "18 gain 0.25", "24 gain 0.125"]),
+        (GainPolicy::ResetAtRestart, vec!["12 gain 1"]),
+    ] {
+        let make = || Callbacks::default().with(monitor(plateau()).at_restart(policy));
+        let (sim, _) = resumes_at_every_event(&script, make);
+        let gains: Vec<_> = sim.words().into_iter().filter(|w| w.contains("gain")).collect();
+        assert_eq!(gains, expected, "{policy:?}");
+    }
+    let script = Script { restarts: vec![14, 20], ..script };
+    let make = || Callbacks::default().with(monitor(plateau()).at_restart(GainPolicy::ResetAtRestart));
+    let (sim, _) = resumes_at_every_event(&script, make);
+    let gains: Vec<_> = sim.words().into_iter().filter(|w| w.contains("gain")).collect();
+    assert_eq!(gains, ["12 gain 0.5", "14 gain 1"]);
+}
+
+/// Says what it sees.
+#[derive(Debug)]
+struct Echo;
+impl Controller for Echo {
+    type State = u64;
+    fn init(&self) -> u64 {
+        0
+    }
+    fn observe(&self, state: &mut u64, seen: &Observation) -> Decision {
+        *state += 1;
+        if *state == 3 {
+            return Decision::Stop { reason: "enough".to_owned() };
+        }
+        Decision::Gain { gain: seen.value, reason: format!("{:?}", seen.stderr) }
+    }
+}
+
+#[test]
+fn any_controller_and_any_metric() {
+    let script = Script {
+        metrics: |epoch| EpochMetrics { val_f1: Some(0.25), ..val_loss(epoch, 0.5) },
+        ..Script::default()
+    };
+    for (metric, gain, stderr) in [("val_loss", 0.5, "Some(0.01)"), ("val_f1", 0.25, "None")] {
+        let make = || {
+            let monitor = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric);
+            Callbacks::default().with(monitor.unwrap())
+        };
+        let (sim, _) = resumes_at_every_event(&script, make);
+        let seen: Vec<_> = sim.decisions.iter().map(|d| (d.gain, d.reason.as_str())).collect();
+        assert_eq!(seen, [(gain, stderr), (gain, stderr), (gain, "enough")]);
+        assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
+    }
+    for metric in ["val_los", "lr"] {
+        assert!(ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).is_err());
+    }
+}
+
+fn stopping(config: EarlyStoppingConfig) -> Callbacks {
+    Callbacks::default().with(EarlyStopping::new(config).unwrap())
+}
+
+#[test]
+fn early_stopping_counts() {
+    let base = EarlyStoppingConfig { patience: 2, ..EarlyStoppingConfig::default() };
+    let accuracy = |epoch| EpochMetrics {
+        val_accuracy: Some([0.5, 0.6, 0.55, 0.52][epoch as usize - 1]),
+        ..val_loss(epoch, 1.0)
+    };
+    for (what, config, metrics, stops) in [
+        ("never", base.clone(), Script::default().metrics, None),
+        ("patience", base.clone(), overfits as fn(u64) -> EpochMetrics, Some(4)),
+        ("patience 0 is 1", EarlyStoppingConfig { patience: 0, ..base.clone() }, overfits, Some(3)),
+        ("small steps", EarlyStoppingConfig { min_delta: 0.3, ..base.clone() }, overfits, Some(3)),
+        ("late start", EarlyStoppingConfig { start_epoch: 3, ..base.clone() }, overfits, Some(5)),
+        ("baseline missed", EarlyStoppingConfig { baseline: Some(0.2), ..base.clone() }, overfits, Some(2)),
+        ("baseline met", EarlyStoppingConfig { baseline: Some(0.6), ..base.clone() }, overfits, Some(4)),
+        ("NaN", base.clone(), |epoch| val_loss(epoch, f64::NAN), Some(2)),
+        (
+            "direction",
+            EarlyStoppingConfig { metric: "val_accuracy".to_owned(), ..base.clone() },
+            accuracy,
+            Some(4),
+        ),
+    ] {
+        let script = Script { metrics, ..Script::default() };
+        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{what}");
+        assert_eq!(sim.epoch, stops.unwrap_or(8), "{what}");
+    }
+    let script = Script { metrics: overfits, ..Script::default() };
+    let (sim, _) = play(&script, stopping(base));
+    assert_eq!(sim.decisions[0].reason, "stop at epoch 4: 2 bad epochs ≥ patience 2, best 0.5 at epoch 2");
+}
+
+#[test]
+fn early_stopping_restores_the_best_at_any_end() {
+    for (patience, epochs) in [(2, 8), (9, 4)] {
+        let config = EarlyStoppingConfig { patience, restore_best: true, ..EarlyStoppingConfig::default() };
+        let script = Script { metrics: overfits, epochs, ..Script::default() };
+        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        assert_eq!(sim.words().last().unwrap(), "12 restore early_stopping-best");
+        assert!((sim.weight - 0.6).abs() < 1e-12);
+    }
+    // The last epoch is the best: nothing to restore.
+    let config = EarlyStoppingConfig { restore_best: true, ..EarlyStoppingConfig::default() };
+    let (sim, _) = play(&Script::default(), stopping(config));
+    assert!(sim.words().iter().all(|word| !word.contains("restore")));
+}
+
+#[test]
+fn early_stopping_knows_restarts() {
+    // Two epochs a cycle; each cycle begins worse than the last one ended.
+    fn saw(epoch: u64) -> EpochMetrics {
+        val_loss(epoch, [0.9, 0.5, 0.8, 0.6, 0.8, 0.7, 0.9, 0.8][epoch as usize - 1])
+    }
+    let script = Script { metrics: saw, restarts: vec![6, 12, 18], ..Script::default() };
+    for (at_restart, stops) in
+        [(AtRestart::Ignore, Some(4)), (AtRestart::BeginAnew, None), (AtRestart::CountCycles, Some(6))]
+    {
+        let config = EarlyStoppingConfig { patience: 2, at_restart, ..EarlyStoppingConfig::default() };
+        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{at_restart:?}");
+    }
+}
+
+fn guard(config: DivergenceConfig) -> Callbacks {
+    Callbacks::default().with(DivergenceGuard::new(config).unwrap())
+}
+
+#[test]
+fn guard_sees_nan_and_explosion() {
+    let nan: fn(u64) -> f64 = |update| if update == 8 { f64::NAN } else { 1.0 };
+    let spike: fn(u64) -> f64 = |update| if update == 5 || update >= 8 { 4.5 } else { 1.0 };
+    let rewind = OnDivergence::Rewind { factor: 0.5, limit: 1 };
+    let cut = OnDivergence::Cut { factor: 0.5, limit: 1 };
+    let sane = "divergence_guard-sane";
+    let saves = |updates: &[u64]| updates.iter().map(|u| format!("{u} save {sane}")).collect::<Vec<_>>();
+    let say = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let restore = format!("8 restore {sane}");
+    for (what, loss, explosion, patience, action, expected) in [
+        ("NaN", nan, None, 1, OnDivergence::Diverge, say(&["8 diverge"])),
+        ("NaN stops", nan, None, 1, OnDivergence::Stop, say(&["8 stop"])),
+        ("no cut heals NaN", nan, None, 1, cut, say(&["8 diverge"])),
+        (
+            "NaN rewinds",
+            nan,
+            None,
+            1,
+            rewind,
+            [saves(&[0, 3, 6]), say(&[&restore, "8 gain 0.5"]), saves(&[9, 12])].concat(),
+        ),
+        ("spikes are not looked for", spike, None, 1, OnDivergence::Diverge, say(&[])),
+        ("first spike", spike, Some(4.0), 1, OnDivergence::Diverge, say(&["5 diverge"])),
+        ("patience", spike, Some(4.0), 2, OnDivergence::Diverge, say(&["9 diverge"])),
+        ("below", spike, Some(5.0), 1, OnDivergence::Diverge, say(&[])),
+        ("cut, then give up", spike, Some(4.0), 1, cut, say(&["5 gain 0.5", "8 diverge"])),
+    ] {
+        let script = Script { loss, epochs: 4, ..Script::default() };
+        let config = DivergenceConfig { explosion, patience, action };
+        let (sim, _) = resumes_at_every_event(&script, || guard(config.clone()));
+        assert_eq!(sim.words(), expected, "{what}");
+    }
+    for (explosion, action) in [
+        (Some(1.0), OnDivergence::Stop),
+        (Some(f64::NAN), OnDivergence::Stop),
+        (None, OnDivergence::Cut { factor: 1.0, limit: 1 }),
+        (None, OnDivergence::Rewind { factor: 0.0, limit: 1 }),
+    ] {
+        assert!(DivergenceGuard::new(DivergenceConfig { explosion, patience: 1, action }).is_err());
+    }
+}
+
+#[test]
+fn timer_stops_within_the_budget_but_not_between_update_and_figures() {
+    // The simulated clock is one second per update.
+    for (budget, expected) in [(7, Some((7, 2))), (6, Some((6, 2))), (24, None), (99, None)] {
+        let make = || Callbacks::default().with(Timer::new(Duration::from_secs(budget)));
+        let (sim, _) = resumes_at_every_event(&Script::default(), make);
+        assert_eq!(sim.ended.map(|_| (sim.update, sim.epoch)), expected, "{budget} s");
+    }
+}
+
+#[test]
+fn sham_control_has_the_rates_of_the_other_run() {
+    let script = Script { metrics: overfits, ..Script::default() };
+    let stop = EarlyStoppingConfig { patience: 5, ..EarlyStoppingConfig::default() };
+    let real = Callbacks::default()
+        .with(monitor(Plateau { rewind: true, ..plateau() }))
+        .with(EarlyStopping::new(stop).unwrap());
+    let (real, _) = play(&script, real);
+    assert_eq!((real.epoch, real.decisions.len()), (7, 5));
+
+    // This run's own figures improve all the time, and make no difference.
+    let make = || Callbacks::default().with(ShamControl::new(&real.decisions));
+    let (sham, _) = resumes_at_every_event(&Script::default(), make);
+    let rates = |decisions: &[lrlab_runs::Decision]| {
+        let kept = decisions.iter().filter(|d| d.kind != lrlab_runs::DecisionKind::Rewind);
+        kept.map(|d| (d.update, d.epoch, d.kind, d.lr_after.map(f64::to_bits))).collect::<Vec<_>>()
+    };
+    assert_eq!(rates(&sham.decisions), rates(&real.decisions));
+    assert_eq!((sham.ended, sham.update, sham.epoch), (real.ended, real.update, real.epoch));
+    assert!(sham.kept.is_empty());
+}
+
+#[test]
+fn range_test_sweeps_and_suggests() {
+    // 41 rates, 1e-4 … 1: the loss falls along a logistic curve around update 21 (rate 1e-2), then explodes.
+    let config = RangeTestConfig { min_lr: 1e-4, max_lr: 1.0, updates: 41, smoothing: 0.0, divergence: 4.0 };
+    let script = Script {
+        epochs: 20,
+        loss: |update| match update {
+            36.. => 5.0,
+            _ => 1.0 / (1.0 + ((update as f64 - 21.0) / 3.0).exp()) + 0.5,
+        },
+        ..Script::default()
+    };
+    let make = || Callbacks::default().with(RangeTest::new(config.clone()).unwrap());
+    let (sim, callbacks) = resumes_at_every_event(&script, make);
+    assert_eq!((sim.ended, sim.update), (Some("stopped"), 36));
+    let found = callbacks.get::<RangeTest>().unwrap();
+    for (i, &(lr, _)) in found.points().iter().enumerate() {
+        let expected = 1e-4 * 10f64.powf(i as f64 / 10.0);
+        assert!((lr / expected - 1.0).abs() < 1e-12, "update {i}: {lr} against {expected}");
+    }
+    assert!((found.suggestion().unwrap() / 1e-2 - 1.0).abs() < 1e-9);
+
+    // Without divergence it ends after its updates; a loss that only rises suggests nothing.
+    let script = Script { loss: |update| 1.0 + update as f64 * 1e-3, ..script };
+    let smooth = RangeTestConfig { smoothing: 0.98, ..config.clone() };
+    let make = || Callbacks::default().with(RangeTest::new(smooth.clone()).unwrap());
+    let (sim, callbacks) = resumes_at_every_event(&script, make);
+    assert_eq!((sim.ended, sim.update), (Some("stopped"), 41));
+    let found = callbacks.get::<RangeTest>().unwrap();
+    assert_eq!(found.suggestion(), None);
+    // The bias of the moving average is taken out: the first smoothed loss is the loss.
+    assert!((found.points()[0].1 - 1.001).abs() < 1e-12);
+
+    // NaN ends it.
+    let script = Script { loss: |update| if update == 4 { f64::NAN } else { 1.0 }, ..script };
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert_eq!((sim.ended, sim.update), (Some("stopped"), 4));
+    for bad in [
+        RangeTestConfig { min_lr: 0.0, ..config.clone() },
+        RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() },
+        RangeTestConfig { updates: 1, ..config.clone() },
+        RangeTestConfig { smoothing: 1.0, ..config.clone() },
+        RangeTestConfig { divergence: f64::NAN, ..config },
+    ] {
+        assert!(matches!(RangeTest::new(bad), Err(Error::Config { .. })));
+    }
+    // A schedule at rate 0 cannot be swept by a gain.
+    let mut callbacks = make();
+    let mut sim = common::Sim::new(Script { lr: 0.0, ..Script::default() });
+    assert!(matches!(sim.start(&mut callbacks), Err(Error::Config { .. })));
+}
+
+#[test]
+fn every_reason_says_why() {
+    let script = Script { metrics: overfits, loss: |_| f64::INFINITY, ..Script::default() };
+    let (sim, _) = play(&script, guard(DivergenceConfig::default()));
+    let [(_, _, _, Action::Diverge { reason })] = &sim.log[..] else { panic!("{:?}", sim.log) };
+    assert_eq!(reason, "diverged at update 1: loss is inf");
+}

@@ -1,0 +1,369 @@
+//! Files that loggers write, read back, and what a resume makes of them.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{Script, Sim, val_loss};
+use lrlab_callbacks::{
+    Callbacks, CsvLogger, JsonlLogger, Moment, ProgressBar, RateRecorder, TensorBoardLogger,
+    ValidationLossMonitor,
+};
+use lrlab_runs::{EpochMetrics, Event};
+use lrlab_schedulers::{ControllerSpec, Plateau};
+
+fn script() -> Script {
+    let metrics =
+        |epoch| EpochMetrics { lr: Some(0.1), ..val_loss(epoch, if epoch == 2 { f64::NAN } else { 0.5 }) };
+    Script { metrics, epochs: 4, ..Script::default() }
+}
+
+fn monitor() -> ValidationLossMonitor {
+    let plateau = Plateau { factor: 0.5, patience: 0, ..Plateau::default() };
+    ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
+}
+
+/// What `make` writes into a folder in a run that is killed after each event and goes on from a checkpoint that
+/// is `behind` events old equals what it writes in one go.
+fn same_file_after_a_crash(file: &str, behind: usize, make: impl Fn(&Path) -> Callbacks) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(file);
+    let mut callbacks = make(folder.path());
+    Sim::new(script()).run(&mut callbacks).unwrap();
+    drop(callbacks);
+    let whole = std::fs::read_to_string(&path).unwrap();
+
+    for events in behind.. {
+        std::fs::remove_file(&path).unwrap();
+        let (mut callbacks, mut sim) = (make(folder.path()), Sim::new(script()));
+        sim.start(&mut callbacks).unwrap();
+        let mut checkpoint = (sim.clone(), callbacks.state());
+        let mut more = true;
+        for event in 1..=events {
+            more &= sim.step(&mut callbacks).unwrap();
+            if event == events - behind {
+                checkpoint = (sim.clone(), callbacks.state());
+            }
+        }
+        drop(callbacks);
+        if !more {
+            break;
+        }
+        // The crash cuts a line short.
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"{\"eve");
+        std::fs::write(&path, bytes).unwrap();
+        let (mut sim, state) = checkpoint;
+        let mut callbacks = make(folder.path());
+        callbacks.restore(state).unwrap();
+        sim.run(&mut callbacks).unwrap();
+        drop(callbacks);
+        let resumed = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(resumed, whole, "killed after {events} events, {behind} after the checkpoint");
+    }
+    whole
+}
+
+#[test]
+fn csv_has_a_row_per_epoch() {
+    for behind in [0, 1, 7] {
+        let make = |folder: &Path| Callbacks::default().with(CsvLogger::new(folder.join("m.csv")));
+        let text = same_file_after_a_crash("m.csv", behind, make);
+        assert_eq!(
+            text.lines().take(3).collect::<Vec<_>>(),
+            [
+                "epoch,lr_first,lr,train_loss,train_accuracy,val_loss,val_loss_stderr,val_accuracy,val_f1,\
+                 val_precision,val_recall,val_ece,grad_norm",
+                "1,,0.1,,,0.5,0.01,,,,,,",
+                "2,,0.1,,,,0.01,,,,,,",
+            ]
+        );
+        assert_eq!(text.lines().count(), 5);
+    }
+}
+
+#[test]
+fn csv_fills_an_empty_file_from_the_history() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sim = Sim::new(script());
+    while sim.epoch < 3 {
+        sim.step(&mut Callbacks::default()).unwrap();
+    }
+    let path = folder.path().join("a/m.csv");
+    sim.run(&mut Callbacks::default().with(CsvLogger::new(&path))).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let epochs: Vec<_> = text.lines().map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(epochs, ["epoch", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn an_unwritable_file_says_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let blocked = folder.path().join("file");
+    std::fs::write(&blocked, "").unwrap();
+    for callbacks in [
+        Callbacks::default().with(CsvLogger::new(blocked.join("m.csv"))),
+        Callbacks::default().with(JsonlLogger::new(blocked.join("e.jsonl"))),
+        Callbacks::default().with(TensorBoardLogger::new(&blocked)),
+    ] {
+        let mut callbacks = callbacks;
+        let error = Sim::new(script()).start(&mut callbacks).unwrap_err().to_string();
+        assert!(error.contains(&*blocked.to_string_lossy()), "{error}");
+    }
+}
+
+#[test]
+fn rates_of_every_update() {
+    for behind in [0, 3] {
+        let make = |folder: &Path| {
+            Callbacks::default().with(monitor()).with(RateRecorder::new(folder.join("rates.csv")))
+        };
+        let text = same_file_after_a_crash("rates.csv", behind, make);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..3], ["update,lr,gain,schedule_lr", "1,0.1,1,0.1", "2,0.1,1,0.1"]);
+        assert_eq!(lines[7], "7,0.05,0.5,0.1", "the cut of epoch 2 holds from update 7");
+        assert_eq!(lines.len(), 13);
+    }
+}
+
+#[test]
+fn jsonl_tells_the_run() {
+    for behind in [0, 1, 7] {
+        let make = |folder: &Path| {
+            let logger = JsonlLogger::new(folder.join("e.jsonl")).progress_every(2);
+            Callbacks::default().with(monitor()).with(logger)
+        };
+        let text = same_file_after_a_crash("e.jsonl", behind, make);
+        let words: Vec<_> = text
+            .lines()
+            .map(|line| match serde_json::from_str(line).unwrap() {
+                Event::Started { updates, epochs } => format!("{updates} {epochs}"),
+                Event::Progress { update, .. } => format!("p{update}"),
+                Event::Epoch { metrics } => format!("e{} {:?}", metrics.epoch, metrics.val_loss),
+                Event::Decided { decision } => format!("d{} {}", decision.update, decision.gain),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "12 4",
+                "p2",
+                "e1 Some(0.5)",
+                "p4",
+                "p6",
+                "e2 None",
+                "d6 0.5",
+                "p8",
+                "e3 Some(0.5)",
+                "d9 0.25",
+                "p10",
+                "p12",
+                "e4 Some(0.5)",
+                "d12 0.125",
+            ]
+        );
+    }
+}
+
+#[test]
+fn jsonl_tells_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.jsonl");
+    let mut callbacks = Callbacks::default().with(JsonlLogger::new(&path));
+    let mut sim = Sim::new(script());
+    sim.start(&mut callbacks).unwrap();
+    sim.tell(&mut callbacks, "failed", Moment::Failed { error: "disk full" }).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(text.lines().last().unwrap(), r#"{"event":"failed","error":"disk full"}"#);
+}
+
+/// Plain lines, as where standard error is no terminal.
+#[test]
+fn progress_in_plain_lines() {
+    let path = tempfile::NamedTempFile::new().unwrap();
+    let bar = ProgressBar::lines(path.reopen().unwrap());
+    Sim::new(script()).run(&mut Callbacks::default().with(monitor()).with(bar)).unwrap();
+    let text = std::fs::read_to_string(path.path()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "epoch 1/4  val_loss 0.5000  lr 1.000e-1  3.0 s");
+    assert!(lines[1].starts_with("monitor: cut × 0.5"), "{}", lines[1]);
+    assert_eq!(lines[2], "epoch 2/4  lr 1.000e-1  6.0 s");
+    assert_eq!(lines.len(), 7);
+}
+
+/// Scalars of an event file as `(tag, step, value)`, restarts as `("", step, 0)`; read without any of the
+/// writer's code, checksums bit by bit.
+fn read_events(bytes: &[u8]) -> Vec<(String, u64, f32)> {
+    let mut rest = bytes;
+    let mut scalars = Vec::new();
+    let mut take = |n: usize| {
+        let (head, tail) = rest.split_at_checked(n)?;
+        rest = tail;
+        Some(head)
+    };
+    let crc = |bytes: &[u8]| {
+        let mut crc = u32::MAX;
+        for byte in bytes {
+            crc ^= u32::from(*byte);
+            for _ in 0..8 {
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+            }
+        }
+        let crc = !crc;
+        ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8)
+    };
+    while let Some(length) = take(8) {
+        let size = u64::from_le_bytes(length.try_into().unwrap());
+        assert_eq!(take(4).unwrap(), crc(length).to_le_bytes());
+        let event = take(size as usize).unwrap();
+        assert_eq!(take(4).unwrap(), crc(event).to_le_bytes());
+        let fields = message(event);
+        let step = fields.iter().find(|f| f.0 == 2).unwrap().1;
+        for (field, _, bytes) in &fields {
+            match field {
+                1 => assert_eq!(bytes.len(), 8),
+                2 => {}
+                3 => assert_eq!(*bytes, b"brain.Event:2"),
+                5 => scalars.extend(message(bytes).iter().map(|value| {
+                    let value = message(value.2);
+                    let number = f32::from_le_bytes(value[1].2.try_into().unwrap());
+                    (String::from_utf8(value[0].2.to_vec()).unwrap(), step, number)
+                })),
+                7 => scalars.push((String::new(), step, 0.0)),
+                other => panic!("field {other}"),
+            }
+        }
+    }
+    scalars
+}
+
+/// Number, varint and bytes of a message's fields.
+fn message(mut bytes: &[u8]) -> Vec<(u8, u64, &[u8])> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = bytes[0];
+            *bytes = &bytes[1..];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let (number, size) = match key & 7 {
+            0 => (varint(&mut bytes), 0),
+            1 => (0, 8),
+            2 => (0, varint(&mut bytes) as usize),
+            5 => (0, 4),
+            other => panic!("wire type {other}"),
+        };
+        let (head, tail) = bytes.split_at(size);
+        bytes = tail;
+        fields.push(((key >> 3) as u8, number, head));
+    }
+    fields
+}
+
+fn event_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// A run interrupted after update 5 whose checkpoint is of update 4, into one folder.
+fn interrupted_run(folder: &Path) {
+    let make = || Callbacks::default().with(monitor()).with(TensorBoardLogger::new(folder));
+    let (mut callbacks, mut sim) = (make(), Sim::new(script()));
+    sim.start(&mut callbacks).unwrap();
+    while sim.update < 4 {
+        sim.step(&mut callbacks).unwrap();
+    }
+    let checkpoint = (sim.clone(), callbacks.state());
+    sim.step(&mut callbacks).unwrap();
+    drop(callbacks);
+    let (mut sim, state) = checkpoint;
+    let mut callbacks = make();
+    callbacks.restore(state).unwrap();
+    sim.run(&mut callbacks).unwrap();
+}
+
+#[test]
+fn tensorboard_files_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    interrupted_run(folder.path());
+    let files = event_files(folder.path());
+    let events: Vec<_> = files.iter().map(|file| read_events(&std::fs::read(file).unwrap())).collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].iter().filter(|e| e.0 == "update/loss").count(), 5);
+    assert_eq!(events[1][0], (String::new(), 5, 0.0), "steps from 5 on are to be forgotten");
+    let curve = |tag: &str| -> Vec<(u64, f32)> {
+        let both = events[0].iter().filter(|e| e.1 < 5).chain(&events[1]);
+        both.filter(|e| e.0 == tag).map(|e| (e.1, e.2)).collect()
+    };
+    let losses: Vec<_> = (1..=12).map(|update| (update, (1.0 / update as f64) as f32)).collect();
+    assert_eq!(curve("update/loss"), losses);
+    assert_eq!(curve("val/loss"), [(3, 0.5), (9, 0.5), (12, 0.5)]);
+    assert_eq!(curve("epoch"), [(3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]);
+    assert_eq!(curve("update/gain")[5..8], [(6, 1.0), (7, 0.5), (8, 0.5)]);
+
+    // In a folder of its own a resumed run writes the history first.
+    let (other, mut sim) = (tempfile::tempdir().unwrap(), Sim::new(script()));
+    while sim.epoch < 3 {
+        sim.step(&mut Callbacks::default()).unwrap();
+    }
+    sim.run(&mut Callbacks::default().with(TensorBoardLogger::new(other.path()).updates_every(0))).unwrap();
+    let events = read_events(&std::fs::read(&event_files(other.path())[0]).unwrap());
+    let epochs: Vec<_> = events.iter().filter(|e| e.0 == "epoch").map(|e| (e.1, e.2)).collect();
+    assert_eq!(epochs, [(3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]);
+    assert!(events.iter().all(|e| !e.0.starts_with("update")));
+}
+
+/// TensorBoard's own reader, where Python has it (`PYTHON` names another interpreter than `python3`).
+#[test]
+fn tensorboard_reads_our_files() {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has_it = Command::new(&python).args(["-c", "import tensorboard"]).output();
+    if !has_it.is_ok_and(|output| output.status.success()) {
+        println!("skipped: {python} cannot import tensorboard");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    interrupted_run(folder.path());
+    let script = "
+import sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1], size_guidance={'scalars': 0}).Reload()
+for tag in sorted(events.Tags()['scalars']):
+    print(tag, [(e.step, round(e.value, 4)) for e in events.Scalars(tag)])
+";
+    let output = Command::new(&python).args(["-c", script]).arg(folder.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tags: Vec<_> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        tags,
+        [
+            "epoch",
+            "lr",
+            "update/gain",
+            "update/grad_norm",
+            "update/loss",
+            "update/lr",
+            "val/loss",
+            "val/loss_stderr",
+        ]
+    );
+    assert!(text.contains("epoch [(3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]"), "{text}");
+    assert!(
+        text.contains("update/loss [(1, 1.0), (2, 0.5), (3, 0.3333), (4, 0.25), (5, 0.2), (6, 0.1667)"),
+        "{text}"
+    );
+    assert!(text.contains("val/loss [(3, 0.5), (9, 0.5), (12, 0.5)]"), "{text}");
+    println!("passed with {python}");
+}

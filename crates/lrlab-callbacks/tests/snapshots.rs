@@ -1,0 +1,150 @@
+//! What keeps or averages weights: checkpoints, ensembles, averages. Each also goes on after an interruption at
+//! any event as if there had been none.
+
+mod common;
+
+use common::{Script, Sim, resumes_at_every_event, val_loss};
+use lrlab_callbacks::{
+    AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, EarlyStopping, EarlyStoppingConfig,
+    Moment, SaveEvery, SnapshotEnsemble, WeightAveraging,
+};
+use lrlab_runs::EpochMetrics;
+use lrlab_schedulers::Span;
+
+fn wavy(epoch: u64) -> EpochMetrics {
+    val_loss(epoch, [0.9, 0.7, f64::NAN, 0.8, 0.6, 0.65, 0.6, 0.9][epoch as usize - 1])
+}
+
+fn words(script: &Script, make: impl Fn() -> Callbacks) -> Vec<String> {
+    resumes_at_every_event(script, make).0.words()
+}
+
+#[test]
+fn checkpoints() {
+    let none = CheckpointConfig { best: false, last: None, ..CheckpointConfig::default() };
+    let script = Script { metrics: wavy, ..Script::default() };
+    for (config, expected) in [
+        (
+            CheckpointConfig { best: true, ..none.clone() },
+            &["3 save best", "6 save best", "15 save best"][..],
+        ),
+        (
+            CheckpointConfig { top_k: 2, ..none.clone() },
+            &[
+                "3 save epoch-0001",
+                "6 save epoch-0002",
+                "12 save epoch-0004",
+                "12 discard epoch-0001",
+                "15 save epoch-0005",
+                "15 discard epoch-0004",
+                "18 save epoch-0006",
+                "18 discard epoch-0002",
+                "21 save epoch-0007",
+                "21 discard epoch-0006",
+            ],
+        ),
+        (
+            CheckpointConfig { last: Some(SaveEvery::Epochs(3)), ..none.clone() },
+            &["9 save last", "18 save last", "24 save last"],
+        ),
+        (
+            CheckpointConfig { last: Some(SaveEvery::Updates(12)), ..none.clone() },
+            &["12 save last", "24 save last"],
+        ),
+        (
+            // One second per update: every 9 seconds.
+            CheckpointConfig { last: Some(SaveEvery::Minutes(0.15)), ..none.clone() },
+            &["9 save last", "18 save last", "24 save last"],
+        ),
+        (none.clone(), &[]),
+    ] {
+        let make = || Callbacks::default().with(Checkpoint::new(config.clone()).unwrap());
+        assert_eq!(words(&script, make), expected, "{config:?}");
+    }
+    for last in [SaveEvery::Epochs(0), SaveEvery::Updates(0), SaveEvery::Minutes(0.0)] {
+        assert!(Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).is_err());
+    }
+    assert!(Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).is_err());
+}
+
+#[test]
+fn the_last_is_what_the_last_update_left() {
+    let stopping = EarlyStoppingConfig { restore_best: true, patience: 9, ..EarlyStoppingConfig::default() };
+    let script = Script { metrics: wavy, ..Script::default() };
+    let make = || {
+        let checkpoint = Checkpoint::new(CheckpointConfig::default()).unwrap();
+        Callbacks::default().with(checkpoint).with(EarlyStopping::new(stopping.clone()).unwrap())
+    };
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert!((sim.weight - 1.5).abs() < 1e-12, "restored: epoch 5");
+    assert!((sim.kept["last"] - 2.4).abs() < 1e-12);
+    assert!((sim.kept["best"] - 1.5).abs() < 1e-12);
+}
+
+#[test]
+fn a_failing_run_is_kept_where_asked() {
+    for (on_error, expected) in [(true, &["0 save error"][..]), (false, &[])] {
+        let config = CheckpointConfig { on_error, ..CheckpointConfig::default() };
+        let mut callbacks = Callbacks::default().with(Checkpoint::new(config).unwrap());
+        let mut sim = Sim::new(Script::default());
+        sim.start(&mut callbacks).unwrap();
+        sim.tell(&mut callbacks, "failed", Moment::Failed { error: "disk full" }).unwrap();
+        assert_eq!(sim.words(), expected);
+    }
+}
+
+#[test]
+fn averages() {
+    let script = Script { restarts: vec![7, 16], epochs: 8, ..Script::default() };
+    let cycle = |start| WeightAveraging::new(Averaging::Uniform, AverageEvery::Cycle, start);
+    for (make, fed) in [
+        (WeightAveraging::ema(0.9), (1..=24).collect::<Vec<u64>>()),
+        (WeightAveraging::swa(Span::Fraction(0.75)), vec![18, 21, 24]),
+        (WeightAveraging::swa(Span::Epochs(7.0)), vec![21, 24]),
+        (WeightAveraging::lawa(3), vec![3, 6, 9, 12, 15, 18, 21, 24]),
+        (cycle(Span::Updates(0)), vec![7, 16, 24]),
+        (cycle(Span::Updates(8)), vec![16, 24]),
+        (
+            WeightAveraging::new(Averaging::Uniform, AverageEvery::Updates(10), Span::Updates(3)),
+            vec![3, 13, 23],
+        ),
+    ] {
+        let make = make.unwrap();
+        let mut expected: Vec<_> = fed.iter().map(|update| format!("{update} average")).collect();
+        expected.extend(["24 apply".to_owned(), "24 recompute".to_owned()]);
+        assert_eq!(words(&script, || Callbacks::default().with(make.clone())), expected, "{make:?}");
+    }
+    // Nothing was averaged: nothing is applied.
+    let never = || Callbacks::default().with(WeightAveraging::swa(Span::Updates(99)).unwrap());
+    assert!(words(&script, never).is_empty());
+    assert!(WeightAveraging::ema(1.0).is_err());
+    assert!(WeightAveraging::ema(f64::NAN).is_err());
+    assert!(WeightAveraging::lawa(0).is_err());
+    assert!(WeightAveraging::new(Averaging::Apply, AverageEvery::Cycle, Span::Updates(0)).is_err());
+    assert!(WeightAveraging::new(Averaging::Uniform, AverageEvery::Epochs(0), Span::Updates(0)).is_err());
+}
+
+#[test]
+fn two_averages_are_refused() {
+    let ema = || WeightAveraging::ema(0.9).unwrap();
+    assert!(Sim::new(Script::default()).start(&mut Callbacks::default().with(ema()).with(ema())).is_err());
+}
+
+#[test]
+fn one_snapshot_per_cycle() {
+    let script = Script { restarts: vec![6, 13, 20], ..Script::default() };
+    let all = || Callbacks::default().with(SnapshotEnsemble::new());
+    let (sim, callbacks) = resumes_at_every_event(&script, all);
+    assert_eq!(
+        sim.words(),
+        ["6 save cycle-0001", "13 save cycle-0002", "20 save cycle-0003", "24 save cycle-0004"]
+    );
+    assert_eq!(callbacks.get::<SnapshotEnsemble>().unwrap().tags().len(), 4);
+
+    let two = || Callbacks::default().with(SnapshotEnsemble::new().keep(2));
+    let (sim, callbacks) = resumes_at_every_event(&script, two);
+    let tags = callbacks.get::<SnapshotEnsemble>().unwrap().tags();
+    assert_eq!(tags, ["cycle-0003", "cycle-0004"]);
+    assert_eq!(sim.kept.into_keys().collect::<Vec<_>>(), tags);
+    assert_eq!(SnapshotEnsemble::new().tags(), Vec::<String>::new());
+}
