@@ -155,7 +155,7 @@ fn blend(average: &Weights, params: &Params, share: f64) -> Result<Weights> {
         .iter()
         .map(|(name, param)| {
             let average = find(average, name)?.to_device(param.var.device())?;
-            let moved = (average + ((param.var.as_detached_tensor() - &average)? * share)?)?;
+            let moved = (&average + ((param.var.as_detached_tensor() - &average)? * share)?)?;
             Ok((name.to_owned(), moved))
         })
         .collect()
