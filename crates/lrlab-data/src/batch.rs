@@ -123,8 +123,8 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.plan.batch_size == 0 {
-            self.plan.batch_size = usize::MAX;
-            self.next = 1;
+            self.order.clear();
+            self.plan.batch_size = 1;
             return Some(Err(Error::Setting {
                 setting: "batch_size",
                 value: "0".to_owned(),
@@ -142,3 +142,6 @@ impl Iterator for Batches {
         (left, Some(left.max(1)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ pub(crate) mod hub;
 pub(crate) mod imdb;
 #[cfg(feature = "hub")]
 pub(crate) mod table;
+#[cfg(all(test, feature = "hub"))]
+mod tests;
 
 /// How far a download is.
 #[derive(Debug, Clone, PartialEq, Eq)]

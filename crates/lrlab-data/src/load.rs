@@ -20,14 +20,15 @@ pub(crate) use reviews::Prepared;
 /// Every fault of the files with its row, see [`Error`]; settings that leave no example for training.
 pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
     check(config)?;
-    let (identity, located) = identify(config)?;
-    let dataset = match &config.source {
-        Source::Cifar10(_) | Source::SyntheticPictures(_) => {
-            pictures::load(config, identity, located.as_ref())?
-        }
-        Source::Imdb(_) | Source::SyntheticReviews(_) => reviews::load(config, identity, located.as_ref())?,
-    };
-    Ok(dataset)
+    load_located(config, locate(&config.source, &log_progress())?.as_ref())
+}
+
+pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Result<Dataset, Error> {
+    let identity = identify(config, located)?;
+    match &config.source {
+        Source::Cifar10(_) | Source::SyntheticPictures(_) => pictures::load(config, identity, located),
+        Source::Imdb(_) | Source::SyntheticReviews(_) => reviews::load(config, identity, located),
+    }
 }
 
 /// Which content the configuration names, without decoding it. Files that are missing are downloaded; digests of
@@ -36,7 +37,7 @@ pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
 /// # Errors
 /// Files are missing or cannot be read, or the content is not the pinned one.
 pub fn digest(config: &DataConfig) -> Result<DatasetIdentity, Error> {
-    identify(config).map(|(identity, _)| identity)
+    identify(config, locate(&config.source, &log_progress())?.as_ref())
 }
 
 /// Brings the files of `source` to this machine: from the hub's cache, else over the network. `progress` is told
@@ -87,16 +88,15 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
     }
 }
 
-fn identify(config: &DataConfig) -> Result<(DatasetIdentity, Option<Located>), Error> {
-    let located = locate(&config.source, &log_progress())?;
-    let identity = name_content(&config.source, located.as_ref(), Some(&config.cache))?;
+fn identify(config: &DataConfig, located: Option<&Located>) -> Result<DatasetIdentity, Error> {
+    let identity = name_content(&config.source, located, Some(&config.cache))?;
     match &config.pin_digest {
         Some(expected) if *expected != identity.digest => Err(Error::PinnedDigest {
             dataset: identity.name,
             expected: expected.clone(),
             found: identity.digest,
         }),
-        _ => Ok((identity, located)),
+        _ => Ok(identity),
     }
 }
 

@@ -162,3 +162,6 @@ impl View {
 fn below(word: u32, bound: usize) -> usize {
     ((u64::from(word) * bound as u64) >> 32) as usize
 }
+
+#[cfg(test)]
+mod tests;

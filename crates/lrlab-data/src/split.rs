@@ -98,3 +98,81 @@ fn shares(labels: impl Iterator<Item = u32>, classes: usize, n: usize) -> Vec<us
     }
     shares
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn class_counts(rows: &[u32], labels: &[u32], classes: usize) -> Vec<usize> {
+        (0..classes as u32).map(|c| rows.iter().filter(|&&row| labels[row as usize] == c).count()).collect()
+    }
+
+    #[test]
+    fn sizes_and_shares_of_the_real_sets() {
+        for (n, classes, validation) in [(50_000, 10, 5_000), (25_000, 2, 2_500)] {
+            let labels: Vec<u32> = (0..n).map(|i| i % classes).collect();
+            let contents: Vec<u128> = (0..u128::from(n)).collect();
+            let (train, held) = hold_out(&labels, &contents, classes as usize, validation, 0);
+            assert_eq!((train.len(), held.len()), (n as usize - validation, validation));
+            let each = validation / classes as usize;
+            assert!(class_counts(&held, &labels, classes as usize).iter().all(|&count| count == each));
+            assert_ne!(held, hold_out(&labels, &contents, classes as usize, validation, 1).1, "by seed");
+        }
+    }
+
+    #[test]
+    fn largest_remainders() {
+        let labels = [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]; // 5, 3, 2 of 10
+        for (n, expected) in
+            [(0, [0, 0, 0]), (1, [1, 0, 0]), (2, [1, 1, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (10, [5, 3, 2])]
+        {
+            assert_eq!(shares(labels.into_iter(), 3, n), expected, "{n}");
+        }
+    }
+
+    #[test]
+    fn duplicates_are_counted() {
+        let found = duplicates(&[1, 2, 1, 1], &[2, 5, 5, 1, 2]);
+        assert_eq!(found, Duplicates { within_train: 2, within_test: 2, train_test: 3 });
+        assert_eq!(first_rows(&[7, 8, 7, 8, 9]), [0, 1, 0, 1, 4]);
+    }
+
+    #[test]
+    fn limits_keep_the_shares() {
+        let labels: Vec<u32> = (0..1000).map(|i| u32::from(i % 4 == 0)).collect();
+        let all: Vec<u32> = (0..1000).collect();
+        let some = limited(all.clone(), &labels, 2, Some(100), 0, "a");
+        assert_eq!(class_counts(&some, &labels, 2), [75, 25]);
+        assert!(some.is_sorted());
+        assert_ne!(some, limited(all.clone(), &labels, 2, Some(100), 1, "a"), "by seed");
+        assert_ne!(some, limited(all.clone(), &labels, 2, Some(100), 0, "b"), "by name");
+        for limit in [None, Some(1000), Some(5000)] {
+            assert_eq!(limited(all.clone(), &labels, 2, limit, 0, "a"), all);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn equal_contents_stay_together(
+            examples in prop::collection::vec((0_u32..3, 0_u128..60), 10..200),
+            share in 2_usize..10,
+            seed in 0_u64..4,
+        ) {
+            let (labels, contents): (Vec<u32>, Vec<u128>) = examples.into_iter().unzip();
+            let wanted = labels.len() / share;
+            let (train, validation) = hold_out(&labels, &contents, 3, wanted, seed);
+            prop_assert!(validation.len() <= wanted);
+            let mut all = [train.clone(), validation.clone()].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..labels.len() as u32).collect::<Vec<_>>());
+            for &row in &validation {
+                let repeated = train.iter().any(|&other| contents[other as usize] == contents[row as usize]);
+                prop_assert!(!repeated, "row {} is on both sides", row);
+            }
+        }
+    }
+}

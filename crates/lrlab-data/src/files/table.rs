@@ -1,6 +1,7 @@
 //! Columns of a parquet file, read without arrow.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
@@ -44,8 +45,27 @@ impl Table {
         })
     }
 
-    /// Every value of a column of `physical` type, row group after row group.
+    /// Every value of a column of `physical` type, row group after row group. The library below asserts some of
+    /// what a damaged file breaks: that too is an error here.
     fn column<T: DataType>(
+        &self,
+        column: &'static str,
+        physical: Type,
+        expected: &'static str,
+        typed: impl Fn(ColumnReader) -> Option<ColumnReaderImpl<T>>,
+    ) -> Result<Vec<T::T>, Error> {
+        catch_unwind(AssertUnwindSafe(|| self.read_column(column, physical, expected, typed))).unwrap_or_else(
+            |_| {
+                Err(Error::Corrupt {
+                    path: self.path.clone(),
+                    row: 0,
+                    source: "its structure is damaged".into(),
+                })
+            },
+        )
+    }
+
+    fn read_column<T: DataType>(
         &self,
         column: &'static str,
         physical: Type,
@@ -77,6 +97,15 @@ impl Table {
             };
             let group = self.reader.get_row_group(group).map_err(corrupt)?;
             let rows = group.metadata().num_rows() as usize;
+            let chunk = group.metadata().column(place);
+            let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+            if start < 0 || chunk.compressed_size() < 0 {
+                return Err(Error::Corrupt {
+                    path: path(),
+                    row,
+                    source: "a column lies outside the file".into(),
+                });
+            }
             let reader = group.get_column_reader(place).map_err(corrupt)?;
             let Some(reader) = typed(reader) else { return Err(wrong_type("another type".to_owned())) };
             self.group(reader, column, about.max_def_level(), rows, &mut values)?;

@@ -10,9 +10,9 @@ use lrlab_random::{Purpose, Stream};
 use crate::SyntheticPictures;
 
 /// Probability that a training label is replaced by a random class.
-pub(crate) const LABEL_NOISE: f64 = 0.25;
+pub(crate) const LABEL_NOISE: f64 = 0.3;
 /// Standard deviation of a pixel's noise, in bytes.
-const PIXEL_NOISE: f64 = 40.0;
+const PIXEL_NOISE: f64 = 16.0;
 
 pub(crate) struct Part {
     /// `(picture, channel, row, column)`.
@@ -48,7 +48,7 @@ fn paint(draw: &Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {
     let angle = angle + (draw.uniform(2) - 0.5) * 0.3;
     let frequency = TAU / (4.0 + 3.0 * draw.uniform(3));
     let phase = TAU * draw.uniform(4);
-    let contrast = 25.0 + 30.0 * draw.uniform(5);
+    let contrast = 35.0 + 30.0 * draw.uniform(5);
     let noise = draw.child(0);
     for channel in 0..3 {
         let weight = contrast

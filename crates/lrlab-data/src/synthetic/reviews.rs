@@ -9,23 +9,29 @@ use crate::SyntheticReviews;
 
 /// Probability that a training label is replaced by a random class.
 pub(crate) const LABEL_NOISE: f64 = 0.25;
+/// Probability that a judgement is negated.
+const NEGATED: f64 = 0.3;
 const POSITIVE: [&str; 6] = ["good", "great", "moving", "clever", "fresh", "funny"];
 const NEGATIVE: [&str; 6] = ["bad", "dull", "flat", "weak", "tired", "stale"];
 const NEGATIONS: [&str; 2] = ["not", "never"];
 const THINGS: [&str; 8] = ["plot", "cast", "score", "script", "ending", "pace", "camera", "story"];
+const SYLLABLES: [&str; 20] = [
+    "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we",
+    "xi", "yo", "zu",
+];
 const FILLERS: [&str; 12] = [
-    "i saw it on a monday",
     "my friends came along",
-    "it runs for two hours",
+    "it runs for hours",
     "the room was full",
-    "it is set in a town",
+    "it is set in spain",
     "there is a dog in it",
-    "the tickets were cheap",
+    "tickets were cheap",
     "it was shot in winter",
-    "we sat in the third row",
+    "we sat up front",
     "it opens with a train",
     "a sequel is planned",
     "the credits are long",
+    "it rained outside",
 ];
 
 pub(crate) struct Part {
@@ -58,16 +64,26 @@ fn part(settings: &SyntheticReviews, name: &str, n: usize) -> Part {
 fn write(draw: &Stream, positive: bool) -> String {
     let pick = |at: u64, words: &[&'static str]| words[draw.below(at, words.len() as u64) as usize];
     let judgement = |at: u64| {
-        let negated = draw.uniform(at) < 0.4;
+        let negated = draw.uniform(at) < NEGATED;
         let adjective = pick(at + 1, if positive == negated { &NEGATIVE } else { &POSITIVE });
         let negation = if negated { format!("{} ", pick(at + 2, &NEGATIONS)) } else { String::new() };
         format!("the {} was {negation}{adjective}", pick(at + 3, &THINGS))
     };
-    let filler = |at: u64| pick(at, &FILLERS).to_owned();
     let mut sentences = vec![judgement(10), judgement(20)];
-    for at in 0..1 + draw.below(30, 4) {
+    for at in 0..1 + draw.below(30, 2) {
         let place = draw.below(40 + at, sentences.len() as u64 + 1) as usize;
-        sentences.insert(place, filler(50 + at));
+        let aside = if at == 0 {
+            format!("{} plays {}", name(draw, 60), name(draw, 70))
+        } else {
+            pick(50 + at, &FILLERS).to_owned()
+        };
+        sentences.insert(place, aside);
     }
     sentences.join(" . ") + " ."
+}
+
+/// One of some hundred names: what a network can learn by heart.
+fn name(draw: &Stream, at: u64) -> String {
+    let syllable = |at| SYLLABLES[draw.below(at, SYLLABLES.len() as u64) as usize];
+    format!("{}{}", syllable(at), syllable(at + 1))
 }

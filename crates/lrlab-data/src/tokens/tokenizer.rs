@@ -99,3 +99,82 @@ fn cut(ids: &[u32], config: &TokenConfig) -> Vec<u32> {
         Keep::End => ids[surplus..].to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "A good film.<br /><br />Really GOOD!",
+        "not good, not good at all",
+        "the film's ending (bad)",
+        "[PAD] is text here, and so is [UNK]",
+    ];
+
+    fn config(tokenizer: TokenizerKind) -> TokenConfig {
+        TokenConfig { tokenizer, vocabulary: 60, max_length: 50, keep: Keep::End }
+    }
+
+    fn words(tokenizer: &Tokenizer, config: &TokenConfig, text: &str) -> Vec<String> {
+        let sequences = encode(tokenizer, config, &[text]).unwrap();
+        sequences.ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
+    }
+
+    #[test]
+    fn words_and_punctuation_in_lower_case() {
+        let config = config(TokenizerKind::Word);
+        let tokenizer = train(&config, &TEXTS).unwrap();
+        assert_eq!(tokenizer.token_to_id("[PAD]"), Some(PAD));
+        assert_eq!(tokenizer.token_to_id("[UNK]"), Some(UNKNOWN));
+        assert_eq!(tokenizer.token_to_id("good"), Some(2), "the most frequent word comes first");
+        let check =
+            |text, expected: &[&str]| assert_eq!(words(&tokenizer, &config, text), expected, "{text}");
+        check("Good<br />FILM.", &["good", "film", "."]);
+        check("a splendid film", &["a", "[UNK]", "film"]);
+        check("   ", &["[UNK]"]);
+        let specials = encode(&tokenizer, &config, &["[PAD] film"]).unwrap().ids;
+        assert!(!specials.contains(&PAD), "a text cannot write padding: {specials:?}");
+    }
+
+    #[test]
+    fn either_end_can_be_kept() {
+        let mut config = config(TokenizerKind::Word);
+        let tokenizer = train(&config, &TEXTS).unwrap();
+        config.max_length = 3;
+        assert_eq!(words(&tokenizer, &config, "not good at all"), ["good", "at", "all"]);
+        config.keep = Keep::Start;
+        assert_eq!(words(&tokenizer, &config, "not good at all"), ["not", "good", "at"]);
+        assert_eq!(words(&tokenizer, &config, "not good"), ["not", "good"]);
+    }
+
+    #[test]
+    fn every_kind_trains_to_the_same_tokenizer_twice() {
+        for kind in [TokenizerKind::Word, TokenizerKind::Bpe, TokenizerKind::WordPiece] {
+            let config = config(kind);
+            let tokenizer = train(&config, &TEXTS).unwrap();
+            let again = train(&config, &TEXTS).unwrap();
+            assert_eq!(tokenizer.to_string(false).unwrap(), again.to_string(false).unwrap(), "{kind:?}");
+            assert!(tokenizer.get_vocab_size(true) <= config.vocabulary, "{kind:?}");
+            assert_eq!(tokenizer.token_to_id("[PAD]"), Some(PAD), "{kind:?}");
+            // What is stored reads back to the same tokens.
+            let stored = Tokenizer::from_bytes(tokenizer.to_string(true).unwrap()).unwrap();
+            let texts = ["a good ending", "goodness [PAD] ☃"];
+            let ids = encode(&tokenizer, &config, &texts).unwrap();
+            assert_eq!(encode(&stored, &config, &texts).unwrap(), ids, "{kind:?}");
+            assert!(ids.ids.iter().all(|&id| id != PAD && (id as usize) < config.vocabulary), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn subwords_spell_what_words_do_not_know() {
+        let word = config(TokenizerKind::Word);
+        let tokenizer = train(&word, &TEXTS).unwrap();
+        assert_eq!(words(&tokenizer, &word, "goodall"), ["[UNK]"]);
+        for kind in [TokenizerKind::Bpe, TokenizerKind::WordPiece] {
+            let config = config(kind);
+            let tokenizer = train(&config, &TEXTS).unwrap();
+            let parts = words(&tokenizer, &config, "goodall").concat().replace("##", "");
+            assert_eq!(parts, "goodall", "{kind:?}");
+        }
+    }
+}

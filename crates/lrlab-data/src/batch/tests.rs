@@ -1,0 +1,114 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pictures::{Normalisation, PictureSplit, Pictures};
+use crate::tokens::{Sequences, TokenSplit};
+
+/// `n` examples of the given lengths in turn, tokens 10, 11, ….
+fn tokens(lengths: &[usize]) -> Split {
+    let mut sequences = Sequences::default();
+    for &length in lengths {
+        sequences.push(&(10..10 + length as u32).collect::<Vec<_>>());
+    }
+    let rows: Arc<[u32]> = (0..lengths.len() as u32).collect();
+    Split {
+        labels: (0..lengths.len() as u32).map(|i| i % 2).collect(),
+        store: Store::Tokens(TokenSplit { rows, sequences: Arc::new(sequences) }),
+    }
+}
+
+fn pictures(n: usize) -> Split {
+    let pictures =
+        Pictures { channels: 1, height: 1, width: 2, pixels: (0..2 * n).map(|i| i as u8).collect() };
+    let rows: Arc<[u32]> = (0..n as u32).collect();
+    let normalisation = Arc::new(Normalisation::of(&pictures, &rows));
+    let split = PictureSplit { places: Arc::clone(&rows), rows, pictures: Arc::new(pictures), normalisation };
+    Split { labels: (0..n as u32).map(|i| i % 3).collect(), store: Store::Pictures(split) }
+}
+
+fn indices(split: &Split, plan: BatchPlan) -> Vec<Vec<u32>> {
+    split.batches(plan).map(|batch| batch.unwrap().indices).collect()
+}
+
+#[test]
+fn tokens_stand_before_their_padding() {
+    let batch = tokens(&[3, 1, 2]).batches(BatchPlan::new(3, Order::Sequential)).next().unwrap().unwrap();
+    assert_eq!(batch.indices, [1, 2, 0], "by length");
+    assert_eq!(batch.labels.to_vec1::<u32>().unwrap(), [1, 0, 0]);
+    let Features::Tokens { ids, mask } = batch.features else { unreachable!() };
+    assert_eq!(ids.to_vec2::<u32>().unwrap(), [[10, 0, 0], [10, 11, 0], [10, 11, 12]]);
+    assert_eq!(mask.to_vec2::<f32>().unwrap(), [[1., 0., 0.], [1., 1., 0.], [1., 1., 1.]]);
+}
+
+#[test]
+fn a_pass_can_begin_in_the_middle() {
+    let order = Order::Shuffled { seed: 1, epoch: 2 };
+    for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
+        let all = indices(&split, BatchPlan::new(2, order));
+        assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2, 1]);
+        for first_batch in 0..6 {
+            let batches = split.batches(BatchPlan { first_batch, ..BatchPlan::new(2, order) });
+            assert_eq!(batches.total(), 4);
+            assert_eq!(batches.size_hint().0, 4_usize.saturating_sub(first_batch));
+            let rest: Vec<_> = batches.map(|batch| batch.unwrap().indices).collect();
+            assert_eq!(rest, all[first_batch.min(4)..]);
+        }
+    }
+}
+
+#[test]
+fn epochs_and_seeds_differ() {
+    let split = pictures(50);
+    let order = |seed, epoch| indices(&split, BatchPlan::new(50, Order::Shuffled { seed, epoch })).concat();
+    assert_eq!(order(0, 0), order(0, 0));
+    assert_ne!(order(0, 0), order(0, 1));
+    assert_ne!(order(0, 0), order(1, 0));
+    assert_eq!(indices(&split, BatchPlan::new(50, Order::Sequential)).concat(), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_batch_of_nothing_is_an_error_once() {
+    let mut batches = pictures(5).batches(BatchPlan::new(0, Order::Sequential));
+    assert_eq!(batches.total(), 0);
+    assert!(matches!(batches.next(), Some(Err(Error::Setting { setting: "batch_size", .. }))));
+    assert!(batches.next().is_none());
+    assert!(pictures(0).batches(BatchPlan::new(4, Order::Sequential)).next().is_none());
+}
+
+#[test]
+fn gathering_saves_padding() {
+    let lengths: Vec<usize> = (0..2000).map(|i| 1 + (i * 7919) % 200).collect();
+    let split = tokens(&lengths);
+    let order = Order::Shuffled { seed: 0, epoch: 0 };
+    let padded: usize = indices(&split, BatchPlan::new(16, order))
+        .iter()
+        .map(|batch| batch.len() * batch.iter().map(|&i| lengths[i as usize]).max().unwrap())
+        .sum();
+    let tokens: usize = lengths.iter().sum();
+    assert!(padded < tokens * 11 / 10, "{padded} places for {tokens} tokens");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_example_comes_once(
+        lengths in prop::collection::vec(1_usize..30, 1..400),
+        batch_size in 1_usize..40,
+        seed in 0_u64..5,
+        epoch in 0_u64..3,
+        shuffled: bool,
+    ) {
+        let order = if shuffled { Order::Shuffled { seed, epoch } } else { Order::Sequential };
+        for split in [tokens(&lengths), pictures(lengths.len())] {
+            let batches = indices(&split, BatchPlan::new(batch_size, order));
+            prop_assert!(batches[..batches.len() - 1].iter().all(|batch| batch.len() == batch_size));
+            prop_assert_eq!(batches.len(), lengths.len().div_ceil(batch_size));
+            let mut seen = batches.concat();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..lengths.len() as u32).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Downloads from a small server that answers as the hub does, and from none.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::Error;
+use crate::digest;
+use crate::files::hub::Hub;
+use crate::files::{Fetched, Progress};
+
+const REPO: &str = "owner/name";
+const REVISION: &str = "refs/convert/parquet";
+const FILE: &str = "plain_text/train/0000.parquet";
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// How the server misbehaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// Half the body, then silence.
+    CutOff,
+    /// Another body of the same length.
+    Altered,
+    /// An error page in place of the body.
+    Refused,
+    /// No such file.
+    Missing,
+}
+
+/// Serves one file until the test ends; returns the address.
+fn serve(content: &'static [u8], fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = answer(stream, content, fault);
+            });
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream, content: &[u8], fault: Fault) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? <= 2 {
+            break;
+        }
+    }
+    let expected = format!("/datasets/{REPO}/resolve/{}/{FILE}", REVISION.replace('/', "%2F"));
+    let known = request.split(' ').nth(1).is_some_and(|path| path.eq_ignore_ascii_case(&expected));
+    if !known || fault == Fault::Missing {
+        return stream.write_all(b"HTTP/1.1 404 Not Found\r\nX-Error-Code: EntryNotFound\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+    if fault == Fault::Refused && request.starts_with("GET") {
+        return stream
+            .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsorry");
+    }
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        sha256(content),
+        content.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    if request.starts_with("GET") {
+        let mut body = content.to_vec();
+        match fault {
+            Fault::CutOff => body.truncate(content.len() / 2),
+            Fault::Altered => body[0] ^= 1,
+            _ => {}
+        }
+        stream.write_all(&body)?;
+    }
+    Ok(())
+}
+
+fn sha256(content: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("content");
+    std::fs::write(&path, content).unwrap();
+    digest::of_file(&path).unwrap()
+}
+
+/// Every file below a folder with its size.
+fn tree(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(next) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(next) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.insert(name, path.metadata().unwrap().len());
+            }
+        }
+    }
+    found
+}
+
+fn progress() -> (Progress, Arc<Mutex<Vec<Fetched>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    (Arc::new(move |fetched: &Fetched| kept.lock().unwrap().push(fetched.clone())), seen)
+}
+
+static CONTENT: [u8; 100_000] = [7; 100_000];
+
+fn fetch(cache: &Path, fault: Fault) -> Result<std::path::PathBuf, Error> {
+    let hub = Hub { cache: cache.to_path_buf(), endpoint: Some(serve(&CONTENT, fault)), offline: false };
+    hub.file(REPO, REVISION, FILE, &progress().0)
+}
+
+#[test]
+fn a_download_lands_in_the_cache() {
+    let cache = tempfile::tempdir().unwrap();
+    let endpoint = Some(serve(&CONTENT, Fault::None));
+    let (progress, seen) = progress();
+    let hub = Hub { cache: cache.path().to_path_buf(), endpoint, offline: false };
+    let path = hub.file(REPO, REVISION, FILE, &progress).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+    let folder = cache.path().join("datasets--owner--name");
+    assert_eq!(path, folder.join("snapshots").join(COMMIT).join(FILE));
+    assert_eq!(std::fs::read_to_string(folder.join("refs").join(REVISION)).unwrap().trim(), COMMIT);
+    let last = seen.lock().unwrap().last().cloned().unwrap();
+    assert_eq!((last.bytes, last.total), (100_000, 100_000));
+    assert_eq!((last.repo.as_str(), last.file.as_str()), (REPO, FILE));
+
+    // The second time it comes from the cache: no network is needed, and none is used.
+    let hub = Hub { endpoint: Some("http://127.0.0.1:1".to_owned()), offline: true, ..hub };
+    assert_eq!(hub.file(REPO, REVISION, FILE, &progress).unwrap(), path);
+    let left = tree(cache.path());
+    assert!(left.keys().all(|name| !name.contains("incomplete") && !name.contains(".lrlab-")), "{left:?}");
+}
+
+#[test]
+fn a_failed_download_leaves_nothing() {
+    for fault in [Fault::CutOff, Fault::Altered, Fault::Refused, Fault::Missing] {
+        let cache = tempfile::tempdir().unwrap();
+        let error = fetch(cache.path(), fault).unwrap_err();
+        assert!(
+            matches!(&error, Error::Download { repo, file, .. } if repo == REPO && file == FILE),
+            "{error}"
+        );
+        assert_eq!(tree(cache.path()), BTreeMap::new(), "{error}");
+        // And the next attempt succeeds.
+        let path = fetch(cache.path(), Fault::None).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), CONTENT);
+    }
+}
+
+#[test]
+fn no_network() {
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub {
+        cache: cache.path().to_path_buf(),
+        endpoint: Some("http://127.0.0.1:1".to_owned()),
+        offline: true,
+    };
+    let error = hub.file(REPO, REVISION, FILE, &progress().0).unwrap_err();
+    assert!(matches!(&error, Error::Offline { file, .. } if file == FILE), "{error}");
+    assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+    let error = Hub { offline: false, ..hub }.file(REPO, REVISION, FILE, &progress().0).unwrap_err();
+    assert!(matches!(&error, Error::Download { .. }), "{error}");
+    assert_eq!(tree(cache.path()), BTreeMap::new());
+}
