@@ -23,7 +23,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// `TFRecord`'s masked checksum: rotated right by 15 bits plus a constant, so that a checksum of bytes that hold
-/// checksums stays sound (tensorflow/core/lib/hash/crc32c.h).
+/// checksums stays sound (`tensorflow/core/lib/hash/crc32c.h`).
 pub(crate) fn masked(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -68,14 +68,14 @@ pub struct EarlyStopping {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct State {
-    /// Best value to compare with, and its epoch.
-    best: Option<(f64, u64)>,
+    /// The value to beat, and its epoch.
+    bar: Option<(f64, u64)>,
     /// Epochs or cycles in a row without improvement.
     bad: u64,
     /// Best value of the running cycle.
     cycle_best: Option<f64>,
     /// Best value over the run, and its epoch: what is kept.
-    kept: Option<(f64, u64)>,
+    best: Option<(f64, u64)>,
     /// The event's epoch is to be kept.
     keep: bool,
 }
@@ -94,14 +94,14 @@ impl EarlyStopping {
     /// The best value so far and its epoch.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
-        self.state.kept
+        self.state.best
     }
 
     fn observe(&mut self, value: f64, context: &Context<'_>) -> Option<Action> {
         let state = &mut self.state;
-        state.keep = self.metric.better(value, state.kept.map(|(v, _)| v), 0.0);
+        state.keep = self.metric.better(value, state.best.map(|(v, _)| v), 0.0);
         if state.keep {
-            state.kept = Some((value, context.epoch));
+            state.best = Some((value, context.epoch));
         }
         if self.metric.better(value, state.cycle_best, 0.0) {
             state.cycle_best = Some(value);
@@ -120,8 +120,8 @@ impl EarlyStopping {
     fn count(&mut self, value: f64, epoch: u64) -> Option<Action> {
         let state = &mut self.state;
         state.bad += 1;
-        if self.metric.better(value, state.best.map(|(v, _)| v), self.config.min_delta) {
-            state.best = Some((value, epoch));
+        if self.metric.better(value, state.bar.map(|(v, _)| v), self.config.min_delta) {
+            state.bar = Some((value, epoch));
             if self.metric.better(value, self.config.baseline, self.config.min_delta) {
                 state.bad = 0;
             }
@@ -129,7 +129,7 @@ impl EarlyStopping {
         let patience = self.config.patience.max(1);
         (state.bad >= patience).then(|| {
             let what = if self.config.at_restart == AtRestart::CountCycles { "cycles" } else { "epochs" };
-            let best = match state.best {
+            let best = match state.bar {
                 Some((best, at)) => format!("best {best} at epoch {at}"),
                 None => "never finite".to_owned(),
             };
@@ -142,7 +142,7 @@ impl EarlyStopping {
     fn restart(&mut self) {
         self.state.cycle_best = None;
         if self.config.at_restart == AtRestart::BeginAnew {
-            self.state.best = None;
+            self.state.bar = None;
             self.state.bad = 0;
         }
     }
@@ -171,7 +171,7 @@ impl Callback for EarlyStopping {
             (Phase::Snapshot, Moment::Epoch(_)) if restore && std::mem::take(&mut self.state.keep) => {
                 vec![Action::Save { tag: TAG.to_owned() }]
             }
-            (Phase::Control, Moment::FitEnd) if restore => match self.state.kept {
+            (Phase::Control, Moment::FitEnd) if restore => match self.state.best {
                 Some((value, epoch)) if epoch != context.epoch => vec![Action::Restore {
                     tag: TAG.to_owned(),
                     reason: format!("best {} {value} at epoch {epoch}", self.metric.name),

@@ -51,6 +51,8 @@ struct State {
 }
 
 impl ValidationLossMonitor {
+    /// A controller sees the metric as it is: one whose `mode` is `min` has to be told `max` for an accuracy.
+    ///
     /// # Errors
     /// A metric that is unknown, or neither better high nor low.
     pub fn new(controller: Box<dyn AnyController>, metric: &str) -> Result<Self, Error> {

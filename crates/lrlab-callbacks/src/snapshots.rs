@@ -52,10 +52,9 @@ impl Callback for SnapshotEnsemble {
         }
         self.saved += 1;
         let mut actions = vec![Action::Save { tag: tag(self.saved) }];
-        if let Some(outdated) = self.keep.and_then(|keep| self.saved.checked_sub(keep as u64)) {
-            if outdated > 0 {
-                actions.push(Action::Discard { tag: tag(outdated) });
-            }
+        let outdated = self.keep.map_or(0, |keep| self.saved.saturating_sub(keep as u64));
+        if outdated > 0 {
+            actions.push(Action::Discard { tag: tag(outdated) });
         }
         Ok(actions)
     }

@@ -1,8 +1,8 @@
 //! TensorBoard's event files: `TFRecord` framing around `Event` messages, written by hand.
 //!
 //! A record is its length (`u64`, little endian), the masked CRC-32C of these 8 bytes, the bytes, and their
-//! masked CRC-32C (tensorflow/core/lib/io/record_writer.h). The bytes are an `Event` in protocol buffers' wire
-//! format (tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto); of its fields only these
+//! masked CRC-32C (`tensorflow/core/lib/io/record_writer.h`). The bytes are an `Event` in protocol buffers' wire
+//! format (`tensorflow/core/util/event.proto`, `tensorflow/core/framework/summary.proto`); of its fields only these
 //! are written:
 //!
 //! ```text
