@@ -136,6 +136,9 @@ impl RunOptions {
 pub(crate) struct ReportOptions {
     #[command(flatten)]
     selection: Selection,
+    /// Where to write it [default: DIR/<experiment>/report]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
     /// Fail unless every claim is reproduced
     #[arg(long)]
     check: bool,
@@ -149,6 +152,7 @@ impl ReportOptions {
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["report".into()];
         self.selection.add_to(&mut arguments)?;
+        push(&mut arguments, "--to", self.to.as_ref());
         arguments.extend(self.check.then(|| "--check".into()));
         Ok(arguments)
     }

@@ -72,7 +72,8 @@ fn unit() -> anyhow::Result<Came> {
 }
 
 fn end_to_end() -> anyhow::Result<Came> {
-    all([with(&["test", "--release", "--package", "lrlab-tests"])?])
+    // With the runner beside it, so that shared dependencies are chosen as in every other step.
+    all([with(&["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "*"])?])
 }
 
 fn dependencies() -> anyhow::Result<Came> {

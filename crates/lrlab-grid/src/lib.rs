@@ -68,13 +68,13 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// A specification has no canonical form.
+    /// A specification is no JSON.
     #[error("cell {cell}: {source}")]
     Spec {
         /// The cell.
         cell: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: serde_json::Error,
     },
     /// The data of a run could not be identified.
     #[error("cell {cell}: {source}")]
@@ -133,3 +133,8 @@ pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec
     bytes.push(b'\n');
     Ok(bytes)
 }
+
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

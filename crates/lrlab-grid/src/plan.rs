@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
-use lrlab_spec::{DataSpec, RunSpec};
+use lrlab_spec::{DataSpec, RunSpec, run_id};
 
 use crate::{Error, to_json};
 
@@ -15,8 +15,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// description and the claims of the experiment are the caller's to fill in.
 ///
 /// # Errors
-/// Data that cannot be identified, a specification without a canonical form (a number that is not finite), and
-/// two cells that are the same run.
+/// Data that cannot be identified, a specification that is no JSON, and two cells that are the same run.
 pub fn resolve(
     experiment: &str,
     cells: Vec<(Cell, RunSpec)>,
@@ -34,12 +33,12 @@ pub fn resolve(
                 new
             }
         };
-        let bad_spec = |source: BoxError| Error::Spec { cell: words(&cell), source };
-        let run_id = run_id(&spec, &dataset_digest).map_err(bad_spec)?;
+        let run_id = run_id(&spec, &dataset_digest);
         if let Some(first) = seen.insert(run_id.clone(), cell.clone()) {
             return Err(Error::Duplicate { id: run_id, first: words(&first), second: words(&cell) });
         }
-        let spec = serde_json::to_value(&spec).map_err(|e| bad_spec(e.into()))?;
+        let spec =
+            serde_json::to_value(&spec).map_err(|source| Error::Spec { cell: words(&cell), source })?;
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
     Ok(Plan {
@@ -68,10 +67,6 @@ pub(crate) fn words(cell: &Cell) -> String {
         other => other.to_string(),
     };
     cell.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
-}
-
-fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, BoxError> {
-    Ok(RunId::of(&serde_json::to_string(spec)?, dataset_digest))
 }
 
 /// The file can be derived again from the plan, so it is renamed into place but not synced: ten thousand runs are

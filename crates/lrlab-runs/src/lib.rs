@@ -52,3 +52,8 @@ impl Error {
         Self::Json { path: path.to_path_buf(), source }
     }
 }
+
+/// The README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,98 @@
+//! Plans: identities, what is written, and what is not touched again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use lrlab_grid::{Error, record, resolve};
+use lrlab_runs::{Cell, PlannedRun, RunStore};
+use lrlab_spec::{RunSpec, run_id};
+use serde_json::json;
+
+fn cell(lr: f64, seed: u64, pictures: usize) -> (Cell, RunSpec) {
+    let spec = json!({
+        "model": { "resnet": { "depth": 8 } },
+        "data": {
+            "source": { "synthetic_pictures": { "train": pictures } },
+            "split_seed": 0, "validation": null, "limit": {}, "pin_digest": null, "augment": {}, "tokens": {},
+        },
+        "optimizer": { "sgd": {} },
+        "lr": lr,
+        "schedule": { "static": {} },
+        "lr_min": 0.0, "lr_max": null, "monitor": null, "early_stopping": null,
+        "epochs": 1, "batch_size": 32, "accumulate": 1, "clip_norm": null, "label_smoothing": 0.0,
+        "select": "val_accuracy", "seed": seed,
+    });
+    let cell: Cell = serde_json::from_value(json!({ "lr": lr, "seed": seed, "dataset": pictures })).unwrap();
+    (cell, serde_json::from_value(spec).unwrap())
+}
+
+fn changed(store: &RunStore, runs: &[PlannedRun]) -> BTreeMap<PathBuf, SystemTime> {
+    let files = runs.iter().map(|run| store.run_dir(&run.run_id).join("spec.json"));
+    files.filter_map(|path| Some((path.clone(), path.metadata().ok()?.modified().ok()?))).collect()
+}
+
+#[test]
+fn every_cell_gets_its_identity_and_data_are_identified_once() {
+    let cells = vec![cell(0.1, 0, 640), cell(0.1, 1, 640), cell(0.1, 0, 320)];
+    let specs: Vec<RunSpec> = cells.iter().map(|(_, spec)| spec.clone()).collect();
+    let mut asked = 0;
+    let plan = resolve("e", cells.clone(), |_| {
+        asked += 1;
+        Ok(format!("digest {asked}"))
+    })
+    .unwrap();
+    assert_eq!((plan.experiment.as_str(), plan.runs.len(), asked), ("e", 3, 2));
+    for (run, (spec, digest)) in plan.runs.iter().zip(specs.iter().zip(["digest 1", "digest 1", "digest 2"]))
+    {
+        assert_eq!((&run.run_id, run.dataset_digest.as_str()), (&run_id(spec, digest), digest));
+        assert_eq!(&serde_json::from_value::<RunSpec>(run.spec.clone()).unwrap(), spec);
+    }
+    assert_eq!(
+        plan.runs.iter().map(|run| &run.cell).collect::<Vec<_>>(),
+        cells.iter().map(|c| &c.0).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn one_run_twice_and_data_that_are_not_there_are_refused() {
+    let mut twin = cell(0.1, 0, 640);
+    twin.0.insert("name".to_owned(), json!("other"));
+    let error = resolve("e", vec![cell(0.1, 0, 640), twin], |_| Ok(String::new())).unwrap_err();
+    assert_eq!(
+        error.to_string().split(" are the same run").next(),
+        Some("cells dataset=640 lr=0.1 seed=0 and dataset=640 lr=0.1 name=other seed=0")
+    );
+    let error = resolve("e", vec![cell(0.1, 0, 640)], |_| Err("no network".into())).unwrap_err();
+    assert!(
+        matches!(error, Error::Data { .. })
+            && error.to_string() == "cell dataset=640 lr=0.1 seed=0: no network"
+    );
+}
+
+#[test]
+fn what_is_written_reads_back_and_is_not_touched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let cells = || vec![cell(0.1, 0, 640), cell(0.1, 1, 640)];
+    let plan = resolve("e", cells(), |_| Ok("d".to_owned())).unwrap();
+    record(&store, &plan).unwrap();
+    assert_eq!(store.plan("e").unwrap().unwrap(), plan);
+    let first = store.run_dir(&plan.runs[0].run_id);
+    let read =
+        || serde_json::from_slice::<PlannedRun>(&std::fs::read(first.join("spec.json")).unwrap()).unwrap();
+    assert_eq!(read(), plan.runs[0]);
+
+    // Again: nothing is written. A torn file is written again; the folder of a run that is done is left alone.
+    let before = changed(&store, &plan.runs);
+    record(&store, &plan).unwrap();
+    assert_eq!(changed(&store, &plan.runs), before);
+    std::fs::write(first.join("spec.json"), "{").unwrap();
+    record(&store, &plan).unwrap();
+    assert_eq!(read(), plan.runs[0]);
+    let second = store.run_dir(&plan.runs[1].run_id);
+    std::fs::write(second.join("result.json"), "{}").unwrap();
+    std::fs::remove_file(second.join("spec.json")).unwrap();
+    record(&store, &plan).unwrap();
+    assert!(!second.join("spec.json").exists());
+}

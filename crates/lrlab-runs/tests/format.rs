@@ -1,0 +1,176 @@
+//! The files' keys and words: a contract with whoever reads them.
+
+use lrlab_runs::{
+    Decision, DecisionKind, EpochMetrics, Error, Evaluation, Event, Outcome, Plan, PlannedRun, RunId,
+    RunResult, RunStore, finite,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn result(lr: f64) -> RunResult {
+    let metrics =
+        EpochMetrics { epoch: 1, lr: finite(lr), train_loss: finite(f64::NAN), ..EpochMetrics::default() };
+    let evaluation = Evaluation { metrics: metrics.clone(), test_f1: Some(0.25), ..Evaluation::default() };
+    RunResult {
+        run_id: RunId::of("{}", "data"),
+        cell: [("seed".to_owned(), json!(3))].into(),
+        spec: json!({ "lr": lr }),
+        outcome: Outcome::Diverged,
+        history: vec![metrics],
+        last: evaluation.clone(),
+        best: evaluation,
+        decisions: vec![Decision {
+            update: 10,
+            epoch: 1,
+            source: "monitor".to_owned(),
+            kind: DecisionKind::Cut,
+            lr_before: finite(lr),
+            lr_after: finite(lr / 2.0),
+            gain: 0.5,
+            metric: "val_loss".to_owned(),
+            value: finite(f64::INFINITY),
+            reason: "because".to_owned(),
+        }],
+        timing: lrlab_runs::Timing::default(),
+        provenance: lrlab_runs::Provenance::default(),
+    }
+}
+
+/// Ids pinned: every result that lies in a store somewhere has one of these. Made with the Python package `blake3`:
+///
+/// ```python
+/// h = blake3(derive_key_context="lrlab run id v1")
+/// h.update(len(spec).to_bytes(8, "little") + spec + digest); h.hexdigest()[:32]
+/// ```
+#[test]
+fn ids_stay() {
+    for (spec, digest, id) in GOLDEN {
+        assert_eq!(RunId::of(spec, digest).as_str(), id, "{spec} {digest}");
+    }
+    assert_eq!(RunId::of("{}", "").short().len(), 8);
+    for bad in ["", "0123", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33)] {
+        assert!(matches!(RunId::try_from(bad.to_owned()), Err(Error::BadId(text)) if text == *bad));
+        assert!(serde_json::from_value::<RunId>(json!(bad)).is_err());
+    }
+}
+
+const GOLDEN: [(&str, &str, &str); 3] = [
+    ("{}", "", "94e4a8d43f52e9a8ea571af227b2f545"),
+    ("{}", "data", "9c321bdd80d901a15145722134c58fdf"),
+    (r#"{"lr":0.1,"seed":0}"#, "data", "5d4215ef057ad4bd3ab01a5b6c55c715"),
+];
+
+#[test]
+fn result_has_the_contracts_keys() {
+    let json = serde_json::to_value(result(0.1)).unwrap();
+    for key in
+        ["run_id", "cell", "spec", "outcome", "history", "final", "best", "decisions", "timing", "provenance"]
+    {
+        assert!(json.get(key).is_some(), "{key}");
+    }
+    for (pointer, expected) in [
+        ("/outcome", json!("diverged")),
+        ("/cell/seed", json!(3)),
+        ("/history/0/epoch", json!(1)),
+        ("/history/0/lr", json!(0.1)),
+        ("/history/0/train_loss", Value::Null),
+        ("/final/epoch", json!(1)),
+        ("/best/test_f1", json!(0.25)),
+        ("/decisions/0/kind", json!("cut")),
+        ("/decisions/0/value", Value::Null),
+    ] {
+        assert_eq!(json.pointer(pointer), Some(&expected), "{pointer}");
+    }
+    for name in ["lr_first", "val_accuracy", "val_f1"] {
+        assert!(json["history"][0].get(name).is_some(), "{name}");
+    }
+    for name in ["train_eval_loss", "train_eval_accuracy", "test_loss", "test_accuracy", "test_f1"] {
+        assert!(json["final"].get(name).is_some() && json["best"].get(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn old_results_without_later_keys_are_still_read() {
+    let mut json = serde_json::to_value(result(0.1)).unwrap();
+    for (part, key) in [("timing", "eval_s"), ("provenance", "numerics"), ("final", "test_ece")] {
+        json[part].as_object_mut().unwrap().remove(key).unwrap();
+    }
+    let read: RunResult = serde_json::from_value(json).unwrap();
+    assert_eq!(read, result(0.1));
+}
+
+#[test]
+fn metrics_are_known_by_name() {
+    let metrics = EpochMetrics { val_loss: Some(0.5), ..EpochMetrics::default() };
+    assert_eq!(
+        (metrics.get("val_loss"), metrics.get("val_f1"), metrics.get("loss")),
+        (Some(Some(0.5)), Some(None), None)
+    );
+    let json = serde_json::to_value(&metrics).unwrap();
+    for name in EpochMetrics::NAMES {
+        assert!(metrics.get(name).is_some() && json.get(name).is_some(), "{name}");
+    }
+    // Every key but the epoch itself is a metric.
+    assert_eq!(json.as_object().unwrap().len(), EpochMetrics::NAMES.len() + 1);
+    for (name, expected) in [("val_loss", Some(false)), ("val_f1", Some(true)), ("lr", None), ("x", None)] {
+        assert_eq!(EpochMetrics::higher_is_better(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn events_are_one_line_each_with_their_name() {
+    for (event, expected) in [
+        (Event::Started { updates: 7, epochs: 2 }, r#"{"event":"started","updates":7,"epochs":2}"#),
+        (
+            Event::Progress { update: 3, loss: None, lr: 0.1 },
+            r#"{"event":"progress","update":3,"loss":null,"lr":0.1}"#,
+        ),
+        (Event::Finished { outcome: Outcome::Stopped }, r#"{"event":"finished","outcome":"stopped"}"#),
+        (Event::Failed { error: "two\nlines".to_owned() }, r#"{"event":"failed","error":"two\nlines"}"#),
+    ] {
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(line, expected);
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
+}
+
+#[test]
+fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let (first, id) = (result(0.1), result(0.1).run_id);
+    assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (false, None));
+    assert!(store.commit(&first).unwrap());
+    assert!(!store.commit(&result(0.2)).unwrap());
+    assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (true, Some(first)));
+    std::fs::write(store.run_dir(&id).join("result.json"), "{\"run_id\"").unwrap();
+    assert!(store.result(&id).unwrap_err().to_string().contains("result.json: EOF"));
+
+    let plan = Plan {
+        experiment: "e".to_owned(),
+        description: "why".to_owned(),
+        runs: vec![PlannedRun {
+            run_id: id,
+            cell: [].into(),
+            spec: json!({}),
+            dataset_digest: "d".to_owned(),
+        }],
+        claims: json!([{ "value": 0.9951 }]),
+    };
+    assert_eq!(store.plan("e").unwrap(), None);
+    store.write_plan(&plan).unwrap();
+    assert_eq!(store.plan("e").unwrap(), Some(plan));
+}
+
+proptest! {
+    /// What is read is what was written, to the bit.
+    #[test]
+    fn numbers_survive(bits in any::<u64>()) {
+        let lr = f64::from_bits(bits);
+        prop_assume!(lr.is_finite());
+        let text = serde_json::to_string(&result(lr)).unwrap();
+        let read: RunResult = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(read.history[0].lr.map(f64::to_bits), Some(bits));
+        prop_assert_eq!(read, result(lr));
+    }
+}

@@ -1,0 +1,213 @@
+//! The invariants of the house, read from `cargo metadata` and from the tree itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lrlab_tests::root;
+use serde_json::Value;
+
+/// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
+const FLOORS: [(&str, u8, bool); 15] = [
+    ("lrlab-random", 0, false),
+    ("lrlab-runs", 0, false),
+    ("lrlab-schedulers", 1, false),
+    ("lrlab-kernels", 1, true),
+    ("lrlab-data", 1, true),
+    ("lrlab-spec", 2, false),
+    ("lrlab-callbacks", 2, false),
+    ("lrlab-models", 2, true),
+    ("lrlab-optim", 2, true),
+    ("lrlab-grid", 3, false),
+    ("lrlab-report", 3, false),
+    ("lrlab-train", 3, true),
+    ("lrlab", 4, true),
+    ("xtask", 5, false),
+    ("lrlab-tests", 5, true),
+];
+
+/// What cargo knows, for this machine's platform, without asking the network.
+fn metadata() -> Value {
+    let rustc = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let rustc = String::from_utf8(rustc).unwrap();
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args([
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--filter-platform",
+        &host,
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// The packages of the workspace with their folders.
+fn members(metadata: &Value) -> Vec<(&Value, PathBuf)> {
+    let ids: BTreeSet<_> = list(metadata, "workspace_members").filter_map(Value::as_str).collect();
+    list(metadata, "packages")
+        .filter(|package| ids.contains(text(package, "id")))
+        .map(|package| (package, Path::new(text(package, "manifest_path")).parent().unwrap().to_path_buf()))
+        .collect()
+}
+
+/// What `package` needs to be built and run; its tests may use more.
+fn dependencies(package: &Value) -> impl Iterator<Item = &Value> {
+    list(package, "dependencies").filter(|dependency| dependency["kind"] != "dev")
+}
+
+#[test]
+fn arrows_only_go_to_lower_floors() {
+    let metadata = metadata();
+    let floors: BTreeMap<_, _> = FLOORS.iter().map(|(name, floor, _)| (*name, *floor)).collect();
+    let mut names = BTreeSet::new();
+    for (package, _) in members(&metadata) {
+        let name = text(package, "name");
+        let floor = floors
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no floor: give it one here and in ARCHITECTURE.md"));
+        for dependency in dependencies(package).map(|dependency| text(dependency, "name")) {
+            if let Some(below) = floors.get(dependency) {
+                assert!(below < floor, "{name} (floor {floor}) depends on {dependency} (floor {below})");
+            }
+        }
+        names.insert(name);
+    }
+    assert_eq!(names, floors.keys().copied().collect(), "a crate of the house is gone");
+}
+
+#[test]
+fn the_right_column_never_sees_candle() {
+    let metadata = metadata();
+    let name: BTreeMap<_, _> =
+        list(&metadata, "packages").map(|p| (text(p, "id"), text(p, "name"))).collect();
+    // Edges that are not only for tests, with every feature that the workspace turns on.
+    let edges: BTreeMap<_, Vec<_>> = list(&metadata["resolve"], "nodes")
+        .map(|node| {
+            let real = |edge: &&Value| list(edge, "dep_kinds").any(|kind| kind["kind"] != "dev");
+            (text(node, "id"), list(node, "deps").filter(real).map(|edge| text(edge, "pkg")).collect())
+        })
+        .collect();
+    let mut with_candle = BTreeSet::new();
+    for (package, _) in members(&metadata) {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![text(package, "id")]);
+        while let Some(id) = next.pop() {
+            if seen.insert(id) {
+                next.extend(&edges[id]);
+            }
+        }
+        if seen.iter().any(|id| name[id].starts_with("candle")) {
+            with_candle.insert(text(package, "name"));
+        }
+    }
+    for (name, _, may) in FLOORS {
+        assert!(may || !with_candle.contains(name), "{name} depends on candle");
+    }
+    assert!(with_candle.contains("lrlab"), "the walk over the dependencies finds nothing");
+}
+
+#[test]
+fn every_crate_keeps_the_house_rules() {
+    let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    for (package, folder) in members(&metadata()) {
+        let name = text(package, "name");
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(
+            manifest.contains("[lints]\nworkspace = true\n"),
+            "{name} does not inherit the workspace's lints"
+        );
+        let main = if folder.join("src/lib.rs").is_file() { "src/lib.rs" } else { "src/main.rs" };
+        let main = std::fs::read_to_string(folder.join(main)).unwrap();
+        assert!(main.starts_with("//!"), "{name} has no docs");
+        if package["publish"].is_null() {
+            let here = folder.file_name().and_then(|folder| folder.to_str());
+            assert_eq!(here, Some(name), "a folder is named as its package");
+            let readme = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
+            assert!(readme.lines().count() > 5, "the README of {name} says nothing");
+            assert!(architecture.contains(&format!("`{name}`")), "ARCHITECTURE.md does not mention {name}");
+            assert!(!text(package, "description").is_empty(), "{name} has no description");
+        }
+    }
+}
+
+#[test]
+fn no_dependency_is_unused() {
+    for (package, folder) in members(&metadata()) {
+        let (name, ignored) = (text(package, "name"), &package["metadata"]["cargo-machete"]["ignored"]);
+        let ignored: Vec<_> = ignored.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let ours = source(&folder, &["src", "build.rs"]);
+        let tests = source(&folder, &["src", "tests", "examples", "benches", "README.md"]);
+        for dependency in list(package, "dependencies") {
+            let called = dependency["rename"].as_str().unwrap_or(text(dependency, "name"));
+            let code = if dependency["kind"] == "dev" { &tests } else { &ours };
+            let used = ignored.contains(&called) || code.contains(&called.replace('-', "_"));
+            assert!(used, "{name} does not use {called}");
+        }
+    }
+}
+
+#[test]
+fn what_we_name_is_there_once() {
+    let metadata = metadata();
+    let ours: BTreeSet<_> = members(&metadata)
+        .into_iter()
+        .flat_map(|(package, _)| dependencies(package).map(|dependency| text(dependency, "name").to_owned()))
+        .collect();
+    let used: BTreeSet<_> = list(&metadata["resolve"], "nodes").map(|node| text(node, "id")).collect();
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in list(&metadata, "packages").filter(|package| used.contains(text(package, "id"))) {
+        versions.entry(text(package, "name")).or_default().insert(text(package, "version"));
+    }
+    for (name, versions) in versions {
+        let twice = ours.contains(name) && versions.len() > 1;
+        assert!(!twice || TWICE.contains(&name), "{name} is there in {versions:?}: agree on one");
+    }
+}
+
+/// Direct dependencies that another dependency still wants in an older version.
+const TWICE: [&str; 0] = [];
+
+#[test]
+fn nothing_points_into_one_machine() {
+    let output = Command::new("git").current_dir(root()).args(["ls-files", "-z"]).output();
+    let Some(files) = output.ok().filter(|output| output.status.success()) else {
+        eprintln!("skipped: no git repository");
+        return;
+    };
+    let mut words =
+        vec![["/work", "main"].join("/"), ["/work", "shared"].join("/"), ["/root", ".cargo"].join("/")];
+    let here = root().canonicalize().unwrap();
+    if here.components().count() > 3 {
+        words.push(here.display().to_string());
+    }
+    for file in String::from_utf8(files.stdout).unwrap().split('\0').filter(|file| !file.is_empty()) {
+        let Ok(content) = std::fs::read_to_string(root().join(file)) else { continue };
+        for word in &words {
+            assert!(!content.contains(word), "{file} mentions {word}");
+        }
+    }
+}
+
+/// The text of the files and folders `parts` below `folder`, one after the other.
+fn source(folder: &Path, parts: &[&str]) -> String {
+    let (mut text, mut next) = (String::new(), Vec::from_iter(parts.iter().map(|part| folder.join(part))));
+    while let Some(path) = next.pop() {
+        if path.is_dir() {
+            next.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            text.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+        }
+    }
+    text
+}

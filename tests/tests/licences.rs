@@ -1,0 +1,105 @@
+//! The licences of everything that is built in, against the list in `deny.toml`: the check that needs no tool.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use lrlab_tests::root;
+use serde_json::Value;
+
+#[test]
+fn every_dependency_is_permissive() {
+    let deny = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let allowed = allowed(&deny);
+    assert!(allowed.contains("MIT") && allowed.contains("Apache-2.0"), "{allowed:?}");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let rustc = String::from_utf8(Command::new("rustc").arg("-vV").output().unwrap().stdout).unwrap();
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args([
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--filter-platform",
+        &host,
+    ]);
+    let metadata: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let used: BTreeSet<_> = metadata["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
+    let mut checked = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        if package["id"].as_str().is_some_and(|id| used.contains(id)) {
+            let licence = package["license"].as_str().unwrap_or("none");
+            assert!(permits(licence, &allowed), "{}: {licence}", package["name"]);
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "only {checked} packages were found");
+}
+
+#[test]
+fn expressions() {
+    let allowed = BTreeSet::from(["MIT", "Apache-2.0", "Unicode-3.0"].map(str::to_owned));
+    for (expression, expected) in [
+        ("MIT", true),
+        ("GPL-3.0", false),
+        ("MIT OR GPL-3.0", true),
+        ("MIT/GPL-3.0", true),
+        ("MIT AND GPL-3.0", false),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("(MIT OR Apache-2.0) AND GPL-3.0", false),
+        ("GPL-3.0 OR (MIT AND Apache-2.0)", true),
+        ("Apache-2.0 WITH LLVM-exception OR GPL-3.0", true),
+        ("none", false),
+    ] {
+        assert_eq!(permits(expression, &allowed), expected, "{expression}");
+    }
+}
+
+/// The words of the `allow` list below `[licenses]`.
+fn allowed(deny: &str) -> BTreeSet<String> {
+    let section = deny.split("[licenses]").nth(1).unwrap();
+    let list = section.split("allow = [").nth(1).unwrap().split(']').next().unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Whether an SPDX expression can be met with `allowed` licences; an exception (`WITH`) only permits more.
+fn permits(expression: &str, allowed: &BTreeSet<String>) -> bool {
+    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let mut words: Vec<&str> = spaced.split_whitespace().rev().collect();
+    either(&mut words, allowed)
+}
+
+fn either(words: &mut Vec<&str>, allowed: &BTreeSet<String>) -> bool {
+    let mut any = both(words, allowed);
+    while words.last() == Some(&"OR") {
+        words.pop();
+        any |= both(words, allowed);
+    }
+    any
+}
+
+fn both(words: &mut Vec<&str>, allowed: &BTreeSet<String>) -> bool {
+    let mut all = one(words, allowed);
+    while words.last() == Some(&"AND") {
+        words.pop();
+        all &= one(words, allowed);
+    }
+    all
+}
+
+fn one(words: &mut Vec<&str>, allowed: &BTreeSet<String>) -> bool {
+    let word = words.pop().unwrap_or_default();
+    if word == "(" {
+        let inside = either(words, allowed);
+        words.pop();
+        return inside;
+    }
+    if words.last() == Some(&"WITH") {
+        words.truncate(words.len().saturating_sub(2));
+    }
+    allowed.contains(word)
+}
