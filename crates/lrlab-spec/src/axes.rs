@@ -53,12 +53,21 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
             let hint = if name == "seed" {
                 "seed = [0, 1, 2]".to_owned()
             } else {
-                format!("{name} = [names of [{name}s]]")
+                format!("list names of [{name}s]")
             };
             log.error(node.place, format!("the axis `{name}` is missing"), hint);
         }
     }
     axes
+}
+
+/// The names under `[axes]`, those of axes with a mistake among them.
+pub(crate) fn declared(root: &Node) -> Vec<String> {
+    let mut lists = Vec::new();
+    if let Some(node) = root.get("axes") {
+        flatten(node, "", &mut lists);
+    }
+    lists.into_iter().map(|(key, _)| key.name).collect()
 }
 
 /// Unquoted dotted keys are tables; an axis is what is none.
@@ -108,7 +117,7 @@ fn known(log: &mut Log, key: &Key) -> bool {
         log.error(key.place, format!("unknown axis `{}`", key.name), hint);
         return false;
     }
-    let (parent, last) = key.name.rsplit_once('.').unwrap_or(("", &key.name));
+    let parent = key.name.rsplit_once('.').map_or("", |(parent, _)| parent);
     let ends_early = target_is_table(&key.name);
     let prefix = if ends_early { &key.name } else { parent };
     let paths: Vec<String> = allowed
@@ -125,7 +134,6 @@ fn known(log: &mut Log, key: &Key) -> bool {
         log.meant.push(name.to_owned());
     }
     let hint = suggest::among(&key.name, paths.iter().map(String::as_str));
-    let _ = last;
     log.error(key.place, format!("unknown axis `{}`", key.name), hint);
     false
 }
@@ -203,7 +211,7 @@ fn duplicates(log: &mut Log, name: &str, values: &[Node]) {
 pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize>> {
     let mut group_of: Vec<usize> = (0..axes.len()).collect();
     let zip = root.get("zip");
-    for (number, list) in zip.map(Node::list).unwrap_or_default().iter().enumerate() {
+    for list in zip.map(Node::list).unwrap_or_default() {
         let mut members = Vec::new();
         for item in list.list() {
             let Some(name) = item.text() else { continue };
@@ -237,7 +245,6 @@ pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize
             }
             group_of[index] = first;
         }
-        let _ = number;
     }
     (0..axes.len())
         .filter(|index| group_of[*index] == *index)

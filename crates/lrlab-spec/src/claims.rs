@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 use crate::axes::{label, same};
 use crate::mistake::Log;
 use crate::resolve::Resolved;
-use crate::schema::definition;
 use crate::suggest;
 use crate::tree::Node;
 use crate::walk::{Slot, walk};
@@ -14,7 +13,6 @@ use crate::walk::{Slot, walk};
 pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
     let Some(node) = root.get("claims") else { return Json::Array(Vec::new()) };
     let schema = serde_json::json!({ "type": "array", "items": { "$ref": "#/$defs/Claim" } });
-    let _ = definition("Claim");
     if !walk(log, node, &schema, Slot { owner: "", key: "claims" }) {
         return Json::Array(Vec::new());
     }

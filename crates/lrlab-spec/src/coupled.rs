@@ -132,9 +132,9 @@ pub(crate) fn monitor(monitor: &MonitorSpec) -> Option<Disagreement> {
     let found = Disagreement {
         path: "monitor.metric",
         message: format!(
-            "{} `{}` is better, but the controller has `mode = \"{mode}\"`",
-            if higher { "more" } else { "less" },
-            monitor.metric
+            "`{}` is better {}, but the controller has `mode = \"{mode}\"`",
+            monitor.metric,
+            if higher { "high" } else { "low" },
         ),
         suggestion: Some(format!("give the controller `mode = \"{right}\"`")),
     };

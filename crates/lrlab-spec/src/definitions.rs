@@ -130,7 +130,7 @@ fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
     if !walk(log, &named.node, definition("DataSpec"), slot("DataSpec", &named.key.name)) {
         return;
     }
-    let source = named.node.get("source").and_then(typed::<SourceSpec>);
+    let source = named.node.get("source").and_then(|node| readable::<SourceSpec>(log, node));
     match &source {
         Some(SourceSpec::Custom(custom)) => {
             registered(log, &named.node, "source", custom, "data set", &catalog.data)
@@ -154,11 +154,9 @@ fn without_effect(log: &mut Log, node: &Node, kind: Option<Kind>) {
 }
 
 fn model(log: &mut Log, named: &Named, catalog: &Catalog) {
-    if !walk(log, &named.node, definition("Model"), slot("Model", &named.key.name)) {
-        return;
-    }
+    walk(log, &named.node, definition("Model"), slot("Model", &named.key.name));
     let Some(network) = named.node.get("network") else { return };
-    let Some(spec) = typed::<ModelSpec>(network) else { return };
+    let Some(spec) = readable::<ModelSpec>(log, network) else { return };
     if let ModelSpec::Custom(custom) = &spec {
         registered(log, &named.node, "network", custom, "model", &catalog.models);
     }
@@ -180,19 +178,16 @@ fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomSpec, what: 
 }
 
 fn schedule(log: &mut Log, named: &Named) {
-    if walk(log, &named.node, definition("ScheduleSpec"), slot("ScheduleSpec", &named.key.name)) {
-        check_all::<ScheduleSpec>(log, &named.node, ScheduleSpec::check);
-    }
+    walk(log, &named.node, definition("ScheduleSpec"), slot("ScheduleSpec", &named.key.name));
+    check_all::<ScheduleSpec>(log, &named.node, ScheduleSpec::check);
 }
 
 fn monitor(log: &mut Log, named: &Named) {
-    if !walk(log, &named.node, definition("MonitorSpec"), slot("MonitorSpec", &named.key.name)) {
-        return;
-    }
+    walk(log, &named.node, definition("MonitorSpec"), slot("MonitorSpec", &named.key.name));
     if let Some(controller) = named.node.get("controller") {
         check_all::<ControllerSpec>(log, controller, ControllerSpec::check);
     }
-    let found = typed::<MonitorSpec>(&named.node).and_then(|spec| coupled::monitor(&spec));
+    let found = readable::<MonitorSpec>(log, &named.node).and_then(|spec| coupled::monitor(&spec));
     complain(log, &named.node, "monitor", found);
 }
 
@@ -202,13 +197,16 @@ fn check_all<T: DeserializeOwned>(
     node: &Node,
     check: impl Fn(&T) -> Result<(), lrlab_schedulers::Error>,
 ) {
-    let mut json = node.json();
-    let mut seen: Vec<String> = Vec::new();
+    let (mut json, mut seen) = (json_without_mistakes(log, node, false), Vec::new());
     loop {
-        let spec = match serde_json::from_value::<T>(json.clone()) {
-            Ok(spec) => spec,
-            Err(error) if seen.is_empty() => return log.error(node.place, error.to_string(), None),
-            Err(_) => return,
+        let Ok(spec) = serde_json::from_value::<T>(json.clone()) else {
+            // A length that had to be there is among the mistakes: any other does for the rest of the check.
+            let filled = json_without_mistakes(log, node, true);
+            if !seen.is_empty() || filled == json {
+                return;
+            }
+            json = filled;
+            continue;
         };
         let Err(error) = check(&spec) else { return };
         if seen.contains(&error.path) {
@@ -228,7 +226,7 @@ fn harmless(json: &mut Json, path: &str) -> bool {
     let Some(value) = json.pointer_mut(&format!("/{}", path.replace('.', "/"))) else { return false };
     *value = match value {
         Json::Number(_) => Json::from(0.5),
-        Json::String(_) => Json::from("1 epoch"),
+        Json::String(_) => Json::from(STAND_IN),
         _ => return false,
     };
     true
@@ -242,6 +240,24 @@ fn complain(log: &mut Log, node: &Node, root: &str, found: impl IntoIterator<Ite
     }
 }
 
-fn typed<T: DeserializeOwned>(node: &Node) -> Option<T> {
-    serde_json::from_value(node.json()).ok()
+/// What can be read of a definition beside the mistakes that are already known.
+fn readable<T: DeserializeOwned>(log: &Log, node: &Node) -> Option<T> {
+    serde_json::from_value(json_without_mistakes(log, node, false)).ok()
 }
+
+/// A table without the keys and values that a mistake is known of; with `fill`, such values become a length.
+fn json_without_mistakes(log: &Log, node: &Node, fill: bool) -> Json {
+    if !matches!(node.value, Value::Table(_)) {
+        return node.json();
+    }
+    let good = node.table().iter().filter(|(key, _)| !log.has_error_at(key.place));
+    let entry = |(key, child): &(Key, Node)| {
+        let wrong = log.has_error_at(child.place) && !matches!(child.value, Value::Table(_));
+        let json = if wrong { Json::from(STAND_IN) } else { json_without_mistakes(log, child, fill) };
+        (fill || !wrong).then(|| (key.name.clone(), json))
+    };
+    Json::Object(good.filter_map(entry).collect())
+}
+
+/// A length that no check complains of.
+const STAND_IN: &str = "1 epoch";

@@ -11,7 +11,7 @@ use crate::expand::Point;
 use crate::mistake::{Log, Mistakes};
 use crate::resolve::{Resolved, require, resolve};
 use crate::schema::EXPERIMENT;
-use crate::tree::{Node, Place, Value, parse, parse_argument};
+use crate::tree::{Key, Node, Place, Value, parse, parse_argument};
 use crate::walk::{Slot, missing, unknown, walk};
 use crate::{RunSpec, canonical, claims, expand, explain, select, suggest};
 
@@ -98,14 +98,16 @@ pub fn read(
     let definitions = sections(&mut log, &root, catalog);
     let axes = axes::read(&mut log, &root, &definitions);
     let used = used_models(&axes, &root, &definitions);
-    let names: Vec<&str> = axes.iter().map(Axis::name).collect();
-    require(&mut log, &names, &used, &definitions.defaults);
+    let declared = axes::declared(&root);
+    require(&mut log, &declared, &used, &definitions.defaults);
     let claims = claims::read(&mut log, &root);
-    let points = expand::points(&mut log, &root, &axes, &definitions);
-    definitions.warn_of_unused(&mut log, |axis| used_names(&axes, &root, axis));
+    // Conditions on an axis that cannot be read would only repeat its mistake.
+    let complete = axes.len() == declared.len();
+    let points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
     if log.has_errors() {
         return Err(log.finish());
     }
+    definitions.warn_of_unused(&mut log, |axis| used_names(&axes, &root, axis));
     let cells: Vec<Resolved> =
         points.iter().filter_map(|point| resolve(&mut log, point, &definitions)).collect();
     if cells.is_empty() {
@@ -198,30 +200,24 @@ fn used_models<'a>(axes: &[Axis], root: &Node, definitions: &'a Definitions) -> 
     definitions.models.iter().filter(|model| names.contains(&model.key.name.as_str())).collect()
 }
 
-/// Cells with the same coordinates, or other coordinates for the same run.
+/// Cells with the same coordinates, or other coordinates for the same run; one mistake for all of one origin.
 fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (index, resolved) in cells.iter().enumerate() {
         let Some(earlier) = seen.insert(canonical(&resolved.spec), index) else { continue };
-        let text = |i: usize| {
-            let cell: Vec<String> = points[i]
-                .iter()
-                .map(|(key, node)| format!("{} = {}", key.name, label(&node.json())))
-                .collect();
-            cell.join(", ")
+        let text = || {
+            let one = |(key, node): &(Key, Node)| format!("{} = {}", key.name, label(&node.json()));
+            points[index].iter().map(one).collect::<Vec<_>>().join(", ")
         };
-        let ours = &points[index];
-        let differing = ours.iter().zip(&points[earlier]).find(|((_, a), (_, b))| a.json() != b.json());
-        match differing {
-            Some(((key, ours), (_, theirs))) => {
-                let (ours_name, theirs_name) = (label(&ours.json()), label(&theirs.json()));
-                let message =
-                    format!("`{}` `{ours_name}` and `{theirs_name}` make the same run twice", key.name);
-                log.error(ours.place, message, format!("the second is {}", text(index)));
-            }
-            None => {
-                let place = points[index].iter().map(|(key, _)| key.place).max().unwrap_or(Place::BUILT_IN);
-                log.error(place, format!("duplicate cell: {}", text(index)), None);
+        let differing =
+            points[index].iter().zip(&points[earlier]).find(|((_, a), (_, b))| a.json() != b.json());
+        if let Some(((key, ours), (_, theirs))) = differing {
+            let (a, b) = (label(&theirs.json()), label(&ours.json()));
+            log.error(ours.place, format!("`{a}` and `{b}` along `{}` make the same runs", key.name), None);
+        } else {
+            let place = points[index].iter().map(|(key, _)| key.place).max().unwrap_or(Place::BUILT_IN);
+            if !log.has_error_at(place) {
+                log.error(place, format!("duplicate cell: {}", text()), None);
             }
         }
     }

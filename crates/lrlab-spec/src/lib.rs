@@ -1,4 +1,93 @@
 //! Experiment files: every mistake at once with its place, expanded into fully resolved run specifications.
+//!
+//! An experiment file is TOML. [`read`] tells **every** mistake at once, each with `file:line:column`, a caret and, where
+//! there is one, a suggestion; otherwise it gives an [`Experiment`], whose [cells](Experiment::cells) are expanded in a
+//! fixed order and resolved: a [`RunSpec`] has every value spelled out. [`canonical`] and [`run_id`] give a run its
+//! identity, [`schema`] is the JSON schema for editors, [`Experiment::explain`] tells where every value comes from.
+//!
+//! ```
+//! let text = r#"
+//! name = "first"                        # [a-z0-9-]+, names the folder
+//! description = "Does a cosine help?"
+//!
+//! [axes]                                # the grid: their product in this order, the last fastest
+//! model = ["resnet", "lstm"]            # names under [models]
+//! schedule = ["static", "cosine"]       # names under [schedules]
+//! monitor = ["off", "on"]               # `off` is built in; without this axis every run is off
+//! epochs = [10, 20]                     # any key of a run may be an axis: lr, batch_size, optimizer.sgd.momentum, …
+//! seed = [0, 1, 2]
+//!
+//! [defaults]                            # any key of a run; lr, epochs, batch_size and optimizer have to be given somewhere
+//! batch_size = 64
+//! label_smoothing = 0.1
+//! early_stopping = "off"                # `"off"` empties what may be absent
+//!
+//! [models.resnet]                       # a network, its data, and what it sets over the defaults
+//! network = { resnet = { depth = 20 } }
+//! data = "cifar10"
+//! [models.resnet.set]
+//! lr = 0.1
+//! optimizer = { sgd = { momentum = 0.9 } }
+//!
+//! [models.lstm]
+//! network = { lstm = { hidden = 128 } }
+//! data = "reviews"
+//! set = { lr = 0.001, optimizer = { adam = {} }, clip_norm = 1.0 }
+//!
+//! [data.cifar10]
+//! source = { cifar10 = {} }             # or imdb, synthetic_pictures, synthetic_reviews, custom
+//! augment = { crop_padding = 4, flip = true }
+//!
+//! [data.reviews]
+//! source = { synthetic_reviews = {} }
+//! tokens = { max_length = 40 }
+//!
+//! [schedules.static]
+//! static = {}
+//!
+//! [schedules.cosine]
+//! cosine = { t_max = "100%" }           # lengths carry their unit: "3 epochs", "200 updates", "30%"
+//!
+//! [monitors.on]
+//! controller = { plateau = { factor = 0.5, patience = 1 } }
+//! metric = "val_loss"
+//!
+//! [[exclude]]                           # coordinates, each a value or a list; `dataset` is one too
+//! model = "lstm"
+//! epochs = 20
+//!
+//! [[include]]                           # further cells; axes left out run over all of their values
+//! model = "resnet"
+//! epochs = 40
+//! monitor = "off"
+//!
+//! [[claims]]                            # for the report
+//! id = "gain"
+//! text = "A cosine beats a fixed rate"
+//! metric = "final.val_accuracy"         # or best., max., min.
+//! where = { schedule = "cosine" }
+//! compare = ">"                         # against `value`, or against `than` (plus `value`); or value and tolerance
+//! than = { schedule = "static" }
+//! "#;
+//! let experiment = lrlab_spec::read(text, "first.toml", &["axes.seed=[0]".into()], &Default::default())?;
+//! assert_eq!(experiment.cells(&[], None)?.len(), 14);
+//! let (cell, run) = experiment.cells(&["model=lstm".into(), "schedule=cosine".into()], None)?.remove(0);
+//! assert_eq!((cell["monitor"].as_str(), run.lr, run.epochs), (Some("off"), 0.001, 10));
+//!
+//! let mistakes = lrlab_spec::read(&text.replace("batch_size", "bacth_size"), "first.toml", &[], &Default::default());
+//! assert!(mistakes.unwrap_err().to_string().contains("did you mean `batch_size`?"));
+//! # Ok::<(), lrlab_spec::Mistakes>(())
+//! ```
+//!
+//! # What wins
+//!
+//! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis. Tables are merged
+//! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
+//! an override on the command line that does so is a mistake.
+//!
+//! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `select = "val_accuracy"`, `data.split_seed = 0`, no
+//! limits, no augmentation, no clipping, no ceiling, no early stopping, no monitor, and the defaults that the types of a
+//! [`RunSpec`] state. `zip = [["lr", "batch_size"]]` at the top makes axes advance together.
 
 mod axes;
 mod claims;

@@ -190,6 +190,11 @@ impl Log {
         }
     }
 
+    /// Whether a mistake is known of exactly these words.
+    pub(crate) fn has_error_at(&self, place: Place) -> bool {
+        self.found.iter().any(|(known, mistake)| *known == place && mistake.severity == Severity::Error)
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, mistake)| mistake.severity == Severity::Error)
     }

@@ -51,10 +51,10 @@ const MAY_BE_OFF: [&str; 8] = [
 const TAGGED: [&str; 3] = ["optimizer", "model", "data.source"];
 
 /// Logs what has to be given and is not, for the models that the axes name.
-pub(crate) fn require(log: &mut Log, axes: &[&str], models: &[&Named], defaults: &Node) {
+pub(crate) fn require(log: &mut Log, axes: &[String], models: &[&Named], defaults: &Node) {
     for name in REQUIRED {
         let given = |node: &Node| node.get(name).is_some();
-        let is_axis = axes.iter().any(|axis| *axis == name);
+        let is_axis = axes.iter().any(|axis| axis == name);
         if is_axis || given(defaults) || log.meant.iter().any(|meant| meant == name) {
             continue;
         }

@@ -23,7 +23,7 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) ->
         return walk(log, node, &EXPERIMENT["$defs"][name], Slot { owner: name, ..slot });
     }
     if let Value::Other(name) = node.value {
-        log.error(node.place, format!("{name} is nothing that a key takes"), None);
+        log.error(node.place, format!("this is {name}, which no key takes"), None);
         return false;
     }
     let alternatives: Vec<&Json> = branches(schema).filter(|branch| branch["type"] != "null").collect();

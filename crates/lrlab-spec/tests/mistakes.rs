@@ -70,3 +70,312 @@ fn the_good_file_is_good() {
     assert_eq!(experiment.warnings.to_string(), "");
     assert_eq!(experiment.cells(&[], None).unwrap().len(), 32);
 }
+
+#[test]
+fn three_typos_at_once() {
+    check(
+        &[("batch_size", "bacth_size"), ("momentum", "momentun"), ("schedule = [", "shedule = [")],
+        &[
+            "x.toml:5:1: unknown axis `shedule`; did you mean `schedule`?",
+            "x.toml:11:1: unknown key `bacth_size`; did you mean `batch_size`?",
+            "x.toml:13:23: unknown key `momentun`; did you mean `momentum`?",
+        ],
+    );
+    check(
+        &[("name = \"small\"\n", "nmae = \"small\"\nlr = 1\nseed = [1]\n")],
+        &[
+            "x.toml:1:1: unknown key `nmae`; did you mean `name`?",
+            "x.toml:2:1: unknown key `lr`; did you mean `defaults.lr`?",
+            "x.toml:3:1: unknown key `seed`; did you mean `axes.seed`?",
+        ],
+    );
+}
+
+#[test]
+fn wrong_types() {
+    check(
+        &[("lr = 0.1\n", "lr = \"0.1\"\n"), ("hidden = 32", "hidden = 32.0"), ("seed = [0, 1]", "seed = 0")],
+        &[
+            "x.toml:8:8: the axis `seed` is an integer, not a list of values; write a list",
+            "x.toml:12:6: expected a number for `lr`, found a text; write it without quotes: `0.1`",
+            "x.toml:16:31: expected an integer for `hidden`, found a number with a point; write `32`",
+        ],
+    );
+    check(
+        &[
+            ("network = { lstm = { hidden = 32 } }", "network = \"lstm\""),
+            ("{ adam = {} }", "{ adam = {}, sgd = {} }"),
+        ],
+        &[
+            "x.toml:16:11: \"lstm\" is nothing that `network` takes; write { lstm = { } }",
+            "x.toml:20:26: `optimizer` is one thing, found 2; expected exactly one of `sgd`, `adam`, `adamw`",
+        ],
+    );
+    check(
+        &[
+            ("name = \"small\"", "name = 1979-05-27"),
+            ("seed = [0, 1]", "seed = [99999999999999999999, 9007199254740993]"),
+        ],
+        &[
+            "x.toml:1:8: this is a date or time, which no key takes",
+            "x.toml:8:9: this is an integer too large, which no key takes",
+            "x.toml:8:31: `seed` is 9007199254740993: expected 0 … 9007199254740992",
+        ],
+    );
+}
+
+#[test]
+fn impossible_ranges() {
+    check(
+        &[
+            ("lr = 0.1\n", "lr = -0.1\nlabel_smoothing = 1\nlr_min = nan\n"),
+            ("batch_size = 32", "batch_size = 0"),
+            ("epochs = [1, 2]", "epochs = [0, 2]"),
+            ("momentum = 0.9", "momentum = 1"),
+            ("depth = 8", "depth = 21"),
+            ("hidden = 32", "hidden = 32, dropout = 1.0"),
+            ("max_length = 40", "max_length = -4"),
+        ],
+        &[
+            "x.toml:7:11: `epochs` is 0: expected at least 1",
+            "x.toml:11:14: `batch_size` is 0: expected at least 1",
+            "x.toml:12:6: `lr` is -0.1: expected a number above 0",
+            "x.toml:13:19: `label_smoothing` is 1: expected 0 or more and below 1",
+            "x.toml:14:10: `lr_min` is NaN, which is no finite number",
+            "x.toml:15:34: `momentum` is 1: expected 0 or more and below 1",
+            "x.toml:18:45: `dropout` is 1: expected 0 or more and below 1",
+            "x.toml:25:32: `depth` is 21: expected 6n + 2 (8, 14, 20, 26, 32, 38, 44, 56, …) or 18, 34, 50",
+            "x.toml:30:25: `max_length` is -4: expected 0 … 9007199254740992",
+        ],
+    );
+}
+
+#[test]
+fn schedules_and_monitors() {
+    check(
+        &[
+            ("step_size = \"30%\", gamma = 0.1", "step_size = 30, gamma = -0.1"),
+            ("factor = 0.5", "factor = 1.5, metirc = 1"),
+        ],
+        &[
+            "x.toml:37:22: 30 has no unit: write \"30 epochs\", \"30 updates\" or \"30%\"",
+            "x.toml:37:34: `gamma`: -0.1 is not a number from 0 to 1e30",
+            "x.toml:40:37: `factor`: 1.5 is not a number above 0 and below 1",
+            "x.toml:40:42: unknown key `metirc`; expected one of `cooldown`, `factor`, `min_gain`, `mode`, `on_nan`, \
+             `patience`, `rewind`, `rule`, `threshold`, `threshold_mode`",
+        ],
+    );
+    check(
+        &[("patience = 1 } }", "patience = 1 } }\nmetric = \"val_accuracy\"")],
+        &["x.toml:41:10: `val_accuracy` is better high, but the controller has `mode = \"min\"`; \
+           give the controller `mode = \"max\"`"],
+    );
+    check(
+        &[
+            ("patience = 1 } }", "patience = 1 } }\nmetric = \"val_acuracy\""),
+            ("lr = 0.1\n", "lr = 0.1\nselect = \"lr\"\n"),
+        ],
+        &[
+            "x.toml:13:10: `lr` is neither better high nor low, so there is no best epoch by it; expected one of \
+             `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `val_f1`, `val_precision`, `val_recall`, `val_ece`",
+            "x.toml:42:10: unknown metric `val_acuracy`; did you mean `val_accuracy`?",
+        ],
+    );
+}
+
+#[test]
+fn names_without_a_definition() {
+    check(
+        &[
+            ("\"static\", \"step\"", "\"static\", \"setp\""),
+            ("data = \"reviews\"", "data = \"review\""),
+            ("\"lstm\", ", "\"lstm\", \"gru\", "),
+        ],
+        &[
+            "x.toml:4:18: undefined model `gru`; defined are `lstm`, `resnet`; define it under [models.gru]",
+            "x.toml:5:23: undefined schedule `setp`; did you mean `step`?",
+            "x.toml:17:8: undefined data set `review`; did you mean `reviews`?",
+        ],
+    );
+    check(&[("synthetic_reviews", "imbd")], &["x.toml:27:12: unknown key `imbd`; did you mean `imdb`?"]);
+    check(
+        &[("network = { lstm = { hidden = 32 } }", "network = { custom = { name = \"mine\" } }")],
+        &["x.toml:16:31: unknown model `mine`; this runner registers no models of its own; \
+           run-grid takes another one by `--runner`"],
+    );
+}
+
+#[test]
+fn values_that_disagree() {
+    check(
+        &[("data = \"reviews\"", "data = \"pictures\"")],
+        &["x.toml:16:11: this network reads text, but its data set holds pictures"],
+    );
+    check(
+        &[("{ lstm = { hidden = 32 } }", "{ transformer = { width = 30, heads = 4, dropout = 1 } }")],
+        &[
+            "x.toml:16:49: 4 heads do not divide a width of 30",
+            "x.toml:16:62: `dropout` is 1: expected 0 or more and below 1",
+        ],
+    );
+    check(
+        &[
+            ("lr = 0.1\n", "lr = 0.1\nlr_max = 0.01\nlr_min = 0.02\n"),
+            ("momentum = 0.9", "momentum = 0, nesterov = true"),
+        ],
+        &[
+            "x.toml:13:10: `lr_max` is 0.01, below `lr_min`, which is 0.02",
+            "x.toml:15:48: Nesterov's momentum needs `momentum` above 0",
+        ],
+    );
+    check(
+        &[("seed = [0, 1]", "seed = [0, 1]\n\"optimizer.sgd.momentum\" = [0.8, 0.9]")],
+        &[
+            "x.toml:9:1: for the model `lstm` `optimizer` is `adam`, so the axis `optimizer.sgd.momentum` sets nothing",
+        ],
+    );
+    check(
+        &[("tokens = {", "augment = { flip = true }\ntokens = {")],
+        &["x.toml:28:1: `augment` is for pictures and has no effect here"],
+    );
+}
+
+#[test]
+fn duplicates() {
+    check(&[("seed = [0, 1]", "seed = [0, 0]")], &["x.toml:8:12: `0` stands twice in the axis `seed`"]);
+    check(
+        &[
+            ("[schedules.static]", "[schedules.again]\nstatic = {}\n[schedules.static]"),
+            ("\"static\", \"step\"", "\"static\", \"again\", \"step\""),
+        ],
+        &["x.toml:5:23: `static` and `again` along `schedule` make the same runs"],
+    );
+    check(
+        &[("[schedules.static]", "[[include]]\nepochs = 2\nmodel = \"lstm\"\n[schedules.static]")],
+        &[
+            "x.toml:35:1: duplicate cell: model = lstm, schedule = static, monitor = off, epochs = 2, seed = 0",
+        ],
+    );
+}
+
+#[test]
+fn conditions_and_claims() {
+    check(
+        &[(
+            "[schedules.static]",
+            "[[exclude]]\nmodle = \"lstm\"\n[[exclude]]\nmodel = \"lstm\"\nepochs = 3\n[schedules.static]",
+        )],
+        &[
+            "x.toml:34:1: `modle` is no axis of this grid; did you mean `model`?",
+            "x.toml:37:10: no cell has `epochs` = `3`; did you mean `1`?",
+        ],
+    );
+    check(
+        &[(
+            "[schedules.static]",
+            "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"max.val_los\"\n[schedules.static]",
+        )],
+        &["x.toml:36:10: unknown metric `val_los`; did you mean `val_loss`?"],
+    );
+    check(
+        &[(
+            "[schedules.static]",
+            "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"val_loss\"\nvalue = 1\ntolerance = 0.1\n\
+             where = { model = \"lsmt\", eopchs = 1 }\n[schedules.static]",
+        )],
+        &[
+            "x.toml:39:19: no cell has `model` = `lsmt`; did you mean `lstm`?",
+            "x.toml:39:27: `eopchs` is no axis of this grid; did you mean `epochs`?",
+        ],
+    );
+}
+
+#[test]
+fn missing_and_empty() {
+    check(
+        &[("lr = 0.1\n", ""), ("optimizer = { sgd = { momentum = 0.9 } }\n", ""), ("name = \"small\"\n", "")],
+        &[
+            "x.toml:1:1: `name` is missing",
+            "x.toml:19:9: `lr` is missing for `resnet`; give it in [defaults], in [models.resnet.set] or as an axis",
+            "x.toml:19:9: `optimizer` is missing for `resnet`; give it in [defaults], in [models.resnet.set] or as an axis",
+        ],
+    );
+    for text in ["", "# nothing\n"] {
+        assert_eq!(errors(text, &[]), ["x.toml:1:1: x.toml is empty: expected at least `name` and [axes]"]);
+    }
+}
+
+#[test]
+fn no_toml() {
+    check(
+        &[("lr = 0.1\n", "lr = 0.1\nlr = 0.2\n"), ("hidden = 32", "hidden = = 32")],
+        &[
+            "x.toml:13:1: this is no TOML: duplicate key",
+            "x.toml:17:31: this is no TOML: extra assignment between key-value pairs, expected value",
+        ],
+    );
+    let deep = format!("{} = 1", vec!["a"; 100_000].join("."));
+    assert_eq!(errors(&deep, &[]), ["x.toml:1:1: this is no TOML: recursion limit"]);
+}
+
+#[test]
+fn arguments() {
+    let check = |overrides: &[&str], expected: &[&str]| {
+        assert_eq!(errors(GOOD, overrides), expected, "{overrides:?}")
+    };
+    check(&["defaults.batch_size=8", "axes.epochs=[5]", "description=Some words = fun"], &[]);
+    check(&["models.lstm.network={lstm={hidden=3}}", "axes.seed=[7]"], &[]);
+    check(&["defaults.lr=abc"], &["command line:1:19: expected a number for `lr`, found a text"]);
+    check(&["lr=0.3"], &["command line:1:7: unknown key `lr`; did you mean `defaults.lr`?"]);
+    check(&["epochs=3"], &["command line:1:7: unknown key `epochs`; did you mean `axes.epochs`?"]);
+    check(&["defaults.epochs=4"], &["command line:1:23: `epochs` has no effect: every run replaces it"]);
+    check(&["nothing"], &["command line:1:7: `nothing` is not KEY=VALUE; write --set defaults.lr=0.1"]);
+    check(
+        &["axes.sede=[1]", "defaults.batch_size=\"8\""],
+        &[
+            "command line:1:12: unknown axis `sede`; did you mean `seed`?",
+            "command line:1:27: expected an integer for `batch_size`, found a text; write it without quotes: `8`",
+        ],
+    );
+}
+
+#[test]
+fn mistakes_are_shown_as_by_rustc() {
+    let text = with(&[("batch_size", "bacth_size")]);
+    let shown =
+        read(&text, "experiments/x.toml", &["axes.sede=[1]".to_owned()], &Catalog::default()).unwrap_err();
+    let expected = "\
+error: unknown key `bacth_size`
+  --> experiments/x.toml:11:1
+   |
+11 | bacth_size = 32
+   | ^^^^^^^^^^
+   |
+   = help: did you mean `batch_size`?
+
+error: unknown axis `sede`
+ --> command line:1:12
+  |
+1 | --set axes.sede=[1]
+  |            ^^^^
+  |
+  = help: did you mean `seed`?";
+    assert_eq!(shown.to_string(), expected);
+    assert!(shown.render(true).contains("\u{1b}["));
+}
+
+#[test]
+fn warnings_do_not_stop() {
+    let text = with(&[("[schedules.static]", "[schedules.spare]\nlinear = {}\n[schedules.static]")])
+        .replace("linear = {}", "cosine = {}");
+    let text = text.replace("[models.lstm.set]\n", "[models.lstm.set]\nepochs = 3\n");
+    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap();
+    let warnings: Vec<String> = experiment.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "x.toml:19:10: `epochs` has no effect: every run replaces it",
+            "x.toml:34:12: schedule `spare` is defined but not used",
+        ]
+    );
+}

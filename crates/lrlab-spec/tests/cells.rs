@@ -1,0 +1,320 @@
+//! Good experiments: their cells, runs, identities, and that no text brings the reader down.
+
+use lrlab_runs::Cell;
+use lrlab_spec::{Catalog, Experiment, RunSpec, canonical, read, run_id, schema};
+use proptest::prelude::*;
+use serde_json::json;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
+
+fn experiment(name: &str) -> Experiment {
+    let text = std::fs::read_to_string(format!("{FOLDER}/{name}.toml")).unwrap();
+    read(&text, &format!("experiments/{name}.toml"), &[], &Catalog::default())
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn small(axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
+    let text = format!(
+        r#"name = "small"
+[axes]
+model = ["linear"]
+schedule = ["static", "cosine"]
+{axes}
+[defaults]
+epochs = 2
+batch_size = 8
+lr = 0.1
+early_stopping = {{ patience = 2 }}
+optimizer = {{ sgd = {{ momentum = 0.5, weight_decay = 0.1 }} }}
+data = {{ split_seed = 3, limit = {{ train = 100 }} }}
+[models.linear]
+network = {{ linear = {{}} }}
+data = "pictures"
+[models.linear.set]
+optimizer = {{ sgd = {{ momentum = 0.8 }} }}
+early_stopping = "off"
+[data.pictures]
+source = {{ synthetic_pictures = {{}} }}
+limit = {{ test = 50 }}
+[schedules]
+static = {{ static = {{}} }}
+cosine = {{ cosine = {{}} }}
+{rest}"#
+    );
+    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+    experiment.cells(&[], None).unwrap()
+}
+
+#[test]
+fn the_experiments_of_the_house() {
+    let mut names: Vec<String> = std::fs::read_dir(FOLDER)
+        .unwrap()
+        .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+        .collect();
+    names.sort();
+    for name in names {
+        let experiment = experiment(&name);
+        assert_eq!(experiment.warnings.to_string(), "", "{name}");
+        assert_eq!(experiment.name, name);
+        let cells = experiment.cells(&[], None).unwrap();
+        let expected = match name.as_str() {
+            "quickstart" | "paper-smoke" => Some(48),
+            "paper" => Some(288),
+            "imdb-baselines" => Some(9),
+            "cifar-resnet20" => Some(1),
+            _ => None,
+        };
+        assert!(expected.is_none_or(|n| cells.len() == n), "{name}: {} cells", cells.len());
+        for (cell, _) in &cells {
+            for key in ["model", "dataset", "schedule", "monitor", "epochs", "seed"] {
+                assert!(cell.contains_key(key), "{name}: {cell:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_smoke_test_is_the_paper_in_small() {
+    let arms = |name: &str| -> Vec<RunSpec> {
+        let mut runs: Vec<RunSpec> =
+            experiment(name).cells(&[], Some(1)).unwrap().into_iter().map(|c| c.1).collect();
+        for run in &mut runs {
+            run.epochs = if run.epochs % 2 == 0 && run.epochs % 10 == 2 || run.epochs == 20 { 2 } else { 1 };
+            run.data.limit = lrlab_spec::LimitSpec::default();
+        }
+        runs
+    };
+    assert_eq!(arms("paper"), arms("paper-smoke"));
+}
+
+#[test]
+fn tables_are_merged_and_order_is_fixed() {
+    let cells = small("seed = [1, 0]", "");
+    let order: Vec<String> =
+        cells.iter().map(|(cell, _)| format!("{}/{}", cell["schedule"], cell["seed"])).collect();
+    assert_eq!(order, ["\"static\"/1", "\"static\"/0", "\"cosine\"/1", "\"cosine\"/0"]);
+    let run = serde_json::to_value(&cells[0].1).unwrap();
+    assert_eq!(
+        run["optimizer"]["sgd"],
+        json!({ "momentum": 0.8, "nesterov": false, "weight_decay": 0.1, "decay_all": false })
+    );
+    assert_eq!(run["data"]["limit"], json!({ "train": 100, "validation": null, "test": 50 }));
+    assert_eq!((&run["data"]["split_seed"], &run["early_stopping"]), (&json!(3), &json!(null)));
+    assert_eq!(
+        serde_json::to_value(&cells[0].0).unwrap(),
+        json!({ "model": "linear", "dataset": "pictures", "schedule": "static", "monitor": "off", "epochs": 2, "seed": 1 })
+    );
+}
+
+#[test]
+fn further_axes_zip_exclude_and_include() {
+    let axes = "seed = [0]\nlr = [1, 0.5]\nbatch_size = [8, 16]\noptimizer.sgd.momentum = [0.0, 0.9]";
+    assert_eq!(small(axes, "").len(), 16);
+    let zipped = format!("{axes}\n[tables]").replace("\n[tables]", "");
+    let text = |cells: &[(Cell, RunSpec)]| -> Vec<String> {
+        cells
+            .iter()
+            .map(|(c, r)| {
+                format!("{} {} {} {}", c["schedule"], r.lr, r.batch_size, c["optimizer.sgd.momentum"])
+            })
+            .collect()
+    };
+    let rest = "[[exclude]]\nschedule = \"static\"\n[[exclude]]\nlr = 1\nbatch_size = [16]\n\
+                [[include]]\nlr = 0.25\nbatch_size = 32\nschedule = \"static\"";
+    assert_eq!(
+        text(&small(&zipped, rest)),
+        [
+            "\"cosine\" 1 8 0.0",
+            "\"cosine\" 1 8 0.9",
+            "\"cosine\" 0.5 8 0.0",
+            "\"cosine\" 0.5 8 0.9",
+            "\"cosine\" 0.5 16 0.0",
+            "\"cosine\" 0.5 16 0.9",
+            "\"static\" 0.25 32 0.0",
+            "\"static\" 0.25 32 0.9",
+        ]
+    );
+}
+
+#[test]
+fn zipped_axes_advance_together() {
+    let text = std::fs::read_to_string(format!("{FOLDER}/cifar-resnet20.toml")).unwrap();
+    let overrides = ["axes.lr=[0.1, 0.2]", "axes.batch_size=[128, 256]", "zip=[[\"lr\", \"batch_size\"]]"]
+        .map(str::to_owned);
+    let text = text.replace("batch_size = 128", "").replace("lr = 0.1 ", "# ");
+    let cells = read(&text, "x.toml", &overrides, &Catalog::default())
+        .unwrap_or_else(|e| panic!("{e}"))
+        .cells(&[], None)
+        .unwrap();
+    let runs: Vec<(f64, usize)> = cells.iter().map(|(_, run)| (run.lr, run.batch_size)).collect();
+    assert_eq!(runs, [(0.1, 128), (0.2, 256)]);
+}
+
+#[test]
+fn filters_and_seeds() {
+    let experiment = experiment("quickstart");
+    let count = |filters: &[&str], seeds: Option<usize>| {
+        let filters: Vec<String> = filters.iter().map(|&f| f.to_owned()).collect();
+        experiment
+            .cells(&filters, seeds)
+            .map(|cells| cells.len())
+            .map_err(|e| e.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(count(&["model=lstm"], None), Ok(16));
+    assert_eq!(count(&["model=lstm", "model=resnet", "monitor=on"], Some(1)), Ok(8));
+    assert_eq!(count(&["dataset=reviews", "seed=1"], None), Ok(16));
+    let mistake = |text: &str| Err(vec![text.to_owned()]);
+    assert_eq!(
+        count(&["modle=lstm"], None),
+        mistake("command line:1:10: cells have no `modle`; did you mean `model`?")
+    );
+    assert_eq!(
+        count(&["model=lsmt"], None),
+        mistake("command line:1:16: no cell has `model` = `lsmt`; did you mean `lstm`?")
+    );
+    assert_eq!(count(&["lstm"], None), mistake("command line:1:10: `lstm` is not KEY=VALUE"));
+    assert_eq!(count(&[], Some(3)), mistake("command line:1:9: the experiment has 2 seeds; give 1 … 2"));
+    assert_eq!(
+        count(&["model=lstm", "dataset=pictures"], None),
+        mistake("command line:1:1: no cell matches all of these")
+    );
+}
+
+#[test]
+fn explains_where_every_value_comes_from() {
+    let text = std::fs::read_to_string(format!("{FOLDER}/cifar-resnet20.toml")).unwrap();
+    let experiment = read(&text, "c.toml", &["defaults.lr=0.2".to_owned()], &Catalog::default()).unwrap();
+    let lines = experiment.explain(&[], None).unwrap();
+    let origin = |key: &str| {
+        lines.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().split("# ").nth(1).unwrap()
+    };
+    assert_eq!(origin("lr"), "--set defaults.lr=0.2");
+    assert_eq!(origin("accumulate"), "default");
+    assert_eq!(origin("optimizer.sgd.nesterov"), origin("optimizer.sgd.momentum"));
+    let line = 1 + text.lines().position(|line| line.starts_with("optimizer")).unwrap();
+    assert_eq!(origin("optimizer.sgd.momentum"), format!("c.toml:{line}"));
+    assert_eq!(origin("optimizer.sgd.decay_all"), "default");
+}
+
+#[test]
+fn custom_parts_of_a_runner() {
+    let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 1\nepochs = 1\n\
+        batch_size = 1\noptimizer = { adam = {} }\n[models.m]\nnetwork = { custom = { name = \"mine\", options = { width = 3 } } }\n\
+        data = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n[schedules.s]\nstatic = {}\n";
+    let catalog = Catalog { models: vec!["mine".to_owned()], data: vec!["ours".to_owned()] };
+    let cells = read(text, "x.toml", &[], &catalog).unwrap().cells(&[], None).unwrap();
+    let run = serde_json::to_value(&cells[0].1).unwrap();
+    assert_eq!(run["model"], json!({ "custom": { "name": "mine", "options": { "width": 3 } } }));
+    let mistakes = read(&text.replace("\"ours\"", "\"theirs\""), "x.toml", &[], &catalog).unwrap_err();
+    assert_eq!(mistakes.iter().next().unwrap().suggestion.as_deref(), Some("expected one of `ours`"));
+}
+
+#[test]
+fn a_folder_is_no_part_of_the_identity() {
+    let (_, run) = experiment("cifar-resnet20").cells(&[], None).unwrap().remove(0);
+    let mut moved = run.clone();
+    moved.data.source = serde_json::from_value(json!({ "cifar10": { "folder": "/elsewhere" } })).unwrap();
+    assert_eq!(run_id(&run, "d"), run_id(&moved, "d"));
+    assert_ne!(run_id(&run, "d"), run_id(&run, "e"));
+    assert!(
+        canonical(&run)
+            .starts_with(r#"{"accumulate":1,"batch_size":128,"clip_norm":null,"data":{"augment":"#)
+    );
+}
+
+/// Identities are for ever: a change here makes every stored result unknown. A field that is added later must not
+/// change them.
+#[test]
+fn identities_are_pinned() {
+    let text = include_str!("identities.toml");
+    let cells = read(text, "identities.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+    let found: String = cells
+        .cells(&[], None)
+        .unwrap()
+        .iter()
+        .map(|(cell, run)| {
+            format!("{} {} {} {}\n", run_id(run, "digest"), cell["model"], cell["schedule"], cell["monitor"])
+        })
+        .collect();
+    assert_eq!(found, include_str!("identities.txt"));
+}
+
+#[test]
+fn a_run_survives_json() {
+    for name in ["quickstart", "paper"] {
+        for (_, run) in experiment(name).cells(&[], Some(1)).unwrap() {
+            let text = canonical(&run);
+            assert_eq!(
+                serde_json::from_str::<RunSpec>(
+                    &text.replace("{\"cifar10\":{}}", "{\"cifar10\":{\"folder\":null}}")
+                )
+                .unwrap(),
+                run
+            );
+        }
+    }
+}
+
+#[test]
+fn the_schema_names_every_section() {
+    let schema = schema();
+    let sections = schema["properties"].as_object().unwrap();
+    for key in [
+        "name",
+        "axes",
+        "defaults",
+        "models",
+        "data",
+        "schedules",
+        "monitors",
+        "exclude",
+        "include",
+        "claims",
+        "zip",
+    ] {
+        assert!(sections.contains_key(key), "{key}");
+    }
+    let axes = &schema["$defs"]["Axes"]["properties"];
+    for key in [
+        "lr",
+        "optimizer.sgd.momentum",
+        "data.tokens.max_length",
+        "early_stopping.patience",
+        "model.resnet.depth",
+        "clip_norm",
+    ] {
+        assert!(axes[key].is_object(), "{key}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is done to a good file and its arguments, the answer is an experiment or mistakes that can be shown.
+    #[test]
+    fn no_text_brings_the_reader_down(
+        file in prop::sample::select(vec!["quickstart", "paper-smoke", "cifar-resnet20"]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[ -~\n\u{e9}\u{1F600}]{0,6}"), 1..6),
+        argument in "[a-z.=\"\\[\\]{}0-9 ]{0,24}",
+    ) {
+        let mut text = std::fs::read_to_string(format!("{FOLDER}/{file}.toml")).unwrap();
+        for (at, length, new) in edits {
+            let floor = |mut i: usize| { while !text.is_char_boundary(i) { i -= 1; } i };
+            let start = floor(at.index(text.len().max(1)).min(text.len()));
+            let end = floor((start + length).min(text.len())).max(start);
+            text.replace_range(start..end, &new);
+        }
+        for overrides in [vec![], vec![argument]] {
+            if let Err(mistakes) = read(&text, "x.toml", &overrides, &Catalog::default()) {
+                prop_assert!(!mistakes.is_empty());
+                prop_assert!(!mistakes.to_string().is_empty());
+            }
+        }
+    }
+
+    /// Text that never was an experiment.
+    #[test]
+    fn no_noise_brings_the_reader_down(text in "\\PC{0,200}") {
+        let _ = read(&text, "x.toml", &[], &Catalog::default()).map_err(|mistakes| mistakes.to_string());
+    }
+}
