@@ -24,16 +24,20 @@ mod table;
 mod tables;
 mod write;
 
-pub use arm::{Arm, Run, State};
-pub use claim::{ClaimVerdict, Verdict, check};
+pub use arm::{Arm, Estimate, Run, State};
+pub use claim::{ClaimVerdict, Measured, Verdict, check};
 pub use compare::{Comparison, Contrast, Paired};
 pub use error::Error;
-pub use figure::{Figure, Line, Panel, Scale, figures};
+pub use figure::{Dash, Figure, Line, Panel, Scale, figures};
 pub use metric::{At, Metric, Unit};
-pub use report::{Counts, Report, summarise};
-pub use table::{Column, Table, TableCell, Value, terminal_table};
+pub use report::{Counts, Origin, Report, summarise};
+pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
 pub use write::{Written, write};
 
 #[doc(no_inline)]
 pub use lrlab_runs::{Plan, RunStore};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -160,8 +160,12 @@ fn render(
         style: STYLE,
         script: SCRIPT,
     };
+    let mut text = env.get_template(name)?.render(minijinja::value::Serde(page))?;
+    // HTML has no control characters, and names may come from anywhere.
+    text.retain(|c| !c.is_control() || c == '\n');
     // Jinja drops the last line's end.
-    Ok(env.get_template(name)?.render(minijinja::value::Serde(page))? + "\n")
+    text.push('\n');
+    Ok(text)
 }
 
 fn facts(report: &Report) -> Vec<Fact> {

@@ -40,7 +40,7 @@ impl Axis {
     }
 
     fn linear(low: f64, high: f64) -> Self {
-        let step = nice_step((high - low) / 5.0);
+        let step = nice_step((high - low) / 6.0);
         let digits = (-step.log10().floor()).max(0.0) as usize;
         let digits = if (step * 10_f64.powi(digits as i32)).fract() > 1e-9 { digits + 1 } else { digits };
         let first = (low / step - 1e-9).ceil() as i64;
@@ -154,8 +154,8 @@ mod tests {
         check(&[0.31, 0.47], (Some(0.0), None), &["0.35", "0.40", "0.45"]);
         check(&[-1.0, 1.0], (None, None), &["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
         check(&[0.7], (None, None), &["0.66", "0.68", "0.70", "0.72", "0.74"]);
-        check(&[], (None, None), &["0.00", "0.25", "0.50", "0.75", "1.00"]);
-        check(&[f64::NAN, 1.0, 2.0], (None, None), &["1.00", "1.25", "1.50", "1.75", "2.00"]);
+        check(&[], (None, None), &["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        check(&[f64::NAN, 1.0, 2.0], (None, None), &["1.0", "1.2", "1.4", "1.6", "1.8", "2.0"]);
     }
 
     #[test]

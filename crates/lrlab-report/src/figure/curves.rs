@@ -242,7 +242,8 @@ fn finish(panel: &mut Panel) {
     if low <= high {
         panel.x_range = (low, high);
     }
-    let mut ys: Vec<f64> = panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.1)).collect();
+    let tame = panel.lines.iter().filter(|line| !line.diverged);
+    let mut ys: Vec<f64> = tame.flat_map(|line| line.points.iter().map(|p| p.1)).collect();
     ys.sort_by(f64::total_cmp);
     let wide = match (ys.first(), ys.get(ys.len() / 2), ys.last()) {
         (Some(low), Some(middle), Some(high)) => *low > 0.0 && high / middle > 20.0,
@@ -255,7 +256,7 @@ fn finish(panel: &mut Panel) {
     let single = panel.x_range.0 == panel.x_range.1;
     let count = panel.lines.len() as f64;
     for (i, line) in panel.lines.iter_mut().enumerate() {
-        line.marks = many && line.points.len() <= 25 && panel.y_label != "learning rate";
+        line.marks = line.points.len() <= 25 && panel.y_label != "learning rate";
         if single && many {
             // One epoch: the arms stand side by side instead of on top of each other.
             let shift = 0.8 * ((i as f64 + 0.5) / count - 0.5);

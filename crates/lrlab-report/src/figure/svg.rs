@@ -44,12 +44,18 @@ pub(crate) fn svg(figure: &Figure) -> String {
     out
 }
 
+/// The axis of a panel. Runs that diverged do not squeeze the others: they get a half more room, and leave it.
 fn axis(panel: &Panel) -> Axis {
-    let values = panel
-        .lines
-        .iter()
-        .flat_map(|line| line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2])));
-    Axis::around(values, panel.y_scale, panel.y_bounds)
+    let of = |line: &Line| -> Vec<f64> {
+        line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2])).collect()
+    };
+    let (wild, tame): (Vec<&Line>, Vec<&Line>) = panel.lines.iter().partition(|line| line.diverged);
+    let mut values: Vec<f64> = tame.into_iter().flat_map(of).collect();
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(*y), high.max(*y)));
+    let room = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
+    values.extend(wild.into_iter().flat_map(of).map(|y| y.clamp(low.min(high) - room, high.max(low) + room)));
+    Axis::around(values.into_iter(), panel.y_scale, panel.y_bounds)
 }
 
 struct Drawing<'a> {
@@ -92,7 +98,7 @@ impl Drawing<'_> {
         // A single epoch stands in the middle.
         let across = if high > low { (x - low) / (high - low) } else { 0.5 + (x - low) };
         let inset = if low > 0.0 { 8.0 } else { 0.0 };
-        let y = self.axis.fraction(y).clamp(-0.1, 1.1);
+        let y = self.axis.fraction(y).clamp(-20.0, 20.0);
         (self.x + inset + across * (self.width - 2.0 * inset), self.y + self.height * (1.0 - y))
     }
 
@@ -190,13 +196,17 @@ impl Drawing<'_> {
         }
         let colour = PALETTE[index(line)];
         if line.marks || at.len() == 1 {
-            let style = format!("class=\"f{}\" fill=\"{colour}\"", index(line));
-            at.iter().for_each(|(x, y)| {
-                mark::mark(out, line.color, *x, *y, if at.len() == 1 { 3.6 } else { 2.3 }, &style)
-            });
+            let (r, style) = (if at.len() == 1 { 3.6 } else { 2.3 }, fill(line));
+            at.iter().for_each(|(x, y)| mark::mark(out, line.color, *x, *y, r, &style));
         }
         if let (true, Some((x, y))) = (line.diverged, at.last()) {
-            mark::cross(out, *x, *y, &format!("class=\"s{}\" stroke=\"{colour}\"", index(line)));
+            // A run that left the panel ends at its edge.
+            mark::cross(
+                out,
+                *x,
+                y.clamp(self.y, self.y + self.height),
+                &format!("class=\"s{}\" stroke=\"{colour}\"", index(line)),
+            );
         }
     }
 }
@@ -205,9 +215,15 @@ const fn index(line: &Line) -> usize {
     line.color % PALETTE.len()
 }
 
-/// The fill of a line's marks as attributes.
+/// The paint of a line's marks as attributes: full on solid lines, hollow on dashed ones.
 pub(super) fn fill(line: &Line) -> String {
-    format!("class=\"f{}\" fill=\"{}\"", index(line), PALETTE[index(line)])
+    let (i, colour) = (index(line), PALETTE[index(line)]);
+    match line.dash {
+        Dash::Solid => format!("class=\"f{i}\" fill=\"{colour}\""),
+        Dash::Dashed => {
+            format!("class=\"hollow s{i}\" fill=\"#ffffff\" stroke=\"{colour}\" stroke-width=\"1.2\"")
+        }
+    }
 }
 
 /// The stroke of a line as attributes.

@@ -5,13 +5,12 @@ use crate::table::{Link, Row, TableCell};
 use crate::tables::{axis_cells, axis_columns, block_of, rule};
 use crate::{At, Column, Counts, Metric, Report, Run, Table, Unit, Value};
 
-const MAIN: [Metric; 8] = [
+const MAIN: [Metric; 7] = [
     Metric::best("test_accuracy"),
     Metric::best("test_f1"),
     Metric::best("val_accuracy"),
     Metric::last("val_accuracy"),
     Metric::last("val_loss"),
-    Metric::last("val_f1"),
     Metric::last("train_eval_accuracy"),
     Metric::last("accuracy_gap"),
 ];
