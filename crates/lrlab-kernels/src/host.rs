@@ -80,15 +80,40 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `f` with `len` values of this thread's own scratch memory, kept between calls; the contents are anything.
-pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut buffer = SCRATCH.take();
-    if buffer.len() < len {
-        buffer = vec![0.0; len];
+/// This thread's scratch memory, kept between uses; the contents are anything. A guard and not a call with a closure:
+/// a closure would be compiled apart from its kernel, without the processor's features.
+pub(crate) struct Scratch(Vec<f32>);
+
+impl Scratch {
+    pub(crate) fn take(len: usize) -> Self {
+        let mut buffer = SCRATCH.take();
+        if buffer.len() < len {
+            buffer = vec![0.0; len];
+        }
+        Self(buffer)
     }
-    let out = f(&mut buffer[..len]);
-    SCRATCH.replace(buffer);
-    out
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.replace(std::mem::take(&mut self.0));
+    }
+}
+
+impl std::ops::Deref for Scratch {
+    type Target = [f32];
+
+    #[inline]
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Scratch {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
 }
 
 /// Adds up partial results of equal length in their order, into the first.

@@ -17,6 +17,7 @@ mod host;
 mod linear;
 mod loss;
 mod lstm;
+mod matmul;
 mod norm;
 mod params;
 mod pool;

@@ -26,3 +26,8 @@ pub(crate) fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
         assert!((f64::from(*f) - e).abs() <= tolerance * scale, "element {i}: {f}, not {e} (scale {scale})");
     }
 }
+
+/// The elements as f64.
+pub(crate) fn values(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}

@@ -1,6 +1,14 @@
 //! Updates of parameters in place.
+//!
+//! On the CPU in f32 one pass reads and writes parameter, gradient and moments together, through candle's in-place
+//! operators: each lends its tensor to the next, so all of them are held at once.
 
-use candle_core::{DType, Result, Tensor, Var, bail};
+use std::cell::Cell;
+
+use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
+use rayon::prelude::*;
+
+use crate::host;
 
 /// One step of stochastic gradient descent with torch's momentum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,22 +44,173 @@ pub struct AdamStep {
     pub step: u64,
 }
 
-fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
-    for other in state.iter().map(|v| v.as_tensor()).chain([grad]) {
-        if other.shape() != var.shape() {
-            bail!("{name}: {:?} for a parameter of {:?}", other.shape(), var.shape());
-        }
-    }
-    Ok(())
-}
+/// Elements per task.
+const CHUNK: usize = 1 << 15;
 
 /// g ← grad + `weight_decay` · var; buffer ← g on the first step, else μ · buffer + g;
 /// var ← var − lr · (buffer, or g + μ · buffer with Nesterov). Without a buffer var ← var − lr · g.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// Shapes do not fit, or a tensor is given twice.
 pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
     check("sgd_update", var, grad, momentum_buffer.as_slice())?;
+    let (lr, decay, momentum) = (step.lr as f32, step.weight_decay as f32, step.momentum as f32);
+    if !host::is_f32(&[var, grad]) || momentum_buffer.is_some_and(|b| !host::is_f32(&[b])) {
+        return composed_sgd(var, grad, momentum_buffer, step);
+    }
+    let grad = grad.contiguous()?;
+    host::with(&grad, |grad| {
+        let Some(buffer) = momentum_buffer else {
+            return lend(var, |var| {
+                var.par_chunks_mut(CHUNK).zip(grad.par_chunks(CHUNK)).for_each(|(var, grad)| {
+                    for (w, g) in var.iter_mut().zip(grad) {
+                        *w -= lr * (g + decay * *w);
+                    }
+                });
+            });
+        };
+        let keep = if step.first { 0.0 } else { momentum };
+        // The direction is ahead · g + follow · buffer.
+        let (ahead, follow) = if step.nesterov { (1.0, momentum) } else { (0.0, 1.0) };
+        lend2(buffer, var, |buffer, var| {
+            let chunks =
+                buffer.par_chunks_mut(CHUNK).zip(var.par_chunks_mut(CHUNK)).zip(grad.par_chunks(CHUNK));
+            chunks.for_each(|((buffer, var), grad)| {
+                for ((m, w), g) in buffer.iter_mut().zip(var).zip(grad) {
+                    let g = g + decay * *w;
+                    *m = keep * *m + g;
+                    *w -= lr * (ahead * g + follow * *m);
+                }
+            });
+        })
+    })
+}
+
+/// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ)
+/// var ← var − lr · m̂ / (√v̂ + eps).
+///
+/// # Errors
+/// Shapes do not fit, a tensor is given twice, or the step is 0.
+pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> Result<()> {
+    check("adam_update", var, grad, &[m, v])?;
+    if step.step == 0 {
+        bail!("adam_update: steps count from 1");
+    }
+    if !host::is_f32(&[var, grad, m, v]) {
+        return composed_adam(var, grad, m, v, step);
+    }
+    let (shrink, decay) = if step.decoupled {
+        ((1.0 - step.lr * step.weight_decay) as f32, 0.0)
+    } else {
+        (1.0, step.weight_decay as f32)
+    };
+    let (keep1, keep2) = (step.beta1 as f32, step.beta2 as f32);
+    let (take1, take2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
+    let rate = (step.lr / (1.0 - step.beta1.powf(step.step as f64))) as f32;
+    let root = (1.0 / (1.0 - step.beta2.powf(step.step as f64)).sqrt()) as f32;
+    let eps = step.eps as f32;
+    let grad = grad.contiguous()?;
+    host::with(&grad, |grad| {
+        lend3(var, m, v, |var, m, v| {
+            let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
+            let chunks = var.par_chunks_mut(CHUNK).zip(moments).zip(grad.par_chunks(CHUNK));
+            chunks.for_each(|((var, (m, v)), grad)| {
+                for (((w, m), v), g) in var.iter_mut().zip(m).zip(v).zip(grad) {
+                    let g = g + decay * *w;
+                    *m = keep1 * *m + take1 * g;
+                    *v = keep2 * *v + take2 * g * g;
+                    *w = shrink * *w - rate * *m / ((*v).sqrt() * root + eps);
+                }
+            });
+        })
+    })
+}
+
+/// Sum of squares, in f64, always in the same order.
+///
+/// # Errors
+/// The copy to the host fails.
+pub fn squared_norm(x: &Tensor) -> Result<f64> {
+    let sum = |x: &[f32]| {
+        let mut lanes = [0.0_f64; 8];
+        for part in x.chunks(8) {
+            for (lane, v) in lanes.iter_mut().zip(part) {
+                *lane += f64::from(*v) * f64::from(*v);
+            }
+        }
+        lanes.iter().sum::<f64>()
+    };
+    let x = x.detach();
+    if host::is_f32(&[&x]) {
+        let parts: Vec<f64> = host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(sum).collect()))?;
+        return Ok(parts.iter().sum());
+    }
+    let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok(values.iter().map(|v| v * v).sum())
+}
+
+fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
+    let state = || state.iter().map(|v| v.as_tensor());
+    for other in state().chain([grad]) {
+        if other.shape() != var.shape() {
+            bail!("{name}: {:?} for a parameter of {:?}", other.shape(), var.shape());
+        }
+    }
+    // Each tensor is locked while it is lent: the same one twice would wait for itself.
+    let all: Vec<&Tensor> = state().chain([grad, var.as_tensor()]).collect();
+    let starts = all.iter().map(|t| start(t)).collect::<Vec<_>>();
+    for (i, a) in starts.iter().enumerate() {
+        if a.is_some() && starts[i + 1..].contains(a) {
+            bail!("{name}: a tensor is given twice");
+        }
+    }
+    Ok(())
+}
+
+/// The address of a CPU tensor's storage.
+fn start(x: &Tensor) -> Option<usize> {
+    let (storage, _) = x.storage_and_layout();
+    match &*storage {
+        candle_core::Storage::Cpu(CpuStorage::F32(data)) if !data.is_empty() => Some(data.as_ptr() as usize),
+        _ => None,
+    }
+}
+
+struct Lend<F>(Cell<Option<F>>);
+
+impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for Lend<F> {
+    fn name(&self) -> &'static str {
+        "lend"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        match (storage, layout.contiguous_offsets(), self.0.take()) {
+            (CpuStorage::F32(data), Some((start, end)), Some(f)) => f(&mut data[start..end]),
+            _ => bail!("a contiguous f32 variable on the CPU is wanted"),
+        }
+    }
+}
+
+fn try_lend(var: &Var, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    var.inplace_op1(&Lend(Cell::new(Some(f))))
+}
+
+fn lend(a: &Var, f: impl FnOnce(&mut [f32])) -> Result<()> {
+    try_lend(a, |a| {
+        f(a);
+        Ok(())
+    })
+}
+
+fn lend2(a: &Var, b: &Var, f: impl FnOnce(&mut [f32], &mut [f32])) -> Result<()> {
+    try_lend(a, |a| lend(b, |b| f(a, b)))
+}
+
+fn lend3(a: &Var, b: &Var, c: &Var, f: impl FnOnce(&mut [f32], &mut [f32], &mut [f32])) -> Result<()> {
+    try_lend(a, |a| lend2(b, c, |b, c| f(a, b, c)))
+}
+
+fn composed_sgd(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
     let old = var.as_detached_tensor();
     let grad = grad.detach();
     let grad = if step.weight_decay == 0.0 { grad } else { (grad + (&old * step.weight_decay)?)? };
@@ -70,23 +229,15 @@ pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step:
     var.set(&(old - (direction * step.lr)?)?)
 }
 
-/// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; with m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ)
-/// var ← var − lr · m̂ / (√v̂ + eps).
-///
-/// # Errors
-/// Shapes do not fit, or the step is 0.
-pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> Result<()> {
-    check("adam_update", var, grad, &[m, v])?;
-    if step.step == 0 {
-        bail!("adam_update: steps count from 1");
-    }
-    let mut old = var.as_detached_tensor();
-    let mut grad = grad.detach();
-    if step.decoupled {
-        old = (old * (1.0 - step.lr * step.weight_decay))?;
-    } else if step.weight_decay != 0.0 {
-        grad = (grad + (&old * step.weight_decay)?)?;
-    }
+fn composed_adam(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> Result<()> {
+    let old = var.as_detached_tensor();
+    let grad = grad.detach();
+    let (old, grad) = if step.decoupled {
+        ((old * (1.0 - step.lr * step.weight_decay))?, grad)
+    } else {
+        let grad = (grad + (&old * step.weight_decay)?)?;
+        (old, grad)
+    };
     let first = ((m.as_detached_tensor() * step.beta1)? + (&grad * (1.0 - step.beta1))?)?;
     let second = ((v.as_detached_tensor() * step.beta2)? + (grad.sqr()? * (1.0 - step.beta2))?)?;
     m.set(&first)?;
@@ -97,11 +248,70 @@ pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -
     var.set(&(old - ((first / denominator)? * (step.lr / correction1))?)?)
 }
 
-/// Sum of squares, in f64, always in the same order.
-///
-/// # Errors
-/// The copy to the host fails.
-pub fn squared_norm(x: &Tensor) -> Result<f64> {
-    let values = x.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(values.iter().map(|v| v * v).sum())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{assert_close, draw, values};
+
+    /// Three steps at f32 against the composition at f64.
+    fn run(dtype: DType, step: impl Fn(&[Var], &Tensor, u64) -> Result<()>) -> Result<Vec<Tensor>> {
+        let vars: Vec<Var> = ["w", "m", "v"]
+            .iter()
+            .map(|name| Var::from_tensor(&(draw((7, 9), name).sqr()? * 0.1)?.to_dtype(dtype)?))
+            .collect::<Result<_>>()?;
+        for i in 1..=3 {
+            step(&vars, &draw((7, 9), &format!("g{i}")).to_dtype(dtype)?, i)?;
+        }
+        Ok(vars.iter().map(Var::as_detached_tensor).collect())
+    }
+
+    fn check(step: impl Fn(&[Var], &Tensor, u64) -> Result<()>) -> Result<()> {
+        for (found, expected) in run(DType::F32, &step)?.iter().zip(run(DType::F64, &step)?) {
+            assert_close(found, &values(&expected), 1e-6);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn updates_against_f64() -> Result<()> {
+        for (momentum, nesterov, weight_decay) in [(0.0, false, 0.0), (0.9, false, 0.01), (0.9, true, 0.1)] {
+            let at = |i| SgdStep { lr: 0.1, momentum, nesterov, weight_decay, first: i == 1 };
+            check(|vars, grad, i| sgd_update(&vars[0], grad, Some(&vars[1]), at(i)))?;
+            check(|vars, grad, i| sgd_update(&vars[0], grad, None, at(i)))?;
+        }
+        for decoupled in [false, true] {
+            check(|vars, grad, step| {
+                let adam = AdamStep {
+                    lr: 0.1,
+                    beta1: 0.9,
+                    beta2: 0.99,
+                    eps: 1e-8,
+                    weight_decay: 0.1,
+                    decoupled,
+                    step,
+                };
+                adam_update(&vars[0], grad, &vars[1], &vars[2], adam)
+            })?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn norms() -> Result<()> {
+        let x = draw(100_003, "x");
+        let expected: f64 = values(&x).iter().map(|v| v * v).sum();
+        assert!((squared_norm(&x)? - expected).abs() < 1e-9 * expected);
+        assert_eq!(squared_norm(&x.narrow(0, 0, 0)?)?, 0.0);
+        Ok(())
+    }
+
+    #[test]
+    fn misuse_is_an_error() -> Result<()> {
+        let var = Var::from_tensor(&draw(4, "a"))?;
+        let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0, first: true };
+        assert!(sgd_update(&var, &draw(3, "g"), None, step).is_err());
+        assert!(sgd_update(&var, &draw(4, "g"), Some(&var), step).is_err());
+        assert!(sgd_update(&var, &var.as_detached_tensor(), None, step).is_err());
+        Ok(())
+    }
 }

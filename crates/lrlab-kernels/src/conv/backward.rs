@@ -8,7 +8,7 @@ use super::blocked::{pack, unpack};
 use super::forward::{packed_at, taps};
 use super::geometry::{Frame, Geometry};
 use super::sweep::{Strides, Sweep};
-use crate::host::{Shared, Unwritten, add_up, with_scratch};
+use crate::host::{Scratch, Shared, Unwritten, add_up};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Which gradients somebody wants.
@@ -137,27 +137,26 @@ impl Kernel for Chunk<'_> {
         let (x_len, grad_len) = (g.c_blocks() * g.input_frame().plane(), g.o_blocks() * self.frame.plane());
         let dx_len = g.c_blocks() * g.h * g.w * LANES;
         let mut dw = vec![0.0; if self.want.weight { g.o_blocks() * LANES * g.c * g.kh * g.kw } else { 0 }];
-        with_scratch(x_len + grad_len + dx_len, |scratch| {
-            let (x, rest) = scratch.split_at_mut(x_len);
-            let (grad, dx) = rest.split_at_mut(grad_len);
-            for picture in self.pictures.clone() {
-                let dy = &self.grad[picture * g.o * g.oh * g.ow..][..g.o * g.oh * g.ow];
-                pack(s, dy, (g.o, g.oh, g.ow), self.frame, self.margin, grad);
-                if self.want.weight {
-                    let from = &self.x[picture * g.c * g.h * g.w..][..g.c * g.h * g.w];
-                    pack(s, from, (g.c, g.h, g.w), g.input_frame(), (g.padding, g.padding), x);
-                    self.weight_grad(s, x, grad, &mut dw);
-                }
-                if self.want.input {
-                    self.input_grad(s, grad, dx);
-                    // SAFETY: the room holds every picture, and this chunk alone has this one.
-                    unsafe {
-                        let to = self.out.get().add(picture * g.c * g.h * g.w);
-                        unpack(s, dx, g.c, g.h * g.w, to);
-                    }
+        let mut scratch = Scratch::take(x_len + grad_len + dx_len);
+        let (x, rest) = scratch[..x_len + grad_len + dx_len].split_at_mut(x_len);
+        let (grad, dx) = rest.split_at_mut(grad_len);
+        for picture in self.pictures.clone() {
+            let dy = &self.grad[picture * g.o * g.oh * g.ow..][..g.o * g.oh * g.ow];
+            pack(s, dy, (g.o, g.oh, g.ow), self.frame, self.margin, grad);
+            if self.want.weight {
+                let from = &self.x[picture * g.c * g.h * g.w..][..g.c * g.h * g.w];
+                pack(s, from, (g.c, g.h, g.w), g.input_frame(), (g.padding, g.padding), x);
+                self.weight_grad(s, x, grad, &mut dw);
+            }
+            if self.want.input {
+                self.input_grad(s, grad, dx);
+                // SAFETY: the room holds every picture, and this chunk alone has this one.
+                unsafe {
+                    let to = self.out.get().add(picture * g.c * g.h * g.w);
+                    unpack(s, dx, g.c, g.h * g.w, to);
                 }
             }
-        });
+        }
         dw
     }
 }

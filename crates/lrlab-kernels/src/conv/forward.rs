@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::blocked::{pack, unpack};
 use super::geometry::Geometry;
 use super::sweep::{Strides, Sweep};
-use crate::host::{Unwritten, with_scratch};
+use crate::host::{Scratch, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 pub(super) fn run(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
@@ -69,28 +69,28 @@ impl Kernel for Picture<'_> {
         let frame = g.input_frame();
         let pixels = g.oh * g.ow;
         let input_len = g.c_blocks() * frame.plane();
-        with_scratch(input_len + g.o_blocks() * pixels * LANES, |scratch| {
-            let (input, out) = scratch.split_at_mut(input_len);
-            pack(s, self.x, (g.c, g.h, g.w), frame, (g.padding, g.padding), input);
-            let sweep = Sweep {
-                input,
-                input_strides: Strides {
-                    block: frame.plane(),
-                    row: g.stride * frame.row(),
-                    pixel: g.stride * LANES,
-                },
-                channels: g.c,
-                taps: self.taps,
-                weights: self.weights,
-                out_strides: Strides { block: pixels * LANES, row: g.ow * LANES, pixel: LANES },
-                out_blocks: g.o_blocks(),
-                rows: g.oh,
-                pixels: g.ow,
-            };
-            sweep.run(s, out);
-            assert_eq!(self.y.len(), g.o * pixels);
-            // SAFETY: the room is asserted to be o · pixels values.
-            unsafe { unpack(s, out, g.o, pixels, self.y.as_mut_ptr().cast()) };
-        });
+        let out_len = g.o_blocks() * pixels * LANES;
+        let mut scratch = Scratch::take(input_len + out_len);
+        let (input, out) = scratch[..input_len + out_len].split_at_mut(input_len);
+        pack(s, self.x, (g.c, g.h, g.w), frame, (g.padding, g.padding), input);
+        let sweep = Sweep {
+            input,
+            input_strides: Strides {
+                block: frame.plane(),
+                row: g.stride * frame.row(),
+                pixel: g.stride * LANES,
+            },
+            channels: g.c,
+            taps: self.taps,
+            weights: self.weights,
+            out_strides: Strides { block: pixels * LANES, row: g.ow * LANES, pixel: LANES },
+            out_blocks: g.o_blocks(),
+            rows: g.oh,
+            pixels: g.ow,
+        };
+        sweep.run(s, out);
+        assert_eq!(self.y.len(), g.o * pixels);
+        // SAFETY: the room is asserted to be o · pixels values.
+        unsafe { unpack(s, out, g.o, pixels, self.y.as_mut_ptr().cast()) };
     }
 }

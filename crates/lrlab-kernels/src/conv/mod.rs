@@ -11,7 +11,7 @@ mod forward;
 mod geometry;
 mod sweep;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::host;
 use geometry::Geometry;

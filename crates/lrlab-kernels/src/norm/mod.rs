@@ -1,6 +1,17 @@
 //! Batch and layer norm.
 
-use candle_core::{D, Result, Tensor, Var, bail};
+mod batch;
+mod layer;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{D, DType, Result, Tensor, Var, bail};
+
+use crate::host;
+use batch::{BatchNorm, Statistics};
+use layer::LayerNorm;
 
 /// Whose statistics a batch norm uses.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +67,73 @@ pub fn batch_norm2d(
     if count == 1 && mode != Norm::Eval {
         bail!("batch_norm2d: one value per channel has no variance, input {:?}", x.shape());
     }
+    let mut arguments = vec![x, scale, shift, running_mean.as_tensor(), running_var.as_tensor()];
+    arguments.extend(residual);
+    if host::is_f32(&arguments) {
+        return on_host(x, scale, shift, running_mean, running_var, eps, mode, residual, relu);
+    }
+    composed(x, scale, shift, running_mean, running_var, eps, mode, residual, relu)
+}
+
+#[expect(clippy::too_many_arguments, reason = "as above")]
+fn on_host(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    running_mean: &Var,
+    running_var: &Var,
+    eps: f64,
+    mode: Norm,
+    residual: Option<&Tensor>,
+    relu: bool,
+) -> Result<Tensor> {
+    let dims = x.dims4()?;
+    let fixed = match mode {
+        Norm::Train { .. } => None,
+        Norm::Eval => {
+            let values = |v: &Var| v.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>();
+            let pairs = values(running_mean)?.into_iter().zip(values(running_var)?);
+            Some(
+                pairs
+                    .map(|(mean, var)| Statistics { mean, inverse: 1.0 / (var + eps).sqrt(), var })
+                    .collect(),
+            )
+        }
+    };
+    let used = Arc::new(OnceLock::new());
+    let op = BatchNorm { dims, eps, fixed, used: Arc::clone(&used), relu };
+    let params = Tensor::cat(&[scale, shift], 0)?;
+    let x = x.contiguous()?;
+    let y = match residual {
+        Some(residual) => x.apply_op3(&params, &residual.contiguous()?, op)?,
+        None => x.apply_op2(&params, op)?,
+    };
+    if let (Norm::Train { momentum }, Some(used)) = (mode, used.get()) {
+        let (n, _, h, w) = dims;
+        let count = (n * h * w) as f64;
+        let column = |of: fn(&Statistics) -> f64| {
+            Tensor::from_vec(used.iter().map(|s| of(s) as f32).collect::<Vec<_>>(), used.len(), x.device())
+        };
+        remember(running_mean, &column(|s| s.mean)?, momentum, 1.0)?;
+        remember(running_var, &column(|s| s.var)?, momentum, count / (count - 1.0))?;
+    }
+    Ok(y)
+}
+
+#[expect(clippy::too_many_arguments, reason = "as above")]
+fn composed(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    running_mean: &Var,
+    running_var: &Var,
+    eps: f64,
+    mode: Norm,
+    residual: Option<&Tensor>,
+    relu: bool,
+) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let count = n * h * w;
     let per_channel = |t: &Tensor| t.reshape((1, c, 1, 1));
     let (mean, var) = match mode {
         Norm::Eval => (
@@ -97,6 +175,13 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Resul
     if x.elem_count() == 0 {
         bail!("layer_norm: empty input {:?}", x.shape());
     }
+    if host::is_f32(&[x, scale, shift]) {
+        return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, LayerNorm { d, eps });
+    }
+    composed_layer_norm(x, scale, shift, eps)
+}
+
+fn composed_layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let var = centred.sqr()?.mean_keepdim(D::Minus1)?;
     centred.broadcast_div(&(var + eps)?.sqrt()?)?.broadcast_mul(scale)?.broadcast_add(shift)

@@ -1,0 +1,224 @@
+//! Speed of one training step, random data: `steps [resnet20|lstm|transformer|copy] [--fresh]`.
+//!
+//! Prints pictures or sequences per second, the median over the timed steps. Two threads: `RAYON_NUM_THREADS=2`.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use lrlab_kernels::alloc::Allocator;
+use lrlab_kernels::{
+    AdamStep, Dropout, Norm, SgdStep, adam_update, attention, batch_norm2d, conv2d, cross_entropy, dropout,
+    embedding, global_avg_pool2d, layer_norm, linear, lstm, sgd_update,
+};
+use lrlab_random::{Purpose, Stream};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::keeping_pages();
+
+/// Parameters by name, made when first asked for.
+#[derive(Default)]
+struct Net {
+    vars: BTreeMap<String, Var>,
+    state: BTreeMap<String, (Var, Var)>,
+    step: u64,
+}
+
+fn draw(shape: &[usize], name: &str, scale: f64) -> Tensor {
+    let stream = Stream::new(0, Purpose::Init, name);
+    let count: usize = shape.iter().product();
+    let values: Vec<f32> = (0..count as u64).map(|i| (stream.normal(i) * scale) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+impl Net {
+    fn get(&mut self, name: &str, shape: &[usize], scale: f64) -> Var {
+        let make = || Var::from_tensor(&draw(shape, name, scale)).unwrap();
+        self.vars.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn full(&mut self, name: &str, n: usize, value: f32) -> Var {
+        let make = || Var::from_tensor(&Tensor::full(value, n, &Device::Cpu).unwrap()).unwrap();
+        self.vars.entry(name.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn update(&mut self, loss: &Tensor, sgd: bool) -> Result<()> {
+        let grads = loss.backward()?;
+        self.step += 1;
+        for (name, var) in &self.vars {
+            let Some(grad) = grads.get(var) else { continue };
+            let zeros = || Var::zeros(var.shape(), DType::F32, &Device::Cpu).unwrap();
+            let (m, v) = self.state.entry(name.clone()).or_insert_with(|| (zeros(), zeros()));
+            if sgd {
+                let first = self.step == 1;
+                let step = SgdStep { lr: 0.05, momentum: 0.9, nesterov: false, weight_decay: 1e-4, first };
+                sgd_update(var, grad, Some(m), step)?;
+            } else {
+                let (beta1, beta2, eps, step) = (0.9, 0.999, 1e-8, self.step);
+                let step =
+                    AdamStep { lr: 1e-3, beta1, beta2, eps, weight_decay: 0.0, decoupled: false, step };
+                adam_update(var, grad, m, v, step)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Unit<'a> {
+    name: &'a str,
+    out: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+fn unit(net: &mut Net, x: &Tensor, u: &Unit, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+    let c = x.dim(1)?;
+    let scale = (2.0 / (c * u.kernel * u.kernel) as f64).sqrt();
+    let weight = net.get(&format!("{}.conv", u.name), &[u.out, c, u.kernel, u.kernel], scale);
+    let x = conv2d(x, &weight, u.stride, u.kernel / 2)?;
+    let gain = net.full(&format!("{}.scale", u.name), u.out, 1.0);
+    let shift = net.full(&format!("{}.shift", u.name), u.out, 0.0);
+    let mean = net.full(&format!("{}.mean", u.name), u.out, 0.0);
+    let var = net.full(&format!("{}.var", u.name), u.out, 1.0);
+    batch_norm2d(&x, &gain, &shift, &mean, &var, 1e-5, Norm::Train { momentum: 0.1 }, residual, relu)
+}
+
+fn resnet20(net: &mut Net, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let mut x = unit(net, x, &Unit { name: "stem", out: 16, kernel: 3, stride: 1 }, None, true)?;
+    for (stage, width) in [16, 32, 64].into_iter().enumerate() {
+        for block in 0..3 {
+            let name = format!("{stage}.{block}");
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let part = |part: &str| format!("{name}.{part}");
+            let first = Unit { name: &part("a"), out: width, kernel: 3, stride };
+            let inner = unit(net, &x, &first, None, true)?;
+            let shortcut = if stride == 2 {
+                unit(net, &x, &Unit { name: &part("s"), out: width, kernel: 1, stride }, None, false)?
+            } else {
+                x
+            };
+            let second = Unit { name: &part("b"), out: width, kernel: 3, stride: 1 };
+            x = unit(net, &inner, &second, Some(&shortcut), true)?;
+        }
+    }
+    let pooled = global_avg_pool2d(&x)?;
+    let logits = linear(&pooled, &net.get("fc", &[10, 64], 0.1), Some(&net.full("fc.bias", 10, 0.0)))?;
+    cross_entropy(&logits, labels, 0.0)
+}
+
+fn lstm_net(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let x = embedding(ids, &net.get("embedding", &[20_000, 128], 0.1))?;
+    let (w_ih, w_hh) = (net.get("w_ih", &[512, 128], 0.05), net.get("w_hh", &[512, 128], 0.05));
+    let (b_ih, b_hh) = (net.full("b_ih", 512, 0.0), net.full("b_hh", 512, 0.0));
+    let states = lstm(&x, &w_ih, &w_hh, &b_ih, &b_hh, mask, false)?;
+    let last = states.narrow(1, states.dim(1)? - 1, 1)?.squeeze(1)?;
+    let logits = linear(&last, &net.get("fc", &[2, 128], 0.1), Some(&net.full("fc.bias", 2, 0.0)))?;
+    cross_entropy(&logits, labels, 0.0)
+}
+
+fn transformer(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let (b, l) = ids.dims2()?;
+    let (width, heads) = (128, 4);
+    let batch = net.step;
+    let drop = |name: &str| Dropout { p: 0.1, stream: Stream::new(0, Purpose::Dropout, name).child(batch) };
+    let dense = |net: &mut Net, x: &Tensor, name: &str, (from, to): (usize, usize)| {
+        linear(x, &net.get(name, &[to, from], 0.05), Some(&net.full(&format!("{name}.b"), to, 0.0)))
+    };
+    let norm = |net: &mut Net, x: &Tensor, name: &str| {
+        let (scale, shift) =
+            (net.full(&format!("{name}.g"), 128, 1.0), net.full(&format!("{name}.s"), 128, 0.0));
+        layer_norm(x, &scale, &shift, 1e-5)
+    };
+    let x = embedding(ids, &net.get("embedding", &[20_000, width], 0.1))?;
+    let positions = net.get("positions", &[l, width], 0.1);
+    let mut x = dropout(&x.broadcast_add(&positions)?, drop("in"))?;
+    for layer in 0..2 {
+        let name = |part: &str| format!("{layer}.{part}");
+        let split = |y: Tensor| y.reshape((b, l, heads, width / heads))?.transpose(1, 2)?.contiguous();
+        let mut parts = Vec::new();
+        for part in ["q", "k", "v"] {
+            parts.push(split(dense(net, &x, &name(part), (width, width))?)?);
+        }
+        let y = attention(&parts[0], &parts[1], &parts[2], mask, Some(drop(&name("attention"))))?;
+        let y = dense(net, &y.transpose(1, 2)?.reshape((b, l, width))?, &name("o"), (width, width))?;
+        x = norm(net, &(&x + dropout(&y, drop(&name("a")))?)?, &name("norm1"))?;
+        let inner = lrlab_kernels::relu(&dense(net, &x, &name("up"), (width, 256))?)?;
+        let y = dense(net, &dropout(&inner, drop(&name("inner")))?, &name("down"), (256, width))?;
+        x = norm(net, &(&x + dropout(&y, drop(&name("b")))?)?, &name("norm2"))?;
+    }
+    let logits = dense(net, &x.mean(1)?, "fc", (width, 2))?;
+    cross_entropy(&logits, labels, 0.0)
+}
+
+fn report(name: &str, batch: usize, steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<()> {
+    step()?;
+    let mut seconds = Vec::new();
+    for _ in 0..steps {
+        let start = Instant::now();
+        step()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds[seconds.len() / 2];
+    let best = batch as f64 / seconds[0];
+    println!("{name}: per_s {:.1} (best {best:.1}), ms {:.1}", batch as f64 / median, median * 1e3);
+    Ok(())
+}
+
+fn copies() {
+    let from = vec![1.0_f32; 64 << 20];
+    for round in 0..4 {
+        let start = Instant::now();
+        let to = from.clone();
+        println!("copy of 256 MB, round {round}: {:.1} GB/s", 0.268_435_456 / start.elapsed().as_secs_f64());
+        drop(to);
+    }
+}
+
+fn main() -> Result<()> {
+    let which = std::env::args().nth(1).unwrap_or_default();
+    let wanted = |name: &str| which.is_empty() || which == name;
+    println!("{}, {} threads", lrlab_kernels::numerics_class(), rayon::current_num_threads());
+    let labels = |n: usize, classes: u32| {
+        Tensor::from_vec((0..n as u32).map(|i| i % classes).collect(), n, &Device::Cpu)
+    };
+    let ids = || {
+        let stream = Stream::new(0, Purpose::Synthetic, "ids");
+        Tensor::from_vec(
+            (0..64 * 200).map(|i| stream.below(i, 20_000) as u32).collect(),
+            (64, 200),
+            &Device::Cpu,
+        )
+    };
+    let mask = Tensor::ones((64, 200), DType::F32, &Device::Cpu)?;
+    if wanted("copy") {
+        copies();
+    }
+    if wanted("resnet20") {
+        let (x, labels) = (draw(&[128, 3, 32, 32], "pictures", 1.0), labels(128, 10)?);
+        let mut net = Net::default();
+        report("resnet20", 128, 5, || {
+            let loss = resnet20(&mut net, &x, &labels)?;
+            net.update(&loss, true)
+        })?;
+    }
+    if wanted("lstm") {
+        let (ids, labels) = (ids()?, labels(64, 2)?);
+        let mut net = Net::default();
+        report("lstm", 64, 7, || {
+            let loss = lstm_net(&mut net, &ids, &mask, &labels)?;
+            net.update(&loss, false)
+        })?;
+    }
+    if wanted("transformer") {
+        let (ids, labels) = (ids()?, labels(64, 2)?);
+        let mut net = Net::default();
+        report("transformer", 64, 3, || {
+            let loss = transformer(&mut net, &ids, &mask, &labels)?;
+            net.update(&loss, false)
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! Batch norm on the CPU, a channel at a time: its planes fit the cache, so the passes over them are cheap.
+
+#![allow(
+    unsafe_code,
+    reason = "each channel writes its own planes of shared outputs, before they have a length"
+)]
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::host::{self, Shared, Unwritten};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+
+/// One channel's mean, 1 / √(variance + eps) and variance.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Statistics {
+    pub(super) mean: f64,
+    pub(super) inverse: f64,
+    pub(super) var: f64,
+}
+
+/// The operator over (x, scale and shift joined, residual).
+pub(super) struct BatchNorm {
+    pub(super) dims: (usize, usize, usize, usize),
+    pub(super) eps: f64,
+    /// Of the running statistics, for evaluation; otherwise the batch's are taken.
+    pub(super) fixed: Option<Vec<Statistics>>,
+    /// What was used, for the backward pass and the running statistics.
+    pub(super) used: Arc<OnceLock<Vec<Statistics>>>,
+    pub(super) relu: bool,
+}
+
+impl BatchNorm {
+    fn forward(&self, x: &[f32], params: &[f32], residual: Option<&[f32]>) -> (CpuStorage, Shape) {
+        let (_, c, ..) = self.dims;
+        let mut y = Unwritten::new(x.len());
+        let out = Shared(y.room().as_mut_ptr().cast());
+        let statistics: Vec<Statistics> = (0..c)
+            .into_par_iter()
+            .map(|channel| {
+                let fixed = self.fixed.as_ref().map(|all| all[channel]);
+                dispatch(Forward { op: self, channel, x, params, residual, fixed, out })
+            })
+            .collect();
+        let _ = self.used.set(statistics);
+        // SAFETY: every channel wrote its planes.
+        (CpuStorage::F32(unsafe { y.written() }), Shape::from(self.dims))
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        params: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+        residual: bool,
+    ) -> Result<Grads> {
+        let (_, c, ..) = self.dims;
+        let count = x.elem_count();
+        let Some(statistics) = self.used.get() else { bail!("batch_norm2d: backward before forward") };
+        let mut dx = Unwritten::new(count);
+        let mut dr = Unwritten::new(if residual { count } else { 0 });
+        let (to, residual_to) =
+            (Shared(dx.room().as_mut_ptr().cast()), Shared(dr.room().as_mut_ptr().cast()));
+        let sums: Vec<(f32, f32)> = host::with(x, |x| {
+            host::with(params, |params| {
+                host::with(y, |y| {
+                    host::with(grad, |grad| {
+                        let channel = |channel: usize| {
+                            let residual_to = residual.then_some(residual_to);
+                            let used = statistics[channel];
+                            dispatch(Backward {
+                                op: self,
+                                channel,
+                                x,
+                                params,
+                                y,
+                                grad,
+                                used,
+                                to,
+                                residual_to,
+                            })
+                        };
+                        Ok((0..c).into_par_iter().map(channel).collect())
+                    })
+                })
+            })
+        })?;
+        let params: Vec<f32> = sums.iter().map(|s| s.0).chain(sums.iter().map(|s| s.1)).collect();
+        // SAFETY: every channel wrote its planes of both.
+        let (dx, dr) = unsafe { (dx.written(), residual.then(|| dr.written())) };
+        Ok(Grads {
+            x: host::tensor(dx, x.shape())?,
+            params: host::tensor(params, &Shape::from(2 * c))?,
+            residual: dr.map(|dr| host::tensor(dr, x.shape())).transpose()?,
+        })
+    }
+
+    /// Where the planes of a channel start.
+    fn planes(&self, channel: usize) -> (impl Iterator<Item = usize> + use<>, usize) {
+        let (n, c, h, w) = self.dims;
+        let size = h * w;
+        ((0..n).map(move |i| (i * c + channel) * size), size)
+    }
+
+    fn per_channel(&self) -> f64 {
+        let (n, _, h, w) = self.dims;
+        (n * h * w) as f64
+    }
+}
+
+struct Grads {
+    x: Tensor,
+    params: Tensor,
+    residual: Option<Tensor>,
+}
+
+struct Forward<'a> {
+    op: &'a BatchNorm,
+    channel: usize,
+    x: &'a [f32],
+    params: &'a [f32],
+    residual: Option<&'a [f32]>,
+    fixed: Option<Statistics>,
+    out: Shared,
+}
+
+impl Kernel for Forward<'_> {
+    type Out = Statistics;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Statistics {
+        let used = match self.fixed {
+            Some(fixed) => fixed,
+            None => self.measure(s),
+        };
+        let c = self.op.dims.1;
+        let gain = self.params[self.channel] * used.inverse as f32;
+        let offset = self.params[c + self.channel] - used.mean as f32 * gain;
+        let (gain, offset) = (s.splat(gain), s.splat(offset));
+        let floor = s.splat(if self.op.relu { 0.0 } else { f32::NEG_INFINITY });
+        let (starts, size) = self.op.planes(self.channel);
+        for start in starts {
+            let x = &self.x[start..][..size];
+            for at in (0..size).step_by(LANES) {
+                let mut y = s.fma(part(s, x, at, 0.0), gain, offset);
+                if let Some(residual) = self.residual {
+                    y = s.add(y, part(s, &residual[start..][..size], at, 0.0));
+                }
+                if self.op.relu {
+                    y = s.max(y, floor);
+                }
+                // SAFETY: the output is as large as x, and this channel's plane is written by this task alone.
+                unsafe { put(s, self.out, start + at, size - at, y) };
+            }
+        }
+        used
+    }
+}
+
+impl Forward<'_> {
+    /// Mean and variance in two passes; planes are added up in f64.
+    #[inline(always)]
+    fn measure<S: Simd>(&self, s: S) -> Statistics {
+        let count = self.op.per_channel();
+        let (starts, size) = self.op.planes(self.channel);
+        let mut sum = 0.0;
+        for start in starts {
+            let x = &self.x[start..][..size];
+            let mut total = s.zero();
+            for at in (0..size).step_by(LANES) {
+                total = s.add(total, part(s, x, at, 0.0));
+            }
+            sum += f64::from(s.sum(total));
+        }
+        let mean = sum / count;
+        let centre = s.splat(mean as f32);
+        let (starts, _) = self.op.planes(self.channel);
+        let mut squares = 0.0;
+        for start in starts {
+            let x = &self.x[start..][..size];
+            let mut total = s.zero();
+            for at in (0..size).step_by(LANES) {
+                let d = s.sub(part(s, x, at, mean as f32), centre);
+                total = s.fma(d, d, total);
+            }
+            squares += f64::from(s.sum(total));
+        }
+        let var = squares / count;
+        Statistics { mean, inverse: 1.0 / (var + self.op.eps).sqrt(), var }
+    }
+}
+
+struct Backward<'a> {
+    op: &'a BatchNorm,
+    channel: usize,
+    x: &'a [f32],
+    params: &'a [f32],
+    y: &'a [f32],
+    grad: &'a [f32],
+    used: Statistics,
+    to: Shared,
+    residual_to: Option<Shared>,
+}
+
+impl Kernel for Backward<'_> {
+    /// The gradients of scale and shift.
+    type Out = (f32, f32);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> (f32, f32) {
+        let count = self.op.per_channel();
+        let mean = self.used.mean as f32;
+        let (starts, size) = self.op.planes(self.channel);
+        let (mut sum, mut product) = (0.0, 0.0);
+        for start in starts {
+            let x = &self.x[start..][..size];
+            let (mut total, mut with_x) = (s.zero(), s.zero());
+            for at in (0..size).step_by(LANES) {
+                let g = self.gradient(s, start, size, at);
+                total = s.add(total, g);
+                with_x = s.fma(g, s.sub(part(s, x, at, mean), s.splat(mean)), with_x);
+            }
+            sum += f64::from(s.sum(total));
+            product += f64::from(s.sum(with_x));
+        }
+        let d_scale = product * self.used.inverse;
+        let gain = f64::from(self.params[self.channel]) * self.used.inverse;
+        // dx = gain (g − mean(g) − x̂ mean(g x̂)); with running statistics dx = gain g.
+        let (slope, offset) = if self.op.fixed.is_some() {
+            (0.0, 0.0)
+        } else {
+            let slope = -gain * d_scale * self.used.inverse / count;
+            (slope, -gain * sum / count - slope * self.used.mean)
+        };
+        let (gain, slope, offset) = (s.splat(gain as f32), s.splat(slope as f32), s.splat(offset as f32));
+        let (starts, _) = self.op.planes(self.channel);
+        for start in starts {
+            let x = &self.x[start..][..size];
+            for at in (0..size).step_by(LANES) {
+                let g = self.gradient(s, start, size, at);
+                let dx = s.fma(g, gain, s.fma(part(s, x, at, 0.0), slope, offset));
+                // SAFETY: outputs are as large as x, and this channel's plane is written by this task alone.
+                unsafe {
+                    put(s, self.to, start + at, size - at, dx);
+                    if let Some(residual_to) = self.residual_to {
+                        put(s, residual_to, start + at, size - at, g);
+                    }
+                }
+            }
+        }
+        (d_scale as f32, sum as f32)
+    }
+}
+
+impl Backward<'_> {
+    /// The gradient before the ReLU.
+    #[inline(always)]
+    fn gradient<S: Simd>(&self, s: S, start: usize, size: usize, at: usize) -> S::V {
+        let g = part(s, &self.grad[start..][..size], at, 0.0);
+        if self.op.relu {
+            s.where_greater(part(s, &self.y[start..][..size], at, 0.0), s.zero(), g, s.zero())
+        } else {
+            g
+        }
+    }
+}
+
+/// Sixteen values from `at`, filled up with `rest`.
+#[inline(always)]
+pub(super) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
+    let x = &x[at..];
+    if x.len() >= LANES {
+        // SAFETY: there are LANES values.
+        unsafe { s.load(x.as_ptr()) }
+    } else {
+        s.load_partial(x, rest)
+    }
+}
+
+/// Writes the first `left` (at most sixteen) lanes at `at`.
+///
+/// # Safety
+/// The room is there, and nobody else writes it.
+#[inline(always)]
+pub(super) unsafe fn put<S: Simd>(s: S, to: Shared, at: usize, left: usize, v: S::V) {
+    // SAFETY: the caller's word.
+    unsafe {
+        if left >= LANES {
+            s.store(to.get().add(at), v);
+        } else {
+            let mut lanes = [0.0; LANES];
+            s.store(lanes.as_mut_ptr(), v);
+            to.get().add(at).copy_from_nonoverlapping(lanes.as_ptr(), left);
+        }
+    }
+}
+
+impl CustomOp2 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        p: &CpuStorage,
+        lp: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(host::slice(x, lx)?, host::slice(p, lp)?, None))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        p: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grads = self.backward(x, p, y, grad, false)?;
+        Ok((x.track_op().then_some(grads.x), p.track_op().then_some(grads.params)))
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch_norm2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        p: &CpuStorage,
+        lp: &Layout,
+        r: &CpuStorage,
+        lr: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(host::slice(x, lx)?, host::slice(p, lp)?, Some(host::slice(r, lr)?)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        p: &Tensor,
+        r: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grads = self.backward(x, p, y, grad, r.track_op())?;
+        Ok((x.track_op().then_some(grads.x), p.track_op().then_some(grads.params), grads.residual))
+    }
+}
