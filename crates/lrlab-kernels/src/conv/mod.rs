@@ -9,7 +9,7 @@ mod backward;
 mod blocked;
 mod forward;
 mod geometry;
-mod sweep;
+pub(crate) mod sweep;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 

@@ -6,32 +6,32 @@ use crate::simd::{LANES, Simd};
 
 /// Strides, in values, of a blocked array.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Strides {
-    pub(super) block: usize,
-    pub(super) row: usize,
-    pub(super) pixel: usize,
+pub(crate) struct Strides {
+    pub(crate) block: usize,
+    pub(crate) row: usize,
+    pub(crate) pixel: usize,
 }
 
 /// out[block][row][pixel] = Σ over taps and channels of input[row, pixel, tap, channel] · weights.
 ///
 /// `weights` are `[out block][in block][tap][channel][16]`, channels without padding lanes.
-pub(super) struct Sweep<'a> {
-    pub(super) input: &'a [f32],
-    pub(super) input_strides: Strides,
-    pub(super) channels: usize,
+pub(crate) struct Sweep<'a> {
+    pub(crate) input: &'a [f32],
+    pub(crate) input_strides: Strides,
+    pub(crate) channels: usize,
     /// Where each tap reads, relative to the pixel.
-    pub(super) taps: &'a [usize],
-    pub(super) weights: &'a [f32],
-    pub(super) out_strides: Strides,
-    pub(super) out_blocks: usize,
-    pub(super) rows: usize,
-    pub(super) pixels: usize,
+    pub(crate) taps: &'a [usize],
+    pub(crate) weights: &'a [f32],
+    pub(crate) out_strides: Strides,
+    pub(crate) out_blocks: usize,
+    pub(crate) rows: usize,
+    pub(crate) pixels: usize,
 }
 
 impl Sweep<'_> {
     /// Writes every output pixel of the sweep.
     #[inline(always)]
-    pub(super) fn run<S: Simd>(&self, s: S, out: &mut [f32]) {
+    pub(crate) fn run<S: Simd>(&self, s: S, out: &mut [f32]) {
         if self.rows == 0 || self.pixels == 0 {
             return;
         }
