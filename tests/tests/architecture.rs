@@ -120,29 +120,33 @@ fn the_right_column_never_sees_candle() {
 #[test]
 fn every_crate_keeps_the_house_rules() {
     let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut mistakes = Vec::new();
     for (package, folder) in members(&metadata()) {
         let name = text(package, "name");
         let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
-        assert!(
-            manifest.contains("[lints]\nworkspace = true\n"),
-            "{name} does not inherit the workspace's lints"
-        );
         let main = if folder.join("src/lib.rs").is_file() { "src/lib.rs" } else { "src/main.rs" };
         let main = std::fs::read_to_string(folder.join(main)).unwrap();
-        assert!(main.starts_with("//!"), "{name} has no docs");
+        let mut rules = vec![
+            (manifest.contains("[lints]\nworkspace = true\n"), "does not inherit the workspace's lints"),
+            (main.starts_with("//!"), "has no docs"),
+        ];
         if package["publish"].is_null() {
-            let here = folder.file_name().and_then(|folder| folder.to_str());
-            assert_eq!(here, Some(name), "a folder is named as its package");
             let readme = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
-            assert!(readme.lines().count() > 5, "the README of {name} says nothing");
-            assert!(architecture.contains(&format!("`{name}`")), "ARCHITECTURE.md does not mention {name}");
-            assert!(!text(package, "description").is_empty(), "{name} has no description");
+            rules.extend([
+                (folder.ends_with(name), "is not in the folder of its name"),
+                (readme.lines().count() > 5, "has a README that says nothing"),
+                (architecture.contains(&format!("`{name}`")), "is not in ARCHITECTURE.md"),
+                (!text(package, "description").is_empty(), "has no description"),
+            ]);
         }
+        mistakes.extend(rules.iter().filter(|(kept, _)| !kept).map(|(_, rule)| format!("{name} {rule}")));
     }
+    assert_eq!(mistakes, [""; 0]);
 }
 
 #[test]
 fn no_dependency_is_unused() {
+    let mut unused = Vec::new();
     for (package, folder) in members(&metadata()) {
         let (name, ignored) = (text(package, "name"), &package["metadata"]["cargo-machete"]["ignored"]);
         let ignored: Vec<_> = ignored.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -151,10 +155,12 @@ fn no_dependency_is_unused() {
         for dependency in list(package, "dependencies") {
             let called = dependency["rename"].as_str().unwrap_or(text(dependency, "name"));
             let code = if dependency["kind"] == "dev" { &tests } else { &ours };
-            let used = ignored.contains(&called) || code.contains(&called.replace('-', "_"));
-            assert!(used, "{name} does not use {called}");
+            if !ignored.contains(&called) && !code.contains(&called.replace('-', "_")) {
+                unused.push(format!("{name} does not use {called}"));
+            }
         }
     }
+    assert_eq!(unused, [""; 0]);
 }
 
 #[test]

@@ -1,1 +1,32 @@
 //! The training loop, written out in one function.
+//!
+//! [`fit()`] reads like the algorithm: for each epoch, for each window of batches, the rate is computed, the
+//! gradient is accumulated, clipped and applied; after each epoch the validation split is evaluated; callbacks
+//! watch in fixed phases and return actions, which the loop carries out. The rate in force is
+//!
+//! ```text
+//! lr = clamp(schedule(base, t) × product of the callbacks' gains, lr_min, lr_max)
+//! ```
+//!
+//! computed once per update, before it, at `t.update` (0-based) and `t.epoch = update / updates_per_epoch`.
+//! A run of T updates uses the times 0 … T − 1; a decision holds from the next update.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+mod error;
+mod evaluate;
+mod fit;
+mod rate;
+mod scores;
+mod settings;
+mod trainer;
+
+pub use error::Error;
+pub use evaluate::{evaluate, outcomes};
+pub use fit::{Fit, Fitted, Stop, fit};
+pub use rate::Rate;
+pub use scores::{Outcome, Scores};
+pub use settings::Settings;
+pub use trainer::Trainer;

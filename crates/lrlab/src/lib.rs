@@ -1,1 +1,32 @@
-//! The lab for learning-rate schedules: runs experiment grids and reports them.
+//! The lab for learning-rate schedules: specification → parts → fit, the command line, and the registry of
+//! models and data sets.
+//!
+//! A runner with further models or data sets is a small crate that registers them and calls [`cli`]; then
+//! `cargo xtask run-grid --runner PATH` uses it:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     let mut registry = lrlab::Registry::default();
+//!     registry.model("my_model", |options, context| {
+//!         let _ = (options, context.classes, context.seed);
+//!         anyhow::bail!("build a lrlab_models::Model here")
+//!     });
+//!     lrlab::cli(registry)
+//! }
+//! ```
+
+mod assemble;
+mod cli;
+mod commands;
+mod device;
+mod exit;
+mod progress;
+mod provenance;
+mod registry;
+
+pub use cli::cli;
+pub use device::DeviceChoice;
+pub use exit::Exit;
+pub use registry::{ModelContext, Registry};

@@ -1,0 +1,149 @@
+//! Figures of a split: loss, accuracy, F1, calibration.
+
+/// Equal-width bins of the calibration error (Guo et al., ICML 2017, section 2).
+const BINS: usize = 15;
+
+/// One example's outcome.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Cross-entropy in nats.
+    pub loss: f64,
+    /// True class.
+    pub label: u32,
+    /// Class of the largest logit, the first of equals.
+    pub predicted: u32,
+    /// Softmax probability of the predicted class.
+    pub confidence: f64,
+}
+
+/// Figures of a split. Accuracy, precision, recall, F1 and calibration error are fractions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scores {
+    /// Mean cross-entropy per example, in nats.
+    pub loss: f64,
+    /// Standard error of `loss`: sample standard deviation over √n; NaN for one example.
+    pub loss_stderr: f64,
+    /// Share of examples whose predicted class is the true one.
+    pub accuracy: f64,
+    /// Of class 1 for two classes, unweighted mean over the classes otherwise. 0 where undefined.
+    pub precision: f64,
+    /// As `precision`.
+    pub recall: f64,
+    /// As `precision`; the macro mean is of the classes' F1.
+    pub f1: f64,
+    /// Expected calibration error over 15 equal-width bins of confidence (Guo et al., ICML 2017, eq. 3).
+    pub ece: f64,
+}
+
+impl Scores {
+    /// Figures of `outcomes`, which number at least one, over `classes` classes.
+    #[must_use]
+    pub fn of(outcomes: &[Outcome], classes: usize) -> Self {
+        let n = outcomes.len() as f64;
+        let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / n;
+        let squares = outcomes.iter().map(|o| (o.loss - loss).powi(2)).sum::<f64>();
+        let right = outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;
+        let per_class: Vec<_> = match classes {
+            2 => vec![class_scores(outcomes, 1)],
+            _ => (0..classes as u32).map(|class| class_scores(outcomes, class)).collect(),
+        };
+        let mean =
+            |pick: fn(&ClassScores) -> f64| per_class.iter().map(pick).sum::<f64>() / per_class.len() as f64;
+        Self {
+            loss,
+            loss_stderr: (squares / (n - 1.0) / n).sqrt(),
+            accuracy: right / n,
+            precision: mean(|c| c.precision),
+            recall: mean(|c| c.recall),
+            f1: mean(|c| c.f1),
+            ece: calibration_error(outcomes),
+        }
+    }
+}
+
+struct ClassScores {
+    precision: f64,
+    recall: f64,
+    f1: f64,
+}
+
+fn class_scores(outcomes: &[Outcome], class: u32) -> ClassScores {
+    let count = |f: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| f(o)).count() as f64;
+    let both = count(&|o| o.predicted == class && o.label == class);
+    let predicted = count(&|o| o.predicted == class);
+    let actual = count(&|o| o.label == class);
+    let ratio = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
+    ClassScores {
+        precision: ratio(both, predicted),
+        recall: ratio(both, actual),
+        f1: ratio(2.0 * both, predicted + actual),
+    }
+}
+
+fn calibration_error(outcomes: &[Outcome]) -> f64 {
+    let mut bins = [(0.0_f64, 0.0_f64); BINS];
+    for outcome in outcomes {
+        let bin = ((outcome.confidence * BINS as f64) as usize).min(BINS - 1);
+        bins[bin].0 += outcome.confidence;
+        bins[bin].1 += f64::from(outcome.predicted == outcome.label);
+    }
+    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / outcomes.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes(rows: &[(u32, u32, f64)]) -> Vec<Outcome> {
+        rows.iter()
+            .map(|&(label, predicted, confidence)| Outcome {
+                loss: 1.0 - confidence,
+                label,
+                predicted,
+                confidence,
+            })
+            .collect()
+    }
+
+    fn close(a: f64, b: f64) {
+        assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+    }
+
+    /// `sklearn.metrics.precision_recall_fscore_support([0,0,1,1,1], [0,1,1,1,0], average="binary")`
+    /// gives (2/3, 2/3, 2/3).
+    #[test]
+    fn two_classes() {
+        let scores =
+            Scores::of(&outcomes(&[(0, 0, 0.9), (0, 1, 0.6), (1, 1, 0.8), (1, 1, 0.7), (1, 0, 0.55)]), 2);
+        close(scores.accuracy, 0.6);
+        close(scores.precision, 2.0 / 3.0);
+        close(scores.recall, 2.0 / 3.0);
+        close(scores.f1, 2.0 / 3.0);
+        close(scores.loss, (0.1 + 0.4 + 0.2 + 0.3 + 0.45) / 5.0);
+    }
+
+    /// `f1_score([0,0,1,2], [0,1,1,0], average="macro")` gives (0.5 + 2/3 + 0) / 3, a class never predicted being 0.
+    #[test]
+    fn macro_mean() {
+        let scores = Scores::of(&outcomes(&[(0, 0, 0.9), (0, 1, 0.9), (1, 1, 0.9), (2, 0, 0.9)]), 3);
+        close(scores.f1, (0.5 + 2.0 / 3.0) / 3.0);
+        close(scores.precision, (0.5 + 0.5) / 3.0);
+        close(scores.recall, (0.5 + 1.0) / 3.0);
+    }
+
+    #[test]
+    fn calibration() {
+        // One bin holds both: mean confidence 0.95, accuracy 0.5.
+        close(Scores::of(&outcomes(&[(0, 0, 0.95), (0, 1, 0.95)]), 2).ece, 0.45);
+        // Perfect certainty that is right, and the top edge belongs to the last bin.
+        close(Scores::of(&outcomes(&[(0, 0, 1.0), (1, 1, 1.0)]), 2).ece, 0.0);
+    }
+
+    #[test]
+    fn standard_error() {
+        let scores = Scores::of(&outcomes(&[(0, 0, 1.0), (0, 0, 0.5)]), 2);
+        // losses 0 and 0.5: sample variance 0.125, over n = 2.
+        close(scores.loss_stderr, (0.125_f64 / 2.0).sqrt());
+        assert!(Scores::of(&outcomes(&[(0, 0, 1.0)]), 2).loss_stderr.is_nan());
+    }
+}

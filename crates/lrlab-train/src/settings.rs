@@ -1,0 +1,97 @@
+//! What the loop needs to know besides its parts.
+
+use lrlab_data::Augment;
+
+use crate::Error;
+
+/// What the loop needs to know besides its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Base learning rate.
+    pub lr: f64,
+    /// Floor of the rate in force.
+    pub lr_min: f64,
+    /// Ceiling of the rate in force.
+    pub lr_max: Option<f64>,
+    /// Passes over the training split, at least one.
+    pub epochs: u64,
+    /// Examples per batch, at least one; the last batch may be smaller.
+    pub batch_size: usize,
+    /// Batches per update, at least one; the last window may be smaller.
+    pub accumulate: usize,
+    /// Upper bound of the global gradient norm.
+    pub clip_norm: Option<f64>,
+    /// Mass moved from the true class to the uniform distribution.
+    pub label_smoothing: f64,
+    /// The metric whose best epoch counts.
+    pub select: String,
+    /// Seed of order, augmentation and dropout.
+    pub seed: u64,
+    /// What is done to training pictures.
+    pub augment: Option<Augment>,
+    /// Examples per batch in evaluation; results do not depend on it beyond rounding.
+    pub eval_batch_size: usize,
+}
+
+impl Settings {
+    /// One epoch at `lr` in batches of 32, everything else off; the best epoch is that of the highest validation
+    /// accuracy.
+    #[must_use]
+    pub fn new(lr: f64) -> Self {
+        Self {
+            lr,
+            lr_min: 0.0,
+            lr_max: None,
+            epochs: 1,
+            batch_size: 32,
+            accumulate: 1,
+            clip_norm: None,
+            label_smoothing: 0.0,
+            select: "val_accuracy".to_owned(),
+            seed: 0,
+            augment: None,
+            eval_batch_size: 256,
+        }
+    }
+
+    /// Batches of one epoch over `examples` examples.
+    #[must_use]
+    pub fn batches_per_epoch(&self, examples: usize) -> u64 {
+        examples.div_ceil(self.batch_size) as u64
+    }
+
+    /// Updates of one epoch: `ceil(batches / accumulate)`.
+    #[must_use]
+    pub fn updates_per_epoch(&self, examples: usize) -> u64 {
+        self.batches_per_epoch(examples).div_ceil(self.accumulate as u64)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let bad = |name, value: &dyn std::fmt::Display, expected: &str| {
+            Err(Error::Setting { name, value: value.to_string(), expected: expected.to_owned() })
+        };
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return bad("lr", &self.lr, "a finite rate above 0");
+        }
+        if self.epochs == 0 {
+            return bad("epochs", &self.epochs, "at least 1");
+        }
+        if self.batch_size == 0 {
+            return bad("batch_size", &self.batch_size, "at least 1");
+        }
+        if self.accumulate == 0 {
+            return bad("accumulate", &self.accumulate, "at least 1");
+        }
+        if self.eval_batch_size == 0 {
+            return bad("eval_batch_size", &self.eval_batch_size, "at least 1");
+        }
+        if lrlab_runs::EpochMetrics::higher_is_better(&self.select).is_none() {
+            return bad(
+                "select",
+                &self.select,
+                "the name of a metric with a direction, such as val_accuracy",
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The parts that change while training, and the [`Host`] that carries out what callbacks ask for.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor, backprop::GradStore};
+use lrlab_callbacks::{Averaging, Host};
+use lrlab_data::{Augment, Batch, BatchPlan, Batches, Dataset, Order, Split};
+use lrlab_kernels::{Params, Role, cross_entropy};
+use lrlab_models::{Mode, Model};
+use lrlab_optim::{Optimizer, WeightAverage, clip_grad_norm};
+use lrlab_schedulers::Observation;
+
+use crate::evaluate::{evaluate, input, read};
+use crate::{Error, Outcome, Rate, Scores, Settings};
+
+/// Weights and optimizer at one moment.
+#[derive(Debug, Clone)]
+struct Kept {
+    params: BTreeMap<String, Tensor>,
+    optimizer: BTreeMap<String, Tensor>,
+}
+
+/// What an update saw.
+#[derive(Debug, Clone)]
+pub(crate) struct Updated {
+    /// Every example's outcome, before the update.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Mean cross-entropy over the update's examples, without label smoothing.
+    pub(crate) loss: f64,
+    /// Global gradient norm before clipping.
+    pub(crate) grad_norm: f64,
+}
+
+/// Model, optimizer, data and what is kept of them.
+pub struct Trainer<'a> {
+    pub(crate) model: Box<dyn Model>,
+    optimizer: Box<dyn Optimizer>,
+    data: &'a Dataset,
+    settings: &'a Settings,
+    device: &'a Device,
+    rate: Rate,
+    /// Updates made, which is the index of the next.
+    pub(crate) update: u64,
+    kept: BTreeMap<String, Kept>,
+    average: Option<WeightAverage>,
+}
+
+impl<'a> Trainer<'a> {
+    pub(crate) fn new(
+        model: Box<dyn Model>,
+        optimizer: Box<dyn Optimizer>,
+        rate: Rate,
+        data: &'a Dataset,
+        settings: &'a Settings,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            model,
+            optimizer,
+            data,
+            settings,
+            device,
+            rate,
+            update: 0,
+            kept: BTreeMap::new(),
+            average: None,
+        }
+    }
+
+    pub(crate) fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    pub(crate) fn set_gain(&mut self, source: &str, gain: f64) {
+        self.rate.set_gain(source, gain);
+    }
+
+    pub(crate) fn params(&self) -> &Params {
+        self.model.params()
+    }
+
+    /// The training batches of one epoch, shuffled and augmented by seed and epoch.
+    pub(crate) fn batches(&self, epoch: u64) -> Batches {
+        let Settings { seed, batch_size, .. } = *self.settings;
+        let augment = self.settings.augment.clone().map(|a| Augment { seed, epoch, ..a });
+        self.data.train.batches(BatchPlan {
+            batch_size,
+            order: Order::Shuffled { seed, epoch },
+            augment,
+            first_batch: 0,
+        })
+    }
+
+    /// One update at rate `lr` on a window of batches: the gradient is the mean over the window's examples.
+    /// Weights are left alone where the loss is not finite.
+    pub(crate) fn step(&mut self, window: &[Batch], first_batch: u64, lr: f64) -> Result<Updated, Error> {
+        let examples: usize = window.iter().map(|batch| batch.indices.len()).sum();
+        let mut outcomes = Vec::with_capacity(examples);
+        let mut grads: Option<GradStore> = None;
+        for (batch, index) in window.iter().zip(first_batch..) {
+            let mode = Mode::Train { seed: self.settings.seed, batch: index };
+            let logits = self.model.forward(&input(&batch.features, self.device)?, mode)?;
+            let labels = batch.labels.to_device(self.device)?;
+            outcomes.extend(read(&logits, &batch.labels)?);
+            let loss = cross_entropy(&logits, &labels, self.settings.label_smoothing)?;
+            let share = batch.indices.len() as f64 / examples as f64;
+            let loss = if window.len() == 1 { loss } else { (loss * share)? };
+            grads = Some(match grads {
+                None => loss.backward()?,
+                Some(sum) => add(self.model.params(), sum, &loss.backward()?)?,
+            });
+        }
+        let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
+        let mut grad_norm = f64::NAN;
+        if let (Some(mut grads), true) = (grads, loss.is_finite()) {
+            let bound = self.settings.clip_norm.unwrap_or(f64::INFINITY);
+            grad_norm = clip_grad_norm(self.model.params(), &mut grads, bound)?;
+            self.optimizer.step(lr, &grads)?;
+        }
+        self.update += 1;
+        Ok(Updated { outcomes, loss, grad_norm })
+    }
+
+    /// Figures of a split under the weights in force.
+    pub(crate) fn evaluate(&self, split: &Split) -> Result<Scores, Error> {
+        evaluate(&*self.model, split, self.data.classes, self.settings.eval_batch_size, self.device)
+    }
+
+    fn keep(&self) -> candle_core::Result<Kept> {
+        Ok(Kept { params: self.model.params().snapshot()?, optimizer: self.optimizer.state()? })
+    }
+
+    fn go_back(&mut self, kept: &Kept) -> candle_core::Result<()> {
+        self.model.params().restore(&kept.params)?;
+        self.optimizer.restore(&kept.optimizer)
+    }
+
+    /// Trains from here on the first batches of the next epoch and looks at the validation split.
+    fn try_out(&mut self, gain: f64, updates: u64) -> Result<Observation, Error> {
+        let (first, per_epoch) = (self.update, self.rate.horizon().updates_per_epoch.max(1));
+        let accumulate = self.settings.accumulate as u64;
+        'out: for epoch in first.div_ceil(per_epoch).. {
+            let mut batches = self.batches(epoch);
+            let mut batch = epoch * self.settings.batches_per_epoch(self.data.train.len());
+            loop {
+                if self.update - first == updates {
+                    break 'out;
+                }
+                let window = next_window(&mut batches, self.settings.accumulate)?;
+                if window.is_empty() {
+                    break;
+                }
+                let lr = self.rate.at(self.update) * gain;
+                let seen = self.step(&window, batch, lr)?;
+                if !seen.loss.is_finite() {
+                    break 'out;
+                }
+                batch += accumulate;
+            }
+        }
+        let scores = self.evaluate(&self.data.validation)?;
+        Ok(Observation { value: scores.loss, stderr: Some(scores.loss_stderr) })
+    }
+
+    /// Batch-norm statistics of the whole training split under the weights in force: the mean of the batches'
+    /// statistics, each read off with the running ones at zero.
+    fn norm_statistics(&mut self) -> Result<(), Error> {
+        let buffers: Vec<_> = self
+            .params()
+            .iter()
+            .filter(|(_, param)| param.role == Role::Buffer)
+            .map(|(_, param)| param.var.clone())
+            .collect();
+        if buffers.is_empty() {
+            return Ok(());
+        }
+        let plan = BatchPlan {
+            batch_size: self.settings.batch_size,
+            order: Order::Sequential,
+            augment: None,
+            first_batch: 0,
+        };
+        let mut sums: Vec<Option<Tensor>> = vec![None; buffers.len()];
+        let (mut examples, seed) = (0.0, self.settings.seed);
+        for batch in self.data.train.batches(plan) {
+            let batch = batch?;
+            for buffer in &buffers {
+                buffer.set(&buffer.zeros_like()?)?;
+            }
+            let mode = Mode::Train { seed, batch: self.update };
+            self.model.forward(&input(&batch.features, self.device)?, mode)?;
+            let weight = batch.indices.len() as f64;
+            for (sum, buffer) in sums.iter_mut().zip(&buffers) {
+                let seen = (buffer.as_tensor() * (weight / lrlab_models::NORM_MOMENTUM))?;
+                *sum = Some(match sum.take() {
+                    None => seen,
+                    Some(sum) => (sum + seen)?,
+                });
+            }
+            examples += weight;
+        }
+        for (sum, buffer) in sums.into_iter().zip(&buffers) {
+            if let Some(sum) = sum {
+                buffer.set(&(sum / examples)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn averaged(&mut self, rule: Averaging) -> candle_core::Result<()> {
+        let params = self.model.params();
+        match rule {
+            Averaging::Apply => match &self.average {
+                Some(average) => average.apply(params),
+                None => candle_core::bail!("no weights were averaged yet"),
+            },
+            Averaging::Exponential { decay } => {
+                self.average.get_or_insert_with(|| WeightAverage::exponential(decay)).update(params)
+            }
+            Averaging::Uniform => self.average.get_or_insert_with(WeightAverage::uniform).update(params),
+            Averaging::Latest { k } => {
+                self.average.get_or_insert_with(|| WeightAverage::latest(k)).update(params)
+            }
+        }
+    }
+}
+
+/// The next `accumulate` batches, fewer at the end of the epoch.
+pub(crate) fn next_window(batches: &mut Batches, accumulate: usize) -> Result<Vec<Batch>, Error> {
+    Ok(batches.take(accumulate).collect::<Result<_, _>>()?)
+}
+
+/// `sum + more`, parameter by parameter.
+fn add(params: &Params, mut sum: GradStore, more: &GradStore) -> candle_core::Result<GradStore> {
+    for (_, param) in params.trainable() {
+        let tensor = param.var.as_tensor();
+        if let Some(grad) = more.get(tensor) {
+            let total = match sum.get(tensor) {
+                Some(so_far) => (so_far + grad)?,
+                None => grad.clone(),
+            };
+            sum.insert(tensor, total);
+        }
+    }
+    Ok(sum)
+}
+
+impl Host for Trainer<'_> {
+    fn save(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
+        let kept = self.keep().map_err(|e| host(&format!("save {tag:?}"), &e))?;
+        self.kept.insert(tag.to_owned(), kept);
+        Ok(())
+    }
+
+    fn restore(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
+        let action = format!("restore {tag:?}");
+        let kept = self.kept.remove(tag).ok_or_else(|| host(&action, &"nothing is kept under this tag"))?;
+        let done = self.go_back(&kept);
+        self.kept.insert(tag.to_owned(), kept);
+        done.map_err(|e| host(&action, &e))
+    }
+
+    fn discard(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
+        self.kept.remove(tag);
+        Ok(())
+    }
+
+    fn average(&mut self, rule: Averaging) -> Result<(), lrlab_callbacks::Error> {
+        self.averaged(rule).map_err(|e| host("average weights", &e))
+    }
+
+    fn recompute_norm_statistics(&mut self) -> Result<(), lrlab_callbacks::Error> {
+        self.norm_statistics().map_err(|e| host("recompute batch-norm statistics", &e))
+    }
+
+    fn trial(&mut self, gain: f64, updates: u64) -> Result<Observation, lrlab_callbacks::Error> {
+        let action = "try out a rate";
+        let (kept, update) = (self.keep().map_err(|e| host(action, &e))?, self.update);
+        let seen = self.try_out(gain, updates);
+        self.update = update;
+        self.go_back(&kept).map_err(|e| host(action, &e))?;
+        seen.map_err(|e| host(action, &e))
+    }
+}
+
+fn host(action: &str, error: &dyn std::fmt::Display) -> lrlab_callbacks::Error {
+    lrlab_callbacks::Error::Host { action: action.to_owned(), message: error.to_string() }
+}

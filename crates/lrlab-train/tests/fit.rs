@@ -1,0 +1,263 @@
+//! The loop on small synthetic data: what is applied when, and what is left at the end.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Device};
+use lrlab_callbacks::{Action, Callback, Callbacks, Context, Error as CallbackError, Moment, Phase};
+use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
+use lrlab_kernels::Params;
+use lrlab_models::{Linear, LinearConfig, Model, ResNet, ResNetConfig};
+use lrlab_optim::{OptimizerConfig, SgdConfig};
+use lrlab_runs::{DecisionKind, Event};
+use lrlab_schedulers::ScheduleSpec;
+use lrlab_train::{Fit, Fitted, Settings, Stop, evaluate, fit};
+
+fn data() -> Dataset {
+    let pictures = SyntheticPictures { train: 100, test: 40, ..SyntheticPictures::default() };
+    let cache = std::env::temp_dir().join("lrlab-train-tests");
+    lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache)).unwrap()
+}
+
+fn linear(data: &Dataset) -> Box<dyn Model> {
+    let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
+    Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap())
+}
+
+/// Trains and returns what is left with every event.
+fn train_with(
+    data: &Dataset,
+    model: Box<dyn Model>,
+    settings: &Settings,
+    schedule: &str,
+    callbacks: Callbacks,
+    interrupt: &AtomicBool,
+) -> (Fitted, Vec<Event>) {
+    let horizon = Fit::horizon(settings, data.train.len());
+    let parts = Fit {
+        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
+        model,
+        schedule: ScheduleSpec::parse(schedule).unwrap().build(&horizon).unwrap(),
+        callbacks,
+        data,
+        settings,
+        device: &Device::Cpu,
+    };
+    let mut events = Vec::new();
+    let fitted = fit(parts, interrupt, &mut |event| events.push(event.clone())).unwrap();
+    (fitted, events)
+}
+
+fn train(settings: &Settings, schedule: &str, callbacks: Callbacks) -> (Fitted, Vec<Event>) {
+    let data = data();
+    train_with(&data, linear(&data), settings, schedule, callbacks, &AtomicBool::new(false))
+}
+
+fn rates(events: &[Event]) -> Vec<f64> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Progress { lr, .. } => Some(*lr),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A run of T updates uses the times 0 … T − 1: the end value is not applied. The last, partial batch is an update.
+#[test]
+fn the_schedule_is_asked_once_per_update() {
+    let settings = Settings { epochs: 3, batch_size: 24, ..Settings::new(0.01) };
+    let (fitted, events) = train(&settings, "cosine = {}", Callbacks::default());
+    // 80 training examples: 4 batches, the last of 8.
+    let expected: Vec<f64> =
+        (0..12).map(|t| 0.01 * (1.0 + (std::f64::consts::PI * t as f64 / 12.0).cos()) / 2.0).collect();
+    let seen = rates(&events);
+    assert_eq!(seen.len(), 12);
+    for (seen, expected) in seen.iter().zip(&expected) {
+        assert!((seen - expected).abs() < 1e-15, "{seen} is not {expected}");
+    }
+    assert_eq!(fitted.stop, Stop::Completed);
+    assert_eq!(fitted.timing.updates_executed, 12);
+    assert_eq!(fitted.history.iter().map(|m| m.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((fitted.history[1].lr_first, fitted.history[1].lr), (Some(seen[4]), Some(seen[7])));
+}
+
+/// The gradient of a window is the mean over its examples, so two batches of 16 are one of 32; 80 examples make
+/// windows of 32, 32 and 16.
+#[test]
+fn accumulation_is_a_larger_batch() {
+    let whole = Settings { epochs: 2, batch_size: 32, ..Settings::new(0.01) };
+    let halves = Settings { batch_size: 16, accumulate: 2, ..whole.clone() };
+    let (whole, _) = train(&whole, "static = {}", Callbacks::default());
+    let (halves, _) = train(&halves, "static = {}", Callbacks::default());
+    assert_eq!(whole.timing.updates_executed, 6);
+    assert_eq!(halves.timing.updates_executed, 6);
+    for (a, b) in whole.history.iter().zip(&halves.history) {
+        let (a, b) = (a.val_loss.unwrap(), b.val_loss.unwrap());
+        assert!((a - b).abs() < 1e-4, "{a} is not {b}");
+    }
+}
+
+#[test]
+fn a_network_learns_and_the_same_seed_gives_the_same_bits() {
+    let data = data();
+    let network = || -> Box<dyn Model> {
+        let config = ResNetConfig { depth: 8, classes: data.classes, ..ResNetConfig::default() };
+        Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+    };
+    let settings = Settings { epochs: 6, seed: 1, ..Settings::new(0.05) };
+    let never = AtomicBool::new(false);
+    let (one, _) = train_with(&data, network(), &settings, "static = {}", Callbacks::default(), &never);
+    let (two, _) = train_with(&data, network(), &settings, "static = {}", Callbacks::default(), &never);
+    assert_eq!(one.history, two.history);
+    assert_eq!((one.last.clone(), one.best.clone()), (two.last, two.best));
+    let (first, last) = (one.history[0].train_loss.unwrap(), one.history[5].train_loss.unwrap());
+    assert!(last < 0.9 * first, "training loss went from {first} to {last}");
+    assert!(one.last.test_loss.is_some() && one.last.train_eval_accuracy.is_some());
+    let best = one.history.iter().map(|m| m.val_accuracy.unwrap()).fold(0.0, f64::max);
+    assert_eq!(one.best.metrics.val_accuracy, Some(best));
+}
+
+/// The weights handed back are the best epoch's.
+#[test]
+fn best_weights_score_as_recorded() {
+    let data = data();
+    let settings = Settings { epochs: 4, select: "val_loss".to_owned(), ..Settings::new(0.03) };
+    let never = AtomicBool::new(false);
+    let (fitted, _) =
+        train_with(&data, linear(&data), &settings, "static = {}", Callbacks::default(), &never);
+    let model = linear(&data);
+    model.params().restore(&fitted.weights).unwrap();
+    let scores = evaluate(&*model, &data.validation, data.classes, 7, &Device::Cpu).unwrap();
+    let recorded = fitted.best.metrics.val_loss.unwrap();
+    assert!((scores.loss - recorded).abs() < 1e-5, "{} is not {recorded}", scores.loss);
+}
+
+#[test]
+fn divergence_is_an_outcome() {
+    let settings = Settings { epochs: 50, ..Settings::new(1e30) };
+    let (fitted, _) = train(&settings, "static = {}", Callbacks::default());
+    assert_eq!(fitted.stop, Stop::Diverged);
+    assert!(fitted.history.len() < 50);
+}
+
+#[test]
+fn an_interrupt_ends_after_the_update() {
+    struct Raise<'a>(&'a AtomicBool);
+    let interrupt = AtomicBool::new(false);
+    let data = data();
+    let settings = Settings { epochs: 5, ..Settings::new(0.01) };
+    let horizon = Fit::horizon(&settings, data.train.len());
+    let model = linear(&data);
+    let parts = Fit {
+        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap(),
+        model,
+        schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
+        callbacks: Callbacks::default(),
+        data: &data,
+        settings: &settings,
+        device: &Device::Cpu,
+    };
+    let raise = Raise(&interrupt);
+    let fitted = fit(parts, &interrupt, &mut |event| {
+        if matches!(event, Event::Progress { update: 4, .. }) {
+            raise.0.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap();
+    assert_eq!(fitted.stop, Stop::Interrupted);
+    assert_eq!(fitted.timing.updates_executed, 4);
+}
+
+/// Halves its gain after every epoch and counts what it is told.
+struct Halver {
+    gain: f64,
+}
+impl Callback for Halver {
+    fn name(&self) -> &'static str {
+        "halver"
+    }
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
+        if let (Phase::Control, Moment::Epoch(metrics)) = (phase, context.moment) {
+            self.gain /= 2.0;
+            let value = metrics.val_loss.unwrap_or(f64::NAN);
+            let (metric, reason) = ("val_loss".to_owned(), format!("epoch {}", context.epoch));
+            return Ok(vec![Action::SetGain { gain: self.gain, metric, value, reason }]);
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// A decision holds from the next update, and its record says what the rate was and is.
+#[test]
+fn a_gain_composes_with_the_schedule() {
+    let settings = Settings { epochs: 3, batch_size: 40, lr_min: 0.003, ..Settings::new(0.01) };
+    let callbacks = Callbacks::new(vec![Box::new(Halver { gain: 1.0 })]);
+    let (fitted, events) = train(&settings, "static = {}", callbacks);
+    assert_eq!(rates(&events), [0.01, 0.01, 0.005, 0.005, 0.003, 0.003]);
+    let decision = &fitted.decisions[1];
+    assert_eq!((decision.update, decision.epoch, decision.kind), (4, 2, DecisionKind::Cut));
+    assert_eq!((decision.lr_before, decision.lr_after, decision.gain), (Some(0.005), Some(0.003), 0.25));
+    assert_eq!(decision.reason, "epoch 2");
+}
+
+/// Keeps the weights after the first epoch and goes back to them at the end.
+struct Keeper;
+impl Callback for Keeper {
+    fn name(&self) -> &'static str {
+        "keeper"
+    }
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
+        let tag = "kept".to_owned();
+        Ok(match (phase, context.moment) {
+            (Phase::Snapshot, Moment::Epoch(_)) if context.epoch == 1 => vec![Action::Save { tag }],
+            (Phase::Control, Moment::Epoch(_)) if context.epoch == 2 => {
+                vec![Action::Restore { tag, reason: "back to the first".to_owned() }]
+            }
+            (Phase::Control, Moment::Epoch(_)) if context.epoch == 3 => {
+                vec![Action::Stop { metric: String::new(), value: 0.0, reason: "enough".to_owned() }]
+            }
+            _ => Vec::new(),
+        })
+    }
+}
+
+#[test]
+fn weights_go_back_and_training_stops_when_asked() {
+    let settings = Settings { epochs: 9, batch_size: 80, ..Settings::new(0.01) };
+    let (fitted, _) = train(&settings, "static = {}", Callbacks::new(vec![Box::new(Keeper)]));
+    assert_eq!(fitted.stop, Stop::Stopped);
+    assert_eq!(fitted.history.len(), 3);
+    // One update per epoch on all examples at once: epoch 3 repeats epoch 2, but for the order of summation.
+    let (second, third) = (fitted.history[1].val_loss.unwrap(), fitted.history[2].val_loss.unwrap());
+    assert!((second - third).abs() < 1e-5, "{second} is not {third}");
+    let kinds: Vec<_> = fitted.decisions.iter().map(|d| d.kind).collect();
+    assert_eq!(kinds, [DecisionKind::Rewind, DecisionKind::Stop]);
+}
+
+#[test]
+fn senseless_settings_are_refused() {
+    for (settings, word) in [
+        (Settings::new(0.0), "lr"),
+        (Settings::new(f64::NAN), "lr"),
+        (Settings { epochs: 0, ..Settings::new(0.1) }, "epochs"),
+        (Settings { batch_size: 0, ..Settings::new(0.1) }, "batch_size"),
+        (Settings { accumulate: 0, ..Settings::new(0.1) }, "accumulate"),
+        (Settings { select: "speed".to_owned(), ..Settings::new(0.1) }, "select"),
+    ] {
+        let data = data();
+        let model = linear(&data);
+        let horizon = Fit::horizon(&Settings::new(0.1), data.train.len());
+        let parts = Fit {
+            optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params())
+                .unwrap(),
+            model,
+            schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
+            callbacks: Callbacks::default(),
+            data: &data,
+            settings: &settings,
+            device: &Device::Cpu,
+        };
+        let error = fit(parts, &AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
+        assert!(error.starts_with(word), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{DeviceChoice, Exit, Registry, commands};
+
+/// The lab for learning-rate schedules.
+#[derive(Debug, Parser)]
+#[command(name = "lrlab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the runs of an experiment, what is done and what is missing.
+    Plan(commands::plan::PlanArgs),
+    /// Run a whole grid and write its report.
+    Run(commands::run::RunArgs),
+    /// Run one planned run; `run` starts these.
+    #[command(hide = true)]
+    Worker(commands::worker::WorkerArgs),
+    /// Show how far a grid is.
+    Status(commands::status::StatusArgs),
+    /// Write the report of a grid.
+    Report(commands::report::ReportArgs),
+    /// Look at schedules and controllers without training.
+    Schedule(commands::schedule::ScheduleArgs),
+    /// List, fetch and verify data sets.
+    Data(commands::data::DataArgs),
+}
+
+/// Which experiment, and which of its runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Selection {
+    /// The experiment file.
+    #[arg(default_value = "experiments/quickstart.toml")]
+    pub(crate) experiment: PathBuf,
+    /// The store: results, plans, reports.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) out: PathBuf,
+    /// Override a key of the experiment (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Only cells that match (repeatable; one key twice means either).
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Only the first N seeds.
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<usize>,
+}
+
+/// Which files stay after a run is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// Figures and logs only.
+    None,
+    /// The best epoch's weights as `best.safetensors`.
+    Best,
+    /// The best and the last epoch's weights.
+    All,
+}
+
+impl Keep {
+    /// The word on the command line.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Best => "best",
+            Self::All => "all",
+        }
+    }
+}
+
+/// Where and with what a run trains.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Machine {
+    /// Where to train: auto, cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+    /// Which weights stay.
+    #[arg(long, value_enum, default_value = "best")]
+    pub(crate) keep: Keep,
+    /// Threads per run; by default the cores divided among the jobs.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Runs the command line with the built-in models and data sets and those of `registry`.
+#[must_use]
+pub fn cli(registry: Registry) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; everything else is bad input, which clap also numbers 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(cli.command, &registry) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error);
+            Exit::BadInput.into()
+        }
+    }
+}
+
+fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
+    match command {
+        Command::Plan(args) => commands::plan::plan(&args, registry),
+        Command::Run(args) => commands::run::run(&args, registry),
+        Command::Worker(args) => commands::worker::worker(&args, registry),
+        Command::Status(args) => commands::status::status(&args),
+        Command::Report(args) => commands::report::report(&args, registry),
+        Command::Schedule(args) => commands::schedule::schedule(&args),
+        Command::Data(args) => commands::data::data(&args),
+    }
+}
+
+/// Tells an error and its causes on standard error.
+fn complain(error: &anyhow::Error) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}

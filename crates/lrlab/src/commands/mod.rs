@@ -1,0 +1,20 @@
+//! One file per subcommand.
+
+pub(crate) mod data;
+pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod schedule;
+pub(crate) mod status;
+pub(crate) mod worker;
+
+/// Writes to standard output; a reader that went away is no error of ours.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// As [`say`], with a line break.
+pub(crate) fn say_line(text: &str) {
+    say(&format!("{text}\n"));
+}

@@ -1,0 +1,50 @@
+//! `lrlab report`: tables, figures and the page of a grid.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lrlab_report::{Report, Verdict};
+use lrlab_runs::{Plan, RunStore};
+
+use super::plan::{read_experiment, resolve};
+use super::say_line;
+use crate::cli::Selection;
+use crate::{Exit, Registry};
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Where to write it; by default `DIR/<experiment>/report`.
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Fail unless every claim is reproduced.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let store = RunStore::new(&args.selection.out);
+    let report = write(&plan, &store, args.to.clone())?;
+    if !args.check {
+        return Ok(Exit::Done);
+    }
+    let verdicts = lrlab_report::check(&report);
+    for claim in &verdicts {
+        say_line(&format!("{}: {} ({}) {}", claim.id, claim.verdict.word(), claim.claimed, claim.note));
+    }
+    let all = verdicts.iter().all(|claim| claim.verdict == Verdict::Reproduced);
+    Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
+}
+
+/// Writes the report of a plan and shows its table.
+pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
+    let report = lrlab_report::summarise(plan, store)?;
+    let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
+    let written = lrlab_report::write(&report, &to)?;
+    say_line(&lrlab_report::terminal_table(&report));
+    say_line(&format!("report: {}", written.html.display()));
+    Ok(report)
+}

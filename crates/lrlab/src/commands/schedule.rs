@@ -1,0 +1,167 @@
+//! `lrlab schedule`: look at schedules and controllers without training.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use lrlab_schedulers::{Compat, Horizon, Observation};
+
+use super::say;
+use crate::Exit;
+
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Print one learning rate per line, update 0 first.
+    Trace {
+        #[command(flatten)]
+        schedule: Scheduled,
+        /// Whose meaning the schedule has.
+        #[arg(long, value_enum, default_value = "lrlab")]
+        compat: CompatArg,
+    },
+    /// Print the rate in force after each observation of a recorded metric (open loop: the metric does not answer).
+    Replay {
+        /// The controller: `plateau = { factor = 0.5, patience = 2 }`.
+        #[arg(long)]
+        controller: String,
+        /// The rate before the first observation.
+        #[arg(long)]
+        lr: f64,
+        /// One metric per line, optionally followed by its standard error.
+        #[arg(long, value_name = "FILE")]
+        metrics: PathBuf,
+        /// Whose meaning the controller has.
+        #[arg(long, value_enum, default_value = "lrlab")]
+        compat: CompatArg,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Scheduled {
+    /// The schedule: `cosine = { t_max = "50%" }`.
+    #[arg(long)]
+    schedule: String,
+    /// The base rate.
+    #[arg(long)]
+    lr: f64,
+    /// Updates of the run.
+    #[arg(long, required_unless_present = "epochs")]
+    updates: Option<u64>,
+    /// Epochs of the run.
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Updates of one epoch.
+    #[arg(long)]
+    updates_per_epoch: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompatArg {
+    /// This program's.
+    Lrlab,
+    /// PyTorch's: one update is one `scheduler.step()`, bare numbers are steps, and the bits are PyTorch's.
+    Torch,
+}
+
+impl From<CompatArg> for Compat {
+    fn from(arg: CompatArg) -> Self {
+        match arg {
+            CompatArg::Lrlab => Self::Lrlab,
+            CompatArg::Torch => Self::Torch,
+        }
+    }
+}
+
+pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
+    match &args.what {
+        What::Trace { schedule, compat } => {
+            let rates = trace(schedule, (*compat).into())?;
+            say(&lines(&rates));
+        }
+        What::Replay { controller, lr, metrics, compat } => {
+            let seen = read_metrics(metrics)?;
+            let rates = lrlab_schedulers::replay(controller, *lr, &seen, (*compat).into())?;
+            say(&lines(&rates));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn trace(scheduled: &Scheduled, compat: Compat) -> anyhow::Result<Vec<f64>> {
+    let horizon = scheduled.horizon()?;
+    Ok(lrlab_schedulers::trace(&scheduled.schedule, scheduled.lr, &horizon, compat)?)
+}
+
+impl Scheduled {
+    /// Without a word on epochs the run is one epoch.
+    fn horizon(&self) -> anyhow::Result<Horizon> {
+        let Self { updates, epochs, updates_per_epoch, .. } = *self;
+        let horizon = match (updates, epochs, updates_per_epoch) {
+            (Some(updates), None, None) => Horizon { updates, updates_per_epoch: updates },
+            (Some(updates), None, Some(updates_per_epoch)) => Horizon { updates, updates_per_epoch },
+            (None, Some(epochs), Some(updates_per_epoch)) => {
+                Horizon { updates: epochs * updates_per_epoch, updates_per_epoch }
+            }
+            (Some(updates), Some(epochs), None) if epochs > 0 && updates % epochs == 0 => {
+                Horizon { updates, updates_per_epoch: updates / epochs }
+            }
+            (Some(_), Some(_), _) => bail!(
+                "--updates, --epochs and --updates-per-epoch do not fit together: give two of them, whole epochs"
+            ),
+            (None, _, _) => bail!("--epochs says how long the run is only together with --updates-per-epoch"),
+        };
+        if horizon.updates == 0 || horizon.updates_per_epoch == 0 {
+            bail!("a run has at least one update, and an epoch too");
+        }
+        Ok(horizon)
+    }
+}
+
+/// The shortest decimals that read back to the same numbers, one per line.
+fn lines(rates: &[f64]) -> String {
+    rates.iter().map(|rate| format!("{rate:?}\n")).collect()
+}
+
+fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let line = |(number, line): (usize, &str)| {
+        read_observation(line).with_context(|| format!("{}:{}: {line:?}", path.display(), number + 1))
+    };
+    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
+}
+
+fn read_observation(line: &str) -> anyhow::Result<Observation> {
+    let mut columns = line.split([',', ' ', '\t']).filter(|column| !column.is_empty());
+    let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is no number"));
+    let Some(value) = columns.next() else { bail!("expected a number") };
+    let observation = Observation { value: number(value)?, stderr: columns.next().map(number).transpose()? };
+    match columns.next() {
+        None => Ok(observation),
+        Some(_) => bail!("more than two columns: expected a metric and its standard error"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observations() {
+        assert_eq!(read_observation("0.5").unwrap(), Observation { value: 0.5, stderr: None });
+        assert_eq!(read_observation("1e-3, 0.1").unwrap(), Observation { value: 1e-3, stderr: Some(0.1) });
+        assert!(read_observation("nan").unwrap().value.is_nan());
+        assert!(read_observation("0.5 x").is_err());
+        assert!(read_observation("1 2 3").is_err());
+    }
+
+    #[test]
+    fn shortest_decimals() {
+        assert_eq!(lines(&[0.1, 1e-5, 0.0, 1.0 / 3.0]), "0.1\n1e-5\n0.0\n0.3333333333333333\n");
+    }
+}

@@ -1,0 +1,76 @@
+//! Where to train.
+
+use std::str::FromStr;
+
+use candle_core::Device;
+
+/// `auto | cpu | cuda[:N] | metal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best that is there.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA GPU, by ordinal.
+    Cuda(usize),
+    /// The Apple GPU.
+    Metal,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "metal" => Ok(Self::Metal),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|ordinal| ordinal.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("{text:?} is no device: expected auto, cpu, cuda, cuda:N or metal")),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+            Self::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device. `Auto` takes CUDA, then Metal, then the processor.
+    ///
+    /// # Errors
+    /// The device is not there, or this build has no support for it.
+    pub fn open(self) -> anyhow::Result<Device> {
+        use anyhow::Context;
+        let hint = |feature: &str| {
+            format!("cannot open {self}: is it there, and was the runner built with the feature `{feature}`?")
+        };
+        match self {
+            Self::Auto => Ok(Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(ordinal) => Device::new_cuda(ordinal).with_context(|| hint("cuda")),
+            Self::Metal => Device::new_metal(0).with_context(|| hint("metal")),
+        }
+    }
+}
+
+/// `cpu`, `cuda:0`, `metal`.
+#[must_use]
+pub fn name(device: &Device) -> String {
+    use candle_core::DeviceLocation;
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { .. } => "metal".to_owned(),
+    }
+}

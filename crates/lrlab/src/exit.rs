@@ -1,0 +1,30 @@
+//! Exit codes: a contract with scripts and schedulers.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything asked for is done.
+    Done,
+    /// Some runs failed; the others are done.
+    SomeFailed,
+    /// Bad input: nothing was started.
+    BadInput,
+    /// A claim is not reproduced, or not run.
+    ClaimNotReproduced,
+    /// Interrupted; the same command goes on.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::SomeFailed => 1,
+            Exit::BadInput => 2,
+            Exit::ClaimNotReproduced => 4,
+            Exit::Interrupted => 85,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! What a person sees while a grid runs: bars on a terminal, plain lines elsewhere.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lrlab_runs::{Cell, Event, PlannedRun, RunId};
+
+/// Follows the runs of a grid.
+pub(crate) struct Progress {
+    total: usize,
+    done: usize,
+    cells: BTreeMap<RunId, Cell>,
+    latest: BTreeMap<RunId, String>,
+    view: View,
+}
+
+enum View {
+    Bars { bars: MultiProgress, grid: ProgressBar, runs: BTreeMap<RunId, ProgressBar> },
+    Lines,
+}
+
+impl Progress {
+    /// `done` of `runs` were done before.
+    pub(crate) fn new(runs: &[PlannedRun], done: usize) -> Self {
+        let total = runs.len();
+        let view = if std::io::stderr().is_terminal() { View::bars(total, done) } else { View::Lines };
+        let cells = runs.iter().map(|run| (run.run_id.clone(), run.cell.clone())).collect();
+        Self { total, done, cells, latest: BTreeMap::new(), view }
+    }
+
+    /// A run said something.
+    pub(crate) fn event(&mut self, id: &RunId, event: &Event) {
+        if let Event::Epoch { metrics } = event {
+            let figure = |name: &str, value: Option<f64>| match value {
+                Some(value) => format!("{name} {value:.4}"),
+                None => format!("{name} –"),
+            };
+            let text = format!(
+                "{}, {}",
+                figure("val_loss", metrics.val_loss),
+                figure("val_accuracy", metrics.val_accuracy)
+            );
+            self.latest.insert(id.clone(), text);
+        }
+        let label = self.label(id);
+        let View::Bars { bars, grid, runs } = &mut self.view else { return };
+        match event {
+            Event::Started { updates, .. } => {
+                let bar = bars.insert_before(grid, ProgressBar::new(*updates));
+                bar.set_style(style("  {bar:24} {pos:>6}/{len} {prefix}  {msg}"));
+                bar.set_prefix(label);
+                runs.insert(id.clone(), bar);
+            }
+            Event::Progress { update, loss, lr } => {
+                if let Some(bar) = runs.get(id) {
+                    bar.set_position(*update);
+                    let loss = loss.map_or_else(|| "–".to_owned(), |loss| format!("{loss:.4}"));
+                    bar.set_message(format!("loss {loss}, lr {lr:.3e}"));
+                }
+            }
+            Event::Epoch { .. } | Event::Decided { .. } | Event::Finished { .. } | Event::Failed { .. } => {}
+        }
+    }
+
+    /// A run is done.
+    pub(crate) fn done(&mut self, id: &RunId, seconds: f64) {
+        self.done += 1;
+        let latest = self.latest.get(id).map_or("", String::as_str);
+        let line = format!("[{}/{}] {}: {latest} in {seconds:.1} s", self.done, self.total, self.label(id));
+        match &mut self.view {
+            View::Lines => tell(&line),
+            View::Bars { bars: _, grid, runs } => {
+                grid.inc(1);
+                if let Some(bar) = runs.remove(id) {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    /// A run failed.
+    pub(crate) fn failed(&mut self, id: &RunId, error: &str) {
+        let line = format!("{}: FAILED: {error}", self.label(id));
+        match &mut self.view {
+            View::Lines => tell(&line),
+            View::Bars { bars, grid: _, runs } => {
+                let _ = bars.println(line);
+                if let Some(bar) = runs.remove(id) {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+
+    /// Takes the bars away.
+    pub(crate) fn close(self) {
+        if let View::Bars { bars, grid, .. } = self.view {
+            grid.finish_and_clear();
+            let _ = bars.clear();
+        }
+    }
+
+    fn label(&self, id: &RunId) -> String {
+        self.cells.get(id).map_or_else(|| id.short().to_owned(), label)
+    }
+}
+
+impl View {
+    fn bars(total: usize, done: usize) -> Self {
+        let bars = MultiProgress::new();
+        let grid = bars.add(ProgressBar::new(total as u64));
+        grid.set_style(style("{bar:26} {pos:>6}/{len} runs, {elapsed} gone, {eta} to go"));
+        grid.set_position(done as u64);
+        grid.reset_eta();
+        Self::Bars { bars, grid, runs: BTreeMap::new() }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A line on standard error.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// `resnet / cosine / on / 10 epochs / seed 0`.
+pub(crate) fn label(cell: &Cell) -> String {
+    let word = |key: &str| match cell.get(key) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => "–".to_owned(),
+    };
+    let mut text = format!(
+        "{} / {} / {} / {} epochs / seed {}",
+        word("model"),
+        word("schedule"),
+        word("monitor"),
+        word("epochs"),
+        word("seed")
+    );
+    for key in cell.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
+        text.push_str(&format!(" / {key} {}", word(key)));
+    }
+    text
+}
+
+const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn labels() {
+        let cell: Cell = serde_json::from_value(json!({
+            "model": "resnet", "dataset": "cifar10", "schedule": "cosine", "monitor": "on",
+            "epochs": 10, "seed": 0, "lr": 0.1
+        }))
+        .unwrap();
+        assert_eq!(label(&cell), "resnet / cosine / on / 10 epochs / seed 0 / lr 0.1");
+    }
+}

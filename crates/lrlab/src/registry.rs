@@ -1,0 +1,100 @@
+//! Models and data sets that a runner of the user's own adds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use lrlab_data::{Dataset, Kind};
+use lrlab_kernels::Params;
+use lrlab_models::Model;
+use lrlab_spec::{Catalog, DataSpec, ModelSpec, SourceSpec};
+use serde_json::Value;
+
+use crate::assemble;
+
+/// What a model is built for.
+pub struct ModelContext<'a> {
+    /// The kind of examples.
+    pub kind: &'a Kind,
+    /// Classes to tell apart.
+    pub classes: usize,
+    /// Seed of the initialisation.
+    pub seed: u64,
+    /// Where parameters are created.
+    pub params: Params,
+}
+
+type ModelBuilder = Box<dyn Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync>;
+type DataLoader = Box<dyn Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync>;
+
+/// The models and data sets of a runner beyond the built-in ones: `custom = { name = "…", options = { … } }`.
+#[derive(Default)]
+pub struct Registry {
+    models: BTreeMap<String, ModelBuilder>,
+    data: BTreeMap<String, DataLoader>,
+}
+
+impl Registry {
+    /// Registers a model under `name`. `build` gets the experiment's `options`.
+    pub fn model<F>(&mut self, name: &str, build: F)
+    where
+        F: Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync + 'static,
+    {
+        self.models.insert(name.to_owned(), Box::new(build));
+    }
+
+    /// Registers a data set under `name`. `load` gets the experiment's `options`, the rest of its data table,
+    /// and a folder for what it wants to keep.
+    pub fn data<F>(&mut self, name: &str, load: F)
+    where
+        F: Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync + 'static,
+    {
+        self.data.insert(name.to_owned(), Box::new(load));
+    }
+
+    /// The names an experiment may use.
+    #[must_use]
+    pub fn catalog(&self) -> Catalog {
+        Catalog { models: self.models.keys().cloned().collect(), data: self.data.keys().cloned().collect() }
+    }
+
+    pub(crate) fn build_model(
+        &self,
+        network: &ModelSpec,
+        data: &Dataset,
+        seed: u64,
+        device: &Device,
+    ) -> anyhow::Result<Box<dyn Model>> {
+        if let ModelSpec::Custom(custom) = network
+            && let Some(build) = self.models.get(&custom.name)
+        {
+            let params = Params::new(device.clone(), candle_core::DType::F32);
+            return build(
+                &custom.options,
+                ModelContext { kind: &data.kind, classes: data.classes, seed, params },
+            );
+        }
+        assemble::model(network, &data.kind, data.classes, seed, device)
+    }
+
+    pub(crate) fn load(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<Dataset> {
+        if let SourceSpec::Custom(custom) = &spec.source
+            && let Some(load) = self.data.get(&custom.name)
+        {
+            return load(&custom.options, spec, cache);
+        }
+        Ok(lrlab_data::load(&assemble::data(spec, cache)?)?)
+    }
+
+    /// The content digest of a data set, and what there is to say about it.
+    pub(crate) fn identify(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<(String, Vec<String>)> {
+        if let SourceSpec::Custom(custom) = &spec.source
+            && self.data.contains_key(&custom.name)
+        {
+            let data = self.load(spec, cache)?;
+            return Ok((data.digest, data.notes));
+        }
+        let identity = lrlab_data::digest(&assemble::data(spec, cache)?)?;
+        Ok((identity.digest, identity.notes))
+    }
+}

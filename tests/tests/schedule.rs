@@ -1,0 +1,72 @@
+//! `lrlab schedule` as a user calls it.
+
+use lrlab_tests::run;
+
+fn rates(out: &str) -> Vec<f64> {
+    out.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+#[test]
+fn trace_prints_one_rate_per_update() {
+    let ran = run(&["schedule", "trace", "--schedule", "cosine = {}", "--lr", "0.1", "--updates", "4"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let expected: Vec<f64> =
+        (0..4).map(|t| 0.05 * (1.0 + (std::f64::consts::PI * f64::from(t) / 4.0).cos())).collect();
+    for (seen, expected) in rates(&ran.out).iter().zip(&expected) {
+        assert!((seen - expected).abs() < 1e-15, "{seen} is not {expected}");
+    }
+    assert_eq!(ran.out.lines().count(), 4);
+}
+
+/// `StepLR(step_size=2, gamma=0.1)` from 0.1, printed by PyTorch 2.11.
+#[test]
+fn torch_bits() {
+    let schedule = "step = { step_size = 2, gamma = 0.1 }";
+    let args =
+        ["schedule", "trace", "--schedule", schedule, "--lr", "0.1", "--updates", "6", "--compat", "torch"];
+    let ran = run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(
+        ran.out,
+        "0.1\n0.1\n0.010000000000000002\n0.010000000000000002\n0.0010000000000000002\n0.0010000000000000002\n"
+    );
+}
+
+#[test]
+fn lengths_carry_their_unit() {
+    let schedule = "step = { step_size = '1 epoch', gamma = 0.5 }";
+    let run_length = ["--epochs", "2", "--updates-per-epoch", "2"];
+    let args = ["schedule", "trace", "--schedule", schedule, "--lr", "1"];
+    let ran = run(&[&args[..], &run_length[..]].concat());
+    assert_eq!(rates(&ran.out), [1.0, 1.0, 0.5, 0.5], "{}", ran.err);
+
+    let bare = ["schedule", "trace", "--schedule", "step = { step_size = 1, gamma = 0.5 }", "--lr", "1"];
+    let ran = run(&[&bare[..], &run_length[..]].concat());
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("epochs"), "{}", ran.err);
+}
+
+#[test]
+fn replay_follows_a_recorded_metric() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("loss.txt");
+    std::fs::write(&metrics, "1.0\n0.9 0.01\n0.95\n0.96\n0.97\n").unwrap();
+    let file = metrics.display().to_string();
+    let args =
+        ["schedule", "replay", "--controller", "plateau = { factor = 0.5, patience = 1 }", "--lr", "0.1"];
+    let ran = run(&[&args[..], &["--metrics", &file, "--compat", "torch"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(rates(&ran.out), [0.1, 0.1, 0.1, 0.05, 0.05]);
+
+    std::fs::write(&metrics, "1.0\nnought\n").unwrap();
+    let ran = run(&[&args[..], &["--metrics", &file]].concat());
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("loss.txt:2") && ran.err.contains("nought"), "{}", ran.err);
+}
+
+#[test]
+fn a_misspelt_schedule_is_refused() {
+    let ran = run(&["schedule", "trace", "--schedule", "cosin = {}", "--lr", "0.1", "--updates", "4"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("cosin"), "{}", ran.err);
+}
