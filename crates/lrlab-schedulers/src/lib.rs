@@ -1,4 +1,58 @@
 //! Learning-rate schedules as pure functions of time, and metric-driven controllers.
+//!
+//! Three things that training libraries tend to fuse are apart here:
+//!
+//! - A [`Schedule`] is a pure function from base rate and [`Time`] to rate. It holds no optimizer and has no state
+//!   to save; any rate of any run can be asked for at any time. The same function drives momentum or weight decay.
+//! - A [`Controller`] watches a metric and decides on a *gain*, which multiplies whatever the schedule says. Its
+//!   configuration never changes; its state is a value that can be saved.
+//! - Whoever trains applies them: `lr = clamp(schedule.lr(base, t) × product of gains)`.
+//!
+//! Both exist as data ([`ScheduleSpec`], [`ControllerSpec`]), externally tagged (`cosine = { … }`), with lengths
+//! that carry their unit ([`Span`]). Building resolves the lengths for a run ([`Horizon`]); a wrong value is an
+//! [`Error`] that names the keys that lead to it. Nothing here panics, and no accepted value gives a rate that is
+//! NaN or infinite for a finite base rate.
+//!
+//! ```
+//! use lrlab_schedulers::{ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
+//!
+//! let run = Horizon { updates: 60, updates_per_epoch: 10 };
+//! let schedule = ScheduleSpec::parse("warmup = { over = '1 epoch', then = { cosine = {} } }")?.build(&run)?;
+//! let mut plateau = ControllerSpec::parse("plateau = { factor = 0.5, patience = 1 }")?.build()?;
+//! let mut gain = 1.0;
+//! for update in 0..run.updates {
+//!     let lr = schedule.lr(0.1, run.at(update)) * gain;
+//!     assert!((0.0..=0.1).contains(&lr)); // … the optimizer's step, with this rate …
+//!     if (update + 1) % run.updates_per_epoch == 0 {
+//!         let validation_loss = 0.5;
+//!         if let Decision::Gain { gain: new, reason } = plateau.observe(&Observation { value: validation_loss, stderr: None }) {
+//!             assert_eq!(reason, "cut × 0.5: 2 bad > patience 1, best 0.5 at observation 1");
+//!             gain = new;
+//!         }
+//!     }
+//! }
+//! assert_eq!(gain, 0.25);
+//! # Ok::<(), lrlab_schedulers::Error>(())
+//! ```
+//!
+//! # Conventions
+//!
+//! - Time is the 0-based index of the update about to be made. A run of T updates uses times 0 … T − 1: what a
+//!   schedule reaches at T is not applied.
+//! - Past its end a schedule holds its last value; each one's documentation says so, or that it has no end.
+//! - Percentages are of the part of the run that a schedule is given: behind a warm-up, of what is left.
+//! - The base rate is an argument, so parameter groups with base rates of their own share one schedule.
+//!
+//! # Coming from PyTorch
+//!
+//! Names and parameters are those of `torch.optim.lr_scheduler` in snake case without `LR`; lengths need a unit.
+//! Sequences and chains nest, `cosine` does not rise again past its end, restarts are found without rounding, a
+//! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
+//! behaviour, to the bit.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod algebra;
 mod check;
@@ -7,6 +61,8 @@ mod controller;
 mod controllers;
 mod error;
 mod lambda;
+mod lint;
+mod plot;
 mod schedule;
 mod schedules;
 mod span;
@@ -21,6 +77,8 @@ pub use controller::{Controller, Decision, Observation};
 pub use controllers::*;
 pub use error::{Error, Problem};
 pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
+pub use lint::{Finding, lint};
+pub use plot::{plot_svg, plot_text};
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};

@@ -4,6 +4,8 @@
 //! Equal bits on linux-gnu, whose mathematical library `CPython` uses too; elsewhere 4 units in the last place for
 //! each step taken.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+
 use lrlab_schedulers::torch::{Group, Plateau, Scheduler, Spec, trace};
 use serde_json::Value;
 

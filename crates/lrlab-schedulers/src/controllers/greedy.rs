@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
 use crate::{Controller, Decision, Error, Observation, check};
 
-/// `greedy = { factor = 0.95, patience = 10 }`: GreedyLR, which raises as well as lowers.
+/// `greedy = { factor = 0.95, patience = 10 }`: `GreedyLR`, which raises as well as lowers.
 ///
 /// More than `patience` better observations in a row divide the gain by `factor`, more than `patience` others
 /// multiply it by `factor`, within `min_gain … max_gain`. Better is against the best so far by more than a margin,
@@ -95,7 +95,7 @@ impl Greedy {
         recent.iter().map(|x| x / n).sum()
     }
 
-    fn change(&self, state: &mut GreedyState, gain: f64, words: String) -> Decision {
+    fn change(&self, state: &mut GreedyState, gain: f64, words: &str) -> Decision {
         if gain == state.gain {
             return Decision::Keep;
         }
@@ -146,12 +146,12 @@ impl Controller for Greedy {
         if state.good > self.patience {
             let (good, gain) = (state.good, (state.gain / self.factor).min(self.max_gain));
             (state.good, state.wait) = (0, self.warmup);
-            return self.change(state, gain, format!("{good} better >"));
+            return self.change(state, gain, &format!("{good} better >"));
         }
         if state.bad > self.patience {
             let (bad, gain) = (state.bad, cut(state.gain, self.factor, self.min_gain));
             (state.bad, state.wait) = (0, self.cooldown);
-            return self.change(state, gain, format!("{bad} bad >"));
+            return self.change(state, gain, &format!("{bad} bad >"));
         }
         Decision::Keep
     }

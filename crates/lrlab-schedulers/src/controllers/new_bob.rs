@@ -10,7 +10,7 @@ use crate::{Controller, Decision, Error, Observation, check};
 ///
 /// The improvement of `m` on the one before, `p`, is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. One below
 /// `threshold` uses up patience; with none left the gain is multiplied by `factor`. A spike therefore does not make
-/// the descent after it look like a plateau. Source: `QuickNet`'s newbob, as in SpeechBrain's `NewBobScheduler`.
+/// the descent after it look like a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NewBob {

@@ -48,7 +48,7 @@ impl Plan for CosineSpec {
 
 /// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on.
 pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
-    if t < length { low + (high - low) * ((1.0 + (PI * t / length).cos()) / 2.0) } else { low }
+    if t < length { low + (high - low) * f64::midpoint(1.0, (PI * t / length).cos()) } else { low }
 }
 
 #[derive(Debug)]

@@ -39,7 +39,7 @@ pub struct LinearToZeroSpec {
 /// `rex = {}`: `lr(t) = eta_min + (base − eta_min) s / (1/2 + s/2)` with `s = 1 − t / t_max`, t in updates.
 ///
 /// Holds `eta_min` past the end. Source: Chen et al., "REX: Revisiting budgeted training with an improved
-/// schedule", MLSys 2022 (arXiv 2107.04197).
+/// schedule", `MLSys` 2022 (arXiv 2107.04197).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RexSpec {
@@ -75,7 +75,7 @@ pub struct TanhSpec {
 /// The base rate until `cooldown` before the end of the run, then `eta_min + (base − eta_min) shape(p)`, where p
 /// goes from 0 to 1: `1 − p`, `(1 + cos(π p)) / 2` or `1 − √p`. Holds `eta_min` past the end. A cooldown longer
 /// than the run fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training
-/// durations", NeurIPS 2024, from which cooldown of 20 % and `1 − √p` are.
+/// durations", `NeurIPS` 2024, from which cooldown of 20 % and `1 − √p` are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsdSpec {
@@ -146,7 +146,7 @@ impl Shape {
             Self::Power(power) => (1.0 - p).powf(power),
             Self::Rex => (1.0 - p) / (0.5 + (1.0 - p) / 2.0),
             Self::Tanh { lb, ub } => (1.0 - (lb * (1.0 - p) + ub * p).tanh()) / 2.0,
-            Self::Cosine => (1.0 + (PI * p).cos()) / 2.0,
+            Self::Cosine => f64::midpoint(1.0, (PI * p).cos()),
             Self::OneMinusSqrt => 1.0 - p.sqrt(),
         }
     }

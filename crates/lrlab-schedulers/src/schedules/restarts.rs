@@ -57,6 +57,15 @@ impl Plan for CosineWarmRestartsSpec {
     }
 }
 
+impl CosineWarmRestartsSpec {
+    /// The cycle that an update lies in, from 0, and how much of it is over.
+    pub(crate) fn position(&self, update: u64, run: &Horizon) -> (f64, f64) {
+        let cycles = Cycles { first: self.t_0.resolve(run), factor: self.t_mult };
+        let (n, start, end) = cycles.find(update as f64);
+        (n, (update as f64 - start) / (end - start))
+    }
+}
+
 /// Cycles of geometrically growing length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cycles {

@@ -20,7 +20,7 @@ pub struct InverseSqrtSpec {
 /// `noam = { d_model = 512, warmup = "4000 updates" }`: the schedule of "Attention is all you need".
 ///
 /// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. Has no end.
-/// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., NeurIPS 2017, equation 3.
+/// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., `NeurIPS` 2017, equation 3.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoamSpec {

@@ -26,24 +26,24 @@ impl Plan for StepSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(Box::new(Step { step_size: self.step_size.resolve(run), gamma: self.gamma, end: run.updates }))
+        Ok(Box::new(Step { size: self.step_size.resolve(run), gamma: self.gamma, end: run.updates }))
     }
 }
 
 #[derive(Debug)]
 struct Step {
-    step_size: f64,
+    size: f64,
     gamma: f64,
     end: u64,
 }
 
 impl Schedule for Step {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        let steps = (at.update as f64 / self.step_size).floor();
+        let steps = (at.update as f64 / self.size).floor();
         check::saturate(base * check::saturate(self.gamma.powf(steps)))
     }
 
     fn marks(&self) -> Vec<Mark> {
-        marks((1_u64..).map(|n| n as f64 * self.step_size), self.end, MarkKind::Milestone)
+        marks((1_u64..).map(|n| n as f64 * self.size), self.end, MarkKind::Milestone)
     }
 }

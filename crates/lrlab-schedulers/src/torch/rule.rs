@@ -49,6 +49,7 @@ impl fmt::Debug for Rule {
 
 impl Rule {
     /// `get_lr` at step `t`; `initial` while the scheduler is being made.
+    #[expect(clippy::match_same_arms, reason = "each scheduler's cases stand together")]
     pub(super) fn lr(&self, group: &mut Group, base: f64, t: i64, initial: bool) -> Result<f64, Error> {
         let (lr, step) = (group.lr, t.max(0) as u64);
         let x = t as f64;

@@ -1,0 +1,229 @@
+//! What is legal but hardly meant: schedules whose lengths do not fit the run, controllers that cannot act.
+
+use std::fmt;
+
+use crate::{ControllerSpec, Error, Horizon, PatienceRule, ScheduleSpec, Span, WarmupClock};
+
+/// Something that looks like a mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The keys that lead to it.
+    pub path: String,
+    /// What happens, or does not.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// Looks for mis-scaled lengths, floors above the base rate, updates without a rate, and patience that cannot run
+/// out. Controllers are taken to observe once per epoch.
+///
+/// ```
+/// use lrlab_schedulers::{Horizon, ScheduleSpec, lint};
+/// let run = Horizon { updates: 200, updates_per_epoch: 10 };
+/// let spec = ScheduleSpec::parse("cosine = { t_max = '200 epochs' }")?;
+/// assert_eq!(
+///     lint(&spec, 0.1, &run, &[])?[0].to_string(),
+///     "cosine.t_max: the end of \"200 epochs\" is never reached: the run covers 10% of it",
+/// );
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+///
+/// # Errors
+/// What [`ScheduleSpec::build`] and [`ControllerSpec::check`] find: errors come before doubts.
+pub fn lint(
+    spec: &ScheduleSpec,
+    base: f64,
+    run: &Horizon,
+    controllers: &[ControllerSpec],
+) -> Result<Vec<Finding>, Error> {
+    let schedule = spec.build(run)?;
+    controllers.iter().try_for_each(ControllerSpec::check)?;
+    let mut findings = Findings { base, found: Vec::new() };
+    findings.schedule(spec, spec.name(), run);
+    let stride = (run.updates / 10_000).max(1);
+    let silent: Vec<u64> = (0..run.updates)
+        .step_by(stride as usize)
+        .filter(|&update| base > 0.0 && schedule.lr(base, run.at(update)) == 0.0)
+        .collect();
+    if let (Some(first), Some(last)) = (silent.first(), silent.last()) {
+        let share = percent(silent.len() as f64 * stride as f64 / run.updates as f64);
+        let message =
+            format!("the rate is 0 for {share} of the run, first at update {first}, last at {last}");
+        findings.add(spec.name(), message);
+    }
+    for controller in controllers {
+        findings.controller(controller, run);
+    }
+    Ok(findings.found)
+}
+
+struct Findings {
+    base: f64,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    fn add(&mut self, path: impl Into<String>, message: String) {
+        self.found.push(Finding { path: path.into(), message });
+    }
+
+    /// A descent that the run does not finish.
+    fn descent(&mut self, path: &str, field: &str, span: Span, run: &Horizon) {
+        let (length, updates) = (span.resolve(run), run.updates as f64);
+        if length > updates {
+            let share = percent(updates / length);
+            let message = format!("the end of \"{span}\" is never reached: the run covers {share} of it");
+            self.add(format!("{path}.{field}"), message);
+        }
+    }
+
+    fn floor(&mut self, path: &str, eta_min: f64) {
+        let base = self.base;
+        if eta_min > base {
+            self.add(
+                format!("{path}.eta_min"),
+                format!("{eta_min} lies above the base rate {base}: the rate rises"),
+            );
+        }
+    }
+
+    /// A moment that the run does not see.
+    fn moment(&mut self, path: String, span: Span, run: &Horizon, what: &str) {
+        if span.resolve(run) >= run.updates as f64 {
+            self.add(path, format!("\"{span}\" is not within the run of {} updates: {what}", run.updates));
+        }
+    }
+
+    fn schedule(&mut self, spec: &ScheduleSpec, path: &str, run: &Horizon) {
+        let field = |name: &str| format!("{path}.{name}");
+        match spec {
+            ScheduleSpec::Step(s) => {
+                self.moment(field("step_size"), s.step_size, run, "no step is ever made");
+            }
+            ScheduleSpec::MultiStep(s) => {
+                for (i, &span) in s.milestones.iter().enumerate() {
+                    self.moment(format!("{path}.milestones.{i}"), span, run, "it never comes");
+                }
+            }
+            ScheduleSpec::Constant(s) => {
+                self.moment(field("total_iters"), s.total_iters, run, "the base rate never comes");
+            }
+            ScheduleSpec::Linear(s) => self.descent(path, "total_iters", s.total_iters, run),
+            ScheduleSpec::Polynomial(s) => {
+                self.descent(path, "total_iters", s.total_iters, run);
+                self.floor(path, s.eta_min);
+            }
+            ScheduleSpec::Cosine(s) => {
+                self.descent(path, "t_max", s.t_max, run);
+                self.floor(path, s.eta_min);
+            }
+            ScheduleSpec::Rex(s) => {
+                self.descent(path, "t_max", s.t_max, run);
+                self.floor(path, s.eta_min);
+            }
+            ScheduleSpec::Tanh(s) => {
+                self.descent(path, "t_max", s.t_max, run);
+                self.floor(path, s.eta_min);
+            }
+            ScheduleSpec::Wsd(s) => {
+                self.descent(path, "cooldown", s.cooldown, run);
+                self.floor(path, s.eta_min);
+            }
+            ScheduleSpec::LinearToZero(s) => self.descent(path, "t_max", s.t_max, run),
+            ScheduleSpec::OneCycle(s) => self.descent(path, "total_steps", s.total_steps, run),
+            ScheduleSpec::Cyclic(s) => {
+                self.moment(field("step_size_up"), s.step_size_up, run, "no peak is reached");
+            }
+            ScheduleSpec::InverseSqrt(s) => {
+                self.moment(field("timescale"), s.timescale, run, "the rate never falls");
+            }
+            ScheduleSpec::Noam(s) => self.moment(field("warmup"), s.warmup, run, "the rate never falls"),
+            ScheduleSpec::CosineWarmRestarts(s) => {
+                self.floor(path, s.eta_min);
+                self.moment(field("t_0"), s.t_0, run, "it never restarts");
+                let (cycle, share) = s.position(run.updates, run);
+                if share > 0.0 && cycle > 0.0 && s.limit.is_none_or(|limit| cycle < f64::from(limit)) {
+                    let message = format!("the run ends {} into cycle {}", percent(share), cycle + 1.0);
+                    self.add(path, message);
+                }
+            }
+            ScheduleSpec::Warmup(s) => {
+                self.moment(field("over"), s.over, run, "the warm-up never ends");
+                let rest = match s.clock {
+                    WarmupClock::After => run.after(s.over.resolve_updates(run)),
+                    WarmupClock::Shared => *run,
+                };
+                self.child(&s.then, &field("then"), &rest);
+            }
+            ScheduleSpec::Sequential(s) => {
+                let starts: Vec<u64> = s.milestones.iter().map(|span| span.resolve_updates(run)).collect();
+                for (i, &span) in s.milestones.iter().enumerate() {
+                    self.moment(format!("{path}.milestones.{i}"), span, run, "it never comes");
+                }
+                for (i, child) in s.schedulers.iter().enumerate() {
+                    let start = if i == 0 { 0 } else { starts[i - 1] };
+                    let end = starts.get(i).copied().unwrap_or(run.updates).min(run.updates);
+                    if start < end {
+                        let part = Horizon { updates: end - start, ..*run };
+                        self.child(child, &format!("{path}.schedulers.{i}"), &part);
+                    }
+                }
+            }
+            ScheduleSpec::Chained(crate::ChainedSpec { schedulers })
+            | ScheduleSpec::Min(crate::MinSpec { schedulers })
+            | ScheduleSpec::Max(crate::MaxSpec { schedulers }) => {
+                for (i, child) in schedulers.iter().enumerate() {
+                    self.child(child, &format!("{path}.schedulers.{i}"), run);
+                }
+            }
+            ScheduleSpec::Scale(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Clamp(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Noise(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Delay(s) => {
+                self.moment(field("by"), s.by, run, "it never starts");
+                self.child(&s.of, &field("of"), &run.after(s.by.resolve_updates(run)));
+            }
+            ScheduleSpec::Repeat(s) => {
+                self.moment(field("period"), s.period, run, "it is never repeated");
+                let updates = s.period.resolve_updates(run).max(1);
+                self.child(&s.of, &field("of"), &Horizon { updates, ..*run });
+            }
+            ScheduleSpec::Static(_) | ScheduleSpec::Exponential(_) | ScheduleSpec::PiecewiseLinear(_) => {}
+        }
+    }
+
+    fn child(&mut self, spec: &ScheduleSpec, path: &str, run: &Horizon) {
+        self.schedule(spec, &format!("{path}.{}", spec.name()), run);
+    }
+
+    fn controller(&mut self, spec: &ControllerSpec, run: &Horizon) {
+        let observations = run.updates.div_ceil(run.updates_per_epoch.max(1));
+        // Observations that are needed before the first decision; the last one's decision no update sees.
+        let (patience, needed) = match spec {
+            ControllerSpec::Plateau(c) => match c.rule {
+                PatienceRule::Torch => (c.patience, c.patience.saturating_add(2)),
+                PatienceRule::Keras => (c.patience, c.patience.max(1).saturating_add(1)),
+            },
+            ControllerSpec::NoiseAwarePlateau(c) => (c.patience, c.patience.saturating_add(2)),
+            ControllerSpec::Greedy(c) => (c.patience, c.patience.saturating_add(1)),
+            ControllerSpec::NewBob(c) => (c.patience, c.patience.saturating_add(2)),
+            ControllerSpec::BoldDriver(_) => return,
+        };
+        if needed >= observations {
+            let message = format!(
+                "{patience} cannot run out: the first decision takes {needed} observations, the run has \
+                 {observations} and the last one's decision comes too late"
+            );
+            self.add(format!("{}.patience", spec.name()), message);
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1000.0).round() / 10.0)
+}

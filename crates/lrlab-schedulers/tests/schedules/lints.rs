@@ -1,0 +1,84 @@
+//! What the linter finds, and that it leaves sound schedules alone.
+
+use crate::common::{EVERY, parse};
+use lrlab_schedulers::{ControllerSpec, Horizon, lint};
+
+const RUN: Horizon = Horizon { updates: 200, updates_per_epoch: 10 };
+
+fn found(schedule: &str, controllers: &[&str]) -> Vec<String> {
+    let controllers: Vec<_> = controllers.iter().map(|text| ControllerSpec::parse(text).unwrap()).collect();
+    let findings = lint(&parse(schedule), 0.1, &RUN, &controllers).unwrap();
+    findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn doubts() {
+    let check = |schedule: &str, expected: &[&str]| assert_eq!(found(schedule, &[]), expected, "{schedule}");
+    check(
+        "cosine = { t_max = '200 epochs' }",
+        &["cosine.t_max: the end of \"200 epochs\" is never reached: the run covers 10% of it"],
+    );
+    check(
+        "step = { step_size = '20 epochs' }",
+        &["step.step_size: \"20 epochs\" is not within the run of 200 updates: no step is ever made"],
+    );
+    check(
+        "warmup = { over = '300 updates', then = { static = {} } }",
+        &["warmup.over: \"300 updates\" is not within the run of 200 updates: the warm-up never ends"],
+    );
+    check(
+        "sequential = { milestones = ['50%'], schedulers = [{ static = {} }, { rex = { t_max = '20 epochs' } }] }",
+        &[
+            "sequential.schedulers.1.rex.t_max: the end of \"20 epochs\" is never reached: the run covers 50% of it",
+        ],
+    );
+    check(
+        "cosine = { eta_min = 0.5 }",
+        &["cosine.eta_min: 0.5 lies above the base rate 0.1: the rate rises"],
+    );
+    check(
+        "cosine_warm_restarts = { t_0 = '8 epochs' }",
+        &["cosine_warm_restarts: the run ends 50% into cycle 3"],
+    );
+    check(
+        "linear_to_zero = { t_max = '50%' }",
+        &["linear_to_zero: the rate is 0 for 50% of the run, first at update 100, last at 199"],
+    );
+    check(
+        "warmup = { over = '5%', start_factor = 0, then = { cosine = {} } }",
+        &["warmup: the rate is 0 for 0.5% of the run, first at update 0, last at 0"],
+    );
+}
+
+#[test]
+fn patience_that_cannot_run_out() {
+    let check = |controller: &str, expected: bool| {
+        let findings = found("cosine", &[controller]);
+        assert_eq!(!findings.is_empty(), expected, "{controller}: {findings:?}");
+    };
+    check("plateau = { patience = 17 }", false);
+    check("plateau = { patience = 18 }", true);
+    check("plateau = { patience = 18, rule = 'keras' }", false);
+    check("plateau = { patience = 19, rule = 'keras' }", true);
+    check("greedy = { patience = 19 }", true);
+    check("bold_driver", false);
+    assert_eq!(
+        found("static", &["plateau = { patience = 30 }"]),
+        [
+            "plateau.patience: 30 cannot run out: the first decision takes 32 observations, the run has 20 and the \
+          last one's decision comes too late"
+        ]
+    );
+}
+
+#[test]
+fn sound_schedules_are_left_alone() {
+    for text in
+        ["static", "cosine", "wsd", "rex", "one_cycle = { max_lr = 1 }", "step = { step_size = '30%' }"]
+    {
+        assert_eq!(found(text, &["plateau = { patience = 2 }"]), Vec::<String>::new(), "{text}");
+    }
+    for text in EVERY {
+        found(text, &[]);
+    }
+}
