@@ -41,10 +41,9 @@ impl Init {
         let uniform = |i: usize, bound: f64| (2.0 * stream.uniform(i as u64) - 1.0) * bound;
         let value = |i| match self {
             Self::Constant(value) => value,
-            Self::Uniform { bound } => uniform(i, bound),
             Self::Normal { std } => std * stream.normal(i as u64),
             Self::Gates { forget, .. } if (count / 4..count / 2).contains(&i) => forget,
-            Self::Gates { bound, .. } => uniform(i, bound),
+            Self::Uniform { bound } | Self::Gates { bound, .. } => uniform(i, bound),
         };
         (0..count).map(|i| value(i) as f32).collect()
     }

@@ -1,4 +1,4 @@
-//! Transformer encoder as a text classifier (Vaswani et al.: "Attention is all you need", NeurIPS 2017).
+//! Transformer encoder as a text classifier (Vaswani et al.: "Attention is all you need", `NeurIPS` 2017).
 
 use candle_core::{Result, Tensor, Var, bail};
 use lrlab_kernels::{Params, Role, embedding};
@@ -109,7 +109,7 @@ impl Transformer {
             ("layers", layers),
             ("classes", classes),
         ])?;
-        if width % heads != 0 {
+        if !width.is_multiple_of(heads) {
             bail!("{heads} heads do not divide a width of {width}");
         }
         let mut b = Builder::new(seed, params);
@@ -179,7 +179,7 @@ fn sinusoids(length: usize, width: usize) -> Vec<f32> {
     let value = |position: usize, column: usize| {
         let pair = (column - column % 2) as f64;
         let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
-        if column % 2 == 0 { angle.sin() } else { angle.cos() }
+        if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
     };
     (0..length).flat_map(|p| (0..width).map(move |c| value(p, c) as f32)).collect()
 }

@@ -1,4 +1,5 @@
 //! Parameter counts against published ones.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod common;
 
@@ -13,7 +14,7 @@ fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, classes: usize) -> Resul
     Ok(ResNet::new(&config, 0, common::params())?.params().count())
 }
 
-/// He et al., table 6: 0.27M, 0.46M, 0.66M, 0.85M; to the digit as counted by akamaster/pytorch_resnet_cifar10.
+/// He et al., table 6: 0.27M, 0.46M, 0.66M, 0.85M; to the digit, the same networks in torch (`golden/make.py`).
 #[test]
 fn cifar_networks() -> Result<()> {
     for (depth, count) in [(20, 269_722), (32, 464_154), (44, 658_586), (56, 853_018)] {

@@ -1,4 +1,5 @@
 //! What holds for every network.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod common;
 
@@ -180,7 +181,7 @@ fn initial_values_depend_on_seed_and_name_alone() -> Result<()> {
     Ok(())
 }
 
-/// torch's default but for the forget gate: b_ih holds the bias, b_hh nothing.
+/// torch's default but for the forget gate: `b_ih` holds the bias, `b_hh` nothing.
 #[test]
 fn the_forget_gate_starts_open() -> Result<()> {
     let model = common::lstm(true, Pooling::Last, 0.0)?;

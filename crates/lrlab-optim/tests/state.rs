@@ -1,4 +1,5 @@
 //! State, gradients and averages.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every update rule against `torch.optim`, step by step; the numbers come from `golden/make.py`.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers may fail as tests do")]
 
 mod common;
 

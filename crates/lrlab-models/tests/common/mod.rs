@@ -8,18 +8,18 @@ use lrlab_models::{
     NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
 };
 
-pub const VOCABULARY: usize = 17;
+pub(crate) const VOCABULARY: usize = 17;
 
-pub fn params() -> Params {
+pub(crate) fn params() -> Params {
     Params::new(Device::Cpu, DType::F32)
 }
 
-pub fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, width: f64) -> Result<Box<dyn Model>> {
+pub(crate) fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, width: f64) -> Result<Box<dyn Model>> {
     let config = ResNetConfig { depth, stem, shortcut, width, classes: 3, channels: 3 };
     Ok(Box::new(ResNet::new(&config, 0, params())?))
 }
 
-pub fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<dyn Model>> {
+pub(crate) fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<dyn Model>> {
     let config = LstmConfig {
         vocabulary: VOCABULARY,
         embedding: 5,
@@ -34,7 +34,7 @@ pub fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<d
     Ok(Box::new(Lstm::new(&config, 0, params())?))
 }
 
-pub fn transformer(
+pub(crate) fn transformer(
     norm: NormPlacement,
     positions: Positions,
     activation: Activation,
@@ -58,17 +58,17 @@ pub fn transformer(
     Ok(Box::new(Transformer::new(&config, 0, params())?))
 }
 
-pub fn bag(dropout: f64) -> Result<Box<dyn Model>> {
+pub(crate) fn bag(dropout: f64) -> Result<Box<dyn Model>> {
     let config = BagOfEmbeddingsConfig { vocabulary: VOCABULARY, embedding: 5, dropout, classes: 3 };
     Ok(Box::new(BagOfEmbeddings::new(&config, 0, params())?))
 }
 
-pub fn linear() -> Result<Box<dyn Model>> {
+pub(crate) fn linear() -> Result<Box<dyn Model>> {
     Ok(Box::new(Linear::new(&LinearConfig { inputs: 3 * 9 * 9, classes: 3 }, 0, params())?))
 }
 
 /// The model of a case of `golden/make.py`.
-pub fn by_name(case: &str) -> Result<Box<dyn Model>> {
+pub(crate) fn by_name(case: &str) -> Result<Box<dyn Model>> {
     let words: Vec<&str> = case.split(' ').collect();
     let has = |word: &str| words.contains(&word);
     let pooling = match words.last() {
@@ -94,7 +94,7 @@ pub fn by_name(case: &str) -> Result<Box<dyn Model>> {
 }
 
 /// Four texts of 6, 3, 1 and 5 tokens, padded to `length`.
-pub fn tokens(length: usize) -> Result<Input> {
+pub(crate) fn tokens(length: usize) -> Result<Input> {
     let lengths = [6, 3, 1, 5];
     let id = |b: usize, t: usize| if t < lengths[b] { (1 + (5 * b + 3 * t) % 16) as u32 } else { 0 };
     let ids: Vec<u32> = (0..4).flat_map(|b| (0..length).map(move |t| id(b, t))).collect();
@@ -106,12 +106,12 @@ pub fn tokens(length: usize) -> Result<Input> {
 }
 
 /// Four pictures of `size` × `size`.
-pub fn pictures(size: usize) -> Result<Input> {
+pub(crate) fn pictures(size: usize) -> Result<Input> {
     Ok(Input::Pictures(scaled_wave("pictures", &[4, 3, size, size], 2.0, 0.0)?))
 }
 
 /// `count` numbers on [−1, 1) that depend on name and index alone, as in `golden/make.py`.
-pub fn wave(name: &str, count: usize) -> Vec<f64> {
+pub(crate) fn wave(name: &str, count: usize) -> Vec<f64> {
     let start = u64::from(crc32(name.as_bytes())) << 32;
     (0..count as u64).map(|i| 2.0 * ((mix(start + i) >> 11) as f64 / (1_u64 << 53) as f64) - 1.0).collect()
 }
@@ -124,14 +124,14 @@ fn mix(z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-pub fn scaled_wave(name: &str, shape: &[usize], scale: f64, offset: f64) -> Result<Tensor> {
+pub(crate) fn scaled_wave(name: &str, shape: &[usize], scale: f64, offset: f64) -> Result<Tensor> {
     let values: Vec<f32> =
         wave(name, shape.iter().product()).into_iter().map(|v| (offset + scale * v) as f32).collect();
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
 /// Gives every trained parameter the value `golden/make.py` gives it.
-pub fn fill(params: &Params) -> Result<()> {
+pub(crate) fn fill(params: &Params) -> Result<()> {
     for (name, param) in params.trainable() {
         let shape = param.var.dims();
         let fan = shape[1..].iter().product::<usize>().max(1);

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, backprop::GradStore};
 use lrlab_kernels::{Params, Role};
 
 /// Parameters by name, shape and values; a name that ends in `bias` is not decayed.
-pub fn params(entries: &[(&str, &[usize], &[f32])]) -> Result<Params> {
+pub(crate) fn params(entries: &[(&str, &[usize], &[f32])]) -> Result<Params> {
     let mut params = Params::new(Device::Cpu, DType::F32);
     for (name, shape, values) in entries {
         let role = if name.ends_with("bias") { Role::NoDecay } else { Role::Weight };
@@ -14,7 +14,7 @@ pub fn params(entries: &[(&str, &[usize], &[f32])]) -> Result<Params> {
 }
 
 /// A store with exactly these gradients: those of Σ weight · gradient.
-pub fn grads(params: &Params, entries: &[(&str, Vec<f32>)]) -> Result<GradStore> {
+pub(crate) fn grads(params: &Params, entries: &[(&str, Vec<f32>)]) -> Result<GradStore> {
     let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
     for (name, values) in entries {
         let var = &params.get(name).expect("a parameter").var;
@@ -25,6 +25,6 @@ pub fn grads(params: &Params, entries: &[(&str, Vec<f32>)]) -> Result<GradStore>
 }
 
 /// A parameter's values.
-pub fn values(params: &Params, name: &str) -> Result<Vec<f32>> {
+pub(crate) fn values(params: &Params, name: &str) -> Result<Vec<f32>> {
     params.get(name).expect("a parameter").var.flatten_all()?.to_vec1()
 }
