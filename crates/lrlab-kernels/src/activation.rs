@@ -1,13 +1,20 @@
 //! Activations.
 
-use candle_core::{Result, Tensor};
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::host::{self, Shared, Unwritten};
+use crate::norm::{part, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts};
 
 /// max(x, 0), of any shape.
 ///
 /// # Errors
 /// The type is no float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    x.relu()
+    if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { x.relu() }
 }
 
 /// x Φ(x) with the exact Gaussian distribution function, of any shape (Hendrycks and Gimpel, 2016).
@@ -15,5 +22,98 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The type is no float.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.gelu_erf()
+    if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Gelu) } else { x.gelu_erf() }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Activation {
+    Relu,
+    Gelu,
+}
+
+/// Elements per task.
+const CHUNK: usize = 1 << 15;
+
+/// Values, or the gradient times the slope where there is a gradient.
+struct Map<'a> {
+    activation: Activation,
+    x: &'a [f32],
+    grad: Option<&'a [f32]>,
+    to: Shared,
+}
+
+impl Kernel for Map<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for at in (0..self.x.len()).step_by(LANES) {
+            let x = part(s, self.x, at, 0.0);
+            let y = match (self.activation, self.grad) {
+                (Activation::Relu, None) => s.max(x, s.zero()),
+                (Activation::Relu, Some(grad)) => {
+                    s.where_greater(x, s.zero(), part(s, grad, at, 0.0), s.zero())
+                }
+                (Activation::Gelu, None) => s.mul(x, erf_parts(s, x).0),
+                (Activation::Gelu, Some(grad)) => {
+                    let (distribution, density) = erf_parts(s, x);
+                    s.mul(s.fma(x, density, distribution), part(s, grad, at, 0.0))
+                }
+            };
+            // SAFETY: the output chunk is as large as x, and this task alone has it.
+            unsafe { put(s, self.to, at, self.x.len() - at, y) };
+        }
+    }
+}
+
+impl Activation {
+    fn map(self, x: &[f32], grad: Option<&[f32]>) -> Vec<f32> {
+        let mut y = Unwritten::new(x.len());
+        y.room().par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(i, (y, x))| {
+            let grad = grad.map(|grad| &grad[i * CHUNK..][..x.len()]);
+            dispatch(Map { activation: self, x, grad, to: Shared(y.as_mut_ptr().cast()) });
+        });
+        // SAFETY: every chunk was written.
+        unsafe { y.written() }
+    }
+}
+
+impl CustomOp1 for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(self.map(host::slice(x, layout)?, None)), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let data = host::with(x, |x| host::with(grad, |grad| Ok(self.map(x, Some(grad)))))?;
+        Ok(Some(host::tensor(data, x.shape())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Var};
+
+    use super::*;
+    use crate::testing::{assert_close, draw, grads_of, values};
+
+    #[test]
+    fn values_and_slopes_against_f64() -> Result<()> {
+        for f in [relu, gelu] {
+            for dims in [vec![1], vec![3, 5], vec![33_000, 2]] {
+                let x = Var::from_tensor(&(draw(dims.clone(), "x") * 3.0)?)?;
+                let exact = Var::from_tensor(&x.to_dtype(DType::F64)?)?;
+                let r = draw(dims.clone(), "r");
+                let (y, expected) = (f(&x)?, f(&exact)?);
+                assert_close(&y, &values(&expected), 1e-6);
+                let grad = grads_of(&(y * &r)?, &[&x])?;
+                let expected = grads_of(&(expected * r.to_dtype(DType::F64)?)?, &[&exact])?;
+                assert_close(&grad[0], &values(&expected[0]), 1e-6);
+            }
+        }
+        Ok(())
+    }
 }

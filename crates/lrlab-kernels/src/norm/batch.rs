@@ -270,7 +270,7 @@ impl Backward<'_> {
 
 /// Sixteen values from `at`, filled up with `rest`.
 #[inline(always)]
-pub(super) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
+pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
     let x = &x[at..];
     if x.len() >= LANES {
         // SAFETY: there are LANES values.
@@ -285,7 +285,7 @@ pub(super) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
 /// # Safety
 /// The room is there, and nobody else writes it.
 #[inline(always)]
-pub(super) unsafe fn put<S: Simd>(s: S, to: Shared, at: usize, left: usize, v: S::V) {
+pub(crate) unsafe fn put<S: Simd>(s: S, to: Shared, at: usize, left: usize, v: S::V) {
     // SAFETY: the caller's word.
     unsafe {
         if left >= LANES {

@@ -11,6 +11,7 @@ use candle_core::{D, DType, Result, Tensor, Var, bail};
 
 use crate::host;
 use batch::{BatchNorm, Statistics};
+pub(crate) use batch::{part, put};
 use layer::LayerNorm;
 
 /// Whose statistics a batch norm uses.
