@@ -128,7 +128,7 @@ fn every_crate_keeps_the_house_rules() {
         let main = std::fs::read_to_string(folder.join(main)).unwrap();
         let mut rules = vec![
             (manifest.contains("[lints]\nworkspace = true\n"), "does not inherit the workspace's lints"),
-            (main.starts_with("//!"), "has no docs"),
+            (main.starts_with("//!") || main.starts_with("#![doc"), "has no docs"),
         ];
         if package["publish"].is_null() {
             let readme = std::fs::read_to_string(folder.join("README.md")).unwrap_or_default();
