@@ -171,11 +171,11 @@ fn judge(claim: &Claim, report: &Report) -> ClaimVerdict {
         return out;
     };
     let Some(condition) = Condition::read(claim) else {
-        out.note = "it has neither a tolerance nor a known way to compare".to_owned();
+        "it has neither a tolerance nor a known way to compare".clone_into(&mut out.note);
         return out;
     };
     if claim.value.is_none() && claim.than.is_none() {
-        out.note = "it has no value".to_owned();
+        "it has no value".clone_into(&mut out.note);
         return out;
     }
     out.claimed = claimed(claim, condition, metric);

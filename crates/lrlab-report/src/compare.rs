@@ -106,7 +106,7 @@ impl Comparison {
 /// The fewest pairs whose smallest possible p stays below 0.05 after Holm's correction over `family` comparisons.
 #[must_use]
 pub(crate) fn pairs_needed(family: usize) -> usize {
-    (1..).find(|n| 2.0_f64.powi(1 - n) * (family.max(1) as f64) < 1.0 - LEVEL).unwrap_or(0) as usize
+    (1..=64).find(|n| 2.0_f64.powi(1 - n) * (family.max(1) as f64) < 1.0 - LEVEL).unwrap_or(0) as usize
 }
 
 /// Every comparison of the grid.

@@ -2,7 +2,7 @@
 //!
 //! [`summarise`] reads a [`Plan`] and the results that a [`RunStore`] holds of it, and returns a [`Report`]: the
 //! arms of the grid with their runs, paired comparisons, and the experiment's claims beside what was measured.
-//! [`write`] renders it as Markdown, one self-contained HTML page, CSV and LaTeX tables, SVG figures and a
+//! [`write()`] renders it as Markdown, one self-contained HTML page, CSV and LaTeX tables, SVG figures and a
 //! manifest that leads from every number to the runs it is made of. Equal inputs give equal bytes.
 //!
 //! The report never averages over what is missing without a word: a cell with one of two runs says so, a run

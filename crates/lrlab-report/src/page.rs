@@ -1,5 +1,7 @@
 //! `report.html` and `report.md`, from templates in this crate.
 
+use std::fmt::Write;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
@@ -179,8 +181,9 @@ fn facts(report: &Report) -> Vec<Fact> {
     let mut grid: Vec<String> = report.axes.iter().map(axis).collect();
     grid.push(format!("seed: {}", seeds.join(", ")));
     let sizes = |(model, sizes): (&String, &Vec<usize>)| {
-        (!sizes.is_empty())
-            .then(|| format!("{model}: {}", sizes.iter().map(grouped).collect::<Vec<_>>().join(", ")))
+        (!sizes.is_empty()).then(|| {
+            format!("{model}: {}", sizes.iter().copied().map(grouped).collect::<Vec<_>>().join(", "))
+        })
     };
     let origin = &report.origin;
     let all = [
@@ -198,7 +201,7 @@ fn facts(report: &Report) -> Vec<Fact> {
 }
 
 /// 272474 as "272,474".
-fn grouped(n: &usize) -> String {
+fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
@@ -305,7 +308,7 @@ fn command(report: &Report, run: &Run) -> String {
         shell(&format!("experiments/{}.toml", report.experiment))
     );
     for (key, value) in &run.cell {
-        out.push_str(&format!(" --filter {}", shell(&format!("{key}={}", label::value(value)))));
+        let _ = write!(out, " --filter {}", shell(&format!("{key}={}", label::value(value))));
     }
     out
 }

@@ -1,5 +1,12 @@
 //! What a report does with little, nothing, and the unexpected.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -219,7 +226,7 @@ fn odd_names() {
     assert_eq!(report.arms[4].label("schedule"), "cosine(eta_min=0.5)");
 }
 
-/// Six seeds with known differences: numbers by hand and from SciPy (see the crate's statistics).
+/// Six seeds with known differences: numbers by hand and from `SciPy` (see the crate's statistics).
 #[test]
 fn paired_differences() {
     let plan = small(&["static", "cosine", "step"], 6);

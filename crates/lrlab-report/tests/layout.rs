@@ -2,6 +2,13 @@
 //!
 //! `LRLAB_REPORT_KEEP=DIR cargo test -p lrlab-report` leaves the invented reports in DIR for a look with a browser.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
+
 mod common;
 
 use common::check;

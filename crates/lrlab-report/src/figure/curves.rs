@@ -1,5 +1,7 @@
 //! From the runs' histories to figures.
 
+use std::fmt::Write;
+
 use lrlab_runs::RunResult;
 
 use super::{Dash, Figure, Line, Panel, Scale};
@@ -281,10 +283,10 @@ fn counts(report: &Report, arms: &[usize], many: bool) -> String {
     let each = if many { " per arm" } else { " per panel" };
     let mut out = if low == high { format!("n = {low}{each}") } else { format!("n = {low} to {high}{each}") };
     if done < planned {
-        out.push_str(&format!("; {} of {planned} runs missing", planned - done));
+        let _ = write!(out, "; {} of {planned} runs missing", planned - done);
     }
     if diverged > 0 {
-        out.push_str(&format!("; {diverged} diverged (thin lines ending in ×), not in the mean"));
+        let _ = write!(out, "; {diverged} diverged (thin lines ending in ×), not in the mean");
     }
     out.push('.');
     out

@@ -197,7 +197,9 @@ impl Drawing<'_> {
         let colour = PALETTE[index(line)];
         if line.marks || at.len() == 1 {
             let (r, style) = (if at.len() == 1 { 3.6 } else { 2.3 }, fill(line));
-            at.iter().for_each(|(x, y)| mark::mark(out, line.color, *x, *y, r, &style));
+            for (x, y) in &at {
+                mark::mark(out, line.color, *x, *y, r, &style);
+            }
         }
         if let (true, Some((x, y))) = (line.diverged, at.last()) {
             // A run that left the panel ends at its edge.

@@ -19,7 +19,7 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: u64, stream: St
     Some((quantile(&means, tail), quantile(&means, 1.0 - tail)))
 }
 
-/// Linear interpolation between order statistics (Hyndman and Fan's type 7, NumPy's default).
+/// Linear interpolation between order statistics (Hyndman and Fan's type 7, `NumPy`'s default).
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let below = at.floor() as usize;
@@ -47,7 +47,7 @@ mod tests {
         check(1.0, 8.0);
     }
 
-    /// The expected quantiles are exact: of the means of all 6⁶ resamples, with NumPy.
+    /// The expected quantiles are exact: of the means of all 6⁶ resamples, with `NumPy`.
     ///
     /// ```text
     /// means = [numpy.mean(c) for c in itertools.product(six, repeat=6)]

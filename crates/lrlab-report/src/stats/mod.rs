@@ -1,6 +1,6 @@
 //! Small statistics for few seeds: mean and spread, intervals, an exact permutation test, Holm's correction.
 //!
-//! Everything is exact or counter-based, so equal inputs give equal bits. Checked against SciPy.
+//! Everything is exact or counter-based, so equal inputs give equal bits. Checked against `SciPy`.
 
 mod bootstrap;
 mod holm;

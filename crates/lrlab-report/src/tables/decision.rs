@@ -91,7 +91,7 @@ const fn word(kind: DecisionKind) -> &'static str {
 
 fn median(sorted: &[u64]) -> Option<f64> {
     let n = sorted.len();
-    (n > 0).then(|| (sorted[(n - 1) / 2] as f64 + sorted[n / 2] as f64) / 2.0)
+    (n > 0).then(|| f64::midpoint(sorted[(n - 1) / 2] as f64, sorted[n / 2] as f64))
 }
 
 /// "3 (2×), 5".

@@ -1,5 +1,7 @@
 //! Model × budget × schedule × monitor: the figures that the experiment is about.
 
+use std::fmt::Write;
+
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::{axis_cells, axis_columns, block_of, rule};
@@ -75,12 +77,12 @@ pub(crate) fn progress(counts: &Counts) -> String {
         [(counts.diverged, "diverged"), (counts.stopped, "stopped early"), (counts.pruned, "pruned")]
     {
         if n > 0 {
-            out.push_str(&format!(", {n} {word}"));
+            let _ = write!(out, ", {n} {word}");
         }
     }
     for (n, word) in [(counts.missing, "missing"), (counts.failed, "failed")] {
         if n > 0 {
-            out.push_str(&format!("; {n} {word}"));
+            let _ = write!(out, "; {n} {word}");
         }
     }
     out

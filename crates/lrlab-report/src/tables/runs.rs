@@ -1,5 +1,7 @@
 //! Every run, and the curves that the figures draw.
 
+use std::fmt::Write;
+
 use lrlab_runs::EpochMetrics;
 
 use crate::table::{Link, Row, TableCell};
@@ -69,7 +71,7 @@ pub(crate) fn curves(report: &Report) -> String {
             for name in EpochMetrics::NAMES {
                 if let Some(value) = epoch.get(name).flatten().filter(|x| x.is_finite()) {
                     let seed = run.seed.replace([',', '"', '\n', '\r'], " ");
-                    out.push_str(&format!("{},{seed},{},{name},{value}\n", run.id, epoch.epoch));
+                    let _ = writeln!(out, "{},{seed},{},{name},{value}", run.id, epoch.epoch);
                 }
             }
         }

@@ -21,7 +21,9 @@ pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, St
     }
     let files = files(folder.path());
     assert_eq!(files.len(), 3 + written.tables.len() + written.figures.len(), "{:?}", files.keys());
-    files.iter().for_each(|(name, text)| check(name, text));
+    for (name, text) in &files {
+        check(name, text);
+    }
     files
 }
 
@@ -30,7 +32,9 @@ pub fn written_without_latex_rows(plan: &Plan, store: &RunStore) {
     let folder = tempfile::tempdir().unwrap();
     write(&summarise(plan, store).unwrap(), folder.path()).unwrap();
     let files = files(folder.path());
-    files.iter().filter(|(name, _)| !name.ends_with(".tex")).for_each(|(name, text)| check(name, text));
+    for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".tex")) {
+        check(name, text);
+    }
 }
 
 /// Every file below a folder.

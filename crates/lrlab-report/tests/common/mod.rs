@@ -178,8 +178,8 @@ pub fn result(planned: &PlannedRun) -> RunResult {
         cell: cell.clone(),
         spec: planned.spec.clone(),
         outcome: Outcome::Completed,
-        last: evaluation(&last, &own),
-        best: evaluation(&best, &own),
+        last: evaluation(&last, own),
+        best: evaluation(&best, own),
         history,
         decisions,
         timing: Timing {
@@ -191,26 +191,30 @@ pub fn result(planned: &PlannedRun) -> RunResult {
             updates_executed: 79 * epochs,
             examples_per_s: 480.0 + 30.0 * own.uniform(2),
         },
-        provenance: Provenance {
-            versions: [("lrlab", "0.1.0"), ("candle", "0.11.1"), ("rustc", "rustc 1.95.0")]
-                .into_iter()
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .collect(),
-            commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
-            dirty: Some(false),
-            device: "cpu".to_owned(),
-            host: "invented-host".to_owned(),
-            threads: 1,
-            dataset_digest: "feedbeeffeedbeeffeedbeef".to_owned(),
-            dataset: format!("{} (invented for a layout test)", text(cell, "dataset")),
-            dataset_notes: vec!["an invented note: the pictures are JPEG copies".to_owned()],
-            parameters: 272_474,
-            numerics: "cpu-avx2-f32".to_owned(),
-        },
+        provenance: provenance(cell),
     }
 }
 
-fn evaluation(metrics: &EpochMetrics, own: &Stream) -> Evaluation {
+fn provenance(cell: &Cell) -> Provenance {
+    Provenance {
+        versions: [("lrlab", "0.1.0"), ("candle", "0.11.1"), ("rustc", "rustc 1.95.0")]
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+        dirty: Some(false),
+        device: "cpu".to_owned(),
+        host: "invented-host".to_owned(),
+        threads: 1,
+        dataset_digest: "feedbeeffeedbeeffeedbeef".to_owned(),
+        dataset: format!("{} (invented for a layout test)", text(cell, "dataset")),
+        dataset_notes: vec!["an invented note: the pictures are JPEG copies".to_owned()],
+        parameters: 272_474,
+        numerics: "cpu-avx2-f32".to_owned(),
+    }
+}
+
+fn evaluation(metrics: &EpochMetrics, own: Stream) -> Evaluation {
     let accuracy = metrics.val_accuracy.map(|x| x - 0.006 + 0.004 * own.normal(7000));
     let train = metrics.train_accuracy.map(|x| (x + 0.002).min(1.0));
     let train_loss = metrics.train_loss.map(|x| x * 0.9);
