@@ -36,6 +36,7 @@ impl Default for BoldDriver {
 
 /// What [`BoldDriver`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BoldDriverState {
     /// The gain in force.
     pub gain: f64,

@@ -62,6 +62,7 @@ impl Default for Greedy {
 
 /// What [`Greedy`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GreedyState {
     /// The gain in force.
     pub gain: f64,

@@ -43,6 +43,7 @@ impl Default for NewBob {
 
 /// What [`NewBob`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewBobState {
     /// The gain in force.
     pub gain: f64,

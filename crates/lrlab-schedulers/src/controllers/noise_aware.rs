@@ -44,6 +44,7 @@ impl Default for NoiseAwarePlateau {
 
 /// What [`NoiseAwarePlateau`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NoiseAwarePlateauState {
     /// Gain, best metric and counters.
     pub plateau: PlateauState,

@@ -127,6 +127,7 @@ impl ThresholdMode {
 
 /// What [`Plateau`] remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlateauState {
     /// The gain in force.
     pub gain: f64,
