@@ -7,6 +7,10 @@
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
 //! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod activation;
 pub mod alloc;
 mod attention;
@@ -24,6 +28,8 @@ mod pool;
 mod simd;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod threads;
 mod update;
 
 pub use activation::{gelu, relu};

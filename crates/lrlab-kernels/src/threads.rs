@@ -1,0 +1,53 @@
+//! The same bits for any number of threads.
+
+use candle_core::{Result, Tensor, Var};
+use lrlab_random::{Purpose, Stream};
+
+use crate::testing::{draw, values};
+use crate::{
+    Dropout, Norm, attention, batch_norm2d, conv2d, dropout, embedding, gelu, layer_norm, linear, lstm,
+};
+
+/// Every operator once, forward and backward: all outputs and gradients.
+fn everything() -> Result<Vec<f64>> {
+    let var = |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name));
+    let drop = Dropout { p: 0.2, stream: Stream::new(5, Purpose::Dropout, "t") };
+    let mut out = Vec::new();
+    let mut collect = |y: Tensor, vars: &[&Var]| -> Result<()> {
+        let grads = y.sqr()?.sum_all()?.backward()?;
+        for var in vars {
+            out.extend(grads.get(var).map(values).unwrap_or_default());
+        }
+        out.extend(values(&y));
+        Ok(())
+    };
+    let (x, w) = (var(&[37, 5, 9, 9], "x")?, var(&[20, 5, 3, 3], "w")?);
+    collect(conv2d(&x, &w, 2, 1)?, &[&x, &w])?;
+    let (gain, shift) = (var(&[5], "gain")?, var(&[5], "shift")?);
+    let (mean, variance) = (var(&[5], "mean")?, var(&[5], "var")?);
+    let train = Norm::Train { momentum: 0.1 };
+    let y = batch_norm2d(&x, &gain, &shift, &mean, &variance, 1e-5, train, Some(&x), true)?;
+    collect(y, &[&x, &gain, &shift])?;
+    let (table, ids) = (var(&[50, 24], "table")?, (0..40 * 30).map(|i| i * 7 % 50).collect::<Vec<u32>>());
+    let x = embedding(&Tensor::from_vec(ids, (40, 30), x.device())?, &table)?;
+    let (w_ih, w_hh, bias) = (var(&[80, 24], "a")?, var(&[80, 20], "b")?, var(&[80], "c")?);
+    let mask = Tensor::ones((40, 30), candle_core::DType::F32, x.device())?;
+    collect(lstm(&x, &w_ih, &w_hh, &bias, &bias, &mask, true)?, &[&table, &w_ih, &w_hh, &bias])?;
+    let (w, b, gain) = (var(&[32, 24], "w")?, var(&[32], "b")?, var(&[32], "g")?);
+    let y = layer_norm(&gelu(&linear(&x, &w, Some(&b))?)?, &gain, &b, 1e-5)?;
+    let q = dropout(&y, drop)?.reshape((40, 30, 4, 8))?.transpose(1, 2)?.contiguous()?;
+    collect(attention(&q, &q, &q, &mask, Some(drop))?, &[&table, &w, &b, &gain])?;
+    Ok(out)
+}
+
+#[test]
+fn same_bits_for_any_number_of_threads() -> Result<()> {
+    let with = |threads: usize| -> Result<Vec<u64>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        Ok(pool.install(everything)?.into_iter().map(f64::to_bits).collect())
+    };
+    let one = with(1)?;
+    assert!(one.iter().all(|bits| f64::from_bits(*bits).is_finite()));
+    assert!(one == with(2)? && one == with(3)?);
+    Ok(())
+}
