@@ -7,6 +7,11 @@
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
 //! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a kernel not inlined into its dispatcher loses the processor's features"
+)]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

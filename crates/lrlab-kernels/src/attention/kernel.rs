@@ -24,7 +24,7 @@ impl Attention {
         let (_, _, l, d) = self.dims;
         let mut y = Unwritten::new(q.len());
         y.room().par_chunks_mut(l * d).enumerate().for_each(|(head, y)| {
-            let at = |x| Matrix::new(&x_part(x, head, l * d)[..], l, d);
+            let at = |x| Matrix::new(x_part(x, head, l * d), l, d);
             let mut scratch = Scratch::take(l * l);
             let weights = &mut scratch[..l * l];
             self.weights(head, at(q), at(k), weights);

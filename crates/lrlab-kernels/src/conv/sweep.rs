@@ -106,6 +106,7 @@ impl Sweep<'_> {
                     let from = plane.add(*tap);
                     for channel in 0..count {
                         let w: [S::V; B] = std::array::from_fn(|b| s.load(weights.add(b * per_block)));
+                        #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
                         for p in 0..P {
                             let x = s.splat(*from.add(p * step + channel));
                             for b in 0..B {

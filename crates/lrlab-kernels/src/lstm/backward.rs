@@ -132,7 +132,7 @@ fn retreat<S: Simd>(
     dz: &mut [f32],
 ) {
     let hp = cell.len();
-    assert!(hp % LANES == 0 && gates.len() == 4 * hp && dz.len() == 4 * hp);
+    assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp && dz.len() == 4 * hp);
     assert!(before.len() == hp && d_state.len() == hp && d_cell.len() == hp);
     let one = s.splat(1.0);
     // Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.

@@ -82,7 +82,9 @@ fn advance<S: Simd>(
     state: &mut [f32],
 ) {
     let hp = cell.len();
-    assert!(hp % LANES == 0 && gates.len() == 4 * hp && pushed.len() == 4 * hp && bias.len() == 4 * hp);
+    assert!(
+        hp.is_multiple_of(LANES) && gates.len() == 4 * hp && pushed.len() == 4 * hp && bias.len() == 4 * hp
+    );
     assert!(state.len() == hp);
     for at in (0..hp).step_by(LANES) {
         // SAFETY: gate · hp + at + LANES <= 4 hp, asserted above.

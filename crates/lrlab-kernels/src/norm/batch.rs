@@ -256,7 +256,7 @@ impl Kernel for Backward<'_> {
 }
 
 impl Backward<'_> {
-    /// The gradient before the ReLU.
+    /// The gradient before the rectification.
     #[inline(always)]
     fn gradient<S: Simd>(&self, s: S, start: usize, size: usize, at: usize) -> S::V {
         let g = part(s, &self.grad[start..][..size], at, 0.0);

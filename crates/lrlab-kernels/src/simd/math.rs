@@ -28,8 +28,8 @@ pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let z = s.mul(x, x);
-    let mut p = s.splat(-5.704_988_7e-3);
-    for c in [2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+    let mut p = s.splat(-5.704_988e-3);
+    for c in [2.063_908_8e-2, -5.373_971_5e-2, 1.333_144_2e-1, -0.333_328_2] {
         p = s.fma(p, z, s.splat(c));
     }
     let small = s.fma(s.mul(p, z), x, x);

@@ -39,7 +39,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    fn sqrt(self, a: Self::V) -> Self::V;
     /// To the nearest integer.
     fn round(self, a: Self::V) -> Self::V;
     /// 2ⁿ for integral n in −126 … 127.
@@ -67,6 +66,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
         unsafe { self.load(lanes.as_ptr()) }
     }
     /// The first lanes into `out`.
+    #[cfg(test)]
     #[inline(always)]
     fn store_partial(self, out: &mut [f32], v: Self::V) {
         let mut lanes = [0.0; LANES];
@@ -148,11 +148,10 @@ pub fn simd_level() -> &'static str {
 /// caches that matrix products block by, for example `x86_64 avx512 l1=48k/12 l2=2048k/16 l3=266240k/20`.
 #[must_use]
 pub fn numerics_class() -> String {
-    let mut class = format!("{} {}", std::env::consts::ARCH, simd_level());
-    for (i, cache) in gemm_common::cache::CACHE_INFO.iter().enumerate() {
-        class += &format!(" l{}={}k/{}", i + 1, cache.cache_bytes >> 10, cache.associativity);
-    }
-    class
+    let caches = gemm_common::cache::CACHE_INFO.iter().enumerate();
+    let caches = caches.map(|(i, c)| format!("l{}={}k/{}", i + 1, c.cache_bytes >> 10, c.associativity));
+    let parts = [std::env::consts::ARCH.to_owned(), simd_level().to_owned()];
+    parts.into_iter().chain(caches).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

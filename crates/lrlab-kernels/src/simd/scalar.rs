@@ -60,16 +60,12 @@ impl Simd for Scalar {
         zip(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
-    fn sqrt(self, a: V) -> V {
-        a.map(f32::sqrt)
-    }
-    #[inline(always)]
     fn round(self, a: V) -> V {
         a.map(f32::round_ties_even)
     }
     #[inline(always)]
     fn power_of_two(self, n: V) -> V {
-        n.map(|n| f32::from_bits((n as i32 + 127 << 23) as u32))
+        n.map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32))
     }
     #[inline(always)]
     fn where_greater(self, a: V, b: V, x: V, y: V) -> V {

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "vector intrinsics")]
 
+#[allow(clippy::wildcard_imports, reason = "fifty intrinsics, all prefixed")]
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd, scalar::Scalar};
@@ -74,10 +75,6 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn min(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_min_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sqrt(self, a: __m512) -> __m512 {
-        unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
@@ -186,10 +183,6 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn min(self, a: Pair, b: Pair) -> Pair {
         pair(|i| unsafe { _mm256_min_ps(a[i], b[i]) })
-    }
-    #[inline(always)]
-    fn sqrt(self, a: Pair) -> Pair {
-        pair(|i| unsafe { _mm256_sqrt_ps(a[i]) })
     }
     #[inline(always)]
     fn round(self, a: Pair) -> Pair {
