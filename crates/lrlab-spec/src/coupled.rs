@@ -57,8 +57,8 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     let mut found = model(&run.model);
     found.extend(reading(run));
     found.extend(data(&run.data));
-    found.extend(run.monitor.iter().flat_map(monitor));
-    found.extend(run.early_stopping.iter().flat_map(|rule| stopping(rule, run.epochs)));
+    found.extend(run.monitor.iter().filter_map(monitor));
+    found.extend(run.early_stopping.iter().filter_map(|rule| stopping(rule, run.epochs)));
     if let OptimizerSpec::Sgd(sgd) = &run.optimizer
         && sgd.nesterov
         && sgd.momentum == 0.0

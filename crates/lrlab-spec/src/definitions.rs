@@ -133,7 +133,7 @@ fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
     let source = named.node.get("source").and_then(|node| readable::<SourceSpec>(log, node));
     match &source {
         Some(SourceSpec::Custom(custom)) => {
-            registered(log, &named.node, "source", custom, "data set", &catalog.data)
+            registered(log, &named.node, "source", custom, "data set", &catalog.data);
         }
         Some(source) => without_effect(log, &named.node, Kind::held_by(source)),
         None => {}

@@ -226,7 +226,9 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
 /// Values that every run replaces: a warning, but an argument without effect is a mistake.
 fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], cells: &[Resolved]) {
     let mut used = BTreeSet::new();
-    cells.iter().for_each(|resolved| places(&resolved.tree, &mut used));
+    for resolved in cells {
+        places(&resolved.tree, &mut used);
+    }
     let mut given = Vec::new();
     values(&definitions.defaults, "", &mut given);
     for model in models {
@@ -242,7 +244,9 @@ fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], cel
 
 fn places(node: &Node, used: &mut BTreeSet<Place>) {
     used.insert(node.place);
-    node.table().iter().for_each(|(_, child)| places(child, used));
+    for (_, child) in node.table() {
+        places(child, used);
+    }
 }
 
 fn values(node: &Node, path: &str, given: &mut Vec<(String, Place)>) {

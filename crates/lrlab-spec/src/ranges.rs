@@ -28,6 +28,7 @@ pub(crate) fn check(slot: Slot<'_>, node: &Node) -> Option<Wrong> {
 }
 
 /// Whether `x` is accepted, and what is.
+#[expect(clippy::match_same_arms, reason = "one line per definition, in the order of their types")]
 fn number(slot: Slot<'_>, x: f64) -> Option<(bool, &'static str)> {
     let positive = (x > 0.0, "a number above 0");
     let not_negative = (x >= 0.0, "0 or more");

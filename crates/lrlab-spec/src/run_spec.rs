@@ -53,7 +53,7 @@ pub enum ModelSpec {
     Resnet(ResNetSpec),
     /// Hochreiter and Schmidhuber, 1997, as a classifier over token embeddings.
     Lstm(LstmSpec),
-    /// Encoder of Vaswani et al., NeurIPS 2017, as a classifier.
+    /// Encoder of Vaswani et al., `NeurIPS` 2017, as a classifier.
     Transformer(TransformerSpec),
     /// Mean of embeddings and a linear layer: the linear floor (Joulin et al., EACL 2017).
     BagOfEmbeddings(BagOfEmbeddingsSpec),
@@ -326,7 +326,7 @@ pub struct SyntheticReviewsSpec {
 }
 impl Default for SyntheticReviewsSpec {
     fn default() -> Self {
-        Self { train: 640, test: 256, seed: 0 }
+        Self { train: 1280, test: 256, seed: 0 }
     }
 }
 

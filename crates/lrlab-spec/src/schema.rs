@@ -86,7 +86,8 @@ fn model() -> Value {
         ("data", json!({ "type": "string", "description": "Name of a data set under [data]." })),
         ("set", reference("RunKeys")),
     ];
-    let properties = properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
+    let properties: Map<String, Value> =
+        properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
     object(properties, &["network", "data"], "A network, its data and its overrides of the defaults.")
 }
 
@@ -195,9 +196,9 @@ fn map(values: &Value, description: &str) -> Value {
     json!({ "type": "object", "additionalProperties": values, "description": description })
 }
 
-fn object(properties: Map<String, Value>, required: &[&str], description: &str) -> Value {
+fn object(properties: impl Into<Value>, required: &[&str], description: &str) -> Value {
     json!({
         "type": "object", "description": description,
-        "properties": properties, "additionalProperties": false, "required": required,
+        "properties": properties.into(), "additionalProperties": false, "required": required,
     })
 }

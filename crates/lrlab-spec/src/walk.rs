@@ -101,11 +101,11 @@ fn instead(kind: &str, node: &Node) -> Option<String> {
 const MOST_EXACT: i64 = 1 << 53;
 
 fn range(log: &mut Log, node: &Node, kind: &str, slot: Slot<'_>) -> bool {
-    if let (Value::Integer(n), "integer") = (&node.value, kind) {
-        if *n < 0 || *n > MOST_EXACT {
-            log.error(node.place, format!("{} is {n}: expected 0 … {MOST_EXACT}", named(slot)), None);
-            return false;
-        }
+    if let (Value::Integer(n), "integer") = (&node.value, kind)
+        && !(0..=MOST_EXACT).contains(n)
+    {
+        log.error(node.place, format!("{} is {n}: expected 0 … {MOST_EXACT}", named(slot)), None);
+        return false;
     }
     let Some(wrong) = ranges::check(slot, node) else { return true };
     log.error(node.place, wrong.message, wrong.suggestion);
@@ -127,7 +127,9 @@ fn anything(log: &mut Log, node: &Node) -> bool {
         }
         _ => return true,
     };
-    children.into_iter().fold(true, |good, child| anything(log, child) && good)
+    // Collected first: every mistake is told, not the first.
+    let checked: Vec<bool> = children.into_iter().map(|child| anything(log, child)).collect();
+    !checked.contains(&false)
 }
 
 fn span(log: &mut Log, node: &Node) -> bool {

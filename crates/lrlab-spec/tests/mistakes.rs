@@ -321,7 +321,7 @@ fn no_toml() {
 #[test]
 fn arguments() {
     let check = |overrides: &[&str], expected: &[&str]| {
-        assert_eq!(errors(GOOD, overrides), expected, "{overrides:?}")
+        assert_eq!(errors(GOOD, overrides), expected, "{overrides:?}");
     };
     check(&["defaults.batch_size=8", "axes.epochs=[5]", "description=Some words = fun"], &[]);
     check(&["models.lstm.network={lstm={hidden=3}}", "axes.seed=[7]"], &[]);
