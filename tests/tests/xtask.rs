@@ -1,4 +1,10 @@
 //! The door passes options, exit codes and signals through, and finds slips before anything is built.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
 #![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt;

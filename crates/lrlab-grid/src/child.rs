@@ -129,13 +129,13 @@ fn listen(number: u64, stdout: ChildStdout, mut chatter: std::fs::File, output: 
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-        let sent = match serde_json::from_slice(&line) {
-            Ok(event) => output.send(Output::Event(number, event)).is_ok(),
+        if let Ok(event) = serde_json::from_slice(&line) {
+            if output.send(Output::Event(number, event)).is_err() {
+                return;
+            }
+        } else {
             // A log that cannot be written (a full disk) must not block the worker.
-            Err(_) => chatter.write_all(&line).is_ok() || true,
-        };
-        if !sent {
-            return;
+            let _ = chatter.write_all(&line);
         }
         line.clear();
     }

@@ -113,7 +113,7 @@ fn telling_line(log: &str) -> Option<String> {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
-    panic.or(error).or_else(|| lines().last()).map(str::to_owned)
+    panic.or(error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
 #[cfg(unix)]

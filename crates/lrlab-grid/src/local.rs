@@ -48,7 +48,7 @@ pub struct LocalExecutor {
 
 impl Default for LocalExecutor {
     fn default() -> Self {
-        Self { jobs: 1, threads: None, on_failure: OnFailure::KeepGoing, patience: Duration::from_secs(60) }
+        Self { jobs: 1, threads: None, on_failure: OnFailure::KeepGoing, patience: Duration::from_mins(1) }
     }
 }
 
@@ -324,7 +324,9 @@ impl<'a> Grid<'a> {
 
     fn start(&mut self, index: usize, attempt: Attempt) -> Result<(), Error> {
         let run = &self.runs[index];
-        let slot = (0..).find(|slot| self.active.iter().all(|active| active.slot != *slot)).unwrap_or(0);
+        let slot = (0..self.executor.jobs)
+            .find(|slot| self.active.iter().all(|active| active.slot != *slot))
+            .unwrap_or(0);
         let assignment = Assignment {
             run,
             attempt: attempt.number(),

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn only_stillness_counts() {
         let (id, start, touched) = (RunId::of("{}", ""), Instant::now(), SystemTime::UNIX_EPOCH);
-        let mut patience = Patience::new(Duration::from_secs(60));
+        let mut patience = Patience::new(Duration::from_mins(1));
         // (attempt, second of the touch by the other clock, second by ours) -> stale
         for (number, touch, now, stale) in [
             (1, 1000, 0, false),

@@ -25,13 +25,12 @@ pub fn resolve(
     let mut seen: BTreeMap<RunId, Cell> = BTreeMap::new();
     let mut runs = Vec::with_capacity(cells.len());
     for (cell, spec) in cells {
-        let dataset_digest = match digests.iter().find(|(data, _)| *data == spec.data) {
-            Some((_, known)) => known.clone(),
-            None => {
-                let new = digest(&spec.data).map_err(|source| Error::Data { cell: words(&cell), source })?;
-                digests.push((spec.data.clone(), new.clone()));
-                new
-            }
+        let dataset_digest = if let Some((_, known)) = digests.iter().find(|(data, _)| *data == spec.data) {
+            known.clone()
+        } else {
+            let new = digest(&spec.data).map_err(|source| Error::Data { cell: words(&cell), source })?;
+            digests.push((spec.data.clone(), new.clone()));
+            new
         };
         let run_id = run_id(&spec, &dataset_digest);
         if let Some(first) = seen.insert(run_id.clone(), cell.clone()) {

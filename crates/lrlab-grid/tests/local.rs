@@ -1,4 +1,10 @@
 //! The local executor with real child processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
 #![cfg(unix)]
 
 mod common;
@@ -16,7 +22,7 @@ const TWO: LocalExecutor = LocalExecutor {
     jobs: 2,
     threads: Some(3),
     on_failure: OnFailure::KeepGoing,
-    patience: Duration::from_secs(60),
+    patience: Duration::from_mins(1),
 };
 
 fn plan(count: usize) -> Plan {

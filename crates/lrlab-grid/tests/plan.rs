@@ -1,4 +1,10 @@
 //! Plans: identities, what is written, and what is not touched again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,10 @@
 //! Executors as processes of their own: signalled, killed, and two at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
 #![cfg(unix)]
 
 mod common;

@@ -1,4 +1,10 @@
 //! The files' keys and words: a contract with whoever reads them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
 
 use lrlab_runs::{
     Decision, DecisionKind, EpochMetrics, Error, Evaluation, Event, Outcome, Plan, PlannedRun, RunId,
