@@ -29,7 +29,7 @@ pub(crate) fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
 pub(crate) fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let z = s.mul(x, x);
     let mut p = s.splat(-5.704_988e-3);
-    for c in [2.063_908_8e-2, -5.373_971_5e-2, 1.333_144_2e-1, -0.333_328_2] {
+    for c in [2.063_908_8e-2, -5.373_971_5e-2, 1.333_144_2e-1, -0.333_332_8] {
         p = s.fma(p, z, s.splat(c));
     }
     let small = s.fma(s.mul(p, z), x, x);
