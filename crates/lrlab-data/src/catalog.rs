@@ -109,7 +109,7 @@ pub struct Generator {
     pub classes: usize,
     /// Seed.
     pub seed: u64,
-    /// Probability that a training label is replaced by a random class.
+    /// Probability that a training label is the next class instead of the true one.
     pub label_noise: f64,
 }
 

@@ -107,7 +107,7 @@ pub struct SyntheticReviews {
 
 impl Default for SyntheticReviews {
     fn default() -> Self {
-        Self { train: 640, test: 256, seed: 0 }
+        Self { train: 1280, test: 256, seed: 0 }
     }
 }
 

@@ -24,6 +24,10 @@
 //! # }
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod batch;
 mod cache;
 mod catalog;
@@ -37,6 +41,8 @@ mod pictures;
 mod split;
 mod synthetic;
 mod tokens;
+#[cfg(feature = "candle-datasets")]
+mod vision;
 
 pub use batch::{Augment, Batch, BatchPlan, Batches, Features, Order};
 pub use catalog::{Card, FolderFiles, Generator, HubFiles, KnownFile, Part, Variant, catalog};

@@ -49,7 +49,7 @@ fn linear_pictures(layers: &[Layer], features: &Features) -> Result<Tensor> {
     layers[0].forward(&x.flatten_from(1)?)
 }
 
-/// 5 × 5 filters, rectified, averaged over the picture, then two layers.
+/// 5 × 5 filters, rectified, averaged over each ninth of the picture, then two layers.
 fn filters(layers: &[Layer], features: &Features) -> Result<Tensor> {
     const SIDE: usize = 5;
     let Features::Pictures(x) = features else { unreachable!() };
@@ -63,8 +63,10 @@ fn filters(layers: &[Layer], features: &Features) -> Result<Tensor> {
     }
     let patches = Tensor::cat(&patches, 1)?.transpose(1, 2)?.contiguous()?; // (batch, places, 3 × 25)
     assert_eq!(patches.dims(), [batch, rows * columns, 3 * SIDE * SIDE]);
-    let energy = layers[0].forward(&patches)?.relu()?.mean(1)?;
-    layers[2].forward(&layers[1].forward(&energy)?.relu()?)
+    let answers = layers[0].forward(&patches)?.relu()?;
+    let quarters =
+        answers.reshape(vec![batch, 2, rows / 2, 2, columns / 2, answers.dim(2)?])?.mean(4)?.mean(2)?;
+    layers[2].forward(&layers[1].forward(&ninths.flatten_from(1)?)?.relu()?)
 }
 
 /// The mean of the tokens' vectors, then one layer.
@@ -156,10 +158,10 @@ fn pictures_are_hard_enough() {
         .unwrap();
     let Kind::Pictures { channels, height, width } = data.kind else { unreachable!() };
     let network =
-        Net { layers: layers(&[(channels * 25, 24), (24, 64), (64, data.classes)]), forward: filters };
+        Net { layers: layers(&[(channels * 25, 16), (9 * 16, 256), (256, data.classes)]), forward: filters };
     let linear =
         Net { layers: layers(&[(channels * height * width, data.classes)]), forward: linear_pictures };
-    check(&train(&network, &data, 30, 0.01), &train(&linear, &data, 10, 0.001));
+    check(&train(&network, &data, 24, 0.003), &train(&linear, &data, 10, 0.001));
 }
 
 #[test]
@@ -170,5 +172,5 @@ fn reviews_are_hard_enough() {
     let Kind::Tokens { vocabulary, .. } = data.kind else { unreachable!() };
     let network = Net { layers: layers(&[(vocabulary, 16), (32, 32), (32, data.classes)]), forward: pairs };
     let linear = Net { layers: layers(&[(vocabulary, 16), (16, data.classes)]), forward: bag };
-    check(&train(&network, &data, 30, 0.005), &train(&linear, &data, 30, 0.01));
+    check(&train(&network, &data, 16, 0.005), &train(&linear, &data, 16, 0.01));
 }

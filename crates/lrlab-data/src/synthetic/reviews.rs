@@ -7,13 +7,13 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::SyntheticReviews;
 
-/// Probability that a training label is replaced by a random class.
-pub(crate) const LABEL_NOISE: f64 = 0.25;
+/// Probability that a training label is the other class instead of the true one.
+pub(crate) const LABEL_NOISE: f64 = 0.125;
 /// Probability that a judgement is negated.
 const NEGATED: f64 = 0.3;
-const POSITIVE: [&str; 6] = ["good", "great", "moving", "clever", "fresh", "funny"];
-const NEGATIVE: [&str; 6] = ["bad", "dull", "flat", "weak", "tired", "stale"];
-const NEGATIONS: [&str; 2] = ["not", "never"];
+pub(crate) const POSITIVE: [&str; 6] = ["good", "great", "moving", "clever", "fresh", "funny"];
+pub(crate) const NEGATIVE: [&str; 6] = ["bad", "dull", "flat", "weak", "tired", "stale"];
+pub(crate) const NEGATIONS: [&str; 2] = ["not", "never"];
 const THINGS: [&str; 8] = ["plot", "cast", "score", "script", "ending", "pace", "camera", "story"];
 const SYLLABLES: [&str; 20] = [
     "ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we",
@@ -55,7 +55,7 @@ fn part(settings: &SyntheticReviews, name: &str, n: usize) -> Part {
         let class = index % 2;
         part.labels.push(class as u32);
         let wrong = draw.uniform(0) < LABEL_NOISE;
-        part.noisy.push(if wrong { draw.below(1, 2) } else { class } as u32);
+        part.noisy.push((if wrong { 1 - class } else { class }) as u32);
         part.texts.push(write(&draw, class == 1));
     }
     part

@@ -3,6 +3,8 @@
 //! Every kind reads the same words: line breaks written as `<br />` are spaces, letters are lower case, a word
 //! is a run of letters, digits and underscores, and punctuation stands alone. [`PAD`] is 0, [`UNKNOWN`] is 1.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::models::wordlevel::{WordLevel, WordLevelTrainer};
@@ -10,7 +12,10 @@ use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::models::{ModelWrapper, TrainerWrapper};
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Replace, Sequence};
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, Tokenizer,
+};
 
 use super::Sequences;
 use crate::{Error, Keep, TokenConfig, TokenizerKind};
@@ -22,6 +27,8 @@ pub(crate) const PAD: u32 = 0;
 /// Id of what the vocabulary does not hold.
 pub(crate) const UNKNOWN: u32 = 1;
 const SPECIALS: [&str; 2] = ["[PAD]", "[UNK]"];
+/// Marks an entry that continues a word (`WordPiece`).
+const CONTINUES: &str = "##";
 
 /// A tokenizer of `kind` trained on `texts`.
 pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, Error> {
@@ -32,12 +39,56 @@ pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, E
     let steps: Vec<NormalizerWrapper> = vec![breaks.into(), Lowercase.into()];
     tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(wrong)?;
     tokenizer.with_pre_tokenizer(Some(Whitespace));
+    if let TrainerWrapper::WordPieceTrainer(trainer) = &mut trainer {
+        let inner = continuations(&tokenizer, texts)?.into_iter();
+        let tokens = inner.map(|letter| AddedToken::from(format!("{CONTINUES}{letter}"), true));
+        trainer.set_special_tokens(specials().into_iter().chain(tokens).collect());
+    }
     tokenizer.train(&mut trainer, texts.iter()).map_err(wrong)?;
-    Ok(tokenizer)
+    match trainer {
+        TrainerWrapper::WordPieceTrainer(_) => words_only(&tokenizer).map_err(wrong),
+        _ => Ok(tokenizer),
+    }
+}
+
+/// Letters that stand within words. The trainer numbers a word's inner letters in the order of a hash map, which
+/// differs between runs, and breaks ties by these numbers: told of the letters beforehand, in order, it numbers
+/// them alike.
+fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>, Error> {
+    let letters = |text: &&str| -> tokenizers::Result<BTreeSet<char>> {
+        let mut normalized = NormalizedString::from(*text);
+        if let Some(normalizer) = tokenizer.get_normalizer() {
+            normalizer.normalize(&mut normalized)?;
+        }
+        let mut words = PreTokenizedString::from(normalized);
+        if let Some(cutter) = tokenizer.get_pre_tokenizer() {
+            cutter.pre_tokenize(&mut words)?;
+        }
+        let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        Ok(words.into_iter().flat_map(|(word, ..)| word.chars().skip(1)).collect())
+    };
+    let all = texts.par_iter().map(letters).try_reduce(BTreeSet::new, |mut all, mut some| {
+        all.append(&mut some);
+        Ok(all)
+    });
+    all.map_err(|source| Error::Tokenizer { source })
+}
+
+/// The same tokenizer, inner letters ordinary entries of the vocabulary again.
+fn words_only(trained: &Tokenizer) -> tokenizers::Result<Tokenizer> {
+    let mut json: serde_json::Value = serde_json::from_str(&trained.to_string(false)?)?;
+    if let Some(added) = json["added_tokens"].as_array_mut() {
+        added.retain(|token| SPECIALS.iter().any(|special| token["content"] == *special));
+    }
+    json.to_string().parse()
+}
+
+fn specials() -> Vec<AddedToken> {
+    SPECIALS.map(|special| AddedToken::from(special, true)).into()
 }
 
 fn parts(config: &TokenConfig) -> tokenizers::Result<(ModelWrapper, TrainerWrapper)> {
-    let specials: Vec<AddedToken> = SPECIALS.map(|s| AddedToken::from(s, true)).into();
+    let specials = specials();
     let unknown = SPECIALS[UNKNOWN as usize].to_owned();
     Ok(match config.tokenizer {
         TokenizerKind::Word => {

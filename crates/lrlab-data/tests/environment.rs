@@ -1,0 +1,79 @@
+//! What the environment says is honoured. Each case is a process of its own, because the environment is shared.
+#![cfg(feature = "hub")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use lrlab_data::{DataConfig, Error, Files, Limit, Source, load};
+
+/// Runs one of the tests below in a new process.
+fn child(test: &str, folder: &std::path::Path, variables: &[(&str, &str)]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .current_dir(folder)
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HUGGINGFACE_HUB_CACHE")
+        .env("LRLAB_CHILD", "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn is_child() -> bool {
+    std::env::var_os("LRLAB_CHILD").is_some()
+}
+
+/// Offline, and the home of the cache given as a relative path: the error names the absolute one.
+#[test]
+fn offline() {
+    if is_child() {
+        let config = DataConfig::new(Source::Cifar10(Files::Hub), "cache");
+        let error = load(&config).unwrap_err();
+        assert!(matches!(&error, Error::Offline { cache, .. } if cache.is_absolute()), "{error}");
+        println!("offline: {error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for value in ["1", "true", "YES", "on"] {
+        let text = child("offline", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", value)]);
+        assert!(text.contains("home/hub") && text.contains("HF_HUB_OFFLINE forbids the network"), "{text}");
+        assert!(!folder.path().join("home").exists(), "nothing was written");
+    }
+}
+
+/// The network is allowed, but nobody answers.
+#[test]
+fn nobody_answers() {
+    if is_child() {
+        let error = load(&DataConfig::new(Source::Imdb(Files::Hub), "cache")).unwrap_err();
+        assert!(matches!(&error, Error::Download { repo, .. } if repo == "stanfordnlp/imdb"), "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = ("HF_ENDPOINT", "http://127.0.0.1:1");
+    child("nobody_answers", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", "0"), nobody]);
+}
+
+/// The real data through the public door, as a run does it.
+#[test]
+fn the_real_cache() {
+    if is_child() {
+        let mut config = DataConfig::new(Source::Cifar10(Files::Hub), "cache");
+        config.limit = Limit { train: Some(512), validation: Some(100), test: Some(100) };
+        let data = load(&config).unwrap();
+        assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (512, 100, 100));
+        return;
+    }
+    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let home = std::env::var_os("HF_HOME").map_or_else(|| workspace.join("../shared/hf"), PathBuf::from);
+    let home = std::path::absolute(home).unwrap();
+    if !home.join("hub/datasets--cifar10").is_dir() {
+        println!("skipped: no cache with the real data at {}", home.display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    child("the_real_cache", folder.path(), &[("HF_HOME", home.to_str().unwrap()), ("HF_HUB_OFFLINE", "1")]);
+}

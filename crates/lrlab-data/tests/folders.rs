@@ -1,0 +1,264 @@
+//! The data sets' own folders, as a user has them: sizes, the right way up, every fault, digests and caches.
+
+use std::path::{Path, PathBuf};
+
+use lrlab_data::{
+    BatchPlan, DataConfig, Dataset, Error, Features, Files, Order, Progress, Source, digest, fetch, load,
+    verify,
+};
+
+const ROW: usize = 3073;
+
+/// A picture of the binary version: red grows with the column, green with the row, blue is `mark`.
+fn row(label: u8, mark: u8) -> Vec<u8> {
+    let plane = |value: fn(usize, usize) -> usize| (0..1024).map(move |i| value(i / 32, i % 32) as u8);
+    let mut row = vec![label];
+    row.extend(plane(|_, x| 8 * x));
+    row.extend(plane(|y, _| 8 * y));
+    row.extend(vec![mark; 1024]);
+    row
+}
+
+/// Five files of 20 pictures and one for the test, ten classes in turn. Pictures 0 and 50 are the same, and so
+/// are picture 1 and the test's 0.
+fn cifar10(folder: &Path) -> DataConfig {
+    let inner = folder.join("cifar-10-batches-bin");
+    std::fs::create_dir_all(&inner).unwrap();
+    for file in 0..5 {
+        let mark = |i: usize| if i == 50 { 0 } else { i as u8 };
+        let rows: Vec<u8> = (20 * file..20 * file + 20).flat_map(|i| row((i % 10) as u8, mark(i))).collect();
+        std::fs::write(inner.join(format!("data_batch_{}.bin", file + 1)), rows).unwrap();
+    }
+    let mark = |i: usize| if i == 0 { 1 } else { 100 + i as u8 };
+    let rows: Vec<u8> = (0..20).flat_map(|i| row((i % 10) as u8, mark(i))).collect();
+    std::fs::write(inner.join("test_batch.bin"), rows).unwrap();
+    DataConfig::new(Source::Cifar10(Files::Folder(folder.to_path_buf())), folder.join("cache"))
+}
+
+/// Forty reviews for training, twelve for the test.
+fn imdb(folder: &Path) -> DataConfig {
+    for (part, n) in [("train", 20), ("test", 6)] {
+        for (class, word) in [("neg", "dull"), ("pos", "fine")] {
+            let place = folder.join("aclImdb").join(part).join(class);
+            std::fs::create_dir_all(&place).unwrap();
+            for i in 0..n {
+                let text = format!("A {word} film, the {i}th of {part}.<br /><br />Seen {} times!", i % 7);
+                std::fs::write(place.join(format!("{i}_{}.txt", i % 10)), text).unwrap();
+            }
+        }
+    }
+    DataConfig::new(Source::Imdb(Files::Folder(folder.to_path_buf())), folder.join("cache"))
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn sizes(data: &Dataset) -> (usize, usize, usize) {
+    (data.train.len(), data.validation.len(), data.test.len())
+}
+
+fn token_ids(data: &Dataset) -> Vec<Vec<u32>> {
+    let batches = data.train.batches(BatchPlan::new(8, Order::Shuffled { seed: 0, epoch: 0 }));
+    let ids = batches.map(|batch| {
+        let Features::Tokens { ids, .. } = batch.unwrap().features else { unreachable!() };
+        ids.flatten_all().unwrap().to_vec1().unwrap()
+    });
+    ids.collect()
+}
+
+#[test]
+fn the_binary_version() {
+    let folder = folder();
+    let config = cifar10(folder.path());
+    let data = load(&config).unwrap();
+    assert_eq!(sizes(&data), (90, 10, 20), "a tenth for validation");
+    assert_eq!((data.classes, data.files.len()), (10, 6));
+    let found = data.duplicates;
+    assert_eq!((found.within_train, found.within_test, found.train_test), (1, 0, 1));
+    let (train, validation) = (data.train.rows(), data.validation.rows());
+    assert_eq!(train.contains(&0), train.contains(&50), "equal pictures stay on one side");
+    for (row, label) in
+        train.iter().zip(data.train.labels()).chain(validation.iter().zip(data.validation.labels()))
+    {
+        assert_eq!(row % 10, *label);
+    }
+    let notes = data.notes.join("\n");
+    assert!(notes.contains("data_batch_1.bin: of no known variant"), "{notes}");
+    assert!(notes.contains("1 test examples also stand in training or validation"), "{notes}");
+
+    let batch = data.test.batches(BatchPlan::new(20, Order::Sequential)).next().unwrap().unwrap();
+    let Features::Pictures(pictures) = batch.features else { unreachable!() };
+    assert_eq!(pictures.dims(), [20, 3, 32, 32]);
+    for picture in pictures.flatten_from(1).unwrap().to_vec2::<f32>().unwrap() {
+        let (red, green) = (&picture[..1024], &picture[1024..2048]);
+        assert!(red.chunks(32).all(|row| row == &red[..32] && row.is_sorted_by(|a, b| a < b)));
+        assert!(green.chunks(32).all(|row| row.iter().all(|value| *value == row[0])));
+        assert!(green.iter().step_by(32).is_sorted_by(|a, b| a < b));
+    }
+    // The folder around the archive's own will do, and so will that one.
+    let inner = Source::Cifar10(Files::Folder(folder.path().join("cifar-10-batches-bin")));
+    let again = load(&DataConfig { source: inner, ..config }).unwrap();
+    assert_eq!(again.digest, data.digest);
+    assert_eq!(again.train.rows(), data.train.rows());
+}
+
+#[test]
+fn faults_of_the_binary_version() {
+    let check = |spoil: &dyn Fn(&Path), expected: &str| {
+        let folder = folder();
+        let config = cifar10(folder.path());
+        let file = folder.path().join("cifar-10-batches-bin/data_batch_2.bin");
+        spoil(&file);
+        let text = load(&config).unwrap_err().to_string();
+        assert!(text.starts_with(&file.display().to_string()) && text.contains(expected), "{text}");
+    };
+    let rewrite = |change: fn(&mut Vec<u8>)| {
+        move |file: &Path| {
+            let mut bytes = std::fs::read(file).unwrap();
+            change(&mut bytes);
+            std::fs::write(file, bytes).unwrap();
+        }
+    };
+    check(&rewrite(|bytes| bytes.truncate(3 * ROW + 5)), "row 3 is cut off");
+    check(&rewrite(Vec::clear), "row 0 is cut off");
+    check(&rewrite(|bytes| bytes[7 * ROW] = 10), "row 7: label 10 is out of range 0 … 9");
+    check(&|file| std::fs::remove_file(file).unwrap(), "not there");
+}
+
+#[test]
+fn a_folder_of_reviews() {
+    let folder = folder();
+    let config = imdb(folder.path());
+    let data = load(&config).unwrap();
+    assert_eq!(sizes(&data), (36, 4, 12));
+    assert_eq!(data.test.labels(), [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(data.validation.labels().iter().sum::<u32>(), 2, "half of validation is positive");
+    let tokenizer = std::fs::read_to_string(data.tokenizer.as_ref().unwrap()).unwrap();
+    assert!(tokenizer.contains("\"[UNK]\": 1") && tokenizer.contains("\"film\""));
+    assert!(!tokenizer.contains("\"test\""), "the vocabulary comes from training alone");
+}
+
+#[test]
+fn faults_of_reviews() {
+    let check = |bytes: &[u8], expected: &str| {
+        let folder = folder();
+        let config = imdb(folder.path());
+        let file = folder.path().join("aclImdb/train/pos/3_3.txt");
+        std::fs::write(&file, bytes).unwrap();
+        let text = load(&config).unwrap_err().to_string();
+        assert!(text.starts_with(&file.display().to_string()) && text.contains(expected), "{text}");
+    };
+    check(b"", "row 0: the text is empty");
+    check(b"\n \t", "row 0: the text is empty");
+    check(b"caf\xE9", "row 0: the text is not UTF-8");
+    let folder = folder();
+    let config = imdb(folder.path());
+    std::fs::remove_dir_all(folder.path().join("aclImdb/test/neg")).unwrap();
+    assert!(matches!(load(&config).unwrap_err(), Error::MissingFile { .. }));
+    std::fs::create_dir(folder.path().join("aclImdb/test/neg")).unwrap();
+    assert!(matches!(load(&config).unwrap_err(), Error::MissingFile { .. }), "no review in it");
+}
+
+#[test]
+fn a_digest_follows_the_content() {
+    let (one, two) = (folder(), folder());
+    for make in [cifar10, imdb] {
+        let (first, second) = (make(one.path()), make(two.path()));
+        let known = digest(&first).unwrap();
+        assert_eq!(known, digest(&second).unwrap(), "not the place");
+        assert_eq!(known, digest(&first).unwrap(), "remembered");
+        assert_eq!(known.digest, load(&first).unwrap().digest);
+        let pinned = DataConfig { pin_digest: Some(known.digest.clone()), ..first.clone() };
+        digest(&pinned).unwrap();
+
+        let quiet: Progress = std::sync::Arc::new(|_| ());
+        let file = fetch(&first.source, &quiet).unwrap().remove(0);
+        let file = if file.is_dir() { file.join("3_3.txt") } else { file };
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[5] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        // A clock too coarse to tell the two writes apart must not hide the change from this test.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        assert_ne!(known.digest, digest(&first).unwrap().digest);
+        let error = load(&pinned).unwrap_err();
+        assert!(
+            matches!(&error, Error::PinnedDigest { expected, .. } if *expected == known.digest),
+            "{error}"
+        );
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut open = vec![folder.to_path_buf()];
+    let mut found = Vec::new();
+    while let Some(next) = open.pop() {
+        for path in std::fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { open.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_damaged_cache_is_rebuilt() {
+    let (one, two) = (folder(), folder());
+    for config in [cifar10(one.path()), imdb(two.path())] {
+        let first = load(&config).unwrap();
+        for file in files_below(&config.cache) {
+            let whole = std::fs::read(&file).unwrap();
+            for damaged in [&whole[..whole.len() / 2], &[&whole[..1], &[whole[1] ^ 1], &whole[2..]].concat()]
+            {
+                std::fs::write(&file, damaged).unwrap();
+                let again = load(&config).unwrap();
+                assert_eq!(again.train.rows(), first.train.rows(), "{}", file.display());
+                assert_eq!(again.digest, first.digest);
+                if first.tokenizer.is_some() {
+                    assert_eq!(token_ids(&again), token_ids(&first), "{}", file.display());
+                }
+                assert_eq!(std::fs::read(&file).unwrap(), whole, "{} is whole again", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn writers_at_one_time_do_no_harm() {
+    let folder = folder();
+    let config = imdb(folder.path());
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| token_ids(&load(&config).unwrap()))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(all.iter().all(|ids| *ids == all[0]));
+    assert_eq!(token_ids(&load(&config).unwrap()), all[0]);
+    assert!(files_below(&config.cache).iter().all(|path| path.extension().is_none_or(|e| e != "tmp")));
+}
+
+#[test]
+fn verification_reads_every_row() {
+    let folder = folder();
+    let config = cifar10(folder.path());
+    let quiet: Progress = std::sync::Arc::new(|_| ());
+    let found = verify(&config.source, &quiet).unwrap();
+    assert_eq!((found.train, found.test, found.duplicates.train_test), (100, 20, 1));
+    assert!(!config.cache.exists(), "it uses no cache");
+    let reviews = verify(&imdb(folder.path()).source, &quiet).unwrap();
+    assert_eq!((reviews.train, reviews.test), (40, 12));
+}
+
+#[test]
+fn settings_out_of_range() {
+    let folder = folder();
+    let config = cifar10(folder.path());
+    let error = load(&DataConfig { validation: Some(100), ..config }).unwrap_err();
+    assert!(matches!(error, Error::TooFewExamples { wanted: 100, available: 100, .. }), "{error}");
+    let mut config = imdb(folder.path());
+    config.tokens.max_length = 0;
+    assert!(matches!(load(&config), Err(Error::Setting { setting: "tokens.max_length", .. })));
+    config.tokens.max_length = 5;
+    config.tokens.vocabulary = 2;
+    assert!(matches!(load(&config), Err(Error::Setting { setting: "tokens.vocabulary", .. })));
+}
