@@ -136,7 +136,7 @@ impl RunOptions {
 pub(crate) struct ReportOptions {
     #[command(flatten)]
     selection: Selection,
-    /// Where to write it [default: `DIR/<experiment>/report`]
+    /// Where to write it; without it `DIR/<experiment>/report`
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Fail unless every claim is reproduced
