@@ -14,7 +14,6 @@ pub fn root() -> PathBuf {
 /// # Panics
 /// The runner is not built.
 #[must_use]
-#[expect(clippy::panic, reason = "a test helper: the message is the point")]
 pub fn runner() -> Command {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release").join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));

@@ -70,3 +70,31 @@ fn a_misspelt_schedule_is_refused() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("cosin"), "{}", ran.err);
 }
+
+#[test]
+fn plot_draws_in_the_terminal_and_as_svg() {
+    let args = ["schedule", "plot", "--schedule", "cosine = {}", "--lr", "0.1", "--updates", "50"];
+    let ran = run(&args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.lines().count() > 10, "{}", ran.out);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cosine.svg");
+    let ran = run(&[&args[..], &["--out", &file.display().to_string()]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(std::fs::read_to_string(file).unwrap().starts_with("<svg"));
+}
+
+#[test]
+fn lint_finds_the_mis_scaled_schedule() {
+    let length = ["--lr", "0.1", "--epochs", "20", "--updates-per-epoch", "10"];
+    let lint = |more: &[&str]| run(&[&["schedule", "lint"], more, &length[..]].concat());
+    let ran = lint(&[
+        "--schedule",
+        "cosine = { t_max = '200 epochs' }",
+        "--controller",
+        "plateau = { patience = 30 }",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("cosine.t_max") && ran.out.contains("plateau"), "{}", ran.out);
+    assert_eq!(lint(&["--schedule", "cosine = {}"]).out, "nothing to complain about\n");
+}

@@ -144,7 +144,7 @@ impl Stream {
         order
     }
 
-    fn block(&self, high: u64, low: u64) -> [u32; 4] {
+    fn block(self, high: u64, low: u64) -> [u32; 4] {
         philox4x32_10([low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32], self.key)
     }
 }

@@ -323,7 +323,8 @@ impl<'a> Run<'a> {
             Some(metrics) if self.validated => metrics.clone(),
             _ => {
                 let scores = self.trainer.evaluate(&data.validation)?;
-                validated(EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..<_>::default() }, &scores)
+                let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
+                validated(&now, &scores)
             }
         };
         let last = self.evaluation(metrics, data)?;
@@ -413,12 +414,12 @@ impl Running {
             grad_norm: finite(self.grad_norm / self.updates),
             ..EpochMetrics::default()
         };
-        validated(metrics, scores)
+        validated(&metrics, scores)
     }
 }
 
 /// The same figures with those of the validation split.
-fn validated(metrics: EpochMetrics, scores: &Scores) -> EpochMetrics {
+fn validated(metrics: &EpochMetrics, scores: &Scores) -> EpochMetrics {
     EpochMetrics {
         val_loss: finite(scores.loss),
         val_loss_stderr: finite(scores.loss_stderr),
@@ -427,6 +428,6 @@ fn validated(metrics: EpochMetrics, scores: &Scores) -> EpochMetrics {
         val_precision: finite(scores.precision),
         val_recall: finite(scores.recall),
         val_ece: finite(scores.ece),
-        ..metrics
+        ..metrics.clone()
     }
 }

@@ -7,7 +7,7 @@ use lrlab_callbacks::{Averaging, Host};
 use lrlab_data::{Augment, Batch, BatchPlan, Batches, Dataset, Order, Split};
 use lrlab_kernels::{Params, Role, cross_entropy};
 use lrlab_models::{Mode, Model};
-use lrlab_optim::{Optimizer, WeightAverage, clip_grad_norm};
+use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
 use lrlab_schedulers::Observation;
 
 use crate::evaluate::{evaluate, input, read};
@@ -82,7 +82,7 @@ impl<'a> Trainer<'a> {
     /// The training batches of one epoch, shuffled and augmented by seed and epoch.
     pub(crate) fn batches(&self, epoch: u64) -> Batches {
         let Settings { seed, batch_size, .. } = *self.settings;
-        let augment = self.settings.augment.clone().map(|a| Augment { seed, epoch, ..a });
+        let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
         self.data.train.batches(BatchPlan {
             batch_size,
             order: Order::Shuffled { seed, epoch },
@@ -104,11 +104,7 @@ impl<'a> Trainer<'a> {
             outcomes.extend(read(&logits, &batch.labels)?);
             let loss = cross_entropy(&logits, &labels, self.settings.label_smoothing)?;
             let share = batch.indices.len() as f64 / examples as f64;
-            let loss = if window.len() == 1 { loss } else { (loss * share)? };
-            grads = Some(match grads {
-                None => loss.backward()?,
-                Some(sum) => add(self.model.params(), sum, &loss.backward()?)?,
-            });
+            accumulate(self.model.params(), &mut grads, loss.backward()?, share)?;
         }
         let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
         let mut grad_norm = f64::NAN;
@@ -228,21 +224,6 @@ impl<'a> Trainer<'a> {
 /// The next `accumulate` batches, fewer at the end of the epoch.
 pub(crate) fn next_window(batches: &mut Batches, accumulate: usize) -> Result<Vec<Batch>, Error> {
     Ok(batches.take(accumulate).collect::<Result<_, _>>()?)
-}
-
-/// `sum + more`, parameter by parameter.
-fn add(params: &Params, mut sum: GradStore, more: &GradStore) -> candle_core::Result<GradStore> {
-    for (_, param) in params.trainable() {
-        let tensor = param.var.as_tensor();
-        if let Some(grad) = more.get(tensor) {
-            let total = match sum.get(tensor) {
-                Some(so_far) => (so_far + grad)?,
-                None => grad.clone(),
-            };
-            sum.insert(tensor, total);
-        }
-    }
-    Ok(sum)
 }
 
 impl Host for Trainer<'_> {

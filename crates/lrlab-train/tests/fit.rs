@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use lrlab_callbacks::{Action, Callback, Callbacks, Context, Error as CallbackError, Moment, Phase};
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::Params;
-use lrlab_models::{Linear, LinearConfig, Model, ResNet, ResNetConfig};
+use lrlab_models::{Linear, LinearConfig, Model, ResNet, ResNetConfig, Shortcut, Stem};
 use lrlab_optim::{OptimizerConfig, SgdConfig};
 use lrlab_runs::{DecisionKind, Event};
 use lrlab_schedulers::ScheduleSpec;
@@ -101,7 +101,9 @@ fn accumulation_is_a_larger_batch() {
 fn a_network_learns_and_the_same_seed_gives_the_same_bits() {
     let data = data();
     let network = || -> Box<dyn Model> {
-        let config = ResNetConfig { depth: 8, classes: data.classes, ..ResNetConfig::default() };
+        let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
+        let config =
+            ResNetConfig { depth: 8, stem, shortcut, width: 0.5, classes: data.classes, channels: 3 };
         Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
     let settings = Settings { epochs: 6, seed: 1, ..Settings::new(0.05) };

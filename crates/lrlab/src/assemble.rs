@@ -19,7 +19,7 @@ const EVAL_BATCH_SIZE: usize = 256;
 
 /// The loop's settings.
 #[must_use]
-pub fn settings(run: &RunSpec) -> Settings {
+pub(crate) fn settings(run: &RunSpec) -> Settings {
     let augment = &run.data.augment;
     let any = augment.crop_padding > 0 || augment.flip || augment.cutout > 0;
     Settings {
@@ -48,7 +48,7 @@ pub fn settings(run: &RunSpec) -> Settings {
 ///
 /// # Errors
 /// Allocating its state fails.
-pub fn optimizer(run: &RunSpec, params: &Params) -> candle_core::Result<Box<dyn Optimizer>> {
+pub(crate) fn optimizer(run: &RunSpec, params: &Params) -> candle_core::Result<Box<dyn Optimizer>> {
     let adam = |a: &spec::AdamSpec| AdamConfig {
         beta1: a.beta1,
         beta2: a.beta2,
@@ -73,7 +73,7 @@ pub fn optimizer(run: &RunSpec, params: &Params) -> candle_core::Result<Box<dyn 
 ///
 /// # Errors
 /// A data set that only another runner knows.
-pub fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> {
+pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> {
     let files = |files: &spec::FilesSpec| match &files.folder {
         Some(folder) => Files::Folder(folder.clone()),
         None => Files::Hub,
@@ -122,7 +122,7 @@ pub fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> {
 ///
 /// # Errors
 /// A network that only another runner knows, one that does not read this kind of data, or bad sizes.
-pub fn model(
+pub(crate) fn model(
     network: &ModelSpec,
     kind: &Kind,
     classes: usize,
@@ -237,7 +237,7 @@ fn transformer(
 ///
 /// # Errors
 /// Bad configuration, or a logger's file cannot be opened.
-pub fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callbacks> {
+pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callbacks> {
     let mut list: Vec<Box<dyn Callback>> = Vec::new();
     if let Some(monitor) = &run.monitor {
         let controller = monitor.controller.build().context("monitor")?;

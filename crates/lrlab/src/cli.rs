@@ -92,7 +92,7 @@ pub(crate) struct Machine {
 
 /// Runs the command line with the built-in models and data sets and those of `registry`.
 #[must_use]
-pub fn cli(registry: Registry) -> ExitCode {
+pub fn cli(registry: &Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -107,7 +107,7 @@ pub fn cli(registry: Registry) -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    match run(cli.command, &registry) {
+    match run(cli.command, registry) {
         Ok(exit) => exit.into(),
         Err(error) => {
             complain(&error);

@@ -66,7 +66,7 @@ impl DeviceChoice {
 
 /// `cpu`, `cuda:0`, `metal`.
 #[must_use]
-pub fn name(device: &Device) -> String {
+pub(crate) fn name(device: &Device) -> String {
     use candle_core::DeviceLocation;
     match device.location() {
         DeviceLocation::Cpu => "cpu".to_owned(),

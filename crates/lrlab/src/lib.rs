@@ -13,7 +13,7 @@
 //!         let _ = (options, context.classes, context.seed);
 //!         anyhow::bail!("build a lrlab_models::Model here")
 //!     });
-//!     lrlab::cli(registry)
+//!     lrlab::cli(&registry)
 //! }
 //! ```
 

@@ -6,5 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: lrlab_kernels::alloc::Allocator = lrlab_kernels::alloc::Allocator::keeping_pages();
 
 fn main() -> ExitCode {
-    lrlab::cli(lrlab::Registry::default())
+    lrlab::cli(&lrlab::Registry::default())
 }

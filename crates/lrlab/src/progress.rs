@@ -1,7 +1,8 @@
 //! What a person sees while a grid runs: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lrlab_runs::{Cell, Event, PlannedRun, RunId};
@@ -142,7 +143,7 @@ pub(crate) fn label(cell: &Cell) -> String {
         word("seed")
     );
     for key in cell.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-        text.push_str(&format!(" / {key} {}", word(key)));
+        let _ = write!(text, " / {key} {}", word(key));
     }
     text
 }

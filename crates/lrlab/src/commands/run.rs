@@ -1,5 +1,7 @@
 //! `lrlab run`: a whole grid, from the experiment file to its report.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use lrlab_grid::{
     Assignment, Ending, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, WorkerCommand,
@@ -139,22 +141,23 @@ fn summary(plan: &Plan, finish: &Finish) -> String {
     let total = plan.runs.len();
     let mut text = format!("{}: {done} of {total} runs are done ({executed} in this call)", plan.experiment);
     if !failed.is_empty() {
-        text.push_str(&format!(", {} failed", failed.len()));
+        let _ = write!(text, ", {} failed", failed.len());
     }
     if *missing > 0 {
-        text.push_str(&format!(", {missing} are missing"));
+        let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
         text.push_str("; interrupted: the same command goes on");
     }
     for (index, failure) in failed {
         let run = &plan.runs[*index];
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n  {} {}: {}",
             run.run_id.short(),
             crate::progress::label(&run.cell),
             failure.message
-        ));
+        );
     }
     text
 }

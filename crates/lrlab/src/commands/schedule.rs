@@ -1,10 +1,11 @@
 //! `lrlab schedule`: look at schedules and controllers without training.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use lrlab_schedulers::{Compat, Horizon, Observation};
+use lrlab_schedulers::{Compat, ControllerSpec, Horizon, Observation, ScheduleSpec};
 
 use super::say;
 use crate::Exit;
@@ -39,6 +40,25 @@ enum What {
         /// Whose meaning the controller has.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
+    },
+    /// Draw the schedule, in the terminal or as SVG.
+    Plot {
+        #[command(flatten)]
+        schedule: Scheduled,
+        /// Whose meaning the schedule has.
+        #[arg(long, value_enum, default_value = "lrlab")]
+        compat: CompatArg,
+        /// An SVG file; without it the terminal is drawn on.
+        #[arg(long, value_name = "FILE.svg")]
+        out: Option<PathBuf>,
+    },
+    /// Look for what is legal but hardly meant: lengths that do not fit the run, controllers that cannot act.
+    Lint {
+        #[command(flatten)]
+        schedule: Scheduled,
+        /// A controller that would watch the run (repeatable).
+        #[arg(long)]
+        controller: Vec<String>,
     },
 }
 
@@ -89,6 +109,28 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let rates = lrlab_schedulers::replay(controller, *lr, &seen, (*compat).into())?;
             say(&lines(&rates));
         }
+        What::Plot { schedule, compat, out } => {
+            let rates = trace(schedule, (*compat).into())?;
+            match out {
+                None => say(&lrlab_schedulers::plot_text(&rates, 72, 12)),
+                Some(path) => {
+                    let svg = lrlab_schedulers::plot_svg(&rates, &schedule.schedule);
+                    lrlab_runs::write_atomic(path, svg.as_bytes())?;
+                }
+            }
+        }
+        What::Lint { schedule, controller } => {
+            let spec = ScheduleSpec::parse(&schedule.schedule)?;
+            let controllers =
+                controller.iter().map(|text| ControllerSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+            let findings = lrlab_schedulers::lint(&spec, schedule.lr, &schedule.horizon()?, &controllers)?;
+            if findings.is_empty() {
+                say("nothing to complain about\n");
+            }
+            for finding in findings {
+                say(&format!("{finding}\n"));
+            }
+        }
     }
     Ok(Exit::Done)
 }
@@ -125,7 +167,10 @@ impl Scheduled {
 
 /// The shortest decimals that read back to the same numbers, one per line.
 fn lines(rates: &[f64]) -> String {
-    rates.iter().map(|rate| format!("{rate:?}\n")).collect()
+    rates.iter().fold(String::new(), |mut text, rate| {
+        let _ = writeln!(text, "{rate:?}");
+        text
+    })
 }
 
 fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
