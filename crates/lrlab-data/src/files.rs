@@ -11,7 +11,8 @@ pub(crate) mod hub;
 pub(crate) mod imdb;
 #[cfg(feature = "hub")]
 pub(crate) mod table;
-#[cfg(all(test, feature = "hub"))]
+#[cfg(test)]
+#[cfg(feature = "hub")]
 mod tests;
 
 /// How far a download is.

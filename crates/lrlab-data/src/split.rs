@@ -51,7 +51,9 @@ pub(crate) fn hold_out(
         });
         if fits {
             open = left;
-            unit.iter().for_each(|&row| chosen[row as usize] = true);
+            for &row in unit {
+                chosen[row as usize] = true;
+            }
         }
     }
     (0..labels.len() as u32).partition(|&row| !chosen[row as usize])

@@ -36,3 +36,29 @@ impl Dataset {
         Ok(Some(vision::Dataset { train_images, train_labels, test_images, test_labels, labels }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{D, DType};
+
+    use crate::{DataConfig, Source, SyntheticPictures, SyntheticReviews, load};
+
+    #[test]
+    fn pictures_in_the_units_of_candle_datasets() {
+        let cache = tempfile::tempdir().unwrap();
+        let settings = SyntheticPictures { train: 50, test: 20, ..SyntheticPictures::default() };
+        let data = load(&DataConfig::new(Source::SyntheticPictures(settings), cache.path())).unwrap();
+        let found = data.to_vision().unwrap().unwrap();
+        assert_eq!(found.train_images.dims(), [40, 3, 16, 16]);
+        assert_eq!(
+            found.test_labels.to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap(),
+            data.test.labels()
+        );
+        let flat = found.test_images.flatten_all().unwrap();
+        let (low, high) = (flat.min(D::Minus1).unwrap(), flat.max(D::Minus1).unwrap());
+        assert!(low.to_scalar::<f32>().unwrap() >= 0.0 && high.to_scalar::<f32>().unwrap() <= 1.0);
+        let reviews = SyntheticReviews { train: 10, test: 4, seed: 0 };
+        let text = load(&DataConfig::new(Source::SyntheticReviews(reviews), cache.path())).unwrap();
+        assert!(text.to_vision().unwrap().is_none());
+    }
+}

@@ -1,4 +1,9 @@
 //! What the environment says is honoured. Each case is a process of its own, because the environment is shared.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it finds, and fails where it cannot go on"
+)]
 #![cfg(feature = "hub")]
 
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! The data sets' own folders, as a user has them: sizes, the right way up, every fault, digests and caches.
+#![allow(clippy::unwrap_used, reason = "a test says what it finds, and fails where it cannot go on")]
 
 use std::path::{Path, PathBuf};
 

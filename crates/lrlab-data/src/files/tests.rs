@@ -123,7 +123,7 @@ fn faults_of_tables() {
     };
     let picture = |rows: &[Option<&[u8]>], labels: &[i64], expected: &str| {
         let path = folder.pictures(rows, labels);
-        check(cifar10::read(&[path.clone()], None).unwrap_err(), expected, &path);
+        check(cifar10::read(std::slice::from_ref(&path), None).unwrap_err(), expected, &path);
     };
     picture(&[good, good, Some(broken)], &[0, 0, 0], "row 2: the picture does not decode");
     picture(&[good, Some(b"no picture")], &[0, 0], "row 1: the picture does not decode");
@@ -134,7 +134,7 @@ fn faults_of_tables() {
 
     let text = |rows: &[Option<&[u8]>], labels: &[i64], expected: &str| {
         let path = folder.texts(rows, labels);
-        check(imdb::read(&[path.clone()]).unwrap_err(), expected, &path);
+        check(imdb::read(std::slice::from_ref(&path)).unwrap_err(), expected, &path);
     };
     text(&[Some(b"fine"), Some(b" \n")], &[0, 1], "row 1: the text is empty");
     text(&[Some(b"fine"), Some(b"")], &[0, 1], "row 1: the text is empty");
@@ -143,13 +143,17 @@ fn faults_of_tables() {
     text(&[None], &[0], "row 0: column \"text\" is null");
 
     let path = folder.texts(&[Some(b"fine")], &[0]);
-    let found = cifar10::read(&[path.clone()], None).unwrap_err();
+    let found = cifar10::read(std::slice::from_ref(&path), None).unwrap_err();
     check(found, "no column \"img.bytes\"; the file has [\"text\", \"label\"]", &path);
     let path = folder.0.path().join("types.parquet");
     write_table(&path, "message m { required int64 text; required int64 label; }", &[Some(b"")], &[0]);
-    check(imdb::read(&[path.clone()]).unwrap_err(), "column \"text\" holds INT64, expected bytes", &path);
+    check(
+        imdb::read(std::slice::from_ref(&path)).unwrap_err(),
+        "column \"text\" holds INT64, expected bytes",
+        &path,
+    );
     let path = folder.0.path().join("gone.parquet");
-    let found = imdb::read(&[path.clone()]).unwrap_err();
+    let found = imdb::read(std::slice::from_ref(&path)).unwrap_err();
     assert!(matches!(found, Error::Io { path: ref at, .. } if *at == path), "{found}");
 }
 
@@ -163,7 +167,7 @@ fn damaged_tables() {
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        let found = imdb::read(&[path.clone()]).unwrap_err();
+        let found = imdb::read(std::slice::from_ref(&path)).unwrap_err();
         assert!(matches!(found, Error::Corrupt { .. }), "cut at {length}: {found}");
     }
     let mut errors = 0;
@@ -172,7 +176,7 @@ fn damaged_tables() {
             let mut bytes = whole.clone();
             bytes[place] ^= change;
             std::fs::write(&path, &bytes).unwrap();
-            match imdb::read(&[path.clone()]) {
+            match imdb::read(std::slice::from_ref(&path)) {
                 Ok(reviews) => assert_eq!(reviews.texts.len(), reviews.labels.len(), "byte {place}"),
                 Err(_) => errors += 1,
             }

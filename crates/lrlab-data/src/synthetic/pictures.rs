@@ -40,12 +40,12 @@ fn part(settings: &SyntheticPictures, name: &str, n: usize) -> Part {
         labels.push(class as u32);
         let wrong = draw.uniform(0) < LABEL_NOISE;
         noisy.push((if wrong { (class + 1) % classes } else { class }) as u32);
-        paint(&draw, class as f64 / classes as f64 * PI, settings.size, &mut pixels);
+        paint(draw, class as f64 / classes as f64 * PI, settings.size, &mut pixels);
     }
     Part { pixels, labels, noisy }
 }
 
-fn paint(draw: &Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {
+fn paint(draw: Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {
     let angle = angle + (draw.uniform(2) - 0.5) * 0.3;
     let frequency = TAU / (4.0 + 3.0 * draw.uniform(3));
     let phase = TAU * draw.uniform(4);

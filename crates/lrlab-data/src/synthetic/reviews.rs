@@ -56,12 +56,12 @@ fn part(settings: &SyntheticReviews, name: &str, n: usize) -> Part {
         part.labels.push(class as u32);
         let wrong = draw.uniform(0) < LABEL_NOISE;
         part.noisy.push((if wrong { 1 - class } else { class }) as u32);
-        part.texts.push(write(&draw, class == 1));
+        part.texts.push(write(draw, class == 1));
     }
     part
 }
 
-fn write(draw: &Stream, positive: bool) -> String {
+fn write(draw: Stream, positive: bool) -> String {
     let pick = |at: u64, words: &[&'static str]| words[draw.below(at, words.len() as u64) as usize];
     let judgement = |at: u64| {
         let negated = draw.uniform(at) < NEGATED;
@@ -70,7 +70,7 @@ fn write(draw: &Stream, positive: bool) -> String {
         format!("the {} was {negation}{adjective}", pick(at + 3, &THINGS))
     };
     let mut sentences = vec![judgement(10), judgement(20)];
-    for at in 0..1 + draw.below(30, 2) {
+    for at in 0..=draw.below(30, 2) {
         let place = draw.below(40 + at, sentences.len() as u64 + 1) as usize;
         let aside = if at == 0 {
             format!("{} plays {}", name(draw, 60), name(draw, 70))
@@ -83,7 +83,7 @@ fn write(draw: &Stream, positive: bool) -> String {
 }
 
 /// One of some hundred names: what a network can learn by heart.
-fn name(draw: &Stream, at: u64) -> String {
+fn name(draw: Stream, at: u64) -> String {
     let syllable = |at| SYLLABLES[draw.below(at, SYLLABLES.len() as u64) as usize];
     format!("{}{}", syllable(at), syllable(at + 1))
 }
