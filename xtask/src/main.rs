@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{BenchOptions, ReportOptions, RunOptions};
+use crate::options::{ReportOptions, RunOptions};
 
 /// Builds the runner, starts grids, runs every check.
 #[derive(Debug, Parser)]
@@ -35,8 +35,6 @@ enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
-    /// Measure throughput, also against peers
-    Bench(BenchOptions),
     /// Check everything that the README promises
     Test {
         /// Only these steps
@@ -69,10 +67,6 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Build { device } => {
             workspace::tell(&runner::find(None, &device)?.display().to_string());
             Ok(ExitCode::SUCCESS)
-        }
-        Command::Bench(options) => {
-            let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, &options.arguments())
         }
         Command::Test { steps } => test::test(&steps),
     }

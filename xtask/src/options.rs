@@ -47,8 +47,6 @@ impl Selection {
 enum Executor {
     /// Processes on this machine
     Local,
-    /// Job arrays
-    Slurm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,15 +73,9 @@ pub(crate) struct RunOptions {
     /// Where runs go [default: local]
     #[arg(long, value_enum)]
     executor: Option<Executor>,
-    /// Settings for Slurm
-    #[arg(long, value_name = "FILE")]
-    slurm_profile: Option<PathBuf>,
     /// Plan and cost estimate, nothing started
     #[arg(long)]
     dry_run: bool,
-    /// With Slurm: stay until the grid is done
-    #[arg(long)]
-    wait: bool,
     /// Which weights stay after a run is done [default: best]
     #[arg(long, value_enum)]
     keep: Option<Keep>,
@@ -116,12 +108,10 @@ impl RunOptions {
         push(&mut arguments, "--device", Some(&self.device));
         push(&mut arguments, "--jobs", self.jobs.as_ref());
         push(&mut arguments, "--executor", self.executor.as_ref().and_then(word).as_ref());
-        push(&mut arguments, "--slurm-profile", self.slurm_profile.as_ref());
         push(&mut arguments, "--keep", self.keep.as_ref().and_then(word).as_ref());
         push(&mut arguments, "--threads", self.threads.as_ref());
         for (given, flag) in [
             (self.dry_run, "--dry-run"),
-            (self.wait, "--wait"),
             (self.on_failure.keep_going, "--keep-going"),
             (self.on_failure.fail_fast, "--fail-fast"),
         ] {
@@ -155,38 +145,6 @@ impl ReportOptions {
         push(&mut arguments, "--to", self.to.as_ref());
         arguments.extend(self.check.then(|| "--check".into()));
         Ok(arguments)
-    }
-}
-
-/// Options of `bench`.
-#[derive(Debug, Args)]
-pub(crate) struct BenchOptions {
-    /// Only this workload (repeatable)
-    #[arg(long, value_name = "NAME")]
-    workload: Vec<OsString>,
-    /// Write one JSON object per line
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Measure a peer beside us: torch
-    #[arg(long, value_name = "NAME")]
-    peer: Option<OsString>,
-    /// The Python that has the peer
-    #[arg(long, value_name = "PATH")]
-    python: Option<PathBuf>,
-    /// A runner binary of your own
-    #[arg(long, value_name = "PATH")]
-    pub(crate) runner: Option<PathBuf>,
-}
-
-impl BenchOptions {
-    /// The runner's command line.
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = vec!["bench".into()];
-        self.workload.iter().for_each(|name| push(&mut arguments, "--workload", Some(name)));
-        push(&mut arguments, "--json", self.json.as_ref());
-        push(&mut arguments, "--peer", self.peer.as_ref());
-        push(&mut arguments, "--python", self.python.as_ref());
-        arguments
     }
 }
 
@@ -244,9 +202,7 @@ mod tests {
             "--jobs",
             "3",
             "--executor",
-            "slurm",
-            "--slurm-profile",
-            "s.toml",
+            "local",
             "--out",
             "o",
             "--set",
@@ -258,7 +214,6 @@ mod tests {
             "--seeds",
             "2",
             "--dry-run",
-            "--wait",
             "--keep",
             "none",
             "--threads",
@@ -275,12 +230,10 @@ mod tests {
             "--seeds=2",
             "--device=cuda:1",
             "--jobs=3",
-            "--executor=slurm",
-            "--slurm-profile=s.toml",
+            "--executor=local",
             "--keep=none",
             "--threads=4",
             "--dry-run",
-            "--wait",
             "--fail-fast",
         ];
         assert_eq!(told(&words), expected);

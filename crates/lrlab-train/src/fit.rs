@@ -72,6 +72,8 @@ pub struct Fitted {
     pub timing: Timing,
     /// The best epoch's weights and buffers by name.
     pub weights: BTreeMap<String, Tensor>,
+    /// The weights and buffers after the last update.
+    pub last_weights: BTreeMap<String, Tensor>,
     /// Trained elements of the model.
     pub parameters: usize,
 }
@@ -101,6 +103,7 @@ pub fn fit(parts: Fit<'_>, interrupt: &AtomicBool, report: &mut dyn FnMut(&Event
         return Ok(run.fitted(stop, Evaluation::default(), Evaluation::default(), BTreeMap::new()));
     }
     let mut last = run.last(data)?;
+    run.last_weights = run.trainer.params().snapshot()?;
     run.averaged = false;
     run.tell(&mut callbacks, Moment::FitEnd, report)?;
     if run.averaged {
@@ -188,6 +191,7 @@ struct Run<'a> {
     decisions: Vec<Decision>,
     /// Epoch, value and weights of the best epoch so far.
     best: Option<(usize, f64, BTreeMap<String, Tensor>)>,
+    last_weights: BTreeMap<String, Tensor>,
     /// Set by an action.
     stop: Option<Stop>,
     /// Set by an action: weights went back, so a loss that is not finite is dealt with.
@@ -213,6 +217,7 @@ impl<'a> Run<'a> {
             history: Vec::new(),
             decisions: Vec::new(),
             best: None,
+            last_weights: BTreeMap::new(),
             stop: None,
             rewound: false,
             averaged: false,
@@ -359,8 +364,8 @@ impl<'a> Run<'a> {
             self.timing.examples_per_s = self.examples / self.timing.train_s;
         }
         let parameters = self.trainer.params().count();
-        let Self { history, decisions, timing, .. } = self;
-        Fitted { stop, history, last, best, decisions, timing, weights, parameters }
+        let Self { history, decisions, timing, last_weights, .. } = self;
+        Fitted { stop, history, last, best, decisions, timing, weights, last_weights, parameters }
     }
 
     fn evaluation(&self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {

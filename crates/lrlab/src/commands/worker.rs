@@ -2,6 +2,7 @@
 //!
 //! Events go to standard output, one JSON object per line, and those that matter later to `events.jsonl`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use candle_core::Tensor;
 use clap::Args;
 use lrlab_runs::{Event, Outcome, PlannedRun, RunId, RunResult, RunStore};
 use lrlab_spec::RunSpec;
@@ -128,16 +130,27 @@ fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
 }
 
 fn save_weights(keep: Keep, fitted: &Fitted, folder: &Path) -> anyhow::Result<()> {
-    if keep == Keep::None {
-        return Ok(());
+    match keep {
+        Keep::None => Ok(()),
+        Keep::Best => save(&fitted.weights, &folder.join("best.safetensors")),
+        Keep::All => {
+            save(&fitted.weights, &folder.join("best.safetensors"))?;
+            save(&fitted.last_weights, &folder.join("last.safetensors"))
+        }
     }
-    let path = folder.join("best.safetensors");
-    let temporary = folder.join(format!(".best.{}.tmp", std::process::id()));
-    let tensors: std::collections::HashMap<_, _> = fitted.weights.clone().into_iter().collect();
-    candle_core::safetensors::save(&tensors, &temporary)
+}
+
+fn save(weights: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<()> {
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let tensors: HashMap<_, _> = weights.clone().into_iter().collect();
+    let written = candle_core::safetensors::save(&tensors, &temporary)
         .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(std::fs::rename(&temporary, &path)?))
-        .with_context(|| path.display().to_string())
+        .and_then(|()| Ok(std::fs::rename(&temporary, path)?));
+    if written.is_err() {
+        // What is half written helps nobody; the error to tell is the first one.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.with_context(|| path.display().to_string())
 }
 
 fn watch_stdin(interrupt: &Arc<AtomicBool>) {
