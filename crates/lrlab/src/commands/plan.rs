@@ -1,5 +1,6 @@
 //! `lrlab plan`: from an experiment file to its runs, and what is done of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -77,11 +78,13 @@ pub(crate) fn resolve(
             return Ok(None);
         }
     };
-    let cache = cache_dir(&selection.out);
+    let (cache, mut told) = (cache_dir(&selection.out), BTreeSet::new());
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         let (digest, notes) = registry.identify(data, &cache)?;
         for note in notes {
-            tell(&format!("note: {note}"));
+            if told.insert(note.clone()) {
+                tell(&format!("note: {note}"));
+            }
         }
         Ok(digest)
     })?;
