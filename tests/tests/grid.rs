@@ -1,5 +1,7 @@
 //! A small grid from end to end: results, the report, a second call, another number of threads.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 
 use lrlab_tests::{Ran, run};

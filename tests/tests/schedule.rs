@@ -1,5 +1,7 @@
 //! `lrlab schedule` as a user calls it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use lrlab_tests::run;
 
 fn rates(out: &str) -> Vec<f64> {
