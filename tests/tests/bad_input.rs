@@ -19,6 +19,7 @@ seed = [0]
 [defaults]
 lr = 0.1
 batch_size = 32
+optimizer = { sgd = {} }
 
 [models.resnet]
 network = { resnet = { depth = 8 } }
@@ -75,7 +76,7 @@ fn wrong_type() {
 #[test]
 fn impossible_range() {
     check(&[("lr = 0.1", "lr = -0.1")], &[(12, "-0.1")]);
-    check(&[("depth = 8", "depth = 9")], &[(16, "9")]);
+    check(&[("depth = 8", "depth = 9")], &[(17, "9")]);
 }
 
 #[test]
@@ -85,15 +86,15 @@ fn duplicate_cell() {
 
 #[test]
 fn unknown_data_set() {
-    check(&[("data = \"pictures\"", "data = \"picture\"")], &[(17, "picture"), (17, "pictures")]);
-    check(&[("synthetic_pictures", "cifar11")], &[(20, "cifar11"), (20, "cifar10")]);
+    check(&[("data = \"pictures\"", "data = \"picture\"")], &[(18, "picture"), (18, "pictures")]);
+    check(&[("synthetic_pictures", "cifar11")], &[(21, "cifar11"), (21, "cifar10")]);
 }
 
 #[test]
 fn three_typos_at_once() {
     check(
         &[("batch_size", "batchsize"), ("depth", "dept"), ("train = 80", "trian = 80")],
-        &[(13, "batchsize"), (16, "dept"), (20, "trian")],
+        &[(13, "batchsize"), (17, "dept"), (21, "trian")],
     );
 }
 

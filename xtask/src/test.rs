@@ -68,7 +68,10 @@ fn runner() -> anyhow::Result<Came> {
 }
 
 fn unit() -> anyhow::Result<Came> {
-    all([with(&["test", "--release", "--workspace", "--exclude", "lrlab-tests"])?])
+    let mut command = with(&["test", "--release", "--workspace", "--exclude", "lrlab-tests"])?;
+    // The same cases every time, so that a failure is the change's; leave it out of the environment to explore.
+    command.env("PROPTEST_RNG_SEED", "20");
+    all([command])
 }
 
 fn end_to_end() -> anyhow::Result<Came> {

@@ -46,8 +46,10 @@ impl Plan for CosineSpec {
     }
 }
 
-/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on.
+/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on. A `t`
+/// that rounding put before 0, beyond 2⁵³ updates, is 0.
 pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
+    let t = t.max(0.0);
     if t < length { low + (high - low) * f64::midpoint(1.0, (PI * t / length).cos()) } else { low }
 }
 
