@@ -62,7 +62,7 @@ fn exit_codes_and_signals_are_the_runners() {
         [("exit 0", Some(0), None), ("exit 85", Some(85), None), ("kill -TERM $$", None, Some(15))]
     {
         let runner = script(folder.path(), text);
-        for verb in ["run-grid", "report", "bench"] {
+        for verb in ["run-grid", "report"] {
             let Some(command) = xtask(folder.path()) else { return };
             let status = ran(command, &[verb], &runner).status;
             assert_eq!((status.code(), status.signal()), (code, signal), "{verb}: {text}");
@@ -78,7 +78,7 @@ fn slips_are_found_before_anything_is_built() {
         (&["run-grid", "--job", "2"], "--jobs"),
         (&["run-grid", "--device", "gpu"], "expected auto, cpu, cuda"),
         (&["run-grid", "--keep-going", "--fail-fast"], "cannot be used with"),
-        (&["run-grid", "--executor", "sge"], "slurm"),
+        (&["run-grid", "--executor", "sge"], "local"),
         (&["run-grid", "--runner", "nowhere"], "there is no runner nowhere"),
         (&["test", "lint"], "lints"),
     ] {
