@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::progress::tell;
 use crate::{DeviceChoice, Exit, Registry, commands};
 
 /// The lab for learning-rate schedules.
@@ -128,8 +129,14 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-/// Tells an error and its causes on standard error.
+/// Tells an error and its causes on standard error; a cause that was already quoted is not told twice.
 fn complain(error: &anyhow::Error) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    tell(&format!("error: {text}"));
 }
