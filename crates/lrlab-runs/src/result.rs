@@ -193,7 +193,7 @@ pub struct Timing {
     pub eval_s: f64,
     /// Seconds reading data.
     pub data_s: f64,
-    /// Updates executed over all attempts.
+    /// Updates executed by the attempt that finished, which began at update 0.
     pub updates_executed: u64,
     /// Training examples per second.
     pub examples_per_s: f64,

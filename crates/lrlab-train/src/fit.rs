@@ -12,8 +12,9 @@ use lrlab_optim::Optimizer;
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Timing, finite};
 use lrlab_schedulers::{Horizon, Schedule};
 
-use crate::trainer::{Trainer, Updated, next_window};
-use crate::{Error, Rate, Scores, Settings};
+use crate::running::{Running, validated};
+use crate::trainer::{Trainer, next_window};
+use crate::{Error, Rate, Settings};
 
 /// Everything a run is made of.
 pub struct Fit<'a> {
@@ -102,6 +103,7 @@ pub fn fit(parts: Fit<'_>, interrupt: &AtomicBool, report: &mut dyn FnMut(&Event
     if stop == Stop::Interrupted {
         return Ok(run.fitted(stop, Evaluation::default(), Evaluation::default(), BTreeMap::new()));
     }
+    run.undo_rewind()?;
     let mut last = run.last(data)?;
     run.last_weights = run.trainer.params().snapshot()?;
     run.averaged = false;
@@ -147,6 +149,7 @@ fn train(
 
             run.validated = false;
             run.rewound = false;
+            run.undone = None;
             let grad_norm = Some(updated.grad_norm);
             run.tell(callbacks, Moment::Update { loss: updated.loss, grad_norm }, report)?;
             if !updated.loss.is_finite() && !run.rewound {
@@ -166,7 +169,11 @@ fn train(
         let metrics = seen.metrics(run.epoch, run.lr, &scores);
         run.remember(&metrics)?;
         report(&Event::Epoch { metrics: Box::new(metrics.clone()) });
+        run.rewound = false;
         run.tell(callbacks, Moment::Epoch(&metrics), report)?;
+        if metrics.val_loss.is_none() && !run.rewound {
+            return Ok(Stop::Diverged);
+        }
         if let Some(stop) = run.stop {
             return Ok(stop);
         }
@@ -196,6 +203,8 @@ struct Run<'a> {
     stop: Option<Stop>,
     /// Set by an action: weights went back, so a loss that is not finite is dealt with.
     rewound: bool,
+    /// The weights of the last update, where an action went back from them since.
+    undone: Option<BTreeMap<String, Tensor>>,
     /// Set by an action: an average took the weights' place.
     averaged: bool,
     /// The weights in force are those the last entry of the history was measured on.
@@ -220,6 +229,7 @@ impl<'a> Run<'a> {
             last_weights: BTreeMap::new(),
             stop: None,
             rewound: false,
+            undone: None,
             averaged: false,
             validated: false,
         }
@@ -274,6 +284,9 @@ impl<'a> Run<'a> {
                 (DecisionKind::Stop, String::new(), f64::NAN, reason)
             }
             Action::Restore { tag, reason } => {
+                if self.validated {
+                    self.undone = Some(self.trainer.params().snapshot()?);
+                }
                 self.trainer.restore(&tag)?;
                 self.rewound = true;
                 self.validated = false;
@@ -312,11 +325,24 @@ impl<'a> Run<'a> {
         self.history.push(metrics.clone());
         self.validated = true;
         let Some(value) = metrics.get(&self.settings.select).flatten() else { return Ok(()) };
+        if metrics.val_loss.is_none() {
+            // Weights that are no numbers: their accuracy is the share of one class.
+            return Ok(());
+        }
         let higher = EpochMetrics::higher_is_better(&self.settings.select) == Some(true);
         let better =
             self.best.as_ref().is_none_or(|(_, best, _)| if higher { value > *best } else { value < *best });
         if better {
             self.best = Some((self.history.len() - 1, value, self.trainer.params().snapshot()?));
+        }
+        Ok(())
+    }
+
+    /// `final` is after the last update, also where a callback went back from there at the end of its epoch.
+    fn undo_rewind(&mut self) -> Result<(), Error> {
+        if let Some(weights) = self.undone.take() {
+            self.trainer.params().restore(&weights)?;
+            self.validated = true;
         }
         Ok(())
     }
@@ -383,56 +409,5 @@ impl<'a> Run<'a> {
             test_ece: finite(test.ece),
             metrics,
         })
-    }
-}
-
-/// Running figures of an epoch, in training mode, weighted by examples.
-struct Running {
-    lr_first: f64,
-    examples: f64,
-    loss: f64,
-    right: f64,
-    updates: f64,
-    grad_norm: f64,
-}
-
-impl Running {
-    fn new(lr_first: f64) -> Self {
-        Self { lr_first, examples: 0.0, loss: 0.0, right: 0.0, updates: 0.0, grad_norm: 0.0 }
-    }
-
-    fn add(&mut self, updated: &Updated) {
-        self.examples += updated.outcomes.len() as f64;
-        self.loss += updated.outcomes.iter().map(|o| o.loss).sum::<f64>();
-        self.right += updated.outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;
-        self.updates += 1.0;
-        self.grad_norm += updated.grad_norm;
-    }
-
-    fn metrics(&self, epoch: u64, lr: f64, scores: &Scores) -> EpochMetrics {
-        let metrics = EpochMetrics {
-            epoch,
-            lr_first: finite(self.lr_first),
-            lr: finite(lr),
-            train_loss: finite(self.loss / self.examples),
-            train_accuracy: finite(self.right / self.examples),
-            grad_norm: finite(self.grad_norm / self.updates),
-            ..EpochMetrics::default()
-        };
-        validated(&metrics, scores)
-    }
-}
-
-/// The same figures with those of the validation split.
-fn validated(metrics: &EpochMetrics, scores: &Scores) -> EpochMetrics {
-    EpochMetrics {
-        val_loss: finite(scores.loss),
-        val_loss_stderr: finite(scores.loss_stderr),
-        val_accuracy: finite(scores.accuracy),
-        val_f1: finite(scores.f1),
-        val_precision: finite(scores.precision),
-        val_recall: finite(scores.recall),
-        val_ece: finite(scores.ece),
-        ..metrics.clone()
     }
 }

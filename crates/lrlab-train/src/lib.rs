@@ -19,6 +19,7 @@ mod error;
 mod evaluate;
 mod fit;
 mod rate;
+mod running;
 mod scores;
 mod settings;
 mod trainer;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,7 +89,7 @@ pub(crate) struct Machine {
     pub(crate) keep: Keep,
     /// Threads per run; by default the cores divided among the jobs.
     #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
+    pub(crate) threads: Option<NonZeroUsize>,
 }
 
 /// Runs the command line with the built-in models and data sets and those of `registry`.

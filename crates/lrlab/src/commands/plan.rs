@@ -113,13 +113,13 @@ pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 }
 
 /// The name of the experiment in `path`, without checking the rest of it.
-pub(crate) fn stored_plan(selection: &Selection, store: &RunStore) -> anyhow::Result<Plan> {
-    let name = experiment_name(&selection.experiment)?;
+pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result<Plan> {
+    let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
         format!(
             "{} holds no plan of {name:?}: `lrlab run {}` makes one",
             store.root().display(),
-            selection.experiment.display()
+            experiment.display()
         )
     })
 }

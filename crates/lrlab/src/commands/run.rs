@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use candle_core::Device;
 use clap::Args;
 use lrlab_grid::{
     Assignment, Ending, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, WorkerCommand,
@@ -58,16 +62,50 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         estimate(&plan, &store, jobs);
         return Ok(Exit::Done);
     }
+    refuse_other_numerics(&plan, &store, &device)?;
     lrlab_grid::record(&store, &plan)?;
     let device = device::name(&device);
     let finish = execute(args, &plan, &store, jobs, &device)?;
-    report::write(&plan, &store, None)?;
+    let reported = report::write(&plan, &store, None);
     say_line(&summary(&plan, &finish));
+    if let Err(error) = &reported {
+        tell(&format!("error: the report could not be written: {error:#}"));
+    }
     Ok(match finish {
         Finish { interrupted: true, .. } => Exit::Interrupted,
+        Finish { .. } if reported.is_err() => Exit::SomeFailed,
         Finish { failed, missing, .. } if !failed.is_empty() || missing > 0 => Exit::SomeFailed,
         Finish { .. } => Exit::Done,
     })
+}
+
+/// Bits are comparable only within one class of numerics: results of another are never mixed in silently.
+fn refuse_other_numerics(plan: &Plan, store: &RunStore, device: &Device) -> anyhow::Result<()> {
+    let class = crate::provenance::numerics(device);
+    if plan.runs.iter().all(|run| store.is_done(&run.run_id)) {
+        return Ok(());
+    }
+    for run in &plan.runs {
+        if let Some(result) = store.result(&run.run_id)?
+            && result.provenance.numerics != class
+        {
+            anyhow::bail!(
+                "{} of this grid was run in the numerics class {:?}, this machine's is {class:?}: \
+                 take another --out, or the --device it was begun on",
+                run.run_id.short(),
+                result.provenance.numerics
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The binary that runs now, also where another was built in its place since: a grid is run by one build.
+fn this_program() -> std::io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(format!("/proc/{}/exe", std::process::id()).into());
+    }
+    std::env::current_exe()
 }
 
 /// A GPU takes one run at a time unless told otherwise.
@@ -97,8 +135,12 @@ fn execute(
     device: &str,
 ) -> anyhow::Result<Finish> {
     let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
-    let executor =
-        LocalExecutor { jobs, threads: args.machine.threads, on_failure, ..LocalExecutor::default() };
+    let executor = LocalExecutor {
+        jobs,
+        threads: args.machine.threads.map(NonZeroUsize::get),
+        on_failure,
+        ..LocalExecutor::default()
+    };
     let done = plan.runs.iter().filter(|run| store.is_done(&run.run_id)).count();
     tell(&format!(
         "{}: {} runs, {done} of {} done, {jobs} at once on {device}",
@@ -107,7 +149,7 @@ fn execute(
         plan.runs.len()
     ));
 
-    let program = std::env::current_exe()?;
+    let program = this_program()?;
     let out = std::path::absolute(store.root())?;
     let command = |assignment: &Assignment<'_>| {
         let Assignment { run, folder, threads, .. } = assignment;
@@ -147,7 +189,7 @@ fn summary(plan: &Plan, finish: &Finish) -> String {
         let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
-        text.push_str("; interrupted: the same command goes on");
+        text.push_str("; interrupted: the same command goes on, runs that were not done begin again");
     }
     for (index, failure) in failed {
         let run = &plan.runs[*index];

@@ -1,25 +1,30 @@
 //! `lrlab status`: how far a grid is, also from another terminal while it runs.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use lrlab_runs::RunStore;
 
 use super::plan::{show, stored_plan};
 use super::say_line;
 use crate::Exit;
-use crate::cli::Selection;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    selection: Selection,
+    /// The experiment file.
+    #[arg(default_value = "experiments/quickstart.toml")]
+    experiment: PathBuf,
+    /// The store.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
     /// As JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let store = RunStore::new(&args.selection.out);
-    let plan = stored_plan(&args.selection, &store)?;
+    let store = RunStore::new(&args.out);
+    let plan = stored_plan(&args.experiment, &store)?;
     if !args.json {
         show(&plan, &store)?;
         return Ok(Exit::Done);

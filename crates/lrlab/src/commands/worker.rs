@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,7 +99,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     fitted.timing.data_s += data_s;
     fitted.timing.started = started;
     fitted.timing.finished = seconds();
-    let threads = args.machine.threads.unwrap_or_else(candle_core::utils::get_num_threads);
+    let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
     let result = RunResult {

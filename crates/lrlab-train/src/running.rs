@@ -1,0 +1,57 @@
+//! Figures that add up while an epoch goes on.
+
+use lrlab_runs::{EpochMetrics, finite};
+
+use crate::Scores;
+use crate::trainer::Updated;
+
+/// Running figures of an epoch, in training mode, weighted by examples.
+pub(crate) struct Running {
+    lr_first: f64,
+    examples: f64,
+    loss: f64,
+    right: f64,
+    updates: f64,
+    grad_norm: f64,
+}
+
+impl Running {
+    pub(crate) fn new(lr_first: f64) -> Self {
+        Self { lr_first, examples: 0.0, loss: 0.0, right: 0.0, updates: 0.0, grad_norm: 0.0 }
+    }
+
+    pub(crate) fn add(&mut self, updated: &Updated) {
+        self.examples += updated.outcomes.len() as f64;
+        self.loss += updated.outcomes.iter().map(|o| o.loss).sum::<f64>();
+        self.right += updated.outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;
+        self.updates += 1.0;
+        self.grad_norm += updated.grad_norm;
+    }
+
+    pub(crate) fn metrics(&self, epoch: u64, lr: f64, scores: &Scores) -> EpochMetrics {
+        let metrics = EpochMetrics {
+            epoch,
+            lr_first: finite(self.lr_first),
+            lr: finite(lr),
+            train_loss: finite(self.loss / self.examples),
+            train_accuracy: finite(self.right / self.examples),
+            grad_norm: finite(self.grad_norm / self.updates),
+            ..EpochMetrics::default()
+        };
+        validated(&metrics, scores)
+    }
+}
+
+/// The same figures with those of the validation split.
+pub(crate) fn validated(metrics: &EpochMetrics, scores: &Scores) -> EpochMetrics {
+    EpochMetrics {
+        val_loss: finite(scores.loss),
+        val_loss_stderr: finite(scores.loss_stderr),
+        val_accuracy: finite(scores.accuracy),
+        val_f1: finite(scores.f1),
+        val_precision: finite(scores.precision),
+        val_recall: finite(scores.recall),
+        val_ece: finite(scores.ece),
+        ..metrics.clone()
+    }
+}
