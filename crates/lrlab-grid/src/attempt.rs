@@ -23,7 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub enum Ending {
     /// The result is there.
     Done,
-    /// It was asked to stop, and its state is saved.
+    /// It was asked to stop, and did.
     Interrupted,
     /// It failed.
     Failed(Box<Failure>),

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
-/// The worker's exit code for "interrupted, state saved".
+/// The worker's exit code for "interrupted".
 pub(crate) const INTERRUPTED: i32 = 85;
 
 /// What kind of failure it was.

@@ -28,7 +28,7 @@ pub enum OnFailure {
     /// The others go on.
     #[default]
     KeepGoing,
-    /// The others are stopped, with their state saved.
+    /// The others are asked to stop; what was not done begins again in a later call.
     FailFast,
 }
 
@@ -111,11 +111,11 @@ pub struct Finish {
 
 impl LocalExecutor {
     /// Runs every one of `runs` that is not done, and returns when each is done or failed, by this process or by
-    /// others on the same store, or when `interrupt` was asked: once stops the workers with their state saved,
+    /// others on the same store, or when `interrupt` was asked: once asks the workers to stop,
     /// twice kills them. Runs that failed in an earlier call are tried again.
     ///
     /// `worker` says how to start a worker. A worker prints one [`Event`] per line, writes below its folder only,
-    /// commits `result.json`, ends with 0, or with 85 once its state is saved after SIGTERM or the end of its
+    /// commits `result.json`, ends with 0, or with 85 after SIGTERM or the end of its
     /// standard input. `observe` is called from this thread.
     ///
     /// # Errors
