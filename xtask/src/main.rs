@@ -3,6 +3,7 @@
 //! It depends on no candle, so that it is there in seconds. What it starts replaces it (on unix), so that signals
 //! and exit codes are the runner's own.
 
+mod bench;
 mod options;
 mod runner;
 mod steps;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::BenchOptions;
 use crate::options::{ReportOptions, RunOptions};
 
 /// Builds the runner, starts grids, runs every check.
@@ -35,6 +37,8 @@ enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
+    /// Measure how fast this machine trains, alone or in turn with a peer
+    Bench(BenchOptions),
     /// Check everything that the README promises
     Test {
         /// Only these steps
@@ -68,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             workspace::tell(&runner::find(None, &device)?.display().to_string());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(options) => bench::bench(&options),
         Command::Test { steps } => test::test(&steps),
     }
 }

@@ -166,7 +166,8 @@ fn word(choice: &impl ValueEnum) -> Option<String> {
     choice.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
-fn push(arguments: &mut Vec<OsString>, name: &str, value: Option<&(impl Into<OsString> + Clone)>) {
+/// An option with its value, where there is one.
+pub(crate) fn push(arguments: &mut Vec<OsString>, name: &str, value: Option<&(impl Into<OsString> + Clone)>) {
     if let Some(value) = value {
         // One word, so that a value that begins with a dash stays a value.
         let mut word = OsString::from(format!("{name}="));

@@ -34,6 +34,8 @@ enum Command {
     Schedule(commands::schedule::ScheduleArgs),
     /// List, fetch and verify data sets.
     Data(commands::data::DataArgs),
+    /// Measure how fast this machine trains.
+    Bench(commands::bench::BenchArgs),
 }
 
 /// Which experiment, and which of its runs.
@@ -127,6 +129,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::Data(args) => commands::data::data(&args),
+        Command::Bench(args) => commands::bench::bench(&args),
     }
 }
 

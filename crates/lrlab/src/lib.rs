@@ -22,6 +22,7 @@
 struct Readme;
 
 mod assemble;
+mod bench;
 mod cli;
 mod commands;
 mod device;

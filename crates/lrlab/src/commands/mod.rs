@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod plan;
 pub(crate) mod report;

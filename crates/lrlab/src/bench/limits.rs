@@ -1,0 +1,38 @@
+//! What this machine could do at best: large products and copies.
+
+use candle_core::{Device, Tensor};
+
+use super::models::normal;
+use super::{Kind, Prepare, Workload};
+
+/// Side of the square matrices.
+const SIDE: usize = 2048;
+/// Values that are copied: 256 MiB.
+const VALUES: usize = 64 << 20;
+
+pub(super) fn limits() -> Vec<Workload> {
+    let limit = |name: &str, flops: f64, bytes: f64, prepare: Prepare| Workload {
+        kind: Kind::Limit,
+        name: name.to_owned(),
+        examples: 1,
+        flops,
+        bytes,
+        prepare,
+    };
+    let products = (SIDE * SIDE * SIDE) as f64;
+    vec![
+        limit("limit-matmul", 2.0 * products, 0.0, Box::new(matmul)),
+        // Read once, written once, into pages that the allocator kept.
+        limit("limit-copy", 0.0, (8 * VALUES) as f64, Box::new(copy)),
+    ]
+}
+
+fn matmul(device: &Device) -> anyhow::Result<super::Step> {
+    let (a, b) = (normal(&[SIDE, SIDE], "a", device)?, normal(&[SIDE, SIDE], "b", device)?);
+    Ok(Box::new(move || a.matmul(&b)))
+}
+
+fn copy(device: &Device) -> anyhow::Result<super::Step> {
+    let x = Tensor::full(1.0_f32, VALUES, device)?;
+    Ok(Box::new(move || x.copy()))
+}

@@ -1,0 +1,97 @@
+//! The measurement of one workload, in a process of its own.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use candle_core::{DType, Device};
+use serde::{Deserialize, Serialize};
+
+use super::{Kind, Workload, memory};
+
+/// Steps before the clock runs: memory is there, threads are awake.
+const WARM_UP: usize = 2;
+/// Timed steps, at least and at most.
+const STEPS: std::ops::RangeInclusive<usize> = 5..=1000;
+
+/// What a workload came to: a line of `--json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Its name.
+    pub(crate) workload: String,
+    /// Pictures or sequences per second, the median of the timed steps.
+    pub(crate) per_s: f64,
+    /// Milliseconds of a step, the median.
+    pub(crate) ms: f64,
+    /// Of the fastest step.
+    pub(crate) ms_best: f64,
+    /// Thousand million multiplications and additions per second, in products and convolutions; null without any.
+    pub(crate) gflops: Option<f64>,
+    /// Thousand million bytes per second that must at least move, where that is the limit.
+    pub(crate) gb_per_s: Option<f64>,
+    /// Peak resident memory less that before the first step; null where the system does not tell.
+    pub(crate) peak_mib: Option<f64>,
+    /// The type of the elements.
+    pub(crate) dtype: String,
+    /// Threads it may use.
+    pub(crate) threads: usize,
+    /// Where it ran.
+    pub(crate) device: String,
+    /// Timed steps.
+    pub(crate) steps: usize,
+    /// This library, with its version.
+    pub(crate) library: String,
+    /// What decides the bits besides the program.
+    pub(crate) numerics: String,
+}
+
+/// Measures here and now, with the threads this process has.
+///
+/// # Errors
+/// A step fails or gives no finite numbers.
+pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Measured> {
+    let Workload { kind, name, examples, flops, bytes, prepare } = workload;
+    let mut step = prepare(device)?;
+    let before = memory::reset_peak();
+    let mut last = step()?;
+    for _ in 1..WARM_UP {
+        last = step()?;
+    }
+    device.synchronize()?;
+    let budget = match kind {
+        Kind::Model => Duration::from_secs(4),
+        Kind::Operator | Kind::Limit => Duration::from_millis(500),
+    };
+    let mut seconds = Vec::new();
+    let begun = Instant::now();
+    while seconds.len() < *STEPS.start() || (begun.elapsed() < budget && seconds.len() < *STEPS.end()) {
+        drop(last);
+        let clock = Instant::now();
+        last = step()?;
+        device.synchronize()?;
+        seconds.push(clock.elapsed().as_secs_f64());
+    }
+    let peak = memory::peak();
+    let sum = last.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    if !sum.is_finite() {
+        bail!("{name}: what it computed is not finite");
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);
+    let rate = |amount: f64| (amount > 0.0).then(|| amount / median / 1e9);
+    let mib = |(before, peak): (u64, u64)| peak.saturating_sub(before) as f64 / f64::from(1 << 20);
+    Ok(Measured {
+        workload: name,
+        per_s: examples as f64 / median,
+        ms: median * 1e3,
+        ms_best: seconds.first().context("no steps")? * 1e3,
+        gflops: rate(flops),
+        gb_per_s: rate(bytes),
+        peak_mib: before.zip(peak).map(mib),
+        dtype: "f32".to_owned(),
+        threads: candle_core::utils::get_num_threads(),
+        device: crate::device::name(device),
+        steps: seconds.len(),
+        library: format!("lrlab {}", env!("CARGO_PKG_VERSION")),
+        numerics: crate::provenance::numerics(device),
+    })
+}

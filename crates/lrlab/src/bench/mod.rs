@@ -1,0 +1,63 @@
+//! How fast this machine trains: the workloads, and their measurement.
+//!
+//! A workload is one training step on random data by the path that runs take: the models, the kernels, the update
+//! rules and the allocator of this program.
+
+mod limits;
+mod measure;
+mod memory;
+mod models;
+mod operators;
+
+use candle_core::{Device, Tensor};
+
+pub(crate) use measure::{Measured, measure};
+
+/// One step, again at each call; what it gives is looked at in the end, so that it must be computed.
+type Step = Box<dyn FnMut() -> candle_core::Result<Tensor>>;
+
+/// Makes parameters and data on a device; an optimizer's state is made in the first step, as its memory is the step's.
+type Prepare = Box<dyn FnOnce(&Device) -> anyhow::Result<Step>>;
+
+/// What kind of thing is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A whole training step.
+    Model,
+    /// One operator, with its gradients or without.
+    Operator,
+    /// What the machine could do at best.
+    Limit,
+}
+
+impl Kind {
+    /// The name of all workloads of this kind.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Operator => "operators",
+            Self::Limit => "limits",
+        }
+    }
+}
+
+/// One thing to be measured.
+pub(crate) struct Workload {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    /// Pictures or sequences of a step.
+    examples: usize,
+    /// Multiplications and additions of a step in products and convolutions; 0 where it has none.
+    flops: f64,
+    /// Bytes that must at least move, where that is the limit; else 0.
+    bytes: f64,
+    prepare: Prepare,
+}
+
+/// Every workload.
+pub(crate) fn workloads() -> Vec<Workload> {
+    let mut all = models::models();
+    all.extend(operators::operators());
+    all.extend(limits::limits());
+    all
+}

@@ -1,0 +1,152 @@
+//! `lrlab bench`: how fast this machine trains.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::{say, say_line};
+use crate::bench::{Kind, Measured, Workload, measure, workloads};
+use crate::progress::tell;
+use crate::{DeviceChoice, Exit};
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Only this one, or all that are models, operators or limits (repeatable); without it everything.
+    #[arg(long, value_name = "NAME")]
+    workload: Vec<String>,
+    /// Write one JSON object per line to this file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Threads; by default two, or one where there is one core.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// How often each is measured, in turn.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: u16,
+    /// Where: auto, cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Measure one workload here, not in a process of its own.
+    #[arg(long, hide = true)]
+    here: bool,
+}
+
+pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
+    let chosen = choose(workloads(), &args.workload)?;
+    if args.here {
+        let device = args.device.open()?;
+        for workload in chosen {
+            say_line(&serde_json::to_string(&measure(workload, &device)?)?);
+        }
+        return Ok(Exit::Done);
+    }
+    let names: Vec<String> = chosen.into_iter().map(|workload| workload.name).collect();
+    let threads = args.threads.map_or_else(default_threads, NonZeroUsize::get);
+    let quiet = args.json.as_deref() == Some(Path::new("-"));
+    let mut lines = String::new();
+    let mut exit = Exit::Done;
+    if !quiet {
+        say(&head());
+    }
+    for _ in 0..args.rounds {
+        for name in &names {
+            let measured = match apart(name, threads, args.device) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    tell(&format!("error: {error:#}"));
+                    exit = Exit::SomeFailed;
+                    continue;
+                }
+            };
+            let line = serde_json::to_string(&measured)?;
+            if quiet {
+                say_line(&line);
+            } else {
+                say_line(&row(&measured));
+            }
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+    }
+    if let (Some(path), false) = (&args.json, quiet) {
+        lrlab_runs::write_atomic(path, lines.as_bytes()).with_context(|| path.display().to_string())?;
+    }
+    Ok(exit)
+}
+
+/// The named ones; all without names.
+fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
+    let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
+        let kinds = [Kind::Model, Kind::Operator, Kind::Limit].map(Kind::word).join(", ");
+        let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
+        bail!("no workload is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
+    }
+    let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| fits(w, name));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
+}
+
+/// Measures in a process of its own: its memory is its own, and its pool of threads as large as asked for.
+fn apart(name: &str, threads: usize, device: DeviceChoice) -> anyhow::Result<Measured> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", "--here", "--workload", name, "--device", &device.to_string()]);
+    command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("{name}: starting a process"))?;
+    if !output.status.success() {
+        bail!("{name} could not be measured: its process ended with {}", output.status);
+    }
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: what its process said"))
+}
+
+fn head() -> String {
+    format!(
+        "{:<28}{:>12}{:>12}{:>10}{:>8}{:>10}\n",
+        "workload", "per second", "ms", "GFLOP/s", "GB/s", "peak MiB"
+    )
+}
+
+fn row(m: &Measured) -> String {
+    let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+    format!(
+        "{:<28}{:>12.1}{:>12.3}{:>10}{:>8}{:>10}",
+        m.workload,
+        m.per_s,
+        m.ms,
+        figure(m.gflops),
+        figure(m.gb_per_s),
+        figure(m.peak_mib)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_kinds_choose() {
+        let count = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            choose(workloads(), &names).map(|chosen| chosen.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(count(&["models"]), Ok(4));
+        assert_eq!(count(&["lstm", "limits", "limit-copy"]), Ok(3));
+        assert_eq!(count(&[]), Ok(workloads().len()));
+        assert!(count(&["resnet"]).is_err_and(|error| error.contains("resnet20, resnet18-imagenet-stem")));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = workloads().into_iter().map(|workload| workload.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
