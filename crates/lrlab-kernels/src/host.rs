@@ -10,9 +10,10 @@ use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Whether the fast path applies: f32 on the CPU, all of them.
+/// Whether the fast path applies: f32 on the CPU, all of them, and nobody asked for candle's own operators.
 pub(crate) fn is_f32(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
+    crate::environment::own_kernels()
+        && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
 }
 
 /// The elements of a contiguous f32 CPU tensor's storage.

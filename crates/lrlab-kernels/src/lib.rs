@@ -2,7 +2,8 @@
 //!
 //! Every operator is a function over candle tensors with a gradient that flows through
 //! [`candle_core::Tensor::backward`]. On the CPU in f32 most run on kernels of this crate, elsewhere (CUDA, Metal,
-//! other types) on compositions of candle's own operators that train. The caller does not see which.
+//! other types, or with `LRLAB_KERNELS=candle` in the environment) on compositions of candle's own operators that
+//! train. The caller does not see which.
 //!
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
 //! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
@@ -22,6 +23,7 @@ mod attention;
 mod conv;
 mod dropout;
 mod embedding;
+mod environment;
 mod host;
 mod linear;
 mod loss;
@@ -42,6 +44,7 @@ pub use attention::attention;
 pub use conv::conv2d;
 pub use dropout::{Dropout, dropout};
 pub use embedding::embedding;
+pub use environment::check_environment;
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each};
 pub use lstm::lstm;

@@ -121,6 +121,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
 }
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
+    lrlab_kernels::check_environment()?;
     match command {
         Command::Plan(args) => commands::plan::plan(&args, registry),
         Command::Run(args) => commands::run::run(&args, registry),
