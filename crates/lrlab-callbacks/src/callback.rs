@@ -4,6 +4,7 @@ use std::any::Any;
 
 use lrlab_runs::{Decision, EpochMetrics};
 use lrlab_schedulers::{Mark, Observation};
+use serde::{Deserialize, Serialize};
 
 /// The order within one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,7 +152,8 @@ impl Action {
 }
 
 /// What a host can do with averages of the weights.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Averaging {
     /// `average ← decay · average + (1 − decay) · weights`.
     Exponential {

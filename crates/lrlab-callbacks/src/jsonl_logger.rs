@@ -10,9 +10,10 @@ use crate::table::read_if_there;
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 /// Writes [`Event`]s: the start, each epoch, each decision, the failure, and the progress every so many updates.
-/// [`Event::Finished`] is the host's to write: only it knows how the run ended. On disk after each epoch.
+/// [`Event::Finished`] is the host's to write: only it knows how the run ended. In the file after each event.
 ///
-/// After a resume lines past the restored update or epoch are cut off. Only files of this logger are read.
+/// After a resume lines past the restored update or epoch are cut off; a file that lacks any is begun anew from what the
+/// run knows. Only files of this logger are read.
 #[derive(Debug)]
 pub struct JsonlLogger {
     path: PathBuf,
@@ -39,11 +40,7 @@ impl JsonlLogger {
     fn open(&mut self, context: &Context<'_>) -> Result<(), Error> {
         let fresh = context.update == 0;
         let old = if fresh { Vec::new() } else { read_if_there(&self.path)? };
-        let kept: Vec<&str> = std::str::from_utf8(&old)
-            .unwrap_or_default()
-            .split_inclusive('\n')
-            .filter(|line| belongs(line, context))
-            .collect();
+        let kept = kept(std::str::from_utf8(&old).unwrap_or_default(), context);
         let file = lrlab_runs::write_atomic(&self.path, kept.concat().as_bytes())
             .map_err(std::io::Error::other)
             .and_then(|()| File::options().append(true).open(&self.path));
@@ -98,22 +95,31 @@ impl Callback for JsonlLogger {
             self.write(&Event::Decided { decision: Box::new(decision.clone()) })?;
         }
         self.decisions = context.decisions.len();
-        if !matches!(context.moment, Moment::Update { .. } | Moment::EpochStart) {
-            self.flush()?;
-        }
+        // Every time, so that what comes before a checkpoint is in the file when the checkpoint is.
+        self.flush()?;
         Ok(Vec::new())
     }
 }
 
-/// Whether a line tells of something before the moment a run is resumed at. A line cut short does not.
-fn belongs(line: &str, context: &Context<'_>) -> bool {
-    match serde_json::from_str(line) {
+/// The lines that tell of something before the moment a run is resumed at; none where one is missing. A line cut short
+/// is none.
+fn kept<'a>(text: &'a str, context: &Context<'_>) -> Vec<&'a str> {
+    let (mut epochs, mut decisions) = (0, 0);
+    let mut belongs = |line: &&str| match serde_json::from_str(line) {
         Ok(Event::Started { .. }) => true,
         Ok(Event::Progress { update, .. }) => update <= context.update,
-        Ok(Event::Epoch { metrics }) => metrics.epoch <= context.epoch,
-        Ok(Event::Decided { decision }) => {
-            decision.update <= context.update && decision.epoch <= context.epoch
+        Ok(Event::Epoch { metrics }) if metrics.epoch <= context.epoch => {
+            epochs += 1;
+            true
         }
-        Ok(Event::Finished { .. } | Event::Failed { .. }) | Err(_) => false,
-    }
+        // Counted, because one that was taken at the run's end is taken again.
+        Ok(Event::Decided { .. }) if decisions < context.decisions.len() => {
+            decisions += 1;
+            true
+        }
+        Ok(_) | Err(_) => false,
+    };
+    let lines: Vec<_> = text.split_inclusive('\n').filter(|line| belongs(line)).collect();
+    let whole = (epochs, decisions) == (context.history.len(), context.decisions.len());
+    if whole { lines } else { Vec::new() }
 }

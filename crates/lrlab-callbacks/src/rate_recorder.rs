@@ -7,7 +7,7 @@ use crate::table::{Table, cell};
 use crate::{Callback, Context, Error, Moment, Phase};
 
 /// Writes `update,lr,gain,schedule_lr` per update: updates made so far (from 1), the rate that update used, and
-/// the gain and the schedule's rate of the next one. On disk after each epoch and at the end.
+/// the gain and the schedule's rate of the next one. In the file after each update.
 ///
 /// After a resume rows past the restored update are cut off.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ impl Callback for RateRecorder {
                 Moment::Update { .. } => {
                     let row = [context.lr, context.gain, context.schedule_lr].map(|x| cell(Some(x)));
                     self.table.append(context.update, &row)?;
+                    self.table.flush()?;
                 }
-                Moment::Epoch(_) | Moment::FitEnd | Moment::Failed { .. } => self.table.flush()?,
-                Moment::EpochStart => {}
+                Moment::Epoch(_) | Moment::FitEnd | Moment::Failed { .. } | Moment::EpochStart => {}
             }
         }
         Ok(Vec::new())

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lrlab_runs::EpochMetrics;
@@ -12,12 +12,13 @@ use crate::{Action, Callback, Context, Error, Moment, Phase, tfevents};
 /// Writes files that `tensorboard --logdir` opens. The step is the number of updates made.
 ///
 /// Per epoch every metric that was measured, `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others
-/// by their name; per update `update/loss`, `update/lr`, `update/gain` and, where known, `update/grad_norm`. On
-/// disk after each epoch. A value is stored as `f32`, as TensorBoard does, NaN and infinity included.
+/// by their name; per update `update/loss`, `update/lr`, `update/gain` and, where known, `update/grad_norm`. In the
+/// file after each event. A value is stored as `f32`, as TensorBoard does, NaN and infinity included.
 ///
 /// Each start writes a file of its own into the folder and tells readers to forget what earlier files say of
-/// later steps, so a resumed run, or one begun anew in the same folder, shows as one curve. In an empty folder
-/// a resumed run first writes what [`Context::history`] knows.
+/// later steps, so a resumed run, or one begun anew in the same folder, shows as one curve. From the files in its folder
+/// a resumed run cuts off what came after it, and a record cut short by a crash; in an empty folder it first writes what
+/// [`Context::history`] knows.
 #[derive(Debug)]
 pub struct TensorBoardLogger {
     folder: PathBuf,
@@ -43,11 +44,13 @@ impl TensorBoardLogger {
         let folder = &self.folder;
         std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
         let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let earlier = entries
-            .map_err(|e| Error::io(folder, e))?
-            .iter()
-            .filter(|entry| entry.file_name().to_string_lossy().contains("tfevents"))
-            .count();
+        let entries = entries.map_err(|e| Error::io(folder, e))?;
+        let files = entries.iter().filter(|entry| entry.file_name().to_string_lossy().contains("tfevents"));
+        let files: Vec<_> = files.map(std::fs::DirEntry::path).collect();
+        if context.update > 0 {
+            files.iter().try_for_each(|path| cut(path, context).map_err(|e| Error::io(path, e)))?;
+        }
+        let earlier = files.len();
         // Readers take files in the order of their names: seconds first, then the number among the folder's files.
         let path = folder.join(format!("events.out.tfevents.{:010}.lrlab.{earlier:06}", wall_time() as u64));
         let file = File::create_new(&path).map_err(|e| Error::io(&path, e))?;
@@ -102,15 +105,25 @@ impl Callback for TensorBoardLogger {
                 let scalars: Vec<_> = scalars.into_iter().chain(norm).collect();
                 self.write(|out| tfevents::write_scalars(out, wall_time(), context.update, &scalars))?;
             }
-            Moment::Epoch(metrics) => {
-                self.epoch(metrics, context.update)?;
-                self.flush()?;
-            }
-            Moment::FitEnd | Moment::Failed { .. } => self.flush()?,
-            Moment::Update { .. } | Moment::EpochStart => {}
+            Moment::Epoch(metrics) => self.epoch(metrics, context.update)?,
+            Moment::FitEnd | Moment::Failed { .. } | Moment::Update { .. } | Moment::EpochStart => {}
         }
+        // Every time, so that what comes before a checkpoint is in the file when the checkpoint is.
+        self.flush()?;
         Ok(Vec::new())
     }
+}
+
+/// Cuts off a file what came after the moment a run is resumed at. An epoch's figures have the step of its last update,
+/// after which a run may be resumed before it has them.
+fn cut(path: &Path, context: &Context<'_>) -> io::Result<()> {
+    let bytes = std::fs::read(path)?;
+    let measured = context.update <= context.epoch * context.updates_per_epoch;
+    let belongs = |step: u64, event: &[u8]| {
+        step < context.update || (step == context.update && (measured || !tfevents::has(event, "epoch")))
+    };
+    let kept = tfevents::kept(&bytes, belongs);
+    if kept == bytes.len() { Ok(()) } else { File::options().write(true).open(path)?.set_len(kept as u64) }
 }
 
 /// TensorBoard groups by what stands before the slash.

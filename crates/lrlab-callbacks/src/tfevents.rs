@@ -50,6 +50,48 @@ pub(crate) fn write_scalars(
     write_record(out, &event)
 }
 
+/// How many bytes at the begin of a file are whole records that `keep` says to keep, by their step and content.
+pub(crate) fn kept(bytes: &[u8], keep: impl Fn(u64, &[u8]) -> bool) -> usize {
+    let mut end = 0;
+    while let Some((event, length)) = read_record(&bytes[end..])
+        && step(event).is_some_and(|step| keep(step, event))
+    {
+        end += length;
+    }
+    end
+}
+
+/// The first record's content and its bytes in all; `None` where it is cut short or damaged.
+fn read_record(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let size = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (event, rest) = (masked(length).to_le_bytes() == *sum).then(|| rest.split_at_checked(size))??;
+    let sum = rest.first_chunk::<4>()?;
+    (masked(event).to_le_bytes() == *sum).then_some((event, 8 + 4 + size + 4))
+}
+
+/// The step of an event, which stands after its wall time in what [`header`] writes.
+fn step(event: &[u8]) -> Option<u64> {
+    let mut rest = event.get(10..)?.iter();
+    let mut step = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *rest.next()?;
+        step |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(step);
+        }
+    }
+    None
+}
+
+/// Whether an event has a scalar called `tag`.
+pub(crate) fn has(event: &[u8], tag: &str) -> bool {
+    let mut field = Vec::new();
+    bytes_field(&mut field, 1, tag.as_bytes());
+    event.windows(field.len()).any(|window| window == field)
+}
+
 fn write_record(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = (bytes.len() as u64).to_le_bytes();
     out.write_all(&length)?;

@@ -25,6 +25,8 @@ pub enum Ending {
     Done,
     /// It was asked to stop, and did.
     Interrupted,
+    /// It was to go so far and no further, and did; a later attempt goes on.
+    Paused,
     /// It failed.
     Failed(Box<Failure>),
 }

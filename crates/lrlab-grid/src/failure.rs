@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The worker's exit code for "interrupted".
 pub(crate) const INTERRUPTED: i32 = 85;
+/// The worker's exit code for "paused where it was to pause".
+pub(crate) const PAUSED: i32 = 86;
 
 /// What kind of failure it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,9 +110,10 @@ fn mentions(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
 }
 
-/// The line of a log that says most: where a panic or an error begins, otherwise the last.
+/// The line of a log that says most: where a panic or an error begins, otherwise the last that is no note.
 fn telling_line(log: &str) -> Option<String> {
-    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("note:");
+    let lines = || log.lines().map(str::trim).filter(says);
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
     panic.or(error).or_else(|| lines().next_back()).map(str::to_owned)

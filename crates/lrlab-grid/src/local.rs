@@ -9,6 +9,7 @@ use lrlab_runs::{Event, PlannedRun, RunStore, write_atomic};
 
 use crate::attempt::newest;
 use crate::child::{Output, Worker, tail};
+use crate::failure::PAUSED;
 use crate::queue::Queue;
 use crate::{
     Acquired, Attempt, Costs, Ending, Error, Estimate, Failure, FailureKind, Interrupt, Life, Machine, Owner,
@@ -103,7 +104,9 @@ pub struct Finish {
     pub executed: usize,
     /// Runs that failed, by their index.
     pub failed: Vec<(usize, Failure)>,
-    /// Runs that are neither.
+    /// Runs that paused where their worker was told to.
+    pub paused: usize,
+    /// Runs that are none of these.
     pub missing: usize,
     /// Runs are missing because someone asked to stop.
     pub interrupted: bool,
@@ -396,12 +399,12 @@ impl<'a> Grid<'a> {
         match &ending {
             // Not being there is the usual case.
             Ending::Done => drop(std::fs::remove_file(&failure_file)),
-            Ending::Interrupted => {}
+            Ending::Interrupted | Ending::Paused => {}
             Ending::Failed(failure) => write_atomic(&failure_file, &to_json(&failure_file, failure)?)?,
         }
         active.attempt.end(ending.clone())?;
         let budget = match &ending {
-            Ending::Done => 0,
+            Ending::Done | Ending::Paused => 0,
             Ending::Interrupted => FailureKind::Killed.retries(),
             Ending::Failed(failure) => failure.kind.retries(),
         };
@@ -420,6 +423,7 @@ impl<'a> Grid<'a> {
             Ending::Failed(failure) if !again => self.failed(index, *failure),
             // It stops each time and nobody here asked for it: the same command goes on later.
             Ending::Interrupted if !again => self.end.interrupted |= self.asked == 0,
+            Ending::Paused => self.end.paused += 1,
             _ => {}
         }
         Ok(())
@@ -429,6 +433,9 @@ impl<'a> Grid<'a> {
     fn ending(&self, active: &Active, status: ExitStatus) -> Ending {
         if self.store.is_done(&self.runs[active.index].run_id) {
             return Ending::Done;
+        }
+        if status.code() == Some(PAUSED) {
+            return Ending::Paused;
         }
         let log_tail = tail(&active.attempt.folder().join("log.txt"));
         match classify(active.attempt.number(), status, active.said.as_deref(), &log_tail) {
@@ -459,7 +466,7 @@ impl<'a> Grid<'a> {
     }
 
     fn finish(mut self) -> Finish {
-        self.end.missing = self.runs.len() - self.end.done - self.end.failed.len();
+        self.end.missing = self.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
         self.end.interrupted &= self.end.missing > 0;
         self.end
     }

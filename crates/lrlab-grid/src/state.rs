@@ -56,7 +56,7 @@ pub fn run_state(store: &RunStore, run: &PlannedRun) -> Result<RunState, Error> 
     Ok(match newest.exit.map(|exit| exit.ending) {
         // The result was committed between our two looks, or taken away by hand.
         Some(Ending::Done) if store.is_done(&run.run_id) => RunState::Done,
-        Some(Ending::Done | Ending::Interrupted) => RunState::Missing,
+        Some(Ending::Done | Ending::Interrupted | Ending::Paused) => RunState::Missing,
         Some(Ending::Failed(failure)) => RunState::Failed(failure),
         None if newest.owner.life() == Life::Dead => RunState::Missing,
         None => RunState::Running {

@@ -28,6 +28,43 @@ pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
     }
 }
 
+/// Gives the file `from` the name `path` as well, unless there is a file of that name: the first wins, `Ok(false)`
+/// for the others. Where the file system has no second names the contents are copied.
+///
+/// # Errors
+/// [`Error::Io`] where linking and copying fail.
+pub fn link_exclusive(from: &Path, path: &Path) -> Result<bool, Error> {
+    match std::fs::hard_link(from, path) {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) => write_exclusive(path, &std::fs::read(from).map_err(|e| Error::io(from, e))?),
+    }
+}
+
+/// The BLAKE3 digest of a file's contents, in hexadecimal digits.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn file_digest(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Writes a new file and waits until it is on disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Waits until the names in a folder are on disk.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    Ok(())
+}
+
 fn temporary(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
@@ -43,11 +80,10 @@ fn temporary(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Error
 
 /// A renamed file survives a power cut only once its folder is synced.
 fn sync_parent(path: &Path) -> Result<(), Error> {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
+    match path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Temporary files are private by default; results are meant to be read by others.

@@ -35,6 +35,11 @@ pub enum Event {
         /// What and why.
         decision: Box<Decision>,
     },
+    /// Something a person should know: where it goes on after an interruption, what could not be saved.
+    Note {
+        /// What.
+        message: String,
+    },
     /// The run is done.
     Finished {
         /// How it ended.

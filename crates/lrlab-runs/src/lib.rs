@@ -5,13 +5,18 @@
 //! [`RunStore`] means that it is done. No candle here, and no decision: only the words and the files.
 
 mod atomic;
+mod checkpoint;
+mod difference;
 mod event;
 mod id;
 mod plan;
 mod result;
 mod store;
+mod work;
 
-pub use atomic::{write_atomic, write_exclusive};
+pub use atomic::{file_digest, link_exclusive, write_atomic, write_exclusive};
+pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, progress};
+pub use difference::Difference;
 pub use event::Event;
 pub use id::RunId;
 pub use plan::{Plan, PlannedRun};
@@ -19,6 +24,7 @@ pub use result::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, finite,
 };
 pub use store::RunStore;
+pub use work::{Work, WorkLog, work_before};
 
 /// What can go wrong with the files of a run.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,19 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Why.
         source: serde_json::Error,
+    },
+    /// A checkpoint that cannot be gone on from without mixing bits.
+    #[error(
+        "{path}: this checkpoint is of the numerics class {found:?}, this machine's is {expected:?}: go on with the \
+         --device and on a machine of its class, take another --out, or remove it to begin anew"
+    )]
+    OtherNumerics {
+        /// The checkpoint.
+        path: std::path::PathBuf,
+        /// Its class.
+        found: String,
+        /// The class here.
+        expected: String,
     },
     /// Text that is no run id.
     #[error("{0:?} is no run id: expected 32 hexadecimal digits")]

@@ -179,7 +179,7 @@ pub struct Decision {
     pub reason: String,
 }
 
-/// Every clock figure of a run. Not part of what two runs of one specification share.
+/// Every clock figure of a run, sums over all its attempts. Not part of what two runs of one specification share.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timing {
@@ -193,7 +193,9 @@ pub struct Timing {
     pub eval_s: f64,
     /// Seconds reading data.
     pub data_s: f64,
-    /// Updates executed by the attempt that finished, which began at update 0.
+    /// Seconds from the loop's begin to its end, over all attempts.
+    pub elapsed_s: f64,
+    /// Updates executed over all attempts, those done again after an interruption included.
     pub updates_executed: u64,
     /// Training examples per second.
     pub examples_per_s: f64,

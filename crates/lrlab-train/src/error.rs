@@ -22,6 +22,15 @@ pub enum Error {
         /// What would do.
         expected: String,
     },
+    /// Something that is no state of a run.
+    #[error("the state of the run cannot be read: {reason}")]
+    State {
+        /// Why.
+        reason: String,
+    },
+    /// The state could not be kept, and it had to be.
+    #[error("the state of the run cannot be kept: {0}")]
+    Keep(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Weights could not be written.
     #[error("{path}: {source}")]
     Weights {

@@ -10,6 +10,9 @@
 //!
 //! computed once per update, before it, at `t.update` (0-based) and `t.epoch = update / updates_per_epoch`.
 //! A run of T updates uses the times 0 … T − 1; a decision holds from the next update.
+//!
+//! [`fit_from`] goes on from a [`State`], taken between any two updates by a [`Keeper`], and ends with the bits of a run
+//! that was never interrupted.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -18,16 +21,21 @@ struct Readme;
 mod error;
 mod evaluate;
 mod fit;
+mod keeper;
 mod rate;
+mod run;
 mod running;
 mod scores;
 mod settings;
+mod state;
 mod trainer;
 
 pub use error::Error;
 pub use evaluate::{evaluate, outcomes};
-pub use fit::{Fit, Fitted, Stop, fit};
+pub use fit::{Fit, Fitted, Stop, fit, fit_from};
+pub use keeper::{Keeper, Position, Wish};
 pub use rate::Rate;
 pub use scores::{Outcome, Scores};
 pub use settings::Settings;
+pub use state::State;
 pub use trainer::Trainer;

@@ -60,6 +60,12 @@ impl Rate {
         self.gains.get(source).copied().unwrap_or(1.0)
     }
 
+    /// Every callback's gain that was set.
+    #[must_use]
+    pub fn gains(&self) -> &BTreeMap<String, f64> {
+        &self.gains
+    }
+
     /// Sets the gain of one callback.
     pub fn set_gain(&mut self, source: &str, gain: f64) {
         self.gains.insert(source.to_owned(), gain);

@@ -2,25 +2,35 @@
 
 use lrlab_runs::{EpochMetrics, finite};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Scores;
+use crate::state::exact;
 use crate::trainer::Updated;
 
 /// Running figures of an epoch, in training mode, weighted by examples.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Running {
+    /// Batches taken, which is the place in the epoch's order.
+    pub(crate) batches: u64,
+    #[serde(with = "exact")]
     lr_first: f64,
     examples: f64,
+    #[serde(with = "exact")]
     loss: f64,
     right: f64,
     updates: f64,
+    #[serde(with = "exact")]
     grad_norm: f64,
 }
 
 impl Running {
     pub(crate) fn new(lr_first: f64) -> Self {
-        Self { lr_first, examples: 0.0, loss: 0.0, right: 0.0, updates: 0.0, grad_norm: 0.0 }
+        Self { batches: 0, lr_first, examples: 0.0, loss: 0.0, right: 0.0, updates: 0.0, grad_norm: 0.0 }
     }
 
-    pub(crate) fn add(&mut self, updated: &Updated) {
+    pub(crate) fn add(&mut self, updated: &Updated, batches: usize) {
+        self.batches += batches as u64;
         self.examples += updated.outcomes.len() as f64;
         self.loss += updated.outcomes.iter().map(|o| o.loss).sum::<f64>();
         self.right += updated.outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;

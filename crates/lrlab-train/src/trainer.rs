@@ -11,6 +11,7 @@ use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
 use lrlab_schedulers::Observation;
 
 use crate::evaluate::{evaluate, input, read};
+use crate::state::{Facts, Groups};
 use crate::{Error, Outcome, Rate, Scores, Settings};
 
 /// Weights and optimizer at one moment.
@@ -41,8 +42,10 @@ pub struct Trainer<'a> {
     rate: Rate,
     /// Updates made, which is the index of the next.
     pub(crate) update: u64,
+    /// Updates executed, trials included.
+    pub(crate) executed: u64,
     kept: BTreeMap<String, Kept>,
-    average: Option<WeightAverage>,
+    average: Option<(Averaging, WeightAverage)>,
 }
 
 impl<'a> Trainer<'a> {
@@ -62,6 +65,7 @@ impl<'a> Trainer<'a> {
             device,
             rate,
             update: 0,
+            executed: 0,
             kept: BTreeMap::new(),
             average: None,
         }
@@ -79,15 +83,15 @@ impl<'a> Trainer<'a> {
         self.model.params()
     }
 
-    /// The training batches of one epoch, shuffled and augmented by seed and epoch.
-    pub(crate) fn batches(&self, epoch: u64) -> Batches {
+    /// The training batches of one epoch from the one with index `first` on, shuffled and augmented by seed and epoch.
+    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Batches {
         let Settings { seed, batch_size, .. } = *self.settings;
         let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
         self.data.train.batches(BatchPlan {
             batch_size,
             order: Order::Shuffled { seed, epoch },
             augment,
-            first_batch: 0,
+            first_batch: first as usize,
         })
     }
 
@@ -114,6 +118,7 @@ impl<'a> Trainer<'a> {
             self.optimizer.step(lr, &grads)?;
         }
         self.update += 1;
+        self.executed += 1;
         Ok(Updated { outcomes, loss, grad_norm })
     }
 
@@ -136,7 +141,7 @@ impl<'a> Trainer<'a> {
         let (first, per_epoch) = (self.update, self.rate.horizon().updates_per_epoch.max(1));
         let accumulate = self.settings.accumulate as u64;
         'out: for epoch in first.div_ceil(per_epoch).. {
-            let mut batches = self.batches(epoch);
+            let mut batches = self.batches(epoch, 0);
             let mut batch = epoch * self.settings.batches_per_epoch(self.data.train.len());
             loop {
                 if self.update - first == updates {
@@ -204,20 +209,66 @@ impl<'a> Trainer<'a> {
     }
 
     fn averaged(&mut self, rule: Averaging) -> candle_core::Result<()> {
-        let params = self.model.params();
-        match rule {
-            Averaging::Apply => match &self.average {
-                Some(average) => average.apply(params),
+        if rule == Averaging::Apply {
+            return match &self.average {
+                Some((_, average)) => average.apply(self.model.params()),
                 None => candle_core::bail!("no weights were averaged yet"),
-            },
-            Averaging::Exponential { decay } => {
-                self.average.get_or_insert_with(|| WeightAverage::exponential(decay)).update(params)
-            }
-            Averaging::Uniform => self.average.get_or_insert_with(WeightAverage::uniform).update(params),
-            Averaging::Latest { k } => {
-                self.average.get_or_insert_with(|| WeightAverage::latest(k)).update(params)
-            }
+            };
         }
+        let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
+        average.update(self.model.params())
+    }
+
+    /// The rule of the average, if there is one.
+    pub(crate) fn averaging(&self) -> Option<Averaging> {
+        self.average.as_ref().map(|(rule, _)| *rule)
+    }
+
+    /// Puts everything that changes while training into `tensors`; gives the tags under which something is kept.
+    pub(crate) fn kept(&self, tensors: &mut Groups) -> candle_core::Result<Vec<String>> {
+        tensors.put("model", self.model.params().snapshot()?);
+        tensors.put("optimizer", self.optimizer.state()?);
+        if let Some((_, average)) = &self.average {
+            tensors.put("average", average.state()?);
+        }
+        for (i, kept) in self.kept.values().enumerate() {
+            tensors.put(format!("kept/{i}"), kept.params.clone());
+            tensors.put(format!("kept-optimizer/{i}"), kept.optimizer.clone());
+        }
+        Ok(self.kept.keys().cloned().collect())
+    }
+
+    /// Takes back what [`Trainer::kept`] gave.
+    pub(crate) fn go_on(&mut self, facts: &Facts, tensors: &Groups) -> candle_core::Result<()> {
+        self.model.params().restore(&tensors.get("model"))?;
+        self.optimizer.restore(&tensors.get("optimizer"))?;
+        self.average = match facts.average {
+            None => None,
+            Some(rule) => {
+                let mut average = new_average(rule);
+                average.restore(&tensors.get("average"))?;
+                Some((rule, average))
+            }
+        };
+        let kept = |(i, tag): (usize, &String)| {
+            let params = tensors.get(&format!("kept/{i}"));
+            (tag.clone(), Kept { params, optimizer: tensors.get(&format!("kept-optimizer/{i}")) })
+        };
+        self.kept = facts.kept.iter().enumerate().map(kept).collect();
+        self.update = facts.update;
+        for (source, gain) in &facts.gains {
+            self.rate.set_gain(source, *gain);
+        }
+        Ok(())
+    }
+}
+
+/// An empty average. [`Averaging::Apply`] is no rule and never comes here; its mean would be the plain one.
+fn new_average(rule: Averaging) -> WeightAverage {
+    match rule {
+        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
+        Averaging::Latest { k } => WeightAverage::latest(k),
+        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
     }
 }
 

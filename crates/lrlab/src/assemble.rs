@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use candle_core::{DType, Device};
 use lrlab_callbacks::{
-    Callback, Callbacks, CsvLogger, EarlyStopping, TensorBoardLogger, ValidationLossMonitor,
+    Callback, Callbacks, CsvLogger, EarlyStopping, JsonlLogger, TensorBoardLogger, ValidationLossMonitor,
 };
 use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig};
 use lrlab_kernels::Params;
@@ -253,6 +253,7 @@ pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callback
             ..lrlab_callbacks::EarlyStoppingConfig::default()
         })?));
     }
+    list.push(Box::new(JsonlLogger::new(folder.join("events.jsonl"))));
     list.push(Box::new(CsvLogger::new(folder.join("metrics.csv"))));
     list.push(Box::new(TensorBoardLogger::new(folder.join("tensorboard"))));
     Ok(Callbacks::new(list))

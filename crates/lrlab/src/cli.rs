@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::progress::tell;
-use crate::{DeviceChoice, Exit, Registry, commands};
+use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, commands};
 
 /// The lab for learning-rate schedules.
 #[derive(Debug, Parser)]
@@ -65,7 +65,7 @@ pub(crate) enum Keep {
     None,
     /// The best epoch's weights as `best.safetensors`.
     Best,
-    /// The best and the last epoch's weights.
+    /// The best and the last epoch's weights, and the last two checkpoints.
     All,
 }
 
@@ -77,6 +77,20 @@ impl Keep {
             Self::Best => "best",
             Self::All => "all",
         }
+    }
+
+    /// How many weights stay: the best, the last.
+    pub(crate) const fn weights(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Best => 1,
+            Self::All => 2,
+        }
+    }
+
+    /// Whether checkpoints stay.
+    pub(crate) const fn checkpoints(self) -> bool {
+        matches!(self, Self::All)
     }
 }
 
@@ -92,6 +106,9 @@ pub(crate) struct Machine {
     /// Threads per run; by default the cores divided among the jobs.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// How often a run's state is saved while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
+    #[arg(long, value_name = "INTERVAL", default_value_t)]
+    pub(crate) checkpoint_every: CheckpointEvery,
 }
 
 /// Runs the command line with the built-in models and data sets and those of `registry`.

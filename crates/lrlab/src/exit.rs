@@ -15,6 +15,8 @@ pub enum Exit {
     ClaimNotReproduced,
     /// Interrupted; the same command goes on.
     Interrupted,
+    /// A worker saved its run at the epoch it was to pause at.
+    Paused,
 }
 
 impl From<Exit> for ExitCode {
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::BadInput => 2,
             Exit::ClaimNotReproduced => 4,
             Exit::Interrupted => 85,
+            Exit::Paused => 86,
         })
     }
 }

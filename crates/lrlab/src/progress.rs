@@ -60,7 +60,11 @@ impl Progress {
                     bar.set_message(format!("loss {loss}, lr {lr:.3e}"));
                 }
             }
-            Event::Epoch { .. } | Event::Decided { .. } | Event::Finished { .. } | Event::Failed { .. } => {}
+            Event::Epoch { .. }
+            | Event::Decided { .. }
+            | Event::Note { .. }
+            | Event::Finished { .. }
+            | Event::Failed { .. } => {}
         }
     }
 
@@ -77,6 +81,15 @@ impl Progress {
                     bar.finish_and_clear();
                 }
             }
+        }
+    }
+
+    /// A run has something to say to a person.
+    pub(crate) fn note(&mut self, id: &RunId, message: &str) {
+        let line = format!("{}: {message}", self.label(id));
+        match &self.view {
+            View::Lines => tell(&line),
+            View::Bars { bars, .. } => drop(bars.println(line)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub(crate) mod bench;
+mod commit;
 pub(crate) mod data;
 pub(crate) mod plan;
 pub(crate) mod report;

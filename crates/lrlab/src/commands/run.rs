@@ -10,7 +10,7 @@ use clap::Args;
 use lrlab_grid::{
     Assignment, Ending, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, WorkerCommand,
 };
-use lrlab_runs::{Plan, RunStore};
+use lrlab_runs::{Event, Plan, RunStore};
 
 use super::plan::{read_experiment, resolve, show};
 use super::{report, say_line};
@@ -159,11 +159,13 @@ fn execute(
         args_.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
         args_.extend(["--device", device, "--keep", args.machine.keep.word()].map(Into::into));
         args_.extend(["--threads".into(), threads.to_string().into()]);
+        args_.extend(["--checkpoint-every".into(), args.machine.checkpoint_every.to_string().into()]);
         WorkerCommand { program: program.clone(), args: args_, env: Vec::new() }
     };
     let interrupt = Interrupt::on_signals()?;
     let mut progress = Progress::new(&plan.runs, done);
     let finish = executor.run(store, &plan.runs, &interrupt, command, |run, notice| match notice {
+        Notice::Said(Event::Note { message }) => progress.note(&run.run_id, message),
         Notice::Said(event) => progress.event(&run.run_id, event),
         Notice::Ended { ending: Ending::Done, seconds, .. } => progress.done(&run.run_id, seconds),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
@@ -172,14 +174,16 @@ fn execute(
         }
         Notice::EndedElsewhere(None) => progress.done(&run.run_id, 0.0),
         Notice::EndedElsewhere(Some(failure)) => progress.failed(&run.run_id, &failure.message),
-        Notice::Began { .. } | Notice::Elsewhere(_) | Notice::Ended { ending: Ending::Interrupted, .. } => {}
+        Notice::Began { .. }
+        | Notice::Elsewhere(_)
+        | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
     })?;
     progress.close();
     Ok(finish)
 }
 
 fn summary(plan: &Plan, finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, interrupted } = finish;
+    let Finish { done, executed, failed, missing, interrupted, .. } = finish;
     let total = plan.runs.len();
     let mut text = format!("{}: {done} of {total} runs are done ({executed} in this call)", plan.experiment);
     if !failed.is_empty() {
@@ -189,7 +193,7 @@ fn summary(plan: &Plan, finish: &Finish) -> String {
         let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
-        text.push_str("; interrupted: the same command goes on, runs that were not done begin again");
+        text.push_str("; interrupted: the same command goes on where it was");
     }
     for (index, failure) in failed {
         let run = &plan.runs[*index];

@@ -1,8 +1,10 @@
 //! `lrlab worker`: one planned run, from its `spec.json` to its `result.json`.
 //!
-//! Events go to standard output, one JSON object per line, and those that matter later to `events.jsonl`.
+//! It goes on from the newest good checkpoint of an earlier attempt, writes below its own attempt's folder only, and
+//! commits weights and result under names that nobody has yet. Events go to standard output, one JSON object per line,
+//! and those that matter later to `events.jsonl`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -11,17 +13,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use candle_core::Tensor;
 use clap::Args;
-use lrlab_runs::{Event, Outcome, PlannedRun, RunId, RunResult, RunStore};
+use lrlab_data::Dataset;
+use lrlab_runs::{
+    Checkpoint, Checkpoints, Event, Outcome, PlannedRun, RunId, RunResult, RunStore, Stamp, Timing, Work,
+    WorkLog, work_before,
+};
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fit, Fitted, Stop};
+use lrlab_train::{Fit, State, Stop, Wish};
 
-use crate::cli::{Keep, Machine};
+use super::commit::commit;
+use crate::cli::Machine;
+use crate::keeper::{self, FILES, Last, RunKeeper};
 use crate::{Exit, Registry, assemble, provenance};
 
 /// Between two progress events of one run.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// What the loggers write below an attempt's folder.
+const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
@@ -34,6 +43,9 @@ pub(crate) struct WorkerArgs {
     /// Where this attempt may write.
     #[arg(long, value_name = "DIR")]
     attempt: PathBuf,
+    /// Save and end with code 86 once so many epochs are complete, unless that is the whole run. A later attempt goes on.
+    #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
+    until_epoch: Option<u64>,
     /// Stop when standard input ends: its other end is held by the process that started this one.
     #[arg(long)]
     watch_stdin: bool,
@@ -44,29 +56,34 @@ pub(crate) struct WorkerArgs {
 pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let started = seconds();
     let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
-    }
+    register(&interrupt)?;
     if args.watch_stdin {
         watch_stdin(&interrupt);
     }
+    let build = keeper::build();
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
     let planned = read_planned(&store, &id)?;
     let spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
     std::fs::create_dir_all(&args.attempt).with_context(|| args.attempt.display().to_string())?;
+    let work = WorkLog::create(&args.attempt, started)?;
 
     let device = args.machine.device.open()?;
     let clock = Instant::now();
-    let data = registry.load(&spec.data, &cache_dir(&args.out))?;
-    if data.digest != planned.dataset_digest {
-        anyhow::bail!(
-            "the data changed since the plan was made: their digest is {}, the plan says {}; start the grid again",
-            data.digest,
-            planned.dataset_digest
-        );
-    }
+    let data = load(&spec, &planned, &args.out, registry)?;
     let data_s = clock.elapsed().as_secs_f64();
+
+    let reporter = RefCell::new(Reporter::default());
+    let build = build.join().map_err(|_| anyhow::anyhow!("the program could not be read"))?;
+    let numerics = provenance::numerics(&device);
+    let stamp = Stamp { run_id: id.clone(), numerics, build: build.context("reading the program")? };
+    let run_dir = store.run_dir(&id);
+    let mut passed_over = false;
+    let (checkpoints, found) = Checkpoints::open(&run_dir, &args.attempt, stamp, &mut |message| {
+        passed_over = true;
+        reporter.borrow_mut().report(&Event::Note { message });
+    })?;
+    let state = go_on_from(found.as_ref(), passed_over, &args.attempt, &reporter)?;
 
     let model = registry.build_model(&spec.model, &data, spec.seed, &device)?;
     let settings = assemble::settings(&spec);
@@ -80,25 +97,40 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         settings: &settings,
         device: &device,
     };
-    let mut reporter = Reporter::new(&args.attempt)?;
-    let fitted = lrlab_train::fit(parts, &interrupt, &mut |event| reporter.report(event));
+    let last = state.as_ref().map_or(0, State::update);
+    let mut keeper = RunKeeper {
+        checkpoints,
+        every: args.machine.checkpoint_every,
+        until: args.until_epoch,
+        interrupt,
+        work: Some(work),
+        reporter: &reporter,
+        last: Last { update: last, when: Instant::now(), took: Duration::ZERO },
+        asked: Wish::GoOn,
+        trouble: None,
+    };
+    let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut keeper, &mut |event| {
+        reporter.borrow_mut().report(event);
+    });
     let mut fitted = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
-            reporter.report(&Event::Failed { error: error.to_string() });
+            reporter.borrow_mut().report(&Event::Failed { error: error.to_string() });
             return Err(error.into());
         }
     };
     let outcome = match fitted.stop {
         Stop::Interrupted => return Ok(Exit::Interrupted),
+        Stop::Paused => return Ok(Exit::Paused),
         Stop::Completed => Outcome::Completed,
         Stop::Stopped => Outcome::Stopped,
         Stop::Diverged => Outcome::Diverged,
     };
-    save_weights(args.machine.keep, &fitted, &store.run_dir(&id))?;
-    fitted.timing.data_s += data_s;
-    fitted.timing.started = started;
-    fitted.timing.finished = seconds();
+    let RunKeeper { checkpoints, work, .. } = keeper;
+    fitted.work.data_s += data_s;
+    if let Some(mut log) = work {
+        log.note(&fitted.work)?;
+    }
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
@@ -111,12 +143,90 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         last: fitted.last,
         best: fitted.best,
         decisions: fitted.decisions,
-        timing: fitted.timing,
+        timing: timing(fitted.work, started, &run_dir, &args.attempt),
         provenance,
     };
-    reporter.report(&Event::Finished { outcome });
-    store.commit(&result)?;
+    let weights = [("best.safetensors", &fitted.weights), ("last.safetensors", &fitted.last_weights)];
+    for note in commit(&store, &result, &weights[..args.machine.keep.weights()], &args.attempt)? {
+        reporter.borrow_mut().report(&Event::Note { message: note });
+    }
+    finish_log(&args.attempt, outcome);
+    reporter.borrow_mut().report(&Event::Finished { outcome });
+    if !args.machine.keep.checkpoints() {
+        checkpoints.remove_all()?;
+    }
     Ok(Exit::Done)
+}
+
+fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -> anyhow::Result<Dataset> {
+    let data = registry.load(&spec.data, &cache_dir(out))?;
+    if data.digest != planned.dataset_digest {
+        anyhow::bail!(
+            "the data changed since the plan was made: their digest is {}, the plan says {}; start the grid again",
+            data.digest,
+            planned.dataset_digest
+        );
+    }
+    Ok(data)
+}
+
+/// Clocks over all attempts, killed ones included.
+fn timing(work: Work, started: f64, run_dir: &Path, attempt: &Path) -> Timing {
+    let (before, first) = work_before(run_dir, attempt);
+    let started = first.map_or(started, |first| first.min(started));
+    Timing { started, finished: seconds(), ..(before + work).timing() }
+}
+
+/// The state in a checkpoint; the logs of the attempt that wrote it are carried over into ours, where the loggers cut
+/// off what came after it.
+fn go_on_from(
+    found: Option<&Checkpoint>,
+    passed_over: bool,
+    attempt: &Path,
+    reporter: &RefCell<Reporter>,
+) -> anyhow::Result<Option<State>> {
+    let Some(checkpoint) = found else {
+        if passed_over {
+            let message = "no good checkpoint is left: training begins at update 0".to_owned();
+            reporter.borrow_mut().report(&Event::Note { message });
+        }
+        return Ok(None);
+    };
+    let place = checkpoint.folder.display();
+    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: it has no {name}"));
+    let state = State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())?;
+    if let Some(from) = checkpoint.attempt().filter(|from| *from != attempt) {
+        for name in LOGS {
+            carry_over(&from.join(name), &attempt.join(name))?;
+        }
+    }
+    let message = format!("goes on at update {} from {place}", state.update());
+    reporter.borrow_mut().report(&Event::Note { message });
+    Ok(Some(state))
+}
+
+/// Copies a file, or a folder of files, that may not be there.
+fn carry_over(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if from.is_dir() {
+        std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+        for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
+            let entry = entry.with_context(|| from.display().to_string())?;
+            carry_over(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    } else if from.is_file() {
+        std::fs::copy(from, to).with_context(|| to.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Only the worker knows how the run ended. The result is there: a log that lacks its last line does no harm.
+fn finish_log(attempt: &Path, outcome: Outcome) {
+    let path = attempt.join("events.jsonl");
+    let line = serde_json::to_string(&Event::Finished { outcome }).unwrap_or_default();
+    let written = std::fs::File::options().append(true).open(&path).and_then(|mut f| writeln!(f, "{line}"));
+    if let Err(error) = written {
+        tracing::warn!("{}: {error}", path.display());
+    }
 }
 
 /// Where what is derived from data sets is kept: beside the runs, shared by all of them.
@@ -130,28 +240,16 @@ fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-fn save_weights(keep: Keep, fitted: &Fitted, folder: &Path) -> anyhow::Result<()> {
-    match keep {
-        Keep::None => Ok(()),
-        Keep::Best => save(&fitted.weights, &folder.join("best.safetensors")),
-        Keep::All => {
-            save(&fitted.weights, &folder.join("best.safetensors"))?;
-            save(&fitted.last_weights, &folder.join("last.safetensors"))
-        }
+/// Ctrl-C, a polite end, and what a cluster sends before the time limit: save and stop.
+fn register(interrupt: &Arc<AtomicBool>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    signals.push(signal_hook::consts::SIGUSR1);
+    for signal in signals {
+        signal_hook::flag::register(signal, Arc::clone(interrupt))?;
     }
-}
-
-fn save(weights: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<()> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let tensors: HashMap<_, _> = weights.clone().into_iter().collect();
-    let written = candle_core::safetensors::save(&tensors, &temporary)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(std::fs::rename(&temporary, path)?));
-    if written.is_err() {
-        // What is half written helps nobody; the error to tell is the first one.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.with_context(|| path.display().to_string())
+    Ok(())
 }
 
 fn watch_stdin(interrupt: &Arc<AtomicBool>) {
@@ -166,34 +264,26 @@ fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Sends events to whoever started us and to `events.jsonl`.
-struct Reporter {
-    file: std::fs::File,
+/// Sends events to whoever started us.
+#[derive(Default)]
+pub(crate) struct Reporter {
     last_progress: Option<Instant>,
 }
 
 impl Reporter {
-    fn new(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join("events.jsonl");
-        let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-        Ok(Self { file, last_progress: None })
-    }
-
-    /// A listener that went away or a full disk does not stop the training: the result is what counts, and
-    /// writing that is checked.
-    fn report(&mut self, event: &Event) {
-        let progress = matches!(event, Event::Progress { .. });
-        if progress && self.last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
-            return;
+    /// A listener that went away does not stop the training.
+    pub(crate) fn report(&mut self, event: &Event) {
+        match event {
+            Event::Progress { .. } if self.last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) => {
+                return;
+            }
+            Event::Progress { .. } => self.last_progress = Some(Instant::now()),
+            // Also for the attempt's log.
+            Event::Note { message } => crate::progress::tell(&format!("note: {message}")),
+            _ => {}
         }
-        let Ok(mut line) = serde_json::to_string(event) else { return };
-        line.push('\n');
-        if progress {
-            self.last_progress = Some(Instant::now());
-        } else if let Err(error) = self.file.write_all(line.as_bytes()) {
-            tracing::warn!("events.jsonl: {error}");
-        }
+        let Ok(line) = serde_json::to_string(event) else { return };
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 }

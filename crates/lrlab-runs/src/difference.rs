@@ -1,0 +1,48 @@
+//! Two results of one run should be equal to the bit. Where they are not, this says where.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::RunResult;
+
+/// What two runs of one specification share, in the order in which it comes about.
+const SHARED: [&str; 5] = ["history", "decisions", "outcome", "final", "best"];
+
+/// The first place at which two results differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The place, such as `history[3].val_loss`.
+    pub place: String,
+    /// The value there in the first result; `null` also where there is none.
+    pub first: Value,
+    /// The value there in the other one.
+    pub other: Value,
+}
+
+impl RunResult {
+    /// The first place at which `other` differs from this result in what two runs of one specification share;
+    /// clocks and provenance are not part of it.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
+        let values = [self, other].map(|result| serde_json::to_value(result).unwrap_or_default());
+        SHARED.iter().find_map(|key| walk((*key).to_owned(), &values[0][*key], &values[1][*key]))
+    }
+}
+
+fn walk(place: String, first: &Value, other: &Value) -> Option<Difference> {
+    if first == other {
+        return None;
+    }
+    let inside = match (first, other) {
+        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).find_map(|i| {
+            let at = |list: &[Value]| list.get(i).cloned().unwrap_or_default();
+            walk(format!("{place}[{i}]"), &at(a), &at(b))
+        }),
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let at = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+            walk(format!("{place}.{key}"), &at(a), &at(b))
+        }),
+        _ => None,
+    };
+    inside.or_else(|| Some(Difference { place, first: first.clone(), other: other.clone() }))
+}

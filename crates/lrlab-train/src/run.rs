@@ -1,0 +1,325 @@
+//! What a run has so far: figures, decisions, the best weights, and what callbacks asked for.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use candle_core::Tensor;
+use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Host, Moment, Phase};
+use lrlab_data::Dataset;
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Work, finite};
+use lrlab_schedulers::Horizon;
+
+use crate::running::{Running, validated};
+use crate::state::{Best, Facts, Groups};
+use crate::trainer::Trainer;
+use crate::{Error, Fitted, Keeper, Position, Settings, State, Stop, Wish};
+
+/// What a run has so far.
+pub(crate) struct Run<'a> {
+    pub(crate) trainer: Trainer<'a>,
+    pub(crate) settings: &'a Settings,
+    pub(crate) horizon: Horizon,
+    begun: Instant,
+    /// What this attempt did; `updates` and `elapsed_s` are filled in by [`Run::work`].
+    pub(crate) work: Work,
+    /// What earlier attempts did on the way here.
+    before: Work,
+    /// Completed epochs.
+    pub(crate) epoch: u64,
+    /// Figures of the epoch under way, between two of its updates.
+    pub(crate) seen: Option<Running>,
+    /// Rate of the last update, of the first before it.
+    pub(crate) lr: f64,
+    history: Vec<EpochMetrics>,
+    decisions: Vec<Decision>,
+    /// The best epoch so far and its weights.
+    best: Option<(Best, BTreeMap<String, Tensor>)>,
+    pub(crate) last_weights: BTreeMap<String, Tensor>,
+    /// Set by an action.
+    pub(crate) stop: Option<Stop>,
+    /// Set by an action: weights went back, so a loss that is not finite is dealt with.
+    pub(crate) rewound: bool,
+    /// The weights of the last update, where an action went back from them since.
+    pub(crate) undone: Option<BTreeMap<String, Tensor>>,
+    /// Set by an action: an average took the weights' place.
+    pub(crate) averaged: bool,
+    /// The weights in force are those the last entry of the history was measured on.
+    pub(crate) validated: bool,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(trainer: Trainer<'a>, settings: &'a Settings, horizon: Horizon) -> Self {
+        let lr = trainer.rate().at(0);
+        Self {
+            trainer,
+            settings,
+            horizon,
+            begun: Instant::now(),
+            work: Work::default(),
+            before: Work::default(),
+            epoch: 0,
+            seen: None,
+            lr,
+            history: Vec::new(),
+            decisions: Vec::new(),
+            best: None,
+            last_weights: BTreeMap::new(),
+            stop: None,
+            rewound: false,
+            undone: None,
+            averaged: false,
+            validated: false,
+        }
+    }
+
+    /// What this attempt did so far.
+    fn work(&self) -> Work {
+        let elapsed_s = self.begun.elapsed().as_secs_f64();
+        Work { updates: self.trainer.executed, elapsed_s, ..self.work }
+    }
+
+    /// Everything that is needed to go on from here.
+    fn state(&self, callbacks: &Callbacks) -> Result<State, Error> {
+        let mut tensors = Groups::default();
+        let kept = self.trainer.kept(&mut tensors)?;
+        if let Some((_, weights)) = &self.best {
+            tensors.put("best", weights.clone());
+        }
+        if let Some(weights) = &self.undone {
+            tensors.put("undone", weights.clone());
+        }
+        let facts = Facts {
+            update: self.trainer.update,
+            epoch: self.epoch,
+            lr: self.lr,
+            history: self.history.clone(),
+            decisions: self.decisions.clone(),
+            running: self.seen,
+            best: self.best.as_ref().map(|(best, _)| *best),
+            stop: self.stop,
+            validated: self.validated,
+            undone: self.undone.is_some(),
+            gains: self.trainer.rate().gains().clone(),
+            kept,
+            average: self.trainer.averaging(),
+            callbacks: callbacks.state(),
+            work: self.before + self.work(),
+        };
+        Ok(State { facts, tensors })
+    }
+
+    /// Goes on from a state.
+    pub(crate) fn go_on(&mut self, state: &State, callbacks: &mut Callbacks) -> Result<(), Error> {
+        let State { facts, tensors } = state;
+        self.trainer.go_on(facts, tensors)?;
+        callbacks.restore(facts.callbacks.clone())?;
+        self.before = facts.work;
+        self.epoch = facts.epoch;
+        self.seen = facts.running;
+        self.lr = facts.lr;
+        self.history.clone_from(&facts.history);
+        self.decisions.clone_from(&facts.decisions);
+        self.best = facts.best.map(|best| (best, tensors.get("best")));
+        self.stop = facts.stop;
+        self.undone = facts.undone.then(|| tensors.get("undone"));
+        self.validated = facts.validated;
+        Ok(())
+    }
+
+    /// Asks the keeper what it wants, and does it.
+    pub(crate) fn ask(
+        &mut self,
+        keeper: &mut dyn Keeper,
+        callbacks: &Callbacks,
+    ) -> Result<Option<Stop>, Error> {
+        let wish = keeper.wish(&Position {
+            update: self.trainer.update,
+            epoch: self.epoch,
+            between_epochs: self.seen.is_none(),
+            work: self.work(),
+        });
+        let over = self.stop.is_some() || self.epoch == self.settings.epochs;
+        let stop = match wish {
+            Wish::GoOn => return Ok(None),
+            Wish::Pause if over => return Ok(None),
+            Wish::Save => None,
+            Wish::Interrupt => Some(Stop::Interrupted),
+            Wish::Pause => Some(Stop::Paused),
+        };
+        keeper.keep(&self.state(callbacks)?)?;
+        Ok(stop)
+    }
+
+    /// Lets callbacks see a moment, phase by phase, and carries out what they ask for.
+    pub(crate) fn tell(
+        &mut self,
+        callbacks: &mut Callbacks,
+        moment: Moment<'_>,
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<(), Error> {
+        let marks = self.trainer.rate().marks();
+        for phase in Phase::ALL {
+            let context = Context {
+                moment,
+                update: self.trainer.update,
+                epoch: self.epoch,
+                updates: self.horizon.updates,
+                updates_per_epoch: self.horizon.updates_per_epoch,
+                epochs: self.settings.epochs,
+                lr: self.lr,
+                schedule_lr: self.trainer.rate().schedule_at(self.trainer.update),
+                gain: self.trainer.rate().gain(),
+                marks: &marks,
+                elapsed_s: self.before.elapsed_s + self.begun.elapsed().as_secs_f64(),
+                history: &self.history,
+                decisions: &self.decisions,
+            };
+            for (source, action) in callbacks.run(phase, &context)? {
+                self.act(&source, action, report)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, source: &str, action: Action, report: &mut dyn FnMut(&Event)) -> Result<(), Error> {
+        let before = self.trainer.rate().at(self.trainer.update);
+        let (kind, metric, value, reason) = match action {
+            Action::SetGain { gain, metric, value, reason } => {
+                let cut = gain < self.trainer.rate().gain_of(source);
+                let kind = if cut { DecisionKind::Cut } else { DecisionKind::Raise };
+                self.trainer.set_gain(source, gain);
+                (kind, metric, value, reason)
+            }
+            Action::Stop { metric, value, reason } => {
+                self.stop.get_or_insert(Stop::Stopped);
+                (DecisionKind::Stop, metric, value, reason)
+            }
+            Action::Diverge { reason } => {
+                self.stop = Some(Stop::Diverged);
+                (DecisionKind::Stop, String::new(), f64::NAN, reason)
+            }
+            Action::Restore { tag, reason } => {
+                if self.validated {
+                    self.undone = Some(self.trainer.params().snapshot()?);
+                }
+                self.trainer.restore(&tag)?;
+                self.rewound = true;
+                self.validated = false;
+                (DecisionKind::Rewind, String::new(), f64::NAN, reason)
+            }
+            Action::Average(_) | Action::RecomputeNormStatistics => {
+                self.averaged |= action == Action::Average(Averaging::Apply);
+                self.validated = false;
+                action.carry_out(&mut self.trainer)?;
+                return Ok(());
+            }
+            Action::Save { .. } | Action::Discard { .. } => {
+                action.carry_out(&mut self.trainer)?;
+                return Ok(());
+            }
+        };
+        let decision = Decision {
+            update: self.trainer.update,
+            epoch: self.epoch,
+            source: source.to_owned(),
+            kind,
+            lr_before: finite(before),
+            lr_after: finite(self.trainer.rate().at(self.trainer.update)),
+            gain: self.trainer.rate().gain_of(source),
+            metric,
+            value: finite(value),
+            reason,
+        };
+        report(&Event::Decided { decision: Box::new(decision.clone()) });
+        self.decisions.push(decision);
+        Ok(())
+    }
+
+    /// Keeps an epoch's figures, and its weights where it is the best so far.
+    pub(crate) fn remember(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
+        self.history.push(metrics.clone());
+        self.validated = true;
+        let Some(value) = metrics.get(&self.settings.select).flatten() else { return Ok(()) };
+        if metrics.val_loss.is_none() {
+            // Weights that are no numbers: their accuracy is the share of one class.
+            return Ok(());
+        }
+        let higher = EpochMetrics::higher_is_better(&self.settings.select) == Some(true);
+        let beats = |best: f64| if higher { value > best } else { value < best };
+        if self.best.as_ref().is_none_or(|(best, _)| beats(best.value)) {
+            let best = Best { index: self.history.len() - 1, value };
+            self.best = Some((best, self.trainer.params().snapshot()?));
+        }
+        Ok(())
+    }
+
+    /// `final` is after the last update, also where a callback went back from there at the end of its epoch.
+    pub(crate) fn undo_rewind(&mut self) -> Result<(), Error> {
+        if let Some(weights) = self.undone.take() {
+            self.trainer.params().restore(&weights)?;
+            self.validated = true;
+        }
+        Ok(())
+    }
+
+    /// Evaluates the weights in force, on the validation split only where that was not done yet.
+    pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
+        let clock = Instant::now();
+        let metrics = match self.history.last() {
+            Some(metrics) if self.validated => metrics.clone(),
+            _ => {
+                let scores = self.trainer.evaluate(&data.validation)?;
+                let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
+                validated(&now, &scores)
+            }
+        };
+        let last = self.evaluation(metrics, data)?;
+        self.work.eval_s += clock.elapsed().as_secs_f64();
+        Ok(last)
+    }
+
+    /// Evaluates the best epoch's weights. Here and in `last` is the only reading of the test split.
+    pub(crate) fn finish(mut self, stop: Stop, last: Evaluation, data: &Dataset) -> Result<Fitted, Error> {
+        let clock = Instant::now();
+        let (best, weights) = match self.best.take() {
+            Some((best, weights)) if self.history[best.index] == last.metrics => (last.clone(), weights),
+            Some((best, weights)) => {
+                self.trainer.params().restore(&weights)?;
+                (self.evaluation(self.history[best.index].clone(), data)?, weights)
+            }
+            None => (last.clone(), self.trainer.params().snapshot()?),
+        };
+        self.work.eval_s += clock.elapsed().as_secs_f64();
+        Ok(self.fitted(stop, last, best, weights))
+    }
+
+    pub(crate) fn fitted(
+        self,
+        stop: Stop,
+        last: Evaluation,
+        best: Evaluation,
+        weights: BTreeMap<String, Tensor>,
+    ) -> Fitted {
+        let (work, parameters) = (self.work(), self.trainer.params().count());
+        let timing = (self.before + work).timing();
+        let Self { history, decisions, last_weights, .. } = self;
+        Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, parameters }
+    }
+
+    fn evaluation(&self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {
+        let (train, test) = (self.trainer.evaluate(&data.train)?, self.trainer.evaluate(&data.test)?);
+        Ok(Evaluation {
+            train_eval_loss: finite(train.loss),
+            train_eval_accuracy: finite(train.accuracy),
+            accuracy_gap: metrics.val_accuracy.map(|validation| train.accuracy - validation),
+            loss_gap: metrics.val_loss.map(|validation| validation - train.loss).and_then(finite),
+            test_loss: finite(test.loss),
+            test_accuracy: finite(test.accuracy),
+            test_f1: finite(test.f1),
+            test_precision: finite(test.precision),
+            test_recall: finite(test.recall),
+            test_ece: finite(test.ece),
+            metrics,
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Everything a run needs to go on as if nothing had happened, taken between two updates.
+//!
+//! Random draws and the order of the examples are functions of seed, epoch and place: of them only the place is kept.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use lrlab_callbacks::Averaging;
+use lrlab_runs::{Decision, EpochMetrics, Work};
+use serde::{Deserialize, Serialize};
+
+use crate::running::Running;
+use crate::{Error, Stop};
+
+/// Tensors by name.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
+/// The state of a run between two updates: figures, and tensors by group and name.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) facts: Facts,
+    pub(crate) tensors: Groups,
+}
+
+/// What is no tensor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub(crate) update: u64,
+    pub(crate) epoch: u64,
+    /// Rate of the last update.
+    #[serde(with = "exact")]
+    pub(crate) lr: f64,
+    pub(crate) history: Vec<EpochMetrics>,
+    pub(crate) decisions: Vec<Decision>,
+    /// Figures of the epoch that is under way, and its batches so far.
+    pub(crate) running: Option<Running>,
+    pub(crate) best: Option<Best>,
+    /// Training is over, and why.
+    pub(crate) stop: Option<Stop>,
+    pub(crate) validated: bool,
+    /// The group `undone` is there.
+    pub(crate) undone: bool,
+    pub(crate) gains: BTreeMap<String, f64>,
+    /// Tags; the tensors of the i-th are the groups `kept/i` and `kept-optimizer/i`.
+    pub(crate) kept: Vec<String>,
+    pub(crate) average: Option<Averaging>,
+    pub(crate) callbacks: serde_json::Value,
+    /// Of all attempts on the way here.
+    pub(crate) work: Work,
+}
+
+/// The best epoch so far; its weights are the group `best`.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Best {
+    pub(crate) index: usize,
+    pub(crate) value: f64,
+}
+
+impl State {
+    /// Updates made.
+    #[must_use]
+    pub fn update(&self) -> u64 {
+        self.facts.update
+    }
+
+    /// Completed epochs.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.facts.epoch
+    }
+
+    /// The figures as JSON and the tensors in the safetensors format. Of the JSON's keys `update`, `epoch`, `history`
+    /// and `decisions` are those of [`lrlab_runs::Progress`].
+    ///
+    /// # Errors
+    /// A tensor cannot be copied from its device.
+    pub fn write(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let facts = serde_json::to_vec(&self.facts).map_err(unreadable)?;
+        let mut tensors = Tensors::new();
+        for (group, members) in &self.tensors.0 {
+            for (name, tensor) in members {
+                tensors.insert(format!("{group}:{name}"), tensor.to_device(&Device::Cpu)?);
+            }
+        }
+        let tensors = safetensors::serialize(&tensors, None).map_err(candle_core::Error::from)?;
+        Ok((facts, tensors))
+    }
+
+    /// What [`State::write`] gave, on the CPU.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn read(facts: &[u8], tensors: &[u8]) -> Result<Self, Error> {
+        let facts = serde_json::from_slice(facts).map_err(unreadable)?;
+        let mut groups = Groups::default();
+        let read: Tensors =
+            candle_core::safetensors::load_buffer(tensors, &Device::Cpu)?.into_iter().collect();
+        for (key, tensor) in read {
+            let Some((group, name)) = key.split_once(':') else {
+                return Err(unreadable(format!("a tensor called {key:?}")));
+            };
+            groups.0.entry(group.to_owned()).or_default().insert(name.to_owned(), tensor);
+        }
+        Ok(Self { facts, tensors: groups })
+    }
+}
+
+fn unreadable(reason: impl std::fmt::Display) -> Error {
+    Error::State { reason: reason.to_string() }
+}
+
+/// Tensors by group and name. Groups without tensors are not told apart from those that are not there.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Groups(BTreeMap<String, Tensors>);
+
+impl Groups {
+    pub(crate) fn put(&mut self, group: impl Into<String>, tensors: Tensors) {
+        self.0.insert(group.into(), tensors);
+    }
+
+    pub(crate) fn get(&self, group: &str) -> Tensors {
+        self.0.get(group).cloned().unwrap_or_default()
+    }
+}
+
+/// Numbers that JSON does not have, as words.
+pub(crate) mod exact {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(f64),
+        Word(String),
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if x.is_finite() { serializer.serialize_f64(*x) } else { serializer.collect_str(x) }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        match Written::deserialize(deserializer)? {
+            Written::Number(x) => Ok(x),
+            Written::Word(word) => word.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_lacks() {
+        #[derive(Serialize, Deserialize)]
+        struct Number(#[serde(with = "exact")] f64);
+        for x in [0.1, -0.0, 1e-310, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
+            let text = serde_json::to_string(&Number(x)).unwrap();
+            let read: Number = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.0.to_bits(), x.to_bits(), "{text}");
+        }
+        let text = serde_json::to_string(&Number(f64::NAN)).unwrap();
+        assert!(serde_json::from_str::<Number>(&text).unwrap().0.is_nan(), "{text}");
+        assert!(serde_json::from_str::<Number>("\"much\"").is_err());
+    }
+}
