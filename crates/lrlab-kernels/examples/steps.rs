@@ -10,8 +10,8 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::alloc::Allocator;
 use lrlab_kernels::{
-    AdamStep, Dropout, Norm, SgdStep, adam_update, attention, batch_norm2d, conv2d, cross_entropy, dropout,
-    embedding, global_avg_pool2d, layer_norm, linear, lstm, sgd_update,
+    AdamStep, Dropout, LstmLayer, Norm, Sequence, SgdStep, adam_update, attention, backward, batch_norm2d,
+    conv2d, cross_entropy, dropout, embedding, global_avg_pool2d, layer_norm, linear, sgd_update,
 };
 use lrlab_random::{Purpose, Stream};
 
@@ -24,6 +24,8 @@ struct Net {
     vars: BTreeMap<String, Var>,
     state: BTreeMap<String, (Var, Var)>,
     step: u64,
+    /// Seconds in the backward pass and in the update.
+    clock: (f64, f64),
 }
 
 fn draw(shape: &[usize], name: &str, scale: f64) -> Tensor {
@@ -45,7 +47,10 @@ impl Net {
     }
 
     fn update(&mut self, loss: &Tensor, sgd: bool) -> Result<()> {
-        let grads = loss.backward()?;
+        let start = Instant::now();
+        let grads = backward(loss)?;
+        self.clock.0 += start.elapsed().as_secs_f64();
+        let start = Instant::now();
         self.step += 1;
         for (name, var) in &self.vars {
             let Some(grad) = grads.get(var) else { continue };
@@ -62,6 +67,7 @@ impl Net {
                 adam_update(var, grad, m, v, step)?;
             }
         }
+        self.clock.1 += start.elapsed().as_secs_f64();
         Ok(())
     }
 }
@@ -109,11 +115,11 @@ fn resnet20(net: &mut Net, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
 }
 
 fn lstm_net(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let x = embedding(ids, &net.get("embedding", &[20_000, 128], 0.1))?;
+    let table = net.get("embedding", &[20_000, 128], 0.1);
     let (w_ih, w_hh) = (net.get("w_ih", &[512, 128], 0.05), net.get("w_hh", &[512, 128], 0.05));
     let (b_ih, b_hh) = (net.full("b_ih", 512, 0.0), net.full("b_hh", 512, 0.0));
-    let states = lstm(&x, &w_ih, &w_hh, &b_ih, &b_hh, mask, false)?;
-    let last = states.narrow(1, states.dim(1)? - 1, 1)?.squeeze(1)?;
+    let layer = LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask, reverse: false };
+    let last = layer.last(Sequence::Tokens { ids, table: &table })?;
     let logits = linear(&last, &net.get("fc", &[2, 128], 0.1), Some(&net.full("fc.bias", 2, 0.0)))?;
     cross_entropy(&logits, labels, 0.0)
 }
@@ -152,18 +158,28 @@ fn transformer(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> R
     cross_entropy(&logits, labels, 0.0)
 }
 
-fn report(name: &str, batch: usize, steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<()> {
-    step()?;
+fn report(
+    name: &str,
+    batch: usize,
+    steps: usize,
+    mut step: impl FnMut(&mut Net) -> Result<()>,
+) -> Result<()> {
+    let net = &mut Net::default();
+    step(net)?;
+    step(net)?;
+    net.clock = (0.0, 0.0);
     let mut seconds = Vec::new();
     for _ in 0..steps {
         let start = Instant::now();
-        step()?;
+        step(net)?;
         seconds.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let best = batch as f64 / seconds[0];
     println!("{name}: per_s {:.1} (best {best:.1}), ms {:.1}", batch as f64 / median, median * 1e3);
+    let mean = |total: f64| total / steps as f64 * 1e3;
+    println!("  mean ms: backward {:.1}, update {:.1}", mean(net.clock.0), mean(net.clock.1));
     Ok(())
 }
 
@@ -198,25 +214,22 @@ fn main() -> Result<()> {
     }
     if wanted("resnet20") {
         let (x, labels) = (draw(&[128, 3, 32, 32], "pictures", 1.0), labels(128, 10)?);
-        let mut net = Net::default();
-        report("resnet20", 128, 5, || {
-            let loss = resnet20(&mut net, &x, &labels)?;
+        report("resnet20", 128, 5, |net| {
+            let loss = resnet20(net, &x, &labels)?;
             net.update(&loss, true)
         })?;
     }
     if wanted("lstm") {
         let (ids, labels) = (ids()?, labels(64, 2)?);
-        let mut net = Net::default();
-        report("lstm", 64, 7, || {
-            let loss = lstm_net(&mut net, &ids, &mask, &labels)?;
+        report("lstm", 64, 15, |net| {
+            let loss = lstm_net(net, &ids, &mask, &labels)?;
             net.update(&loss, false)
         })?;
     }
     if wanted("transformer") {
         let (ids, labels) = (ids()?, labels(64, 2)?);
-        let mut net = Net::default();
-        report("transformer", 64, 3, || {
-            let loss = transformer(&mut net, &ids, &mask, &labels)?;
+        report("transformer", 64, 7, |net| {
+            let loss = transformer(net, &ids, &mask, &labels)?;
             net.update(&loss, false)
         })?;
     }

@@ -3,12 +3,16 @@
 //! On the CPU in f32 one pass reads and writes parameter, gradient and moments together, through candle's in-place
 //! operators: each lends its tensor to the next, so all of them are held at once.
 
+#![allow(unsafe_code, reason = "vector stores into borrowed slices")]
+
 use std::cell::Cell;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use crate::host;
+use crate::host::{self, Shared};
+use crate::norm::{part, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// One step of stochastic gradient descent with torch's momentum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,31 +103,85 @@ pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -
     if !host::is_f32(&[var, grad, m, v]) {
         return composed_adam(var, grad, m, v, step);
     }
-    let (shrink, decay) = if step.decoupled {
-        ((1.0 - step.lr * step.weight_decay) as f32, 0.0)
-    } else {
-        (1.0, step.weight_decay as f32)
-    };
-    let (keep1, keep2) = (step.beta1 as f32, step.beta2 as f32);
-    let (take1, take2) = ((1.0 - step.beta1) as f32, (1.0 - step.beta2) as f32);
-    let rate = (step.lr / (1.0 - step.beta1.powf(step.step as f64))) as f32;
-    let root = (1.0 / (1.0 - step.beta2.powf(step.step as f64)).sqrt()) as f32;
-    let eps = step.eps as f32;
+    let rule = AdamRule::new(step);
     let grad = grad.contiguous()?;
     host::with(&grad, |grad| {
         lend3(var, m, v, |var, m, v| {
             let moments = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
             let chunks = var.par_chunks_mut(CHUNK).zip(moments).zip(grad.par_chunks(CHUNK));
-            chunks.for_each(|((var, (m, v)), grad)| {
-                for (((w, m), v), g) in var.iter_mut().zip(m).zip(v).zip(grad) {
-                    let g = g + decay * *w;
-                    *m = keep1 * *m + take1 * g;
-                    *v = keep2 * *v + take2 * g * g;
-                    *w = shrink * *w - rate * *m / ((*v).sqrt() * root + eps);
-                }
-            });
+            chunks.for_each(|((var, (m, v)), grad)| dispatch(Adam { rule, var, m, v, grad }));
         })
     })
+}
+
+/// A step's constants.
+#[derive(Clone, Copy)]
+struct AdamRule {
+    /// The parameter is multiplied by it first.
+    shrink: f32,
+    /// Times the parameter, joins the gradient.
+    decay: f32,
+    keep: [f32; 2],
+    take: [f32; 2],
+    rate: f32,
+    /// Times the second moment's root.
+    root: f32,
+    eps: f32,
+}
+
+impl AdamRule {
+    fn new(step: AdamStep) -> Self {
+        let AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step } = step;
+        let (shrink, decay) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
+        Self {
+            shrink: shrink as f32,
+            decay: decay as f32,
+            keep: [beta1 as f32, beta2 as f32],
+            take: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
+            rate: (lr / (1.0 - beta1.powf(step as f64))) as f32,
+            root: (1.0 / (1.0 - beta2.powf(step as f64)).sqrt()) as f32,
+            eps: eps as f32,
+        }
+    }
+}
+
+/// A chunk's update, all four of one length.
+struct Adam<'a> {
+    rule: AdamRule,
+    var: &'a mut [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+    grad: &'a [f32],
+}
+
+impl Kernel for Adam<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { rule, var, m, v, grad } = self;
+        let splat = |x: f32| s.splat(x);
+        let (shrink, decay) = (splat(rule.shrink), splat(rule.decay));
+        let ([keep1, keep2], [take1, take2]) = (rule.keep.map(splat), rule.take.map(splat));
+        let (rate, root, eps) = (splat(rule.rate), splat(rule.root), splat(rule.eps));
+        let len = var.len();
+        let to = [var, m, v].map(|x| Shared(x.as_mut_ptr()));
+        for at in (0..len).step_by(LANES) {
+            let [w, m, v] = to.map(|x| {
+                // SAFETY: each holds `len` values and is borrowed alone by this task.
+                part(s, unsafe { std::slice::from_raw_parts(x.get(), len) }, at, 0.0)
+            });
+            let g = s.fma(decay, w, part(s, grad, at, 0.0));
+            let m = s.fma(keep1, m, s.mul(take1, g));
+            let v = s.fma(keep2, v, s.mul(s.mul(take2, g), g));
+            let moved = s.div(s.mul(rate, m), s.fma(s.sqrt(v), root, eps));
+            let w = s.sub(s.mul(shrink, w), moved);
+            for (to, value) in to.into_iter().zip([w, m, v]) {
+                // SAFETY: as above.
+                unsafe { put(s, to, at, len - at, value) };
+            }
+        }
+    }
 }
 
 /// Sum of squares, in f64, always in the same order.

@@ -1,7 +1,7 @@
 //! Long short-term memory as a text classifier (Hochreiter and Schmidhuber, 1997).
 
 use candle_core::{D, Result, Tensor, Var, bail};
-use lrlab_kernels::{Params, Role, embedding, lstm};
+use lrlab_kernels::{LstmLayer, Params, Role, Sequence, embedding};
 
 use crate::{
     Input, Mode, Model, Pooling,
@@ -86,20 +86,23 @@ impl Lstm {
 impl Model for Lstm {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Tokens { ids, mask } = input else { bail!("an LSTM reads tokens") };
-        let x = embedding(ids, &self.embedding)?;
-        let mask = mask.to_dtype(x.dtype())?;
-        let mut x = self.embedding_dropout.forward(&x, mode)?;
-        let mut states = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            if index > 0 {
-                x = layer.dropout.forward(&x, mode)?;
-            }
-            states = layer.forward(&x, &mask)?;
-            x = join(&states)?;
+        let mask = mask.to_dtype(self.embedding.dtype())?;
+        // What a layer reads: without dropout on them the embeddings need not be written out.
+        let mut x = match self.embedding_dropout.draws(mode) {
+            None => None,
+            Some(_) => Some(self.embedding_dropout.forward(&embedding(ids, &self.embedding)?, mode)?),
+        };
+        let read = |x: &Option<Tensor>, layer: &Layer, states| match x {
+            Some(x) => layer.forward(Sequence::Vectors(x), &mask, states),
+            None => layer.forward(Sequence::Tokens { ids, table: &self.embedding }, &mask, states),
+        };
+        let Some((top, below)) = self.layers.split_last() else { bail!("an LSTM without layers") };
+        for (layer, above) in below.iter().zip(&self.layers[1..]) {
+            x = Some(above.dropout.forward(&read(&x, layer, States::All)?, mode)?);
         }
         let pooled = match self.pooling {
-            Pooling::Last => last(&states)?,
-            Pooling::Mean | Pooling::Max => self.pooling.over(&x, &mask)?,
+            Pooling::Last => read(&x, top, States::Last)?,
+            Pooling::Mean | Pooling::Max => self.pooling.over(&read(&x, top, States::All)?, &mask)?,
         };
         self.fc.forward(&self.head_dropout.forward(&pooled, mode)?)
     }
@@ -127,14 +130,33 @@ impl Layer {
         })
     }
 
-    /// Each direction's states `(batch, length, hidden)`, forward first.
-    fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Vec<Tensor>> {
-        self.directions
-            .iter()
-            .enumerate()
-            .map(|(i, d)| lstm(x, &d.weight_ih, &d.weight_hh, &d.bias_ih, &d.bias_hh, mask, i == 1))
-            .collect()
+    /// The directions side by side, forward first: `(batch, length, directions · hidden)`, or without the length. A
+    /// direction's last state is that after the last token it reads.
+    fn forward(&self, of: Sequence, mask: &Tensor, states: States) -> Result<Tensor> {
+        let each = self.directions.iter().enumerate().map(|(i, d)| {
+            let layer = LstmLayer {
+                w_ih: &d.weight_ih,
+                w_hh: &d.weight_hh,
+                b_ih: &d.bias_ih,
+                b_hh: &d.bias_hh,
+                mask,
+                reverse: i == 1,
+            };
+            match states {
+                States::All => layer.states(of),
+                States::Last => layer.last(of),
+            }
+        });
+        let each = each.collect::<Result<Vec<_>>>()?;
+        if let [one] = each.as_slice() { Ok(one.clone()) } else { Tensor::cat(&each, D::Minus1) }
     }
+}
+
+/// Which of a layer's states are wanted.
+#[derive(Debug, Clone, Copy)]
+enum States {
+    All,
+    Last,
 }
 
 #[derive(Debug)]
@@ -161,25 +183,4 @@ impl Direction {
             bias_hh: create("bias_hh", &[gates], bias(0.0), Role::NoDecay)?,
         })
     }
-}
-
-fn join(directions: &[Tensor]) -> Result<Tensor> {
-    match directions {
-        [one] => Ok(one.clone()),
-        many => Tensor::cat(many, D::Minus1),
-    }
-}
-
-/// The state after each direction's last token: the forward state is carried over padding to the end, the backward
-/// one ends at the first token.
-fn last(directions: &[Tensor]) -> Result<Tensor> {
-    let ends: Vec<Tensor> = directions
-        .iter()
-        .enumerate()
-        .map(|(i, states)| {
-            let at = if i == 0 { states.dim(1)? - 1 } else { 0 };
-            states.narrow(1, at, 1)?.squeeze(1)
-        })
-        .collect::<Result<_>>()?;
-    join(&ends)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, backprop::GradStore};
 use lrlab_callbacks::{Averaging, Host};
 use lrlab_data::{Augment, Batch, BatchPlan, Batches, Dataset, Order, Split};
-use lrlab_kernels::{Params, Role, cross_entropy};
+use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
 use lrlab_schedulers::Observation;
@@ -108,7 +108,7 @@ impl<'a> Trainer<'a> {
             outcomes.extend(read(&logits, &batch.labels)?);
             let loss = cross_entropy(&logits, &labels, self.settings.label_smoothing)?;
             let share = batch.indices.len() as f64 / examples as f64;
-            accumulate(self.model.params(), &mut grads, loss.backward()?, share)?;
+            accumulate(self.model.params(), &mut grads, backward(&loss)?, share)?;
         }
         let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
         let mut grad_norm = f64::NAN;

@@ -2,116 +2,165 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::op::{Kept, Lstm, Sizes, product};
-use crate::matmul::{Into, Matrix, add_columns, matmul};
+use super::op::{Back, Group, Kept, Output, Sizes};
+use crate::buffer::Buffer;
+use crate::host::Shared;
+use crate::norm::put;
+use crate::product::{Add, Finish, Left, PANEL, Right, pack, packed_len, product};
 use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
 
-/// Gradients of x, of the joined weights `(4 h, inputs + h)` and of the bias.
-pub(super) struct Grads {
-    pub(super) x: Vec<f32>,
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+/// Sums of the parameters' gradients.
+pub(super) struct Sums {
+    /// `(4 hp, pitch)`: of `w_ih` and `w_hh`, side by side.
+    pub(super) weights: Buffer,
+    /// `(4 hp)`
+    pub(super) bias: Buffer,
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything of the group, each of its own kind")]
-pub(super) fn group(
-    op: &Lstm,
-    x: &[f32],
-    real: &[bool],
-    y: &[f32],
-    grad: &[f32],
-    kept: &Kept,
-    w_ih: Option<&[f32]>,
-    recurrent: &[f32],
-) -> Grads {
-    let Sizes { l, inputs, h, .. } = op.sizes;
-    let hp = op.sizes.hp();
-    let count = real.len();
-    let mut dz = vec![0.0; count * 4 * hp];
-    dispatch(Steps { op, rows: count / l, recurrent, real, grad, kept, dz: &mut dz });
-    let dz_t = Matrix::new(&dz, count, 4 * hp).t();
-    let mut d_ih = vec![0.0; 4 * hp * inputs];
-    matmul(dz_t, Matrix::new(x, count, inputs), &mut d_ih, Into::Replace);
-    let mut d_hh = vec![0.0; 4 * hp * h];
-    if l > 1 {
-        // Each step's gates meet the state before: one place to the left, or to the right in reverse.
-        for (dz, y) in dz.chunks(l * 4 * hp).zip(y.chunks(l * h)) {
-            let (dz, before) = if op.reverse {
-                (&dz[..(l - 1) * 4 * hp], &y[h..])
-            } else {
-                (&dz[4 * hp..], &y[..(l - 1) * h])
-            };
-            matmul(Matrix::new(dz, l - 1, 4 * hp).t(), Matrix::new(before, l - 1, h), &mut d_hh, Into::Add);
+impl Sums {
+    pub(super) fn zeros(sizes: Sizes) -> Self {
+        let rows = 4 * sizes.hp();
+        Self { weights: Buffer::zeros(rows * Self::pitch(sizes)), bias: Buffer::zeros(rows) }
+    }
+
+    pub(super) fn pitch(sizes: Sizes) -> usize {
+        (sizes.inputs + sizes.h).next_multiple_of(LANES)
+    }
+}
+
+/// Rows whose share of the parameters' gradients is added up at once, while they are in the cache.
+const ROWS: usize = 128;
+
+/// Adds the group's share to `sums` and writes its rows of the input's gradient. Uses up what was kept: the gates
+/// become their gradients.
+pub(super) fn group(back: &Back, group: Group, kept: &mut Kept, sums: &mut Sums) {
+    let op = back.op;
+    let Sizes { l, h, .. } = op.sizes;
+    let (hp, rows) = (op.sizes.hp(), group.rows);
+    let mut d_state = Buffer::zeros(rows * hp);
+    let mut d_cell = Buffer::zeros(rows * hp);
+    let none = Buffer::zeros(hp);
+    let mut real = vec![false; rows];
+    if op.output == Output::Last {
+        add_rows(&mut d_state, hp, h, |row| &back.grad[(group.first + row) * h..][..h]);
+    }
+    let at_once = (ROWS / rows).max(1);
+    for step in (0..l).rev() {
+        let t = op.time(step);
+        if op.output == Output::Every {
+            add_rows(&mut d_state, hp, h, |row| &back.grad[((group.first + row) * l + t) * h..][..h]);
+        }
+        for (row, real) in real.iter_mut().enumerate() {
+            *real = op.real[(group.first + row) * l + t];
+        }
+        let gates = &mut kept.gates[t * rows * 4 * hp..][..rows * 4 * hp];
+        for (row, gates) in gates.chunks_mut(4 * hp).enumerate() {
+            if !real[row] {
+                gates.fill(0.0);
+                continue;
+            }
+            let of = |t: usize| &kept.cells[(t * rows + row) * hp..][..hp];
+            let before = if step == 0 { &none } else { of(op.time(step - 1)) };
+            let d_state = &d_state[row * hp..][..hp];
+            dispatch(Retreat { gates, cell: of(t), before, d_state, d_cell: &mut d_cell[row * hp..][..hp] });
+        }
+        if step > 0 {
+            let mut pull = Pull { real: &real, d_state: &mut d_state, hp };
+            product(rows, Left::rows(gates, 4 * hp), back.to_state, &mut pull);
+        }
+        let done = l - step;
+        if done.is_multiple_of(at_once) || step == 0 {
+            let count = (done - 1) % at_once + 1;
+            let first = if op.reverse { t + 1 - count } else { t };
+            parameters(back, group, kept, (first, count), sums);
         }
     }
-    let mut sums = vec![0.0; 4 * hp];
-    add_columns(&dz, &mut sums);
-    let mut dx = Vec::new();
-    if let Some(w_ih) = w_ih {
-        dx.resize(count * inputs, 0.0);
-        matmul(Matrix::new(&dz, count, 4 * hp), Matrix::new(w_ih, 4 * hp, inputs), &mut dx, Into::Replace);
-    }
-    let mut weights = Vec::with_capacity(4 * h * (inputs + h));
-    let mut bias = Vec::with_capacity(4 * h);
-    for row in (0..4).flat_map(|gate| gate * hp..gate * hp + h) {
-        weights.extend_from_slice(&d_ih[row * inputs..][..inputs]);
-        weights.extend_from_slice(&d_hh[row * h..][..h]);
-        bias.push(sums[row]);
-    }
-    Grads { x: dx, weights, bias }
 }
 
-struct Steps<'a> {
-    op: &'a Lstm,
-    rows: usize,
-    recurrent: &'a [f32],
+/// Adds a row of `h` values to each row of `hp`.
+fn add_rows<'a>(to: &mut [f32], hp: usize, h: usize, from: impl Fn(usize) -> &'a [f32]) {
+    for (row, to) in to.chunks_mut(hp).enumerate() {
+        to[..h].iter_mut().zip(from(row)).for_each(|(t, f)| *t += f);
+    }
+}
+
+/// What `count` times from `first` on add to the parameters' gradients, and the input's gradient there.
+fn parameters(back: &Back, group: Group, kept: &Kept, (first, count): (usize, usize), sums: &mut Sums) {
+    let sizes = back.op.sizes;
+    let Sizes { l, inputs, h, .. } = sizes;
+    let (gates, width, k) = (4 * sizes.hp(), sizes.seen(), count * group.rows);
+    let dz = &kept.gates[first * group.rows * gates..][..k * gates];
+    let seen = &kept.seen[first * group.rows * width..][..k * width];
+    let mut left = Buffer::take(packed_len(k, gates, LANES));
+    pack::<LANES>(dz, gates, k, gates, &mut left);
+    let mut right = Buffer::take(packed_len(k, inputs + h, PANEL));
+    pack::<PANEL>(seen, width, k, inputs + h, &mut right);
+    let right = Right { data: &right, k, n: inputs + h };
+    let pitch = Sums::pitch(sizes);
+    product(gates, Left::transposed(&left, k), right, &mut Add::new(&mut sums.weights, pitch));
+    dispatch(AddColumns { left: &left, k, to: &mut sums.bias });
+    let mut spread = Spread { to: back.dx, first, group, l, inputs };
+    product(k, Left::rows(dz, gates), back.to_input, &mut spread);
+}
+
+/// The gradients of the states before, where the time was no padding: there the state was carried, and its gradient
+/// stays as it is.
+struct Pull<'a> {
     real: &'a [bool],
-    grad: &'a [f32],
-    kept: &'a Kept,
-    /// Zeros, to hold the gradients before the gates' functions.
-    dz: &'a mut [f32],
+    d_state: &'a mut [f32],
+    hp: usize,
 }
 
-impl Kernel for Steps<'_> {
+impl Finish for Pull<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        if self.real[row] {
+            let to = &mut self.d_state[row * self.hp + column..][..LANES];
+            // SAFETY: sixteen values.
+            unsafe { s.store(to.as_mut_ptr(), v) };
+        }
+    }
+}
+
+/// The input's gradient, from rows `(time, row of the group)` to `(sequence, time)`.
+struct Spread {
+    to: Shared,
+    first: usize,
+    group: Group,
+    l: usize,
+    inputs: usize,
+}
+
+impl Finish for Spread {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        let sequence = self.group.first + row % self.group.rows;
+        let at = sequence * self.l + self.first + row / self.group.rows;
+        // SAFETY: rows of the group's own sequences, which the output has room for.
+        unsafe { put(s, self.to, at * self.inputs + column, self.inputs - column, v) };
+    }
+}
+
+/// Adds the columns' sums of a matrix in panels of sixteen columns of `k` rows.
+struct AddColumns<'a> {
+    left: &'a [f32],
+    k: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for AddColumns<'_> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Sizes { l, h, .. } = self.op.sizes;
-        let hp = self.op.sizes.hp();
-        let mut d_state = vec![0.0; self.rows * hp];
-        let mut d_cell = vec![0.0; self.rows * hp];
-        let mut here = vec![0.0; self.rows * 4 * hp];
-        let mut pulled = vec![0.0; self.rows * hp];
-        let none = vec![0.0; hp];
-        for step in (0..l).rev() {
-            let t = self.op.time(step);
-            for row in 0..self.rows {
-                let at = row * l + t;
-                let d_state = &mut d_state[row * hp..][..hp];
-                for (d, g) in d_state.iter_mut().zip(&self.grad[at * h..][..h]) {
-                    *d += g;
+        for (panel, to) in self.left.chunks_exact(self.k * LANES).zip(self.to.chunks_exact_mut(LANES)) {
+            let mut total = s.zero();
+            // SAFETY: rows of sixteen values each.
+            unsafe {
+                for row in panel.chunks_exact(LANES) {
+                    total = s.add(total, s.load(row.as_ptr()));
                 }
-                let here = &mut here[row * 4 * hp..][..4 * hp];
-                if !self.real[at] {
-                    continue;
-                }
-                let before = if step == 0 {
-                    none.as_slice()
-                } else {
-                    &self.kept.cells[(row * l + self.op.time(step - 1)) * hp..][..hp]
-                };
-                let gates = &self.kept.gates[at * 4 * hp..][..4 * hp];
-                let cell = &self.kept.cells[at * hp..][..hp];
-                retreat(s, gates, (cell, before), d_state, &mut d_cell[row * hp..][..hp], here);
-                self.dz[at * 4 * hp..][..4 * hp].copy_from_slice(here);
-            }
-            product(s, (&here, 4 * hp, 4 * hp), self.recurrent, hp, self.rows, &mut pulled);
-            for row in 0..self.rows {
-                // Padding carries the state, so its gradient stays as it is.
-                if self.real[row * l + t] {
-                    d_state[row * hp..][..hp].copy_from_slice(&pulled[row * hp..][..hp]);
-                }
+                s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total));
             }
         }
     }
@@ -120,39 +169,49 @@ impl Kernel for Steps<'_> {
 /// Gradients below this in magnitude count as 0; its square is still a normal number.
 const SMALLEST: f32 = 1e-18;
 
-/// One time step of one sequence: from the gradients of state and cell to those before the gates' functions, and of
-/// the cell before.
-#[inline(always)]
-fn retreat<S: Simd>(
-    s: S,
-    gates: &[f32],
-    (cell, before): (&[f32], &[f32]),
-    d_state: &[f32],
-    d_cell: &mut [f32],
-    dz: &mut [f32],
-) {
-    let hp = cell.len();
-    assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp && dz.len() == 4 * hp);
-    assert!(before.len() == hp && d_state.len() == hp && d_cell.len() == hp);
-    let one = s.splat(1.0);
-    // Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.
-    let flush = |v: S::V| s.where_greater(s.mul(v, v), s.splat(SMALLEST * SMALLEST), v, s.zero());
-    for at in (0..hp).step_by(LANES) {
-        // SAFETY: gate · hp + at + LANES <= 4 hp, asserted above.
-        unsafe {
-            let gate = |gate: usize| s.load(gates.as_ptr().add(gate * hp + at));
-            let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
-            let th = tanh(s, s.load(cell.as_ptr().add(at)));
-            let dh = flush(s.load(d_state.as_ptr().add(at)));
-            let through = s.mul(s.mul(dh, o), s.sub(one, s.mul(th, th)));
-            let dc = flush(s.add(s.load(d_cell.as_ptr().add(at)), through));
-            let slope = |y: S::V| s.mul(y, s.sub(one, y));
-            let to = dz.as_mut_ptr().add(at);
-            s.store(to, flush(s.mul(s.mul(dc, g), slope(i))));
-            s.store(to.add(hp), flush(s.mul(s.mul(dc, s.load(before.as_ptr().add(at))), slope(f))));
-            s.store(to.add(2 * hp), flush(s.mul(s.mul(dc, i), s.sub(one, s.mul(g, g)))));
-            s.store(to.add(3 * hp), flush(s.mul(s.mul(dh, th), slope(o))));
-            s.store(d_cell.as_mut_ptr().add(at), s.mul(dc, f));
+/// One time step of one sequence: from the gradients of state and cell to those before the gates' functions, which
+/// replace the gates, and of the cell before.
+struct Retreat<'a> {
+    gates: &'a mut [f32],
+    cell: &'a [f32],
+    before: &'a [f32],
+    d_state: &'a [f32],
+    d_cell: &'a mut [f32],
+}
+
+impl Kernel for Retreat<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { gates, cell, before, d_state, d_cell } = self;
+        let hp = cell.len();
+        assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp);
+        assert!(before.len() == hp && d_state.len() == hp && d_cell.len() == hp);
+        let one = s.splat(1.0);
+        // Far back in time gradients vanish, and arithmetic on subnormal numbers is a hundred times slower.
+        let flush = |v: S::V| s.where_greater(s.mul(v, v), s.splat(SMALLEST * SMALLEST), v, s.zero());
+        for at in (0..hp).step_by(LANES) {
+            // SAFETY: gate · hp + at + LANES <= 4 hp, asserted above.
+            unsafe {
+                let gates = gates.as_mut_ptr().add(at);
+                let gate = |gate: usize| s.load(gates.add(gate * hp));
+                let (i, f, g, o) = (gate(0), gate(1), gate(2), gate(3));
+                let th = tanh(s, s.load(cell.as_ptr().add(at)));
+                let dh = flush(s.load(d_state.as_ptr().add(at)));
+                let through = s.mul(s.mul(dh, o), s.sub(one, s.mul(th, th)));
+                let dc = flush(s.add(s.load(d_cell.as_ptr().add(at)), through));
+                let slope = |y: S::V| s.mul(y, s.sub(one, y));
+                let di = flush(s.mul(s.mul(dc, g), slope(i)));
+                let df = flush(s.mul(s.mul(dc, s.load(before.as_ptr().add(at))), slope(f)));
+                let dg = flush(s.mul(s.mul(dc, i), s.sub(one, s.mul(g, g))));
+                let d_out = flush(s.mul(s.mul(dh, th), slope(o)));
+                s.store(gates, di);
+                s.store(gates.add(hp), df);
+                s.store(gates.add(2 * hp), dg);
+                s.store(gates.add(3 * hp), d_out);
+                s.store(d_cell.as_mut_ptr().add(at), s.mul(dc, f));
+            }
         }
     }
 }

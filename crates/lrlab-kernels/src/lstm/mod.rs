@@ -8,13 +8,106 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
 use crate::host;
-use op::{Lstm, Sizes};
+use op::{Lstm, Output, Sizes};
 
-/// One layer, one direction of `torch.nn.LSTM`: `x (b, l, in)` to the states `(b, l, h)`.
-///
-/// `w_ih (4h, in)`, `w_hh (4h, h)`, `b_ih`, `b_hh (4h)`, gates in the order i, f, g, o; states start at 0. `mask` is
-/// f32 `(b, l)`, 1 at tokens, 0 at padding, which stands at the end: the state is carried over padding. With
-/// `reverse` each sequence is read from its last token to its first, and the state at padding is 0.
+/// What an LSTM reads.
+#[derive(Debug, Clone, Copy)]
+pub enum Sequence<'a> {
+    /// `(b, l, in)`
+    Vectors(&'a Tensor),
+    /// Rows of a table, never written out one after the other.
+    Tokens {
+        /// u32 `(b, l)`
+        ids: &'a Tensor,
+        /// `(v, in)`
+        table: &'a Tensor,
+    },
+}
+
+/// One layer, one direction of `torch.nn.LSTM`.
+#[derive(Debug, Clone, Copy)]
+pub struct LstmLayer<'a> {
+    /// `(4h, in)`, gates in the order i, f, g, o.
+    pub w_ih: &'a Tensor,
+    /// `(4h, h)`
+    pub w_hh: &'a Tensor,
+    /// `(4h)`
+    pub b_ih: &'a Tensor,
+    /// `(4h)`
+    pub b_hh: &'a Tensor,
+    /// f32 `(b, l)`: 1 at tokens, 0 at padding, which stands at the end. The state is carried over padding.
+    pub mask: &'a Tensor,
+    /// Each sequence is read from its last token to its first, and the state at padding is 0.
+    pub reverse: bool,
+}
+
+impl LstmLayer<'_> {
+    /// The states at all times, `(b, l, h)`; they start at 0.
+    ///
+    /// # Errors
+    /// Shapes do not fit, or an id is not in the table.
+    pub fn states(&self, of: Sequence) -> Result<Tensor> {
+        self.run(of, Output::Every)
+    }
+
+    /// The state after the last token read, `(b, h)`.
+    ///
+    /// # Errors
+    /// As [`LstmLayer::states`].
+    pub fn last(&self, of: Sequence) -> Result<Tensor> {
+        self.run(of, Output::Last)
+    }
+
+    fn run(&self, of: Sequence, output: Output) -> Result<Tensor> {
+        let Self { w_ih, w_hh, b_ih, b_hh, mask, reverse } = *self;
+        let (source, dims) = match of {
+            Sequence::Vectors(x) => (x, x.dims3()?),
+            Sequence::Tokens { ids, table } => {
+                let (b, l) = ids.dims2()?;
+                (table, (b, l, table.dims2()?.1))
+            }
+        };
+        let (b, l, inputs) = dims;
+        let (rows, h) = w_hh.dims2()?;
+        if rows != 4 * h || w_ih.dims() != [rows, inputs] || b_ih.dims() != [rows] || b_hh.dims() != [rows] {
+            bail!(
+                "lstm: input {dims:?}, w_ih {:?}, w_hh {:?}, b_ih {:?}, b_hh {:?} do not fit",
+                w_ih.shape(),
+                w_hh.shape(),
+                b_ih.shape(),
+                b_hh.shape()
+            );
+        }
+        if mask.dims() != [b, l] {
+            bail!("lstm: mask is {:?}, not {:?}", mask.shape(), (b, l));
+        }
+        if b * l * inputs * h == 0 {
+            bail!("lstm: empty input {dims:?} or weight {:?}", w_hh.shape());
+        }
+        if host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh]) && mask.device().is_cpu() {
+            let real = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let real = real.iter().map(|m| *m != 0.0).collect();
+            let mut op = Lstm::new(Sizes { b, l, inputs, h }, real, reverse, output);
+            if let Sequence::Tokens { ids, table } = of {
+                op = op.of_tokens(crate::embedding::checked(ids, table)?);
+            }
+            let parts = [w_ih, w_hh, b_ih, b_hh].map(Tensor::flatten_all);
+            let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+            return source.contiguous()?.apply_op2(&Tensor::cat(&parts, 0)?, op);
+        }
+        let x = match of {
+            Sequence::Vectors(x) => x.clone(),
+            Sequence::Tokens { ids, table } => crate::embedding(ids, table)?,
+        };
+        let states = composed(&x, w_ih, w_hh, &(b_ih + b_hh)?, mask, reverse)?;
+        match output {
+            Output::Every => Ok(states),
+            Output::Last => states.narrow(1, if reverse { 0 } else { l - 1 }, 1)?.squeeze(1),
+        }
+    }
+}
+
+/// [`LstmLayer::states`] of `x (b, l, in)`.
 ///
 /// # Errors
 /// Shapes do not fit.
@@ -27,32 +120,7 @@ pub fn lstm(
     mask: &Tensor,
     reverse: bool,
 ) -> Result<Tensor> {
-    let (b, l, inputs) = x.dims3()?;
-    let (rows, h) = w_hh.dims2()?;
-    if rows != 4 * h || w_ih.dims() != [rows, inputs] || b_ih.dims() != [rows] || b_hh.dims() != [rows] {
-        bail!(
-            "lstm: input {:?}, w_ih {:?}, w_hh {:?}, b_ih {:?}, b_hh {:?} do not fit",
-            x.shape(),
-            w_ih.shape(),
-            w_hh.shape(),
-            b_ih.shape(),
-            b_hh.shape()
-        );
-    }
-    if mask.dims() != [b, l] {
-        bail!("lstm: mask is {:?}, not {:?}", mask.shape(), (b, l));
-    }
-    if b * l * inputs * h == 0 {
-        bail!("lstm: empty input {:?} or weight {:?}", x.shape(), w_hh.shape());
-    }
-    let bias = (b_ih + b_hh)?;
-    if host::is_f32(&[x, w_ih, w_hh, &bias]) && mask.device().is_cpu() {
-        let real = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let real = real.iter().map(|m| *m != 0.0).collect();
-        let op = Lstm::new(Sizes { b, l, inputs, h }, real, reverse);
-        return x.contiguous()?.apply_op3(&Tensor::cat(&[w_ih, w_hh], 1)?, &bias, op);
-    }
-    composed(x, w_ih, w_hh, &bias, mask, reverse)
+    LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse }.states(Sequence::Vectors(x))
 }
 
 fn composed(
@@ -105,15 +173,30 @@ mod tests {
         let mask = Tensor::from_vec(real, (b, l), &candle_core::Device::Cpu)?;
         let shapes: [&[usize]; 5] = [&[b, l, inputs], &[4 * h, inputs], &[4 * h, h], &[4 * h], &[4 * h]];
         let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
-            let vars: Vec<Var> = shapes
-                .iter()
-                .enumerate()
-                .map(|(i, s)| Var::from_tensor(&(draw(*s, &format!("{i}")).to_dtype(dtype)? * 0.5)?))
-                .collect::<Result<_>>()?;
-            let y = lstm(&vars[0], &vars[1], &vars[2], &vars[3], &vars[4], &mask, reverse)?;
-            let weighted = (&y * draw((b, l, h), "r").to_dtype(dtype)?)?;
-            let mut out = grads_of(&weighted, &vars.iter().collect::<Vec<_>>())?;
-            out.push(y);
+            let mut vars = Vec::new();
+            for (i, shape) in shapes.iter().enumerate() {
+                vars.push(Var::from_tensor(&(draw(*shape, &format!("{i}")).to_dtype(dtype)? * 0.5)?)?);
+            }
+            let [x, w_ih, w_hh, b_ih, b_hh] = [0, 1, 2, 3, 4].map(|i: usize| vars[i].as_tensor());
+            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse };
+            let ids = Tensor::from_vec((0..b * l).map(|i| (i * 7 % 5) as u32).collect(), (b, l), x.device())?;
+            let table = Var::from_tensor(&draw((5, inputs), "t").to_dtype(dtype)?)?;
+            let mut all: Vec<&Var> = vars.iter().collect();
+            all.push(&table);
+            let mut out = Vec::new();
+            for of in [Sequence::Vectors(x), Sequence::Tokens { ids: &ids, table: &table }] {
+                let states = layer.states(of)?;
+                let last = layer.last(of)?;
+                let weigh = |y: &Tensor, name| y * draw(y.shape(), name).to_dtype(dtype)?;
+                for y in [weigh(&states, "r")?, weigh(&last, "q")?] {
+                    let wanted = if matches!(of, Sequence::Tokens { .. }) { &all[1..] } else { &all[..5] };
+                    // A second backward pass finds nothing kept.
+                    for _ in 0..2 {
+                        out.extend(grads_of(&y, wanted)?);
+                    }
+                }
+                out.extend([states, last]);
+            }
             Ok(out)
         });
         let [found, expected] = results;

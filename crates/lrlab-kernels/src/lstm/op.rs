@@ -1,21 +1,26 @@
-//! The operator over (x, `w_ih` and `w_hh` side by side, bias).
+//! The operator over (x or the embedding's table, the packed parameters).
 //!
 //! Sequences do not meet, so groups of sixteen are the tasks; the sums of their parameters' gradients are added up in
 //! the groups' order. Hidden units are padded to whole vectors inside.
 
-use std::sync::OnceLock;
+#![allow(unsafe_code, reason = "groups write their sequences' rows of shared outputs")]
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::backward::{self, Grads};
-use super::forward;
-use crate::conv::sweep::{Strides, Sweep};
-use crate::host;
-use crate::simd::{LANES, Simd};
+use super::{backward, forward};
+use crate::buffer::Buffer;
+use crate::gradient::give;
+use crate::host::{self, Shared, Unwritten};
+use crate::product::{PANEL, Right, pack, pack_transposed, packed_len};
+use crate::simd::LANES;
 
 /// Sequences per task.
-pub(super) const GROUP: usize = 16;
+const GROUP: usize = 16;
+/// At most this many partial sums of the parameters' gradients.
+const PARTS: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -30,13 +35,34 @@ impl Sizes {
     pub(super) fn hp(&self) -> usize {
         self.h.next_multiple_of(LANES)
     }
+
+    /// A row of what the gates see: the input, then the state before, padded.
+    pub(super) fn seen(&self) -> usize {
+        self.inputs + self.hp()
+    }
+
+    fn parameters(&self) -> usize {
+        4 * self.h * (self.inputs + self.h + 2)
+    }
 }
 
-/// What a group of sequences keeps for the backward pass: gates after their functions `(rows, l, 4 hp)`, and cells
-/// `(rows, l, hp)`.
+/// What a group of sequences keeps for the backward pass.
 pub(super) struct Kept {
-    pub(super) gates: Vec<f32>,
-    pub(super) cells: Vec<f32>,
+    /// Gates after their functions, `(l, rows, 4 hp)`.
+    pub(super) gates: Buffer,
+    /// `(l, rows, hp)`
+    pub(super) cells: Buffer,
+    /// Input and state before, `(l, rows, seen)`.
+    pub(super) seen: Buffer,
+}
+
+/// Which states are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// `(b, l, h)`
+    Every,
+    /// After the last token read, `(b, h)`.
+    Last,
 }
 
 pub(super) struct Lstm {
@@ -44,32 +70,79 @@ pub(super) struct Lstm {
     /// Per sequence and time: not padding.
     pub(super) real: Vec<bool>,
     pub(super) reverse: bool,
-    kept: OnceLock<Vec<Kept>>,
+    pub(super) output: Output,
+    /// `(b, l)` rows of the first argument; without them it is `(b, l, inputs)`.
+    pub(super) ids: Option<Vec<u32>>,
+    kept: Mutex<Option<Vec<Kept>>>,
 }
 
-/// The weights, gates padded to whole vectors.
+/// A group's sequences.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+}
+
+/// The parameters, gates padded to whole vectors.
 pub(super) struct Weights {
-    /// `(4 hp, inputs)`
-    pub(super) ih: Vec<f32>,
-    /// `(4 hp, h)`
-    pub(super) hh: Vec<f32>,
+    /// `(4 hp, inputs + h)`
+    joined: Buffer,
+    /// `(4 hp)`
+    pub(super) bias: Buffer,
+}
+
+impl Weights {
+    /// From `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
+    fn new(sizes: Sizes, packed: &[f32]) -> Self {
+        let Sizes { inputs, h, .. } = sizes;
+        let hp = sizes.hp();
+        let (ih, rest) = packed.split_at(4 * h * inputs);
+        let (hh, biases) = rest.split_at(4 * h * h);
+        let mut joined = Buffer::zeros(4 * hp * (inputs + h));
+        let mut bias = Buffer::zeros(4 * hp);
+        for unit in 0..4 * h {
+            let row = unit / h * hp + unit % h;
+            let to = &mut joined[row * (inputs + h)..][..inputs + h];
+            to[..inputs].copy_from_slice(&ih[unit * inputs..][..inputs]);
+            to[inputs..].copy_from_slice(&hh[unit * h..][..h]);
+            bias[row] = biases[unit] + biases[4 * h + unit];
+        }
+        Self { joined, bias }
+    }
+
+    /// From what the gates see to the gates.
+    fn to_gates(&self, Sizes { inputs, h, .. }: Sizes, hp: usize) -> Buffer {
+        let k = inputs + h;
+        let mut to = Buffer::take(packed_len(k, 4 * hp, PANEL));
+        pack_transposed(&self.joined, k, k, 4 * hp, &mut to);
+        to
+    }
+
+    /// From the gates to the state before (from `inputs`, `h` columns) or to the input (from 0, `inputs` columns).
+    fn from_gates(&self, Sizes { inputs, h, .. }: Sizes, hp: usize, from: usize, columns: usize) -> Buffer {
+        let mut to = Buffer::take(packed_len(4 * hp, columns, PANEL));
+        pack::<PANEL>(&self.joined[from..], inputs + h, 4 * hp, columns, &mut to);
+        to
+    }
+}
+
+/// What every group's backward pass reads.
+pub(super) struct Back<'a> {
+    pub(super) op: &'a Lstm,
+    pub(super) grad: &'a [f32],
+    pub(super) to_state: Right<'a>,
+    pub(super) to_input: Right<'a>,
+    /// `(b, l, inputs)`, each group its sequences' part.
+    pub(super) dx: Shared,
 }
 
 impl Lstm {
-    pub(super) fn new(sizes: Sizes, real: Vec<bool>, reverse: bool) -> Self {
-        Self { sizes, real, reverse, kept: OnceLock::new() }
+    pub(super) fn new(sizes: Sizes, real: Vec<bool>, reverse: bool, output: Output) -> Self {
+        Self { sizes, real, reverse, output, ids: None, kept: Mutex::new(None) }
     }
 
-    pub(super) fn weights(&self, joined: &[f32]) -> Weights {
-        let Sizes { inputs, h, .. } = self.sizes;
-        let hp = self.sizes.hp();
-        let (mut ih, mut hh) = (vec![0.0; 4 * hp * inputs], vec![0.0; 4 * hp * h]);
-        for (row, weights) in joined.chunks(inputs + h).enumerate() {
-            let row = row / h * hp + row % h;
-            ih[row * inputs..][..inputs].copy_from_slice(&weights[..inputs]);
-            hh[row * h..][..h].copy_from_slice(&weights[inputs..]);
-        }
-        Weights { ih, hh }
+    pub(super) fn of_tokens(self, ids: Vec<u32>) -> Self {
+        Self { ids: Some(ids), ..self }
     }
 
     /// The times in the order they are read.
@@ -77,84 +150,102 @@ impl Lstm {
         if self.reverse { self.sizes.l - 1 - step } else { step }
     }
 
-    fn forward(&self, x: &[f32], joined: &[f32], bias: &[f32]) -> (CpuStorage, Shape) {
-        let Sizes { b, l, inputs, h } = self.sizes;
-        let weights = self.weights(joined);
-        let recurrent = packed(&weights.hh, 4 * self.sizes.hp(), h, h, 1);
-        let mut y = vec![0.0; b * l * h];
-        let kept = y
-            .par_chunks_mut(GROUP * l * h)
-            .zip(x.par_chunks(GROUP * l * inputs))
-            .zip(self.real.par_chunks(GROUP * l))
-            .map(|((y, x), real)| forward::group(self, x, &weights.ih, &recurrent, bias, real, y))
-            .collect();
-        let _ = self.kept.set(kept);
-        (CpuStorage::F32(y), Shape::from((b, l, h)))
+    fn groups(&self) -> impl IndexedParallelIterator<Item = Group> {
+        let b = self.sizes.b;
+        (0..b.div_ceil(GROUP))
+            .into_par_iter()
+            .map(move |i| Group { first: i * GROUP, rows: GROUP.min(b - i * GROUP) })
     }
 
-    fn backward(&self, x: &[f32], joined: &[f32], y: &[f32], grad: &[f32], want_x: bool) -> Result<Grads> {
-        let Sizes { l, inputs, h, .. } = self.sizes;
-        let Some(kept) = self.kept.get() else { bail!("lstm: backward before forward") };
-        let weights = self.weights(joined);
-        let recurrent = packed(&weights.hh, h, 4 * self.sizes.hp(), 1, h);
-        let groups: Vec<Grads> = kept
-            .par_iter()
-            .zip(x.par_chunks(GROUP * l * inputs))
-            .zip(self.real.par_chunks(GROUP * l))
-            .zip(y.par_chunks(GROUP * l * h).zip(grad.par_chunks(GROUP * l * h)))
-            .map(|(((kept, x), real), (y, grad))| {
-                let wanted = want_x.then_some(weights.ih.as_slice());
-                backward::group(self, x, real, y, grad, kept, wanted, &recurrent)
+    fn shape(&self) -> Shape {
+        let Sizes { b, l, h, .. } = self.sizes;
+        match self.output {
+            Output::Every => Shape::from((b, l, h)),
+            Output::Last => Shape::from((b, h)),
+        }
+    }
+
+    /// Writes the states to `y` where there is one.
+    fn run(&self, x: &[f32], packed: &[f32], y: Option<Shared>) -> Vec<Kept> {
+        let sizes = self.sizes;
+        let weights = Weights::new(sizes, packed);
+        let to_gates = weights.to_gates(sizes, sizes.hp());
+        let right = Right { data: &to_gates, k: sizes.inputs + sizes.h, n: 4 * sizes.hp() };
+        self.groups().map(|group| forward::group(self, group, x, right, &weights.bias, y)).collect()
+    }
+
+    fn forward(&self, x: &[f32], packed: &[f32]) -> (CpuStorage, Shape) {
+        let shape = self.shape();
+        let mut y = Unwritten::new(shape.elem_count());
+        let kept = self.run(x, packed, Some(Shared(y.room().as_mut_ptr().cast())));
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        // SAFETY: the groups cover all sequences, and each wrote all of its states.
+        (CpuStorage::F32(unsafe { y.written() }), shape)
+    }
+
+    /// Gradients of x, row after row (nothing where not wanted), and of the packed parameters.
+    fn backward(&self, x: &[f32], packed: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
+        let sizes = self.sizes;
+        let Sizes { b, l, inputs, h } = sizes;
+        let hp = sizes.hp();
+        // A second backward pass makes the states again: the first used up what was kept.
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut kept = kept.unwrap_or_else(|| self.run(x, packed, None));
+        let weights = Weights::new(sizes, packed);
+        let (to_state, to_input) =
+            (weights.from_gates(sizes, hp, inputs, h), weights.from_gates(sizes, hp, 0, inputs));
+        let mut dx = Unwritten::new(if want_x { b * l * inputs } else { 0 });
+        let back = Back {
+            op: self,
+            grad,
+            to_state: Right { data: &to_state, k: 4 * hp, n: hp },
+            to_input: Right { data: &to_input, k: 4 * hp, n: if want_x { inputs } else { 0 } },
+            dx: Shared(dx.room().as_mut_ptr().cast()),
+        };
+        let each = kept.len().div_ceil(PARTS);
+        let groups: Vec<Group> = self.groups().collect();
+        let parts: Vec<backward::Sums> = kept
+            .par_chunks_mut(each)
+            .zip(groups.par_chunks(each))
+            .map(|(kept, groups)| {
+                let mut sums = backward::Sums::zeros(sizes);
+                for (kept, group) in kept.iter_mut().zip(groups) {
+                    backward::group(&back, *group, kept, &mut sums);
+                }
+                sums
             })
             .collect();
-        let mut dx = Vec::with_capacity(if want_x { x.len() } else { 0 });
-        let (mut dw, mut db) = (Vec::new(), Vec::new());
-        for group in groups {
-            dx.extend(group.x);
-            dw.push(group.weights);
-            db.push(group.bias);
-        }
-        Ok(Grads { x: dx, weights: host::add_up(dw), bias: host::add_up(db) })
+        let grads = unpadded(sizes, &parts);
+        // SAFETY: where it is wanted the groups wrote all of their sequences' rows.
+        (unsafe { dx.written() }, grads)
     }
 }
 
-/// The matrix w (outs, channels), by its strides, in the order of [`Sweep`]'s weights.
-fn packed(w: &[f32], outs: usize, channels: usize, out_stride: usize, channel_stride: usize) -> Vec<f32> {
-    let mut packed = vec![0.0; outs.next_multiple_of(LANES) * channels];
-    for out in 0..outs {
-        for channel in 0..channels {
-            packed[((out / LANES) * channels + channel) * LANES + out % LANES] =
-                w[out * out_stride + channel * channel_stride];
+/// The parts' sum, in the order of the packed parameters.
+fn unpadded(sizes: Sizes, parts: &[backward::Sums]) -> Vec<f32> {
+    let Sizes { inputs, h, .. } = sizes;
+    let (hp, pitch) = (sizes.hp(), backward::Sums::pitch(sizes));
+    let mut grads = vec![0.0; sizes.parameters()];
+    let (ih, rest) = grads.split_at_mut(4 * h * inputs);
+    let (hh, biases) = rest.split_at_mut(4 * h * h);
+    let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+    ih.par_chunks_mut(inputs).zip(hh.par_chunks_mut(h)).enumerate().for_each(|(unit, (ih, hh))| {
+        let row = (unit / h * hp + unit % h) * pitch;
+        for part in parts {
+            add(ih, &part.weights[row..][..inputs]);
+            add(hh, &part.weights[row + inputs..][..h]);
+        }
+    });
+    for part in parts {
+        for gate in 0..4 {
+            add(&mut biases[gate * h..][..h], &part.bias[gate * hp..][..h]);
         }
     }
-    packed
+    biases.copy_within(..4 * h, 4 * h);
+    grads
 }
 
-/// out (rows, outs) = input (rows, channels) wᵀ, `outs` a multiple of sixteen, rows `input_row` values apart.
-#[inline(always)]
-pub(super) fn product<S: Simd>(
-    s: S,
-    (input, input_row, channels): (&[f32], usize, usize),
-    weights: &[f32],
-    outs: usize,
-    rows: usize,
-    out: &mut [f32],
-) {
-    let sweep = Sweep {
-        input,
-        input_strides: Strides { block: LANES, row: 0, pixel: input_row },
-        channels,
-        taps: &[0],
-        weights,
-        out_strides: Strides { block: LANES, row: 0, pixel: outs },
-        out_blocks: outs / LANES,
-        rows: 1,
-        pixels: rows,
-    };
-    sweep.run(s, out);
-}
-
-impl CustomOp3 for Lstm {
+impl CustomOp2 for Lstm {
     fn name(&self) -> &'static str {
         "lstm"
     }
@@ -163,30 +254,30 @@ impl CustomOp3 for Lstm {
         &self,
         x: &CpuStorage,
         lx: &Layout,
-        w: &CpuStorage,
-        lw: &Layout,
-        bias: &CpuStorage,
-        lb: &Layout,
+        packed: &CpuStorage,
+        lp: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward(host::slice(x, lx)?, host::slice(w, lw)?, host::slice(bias, lb)?))
+        Ok(self.forward(host::slice(x, lx)?, host::slice(packed, lp)?))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
-        w: &Tensor,
-        bias: &Tensor,
-        y: &Tensor,
+        packed: &Tensor,
+        _: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grads = host::with(x, |xs| {
-            host::with(w, |ws| {
-                host::with(y, |ys| host::with(grad, |gs| self.backward(xs, ws, ys, gs, x.track_op())))
-            })
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let want_x = x.track_op();
+        let (dx, dp) = host::with(x, |xs| {
+            host::with(packed, |ps| host::with(grad, |gs| Ok(self.backward(xs, ps, gs, want_x))))
         })?;
-        let dx = if x.track_op() { Some(host::tensor(grads.x, x.shape())?) } else { None };
-        let dw = host::tensor(grads.weights, w.shape())?;
-        let db = host::tensor(grads.bias, bias.shape())?;
-        Ok((dx, w.track_op().then_some(dw), bias.track_op().then_some(db)))
+        let dx = match (&self.ids, want_x) {
+            (_, false) => None,
+            (None, true) => Some(dx),
+            (Some(ids), true) => Some(crate::embedding::table_grad(ids, &dx, x.dims2()?)),
+        };
+        let dx = dx.map(|dx| host::tensor(dx, x.shape())).transpose()?.and_then(|dx| give(x, dx));
+        let dp = if packed.track_op() { Some(host::tensor(dp, packed.shape())?) } else { None };
+        Ok((dx, dp))
     }
 }

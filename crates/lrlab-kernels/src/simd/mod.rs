@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
 
 mod math;
+mod philox;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -39,6 +40,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
     /// To the nearest integer.
     fn round(self, a: Self::V) -> Self::V;
     /// 2ⁿ for integral n in −126 … 127.
@@ -51,6 +53,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn largest(self, a: Self::V) -> f32;
     /// Rows to columns.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+    /// Lanes whose bit is set; 0 in the others.
+    fn keep(self, bits: u16, a: Self::V) -> Self::V;
+    /// Word w of Philox's blocks `first` … `first` + 15 against `threshold`: bit i of entry w is set where block i's
+    /// word is not below it. The key is that of a stream.
+    #[inline(always)]
+    fn draws(self, first: u64, key: [u32; 2], threshold: u32) -> [u16; 4] {
+        philox::blocks(first, key).map(|words| {
+            words.iter().enumerate().fold(0, |bits, (i, word)| bits | u16::from(*word >= threshold) << i)
+        })
+    }
 
     #[inline(always)]
     fn zero(self) -> Self::V {

@@ -60,6 +60,10 @@ impl Simd for Scalar {
         zip(a, b, |a, b| if a < b { a } else { b })
     }
     #[inline(always)]
+    fn sqrt(self, a: V) -> V {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
     fn round(self, a: V) -> V {
         a.map(f32::round_ties_even)
     }
@@ -88,5 +92,9 @@ impl Simd for Scalar {
     #[inline(always)]
     fn transpose(self, rows: [V; LANES]) -> [V; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+    #[inline(always)]
+    fn keep(self, bits: u16, a: V) -> V {
+        std::array::from_fn(|i| if bits >> i & 1 == 1 { a[i] } else { 0.0 })
     }
 }

@@ -8,7 +8,7 @@
 #[allow(clippy::wildcard_imports, reason = "fifty intrinsics, all prefixed")]
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Simd, scalar::Scalar};
+use super::{Kernel, LANES, Simd, philox, scalar::Scalar};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512(());
@@ -75,6 +75,46 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn min(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn keep(self, bits: u16, a: __m512) -> __m512 {
+        unsafe { _mm512_maskz_mov_ps(bits, a) }
+    }
+    #[inline(always)]
+    fn draws(self, first: u64, key: [u32; 2], threshold: u32) -> [u16; 4] {
+        unsafe {
+            let counters: [u64; LANES] = std::array::from_fn(|i| first + i as u64);
+            let mut a = _mm512_loadu_si512(counters.map(|c| c as u32).as_ptr().cast());
+            let mut b = _mm512_loadu_si512(counters.map(|c| (c >> 32) as u32).as_ptr().cast());
+            let mut c = _mm512_setzero_si512();
+            let mut d = c;
+            let [m0, m1] = philox::MULTIPLIERS.map(|m| _mm512_set1_epi32(m as i32));
+            let [mut k0, mut k1] = key;
+            // High and low halves of the products of even and odd lanes.
+            let wide = |x: __m512i, m: __m512i| {
+                let even = _mm512_mul_epu32(x, m);
+                let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(x), m);
+                (
+                    _mm512_mask_shuffle_epi32::<0xF5>(odd, 0x5555, even),
+                    _mm512_mask_shuffle_epi32::<0xA0>(even, 0xAAAA, odd),
+                )
+            };
+            for _ in 0..philox::ROUNDS {
+                let (high0, low0) = wide(a, m0);
+                let (high1, low1) = wide(c, m1);
+                a = _mm512_ternarylogic_epi32::<0x96>(high1, b, _mm512_set1_epi32(k0 as i32));
+                c = _mm512_ternarylogic_epi32::<0x96>(high0, d, _mm512_set1_epi32(k1 as i32));
+                (b, d) = (low1, low0);
+                k0 = k0.wrapping_add(philox::WEYL[0]);
+                k1 = k1.wrapping_add(philox::WEYL[1]);
+            }
+            let least = _mm512_set1_epi32(threshold as i32);
+            [a, b, c, d].map(|words| _mm512_cmpge_epu32_mask(words, least))
+        }
     }
     #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
@@ -183,6 +223,18 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn min(self, a: Pair, b: Pair) -> Pair {
         pair(|i| unsafe { _mm256_min_ps(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Pair) -> Pair {
+        pair(|i| unsafe { _mm256_sqrt_ps(a[i]) })
+    }
+    #[inline(always)]
+    fn keep(self, bits: u16, a: Pair) -> Pair {
+        pair(|i| unsafe {
+            let each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let bits = _mm256_and_si256(_mm256_set1_epi32(i32::from(bits >> (8 * i))), each);
+            _mm256_and_ps(a[i], _mm256_castsi256_ps(_mm256_cmpeq_epi32(bits, each)))
+        })
     }
     #[inline(always)]
     fn round(self, a: Pair) -> Pair {
