@@ -1,18 +1,23 @@
 //! Dropout from counter-based draws (Srivastava et al., 2014).
 
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use lrlab_random::Stream;
 use rayon::prelude::*;
 
-use crate::host;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::gradient::give;
+use crate::host::{self, Shared, Unwritten};
+use crate::norm::{part, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Which elements are dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     /// Probability that an element is dropped, in [0, 1).
     pub p: f64,
-    /// Where the draws come from: element i is word i mod 4 of block i / 4, and is kept where word ≥ p 2³².
+    /// Where the draws come from: element i has word ⌊i / 16⌋ mod 4 of block 16 ⌊i / 64⌋ + i mod 16 and is kept where
+    /// word ≥ p 2³². Sixteen elements in a row come from sixteen blocks side by side, one per vector lane.
     pub stream: Stream,
 }
 
@@ -46,22 +51,99 @@ pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     }
     let (threshold, gain) = (drop.threshold(), drop.gain());
     let count = x.elem_count();
-    let mut mask = Vec::with_capacity(count.next_multiple_of(4));
-    for block in 0..count.div_ceil(4) {
-        mask.extend(drop.stream.words(block as u64).map(|word| if word < threshold { 0.0 } else { gain }));
-    }
-    mask.truncate(count);
+    let value = |i: usize| {
+        let word = drop.stream.words((i / 64 * 16 + i % 16) as u64)[i / 16 % 4];
+        if word < threshold { 0.0 } else { gain }
+    };
+    let mask: Vec<f32> = (0..count).map(value).collect();
     x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
 }
 
-/// Elements per task, a multiple of four.
+/// Which of a run of elements are kept, a bit each.
+#[derive(Default)]
+pub(crate) struct Bits {
+    /// Element i is bit i mod 64 of word i / 64 less the first's.
+    words: Vec<u64>,
+    /// The first element, at the beginning of a word.
+    first: usize,
+}
+
+impl Bits {
+    /// Of the elements from `start` on.
+    pub(crate) fn draw(drop: Dropout, start: usize, count: usize) -> Self {
+        let first = start / 64;
+        // One word more than is filled: the last elements are read sixteen at a time.
+        let mut words = vec![0; (start + count).div_ceil(64) - first + 1];
+        dispatch(Draw { drop, first, words: &mut words });
+        Self { words, first: first * 64 }
+    }
+
+    /// Bits of the sixteen elements from `at` on.
+    #[inline(always)]
+    pub(crate) fn at(&self, at: usize) -> u16 {
+        let at = at - self.first;
+        let (word, shift) = (at / 64, at % 64);
+        let low = self.words[word] >> shift;
+        if shift <= 48 { low as u16 } else { (low | self.words[word + 1] << (64 - shift)) as u16 }
+    }
+}
+
+struct Draw<'a> {
+    drop: Dropout,
+    first: usize,
+    words: &'a mut [u64],
+}
+
+impl Kernel for Draw<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (key, threshold) = (self.drop.stream.key(), self.drop.threshold());
+        let count = self.words.len() - 1;
+        for (i, word) in self.words[..count].iter_mut().enumerate() {
+            let bits = s.draws((16 * (self.first + i)) as u64, key, threshold);
+            *word = bits.iter().rev().fold(0, |word, bits| word << 16 | u64::from(*bits));
+        }
+    }
+}
+
+/// Elements per task, a multiple of 64.
 const CHUNK: usize = 1 << 15;
+
+struct Apply<'a> {
+    bits: &'a Bits,
+    start: usize,
+    gain: f32,
+    x: &'a [f32],
+    to: Shared,
+}
+
+impl Kernel for Apply<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let gain = s.splat(self.gain);
+        for at in (0..self.x.len()).step_by(LANES) {
+            let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.x, at, 0.0), gain));
+            // SAFETY: the output chunk is as large as x, and this task alone has it.
+            unsafe { put(s, self.to, at, self.x.len() - at, y) };
+        }
+    }
+}
 
 impl Dropout {
     fn apply(self, x: &[f32]) -> Vec<f32> {
-        let mut y = x.to_vec();
-        y.par_chunks_mut(CHUNK).enumerate().for_each(|(i, y)| dispatch(Draws::new(self, i * CHUNK, y)));
-        y
+        let mut y = Unwritten::new(x.len());
+        y.room().par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(i, (y, x))| {
+            let start = i * CHUNK;
+            let bits = &Bits::draw(self, start, x.len());
+            let to = Shared(y.as_mut_ptr().cast());
+            dispatch(Apply { bits, start, gain: self.gain(), x, to });
+        });
+        // SAFETY: every chunk was written.
+        unsafe { y.written() }
     }
 }
 
@@ -74,81 +156,10 @@ impl CustomOp1 for Dropout {
         Ok((CpuStorage::F32(self.apply(host::slice(x, layout)?)), layout.shape().clone()))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let data = host::with(grad, |grad| Ok(self.apply(grad)))?;
-        Ok(Some(host::tensor(data, grad.shape())?))
+        Ok(give(x, host::tensor(data, grad.shape())?))
     }
-}
-
-/// Applies the draws from `start` on to `values`, in place.
-pub(crate) struct Draws<'a> {
-    key: [u32; 2],
-    threshold: u32,
-    gain: f32,
-    start: usize,
-    values: &'a mut [f32],
-}
-
-impl<'a> Draws<'a> {
-    pub(crate) fn new(drop: Dropout, start: usize, values: &'a mut [f32]) -> Self {
-        Self { key: drop.stream.key(), threshold: drop.threshold(), gain: drop.gain(), start, values }
-    }
-}
-
-/// Blocks of the generator made at once.
-const WIDTH: usize = 16;
-
-impl Kernel for Draws<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let mut block = self.start / 4;
-        let mut skip = self.start % 4;
-        let mut values = self.values;
-        while !values.is_empty() {
-            let words = blocks(block as u64, self.key);
-            let count = (4 * WIDTH - skip).min(values.len());
-            let (here, rest) = values.split_at_mut(count);
-            for (value, word) in here.iter_mut().zip(&words[skip..]) {
-                *value *= if *word < self.threshold { 0.0 } else { self.gain };
-            }
-            values = rest;
-            block += WIDTH;
-            skip = 0;
-        }
-    }
-}
-
-/// Philox4x32-10 (as `lrlab_random`) of sixteen blocks in a row, side by side so that the compiler vectorises it.
-#[inline(always)]
-fn blocks(first: u64, key: [u32; 2]) -> [u32; 4 * WIDTH] {
-    let mut a = [0_u32; WIDTH];
-    let mut b = [0_u32; WIDTH];
-    for i in 0..WIDTH {
-        let counter = first + i as u64;
-        (a[i], b[i]) = (counter as u32, (counter >> 32) as u32);
-    }
-    let mut c = [0_u32; WIDTH];
-    let mut d = [0_u32; WIDTH];
-    let [mut k0, mut k1] = key;
-    for _ in 0..10 {
-        for i in 0..WIDTH {
-            let p0 = 0xD251_1F53_u64 * u64::from(a[i]);
-            let p1 = 0xCD9E_8D57_u64 * u64::from(c[i]);
-            a[i] = (p1 >> 32) as u32 ^ b[i] ^ k0;
-            b[i] = p1 as u32;
-            c[i] = (p0 >> 32) as u32 ^ d[i] ^ k1;
-            d[i] = p0 as u32;
-        }
-        k0 = k0.wrapping_add(0x9E37_79B9);
-        k1 = k1.wrapping_add(0xBB67_AE85);
-    }
-    let mut words = [0; 4 * WIDTH];
-    for i in 0..WIDTH {
-        words[4 * i..][..4].copy_from_slice(&[a[i], b[i], c[i], d[i]]);
-    }
-    words
 }
 
 #[cfg(test)]
@@ -174,12 +185,12 @@ mod tests {
             let grad = grads_of(&y, &[&x])?[0].to_vec1::<f32>()?;
             assert!(grad.iter().zip(&found).all(|(g, y)| (*g == 0.0) == (*y == 0.0)));
         }
-        let mut part = vec![1.0; 100];
-        dispatch(Draws::new(drop, 7, &mut part));
-        for (i, v) in part.iter().enumerate() {
-            let at = i + 7;
-            let kept = stream.words(at as u64 / 4)[at % 4] >= drop.threshold();
-            assert_eq!(*v != 0.0, kept);
+        for start in [0, 7, 64, 100, 1007] {
+            let bits = Bits::draw(drop, start, 200);
+            for at in start..start + 200 {
+                let word = stream.words((at / 64 * 16 + at % 16) as u64)[at / 16 % 4];
+                assert_eq!(bits.at(at) & 1 == 1, word >= drop.threshold(), "{start}, {at}");
+            }
         }
         let kept = dropout(&Tensor::ones(40_000, DType::F32, &candle_core::Device::Cpu)?, drop)?;
         assert!((kept.mean_all()?.to_scalar::<f32>()? - 1.0).abs() < 0.02);

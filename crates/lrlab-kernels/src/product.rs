@@ -7,6 +7,7 @@
     reason = "loads by address in the innermost loop; bounds are asserted once per product"
 )]
 
+use crate::buffer::Buffer;
 use crate::host::Shared;
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
@@ -283,6 +284,64 @@ impl Kernel for PackTransposed<'_> {
                     // SAFETY: sixteen values.
                     unsafe { s.store(to.as_mut_ptr(), v) };
                 }
+            }
+        }
+    }
+}
+
+/// Rows `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) columns: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Without gaps.
+    pub(crate) fn new(data: &'a [f32], columns: usize) -> Self {
+        Self { data, stride: columns, columns }
+    }
+}
+
+/// Room for the sums of [`accumulate`]: of the weight's gradient, and of the bias's.
+pub(crate) fn sums_len(outputs: usize, inputs: usize) -> [usize; 2] {
+    [outputs * inputs.next_multiple_of(LANES), outputs.next_multiple_of(LANES)]
+}
+
+/// Adds the gradients of an affine map from `k` rows: dyᵀ x to `weight`, rows padded to a multiple of sixteen, and the
+/// columns' sums of dy to `bias`, padded likewise.
+pub(crate) fn accumulate(k: usize, dy: Rows, x: Rows, weight: &mut [f32], bias: &mut [f32]) {
+    let mut left = Buffer::take(packed_len(k, dy.columns, LANES));
+    pack::<LANES>(dy.data, dy.stride, k, dy.columns, &mut left);
+    let mut right = Buffer::take(packed_len(k, x.columns, PANEL));
+    pack::<PANEL>(x.data, x.stride, k, x.columns, &mut right);
+    let right = Right { data: &right, k, n: x.columns };
+    let pitch = x.columns.next_multiple_of(LANES);
+    product(dy.columns, Left::transposed(&left, k), right, &mut Add::new(weight, pitch));
+    dispatch(AddColumns { panels: &left, k, to: bias });
+}
+
+/// Adds the columns' sums of a matrix in panels of sixteen columns of `k` rows.
+struct AddColumns<'a> {
+    panels: &'a [f32],
+    k: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for AddColumns<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (panel, to) in self.panels.chunks_exact(self.k * LANES).zip(self.to.chunks_exact_mut(LANES)) {
+            let mut total = s.zero();
+            // SAFETY: rows of sixteen values each.
+            unsafe {
+                for row in panel.chunks_exact(LANES) {
+                    total = s.add(total, s.load(row.as_ptr()));
+                }
+                s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total));
             }
         }
     }

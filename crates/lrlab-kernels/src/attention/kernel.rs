@@ -1,91 +1,235 @@
-//! Attention on the CPU, a head of a sequence at a time: the length × length matrix lives in scratch memory, and the
-//! backward pass makes it again.
+//! A head of a sequence on the CPU. The length × length matrix is never written out: a few rows at a time lie in
+//! scratch memory, and the backward pass makes them again.
 
-#![allow(unsafe_code, reason = "each head writes its own part of shared outputs, before they have a length")]
+#![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use rayon::prelude::*;
-
-use crate::dropout::{Draws, Dropout};
-use crate::host::{Scratch, Shared, Unwritten};
-use crate::matmul::{Into, Matrix, matmul, matmul_to};
+use crate::buffer::Buffer;
+use crate::dropout::{Bits, Dropout};
+use crate::host::Shared;
 use crate::norm::{part, put};
+use crate::product::{Finish, Left, PANEL, Right, Rows, Store, pack, pack_transposed, packed_len, product};
 use crate::simd::{Kernel, LANES, Simd, dispatch, exp};
 
-pub(super) struct Attention {
-    /// Batch, heads, length, width of a head.
-    pub(super) dims: (usize, usize, usize, usize),
-    /// `(batch, length)`: 0 at padding.
-    pub(super) mask: Vec<f32>,
-    pub(super) drop: Option<Dropout>,
+/// Query rows at a time.
+const TILE: usize = 24;
+
+/// What a head attends to: which keys of the sequence count.
+pub(crate) struct Keys {
+    /// 1 at keys that count; padded with 0 to whole vectors.
+    real: Vec<f32>,
+    /// The last that counts, plus one.
+    count: usize,
 }
 
-impl Attention {
-    pub(super) fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
-        let (_, _, l, d) = self.dims;
-        let mut y = Unwritten::new(q.len());
-        y.room().par_chunks_mut(l * d).enumerate().for_each(|(head, y)| {
-            let at = |x| Matrix::new(x_part(x, head, l * d), l, d);
-            let mut scratch = Scratch::take(l * l);
-            let weights = &mut scratch[..l * l];
-            self.weights(head, at(q), at(k), weights);
-            if let Some(drop) = self.drop {
-                dispatch(Draws::new(drop, head * l * l, weights));
-            }
-            // SAFETY: the chunk has room for l · d values.
-            unsafe { matmul_to(Matrix::new(weights, l, l), at(v), y.as_mut_ptr().cast(), Into::Replace) };
-        });
-        // SAFETY: every head wrote its chunk.
-        unsafe { y.written() }
+impl Keys {
+    /// From a sequence's mask.
+    pub(crate) fn new(mask: &[f32]) -> Self {
+        let count = mask.iter().rposition(|m| *m > 0.0).map_or(0, |last| last + 1);
+        let mut real = vec![0.0; count.next_multiple_of(LANES)];
+        real[..count].copy_from_slice(&mask[..count]);
+        Self { real, count }
     }
 
-    /// softmax(q kᵀ / √d) over the keys that count.
-    fn weights(&self, head: usize, q: Matrix, k: Matrix, weights: &mut [f32]) {
-        let (_, heads, l, d) = self.dims;
-        matmul(q, k.t(), weights, Into::Replace);
-        let mask = x_part(&self.mask, head / heads, l);
-        dispatch(Softmax { weights, mask, scale: 1.0 / (d as f32).sqrt() });
-    }
-
-    pub(super) fn backward(&self, q: &[f32], k: &[f32], v: &[f32], grad: &[f32]) -> [Vec<f32>; 3] {
-        let (b, heads, l, d) = self.dims;
-        let mut outs = [(); 3].map(|()| Unwritten::new(q.len()));
-        let to = outs.each_mut().map(|out| Shared(out.room().as_mut_ptr().cast()));
-        (0..b * heads).into_par_iter().for_each(|head| {
-            let at = |x| Matrix::new(x_part(x, head, l * d), l, d);
-            // SAFETY: each output holds every head, and this task alone has this one.
-            let out = |i: usize| unsafe { to[i].get().add(head * l * d) };
-            let mut scratch = Scratch::take(3 * l * l);
-            let (weights, rest) = scratch[..3 * l * l].split_at_mut(l * l);
-            let (slopes, draws) = rest.split_at_mut(l * l);
-            self.weights(head, at(q), at(k), weights);
-            matmul(at(grad), at(v).t(), slopes, Into::Replace);
-            // What v was multiplied by: the weights after dropout.
-            draws.copy_from_slice(weights);
-            if let Some(drop) = self.drop {
-                dispatch(Draws::new(drop, head * l * l, draws));
-                dispatch(Draws::new(drop, head * l * l, slopes));
-            }
-            // SAFETY: l · d values each.
-            unsafe {
-                matmul_to(Matrix::new(draws, l, l).t(), at(grad), out(2), Into::Replace);
-                dispatch(SoftmaxGrad { weights, slopes, l, scale: 1.0 / (d as f32).sqrt() });
-                matmul_to(Matrix::new(slopes, l, l), at(k), out(0), Into::Replace);
-                matmul_to(Matrix::new(slopes, l, l).t(), at(q), out(1), Into::Replace);
-            }
-        });
-        // SAFETY: every head wrote its part of all three.
-        outs.map(|out| unsafe { out.written() })
+    fn pitch(&self) -> usize {
+        self.real.len()
     }
 }
 
-fn x_part(x: &[f32], index: usize, size: usize) -> &[f32] {
-    &x[index * size..][..size]
+/// Query, key and value of a head, and where the draws of its `(length, length)` weights begin.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    pub(crate) q: Rows<'a>,
+    pub(crate) k: Rows<'a>,
+    pub(crate) v: Rows<'a>,
+    pub(crate) keys: &'a Keys,
+    pub(crate) length: usize,
+    pub(crate) draws: Option<(Dropout, usize)>,
 }
 
+/// What a head keeps for the backward pass.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// Per query the largest scaled score and 1 / Σ e^(score − largest).
+    tops: Vec<f32>,
+    gains: Vec<f32>,
+    bits: Option<Bits>,
+}
+
+impl Head<'_> {
+    fn width(&self) -> usize {
+        self.q.columns
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.width() as f32).sqrt()
+    }
+
+    /// Factor of weights that were not dropped.
+    fn kept_gain(&self) -> f32 {
+        self.draws.map_or(1.0, |(drop, _)| drop.gain())
+    }
+
+    fn start(&self) -> usize {
+        self.draws.map_or(0, |(_, start)| start)
+    }
+
+    /// A matrix of the keys (or values), transposed or not, packed.
+    fn packed(&self, of: Rows, transposed: bool) -> Buffer {
+        let (count, d) = (self.keys.count, self.width());
+        if transposed {
+            let mut to = Buffer::take(packed_len(d, count, PANEL));
+            pack_transposed(of.data, of.stride, d, count, &mut to);
+            to
+        } else {
+            let mut to = Buffer::take(packed_len(count, d, PANEL));
+            pack::<PANEL>(of.data, of.stride, count, d, &mut to);
+            to
+        }
+    }
+
+    fn tiles(&self) -> impl Iterator<Item = (usize, usize)> {
+        let length = self.length;
+        (0..length).step_by(TILE).map(move |row| (row, TILE.min(length - row)))
+    }
+
+    /// Writes the output to rows `stride` apart.
+    ///
+    /// # Safety
+    /// `out` has room for the head's rows, and nobody else writes there meanwhile.
+    pub(crate) unsafe fn forward(&self, out: *mut f32, stride: usize) -> Kept {
+        let (count, d, pitch) = (self.keys.count, self.width(), self.keys.pitch());
+        if count == 0 {
+            for row in 0..self.length {
+                // SAFETY: the caller's word.
+                unsafe { out.add(row * stride).write_bytes(0, d) };
+            }
+            return Kept::default();
+        }
+        let bits = self.draws.map(|(drop, start)| Bits::draw(drop, start, self.length * self.length));
+        let (keys, values) = (self.packed(self.k, true), self.packed(self.v, false));
+        let mut scores = Buffer::take(TILE * pitch);
+        let mut kept = Kept { tops: vec![0.0; self.length], gains: vec![0.0; self.length], bits };
+        for (first, rows) in self.tiles() {
+            self.scores(self.q, first, rows, &keys, &mut scores);
+            dispatch(Softmax {
+                head: self,
+                first,
+                rows,
+                scores: &mut scores,
+                bits: kept.bits.as_ref(),
+                tops: &mut kept.tops[first..][..rows],
+                gains: &mut kept.gains[first..][..rows],
+            });
+            // SAFETY: the caller's word.
+            let to = Shared(unsafe { out.add(first * stride) });
+            let mut scaled = Scaled {
+                to,
+                stride,
+                columns: d,
+                gains: &kept.gains[first..][..rows],
+                gain: self.kept_gain(),
+            };
+            let right = Right { data: &values, k: count, n: d };
+            product(rows, Left::rows(&scores, pitch), right, &mut scaled);
+        }
+        kept
+    }
+
+    /// Products of some rows with all keys (or values).
+    fn scores(&self, rows_of: Rows, first: usize, rows: usize, packed: &[f32], to: &mut [f32]) {
+        let (count, pitch) = (self.keys.count, self.keys.pitch());
+        let right = Right { data: packed, k: self.width(), n: count };
+        let left = Left::rows(&rows_of.data[first * rows_of.stride..], rows_of.stride);
+        // SAFETY: `to` has TILE rows of `pitch` values.
+        let mut store = unsafe { Store::new(to.as_mut_ptr(), pitch, pitch, None) };
+        product(rows, left, right, &mut store);
+    }
+
+    /// Writes the gradients of query, key and value to rows `stride` apart. `y` is the output.
+    ///
+    /// # Safety
+    /// As in [`Head::forward`], for each of the three.
+    pub(crate) unsafe fn backward(&self, y: Rows, dy: Rows, kept: &Kept, out: [*mut f32; 3], stride: usize) {
+        let (count, d, pitch) = (self.keys.count, self.width(), self.keys.pitch());
+        let [dq, dk, dv] = out;
+        let beyond = |out: *mut f32, from: usize| {
+            for row in from..self.length {
+                // SAFETY: the caller's word.
+                unsafe { out.add(row * stride).write_bytes(0, d) };
+            }
+        };
+        beyond(dk, count);
+        beyond(dv, count);
+        if count == 0 {
+            beyond(dq, 0);
+            return;
+        }
+        let keys_t = self.packed(self.k, true);
+        let values_t = self.packed(self.v, true);
+        let keys = self.packed(self.k, false);
+        let mut scores = Buffer::take(TILE * pitch);
+        let mut slopes = Buffer::take(TILE * pitch);
+        // Weights and slopes of all rows, in panels of sixteen keys.
+        let mut weights_t = Buffer::take(pitch * self.length);
+        let mut slopes_t = Buffer::take(pitch * self.length);
+        for (first, rows) in self.tiles() {
+            self.scores(self.q, first, rows, &keys_t, &mut scores);
+            self.scores(dy, first, rows, &values_t, &mut slopes);
+            dispatch(SoftmaxGrad {
+                head: self,
+                kept,
+                first,
+                rows,
+                y,
+                dy,
+                scores: &mut scores,
+                slopes: &slopes,
+                weights_t: &mut weights_t,
+                slopes_t: &mut slopes_t,
+            });
+            // SAFETY: the caller's word.
+            let mut store = unsafe { Store::new(dq.add(first * stride), stride, d, None) };
+            let right = Right { data: &keys, k: count, n: d };
+            product(rows, Left::rows(&scores, pitch), right, &mut store);
+        }
+        for (left, of, to) in [(&weights_t, dy, dv), (&slopes_t, self.q, dk)] {
+            let mut right = Buffer::take(packed_len(self.length, d, PANEL));
+            pack::<PANEL>(of.data, of.stride, self.length, d, &mut right);
+            let right = Right { data: &right, k: self.length, n: d };
+            // SAFETY: the caller's word.
+            let mut store = unsafe { Store::new(to, stride, d, None) };
+            product(count, Left::transposed(left, self.length), right, &mut store);
+        }
+    }
+}
+
+/// Writes rows times their gain.
+struct Scaled<'a> {
+    to: Shared,
+    stride: usize,
+    columns: usize,
+    gains: &'a [f32],
+    gain: f32,
+}
+
+impl Finish for Scaled<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        let v = s.mul(v, s.splat(self.gains[row] * self.gain));
+        // SAFETY: the head's rows, vouched for by `forward`'s caller.
+        unsafe { put(s, self.to, row * self.stride + column, self.columns - column, v) };
+    }
+}
+
+/// scores ← e^(score · scale − largest) where the key counts and the draw keeps it, else 0.
 struct Softmax<'a> {
-    weights: &'a mut [f32],
-    mask: &'a [f32],
-    scale: f32,
+    head: &'a Head<'a>,
+    first: usize,
+    rows: usize,
+    scores: &'a mut [f32],
+    bits: Option<&'a Bits>,
+    tops: &'a mut [f32],
+    gains: &'a mut [f32],
 }
 
 impl Kernel for Softmax<'_> {
@@ -93,47 +237,50 @@ impl Kernel for Softmax<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let l = self.mask.len();
-        let scale = s.splat(self.scale);
-        let lowest = s.splat(f32::MIN);
-        for row in self.weights.chunks_mut(l) {
+        let Self { head, first, rows, scores, bits, tops, gains } = self;
+        let real = &head.keys.real;
+        let pitch = real.len();
+        assert!(pitch.is_multiple_of(LANES) && scores.len() >= rows * pitch);
+        let (scale, lowest) = (s.splat(head.scale()), s.splat(f32::MIN));
+        for (row, scores) in scores.chunks_exact_mut(pitch).take(rows).enumerate() {
             let mut top = lowest;
-            for at in (0..l).step_by(LANES) {
-                let x = s.where_greater(
-                    part(s, self.mask, at, 0.0),
-                    s.zero(),
-                    part(s, row, at, f32::MIN),
-                    lowest,
-                );
-                top = s.max(top, x);
+            // SAFETY (both loops): within the row's `pitch` values, as many as `real` has.
+            for at in (0..pitch).step_by(LANES) {
+                let (x, counts) = unsafe { (s.load(scores.as_ptr().add(at)), s.load(real.as_ptr().add(at))) };
+                top = s.max(top, s.where_greater(counts, s.zero(), x, lowest));
             }
-            let top = s.splat(s.largest(top) * self.scale);
+            tops[row] = s.largest(top) * head.scale();
+            let top = s.splat(tops[row]);
             let mut total = s.zero();
-            let to = Shared(row.as_mut_ptr());
-            for at in (0..l).step_by(LANES) {
-                let e = exp(s, s.sub(s.mul(part(s, row, at, f32::MIN), scale), top));
-                let e = s.where_greater(part(s, self.mask, at, 0.0), s.zero(), e, s.zero());
-                total = s.add(total, e);
-                // SAFETY: within the row, which this task alone has.
-                unsafe { put(s, to, at, l - at, e) };
+            let draws = head.start() + (first + row) * head.length;
+            for at in (0..pitch).step_by(LANES) {
+                unsafe {
+                    let to = scores.as_mut_ptr().add(at);
+                    let e = exp(s, s.sub(s.mul(s.load(to), scale), top));
+                    let e = s.where_greater(s.load(real.as_ptr().add(at)), s.zero(), e, s.zero());
+                    total = s.add(total, e);
+                    s.store(to, bits.map_or(e, |bits| s.keep(bits.at(draws + at), e)));
+                }
             }
             let total = s.sum(total);
-            let gain = s.splat(if total > 0.0 { 1.0 / total } else { 0.0 });
-            for at in (0..l).step_by(LANES) {
-                let p = s.mul(part(s, row, at, 0.0), gain);
-                // SAFETY: as above.
-                unsafe { put(s, to, at, l - at, p) };
-            }
+            gains[row] = if total > 0.0 { 1.0 / total } else { 0.0 };
         }
     }
 }
 
-/// slopes ← weights (slopes − Σ weights slopes) scale, row by row.
+/// scores ← weights (slopes − Σ weights slopes) scale, the slopes after dropout; these and the weights after dropout
+/// also in panels of sixteen keys.
 struct SoftmaxGrad<'a> {
-    weights: &'a [f32],
-    slopes: &'a mut [f32],
-    l: usize,
-    scale: f32,
+    head: &'a Head<'a>,
+    kept: &'a Kept,
+    first: usize,
+    rows: usize,
+    y: Rows<'a>,
+    dy: Rows<'a>,
+    scores: &'a mut [f32],
+    slopes: &'a [f32],
+    weights_t: &'a mut [f32],
+    slopes_t: &'a mut [f32],
 }
 
 impl Kernel for SoftmaxGrad<'_> {
@@ -141,19 +288,46 @@ impl Kernel for SoftmaxGrad<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let scale = s.splat(self.scale);
-        for (p, row) in self.weights.chunks(self.l).zip(self.slopes.chunks_mut(self.l)) {
-            let mut total = s.zero();
-            for at in (0..self.l).step_by(LANES) {
-                total = s.fma(part(s, p, at, 0.0), part(s, row, at, 0.0), total);
+        let Self { head, kept, first, rows, y, dy, scores, slopes, weights_t, slopes_t } = self;
+        let (real, length, d) = (&head.keys.real, head.length, head.width());
+        let pitch = real.len();
+        assert!(pitch.is_multiple_of(LANES) && scores.len() >= rows * pitch && slopes.len() >= rows * pitch);
+        assert!(
+            first + rows <= length && weights_t.len() >= pitch * length && slopes_t.len() >= pitch * length
+        );
+        let (scale, gain) = (s.splat(head.scale()), s.splat(head.kept_gain()));
+        for row in 0..rows {
+            let query = first + row;
+            let (y, dy) = (&y.data[query * y.stride..][..d], &dy.data[query * dy.stride..][..d]);
+            let mut mean = s.zero();
+            for at in (0..d).step_by(LANES) {
+                mean = s.fma(part(s, y, at, 0.0), part(s, dy, at, 0.0), mean);
             }
-            let mean = s.splat(s.sum(total));
-            let to = Shared(row.as_mut_ptr());
-            for at in (0..self.l).step_by(LANES) {
-                let p = s.mul(part(s, p, at, 0.0), scale);
-                let ds = s.mul(p, s.sub(part(s, row, at, 0.0), mean));
-                // SAFETY: within the row, which this task alone has.
-                unsafe { put(s, to, at, self.l - at, ds) };
+            let mean = s.sum(mean);
+            let (mean, top, norm) = (s.splat(mean), s.splat(kept.tops[query]), s.splat(kept.gains[query]));
+            let draws = head.start() + query * length;
+            for at in (0..pitch).step_by(LANES) {
+                // SAFETY: at + LANES <= pitch; the panel of keys `at` … begins at at · length.
+                unsafe {
+                    let to = scores.as_mut_ptr().add(row * pitch + at);
+                    let e = exp(s, s.sub(s.mul(s.load(to), scale), top));
+                    let p = s.mul(e, norm);
+                    let p = s.where_greater(s.load(real.as_ptr().add(at)), s.zero(), p, s.zero());
+                    let slope = s.mul(s.load(slopes.as_ptr().add(row * pitch + at)), gain);
+                    let weight = s.mul(p, gain);
+                    let (slope, weight) = match &kept.bits {
+                        Some(bits) => {
+                            let bits = bits.at(draws + at);
+                            (s.keep(bits, slope), s.keep(bits, weight))
+                        }
+                        None => (slope, weight),
+                    };
+                    let ds = s.mul(s.mul(p, scale), s.sub(slope, mean));
+                    s.store(to, ds);
+                    let panel = at * length + query * LANES;
+                    s.store(slopes_t.as_mut_ptr().add(panel), ds);
+                    s.store(weights_t.as_mut_ptr().add(panel), weight);
+                }
             }
         }
     }

@@ -1,12 +1,19 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1).
 
+#![allow(unsafe_code, reason = "each head writes its own part of shared outputs, before they have a length")]
+
 mod kernel;
 
+use std::sync::OnceLock;
+
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 use crate::dropout::{Dropout, dropout};
-use crate::host;
-use kernel::Attention;
+use crate::gradient::give;
+use crate::host::{self, Shared, Unwritten};
+use crate::product::Rows;
+pub(crate) use kernel::{Head, Kept, Keys};
 
 /// softmax(q kᵀ / √d + mask) v over `(batch, heads, length, d)`.
 ///
@@ -37,7 +44,9 @@ pub fn attention(
     }
     if host::is_f32(&[q, k, v]) && key_mask.device().is_cpu() {
         let mask = key_mask.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let op = Attention { dims: q.dims4()?, mask, drop: drop.filter(|drop| drop.p > 0.0) };
+        let keys = mask.chunks(l).map(Keys::new).collect();
+        let drop = drop.filter(|drop| drop.p > 0.0);
+        let op = Attention { dims: q.dims4()?, keys, drop, kept: OnceLock::new() };
         return q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op);
     }
     composed(q, k, v, key_mask, drop, d)
@@ -63,6 +72,60 @@ fn composed(
     weights.matmul(&v.contiguous()?)
 }
 
+struct Attention {
+    /// Batch, heads, length, width of a head.
+    dims: (usize, usize, usize, usize),
+    /// Of each sequence.
+    keys: Vec<Keys>,
+    drop: Option<Dropout>,
+    /// Of each head of each sequence.
+    kept: OnceLock<Vec<Kept>>,
+}
+
+impl Attention {
+    fn head<'a>(&'a self, head: usize, [q, k, v]: [&'a [f32]; 3]) -> Head<'a> {
+        let (_, heads, length, d) = self.dims;
+        let rows = |x: &'a [f32]| Rows::new(&x[head * length * d..][..length * d], d);
+        let draws = self.drop.map(|drop| (drop, head * length * length));
+        Head { q: rows(q), k: rows(k), v: rows(v), keys: &self.keys[head / heads], length, draws }
+    }
+
+    fn forward(&self, qkv: [&[f32]; 3]) -> Vec<f32> {
+        let (_, _, length, d) = self.dims;
+        let mut y = Unwritten::new(qkv[0].len());
+        let kept = y.room().par_chunks_mut(length * d).enumerate().map(|(head, y)| {
+            // SAFETY: the chunk has room for the head's rows.
+            unsafe { self.head(head, qkv).forward(y.as_mut_ptr().cast(), d) }
+        });
+        let kept = kept.collect();
+        let _ = self.kept.set(kept);
+        // SAFETY: every head wrote its chunk.
+        unsafe { y.written() }
+    }
+
+    fn backward(&self, qkv: [&[f32]; 3], y: &[f32], dy: &[f32]) -> Result<[Vec<f32>; 3]> {
+        let (_, _, length, d) = self.dims;
+        let Some(kept) = self.kept.get() else { bail!("attention: backward before forward") };
+        let mut outs = [(); 3].map(|()| Unwritten::new(y.len()));
+        let to = outs.each_mut().map(|out| Shared(out.room().as_mut_ptr().cast()));
+        kept.par_iter().enumerate().for_each(|(head, kept)| {
+            let at = head * length * d;
+            let rows = |x| Rows::new(x_part(x, at, length * d), d);
+            // SAFETY: each output holds every head, and this task alone has this one.
+            unsafe {
+                let out = to.map(|out| out.get().add(at));
+                self.head(head, qkv).backward(rows(y), rows(dy), kept, out, d);
+            }
+        });
+        // SAFETY: every head wrote its part of all three.
+        Ok(outs.map(|out| unsafe { out.written() }))
+    }
+}
+
+fn x_part(x: &[f32], at: usize, size: usize) -> &[f32] {
+    &x[at..][..size]
+}
+
 impl CustomOp3 for Attention {
     fn name(&self) -> &'static str {
         "attention"
@@ -77,7 +140,7 @@ impl CustomOp3 for Attention {
         v: &CpuStorage,
         lv: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let y = self.forward(host::slice(q, lq)?, host::slice(k, lk)?, host::slice(v, lv)?);
+        let y = self.forward([host::slice(q, lq)?, host::slice(k, lk)?, host::slice(v, lv)?]);
         Ok((CpuStorage::F32(y), Shape::from(self.dims)))
     }
 
@@ -86,14 +149,18 @@ impl CustomOp3 for Attention {
         q: &Tensor,
         k: &Tensor,
         v: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dq, dk, dv] = host::with(q, |qs| {
-            host::with(k, |ks| host::with(v, |vs| host::with(grad, |gs| Ok(self.backward(qs, ks, vs, gs)))))
+        let [dq, dk, dv] = host::with(q, |q| {
+            host::with(k, |k| {
+                host::with(v, |v| {
+                    host::with(y, |y| host::with(grad, |grad| self.backward([q, k, v], y, grad)))
+                })
+            })
         })?;
-        let give = |of: &Tensor, data| {
-            if of.track_op() { host::tensor(data, of.shape()).map(Some) } else { Ok(None) }
+        let give = |of: &Tensor, data| -> Result<Option<Tensor>> {
+            if of.track_op() { Ok(give(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
         };
         Ok((give(q, dq)?, give(k, dk)?, give(v, dv)?))
     }
@@ -136,6 +203,7 @@ mod tests {
         check((2, 3, 7, 5), &[7, 4], 0.3)?;
         check((1, 1, 1, 1), &[1], 0.5)?;
         check((3, 2, 33, 16), &[0, 1, 33], 0.1)?;
+        check((2, 2, 50, 33), &[17, 50], 0.1)?;
         check((1, 2, 16, 32), &[16], 0.0)
     }
 

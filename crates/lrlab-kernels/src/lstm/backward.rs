@@ -6,7 +6,7 @@ use super::op::{Back, Group, Kept, Output, Sizes};
 use crate::buffer::Buffer;
 use crate::host::Shared;
 use crate::norm::put;
-use crate::product::{Add, Finish, Left, PANEL, Right, pack, packed_len, product};
+use crate::product::{Finish, Left, Rows, accumulate, product, sums_len};
 use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
 
 /// Sums of the parameters' gradients.
@@ -19,8 +19,8 @@ pub(super) struct Sums {
 
 impl Sums {
     pub(super) fn zeros(sizes: Sizes) -> Self {
-        let rows = 4 * sizes.hp();
-        Self { weights: Buffer::zeros(rows * Self::pitch(sizes)), bias: Buffer::zeros(rows) }
+        let [weights, bias] = sums_len(4 * sizes.hp(), sizes.inputs + sizes.h).map(Buffer::zeros);
+        Self { weights, bias }
     }
 
     pub(super) fn pitch(sizes: Sizes) -> usize {
@@ -91,14 +91,8 @@ fn parameters(back: &Back, group: Group, kept: &Kept, (first, count): (usize, us
     let (gates, width, k) = (4 * sizes.hp(), sizes.seen(), count * group.rows);
     let dz = &kept.gates[first * group.rows * gates..][..k * gates];
     let seen = &kept.seen[first * group.rows * width..][..k * width];
-    let mut left = Buffer::take(packed_len(k, gates, LANES));
-    pack::<LANES>(dz, gates, k, gates, &mut left);
-    let mut right = Buffer::take(packed_len(k, inputs + h, PANEL));
-    pack::<PANEL>(seen, width, k, inputs + h, &mut right);
-    let right = Right { data: &right, k, n: inputs + h };
-    let pitch = Sums::pitch(sizes);
-    product(gates, Left::transposed(&left, k), right, &mut Add::new(&mut sums.weights, pitch));
-    dispatch(AddColumns { left: &left, k, to: &mut sums.bias });
+    let x = Rows { data: seen, stride: width, columns: inputs + h };
+    accumulate(k, Rows::new(dz, gates), x, &mut sums.weights, &mut sums.bias);
     let mut spread = Spread { to: back.dx, first, group, l, inputs };
     product(k, Left::rows(dz, gates), back.to_input, &mut spread);
 }
@@ -138,31 +132,6 @@ impl Finish for Spread {
         let at = sequence * self.l + self.first + row / self.group.rows;
         // SAFETY: rows of the group's own sequences, which the output has room for.
         unsafe { put(s, self.to, at * self.inputs + column, self.inputs - column, v) };
-    }
-}
-
-/// Adds the columns' sums of a matrix in panels of sixteen columns of `k` rows.
-struct AddColumns<'a> {
-    left: &'a [f32],
-    k: usize,
-    to: &'a mut [f32],
-}
-
-impl Kernel for AddColumns<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for (panel, to) in self.left.chunks_exact(self.k * LANES).zip(self.to.chunks_exact_mut(LANES)) {
-            let mut total = s.zero();
-            // SAFETY: rows of sixteen values each.
-            unsafe {
-                for row in panel.chunks_exact(LANES) {
-                    total = s.add(total, s.load(row.as_ptr()));
-                }
-                s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total));
-            }
-        }
     }
 }
 

@@ -119,7 +119,7 @@ impl Weights {
     }
 
     /// From the gates to the state before (from `inputs`, `h` columns) or to the input (from 0, `inputs` columns).
-    fn from_gates(&self, Sizes { inputs, h, .. }: Sizes, hp: usize, from: usize, columns: usize) -> Buffer {
+    fn back(&self, Sizes { inputs, h, .. }: Sizes, hp: usize, from: usize, columns: usize) -> Buffer {
         let mut to = Buffer::take(packed_len(4 * hp, columns, PANEL));
         pack::<PANEL>(&self.joined[from..], inputs + h, 4 * hp, columns, &mut to);
         to
@@ -192,8 +192,7 @@ impl Lstm {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut kept = kept.unwrap_or_else(|| self.run(x, packed, None));
         let weights = Weights::new(sizes, packed);
-        let (to_state, to_input) =
-            (weights.from_gates(sizes, hp, inputs, h), weights.from_gates(sizes, hp, 0, inputs));
+        let (to_state, to_input) = (weights.back(sizes, hp, inputs, h), weights.back(sizes, hp, 0, inputs));
         let mut dx = Unwritten::new(if want_x { b * l * inputs } else { 0 });
         let back = Back {
             op: self,
