@@ -139,7 +139,7 @@ fn step(model: Box<dyn Model>, config: OptimizerConfig, lr: f64, input: Input, l
         };
         let logits = model.forward(&input, Mode::Train { seed: 0, batch })?;
         let loss = cross_entropy(&logits, &labels, 0.0)?;
-        optimizer.step(lr, &loss.backward()?)?;
+        optimizer.step(lr, &lrlab_kernels::backward(&loss)?)?;
         batch += 1;
         Ok(loss.detach())
     })
