@@ -9,13 +9,14 @@ use candle_core::{Result, Tensor, bail};
 /// Shapes do not fit, kernel or stride is 0, or the padding exceeds half the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
-    if kernel == 0 || stride == 0 || 2 * padding > kernel {
+    if kernel == 0 || stride == 0 || padding > kernel / 2 {
         bail!("max_pool2d: kernel {kernel}, stride {stride}, padding {padding}");
     }
-    if n * c * h * w == 0 || h + 2 * padding < kernel || w + 2 * padding < kernel {
+    // In this form nothing overflows: twice the padding is at most the kernel.
+    if n * c * h * w == 0 || h < kernel - 2 * padding || w < kernel - 2 * padding {
         bail!("max_pool2d: kernel {kernel}, padding {padding} on input {:?}", x.shape());
     }
-    composed(x, kernel, stride, padding)
+    composed(&x.contiguous()?, kernel, stride, padding)
 }
 
 fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {

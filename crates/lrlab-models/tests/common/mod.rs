@@ -11,15 +11,38 @@ use lrlab_models::{
 pub(crate) const VOCABULARY: usize = 17;
 
 pub(crate) fn params() -> Params {
-    Params::new(Device::Cpu, DType::F32)
+    params_of(DType::F32)
+}
+
+pub(crate) fn params_of(dtype: DType) -> Params {
+    Params::new(Device::Cpu, dtype)
 }
 
 pub(crate) fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, width: f64) -> Result<Box<dyn Model>> {
+    resnet_of(DType::F32, depth, stem, shortcut, width)
+}
+
+pub(crate) fn resnet_of(
+    dtype: DType,
+    depth: usize,
+    stem: Stem,
+    shortcut: Shortcut,
+    width: f64,
+) -> Result<Box<dyn Model>> {
     let config = ResNetConfig { depth, stem, shortcut, width, classes: 3, channels: 3 };
-    Ok(Box::new(ResNet::new(&config, 0, params())?))
+    Ok(Box::new(ResNet::new(&config, 0, params_of(dtype))?))
 }
 
 pub(crate) fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<dyn Model>> {
+    lstm_of(DType::F32, bidirectional, pooling, dropout)
+}
+
+pub(crate) fn lstm_of(
+    dtype: DType,
+    bidirectional: bool,
+    pooling: Pooling,
+    dropout: f64,
+) -> Result<Box<dyn Model>> {
     let config = LstmConfig {
         vocabulary: VOCABULARY,
         embedding: 5,
@@ -31,10 +54,21 @@ pub(crate) fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Resul
         forget_bias: 1.0,
         classes: 3,
     };
-    Ok(Box::new(Lstm::new(&config, 0, params())?))
+    Ok(Box::new(Lstm::new(&config, 0, params_of(dtype))?))
 }
 
 pub(crate) fn transformer(
+    norm: NormPlacement,
+    positions: Positions,
+    activation: Activation,
+    pooling: Pooling,
+    dropout: f64,
+) -> Result<Box<dyn Model>> {
+    transformer_of(DType::F32, norm, positions, activation, pooling, dropout)
+}
+
+pub(crate) fn transformer_of(
+    dtype: DType,
     norm: NormPlacement,
     positions: Positions,
     activation: Activation,
@@ -55,7 +89,7 @@ pub(crate) fn transformer(
         pooling,
         classes: 3,
     };
-    Ok(Box::new(Transformer::new(&config, 0, params())?))
+    Ok(Box::new(Transformer::new(&config, 0, params_of(dtype))?))
 }
 
 pub(crate) fn bag(dropout: f64) -> Result<Box<dyn Model>> {

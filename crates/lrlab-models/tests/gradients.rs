@@ -1,0 +1,97 @@
+//! Whole networks on the kernels, in f32, against the same networks on candle's own operators, in f64: logits, the
+//! gradient of every parameter, and the running statistics after a step in training mode.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed helper is a failed test"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Result, Tensor};
+use lrlab_kernels::{Role, cross_entropy};
+use lrlab_models::{Activation, Input, Mode, Model, NormPlacement, Pooling, Positions, Shortcut, Stem};
+
+type Build<'a> = &'a dyn Fn(DType) -> Result<Box<dyn Model>>;
+
+/// Everything a training step gives, by name.
+fn step(build: Build<'_>, input: &Input, dtype: DType) -> Result<BTreeMap<String, Vec<f64>>> {
+    let model = build(dtype)?;
+    let input = match input {
+        Input::Pictures(x) => Input::Pictures(x.to_dtype(dtype)?),
+        tokens @ Input::Tokens { .. } => tokens.clone(),
+    };
+    let logits = model.forward(&input, Mode::Train { seed: 3, batch: 5 })?;
+    let (rows, classes) = logits.dims2()?;
+    let labels: Vec<u32> = (0..rows).map(|i| (i % classes) as u32).collect();
+    let loss = cross_entropy(&logits, &Tensor::from_vec(labels, rows, logits.device())?, 0.1)?;
+    let grads = loss.backward()?;
+    let host = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+    let mut found = BTreeMap::from([("logits".to_owned(), host(&logits)?)]);
+    for (name, param) in model.params().iter() {
+        let value = match param.role {
+            Role::Buffer => host(&param.var)?,
+            Role::Weight | Role::NoDecay => host(grads.get(&param.var).expect("a gradient"))?,
+        };
+        found.insert(name.to_owned(), value);
+    }
+    Ok(found)
+}
+
+/// `tolerance` is relative to the largest value of each tensor, with a floor for those that are zero but for rounding.
+fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<()> {
+    let (found, expected) = (step(build, input, DType::F32)?, step(build, input, DType::F64)?);
+    let floor = expected.values().flatten().fold(0.0_f64, |m, v| m.max(v.abs())) * 1e-3;
+    for (name, expected) in &expected {
+        let scale = expected.iter().fold(floor, |m, v| m.max(v.abs()));
+        for (i, (f, e)) in found[name].iter().zip(expected).enumerate() {
+            let near = (f - e).abs() <= tolerance * scale;
+            assert!(near, "{what}: {name}[{i}] is {f} on the kernels, {e} on candle's operators");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn residual_networks() -> Result<()> {
+    // The deeper, and the fewer values a norm sees, the further rounding is carried.
+    for (depth, stem, shortcut, width, size) in [
+        (8, Stem::Cifar, Shortcut::B, 1.0, 9),
+        (8, Stem::Cifar, Shortcut::A, 0.5, 8),
+        (20, Stem::Cifar, Shortcut::B, 0.25, 16),
+        (18, Stem::ImageNet, Shortcut::B, 0.25, 65),
+        (50, Stem::Cifar, Shortcut::B, 0.125, 32),
+    ] {
+        let build = |dtype| common::resnet_of(dtype, depth, stem, shortcut, width);
+        check(&format!("ResNet-{depth}"), &build, &common::pictures(size)?, 3e-3)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn lstms() -> Result<()> {
+    for (bidirectional, pooling) in
+        [(false, Pooling::Last), (true, Pooling::Last), (true, Pooling::Mean), (false, Pooling::Max)]
+    {
+        let build = |dtype| common::lstm_of(dtype, bidirectional, pooling, 0.2);
+        check(&format!("LSTM, {bidirectional}, {pooling:?}"), &build, &common::tokens(6)?, 1e-4)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn transformers() -> Result<()> {
+    for (norm, positions, activation, pooling) in [
+        (NormPlacement::Post, Positions::Learned, Activation::Relu, Pooling::Mean),
+        (NormPlacement::Pre, Positions::Sinusoidal, Activation::Gelu, Pooling::Max),
+        (NormPlacement::Post, Positions::Sinusoidal, Activation::Gelu, Pooling::Last),
+    ] {
+        let build = |dtype| common::transformer_of(dtype, norm, positions, activation, pooling, 0.2);
+        check(&format!("Transformer, {norm:?}, {activation:?}"), &build, &common::tokens(6)?, 1e-4)?;
+    }
+    Ok(())
+}
