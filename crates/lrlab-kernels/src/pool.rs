@@ -12,9 +12,15 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
     if kernel == 0 || stride == 0 || padding > kernel / 2 {
         bail!("max_pool2d: kernel {kernel}, stride {stride}, padding {padding}");
     }
-    // In this form nothing overflows: twice the padding is at most the kernel.
+    // Twice the padding is at most the kernel, so this form does not overflow.
     if n * c * h * w == 0 || h < kernel - 2 * padding || w < kernel - 2 * padding {
         bail!("max_pool2d: kernel {kernel}, padding {padding} on input {:?}", x.shape());
+    }
+    let padded = |size: usize| size.checked_add(2 * padding);
+    let elements = [Some(n), Some(c), padded(h), padded(w), Some(size_of::<f64>())];
+    let bytes = elements.into_iter().try_fold(1_usize, |product, size| product.checked_mul(size?));
+    if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+        bail!("max_pool2d: padding {padding} on input {:?} overflows", x.shape());
     }
     composed(&x.contiguous()?, kernel, stride, padding)
 }
