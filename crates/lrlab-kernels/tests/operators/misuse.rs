@@ -18,6 +18,7 @@ fn huge(dims: &[usize]) -> Tensor {
     zeros(&vec![1; dims.len()]).broadcast_as(dims).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "each caller has just made it")]
 fn refused<T>(what: &str, came: Result<T>) {
     assert!(came.is_err(), "{what} was accepted");
 }
