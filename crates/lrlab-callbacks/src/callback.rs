@@ -95,6 +95,14 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Train `updates` updates from here at the rate in force times `factor`, look at the validation loss, and come
+    /// back ([`Host::trial`]); what was seen goes to [`Callbacks::tried`](crate::Callbacks::tried).
+    Try {
+        /// What the rate in force is multiplied by, > 0.
+        factor: f64,
+        /// How many updates.
+        updates: u64,
+    },
     /// Training ends after this event.
     Stop {
         /// The metric looked at, or empty.
@@ -134,7 +142,7 @@ pub enum Action {
 
 impl Action {
     /// Lets `host` do what this asks for, where it is about weights: save, discard, restore, average, recompute.
-    /// The rest, about rate and end, is left to the loop: `false`.
+    /// The rest, about rate, trials and end, is left to the loop: `false`.
     ///
     /// # Errors
     /// The host's.
@@ -145,7 +153,9 @@ impl Action {
             Self::Restore { tag, .. } => host.restore(tag)?,
             Self::Average(rule) => host.average(*rule)?,
             Self::RecomputeNormStatistics => host.recompute_norm_statistics()?,
-            Self::SetGain { .. } | Self::Stop { .. } | Self::Diverge { .. } => return Ok(false),
+            Self::SetGain { .. } | Self::Try { .. } | Self::Stop { .. } | Self::Diverge { .. } => {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -236,6 +246,14 @@ pub trait Callback: Any {
     /// A file or configuration that makes going on senseless.
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error>;
 
+    /// Called with what the trial came to that this callback asked for ([`Action::Try`]).
+    ///
+    /// # Errors
+    /// As for [`Callback::on`].
+    fn tried(&mut self, _seen: &Observation) -> Result<Vec<Action>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Everything it remembers, never its configuration; `Null` where it remembers nothing.
     fn state(&self) -> serde_json::Value {
         serde_json::Value::Null
@@ -278,7 +296,8 @@ pub trait Host {
     /// # Errors
     /// The forward pass fails.
     fn recompute_norm_statistics(&mut self) -> Result<(), Error>;
-    /// Trains `updates` updates at `gain` from here, observes, and comes back to where it was.
+    /// Trains `updates` updates from here at the rate in force times `gain`, observes the validation loss, and comes
+    /// back to where it was: weights, statistics, optimizer and the count of updates.
     ///
     /// # Errors
     /// Training fails.

@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use lrlab_runs::EpochMetrics;
+use lrlab_schedulers::Observation;
 use serde_json::{Map, Value};
 
 use crate::{Action, Callback, Context, Error, Moment, Phase};
@@ -54,6 +55,19 @@ impl Callbacks {
             asked.extend(actions.into_iter().map(|action| (callback.name().to_owned(), action)));
         }
         Ok(asked)
+    }
+
+    /// What the callback called `source` asks for, now that the trial it asked for ([`Action::Try`]) has come to
+    /// `seen`: a further trial, or what the trials say.
+    ///
+    /// # Errors
+    /// The callback's own.
+    pub fn tried(&mut self, source: &str, seen: &Observation) -> Result<Vec<(String, Action)>, Error> {
+        let Some(callback) = self.list.iter_mut().find(|callback| callback.name() == source) else {
+            return Ok(Vec::new());
+        };
+        let actions = callback.tried(seen)?;
+        Ok(actions.into_iter().map(|action| (source.to_owned(), action)).collect())
     }
 
     /// Everything all callbacks remember: a JSON object by callback name, without those that remember nothing.

@@ -4,6 +4,9 @@ mod averaging;
 mod callback;
 mod callbacks;
 mod checkpoint;
+pub mod comparison {
+    #![doc = include_str!("comparison.md")]
+}
 mod crc32c;
 mod csv_logger;
 mod divergence;
@@ -14,6 +17,7 @@ mod monitor;
 mod progress;
 mod range_test;
 mod rate_recorder;
+mod session;
 mod sham;
 mod snapshots;
 mod table;
@@ -33,6 +37,7 @@ pub use monitor::{GainPolicy, ValidationLossMonitor};
 pub use progress::ProgressBar;
 pub use range_test::{RangeTest, RangeTestConfig};
 pub use rate_recorder::RateRecorder;
+pub use session::{End, Session};
 pub use sham::ShamControl;
 pub use snapshots::SnapshotEnsemble;
 pub use tensorboard::TensorBoardLogger;

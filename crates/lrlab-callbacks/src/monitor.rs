@@ -26,7 +26,9 @@ pub enum GainPolicy {
 /// The rate in force is `clamp(schedule(base, t) × gain)`: the monitor never sets a rate, so it composes with any
 /// schedule. `val_loss` comes with its standard error. A metric that is not finite is observed as NaN; what
 /// that does is the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
-/// first epoch: the initial ones), so that a controller may rewind at any time.
+/// first epoch: the initial ones), so that a controller may rewind at any time. A controller that asks for trials
+/// ([`lrlab_schedulers::AutoLrs`]) has them where the loop hands their outcomes back, as [`crate::Session`] does;
+/// with the schedule at a restart it begins anew, its gain and its search with it.
 #[derive(Debug)]
 pub struct ValidationLossMonitor {
     name: String,
@@ -40,6 +42,8 @@ pub struct ValidationLossMonitor {
     best: Option<f64>,
     /// The event's epoch is to be kept.
     keep: bool,
+    /// The value that a running search began with; a search is over before its event is.
+    looked_at: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +69,7 @@ impl ValidationLossMonitor {
             gain: 1.0,
             best: None,
             keep: false,
+            looked_at: f64::NAN,
         })
     }
 
@@ -95,12 +100,21 @@ impl ValidationLossMonitor {
         if self.keep {
             self.best = Some(value);
         }
-        match self.controller.observe(&Observation { value, stderr }) {
+        let decision = self.controller.observe(&Observation { value, stderr });
+        self.act(decision, value)
+    }
+
+    fn act(&mut self, decision: Decision, value: f64) -> Vec<Action> {
+        match decision {
             Decision::Keep => Vec::new(),
             Decision::Gain { gain, reason } => vec![self.set_gain(gain, value, reason)],
             Decision::Rewind { gain, reason } => {
                 let restore = Action::Restore { tag: self.tag(), reason: reason.clone() };
                 vec![restore, self.set_gain(gain, value, reason)]
+            }
+            Decision::Try { gain, updates, .. } => {
+                self.looked_at = value;
+                vec![Action::Try { factor: gain / self.gain, updates }]
             }
             Decision::Stop { reason } => {
                 vec![Action::Stop { metric: self.metric.name.clone(), value, reason }]
@@ -116,7 +130,7 @@ impl ValidationLossMonitor {
     /// Forgets what the controller saw in the old cycle.
     fn reset(&mut self, actions: &mut Vec<Action>) -> Result<(), Error> {
         self.restore_controller(self.initial.clone())?;
-        actions.retain(|action| !matches!(action, Action::SetGain { .. }));
+        actions.retain(|action| !matches!(action, Action::SetGain { .. } | Action::Try { .. }));
         if self.gain != 1.0 {
             let value = f64::NAN;
             actions.push(self.set_gain(1.0, value, "gain back to 1: the schedule restarts".to_owned()));
@@ -145,7 +159,14 @@ impl Callback for ValidationLossMonitor {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let mut actions = match (phase, context.moment) {
-            (Phase::Control, Moment::Epoch(metrics)) => self.observe(metrics),
+            (Phase::Control, Moment::Epoch(metrics)) => {
+                let mut actions = self.observe(metrics);
+                if context.update >= context.updates {
+                    // No update is left that a trial could choose a rate for.
+                    actions.retain(|action| !matches!(action, Action::Try { .. }));
+                }
+                actions
+            }
             (Phase::Snapshot, Moment::FitStart) if context.update == 0 => {
                 vec![Action::Save { tag: self.tag() }]
             }
@@ -158,6 +179,11 @@ impl Callback for ValidationLossMonitor {
             self.reset(&mut actions)?;
         }
         Ok(actions)
+    }
+
+    fn tried(&mut self, seen: &Observation) -> Result<Vec<Action>, Error> {
+        let decision = self.controller.tried(seen);
+        Ok(self.act(decision, self.looked_at))
     }
 
     fn state(&self) -> Value {

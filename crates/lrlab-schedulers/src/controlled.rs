@@ -22,6 +22,9 @@ pub trait AnyController: Debug + Send {
     /// Takes in one observation and decides.
     fn observe(&mut self, seen: &Observation) -> Decision;
 
+    /// Takes in what the trial that [`Decision::Try`] asked for came to, and decides.
+    fn tried(&mut self, seen: &Observation) -> Decision;
+
     /// The state, for a checkpoint. Configuration is not in it.
     fn state(&self) -> serde_json::Value;
 
@@ -54,6 +57,10 @@ where
 {
     fn observe(&mut self, seen: &Observation) -> Decision {
         self.controller.observe(&mut self.state, seen)
+    }
+
+    fn tried(&mut self, seen: &Observation) -> Decision {
+        self.controller.tried(&mut self.state, seen)
     }
 
     fn state(&self) -> serde_json::Value {

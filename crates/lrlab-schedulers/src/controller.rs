@@ -30,6 +30,16 @@ pub enum Decision {
         /// Why.
         reason: String,
     },
+    /// A trial from here: train `updates` updates at `gain`, observe, come back, and tell
+    /// [`Controller::tried`] what was seen, which decides anew. Nothing else changes.
+    Try {
+        /// The gain to try, > 0.
+        gain: f64,
+        /// How many updates.
+        updates: u64,
+        /// Which trial it is.
+        reason: String,
+    },
     /// Training ends.
     Stop {
         /// Why.
@@ -47,4 +57,9 @@ pub trait Controller {
 
     /// Takes in one observation and decides.
     fn observe(&self, state: &mut Self::State, seen: &Observation) -> Decision;
+
+    /// Takes in what the trial it asked for came to, and decides. A host that cannot try leaves it uncalled.
+    fn tried(&self, _state: &mut Self::State, _seen: &Observation) -> Decision {
+        Decision::Keep
+    }
 }

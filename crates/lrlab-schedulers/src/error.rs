@@ -69,6 +69,9 @@ pub enum Problem {
     /// A run without a single update.
     #[error("the run has no updates")]
     EmptyRun,
+    /// A controller that decides by trials, asked about a recorded curve.
+    #[error("decides by trials of its own, which a recorded curve cannot answer")]
+    NeedsTrials,
     /// A text that is no schedule or controller.
     #[error("{message}")]
     Syntax {

@@ -43,12 +43,23 @@
 //! - Percentages are of the part of the run that a schedule is given: behind a warm-up, of what is left.
 //! - The base rate is an argument, so parameter groups with base rates of their own share one schedule.
 //!
-//! # Coming from PyTorch
+//! # Where to look
+//!
+//! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
+//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`];
+//! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
+//!   [`NewBob`], [`BoldDriver`], [`AutoLrs`]);
+//! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
+//!   library, candle-nn among them (`examples/candle_nn.rs`);
+//! - from text: [`trace`], [`replay`], [`decisions`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
+//! - what others have: [`comparison`].
+//!
+//! # Coming from PyTorch, Keras or timm
 //!
 //! Names and parameters are those of `torch.optim.lr_scheduler` in snake case without `LR`; lengths need a unit.
 //! Sequences and chains nest, `cosine` does not rise again past its end, restarts are found without rounding, a
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
-//! behaviour, to the bit.
+//! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -56,9 +67,14 @@ struct Readme;
 
 mod algebra;
 mod check;
+pub mod comparison {
+    #![doc = include_str!("comparison.md")]
+}
 mod controlled;
 mod controller;
 mod controllers;
+mod conventions;
+mod drive;
 mod error;
 mod lambda;
 mod lint;
@@ -75,13 +91,15 @@ pub use algebra::{Clamp, Compose, Delay, Max, Min, Over, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
 pub use controller::{Controller, Decision, Observation};
 pub use controllers::*;
+pub use conventions::{keras, timm};
+pub use drive::{Driver, Hyper, Rates};
 pub use error::{Error, Problem};
 pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
 pub use lint::{Finding, lint};
-pub use plot::{plot_svg, plot_text};
+pub use plot::{Curve, plot_dots, plot_svg, plot_text};
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{ControllerSpec, ScheduleSpec};
-pub use text::{Compat, replay, trace};
+pub use text::{Compat, decisions, replay, trace};
 pub use time::{Every, Horizon, Time};

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::{ControllerSpec, Error, Horizon, PatienceRule, ScheduleSpec, Span, WarmupClock};
+use crate::{
+    AutoLrs, ControllerSpec, CosineWarmRestartsSpec, Error, Horizon, PatienceRule, ScheduleSpec, Span,
+    WarmupClock,
+};
 
 /// Something that looks like a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +48,9 @@ pub fn lint(
     controllers.iter().try_for_each(ControllerSpec::check)?;
     let mut findings = Findings { base, found: Vec::new() };
     findings.schedule(spec, spec.name(), run);
-    let stride = (run.updates / 10_000).max(1);
+    let stride = stride(run);
     let silent: Vec<u64> = (0..run.updates)
-        .step_by(stride as usize)
+        .step_by(stride)
         .filter(|&update| base > 0.0 && schedule.lr(base, run.at(update)) == 0.0)
         .collect();
     if let (Some(first), Some(last)) = (silent.first(), silent.last()) {
@@ -60,6 +63,11 @@ pub fn lint(
         findings.controller(controller, run);
     }
     Ok(findings.found)
+}
+
+/// Every update of a short run, 10,000 to 20,000 of a long one.
+fn stride(run: &Horizon) -> usize {
+    usize::try_from((run.updates / 10_000).max(1)).unwrap_or(usize::MAX)
 }
 
 struct Findings {
@@ -143,20 +151,12 @@ impl Findings {
                 self.moment(field("timescale"), s.timescale, run, "the rate never falls");
             }
             ScheduleSpec::Noam(s) => self.moment(field("warmup"), s.warmup, run, "the rate never falls"),
-            ScheduleSpec::CosineWarmRestarts(s) => {
-                self.floor(path, s.eta_min);
-                self.moment(field("t_0"), s.t_0, run, "it never restarts");
-                let (cycle, share) = s.position(run.updates, run);
-                if share > 0.0 && cycle > 0.0 && s.limit.is_none_or(|limit| cycle < f64::from(limit)) {
-                    let message = format!("the run ends {} into cycle {}", percent(share), cycle + 1.0);
-                    self.add(path, message);
-                }
-            }
+            ScheduleSpec::CosineWarmRestarts(s) => self.restarts(s, path, run),
             ScheduleSpec::Warmup(s) => {
                 self.moment(field("over"), s.over, run, "the warm-up never ends");
                 let rest = match s.clock {
                     WarmupClock::After => run.after(s.over.resolve_updates(run)),
-                    WarmupClock::Shared => *run,
+                    WarmupClock::Shared | WarmupClock::Hidden => *run,
                 };
                 self.child(&s.then, &field("then"), &rest);
             }
@@ -182,7 +182,14 @@ impl Findings {
                 }
             }
             ScheduleSpec::Scale(s) => self.child(&s.of, &field("of"), run),
-            ScheduleSpec::Clamp(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Clamp(s) => {
+                self.never_low(path, s.min, &s.of, run);
+                self.child(&s.of, &field("of"), run);
+            }
+            ScheduleSpec::Staircase(s) => {
+                self.moment(field("step"), s.step, run, "the rate never moves");
+                self.child(&s.of, &field("of"), run);
+            }
             ScheduleSpec::Noise(s) => self.child(&s.of, &field("of"), run),
             ScheduleSpec::Delay(s) => {
                 self.moment(field("by"), s.by, run, "it never starts");
@@ -194,6 +201,29 @@ impl Findings {
                 self.child(&s.of, &field("of"), &Horizon { updates, ..*run });
             }
             ScheduleSpec::Static(_) | ScheduleSpec::Exponential(_) | ScheduleSpec::PiecewiseLinear(_) => {}
+        }
+    }
+
+    /// Cycles that the run does not see the end of.
+    fn restarts(&mut self, s: &CosineWarmRestartsSpec, path: &str, run: &Horizon) {
+        self.floor(path, s.eta_min);
+        self.moment(format!("{path}.t_0"), s.t_0, run, "it never restarts");
+        let (cycle, share) = s.position(run.updates, run);
+        if share > 0.0 && cycle > 0.0 && s.limit.is_none_or(|limit| cycle < f64::from(limit)) {
+            let message = format!("the run ends {} into cycle {}", percent(share), cycle + 1.0);
+            self.add(path, message);
+        }
+    }
+
+    /// A floor that the rate never falls to.
+    fn never_low(&mut self, path: &str, floor: f64, of: &ScheduleSpec, run: &Horizon) {
+        let Ok(schedule) = of.build(run) else { return };
+        let rates =
+            (0..run.updates).step_by(stride(run)).map(|update| schedule.lr(self.base, run.at(update)));
+        let lowest = rates.fold(f64::INFINITY, f64::min);
+        if floor > 0.0 && lowest > floor {
+            let message = format!("{floor} is never reached: the rate does not fall below {lowest}");
+            self.add(format!("{path}.min"), message);
         }
     }
 
@@ -213,6 +243,7 @@ impl Findings {
             ControllerSpec::Greedy(c) => (c.patience, c.patience.saturating_add(1)),
             ControllerSpec::NewBob(c) => (c.patience, c.patience.saturating_add(2)),
             ControllerSpec::BoldDriver(_) => return,
+            ControllerSpec::AutoLrs(c) => return self.search(c, run, observations),
         };
         if needed >= observations {
             let message = format!(
@@ -220,6 +251,36 @@ impl Findings {
                  {observations} and the last one's decision comes too late"
             );
             self.add(format!("{}.patience", spec.name()), message);
+            return;
+        }
+        let (factor, cooldown, min_gain) = match spec {
+            ControllerSpec::Plateau(c) => (c.factor, c.cooldown, c.min_gain),
+            ControllerSpec::NoiseAwarePlateau(c) => (c.factor, c.cooldown, c.min_gain),
+            ControllerSpec::NewBob(c) => (c.factor, 0, c.min_gain),
+            _ => return,
+        };
+        // Of a curve that never improves; from one cut to the next the patience runs out once more.
+        let apart = (needed - 1).saturating_add(cooldown).max(1);
+        let cuts = (observations - 1 - needed) / apart + 1;
+        let lowest = factor.powf(cuts as f64);
+        if min_gain > 0.0 && lowest > min_gain {
+            let message = format!("{min_gain} is never reached: {cuts} cuts at the most come to {lowest}");
+            self.add(format!("{}.min_gain", spec.name()), message);
+        }
+    }
+
+    /// Searches that never begin, or that cost more than what lies between them.
+    fn search(&mut self, auto: &AutoLrs, run: &Horizon, observations: u64) {
+        if auto.every >= observations {
+            let message = format!("{} observations never come: the run has {observations}", auto.every);
+            self.add("auto_lrs.every", message);
+        }
+        let cost = u64::from(auto.trials).saturating_mul(auto.updates);
+        let between = auto.every.saturating_mul(run.updates_per_epoch);
+        if cost > between {
+            let message =
+                format!("a search makes {cost} updates, more than the {between} between two of them");
+            self.add("auto_lrs.updates", message);
         }
     }
 }

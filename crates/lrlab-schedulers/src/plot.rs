@@ -1,10 +1,120 @@
-//! Rates as a picture: SVG for pages, text for terminals.
+//! Rates, and other curves, as a picture: SVG for pages, text for terminals.
 
 use std::fmt::Write;
 
-/// An SVG of rates by update, 640 × 320, linear from 0. Colours follow the page's text colour.
+/// A curve to be drawn as SVG, 640 × 320. Colours follow the page's text colour.
 ///
-/// Where there are more rates than columns the range within a column is drawn, so that no peak is lost.
+/// Where there are more points than columns the range within a column is drawn, so that no peak is lost; points that
+/// are not finite are left out, and what lies outside `y` is drawn at its edge.
+///
+/// ```
+/// let curve = lrlab_schedulers::Curve {
+///     title: "loss by rate", points: &[(1e-4, 2.3), (1e-2, 1.1), (1.0, 4.0)], x: ("rate", true), y: (0.0, 4.0), mark: Some(1e-2),
+/// };
+/// assert!(curve.svg().contains("<polyline"));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Curve<'a> {
+    /// What stands above it.
+    pub title: &'a str,
+    /// The points in order of x.
+    pub points: &'a [(f64, f64)],
+    /// The horizontal axis's name, and whether it is logarithmic (then x > 0).
+    pub x: (&'a str, bool),
+    /// The ends of the vertical axis.
+    pub y: (f64, f64),
+    /// An x with a line of its own.
+    pub mark: Option<f64>,
+}
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 16.0;
+const TOP: f64 = 36.0;
+const BOTTOM: f64 = 40.0;
+
+impl Curve<'_> {
+    /// The picture.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        let along = |x: f64| if self.x.1 { x.max(f64::MIN_POSITIVE).log10() } else { x };
+        let (begin, end) = match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) if along(last.0) > along(first.0) => (along(first.0), along(last.0)),
+            (Some(first), _) => (along(first.0), along(first.0) + 1.0),
+            (None, _) => (0.0, 1.0),
+        };
+        let (low, high) = if self.y.1 > self.y.0 { self.y } else { (self.y.0, self.y.0 + 1.0) };
+        let x = |x: f64| LEFT + (WIDTH - LEFT - RIGHT) * ((along(x) - begin) / (end - begin)).clamp(0.0, 1.0);
+        let y =
+            |y: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * ((y - low) / (high - low)).clamp(0.0, 1.0);
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+             font-family=\"sans-serif\" font-size=\"12\" fill=\"currentColor\">\n\
+             <title>{0}</title>\n<text x=\"{LEFT}\" y=\"22\" font-size=\"14\">{0}</text>\n",
+            escape(self.title)
+        );
+        for step in 0..=4 {
+            let value = low + (high - low) * f64::from(step) / 4.0;
+            let (line, label) = (y(value), y(value) + 4.0);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{line:.1}\" y2=\"{line:.1}\" stroke=\"currentColor\" \
+                 stroke-opacity=\"0.2\"/>\n<text x=\"{}\" y=\"{label:.1}\" text-anchor=\"end\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                short(value)
+            );
+        }
+        for tick in self.ticks(begin, end) {
+            let _ = writeln!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+                x(tick),
+                HEIGHT - BOTTOM + 18.0,
+                if self.x.1 { format!("{tick:e}") } else { tick.to_string() }
+            );
+        }
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+            WIDTH - RIGHT,
+            HEIGHT - 6.0,
+            escape(self.x.0)
+        );
+        if let Some(mark) = self.mark {
+            let _ = writeln!(
+                svg,
+                "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"{TOP}\" y2=\"{1}\" stroke=\"#dc2626\" \
+                 stroke-dasharray=\"4 3\"/>\n<text x=\"{0:.1}\" y=\"{2}\" fill=\"#dc2626\" \
+                 text-anchor=\"middle\">{3}</text>",
+                x(mark),
+                HEIGHT - BOTTOM,
+                TOP - 2.0,
+                short(mark)
+            );
+        }
+        svg.push_str("<polyline fill=\"none\" stroke=\"#2563eb\" stroke-width=\"1.5\" points=\"");
+        for (at, value) in thinned(self.points, 1000) {
+            let _ = write!(svg, "{:.2},{:.2} ", x(at), y(value));
+        }
+        svg.push_str("\"/>\n</svg>\n");
+        svg
+    }
+
+    /// Where the horizontal axis has numbers: powers of ten, or four equal parts.
+    fn ticks(&self, begin: f64, end: f64) -> Vec<f64> {
+        if self.x.1 {
+            let (first, last) = (begin.ceil() as i32, end.floor() as i32);
+            let step = ((last - first) / 8 + 1) as usize;
+            return (first..=last).step_by(step).map(|power| 10_f64.powi(power)).collect();
+        }
+        (0..=4).map(|part| (begin + (end - begin) * f64::from(part) / 4.0).round()).collect()
+    }
+}
+
+/// An SVG of rates by update, linear from 0: a [`Curve`].
 ///
 /// ```
 /// let svg = lrlab_schedulers::plot_svg(&[0.1, 0.05, 0.0], "linear_to_zero");
@@ -12,54 +122,9 @@ use std::fmt::Write;
 /// ```
 #[must_use]
 pub fn plot_svg(rates: &[f64], title: &str) -> String {
-    const WIDTH: f64 = 640.0;
-    const HEIGHT: f64 = 320.0;
-    const LEFT: f64 = 64.0;
-    const RIGHT: f64 = 16.0;
-    const TOP: f64 = 36.0;
-    const BOTTOM: f64 = 40.0;
-    let top = ceiling(rates);
-    let last = rates.len().saturating_sub(1).max(1) as f64;
-    let x = |update: f64| LEFT + (WIDTH - LEFT - RIGHT) * update / last;
-    let y = |rate: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (rate / top).clamp(0.0, 1.0);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-         font-family=\"sans-serif\" font-size=\"12\" fill=\"currentColor\">\n\
-         <title>{0}</title>\n<text x=\"{LEFT}\" y=\"22\" font-size=\"14\">{0}</text>\n",
-        escape(title)
-    );
-    for step in 0..=4 {
-        let rate = top * f64::from(step) / 4.0;
-        let (line, label) = (y(rate), y(rate) + 4.0);
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{line:.1}\" y2=\"{line:.1}\" stroke=\"currentColor\" \
-             stroke-opacity=\"0.2\"/>\n<text x=\"{}\" y=\"{label:.1}\" text-anchor=\"end\">{}</text>",
-            WIDTH - RIGHT,
-            LEFT - 6.0,
-            short(rate)
-        );
-        let update = (last * f64::from(step) / 4.0).round();
-        let _ = writeln!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{update}</text>",
-            x(update),
-            HEIGHT - BOTTOM + 18.0
-        );
-    }
-    let _ = writeln!(
-        svg,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">update</text>",
-        WIDTH - RIGHT,
-        HEIGHT - 6.0
-    );
-    svg.push_str("<polyline fill=\"none\" stroke=\"#2563eb\" stroke-width=\"1.5\" points=\"");
-    for (update, rate) in thinned(rates, 1000) {
-        let _ = write!(svg, "{:.2},{:.2} ", x(update as f64), y(rate));
-    }
-    svg.push_str("\"/>\n</svg>\n");
-    svg
+    let points: Vec<(f64, f64)> =
+        rates.iter().enumerate().map(|(update, &rate)| (update as f64, rate)).collect();
+    Curve { title, points: &points, x: ("update", false), y: (0.0, ceiling(rates)), mark: None }.svg()
 }
 
 /// A plot of `width` × `height` characters in Braille dots (two by four in each), with the highest rate and the
@@ -72,34 +137,45 @@ pub fn plot_svg(rates: &[f64], title: &str) -> String {
 /// ```
 #[must_use]
 pub fn plot_text(rates: &[f64], width: usize, height: usize) -> String {
+    let top = ceiling(rates);
+    format!("{}\n{}0 … {} updates\n", short(top), plot_dots(rates, (0.0, top), width, height), rates.len())
+}
+
+/// The dots of [`plot_text`] alone, for values between `low` and `high`; what lies outside is drawn at the edge.
+///
+/// ```
+/// assert_eq!(lrlab_schedulers::plot_dots(&[2.0, 1.0], (1.0, 2.0), 2, 1), "⠉⢹\n");
+/// ```
+#[must_use]
+pub fn plot_dots(values: &[f64], (low, high): (f64, f64), width: usize, height: usize) -> String {
     let (width, height) = (width.clamp(1, 1000), height.clamp(1, 1000));
     let (columns, rows) = (2 * width, 4 * height);
-    let top = ceiling(rates);
+    let range = if high > low { high - low } else { 1.0 };
     let mut dots = vec![0_u8; width * height];
-    let last = rates.len().saturating_sub(1).max(1);
-    let row = |rate: f64| ((1.0 - (rate / top).clamp(0.0, 1.0)) * (rows - 1) as f64).round() as usize;
+    let last = values.len().saturating_sub(1).max(1);
+    let share = |value: f64| ((value - low) / range).clamp(0.0, 1.0);
+    let row = |value: f64| ((1.0 - share(value)) * (rows - 1) as f64).round() as usize;
     let mut before: Option<usize> = None;
     for column in 0..columns {
         // One rate per column, or all that fall into it where there are more.
         let from = column * last / (columns - 1).max(1);
-        let to = ((column + 1) * last / (columns - 1).max(1)).max(from + 1).min(rates.len());
-        let Some(part) = rates.get(from..to).filter(|part| !part.is_empty()) else { continue };
-        let reached = part.iter().map(|&rate| row(rate));
-        let (mut low, mut high) = (rows, 0);
+        let to = ((column + 1) * last / (columns - 1).max(1)).max(from + 1).min(values.len());
+        let Some(part) = values.get(from..to).filter(|part| !part.is_empty()) else { continue };
+        let reached = part.iter().map(|&value| row(value));
+        let (mut above, mut below) = (rows, 0);
         for r in reached.chain(before) {
-            (low, high) = (low.min(r), high.max(r));
+            (above, below) = (above.min(r), below.max(r));
         }
-        for r in low..=high {
+        for r in above..=below {
             dots[r / 4 * width + column / 2] |= BRAILLE[column % 2][r % 4];
         }
-        before = part.last().map(|&rate| row(rate));
+        before = part.last().map(|&value| row(value));
     }
-    let mut text = format!("{}\n", short(top));
+    let mut text = String::new();
     for line in dots.chunks(width) {
         text.extend(line.iter().map(|&dot| char::from_u32(0x2800 + u32::from(dot)).unwrap_or(' ')));
         text.push('\n');
     }
-    let _ = writeln!(text, "0 … {} updates", rates.len());
     text
 }
 
@@ -113,18 +189,18 @@ fn ceiling(rates: &[f64]) -> f64 {
 }
 
 /// At most about `most` points: the first, lowest, highest and last of equal parts, in order.
-fn thinned(rates: &[f64], most: usize) -> Vec<(usize, f64)> {
-    let points: Vec<(usize, f64)> =
-        rates.iter().copied().enumerate().filter(|(_, rate)| rate.is_finite()).collect();
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
+    let points: Vec<(f64, f64)> =
+        points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
     if points.len() <= most {
         return points;
     }
     let mut kept = Vec::new();
     for part in points.chunks(points.len().div_ceil(most / 4)) {
-        let by_rate = |a: &&(usize, f64), b: &&(usize, f64)| a.1.total_cmp(&b.1);
-        let ends = [part.first(), part.iter().min_by(by_rate), part.iter().max_by(by_rate), part.last()];
-        let mut four: Vec<(usize, f64)> = ends.into_iter().flatten().copied().collect();
-        four.sort_by_key(|point| point.0);
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let ends = [part.first(), part.iter().min_by(by_value), part.iter().max_by(by_value), part.last()];
+        let mut four: Vec<(f64, f64)> = ends.into_iter().flatten().copied().collect();
+        four.sort_by(|a, b| a.0.total_cmp(&b.0));
         four.dedup_by_key(|point| point.0);
         kept.extend(four);
     }
@@ -160,9 +236,10 @@ mod tests {
     fn a_peak_survives_thinning() {
         let mut rates = vec![0.1; 100_000];
         rates[77_777] = 0.9;
-        let kept = thinned(&rates, 1000);
-        assert!(kept.len() <= 1004 && kept.contains(&(77_777, 0.9)), "{}", kept.len());
-        assert!(kept.is_sorted_by_key(|point| point.0));
+        let points: Vec<(f64, f64)> = rates.iter().enumerate().map(|(i, &rate)| (i as f64, rate)).collect();
+        let kept = thinned(&points, 1000);
+        assert!(kept.len() <= 1004 && kept.contains(&(77_777.0, 0.9)), "{}", kept.len());
+        assert!(kept.is_sorted_by(|a, b| a.0 <= b.0));
     }
 
     #[test]

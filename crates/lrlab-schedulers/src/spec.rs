@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyController, BoldDriver, ChainedSpec, ClampSpec, ConstantSpec, Controlled, CosineSpec,
+    AnyController, AutoLrs, BoldDriver, ChainedSpec, ClampSpec, ConstantSpec, Controlled, CosineSpec,
     CosineWarmRestartsSpec, CyclicSpec, DelaySpec, Error, ExponentialSpec, Greedy, Horizon, InverseSqrtSpec,
     LinearSpec, LinearToZeroSpec, MaxSpec, MinSpec, MultiStepSpec, NewBob, NoamSpec, NoiseAwarePlateau,
     NoiseSpec, OneCycleSpec, PiecewiseLinearSpec, Plateau, PolynomialSpec, Problem, RepeatSpec, RexSpec,
-    ScaleSpec, Schedule, SequentialSpec, StaticSpec, StepSpec, TanhSpec, WarmupSpec, WsdSpec,
+    ScaleSpec, Schedule, SequentialSpec, StaircaseSpec, StaticSpec, StepSpec, TanhSpec, WarmupSpec, WsdSpec,
     schedules::Plan,
 };
 
@@ -66,6 +66,8 @@ pub enum ScheduleSpec {
     Delay(DelaySpec),
     /// A schedule again and again.
     Repeat(RepeatSpec),
+    /// A schedule that moves only so often.
+    Staircase(StaircaseSpec),
     /// The lowest of several.
     Min(MinSpec),
     /// The highest of several.
@@ -121,6 +123,7 @@ schedules! {
     Clamp(ClampSpec) = "clamp",
     Delay(DelaySpec) = "delay",
     Repeat(RepeatSpec) = "repeat",
+    Staircase(StaircaseSpec) = "staircase",
     Min(MinSpec) = "min",
     Max(MaxSpec) = "max",
     Noise(NoiseSpec) = "noise",
@@ -162,6 +165,8 @@ pub enum ControllerSpec {
     NewBob(NewBob),
     /// Raises after each improvement; cuts and goes back after each setback.
     BoldDriver(BoldDriver),
+    /// Tries some gains out and goes on with the best.
+    AutoLrs(AutoLrs),
 }
 
 macro_rules! controllers {
@@ -207,4 +212,5 @@ controllers! {
     Greedy = "greedy",
     NewBob = "new_bob",
     BoldDriver = "bold_driver",
+    AutoLrs = "auto_lrs",
 }

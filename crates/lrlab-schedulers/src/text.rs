@@ -54,23 +54,21 @@ pub fn trace(schedule: &str, base: f64, run: &Horizon, compat: Compat) -> Result
 /// ```
 ///
 /// # Errors
-/// A text that is no controller, or one out of its ranges.
+/// As [`decisions`]; with [`Compat::Torch`] what `ReduceLROnPlateau` refuses.
 pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -> Result<Vec<f64>, Error> {
     match compat {
         Compat::Lrlab => {
-            let mut controller = ControllerSpec::parse(controller)?.build()?;
-            let (mut gain, mut stopped) = (1.0, false);
-            let mut after = |observation: &Observation| {
-                if !stopped {
-                    match controller.observe(observation) {
-                        Decision::Keep => {}
-                        Decision::Gain { gain: new, .. } | Decision::Rewind { gain: new, .. } => gain = new,
-                        Decision::Stop { .. } => stopped = true,
+            let mut decided = decisions(controller, seen)?.into_iter().peekable();
+            let mut gain = 1.0;
+            let mut after = |observation: usize| {
+                while let Some((_, decision)) = decided.next_if(|(at, _)| *at <= observation) {
+                    if let Decision::Gain { gain: new, .. } | Decision::Rewind { gain: new, .. } = decision {
+                        gain = new;
                     }
                 }
                 lr * gain
             };
-            Ok(seen.iter().map(&mut after).collect())
+            Ok((1..=seen.len()).map(&mut after).collect())
         }
         Compat::Torch => {
             let TorchController::Plateau(plateau) = parse(controller)?;
@@ -82,6 +80,37 @@ pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -
             Ok(seen.iter().map(&mut after).collect())
         }
     }
+}
+
+/// What the controller would have decided on this curve, and after which observation, counted from 1: open loop, as
+/// [`replay`]. After a decision to stop there are no more.
+///
+/// ```
+/// use lrlab_schedulers::{Decision, Observation, decisions};
+/// let seen = [0.9, 0.8, 0.8, 0.8].map(|value| Observation { value, stderr: None });
+/// let (after, decision) = &decisions("plateau = { factor = 0.5, patience = 1 }", &seen)?[0];
+/// let reason = "cut × 0.5: 2 bad > patience 1, best 0.8 at observation 2".to_owned();
+/// assert_eq!((*after, decision), (4, &Decision::Gain { gain: 0.5, reason }));
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+///
+/// # Errors
+/// A text that is no controller, one out of its ranges, or one that decides by trials ([`Problem::NeedsTrials`]).
+pub fn decisions(controller: &str, seen: &[Observation]) -> Result<Vec<(usize, Decision)>, Error> {
+    let spec = ControllerSpec::parse(controller)?;
+    let mut controller = spec.build()?;
+    let mut decisions = Vec::new();
+    for (i, observation) in seen.iter().enumerate() {
+        match controller.observe(observation) {
+            Decision::Keep => continue,
+            Decision::Try { .. } => return Err(Error::new(spec.name(), Problem::NeedsTrials)),
+            decision => decisions.push((i + 1, decision)),
+        }
+        if let Some((_, Decision::Stop { .. })) = decisions.last() {
+            break;
+        }
+    }
+    Ok(decisions)
 }
 
 #[derive(serde::Deserialize)]

@@ -28,6 +28,7 @@ mod running;
 mod scores;
 mod settings;
 mod state;
+mod sweep;
 mod trainer;
 
 pub use error::Error;
@@ -38,4 +39,5 @@ pub use rate::Rate;
 pub use scores::{Outcome, Scores};
 pub use settings::Settings;
 pub use state::State;
+pub use sweep::sweep;
 pub use trainer::Trainer;

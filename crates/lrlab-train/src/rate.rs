@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lrlab_schedulers::{Horizon, Schedule};
+use lrlab_schedulers::{Horizon, Mark, Schedule};
 
 /// `clamp(schedule(base, t) × product of gains, lr_min, lr_max)`.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub struct Rate {
     ceiling: f64,
     /// Gains by callback, in a fixed order so that their product has fixed bits.
     gains: BTreeMap<String, f64>,
+    marks: Vec<Mark>,
 }
 
 impl Rate {
@@ -27,6 +28,7 @@ impl Rate {
         ceiling: Option<f64>,
     ) -> Self {
         Self {
+            marks: schedule.marks(),
             schedule,
             horizon,
             base,
@@ -39,7 +41,13 @@ impl Rate {
     /// The rate of the update with this 0-based index, under the gains in force.
     #[must_use]
     pub fn at(&self, update: u64) -> f64 {
-        (self.schedule_at(update) * self.gain()).min(self.ceiling).max(self.floor)
+        self.at_times(update, 1.0)
+    }
+
+    /// As [`Rate::at`], with one more gain.
+    #[must_use]
+    pub(crate) fn at_times(&self, update: u64, gain: f64) -> f64 {
+        (self.schedule_at(update) * self.gain() * gain).min(self.ceiling).max(self.floor)
     }
 
     /// The schedule's own rate, without gains and bounds.
@@ -79,8 +87,8 @@ impl Rate {
 
     /// Restarts, milestones, the end.
     #[must_use]
-    pub fn marks(&self) -> Vec<lrlab_schedulers::Mark> {
-        self.schedule.marks()
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run has so far: figures, decisions, the best weights, and what callbacks asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use candle_core::Tensor;
@@ -157,7 +157,6 @@ impl<'a> Run<'a> {
         moment: Moment<'_>,
         report: &mut dyn FnMut(&Event),
     ) -> Result<(), Error> {
-        let marks = self.trainer.rate().marks();
         for phase in Phase::ALL {
             let context = Context {
                 moment,
@@ -169,13 +168,21 @@ impl<'a> Run<'a> {
                 lr: self.lr,
                 schedule_lr: self.trainer.rate().schedule_at(self.trainer.update),
                 gain: self.trainer.rate().gain(),
-                marks: &marks,
+                marks: self.trainer.rate().marks(),
                 elapsed_s: self.before.elapsed_s + self.begun.elapsed().as_secs_f64(),
                 history: &self.history,
                 decisions: &self.decisions,
             };
-            for (source, action) in callbacks.run(phase, &context)? {
-                self.act(&source, action, report)?;
+            let mut asked = VecDeque::from(callbacks.run(phase, &context)?);
+            while let Some((source, action)) = asked.pop_front() {
+                if let Action::Try { factor, updates } = action {
+                    let clock = Instant::now();
+                    let seen = self.trainer.trial(factor, updates)?;
+                    self.work.train_s += clock.elapsed().as_secs_f64();
+                    asked.extend(callbacks.tried(&source, &seen)?);
+                } else {
+                    self.act(&source, action, report)?;
+                }
             }
         }
         Ok(())
@@ -213,7 +220,7 @@ impl<'a> Run<'a> {
                 action.carry_out(&mut self.trainer)?;
                 return Ok(());
             }
-            Action::Save { .. } | Action::Discard { .. } => {
+            Action::Save { .. } | Action::Discard { .. } | Action::Try { .. } => {
                 action.carry_out(&mut self.trainer)?;
                 return Ok(());
             }

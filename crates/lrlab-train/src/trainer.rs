@@ -136,7 +136,8 @@ impl<'a> Trainer<'a> {
         self.optimizer.restore(&kept.optimizer)
     }
 
-    /// Trains from here on the first batches of the next epoch and looks at the validation split.
+    /// Trains from here on the first batches of the next epoch and looks at the validation split. A loss that is not
+    /// finite is what was seen.
     fn try_out(&mut self, gain: f64, updates: u64) -> Result<Observation, Error> {
         let (first, per_epoch) = (self.update, self.rate.horizon().updates_per_epoch.max(1));
         let accumulate = self.settings.accumulate as u64;
@@ -151,10 +152,10 @@ impl<'a> Trainer<'a> {
                 if window.is_empty() {
                     break;
                 }
-                let lr = self.rate.at(self.update) * gain;
+                let lr = self.rate.at_times(self.update, gain);
                 let seen = self.step(&window, batch, lr)?;
                 if !seen.loss.is_finite() {
-                    break 'out;
+                    return Ok(Observation { value: seen.loss, stderr: None });
                 }
                 batch += accumulate;
             }

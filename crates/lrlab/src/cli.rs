@@ -32,6 +32,8 @@ enum Command {
     Report(commands::report::ReportArgs),
     /// Look at schedules and controllers without training.
     Schedule(commands::schedule::ScheduleArgs),
+    /// Find a rate: sweep through all of them on an experiment's model and data, and suggest one.
+    LrFind(commands::lr_find::LrFindArgs),
     /// List, fetch and verify data sets.
     Data(commands::data::DataArgs),
     /// Measure how fast this machine trains.
@@ -146,6 +148,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::status(&args),
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
+        Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),
         Command::Data(args) => commands::data::data(&args),
         Command::Bench(args) => commands::bench::bench(&args),
     }

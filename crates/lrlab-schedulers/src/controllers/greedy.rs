@@ -11,10 +11,11 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// More than `patience` better observations in a row divide the gain by `factor`, more than `patience` others
 /// multiply it by `factor`, within `min_gain … max_gain`. Better is against the best so far by more than a margin,
 /// as in [`crate::Plateau`]. After a raise `warmup` and after a cut `cooldown` observations are not looked at, not
-/// even as the best. With `window` > 1 the mean of the last so many is the metric.
+/// even as the best. With `window` > 1 the mean of the last so many is the metric. After `reset_after` cuts in a row
+/// that the floor swallowed, everything begins anew with gain 1.
 ///
 /// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates, not gains (its
-/// default floor of 1e-3 keeps smaller rates from ever falling), and whose reset after many reductions is left out.
+/// default floor of 1e-3 keeps smaller rates from ever falling).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Greedy {
@@ -38,8 +39,16 @@ pub struct Greedy {
     pub min_gain: f64,
     /// The gain never rises above this, 1 … 1e30; default 10.
     pub max_gain: f64,
+    /// Cuts in a row without effect, the gain being at its least, after which it begins anew; default 0, never.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reset_after: u64,
     /// What a NaN or infinite metric does; default `count_as_bad`.
     pub on_nan: OnNan,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Default for Greedy {
@@ -55,6 +64,7 @@ impl Default for Greedy {
             window: 1,
             min_gain: 0.0,
             max_gain: 10.0,
+            reset_after: 0,
             on_nan: OnNan::CountAsBad,
         }
     }
@@ -74,6 +84,9 @@ pub struct GreedyState {
     pub bad: u64,
     /// Observations still not to be looked at.
     pub wait: u64,
+    /// Cuts in a row that the floor swallowed.
+    #[serde(default)]
+    pub stuck: u64,
     /// The last metrics, oldest first, where they are averaged.
     pub recent: Vec<f64>,
 }
@@ -96,6 +109,16 @@ impl Greedy {
         recent.iter().map(|x| x / n).sum()
     }
 
+    fn begin_anew(&self, state: &mut GreedyState) -> Decision {
+        let stuck = state.stuck;
+        let before = std::mem::replace(state, self.init()).gain;
+        if before == state.gain {
+            return Decision::Keep;
+        }
+        let reason = format!("gain back to 1: {stuck} cuts at the least gain {before}");
+        Decision::Gain { gain: state.gain, reason }
+    }
+
     fn change(&self, state: &mut GreedyState, gain: f64, words: &str) -> Decision {
         if gain == state.gain {
             return Decision::Keep;
@@ -111,7 +134,7 @@ impl Controller for Greedy {
     type State = GreedyState;
 
     fn init(&self) -> GreedyState {
-        GreedyState { gain: 1.0, best: None, good: 0, bad: 0, wait: 0, recent: Vec::new() }
+        GreedyState { gain: 1.0, best: None, good: 0, bad: 0, wait: 0, stuck: 0, recent: Vec::new() }
     }
 
     fn observe(&self, state: &mut GreedyState, seen: &Observation) -> Decision {
@@ -145,6 +168,7 @@ impl Controller for Greedy {
             (state.good, state.bad) = (0, state.bad + 1);
         }
         if state.good > self.patience {
+            state.stuck = 0;
             let (good, gain) = (state.good, (state.gain / self.factor).min(self.max_gain));
             (state.good, state.wait) = (0, self.warmup);
             return self.change(state, gain, &format!("{good} better >"));
@@ -152,6 +176,10 @@ impl Controller for Greedy {
         if state.bad > self.patience {
             let (bad, gain) = (state.bad, cut(state.gain, self.factor, self.min_gain));
             (state.bad, state.wait) = (0, self.cooldown);
+            state.stuck = if gain < state.gain { 0 } else { state.stuck + 1 };
+            if self.reset_after > 0 && state.stuck >= self.reset_after {
+                return self.begin_anew(state);
+            }
             return self.change(state, gain, &format!("{bad} bad >"));
         }
         Decision::Keep

@@ -1,11 +1,14 @@
 //! The controllers, one a file. Each is its own configuration; its state is apart.
 
+mod auto_lrs;
 mod bold_driver;
+mod gaussian;
 mod greedy;
 mod new_bob;
 mod noise_aware;
 mod plateau;
 
+pub use auto_lrs::{AutoLrs, AutoLrsState, Trial};
 pub use bold_driver::{BoldDriver, BoldDriverState};
 pub use greedy::{Greedy, GreedyState};
 pub use new_bob::{NewBob, NewBobState};

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, one};
-use crate::{Compose, Error, Horizon, Problem, Schedule, ScheduleSpec, Span, check};
+use crate::{Compose, Error, Horizon, Mark, Problem, Schedule, ScheduleSpec, Span, Time, check};
 
 /// `sequential = { schedulers = [{ … }, { … }], milestones = ["30%"] }`: one schedule after the other.
 ///
@@ -98,6 +98,19 @@ pub struct RepeatSpec {
     #[serde(default)]
     pub limit: Option<u32>,
     /// What is repeated.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `staircase = { step = "1 epoch", of = { … } }`: a schedule that moves only so often.
+///
+/// `lr(t) = of(step · ⌊t / step⌋)`, t in updates: within a step the rate is that of the step's first update (rounded
+/// up to a whole one). Optax's and Keras's `staircase`, for every schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaircaseSpec {
+    /// How long the rate stays, > 0.
+    pub step: Span,
+    /// Whose rate.
     pub of: Box<ScheduleSpec>,
 }
 
@@ -243,6 +256,60 @@ impl Plan for RepeatSpec {
         let inner = self.of.build(&Horizon { updates: period, ..*run }).map_err(of)?;
         let limit = self.limit.map_or(u64::MAX, u64::from);
         Ok(Box::new(inner.repeat(period).decay(self.decay).limit(limit)))
+    }
+}
+
+impl Plan for StaircaseSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::length("step", self.step)?;
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let step = self.step.resolve(run);
+        let of = self.of.build(run).map_err(of)?;
+        Ok(Box::new(Staircase { step, run: *run, of }))
+    }
+}
+
+#[derive(Debug)]
+struct Staircase {
+    /// In updates, not necessarily whole.
+    step: f64,
+    run: Horizon,
+    of: Box<dyn Schedule>,
+}
+
+impl Staircase {
+    /// The first update of step n.
+    fn start(&self, n: f64) -> u64 {
+        crate::span::snap(n * self.step).ceil() as u64
+    }
+
+    /// The first update of the step that an update lies in.
+    fn floor(&self, update: u64) -> u64 {
+        // The quotient only guesses; comparison with the starts decides.
+        let n = (update as f64 / self.step).floor();
+        let starts = [n + 1.0, n, n - 1.0].map(|n| self.start(n.max(0.0)));
+        starts.into_iter().find(|&start| start <= update).unwrap_or(update)
+    }
+}
+
+impl Schedule for Staircase {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        self.of.lr(base, self.run.at(self.floor(at.update)))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        // What happens within a step is seen at the next one.
+        let seen = |mark: Mark| {
+            let floor = self.floor(mark.update);
+            let next = self.start((mark.update as f64 / self.step).floor() + 1.0);
+            Mark { update: if floor == mark.update { floor } else { next }, ..mark }
+        };
+        let mut marks: Vec<Mark> = self.of.marks().into_iter().map(seen).collect();
+        marks.dedup();
+        marks
     }
 }
 

@@ -15,7 +15,7 @@ mod step;
 mod warmup;
 
 pub use compound::{
-    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, RepeatSpec, ScaleSpec, SequentialSpec,
+    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, RepeatSpec, ScaleSpec, SequentialSpec, StaircaseSpec,
 };
 pub use cosine::CosineSpec;
 pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};

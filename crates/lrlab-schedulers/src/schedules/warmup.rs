@@ -13,8 +13,9 @@ use crate::{Compose, Error, Horizon, Mark, MarkKind, Schedule, ScheduleSpec, Spa
 ///
 /// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
 /// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
-/// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it (timm without
-/// `warmup_prefix`).
+/// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
+/// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
+/// `base` (timm without `warmup_prefix`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WarmupSpec {
@@ -39,6 +40,8 @@ pub enum WarmupClock {
     After,
     /// With the warm-up.
     Shared,
+    /// With the warm-up, but not seen until that has ended.
+    Hidden,
 }
 
 impl Plan for WarmupSpec {
@@ -52,10 +55,33 @@ impl Plan for WarmupSpec {
         let ramp = Ramp { length: self.over.resolve(run), start_factor: self.start_factor, end: run.updates };
         let offset = match self.clock {
             WarmupClock::After => self.over.resolve_updates(run),
-            WarmupClock::Shared => 0,
+            WarmupClock::Shared | WarmupClock::Hidden => 0,
         };
         let then = self.then.build(&run.after(offset)).map_err(|error| error.under("then"))?;
-        Ok(Box::new(ramp.over(then.delay(offset))))
+        Ok(match self.clock {
+            WarmupClock::Hidden => Box::new(Hidden { until: self.over.resolve_updates(run), ramp, then }),
+            WarmupClock::After | WarmupClock::Shared => Box::new(ramp.over(then.delay(offset))),
+        })
+    }
+}
+
+/// The ramp before update `until`, from then on a schedule whose time began with the run.
+#[derive(Debug)]
+struct Hidden {
+    until: u64,
+    ramp: Ramp,
+    then: Box<dyn Schedule>,
+}
+
+impl Schedule for Hidden {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        if at.update < self.until { self.ramp.lr(base, at) } else { self.then.lr(base, at) }
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let mut all = self.ramp.marks();
+        all.extend(self.then.marks().into_iter().filter(|mark| mark.update >= self.until));
+        all
     }
 }
 

@@ -7,7 +7,12 @@
 //!
 //! Follows torch 2.11.0, `torch/optim/lr_scheduler.py`, in its order of operations. Bits are equal where the
 //! mathematical library is glibc's, as `CPython`'s are; elsewhere up to 4 units in the last place differ per step.
-//! Where `PyTorch` raises, an [`Error`](crate::Error) is returned.
+//! Where `PyTorch` raises, an [`Error`](crate::Error) is returned and no rate; so too where it would go on with a
+//! rate that is no real number.
+//!
+//! Up to 2.15 one thing has changed: a sequence whose first milestone is 0 begins with its second scheduler there, with
+//! its first here. A whole number where Python wants a float (`pct_start = 1`) is taken for one.
+//! `tests/torch_random.py check` compares fresh random cases of the command line with an installed `PyTorch`.
 //!
 //! ```
 //! use lrlab_schedulers::torch;

@@ -23,6 +23,11 @@ pub(super) fn power(a: f64, b: f64) -> Result<f64, Error> {
     Err(raises(if result.is_nan() { "TypeError: a complex rate" } else { "OverflowError: result too large" }))
 }
 
+/// `math.cos(x)`.
+pub(super) fn cos(x: f64) -> Result<f64, Error> {
+    if x.is_infinite() { Err(raises("ValueError: the cosine of an infinity")) } else { Ok(x.cos()) }
+}
+
 /// `bisect.bisect_right`: the same search, also where the list is not sorted.
 pub(super) fn bisect_right(list: &[f64], x: f64) -> usize {
     let (mut low, mut high) = (0, list.len());

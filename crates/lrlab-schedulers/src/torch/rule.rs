@@ -5,7 +5,7 @@ use std::{f64::consts::PI, fmt, sync::Arc};
 use super::{
     Anneal, Constant, Cosine, Cyclic, CyclicMode, Exponential, Group, Linear, MultiStep, OneCycle,
     Polynomial, Step,
-    python::{bisect_right, divide, power, raises},
+    python::{bisect_right, cos, divide, power, raises},
 };
 use crate::Error;
 
@@ -55,8 +55,8 @@ impl Rule {
         let x = t as f64;
         Ok(match self {
             Self::Lambda(factor) => base * factor(step),
-            Self::Multiplicative(factor) if t > 0 => lr * factor(step),
-            Self::Multiplicative(_) => lr,
+            Self::Multiplicative(_) if initial => lr,
+            Self::Multiplicative(factor) => lr * factor(step),
             Self::Constant(rule) if t == 0 => lr * rule.factor,
             Self::Constant(rule) if x == rule.total_iters => lr * divide(1.0, rule.factor)?,
             Self::Constant(_) => lr,
@@ -107,7 +107,7 @@ impl Rule {
                 base * power(1.0 - divide(total_iters.min(0.0), *total_iters)?, *exponent)?
             }
             Self::Cosine(Cosine { t_max, eta_min }) => {
-                eta_min + (base - eta_min) * (1.0 + divide(PI * 0.0, *t_max)?.cos()) / 2.0
+                eta_min + (base - eta_min) * (1.0 + cos(divide(PI * 0.0, *t_max)?)?) / 2.0
             }
             _ => self.lr(group, base, 0, false)?,
         })
@@ -139,10 +139,10 @@ fn cosine(rule: &Cosine, lr: f64, base: f64, t: f64) -> Result<f64, Error> {
     let Cosine { t_max, eta_min } = *rule;
     divide(t, t_max)?;
     if (t - 1.0 - t_max) % (2.0 * t_max) == 0.0 {
-        return Ok(lr + (base - eta_min) * (1.0 - (PI / t_max).cos()) / 2.0);
+        return Ok(lr + (base - eta_min) * (1.0 - cos(PI / t_max)?) / 2.0);
     }
-    let before = 1.0 + (PI * (t - 1.0) / t_max).cos();
-    Ok(divide(1.0 + (PI * t / t_max).cos(), before)? * (lr - eta_min) + eta_min)
+    let (now, before) = (1.0 + cos(PI * t / t_max)?, 1.0 + cos(PI * (t - 1.0) / t_max)?);
+    Ok(divide(now, before)? * (lr - eta_min) + eta_min)
 }
 
 fn cyclic(rule: &Cyclic, group: &mut Group, base: f64, t: f64) -> Result<f64, Error> {

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod commit;
 pub(crate) mod data;
+pub(crate) mod lr_find;
 pub(crate) mod plan;
 pub(crate) mod report;
 pub(crate) mod run;

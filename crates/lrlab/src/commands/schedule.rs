@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use lrlab_schedulers::{Compat, ControllerSpec, Horizon, Observation, ScheduleSpec};
+use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
 
 use super::say;
 use crate::Exit;
+use crate::progress::tell;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
@@ -105,8 +106,14 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             say(&lines(&rates));
         }
         What::Replay { controller, lr, metrics, compat } => {
-            let seen = read_metrics(metrics)?;
-            let rates = lrlab_schedulers::replay(controller, *lr, &seen, (*compat).into())?;
+            let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
+            let rates = lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?;
+            tell("note: open loop: under another rate the metric would have been another");
+            if compat == Compat::Lrlab {
+                for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
+                    tell(&format!("observation {after}: {}", words(&decision)));
+                }
+            }
             say(&lines(&rates));
         }
         What::Plot { schedule, compat, out } => {
@@ -123,7 +130,8 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let spec = ScheduleSpec::parse(&schedule.schedule)?;
             let controllers =
                 controller.iter().map(|text| ControllerSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
-            let findings = lrlab_schedulers::lint(&spec, schedule.lr, &schedule.horizon()?, &controllers)?;
+            let findings =
+                lrlab_schedulers::lint(&spec, rate(schedule.lr)?, &schedule.horizon()?, &controllers)?;
             if findings.is_empty() {
                 say("nothing to complain about\n");
             }
@@ -137,7 +145,24 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
 
 fn trace(scheduled: &Scheduled, compat: Compat) -> anyhow::Result<Vec<f64>> {
     let horizon = scheduled.horizon()?;
-    Ok(lrlab_schedulers::trace(&scheduled.schedule, scheduled.lr, &horizon, compat)?)
+    Ok(lrlab_schedulers::trace(&scheduled.schedule, rate(scheduled.lr)?, &horizon, compat)?)
+}
+
+fn rate(lr: f64) -> anyhow::Result<f64> {
+    if lr.is_finite() && lr >= 0.0 {
+        Ok(lr)
+    } else {
+        bail!("--lr {lr}: expected a finite rate of at least 0")
+    }
+}
+
+fn words(decision: &Decision) -> String {
+    match decision {
+        Decision::Keep => "nothing".to_owned(),
+        Decision::Gain { reason, .. } | Decision::Try { reason, .. } => reason.clone(),
+        Decision::Rewind { reason, .. } => format!("back to the best weights, {reason}"),
+        Decision::Stop { reason } => format!("stop: {reason}"),
+    }
 }
 
 impl Scheduled {
@@ -148,7 +173,7 @@ impl Scheduled {
             (Some(updates), None, None) => Horizon { updates, updates_per_epoch: updates },
             (Some(updates), None, Some(updates_per_epoch)) => Horizon { updates, updates_per_epoch },
             (None, Some(epochs), Some(updates_per_epoch)) => {
-                Horizon { updates: epochs * updates_per_epoch, updates_per_epoch }
+                Horizon { updates: epochs.saturating_mul(updates_per_epoch), updates_per_epoch }
             }
             (Some(updates), Some(epochs), None) if epochs > 0 && updates % epochs == 0 => {
                 Horizon { updates, updates_per_epoch: updates / epochs }
@@ -178,11 +203,18 @@ fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
     let line = |(number, line): (usize, &str)| {
         read_observation(line).with_context(|| format!("{}:{}: {line:?}", path.display(), number + 1))
     };
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(line).collect()
+    // A byte-order mark is no part of the first number.
+    let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    let seen: Vec<_> =
+        lines.filter(|(_, text)| !text.trim().is_empty()).map(line).collect::<Result<_, _>>()?;
+    if seen.is_empty() {
+        bail!("{}: no metric: expected one number per line", path.display());
+    }
+    Ok(seen)
 }
 
 fn read_observation(line: &str) -> anyhow::Result<Observation> {
-    let mut columns = line.split([',', ' ', '\t']).filter(|column| !column.is_empty());
+    let mut columns = line.split([',', ';', ' ', '\t', '\r']).filter(|column| !column.is_empty());
     let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is no number"));
     let Some(value) = columns.next() else { bail!("expected a number") };
     let observation = Observation { value: number(value)?, stderr: columns.next().map(number).transpose()? };
@@ -203,6 +235,8 @@ mod tests {
         assert!(read_observation("nan").unwrap().value.is_nan());
         assert!(read_observation("0.5 x").is_err());
         assert!(read_observation("1 2 3").is_err());
+        assert_eq!(read_observation("-Infinity").unwrap().value, f64::NEG_INFINITY);
+        assert_eq!(read_observation(" +1.5E+00 \r").unwrap().value, 1.5);
     }
 
     #[test]

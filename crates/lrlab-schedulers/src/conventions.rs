@@ -1,0 +1,158 @@
+//! Keras's and timm's conventions where they differ from PyTorch's, as constructors: what they give is data like any
+//! other, so a file can hold it.
+
+use crate::{ScheduleSpec, Span, WarmupClock, WarmupSpec};
+
+/// Keras 3: patience is counted otherwise, thresholds are absolute, lengths are steps.
+pub mod keras {
+    use super::{ScheduleSpec, Span, WarmupClock, warm};
+    use crate::{ControllerSpec, CosineSpec, Every, Mode, PatienceRule, Plateau, ThresholdMode};
+
+    /// `ReduceLROnPlateau(factor, patience, min_delta, cooldown)` as a controller: a cut at the `patience`-th bad
+    /// epoch, not after it; a cooldown of 1 does nothing; `min_delta` in the metric's own unit.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{Decision, Mode, Observation, keras};
+    /// let mut controller = keras::plateau(0.1, 2, 1e-4, 0, Mode::Min).build()?;
+    /// let cuts = [1.0; 5].map(|value| controller.observe(&Observation { value, stderr: None }) != Decision::Keep);
+    /// assert_eq!(cuts, [false, false, true, false, true]);
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    #[must_use]
+    pub fn plateau(factor: f64, patience: u64, min_delta: f64, cooldown: u64, mode: Mode) -> ControllerSpec {
+        let (threshold, threshold_mode, rule) = (min_delta, ThresholdMode::Abs, PatienceRule::Keras);
+        Plateau { factor, patience, threshold, threshold_mode, mode, cooldown, rule, ..Plateau::default() }
+            .into()
+    }
+
+    /// `CosineDecay(initial, decay_steps, alpha, warmup_target, warmup_steps)` for the base rate `warmup_target`
+    /// (`initial` where `warmup_steps` is 0).
+    ///
+    /// A line from `initial` to the base rate over `warmup_steps`, then half a cosine over `decay_steps` *more* to
+    /// `alpha` times the base rate, which holds. Lengths are updates.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{Horizon, keras};
+    /// let run = Horizon { updates: 30, updates_per_epoch: 10 };
+    /// let schedule = keras::cosine_decay(0.25, 20, 0.5, 1.0, 10).build(&run)?;
+    /// assert_eq!([0, 10, 20, 30].map(|t| schedule.lr(1.0, run.at(t))), [0.25, 1.0, 0.75, 0.5]);
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    #[must_use]
+    pub fn cosine_decay(
+        initial: f64,
+        decay_steps: u64,
+        alpha: f64,
+        base: f64,
+        warmup_steps: u64,
+    ) -> ScheduleSpec {
+        let t_max = Span::Updates(decay_steps);
+        let cosine = CosineSpec { t_max, eta_min: alpha * base, every: Every::Update };
+        warm(Span::Updates(warmup_steps), initial / base, WarmupClock::After, cosine.into())
+    }
+}
+
+/// timm: time is the epoch, floored; milestones act an epoch early; a cosine need not wait for its warm-up.
+pub mod timm {
+    use super::{ScheduleSpec, Span, WarmupClock, warm};
+    use crate::{CosineWarmRestartsSpec, Every, MultiStepSpec, StaircaseSpec};
+
+    /// What `CosineLRScheduler` takes, in epochs. Rates are factors of the base rate but for `lr_min`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Cosine {
+        /// `t_initial`: epochs of the first cycle.
+        pub t_initial: u64,
+        /// `lr_min`: the rate at a cycle's end, absolute; default 0.
+        pub lr_min: f64,
+        /// `cycle_mul`: each cycle's length over the one before; default 1.
+        pub cycle_mul: f64,
+        /// `cycle_decay`: each cycle's top over the one before; default 1.
+        pub cycle_decay: f64,
+        /// `cycle_limit`: how many cycles; then `lr_min` holds; default 1.
+        pub cycle_limit: u32,
+        /// `warmup_t`: epochs of the warm-up; default 0.
+        pub warmup_t: u64,
+        /// `warmup_lr_init` over the base rate; default 0.
+        pub warmup_start: f64,
+        /// `warmup_prefix`: whether the cosine begins when the warm-up has ended; default false, where it has moved on
+        /// by then.
+        pub warmup_prefix: bool,
+    }
+
+    impl Cosine {
+        /// timm's defaults for one cycle of so many epochs.
+        #[must_use]
+        pub fn new(t_initial: u64) -> Self {
+            Self {
+                t_initial,
+                lr_min: 0.0,
+                cycle_mul: 1.0,
+                cycle_decay: 1.0,
+                cycle_limit: 1,
+                warmup_t: 0,
+                warmup_start: 0.0,
+                warmup_prefix: false,
+            }
+        }
+    }
+
+    /// `CosineLRScheduler`: one rate per epoch.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{Horizon, timm};
+    /// let run = Horizon { updates: 80, updates_per_epoch: 10 };
+    /// let rates = |warmup_prefix| {
+    ///     let cosine = timm::Cosine { warmup_t: 2, warmup_prefix, ..timm::Cosine::new(6) };
+    ///     let schedule = timm::cosine(&cosine).build(&run)?;
+    ///     Ok::<_, lrlab_schedulers::Error>([0, 1, 2, 5, 8].map(|epoch| schedule.lr(1.0, run.at(10 * epoch))))
+    /// };
+    /// let close = |a: [f64; 5], b: [f64; 5]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+    /// assert!(close(rates(true)?, [0.0, 0.5, 1.0, 0.5, 0.0]));
+    /// // Without the prefix the cosine has moved for two epochs when the warm-up ends: 1 is never reached.
+    /// let at = |t: f64| (1.0 + (std::f64::consts::PI * t / 6.0).cos()) / 2.0;
+    /// assert!(close(rates(false)?, [0.0, 0.5, at(2.0), at(5.0), 0.0]));
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    #[must_use]
+    pub fn cosine(cosine: &Cosine) -> ScheduleSpec {
+        let falls = CosineWarmRestartsSpec {
+            t_0: Span::Epochs(cosine.t_initial as f64),
+            t_mult: cosine.cycle_mul,
+            eta_min: cosine.lr_min,
+            decay: cosine.cycle_decay,
+            limit: Some(cosine.cycle_limit),
+            every: Every::Update,
+        };
+        let clock = if cosine.warmup_prefix { WarmupClock::After } else { WarmupClock::Hidden };
+        by_epoch(warm(Span::Epochs(cosine.warmup_t as f64), cosine.warmup_start, clock, falls.into()))
+    }
+
+    /// `MultiStepLRScheduler(decay_t, decay_rate)`: each cut one epoch before the epoch that is named, because it
+    /// counts the milestones up to `t + 1`. An epoch 0 counts as 1.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{Horizon, timm};
+    /// let run = Horizon { updates: 50, updates_per_epoch: 10 };
+    /// let schedule = timm::multi_step(&[2, 4], 0.5).build(&run)?;
+    /// assert_eq!([0, 1, 2, 3, 4].map(|epoch| schedule.lr(1.0, run.at(10 * epoch))), [1.0, 0.5, 0.5, 0.25, 0.25]);
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    #[must_use]
+    pub fn multi_step(decay_t: &[u64], decay_rate: f64) -> ScheduleSpec {
+        let milestones = decay_t.iter().map(|&epoch| Span::Epochs(epoch.saturating_sub(1) as f64)).collect();
+        MultiStepSpec { milestones, gamma: decay_rate }.into()
+    }
+
+    fn by_epoch(of: ScheduleSpec) -> ScheduleSpec {
+        StaircaseSpec { step: Span::Epochs(1.0), of: Box::new(of) }.into()
+    }
+}
+
+/// A schedule behind its warm-up, where there is one.
+fn warm(over: Span, start_factor: f64, clock: WarmupClock, then: ScheduleSpec) -> ScheduleSpec {
+    if over.amount() == 0.0 {
+        then
+    } else {
+        WarmupSpec { over, start_factor, clock, then: Box::new(then) }.into()
+    }
+}
