@@ -36,6 +36,8 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// Where it ran.
     pub(crate) device: String,
+    /// Share of one update in a training step of ResNet-20, where this is what an update costs beside training.
+    pub(crate) share: Option<f64>,
     /// Timed steps.
     pub(crate) steps: usize,
     /// This library, with its version.
@@ -59,7 +61,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
     device.synchronize()?;
     let budget = match kind {
         Kind::Model => Duration::from_secs(4),
-        Kind::Operator | Kind::Limit => Duration::from_millis(500),
+        Kind::Operator | Kind::Limit | Kind::Overhead => Duration::from_millis(500),
     };
     let mut seconds = Vec::new();
     let begun = Instant::now();
@@ -90,6 +92,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         dtype: "f32".to_owned(),
         threads: candle_core::utils::get_num_threads(),
         device: crate::device::name(device),
+        share: None,
         steps: seconds.len(),
         library: format!("lrlab {}", env!("CARGO_PKG_VERSION")),
         numerics: crate::provenance::numerics(device),

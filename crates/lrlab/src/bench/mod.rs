@@ -8,6 +8,7 @@ mod measure;
 mod memory;
 mod models;
 mod operators;
+pub(crate) mod overhead;
 
 use candle_core::{Device, Tensor};
 
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Operator,
     /// What the machine could do at best.
     Limit,
+    /// What is not training.
+    Overhead,
 }
 
 impl Kind {
@@ -37,6 +40,7 @@ impl Kind {
             Self::Model => "models",
             Self::Operator => "operators",
             Self::Limit => "limits",
+            Self::Overhead => "overheads",
         }
     }
 }
@@ -59,5 +63,6 @@ pub(crate) fn workloads() -> Vec<Workload> {
     let mut all = models::models();
     all.extend(operators::operators());
     all.extend(limits::limits());
+    all.extend(overhead::overhead());
     all
 }

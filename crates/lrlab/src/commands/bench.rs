@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::{say, say_line};
-use crate::bench::{Kind, Measured, Workload, measure, workloads};
+use crate::bench::{Kind, Measured, Workload, measure, overhead, workloads};
 use crate::progress::tell;
 use crate::{DeviceChoice, Exit};
 
@@ -48,12 +48,24 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     let mut lines = String::new();
     let mut exit = Exit::Done;
+    // Milliseconds of a step, once it was measured.
+    let mut resnet20 = None;
     if !quiet {
         say(&head());
     }
     for _ in 0..args.rounds {
         for name in &names {
-            let measured = match apart(name, threads, args.device) {
+            let measured = apart(name, threads, args.device).and_then(|mut measured| {
+                if name == overhead::NAME {
+                    let step = match &resnet20 {
+                        Some(step) => *step,
+                        None => apart(overhead::BESIDE, threads, args.device)?.ms,
+                    };
+                    measured.share = Some(1e3 / measured.per_s / step);
+                }
+                Ok(measured)
+            });
+            let measured = match measured {
                 Ok(measured) => measured,
                 Err(error) => {
                     tell(&format!("error: {error:#}"));
@@ -61,6 +73,9 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
                     continue;
                 }
             };
+            if name == overhead::BESIDE {
+                resnet20 = Some(measured.ms);
+            }
             let line = serde_json::to_string(&measured)?;
             if quiet {
                 say_line(&line);
@@ -81,7 +96,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
-        let kinds = [Kind::Model, Kind::Operator, Kind::Limit].map(Kind::word).join(", ");
+        let kinds = [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead].map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
         bail!("no workload is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
     }
@@ -114,8 +129,12 @@ fn head() -> String {
 
 fn row(m: &Measured) -> String {
     let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+    let share = m.share.map_or_else(String::new, |share| {
+        let ns = 1e9 / m.per_s;
+        format!("\n{:<28}{ns:.0} ns per update, {:.4} % of a ResNet-20 step", "", 100.0 * share)
+    });
     format!(
-        "{:<28}{:>12.1}{:>12.3}{:>10}{:>8}{:>10}",
+        "{:<28}{:>12.1}{:>12.3}{:>10}{:>8}{:>10}{share}",
         m.workload,
         m.per_s,
         m.ms,
