@@ -59,11 +59,52 @@ fn replay_follows_a_recorded_metric() {
     let ran = run(&[&args[..], &["--metrics", &file, "--compat", "torch"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(rates(&ran.out), [0.1, 0.1, 0.1, 0.05, 0.05]);
+    assert!(ran.err.contains("open loop"), "{}", ran.err);
+
+    // Windows' line ends, empty lines, a byte-order mark, odd numbers; and without `--compat` the reasons beside.
+    std::fs::write(&metrics, "\u{feff}1.0\r\n\r\n9e-1\r\nNaN\r\n-inf\r\n \r\n+9.6E-01,0.1").unwrap();
+    let ran = run(&[&args[..], &["--metrics", &file]].concat());
+    assert_eq!((ran.code, rates(&ran.out)), (0, vec![0.1, 0.1, 0.1, 0.05, 0.05]), "{}", ran.err);
+    let words = "observation 4: cut × 0.5: 2 bad > patience 1, best 0.9 at observation 2";
+    assert!(ran.err.contains(words), "{}", ran.err);
+
+    std::fs::write(&metrics, "\n").unwrap();
+    let ran = run(&[&args[..], &["--metrics", &file]].concat());
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("no metric"), "{}", ran.err);
 
     std::fs::write(&metrics, "1.0\nnought\n").unwrap();
     let ran = run(&[&args[..], &["--metrics", &file]].concat());
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("loss.txt:2") && ran.err.contains("nought"), "{}", ran.err);
+}
+
+/// Where PyTorch raises there are words, not rates.
+#[test]
+fn torch_raises() {
+    let schedule = "one_cycle = { max_lr = 0.1, total_steps = 3 }";
+    let trace = |updates: &str, lr: &str| {
+        let args = [
+            "schedule",
+            "trace",
+            "--schedule",
+            schedule,
+            "--compat",
+            "torch",
+            "--updates",
+            updates,
+            "--lr",
+            lr,
+        ];
+        run(&args)
+    };
+    let ran = trace("5", "0.1");
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("PyTorch raises ValueError: stepped 4 times"), "{}", ran.err);
+    assert_eq!(trace("4", "0.1").out.lines().count(), 4);
+    let ran = trace("4", "nan");
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("--lr NaN: expected a finite rate"), "{}", ran.err);
 }
 
 #[test]

@@ -1,158 +1,34 @@
-//! A training loop of one's own on a candle `VarMap`, with candle's own optimizer: what a user needs to write.
+//! The example's loop on a candle `VarMap` with candle's own optimizer: what a user needs to write, at work.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::needless_pass_by_value,
-    reason = "a test that cannot go on has failed"
-)]
+#[path = "../examples/var_map.rs"]
+mod example;
 
-use std::collections::BTreeMap;
-
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{Init, Optimizer, SGD, VarBuilder, VarMap};
+use example::{Line, train};
 use lrlab_callbacks::{
-    Action, Averaging, Callbacks, Context, DivergenceConfig, DivergenceGuard, EarlyStopping,
-    EarlyStoppingConfig, Error, Host, Moment, OnDivergence, Phase, WeightAveraging,
+    AverageEvery, Averaging, Callbacks, DivergenceConfig, DivergenceGuard, EarlyStopping,
+    EarlyStoppingConfig, End, OnDivergence, ValidationLossMonitor, WeightAveraging,
 };
-use lrlab_runs::{EpochMetrics, finite};
-use lrlab_schedulers::{Observation, Span};
+use lrlab_runs::DecisionKind;
+use lrlab_schedulers::{ControllerSpec, Span};
 
-type Tensors = BTreeMap<String, Tensor>;
+type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// A model's variables by name, what is kept of them, and their average.
-struct Weights {
-    vars: BTreeMap<String, Var>,
-    kept: BTreeMap<String, Tensors>,
-    average: Option<(f64, Tensors)>,
+fn learned(line: &Line) -> candle_core::Result<()> {
+    for (name, expected) in [("weight", 2.0), ("bias", 1.0)] {
+        let value = line.value(name)?;
+        assert!((value - expected).abs() < 1e-4, "{name} is {value}");
+    }
+    Ok(())
 }
 
-impl Weights {
-    fn new(map: &VarMap) -> Self {
-        let vars = map.data().lock().unwrap().clone().into_iter().collect();
-        Self { vars, kept: BTreeMap::new(), average: None }
-    }
-
-    fn copy(&self) -> candle_core::Result<Tensors> {
-        self.vars.iter().map(|(name, var)| Ok((name.clone(), var.copy()?))).collect()
-    }
-
-    fn put(&self, tensors: &Tensors) -> candle_core::Result<()> {
-        self.vars.iter().try_for_each(|(name, var)| var.set(&tensors[name]))
-    }
-
-    /// The running mean with these weights in it.
-    fn mean(&mut self) -> candle_core::Result<()> {
-        let now = self.copy()?;
-        let (n, old) = self.average.take().unwrap_or((0.0, now.clone()));
-        let n = n + 1.0;
-        let move_by = |name: &String, old: &Tensor| old + ((&now[name] - old)? / n)?;
-        let mean = old.iter().map(|(name, old)| Ok((name.clone(), move_by(name, old)?)));
-        self.average = Some((n, mean.collect::<candle_core::Result<_>>()?));
-        Ok(())
-    }
-}
-
-fn failed(action: &str, message: impl ToString) -> Error {
-    Error::Host { action: action.to_owned(), message: message.to_string() }
-}
-
-impl Host for Weights {
-    fn save(&mut self, tag: &str) -> Result<(), Error> {
-        let copy = self.copy().map_err(|e| failed("save", e))?;
-        self.kept.insert(tag.to_owned(), copy);
-        Ok(())
-    }
-
-    fn restore(&mut self, tag: &str) -> Result<(), Error> {
-        let kept = self.kept.get(tag).ok_or_else(|| failed("restore", "nothing is kept"))?;
-        self.put(kept).map_err(|e| failed("restore", e))
-    }
-
-    fn discard(&mut self, tag: &str) -> Result<(), Error> {
-        self.kept.remove(tag);
-        Ok(())
-    }
-
-    fn average(&mut self, rule: Averaging) -> Result<(), Error> {
-        match (rule, &self.average) {
-            (Averaging::Uniform, _) => self.mean().map_err(|e| failed("average", e)),
-            (Averaging::Apply, Some((_, mean))) => self.put(mean).map_err(|e| failed("average", e)),
-            _ => Err(failed("average", "only the mean is supported here")),
-        }
-    }
-
-    fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
-        Ok(()) // no batch norm
-    }
-
-    fn trial(&mut self, _gain: f64, _updates: u64) -> Result<Observation, Error> {
-        Err(failed("try out a rate", "not supported here"))
-    }
-}
-
-const EPOCHS: u64 = 20;
-const UPDATES_PER_EPOCH: u64 = 10;
-const LR: f64 = 1.5;
-
-/// What the loop knows beside the weights.
-struct Run {
-    callbacks: Callbacks,
-    weights: Weights,
-    update: u64,
-    epoch: u64,
-    gain: f64,
-    over: bool,
-    asked: Vec<String>,
-}
-
-impl Run {
-    fn tell(&mut self, moment: Moment<'_>) -> Result<(), Error> {
-        for phase in Phase::ALL {
-            let context = Context {
-                moment,
-                update: self.update,
-                epoch: self.epoch,
-                updates: EPOCHS * UPDATES_PER_EPOCH,
-                updates_per_epoch: UPDATES_PER_EPOCH,
-                epochs: EPOCHS,
-                lr: LR * self.gain,
-                schedule_lr: LR,
-                gain: self.gain,
-                marks: &[],
-                elapsed_s: 0.0,
-                history: &[],
-                decisions: &[],
-            };
-            for (source, action) in self.callbacks.run(phase, &context)? {
-                if !action.carry_out(&mut self.weights)? {
-                    match &action {
-                        Action::SetGain { gain, .. } => self.gain = *gain,
-                        _ => self.over = true,
-                    }
-                }
-                self.asked.push(format!("{source} {action:?}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `y = 2x + 1` by least squares at a rate at which it diverges: curvatures are 1 and 2, so a rate above 1 does.
 #[test]
-fn a_loop_of_ones_own_recovers_from_divergence() -> Result<(), Box<dyn std::error::Error>> {
-    let map = VarMap::new();
-    let vars = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
-    let weight = vars.get_with_hints(1, "weight", Init::Const(0.0))?;
-    let bias = vars.get_with_hints(1, "bias", Init::Const(0.0))?;
-    let x = Tensor::new(&[-1.0f64, -0.5, 0.0, 0.5, 1.0], &Device::Cpu)?;
-    let y = ((&x * 2.0)? + 1.0)?;
-    let loss_of = || -> candle_core::Result<Tensor> {
-        x.broadcast_mul(&weight)?.broadcast_add(&bias)?.sub(&y)?.sqr()?.mean_all()
-    };
+fn the_example_runs() -> Outcome {
+    example::main()
+}
 
-    let weights = Weights::new(&map);
-    let mut optimizer = SGD::new(weights.vars.values().cloned().collect(), LR)?;
+/// At a rate at which it diverges: losses 1.5, 4.6, 16.2, the third more than four times the first.
+#[test]
+fn a_loop_of_ones_own_recovers_from_divergence() -> Outcome {
     let action = OnDivergence::Rewind { factor: 0.1, limit: 3 };
     let guard = DivergenceGuard::new(DivergenceConfig { explosion: Some(4.0), patience: 1, action })?;
     let stopping = EarlyStoppingConfig { patience: 2, min_delta: 1e-12, ..EarlyStoppingConfig::default() };
@@ -160,33 +36,56 @@ fn a_loop_of_ones_own_recovers_from_divergence() -> Result<(), Box<dyn std::erro
         .with(guard)
         .with(EarlyStopping::new(stopping)?)
         .with(WeightAveraging::swa(Span::Epochs(8.0))?);
-    let mut run = Run { callbacks, weights, update: 0, epoch: 0, gain: 1.0, over: false, asked: Vec::new() };
+    let mut line = Line::new()?;
+    let session = train(&mut line, callbacks, "static", 1.5)?;
+    assert_eq!(session.gain(), 0.1);
+    let kinds: Vec<_> = session.decisions().iter().map(|decision| decision.kind).collect();
+    assert_eq!(kinds, [DecisionKind::Rewind, DecisionKind::Cut, DecisionKind::Stop]);
+    assert_eq!(session.ended(), Some(&End::Stopped));
+    assert!(session.epoch() < 20, "stopped by early stopping at epoch {}", session.epoch());
+    learned(&line)?;
+    Ok(())
+}
 
-    run.tell(Moment::FitStart)?;
-    while run.epoch < EPOCHS && !run.over {
-        run.tell(Moment::EpochStart)?;
-        for _ in 0..UPDATES_PER_EPOCH {
-            optimizer.set_learning_rate(LR * run.gain);
-            let loss = loss_of()?;
-            optimizer.backward_step(&loss)?;
-            run.update += 1;
-            run.tell(Moment::Update { loss: loss.to_scalar()?, grad_norm: None })?;
-        }
-        run.epoch += 1;
-        let val_loss = finite(loss_of()?.to_scalar()?);
-        run.tell(Moment::Epoch(&EpochMetrics { epoch: run.epoch, val_loss, ..EpochMetrics::default() }))?;
-    }
-    run.tell(Moment::FitEnd)?;
+/// From a rate far too low, short trials on the `VarMap` find a better one.
+#[test]
+fn trials_raise_a_rate_that_is_too_low() -> Outcome {
+    let monitor = || -> Result<Callbacks, Box<dyn std::error::Error>> {
+        let search =
+            ControllerSpec::parse("auto_lrs = { updates = 5, trials = 5, max_gain = 1000 }")?.build()?;
+        Ok(Callbacks::default().with(ValidationLossMonitor::new(search, "val_loss")?))
+    };
+    let mut without = Line::new()?;
+    train(&mut without, Callbacks::default(), "static", 1e-3)?;
+    assert!((without.value("weight")? - 2.0).abs() > 1.0, "too low by itself");
+    let mut line = Line::new()?;
+    let session = train(&mut line, monitor()?, "static", 1e-3)?;
+    assert!(session.gain() > 16.0, "{}", session.gain());
+    let first = &session.decisions()[0];
+    assert!(first.reason.starts_with("raise × 4: the best of 5 trials of 5 updates"), "{}", first.reason);
+    learned(&line)?;
+    Ok(())
+}
 
-    // Losses 1.5, 4.6, 16.2: the third is more than four times the first.
-    assert_eq!(run.gain, 0.1);
-    assert_eq!(run.asked.iter().filter(|asked| asked.contains("Restore")).count(), 1, "{:?}", run.asked);
-    assert!(run.over && run.epoch < EPOCHS, "stopped by early stopping at epoch {}", run.epoch);
-    assert!(run.asked.last().is_some_and(|asked| asked.contains("RecomputeNormStatistics")));
-    let found = run.weights.copy()?;
-    for (name, expected) in [("weight", 2.0), ("bias", 1.0)] {
-        let value: f64 = found[name].get(0)?.to_scalar()?;
-        assert!((value - expected).abs() < 1e-4, "{name} is {value}");
-    }
+/// All three averages, by hand: the mean of what the weights were after each epoch.
+#[test]
+fn averages_are_the_weights_averages() -> Outcome {
+    let epochs = |callbacks: Callbacks| -> Result<f64, Box<dyn std::error::Error>> {
+        let mut line = Line::new()?;
+        train(&mut line, callbacks, "static", 0.01)?;
+        Ok(line.value("bias")?)
+    };
+    // The bias nears 1 by a factor of 0.98 per update.
+    let bias = |epoch: u32| 1.0 - 0.98_f64.powi(10 * epoch as i32);
+    let averaged = |rule| WeightAveraging::new(rule, AverageEvery::Epochs(1), Span::Updates(0));
+    let uniform = epochs(Callbacks::default().with(averaged(Averaging::Uniform)?))?;
+    let mean = (1..=20).map(bias).sum::<f64>() / 20.0;
+    assert!((uniform - mean).abs() < 1e-12, "{uniform} is not {mean}");
+    let exponential = epochs(Callbacks::default().with(averaged(Averaging::Exponential { decay: 0.5 })?))?;
+    let mean = (2..=20).fold(bias(1), |mean, epoch| 0.5 * mean + 0.5 * bias(epoch));
+    assert!((exponential - mean).abs() < 1e-12, "{exponential} is not {mean}");
+    let latest = epochs(Callbacks::default().with(averaged(Averaging::Latest { k: 3 })?))?;
+    let mean = (18..=20).map(bias).sum::<f64>() / 3.0;
+    assert!((latest - mean).abs() < 1e-12, "{latest} is not {mean}");
     Ok(())
 }

@@ -13,12 +13,30 @@ const EVERY: &[&str] = &[
     "new_bob = { patience = 1 }",
     "bold_driver",
     "bold_driver = { rewind = false, mode = 'max', min_gain = 0.1 }",
+    "greedy = { factor = 0.5, patience = 0, min_gain = 0.2, reset_after = 2, on_nan = 'rewind' }",
+    "auto_lrs = { trials = 6, every = 2, z = 1 }",
+    "auto_lrs = { trials = 3, reach = 2, min_gain = 0.5, max_gain = 4, on_nan = 'rewind' }",
 ];
 
 fn build(text: &str) -> Box<dyn AnyController> {
     ControllerSpec::parse(text)
         .and_then(|spec| spec.build())
         .unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Observes, and answers every trial with the loss of its gain, to the decision that is none.
+fn observe(
+    controller: &mut dyn AnyController,
+    observation: &Observation,
+    loss: impl Fn(f64) -> f64,
+) -> (Decision, u32) {
+    let (mut decision, mut trials) = (controller.observe(observation), 0);
+    while let Decision::Try { gain, updates, .. } = decision {
+        assert!(gain > 0.0 && gain.is_finite() && updates > 0, "a trial at gain {gain} for {updates}");
+        decision = controller.tried(&Observation { value: loss(gain), stderr: Some(0.01) });
+        trials += 1;
+    }
+    (decision, trials)
 }
 
 fn seen(value: f64) -> Observation {
@@ -28,7 +46,7 @@ fn seen(value: f64) -> Observation {
 /// Observations, counted from 0, at which something was decided, and what.
 fn decisions(text: &str, values: &[f64]) -> Vec<(usize, Decision)> {
     let mut controller = build(text);
-    let decide = |(i, &value)| (i, controller.observe(&seen(value)));
+    let decide = |(i, &value)| (i, observe(&mut *controller, &seen(value), |_| f64::NAN).0);
     values.iter().enumerate().map(decide).filter(|(_, decision)| *decision != Decision::Keep).collect()
 }
 
@@ -156,6 +174,68 @@ fn a_spike_is_no_plateau() {
     assert!(!moments("plateau = { patience = 4 }", &spike).is_empty());
 }
 
+/// The loss of a trial at this gain: lowest at 2.
+fn trial(gain: f64) -> f64 {
+    (gain.ln() - 2.0_f64.ln()).powi(2)
+}
+
+/// The search finds the lowest loss, stays there, and says what it tried.
+#[test]
+fn auto_lrs_searches() {
+    let mut controller = build("auto_lrs = { trials = 12, updates = 7 }");
+    let (Decision::Gain { gain, reason }, 12) = observe(&mut *controller, &seen(1.0), trial) else {
+        panic!()
+    };
+    assert!((gain / 2.0).ln().abs() < 0.15, "{gain}");
+    let words =
+        format!("raise × {gain}: the best of 12 trials of 7 updates (× 1.000: 0.4805, × 0.250: 4.3241, ");
+    assert!(reason.starts_with(&words), "{reason}");
+    let (decision, trials) = observe(&mut *controller, &seen(1.0), |gain| (trial(gain) * 100.0).round());
+    assert_eq!((decision, trials), (Decision::Keep, 12), "nothing is lower than here");
+}
+
+#[test]
+fn auto_lrs_knows_its_limits() {
+    let decide = |text: &str, loss: &dyn Fn(f64) -> f64| {
+        let mut controller = build(text);
+        let (decision, trials) = observe(&mut *controller, &seen(1.0), loss);
+        let gain = if let Decision::Gain { gain, .. } = decision { gain } else { 1.0 };
+        (gain, trials)
+    };
+    // Every other observation only.
+    assert_eq!(decide("auto_lrs = { every = 2 }", &trial), (1.0, 0));
+    // The less the better: the lower end. All diverged: too. Only the rate in force diverged: the better end.
+    assert_eq!(decide("auto_lrs", &|gain| gain).0, 0.25);
+    assert_eq!(decide("auto_lrs = { min_gain = 0.5 }", &|gain| gain).0, 0.5);
+    assert_eq!(decide("auto_lrs", &|_| f64::NAN), (0.25, 3));
+    assert_eq!(
+        decide("auto_lrs = { trials = 3 }", &|gain| if gain == 1.0 { f64::INFINITY } else { -gain }).0,
+        4.0
+    );
+    // A difference within the noise is none: the losses' standard errors are 0.01.
+    assert_eq!(decide("auto_lrs = { trials = 3, z = 2 }", &|gain| 1.0 - gain / 1000.0).0, 1.0);
+    assert_eq!(decide("auto_lrs = { trials = 3 }", &|gain| 1.0 - gain / 1000.0).0, 4.0);
+    // Nowhere to go: no trial is made.
+    assert_eq!(decide("auto_lrs = { min_gain = 1, max_gain = 1 }", &trial), (1.0, 0));
+    let error = replay("auto_lrs", 0.1, &[seen(1.0)], Compat::Lrlab).unwrap_err();
+    assert!(error.to_string().starts_with("auto_lrs: decides by trials"), "{error}");
+}
+
+/// `GreedyLR` begins anew after many cuts that its floor swallowed.
+#[test]
+fn greedy_begins_anew() {
+    let text = "greedy = { factor = 0.5, patience = 0, min_gain = 0.5, reset_after = 2 }";
+    let found = decisions(text, &[1.0, 2.0, 2.0, 2.0, 2.0]);
+    let gains: Vec<_> = found
+        .iter()
+        .map(|(i, decision)| match decision {
+            Decision::Gain { gain, .. } => (*i, *gain),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(gains, [(0, 2.0), (1, 1.0), (2, 0.5), (4, 1.0)], "{found:?}");
+}
+
 #[test]
 fn replays() {
     let observed: Vec<Observation> = [1.0, 1.0, 1.0, 1.0, 1.0].map(seen).to_vec();
@@ -190,6 +270,159 @@ fn metric() -> impl Strategy<Value = Observation> {
     (value, prop::option::of(stderr)).prop_map(|(value, stderr)| Observation { value, stderr })
 }
 
+/// Any specification, accepted or not, with numbers at and beyond the edges of what is accepted.
+fn spec() -> impl Strategy<Value = ControllerSpec> {
+    let number = || {
+        let odd =
+            vec![0.0, 5e-324, 1e-30, 0.5, 1.0, 1.000_000_1, 1e30, f64::MAX, f64::INFINITY, f64::NAN, -1.0];
+        prop_oneof![3 => 0.0..1.0, 1 => 1.0..20.0, 2 => prop::sample::select(odd)]
+    };
+    let count = || prop_oneof![6 => 0_u64..5, 1 => Just(u64::MAX)];
+    let bits = any::<(bool, bool, u8)>();
+    (0_usize..6, prop::array::uniform5(number()), prop::array::uniform3(count()), bits).prop_map(
+        |(kind, [a, b, c, min_gain, max_gain], [n, m, k], (one, two, bits))| {
+            use lrlab_schedulers::*;
+            let mode = if one { Mode::Min } else { Mode::Max };
+            let threshold_mode = if two { ThresholdMode::Rel } else { ThresholdMode::Abs };
+            let rule = if bits & 1 == 0 { PatienceRule::Torch } else { PatienceRule::Keras };
+            let on_nan =
+                [OnNan::Stop, OnNan::Rewind, OnNan::CountAsBad, OnNan::Ignore][usize::from(bits / 2 % 4)];
+            let rewind = bits & 8 == 0;
+            let (factor, threshold, patience, cooldown, max_gain) = (a, b, n, m, 1.0 + max_gain);
+            match kind {
+                0 => Plateau {
+                    factor,
+                    patience,
+                    threshold,
+                    threshold_mode,
+                    mode,
+                    cooldown,
+                    min_gain,
+                    rule,
+                    on_nan,
+                    rewind,
+                }
+                .into(),
+                1 => NoiseAwarePlateau { z: b, factor, patience, mode, cooldown, min_gain, on_nan, rewind }
+                    .into(),
+                2 => Greedy {
+                    factor,
+                    patience,
+                    threshold,
+                    threshold_mode,
+                    mode,
+                    cooldown,
+                    warmup: k,
+                    window: u32::from(bits),
+                    min_gain,
+                    max_gain,
+                    reset_after: m,
+                    on_nan,
+                }
+                .into(),
+                3 => NewBob { factor, threshold, patience, mode, min_gain, on_nan }.into(),
+                4 => BoldDriver { up: 1.0 + c, down: a, mode, min_gain, max_gain, rewind }.into(),
+                _ => AutoLrs {
+                    every: n,
+                    trials: u32::from(bits % 40),
+                    updates: m,
+                    reach: 1.0 + c,
+                    z: b,
+                    min_gain,
+                    max_gain,
+                    on_nan,
+                }
+                .into(),
+            }
+        },
+    )
+}
+
+/// A new controller fails here until the tests that go over all of them have it.
+#[test]
+fn every_name_is_covered() {
+    use proptest::strategy::ValueTree;
+    use std::collections::BTreeSet;
+    let schema = serde_json::to_value(schemars::schema_for!(ControllerSpec)).unwrap();
+    let variants = schema["oneOf"].as_array().unwrap().iter();
+    let known: BTreeSet<&str> = variants.map(|variant| variant["required"][0].as_str().unwrap()).collect();
+    let listed: BTreeSet<&str> =
+        EVERY.iter().map(|text| ControllerSpec::parse(text).unwrap().name()).collect();
+    assert_eq!(listed, known);
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let drawn = (0..3000).map(|_| spec().new_tree(&mut runner).unwrap().current());
+    let accepted = drawn.filter(|spec| spec.check().is_ok()).map(|spec| spec.name());
+    assert_eq!(accepted.collect::<BTreeSet<&str>>(), known, "none of that name is accepted");
+}
+
+/// Saved after any observation, as text, and restored, every controller decides what it would have decided.
+#[test]
+fn resumes_at_every_observation() {
+    let odd = [f64::NAN, f64::INFINITY, 0.0, -1.0, f64::MAX];
+    let value = |k: usize| {
+        if k % 9 == 8 { odd[k / 9 % 5] } else { 1.0 / (1.0 + k as f64) + (k as f64 * 1.7).sin() * 0.2 }
+    };
+    let curve: Vec<Observation> =
+        (0..45).map(|k| Observation { value: value(k), stderr: (k % 2 == 0).then_some(0.05) }).collect();
+    for text in EVERY {
+        let mut whole = build(text);
+        let all: Vec<_> = curve.iter().map(|seen| observe(&mut *whole, seen, trial)).collect();
+        for k in 0..=curve.len() {
+            let mut first = build(text);
+            curve[..k].iter().for_each(|seen| drop(observe(&mut *first, seen, trial)));
+            let saved = first.state().to_string();
+            let mut second = build(text);
+            second.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+            let rest: Vec<_> = curve[k..].iter().map(|seen| observe(&mut *second, seen, trial)).collect();
+            assert_eq!(rest, all[k..], "{text} from {k}");
+            assert_eq!(second.state(), whole.state(), "{text} from {k}");
+        }
+    }
+}
+
+/// A search interrupted between two trials goes on with the next.
+#[test]
+fn a_search_resumes_between_trials() {
+    let text = "auto_lrs = { trials = 8 }";
+    let run = |interrupt: usize| {
+        let (mut controller, mut tried) = (build(text), 0);
+        let mut decision = controller.observe(&seen(1.0));
+        while let Decision::Try { gain, .. } = decision {
+            if tried == interrupt {
+                let saved = controller.state().to_string();
+                controller = build(text);
+                controller.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+            }
+            tried += 1;
+            decision = controller.tried(&seen(trial(gain)));
+        }
+        (decision, tried)
+    };
+    let whole = run(usize::MAX);
+    assert_eq!(whole.1, 8);
+    for interrupt in 0..8 {
+        assert_eq!(run(interrupt), whole, "interrupted before trial {interrupt}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// No panic, and gains that are finite and above 0, whatever is accepted and whatever is observed.
+    #[test]
+    fn gains_are_positive_for_any_specification(spec in spec(), metrics in prop::collection::vec(metric(), 1..60), scale in metric()) {
+        let Ok(mut controller) = spec.build() else { return Ok(()) };
+        for observation in &metrics {
+            let (decision, _) = observe(&mut *controller, observation, |gain| scale.value * gain);
+            if let Decision::Gain { gain, .. } | Decision::Rewind { gain, .. } = decision {
+                prop_assert!(gain > 0.0 && gain.is_finite(), "{:?}: {}", spec, gain);
+            }
+        }
+        let text = controller.state().to_string();
+        prop_assert!(controller.restore(serde_json::from_str(&text).unwrap()).is_ok(), "{}", text);
+    }
+}
+
 proptest! {
     /// Saved at any moment, as text, and restored, a controller decides what it would have decided.
     #[test]
@@ -202,7 +435,8 @@ proptest! {
                 resumed = build(text);
                 resumed.restore(serde_json::from_str(&saved).unwrap()).unwrap();
             }
-            prop_assert_eq!(whole.observe(observation), resumed.observe(observation), "{} at {}", text, i);
+            let (a, b) = (observe(&mut *whole, observation, trial), observe(&mut *resumed, observation, trial));
+            prop_assert_eq!(a, b, "{} at {}", text, i);
         }
         prop_assert_eq!(whole.state(), resumed.state());
     }
@@ -213,7 +447,9 @@ proptest! {
         let mut controller = build(text);
         for _ in 0..10 {
             for observation in &metrics {
-                if let Decision::Gain { gain, .. } | Decision::Rewind { gain, .. } = controller.observe(observation) {
+                let loss = |gain: f64| observation.value * gain;
+                let (decision, _) = observe(&mut *controller, observation, loss);
+                if let Decision::Gain { gain, .. } | Decision::Rewind { gain, .. } = decision {
                     prop_assert!(gain > 0.0 && gain.is_finite(), "{}: {}", text, gain);
                 }
             }

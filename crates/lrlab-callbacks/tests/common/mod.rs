@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Error, Host, Moment, Phase};
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
@@ -19,6 +19,8 @@ pub(crate) struct Script {
     pub(crate) loss: fn(u64) -> f64,
     /// Figures of the epoch that completes this many.
     pub(crate) metrics: fn(u64) -> EpochMetrics,
+    /// What a trial at this multiple of the rate in force comes to.
+    pub(crate) trial: fn(f64) -> f64,
 }
 
 impl Default for Script {
@@ -30,6 +32,7 @@ impl Default for Script {
             restarts: Vec::new(),
             loss: |update| 1.0 / update as f64,
             metrics: |epoch| val_loss(epoch, 1.0 / epoch as f64),
+            trial: |factor| (factor.log2() - 1.0).powi(2),
         }
     }
 }
@@ -164,8 +167,15 @@ impl Sim {
                 history: &history,
                 decisions: &decisions,
             };
-            for (source, action) in callbacks.run(phase, &context)? {
-                self.act(word, source, action)?;
+            let mut asked = VecDeque::from(callbacks.run(phase, &context)?);
+            while let Some((source, action)) = asked.pop_front() {
+                if let Action::Try { factor, updates } = action {
+                    self.log.push((self.update, word, source.clone(), action));
+                    let seen = self.trial(factor, updates)?;
+                    asked.extend(callbacks.tried(&source, &seen)?);
+                } else {
+                    self.act(word, source, action)?;
+                }
             }
         }
         Ok(())
@@ -222,6 +232,7 @@ impl Sim {
 pub(crate) fn word(action: &Action) -> String {
     match action {
         Action::SetGain { gain, .. } => format!("gain {gain}"),
+        Action::Try { factor, updates } => format!("try {factor:.3} for {updates}"),
         Action::Stop { .. } => "stop".to_owned(),
         Action::Diverge { .. } => "diverge".to_owned(),
         Action::Save { tag } => format!("save {tag}"),
@@ -265,8 +276,8 @@ impl Host for Sim {
         Ok(())
     }
 
-    fn trial(&mut self, _gain: f64, _updates: u64) -> Result<Observation, Error> {
-        Ok(Observation { value: 0.0, stderr: None })
+    fn trial(&mut self, gain: f64, _updates: u64) -> Result<Observation, Error> {
+        Ok(Observation { value: (self.script.trial)(gain), stderr: Some(0.01) })
     }
 }
 

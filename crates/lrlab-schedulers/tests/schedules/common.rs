@@ -35,6 +35,8 @@ pub(crate) const EVERY: &[&str] = &[
     "clamp = { min = 0.01, max = 0.05, of = { cosine = {} } }",
     "delay = { by = '2 epochs', of = { linear_to_zero = {} } }",
     "repeat = { period = '3 epochs', decay = 0.5, limit = 2, of = { rex = {} } }",
+    "warmup = { over = '1.5 epochs', clock = 'hidden', then = { cosine_warm_restarts = { t_0 = '12 updates' } } }",
+    "staircase = { step = '0.7 epochs', of = { cosine_warm_restarts = { t_0 = '12 updates' } } }",
     "min = { schedulers = [{ cosine = {} }, { linear_to_zero = {} }] }",
     "max = { schedulers = [{ cosine = {} }, { static = {} }, { rex = {} }] }",
     "noise = { std = 0.3, of = { cosine = {} } }",
@@ -76,7 +78,7 @@ pub(crate) fn spec() -> impl Strategy<Value = ScheduleSpec> {
 }
 
 fn leaf() -> impl Strategy<Value = ScheduleSpec> {
-    (0_usize..17, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
+    (0_usize..19, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
         |(kind, a, b, [x, y, z, w], (whole, bits))| {
             use lrlab_schedulers::*;
             let every = if bits & 1 == 0 { Every::Update } else { Every::Epoch };
@@ -115,6 +117,8 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                 12 => InverseSqrtSpec { timescale: a }.into(),
                 13 => NoamSpec { d_model: whole, warmup: a }.into(),
                 14 => WsdSpec { cooldown: a, shape: Cooldown::OneMinusSqrt, eta_min: x }.into(),
+                17 => RexSpec { t_max: a, eta_min: x, every }.into(),
+                18 => LinearToZeroSpec { t_max: a, every }.into(),
                 15 => TanhSpec { t_max: a, lb: x, ub: y, eta_min: z, every }.into(),
                 _ => {
                     let knots = vec![Knot { at: a, factor: x }, Knot { at: b, factor: y }];
@@ -127,17 +131,19 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
 
 fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = ScheduleSpec> {
     let parts = (prop::collection::vec(inner.clone(), 1..4), prop::collection::vec(span(), 2));
-    (0_usize..10, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
+    (0_usize..11, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
         |(kind, (schedulers, mut milestones), of, a, x, y, (whole, flag))| {
             use lrlab_schedulers::*;
             let of = Box::new(of);
             milestones.truncate(schedulers.len() - 1);
             match kind {
                 0 => {
-                    let clock = if flag { WarmupClock::After } else { WarmupClock::Shared };
+                    let clock =
+                        [WarmupClock::After, WarmupClock::Shared, WarmupClock::Hidden][whole as usize % 3];
                     WarmupSpec { over: a, start_factor: x, clock, then: of }.into()
                 }
                 1 | 2 => SequentialSpec { schedulers, milestones }.into(),
+                10 => StaircaseSpec { step: a, of }.into(),
                 3 => ChainedSpec { schedulers }.into(),
                 4 => ScaleSpec { by: x, of }.into(),
                 5 => ClampSpec { min: x, max: flag.then_some(x + y), of }.into(),

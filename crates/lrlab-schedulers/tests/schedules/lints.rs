@@ -71,6 +71,68 @@ fn patience_that_cannot_run_out() {
     );
 }
 
+/// The linter's cases by name, each with a neighbour that is sound.
+#[test]
+fn cosine_longer_than_the_run() {
+    assert_eq!(found("cosine = { t_max = '200 epochs' }", &[]).len(), 1);
+    assert!(found("cosine = { t_max = '20 epochs' }", &[]).is_empty());
+}
+
+#[test]
+fn a_step_that_never_fires() {
+    let words = found("step = { step_size = '30 epochs' }", &[]).concat();
+    assert!(words.contains("no step is ever made"), "{words}");
+    assert!(found("step = { step_size = '19 epochs' }", &[]).is_empty());
+    assert_eq!(found("multi_step = { milestones = ['50%', '100%'] }", &[]).len(), 1);
+}
+
+#[test]
+fn a_warmup_that_never_ends() {
+    let warmup =
+        |over: &str| found(&format!("warmup = {{ over = '{over}', then = {{ static = {{}} }} }}"), &[]);
+    assert!(warmup("21 epochs").concat().contains("the warm-up never ends"));
+    assert!(warmup("1 epoch").is_empty());
+}
+
+#[test]
+fn a_floor_never_reached() {
+    let clamp = |min: f64| {
+        found(&format!("clamp = {{ min = {min}, of = {{ exponential = {{ gamma = 0.9 }} }} }}"), &[])
+    };
+    let words = clamp(1e-4).concat();
+    assert!(
+        words.starts_with("clamp.min: 0.0001 is never reached: the rate does not fall below 0.012"),
+        "{words}"
+    );
+    assert!(clamp(0.05).is_empty());
+    let plateau =
+        |min_gain: f64| found("static", &[&format!("plateau = {{ patience = 4, min_gain = {min_gain} }}")]);
+    // 20 observations: at the sixth, eleventh and sixteenth.
+    assert_eq!(
+        plateau(1e-4),
+        ["plateau.min_gain: 0.0001 is never reached: 3 cuts at the most come to 0.0010000000000000002"]
+    );
+    assert!(plateau(0.01).is_empty());
+    assert!(
+        found("polynomial = { total_iters = '21 epochs', eta_min = 0.01 }", &[])
+            .concat()
+            .contains("never reached")
+    );
+}
+
+#[test]
+fn searches_that_cost_more_than_they_bring() {
+    let words = found("static", &["auto_lrs = { trials = 5, updates = 3 }"]).concat();
+    assert!(words.starts_with("auto_lrs.updates: a search makes 15 updates, more than the 10"), "{words}");
+    assert!(found("static", &["auto_lrs = { trials = 5, updates = 2 }"]).is_empty());
+    assert!(found("static", &["auto_lrs = { every = 20, updates = 2 }"]).concat().contains("never come"));
+    assert!(
+        found("staircase = { step = '30 epochs', of = { cosine = {} } }", &[])
+            .concat()
+            .contains("never moves")
+    );
+}
+
 #[test]
 fn sound_schedules_are_left_alone() {
     for text in

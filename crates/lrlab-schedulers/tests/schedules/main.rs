@@ -88,6 +88,14 @@ fn values() {
     check("delay = { by = '50%', of = { linear_to_zero = {} } }", &[0, 50, 75, 100], &[0.1, 0.1, 0.05, 0.0]);
     let repeat = "repeat = { period = '20%', decay = 0.5, limit = 2, of = { linear_to_zero = {} } }";
     check(repeat, &[0, 10, 20, 30, 40, 90], &[0.1, 0.05, 0.05, 0.025, 0.0, 0.0]);
+    let stairs = "staircase = { step = '20%', of = { linear_to_zero = {} } }";
+    check(stairs, &[0, 19, 20, 39, 99, 100], &[0.1, 0.1, 0.08, 0.08, 0.02, 0.0]);
+    check(
+        &stairs.replace("20%", "0.25 epochs"),
+        &[0, 2, 3, 4, 5, 7, 8],
+        &[0.1, 0.1, 0.097, 0.097, 0.095, 0.095, 0.092],
+    );
+    check(&format!("{warmup}, clock = 'hidden' }}"), &[0, 10, 19, 50, 100], &[0.0, 0.05, 0.095, 0.06, 0.02]);
     let two = "schedulers = [{ linear_to_zero = {} }, { scale = { by = 0.4, of = { static = {} } } }]";
     check(&format!("min = {{ {two} }}"), &[0, 99], &[0.04, 0.001]);
     check(&format!("max = {{ {two} }}"), &[0, 99], &[0.1, 0.04]);
@@ -155,6 +163,10 @@ fn marks() {
     check(
         "sequential = { milestones = ['50%'], schedulers = [{ cosine = {} }, { step = { step_size = '2 epochs' } }] }",
         &[(50, Milestone), (70, Milestone), (90, Milestone)],
+    );
+    check(
+        "staircase = { step = '10%', of = { step = { step_size = '35 updates' } } }",
+        &[(40, Milestone), (70, Milestone)],
     );
     check("repeat = { period = '40 updates', limit = 2, of = { rex = {} } }", &[(40, Restart)]);
 }
@@ -295,12 +307,44 @@ fn pure() {
     }
 }
 
+/// Saved after any number of updates and begun anew from that number alone, every schedule goes on to the bit.
+#[test]
+fn resumes_at_every_update() {
+    for text in EVERY {
+        let whole = parse(text).build(&RUN).unwrap();
+        let all: Vec<u64> = (0..120).map(|update| whole.lr(0.1, RUN.at(update)).to_bits()).collect();
+        for k in 0..120 {
+            let resumed = parse(text).build(&RUN).unwrap();
+            let rest: Vec<u64> = (k..120).map(|update| resumed.lr(0.1, RUN.at(update)).to_bits()).collect();
+            assert_eq!(rest, all[k as usize..], "{text} from {k}");
+        }
+    }
+}
+
+fn known_names() -> Vec<String> {
+    let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
+    let variants = schema["oneOf"].as_array().unwrap().iter();
+    let mut names: Vec<String> =
+        variants.map(|variant| variant["required"][0].as_str().unwrap().to_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A new schedule fails here until the tests that go over all of them have it.
 #[test]
 fn every_name_is_covered() {
     let mut names: Vec<_> = EVERY.iter().map(|text| parse(text).name()).collect();
     names.sort_unstable();
     names.dedup();
-    let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
-    let known = schema["oneOf"].as_array().unwrap().len();
-    assert_eq!(names.len(), known, "{names:?}");
+    assert_eq!(names, known_names());
+}
+
+/// … and until the random specifications have it.
+#[test]
+fn every_name_is_drawn() {
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let drawn: std::collections::BTreeSet<&str> =
+        (0..3000).map(|_| common::spec().new_tree(&mut runner).unwrap().current().name()).collect();
+    assert_eq!(drawn.into_iter().collect::<Vec<_>>(), known_names());
 }

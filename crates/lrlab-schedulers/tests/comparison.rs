@@ -1,0 +1,43 @@
+//! The table in the crate's docs: each of our cells names tests, and they exist.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Names of the functions under `#[test]`, or within `proptest!`, in every file below `folder`.
+fn tests(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(path).unwrap();
+            for part in text.split("#[test]").skip(1) {
+                let name = part.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+                found.extend(name.map(str::to_owned));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_of_our_cells_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut known = BTreeSet::new();
+    for folder in ["src", "tests"] {
+        tests(&root.join(folder), &mut known);
+    }
+    let table = include_str!("../src/comparison.md");
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
+        assert_eq!(cells.len(), 8, "{row}");
+        let names: Vec<&str> = cells[7].split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty() && cells[7].trim_start().starts_with('+'), "{row}");
+        for name in names {
+            assert!(known.contains(name), "no test is called {name}: {row}");
+        }
+    }
+}

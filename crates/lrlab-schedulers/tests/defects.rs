@@ -1,0 +1,366 @@
+//! PyTorch's defects, one test each: what PyTorch does (the `torch` module shows it, to the bit), and that the
+//! schedules and controllers of this crate do not.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
+
+use lrlab_schedulers::torch::{self, Group, Scheduler, Spec};
+use lrlab_schedulers::{
+    AnyController, Compat, Compose, ControllerSpec, Decision, Horizon, Observation, Schedule, ScheduleSpec,
+    fixed, multiplicative, replay,
+};
+
+const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
+
+fn build(text: &str) -> Box<dyn Schedule> {
+    ScheduleSpec::parse(text)
+        .and_then(|spec| spec.build(&RUN))
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn rates(text: &str, updates: &[u64]) -> Vec<f64> {
+    let schedule = build(text);
+    updates.iter().map(|&update| schedule.lr(0.1, RUN.at(update))).collect()
+}
+
+fn torch_rates(text: &str, steps: u64) -> Vec<f64> {
+    torch::trace(&Spec::parse(text).unwrap(), 0.1, steps).unwrap()
+}
+
+fn torch_raises(text: &str, steps: u64) -> String {
+    Spec::parse(text).and_then(|spec| torch::trace(&spec, 0.1, steps)).unwrap_err().to_string()
+}
+
+fn refused(text: &str) -> String {
+    ScheduleSpec::parse(text).and_then(|spec| spec.build(&RUN)).unwrap_err().to_string()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12
+}
+
+fn metrics(values: &[f64]) -> Vec<Observation> {
+    values.iter().map(|&value| Observation { value, stderr: None }).collect()
+}
+
+fn controller(text: &str) -> Box<dyn AnyController> {
+    ControllerSpec::parse(text).and_then(|spec| spec.build()).unwrap()
+}
+
+/// When a controller acts, counted from 0.
+fn acts(text: &str, values: &[f64]) -> Vec<usize> {
+    let mut controller = controller(text);
+    let decisions = metrics(values).into_iter().map(|seen| controller.observe(&seen)).collect::<Vec<_>>();
+    (0..values.len()).filter(|&i| decisions[i] != Decision::Keep).collect()
+}
+
+/// Making a scheduler changes the optimizer at once, and a second one builds on that.
+#[test]
+fn making_a_schedule_changes_nothing() {
+    let mut group = Group::new(0.1, 0.9);
+    for expected in [0.1 / 3.0, 0.1 / 9.0] {
+        Scheduler::new(&Spec::parse("linear").unwrap(), &mut group).unwrap();
+        assert!(close(group.lr, expected), "{}", group.lr);
+    }
+    let text = "linear = { total_iters = '5 updates' }";
+    let (one, two) = (build(text), build(text));
+    assert_eq!(one.lr(0.1, RUN.at(0)), two.lr(0.1, RUN.at(0)));
+}
+
+/// The first scheduler ever made on an optimizer fixes the base rate of all later ones.
+#[test]
+fn the_base_rate_is_an_argument() {
+    let mut group = Group::new(0.1, 0.9);
+    Scheduler::new(&Spec::parse("constant").unwrap(), &mut group).unwrap();
+    group.lr = 1.0;
+    Scheduler::lambda(|_| 1.0, &mut group).unwrap();
+    assert_eq!(group.lr, 0.1, "the rate that was just set is gone");
+    let schedule = build("static");
+    assert_eq!([0.1, 1.0].map(|base| schedule.lr(base, RUN.at(7))), [0.1, 1.0]);
+}
+
+/// `state_dict` holds hyperparameters, so that loading it undoes a changed configuration.
+#[test]
+fn a_restored_state_leaves_the_configuration_alone() {
+    let mut old = controller("plateau = { patience = 9 }");
+    old.observe(&Observation { value: 1.0, stderr: None });
+    let state = old.state();
+    assert!(!state.to_string().contains("patience"), "{state}");
+    let mut new = controller("plateau = { patience = 0, factor = 0.5 }");
+    new.restore(state).unwrap();
+    let Decision::Gain { gain, .. } = new.observe(&Observation { value: 1.0, stderr: None }) else {
+        panic!()
+    };
+    assert_eq!(gain, 0.5);
+}
+
+/// A scheduler made for a later epoch multiplies once more (`StepLR`), forgets its cycle (warm restarts), or ignores
+/// it (`SequentialLR`). Here a schedule is asked for any time at any moment.
+#[test]
+fn resuming_needs_no_history() {
+    for text in [
+        "step = { step_size = '3 updates' }",
+        "cosine_warm_restarts = { t_0 = '4 updates', t_mult = 2 }",
+        "sequential = { milestones = ['7 updates'], schedulers = [{ static = {} }, { cosine = {} }] }",
+    ] {
+        let whole = build(text);
+        let all: Vec<f64> = (0..100).map(|update| whole.lr(0.1, RUN.at(update))).collect();
+        for k in 0..100 {
+            let resumed = build(text);
+            assert_eq!(resumed.lr(0.1, RUN.at(k)).to_bits(), all[k as usize].to_bits(), "{text} at {k}");
+        }
+    }
+}
+
+/// The rate lives in the optimizer: loaded without it, a scheduler reports one rate while another is in force.
+#[test]
+fn no_rate_is_kept_anywhere() {
+    let mut group = Group::new(0.1, 0.9);
+    let mut scheduler =
+        Scheduler::new(&Spec::parse("exponential = { gamma = 0.5 }").unwrap(), &mut group).unwrap();
+    scheduler.step(&mut group).unwrap();
+    let mut other = Group::new(1.0, 0.9);
+    scheduler.step(&mut other).unwrap();
+    assert_eq!(other.lr, 0.5, "0.025 is what the schedule says");
+    assert!(close(rates("exponential = { gamma = 0.5 }", &[20])[0], 0.025));
+}
+
+/// `total_iters = 0` is stuck at the factor for ever; a factor of 0 divides by zero.
+#[test]
+fn constant_ends() {
+    assert_eq!(torch_rates("constant = { factor = 0.5, total_iters = 0 }", 3), [0.05; 3]);
+    assert!(torch_raises("constant = { factor = 0.0 }", 6).contains("ZeroDivisionError"));
+    assert!(refused("constant = { factor = 0.5, total_iters = '0 updates' }").contains("is no length"));
+    assert_eq!(rates("constant = { factor = 0, total_iters = '5 updates' }", &[4, 5]), [0.0, 0.1]);
+}
+
+/// `total_iters = 0` is stuck at a third of the rate; no ramp goes above the base rate or starts at 0.
+#[test]
+fn linear_ends_and_rises() {
+    assert!(torch_rates("linear = { total_iters = 0 }", 3).iter().all(|&lr| close(lr, 0.1 / 3.0)));
+    assert!(torch_raises("linear = { end_factor = 2.0 }", 1).contains("ValueError"));
+    assert!(torch_raises("linear = { start_factor = 0.0 }", 1).contains("ValueError"));
+    assert!(refused("linear = { total_iters = '0%' }").contains("is no length"));
+    let text = "linear = { start_factor = 0, end_factor = 2, total_iters = '10 updates' }";
+    assert_eq!(rates(text, &[0, 5, 10, 50]), [0.0, 0.1, 0.2, 0.2]);
+}
+
+/// A length of 0 is taken by PyTorch and never decays.
+#[test]
+fn polynomial_has_a_length() {
+    assert_eq!(torch_rates("polynomial = { total_iters = 0 }", 3), [0.1; 3]);
+    assert!(refused("polynomial = { total_iters = '0 updates' }").contains("is no length"));
+}
+
+/// Past `T_max` the rate rises again.
+#[test]
+fn cosine_stays_down() {
+    let torch = torch_rates("cosine = { T_max = 10 }", 21);
+    assert!(torch[10] < 1e-12 && torch[20] > 0.09, "{torch:?}");
+    assert_eq!(rates("cosine = { t_max = '10 updates' }", &[10, 15, 20]), [0.0; 3]);
+}
+
+/// A logarithm in floating point misses restarts: epoch 121 of cycles 1, 3, 9, … has the lowest rate, not the highest.
+#[test]
+fn no_restart_is_missed() {
+    let mut group = Group::new(0.1, 0.9);
+    let mut scheduler =
+        Scheduler::new(&Spec::parse("cosine_warm_restarts = { T_0 = 1, T_mult = 3 }").unwrap(), &mut group)
+            .unwrap();
+    scheduler.step_to(121.0, &mut group).unwrap();
+    assert_eq!(group.lr, 0.0);
+    assert_eq!(rates("cosine_warm_restarts = { t_0 = '1 update', t_mult = 3 }", &[121]), [0.1]);
+}
+
+/// One step of warm-up divides by zero, less than one has none; the step after the last goes up again.
+#[test]
+fn one_cycle_has_no_holes() {
+    assert!(
+        torch_raises("one_cycle = { max_lr = 1.0, total_steps = 10, pct_start = 0.1 }", 1)
+            .contains("ZeroDivisionError")
+    );
+    let torch = torch_rates("one_cycle = { max_lr = 1.0, total_steps = 10 }", 11);
+    assert!(torch[9] < 1e-4 && torch[10] > 0.01, "{torch:?}");
+    let short = "one_cycle = { max_lr = 1, total_steps = '10 updates', pct_start = 0.1 }";
+    assert!(rates(short, &[0, 1]).iter().zip([0.04, 1.0]).all(|(&lr, expected)| close(lr, expected)));
+    assert!(rates(short, &[9, 10, 11, 1000]).is_sorted_by(|a, b| a >= b));
+}
+
+/// `OneCycleLR` overwrites the other schedulers' base rate.
+#[test]
+fn parts_of_a_sequence_do_not_meddle() {
+    let torch = torch_rates(
+        "sequential = { milestones = [3], schedulers = [{ constant = { factor = 1.0 } }, \
+         { one_cycle = { max_lr = 0.1, total_steps = 20 } }] }",
+        1,
+    );
+    assert!(close(torch[0], 0.004), "{torch:?}: the constant part ought to begin at 0.1");
+    let text = "sequential = { milestones = ['3 updates'], schedulers = [{ static = {} }, { one_cycle = { max_lr = 0.1 } }] }";
+    assert_eq!(rates(text, &[0, 2]), [0.1, 0.1]);
+}
+
+/// The first rate of `CyclicLR` after another scheduler is computed from that one's base rate.
+#[test]
+fn cyclic_begins_at_its_own_rate() {
+    let mut group = Group::new(0.5, 0.9);
+    Scheduler::lambda(|_| 1.0, &mut group).unwrap();
+    let cyclic = "cyclic = { base_lr = 0.1, max_lr = 1.0, step_size_up = 4 }";
+    Scheduler::new(&Spec::parse(cyclic).unwrap(), &mut group).unwrap();
+    assert_eq!(group.lr, 0.5);
+    assert_eq!(rates("cyclic = { base_lr = 0.1, max_lr = 1, step_size_up = '4 updates' }", &[0]), [0.1]);
+}
+
+/// A sequence does not reset a multiplicative part.
+#[test]
+fn a_part_begins_with_its_own_base() {
+    let mut group = Group::new(0.1, 0.9);
+    let warmup = Spec::parse("linear = { start_factor = 0.1, total_iters = 3 }").unwrap();
+    let parts = vec![
+        Scheduler::new(&warmup, &mut group).unwrap(),
+        Scheduler::multiplicative(|_| 0.9, &mut group).unwrap(),
+    ];
+    let mut sequence = Scheduler::sequential(parts, vec![3.0], &mut group).unwrap();
+    (0..3).for_each(|_| sequence.step(&mut group).unwrap());
+    assert!(close(group.lr, 0.063), "{}", group.lr);
+    let ours = build("linear = { start_factor = 0.1, total_iters = '3 updates' }")
+        .then(3, multiplicative(|_| 0.9, 9));
+    assert!(close(ours.lr(0.1, RUN.at(3)), 0.1) && close(ours.lr(0.1, RUN.at(4)), 0.09));
+}
+
+/// A sequence or chain inside a sequence raises unless it comes first.
+#[test]
+fn sequences_and_chains_nest() {
+    let torch = "sequential = { milestones = [2], schedulers = [{ constant = {} }, \
+                 { chained = { schedulers = [{ exponential = { gamma = 0.9 } }] } }] }";
+    assert!(torch_raises(torch, 3).contains("NotImplementedError"));
+    let text = "sequential = { milestones = ['2 updates'], schedulers = [{ static = {} }, { chained = { schedulers = [\
+                { linear_to_zero = {} }, { sequential = { milestones = ['50%'], schedulers = [{ static = {} }, \
+                { scale = { by = 0.5, of = { static = {} } } }] } }] } }] }";
+    let found = rates(text, &[1, 2, 50, 51, 75]);
+    let left = |update: f64| 0.1 * (1.0 - (update - 2.0) / 98.0);
+    let expected = [0.1, 0.1, left(50.0), left(51.0) / 2.0, left(75.0) / 2.0];
+    assert!(found.iter().zip(expected).all(|(&a, b)| close(a, b)), "{found:?}, not {expected:?}");
+}
+
+/// A first milestone of 0 begins with the wrong scheduler.
+#[test]
+fn a_milestone_at_the_start_is_refused() {
+    let torch = torch_rates(
+        "sequential = { milestones = [0], schedulers = [{ constant = { factor = 0.1 } }, { exponential = { gamma = 0.9 } }] }",
+        2,
+    );
+    assert!(close(torch[0], 0.01) && close(torch[1], 0.009), "{torch:?}");
+    let text = "sequential = { milestones = ['0%'], schedulers = [{ static = {} }, { cosine = {} }] }";
+    assert!(refused(text).contains("sequential.milestones.0"));
+}
+
+/// In a chain the last scheduler that sets a rate wins over those before it.
+#[test]
+fn chains_compose() {
+    let mut group = Group::new(0.1, 0.9);
+    let half = Spec::parse("exponential = { gamma = 0.5 }").unwrap();
+    let parts =
+        vec![Scheduler::new(&half, &mut group).unwrap(), Scheduler::lambda(|_| 1.0, &mut group).unwrap()];
+    let mut chain = Scheduler::chained(parts).unwrap();
+    chain.step(&mut group).unwrap();
+    assert_eq!(group.lr, 0.1);
+    let ours = fixed().over(build("exponential = { gamma = 0.5 }"));
+    assert!(close(ours.lr(0.1, RUN.at(10)), 0.05));
+}
+
+/// A warm-up chained with a cosine that has a floor distorts it for ever.
+#[test]
+fn a_warmup_leaves_the_floor_alone() {
+    let torch = torch_rates(
+        "chained = { schedulers = [{ linear = { start_factor = 0.1, total_iters = 3 } }, { cosine = { T_max = 10, eta_min = 0.01 } }] }",
+        11,
+    );
+    assert!((torch[10] - 0.01).abs() > 1e-4 || (torch[5] - 0.055).abs() > 1e-4, "{torch:?}");
+    let text = "warmup = { over = '3 updates', start_factor = 0.1, clock = 'shared', then = { cosine = { t_max = '10 updates', eta_min = 0.01 } } }";
+    let cosine = "cosine = { t_max = '10 updates', eta_min = 0.01 }";
+    assert_eq!(rates(text, &[3, 5, 10, 50]), rates(cosine, &[3, 5, 10, 50]));
+}
+
+/// A plateau cut is wiped by schedules that set the rate, and both combinators refuse a plateau. A gain multiplies.
+#[test]
+fn a_plateau_composes_with_every_schedule() {
+    assert!(
+        torch_raises("sequential = { schedulers = [{ plateau = {} }], milestones = [] }", 1)
+            .contains("plateau")
+    );
+    let mut group = Group::new(0.1, 0.9);
+    let restarts = Spec::parse("cosine_warm_restarts = { T_0 = 10 }").unwrap();
+    let mut scheduler = Scheduler::new(&restarts, &mut group).unwrap();
+    group.lr *= 0.5;
+    scheduler.step(&mut group).unwrap();
+    assert!(group.lr > 0.09, "the cut is gone: {}", group.lr);
+
+    let mut plateau = controller("plateau = { factor = 0.5, patience = 0 }");
+    plateau.observe(&Observation { value: 1.0, stderr: None });
+    let Decision::Gain { gain, .. } = plateau.observe(&Observation { value: 1.0, stderr: None }) else {
+        panic!()
+    };
+    let schedule = build("cosine_warm_restarts = { t_0 = '10 updates' }");
+    for update in 0..100 {
+        let (with, without) = (schedule.lr(0.1, RUN.at(update)) * gain, schedule.lr(0.1, RUN.at(update)));
+        assert_eq!(with, 0.5 * without);
+    }
+}
+
+/// A relative threshold calls a rise of a negative metric an improvement.
+#[test]
+fn a_relative_threshold_knows_negative_metrics() {
+    let rising: Vec<f64> = (0..20).map(|k| -1.0 + 5e-5 * f64::from(k)).collect();
+    let torch = replay("plateau = { patience = 3 }", 0.1, &metrics(&rising), Compat::Torch).unwrap();
+    assert!(torch.iter().all(|&lr| lr == 0.1));
+    assert_eq!(acts("plateau = { patience = 3 }", &rising)[0], 4);
+}
+
+/// NaN counts as a bad observation, and there is no other way.
+#[test]
+fn nan_has_a_policy() {
+    let values = [1.0, f64::NAN, f64::NAN];
+    let torch =
+        replay("plateau = { patience = 1, factor = 0.5 }", 0.1, &metrics(&values), Compat::Torch).unwrap();
+    assert_eq!(torch, [0.1, 0.1, 0.05]);
+    for (policy, expected) in
+        [("count_as_bad", &[2][..]), ("ignore", &[]), ("stop", &[1, 2]), ("rewind", &[1, 2])]
+    {
+        assert_eq!(
+            acts(&format!("plateau = {{ patience = 1, on_nan = '{policy}' }}"), &values),
+            expected,
+            "{policy}"
+        );
+    }
+}
+
+/// A spike of the best value makes the steady descent after it look like a plateau.
+#[test]
+fn a_descent_after_a_spike_is_no_plateau() {
+    let spike: Vec<f64> =
+        [0.5, 2.0].into_iter().chain((0..8).map(|k| 1.5 * 0.9_f64.powf(f64::from(k)))).collect();
+    let torch = replay("plateau = { patience = 4 }", 0.1, &metrics(&spike), Compat::Torch).unwrap();
+    assert!(torch.iter().any(|&lr| lr < 0.1));
+    assert!(acts("new_bob = { patience = 1 }", &spike).is_empty());
+}
+
+/// Patience runs out one observation late; the other count is there too.
+#[test]
+fn patience_is_counted_as_one_says() {
+    assert_eq!(acts("plateau = { patience = 2 }", &[1.0; 6])[0], 3);
+    assert_eq!(acts("plateau = { patience = 2, rule = 'keras' }", &[1.0; 6])[0], 2);
+}
+
+/// Senseless parameters are taken: a negative factor, a floor above the rate; small rates never move.
+#[test]
+fn plateaus_check_their_parameters() {
+    let seen = metrics(&[1.0; 4]);
+    let torch = |text: &str, lr: f64| replay(text, lr, &seen, Compat::Torch).unwrap();
+    assert_eq!(torch("plateau = { patience = 0, factor = -0.5 }", 0.1)[1..], [0.0; 3]);
+    assert_eq!(torch("plateau = { patience = 0, min_lr = 1.0 }", 0.1), [0.1; 4]);
+    assert_eq!(torch("plateau = { patience = 0 }", 1e-8), [1e-8; 4]);
+    let refused = |text: &str| ControllerSpec::parse(text).unwrap().check().unwrap_err().to_string();
+    assert!(refused("plateau = { factor = -0.5 }").starts_with("plateau.factor: -0.5 is not"));
+    assert!(refused("plateau = { min_gain = 10 }").starts_with("plateau.min_gain: 10 is not"));
+    let ours = replay("plateau = { patience = 0 }", 1e-8, &seen, Compat::Lrlab).unwrap();
+    assert!(close(ours[3], 1e-11) && ours[3] < ours[1]);
+}

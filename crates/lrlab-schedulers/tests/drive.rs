@@ -1,0 +1,51 @@
+//! Schedules at work: rates of a run, groups, other hyperparameters.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_schedulers::{Driver, Horizon, Hyper, Rates, Schedule, ScheduleSpec};
+
+const RUN: Horizon = Horizon { updates: 40, updates_per_epoch: 10 };
+
+fn build(text: &str) -> Box<dyn Schedule> {
+    ScheduleSpec::parse(text).unwrap().build(&RUN).unwrap()
+}
+
+/// The rates are the schedule's times the gain, and the count of updates is all there is to restore.
+#[test]
+fn rates_go_on_from_any_update() {
+    let all: Vec<f64> = Rates::new(build("cosine"), 0.1, RUN).collect();
+    assert_eq!(all.len(), 40);
+    for k in 0..=40 {
+        let mut rates = Rates::new(build("cosine"), 0.1, RUN);
+        rates.seek(k);
+        assert_eq!((rates.update(), rates.collect::<Vec<_>>().as_slice()), (k, &all[k as usize..]));
+    }
+    let mut rates = Rates::new(build("cosine"), 0.1, RUN);
+    rates.nth(9);
+    rates.set_gain(0.5);
+    assert_eq!((rates.peek(), rates.next(), rates.update()), (all[10] * 0.5, Some(all[10] * 0.5), 11));
+}
+
+#[test]
+fn drives_groups_and_hyperparameters() {
+    let momentum = "one_cycle = { max_lr = 0.95, div_factor = 1.1, final_div_factor = 1 }";
+    let driver = Driver::default()
+        .drive("backbone", Hyper::Lr, 0.01, build("linear_to_zero"))
+        .drive("head", Hyper::Lr, 0.1, build("static"))
+        .drive("head", Hyper::Momentum, 1.0, build(momentum))
+        .drive("head", Hyper::Other("dropout".to_owned()), 0.5, build("linear_to_zero"))
+        // Another driver for what is driven already.
+        .drive("head", Hyper::Lr, 0.1, build("linear_to_zero"));
+    let mut set = Vec::new();
+    driver.apply(RUN.at(20), |group, hyper, value| set.push((group.to_owned(), hyper.clone(), value)));
+    assert_eq!(set.len(), 4);
+    assert_eq!(set[0], ("backbone".to_owned(), Hyper::Lr, 0.005));
+    assert_eq!(set[1], ("head".to_owned(), Hyper::Lr, 0.05));
+    assert_eq!(set[3], ("head".to_owned(), Hyper::Other("dropout".to_owned()), 0.25));
+    for (group, hyper, value) in &set {
+        assert_eq!(driver.value(group, hyper, RUN.at(20)), Some(*value));
+    }
+    assert_eq!(driver.value("head", &Hyper::Momentum, RUN.at(12)), Some(0.95));
+    assert_eq!(driver.value("head", &Hyper::Beta2, RUN.at(12)), None);
+    assert_eq!(driver.value("neck", &Hyper::Lr, RUN.at(12)), None);
+}

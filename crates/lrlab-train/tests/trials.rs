@@ -1,0 +1,191 @@
+//! Trials from a snapshot, the noise of the validation loss, and the sweep: what controllers are given by the trainer.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device};
+use lrlab_callbacks::{
+    Action, Callback, Callbacks, Context, Error as CallbackError, Moment, Phase, RangeTest, RangeTestConfig,
+    ValidationLossMonitor, WeightAveraging,
+};
+use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
+use lrlab_kernels::Params;
+use lrlab_models::{Model, ResNet, ResNetConfig, Shortcut, Stem};
+use lrlab_optim::{OptimizerConfig, SgdConfig};
+use lrlab_runs::DecisionKind;
+use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, ScheduleSpec};
+use lrlab_train::{Fit, Fitted, Settings, fit, outcomes, sweep};
+
+fn data() -> Dataset {
+    let pictures = SyntheticPictures { train: 100, test: 40, ..SyntheticPictures::default() };
+    let cache = std::env::temp_dir().join("lrlab-train-tests");
+    lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache)).unwrap()
+}
+
+/// With batch norm, whose statistics a trial must leave alone too.
+fn network(data: &Dataset) -> Box<dyn Model> {
+    let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
+    let config = ResNetConfig { depth: 8, stem, shortcut, width: 0.25, classes: data.classes, channels: 3 };
+    Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+}
+
+fn parts<'a>(data: &'a Dataset, settings: &'a Settings, callbacks: Callbacks) -> Fit<'a> {
+    let model = network(data);
+    let sgd = SgdConfig { momentum: 0.9, ..SgdConfig::default() };
+    Fit {
+        optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(sgd), model.params()).unwrap(),
+        model,
+        schedule: ScheduleSpec::parse("static")
+            .unwrap()
+            .build(&Fit::horizon(settings, data.train.len()))
+            .unwrap(),
+        callbacks,
+        data,
+        settings,
+        device: &Device::Cpu,
+    }
+}
+
+fn train(data: &Dataset, settings: &Settings, callbacks: Callbacks) -> Fitted {
+    fit(parts(data, settings, callbacks), &AtomicBool::new(false), &mut |_| {}).unwrap()
+}
+
+/// Asks for four trials after every epoch and in the middle of the second; the last but three's outcome ends the run.
+#[derive(Default)]
+struct Tries {
+    seen: Vec<Observation>,
+}
+
+impl Callback for Tries {
+    fn name(&self) -> &'static str {
+        "tries"
+    }
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
+        let asks = match context.moment {
+            Moment::Epoch(_) => true,
+            Moment::Update { .. } => context.update == 6,
+            _ => false,
+        };
+        let factors: &[f64] = if asks && phase == Phase::Control { &[0.0, 1.0, 3.0, 1e30] } else { &[] };
+        Ok(factors.iter().map(|&factor| Action::Try { factor, updates: 3 }).collect())
+    }
+    fn tried(&mut self, seen: &Observation) -> Result<Vec<Action>, CallbackError> {
+        self.seen.push(*seen);
+        Ok(match self.seen.len() {
+            9 => vec![Action::Stop {
+                metric: "val_loss".to_owned(),
+                value: seen.value,
+                reason: format!("{seen:?}"),
+            }],
+            _ => Vec::new(),
+        })
+    }
+}
+
+/// Weights, statistics, momentum, order and augmentation after a trial are what they were before it, to the bit.
+#[test]
+fn trials_leave_no_trace() {
+    let data = data();
+    let settings = Settings { epochs: 2, batch_size: 24, ..Settings::new(0.05) };
+    let without = train(&data, &settings, Callbacks::default());
+    let with = train(&data, &settings, Callbacks::default().with(Tries::default()));
+    assert_eq!(with.history, without.history);
+    assert_eq!((&with.last, &with.best), (&without.last, &without.best));
+    assert_eq!(with.timing.updates_executed, without.timing.updates_executed);
+    let [stop] = &with.decisions[..] else { unreachable!("{:?}", with.decisions) };
+    assert_eq!((stop.kind, stop.update, stop.epoch), (DecisionKind::Stop, 8, 2));
+    assert!(stop.value.is_some() && stop.reason.contains("stderr: Some("), "{}", stop.reason);
+}
+
+/// From a rate far too low the search goes up, and the same again gives the same bits.
+#[test]
+fn auto_lrs_raises_a_rate_that_is_too_low() {
+    let data = data();
+    let settings = Settings { epochs: 4, ..Settings::new(1e-4) };
+    let search = || {
+        ControllerSpec::parse("auto_lrs = { updates = 6, trials = 5, max_gain = 1000 }")
+            .unwrap()
+            .build()
+            .unwrap()
+    };
+    let monitor = Callbacks::default().with(ValidationLossMonitor::new(search(), "val_loss").unwrap());
+    let (low, found) = (train(&data, &settings, Callbacks::default()), train(&data, &settings, monitor));
+    // Three searches: the last epoch's would come too late.
+    let raised: Vec<_> = found.decisions.iter().filter(|d| d.kind == DecisionKind::Raise).collect();
+    assert!((2..=3).contains(&raised.len()), "{:?}", found.decisions);
+    assert!(
+        raised[0].reason.starts_with("raise × 4: the best of 5 trials of 6 updates (× 1.000: "),
+        "{}",
+        raised[0].reason
+    );
+    let last = |fitted: &Fitted| fitted.history[3].train_loss.unwrap();
+    assert!(last(&found) < last(&low), "{} is not below {}", last(&found), last(&low));
+    let again = Callbacks::default().with(ValidationLossMonitor::new(search(), "val_loss").unwrap());
+    let again = train(&data, &settings, again);
+    assert_eq!((again.history, again.decisions), (found.history, found.decisions));
+}
+
+/// Stops and says what it saw.
+#[derive(Debug)]
+struct Echo;
+impl Controller for Echo {
+    type State = ();
+    fn init(&self) {}
+    fn observe(&self, (): &mut (), seen: &Observation) -> Decision {
+        Decision::Stop { reason: format!("{:?}", seen.stderr) }
+    }
+}
+
+/// A controller sees the validation loss with the standard error of its mean over the examples.
+#[test]
+fn controllers_see_the_noise_of_the_loss() {
+    let data = data();
+    let settings = Settings { epochs: 3, ..Settings::new(0.05) };
+    let monitor = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), "val_loss").unwrap();
+    let fitted = train(&data, &settings, Callbacks::default().with(monitor));
+    assert_eq!(fitted.history.len(), 1);
+    let model = network(&data);
+    model.params().restore(&fitted.last_weights).unwrap();
+    let losses: Vec<f64> =
+        outcomes(&*model, &data.validation, 256, &Device::Cpu).unwrap().iter().map(|o| o.loss).collect();
+    let n = losses.len() as f64;
+    let mean = losses.iter().sum::<f64>() / n;
+    let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let seen = fitted.history[0].val_loss_stderr.unwrap();
+    assert!((seen - (variance / n).sqrt()).abs() < 1e-9 * seen, "{seen} is not {}", (variance / n).sqrt());
+    assert_eq!(fitted.decisions[0].reason, format!("{:?}", Some(seen)));
+}
+
+/// The sweep asks for rates a constant factor apart, suggests one at which the loss falls, and ends where it explodes.
+#[test]
+fn the_sweep_finds_a_rate() {
+    let data = data();
+    let settings = Settings { batch_size: 16, ..Settings::new(1.0) };
+    let config = RangeTestConfig { min_lr: 1e-6, max_lr: 1e3, updates: 60, smoothing: 0.8, divergence: 3.0 };
+    let test = RangeTest::new(config.clone()).unwrap();
+    let mut seen = Vec::new();
+    let parts = parts(&data, &settings, Callbacks::default());
+    let found = sweep(parts, test, &AtomicBool::new(false), &mut |lr, loss| seen.push((lr, loss))).unwrap();
+    for (i, (lr, _)) in seen.iter().enumerate() {
+        let expected = 1e-6 * 1e9_f64.powf(i as f64 / 59.0);
+        assert!((lr / expected - 1.0).abs() < 1e-9, "update {i}: {lr}, not {expected}");
+    }
+    assert!(found.points().len() < 60, "a rate of 1000 explodes");
+    let lr = found.suggestion().unwrap();
+    assert!((1e-5..10.0).contains(&lr), "{lr}");
+}
+
+/// After an average takes the weights' place, batch norm's statistics are those of the training split: with one batch of
+/// all of it, evaluation then gives the training mode's loss, which the running statistics are far from.
+#[test]
+fn averages_recompute_batch_norm() {
+    let data = data();
+    let settings = Settings { batch_size: 80, ..Settings::new(1e-12) };
+    let average = Callbacks::default().with(WeightAveraging::lawa(1).unwrap());
+    let (with, without) = (train(&data, &settings, average), train(&data, &settings, Callbacks::default()));
+    let trained = with.history[0].train_loss.unwrap();
+    let apart = |fitted: &Fitted| (fitted.last.train_eval_loss.unwrap() - trained).abs();
+    assert!(apart(&with) < 1e-3 * trained, "{:?} is not {trained}", with.last.train_eval_loss);
+    assert!(apart(&without) > 1e-2 * trained, "{:?} is near {trained} anyway", without.last.train_eval_loss);
+}
