@@ -92,7 +92,7 @@ fn trials_leave_no_trace() {
     let with = train(&data, &settings, Callbacks::default().with(Tries::default()));
     assert_eq!(with.history, without.history);
     assert_eq!((&with.last, &with.best), (&without.last, &without.best));
-    assert_eq!(with.timing.updates_executed, without.timing.updates_executed);
+    assert!(with.timing.updates_executed > without.timing.updates_executed, "trials are work too");
     let [stop] = &with.decisions[..] else { unreachable!("{:?}", with.decisions) };
     assert_eq!((stop.kind, stop.update, stop.epoch), (DecisionKind::Stop, 8, 2));
     assert!(stop.value.is_some() && stop.reason.contains("stderr: Some("), "{}", stop.reason);
