@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Failure, Owner, read_json, to_json};
 
+const CLAIM: &str = "claim.json";
 /// Between two touches of a claim.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -38,6 +39,9 @@ pub struct Exit {
     pub ending: Ending,
     /// Seconds from claim to end.
     pub seconds: f64,
+    /// Updates that the run had made when the attempt ended, as far as it said so.
+    #[serde(default)]
+    pub reached: u64,
 }
 
 /// The newest claim on a run.
@@ -65,6 +69,7 @@ pub struct Attempt {
     folder: PathBuf,
     number: u32,
     began: Instant,
+    reached: u64,
     heart: Option<(Sender<()>, JoinHandle<()>)>,
     ended: bool,
 }
@@ -76,12 +81,12 @@ impl Attempt {
     /// Writing the claim fails.
     pub fn claim(run_dir: &Path, number: u32) -> Result<Acquired, Error> {
         let folder = attempts_dir(run_dir).join(number.to_string());
-        let path = folder.join("claim.json");
+        let path = folder.join(CLAIM);
         if !write_exclusive(&path, &to_json(&path, &Owner::current())?)? {
             return Ok(Acquired::Taken);
         }
         let heart = Some(beat(path));
-        Ok(Acquired::Attempt(Self { folder, number, began: Instant::now(), heart, ended: false }))
+        Ok(Acquired::Attempt(Self { folder, number, began: Instant::now(), reached: 0, heart, ended: false }))
     }
 
     /// Where this attempt may write.
@@ -102,6 +107,17 @@ impl Attempt {
         self.began.elapsed()
     }
 
+    /// Remembers how many updates the run has made.
+    pub fn reach(&mut self, update: u64) {
+        self.reached = self.reached.max(update);
+    }
+
+    /// How many updates the run has made, as far as it said so.
+    #[must_use]
+    pub fn reached(&self) -> u64 {
+        self.reached
+    }
+
     /// Says how it ended and gives it up.
     ///
     /// # Errors
@@ -110,15 +126,25 @@ impl Attempt {
         self.write_end(ending)
     }
 
-    fn write_end(&mut self, ending: Ending) -> Result<(), Error> {
+    /// Gives it up without a word: its folder is gone.
+    pub(crate) fn vanish(mut self) {
         self.ended = true;
+        self.stop_heart();
+    }
+
+    fn stop_heart(&mut self) {
         if let Some((stop, thread)) = self.heart.take() {
             drop(stop);
             // The thread only sleeps and touches a file; a panic in it would have nothing to say here.
             let _ = thread.join();
         }
+    }
+
+    fn write_end(&mut self, ending: Ending) -> Result<(), Error> {
+        self.ended = true;
+        self.stop_heart();
         let path = self.folder.join("exit.json");
-        let exit = Exit { ending, seconds: self.began.elapsed().as_secs_f64() };
+        let exit = Exit { ending, seconds: self.began.elapsed().as_secs_f64(), reached: self.reached };
         Ok(write_atomic(&path, &to_json(&path, &exit)?)?)
     }
 }
@@ -141,9 +167,22 @@ pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
     let folder = attempts_dir(run_dir);
     numbers(&folder)?
         .into_iter()
-        .filter(|number| folder.join(number.to_string()).join("claim.json").is_file())
+        .filter(|number| folder.join(number.to_string()).join(CLAIM).is_file())
         .map(|number| Ok((number, read_json(&folder.join(number.to_string()).join("exit.json"))?)))
         .collect()
+}
+
+/// Whether the attempt that writes in `folder` still has its run: no later one was claimed. To be asked before a
+/// result is committed, by a process that may have been frozen for longer than others were patient.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn holds(folder: &Path) -> Result<bool, Error> {
+    let number = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+    let (Some(number), Some(all)) = (number, folder.parent()) else { return Ok(true) };
+    Ok(!numbers(all)?
+        .into_iter()
+        .any(|later| later > number && all.join(later.to_string()).join(CLAIM).is_file()))
 }
 
 /// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
@@ -152,7 +191,7 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     let folder = attempts_dir(run_dir);
     for number in numbers(&folder)?.into_iter().rev() {
         let attempt = folder.join(number.to_string());
-        let claim = attempt.join("claim.json");
+        let claim = attempt.join(CLAIM);
         let Some(owner) = read_json::<Owner>(&claim)? else { continue };
         let touched =
             std::fs::metadata(&claim).and_then(|m| m.modified()).map_err(|e| Error::io(&claim, e))?;
@@ -160,6 +199,11 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
         return Ok(Some(Newest { number, owner, touched, exit }));
     }
     Ok(None)
+}
+
+/// Who claimed the attempt that writes in `folder`.
+pub(crate) fn owner_of(folder: &Path) -> Result<Option<Owner>, Error> {
+    read_json(&folder.join(CLAIM))
 }
 
 fn attempts_dir(run_dir: &Path) -> PathBuf {
@@ -235,5 +279,7 @@ mod tests {
         assert_eq!(endings, [(1, Ending::Interrupted), (2, Ending::Done)]);
         assert_eq!(newest(run.path()).unwrap().unwrap().number, 2);
         assert!(claim(run.path(), 3).is_some());
+        assert!(!holds(&run.path().join("attempts/2")).unwrap());
+        assert!(holds(&run.path().join("attempts/3")).unwrap());
     }
 }

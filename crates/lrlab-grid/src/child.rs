@@ -29,6 +29,15 @@ pub(crate) enum Output {
     Closed(u64),
 }
 
+impl Output {
+    /// Which worker it comes from.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Event(number, _) | Self::Closed(number) => *number,
+        }
+    }
+}
+
 /// A running worker.
 ///
 /// It holds the reading end of a pipe that nobody writes to; when this process is gone, however it went, the pipe

@@ -67,6 +67,12 @@ impl Costs {
         self.of_class(&class(run), epochs(run))
     }
 
+    /// Expected seconds of one epoch of `run`, `None` where nothing of its class was measured.
+    #[must_use]
+    pub fn epoch_s(&self, run: &PlannedRun) -> Option<f64> {
+        self.of_class(&class(run), 1.0)
+    }
+
     pub(crate) fn of_class(&self, class: &str, epochs: f64) -> Option<f64> {
         self.classes.get(class).map(|m| m.seconds / m.epochs * epochs)
     }

@@ -21,8 +21,10 @@ pub enum FailureKind {
     Panic,
     /// A disk that is full, read-only or broken.
     Io,
-    /// A signal ended it.
+    /// A signal ended it, or its process was gone without a word.
     Killed,
+    /// A time limit, or silence for too long, ended it before it got further than an attempt before it.
+    Timeout,
     /// It ended with 0 and left no result.
     NoResult,
     /// Any other exit code.
@@ -30,13 +32,21 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// How often one call tries such a run again. What would only repeat itself is not repeated.
+    /// How often such a run is tried again before it is given up. What would only repeat itself is not repeated.
     #[must_use]
     pub const fn retries(self) -> u32 {
         match self {
-            Self::Killed | Self::Io | Self::OutOfMemory => 1,
+            Self::Killed | Self::Io => 3,
+            Self::Timeout => 2,
+            Self::OutOfMemory => 1,
             Self::Configuration | Self::Panic | Self::NoResult | Self::Error => 0,
         }
+    }
+
+    /// Whether an attempt that got further than every one before it leaves the budget untouched: what came from
+    /// outside may come again and again over a long run.
+    pub(crate) const fn comes_from_outside(self) -> bool {
+        matches!(self, Self::Killed | Self::Io | Self::Timeout)
     }
 }
 
@@ -48,6 +58,7 @@ impl std::fmt::Display for FailureKind {
             Self::Panic => "panic",
             Self::Io => "i/o",
             Self::Killed => "killed",
+            Self::Timeout => "timeout",
             Self::NoResult => "no result",
             Self::Error => "error",
         })
@@ -99,6 +110,25 @@ pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: 
     let last = said.map(str::to_owned).or_else(|| telling_line(log_tail));
     let message = last.map_or_else(|| end.clone(), |line| format!("{line} ({end})"));
     Some(Failure { attempt, kind, code, signal, message, log_tail: log_tail.to_owned() })
+}
+
+impl Failure {
+    /// An attempt whose process was gone without a word.
+    pub(crate) fn lost(attempt: u32, owner: &str) -> Self {
+        let message = format!("{owner} was gone before the run was done");
+        Self { attempt, kind: FailureKind::Killed, code: None, signal: None, message, log_tail: String::new() }
+    }
+
+    /// An attempt that ran out of time.
+    pub(crate) fn timeout(attempt: u32, message: String, log_tail: String) -> Self {
+        Self { attempt, kind: FailureKind::Timeout, code: None, signal: None, message, log_tail }
+    }
+
+    /// What two failures with one cause have in common: everything but numbers.
+    pub(crate) fn signature(&self) -> String {
+        let words: String = self.message.chars().filter(|c| !c.is_ascii_digit()).collect();
+        format!("{} {:?} {:?} {words}", self.kind, self.code, self.signal)
+    }
 }
 
 const OUT_OF_MEMORY: &[&str] =

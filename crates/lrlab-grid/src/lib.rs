@@ -9,6 +9,7 @@
 //! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: who works on attempt n; touched while alive
 //! DIR/store/<run_id>/attempts/<n>/exit.json  how attempt n ended
 //! DIR/store/<run_id>/attempts/<n>/log.txt    what the worker said on standard error
+//! DIR/store/<run_id>/attempts/<n>/progress.json   how far it is, for those who look from outside
 //! DIR/store/<run_id>/failure.json            why the last attempt failed
 //! DIR/store/<run_id>/result.json             the run is done
 //! ```
@@ -17,29 +18,48 @@
 //! when its claim was not touched for a while ([`Patience`]). Claims are numbered and only ever added, so that of
 //! two processes that find a run free exactly one gets it, on a shared folder too: no locks, no server.
 
+mod alike;
 mod attempt;
+mod budget;
 mod child;
 mod cost;
 mod failure;
+mod freeze;
+mod gc;
+mod gpu;
 mod interrupt;
+mod live;
 mod local;
 mod machine;
+mod origin;
 mod owner;
 mod patience;
+mod places;
 mod plan;
 mod queue;
+pub mod slurm;
+mod space;
 mod state;
+mod work;
 
-pub use attempt::{Acquired, Attempt, Ending, Exit, attempts};
+pub use attempt::{Acquired, Attempt, Ending, Exit, attempts, holds};
 pub use child::WorkerCommand;
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
+pub use freeze::{build_id, freeze};
+pub use gc::{Garbage, Kind as GarbageKind, collect, garbage};
+pub use gpu::{Gpu, at_once, gpus};
 pub use interrupt::Interrupt;
-pub use local::{Assignment, Finish, LocalExecutor, Notice, OnFailure};
+pub use live::Live;
+pub use local::{
+    Assignment, Deadline, Finish, LocalExecutor, Notice, OnFailure, Others, Share, baseline,
+};
 pub use machine::Machine;
-pub use owner::{Life, Owner};
-pub use patience::Patience;
-pub use plan::{record, resolve};
+pub use origin::{Origin, Origins, origins, put_aside};
+pub use owner::{Life, Owner, SlurmJob, host};
+pub use patience::{Patience, Sign};
+pub use plan::{name_only, record, resolve};
+pub use space::free_space;
 pub use state::{RunState, Status, run_state, status};
 
 use std::path::{Path, PathBuf};
@@ -102,12 +122,27 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Jobs of the grid were submitted before, and Slurm cannot be asked about them.
+    #[error("Slurm cannot be asked ({source}), and jobs of this grid were submitted before: {}", list(jobs))]
+    Unreachable {
+        /// The jobs.
+        jobs: Vec<u64>,
+        /// Why.
+        source: slurm::SlurmError,
+    },
+    /// Slurm refused something.
+    #[error(transparent)]
+    Slurm(#[from] slurm::SlurmError),
     /// Signals could not be caught.
     #[error("cannot listen for signals: {source}")]
     Signals {
         /// Why.
         source: std::io::Error,
     },
+}
+
+fn list(jobs: &[u64]) -> String {
+    jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Error {

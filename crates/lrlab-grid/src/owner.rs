@@ -13,6 +13,33 @@ pub struct Owner {
     pub realm: Option<String>,
     /// When the process started, in clock ticks since boot.
     pub started: Option<u64>,
+    /// The Slurm job it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<SlurmJob>,
+}
+
+/// A Slurm job, one task of an array, as `squeue` and `scontrol` name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlurmJob {
+    /// `17`, or `17_3` for task 3 of the array 17.
+    pub job: String,
+    /// How often it was started before.
+    pub restarts: u32,
+}
+
+impl SlurmJob {
+    /// The job that this process is part of.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
+        let job = task.map(|(job, task)| format!("{job}_{task}")).or_else(|| variable("SLURM_JOB_ID"))?;
+        let restarts = variable("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
+        Some(Self { job, restarts })
+    }
 }
 
 /// What is known about a process.
@@ -31,12 +58,20 @@ impl Owner {
     #[must_use]
     pub fn current() -> Self {
         let pid = std::process::id();
-        Self { host: host(), pid, realm: realm(), started: proc_stat(pid).map(|stat| stat.started) }
+        let started = proc_stat(pid).map(|stat| stat.started);
+        Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current() }
     }
 
     /// Whether the process still runs, as far as can be known without asking another machine.
     #[must_use]
     pub fn life(&self) -> Life {
+        if let (Some(theirs), Some(ours)) = (&self.slurm, SlurmJob::current())
+            && theirs.job == ours.job
+            && theirs.restarts < ours.restarts
+        {
+            // Slurm starts a job again only after its processes are gone.
+            return Life::Dead;
+        }
         let (Some(realm), Some(started)) = (&self.realm, self.started) else { return Life::Unknown };
         if self::realm().as_ref() != Some(realm) {
             return Life::Unknown;
@@ -69,15 +104,25 @@ fn proc_stat(pid: u32) -> Option<Stat> {
     Some(Stat { started, gone })
 }
 
+/// Gives this machine a name of its own, where several share one: containers on one kernel, a test.
+const HOST: &str = "LRLAB_HOST";
+
+fn given_name() -> Option<String> {
+    std::env::var(HOST).ok().filter(|name| !name.is_empty())
+}
+
 fn realm() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    Some(format!("{} {}", boot.trim(), namespace.display()))
+    let given = given_name().map(|name| format!(" {name}")).unwrap_or_default();
+    Some(format!("{} {}{given}", boot.trim(), namespace.display()))
 }
 
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
+/// The machine's name: `LRLAB_HOST` where that is set.
+#[must_use]
+pub fn host() -> String {
+    given_name()
+        .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .or_else(|| std::env::var("HOSTNAME").ok())
         .or_else(|| std::env::var("COMPUTERNAME").ok())
         .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
@@ -110,5 +155,28 @@ mod tests {
             assert_eq!(owner.life(), expected, "{what}");
         }
         assert_eq!(zombie, Life::Dead);
+    }
+
+    #[test]
+    fn jobs_are_named_as_slurm_names_them() {
+        for (variables, expected) in [
+            (&[("SLURM_JOB_ID", "7")][..], Some(("7", 0))),
+            (
+                &[
+                    ("SLURM_JOB_ID", "9"),
+                    ("SLURM_ARRAY_JOB_ID", "7"),
+                    ("SLURM_ARRAY_TASK_ID", "2"),
+                    ("SLURM_RESTART_COUNT", "3"),
+                ],
+                Some(("7_2", 3)),
+            ),
+            (&[], None),
+        ] {
+            let lookup = |name: &str| {
+                variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            };
+            let expected = expected.map(|(job, restarts)| SlurmJob { job: job.to_owned(), restarts });
+            assert_eq!(SlurmJob::from(lookup), expected);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, run_id};
 
-use crate::{Error, to_json};
+use crate::{Error, gc, to_json};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,7 +48,8 @@ pub fn resolve(
     })
 }
 
-/// Writes `plan.json`, and `spec.json` of every run that is not done.
+/// Writes `plan.json`, and `spec.json` of every run that is not done. The experiment names these runs from now on,
+/// besides those it named before.
 ///
 /// A run's folder is not touched where it already says the same.
 ///
@@ -56,7 +57,16 @@ pub fn resolve(
 /// Writing fails.
 pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     store.write_plan(plan)?;
+    gc::name(store, plan, false)?;
     plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).try_for_each(|run| write_spec(store, run))
+}
+
+/// After [`record`] of the whole experiment: what it named before and does not name now is garbage.
+///
+/// # Errors
+/// Writing fails.
+pub fn name_only(store: &RunStore, plan: &Plan) -> Result<(), Error> {
+    gc::name(store, plan, true)
 }
 
 /// `model=resnet schedule=cosine seed=0`: a cell for people.
@@ -70,7 +80,7 @@ pub(crate) fn words(cell: &Cell) -> String {
 
 /// The file can be derived again from the plan, so it is renamed into place but not synced: ten thousand runs are
 /// planned in a second.
-fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error> {
+pub(crate) fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error> {
     let folder = store.run_dir(&run.run_id);
     let path = folder.join("spec.json");
     let bytes = to_json(&path, run)?;

@@ -13,6 +13,8 @@ use crate::cost::{class, epochs};
 pub(crate) struct Queue {
     entries: Vec<Entry>,
     waiting: Vec<usize>,
+    /// How many places down the order to begin, the first time.
+    skip: usize,
 }
 
 #[derive(Debug)]
@@ -24,8 +26,8 @@ struct Entry {
 }
 
 impl Queue {
-    /// A queue over `runs`, with none waiting yet.
-    pub(crate) fn new(runs: &[PlannedRun]) -> Self {
+    /// A queue over `runs`, with none waiting yet. The first run taken is the one `first` places down the order.
+    pub(crate) fn new(runs: &[PlannedRun], first: Option<usize>) -> Self {
         let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
         let entries = runs
             .iter()
@@ -36,7 +38,7 @@ impl Queue {
                 Entry { round, class: class(run), epochs: epochs(run) }
             })
             .collect();
-        Self { entries, waiting: Vec::new() }
+        Self { entries, waiting: Vec::new(), skip: first.unwrap_or(0) }
     }
 
     pub(crate) fn push(&mut self, index: usize) {
@@ -58,7 +60,15 @@ impl Queue {
             let (a, b) = (key(a), key(b));
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2)).then(a.3.cmp(&b.3))
         };
-        let at = (0..self.waiting.len()).min_by(|&i, &j| order(self.waiting[i], self.waiting[j]))?;
+        let compare = |i: &usize, j: &usize| order(self.waiting[*i], self.waiting[*j]);
+        let mut places: Vec<usize> = (0..self.waiting.len()).collect();
+        let at = match std::mem::take(&mut self.skip) {
+            0 => places.into_iter().min_by(compare)?,
+            skip => {
+                places.sort_by(compare);
+                *places.get(skip % places.len().max(1))?
+            }
+        };
         Some(self.waiting.swap_remove(at))
     }
 
@@ -97,10 +107,13 @@ mod tests {
     #[test]
     fn first_seeds_first_and_the_longest_of_them_before() {
         let runs = [run("a", 10, 7), run("a", 10, 8), run("a", 20, 7), run("a", 20, 8), run("b", 10, 7)];
-        let mut queue = Queue::new(&runs);
-        (0..runs.len()).for_each(|index| queue.push(index));
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(&Costs::default())).collect();
-        assert_eq!(order, [2, 0, 4, 3, 1]);
-        assert!(queue.is_empty());
+        // The second of many executors begins with the second run, the seventh with the second again.
+        for (first, expected) in [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])] {
+            let mut queue = Queue::new(&runs, first);
+            (0..runs.len()).for_each(|index| queue.push(index));
+            let order: Vec<_> = std::iter::from_fn(|| queue.pop(&Costs::default())).collect();
+            assert_eq!(order, expected, "{first:?}");
+            assert!(queue.is_empty());
+        }
     }
 }

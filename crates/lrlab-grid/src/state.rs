@@ -6,7 +6,7 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
-use crate::{Error, Failure, Life, Owner};
+use crate::{Error, Failure, Life, Live, Owner};
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,6 +22,8 @@ pub enum RunState {
         attempt: u32,
         /// Seconds since it last gave a sign of life, as far as clocks agree; beats come every five seconds.
         silent_s: f64,
+        /// How far it is, once it said so.
+        live: Option<Live>,
     },
     /// Its last attempt failed.
     Failed(Box<Failure>),
@@ -60,6 +62,7 @@ pub fn run_state(store: &RunStore, run: &PlannedRun) -> Result<RunState, Error> 
         Some(Ending::Failed(failure)) => RunState::Failed(failure),
         None if newest.owner.life() == Life::Dead => RunState::Missing,
         None => RunState::Running {
+            live: Live::read(&store.run_dir(&run.run_id).join("attempts").join(newest.number.to_string())),
             silent_s: SystemTime::now().duration_since(newest.touched).unwrap_or_default().as_secs_f64(),
             attempt: newest.number,
             owner: newest.owner,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
-    Acquired, Attempt, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice, OnFailure,
+    Acquired, Attempt, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice, OnFailure, Others,
     Owner, RunState, Status, attempts, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
@@ -21,8 +21,13 @@ use lrlab_runs::{Event, Outcome, Plan};
 const TWO: LocalExecutor = LocalExecutor {
     jobs: 2,
     threads: Some(3),
+    devices: 1,
     on_failure: OnFailure::KeepGoing,
+    alike: 0,
     patience: Duration::from_mins(1),
+    others: Others::Wait,
+    deadline: None,
+    silence: None,
 };
 
 fn plan(count: usize) -> Plan {
@@ -107,7 +112,7 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
         [
             (0, FailureKind::Configuration, 1, 1),
             (1, FailureKind::Panic, 1, 1),
-            (2, FailureKind::Killed, 2, 2),
+            (2, FailureKind::Killed, 4, 4),
             (3, FailureKind::NoResult, 1, 1),
             (4, FailureKind::Error, 1, 1),
             (5, FailureKind::OutOfMemory, 2, 2),

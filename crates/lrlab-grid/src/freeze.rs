@@ -1,0 +1,71 @@
+//! The runner as it was when a grid was submitted: a copy in the store, named after its content.
+
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::{RunStore, write_atomic};
+
+use crate::{Error, to_json};
+
+/// The identity of a build: the first 16 hexadecimal digits of the BLAKE3 hash of its program.
+///
+/// # Errors
+/// The program cannot be read.
+pub fn build_id(program: &Path) -> Result<String, Error> {
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(program).map_err(|e| Error::io(program, e))?;
+    hasher.update_reader(file).map_err(|e| Error::io(program, e))?;
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
+}
+
+/// Copies `program` to `DIR/bin/<build>/lrlab`, unless it is there, with what is known `about` it in `build.json`.
+/// The path is from the root of the file system.
+///
+/// # Errors
+/// Reading or writing fails.
+pub fn freeze(
+    store: &RunStore,
+    program: &Path,
+    build: &str,
+    about: &serde_json::Value,
+) -> Result<PathBuf, Error> {
+    let folder = bin(store).join(build);
+    let folder = std::path::absolute(&folder).map_err(|e| Error::io(&folder, e))?;
+    let path = folder.join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    if !path.is_file() {
+        let told = folder.join("build.json");
+        write_atomic(&told, &to_json(&told, about)?)?;
+        let temporary = folder.join(format!(".lrlab.{}.tmp", std::process::id()));
+        let copied = std::fs::copy(program, &temporary).and_then(|_| executable(&temporary));
+        copied.and_then(|()| std::fs::rename(&temporary, &path)).map_err(|e| Error::io(&path, e))?;
+    }
+    Ok(path)
+}
+
+/// Where frozen runners lie.
+pub(crate) fn bin(store: &RunStore) -> PathBuf {
+    store.root().join("bin")
+}
+
+fn executable(path: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_program_is_the_same_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, program) = (RunStore::new(folder.path()), folder.path().join("program"));
+        std::fs::write(&program, "one").unwrap();
+        let build = build_id(&program).unwrap();
+        let frozen = freeze(&store, &program, &build, &serde_json::json!({ "commit": "c" })).unwrap();
+        std::fs::write(&program, "two").unwrap();
+        assert_eq!(freeze(&store, &program, &build, &serde_json::Value::Null).unwrap(), frozen);
+        assert_eq!((build_id(&frozen).unwrap(), std::fs::read(&frozen).unwrap()), (build, b"one".to_vec()));
+        assert_ne!(build_id(&program).unwrap(), build_id(&frozen).unwrap());
+    }
+}

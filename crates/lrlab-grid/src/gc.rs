@@ -1,0 +1,237 @@
+//! What no experiment names any more.
+//!
+//! An experiment names the runs of its plans: of the last whole one, and of every part of it (`--filter`, `--seeds`,
+//! `--set`) since.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
+
+use crate::attempt::newest;
+use crate::{Acquired, Attempt, Error, Life, freeze, read_json, slurm, to_json};
+
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The folder of a run.
+    Run,
+    /// A frozen runner.
+    Binary,
+    /// What an earlier collection had begun to remove.
+    Leftover,
+}
+
+/// Something that no experiment names.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Garbage {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whether it is a run with a result.
+    pub done: bool,
+}
+
+const NAMED: &str = "named.json";
+/// What is being removed has this before its name.
+const GOING: &str = ".gc-";
+
+/// Adds the runs of `plan` to those its experiment names; `only` these, where the plan is the whole of it.
+pub(crate) fn name(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
+    let path = store.experiment_dir(&plan.experiment).join(NAMED);
+    let before: BTreeSet<RunId> = read_json(&path)?.unwrap_or_default();
+    let mut named: BTreeSet<RunId> = plan.runs.iter().map(|run| run.run_id.clone()).collect();
+    if !only {
+        named.extend(before.iter().cloned());
+    }
+    if named != before {
+        write_atomic(&path, &to_json(&path, &named)?)?;
+    }
+    Ok(())
+}
+
+/// Every run that some experiment names, and the experiments.
+fn names(store: &RunStore) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
+    let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());
+    for folder in folders(store.root())? {
+        let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(plan) = store.plan(name)? else { continue };
+        named.extend(plan.runs.into_iter().map(|run| run.run_id));
+        named.extend(read_json::<Vec<RunId>>(&folder.join(NAMED))?.unwrap_or_default());
+        experiments.push(name.to_owned());
+    }
+    Ok((named, experiments))
+}
+
+/// What no experiment names: runs that nobody works on, and frozen runners of which no job is left. Removes nothing.
+///
+/// # Errors
+/// Files that cannot be read, and [`Error::Unreachable`] where it depends on Slurm what is still needed.
+pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
+    let (mut named, experiments) = names(store)?;
+    let mut programs = BTreeSet::new();
+    for experiment in &experiments {
+        let standing = slurm::standing(store, experiment)?;
+        named.extend(standing.covered);
+        if !standing.queued.is_empty() {
+            let submissions = slurm::submissions(store, experiment)?;
+            programs.extend(submissions.into_iter().map(|(_, submission)| submission.settings.program));
+        }
+    }
+    let mut garbage = Vec::new();
+    for path in folders(&store.root().join("store"))? {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let (kind, done) = match RunId::try_from(name.to_owned()) {
+            Ok(id) if named.contains(&id) || in_use(&path)? => continue,
+            Ok(id) => (Kind::Run, store.is_done(&id)),
+            Err(_) if name.starts_with(GOING) => (Kind::Leftover, false),
+            Err(_) => continue,
+        };
+        garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
+    }
+    for path in folders(&freeze::bin(store))? {
+        let absolute = std::path::absolute(&path).map_err(|e| Error::io(&path, e))?;
+        if !programs.iter().any(|program| program.starts_with(&absolute)) {
+            garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Binary, done: false });
+        }
+    }
+    Ok(garbage)
+}
+
+/// Whether someone works on the run in `folder`, or may.
+fn in_use(folder: &Path) -> Result<bool, Error> {
+    Ok(newest(folder)?.is_some_and(|newest| newest.exit.is_none() && newest.owner.life() != Life::Dead))
+}
+
+/// Removes `garbage`, less what became needed meanwhile. How many things were removed.
+///
+/// # Errors
+/// Files that cannot be read or removed.
+pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
+    let mut removed = 0;
+    for item in garbage {
+        let going = match item.kind {
+            Kind::Run => retire(store, &item.path)?,
+            Kind::Binary | Kind::Leftover => Some(item.path.clone()),
+        };
+        if let Some(path) = going {
+            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Claims a run, so that nobody begins it, looks once more whether it is named, and takes it out of the way.
+fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
+    if in_use(path)? {
+        return Ok(None);
+    }
+    let next = newest(path)?.map_or(1, |newest| newest.number + 1);
+    let Acquired::Attempt(claim) = Attempt::claim(path, next)? else { return Ok(None) };
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    let id = RunId::try_from(name.clone())?;
+    if names(store)?.0.contains(&id) {
+        return Ok(None);
+    }
+    let going = path.with_file_name(format!("{GOING}{name}"));
+    std::fs::rename(path, &going).map_err(|e| Error::io(path, e))?;
+    claim.vanish();
+    Ok(Some(going))
+}
+
+/// The folders in `folder`, by name; none where it is not there.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(folder, e)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io(folder, e))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn size(path: &Path) -> Result<u64, Error> {
+    let meta = std::fs::symlink_metadata(path).map_err(|e| Error::io(path, e))?;
+    if !meta.is_dir() {
+        return Ok(meta.len());
+    }
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(path).map_err(|e| Error::io(path, e))? {
+        bytes += size(&entry.map_err(|e| Error::io(path, e))?.path())?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use lrlab_runs::PlannedRun;
+
+    use super::*;
+
+    fn plan(experiment: &str, runs: &[&RunId]) -> Plan {
+        let run = |id: &&RunId| PlannedRun {
+            run_id: (*id).clone(),
+            cell: [].into(),
+            spec: serde_json::json!({}),
+            dataset_digest: String::new(),
+        };
+        Plan {
+            experiment: experiment.to_owned(),
+            description: String::new(),
+            runs: runs.iter().map(run).collect(),
+            claims: serde_json::Value::Null,
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_names_or_uses_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        let ids: Vec<RunId> = (0..6).map(|n| RunId::of(&n.to_string(), "")).collect();
+        for id in &ids {
+            std::fs::create_dir_all(store.run_dir(id)).unwrap();
+            std::fs::write(store.run_dir(id).join("result.json"), "{}").unwrap();
+        }
+        // 0 and 1 were the whole, then 2 was added as a part, then the plan is 0 alone; 3 is another experiment's;
+        // 4 is being worked on; 5 is nobody's.
+        for (runs, only) in [(&[&ids[0], &ids[1]][..], true), (&[&ids[2]], false), (&[&ids[0]], false)] {
+            let plan = plan("e", runs);
+            store.write_plan(&plan).unwrap();
+            name(&store, &plan, only).unwrap();
+        }
+        store.write_plan(&plan("f", &[&ids[3]])).unwrap();
+        let Acquired::Attempt(held) = Attempt::claim(&store.run_dir(&ids[4]), 1).unwrap() else { unreachable!() };
+        std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
+
+        let found = garbage(&store).unwrap();
+        let paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
+        assert_eq!(paths, [store.run_dir(&ids[5]), folder.path().join("bin/0123")]);
+        assert!(found[0].done && found[0].bytes == 2);
+
+        // Named between the look and the removal: it stays.
+        store.write_plan(&plan("g", &[&ids[5]])).unwrap();
+        assert_eq!(collect(&store, &found).unwrap(), 1);
+        assert!(store.is_done(&ids[5]));
+        std::fs::remove_dir_all(folder.path().join("g")).unwrap();
+        assert_eq!(collect(&store, &garbage(&store).unwrap()).unwrap(), 1);
+        assert!(!store.run_dir(&ids[5]).exists());
+        drop(held);
+        // The whole experiment is 0 now.
+        name(&store, &plan("e", &[&ids[0]]), true).unwrap();
+        assert_eq!(collect(&store, &garbage(&store).unwrap()).unwrap(), 3);
+        let left = folders(&folder.path().join("store")).unwrap();
+        assert_eq!(left.len(), 2);
+    }
+}

@@ -1,0 +1,137 @@
+//! `progress.json`: how far an attempt is, for those who look from outside.
+//!
+//! The process that started the worker writes it, at most once a second. It is a convenience: it is not synced, and
+//! nothing but a display and the budget of attempts looks at it.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lrlab_runs::Event;
+use serde::{Deserialize, Serialize};
+
+const EVERY: Duration = Duration::from_secs(1);
+const FILE: &str = "progress.json";
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// Updates the run will make.
+    pub updates: u64,
+    /// Epochs the run will make.
+    pub epochs: u64,
+    /// Updates made.
+    pub update: u64,
+    /// Epochs completed.
+    pub epoch: u64,
+    /// Loss of the last batch.
+    pub loss: Option<f64>,
+    /// Rate in force.
+    pub lr: f64,
+    /// Loss on the validation split after the last epoch.
+    pub val_loss: Option<f64>,
+    /// Accuracy on the validation split after the last epoch.
+    pub val_accuracy: Option<f64>,
+    /// Seconds since the attempt began.
+    pub seconds: f64,
+    /// The update that the attempt began at.
+    pub began_at: u64,
+    /// Seconds since the Unix epoch when this was written.
+    pub at: f64,
+}
+
+impl Live {
+    /// What an attempt's folder says; `None` where it says nothing that can be read.
+    #[must_use]
+    pub fn read(folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.join(FILE)).ok()?).ok()
+    }
+
+    /// The share of the run that is made, 0 … 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.updates == 0 { 0.0 } else { (self.update as f64 / self.updates as f64).min(1.0) }
+    }
+
+    /// Seconds until its last update at the pace of this attempt, once it has made some.
+    #[must_use]
+    pub fn left_s(&self) -> Option<f64> {
+        let made = self.update.saturating_sub(self.began_at);
+        let left = self.updates.saturating_sub(self.update);
+        (made > 0 && self.seconds > 0.0).then(|| self.seconds / made as f64 * left as f64)
+    }
+}
+
+/// Keeps an attempt's `progress.json`.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    live: Live,
+    begun: bool,
+    began: Instant,
+    written: Option<Instant>,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        Self { live: Live::default(), begun: false, began: Instant::now(), written: None }
+    }
+
+    /// Takes an event in; says how many updates were made.
+    pub(crate) fn hear(&mut self, event: &Event, folder: &Path) -> u64 {
+        match event {
+            Event::Started { updates, epochs } => {
+                (self.live.updates, self.live.epochs) = (*updates, *epochs);
+                self.began = Instant::now();
+            }
+            Event::Progress { update, loss, lr } => {
+                if !self.begun {
+                    self.live.began_at = update.saturating_sub(1);
+                    self.begun = true;
+                }
+                (self.live.update, self.live.loss, self.live.lr) = (*update, *loss, *lr);
+            }
+            Event::Epoch { metrics } => {
+                self.live.epoch = metrics.epoch;
+                (self.live.val_loss, self.live.val_accuracy) = (metrics.val_loss, metrics.val_accuracy);
+            }
+            _ => {}
+        }
+        if self.written.is_none_or(|at| at.elapsed() >= EVERY) {
+            self.written = Some(Instant::now());
+            self.live.seconds = self.began.elapsed().as_secs_f64();
+            self.live.at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+            self.write(folder);
+        }
+        self.live.update
+    }
+
+    /// A display that is a second behind hurts nobody, so a full disk is no error here.
+    fn write(&self, folder: &Path) {
+        let temporary = folder.join(".progress.tmp");
+        if let Ok(bytes) = serde_json::to_vec(&self.live)
+            && std::fs::write(&temporary, bytes).is_ok()
+        {
+            let _ = std::fs::rename(&temporary, folder.join(FILE));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_heard_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Live::read(folder.path()), None);
+        let mut recorder = Recorder::new();
+        recorder.hear(&Event::Started { updates: 40, epochs: 2 }, folder.path());
+        recorder.written = None;
+        assert_eq!(recorder.hear(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()), 10);
+        let live = Live::read(folder.path()).unwrap();
+        assert_eq!((live.updates, live.update, live.loss, live.began_at), (40, 10, Some(1.5), 9));
+        assert_eq!(live.share(), 0.25);
+        let paced = Live { seconds: 2.0, ..live };
+        assert_eq!(paced.left_s(), Some(60.0));
+    }
+}

@@ -1,0 +1,179 @@
+//! Which builds and machines the results of a grid come from: they are never mixed without a word.
+
+use std::collections::BTreeMap;
+
+use lrlab_runs::{PlannedRun, RunId, RunStore};
+use serde::Deserialize;
+
+use crate::{Error, read_json};
+
+/// Where a result comes from, as far as results can differ by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// Identity of the program.
+    pub build: Option<String>,
+    /// Commit of its source.
+    pub commit: Option<String>,
+    /// Whether the source differed from the commit.
+    pub dirty: Option<bool>,
+    /// The class within which equal specifications give equal bits.
+    pub numerics: String,
+}
+
+impl Origin {
+    /// `build 1f2e… (commit 3d4c…, with uncommitted changes)`.
+    #[must_use]
+    pub fn build_words(&self) -> String {
+        let commit = self.commit.as_ref().map(|commit| {
+            let changes = if self.dirty == Some(true) { ", with uncommitted changes" } else { "" };
+            format!("commit {}{changes}", commit.get(..12).unwrap_or(commit))
+        });
+        match (&self.build, commit) {
+            (Some(build), Some(commit)) => format!("build {build} ({commit})"),
+            (Some(build), None) => format!("build {build}"),
+            (None, Some(commit)) => commit,
+            (None, None) => "a build that is not known".to_owned(),
+        }
+    }
+}
+
+/// The origins of the results that are there, and by which runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origins(pub BTreeMap<Origin, Vec<RunId>>);
+
+impl Origins {
+    /// Results of another class of numerics than `class`, and of another build than `build` in the same class.
+    #[must_use]
+    pub fn others(&self, build: &str, class: &str) -> (Self, Self) {
+        let others = self.0.iter().filter(|(origin, _)| {
+            origin.numerics != class || origin.build.as_deref() != Some(build)
+        });
+        let (builds, classes): (Vec<_>, Vec<_>) = others.partition(|(origin, _)| origin.numerics == class);
+        let collect = |list: Vec<(&Origin, &Vec<RunId>)>| {
+            Self(list.into_iter().map(|(origin, runs)| (origin.clone(), runs.clone())).collect())
+        };
+        (collect(classes), collect(builds))
+    }
+
+    /// How many results.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is to be said where the results have more than one origin: builds, then classes.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let count = |words: fn(&Origin) -> String| {
+            let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+            for (origin, runs) in &self.0 {
+                *counts.entry(words(origin)).or_default() += runs.len();
+            }
+            counts
+        };
+        let told = |what: &str, counts: BTreeMap<String, usize>| {
+            let each: Vec<_> = counts.iter().map(|(words, n)| format!("{n} of {words}")).collect();
+            (counts.len() > 1).then(|| format!("the results come from {} {what}: {}", counts.len(), each.join("; ")))
+        };
+        [told("builds", count(Origin::build_words)), told("numerics classes", count(|o| o.numerics.clone()))]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// Where the results of `runs` come from.
+///
+/// # Errors
+/// A result that cannot be read.
+pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> {
+    #[derive(Deserialize)]
+    struct Result_ {
+        #[serde(default)]
+        provenance: Origin,
+    }
+    let mut origins = Origins::default();
+    for run in runs {
+        let path = store.run_dir(&run.run_id).join("result.json");
+        if let Some(result) = read_json::<Result_>(&path)? {
+            origins.0.entry(result.provenance).or_default().push(run.run_id.clone());
+        }
+    }
+    Ok(origins)
+}
+
+/// Puts the result and the attempts of a run aside, into its folder `superseded/<n>`: the run is to be done again.
+///
+/// # Errors
+/// Moving fails.
+pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
+    let folder = store.run_dir(id);
+    let aside = (1..).map(|n: u32| folder.join("superseded").join(n.to_string())).find(|path| !path.exists());
+    let Some(aside) = aside else { return Ok(()) };
+    std::fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
+    // The attempts first: with a result the run is done, whatever else is missing.
+    for name in ["attempts", "failure.json", "best.safetensors", "last.safetensors", "result.json"] {
+        match std::fs::rename(folder.join(name), aside.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&folder.join(name), e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn other_origins_are_told_apart_and_can_be_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        let runs: Vec<PlannedRun> = (0..4)
+            .map(|n| PlannedRun {
+                run_id: RunId::of(&n.to_string(), ""),
+                cell: [].into(),
+                spec: json!({}),
+                dataset_digest: String::new(),
+            })
+            .collect();
+        let results = [
+            Some(json!({ "build": "b1", "commit": "0123456789abcdef", "dirty": true, "numerics": "cpu" })),
+            Some(json!({ "build": "b2", "numerics": "cpu" })),
+            Some(json!({ "build": "b1", "numerics": "gpu" })),
+            None,
+        ];
+        for (run, provenance) in runs.iter().zip(&results) {
+            let folder = store.run_dir(&run.run_id);
+            std::fs::create_dir_all(folder.join("attempts/1")).unwrap();
+            if let Some(provenance) = provenance {
+                std::fs::write(folder.join("result.json"), json!({ "provenance": provenance }).to_string()).unwrap();
+            }
+        }
+        let all = origins(&store, &runs).unwrap();
+        assert_eq!(all.len(), 3);
+        let (classes, builds) = all.others("b1", "cpu");
+        assert_eq!((classes.0.values().collect::<Vec<_>>(), builds.0.values().collect::<Vec<_>>()), (
+            vec![&vec![runs[2].run_id.clone()]],
+            vec![&vec![runs[1].run_id.clone()]],
+        ));
+        let warnings = all.warnings();
+        assert!(warnings[0].contains("1 of build b1 (commit 0123456789ab, with uncommitted changes)"), "{warnings:?}");
+        assert!(warnings[1].contains("2 of cpu; 1 of gpu"), "{warnings:?}");
+
+        put_aside(&store, &runs[0].run_id).unwrap();
+        let first = store.run_dir(&runs[0].run_id);
+        assert!(!store.is_done(&runs[0].run_id) && !first.join("attempts").exists());
+        assert!(first.join("superseded/1/result.json").is_file() && first.join("superseded/1/attempts/1").is_dir());
+        let (_, builds) = origins(&store, &runs).unwrap().others("b2", "cpu");
+        assert!(builds.is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! Slurm's programs. Only formats that are asked for are read; `--json` differs between versions.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::SlurmError;
+
+/// How long a program of Slurm is waited for.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// A job that Slurm knows and that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queued {
+    /// `17`, or `17_3`.
+    pub job: String,
+    /// Its name.
+    pub name: String,
+    /// `PENDING`, `RUNNING`, …
+    pub state: String,
+}
+
+/// Submits a script; its job id.
+pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
+    let mut command = command("sbatch");
+    command.arg("--parsable").args(more).arg(script);
+    let said = run("sbatch", command)?;
+    // `17`, or `17;cluster`.
+    let id = said.trim().split(';').next().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| SlurmError::Refused { program: "sbatch", message: format!("no job id in {said:?}") })
+}
+
+/// Whether Slurm would take a script.
+pub(crate) fn test(script: &Path) -> Result<(), SlurmError> {
+    let mut command = command("sbatch");
+    command.arg("--test-only").arg(script);
+    run("sbatch", command).map(drop)
+}
+
+/// The user's jobs that have not ended, each task of an array by itself.
+pub(crate) fn queue() -> Result<Vec<Queued>, SlurmError> {
+    let mut command = command("squeue");
+    command.args(["--noheader", "--array", "--states=all", "--format=%i|%T|%j"]);
+    #[cfg(unix)]
+    command.arg(format!("--user={}", rustix::process::getuid().as_raw()));
+    Ok(rows(&run("squeue", command)?))
+}
+
+fn rows(text: &str) -> Vec<Queued> {
+    let row = |line: &str| {
+        let mut fields = line.trim().splitn(3, '|').map(str::to_owned);
+        let (job, state) = (fields.next()?, fields.next()?);
+        Some(Queued { job, state, name: fields.next()? })
+    };
+    text.lines().filter_map(row).filter(|queued| !is_over(&queued.state)).collect()
+}
+
+/// Whether a job in this state will not run again.
+fn is_over(state: &str) -> bool {
+    matches!(
+        state,
+        "BOOT_FAIL" | "CANCELLED" | "COMPLETED" | "DEADLINE" | "FAILED" | "NODE_FAIL" | "OUT_OF_MEMORY"
+            | "PREEMPTED" | "REVOKED" | "TIMEOUT"
+    )
+}
+
+/// Whether a job is there and has not ended; `None` where Slurm cannot be asked.
+#[must_use]
+pub fn is_running(job: &str) -> Option<bool> {
+    let mut command = command("squeue");
+    command.args(["--noheader", "--states=all", "--format=%T", "--jobs", job]);
+    match run("squeue", command) {
+        Ok(said) => Some(said.lines().any(|state| !is_over(state.trim()))),
+        Err(SlurmError::Refused { message, .. }) if message.contains("Invalid job id") => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// Lets a job begin anew, this one included.
+///
+/// # Errors
+/// Slurm cannot be asked, or refuses.
+pub fn requeue(job: &str) -> Result<(), SlurmError> {
+    let mut command = command("scontrol");
+    command.args(["requeue", job]);
+    run("scontrol", command).map(drop)
+}
+
+pub(crate) fn cancel(job: u64) -> Result<(), SlurmError> {
+    let mut command = command("scancel");
+    command.arg(job.to_string());
+    run("scancel", command).map(drop)
+}
+
+/// A user's favourite formats and defaults would change what is printed or asked for.
+fn command(program: &'static str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let ours = ["SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_"].iter().any(|prefix| name.starts_with(prefix));
+        if ours || name == "SLURM_TIME_FORMAT" {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(program: &'static str, mut command: Command) -> Result<String, SlurmError> {
+    let (answer, answered) = channel();
+    std::thread::spawn(move || answer.send(command.output()));
+    let output = answered
+        .recv_timeout(ANSWER)
+        .map_err(|_| SlurmError::Silent { program, seconds: ANSWER.as_secs() })?
+        .map_err(|source| SlurmError::Missing { program, source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let message = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    Err(SlurmError::Refused { program, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_and_what_is_over_is_left_out() {
+        let text = "17_0|RUNNING|lrlab e 1 default\n17_1|COMPLETED|lrlab\n 18|PENDING|a|b\nnonsense\n19_[4-7%2]|PENDING|x\n";
+        let jobs: Vec<_> = rows(text).into_iter().map(|q| (q.job, q.state, q.name)).collect();
+        let expected = [
+            ("17_0", "RUNNING", "lrlab e 1 default"),
+            ("18", "PENDING", "a|b"),
+            ("19_[4-7%2]", "PENDING", "x"),
+        ];
+        assert_eq!(jobs, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
+        assert!(is_over("TIMEOUT") && !is_over("COMPLETING") && !is_over("REQUEUED"));
+    }
+}

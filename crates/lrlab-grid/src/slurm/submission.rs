@@ -1,0 +1,91 @@
+//! What was submitted, on record.
+
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::{RunId, RunStore, write_atomic};
+use lrlab_spec::SlurmResources;
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+use crate::{Error, read_json, to_json};
+
+/// One submission: the arrays that do the runs, and the job that writes the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The experiment.
+    pub experiment: String,
+    /// How the runs are done.
+    pub settings: Settings,
+    /// One array per class of resources.
+    pub arrays: Vec<Array>,
+    /// The name of the job that writes the report.
+    pub report_name: String,
+    /// Its id, once it was submitted.
+    pub report_job: Option<u64>,
+}
+
+/// A job array: its tasks do the runs of one class of resources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Array {
+    /// The class.
+    pub class: String,
+    /// What each task asks for.
+    pub resources: SlurmResources,
+    /// The name of the job: how it is found again where its id was not recorded.
+    pub name: String,
+    /// How many tasks.
+    pub tasks: u32,
+    /// The most that run at once.
+    pub throttle: Option<u32>,
+    /// Its id, once it was submitted.
+    pub job: Option<u64>,
+    /// The runs.
+    pub runs: Vec<Member>,
+}
+
+/// A run of an array.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The run.
+    pub run_id: RunId,
+    /// The attempt up to which failures were history when it was submitted.
+    pub since: u32,
+}
+
+const FILE: &str = "submission.json";
+
+/// Where the submissions of an experiment are numbered, as attempts at a run are.
+pub(crate) fn folder(store: &RunStore, experiment: &str) -> PathBuf {
+    store.experiment_dir(experiment).join("slurm")
+}
+
+impl Submission {
+    /// Reads the submission that lies in `folder`; `None` where none was made.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no submission.
+    pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
+        read_json(&folder.join(FILE))
+    }
+
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        Ok(write_atomic(&path, &to_json(&path, self)?)?)
+    }
+}
+
+/// Every submission of an experiment with its folder, the newest first.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn submissions(store: &RunStore, experiment: &str) -> Result<Vec<(PathBuf, Submission)>, Error> {
+    let folder = folder(store, experiment);
+    let mut all = Vec::new();
+    for (number, _) in crate::attempts(&folder)?.into_iter().rev() {
+        let folder = folder.join("attempts").join(number.to_string());
+        if let Some(submission) = Submission::read(&folder)? {
+            all.push((folder, submission));
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,406 @@
+//! A Slurm profile: what a site calls its partitions and accounts, and what a run needs there. It decides nothing
+//! about a result, so it is a file of its own and outside of every run's identity.
+//!
+//! ```
+//! let text = r#"
+//! partition = "gpu"
+//! account = "lab"
+//! time = "4:00:00"                  # of one task; minutes, or Slurm's [days-]hours:minutes:seconds
+//! memory = "16G"
+//! cpus = 4
+//! gres = "gpu:1"
+//! modules = ["cuda/12.4"]           # `module load` before the work
+//! setup = ["export NCCL_DEBUG=WARN"] # lines of shell before the work
+//! extra = ["--constraint=a100"]     # further options of sbatch
+//! throttle = 16                     # tasks at once
+//!
+//! [classes.large]                   # runs that need something else, each class an array of its own
+//! where = { model = ["resnet50"] }  # coordinates of cells
+//! gres = "gpu:a100:1"
+//! time = "1-00:00:00"
+//! "#;
+//! let cell = [("model".to_owned(), "resnet50".into())].into();
+//! let profile = lrlab_spec::SlurmProfile::read(text, "slurm.toml", &[&cell])?;
+//! let large = profile.class_of(&cell);
+//! assert_eq!((large.name.as_str(), large.resources.time_s, large.resources.cpus), ("large", 86_400, 4));
+//! # Ok::<(), lrlab_spec::Mistakes>(())
+//! ```
+
+use lrlab_runs::Cell;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::axes::label;
+use crate::mistake::{Log, Mistakes};
+use crate::suggest;
+use crate::tree::{Key, Node, Value, parse};
+use crate::walk::{Slot, missing, walk};
+
+/// What a task of a job array asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlurmResources {
+    /// `--partition`.
+    pub partition: Option<String>,
+    /// `--account`.
+    pub account: Option<String>,
+    /// `--qos`.
+    pub qos: Option<String>,
+    /// `--gres`.
+    pub gres: Option<String>,
+    /// `--mem`.
+    pub memory: Option<String>,
+    /// `--time`, in seconds.
+    pub time_s: u64,
+    /// `--cpus-per-task`.
+    pub cpus: u32,
+    /// Runs at once in one task.
+    pub runs_at_once: u32,
+    /// How long before the time limit runs are asked to save, in seconds.
+    pub save_before_s: u64,
+    /// `module load` each of them.
+    pub modules: Vec<String>,
+    /// Lines of shell before the work.
+    pub setup: Vec<String>,
+    /// Further options of `sbatch`.
+    pub extra: Vec<String>,
+}
+
+/// Runs that need the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlurmClass {
+    /// Its name.
+    pub name: String,
+    /// Coordinates of the cells that belong to it, each with the values that do; none takes every cell.
+    pub cells: Vec<(String, Vec<Json>)>,
+    /// What a task asks for.
+    pub resources: SlurmResources,
+}
+
+/// A site, and what runs need there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlurmProfile {
+    /// The classes in the order of the file; the last takes what no other does.
+    pub classes: Vec<SlurmClass>,
+    /// The most tasks of one array (below the site's `MaxArraySize`).
+    pub max_tasks: u32,
+    /// The most tasks that run at once.
+    pub throttle: Option<u32>,
+}
+
+/// What no class of its own takes.
+const REST: &str = "default";
+
+impl SlurmProfile {
+    /// Reads a profile for a grid of `cells`.
+    ///
+    /// # Errors
+    /// Every mistake, with its place and, where there is one, a suggestion.
+    pub fn read(text: &str, file_name: &str, cells: &[&Cell]) -> Result<Self, Mistakes> {
+        let mut log = Log::new(file_name, text);
+        let (root, complaints) = parse(text, 0);
+        for (place, message) in &complaints {
+            log.error(*place, format!("this is no TOML: {message}"), None);
+        }
+        if complaints.is_empty() && root.table().is_empty() {
+            log.error(root.place, format!("{file_name} is empty: expected at least `time`"), None);
+        }
+        if log.has_errors() {
+            return Err(log.finish());
+        }
+        walk(&mut log, &root, &schema(), Slot::default());
+        let classes = root.get("classes").map(Node::table).unwrap_or_default();
+        let mut read: Vec<SlurmClass> = Vec::new();
+        for (key, node) in classes {
+            if key.name == REST || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+                let hint = format!("letters, digits, `-` and `_`, and not `{REST}`: that is what no class takes");
+                log.error(key.place, format!("`{}` is no name for a class", key.name), hint);
+            }
+            if node.get("where").is_none() {
+                missing(&mut log, node, "where");
+            }
+            let coordinates = node.get("where").map(|node| conditions(&mut log, node, cells)).unwrap_or_default();
+            let resources = resources(&mut log, &[node, &root], key);
+            read.push(SlurmClass { name: key.name.clone(), cells: coordinates, resources });
+        }
+        let rest = Key { name: REST.to_owned(), place: root.place };
+        let resources = resources(&mut log, &[&root], &rest);
+        read.push(SlurmClass { name: REST.to_owned(), cells: Vec::new(), resources });
+        let at_least_one = |log: &mut Log, key: &str| whole(log, &[&root], key);
+        let (max_tasks, throttle) = (at_least_one(&mut log, "max_tasks"), at_least_one(&mut log, "throttle"));
+        if log.has_errors() {
+            return Err(log.finish());
+        }
+        Ok(Self { classes: read, max_tasks: max_tasks.unwrap_or(1000), throttle })
+    }
+
+    /// The first class that takes `cell`.
+    #[must_use]
+    pub fn class_of(&self, cell: &Cell) -> &SlurmClass {
+        let takes = |class: &&SlurmClass| {
+            class.cells.iter().all(|(key, values)| cell.get(key).is_some_and(|value| values.contains(value)))
+        };
+        // The last one has no conditions.
+        self.classes.iter().find(takes).unwrap_or(&self.classes[self.classes.len() - 1])
+    }
+}
+
+const TEXTS: [&str; 4] = ["partition", "account", "qos", "gres"];
+const LISTS: [&str; 3] = ["modules", "setup", "extra"];
+/// Options of sbatch that the submission itself depends on.
+const RESERVED: [&str; 10] = [
+    "array", "output", "error", "signal", "requeue", "no-requeue", "job-name", "dependency", "open-mode", "time",
+];
+
+fn schema() -> Json {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    let mut keys = serde_json::Map::new();
+    for key in TEXTS.into_iter().chain(["memory", "time", "save_before"]) {
+        keys.insert(key.to_owned(), text.clone());
+    }
+    for key in ["cpus", "runs_at_once"] {
+        keys.insert(key.to_owned(), number.clone());
+    }
+    for key in LISTS {
+        keys.insert(key.to_owned(), json!({ "type": "array", "items": text }));
+    }
+    let mut class = keys.clone();
+    class.insert("where".to_owned(), json!({ "type": "object" }));
+    let class = json!({ "type": "object", "properties": class, "additionalProperties": false });
+    keys.insert("max_tasks".to_owned(), number.clone());
+    keys.insert("throttle".to_owned(), number);
+    keys.insert("classes".to_owned(), json!({ "type": "object", "additionalProperties": class }));
+    json!({ "type": "object", "properties": keys, "additionalProperties": false, "required": ["time"] })
+}
+
+/// The value of `key` in the first of `tables` that has one.
+fn find<'a>(tables: &[&'a Node], key: &str) -> Option<&'a Node> {
+    tables.iter().find_map(|table| table.get(key))
+}
+
+fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
+    let [partition, account, qos, gres] = TEXTS.map(|key| word(log, find(tables, key), key));
+    let memory = find(tables, "memory").and_then(|node| memory(log, node));
+    let time_s = find(tables, "time").and_then(|node| duration(log, node)).unwrap_or(0);
+    let save = find(tables, "save_before");
+    let save_before_s = save.and_then(|node| duration(log, node)).unwrap_or(120);
+    if time_s > 0 && save_before_s >= time_s {
+        let place = save.or_else(|| find(tables, "time")).map_or(class.place, |node| node.place);
+        let message = format!("runs would be asked to save {save_before_s} s before a limit of {time_s} s");
+        log.error(place, message, "a longer `time`, or a shorter `save_before`".to_owned());
+    }
+    let cpus = whole(log, tables, "cpus").unwrap_or(1);
+    let runs_at_once = whole(log, tables, "runs_at_once").unwrap_or(1);
+    let [modules, setup, extra] = LISTS.map(|key| lines(log, find(tables, key), key));
+    SlurmResources {
+        partition,
+        account,
+        qos,
+        gres,
+        memory,
+        time_s,
+        cpus,
+        runs_at_once,
+        save_before_s,
+        modules,
+        setup,
+        extra,
+    }
+}
+
+fn whole(log: &mut Log, tables: &[&Node], key: &str) -> Option<u32> {
+    let node = find(tables, key)?;
+    let Value::Integer(n) = node.value else { return None };
+    match u32::try_from(n) {
+        Ok(n) if n > 0 => Some(n),
+        _ => {
+            log.error(node.place, format!("`{key}` is {n}: expected at least 1"), None);
+            None
+        }
+    }
+}
+
+fn word(log: &mut Log, node: Option<&Node>, key: &str) -> Option<String> {
+    let node = node?;
+    let text = node.text()?;
+    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        log.error(node.place, format!("`{key}` is \"{}\": expected one word", text.escape_debug()), None);
+    }
+    Some(text.to_owned())
+}
+
+fn lines(log: &mut Log, node: Option<&Node>, key: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for item in node.map(Node::list).unwrap_or_default() {
+        let Some(text) = item.text() else { continue };
+        let control = text.chars().any(char::is_control);
+        if text.is_empty() || control || (key == "modules" && text.contains(char::is_whitespace)) {
+            let expected = if key == "modules" { "one word" } else { "one line" };
+            log.error(item.place, format!("\"{}\": expected {expected}", text.escape_debug()), None);
+        }
+        if key == "extra" {
+            option(log, item, text);
+        }
+        lines.push(text.to_owned());
+    }
+    lines
+}
+
+/// A further option of sbatch.
+fn option(log: &mut Log, node: &Node, text: &str) {
+    let Some(name) = text.strip_prefix("--") else {
+        let hint = text.trim_start_matches("#SBATCH").trim_start();
+        log.error(node.place, format!("\"{text}\" is no option"), format!("write \"--{}\"", hint.trim_start_matches('-')));
+        return;
+    };
+    let name = name.split(['=', ' ']).next().unwrap_or_default();
+    if RESERVED.contains(&name) {
+        let hint = match name {
+            "time" => "the key `time`",
+            "array" => "the keys `throttle` and `max_tasks`",
+            "signal" => "the key `save_before`",
+            _ => "leave it out",
+        };
+        log.error(node.place, format!("`--{name}` is set for every job"), hint.to_owned());
+    }
+}
+
+fn memory(log: &mut Log, node: &Node) -> Option<String> {
+    let text = node.text()?;
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
+    if digits.is_empty() || text.len() > digits.len() + 1 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        log.error(node.place, format!("\"{text}\" is no amount of memory"), "write \"4000M\" or \"16G\"".to_owned());
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn duration(log: &mut Log, node: &Node) -> Option<u64> {
+    let text = node.text()?;
+    let seconds = seconds(text).filter(|seconds| *seconds > 0);
+    if seconds.is_none() {
+        let hint = "write \"90\" (minutes), \"1:30:00\" or \"2-12:00:00\"".to_owned();
+        log.error(node.place, format!("\"{text}\" is no time"), hint);
+    }
+    seconds
+}
+
+/// Slurm's times: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`.
+fn seconds(text: &str) -> Option<u64> {
+    let numbers = |text: &str| -> Option<Vec<u64>> {
+        text.split(':').map(|part| (part.len() < 8).then(|| part.parse().ok())?).collect()
+    };
+    if let Some((days, rest)) = text.split_once('-') {
+        let (days, rest) = (numbers(days)?, numbers(rest)?);
+        let ([days], 1..=3) = (&days[..], rest.len()) else { return None };
+        return Some(rest.iter().zip([3600, 60, 1]).map(|(n, unit)| n * unit).sum::<u64>() + days * 86_400);
+    }
+    match numbers(text)?[..] {
+        [minutes] => Some(minutes * 60),
+        [minutes, seconds] => Some(minutes * 60 + seconds),
+        [hours, minutes, seconds] => Some(hours * 3600 + minutes * 60 + seconds),
+        _ => None,
+    }
+}
+
+/// Coordinates with the values that belong to a class.
+fn conditions(log: &mut Log, node: &Node, cells: &[&Cell]) -> Vec<(String, Vec<Json>)> {
+    let mut conditions = Vec::new();
+    for (key, value) in node.table() {
+        let mut known: Vec<&Json> = Vec::new();
+        for value in cells.iter().filter_map(|cell| cell.get(&key.name)) {
+            if !known.contains(&value) {
+                known.push(value);
+            }
+        }
+        if known.is_empty() {
+            let keys: Vec<&str> = cells.iter().flat_map(|cell| cell.keys()).map(String::as_str).collect();
+            let keys: std::collections::BTreeSet<&str> = keys.into_iter().collect();
+            let hint = suggest::among(&key.name, keys.iter().copied());
+            log.error(key.place, format!("cells have no coordinate `{}`", key.name), hint);
+            continue;
+        }
+        let wanted = match &value.value {
+            Value::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        for item in wanted.iter().filter(|item| !known.contains(&&item.json())) {
+            let (labels, text) = (known.iter().map(|value| label(value)).collect::<Vec<_>>(), label(&item.json()));
+            let hint = suggest::among(&text, labels.iter().map(String::as_str));
+            log.error(item.place, format!("no cell has {} = {text}", key.name), hint);
+        }
+        conditions.push((key.name.clone(), wanted.iter().map(Node::json).collect()));
+    }
+    conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(model: &str) -> Cell {
+        [("model".to_owned(), Json::from(model)), ("seed".to_owned(), Json::from(0))].into()
+    }
+
+    fn read(text: &str) -> Result<SlurmProfile, Mistakes> {
+        SlurmProfile::read(text, "s.toml", &[&cell("lstm"), &cell("resnet")])
+    }
+
+    #[test]
+    fn times() {
+        for (text, expected) in [
+            ("90", Some(5400)),
+            ("1:30", Some(90)),
+            ("1:00:05", Some(3605)),
+            ("2-12", Some(216_000)),
+            ("1-0:0:1", Some(86_401)),
+            ("1h", None),
+            ("", None),
+            ("-1", None),
+            ("1:2:3:4", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn classes_take_what_they_name_and_the_rest_is_left() {
+        let profile = read(
+            "time = '10'\ncpus = 2\n[classes.big]\nwhere = { model = 'resnet' }\ncpus = 8\nmemory = '16G'\n",
+        )
+        .unwrap();
+        let (big, rest) = (profile.class_of(&cell("resnet")), profile.class_of(&cell("lstm")));
+        assert_eq!((big.name.as_str(), big.resources.cpus, big.resources.time_s), ("big", 8, 600));
+        assert_eq!((rest.name.as_str(), rest.resources.cpus, rest.resources.memory.as_deref()), ("default", 2, None));
+        assert_eq!((profile.max_tasks, profile.throttle, rest.resources.save_before_s), (1000, None, 120));
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = "partion = 'gpu'\ntime = '1'\naccount = 'a b'\nmemory = '16GB'\ncpus = 0\n\
+                    extra = ['--array=0-3', 'constraint=x']\nmodules = [\"a\\nb\"]\nthrottle = 'two'\n\
+                    [classes.big]\nwhere = { modle = 'resnet', model = ['resent'] }\n[classes.default]\n";
+        let mistakes: Vec<String> = read(text).unwrap_err().iter().map(ToString::to_string).collect();
+        for expected in [
+            "s.toml:1:1: unknown key `partion`; did you mean `partition`?",
+            "s.toml:2:8: runs would be asked to save 120 s before a limit of 60 s",
+            "s.toml:3:11: `account` is \"a b\": expected one word",
+            "s.toml:4:10: \"16GB\" is no amount of memory",
+            "s.toml:5:8: `cpus` is 0: expected at least 1",
+            "s.toml:6:10: `--array` is set for every job",
+            "s.toml:6:25: \"constraint=x\" is no option; write \"--constraint=x\"",
+            "s.toml:7:12: \"a\\nb\": expected one word",
+            "s.toml:8:12: expected an integer for `throttle`, found a text",
+            "s.toml:10:11: cells have no coordinate `modle`; did you mean `model`?",
+            "s.toml:10:38: no cell has model = resent; did you mean `resnet`?",
+            "s.toml:11:10: `default` is no name for a class",
+            "s.toml:11:1: `where` is missing",
+        ] {
+            assert!(mistakes.iter().any(|line| line.starts_with(expected)), "{expected}\n{mistakes:#?}");
+        }
+        assert_eq!(mistakes.len(), 13, "{mistakes:#?}");
+        assert!(read("").unwrap_err().to_string().contains("empty"));
+        assert!(read("time = ").unwrap_err().to_string().contains("no TOML"));
+        assert!(read("cpus = 1").unwrap_err().to_string().contains("`time` is missing"));
+    }
+}
