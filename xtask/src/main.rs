@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchOptions;
-use crate::options::{ReportOptions, RunOptions};
+use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions};
 
 /// Builds the runner, starts grids, runs every check.
 #[derive(Debug, Parser)]
@@ -31,6 +31,10 @@ enum Command {
     RunGrid(RunOptions),
     /// Write the report of a grid
     Report(ReportOptions),
+    /// Show how far a grid is, also while it runs
+    Status(StatusOptions),
+    /// Remove what no experiment names any more, after showing it
+    Gc(GcOptions),
     /// Build the runner that run-grid would use
     Build {
         /// Where to train: auto, cpu, cuda, cuda:N or metal
@@ -65,6 +69,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runner::become_it(&program, &options.arguments()?)
         }
         Command::Report(options) => {
+            let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::become_it(&program, &options.arguments()?)
+        }
+        Command::Status(options) => {
+            let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::become_it(&program, &options.arguments()?)
+        }
+        Command::Gc(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
             runner::become_it(&program, &options.arguments()?)
         }

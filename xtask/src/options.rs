@@ -34,8 +34,7 @@ pub(crate) struct Selection {
 impl Selection {
     fn add_to(&self, arguments: &mut Vec<OsString>) -> anyhow::Result<()> {
         arguments.push(experiment(self.experiment.as_ref())?.into());
-        let out = self.out.clone().map_or_else(|| in_root(STORE), Ok)?;
-        push(arguments, "--out", Some(&out));
+        push(arguments, "--out", Some(&store(self.out.as_ref())?));
         self.set.iter().for_each(|value| push(arguments, "--set", Some(value)));
         self.filter.iter().for_each(|value| push(arguments, "--filter", Some(value)));
         push(arguments, "--seeds", self.seeds.as_ref());
@@ -47,6 +46,16 @@ impl Selection {
 enum Executor {
     /// Processes on this machine
     Local,
+    /// Job arrays; needs --slurm-profile
+    Slurm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Emit {
+    /// One command per run, for GNU parallel and the like
+    Commands,
+    /// The scripts for sbatch
+    Slurm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +82,18 @@ pub(crate) struct RunOptions {
     /// Where runs go [default: local]
     #[arg(long, value_enum)]
     executor: Option<Executor>,
+    /// What the cluster calls its partitions and what runs need there (TOML)
+    #[arg(long, value_name = "FILE")]
+    slurm_profile: Option<PathBuf>,
+    /// With Slurm: stay until the grid is done
+    #[arg(long)]
+    wait: bool,
+    /// Print what would do the runs instead of doing them
+    #[arg(long, value_enum)]
+    emit: Option<Emit>,
+    /// Results of another build or machine are put aside, and their runs are done again
+    #[arg(long)]
+    rerun_others: bool,
     /// Plan and cost estimate, nothing started
     #[arg(long)]
     dry_run: bool,
@@ -108,10 +129,14 @@ impl RunOptions {
         push(&mut arguments, "--device", Some(&self.device));
         push(&mut arguments, "--jobs", self.jobs.as_ref());
         push(&mut arguments, "--executor", self.executor.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--slurm-profile", self.slurm_profile.as_ref());
+        push(&mut arguments, "--emit", self.emit.as_ref().and_then(word).as_ref());
         push(&mut arguments, "--keep", self.keep.as_ref().and_then(word).as_ref());
         push(&mut arguments, "--threads", self.threads.as_ref());
         for (given, flag) in [
             (self.dry_run, "--dry-run"),
+            (self.wait, "--wait"),
+            (self.rerun_others, "--rerun-others"),
             (self.on_failure.keep_going, "--keep-going"),
             (self.on_failure.fail_fast, "--fail-fast"),
         ] {
@@ -146,6 +171,68 @@ impl ReportOptions {
         arguments.extend(self.check.then(|| "--check".into()));
         Ok(arguments)
     }
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusOptions {
+    /// The experiment file; without one experiments/quickstart.toml
+    experiment: Option<PathBuf>,
+    /// The store [default: runs/ in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Look again every second, with curves
+    #[arg(long)]
+    watch: bool,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl StatusOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["status".into(), experiment(self.experiment.as_ref())?.into()];
+        push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        arguments.extend(self.json.then(|| "--json".into()));
+        arguments.extend(self.watch.then(|| "--watch".into()));
+        Ok(arguments)
+    }
+}
+
+/// Options of `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcOptions {
+    /// The store [default: runs/ in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Remove what is shown
+    #[arg(long)]
+    yes: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl GcOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["gc".into()];
+        push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        arguments.extend(self.yes.then(|| "--yes".into()));
+        arguments.extend(self.json.then(|| "--json".into()));
+        Ok(arguments)
+    }
+}
+
+fn store(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    given.cloned().map_or_else(|| in_root(STORE), Ok)
 }
 
 /// A path is looked for where the user stands, then in the workspace's root.
@@ -203,7 +290,11 @@ mod tests {
             "--jobs",
             "3",
             "--executor",
-            "local",
+            "slurm",
+            "--slurm-profile",
+            "site.toml",
+            "--wait",
+            "--rerun-others",
             "--out",
             "o",
             "--set",
@@ -231,13 +322,38 @@ mod tests {
             "--seeds=2",
             "--device=cuda:1",
             "--jobs=3",
-            "--executor=local",
+            "--executor=slurm",
+            "--slurm-profile=site.toml",
             "--keep=none",
             "--threads=4",
             "--dry-run",
+            "--wait",
+            "--rerun-others",
             "--fail-fast",
         ];
         assert_eq!(told(&words), expected);
+        assert_eq!(
+            told(&["Cargo.toml", "--out=o", "--emit=commands"])[3..],
+            ["--device=auto", "--emit=commands"]
+        );
+    }
+
+    #[test]
+    fn status_and_gc_reach_the_runner_too() {
+        #[derive(Debug, Parser)]
+        enum Verb {
+            Status(StatusOptions),
+            Gc(GcOptions),
+        }
+        let told = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
+            Verb::Status(options) => options.arguments().unwrap(),
+            Verb::Gc(options) => options.arguments().unwrap(),
+        };
+        assert_eq!(
+            told(&["status", "Cargo.toml", "--out=o", "--watch"]),
+            ["status", "Cargo.toml", "--out=o", "--watch"]
+        );
+        assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
     }
 
     #[test]

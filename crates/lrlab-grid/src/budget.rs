@@ -59,7 +59,9 @@ pub(crate) fn standing(run_dir: &Path, since: u32) -> Result<Standing, Error> {
     }
     let tried = |kind| counts.get(&kind).copied().unwrap_or(0);
     Ok(match last {
-        Some(Ending::Failed(failure)) if tried(failure.kind) > failure.kind.retries() => Standing::Spent(failure),
+        Some(Ending::Failed(failure)) if tried(failure.kind) > failure.kind.retries() => {
+            Standing::Spent(failure)
+        }
         Some(Ending::Failed(failure)) => {
             let rest = if failure.kind.comes_from_outside() { tried(failure.kind) } else { 0 };
             Standing::Open { alone: tried(FailureKind::OutOfMemory) > 0, rest: pause(rest) }
@@ -83,7 +85,11 @@ pub(crate) fn furthest(run_dir: &Path, before: u32) -> Result<Option<u64>, Error
 
 /// 0.2 s, 0.8 s, 3.2 s, …
 fn pause(failures: u32) -> Duration {
-    if failures == 0 { Duration::ZERO } else { Duration::from_millis(50) * 4_u32.saturating_pow(failures.min(6)) }
+    if failures == 0 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(50) * 4_u32.saturating_pow(failures.min(6))
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +106,9 @@ mod tests {
     fn check(endings: &[(Ending, u64)], since: u32, expected: &str) {
         let run = tempfile::tempdir().unwrap();
         for (number, (ending, reached)) in (1..).zip(endings) {
-            let Acquired::Attempt(mut attempt) = Attempt::claim(run.path(), number).unwrap() else { unreachable!() };
+            let Acquired::Attempt(mut attempt) = Attempt::claim(run.path(), number).unwrap() else {
+                unreachable!()
+            };
             attempt.reach(*reached);
             attempt.end(ending.clone()).unwrap();
         }
@@ -127,7 +135,11 @@ mod tests {
         check(&(1..9).map(|n| fails(Killed, n)).collect::<Vec<_>>(), 0, "open false 0");
         check(&[fails(Io, 0), fails(Killed, 0), fails(Io, 0), fails(Io, 0)], 0, "open false 3200");
         check(&[fails(Timeout, 5), fails(Timeout, 5), fails(Timeout, 4)], 0, "open false 800");
-        check(&[fails(Timeout, 5), fails(Timeout, 5), fails(Timeout, 4), fails(Timeout, 5)], 0, "spent timeout");
+        check(
+            &[fails(Timeout, 5), fails(Timeout, 5), fails(Timeout, 4), fails(Timeout, 5)],
+            0,
+            "spent timeout",
+        );
         let stops = |reached| (Ending::Interrupted, reached);
         check(&[stops(1), stops(2), stops(3), stops(4), stops(5)], 0, "open false 0");
         check(&[stops(5), stops(5), stops(5), stops(5), stops(5)], 0, "stopping");

@@ -16,6 +16,7 @@ pub struct Costs {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Measured {
+    /// 0 where it is a guess that the first measurement replaces.
     runs: usize,
     seconds: f64,
     epochs: f64,
@@ -55,10 +56,19 @@ impl Costs {
         let (seconds, epochs) = (result.timing.finished - result.timing.started, result.history.len() as f64);
         if seconds > 0.0 && epochs > 0.0 {
             let measured = self.classes.entry(class(run)).or_default();
+            if measured.runs == 0 {
+                *measured = Measured::default();
+            }
             measured.runs += 1;
             measured.seconds += seconds;
             measured.epochs += epochs;
         }
+    }
+
+    /// Takes an epoch of `run` to cost so many seconds, where nothing of its class was measured.
+    pub fn assume(&mut self, run: &PlannedRun, epoch_s: f64) {
+        let guess = Measured { runs: 0, seconds: epoch_s, epochs: 1.0 };
+        self.classes.entry(class(run)).or_insert(guess);
     }
 
     /// Expected seconds of `run`, `None` where nothing of its class was measured.
@@ -83,7 +93,9 @@ impl Costs {
         self.sum(runs.into_iter().map(|run| self.seconds(run)), jobs)
     }
 
-    pub(crate) fn sum(&self, seconds: impl Iterator<Item = Option<f64>>, jobs: usize) -> Estimate {
+    /// What runs of so many seconds each will take, `jobs` at once; `None` is one of which nothing is known.
+    #[must_use]
+    pub fn sum(&self, seconds: impl Iterator<Item = Option<f64>>, jobs: usize) -> Estimate {
         let (mut runs, mut unknown, mut known, mut longest) = (0, 0, 0.0, 0.0_f64);
         for seconds in seconds {
             runs += 1;
@@ -163,5 +175,13 @@ mod tests {
         let estimate = costs.estimate(&runs[1..], 4);
         assert_eq!(estimate, Estimate { runs: 2, unknown: 1, seconds: Some(80.0), wall_s: Some(40.0) });
         assert_eq!(costs.estimate(&runs[2..], 1).wall_s, Some(8.0));
+
+        // A guess counts until something is measured.
+        let mut guessed = before;
+        guessed.assume(&runs[0], 9.0);
+        guessed.assume(&runs[2], 1.0);
+        assert_eq!((guessed.seconds(&runs[1]), guessed.seconds(&runs[2])), (Some(90.0), Some(3.0)));
+        guessed.add(&store, &runs[0]);
+        assert_eq!(guessed.seconds(&runs[1]), Some(40.0));
     }
 }

@@ -116,7 +116,14 @@ impl Failure {
     /// An attempt whose process was gone without a word.
     pub(crate) fn lost(attempt: u32, owner: &str) -> Self {
         let message = format!("{owner} was gone before the run was done");
-        Self { attempt, kind: FailureKind::Killed, code: None, signal: None, message, log_tail: String::new() }
+        Self {
+            attempt,
+            kind: FailureKind::Killed,
+            code: None,
+            signal: None,
+            message,
+            log_tail: String::new(),
+        }
     }
 
     /// An attempt that ran out of time.

@@ -212,7 +212,9 @@ mod tests {
             name(&store, &plan, only).unwrap();
         }
         store.write_plan(&plan("f", &[&ids[3]])).unwrap();
-        let Acquired::Attempt(held) = Attempt::claim(&store.run_dir(&ids[4]), 1).unwrap() else { unreachable!() };
+        let Acquired::Attempt(held) = Attempt::claim(&store.run_dir(&ids[4]), 1).unwrap() else {
+            unreachable!()
+        };
         std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
 
         let found = garbage(&store).unwrap();

@@ -17,20 +17,26 @@ pub fn gpus() -> Vec<Gpu> {
     let mut command = Command::new("nvidia-smi");
     command.args(["--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]);
     let listed = command.output().ok().filter(|output| output.status.success());
-    let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let listed =
+        listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     visible(std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref(), &listed)
 }
 
 fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split(',').map(str::trim).collect()).collect();
     let free = |id: &str| {
-        let same = |row: &&Vec<&str>| row.iter().take(2).any(|name| *name == id || (id.len() > 7 && name.starts_with(id)));
+        let same = |row: &&Vec<&str>| {
+            row.iter().take(2).any(|name| *name == id || (id.len() > 7 && name.starts_with(id)))
+        };
         rows.iter().find(same).and_then(|row| row.get(2)?.parse().ok())
     };
     let ids: Vec<&str> = match variable {
         Some(ids) => {
             // CUDA itself stops at the first that is no device.
-            ids.split(',').map(str::trim).take_while(|id| !id.is_empty() && *id != "-1" && *id != "NoDevFiles").collect()
+            ids.split(',')
+                .map(str::trim)
+                .take_while(|id| !id.is_empty() && *id != "-1" && *id != "NoDevFiles")
+                .collect()
         }
         None => rows.iter().filter_map(|row| row.first().copied()).filter(|id| !id.is_empty()).collect(),
     };
@@ -58,7 +64,8 @@ mod tests {
     #[test]
     fn visible_ones() {
         let check = |variable: Option<&str>, listed: &str, expected: &[(&str, Option<u64>)]| {
-            let seen: Vec<_> = visible(variable, listed).into_iter().map(|gpu| (gpu.id, gpu.free_mib)).collect();
+            let seen: Vec<_> =
+                visible(variable, listed).into_iter().map(|gpu| (gpu.id, gpu.free_mib)).collect();
             let expected: Vec<_> = expected.iter().map(|(id, free)| ((*id).to_owned(), *free)).collect();
             assert_eq!(seen, expected, "{variable:?}");
         };
@@ -80,8 +87,7 @@ mod tests {
             (&[None], Some(10), 1),
             (&[], Some(10), 1),
         ] {
-            let gpus: Vec<Gpu> =
-                free.iter().map(|free| Gpu { id: String::new(), free_mib: *free }).collect();
+            let gpus: Vec<Gpu> = free.iter().map(|free| Gpu { id: String::new(), free_mib: *free }).collect();
             assert_eq!(at_once(&gpus, need), expected, "{free:?} {need:?}");
         }
     }

@@ -127,7 +127,10 @@ mod tests {
         let mut recorder = Recorder::new();
         recorder.hear(&Event::Started { updates: 40, epochs: 2 }, folder.path());
         recorder.written = None;
-        assert_eq!(recorder.hear(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()), 10);
+        assert_eq!(
+            recorder.hear(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()),
+            10
+        );
         let live = Live::read(folder.path()).unwrap();
         assert_eq!((live.updates, live.update, live.loss, live.began_at), (40, 10, Some(1.5), 9));
         assert_eq!(live.share(), 0.25);

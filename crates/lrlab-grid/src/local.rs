@@ -164,6 +164,8 @@ pub struct Finish {
     pub done: usize,
     /// Runs that this call did.
     pub executed: usize,
+    /// Workers that this call started.
+    pub begun: usize,
     /// Runs that failed, by their index.
     pub failed: Vec<(usize, Failure)>,
     /// Runs that paused where their worker was told to.

@@ -46,9 +46,10 @@ impl Origins {
     /// Results of another class of numerics than `class`, and of another build than `build` in the same class.
     #[must_use]
     pub fn others(&self, build: &str, class: &str) -> (Self, Self) {
-        let others = self.0.iter().filter(|(origin, _)| {
-            origin.numerics != class || origin.build.as_deref() != Some(build)
-        });
+        let others = self
+            .0
+            .iter()
+            .filter(|(origin, _)| origin.numerics != class || origin.build.as_deref() != Some(build));
         let (builds, classes): (Vec<_>, Vec<_>) = others.partition(|(origin, _)| origin.numerics == class);
         let collect = |list: Vec<(&Origin, &Vec<RunId>)>| {
             Self(list.into_iter().map(|(origin, runs)| (origin.clone(), runs.clone())).collect())
@@ -80,7 +81,8 @@ impl Origins {
         };
         let told = |what: &str, counts: BTreeMap<String, usize>| {
             let each: Vec<_> = counts.iter().map(|(words, n)| format!("{n} of {words}")).collect();
-            (counts.len() > 1).then(|| format!("the results come from {} {what}: {}", counts.len(), each.join("; ")))
+            (counts.len() > 1)
+                .then(|| format!("the results come from {} {what}: {}", counts.len(), each.join("; ")))
         };
         [told("builds", count(Origin::build_words)), told("numerics classes", count(|o| o.numerics.clone()))]
             .into_iter()
@@ -121,7 +123,9 @@ pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
     // The attempts first: with a result the run is done, whatever else is missing.
     for name in ["attempts", "failure.json", "best.safetensors", "last.safetensors", "result.json"] {
         match std::fs::rename(folder.join(name), aside.join(name)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&folder.join(name), e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(&folder.join(name), e));
+            }
             _ => {}
         }
     }
@@ -155,24 +159,31 @@ mod tests {
             let folder = store.run_dir(&run.run_id);
             std::fs::create_dir_all(folder.join("attempts/1")).unwrap();
             if let Some(provenance) = provenance {
-                std::fs::write(folder.join("result.json"), json!({ "provenance": provenance }).to_string()).unwrap();
+                std::fs::write(folder.join("result.json"), json!({ "provenance": provenance }).to_string())
+                    .unwrap();
             }
         }
         let all = origins(&store, &runs).unwrap();
         assert_eq!(all.len(), 3);
         let (classes, builds) = all.others("b1", "cpu");
-        assert_eq!((classes.0.values().collect::<Vec<_>>(), builds.0.values().collect::<Vec<_>>()), (
-            vec![&vec![runs[2].run_id.clone()]],
-            vec![&vec![runs[1].run_id.clone()]],
-        ));
+        assert_eq!(
+            (classes.0.values().collect::<Vec<_>>(), builds.0.values().collect::<Vec<_>>()),
+            (vec![&vec![runs[2].run_id.clone()]], vec![&vec![runs[1].run_id.clone()]],)
+        );
         let warnings = all.warnings();
-        assert!(warnings[0].contains("1 of build b1 (commit 0123456789ab, with uncommitted changes)"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("1 of build b1 (commit 0123456789ab, with uncommitted changes)"),
+            "{warnings:?}"
+        );
         assert!(warnings[1].contains("2 of cpu; 1 of gpu"), "{warnings:?}");
 
         put_aside(&store, &runs[0].run_id).unwrap();
         let first = store.run_dir(&runs[0].run_id);
         assert!(!store.is_done(&runs[0].run_id) && !first.join("attempts").exists());
-        assert!(first.join("superseded/1/result.json").is_file() && first.join("superseded/1/attempts/1").is_dir());
+        assert!(
+            first.join("superseded/1/result.json").is_file()
+                && first.join("superseded/1/attempts/1").is_dir()
+        );
         let (_, builds) = origins(&store, &runs).unwrap().others("b2", "cpu");
         assert!(builds.is_empty());
     }

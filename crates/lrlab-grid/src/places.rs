@@ -34,7 +34,8 @@ impl Places {
 
     /// Takes a place on the device with the fewest workers; `alone` keeps it from getting more.
     pub(crate) fn take(&mut self, alone: bool) -> Place {
-        let slot = (0..self.jobs).find(|slot| self.taken.iter().all(|place| place.slot != *slot)).unwrap_or(0);
+        let slot =
+            (0..self.jobs).find(|slot| self.taken.iter().all(|place| place.slot != *slot)).unwrap_or(0);
         let place = Place { slot, device: self.best().unwrap_or(0), alone };
         self.taken.push(place);
         place
@@ -67,7 +68,10 @@ mod tests {
     fn workers_spread_over_devices() {
         let mut places = Places::new(5, 2);
         let taken: Vec<_> = (0..5).map(|_| places.take(false)).collect();
-        assert_eq!(taken.iter().map(|p| (p.slot, p.device)).collect::<Vec<_>>(), [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)]);
+        assert_eq!(
+            taken.iter().map(|p| (p.slot, p.device)).collect::<Vec<_>>(),
+            [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)]
+        );
         assert!(!places.free());
         places.give_back(taken[1]);
         assert!(places.free());

@@ -108,7 +108,9 @@ mod tests {
     fn first_seeds_first_and_the_longest_of_them_before() {
         let runs = [run("a", 10, 7), run("a", 10, 8), run("a", 20, 7), run("a", 20, 8), run("b", 10, 7)];
         // The second of many executors begins with the second run, the seventh with the second again.
-        for (first, expected) in [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])] {
+        for (first, expected) in
+            [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])]
+        {
             let mut queue = Queue::new(&runs, first);
             (0..runs.len()).for_each(|index| queue.push(index));
             let order: Vec<_> = std::iter::from_fn(|| queue.pop(&Costs::default())).collect();

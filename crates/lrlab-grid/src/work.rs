@@ -50,10 +50,16 @@ struct Active {
 enum Look {
     Done,
     Failed(Box<Failure>),
-    Away { owner: Option<Owner>, lives: bool },
+    Away {
+        owner: Option<Owner>,
+        lives: bool,
+    },
     Rest(Duration),
     Stopping,
-    Ours { attempt: Attempt, alone: bool },
+    Ours {
+        attempt: Attempt,
+        alone: bool,
+    },
     /// It wants a device for itself, and none is free.
     Crowded,
     /// There is not enough time left for it.
@@ -281,7 +287,8 @@ impl<'a> Grid<'a> {
 
     /// Whether there is time for an epoch of the run, and for saving it.
     fn in_time(&self, index: usize) -> bool {
-        let Some(deadline) = self.executor.deadline else { return true };
+        // The first is begun in any case: without it nothing would ever get further.
+        let Some(deadline) = self.executor.deadline.filter(|_| self.started > 0) else { return true };
         let epoch = self.costs.epoch_s(&self.share.runs[index]).unwrap_or(0.0);
         let left = deadline.at.saturating_duration_since(Instant::now());
         left.as_secs_f64() > epoch + deadline.margin.as_secs_f64()
@@ -304,6 +311,7 @@ impl<'a> Grid<'a> {
         let log = attempt.folder().join("log.txt");
         let worker = Worker::start(number, &command, self.threads, &log, self.output.0.clone())?;
         self.started += 1;
+        self.end.begun += 1;
         (self.observe)(run, Notice::Began { attempt: attempt.number() });
         self.active.push(Active {
             number,
@@ -382,7 +390,9 @@ impl<'a> Grid<'a> {
         match &ending {
             // Not being there is the usual case.
             Ending::Done => drop(std::fs::remove_file(&failure_file)),
-            Ending::Failed(failure) if ours => write_atomic(&failure_file, &to_json(&failure_file, failure)?)?,
+            Ending::Failed(failure) if ours => {
+                write_atomic(&failure_file, &to_json(&failure_file, failure)?)?
+            }
             Ending::Interrupted | Ending::Paused | Ending::Failed(_) => {}
         }
         active.attempt.end(ending.clone())?;

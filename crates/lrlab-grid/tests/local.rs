@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
-    Acquired, Attempt, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice, OnFailure, Others,
-    Owner, RunState, Status, attempts, run_state, status,
+    Acquired, Attempt, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice, OnFailure,
+    Others, Owner, RunState, Status, attempts, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
 

@@ -190,6 +190,9 @@ fn build(p: &Provenance) -> String {
         let changed = if p.dirty == Some(true) { " with uncommitted changes" } else { "" };
         parts.push(format!("commit {short}{changed}"));
     }
+    if let Some(build) = &p.build {
+        parts.push(format!("build {build}"));
+    }
     parts.extend(p.versions.iter().map(|(name, version)| {
         if version.starts_with(name.as_str()) { version.clone() } else { format!("{name} {version}") }
     }));

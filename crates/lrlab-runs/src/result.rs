@@ -207,6 +207,8 @@ pub struct Timing {
 pub struct Provenance {
     /// Versions of lrlab, candle and rustc.
     pub versions: BTreeMap<String, String>,
+    /// Identity of the program: the first 16 digits of its BLAKE3 hash.
+    pub build: Option<String>,
     /// The commit of the source, where known.
     pub commit: Option<String>,
     /// Whether the source differed from the commit.

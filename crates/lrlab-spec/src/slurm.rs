@@ -111,14 +111,18 @@ impl SlurmProfile {
         let classes = root.get("classes").map(Node::table).unwrap_or_default();
         let mut read: Vec<SlurmClass> = Vec::new();
         for (key, node) in classes {
-            if key.name == REST || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
-                let hint = format!("letters, digits, `-` and `_`, and not `{REST}`: that is what no class takes");
+            if key.name == REST
+                || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            {
+                let hint =
+                    format!("letters, digits, `-` and `_`, and not `{REST}`: that is what no class takes");
                 log.error(key.place, format!("`{}` is no name for a class", key.name), hint);
             }
             if node.get("where").is_none() {
                 missing(&mut log, node, "where");
             }
-            let coordinates = node.get("where").map(|node| conditions(&mut log, node, cells)).unwrap_or_default();
+            let coordinates =
+                node.get("where").map(|node| conditions(&mut log, node, cells)).unwrap_or_default();
             let resources = resources(&mut log, &[node, &root], key);
             read.push(SlurmClass { name: key.name.clone(), cells: coordinates, resources });
         }
@@ -148,7 +152,16 @@ const TEXTS: [&str; 4] = ["partition", "account", "qos", "gres"];
 const LISTS: [&str; 3] = ["modules", "setup", "extra"];
 /// Options of sbatch that the submission itself depends on.
 const RESERVED: [&str; 10] = [
-    "array", "output", "error", "signal", "requeue", "no-requeue", "job-name", "dependency", "open-mode", "time",
+    "array",
+    "output",
+    "error",
+    "signal",
+    "requeue",
+    "no-requeue",
+    "job-name",
+    "dependency",
+    "open-mode",
+    "time",
 ];
 
 fn schema() -> Json {
@@ -249,7 +262,11 @@ fn lines(log: &mut Log, node: Option<&Node>, key: &str) -> Vec<String> {
 fn option(log: &mut Log, node: &Node, text: &str) {
     let Some(name) = text.strip_prefix("--") else {
         let hint = text.trim_start_matches("#SBATCH").trim_start();
-        log.error(node.place, format!("\"{text}\" is no option"), format!("write \"--{}\"", hint.trim_start_matches('-')));
+        log.error(
+            node.place,
+            format!("\"{text}\" is no option"),
+            format!("write \"--{}\"", hint.trim_start_matches('-')),
+        );
         return;
     };
     let name = name.split(['=', ' ']).next().unwrap_or_default();
@@ -268,7 +285,11 @@ fn memory(log: &mut Log, node: &Node) -> Option<String> {
     let text = node.text()?;
     let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
     if digits.is_empty() || text.len() > digits.len() + 1 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        log.error(node.place, format!("\"{text}\" is no amount of memory"), "write \"4000M\" or \"16G\"".to_owned());
+        log.error(
+            node.place,
+            format!("\"{text}\" is no amount of memory"),
+            "write \"4000M\" or \"16G\"".to_owned(),
+        );
         return None;
     }
     Some(text.to_owned())
@@ -324,7 +345,8 @@ fn conditions(log: &mut Log, node: &Node, cells: &[&Cell]) -> Vec<(String, Vec<J
             _ => std::slice::from_ref(value),
         };
         for item in wanted.iter().filter(|item| !known.contains(&&item.json())) {
-            let (labels, text) = (known.iter().map(|value| label(value)).collect::<Vec<_>>(), label(&item.json()));
+            let (labels, text) =
+                (known.iter().map(|value| label(value)).collect::<Vec<_>>(), label(&item.json()));
             let hint = suggest::among(&text, labels.iter().map(String::as_str));
             log.error(item.place, format!("no cell has {} = {text}", key.name), hint);
         }
@@ -371,7 +393,10 @@ mod tests {
         .unwrap();
         let (big, rest) = (profile.class_of(&cell("resnet")), profile.class_of(&cell("lstm")));
         assert_eq!((big.name.as_str(), big.resources.cpus, big.resources.time_s), ("big", 8, 600));
-        assert_eq!((rest.name.as_str(), rest.resources.cpus, rest.resources.memory.as_deref()), ("default", 2, None));
+        assert_eq!(
+            (rest.name.as_str(), rest.resources.cpus, rest.resources.memory.as_deref()),
+            ("default", 2, None)
+        );
         assert_eq!((profile.max_tasks, profile.throttle, rest.resources.save_before_s), (1000, None, 120));
     }
 

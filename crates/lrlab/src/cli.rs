@@ -26,10 +26,24 @@ enum Command {
     /// Run one planned run; `run` starts these.
     #[command(hide = true)]
     Worker(commands::worker::WorkerArgs),
+    /// The task of a job array: runs of a grid until none is left.
+    #[command(hide = true)]
+    GridWorker(commands::grid_worker::GridWorkerArgs),
+    /// The job after the arrays: the report, and what was lost is submitted again.
+    #[command(hide = true)]
+    GridReport(commands::cluster::GridReportArgs),
+    /// Claim and run one run of a grid: a line of `run --emit commands`.
+    #[command(hide = true)]
+    GridRun(commands::grid_worker::GridRunArgs),
+    /// Try a model before anything is queued.
+    #[command(hide = true)]
+    Preflight(commands::preflight::PreflightArgs),
     /// Show how far a grid is.
     Status(commands::status::StatusArgs),
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
+    /// Remove what no experiment names any more, after showing it.
+    Gc(commands::gc::GcArgs),
     /// Look at schedules and controllers without training.
     Schedule(commands::schedule::ScheduleArgs),
     /// Find a rate: sweep through all of them on an experiment's model and data, and suggest one.
@@ -145,6 +159,11 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Plan(args) => commands::plan::plan(&args, registry),
         Command::Run(args) => commands::run::run(&args, registry),
         Command::Worker(args) => commands::worker::worker(&args, registry),
+        Command::GridWorker(args) => commands::grid_worker::grid_worker(&args),
+        Command::GridReport(args) => commands::cluster::grid_report(&args),
+        Command::GridRun(args) => commands::grid_worker::grid_run(&args),
+        Command::Preflight(args) => commands::preflight::preflight(&args, registry),
+        Command::Gc(args) => commands::gc::gc(&args),
         Command::Status(args) => commands::status::status(&args),
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),

@@ -11,6 +11,8 @@ pub enum DeviceChoice {
     Auto,
     /// The processor.
     Cpu,
+    /// The NVIDIA GPUs: one run takes one of them.
+    AnyCuda,
     /// An NVIDIA GPU, by ordinal.
     Cuda(usize),
     /// The Apple GPU.
@@ -24,7 +26,7 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "metal" => Ok(Self::Metal),
-            "cuda" => Ok(Self::Cuda(0)),
+            "cuda" => Ok(Self::AnyCuda),
             _ => text
                 .strip_prefix("cuda:")
                 .and_then(|ordinal| ordinal.parse().ok())
@@ -39,6 +41,7 @@ impl std::fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
+            Self::AnyCuda => f.write_str("cuda"),
             Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
             Self::Metal => f.write_str("metal"),
         }
@@ -58,6 +61,7 @@ impl DeviceChoice {
         match self {
             Self::Auto => Ok(Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
             Self::Cpu => Ok(Device::Cpu),
+            Self::AnyCuda => Device::new_cuda(0).with_context(|| hint("cuda")),
             Self::Cuda(ordinal) => Device::new_cuda(ordinal).with_context(|| hint("cuda")),
             Self::Metal => Device::new_metal(0).with_context(|| hint("metal")),
         }

@@ -11,6 +11,8 @@ pub enum Exit {
     SomeFailed,
     /// Bad input: nothing was started.
     BadInput,
+    /// Submitted to a cluster; runs are still queued.
+    Submitted,
     /// A claim is not reproduced, or not run.
     ClaimNotReproduced,
     /// Interrupted; the same command goes on.
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::SomeFailed => 1,
             Exit::BadInput => 2,
+            Exit::Submitted => 3,
             Exit::ClaimNotReproduced => 4,
             Exit::Interrupted => 85,
             Exit::Paused => 86,

@@ -68,15 +68,21 @@ impl Progress {
         }
     }
 
-    /// A run is done.
-    pub(crate) fn done(&mut self, id: &RunId, seconds: f64) {
+    /// A run is done; about so many seconds are left for the grid.
+    pub(crate) fn done(&mut self, id: &RunId, seconds: f64, left_s: Option<f64>) {
         self.done += 1;
         let latest = self.latest.get(id).map_or("", String::as_str);
-        let line = format!("[{}/{}] {}: {latest} in {seconds:.1} s", self.done, self.total, self.label(id));
+        let left = left_s.filter(|left| *left > 0.0).map(|left| format!(", about {} left", clock(left)));
+        let left = left.unwrap_or_default();
+        let line =
+            format!("[{}/{}] {}: {latest} in {seconds:.1} s{left}", self.done, self.total, self.label(id));
         match &mut self.view {
             View::Lines => tell(&line),
             View::Bars { bars: _, grid, runs } => {
                 grid.inc(1);
+                grid.set_message(
+                    left_s.map(|left| format!("about {} to go", clock(left))).unwrap_or_default(),
+                );
                 if let Some(bar) = runs.remove(id) {
                     bar.finish_and_clear();
                 }
@@ -90,6 +96,17 @@ impl Progress {
         match &self.view {
             View::Lines => tell(&line),
             View::Bars { bars, .. } => drop(bars.println(line)),
+        }
+    }
+
+    /// Another process did a run; it said so itself.
+    pub(crate) fn done_elsewhere(&mut self, id: &RunId) {
+        self.done += 1;
+        if let View::Bars { bars: _, grid, runs } = &mut self.view {
+            grid.inc(1);
+            if let Some(bar) = runs.remove(id) {
+                bar.finish_and_clear();
+            }
         }
     }
 
@@ -124,7 +141,7 @@ impl View {
     fn bars(total: usize, done: usize) -> Self {
         let bars = MultiProgress::new();
         let grid = bars.add(ProgressBar::new(total as u64));
-        grid.set_style(style("{bar:26} {pos:>6}/{len} runs, {elapsed} gone, {eta} to go"));
+        grid.set_style(style("{bar:26} {pos:>6}/{len} runs, {elapsed} gone, {msg}"));
         grid.set_position(done as u64);
         grid.reset_eta();
         Self::Bars { bars, grid, runs: BTreeMap::new() }
@@ -133,6 +150,16 @@ impl View {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// `40 s`, `12 min`, `3.5 h`, `2.1 d`.
+pub(crate) fn clock(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 6000.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} d", s / 86_400.0),
+    }
 }
 
 /// A line on standard error.
@@ -167,6 +194,15 @@ const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn clocks() {
+        for (seconds, expected) in
+            [(4.4, "4 s"), (99.0, "99 s"), (600.0, "10 min"), (9000.0, "2.5 h"), (3e5, "3.5 d")]
+        {
+            assert_eq!(clock(seconds), expected);
+        }
+    }
 
     #[test]
     fn labels() {

@@ -1,6 +1,7 @@
 //! Where a result comes from: versions, source, machine, numerics.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use candle_core::Device;
 use lrlab_data::Dataset;
@@ -10,10 +11,11 @@ use lrlab_runs::Provenance;
 pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance {
     Provenance {
         versions: versions(),
+        build: build(),
         commit: option_env!("LRLAB_COMMIT").map(str::to_owned),
         dirty: option_env!("LRLAB_DIRTY").map(|dirty| dirty == "true"),
         device: crate::device::name(device),
-        host: host(),
+        host: lrlab_grid::host(),
         threads,
         dataset_digest: data.digest.clone(),
         dataset: data.name.clone(),
@@ -43,10 +45,32 @@ fn versions() -> BTreeMap<String, String> {
     .into()
 }
 
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .or_else(|| std::env::var("COMPUTERNAME").ok())
-        .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+/// How a process that starts workers tells them its build, so that not each of them reads the whole program.
+pub(crate) const BUILD: &str = "LRLAB_BUILD";
+
+/// The identity of this program; `None` where it cannot read itself.
+fn build() -> Option<String> {
+    std::env::var(BUILD).ok().filter(|build| !build.is_empty()).or_else(own_build)
+}
+
+/// As the program lies there, whatever the environment says.
+pub(crate) fn own_build() -> Option<String> {
+    lrlab_grid::build_id(&this_program().ok()?).ok()
+}
+
+/// The binary that runs now, also where another was built in its place since: a grid is run by one build.
+pub(crate) fn this_program() -> std::io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(format!("/proc/{}/exe", std::process::id()).into());
+    }
+    std::env::current_exe()
+}
+
+/// What is known about this build, for `build.json`.
+pub(crate) fn about() -> serde_json::Value {
+    serde_json::json!({
+        "versions": versions(),
+        "commit": option_env!("LRLAB_COMMIT"),
+        "dirty": option_env!("LRLAB_DIRTY").map(|dirty| dirty == "true"),
+    })
 }

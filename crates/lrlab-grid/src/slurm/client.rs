@@ -60,8 +60,16 @@ fn rows(text: &str) -> Vec<Queued> {
 fn is_over(state: &str) -> bool {
     matches!(
         state,
-        "BOOT_FAIL" | "CANCELLED" | "COMPLETED" | "DEADLINE" | "FAILED" | "NODE_FAIL" | "OUT_OF_MEMORY"
-            | "PREEMPTED" | "REVOKED" | "TIMEOUT"
+        "BOOT_FAIL"
+            | "CANCELLED"
+            | "COMPLETED"
+            | "DEADLINE"
+            | "FAILED"
+            | "NODE_FAIL"
+            | "OUT_OF_MEMORY"
+            | "PREEMPTED"
+            | "REVOKED"
+            | "TIMEOUT"
     )
 }
 
@@ -87,7 +95,11 @@ pub fn requeue(job: &str) -> Result<(), SlurmError> {
     run("scontrol", command).map(drop)
 }
 
-pub(crate) fn cancel(job: u64) -> Result<(), SlurmError> {
+/// Ends a job and all its tasks.
+///
+/// # Errors
+/// Slurm cannot be asked, or refuses.
+pub fn cancel(job: u64) -> Result<(), SlurmError> {
     let mut command = command("scancel");
     command.arg(job.to_string());
     run("scancel", command).map(drop)
@@ -98,7 +110,8 @@ fn command(program: &'static str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let ours = ["SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_"].iter().any(|prefix| name.starts_with(prefix));
+        let ours =
+            ["SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_"].iter().any(|prefix| name.starts_with(prefix));
         if ours || name == "SLURM_TIME_FORMAT" {
             command.env_remove(name);
         }

@@ -16,9 +16,10 @@ mod script;
 mod submission;
 mod submit;
 
-pub use client::{Queued, is_running, requeue};
+pub use client::{Queued, cancel, is_running, requeue};
+pub use script::quoted;
 pub use submission::{Array, Member, Submission, submissions};
-pub use submit::{Outcome, Settings, Standing, standing, submit, texts};
+pub use submit::{Mode, Outcome, Settings, Standing, standing, submit, texts};
 
 /// What can go wrong with Slurm.
 #[derive(Debug, thiserror::Error)]

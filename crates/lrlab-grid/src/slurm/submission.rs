@@ -7,7 +7,7 @@ use lrlab_spec::SlurmResources;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use crate::{Error, read_json, to_json};
+use crate::{Error, budget, read_json, to_json};
 
 /// One submission: the arrays that do the runs, and the job that writes the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,21 @@ impl Submission {
     /// A file that cannot be read or is no submission.
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         read_json(&folder.join(FILE))
+    }
+
+    /// Whether its jobs brought any run further.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn progressed(&self, store: &RunStore) -> Result<bool, Error> {
+        for member in self.arrays.iter().flat_map(|array| &array.runs) {
+            let folder = store.run_dir(&member.run_id);
+            let reached = |attempts: Option<u32>| budget::furthest(&folder, attempts.unwrap_or(u32::MAX));
+            if store.is_done(&member.run_id) || reached(None)? > reached(Some(member.since + 1))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {

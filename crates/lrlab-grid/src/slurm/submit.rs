@@ -14,6 +14,9 @@ use super::{Array, Member, SlurmError, Submission, script};
 use crate::attempt::newest;
 use crate::{Acquired, Attempt, Ending, Error, Life, Patience, RunState, Sign, baseline, budget, run_state};
 
+/// Seconds without a beat after which a job is submitted for a run that somebody has.
+const SILENT_S: f64 = 90.0;
+
 /// How the runs of a submission are done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -108,6 +111,17 @@ fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
     Ok(!(over && matches!(budget::standing(&folder, member.since)?, budget::Standing::Spent(_))))
 }
 
+/// Which runs are submitted, and whether they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What is not done; what failed before is tried again.
+    All,
+    /// What is not done and has not failed.
+    NotFailed,
+    /// As `All`, but the scripts are only written: someone submits them by hand.
+    WriteOnly,
+}
+
 /// Submits the runs of `plan` that are not done and that no queued job will do.
 ///
 /// One array per class of the profile, of as many tasks as runs where the site allows it, and a job that writes the
@@ -115,14 +129,14 @@ fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
 ///
 /// # Errors
 /// Files that cannot be written, [`Error::Unreachable`], and what Slurm refuses.
-pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Outcome, Error> {
-    let (before, missing) = open(store, plan)?;
+pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) -> Result<Outcome, Error> {
+    let (before, missing) = open(store, plan, mode)?;
     if missing.is_empty() {
         return Ok(Outcome { submitted: None, before });
     }
     let lease = lease(&folder(store, &plan.experiment))?;
     // Another call may have submitted them while this one waited for its turn.
-    let (before, missing) = open(store, plan)?;
+    let (before, missing) = open(store, plan, mode)?;
     if missing.is_empty() {
         lease.end(Ending::Done)?;
         return Ok(Outcome { submitted: None, before });
@@ -132,6 +146,10 @@ pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Outc
     let scripts = write(&submission, &folder)?;
     // On record before it is submitted: a job is found again by its name.
     submission.write(&folder)?;
+    if mode == Mode::WriteOnly {
+        lease.end(Ending::Done)?;
+        return Ok(Outcome { submitted: Some((folder, submission)), before });
+    }
     let sent = send(&mut submission, &scripts);
     submission.write(&folder)?;
     if let Err(source) = sent {
@@ -143,12 +161,19 @@ pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Outc
 }
 
 /// What the recorded jobs are doing, and the runs that are left for others.
-fn open<'a>(store: &RunStore, plan: &'a Plan) -> Result<(Standing, Vec<&'a PlannedRun>), Error> {
+fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(Standing, Vec<&'a PlannedRun>), Error> {
     let standing = standing(store, &plan.experiment)?;
     let mut missing = Vec::new();
     for run in plan.runs.iter().filter(|run| !standing.covered.contains(&run.run_id)) {
-        // What another executor works on is its own.
-        if matches!(run_state(store, run)?, RunState::Missing | RunState::Failed(_)) {
+        let open = match run_state(store, run)? {
+            RunState::Done => false,
+            RunState::Missing => true,
+            RunState::Failed(_) => mode != Mode::NotFailed,
+            // What another executor works on is its own, while it gives signs of life. This decides only whether a
+            // job is submitted; whether it may take the run over is another question.
+            RunState::Running { silent_s, .. } => silent_s > SILENT_S,
+        };
+        if open {
             missing.push(run);
         }
     }
@@ -159,7 +184,12 @@ fn open<'a>(store: &RunStore, plan: &'a Plan) -> Result<(Standing, Vec<&'a Plann
 ///
 /// # Errors
 /// Files that cannot be read.
-pub fn texts(store: &RunStore, plan: &Plan, runs: &[&PlannedRun], settings: &Settings) -> Result<Vec<(String, String)>, Error> {
+pub fn texts(
+    store: &RunStore,
+    plan: &Plan,
+    runs: &[&PlannedRun],
+    settings: &Settings,
+) -> Result<Vec<(String, String)>, Error> {
     let slurm = folder(store, &plan.experiment);
     let number = newest(&slurm)?.map_or(1, |newest| newest.number + 1);
     let submission = compose(store, plan, runs, settings, number)?;
@@ -174,15 +204,16 @@ fn lease(folder: &Path) -> Result<Attempt, Error> {
     loop {
         let newest = newest(folder)?;
         let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
-        let busy = newest.filter(|newest| newest.exit.is_none()).is_some_and(|newest| match newest.owner.life() {
-            Life::Alive => true,
-            Life::Dead => false,
-            Life::Unknown => {
-                let id = RunId::of("submission", "");
-                let sign = patience.sign(&id, newest.number, newest.touched, Instant::now());
-                matches!(sign, Sign::Beating | Sign::Quiet)
-            }
-        });
+        let busy =
+            newest.filter(|newest| newest.exit.is_none()).is_some_and(|newest| match newest.owner.life() {
+                Life::Alive => true,
+                Life::Dead => false,
+                Life::Unknown => {
+                    let id = RunId::of("submission", "");
+                    let sign = patience.sign(&id, newest.number, newest.touched, Instant::now());
+                    matches!(sign, Sign::Beating | Sign::Quiet)
+                }
+            });
         if !busy && let Acquired::Attempt(attempt) = Attempt::claim(folder, next)? {
             return Ok(attempt);
         }
@@ -207,10 +238,10 @@ fn compose(
         if runs.is_empty() {
             continue;
         }
-        let tasks = (runs.len() as u32).div_ceil(class.resources.runs_at_once).min(settings.profile.max_tasks);
-        let members = runs.iter().map(|run| {
-            Ok(Member { run_id: run.run_id.clone(), since: baseline(store, run)? })
-        });
+        let tasks =
+            (runs.len() as u32).div_ceil(class.resources.runs_at_once).min(settings.profile.max_tasks);
+        let members =
+            runs.iter().map(|run| Ok(Member { run_id: run.run_id.clone(), since: baseline(store, run)? }));
         arrays.push(Array {
             class: class.name.clone(),
             resources: class.resources.clone(),

@@ -201,6 +201,7 @@ fn provenance(cell: &Cell) -> Provenance {
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect(),
+        build: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         dirty: Some(false),
         device: "cpu".to_owned(),

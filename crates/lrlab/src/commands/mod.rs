@@ -1,14 +1,20 @@
 //! One file per subcommand.
 
 pub(crate) mod bench;
+pub(crate) mod cluster;
 mod commit;
 pub(crate) mod data;
 pub(crate) mod lr_find;
+pub(crate) mod gc;
+pub(crate) mod grid_worker;
+pub(crate) mod launch;
 pub(crate) mod plan;
+pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod status;
+pub(crate) mod watch;
 pub(crate) mod worker;
 
 /// Writes to standard output; a reader that went away is no error of ours.

@@ -1,24 +1,23 @@
 //! `lrlab run`: a whole grid, from the experiment file to its report.
 
 use std::fmt::Write as _;
-
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::Args;
-use lrlab_grid::{
-    Assignment, Ending, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, WorkerCommand,
-};
-use lrlab_runs::{Event, Plan, RunStore};
+use lrlab_grid::{Finish, Interrupt, LocalExecutor, Machine as Host, OnFailure, Origins};
+use lrlab_runs::{Plan, RunStore};
 
+use super::launch::Launch;
 use super::plan::{read_experiment, resolve, show};
-use super::{report, say_line};
-use crate::cli::{Machine, Selection};
-use crate::progress::{Progress, tell};
-use crate::{Exit, Registry, device};
+use super::preflight::{Flown, Preflight};
+use super::{cluster, launch, report, say_line};
+use crate::cli::{Keep, Machine, Selection};
+use crate::progress::{Progress, clock, tell};
+use crate::{DeviceChoice, Exit, Registry, device, provenance};
 
-/// What one run may need; small networks on small data stay well below.
+/// What one run may need where it was not measured; small networks on small data stay well below.
 const MEMORY_PER_RUN: u64 = 3 << 30;
 
 #[derive(Debug, Args)]
@@ -33,9 +32,21 @@ pub(crate) struct RunArgs {
     /// Where runs go.
     #[arg(long, value_enum, default_value = "local")]
     executor: Executor,
+    /// What the cluster calls its partitions and what runs need there (TOML); needed for Slurm.
+    #[arg(long, value_name = "FILE", required_if_eq("executor", "slurm"))]
+    slurm_profile: Option<PathBuf>,
+    /// With Slurm: stay until the grid is done.
+    #[arg(long)]
+    wait: bool,
+    /// Print what would do the runs instead of doing them: a command per run, or the scripts for Slurm.
+    #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
+    emit: Option<Emit>,
     /// Plan and estimate, start nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Results of another build or another class of numerics are put aside, and their runs are done again.
+    #[arg(long)]
+    rerun_others: bool,
     /// The other runs go on when one fails (the default).
     #[arg(long, conflicts_with = "fail_fast")]
     keep_going: bool,
@@ -48,26 +59,81 @@ pub(crate) struct RunArgs {
 enum Executor {
     /// Processes on this machine.
     Local,
+    /// Job arrays.
+    Slurm,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Emit {
+    /// One command per line, for GNU parallel and the like; each may be started anywhere and any number of times.
+    Commands,
+    /// The scripts for `sbatch`.
+    Slurm,
 }
 
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Executor::Local = args.executor;
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let device = args.machine.device.open()?;
+    let on_slurm = args.executor == Executor::Slurm || args.emit == Some(Emit::Slurm);
+    // On Slurm it is the node that must have the device.
+    let device = if on_slurm { Device::Cpu } else { args.machine.device.open()? };
     let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
     let store = RunStore::new(&args.selection.out);
-    let jobs = jobs(args, &plan);
+    let settings = match &args.slurm_profile {
+        Some(path) if on_slurm => {
+            let Some(profile) = cluster::read_profile(path, &plan)? else { return Ok(Exit::BadInput) };
+            let Machine { device, keep, threads } = &args.machine;
+            let threads = threads.map(NonZeroUsize::get);
+            let device = device.to_string();
+            Some(cluster::settings(&store, profile, device, keep.word(), threads, args.fail_fast)?)
+        }
+        None if on_slurm => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
+        Some(_) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
+        None => None,
+    };
     if args.dry_run {
         show(&plan, &store)?;
-        estimate(&plan, &store, jobs);
+        estimate(&plan, &store, jobs(args, &plan, &device, &[], None), None);
+        if let Some(settings) = &settings {
+            cluster::show_scripts(&store, &plan, settings)?;
+        }
         return Ok(Exit::Done);
     }
-    refuse_other_numerics(&plan, &store, &device)?;
+    mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
+    let Some(flown) = preflight(args, &plan, &store, &device, on_slurm)? else { return Ok(Exit::BadInput) };
     lrlab_grid::record(&store, &plan)?;
-    let device = device::name(&device);
-    let finish = execute(args, &plan, &store, jobs, &device)?;
-    let reported = report::write(&plan, &store, None);
-    say_line(&summary(&plan, &finish));
+    let Selection { set, filter, seeds, .. } = &args.selection;
+    if set.is_empty() && filter.is_empty() && seeds.is_none() {
+        lrlab_grid::name_only(&store, &plan)?;
+    }
+    match (args.emit, settings) {
+        (Some(Emit::Commands), _) => emit_commands(args, &plan, &store),
+        (Some(Emit::Slurm), Some(settings)) => cluster::emit_scripts(&store, &plan, &settings),
+        (_, Some(settings)) => cluster::run(&store, &plan, &settings, args.wait),
+        (_, None) => here(args, &plan, &store, &device, &flown),
+    }
+}
+
+/// Runs the grid on this machine.
+fn here(
+    args: &RunArgs,
+    plan: &Plan,
+    store: &RunStore,
+    device: &Device,
+    flown: &Flown,
+) -> anyhow::Result<Exit> {
+    let launch = Launch::new(store, args.machine.device, device, args.machine.keep.word())?;
+    let jobs = jobs(args, plan, device, &launch.gpus, Some(flown));
+    let finish = match execute(args, plan, store, jobs, &launch, flown) {
+        Ok(finish) => finish,
+        // What was begun is on record, and the same command goes on.
+        Err(error) => {
+            tell(&format!("error: {error:#}"));
+            tell("the grid was stopped by this; runs that are done stay done, and the same command goes on");
+            return Ok(Exit::SomeFailed);
+        }
+    };
+    let reported = report::write(plan, store, None);
+    say_line(&summary(plan, &finish));
     if let Err(error) = &reported {
         tell(&format!("error: the report could not be written: {error:#}"));
     }
@@ -79,50 +145,148 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     })
 }
 
-/// Bits are comparable only within one class of numerics: results of another are never mixed in silently.
-fn refuse_other_numerics(plan: &Plan, store: &RunStore, device: &Device) -> anyhow::Result<()> {
-    let class = crate::provenance::numerics(device);
-    if plan.runs.iter().all(|run| store.is_done(&run.run_id)) {
+/// Results of other builds and classes of numerics are never mixed in silently: another class is refused, another
+/// build is told, and both can be put aside. Without a device, only what is there is compared.
+fn mind_other_origins(
+    args: &RunArgs,
+    plan: &Plan,
+    store: &RunStore,
+    device: Option<&Device>,
+) -> anyhow::Result<()> {
+    let all = lrlab_grid::origins(store, &plan.runs)?;
+    let build = provenance::own_build().unwrap_or_default();
+    let class = device.map(provenance::numerics).or_else(|| Some(all.0.keys().next()?.numerics.clone()));
+    let Some(class) = class else { return Ok(()) };
+    let (classes, builds) = all.others(&build, &class);
+    if args.rerun_others {
+        let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
+        again.iter().try_for_each(|id| lrlab_grid::put_aside(store, id))?;
+        if !again.is_empty() {
+            tell(&format!(
+                "{}: {} results of other builds or machines were put aside (in `superseded` in the runs' folders)",
+                plan.experiment,
+                again.len()
+            ));
+        }
         return Ok(());
     }
-    for run in &plan.runs {
-        if let Some(result) = store.result(&run.run_id)?
-            && result.provenance.numerics != class
-        {
-            anyhow::bail!(
-                "{} of this grid was run in the numerics class {:?}, this machine's is {class:?}: \
-                 take another --out, or the --device it was begun on",
-                run.run_id.short(),
-                result.provenance.numerics
-            );
-        }
+    let complete = all.len() == plan.runs.len();
+    if let (Some((other, runs)), false) = (classes.0.iter().next(), complete) {
+        anyhow::bail!(
+            "{} of this grid was run in the numerics class {:?}, this machine's is {class:?}: results would not \
+             compare to the bit. Take another --out, the --device it was begun on, or --rerun-others",
+            runs[0].short(),
+            other.numerics
+        );
+    }
+    for line in told_builds(&builds) {
+        tell(&format!("note: {line}; the report says so (--rerun-others does them again with this build)"));
     }
     Ok(())
 }
 
-/// The binary that runs now, also where another was built in its place since: a grid is run by one build.
-fn this_program() -> std::io::Result<PathBuf> {
-    if cfg!(target_os = "linux") {
-        return Ok(format!("/proc/{}/exe", std::process::id()).into());
-    }
-    std::env::current_exe()
+fn told_builds(builds: &Origins) -> Vec<String> {
+    let line = |(origin, runs): (&lrlab_grid::Origin, &Vec<_>)| {
+        format!("{} results were made by another build: {}", runs.len(), origin.build_words())
+    };
+    builds.0.iter().map(line).collect()
 }
 
-/// A GPU takes one run at a time unless told otherwise.
-fn jobs(args: &RunArgs, plan: &Plan) -> usize {
-    match (args.jobs, args.machine.device.open()) {
-        (Some(jobs), _) => usize::from(jobs),
-        (None, Ok(device)) if !device.is_cpu() => 1,
-        (None, _) => Host::detect().jobs(plan.runs.len(), MEMORY_PER_RUN),
+/// `None`: something is wrong, and it was told.
+fn preflight(
+    args: &RunArgs,
+    plan: &Plan,
+    store: &RunStore,
+    device: &Device,
+    on_slurm: bool,
+) -> anyhow::Result<Option<Flown>> {
+    let preflight = Preflight {
+        store,
+        device: &device::name(device),
+        small: on_slurm,
+        threads: args.machine.threads.map(NonZeroUsize::get),
+        kept: match args.machine.keep {
+            Keep::None => 0,
+            Keep::Best => 1,
+            Keep::All => 2,
+        },
+    };
+    match preflight.fly(plan)? {
+        Ok(flown) => Ok(Some(flown)),
+        Err(wrong) => {
+            wrong.iter().for_each(|words| tell(&format!("error: preflight: {words}")));
+            tell("nothing was started");
+            Ok(None)
+        }
     }
 }
 
-fn estimate(plan: &Plan, store: &RunStore, jobs: usize) {
+/// A command for each run that is not done.
+fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
+    let program = cluster::freeze_this(store)?;
+    let out = std::path::absolute(store.root())?;
+    let Machine { device, keep, threads } = &args.machine;
+    for run in plan.runs.iter().filter(|run| !store.is_done(&run.run_id)) {
+        let mut words = vec![program.display().to_string(), "grid-run".to_owned()];
+        words.extend([
+            "--run".to_owned(),
+            run.run_id.to_string(),
+            "--out".to_owned(),
+            out.display().to_string(),
+        ]);
+        words.extend([format!("--device={device}"), format!("--keep={}", keep.word())]);
+        words.extend(threads.map(|threads| format!("--threads={threads}")));
+        let quoted: Vec<String> = words.iter().map(|word| lrlab_grid::slurm::quoted(word)).collect();
+        say_line(&quoted.join(" "));
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs at once. A GPU takes as many as its memory was seen to hold; the rest is a matter of cores and memory.
+fn jobs(
+    args: &RunArgs,
+    plan: &Plan,
+    device: &Device,
+    gpus: &[lrlab_grid::Gpu],
+    flown: Option<&Flown>,
+) -> usize {
+    if let Some(jobs) = args.jobs {
+        return usize::from(jobs);
+    }
+    let host = Host::detect();
+    let memory = flown.and_then(Flown::memory_per_run).unwrap_or(MEMORY_PER_RUN);
+    let fit = host.jobs(plan.runs.len(), memory);
+    if device.is_cpu() {
+        return fit;
+    }
+    let on_each = match args.machine.device {
+        DeviceChoice::Metal => 1,
+        _ => lrlab_grid::at_once(gpus, flown.and_then(Flown::device_mib)),
+    };
+    (gpus.len().max(1) * on_each).min(fit).max(1)
+}
+
+fn estimate(plan: &Plan, store: &RunStore, jobs: usize, flown: Option<&Flown>) {
     let missing: Vec<_> = plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).collect();
-    let costs = lrlab_grid::Costs::measured(store, &plan.runs);
+    if missing.is_empty() {
+        return;
+    }
+    let mut costs = lrlab_grid::Costs::measured(store, &plan.runs);
+    let measured = costs.estimate(missing.iter().copied(), jobs).unknown < missing.len();
+    for run in &missing {
+        if let Some(seen) = flown.and_then(|flown| flown.of(run)) {
+            costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
+        }
+    }
     let estimate = costs.estimate(missing.iter().copied(), jobs);
-    say_line(&match estimate.wall_s {
-        Some(seconds) => format!("{} runs to do, about {seconds:.0} s with {jobs} at once", estimate.runs),
+    let basis = if measured { "" } else { ", judged by the first updates" };
+    tell(&match estimate.wall_s.zip(estimate.seconds) {
+        Some((wall, all)) => format!(
+            "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
+            estimate.runs,
+            clock(wall),
+            clock(all)
+        ),
         None => format!("{} runs to do, {jobs} at once; no run of this kind was measured yet", estimate.runs),
     });
 }
@@ -132,58 +296,32 @@ fn execute(
     plan: &Plan,
     store: &RunStore,
     jobs: usize,
-    device: &str,
+    launch: &Launch,
+    flown: &Flown,
 ) -> anyhow::Result<Finish> {
-    let on_failure = if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing };
     let executor = LocalExecutor {
         jobs,
         threads: args.machine.threads.map(NonZeroUsize::get),
-        on_failure,
+        devices: launch.devices(),
+        on_failure: if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         ..LocalExecutor::default()
     };
     let done = plan.runs.iter().filter(|run| store.is_done(&run.run_id)).count();
-    tell(&format!(
-        "{}: {} runs, {done} of {} done, {jobs} at once on {device}",
-        plan.experiment,
-        plan.runs.len(),
-        plan.runs.len()
-    ));
-
-    let program = this_program()?;
-    let out = std::path::absolute(store.root())?;
-    let command = |assignment: &Assignment<'_>| {
-        let Assignment { run, folder, threads, .. } = assignment;
-        let words = ["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into);
-        let mut args_ = Vec::from(words);
-        args_.extend(["--out".into(), out.clone().into_os_string()]);
-        args_.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
-        args_.extend(["--device", device, "--keep", args.machine.keep.word()].map(Into::into));
-        args_.extend(["--threads".into(), threads.to_string().into()]);
-        args_.extend(["--checkpoint-every".into(), args.machine.checkpoint_every.to_string().into()]);
-        WorkerCommand { program: program.clone(), args: args_, env: Vec::new() }
-    };
+    let total = plan.runs.len();
+    let device = launch.device_words();
+    tell(&format!("{}: {total} runs, {done} of {total} done, {jobs} at once on {device}", plan.experiment));
+    estimate(plan, store, jobs, Some(flown));
     let interrupt = Interrupt::on_signals()?;
     let mut progress = Progress::new(&plan.runs, done);
-    let finish = executor.run(store, &plan.runs, &interrupt, command, |run, notice| match notice {
-        Notice::Said(Event::Note { message }) => progress.note(&run.run_id, message),
-        Notice::Said(event) => progress.event(&run.run_id, event),
-        Notice::Ended { ending: Ending::Done, seconds, .. } => progress.done(&run.run_id, seconds),
-        Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
-            let again = if again { " (it will be tried again)" } else { "" };
-            progress.failed(&run.run_id, &format!("{}{again}", failure.message));
-        }
-        Notice::EndedElsewhere(None) => progress.done(&run.run_id, 0.0),
-        Notice::EndedElsewhere(Some(failure)) => progress.failed(&run.run_id, &failure.message),
-        Notice::Began { .. }
-        | Notice::Elsewhere(_)
-        | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
-    })?;
+    let command = |assignment: &lrlab_grid::Assignment<'_>| launch.command(assignment);
+    let observe = |run: &_, notice: lrlab_grid::Notice<'_>| launch::show(&mut progress, run, notice);
+    let finish = executor.run(store, &plan.runs, &interrupt, command, observe);
     progress.close();
-    Ok(finish)
+    Ok(finish?)
 }
 
 fn summary(plan: &Plan, finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, interrupted, .. } = finish;
+    let Finish { done, executed, failed, missing, interrupted, alike, .. } = finish;
     let total = plan.runs.len();
     let mut text = format!("{}: {done} of {total} runs are done ({executed} in this call)", plan.experiment);
     if !failed.is_empty() {
@@ -193,7 +331,14 @@ fn summary(plan: &Plan, finish: &Finish) -> String {
         let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
-        text.push_str("; interrupted: the same command goes on where it was");
+        text.push_str("; interrupted: the same command goes on, runs that were not done begin again");
+    }
+    if let Some(reason) = alike {
+        let n = failed.len();
+        let _ = write!(
+            text,
+            "; stopped, because the first {n} runs failed for one reason, and the rest would too: {reason}"
+        );
     }
     for (index, failure) in failed {
         let run = &plan.runs[*index];

@@ -1,13 +1,17 @@
 //! `lrlab status`: how far a grid is, also from another terminal while it runs.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use lrlab_runs::RunStore;
+use lrlab_grid::slurm::{self, Queued};
+use lrlab_grid::{Costs, Estimate, Live, Origins, RunState, Status};
+use lrlab_runs::{Plan, PlannedRun, RunStore};
 
-use super::plan::{show, stored_plan};
-use super::say_line;
+use super::plan::stored_plan;
+use super::{say, say_line, watch};
 use crate::Exit;
+use crate::progress::{clock, label};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
@@ -20,23 +24,144 @@ pub(crate) struct StatusArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Look again every second, with curves, until the grid is done or Ctrl-C; once where there is no terminal.
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
 pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.out);
     let plan = stored_plan(&args.experiment, &store)?;
-    if !args.json {
-        show(&plan, &store)?;
-        return Ok(Exit::Done);
+    if args.watch {
+        return watch::watch(&plan, &store);
     }
-    let (status, states) = lrlab_grid::status(&store, &plan)?;
-    let runs: Vec<_> = plan
-        .runs
-        .iter()
-        .zip(states)
-        .map(|(run, state)| serde_json::json!({ "run_id": run.run_id, "cell": run.cell, "state": state }))
-        .collect();
-    let all = serde_json::json!({ "experiment": plan.experiment, "status": status, "runs": runs });
-    say_line(&serde_json::to_string_pretty(&all)?);
+    let board = Board::read(&plan, &store)?;
+    if args.json {
+        say_line(&serde_json::to_string_pretty(&board.json(&plan))?);
+    } else {
+        say(&board.text(&plan));
+    }
     Ok(Exit::Done)
+}
+
+/// Everything that is to be seen of a grid at one moment.
+pub(crate) struct Board {
+    pub(crate) status: Status,
+    pub(crate) states: Vec<RunState>,
+    /// What is left, taking into account how far running ones are.
+    pub(crate) left: Estimate,
+    origins: Origins,
+    /// Jobs on Slurm, or why they cannot be asked for.
+    jobs: Result<Vec<Queued>, String>,
+}
+
+impl Board {
+    pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
+        let (status, states) = lrlab_grid::status(store, plan)?;
+        let costs = Costs::measured(store, &plan.runs);
+        let jobs = slurm::standing(store, &plan.experiment).map(|standing| standing.queued);
+        Ok(Self {
+            left: left(plan, &states, &costs, status.running),
+            status,
+            states,
+            origins: lrlab_grid::origins(store, &plan.runs)?,
+            jobs: jobs.map_err(|error| error.to_string()),
+        })
+    }
+
+    fn json(&self, plan: &Plan) -> serde_json::Value {
+        let runs: Vec<_> = plan
+            .runs
+            .iter()
+            .zip(&self.states)
+            .map(|(run, state)| serde_json::json!({ "run_id": run.run_id, "cell": run.cell, "state": state }))
+            .collect();
+        let job = |job: &Queued| serde_json::json!({ "job": job.job, "state": job.state, "name": job.name });
+        let jobs = match &self.jobs {
+            Ok(jobs) => jobs.iter().map(job).collect::<Vec<_>>().into(),
+            Err(error) => serde_json::json!({ "error": error }),
+        };
+        serde_json::json!({
+            "experiment": plan.experiment,
+            "status": self.status,
+            "left": self.left,
+            "runs": runs,
+            "jobs": jobs,
+            "warnings": self.origins.warnings(),
+        })
+    }
+
+    /// Every run with its state, and the sums.
+    fn text(&self, plan: &Plan) -> String {
+        let mut text = String::new();
+        for (run, state) in plan.runs.iter().zip(&self.states) {
+            let _ = writeln!(text, "{}", line(run, state));
+        }
+        let _ = writeln!(text, "{}", self.sums(plan));
+        text
+    }
+
+    /// The sums, what is left, and what there is to say.
+    pub(crate) fn sums(&self, plan: &Plan) -> String {
+        let Status { total, done, running, failed, missing } = self.status;
+        let mut text = format!(
+            "{}: {total} runs, {done} done, {running} running, {failed} failed, {missing} missing",
+            plan.experiment
+        );
+        if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
+            let _ = write!(text, ", about {} left", clock(wall));
+        }
+        match &self.jobs {
+            Ok(jobs) if jobs.is_empty() => {}
+            Ok(jobs) => {
+                let waiting = jobs.iter().filter(|job| job.state == "PENDING").count();
+                let _ = write!(text, "\nslurm: {} jobs, {waiting} of them waiting", jobs.len());
+            }
+            Err(error) => {
+                let _ = write!(text, "\nslurm: {error}");
+            }
+        }
+        for warning in self.origins.warnings() {
+            let _ = write!(text, "\nnote: {warning}");
+        }
+        text
+    }
+}
+
+/// `1f2e3d4c  resnet / … / seed 0  running, 45 %, epoch 3 of 10, loss 0.52, 12 s left (process 7 on host)`.
+pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
+    let state = match state {
+        RunState::Done => "done".to_owned(),
+        RunState::Running { owner, live, .. } => {
+            let live = live.as_ref().map(|live| format!(", {}", far(live))).unwrap_or_default();
+            format!("running{live} ({owner})")
+        }
+        RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
+        RunState::Missing => "missing".to_owned(),
+    };
+    format!("{}  {}  {state}", run.run_id.short(), label(&run.cell))
+}
+
+/// How far an attempt is.
+pub(crate) fn far(live: &Live) -> String {
+    let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
+    if let Some(loss) = live.loss {
+        let _ = write!(text, ", loss {loss:.4}");
+    }
+    if let Some(left) = live.left_s() {
+        let _ = write!(text, ", {} left", clock(left));
+    }
+    text
+}
+
+/// What is left: of running ones what they have not made yet, by their own pace where nothing else is known.
+fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
+    let open = plan.runs.iter().zip(states).filter(|(_, state)| **state != RunState::Done);
+    let seconds = open.map(|(run, state)| match state {
+        RunState::Running { live: Some(live), .. } => {
+            live.left_s().or_else(|| costs.seconds(run).map(|all| all * (1.0 - live.share())))
+        }
+        _ => costs.seconds(run),
+    });
+    costs.sum(seconds, running)
 }

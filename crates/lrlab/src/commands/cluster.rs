@@ -1,0 +1,290 @@
+//! A grid on Slurm, from where a person sits: submit what is missing, look how it goes, write the report.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use lrlab_grid::slurm::{self, Mode, Outcome, Settings, Submission};
+use lrlab_grid::{Interrupt, RunState, Status, freeze};
+use lrlab_runs::{Cell, Plan, PlannedRun, RunStore};
+use lrlab_spec::SlurmProfile;
+
+use super::{report, say_line};
+use crate::progress::tell;
+use crate::{Exit, provenance};
+
+/// How often submissions in a row may bring nothing further before nobody submits again.
+const FRUITLESS: u32 = 2;
+/// Between two looks at the runs' files.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between two questions to Slurm; the first come sooner.
+const ASK: Duration = Duration::from_secs(30);
+
+/// Reads a profile for the cells of `plan`; its mistakes are told, and `None` is returned.
+pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<Option<SlurmProfile>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let cells: Vec<&Cell> = plan.runs.iter().map(|run| &run.cell).collect();
+    match SlurmProfile::read(&text, &path.display().to_string(), &cells) {
+        Ok(profile) => Ok(Some(profile)),
+        Err(mistakes) => {
+            tell(&mistakes.for_stderr());
+            Ok(None)
+        }
+    }
+}
+
+/// Settings of a submission of this program.
+pub(crate) fn settings(
+    store: &RunStore,
+    profile: SlurmProfile,
+    device: String,
+    keep: &str,
+    threads: Option<usize>,
+    fail_fast: bool,
+) -> anyhow::Result<Settings> {
+    let build = provenance::own_build().context("this program cannot be read")?;
+    let out = std::path::absolute(store.root())?;
+    let program = out.join("bin").join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    Ok(Settings {
+        program,
+        out,
+        device,
+        keep: keep.to_owned(),
+        threads,
+        fail_fast,
+        env: env(),
+        profile,
+        fruitless: 0,
+    })
+}
+
+/// What of this environment the jobs need; no secret is among it.
+fn env() -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    let home = std::env::var_os("HF_HOME").and_then(|home| std::path::absolute(home).ok());
+    env.extend(home.map(|home| ("HF_HOME".to_owned(), home.display().to_string())));
+    env
+}
+
+/// Copies this program into the store, where the jobs find it.
+pub(crate) fn freeze_this(store: &RunStore) -> anyhow::Result<PathBuf> {
+    let program = provenance::this_program()?;
+    let build = provenance::own_build().context("this program cannot be read")?;
+    Ok(freeze(store, &program, &build, &provenance::about())?)
+}
+
+/// Prints the scripts that would be submitted.
+pub(crate) fn show_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<()> {
+    let missing: Vec<&PlannedRun> = plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for (name, text) in slurm::texts(store, plan, &missing, settings)? {
+        say_line(&format!("# {name}\n{text}"));
+    }
+    Ok(())
+}
+
+/// Writes the scripts into the store and prints them, for someone who submits them by hand.
+pub(crate) fn emit_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Exit> {
+    freeze_this(store)?;
+    let outcome = slurm::submit(store, plan, settings, Mode::WriteOnly)?;
+    let Some((folder, submission)) = outcome.submitted else {
+        tell("nothing is missing that no queued job will do");
+        return Ok(Exit::Done);
+    };
+    let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
+    for name in names.chain(["report.sbatch".to_owned()]) {
+        let path = folder.join(&name);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        say_line(&format!("# {}\n{text}", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Submits what is missing; with `wait`, stays until the grid is done.
+pub(crate) fn run(store: &RunStore, plan: &Plan, settings: &Settings, wait: bool) -> anyhow::Result<Exit> {
+    let interrupt = Interrupt::on_signals()?;
+    freeze_this(store)?;
+    let outcome = match slurm::submit(store, plan, settings, Mode::All) {
+        Ok(outcome) => outcome,
+        Err(error @ lrlab_grid::Error::Unreachable { .. }) => {
+            tell(&format!("{error}; nothing was submitted"));
+            return Ok(Exit::Submitted);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    told(plan, &outcome);
+    let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
+    if !open {
+        return finish(store, plan);
+    }
+    if wait {
+        return stay(store, plan, settings, &interrupt);
+    }
+    let jobs = plan.experiment.as_str();
+    say_line(&format!(
+        "{jobs}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
+         says how far they are"
+    ));
+    Ok(Exit::Submitted)
+}
+
+fn told(plan: &Plan, outcome: &Outcome) {
+    let Outcome { submitted, before } = outcome;
+    if !before.queued.is_empty() {
+        let (tasks, runs) = (before.queued.len(), before.covered.len());
+        say_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
+    }
+    if let Some((folder, submission)) = submitted {
+        for line in lines(submission) {
+            say_line(&format!("{}: {line}", plan.experiment));
+        }
+        say_line(&format!("{}: scripts and logs are in {}", plan.experiment, folder.display()));
+    }
+}
+
+fn lines(submission: &Submission) -> Vec<String> {
+    let job = |job: Option<u64>| job.map_or_else(|| "?".to_owned(), |job| job.to_string());
+    let arrays = submission.arrays.iter().map(|array| {
+        let (runs, tasks) = (array.runs.len(), array.tasks);
+        format!("job {} submitted: {runs} runs of class {} by {tasks} tasks", job(array.job), array.class)
+    });
+    arrays.chain([format!("job {} writes the report after them", job(submission.report_job))]).collect()
+}
+
+/// Waits until every run is done or given up, and submits again what was lost.
+fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Exit> {
+    let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), LOOK);
+    loop {
+        let (status, _) = lrlab_grid::status(store, plan)?;
+        if status != last {
+            let Status { total, done, running, failed, missing } = status;
+            tell(&format!(
+                "{}: {done} of {total} done, {running} running, {failed} failed, {missing} missing",
+                plan.experiment
+            ));
+            last = status;
+        }
+        if status.done == status.total {
+            return finish(store, plan);
+        }
+        if asked.elapsed() >= pause {
+            (asked, pause) = (Instant::now(), (pause * 2).min(ASK));
+            match slurm::standing(store, &plan.experiment) {
+                Err(error) => tell(&format!("{error}; waiting")),
+                Ok(standing) if standing.covered.is_empty() => match again(store, plan, settings)? {
+                    Again::Submitted => pause = LOOK,
+                    Again::NothingToDo => return finish(store, plan),
+                    Again::Waiting => {}
+                },
+                Ok(_) => {}
+            }
+        }
+        let looked = Instant::now();
+        while looked.elapsed() < LOOK {
+            if interrupt.asked() > 0 {
+                say_line(&format!(
+                    "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
+                    plan.experiment
+                ));
+                return Ok(Exit::Interrupted);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+enum Again {
+    Submitted,
+    NothingToDo,
+    Waiting,
+}
+
+/// No job is left that would do what is missing: what was lost, not what failed, is submitted again, while that brings
+/// the grid further.
+fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Again> {
+    let (_, states) = lrlab_grid::status(store, plan)?;
+    let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
+    let fruitless = match slurm::submissions(store, &plan.experiment)?.first() {
+        Some((_, newest)) if newest.progressed(store)? => 0,
+        Some((_, newest)) => newest.settings.fruitless + 1,
+        None => 0,
+    };
+    if fruitless > FRUITLESS {
+        tell(
+            "the last submissions brought no run further, so nothing is submitted again; their logs say more",
+        );
+        return Ok(Again::NothingToDo);
+    }
+    let settings = Settings { fruitless, ..settings.clone() };
+    let outcome = slurm::submit(store, plan, &settings, Mode::NotFailed)?;
+    told(plan, &outcome);
+    Ok(match outcome.submitted {
+        Some(_) => Again::Submitted,
+        None if running || !outcome.before.covered.is_empty() => Again::Waiting,
+        None => Again::NothingToDo,
+    })
+}
+
+/// Writes the report; the grid's exit code.
+fn finish(store: &RunStore, plan: &Plan) -> anyhow::Result<Exit> {
+    report::write(plan, store, None)?;
+    let (status, states) = lrlab_grid::status(store, plan)?;
+    let Status { total, done, failed, .. } = status;
+    say_line(&format!("{}: {done} of {total} runs are done, {failed} failed", plan.experiment));
+    for (run, state) in plan.runs.iter().zip(&states) {
+        if let RunState::Failed(failure) = state {
+            let label = crate::progress::label(&run.cell);
+            say_line(&format!("  {} {label}: {}", run.run_id.short(), failure.message));
+        }
+    }
+    Ok(if done == total { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// The job after the arrays.
+#[derive(Debug, Args)]
+pub(crate) struct GridReportArgs {
+    /// The folder of the submission.
+    #[arg(long, value_name = "DIR")]
+    submission: PathBuf,
+}
+
+/// How long runs of silent owners are waited for, in looks.
+const SILENT_LOOKS: u32 = 60;
+
+/// `lrlab grid-report`: writes the report, and submits again what was lost.
+pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
+    let submission = Submission::read(&args.submission)?
+        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+    let settings = &submission.settings;
+    let store = RunStore::new(&settings.out);
+    let plan = store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?;
+    let mut exit = finish(&store, &plan)?;
+    for _ in 0..SILENT_LOOKS {
+        // The arrays are over: who still seems to work is another executor, or dead on another node.
+        let (status, _) = lrlab_grid::status(&store, &plan)?;
+        if status.missing + status.running == 0 {
+            break;
+        }
+        let covered = slurm::standing(&store, &plan.experiment).map(|standing| !standing.covered.is_empty());
+        match covered
+            .map_err(anyhow::Error::from)
+            .and_then(|covered| if covered { Ok(Again::Submitted) } else { again(&store, &plan, settings) })
+        {
+            Ok(Again::Waiting) => std::thread::sleep(LOOK),
+            Ok(Again::Submitted | Again::NothingToDo) => break,
+            Err(error) => {
+                tell(&format!("error: {error:#}"));
+                break;
+            }
+        }
+        exit = finish(&store, &plan)?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,64 @@
+//! `lrlab gc`: removes what no experiment names any more, after showing it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use lrlab_grid::{Garbage, GarbageKind};
+use lrlab_runs::RunStore;
+
+use super::say_line;
+use crate::Exit;
+
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// The store.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Remove it.
+    #[arg(long)]
+    yes: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn gc(args: &GcArgs) -> anyhow::Result<Exit> {
+    let store = RunStore::new(&args.out);
+    let garbage = lrlab_grid::garbage(&store)?;
+    let bytes: u64 = garbage.iter().map(|item| item.bytes).sum();
+    let removed = if args.yes { lrlab_grid::collect(&store, &garbage)? } else { 0 };
+    if args.json {
+        let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed });
+        say_line(&serde_json::to_string_pretty(&all)?);
+        return Ok(Exit::Done);
+    }
+    garbage.iter().for_each(|item| say_line(&line(item)));
+    let size = size(bytes);
+    say_line(&match (garbage.len(), args.yes) {
+        (0, _) => {
+            "nothing: some experiment names everything in this store, or someone works on it".to_owned()
+        }
+        (n, true) => format!("{removed} of {n} removed ({size})"),
+        (n, false) => format!("{n} things, {size}; --yes removes them"),
+    });
+    Ok(Exit::Done)
+}
+
+fn line(item: &Garbage) -> String {
+    let what = match (item.kind, item.done) {
+        (GarbageKind::Run, true) => "run with a result",
+        (GarbageKind::Run, false) => "run without a result",
+        (GarbageKind::Binary, _) => "frozen runner",
+        (GarbageKind::Leftover, _) => "left over by an earlier gc",
+    };
+    format!("{:>10}  {what:<20}  {}", size(item.bytes), item.path.display())
+}
+
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        b if b < 1e3 => format!("{b} B"),
+        b if b < 1e6 => format!("{:.1} kB", b / 1e3),
+        b if b < 1e9 => format!("{:.1} MB", b / 1e6),
+        b => format!("{:.1} GB", b / 1e9),
+    }
+}

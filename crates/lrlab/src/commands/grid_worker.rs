@@ -1,0 +1,187 @@
+//! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left or its time limit is
+//! near, and then lets Slurm begin it anew.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use lrlab_grid::slurm::{self, Array, Submission};
+use lrlab_grid::{Deadline, Finish, Interrupt, LocalExecutor, OnFailure, Others, Share, SlurmJob, origins};
+use lrlab_runs::{PlannedRun, RunId, RunStore};
+
+use super::launch::{Launch, planned, show};
+use crate::cli::Machine;
+use crate::progress::{Progress, tell};
+use crate::{DeviceChoice, Exit, provenance};
+
+/// Slurm's own clock may be so much ahead when it sends a signal.
+const EARLY: Duration = Duration::from_mins(1);
+/// How long Slurm is asked again to begin this job anew, where it does not answer.
+const INSIST: Duration = Duration::from_mins(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct GridWorkerArgs {
+    /// The folder of the submission.
+    #[arg(long, value_name = "DIR")]
+    submission: PathBuf,
+    /// The class of resources.
+    #[arg(long, value_name = "NAME")]
+    class: String,
+}
+
+pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
+    let began = Instant::now();
+    let interrupt = Interrupt::on_signals()?;
+    let submission = Submission::read(&args.submission)?
+        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+    let array = submission.arrays.iter().find(|array| array.class == args.class);
+    let array = array.with_context(|| format!("no class {:?} in this submission", args.class))?;
+    let settings = &submission.settings;
+    let store = RunStore::new(&settings.out);
+    let runs = array.runs.iter().map(|member| planned(&store, &store.run_dir(&member.run_id)));
+    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+
+    let choice: DeviceChoice = settings.device.parse().map_err(anyhow::Error::msg)?;
+    let device = choice.open()?;
+    refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
+    let launch = Launch::new(&store, choice, &device, &settings.keep)?;
+    let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
+    let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
+    let executor = LocalExecutor {
+        jobs: array.resources.runs_at_once as usize,
+        threads: Some(settings.threads.unwrap_or_else(|| threads(array))),
+        devices: launch.devices(),
+        on_failure: if settings.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
+        others: Others::Leave,
+        deadline: Some(Deadline { at: began + Duration::from_secs(limit), margin }),
+        ..LocalExecutor::default()
+    };
+    let since = array.runs.iter().map(|member| member.since).collect();
+    let share = Share { runs: &runs, since, first: task() };
+    let done = runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let job = SlurmJob::current();
+    tell(&format!(
+        "{} of class {}: {done} of {} runs done, {}",
+        submission.experiment,
+        array.class,
+        runs.len(),
+        job.as_ref()
+            .map_or_else(|| "no job".to_owned(), |j| format!("job {}, start {}", j.job, j.restarts + 1))
+    ));
+    let finish = work(&executor, &store, share, &interrupt, &launch)?;
+    tell(&words(&finish));
+    if settings.fail_fast && !finish.failed.is_empty() {
+        let others = submission.arrays.iter().filter_map(|array| array.job);
+        others.for_each(|job| drop(slurm::cancel(job)));
+    }
+    let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
+    let left = finish.missing > finish.elsewhere && finish.alike.is_none();
+    if let (true, true, Some(job)) = (out_of_time && finish.begun > 0, left, job) {
+        begin_anew(&job)?;
+        return Ok(Exit::Interrupted);
+    }
+    Ok(match finish {
+        Finish { interrupted: true, .. } => Exit::Interrupted,
+        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        Finish { .. } => Exit::Done,
+    })
+}
+
+/// One run of a grid, claimed as every other is: a line of `--emit commands`.
+#[derive(Debug, Args)]
+pub(crate) struct GridRunArgs {
+    /// The store.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The run.
+    #[arg(long, value_name = "RUN_ID")]
+    run: String,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
+    let interrupt = Interrupt::on_signals()?;
+    let store = RunStore::new(&args.out);
+    let id = RunId::try_from(args.run.clone())?;
+    let runs = [planned(&store, &store.run_dir(&id))?];
+    let device = args.machine.device.open()?;
+    let launch = Launch::new(&store, args.machine.device, &device, args.machine.keep.word())?;
+    let executor = LocalExecutor {
+        threads: args.machine.threads.map(std::num::NonZeroUsize::get),
+        devices: launch.devices(),
+        others: Others::Leave,
+        ..LocalExecutor::default()
+    };
+    let finish = work(&executor, &store, Share::all(&store, &runs)?, &interrupt, &launch)?;
+    Ok(match finish {
+        Finish { interrupted: true, .. } => Exit::Interrupted,
+        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        Finish { .. } => Exit::Done,
+    })
+}
+
+fn work(
+    executor: &LocalExecutor,
+    store: &RunStore,
+    share: Share<'_>,
+    interrupt: &Interrupt,
+    launch: &Launch,
+) -> anyhow::Result<Finish> {
+    let done = share.runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let mut progress = Progress::new(share.runs, done);
+    let finish = executor.run_share(
+        store,
+        share,
+        interrupt,
+        |assignment| launch.command(assignment),
+        |run, notice| show(&mut progress, run, notice),
+    )?;
+    progress.close();
+    Ok(finish)
+}
+
+fn words(finish: &Finish) -> String {
+    let Finish { done, executed, failed, missing, elsewhere, .. } = finish;
+    let failed = failed.len();
+    format!(
+        "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} in other hands)"
+    )
+}
+
+/// Which task of the array this is.
+fn task() -> Option<usize> {
+    std::env::var("SLURM_ARRAY_TASK_ID").ok()?.parse().ok()
+}
+
+fn threads(array: &Array) -> usize {
+    (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
+}
+
+/// This node may differ from the one that the grid was begun on.
+fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
+    let all = origins(store, runs)?;
+    if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
+        anyhow::bail!(
+            "results of this grid are of the numerics class {:?}, this node's is {class:?}: they would not compare to \
+             the bit. Ask for nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
+            other.numerics
+        );
+    }
+    Ok(())
+}
+
+/// Lets Slurm start this job again. A controller that is away for a moment is asked again.
+fn begin_anew(job: &SlurmJob) -> anyhow::Result<()> {
+    tell(&format!("job {} begins anew", job.job));
+    let began = Instant::now();
+    loop {
+        match slurm::requeue(&job.job) {
+            Ok(()) => return Ok(()),
+            Err(error) if began.elapsed() > INSIST => return Err(error.into()),
+            Err(error) => tell(&format!("{error}")),
+        }
+        std::thread::sleep(Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,134 @@
+//! How the worker of one run is started, and what is said about it.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
+use lrlab_runs::{PlannedRun, RunStore};
+
+use crate::progress::Progress;
+use crate::{DeviceChoice, device, provenance};
+
+/// What every worker of a grid is started with.
+pub(crate) struct Launch {
+    program: PathBuf,
+    out: PathBuf,
+    /// `cpu`, `metal`, or `cuda:N` among the GPUs that the worker sees.
+    device: String,
+    keep: String,
+    build: Option<String>,
+    /// The GPUs to spread workers over; none where there is nothing to choose.
+    pub(crate) gpus: Vec<Gpu>,
+}
+
+impl Launch {
+    /// Workers of this program in `store`, on `device`, which is what `choice` came to.
+    pub(crate) fn new(
+        store: &RunStore,
+        choice: DeviceChoice,
+        device: &Device,
+        keep: &str,
+    ) -> anyhow::Result<Self> {
+        let spread = device.is_cuda() && matches!(choice, DeviceChoice::Auto | DeviceChoice::AnyCuda);
+        Ok(Self {
+            program: provenance::this_program()?,
+            out: std::path::absolute(store.root())?,
+            device: device::name(device),
+            keep: keep.to_owned(),
+            build: provenance::own_build(),
+            gpus: if spread { lrlab_grid::gpus() } else { Vec::new() },
+        })
+    }
+
+    /// How many devices there are to spread workers over.
+    pub(crate) fn devices(&self) -> usize {
+        self.gpus.len().max(1)
+    }
+
+    /// The device, for people.
+    pub(crate) fn device_words(&self) -> String {
+        match self.gpus.len() {
+            0 | 1 => self.device.clone(),
+            n => format!("{n} GPUs"),
+        }
+    }
+
+    pub(crate) fn command(&self, assignment: &Assignment<'_>) -> WorkerCommand {
+        let Assignment { run, folder, threads, device, .. } = assignment;
+        let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
+        args.extend(["--out".into(), self.out.clone().into_os_string()]);
+        args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
+        args.extend(["--keep".into(), self.keep.clone().into()]);
+        args.extend(["--threads".into(), threads.to_string().into()]);
+        let mut env = Vec::new();
+        let bound = self.gpus.get(*device);
+        // A worker that is bound to one GPU sees no other.
+        args.extend([
+            "--device".into(),
+            bound.map_or_else(|| self.device.clone().into(), |_| "cuda:0".into()),
+        ]);
+        env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
+        env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
+        WorkerCommand { program: self.program.clone(), args, env }
+    }
+}
+
+/// Shows a notice of the executor.
+pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>) {
+    let id = &run.run_id;
+    let told = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
+    match notice {
+        Notice::Said(event) => progress.event(id, event),
+        Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
+        Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
+            let again = if again { " (it will be tried again)" } else { "" };
+            progress.failed(id, &format!("{}{again}", told(failure)));
+        }
+        Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
+        Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
+        Notice::Began { .. } | Notice::Elsewhere(_) | Notice::Ended { ending: Ending::Interrupted, .. } => {}
+    }
+}
+
+/// A run's `spec.json`.
+pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<PlannedRun> {
+    use anyhow::Context;
+    let path = folder.join("spec.json");
+    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| format!("{} in {}", path.display(), store.root().display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_bound_to_the_gpu_of_their_place() {
+        let gpu = |id: &str| Gpu { id: id.to_owned(), free_mib: None };
+        let run = PlannedRun {
+            run_id: lrlab_runs::RunId::of("{}", ""),
+            cell: [].into(),
+            spec: serde_json::Value::Null,
+            dataset_digest: String::new(),
+        };
+        for (gpus, device, argument, bound) in
+            [(vec![gpu("3"), gpu("GPU-7")], 1, "cuda:0", Some("GPU-7")), (vec![], 0, "cuda:2", None)]
+        {
+            let launch = Launch {
+                program: "lrlab".into(),
+                out: "/out".into(),
+                device: "cuda:2".to_owned(),
+                keep: "best".to_owned(),
+                build: None,
+                gpus,
+            };
+            let folder = Path::new("/a");
+            let command =
+                launch.command(&Assignment { run: &run, attempt: 1, folder, threads: 2, slot: 0, device });
+            let at = command.args.iter().position(|word| word == "--device").unwrap();
+            assert_eq!(command.args[at + 1], argument);
+            let seen = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
+            assert_eq!(seen.map(|(_, id)| id.to_str().unwrap()), bound);
+        }
+    }
+}
