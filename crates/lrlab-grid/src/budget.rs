@@ -35,14 +35,13 @@ pub(crate) fn standing(run_dir: &Path, since: u32) -> Result<Standing, Error> {
     let mut interruptions = 0;
     let mut last = None;
     for (number, exit) in attempts(run_dir)? {
-        let (ending, reached) = match exit {
-            Some(exit) => (exit.ending, exit.reached),
-            None => {
-                let folder = run_dir.join("attempts").join(number.to_string());
-                let owner = owner_of(&folder)?.map_or_else(|| "its process".to_owned(), |o| o.to_string());
-                let reached = Live::read(&folder).map_or(0, |live| live.update);
-                (Ending::Failed(Box::new(Failure::lost(number, &owner))), reached)
-            }
+        let (ending, reached) = if let Some(exit) = exit {
+            (exit.ending, exit.reached)
+        } else {
+            let folder = run_dir.join("attempts").join(number.to_string());
+            let owner = owner_of(&folder)?.map_or_else(|| "its process".to_owned(), |o| o.to_string());
+            let reached = Live::read(&folder).map_or(0, |live| live.update);
+            (Ending::Failed(Box::new(Failure::lost(number, &owner))), reached)
         };
         let further = reached > furthest;
         furthest = furthest.max(reached);

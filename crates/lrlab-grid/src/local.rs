@@ -140,6 +140,11 @@ pub enum Notice<'a> {
     },
     /// The worker said something.
     Said(&'a Event),
+    /// The worker is asked to save and stop, because someone asked or the time limit is near.
+    Asked {
+        /// It is the time limit.
+        out_of_time: bool,
+    },
     /// The worker ended.
     Ended {
         /// How.

@@ -117,8 +117,12 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
 /// Moving fails.
 pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let folder = store.run_dir(id);
-    let aside = (1..).map(|n: u32| folder.join("superseded").join(n.to_string())).find(|path| !path.exists());
-    let Some(aside) = aside else { return Ok(()) };
+    let superseded = folder.join("superseded");
+    let mut number = 1_u32;
+    while superseded.join(number.to_string()).exists() {
+        number += 1;
+    }
+    let aside = superseded.join(number.to_string());
     std::fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
     // The attempts first: with a result the run is done, whatever else is missing.
     for name in ["attempts", "failure.json", "best.safetensors", "last.safetensors", "result.json"] {

@@ -23,7 +23,7 @@ pub enum RunState {
         /// Seconds since it last gave a sign of life, as far as clocks agree; beats come every five seconds.
         silent_s: f64,
         /// How far it is, once it said so.
-        live: Option<Live>,
+        live: Option<Box<Live>>,
     },
     /// Its last attempt failed.
     Failed(Box<Failure>),
@@ -62,7 +62,8 @@ pub fn run_state(store: &RunStore, run: &PlannedRun) -> Result<RunState, Error> 
         Some(Ending::Failed(failure)) => RunState::Failed(failure),
         None if newest.owner.life() == Life::Dead => RunState::Missing,
         None => RunState::Running {
-            live: Live::read(&store.run_dir(&run.run_id).join("attempts").join(newest.number.to_string())),
+            live: Live::read(&store.run_dir(&run.run_id).join("attempts").join(newest.number.to_string()))
+                .map(Box::new),
             silent_s: SystemTime::now().duration_since(newest.touched).unwrap_or_default().as_secs_f64(),
             attempt: newest.number,
             owner: newest.owner,

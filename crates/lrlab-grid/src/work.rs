@@ -166,6 +166,10 @@ impl<'a> Grid<'a> {
             self.out_of_time = interrupt.is_out_of_time();
         }
         if asked > self.asked {
+            for active in &self.active {
+                let notice = Notice::Asked { out_of_time: self.out_of_time };
+                (self.observe)(&self.share.runs[active.index], notice);
+            }
             self.stop_workers(asked);
         }
     }
@@ -241,8 +245,9 @@ impl<'a> Grid<'a> {
                 Standing::Open { alone: on_its_own, rest } => {
                     // Counted from the last sign of life; where clocks disagree, it is no matter.
                     let over = newest.touched.elapsed().unwrap_or(rest);
-                    if over < rest {
-                        return Ok(Look::Rest(rest - over));
+                    let rest = rest.saturating_sub(over);
+                    if !rest.is_zero() {
+                        return Ok(Look::Rest(rest));
                     }
                     alone = on_its_own;
                 }
@@ -391,7 +396,7 @@ impl<'a> Grid<'a> {
             // Not being there is the usual case.
             Ending::Done => drop(std::fs::remove_file(&failure_file)),
             Ending::Failed(failure) if ours => {
-                write_atomic(&failure_file, &to_json(&failure_file, failure)?)?
+                write_atomic(&failure_file, &to_json(&failure_file, failure)?)?;
             }
             Ending::Interrupted | Ending::Paused | Ending::Failed(_) => {}
         }

@@ -9,12 +9,12 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
-    Acquired, Attempt, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice, OnFailure,
-    Others, Owner, RunState, Status, attempts, run_state, status,
+    Acquired, Attempt, Deadline, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice,
+    OnFailure, Others, Owner, RunState, Share, Status, attempts, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
 
@@ -36,7 +36,7 @@ fn plan(count: usize) -> Plan {
 }
 
 fn finish(done: usize, executed: usize, missing: usize) -> Finish {
-    Finish { done, executed, missing, ..Finish::default() }
+    Finish { done, executed, missing, begun: executed, ..Finish::default() }
 }
 
 #[test]
@@ -242,4 +242,151 @@ fn what_another_process_ends_meanwhile_is_not_run_again() {
         assert_eq!(end.unwrap(), expected, "{file}");
         assert!(waited && executions(&store, 0) == 0);
     }
+}
+
+/// Runs one run with one script; the kind it was given up for, and how often it was begun.
+fn given_up(executor: LocalExecutor, script: &str) -> (Option<FailureKind>, usize) {
+    let (_folder, store) = store();
+    let end = execute(&store, executor, &[script]).unwrap();
+    (end.failed.first().map(|(_, failure)| failure.kind), executions(&store, 0))
+}
+
+#[test]
+fn every_kind_of_failure_has_its_budget() {
+    let quiet = LocalExecutor { silence: Some(Duration::from_millis(300)), ..TWO };
+    std::thread::scope(|scope| {
+        let cases = [
+            (TWO, "echo 'error: no such key' >&2; exit 2", FailureKind::Configuration, 1),
+            (TWO, "printf \"thread 'main' panicked at a:1:1:\\nno\\n\" >&2; exit 101", FailureKind::Panic, 1),
+            (
+                TWO,
+                "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$",
+                FailureKind::OutOfMemory,
+                2,
+            ),
+            (TWO, "echo 'x: No space left on device (os error 28)' >&2; exit 1", FailureKind::Io, 4),
+            (TWO, "kill -9 $$", FailureKind::Killed, 4),
+            (quiet, "sleep 60", FailureKind::Timeout, 3),
+        ];
+        for (executor, script, kind, times) in cases {
+            scope.spawn(move || assert_eq!(given_up(executor, script), (Some(kind), times), "{script}"));
+        }
+    });
+}
+
+/// Says that it made so many updates as it was begun before, and is killed, until the last time.
+#[test]
+fn a_run_that_gets_further_each_time_is_never_given_up() {
+    let (_folder, store) = store();
+    let script = format!(
+        r#"n=$(wc -l < "$RUN/executions")
+        echo '{{"event":"started","updates":9,"epochs":1}}'
+        echo "{{\"event\":\"progress\",\"update\":$n,\"loss\":1.0,\"lr\":0.1}}"
+        [ "$n" -lt 7 ] && kill -9 $$
+        {SUCCEED}"#
+    );
+    assert_eq!(execute(&store, TWO, &[&script]).unwrap(), Finish { begun: 7, ..finish(1, 1, 0) });
+    let reached: Vec<_> =
+        attempts(&run_dir(&store, 0)).unwrap().into_iter().map(|(_, exit)| exit.unwrap().reached).collect();
+    assert_eq!(reached, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_run_that_ran_out_of_memory_is_alone_the_next_time() {
+    let (_folder, store) = store();
+    // Fails while another one is up, and notes whether one is.
+    let others = "ls \"$RUN\"/../*/up 2> /dev/null | wc -l";
+    let hungry = format!(
+        "n=$({others}); echo $n >> \"$RUN/company\"; [ -e \"$RUN/attempts/2\" ] || {{ echo 'out of memory' >&2; exit 1; }}\n{SUCCEED}"
+    );
+    let company = format!(": > \"$RUN/up\"; sleep 0.4; rm \"$RUN/up\"\n{SUCCEED}");
+    let scripts = [company.as_str(), &company, &company, &hungry, &company, &company];
+    let executor = LocalExecutor { jobs: 3, ..TWO };
+    assert_eq!(execute(&store, executor, &scripts).unwrap().done, 6);
+    let seen = std::fs::read_to_string(run_dir(&store, 3).join("company")).unwrap();
+    assert_eq!(seen.split_whitespace().nth(1), Some("0"), "{seen}");
+}
+
+#[test]
+fn the_first_failures_for_one_reason_stop_the_rest() {
+    let (_folder, store) = store();
+    let executor = LocalExecutor { jobs: 1, alike: 3, ..TWO };
+    let end = execute(&store, executor, &["echo 'error: no GPU' >&2; exit 2"; 8]).unwrap();
+    assert_eq!((end.failed.len(), end.missing, end.interrupted), (3, 5, false));
+    assert_eq!(end.alike.as_deref(), Some("error: no GPU (ended with code 2)"));
+}
+
+#[test]
+fn what_would_not_end_in_time_is_not_begun() {
+    let (_folder, store) = store();
+    let near = Deadline { at: Instant::now() + Duration::from_secs(20), margin: Duration::from_secs(30) };
+    let executor = LocalExecutor { jobs: 1, deadline: Some(near), ..TWO };
+    let end = execute(&store, executor, &[SUCCEED; 3]).unwrap();
+    // One in any case, so that it gets further.
+    assert_eq!((end.done, end.missing, end.out_of_time, end.interrupted), (1, 2, true, false));
+}
+
+#[test]
+fn runs_in_other_hands_are_left_to_them_where_that_is_wanted() {
+    let (_folder, store) = store();
+    let Acquired::Attempt(attempt) = Attempt::claim(&run_dir(&store, 0), 1).unwrap() else { panic!("taken") };
+    let executor = LocalExecutor { others: Others::Leave, ..TWO };
+    let end = execute(&store, executor, &[SUCCEED; 2]).unwrap();
+    assert_eq!((end.done, end.missing, end.elsewhere), (1, 1, 1));
+    drop(attempt);
+}
+
+#[test]
+fn time_limits_count_only_where_nothing_was_gained() {
+    let (_folder, store) = store();
+    let script = |updates: u32| {
+        format!(
+            r#"trap 'exit 85' TERM
+            echo '{{"event":"started","updates":9,"epochs":1}}'
+            echo '{{"event":"progress","update":{updates},"loss":1.0,"lr":0.1}}'
+            while :; do sleep 0.02; done"#
+        )
+    };
+    // Updates reached before the limit comes -> how the attempt ended.
+    for (updates, expected) in
+        [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
+    {
+        let interrupt = Interrupt::default();
+        let share = Share { runs: &runs(1), since: vec![0], first: None };
+        let script = script(updates);
+        let end = TWO.run_share(
+            &store,
+            share,
+            &interrupt,
+            |a| common::shell(&store, a, &script),
+            |_, notice| {
+                if matches!(notice, Notice::Said(Event::Progress { .. })) {
+                    interrupt.time_is_up();
+                }
+            },
+        );
+        assert!(end.unwrap().interrupted);
+        let (_, exit) = attempts(&run_dir(&store, 0)).unwrap().pop().unwrap();
+        let ended = match exit.unwrap().ending {
+            Ending::Failed(failure) => failure.kind.to_string(),
+            Ending::Interrupted => "interrupted".to_owned(),
+            Ending::Done => "done".to_owned(),
+        };
+        assert_eq!(ended, expected, "{updates}");
+    }
+}
+
+#[test]
+fn who_lost_a_run_has_no_last_word_on_it() {
+    let (_folder, store) = store();
+    // While it works, another takes its run over and ends it; then it fails.
+    let script = r#"mkdir -p "$RUN/attempts/2"
+        cp "$RUN/attempts/1/claim.json" "$RUN/attempts/2/claim.json"
+        echo '{"ending":"interrupted","seconds":1.0}' > "$RUN/attempts/2/exit.json"
+        exit 2"#;
+    let script = format!("if [ -e \"$RUN/attempts/2\" ]; then {SUCCEED}\nelse {script}\nfi");
+    let end = execute(&store, TWO, &[&script]).unwrap();
+    assert_eq!((end.done, end.failed.len()), (1, 0));
+    assert!(!run_dir(&store, 0).join("failure.json").exists());
+    assert_eq!(attempts(&run_dir(&store, 0)).unwrap().len(), 3);
 }

@@ -11,6 +11,7 @@ mod common;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use common::{SUCCEED, execute, executions, run_dir, store, wait_for};
 use lrlab_grid::{Ending, Interrupt, LocalExecutor, RunState, attempts, run_state};
@@ -18,18 +19,23 @@ use lrlab_runs::RunStore;
 
 const STORE: &str = "LRLAB_GRID_TEST_STORE";
 const SCRIPT: &str = "LRLAB_GRID_TEST_SCRIPT";
+const PATIENCE: &str = "LRLAB_GRID_TEST_PATIENCE";
 const RUNS: usize = 4;
 
 /// The other process: this test binary, asked to run only the "test" below.
-fn executor(store: &RunStore, script: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn other(store: &RunStore, script: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["the_other_process", "--exact", "--nocapture"])
         .env(STORE, store.root())
         .env(SCRIPT, script)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::null());
+    command
+}
+
+fn executor(store: &RunStore, script: &str) -> Child {
+    other(store, script).spawn().unwrap()
 }
 
 /// Not a test of its own: what [`executor`] starts. Ends with 85 where the grid was interrupted.
@@ -37,7 +43,8 @@ fn executor(store: &RunStore, script: &str) -> Child {
 fn the_other_process() {
     let (Ok(store), Ok(script)) = (std::env::var(STORE), std::env::var(SCRIPT)) else { return };
     let interrupt = Interrupt::on_signals().unwrap();
-    let two = LocalExecutor { jobs: 2, ..LocalExecutor::default() };
+    let patience = std::env::var(PATIENCE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
+    let two = LocalExecutor { jobs: 2, patience: Duration::from_secs(patience), ..LocalExecutor::default() };
     let scripts = [script.as_str(); RUNS];
     let end = common::execute_observed(&RunStore::new(store), two, &scripts, &interrupt, |_, _| {}).unwrap();
     std::process::exit(if end.interrupted { 85 } else { i32::from(end.done != RUNS) });
@@ -62,6 +69,39 @@ fn two_processes_at_once_run_each_run_once() {
     let mut pair = [executor(&store, &script), executor(&store, &script)];
     assert!(pair.iter_mut().all(|process| process.wait().unwrap().success()));
     assert!((0..RUNS).all(|index| executions(&store, index) == 1));
+}
+
+/// Two machines on a shared folder cannot see each other's processes: only beats count.
+#[test]
+#[cfg(target_os = "linux")]
+fn two_hosts_at_once_run_each_run_once_and_a_dead_ones_runs_are_taken_over() {
+    let (_folder, store) = store();
+    let on = |host: &str, script: &str| {
+        let mut command = other(&store, script);
+        command.env("LRLAB_HOST", host).env(PATIENCE, "12").spawn().unwrap()
+    };
+    let script = format!("sleep 0.05; {SUCCEED}");
+    let mut pair = [on("left", &script), on("right", &script)];
+    assert!(pair.iter_mut().all(|process| process.wait().unwrap().success()));
+    assert!((0..RUNS).all(|index| executions(&store, index) == 1));
+
+    // One host works for longer than the other is patient, and beats; then it dies, and the other takes over.
+    let (_folder, store) = common::store();
+    let on = |host: &str, script: &str| {
+        let mut command = other(&store, script);
+        command.env("LRLAB_HOST", host).env(PATIENCE, "12").spawn().unwrap()
+    };
+    let mut left = on("left", "echo $$ > \"$RUN/up\"; cat > /dev/null; exit 85");
+    wait_for(&run_dir(&store, 0).join("up"));
+    wait_for(&run_dir(&store, 1).join("up"));
+    let mut right = on("right", SUCCEED);
+    std::thread::sleep(Duration::from_secs(15));
+    assert_eq!((executions(&store, 0), executions(&store, 1)), (1, 1));
+    assert!(store.is_done(&common::runs(3)[2].run_id));
+    signal(&left, rustix::process::Signal::KILL);
+    left.wait().unwrap();
+    assert!(right.wait().unwrap().success());
+    assert_eq!((executions(&store, 0), executions(&store, 1)), (2, 2));
 }
 
 #[test]

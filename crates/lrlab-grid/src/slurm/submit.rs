@@ -301,14 +301,14 @@ fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmErr
         test(script)?;
     }
     let mut send_all = || {
-        let mut after = String::from("--dependency=afterany");
+        let mut after = vec!["--dependency=afterany".to_owned()];
         for (array, script) in submission.arrays.iter_mut().zip(scripts) {
             let job = sbatch(script, &[])?;
             array.job = Some(job);
-            after += &format!(":{job}");
+            after.push(job.to_string());
         }
         if let Some(script) = scripts.last() {
-            submission.report_job = Some(sbatch(script, &[&after])?);
+            submission.report_job = Some(sbatch(script, &[&after.join(":")])?);
         }
         Ok(())
     };

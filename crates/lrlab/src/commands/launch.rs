@@ -86,6 +86,8 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         }
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
+        Notice::Asked { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
+        Notice::Asked { out_of_time: false } => progress.note(id, "asked to stop: saving"),
         Notice::Began { .. } | Notice::Elsewhere(_) | Notice::Ended { ending: Ending::Interrupted, .. } => {}
     }
 }
