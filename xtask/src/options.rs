@@ -100,6 +100,9 @@ pub(crate) struct RunOptions {
     /// Which weights stay after a run is done [default: best]
     #[arg(long, value_enum)]
     keep: Option<Keep>,
+    /// How often a run's state is saved: "5 seconds", "200 updates", "1 epoch" or "never"
+    #[arg(long, value_name = "INTERVAL")]
+    checkpoint_every: Option<OsString>,
     /// Threads per run
     #[arg(long, value_name = "N")]
     threads: Option<OsString>,
@@ -132,6 +135,7 @@ impl RunOptions {
         push(&mut arguments, "--slurm-profile", self.slurm_profile.as_ref());
         push(&mut arguments, "--emit", self.emit.as_ref().and_then(word).as_ref());
         push(&mut arguments, "--keep", self.keep.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--checkpoint-every", self.checkpoint_every.as_ref());
         push(&mut arguments, "--threads", self.threads.as_ref());
         for (given, flag) in [
             (self.dry_run, "--dry-run"),

@@ -53,7 +53,10 @@ impl Costs {
         let path = store.run_dir(&run.run_id).join("result.json");
         let Ok(bytes) = std::fs::read(path) else { return };
         let Ok(result) = serde_json::from_slice::<Clocks>(&bytes) else { return };
-        let (seconds, epochs) = (result.timing.finished - result.timing.started, result.history.len() as f64);
+        let Span { started, finished, elapsed_s } = result.timing;
+        // A run that was interrupted lay still between its attempts.
+        let seconds = if elapsed_s > 0.0 { elapsed_s } else { finished - started };
+        let epochs = result.history.len() as f64;
         if seconds > 0.0 && epochs > 0.0 {
             let measured = self.classes.entry(class(run)).or_default();
             if measured.runs == 0 {
@@ -139,6 +142,8 @@ struct Clocks {
 struct Span {
     started: f64,
     finished: f64,
+    #[serde(default)]
+    elapsed_s: f64,
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use lrlab_runs::{PlannedRun, RunStore, write_atomic};
 
 use crate::alike::Alike;
 use crate::attempt::{Newest, holds, newest};
-use crate::failure::PAUSED;
 use crate::budget::{Standing, furthest, standing};
 use crate::child::{Output, Worker, tail};
+use crate::failure::PAUSED;
 use crate::live::Recorder;
 use crate::places::{Place, Places};
 use crate::queue::Queue;
@@ -487,8 +487,7 @@ impl<'a> Grid<'a> {
     }
 
     pub(crate) fn finish(mut self) -> Finish {
-        self.end.missing =
-            self.share.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
+        self.end.missing = self.share.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
         self.end.elsewhere = self.away.len();
         self.end.interrupted &= self.end.missing > 0;
         self.end

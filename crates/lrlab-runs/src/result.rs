@@ -195,6 +195,10 @@ pub struct Timing {
     pub data_s: f64,
     /// Seconds from the loop's begin to its end, over all attempts.
     pub elapsed_s: f64,
+    /// Seconds from the start of the last attempt's process to its first update.
+    pub startup_s: f64,
+    /// Seconds from the last update to the result, the evaluation of every split included.
+    pub wrapup_s: f64,
     /// Updates executed over all attempts, those done again after an interruption included.
     pub updates_executed: u64,
     /// Training examples per second.

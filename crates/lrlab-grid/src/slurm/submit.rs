@@ -28,6 +28,8 @@ pub struct Settings {
     pub device: String,
     /// Which weights stay.
     pub keep: String,
+    /// How often a run's state is saved.
+    pub checkpoint_every: String,
     /// Threads per run.
     pub threads: Option<usize>,
     /// What a failed run does to the rest.

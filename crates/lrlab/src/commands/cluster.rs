@@ -41,6 +41,7 @@ pub(crate) fn settings(
     profile: SlurmProfile,
     device: String,
     keep: &str,
+    checkpoint_every: String,
     threads: Option<usize>,
     fail_fast: bool,
 ) -> anyhow::Result<Settings> {
@@ -52,6 +53,7 @@ pub(crate) fn settings(
         out,
         device,
         keep: keep.to_owned(),
+        checkpoint_every,
         threads,
         fail_fast,
         env: env(),

@@ -45,7 +45,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let choice: DeviceChoice = settings.device.parse().map_err(anyhow::Error::msg)?;
     let device = choice.open()?;
     refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
-    let launch = Launch::new(&store, choice, &device, &settings.keep)?;
+    let launch = Launch::new(&store, choice, &device, &settings.keep, &settings.checkpoint_every)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
     let executor = LocalExecutor {
@@ -107,7 +107,13 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = args.machine.device.open()?;
-    let launch = Launch::new(&store, args.machine.device, &device, args.machine.keep.word())?;
+    let launch = Launch::new(
+        &store,
+        args.machine.device,
+        &device,
+        args.machine.keep.word(),
+        &args.machine.checkpoint_every.to_string(),
+    )?;
     let executor = LocalExecutor {
         threads: args.machine.threads.map(std::num::NonZeroUsize::get),
         devices: launch.devices(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
-use lrlab_runs::{PlannedRun, RunStore};
+use lrlab_runs::{Event, PlannedRun, RunStore};
 
 use crate::progress::Progress;
 use crate::{DeviceChoice, device, provenance};
@@ -16,6 +16,7 @@ pub(crate) struct Launch {
     /// `cpu`, `metal`, or `cuda:N` among the GPUs that the worker sees.
     device: String,
     keep: String,
+    checkpoint_every: String,
     build: Option<String>,
     /// The GPUs to spread workers over; none where there is nothing to choose.
     pub(crate) gpus: Vec<Gpu>,
@@ -28,6 +29,7 @@ impl Launch {
         choice: DeviceChoice,
         device: &Device,
         keep: &str,
+        checkpoint_every: &str,
     ) -> anyhow::Result<Self> {
         let spread = device.is_cuda() && matches!(choice, DeviceChoice::Auto | DeviceChoice::AnyCuda);
         Ok(Self {
@@ -35,6 +37,7 @@ impl Launch {
             out: std::path::absolute(store.root())?,
             device: device::name(device),
             keep: keep.to_owned(),
+            checkpoint_every: checkpoint_every.to_owned(),
             build: provenance::own_build(),
             gpus: if spread { lrlab_grid::gpus() } else { Vec::new() },
         })
@@ -59,6 +62,7 @@ impl Launch {
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
         args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
         args.extend(["--keep".into(), self.keep.clone().into()]);
+        args.extend(["--checkpoint-every".into(), self.checkpoint_every.clone().into()]);
         args.extend(["--threads".into(), threads.to_string().into()]);
         let mut env = Vec::new();
         let bound = self.gpus.get(*device);
@@ -78,6 +82,7 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
     let id = &run.run_id;
     let told = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
     match notice {
+        Notice::Said(Event::Note { message }) => progress.note(id, message),
         Notice::Said(event) => progress.event(id, event),
         Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
@@ -88,7 +93,9 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
         Notice::Asked { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
         Notice::Asked { out_of_time: false } => progress.note(id, "asked to stop: saving"),
-        Notice::Began { .. } | Notice::Elsewhere(_) | Notice::Ended { ending: Ending::Interrupted, .. } => {}
+        Notice::Began { .. }
+        | Notice::Elsewhere(_)
+        | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
     }
 }
 
@@ -121,6 +128,7 @@ mod tests {
                 out: "/out".into(),
                 device: "cuda:2".to_owned(),
                 keep: "best".to_owned(),
+                checkpoint_every: "never".to_owned(),
                 build: None,
                 gpus,
             };

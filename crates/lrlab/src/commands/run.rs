@@ -81,10 +81,18 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let settings = match &args.slurm_profile {
         Some(path) if on_slurm => {
             let Some(profile) = cluster::read_profile(path, &plan)? else { return Ok(Exit::BadInput) };
-            let Machine { device, keep, threads } = &args.machine;
+            let Machine { device, keep, threads, checkpoint_every } = &args.machine;
             let threads = threads.map(NonZeroUsize::get);
             let device = device.to_string();
-            Some(cluster::settings(&store, profile, device, keep.word(), threads, args.fail_fast)?)
+            Some(cluster::settings(
+                &store,
+                profile,
+                device,
+                keep.word(),
+                checkpoint_every.to_string(),
+                threads,
+                args.fail_fast,
+            )?)
         }
         None if on_slurm => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
         Some(_) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
@@ -121,7 +129,13 @@ fn here(
     device: &Device,
     flown: &Flown,
 ) -> anyhow::Result<Exit> {
-    let launch = Launch::new(store, args.machine.device, device, args.machine.keep.word())?;
+    let launch = Launch::new(
+        store,
+        args.machine.device,
+        device,
+        args.machine.keep.word(),
+        &args.machine.checkpoint_every.to_string(),
+    )?;
     let jobs = jobs(args, plan, device, &launch.gpus, Some(flown));
     let finish = match execute(args, plan, store, jobs, &launch, flown) {
         Ok(finish) => finish,
@@ -225,7 +239,7 @@ fn preflight(
 fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     let program = cluster::freeze_this(store)?;
     let out = std::path::absolute(store.root())?;
-    let Machine { device, keep, threads } = &args.machine;
+    let Machine { device, keep, threads, checkpoint_every } = &args.machine;
     for run in plan.runs.iter().filter(|run| !store.is_done(&run.run_id)) {
         let mut words = vec![program.display().to_string(), "grid-run".to_owned()];
         words.extend([
@@ -235,6 +249,7 @@ fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Resul
             out.display().to_string(),
         ]);
         words.extend([format!("--device={device}"), format!("--keep={}", keep.word())]);
+        words.push(format!("--checkpoint-every={checkpoint_every}"));
         words.extend(threads.map(|threads| format!("--threads={threads}")));
         let quoted: Vec<String> = words.iter().map(|word| lrlab_grid::slurm::quoted(word)).collect();
         say_line(&quoted.join(" "));
@@ -331,7 +346,7 @@ fn summary(plan: &Plan, finish: &Finish) -> String {
         let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
-        text.push_str("; interrupted: the same command goes on, runs that were not done begin again");
+        text.push_str("; interrupted: the same command goes on where it was");
     }
     if let Some(reason) = alike {
         let n = failed.len();

@@ -54,7 +54,7 @@ pub(crate) struct WorkerArgs {
 }
 
 pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let started = seconds();
+    let (started, began) = (seconds(), Instant::now());
     let interrupt = Arc::new(AtomicBool::new(false));
     register(&interrupt)?;
     if args.watch_stdin {
@@ -109,7 +109,13 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         asked: Wish::GoOn,
         trouble: None,
     };
+    let (mut startup_s, mut last_update) = (0.0, began);
     let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut keeper, &mut |event| {
+        match event {
+            Event::Started { .. } => startup_s = began.elapsed().as_secs_f64(),
+            Event::Progress { .. } => last_update = Instant::now(),
+            _ => {}
+        }
         reporter.borrow_mut().report(event);
     });
     let mut fitted = match fitted {
@@ -134,6 +140,14 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
+    let mut timing = timing(fitted.work, started, &run_dir, &args.attempt);
+    (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
+    // Someone may have been patient with this process for long enough while it was frozen.
+    if !lrlab_grid::holds(&args.attempt)? {
+        let message = "a later attempt has this run now: nothing is committed".to_owned();
+        reporter.borrow_mut().report(&Event::Note { message });
+        return Ok(Exit::Interrupted);
+    }
     let result = RunResult {
         run_id: id,
         cell: planned.cell,
@@ -143,7 +157,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         last: fitted.last,
         best: fitted.best,
         decisions: fitted.decisions,
-        timing: timing(fitted.work, started, &run_dir, &args.attempt),
+        timing,
         provenance,
     };
     let weights = [("best.safetensors", &fitted.weights), ("last.safetensors", &fitted.last_weights)];

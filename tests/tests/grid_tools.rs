@@ -1,0 +1,188 @@
+//! What stands around a grid: status, lists of commands, other builds' results, garbage, and what is found before
+//! anything is started.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lrlab_tests::{Ran, run};
+use serde_json::Value;
+
+const EXPERIMENT: &str = r#"name = "tiny"
+description = "Two runs."
+
+[axes]
+model = ["linear"]
+schedule = ["static"]
+epochs = [1]
+seed = [0, 1]
+
+[defaults]
+lr = 0.01
+batch_size = 16
+optimizer = { sgd = {} }
+
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 40, test = 10 } }
+
+[schedules.static]
+static = {}
+"#;
+
+struct Place {
+    _folder: tempfile::TempDir,
+    experiment: PathBuf,
+    out: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (experiment, out) = (folder.path().join("tiny.toml"), folder.path().join("runs"));
+        std::fs::write(&experiment, EXPERIMENT).unwrap();
+        Self { _folder: folder, experiment, out }
+    }
+
+    fn call(&self, verb: &str, more: &[&str]) -> Ran {
+        let (experiment, out) = (self.experiment.display().to_string(), self.out.display().to_string());
+        let mut args = vec![verb];
+        if verb != "gc" {
+            args.push(&experiment);
+        }
+        args.extend(["--out", &out]);
+        if verb == "run" {
+            args.extend(["--device", "cpu", "--threads", "1"]);
+        }
+        args.extend(more);
+        run(&args)
+    }
+
+    fn json(&self, verb: &str, more: &[&str]) -> Value {
+        let ran = self.call(verb, &[&["--json"], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        serde_json::from_str(&ran.out).unwrap()
+    }
+
+    fn results(&self) -> Vec<PathBuf> {
+        let runs = std::fs::read_dir(self.out.join("store")).unwrap().flatten();
+        let mut results: Vec<_> =
+            runs.map(|run| run.path().join("result.json")).filter(|path| path.is_file()).collect();
+        results.sort();
+        results
+    }
+}
+
+fn modified(path: &Path) -> std::time::SystemTime {
+    path.metadata().unwrap().modified().unwrap()
+}
+
+#[test]
+fn listed_commands_do_each_run_once() {
+    let place = Place::new();
+    let listed = place.call("run", &["--emit", "commands"]);
+    assert_eq!(listed.code, 0, "{}", listed.err);
+    let lines: Vec<&str> = listed.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", listed.out);
+    assert_eq!(place.json("status", &[])["status"]["missing"], 2);
+    let shell = |line: &str| Command::new("sh").args(["-c", line]).status().unwrap().code();
+    assert_eq!(lines.iter().map(|line| shell(line)).collect::<Vec<_>>(), [Some(0), Some(0)]);
+    let done: Vec<_> = place.results().iter().map(|path| modified(path)).collect();
+    assert_eq!((done.len(), shell(lines[0])), (2, Some(0)));
+    assert_eq!(place.results().iter().map(|path| modified(path)).collect::<Vec<_>>(), done);
+
+    let status = place.json("status", &[]);
+    assert_eq!((&status["status"]["done"], &status["left"]["runs"]), (&2.into(), &0.into()));
+    // Without a terminal the page is printed once.
+    let page = place.call("status", &["--watch"]);
+    assert!(page.code == 0 && page.out.contains("100 %") && !page.out.contains('\u{1b}'), "{}", page.out);
+}
+
+#[test]
+fn results_of_another_build_are_told_and_can_be_done_again() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let first = place.results()[0].clone();
+    let change = |key: &str, value: &str| {
+        let mut result: Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();
+        result["provenance"][key] = value.into();
+        std::fs::write(&first, result.to_string()).unwrap();
+    };
+    change("build", "0123456789abcdef");
+    let told = place.call("run", &[]);
+    assert!(told.code == 0 && told.err.contains("another build: build 0123456789abcdef"), "{}", told.err);
+    assert!(place.json("status", &[])["warnings"][0].as_str().unwrap().contains("2 builds"));
+    let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
+    assert!(page.contains("The runs were made by 2 builds"));
+    let again = place.call("run", &["--rerun-others"]);
+    assert!(again.code == 0 && again.out.contains("(1 in this call)"), "{}\n{}", again.out, again.err);
+    assert!(first.with_file_name("superseded").join("1/result.json").is_file());
+    assert_eq!(place.json("status", &[])["warnings"], serde_json::json!([]));
+
+    // Another class of numerics, and something left to do: refused, with the ways out.
+    change("numerics", "cpu/other/f32");
+    std::fs::remove_file(&place.results()[1]).unwrap();
+    let refused = place.call("run", &[]);
+    assert!(refused.code == 2 && refused.err.contains("--rerun-others"), "{}", refused.err);
+    assert_eq!(place.call("run", &["--rerun-others"]).code, 0);
+    assert_eq!(place.results().len(), 2);
+}
+
+#[test]
+fn garbage_is_shown_before_it_goes() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    // A part of the experiment forgets nothing, another value of a key does.
+    assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
+    assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
+    let text = EXPERIMENT.replace("lr = 0.01", "lr = 0.02");
+    std::fs::write(&place.experiment, text).unwrap();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let shown = place.json("gc", &[]);
+    assert_eq!((shown["garbage"].as_array().unwrap().len(), &shown["removed"]), (2, &0.into()), "{shown}");
+    assert_eq!(place.results().len(), 4);
+    assert_eq!(place.json("gc", &["--yes"])["removed"], 2);
+    assert_eq!((place.results().len(), place.json("status", &[])["status"]["done"].as_u64()), (2, Some(2)));
+}
+
+#[test]
+fn what_cannot_work_is_found_before_anything_is_started() {
+    let place = Place::new();
+    let started = |place: &Place| place.out.join("store").exists();
+    // The network reads text, the data are pictures: only a batch through it tells.
+    let text = EXPERIMENT.replace("linear = {}", "lstm = { embedding = 8, hidden = 8 }");
+    std::fs::write(&place.experiment, text).unwrap();
+    let ran = place.call("run", &[]);
+    assert!(ran.code == 2 && ran.err.contains("preflight: linear") && ran.err.contains("reads text"), "{}", ran.err);
+    assert!(ran.err.contains("nothing was started") && !started(&place));
+
+    std::fs::write(&place.experiment, EXPERIMENT).unwrap();
+    let profile = place.experiment.with_file_name("profile.toml");
+    std::fs::write(&profile, "tiem = \"10\"\ncpus = 0\n").unwrap();
+    let profile = profile.display().to_string();
+    let ran = place.call("run", &["--executor", "slurm", "--slurm-profile", &profile]);
+    for word in ["profile.toml:1:1", "did you mean `time`", "profile.toml:2:8"] {
+        assert!(ran.code == 2 && ran.err.contains(word), "{}", ran.err);
+    }
+    assert!(!started(&place));
+    let ran = place.call("run", &["--executor", "slurm"]);
+    assert!(ran.code == 2 && ran.err.contains("--slurm-profile"), "{}", ran.err);
+}
+
+/// Two impatient starts at once: every run is done once, and both say that all is well.
+#[test]
+fn two_calls_at_once_do_each_run_once() {
+    let place = Place::new();
+    let codes: Vec<i32> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| place.call("run", &["--jobs", "2"]).code)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(codes, [0, 0]);
+    for result in place.results() {
+        let attempts = std::fs::read_dir(result.with_file_name("attempts")).unwrap().flatten();
+        let begun = attempts.filter(|attempt| attempt.path().join("work.json").exists()).count();
+        assert_eq!(begun, 1, "{}", result.display());
+    }
+}

@@ -1,0 +1,264 @@
+//! A grid on a real Slurm of one node: a worker is killed, one is begun anew by its time limit, the controller is
+//! killed and started again, and the report is that of this machine alone.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lrlab_tests::{Ran, root, run, runner};
+use serde_json::Value;
+
+const EXPERIMENT: &str = r#"name = "short"
+description = "Twenty-four short runs."
+
+[axes]
+model = ["resnet"]
+schedule = ["static", "cosine"]
+monitor = ["off", "on"]
+epochs = [3, 4]
+seed = [0, 1, 2]
+
+[defaults]
+lr = 0.01
+batch_size = 16
+optimizer = { adam = {} }
+
+[models.resnet]
+network = { resnet = { depth = 8 } }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 160, test = 40 } }
+
+[schedules.static]
+static = {}
+[schedules.cosine]
+cosine = {}
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 0 } }
+"#;
+
+/// Asked to save 110 s before the limit: a limit of two minutes is near after ten seconds.
+const PROFILE: &str = "time = \"10\"\nsave_before = \"1:50\"\nmax_tasks = 3\n";
+
+/// Slurm in a folder of its own, ended when this goes.
+struct Slurm {
+    folder: PathBuf,
+}
+
+impl Slurm {
+    /// `None`, with a word, where it cannot be.
+    fn start(folder: PathBuf) -> Option<Self> {
+        let skip = |why: &str| {
+            eprintln!("skipped: no Slurm here ({why})");
+            None
+        };
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let there = |program: &&str| path.split(':').any(|folder| Path::new(folder).join(program).is_file());
+        if let Some(program) =
+            ["munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol"].iter().find(|p| !there(p))
+        {
+            return skip(&format!("no {program}; Debian's packages are munge and slurm-wlm"));
+        }
+        if !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t") {
+            return skip("its daemons need root");
+        }
+        let slurm = Self { folder };
+        let script = root().join("tests/slurm/up.sh");
+        let up = Command::new(script).arg(&slurm.folder).arg(port().to_string()).output().unwrap();
+        if !up.status.success() {
+            return skip(&String::from_utf8_lossy(&up.stderr));
+        }
+        Some(slurm)
+    }
+
+    fn environment(&self, command: &mut Command) {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        command.env("SLURM_CONF", self.folder.join("slurm.conf")).env("PATH", path);
+    }
+
+    /// What one of Slurm's programs prints.
+    fn ask(&self, program: &str, args: &[&str]) -> String {
+        let mut command = Command::new(program);
+        self.environment(&mut command);
+        String::from_utf8(command.args(args).output().unwrap().stdout).unwrap()
+    }
+
+    fn lrlab(&self, args: &[&str]) -> Ran {
+        let mut command = runner();
+        self.environment(&mut command);
+        let output = command.args(args).output().unwrap();
+        Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn restart_controller(&self) {
+        kill("-KILL", &std::fs::read_to_string(self.folder.join("slurmctld.pid")).unwrap());
+        std::thread::sleep(Duration::from_secs(1));
+        let mut command = Command::new("/usr/sbin/slurmctld");
+        self.environment(&mut command);
+        assert!(command.status().unwrap().success());
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        let _ = Command::new(root().join("tests/slurm/down.sh")).arg(&self.folder).status();
+    }
+}
+
+/// Two free ports in a row, most likely.
+fn port() -> u16 {
+    20_000 + (std::process::id() % 10_000) as u16 * 2
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success(), "kill {signal} {pid}");
+}
+
+/// Waits for `found` to come to something.
+fn wait<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(seconds), "{what} did not come within {seconds} s");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// The newest attempt that task `task` of a job works on: the run's folder, its owner, the attempt's folder.
+fn at_work(store: &Path, job: &str) -> Option<(PathBuf, Value, PathBuf)> {
+    for run in std::fs::read_dir(store.join("store")).ok()?.flatten() {
+        for attempt in std::fs::read_dir(run.path().join("attempts")).into_iter().flatten().flatten() {
+            let owner = json(&attempt.path().join("claim.json")).unwrap_or_default();
+            let ours = owner["slurm"]["job"] == job && !attempt.path().join("exit.json").exists();
+            if ours && !run.path().join("result.json").exists() && attempt.path().join("work.json").exists() {
+                return Some((run.path(), owner, attempt.path()));
+            }
+        }
+    }
+    None
+}
+
+/// The process that works in an attempt's folder.
+fn worker(attempt: &Path) -> Option<String> {
+    let wanted = format!("--attempt\0{}\0", attempt.display());
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
+        let words = std::fs::read(process.path().join("cmdline")).ok()?;
+        let found = String::from_utf8_lossy(&words).contains(&wanted);
+        found.then(|| process.file_name().to_string_lossy().into_owned())
+    })
+}
+
+/// Every result of a store by run id, without what may differ.
+fn results(store: &Path) -> BTreeMap<String, Value> {
+    let entries = std::fs::read_dir(store.join("store")).unwrap().flatten();
+    entries
+        .map(|run| {
+            let mut result = json(&run.path().join("result.json")).unwrap();
+            let object = result.as_object_mut().unwrap();
+            object.remove("timing");
+            object.remove("provenance");
+            (run.file_name().to_string_lossy().into_owned(), result)
+        })
+        .collect()
+}
+
+/// The report's numbers and pictures, without clocks and digests of results, which hold clocks.
+fn report(store: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for kind in ["tables", "figures"] {
+        for file in std::fs::read_dir(store.join("short/report").join(kind)).unwrap().flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("cost.") && !name.starts_with("runs.") {
+                files.insert(name, std::fs::read(file.path()).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_grid_on_slurm_survives_and_gives_the_same_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(slurm) = Slurm::start(folder.path().join("slurm")) else { return };
+    let (experiment, profile) = (folder.path().join("short.toml"), folder.path().join("profile.toml"));
+    std::fs::write(&experiment, EXPERIMENT).unwrap();
+    std::fs::write(&profile, PROFILE).unwrap();
+    let text = |path: &Path| path.display().to_string();
+    let (experiment, profile) = (text(&experiment), text(&profile));
+    let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+    let (out_here, out_there) = (text(&here), text(&there));
+
+    let alone = run(&["run", &experiment, "--out", &out_here, "--device", "cpu", "--threads", "1"]);
+    assert_eq!(alone.code, 0, "{}", alone.err);
+
+    let on_slurm = ["run", &experiment, "--out", &out_there, "--device", "cpu", "--threads", "1", "--executor", "slurm"];
+    let submit = || slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile]].concat());
+    let dry = slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile, "--dry-run"]].concat());
+    assert!(dry.code == 0 && dry.out.contains("#SBATCH --array=0-2\n"), "{}\n{}", dry.out, dry.err);
+    assert!(slurm.ask("squeue", &["--noheader"]).is_empty());
+
+    let submitted = submit();
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    let submission = there.join("short/slurm/attempts/1");
+    let record = json(&submission.join("submission.json")).unwrap();
+    let job = record["arrays"][0]["job"].as_u64().unwrap();
+    let task = |n: u32| format!("{job}_{n}");
+
+    // One worker is held in the middle of a run, and gets a time limit that is near.
+    let (held_run, _, held) = wait("a run of task 1", 60, || at_work(&there, &task(1)));
+    let pid = wait("its process", 10, || worker(&held));
+    kill("-STOP", &pid);
+    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
+    // Another worker is killed, which takes the process of its run along.
+    let (lost_run, owner, lost) = wait("a run of task 0", 60, || at_work(&there, &task(0)));
+    kill("-KILL", &owner["pid"].to_string());
+
+    // The same command submits nothing twice.
+    let again = submit();
+    assert_eq!(again.code, 3, "{}\n{}", again.out, again.err);
+    assert!(!there.join("short/slurm/attempts/2").exists(), "{}", again.out);
+
+    // Everything but what is held gets done, by those who are left.
+    wait("the end of the lost run", 120, || lost_run.join("result.json").is_file().then_some(()));
+    assert!(!lost.join("exit.json").exists());
+    slurm.restart_controller();
+    let log = submission.join("log/default-1.txt");
+    wait("the signal before the time limit", 110, || {
+        std::fs::read_to_string(&log).ok()?.contains("the time limit is near").then_some(())
+    });
+    kill("-CONT", &pid);
+    wait("the job to be queued again", 30, || {
+        slurm.ask("scontrol", &["show", "job", &task(1)]).contains("Restarts=1").then_some(())
+    });
+    assert!(!held_run.join("result.json").exists());
+    assert_eq!(json(&held.join("exit.json")).unwrap()["ending"], "interrupted");
+    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "starttime=now"]);
+    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=10"]);
+    wait("the end of all jobs", 120, || slurm.ask("squeue", &["--noheader"]).is_empty().then_some(()));
+
+    assert!(std::fs::read_to_string(&log).unwrap().contains("start 2"));
+    assert!(there.join("short/report/report.html").is_file());
+    let (alone, together) = (results(&here), results(&there));
+    assert_eq!((alone.len(), &alone), (24, &together));
+    assert_eq!(report(&here), report(&there));
+    let over = submit();
+    assert_eq!((over.code, over.out.contains("24 of 24 runs are done")), (0, true), "{}\n{}", over.out, over.err);
+}
