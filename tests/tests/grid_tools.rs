@@ -155,7 +155,11 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     let text = EXPERIMENT.replace("linear = {}", "lstm = { embedding = 8, hidden = 8 }");
     std::fs::write(&place.experiment, text).unwrap();
     let ran = place.call("run", &[]);
-    assert!(ran.code == 2 && ran.err.contains("preflight: linear") && ran.err.contains("reads text"), "{}", ran.err);
+    assert!(
+        ran.code == 2 && ran.err.contains("preflight: linear") && ran.err.contains("reads text"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("nothing was started") && !started(&place));
 
     std::fs::write(&place.experiment, EXPERIMENT).unwrap();
@@ -176,7 +180,8 @@ fn what_cannot_work_is_found_before_anything_is_started() {
 fn two_calls_at_once_do_each_run_once() {
     let place = Place::new();
     let codes: Vec<i32> = std::thread::scope(|scope| {
-        let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| place.call("run", &["--jobs", "2"]).code)).collect();
+        let calls: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| place.call("run", &["--jobs", "2"]).code)).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     assert_eq!(codes, [0, 0]);

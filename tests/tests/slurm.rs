@@ -123,7 +123,10 @@ fn port() -> u16 {
 }
 
 fn kill(signal: &str, pid: &str) {
-    assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success(), "kill {signal} {pid}");
+    assert!(
+        Command::new("kill").args([signal, pid.trim()]).status().unwrap().success(),
+        "kill {signal} {pid}"
+    );
 }
 
 /// Waits for `found` to come to something.
@@ -209,7 +212,8 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     let alone = run(&["run", &experiment, "--out", &out_here, "--device", "cpu", "--threads", "1"]);
     assert_eq!(alone.code, 0, "{}", alone.err);
 
-    let on_slurm = ["run", &experiment, "--out", &out_there, "--device", "cpu", "--threads", "1", "--executor", "slurm"];
+    let on_slurm =
+        ["run", &experiment, "--out", &out_there, "--device", "cpu", "--threads", "1", "--executor", "slurm"];
     let submit = || slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile]].concat());
     let dry = slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile, "--dry-run"]].concat());
     assert!(dry.code == 0 && dry.out.contains("#SBATCH --array=0-2\n"), "{}\n{}", dry.out, dry.err);
@@ -260,5 +264,11 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     assert_eq!((alone.len(), &alone), (24, &together));
     assert_eq!(report(&here), report(&there));
     let over = submit();
-    assert_eq!((over.code, over.out.contains("24 of 24 runs are done")), (0, true), "{}\n{}", over.out, over.err);
+    assert_eq!(
+        (over.code, over.out.contains("24 of 24 runs are done")),
+        (0, true),
+        "{}\n{}",
+        over.out,
+        over.err
+    );
 }

@@ -370,7 +370,7 @@ fn time_limits_count_only_where_nothing_was_gained() {
         let ended = match exit.unwrap().ending {
             Ending::Failed(failure) => failure.kind.to_string(),
             Ending::Interrupted => "interrupted".to_owned(),
-            Ending::Done => "done".to_owned(),
+            Ending::Done | Ending::Paused => "done".to_owned(),
         };
         assert_eq!(ended, expected, "{updates}");
     }
