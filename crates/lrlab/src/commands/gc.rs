@@ -32,7 +32,9 @@ pub(crate) fn gc(args: &GcArgs) -> anyhow::Result<Exit> {
         say_line(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Done);
     }
-    garbage.iter().for_each(|item| say_line(&line(item)));
+    for item in &garbage {
+        say_line(&line(item));
+    }
     let size = size(bytes);
     say_line(&match (garbage.len(), args.yes) {
         (0, _) => {

@@ -47,6 +47,13 @@ pub(crate) struct RunArgs {
     /// Results of another build or another class of numerics are put aside, and their runs are done again.
     #[arg(long)]
     rerun_others: bool,
+    #[command(flatten)]
+    failing: Failing,
+}
+
+/// What a failed run does to the rest.
+#[derive(Debug, Args)]
+struct Failing {
     /// The other runs go on when one fails (the default).
     #[arg(long, conflicts_with = "fail_fast")]
     keep_going: bool,
@@ -91,7 +98,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
                 keep.word(),
                 checkpoint_every.to_string(),
                 threads,
-                args.fail_fast,
+                args.failing.fail_fast,
             )?)
         }
         None if on_slurm => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
@@ -228,7 +235,9 @@ fn preflight(
     match preflight.fly(plan)? {
         Ok(flown) => Ok(Some(flown)),
         Err(wrong) => {
-            wrong.iter().for_each(|words| tell(&format!("error: preflight: {words}")));
+            for words in wrong {
+                tell(&format!("error: preflight: {words}"));
+            }
             tell("nothing was started");
             Ok(None)
         }
@@ -318,7 +327,7 @@ fn execute(
         jobs,
         threads: args.machine.threads.map(NonZeroUsize::get),
         devices: launch.devices(),
-        on_failure: if args.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
+        on_failure: if args.failing.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         ..LocalExecutor::default()
     };
     let done = plan.runs.iter().filter(|run| store.is_done(&run.run_id)).count();

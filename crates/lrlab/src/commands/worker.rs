@@ -16,11 +16,11 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
-    Checkpoint, Checkpoints, Event, Outcome, PlannedRun, RunId, RunResult, RunStore, Stamp, Timing, Work,
-    WorkLog, work_before,
+    Checkpoint, Checkpoints, Event, Outcome, PlannedRun, Provenance, RunId, RunResult, RunStore, Stamp,
+    Timing, Work, WorkLog, work_before,
 };
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fit, State, Stop, Wish};
+use lrlab_train::{Fit, Fitted, State, Stop, Wish};
 
 use super::commit::commit;
 use crate::cli::Machine;
@@ -148,18 +148,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         reporter.borrow_mut().report(&Event::Note { message });
         return Ok(Exit::Interrupted);
     }
-    let result = RunResult {
-        run_id: id,
-        cell: planned.cell,
-        spec: planned.spec,
-        outcome,
-        history: fitted.history,
-        last: fitted.last,
-        best: fitted.best,
-        decisions: fitted.decisions,
-        timing,
-        provenance,
-    };
+    let result = result(id, planned, outcome, &mut fitted, timing, provenance);
     let weights = [("best.safetensors", &fitted.weights), ("last.safetensors", &fitted.last_weights)];
     for note in commit(&store, &result, &weights[..args.machine.keep.weights()], &args.attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
@@ -170,6 +159,28 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         checkpoints.remove_all()?;
     }
     Ok(Exit::Done)
+}
+
+fn result(
+    run_id: RunId,
+    planned: PlannedRun,
+    outcome: Outcome,
+    fitted: &mut Fitted,
+    timing: Timing,
+    provenance: Provenance,
+) -> RunResult {
+    RunResult {
+        run_id,
+        cell: planned.cell,
+        spec: planned.spec,
+        outcome,
+        history: std::mem::take(&mut fitted.history),
+        last: std::mem::take(&mut fitted.last),
+        best: std::mem::take(&mut fitted.best),
+        decisions: std::mem::take(&mut fitted.decisions),
+        timing,
+        provenance,
+    }
 }
 
 fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -> anyhow::Result<Dataset> {
