@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lrlab_tests::{Ran, run};
+use lrlab_tests::{Ran, run, runner};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "tiny"
@@ -151,16 +151,32 @@ fn garbage_is_shown_before_it_goes() {
 fn what_cannot_work_is_found_before_anything_is_started() {
     let place = Place::new();
     let started = |place: &Place| place.out.join("store").exists();
-    // The network reads text, the data are pictures: only a batch through it tells.
-    let text = EXPERIMENT.replace("linear = {}", "lstm = { embedding = 8, hidden = 8 }");
-    std::fs::write(&place.experiment, text).unwrap();
-    let ran = place.call("run", &[]);
-    assert!(
-        ran.code == 2 && ran.err.contains("preflight: linear") && ran.err.contains("reads text"),
-        "{}",
-        ran.err
+    // A store below a file cannot be written.
+    let file = place.experiment.with_file_name("file");
+    std::fs::write(&file, "").unwrap();
+    let (experiment, below) =
+        (place.experiment.display().to_string(), file.join("runs").display().to_string());
+    let ran = run(&["run", &experiment, "--out", &below, "--device", "cpu"]);
+    assert!(ran.code == 2 && ran.err.contains("preflight: the store cannot be written"), "{}", ran.err);
+    assert!(ran.err.contains("nothing was started"));
+
+    // More memory than there may be: only a batch through the network tells.
+    let network = "lstm = { embedding = 8, hidden = 40000 }";
+    let text = EXPERIMENT.replace("linear = {}", network).replace(
+        "source = { synthetic_pictures = { train = 40, test = 10 } }",
+        "source = { synthetic_reviews = { train = 40, test = 10 } }\ntokens = { vocabulary = 100, max_length = 8 }",
     );
-    assert!(ran.err.contains("nothing was started") && !started(&place));
+    std::fs::write(&place.experiment, text).unwrap();
+    let command = runner();
+    let line = format!(
+        "ulimit -v 8000000; exec {} run {experiment} --out {} --device cpu --threads 1",
+        command.get_program().display(),
+        place.out.display()
+    );
+    let output = Command::new("sh").args(["-c", &line]).env("NO_COLOR", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("preflight: linear"), "{said}");
+    assert!(said.contains("memory allocation of") && !started(&place), "{said}");
 
     std::fs::write(&place.experiment, EXPERIMENT).unwrap();
     let profile = place.experiment.with_file_name("profile.toml");

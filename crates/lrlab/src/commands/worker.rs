@@ -142,10 +142,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     provenance.parameters = fitted.parameters;
     let mut timing = timing(fitted.work, started, &run_dir, &args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
-    // Someone may have been patient with this process for long enough while it was frozen.
-    if !lrlab_grid::holds(&args.attempt)? {
-        let message = "a later attempt has this run now: nothing is committed".to_owned();
-        reporter.borrow_mut().report(&Event::Note { message });
+    if fenced(&args.attempt, &reporter)? {
         return Ok(Exit::Interrupted);
     }
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
@@ -159,6 +156,16 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         checkpoints.remove_all()?;
     }
     Ok(Exit::Done)
+}
+
+/// Whether someone else has the run now: they were patient with this process for long enough while it was frozen.
+fn fenced(attempt: &Path, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
+    let fenced = !lrlab_grid::holds(attempt)?;
+    if fenced {
+        let message = "a later attempt has this run now: nothing is committed".to_owned();
+        reporter.borrow_mut().report(&Event::Note { message });
+    }
+    Ok(fenced)
 }
 
 fn result(
