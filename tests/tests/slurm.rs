@@ -226,11 +226,10 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     let job = record["arrays"][0]["job"].as_u64().unwrap();
     let task = |n: u32| format!("{job}_{n}");
 
-    // One worker is held in the middle of a run, and gets a time limit that is near.
+    // One worker is held in the middle of a run.
     let (held_run, _, held) = wait("a run of task 1", 60, || at_work(&there, &task(1)));
     let pid = wait("its process", 10, || worker(&held));
     kill("-STOP", &pid);
-    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
     // Another worker is killed, which takes the process of its run along.
     let (lost_run, owner, lost) = wait("a run of task 0", 60, || at_work(&there, &task(0)));
     kill("-KILL", &owner["pid"].to_string());
@@ -244,6 +243,9 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     wait("the end of the lost run", 120, || lost_run.join("result.json").is_file().then_some(()));
     assert!(!lost.join("exit.json").exists());
     slurm.restart_controller();
+    wait("the controller", 60, || slurm.ask("scontrol", &["ping"]).contains("is UP").then_some(()));
+    // The held one gets a time limit that is near.
+    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
     let log = submission.join("log/default-1.txt");
     wait("the signal before the time limit", 110, || {
         std::fs::read_to_string(&log).ok()?.contains("the time limit is near").then_some(())

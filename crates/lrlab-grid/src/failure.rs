@@ -153,7 +153,8 @@ fn telling_line(log: &str) -> Option<String> {
     let lines = || log.lines().map(str::trim).filter(says);
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
-    panic.or(error).or_else(|| lines().next_back()).map(str::to_owned)
+    let memory = lines().find(|line| line.contains("memory allocation of"));
+    panic.or(memory).or(error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
 #[cfg(unix)]

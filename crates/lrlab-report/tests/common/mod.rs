@@ -190,6 +190,7 @@ pub fn result(planned: &PlannedRun) -> RunResult {
             data_s: 0.2,
             updates_executed: 79 * epochs,
             examples_per_s: 480.0 + 30.0 * own.uniform(2),
+            ..Timing::default()
         },
         provenance: provenance(cell),
     }
