@@ -63,7 +63,7 @@ impl Unwritten {
 }
 
 /// A pointer that tasks share; each writes its own part.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Shared(pub(crate) *mut f32);
 
 // SAFETY: a plain address; whoever writes through it vouches for disjoint parts.

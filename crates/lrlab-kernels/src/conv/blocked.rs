@@ -51,21 +51,38 @@ pub(super) fn pack<S: Simd>(
     }
 }
 
-/// The inverse, without frame: blocks of `pixels` pixels to planes.
+/// The inverse: the picture of `size` (rows, columns) at (`top`, `left`) of its frames, to planes.
 ///
 /// # Safety
-/// `out` has room for `channels * pixels` values.
+/// `out` has room for `channels` planes.
 #[inline(always)]
-pub(super) unsafe fn unpack<S: Simd>(s: S, blocks: &[f32], channels: usize, pixels: usize, out: *mut f32) {
-    assert!(blocks.len() >= channels.div_ceil(LANES) * pixels * LANES);
-    for (b, block) in blocks.chunks(pixels * LANES).take(channels.div_ceil(LANES)).enumerate() {
+pub(super) unsafe fn unpack<S: Simd>(
+    s: S,
+    blocks: &[f32],
+    frame: Frame,
+    (top, left): (usize, usize),
+    channels: usize,
+    (height, width): (usize, usize),
+    out: *mut f32,
+) {
+    assert!(blocks.len() >= channels.div_ceil(LANES) * frame.plane());
+    assert!(top + height <= frame.height && left + width <= frame.width);
+    let pixels = height * width;
+    for (b, block) in blocks.chunks(frame.plane()).take(channels.div_ceil(LANES)).enumerate() {
         let count = (channels - b * LANES).min(LANES);
+        let (mut y, mut x) = (0, 0);
         for start in (0..pixels).step_by(LANES) {
             let here = (pixels - start).min(LANES);
-            let rows: [S::V; LANES] = std::array::from_fn(|i| {
-                // SAFETY: pixel start + min(i, here − 1) lies in the block.
-                unsafe { s.load(block.as_ptr().add((start + i.min(here - 1)) * LANES)) }
-            });
+            let mut rows = [s.zero(); LANES];
+            for row in rows.iter_mut().take(here) {
+                let at = ((top + y) * frame.width + left + x) * LANES;
+                // SAFETY: the pixel lies in the block, asserted above.
+                *row = unsafe { s.load(block.as_ptr().add(at)) };
+                x += 1;
+                if x == width {
+                    (x, y) = (0, y + 1);
+                }
+            }
             for (i, plane) in s.transpose(rows).into_iter().take(count).enumerate() {
                 // SAFETY: channel b · LANES + i < channels, `start + here <= pixels`; the caller gave the room.
                 unsafe {

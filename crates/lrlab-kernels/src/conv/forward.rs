@@ -1,96 +1,164 @@
-//! The forward pass, one picture at a time.
+//! The forward pass, a few pictures at a time.
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
-use std::mem::MaybeUninit;
-
 use rayon::prelude::*;
 
-use super::blocked::{pack, unpack};
-use super::geometry::Geometry;
-use super::sweep::{Strides, Sweep};
-use crate::host::{Scratch, Unwritten};
+use super::direct;
+use super::geometry::{Frame, Geometry, Method};
+use super::moments::{Moments, measure};
+use super::source::{Place, Sink, Sizes, Source};
+use super::winograd;
+use crate::host::Scratch;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
-pub(super) fn run(g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
-    let weights = pack_weights(g, weight);
-    let taps = taps(g);
-    let mut y = Unwritten::new(g.n * g.o * g.oh * g.ow);
-    y.room()
-        .par_chunks_mut(g.o * g.oh * g.ow)
-        .zip(x.par_chunks(g.c * g.h * g.w))
-        .for_each(|(y, x)| dispatch(Picture { g, x, weights: &weights, taps: &taps, y }));
-    // SAFETY: every picture's chunk was written in full.
-    unsafe { y.written() }
-}
+/// Pictures of one task.
+const PER_TASK: usize = 8;
 
-/// Offsets of the taps in the padded input, in the weights' order.
-pub(super) fn taps(g: &Geometry) -> Vec<usize> {
-    let row = g.input_frame().row();
-    (0..g.kh * g.kw).map(|k| k / g.kw * row + k % g.kw * LANES).collect()
-}
-
-/// `(o, c, kh, kw)` to `[o block][c block][tap][c][16 o]`, zeros in lanes without a channel.
-fn pack_weights(g: &Geometry, weight: &[f32]) -> Vec<f32> {
-    let taps = g.kh * g.kw;
-    let mut packed = vec![0.0; g.o_blocks() * g.c * taps * LANES];
-    for o in 0..g.o {
-        for c in 0..g.c {
-            for k in 0..taps {
-                packed[packed_at(g.c, taps, o, c, k)] = weight[(o * g.c + c) * taps + k];
-            }
+/// Convolves what `source` gives into `sink`; with `moments` also the mean and variance of each output channel
+/// (whole blocks of channels, otherwise nothing).
+///
+/// # Safety
+/// The sink has room for the output, whose pictures nobody else writes.
+pub(crate) unsafe fn run(
+    g: &Geometry,
+    source: &Source<'_>,
+    weight: &[f32],
+    sink: Sink,
+    moments: bool,
+) -> Vec<Moments> {
+    assert!(source.holds(&g.input()) && weight.len() == g.o * g.c * g.kh * g.kw);
+    let weights = match g.method() {
+        Method::Winograd => Weights::Winograd(winograd::Plan::new(g), winograd::weights(g, weight)),
+        Method::Direct => Weights::Direct(direct::taps(g), direct::pack_weights(g, weight)),
+    };
+    let group = weights.group();
+    let per_task = PER_TASK.next_multiple_of(group);
+    let tasks: Vec<Vec<Moments>> = (0..g.n.div_ceil(per_task))
+        .into_par_iter()
+        .map(|task| {
+            let pictures = task * per_task..((task + 1) * per_task).min(g.n);
+            dispatch(Task { g, source, weights: &weights, sink, moments, pictures })
+        })
+        .collect();
+    let mut all = vec![Moments::default(); if moments { g.o_blocks() * LANES } else { 0 }];
+    for task in tasks {
+        for (all, part) in all.iter_mut().zip(task) {
+            *all = all.merge(part);
         }
     }
-    packed
+    all
 }
 
-/// Where the weight of `out`, `channel` (of `channels`) and tap `k` (of `taps`) stands in the packed order.
-pub(super) fn packed_at(channels: usize, taps: usize, out: usize, channel: usize, k: usize) -> usize {
-    let (o_block, lane) = (out / LANES, out % LANES);
-    let block = channel / LANES;
-    let width = (channels - block * LANES).min(LANES);
-    ((o_block * channels + block * LANES) * taps + k * width + channel % LANES) * LANES + lane
+enum Weights {
+    Winograd(winograd::Plan, Vec<f32>),
+    Direct(Vec<usize>, Vec<f32>),
 }
 
-struct Picture<'a> {
+impl Weights {
+    /// Pictures worked on together.
+    fn group(&self) -> usize {
+        match self {
+            Self::Winograd(plan, _) => plan.group,
+            Self::Direct(..) => 1,
+        }
+    }
+
+    fn frame(&self, g: &Geometry) -> Frame {
+        match self {
+            Self::Winograd(plan, _) => plan.frame(),
+            Self::Direct(..) => g.input_frame(),
+        }
+    }
+
+    /// Values of the transformed strips.
+    fn strips(&self) -> (usize, usize) {
+        match self {
+            Self::Winograd(plan, _) => (plan.input_strip(), plan.output_strip()),
+            Self::Direct(..) => (0, 0),
+        }
+    }
+}
+
+struct Task<'a> {
     g: &'a Geometry,
-    x: &'a [f32],
-    weights: &'a [f32],
-    taps: &'a [usize],
-    y: &'a mut [MaybeUninit<f32>],
+    source: &'a Source<'a>,
+    weights: &'a Weights,
+    sink: Sink,
+    moments: bool,
+    pictures: std::ops::Range<usize>,
 }
 
-impl Kernel for Picture<'_> {
-    type Out = ();
+impl Kernel for Task<'_> {
+    type Out = Vec<Moments>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(self, s: S) -> Vec<Moments> {
         let g = self.g;
-        let frame = g.input_frame();
-        let pixels = g.oh * g.ow;
-        let input_len = g.c_blocks() * frame.plane();
-        let out_len = g.o_blocks() * pixels * LANES;
-        let mut scratch = Scratch::take(input_len + out_len);
-        let (input, out) = scratch[..input_len + out_len].split_at_mut(input_len);
-        pack(s, self.x, (g.c, g.h, g.w), frame, (g.padding, g.padding), input);
-        let sweep = Sweep {
-            input,
-            input_strides: Strides {
-                block: frame.plane(),
-                row: g.stride * frame.row(),
-                pixel: g.stride * LANES,
-            },
-            channels: g.c,
-            taps: self.taps,
-            weights: self.weights,
-            out_strides: Strides { block: pixels * LANES, row: g.ow * LANES, pixel: LANES },
-            out_blocks: g.o_blocks(),
-            rows: g.oh,
-            pixels: g.ow,
-        };
-        sweep.run(s, out);
-        assert_eq!(self.y.len(), g.o * pixels);
-        // SAFETY: the room is asserted to be o · pixels values.
-        unsafe { unpack(s, out, g.o, pixels, self.y.as_mut_ptr().cast()) };
+        let (input, output) = (g.input(), g.output());
+        let (group, frame) = (self.weights.group(), self.weights.frame(g));
+        let framed = g.c_blocks() * frame.plane();
+        let (v_len, m_len) = self.weights.strips();
+        let own = if matches!(self.sink, Sink::Blocks(_)) { 0 } else { output.picture() };
+        let mut scratch = Scratch::take(group * (framed + own) + v_len + m_len);
+        let (frames, rest) = scratch.split_at_mut(group * framed);
+        let (outs, rest) = rest.split_at_mut(group * own);
+        let (v, rest) = rest.split_at_mut(v_len);
+        let m = &mut rest[..m_len];
+        let mut moments = vec![Moments::default(); if self.moments { g.o_blocks() * LANES } else { 0 }];
+        let mut to = Vec::with_capacity(group);
+        let place = Place { frame, top: g.padding, left: g.padding };
+        let mut first = self.pictures.start;
+        while first < self.pictures.end {
+            let count = group.min(self.pictures.end - first);
+            to.clear();
+            for index in 0..count {
+                self.source.load(s, &input, first + index, place, &mut frames[index * framed..][..framed]);
+                let own = outs.as_mut_ptr().wrapping_add(index * own);
+                to.push(self.sink.place(&output, first + index).unwrap_or(own));
+            }
+            // SAFETY: each place has room for a picture, by the caller's word or in the scratch.
+            unsafe {
+                match self.weights {
+                    Weights::Winograd(plan, weights) => {
+                        plan.forward(s, &frames[..count * framed], weights, (v, m), &to);
+                    }
+                    Weights::Direct(taps, weights) => {
+                        let out = std::slice::from_raw_parts_mut(to[0], output.picture());
+                        direct::forward(s, g, &frames[..framed], taps, weights, out);
+                    }
+                }
+                self.hand_over(s, &output, first, &to, &mut moments);
+            }
+            first += count;
+        }
+        moments
+    }
+}
+
+impl Task<'_> {
+    /// # Safety
+    /// Each place holds a picture.
+    #[inline(always)]
+    unsafe fn hand_over<S: Simd>(
+        &self,
+        s: S,
+        output: &Sizes,
+        first: usize,
+        to: &[*mut f32],
+        moments: &mut [Moments],
+    ) {
+        for (index, picture) in to.iter().enumerate() {
+            // SAFETY: the caller's word.
+            unsafe {
+                for (block, moments) in moments.chunks_mut(LANES).enumerate() {
+                    measure(s, picture.add(block * output.plane()), output.pixels(), moments);
+                }
+                if !matches!(self.sink, Sink::Blocks(_)) {
+                    let blocks = std::slice::from_raw_parts(*picture, output.picture());
+                    self.sink.store(s, output, first + index, Place::tight(output), blocks);
+                }
+            }
+        }
     }
 }

@@ -2,26 +2,27 @@
 
 use candle_core::{Result, bail};
 
+use super::source::Sizes;
 use crate::simd::LANES;
 
 /// Sizes as in [`super::conv2d`]; `oh` and `ow` are the output's.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    pub(super) n: usize,
-    pub(super) c: usize,
-    pub(super) h: usize,
-    pub(super) w: usize,
-    pub(super) o: usize,
-    pub(super) kh: usize,
-    pub(super) kw: usize,
-    pub(super) stride: usize,
-    pub(super) padding: usize,
-    pub(super) oh: usize,
-    pub(super) ow: usize,
+pub(crate) struct Geometry {
+    pub(crate) n: usize,
+    pub(crate) c: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) o: usize,
+    pub(crate) kh: usize,
+    pub(crate) kw: usize,
+    pub(crate) stride: usize,
+    pub(crate) padding: usize,
+    pub(crate) oh: usize,
+    pub(crate) ow: usize,
 }
 
 impl Geometry {
-    pub(super) fn new(
+    pub(crate) fn new(
         (n, c, h, w): (usize, usize, usize, usize),
         (o, weight_c, kh, kw): (usize, usize, usize, usize),
         stride: usize,
@@ -55,6 +56,22 @@ impl Geometry {
         Ok(Self { n, c, h, w, o, kh, kw, stride, padding, oh, ow })
     }
 
+    /// The input's sizes.
+    pub(crate) fn input(&self) -> Sizes {
+        Sizes { n: self.n, c: self.c, h: self.h, w: self.w }
+    }
+
+    /// The output's sizes.
+    pub(crate) fn output(&self) -> Sizes {
+        Sizes { n: self.n, c: self.o, h: self.oh, w: self.ow }
+    }
+
+    /// How it is computed.
+    pub(super) fn method(&self) -> Method {
+        let square = (self.kh, self.kw, self.stride, self.padding) == (3, 3, 1, 1);
+        if square && self.h > 2 && self.w > 2 { Method::Winograd } else { Method::Direct }
+    }
+
     /// Blocks of sixteen input channels.
     pub(super) fn c_blocks(&self) -> usize {
         self.c.div_ceil(LANES)
@@ -71,21 +88,30 @@ impl Geometry {
     }
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// In tiles of 4×4 outputs.
+    Winograd,
+    /// Tap by tap.
+    Direct,
+}
+
 /// A padded plane of pixels, sixteen channels each.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub(crate) struct Frame {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 impl Frame {
     /// Values of one plane.
-    pub(super) fn plane(&self) -> usize {
+    pub(crate) fn plane(&self) -> usize {
         self.height * self.width * LANES
     }
 
     /// Values of one row.
-    pub(super) fn row(&self) -> usize {
+    pub(crate) fn row(&self) -> usize {
         self.width * LANES
     }
 }

@@ -1,20 +1,29 @@
 //! Two-dimensional convolution.
 //!
-//! On the CPU each picture is brought into a padded layout with sixteen channels side by side, so that one tile keeps
-//! a row of output pixels times sixteen output channels in registers while it runs over all taps and input channels
-//! (Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures", SC 2018). The
-//! input gradient is the same sweep over the output's gradient, once per phase of the stride.
+//! On the CPU each picture is brought into a padded layout with sixteen channels side by side. 3×3 kernels of stride 1
+//! go through Winograd's transform (see `winograd`); the others keep a row of output pixels times sixteen output
+//! channels in registers while running over all taps and input channels (Georganas et al., "Anatomy of
+//! high-performance deep learning convolutions on SIMD architectures", SC 2018), and their input's gradient is the
+//! same sweep over the output's gradient, once per phase of the stride.
 
-mod backward;
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
+
+pub(crate) mod backward;
 mod blocked;
-mod forward;
-mod geometry;
+mod direct;
+pub(crate) mod forward;
+pub(crate) mod geometry;
+pub(crate) mod moments;
+mod product;
+pub(crate) mod source;
 pub(crate) mod sweep;
+mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use crate::host;
+use crate::host::{self, Shared, Unwritten};
 use geometry::Geometry;
+use source::{Sink, Source};
 
 /// Cross-correlation of `x (n, c, h, w)` with `weight (o, c, kh, kw)`, zero padding, no bias:
 /// `(n, o, (h + 2 padding − kh) / stride + 1, (w + 2 padding − kw) / stride + 1)`.
@@ -44,7 +53,14 @@ impl CustomOp2 for Conv {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let g = &self.0;
-        let y = forward::run(g, host::slice(x, x_layout)?, host::slice(weight, weight_layout)?);
+        let (x, weight) = (host::slice(x, x_layout)?, host::slice(weight, weight_layout)?);
+        let mut y = Unwritten::new(g.n * g.output().flat());
+        let sink = Sink::Planes(Shared(y.room().as_mut_ptr().cast()));
+        // SAFETY: the room holds the output, and every picture of it is written.
+        let y = unsafe {
+            forward::run(g, &Source::Planes(x), weight, sink, false);
+            y.written()
+        };
         Ok((CpuStorage::F32(y), Shape::from((g.n, g.o, g.oh, g.ow))))
     }
 
@@ -55,12 +71,22 @@ impl CustomOp2 for Conv {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let want = backward::Want { input: x.track_op(), weight: weight.track_op() };
-        let grads = host::with(x, |xs| {
-            host::with(weight, |ws| host::with(grad, |gs| Ok(backward::run(&self.0, xs, ws, gs, want))))
+        let g = &self.0;
+        let mut dx = x.track_op().then(|| Unwritten::new(g.n * g.input().flat()));
+        let sink = dx.as_mut().map(|dx| Sink::Planes(Shared(dx.room().as_mut_ptr().cast())));
+        let dw = host::with(x, |xs| {
+            host::with(weight, |ws| {
+                host::with(grad, |gs| {
+                    let (x, grad) = (Source::Planes(xs), Source::Planes(gs));
+                    // SAFETY: the room holds the input.
+                    Ok(unsafe { backward::run(g, &x, ws, &grad, sink, weight.track_op()) })
+                })
+            })
         })?;
-        let input = grads.input.map(|data| host::tensor(data, x.shape())).transpose()?;
-        let weight = grads.weight.map(|data| host::tensor(data, weight.shape())).transpose()?;
+        // SAFETY: every picture was written.
+        let dx = dx.map(|dx| unsafe { dx.written() });
+        let input = dx.map(|data| host::tensor(data, x.shape())).transpose()?;
+        let weight = dw.map(|data| host::tensor(data, weight.shape())).transpose()?;
         Ok((input, weight))
     }
 }

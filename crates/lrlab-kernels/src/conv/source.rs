@@ -1,0 +1,284 @@
+//! What a convolution reads and where it writes: pictures in candle's planes, or in blocks of sixteen channels with
+//! what comes before or after the convolution applied on the way, so that it costs no pass over memory of its own.
+
+#![allow(unsafe_code, reason = "vector loads and stores by address; lengths are asserted when a picture is begun")]
+
+use super::blocked::{pack, unpack};
+use super::geometry::Frame;
+use crate::host::Shared;
+use crate::simd::{LANES, Simd};
+
+/// Sizes of a batch of pictures; in blocks it is `[n][channels / 16][height][width][16]`, and lanes without a channel
+/// are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) n: usize,
+    pub(crate) c: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+}
+
+impl Sizes {
+    /// Blocks of sixteen channels.
+    pub(crate) fn blocks(&self) -> usize {
+        self.c.div_ceil(LANES)
+    }
+
+    /// Pixels of a plane.
+    pub(crate) fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+
+    /// Values of one block of one picture.
+    pub(crate) fn plane(&self) -> usize {
+        self.pixels() * LANES
+    }
+
+    /// Values of one picture in blocks.
+    pub(crate) fn picture(&self) -> usize {
+        self.blocks() * self.plane()
+    }
+
+    /// Values of the batch in blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.n * self.picture()
+    }
+
+    /// Values of one picture in planes.
+    pub(crate) fn flat(&self) -> usize {
+        self.c * self.pixels()
+    }
+}
+
+/// gain · y + offset, per channel; zeros in lanes without a channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Affine {
+    pub(crate) gain: Vec<f32>,
+    pub(crate) offset: Vec<f32>,
+}
+
+/// A summand in blocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Term<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) affine: Option<&'a Affine>,
+}
+
+/// The gradient that batch norm hands back: slope · grad + drift + tilt · (y − mean), per channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Backward {
+    pub(crate) slope: Vec<f32>,
+    pub(crate) drift: Vec<f32>,
+    pub(crate) tilt: Vec<f32>,
+    pub(crate) mean: Vec<f32>,
+}
+
+/// Where pictures come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// candle's layout `(n, c, h, w)`.
+    Planes(&'a [f32]),
+    /// max(first + second, 0) with `relu`, which is also written to `keep`.
+    Blocks { first: Term<'a>, second: Option<Term<'a>>, relu: bool, keep: Option<Shared> },
+    /// The gradient of a convolution's output from that of the norm after it.
+    Norm { grad: &'a [f32], y: &'a [f32], backward: &'a Backward },
+}
+
+/// Where a picture stands in its frame of zeros.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) frame: Frame,
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+}
+
+impl Place {
+    /// No frame around the picture.
+    pub(crate) fn tight(sizes: &Sizes) -> Self {
+        Self { frame: Frame { height: sizes.h, width: sizes.w }, top: 0, left: 0 }
+    }
+}
+
+impl Source<'_> {
+    /// Whether the source holds the pictures.
+    pub(crate) fn holds(&self, sizes: &Sizes) -> bool {
+        let len = sizes.len();
+        match self {
+            Self::Planes(data) => data.len() == sizes.n * sizes.flat(),
+            Self::Blocks { first, second, .. } => {
+                let fits = |term: &Term<'_>| {
+                    let lanes = sizes.blocks() * LANES;
+                    let affine = term.affine.is_none_or(|a| a.gain.len() == lanes && a.offset.len() == lanes);
+                    term.data.len() == len && affine
+                };
+                fits(first) && second.as_ref().is_none_or(fits)
+            }
+            Self::Norm { grad, y, .. } => grad.len() == len && y.len() == len,
+        }
+    }
+
+    /// Picture `index` into `out`, one frame per block.
+    #[inline(always)]
+    pub(crate) fn load<S: Simd>(&self, s: S, sizes: &Sizes, index: usize, place: Place, out: &mut [f32]) {
+        let Place { frame, top, left } = place;
+        assert!(out.len() == sizes.blocks() * frame.plane());
+        assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width && index < sizes.n);
+        assert!(self.holds(sizes));
+        if let Self::Planes(data) = self {
+            let picture = &data[index * sizes.flat()..][..sizes.flat()];
+            pack(s, picture, (sizes.c, sizes.h, sizes.w), frame, (top, left), out);
+            return;
+        }
+        for block in 0..sizes.blocks() {
+            let out = &mut out[block * frame.plane()..][..frame.plane()];
+            if (frame.height, frame.width) != (sizes.h, sizes.w) {
+                border(frame, sizes, top, left, out);
+            }
+            let from = index * sizes.picture() + block * sizes.plane();
+            for row in 0..sizes.h {
+                let at = ((top + row) * frame.width + left) * LANES;
+                let from = from + row * sizes.w * LANES;
+                // SAFETY: the row lies in the frame and in each array, as asserted.
+                unsafe { self.row(s, from, block * LANES, sizes.w, out.as_mut_ptr().add(at)) };
+            }
+        }
+    }
+
+    /// # Safety
+    /// `width` pixels from `from` on lie in the arrays, and there is room for them.
+    #[inline(always)]
+    unsafe fn row<S: Simd>(&self, s: S, from: usize, lane: usize, width: usize, to: *mut f32) {
+        // SAFETY: the caller's word.
+        unsafe {
+            match self {
+                Self::Planes(_) => {}
+                Self::Blocks { first, second: None, relu: false, keep: None } if first.affine.is_none() => {
+                    to.copy_from_nonoverlapping(first.data.as_ptr().add(from), width * LANES);
+                }
+                Self::Blocks { first, second, relu, keep } => {
+                    let floor = s.splat(if *relu { 0.0 } else { f32::NEG_INFINITY });
+                    let (gain, offset) = first.coefficients(s, lane);
+                    let first = first.data.as_ptr().add(from);
+                    match second {
+                        None => {
+                            for x in 0..width {
+                                let z = s.fma(s.load(first.add(x * LANES)), gain, offset);
+                                // This order hands a NaN on.
+                                let z = s.max(floor, z);
+                                s.store(to.add(x * LANES), z);
+                            }
+                        }
+                        Some(second) => {
+                            let (gain2, offset2) = second.coefficients(s, lane);
+                            let second = second.data.as_ptr().add(from);
+                            for x in 0..width {
+                                let z = s.fma(s.load(first.add(x * LANES)), gain, offset);
+                                let r = s.fma(s.load(second.add(x * LANES)), gain2, offset2);
+                                s.store(to.add(x * LANES), s.max(floor, s.add(z, r)));
+                            }
+                        }
+                    }
+                    if let Some(keep) = keep {
+                        keep.get().add(from).copy_from_nonoverlapping(to, width * LANES);
+                    }
+                }
+                Self::Norm { grad, y, backward } => {
+                    let slope = s.load(backward.slope.as_ptr().add(lane));
+                    let drift = s.load(backward.drift.as_ptr().add(lane));
+                    let tilt = s.load(backward.tilt.as_ptr().add(lane));
+                    let mean = s.load(backward.mean.as_ptr().add(lane));
+                    let (grad, y) = (grad.as_ptr().add(from), y.as_ptr().add(from));
+                    for x in 0..width {
+                        let away = s.sub(s.load(y.add(x * LANES)), mean);
+                        let d = s.fma(s.load(grad.add(x * LANES)), slope, s.fma(tilt, away, drift));
+                        s.store(to.add(x * LANES), d);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Term<'_> {
+    /// # Safety
+    /// The coefficients reach as far as `lane + 16`.
+    #[inline(always)]
+    unsafe fn coefficients<S: Simd>(&self, s: S, lane: usize) -> (S::V, S::V) {
+        match self.affine {
+            // SAFETY: the caller's word.
+            Some(affine) => unsafe {
+                (s.load(affine.gain.as_ptr().add(lane)), s.load(affine.offset.as_ptr().add(lane)))
+            },
+            None => (s.splat(1.0), s.zero()),
+        }
+    }
+}
+
+/// Zeros around the picture.
+fn border(frame: Frame, sizes: &Sizes, top: usize, left: usize, out: &mut [f32]) {
+    let row = frame.row();
+    out[..top * row].fill(0.0);
+    out[(top + sizes.h) * row..].fill(0.0);
+    for line in out[top * row..(top + sizes.h) * row].chunks_exact_mut(row) {
+        line[..left * LANES].fill(0.0);
+        line[(left + sizes.w) * LANES..].fill(0.0);
+    }
+}
+
+/// Where pictures go. Each is written by one task.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sink {
+    /// candle's layout.
+    Planes(Shared),
+    /// Blocks.
+    Blocks(Shared),
+    /// Added to what the blocks hold.
+    Add(Shared),
+}
+
+impl Sink {
+    /// Where picture `index` can be written as it is.
+    pub(crate) fn place(&self, sizes: &Sizes, index: usize) -> Option<*mut f32> {
+        match self {
+            Self::Blocks(to) => Some(to.get().wrapping_add(index * sizes.picture())),
+            Self::Planes(_) | Self::Add(_) => None,
+        }
+    }
+
+    /// Picture `index` from its frames.
+    ///
+    /// # Safety
+    /// The sink has room for the batch, and nobody else writes this picture.
+    #[inline(always)]
+    pub(crate) unsafe fn store<S: Simd>(&self, s: S, sizes: &Sizes, index: usize, place: Place, from: &[f32]) {
+        let Place { frame, top, left } = place;
+        assert!(from.len() >= sizes.blocks() * frame.plane());
+        assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width && index < sizes.n);
+        // SAFETY: the caller's word for the sink; the source is asserted.
+        unsafe {
+            match self {
+                Self::Planes(to) => {
+                    let to = to.get().add(index * sizes.flat());
+                    let (top, left) = ((top, left), (sizes.h, sizes.w));
+                    unpack(s, from, frame, top, sizes.c, left, to);
+                }
+                Self::Blocks(to) | Self::Add(to) => {
+                    let add = matches!(self, Self::Add(_));
+                    for block in 0..sizes.blocks() {
+                        let to = to.get().add(index * sizes.picture() + block * sizes.plane());
+                        let from = from.as_ptr().add(block * frame.plane());
+                        for row in 0..sizes.h {
+                            let from = from.add(((top + row) * frame.width + left) * LANES);
+                            let to = to.add(row * sizes.w * LANES);
+                            for x in 0..sizes.w {
+                                let (from, to) = (from.add(x * LANES), to.add(x * LANES));
+                                let v = s.load(from);
+                                s.store(to, if add { s.add(v, s.load(to)) } else { v });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
