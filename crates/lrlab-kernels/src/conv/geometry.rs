@@ -73,12 +73,12 @@ impl Geometry {
     }
 
     /// Blocks of sixteen input channels.
-    pub(super) fn c_blocks(&self) -> usize {
+    pub(crate) fn c_blocks(&self) -> usize {
         self.c.div_ceil(LANES)
     }
 
     /// Blocks of sixteen output channels.
-    pub(super) fn o_blocks(&self) -> usize {
+    pub(crate) fn o_blocks(&self) -> usize {
         self.o.div_ceil(LANES)
     }
 

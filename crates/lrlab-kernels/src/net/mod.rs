@@ -1,0 +1,258 @@
+//! A whole network of convolutions as one operator.
+//!
+//! Between operators, candle wants tensors in planes, one output each, and nothing kept for the backward pass. Inside
+//! a residual network that costs more than the arithmetic: layouts are changed twice per convolution, and every norm,
+//! sum and rectification is a pass over memory. A [`ConvNet`] is the network as data; on the CPU in f32 it runs in one
+//! operator, in blocks of sixteen channels, where a convolution's input is normed and rectified while it is read.
+//! Elsewhere the same description runs node by node on [`conv2d`], [`batch_norm2d`] and [`max_pool2d`].
+
+mod fused;
+mod op;
+mod pass;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, Var, bail};
+
+use crate::conv::geometry::Geometry;
+use crate::conv::source::Sizes;
+use crate::{Norm, batch_norm2d, conv2d, global_avg_pool2d, host, max_pool2d};
+
+/// A convolution without bias and the batch norm after it.
+#[derive(Debug, Clone)]
+pub struct ConvNorm {
+    /// `(o, c, kh, kw)`
+    pub weight: Var,
+    /// Of both sides.
+    pub stride: usize,
+    /// Zeros on each side.
+    pub padding: usize,
+    /// The norm's scale `(o)`.
+    pub scale: Var,
+    /// The norm's shift `(o)`.
+    pub shift: Var,
+    /// `(o)`; moves in training.
+    pub running_mean: Var,
+    /// `(o)`; moves in training.
+    pub running_var: Var,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+/// What a node gives, to be read by later nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value(usize);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    /// max(norm(conv(input)) + residual, 0)
+    Unit { input: usize, unit: ConvNorm, residual: Option<usize>, relu: bool },
+    MaxPool { input: usize, kernel: usize, stride: usize, padding: usize },
+    /// Every `stride`-th pixel, with channels of zeros before and after.
+    Subsample { input: usize, stride: usize, before: usize, after: usize },
+}
+
+impl Node {
+    fn input(&self) -> usize {
+        match self {
+            Self::Unit { input, .. } | Self::MaxPool { input, .. } | Self::Subsample { input, .. } => *input,
+        }
+    }
+}
+
+/// Convolutions with batch norm, residual sums and pools, ending in the mean over all pixels.
+///
+/// ```
+/// use candle_core::{DType, Device, Result, Tensor, Var};
+/// use lrlab_kernels::{ConvNet, ConvNorm, Norm};
+///
+/// # fn main() -> Result<()> {
+/// let full = |value: f32| Var::from_tensor(&Tensor::full(value, 8, &Device::Cpu)?);
+/// let mut net = ConvNet::new();
+/// let x = net.input();
+/// net.unit(
+///     x,
+///     ConvNorm {
+///         weight: Var::from_tensor(&Tensor::ones((8, 3, 3, 3), DType::F32, &Device::Cpu)?)?,
+///         stride: 1,
+///         padding: 1,
+///         scale: full(1.0)?,
+///         shift: full(0.0)?,
+///         running_mean: full(0.0)?,
+///         running_var: full(1.0)?,
+///         eps: 1e-5,
+///     },
+///     None,
+///     true,
+/// );
+/// let pictures = Tensor::ones((2, 3, 6, 6), DType::F32, &Device::Cpu)?;
+/// let features = net.forward(&pictures, Norm::Train { momentum: 0.1 })?;
+/// assert_eq!(features.dims(), [2, 8]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ConvNet {
+    nodes: Arc<Vec<Node>>,
+}
+
+impl ConvNet {
+    /// A network without nodes: the mean over the picture's pixels.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The pictures.
+    #[must_use]
+    pub fn input(&self) -> Value {
+        Value(0)
+    }
+
+    /// max(norm(conv(input)) + residual, 0), without the maximum unless `relu`.
+    pub fn unit(&mut self, input: Value, unit: ConvNorm, residual: Option<Value>, relu: bool) -> Value {
+        let residual = residual.map(|value| value.0);
+        self.push(Node::Unit { input: input.0, unit, residual, relu })
+    }
+
+    /// See [`max_pool2d`].
+    pub fn max_pool(&mut self, input: Value, kernel: usize, stride: usize, padding: usize) -> Value {
+        self.push(Node::MaxPool { input: input.0, kernel, stride, padding })
+    }
+
+    /// Every `stride`-th pixel of every `stride`-th row, with `before` and `after` channels of zeros (He et al.,
+    /// section 3.3, option A).
+    pub fn subsample(&mut self, input: Value, stride: usize, before: usize, after: usize) -> Value {
+        self.push(Node::Subsample { input: input.0, stride, before, after })
+    }
+
+    fn push(&mut self, node: Node) -> Value {
+        let nodes = Arc::make_mut(&mut self.nodes);
+        nodes.push(node);
+        Value(nodes.len())
+    }
+
+    /// `x (n, c, h, w)` to the last node's mean over all pixels, `(n, channels)`. In training the running statistics
+    /// move.
+    ///
+    /// # Errors
+    /// Shapes do not fit, something is empty, or a training batch has a single element per channel.
+    pub fn forward(&self, x: &Tensor, mode: Norm) -> Result<Tensor> {
+        let sizes = self.sizes(x.dims4()?, mode)?;
+        let mut tensors = vec![x];
+        for node in self.nodes.iter() {
+            if let Node::Unit { unit, .. } = node {
+                for var in [&unit.weight, &unit.scale, &unit.shift, &unit.running_mean, &unit.running_var] {
+                    tensors.push(var.as_tensor());
+                }
+            }
+        }
+        if host::is_f32(&tensors) {
+            return op::apply(self, sizes, x, mode);
+        }
+        self.composed(x, mode)
+    }
+
+    /// Node by node.
+    fn composed(&self, x: &Tensor, mode: Norm) -> Result<Tensor> {
+        let mut values = vec![x.clone()];
+        for node in self.nodes.iter() {
+            let input = &values[node.input()];
+            let value = match node {
+                Node::Unit { unit, residual, relu, .. } => batch_norm2d(
+                    &conv2d(input, &unit.weight, unit.stride, unit.padding)?,
+                    &unit.scale,
+                    &unit.shift,
+                    &unit.running_mean,
+                    &unit.running_var,
+                    unit.eps,
+                    mode,
+                    residual.map(|residual| &values[residual]),
+                    *relu,
+                )?,
+                Node::MaxPool { kernel, stride, padding, .. } => {
+                    max_pool2d(input, *kernel, *stride, *padding)?
+                }
+                Node::Subsample { stride, before, after, .. } => {
+                    // The maximum over a window of one pixel is that pixel.
+                    let picked = if *stride == 1 { input.clone() } else { max_pool2d(input, 1, *stride, 0)? };
+                    picked.pad_with_zeros(1, *before, *after)?
+                }
+            };
+            values.push(value);
+        }
+        global_avg_pool2d(&values[values.len() - 1])
+    }
+
+    /// The sizes of every value, checked.
+    fn sizes(&self, (n, c, h, w): (usize, usize, usize, usize), mode: Norm) -> Result<Vec<Sizes>> {
+        if n * c * h * w == 0 {
+            bail!("conv_net: empty input {:?}", (n, c, h, w));
+        }
+        let mut sizes = vec![Sizes { n, c, h, w }];
+        for (index, node) in self.nodes.iter().enumerate() {
+            let Some(from) = sizes.get(node.input()).copied() else {
+                bail!("conv_net: node {index} reads value {}, which comes later", node.input());
+            };
+            let to = match node {
+                Node::Unit { unit, residual, .. } => {
+                    let to = unit_sizes(index, from, unit)?;
+                    if mode != Norm::Eval && to.n * to.pixels() == 1 {
+                        bail!("conv_net: node {index}: one value per channel has no variance, output {to:?}");
+                    }
+                    match residual.map(|residual| sizes.get(residual)) {
+                        Some(None) => bail!("conv_net: node {index} adds a value which comes later"),
+                        Some(Some(residual)) if *residual != to => {
+                            bail!("conv_net: node {index} adds {residual:?} to {to:?}")
+                        }
+                        _ => to,
+                    }
+                }
+                Node::MaxPool { kernel, stride, padding, .. } => {
+                    let side = |size: usize| pooled(size, *kernel, *stride, *padding);
+                    let (Some(h), Some(w)) = (side(from.h), side(from.w)) else {
+                        bail!(
+                            "conv_net: node {index}: a pool of kernel {kernel}, stride {stride} and padding \
+                             {padding} does not fit {from:?}"
+                        );
+                    };
+                    Sizes { h, w, ..from }
+                }
+                Node::Subsample { stride, before, after, .. } => {
+                    if *stride == 0 {
+                        bail!("conv_net: node {index}: stride 0");
+                    }
+                    let (h, w) = (from.h.div_ceil(*stride), from.w.div_ceil(*stride));
+                    Sizes { c: from.c + before + after, h, w, ..from }
+                }
+            };
+            sizes.push(to);
+        }
+        Ok(sizes)
+    }
+}
+
+fn unit_sizes(index: usize, from: Sizes, unit: &ConvNorm) -> Result<Sizes> {
+    let weight = unit.weight.dims4()?;
+    let vectors = [
+        ("scale", &unit.scale),
+        ("shift", &unit.shift),
+        ("running mean", &unit.running_mean),
+        ("running variance", &unit.running_var),
+    ];
+    for (name, var) in vectors {
+        if var.dims() != [weight.0] {
+            bail!("conv_net: node {index}: {name} is {:?} for {} channels", var.shape(), weight.0);
+        }
+    }
+    let g = Geometry::new((from.n, from.c, from.h, from.w), weight, unit.stride, unit.padding)?;
+    Ok(g.output())
+}
+
+/// Windows along one side.
+fn pooled(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
+    let fits = kernel > 0 && stride > 0 && 2 * padding <= kernel && size + 2 * padding >= kernel;
+    fits.then(|| (size + 2 * padding - kernel) / stride + 1)
+}

@@ -1,0 +1,162 @@
+//! The network as a candle operator.
+//!
+//! candle's operators take three tensors at most. The parameters enter through a chain of one-element tensors: each
+//! link takes one parameter and hands on its gradient, which the network has left in a table when the backward pass
+//! reaches the link.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var, bail};
+
+use super::fused::{Kept, Pass, Statistics};
+use super::{ConvNet, ConvNorm, Node};
+use crate::conv::source::Sizes;
+use crate::{Norm, host};
+
+/// The gradients of all parameters, three per unit, once they are known.
+type Table = Arc<Mutex<Vec<Option<Tensor>>>>;
+
+pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
+    let units: Vec<ConvNorm> = net
+        .nodes
+        .iter()
+        .filter_map(|node| match node {
+            Node::Unit { unit, .. } => Some(unit.clone()),
+            Node::MaxPool { .. } | Node::Subsample { .. } => None,
+        })
+        .collect();
+    let table = Table::default();
+    let mut chain = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
+    for (index, unit) in units.iter().enumerate() {
+        for (field, var) in [&unit.weight, &unit.scale, &unit.shift].into_iter().enumerate() {
+            let link = Link { table: Arc::clone(&table), slot: 3 * index + field };
+            chain = chain.apply_op2(var.as_tensor(), link)?;
+        }
+    }
+    let statistics = Arc::new(Mutex::new(Vec::new()));
+    let op = Op {
+        net: net.clone(),
+        sizes,
+        mode,
+        table,
+        kept: Mutex::new(None),
+        statistics: Arc::clone(&statistics),
+    };
+    let y = x.contiguous()?.apply_op2(&chain, op)?;
+    if let Norm::Train { momentum } = mode {
+        let seen = std::mem::take(&mut *statistics.lock().unwrap_or_else(PoisonError::into_inner));
+        for (unit, seen) in units.iter().zip(seen) {
+            remember(unit, &seen, momentum)?;
+        }
+    }
+    Ok(y)
+}
+
+/// running ← (1 − momentum) running + momentum · batch, the variance unbiased, as in torch.
+fn remember(unit: &ConvNorm, seen: &Statistics, momentum: f64) -> Result<()> {
+    let unbiased = seen.count / (seen.count - 1.0);
+    let update = |var: &Var, batch: &[f64], factor: f64| {
+        let running: Vec<f32> = var.as_detached_tensor().to_vec1()?;
+        let moved = running.iter().zip(batch).map(|(running, batch)| {
+            ((1.0 - momentum) * f64::from(*running) + momentum * factor * batch) as f32
+        });
+        var.set(&Tensor::from_vec(moved.collect::<Vec<_>>(), batch.len(), &Device::Cpu)?)
+    };
+    update(&unit.running_mean, &seen.mean, 1.0)?;
+    update(&unit.running_var, &seen.var, unbiased)
+}
+
+/// Joins a parameter to the chain.
+struct Link {
+    table: Table,
+    slot: usize,
+}
+
+impl CustomOp2 for Link {
+    fn name(&self) -> &'static str {
+        "conv_net_parameter"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
+    }
+
+    fn bwd(
+        &self,
+        chain: &Tensor,
+        parameter: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = self.table.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.slot).map(Option::take);
+        let Some(Some(grad)) = grad else { bail!("conv_net: a parameter's gradient before the network's") };
+        let chain = chain.track_op().then(|| chain.zeros_like()).transpose()?;
+        Ok((chain, parameter.track_op().then_some(grad)))
+    }
+}
+
+struct Op {
+    net: ConvNet,
+    sizes: Vec<Sizes>,
+    mode: Norm,
+    table: Table,
+    kept: Mutex<Option<Kept>>,
+    statistics: Arc<Mutex<Vec<Statistics>>>,
+}
+
+impl CustomOp2 for Op {
+    fn name(&self) -> &'static str {
+        "conv_net"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = host::slice(x, x_layout)?;
+        let last = self.sizes[self.sizes.len() - 1];
+        let pass = Pass::new(&self.net, &self.sizes, self.mode)?;
+        let features = if self.mode == Norm::Eval {
+            pass.evaluate(x)?
+        } else {
+            let (features, kept) = pass.forward(x)?;
+            *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = kept.statistics();
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+            features
+        };
+        Ok((CpuStorage::F32(features), Shape::from((last.n, last.c))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        chain: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pass = Pass::new(&self.net, &self.sizes, self.mode)?;
+        let (dx, grads) = host::with(x, |xs| {
+            let kept = match kept {
+                Some(kept) => kept,
+                // Evaluation keeps nothing; what it would have kept comes out the same again.
+                None if self.mode == Norm::Eval => pass.forward(xs)?.1,
+                None => bail!("conv_net: a second backward pass"),
+            };
+            host::with(grad, |grad| pass.backward(xs, kept, grad, x.track_op()))
+        })?;
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = grads.into_iter().map(Some).collect();
+        let dx = dx.map(|dx| host::tensor(dx, x.shape())).transpose()?;
+        let chain = chain.track_op().then(|| chain.zeros_like()).transpose()?;
+        Ok((dx, chain))
+    }
+}
