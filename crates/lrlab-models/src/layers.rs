@@ -1,7 +1,7 @@
 //! Layers: parameters with the operator that reads them.
 
 use candle_core::{Result, Tensor, Var, bail};
-use lrlab_kernels::{Norm, Role};
+use lrlab_kernels::{ConvNorm, Role};
 use lrlab_random::{Purpose, Stream};
 
 use crate::{Mode, init::Builder, init::Init};
@@ -12,88 +12,34 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// torch's default, for batch norm and layer norm.
 const NORM_EPS: f64 = 1e-5;
 
-/// Convolution without bias, initialised as torchvision does (He et al., ICCV 2015).
-#[derive(Debug)]
-pub(crate) struct Conv {
-    weight: Var,
+/// A convolution without bias, initialised as torchvision does (He et al., ICCV 2015), and its batch norm: scale 1,
+/// shift 0, running mean 0, running variance 1 at the start.
+///
+/// `conv.weight (outputs, inputs, kernel, kernel)`, padded by half the kernel; `norm.weight`, `norm.bias`,
+/// `norm.running_mean`, `norm.running_var`.
+pub(crate) fn conv_norm(
+    b: &mut Builder,
+    [conv, norm]: [&str; 2],
+    [inputs, outputs]: [usize; 2],
+    kernel: usize,
     stride: usize,
-    padding: usize,
-}
-
-impl Conv {
-    /// `name.weight (outputs, inputs, kernel, kernel)`, padded by half the kernel.
-    pub(crate) fn new(
-        b: &mut Builder,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        kernel: usize,
-        stride: usize,
-    ) -> Result<Self> {
-        let init = Init::kaiming_fan_out(outputs, kernel);
-        let shape = [outputs, inputs, kernel, kernel];
-        let weight = b.create(&format!("{name}.weight"), &shape, init, Role::Weight)?;
-        Ok(Self { weight, stride, padding: kernel / 2 })
-    }
-
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        lrlab_kernels::conv2d(x, &self.weight, self.stride, self.padding)
-    }
-}
-
-/// Batch norm: scale 1, shift 0, running mean 0, running variance 1 at the start.
-#[derive(Debug)]
-pub(crate) struct BatchNorm {
-    scale: Var,
-    shift: Var,
-    running_mean: Var,
-    running_var: Var,
-}
-
-impl BatchNorm {
-    pub(crate) fn new(b: &mut Builder, name: &str, channels: usize) -> Result<Self> {
-        let mut create = |field: &str, value, role| {
-            b.create(&format!("{name}.{field}"), &[channels], Init::Constant(value), role)
-        };
-        Ok(Self {
-            scale: create("weight", 1.0, Role::NoDecay)?,
-            shift: create("bias", 0.0, Role::NoDecay)?,
-            running_mean: create("running_mean", 0.0, Role::Buffer)?,
-            running_var: create("running_var", 1.0, Role::Buffer)?,
-        })
-    }
-
-    /// Norm alone.
-    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.fused(x, mode, None, false)
-    }
-
-    /// Norm, then max(·, 0).
-    pub(crate) fn relu(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.fused(x, mode, None, true)
-    }
-
-    /// Norm, plus `shortcut`, then max(·, 0).
-    pub(crate) fn add_relu(&self, x: &Tensor, mode: Mode, shortcut: &Tensor) -> Result<Tensor> {
-        self.fused(x, mode, Some(shortcut), true)
-    }
-
-    fn fused(&self, x: &Tensor, mode: Mode, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-        let norm = match mode {
-            Mode::Train { .. } => Norm::Train { momentum: NORM_MOMENTUM },
-            Mode::Eval => Norm::Eval,
-        };
-        lrlab_kernels::batch_norm2d(
-            x,
-            &self.scale,
-            &self.shift,
-            &self.running_mean,
-            &self.running_var,
-            NORM_EPS,
-            norm,
-            residual,
-            relu,
-        )
-    }
+) -> Result<ConvNorm> {
+    let init = Init::kaiming_fan_out(outputs, kernel);
+    let shape = [outputs, inputs, kernel, kernel];
+    let weight = b.create(&format!("{conv}.weight"), &shape, init, Role::Weight)?;
+    let mut create = |field: &str, value, role| {
+        b.create(&format!("{norm}.{field}"), &[outputs], Init::Constant(value), role)
+    };
+    Ok(ConvNorm {
+        weight,
+        stride,
+        padding: kernel / 2,
+        scale: create("weight", 1.0, Role::NoDecay)?,
+        shift: create("bias", 0.0, Role::NoDecay)?,
+        running_mean: create("running_mean", 0.0, Role::Buffer)?,
+        running_var: create("running_var", 1.0, Role::Buffer)?,
+        eps: NORM_EPS,
+    })
 }
 
 /// Affine map over the last dimension, initialised as `torch.nn.Linear`.

@@ -1,12 +1,12 @@
 //! Residual networks (He, Zhang, Ren, Sun: "Deep residual learning for image recognition", CVPR 2016).
 
 use candle_core::{Result, Tensor, bail};
-use lrlab_kernels::{Params, global_avg_pool2d, max_pool2d};
+use lrlab_kernels::{ConvNet, Norm, Params};
 
 use crate::{
     Input, Mode, Model,
     init::Builder,
-    layers::{Affine, BatchNorm, Conv, positive},
+    layers::{Affine, NORM_MOMENTUM, conv_norm, positive},
 };
 
 mod block;
@@ -52,10 +52,7 @@ pub struct ResNetConfig {
 /// A residual network with torchvision's parameter names.
 #[derive(Debug)]
 pub struct ResNet {
-    stem: Stem,
-    conv1: Conv,
-    bn1: BatchNorm,
-    blocks: Vec<Block>,
+    features: ConvNet,
     fc: Affine,
     params: Params,
 }
@@ -77,34 +74,34 @@ impl ResNet {
             Stem::Cifar => (3, 1),
             Stem::ImageNet => (7, 2),
         };
-        let conv1 = Conv::new(&mut b, "conv1", [config.channels, inputs], kernel, stride)?;
-        let bn1 = BatchNorm::new(&mut b, "bn1", inputs)?;
-        let mut blocks = Vec::new();
+        let mut features = ConvNet::new();
+        let stem = conv_norm(&mut b, ["conv1", "bn1"], [config.channels, inputs], kernel, stride)?;
+        let mut x = features.unit(features.input(), stem, None, true);
+        if config.stem == Stem::ImageNet {
+            x = features.max_pool(x, 3, 2, 1);
+        }
         for (stage, (&width, &count)) in plan.widths.iter().zip(&plan.counts).enumerate() {
             for index in 0..count {
                 let name = format!("layer{}.{index}", stage + 1);
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                let block = Block::new(&mut b, &name, plan.kind, [inputs, width], stride, config.shortcut)?;
+                let block = Block { kind: plan.kind, inputs, width, stride, shortcut: config.shortcut };
+                x = block.add_to(&mut features, x, &mut b, &name)?;
                 inputs = block.outputs();
-                blocks.push(block);
             }
         }
         let fc = Affine::new(&mut b, "fc", inputs, config.classes)?;
-        Ok(Self { stem: config.stem, conv1, bn1, blocks, fc, params: b.finish() })
+        Ok(Self { features, fc, params: b.finish() })
     }
 }
 
 impl Model for ResNet {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Pictures(x) = input else { bail!("a residual network reads pictures") };
-        let mut x = self.bn1.relu(&self.conv1.forward(x)?, mode)?;
-        if self.stem == Stem::ImageNet {
-            x = max_pool2d(&x, 3, 2, 1)?;
-        }
-        for block in &self.blocks {
-            x = block.forward(&x, mode)?;
-        }
-        self.fc.forward(&global_avg_pool2d(&x)?)
+        let norm = match mode {
+            Mode::Train { .. } => Norm::Train { momentum: NORM_MOMENTUM },
+            Mode::Eval => Norm::Eval,
+        };
+        self.fc.forward(&self.features.forward(x, norm)?)
     }
 
     fn params(&self) -> &Params {

@@ -1,14 +1,10 @@
 //! Residual blocks: y = max(F(x) + shortcut(x), 0).
 
-use candle_core::{Result, Tensor};
-use lrlab_kernels::max_pool2d;
+use candle_core::Result;
+use lrlab_kernels::{ConvNet, Value};
 
 use super::Shortcut;
-use crate::{
-    Mode,
-    init::Builder,
-    layers::{BatchNorm, Conv},
-};
+use crate::{init::Builder, layers::conv_norm};
 
 /// What F is (He et al., figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,104 +16,68 @@ pub(super) enum Kind {
 }
 
 /// A residual block.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
-    /// Convolutions, each with its norm; all but the last are followed by max(·, 0).
-    convs: Vec<(Conv, BatchNorm)>,
-    skip: Skip,
-    outputs: usize,
-}
-
-#[derive(Debug)]
-enum Skip {
-    Identity,
-    /// Option A.
-    Subsample {
-        stride: usize,
-        before: usize,
-        after: usize,
-    },
-    /// Option B.
-    Project(Conv, BatchNorm),
+    pub(super) kind: Kind,
+    /// Channels that come in.
+    pub(super) inputs: usize,
+    pub(super) width: usize,
+    pub(super) stride: usize,
+    /// Where shapes differ.
+    pub(super) shortcut: Shortcut,
 }
 
 impl Block {
-    pub(super) fn new(
-        b: &mut Builder,
-        name: &str,
-        kind: Kind,
-        [inputs, width]: [usize; 2],
-        stride: usize,
-        shortcut: Shortcut,
-    ) -> Result<Self> {
-        let (layers, outputs) = match kind {
-            Kind::Basic => (vec![(width, 3, stride), (width, 3, 1)], width),
-            Kind::Bottleneck => (vec![(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)], 4 * width),
-        };
-        let mut convs = Vec::with_capacity(layers.len());
-        let mut channels = inputs;
-        for (i, (out, kernel, stride)) in (1..).zip(layers) {
-            let conv = Conv::new(b, &format!("{name}.conv{i}"), [channels, out], kernel, stride)?;
-            convs.push((conv, BatchNorm::new(b, &format!("{name}.bn{i}"), out)?));
-            channels = out;
-        }
-        let skip = if stride == 1 && inputs == outputs {
-            Skip::Identity
-        } else {
-            Skip::new(b, name, [inputs, outputs], stride, shortcut)?
-        };
-        Ok(Self { convs, skip, outputs })
-    }
-
     /// Channels that come out.
     pub(super) fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let shortcut = self.skip.forward(x, mode)?;
-        let mut y = x.clone();
-        for (i, (conv, norm)) in self.convs.iter().enumerate() {
-            y = conv.forward(&y)?;
-            y = if i + 1 < self.convs.len() {
-                norm.relu(&y, mode)?
-            } else {
-                norm.add_relu(&y, mode, &shortcut)?
-            };
+        match self.kind {
+            Kind::Basic => self.width,
+            Kind::Bottleneck => 4 * self.width,
         }
-        Ok(y)
     }
-}
 
-impl Skip {
-    fn new(
-        b: &mut Builder,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        stride: usize,
-        shortcut: Shortcut,
-    ) -> Result<Self> {
-        Ok(match shortcut {
+    /// Width, kernel and stride of each convolution of F.
+    fn layers(&self) -> Vec<(usize, usize, usize)> {
+        let (width, stride) = (self.width, self.stride);
+        match self.kind {
+            Kind::Basic => vec![(width, 3, stride), (width, 3, 1)],
+            Kind::Bottleneck => vec![(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)],
+        }
+    }
+
+    /// Appends the block, which reads `x`; all its convolutions but the last are followed by max(·, 0).
+    pub(super) fn add_to(&self, net: &mut ConvNet, x: Value, b: &mut Builder, name: &str) -> Result<Value> {
+        let layers = self.layers();
+        let (mut y, mut channels) = (x, self.inputs);
+        let mut units = Vec::with_capacity(layers.len());
+        for (i, (out, kernel, stride)) in (1..).zip(layers) {
+            let names = [format!("{name}.conv{i}"), format!("{name}.bn{i}")];
+            units.push(conv_norm(b, [&names[0], &names[1]], [channels, out], kernel, stride)?);
+            channels = out;
+        }
+        let last = units.pop();
+        for unit in units {
+            y = net.unit(y, unit, None, true);
+        }
+        let shortcut = self.skip(net, x, b, name)?;
+        Ok(last.map_or(y, |unit| net.unit(y, unit, Some(shortcut), true)))
+    }
+
+    fn skip(&self, net: &mut ConvNet, x: Value, b: &mut Builder, name: &str) -> Result<Value> {
+        if self.stride == 1 && self.inputs == self.outputs() {
+            return Ok(x);
+        }
+        Ok(match self.shortcut {
             Shortcut::A => {
-                let new = outputs.saturating_sub(inputs);
-                Self::Subsample { stride, before: new / 2, after: new - new / 2 }
+                let new = self.outputs().saturating_sub(self.inputs);
+                net.subsample(x, self.stride, new / 2, new - new / 2)
             }
-            Shortcut::B => Self::Project(
-                Conv::new(b, &format!("{name}.downsample.0"), [inputs, outputs], 1, stride)?,
-                BatchNorm::new(b, &format!("{name}.downsample.1"), outputs)?,
-            ),
+            Shortcut::B => {
+                let names = [format!("{name}.downsample.0"), format!("{name}.downsample.1")];
+                let sizes = [self.inputs, self.outputs()];
+                let unit = conv_norm(b, [&names[0], &names[1]], sizes, 1, self.stride)?;
+                net.unit(x, unit, None, false)
+            }
         })
-    }
-
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        match self {
-            Self::Identity => Ok(x.clone()),
-            Self::Subsample { stride, before, after } => {
-                // The maximum over a window of one pixel is that pixel.
-                let picked = if *stride == 1 { x.clone() } else { max_pool2d(x, 1, *stride, 0)? };
-                picked.pad_with_zeros(1, *before, *after)
-            }
-            Self::Project(conv, norm) => norm.forward(&conv.forward(x)?, mode),
-        }
     }
 }
