@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::direct;
 use super::geometry::{Frame, Geometry, Method};
+use super::pictures;
 use super::source::{Place, Sink, Source};
 use super::winograd;
 use crate::host::{Scratch, add_up};
@@ -31,6 +32,8 @@ pub(crate) unsafe fn run(
             let weights = dx.map(|_| winograd::weights_transposed(g, weight));
             Work::Winograd(winograd::Plan::new(g), weights)
         }
+        // SAFETY: the caller's word.
+        Method::Pictures => return unsafe { pictures::backward(g, source, weight, grad, dx, want_weight) },
         Method::Direct => Work::Direct(direct::Backward::new(g, weight, dx.is_some())),
     };
     let packed = if want_weight { method.packed(g) } else { 0 };

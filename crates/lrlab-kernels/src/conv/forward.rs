@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::direct;
 use super::geometry::{Frame, Geometry, Method};
 use super::moments::{Moments, measure};
+use super::pictures;
 use super::source::{Place, Sink, Sizes, Source};
 use super::winograd;
 use crate::host::Scratch;
@@ -30,6 +31,8 @@ pub(crate) unsafe fn run(
     assert!(source.holds(&g.input()) && weight.len() == g.o * g.c * g.kh * g.kw);
     let weights = match g.method() {
         Method::Winograd => Weights::Winograd(winograd::Plan::new(g), winograd::weights(g, weight)),
+        // SAFETY: the caller's word.
+        Method::Pictures => return unsafe { pictures::forward(g, source, weight, sink, moments) },
         Method::Direct => Weights::Direct(direct::taps(g), direct::pack_weights(g, weight)),
     };
     let group = weights.group();

@@ -69,7 +69,13 @@ impl Geometry {
     /// How it is computed.
     pub(super) fn method(&self) -> Method {
         let square = (self.kh, self.kw, self.stride, self.padding) == (3, 3, 1, 1);
-        if square && self.h > 2 && self.w > 2 { Method::Winograd } else { Method::Direct }
+        if square && self.h > 2 && self.w > 2 {
+            Method::Winograd
+        } else if self.oh * self.ow <= FEW {
+            Method::Pictures
+        } else {
+            Method::Direct
+        }
     }
 
     /// Blocks of sixteen input channels.
@@ -88,12 +94,17 @@ impl Geometry {
     }
 }
 
+/// Output pixels that are few: rows of them would not fill a tile.
+const FEW: usize = 16;
+
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
     /// In tiles of 4×4 outputs.
     Winograd,
-    /// Tap by tap.
+    /// Output pixel by output pixel, over the pictures.
+    Pictures,
+    /// Tap by tap, picture by picture.
     Direct,
 }
 

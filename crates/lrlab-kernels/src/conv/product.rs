@@ -4,12 +4,12 @@
 
 use crate::simd::{LANES, Simd};
 
-/// `out[block][row][16] = Σ over k of x[row][k] · w[block][k][16]`.
+/// `out[block][row][16] = Σ over terms and k of x[row][k] · w[block][k][16]`, each term with its own offsets in x and w.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product {
     /// Rows of x and out.
     pub(crate) rows: usize,
-    /// Length of the sum.
+    /// Length of a term's sum.
     pub(crate) depth: usize,
     /// Blocks of sixteen columns of w and out.
     pub(crate) blocks: usize,
@@ -17,25 +17,34 @@ pub(crate) struct Product {
     pub(crate) x_block: usize,
     /// Values between blocks of w.
     pub(crate) w_block: usize,
-    /// Values between blocks of out, whose rows are sixteen values apart.
+    /// Values between blocks of out.
     pub(crate) out_block: usize,
+    /// Values between rows of out.
+    pub(crate) out_row: usize,
 }
 
 impl Product {
     /// # Safety
     /// Every place that the sizes and strides name is there.
     #[inline(always)]
-    pub(crate) unsafe fn run<S: Simd>(&self, s: S, x: *const f32, w: *const f32, out: *mut f32) {
+    pub(crate) unsafe fn run<S: Simd>(
+        &self,
+        s: S,
+        x: *const f32,
+        w: *const f32,
+        terms: &[(usize, usize)],
+        out: *mut f32,
+    ) {
         let mut block = 0;
         // SAFETY: the caller's word.
         unsafe {
             while block < self.blocks {
                 let (w, out) = (w.add(block * self.w_block), out.add(block * self.out_block));
                 if S::TILE >= 16 && block + 2 <= self.blocks {
-                    self.strip::<S, 2>(s, x, w, out);
+                    self.strip::<S, 2>(s, x, w, terms, out);
                     block += 2;
                 } else {
-                    self.strip::<S, 1>(s, x, w, out);
+                    self.strip::<S, 1>(s, x, w, terms, out);
                     block += 1;
                 }
             }
@@ -43,18 +52,25 @@ impl Product {
     }
 
     #[inline(always)]
-    unsafe fn strip<S: Simd, const B: usize>(&self, s: S, x: *const f32, w: *const f32, out: *mut f32) {
+    unsafe fn strip<S: Simd, const B: usize>(
+        &self,
+        s: S,
+        x: *const f32,
+        w: *const f32,
+        terms: &[(usize, usize)],
+        out: *mut f32,
+    ) {
         let mut row = 0;
         while row < self.rows {
             // SAFETY: the caller's word.
             unsafe {
-                let (x, out) = (x.add(row * LANES), out.add(row * LANES));
+                let (x, out) = (x.add(row * LANES), out.add(row * self.out_row));
                 row += match self.rows - row {
-                    16.. if B == 1 && S::TILE >= 16 => self.tile::<S, B, 16>(s, x, w, out),
-                    8.. if S::TILE >= 16 => self.tile::<S, B, 8>(s, x, w, out),
-                    4.. => self.tile::<S, B, 4>(s, x, w, out),
-                    2.. => self.tile::<S, B, 2>(s, x, w, out),
-                    _ => self.tile::<S, B, 1>(s, x, w, out),
+                    16.. if B == 1 && S::TILE >= 16 => self.tile::<S, B, 16>(s, x, w, terms, out),
+                    8.. if S::TILE >= 16 => self.tile::<S, B, 8>(s, x, w, terms, out),
+                    4.. => self.tile::<S, B, 4>(s, x, w, terms, out),
+                    2.. => self.tile::<S, B, 2>(s, x, w, terms, out),
+                    _ => self.tile::<S, B, 1>(s, x, w, terms, out),
                 };
             }
         }
@@ -66,34 +82,37 @@ impl Product {
         s: S,
         x: *const f32,
         w: *const f32,
+        terms: &[(usize, usize)],
         out: *mut f32,
     ) -> usize {
         let mut sums = [[s.zero(); P]; B];
-        let (mut x, mut w, mut left) = (x, w, self.depth);
         // SAFETY: the caller's word.
         unsafe {
-            while left > 0 {
-                let count = left.min(LANES);
-                for k in 0..count {
-                    let mut columns = [s.zero(); B];
-                    for (b, column) in columns.iter_mut().enumerate() {
-                        *column = s.load(w.add(b * self.w_block));
-                    }
-                    #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
-                    for p in 0..P {
-                        let value = s.splat(*x.add(p * LANES + k));
-                        for b in 0..B {
-                            sums[b][p] = s.fma(columns[b], value, sums[b][p]);
+            for (x_at, w_at) in terms {
+                let (mut x, mut w, mut left) = (x.add(*x_at), w.add(*w_at), self.depth);
+                while left > 0 {
+                    let count = left.min(LANES);
+                    for k in 0..count {
+                        let mut columns = [s.zero(); B];
+                        for (b, column) in columns.iter_mut().enumerate() {
+                            *column = s.load(w.add(b * self.w_block));
                         }
+                        #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
+                        for p in 0..P {
+                            let value = s.splat(*x.add(p * LANES + k));
+                            for b in 0..B {
+                                sums[b][p] = s.fma(columns[b], value, sums[b][p]);
+                            }
+                        }
+                        w = w.add(LANES);
                     }
-                    w = w.add(LANES);
+                    left -= count;
+                    x = x.wrapping_add(self.x_block);
                 }
-                left -= count;
-                x = x.wrapping_add(self.x_block);
             }
             for (b, sums) in sums.iter().enumerate() {
                 for (p, sum) in sums.iter().enumerate() {
-                    s.store(out.add(b * self.out_block + p * LANES), *sum);
+                    s.store(out.add(b * self.out_block + p * self.out_row), *sum);
                 }
             }
         }

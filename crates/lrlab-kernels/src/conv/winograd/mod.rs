@@ -119,10 +119,12 @@ impl Plan {
                     x_block: self.strip * LANES,
                     w_block: self.c_blocks * LANES * LANES,
                     out_block: self.strip * LANES,
+                    out_row: LANES,
                 };
                 for point in 0..POINTS {
                     let (v, m) = (v.as_ptr().add(point * v_apart), m.as_mut_ptr().add(point * m_apart));
-                    product.run(s, v, weights.as_ptr().add(point * self.weights_apart()), m);
+                    let weights = weights.as_ptr().add(point * self.weights_apart());
+                    product.run(s, v, weights, &[(0, 0)], m);
                 }
                 for index in 0..count {
                     let (picture, down, across) = self.tile(first + index);
@@ -219,10 +221,12 @@ impl Plan {
                         x_block: self.strip * LANES,
                         w_block: self.o_blocks * LANES * LANES,
                         out_block: self.strip * LANES,
+                        out_row: LANES,
                     };
                     for point in 0..POINTS {
                         let (v, m) = (v.as_mut_ptr().add(point * v_apart), m.as_ptr().add(point * m_apart));
-                        product.run(s, m, weights.as_ptr().add(point * self.weights_apart()), v);
+                        let weights = weights.as_ptr().add(point * self.weights_apart());
+                        product.run(s, m, weights, &[(0, 0)], v);
                     }
                     self.input_grad_tiles(s, v, first, count, dx);
                 }
