@@ -84,9 +84,7 @@ impl Work {
     /// The inputs' frame, the gradients' with its place in it.
     fn frames(&self, g: &Geometry) -> (Frame, Place) {
         match self {
-            Self::Winograd(plan, _) => {
-                (plan.frame(), Place { frame: plan.grad_frame(), top: 0, left: 0 })
-            }
+            Self::Winograd(plan, _) => (plan.frame(), Place { frame: plan.grad_frame(), top: 0, left: 0 }),
             Self::Direct(work) => (g.input_frame(), work.place),
         }
     }

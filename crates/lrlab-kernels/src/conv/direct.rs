@@ -106,7 +106,8 @@ impl Backward {
         let (row, plane) = (self.place.frame.row(), self.place.frame.plane());
         for phase in &self.phases {
             let at = |(dy, dx): &(isize, isize)| {
-                (self.place.top as isize + dy) as usize * row + (self.place.left as isize + dx) as usize * LANES
+                (self.place.top as isize + dy) as usize * row
+                    + (self.place.left as isize + dx) as usize * LANES
             };
             let taps: Vec<usize> = phase.reach.iter().map(at).collect();
             let sweep = Sweep {

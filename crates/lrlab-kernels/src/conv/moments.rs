@@ -1,4 +1,4 @@
-//! Mean and variance of each channel, put together from pictures (Chan, Golub, LeVeque, 1979).
+//! Mean and variance of each channel, put together from pictures (Chan, Golub and others, 1979).
 
 #![allow(unsafe_code, reason = "vector loads by address")]
 

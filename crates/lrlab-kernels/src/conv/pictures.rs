@@ -60,7 +60,10 @@ fn gather(source: &Source<'_>, sizes: Sizes) -> Vec<f32> {
     }
     let mut out = Unwritten::new(sizes.len());
     let to = Shared(out.room().as_mut_ptr().cast());
-    (0..sizes.n).into_par_iter().with_min_len(4).for_each(|picture| dispatch(Gather(source, sizes, picture, to)));
+    (0..sizes.n)
+        .into_par_iter()
+        .with_min_len(4)
+        .for_each(|picture| dispatch(Gather(source, sizes, picture, to)));
     // SAFETY: every pixel of every picture was written.
     unsafe { out.written() }
 }
@@ -75,7 +78,8 @@ fn pack(g: &Geometry, weight: &[f32], used: &[bool], transposed: bool) -> Vec<f3
     let mut packed = vec![0.0; lanes.div_ceil(LANES) * taps * height * LANES];
     packed.par_chunks_mut(taps * height * LANES).enumerate().for_each(|(block, packed)| {
         let here = (lanes - block * LANES).min(LANES);
-        for (tap, packed) in packed.chunks_exact_mut(height * LANES).enumerate().filter(|(tap, _)| used[*tap]) {
+        for (tap, packed) in packed.chunks_exact_mut(height * LANES).enumerate().filter(|(tap, _)| used[*tap])
+        {
             for (row, packed) in packed.chunks_exact_mut(LANES).take(rows).enumerate() {
                 let from = block * LANES * lane_stride + row * row_stride + tap;
                 for (lane, packed) in packed.iter_mut().take(here).enumerate() {
@@ -89,7 +93,9 @@ fn pack(g: &Geometry, weight: &[f32], used: &[bool], transposed: bool) -> Vec<f3
 
 fn used(g: &Geometry, joints: &[Joint]) -> Vec<bool> {
     let mut used = vec![false; g.kh * g.kw];
-    joints.iter().for_each(|joint| used[joint.tap] = true);
+    for joint in joints {
+        used[joint.tap] = true;
+    }
     used
 }
 
@@ -127,7 +133,14 @@ impl Kernel for Sums<'_> {
 
 /// # Safety
 /// `out` has room for `to` in blocks.
-unsafe fn sums(x: &[f32], weights: &[f32], terms: &[Vec<(usize, usize)>], from: Sizes, to: Sizes, out: Shared) {
+unsafe fn sums(
+    x: &[f32],
+    weights: &[f32],
+    terms: &[Vec<(usize, usize)>],
+    from: Sizes,
+    to: Sizes,
+    out: Shared,
+) {
     let product = Product {
         rows: 0,
         depth: from.blocks() * LANES,
@@ -233,9 +246,7 @@ unsafe fn measured(sizes: Sizes, y: Shared) -> Vec<Moments> {
     }
     let tasks: Vec<Vec<Moments>> = (0..sizes.n.div_ceil(PER_TASK))
         .into_par_iter()
-        .map(|task| {
-            dispatch(Measure(sizes, y, task * PER_TASK..((task + 1) * PER_TASK).min(sizes.n)))
-        })
+        .map(|task| dispatch(Measure(sizes, y, task * PER_TASK..((task + 1) * PER_TASK).min(sizes.n))))
         .collect();
     let mut all = vec![Moments::default(); sizes.blocks() * LANES];
     for task in tasks {

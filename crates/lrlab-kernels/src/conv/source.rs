@@ -1,7 +1,10 @@
 //! What a convolution reads and where it writes: pictures in candle's planes, or in blocks of sixteen channels with
 //! what comes before or after the convolution applied on the way, so that it costs no pass over memory of its own.
 
-#![allow(unsafe_code, reason = "vector loads and stores by address; lengths are asserted when a picture is begun")]
+#![allow(
+    unsafe_code,
+    reason = "vector loads and stores by address; lengths are asserted when a picture is begun"
+)]
 
 use super::blocked::{pack, unpack};
 use super::geometry::Frame;
@@ -250,7 +253,14 @@ impl Sink {
     /// # Safety
     /// The sink has room for the batch, and nobody else writes this picture.
     #[inline(always)]
-    pub(crate) unsafe fn store<S: Simd>(&self, s: S, sizes: &Sizes, index: usize, place: Place, from: &[f32]) {
+    pub(crate) unsafe fn store<S: Simd>(
+        &self,
+        s: S,
+        sizes: &Sizes,
+        index: usize,
+        place: Place,
+        from: &[f32],
+    ) {
         let Place { frame, top, left } = place;
         assert!(from.len() >= sizes.blocks() * frame.plane());
         assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width && index < sizes.n);

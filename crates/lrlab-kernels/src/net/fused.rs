@@ -10,13 +10,13 @@ use candle_core::{Result, Tensor, bail};
 
 use super::pass::{self, Mask};
 use super::{ConvNet, ConvNorm, Node};
+use crate::Norm;
 use crate::conv::geometry::Geometry;
 use crate::conv::moments::Moments;
 use crate::conv::source::{Affine, Backward, Sink, Sizes, Source, Term};
 use crate::conv::{backward, forward};
 use crate::host::{self, Shared, Unwritten};
 use crate::simd::LANES;
-use crate::Norm;
 
 /// Pictures that are evaluated together: enough for the threads, few enough for the caches.
 const EVALUATED: usize = 64;
@@ -36,6 +36,15 @@ struct Done {
     /// 1 / √(variance + eps)
     inverse: Vec<f64>,
     affine: Affine,
+}
+
+/// Whether somebody wants the gradient of a unit's input.
+enum Wanted {
+    No,
+    /// It is the first one.
+    Alone,
+    /// Of other readers' gradients so far.
+    AddedTo(Vec<f32>),
 }
 
 /// What the backward pass needs. Entry v belongs to the v-th value.
@@ -195,7 +204,13 @@ impl<'a> Pass<'a> {
         matches!(self.node(value), Some(Node::Unit { relu: true, .. }))
     }
 
-    fn source<'b>(&self, x: &'b [f32], kept: &'b Kept, value: usize, keep: Option<Shared>) -> Option<Source<'b>> {
+    fn source<'b>(
+        &self,
+        x: &'b [f32],
+        kept: &'b Kept,
+        value: usize,
+        keep: Option<Shared>,
+    ) -> Option<Source<'b>> {
         if let Some(whole) = &kept.whole[value] {
             let first = Term { data: whole, affine: None };
             return Some(Source::Blocks { first, second: None, relu: false, keep: None });
@@ -240,7 +255,11 @@ impl<'a> Pass<'a> {
             if let Node::Unit { unit, residual, relu, .. } = node {
                 // A value that nothing reads has a gradient of zero.
                 let dz = dz.unwrap_or_else(|| vec![0.0; self.sizes[value].len()]);
-                let want = (input > 0 || want_input).then(|| grads[input].take());
+                let want = match grads[input].take() {
+                    _ if input == 0 && !want_input => Wanted::No,
+                    Some(sum) => Wanted::AddedTo(sum),
+                    None => Wanted::Alone,
+                };
                 let (dz, dx, found) = self.unit_grads(x, &kept, value, unit, *relu, dz, want)?;
                 if let Some(dx) = dx {
                     grads[input] = Some(dx);
@@ -289,7 +308,7 @@ impl<'a> Pass<'a> {
         unit: &ConvNorm,
         relu: bool,
         mut dz: Vec<f32>,
-        dx: Option<Option<Vec<f32>>>,
+        dx: Wanted,
     ) -> Result<(Vec<f32>, Option<Vec<f32>>, [Tensor; 3])> {
         let Some(done) = &kept.units[value] else { bail!("conv_net: backward before forward") };
         let input = self.net.nodes[value - 1].input();
@@ -304,19 +323,22 @@ impl<'a> Pass<'a> {
         let backward = self.norm_backward(unit, done, &sums, mean)?;
         let of = |values: Vec<f32>| Tensor::from_vec(values, g.o, &candle_core::Device::Cpu);
         let shift = of(sums.iter().take(g.o).map(|(grad, _)| *grad as f32).collect())?;
-        let scale =
-            of(sums.iter().zip(&done.inverse).map(|((_, product), inverse)| (product * inverse) as f32).collect())?;
+        let scale = of(sums
+            .iter()
+            .zip(&done.inverse)
+            .map(|((_, product), inverse)| (product * inverse) as f32)
+            .collect())?;
 
         let Some(source) = self.source(x, kept, input, None) else { bail!("conv_net: an input is gone") };
-        let mut room = None;
-        let mut dx = dx.map(|there| there.or_else(|| {
-            room = Some(Unwritten::new(g.input().len()));
-            None
-        }));
-        let sink = match (&mut dx, &mut room) {
-            (Some(Some(there)), _) => Some(Sink::Add(Shared(there.as_mut_ptr()))),
-            (Some(None), Some(room)) => Some(Sink::Blocks(Shared(room.room().as_mut_ptr().cast()))),
-            _ => None,
+        let (mut sum, mut room) = match dx {
+            Wanted::No => (None, None),
+            Wanted::Alone => (None, Some(Unwritten::new(g.input().len()))),
+            Wanted::AddedTo(sum) => (Some(sum), None),
+        };
+        let sink = match (&mut sum, &mut room) {
+            (Some(sum), _) => Some(Sink::Add(Shared(sum.as_mut_ptr()))),
+            (None, Some(room)) => Some(Sink::Blocks(Shared(room.room().as_mut_ptr().cast()))),
+            (None, None) => None,
         };
         let from = Source::Norm { grad: &dz, y: &done.y, backward: &backward };
         let weight = host::with(unit.weight.as_tensor(), |weight| {
@@ -325,7 +347,7 @@ impl<'a> Pass<'a> {
             host::tensor(dw.unwrap_or_default(), unit.weight.shape())
         })?;
         // SAFETY: every picture was written.
-        let dx = dx.flatten().or_else(|| room.map(|room| unsafe { room.written() }));
+        let dx = sum.or_else(|| room.map(|room| unsafe { room.written() }));
         Ok((dz, dx, [weight, scale, shift]))
     }
 
@@ -340,13 +362,14 @@ impl<'a> Pass<'a> {
         let scale: Vec<f32> = unit.scale.as_detached_tensor().to_vec1()?;
         let blocks = mean.len() / LANES;
         let count = done.statistics.count;
-        let coefficients = scale.iter().zip(&done.inverse).zip(sums).map(|((scale, inverse), (sum, product))| {
-            let slope = f64::from(*scale) * inverse;
-            if self.mode == Norm::Eval {
-                return (slope, 0.0, 0.0);
-            }
-            (slope, -slope * sum / count, -slope * inverse * inverse * product / count)
-        });
+        let coefficients =
+            scale.iter().zip(&done.inverse).zip(sums).map(|((scale, inverse), (sum, product))| {
+                let slope = f64::from(*scale) * inverse;
+                if self.mode == Norm::Eval {
+                    return (slope, 0.0, 0.0);
+                }
+                (slope, -slope * sum / count, -slope * inverse * inverse * product / count)
+            });
         let (slope, rest): (Vec<f64>, Vec<(f64, f64)>) = coefficients.map(|(a, b, c)| (a, (b, c))).unzip();
         let (drift, tilt): (Vec<f64>, Vec<f64>) = rest.into_iter().unzip();
         let lanes = |values: Vec<f64>| padded(values.into_iter().map(|value| value as f32), blocks);

@@ -41,6 +41,9 @@ pub struct ConvNorm {
     pub eps: f64,
 }
 
+/// More channels than these are a mistake, and sizes would overflow.
+const MOST_CHANNELS: usize = 1 << 20;
+
 /// What a node gives, to be read by later nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value(usize);
@@ -48,10 +51,25 @@ pub struct Value(usize);
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
     /// max(norm(conv(input)) + residual, 0)
-    Unit { input: usize, unit: ConvNorm, residual: Option<usize>, relu: bool },
-    MaxPool { input: usize, kernel: usize, stride: usize, padding: usize },
+    Unit {
+        input: usize,
+        unit: ConvNorm,
+        residual: Option<usize>,
+        relu: bool,
+    },
+    MaxPool {
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    },
     /// Every `stride`-th pixel, with channels of zeros before and after.
-    Subsample { input: usize, stride: usize, before: usize, after: usize },
+    Subsample {
+        input: usize,
+        stride: usize,
+        before: usize,
+        after: usize,
+    },
 }
 
 impl Node {
@@ -225,7 +243,11 @@ impl ConvNet {
                         bail!("conv_net: node {index}: stride 0");
                     }
                     let (h, w) = (from.h.div_ceil(*stride), from.w.div_ceil(*stride));
-                    Sizes { c: from.c + before + after, h, w, ..from }
+                    let c = from.c.checked_add(*before).and_then(|c| c.checked_add(*after));
+                    let Some(c) = c.filter(|c| *c <= MOST_CHANNELS) else {
+                        bail!("conv_net: node {index}: {before} and {after} more channels are too many")
+                    };
+                    Sizes { c, h, w, ..from }
                 }
             };
             sizes.push(to);
@@ -253,6 +275,7 @@ fn unit_sizes(index: usize, from: Sizes, unit: &ConvNorm) -> Result<Sizes> {
 
 /// Windows along one side.
 fn pooled(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
-    let fits = kernel > 0 && stride > 0 && 2 * padding <= kernel && size + 2 * padding >= kernel;
-    fits.then(|| (size + 2 * padding - kernel) / stride + 1)
+    // Twice the padding is at most the kernel, so this form does not overflow.
+    let fits = kernel > 0 && stride > 0 && padding <= kernel / 2 && size >= kernel - 2 * padding;
+    fits.then(|| (size - (kernel - 2 * padding)) / stride + 1)
 }

@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, T
 use super::fused::{Kept, Pass, Statistics};
 use super::{ConvNet, ConvNorm, Node};
 use crate::conv::source::Sizes;
-use crate::{Norm, host};
+use crate::{Norm, gradient, host};
 
 /// The gradients of all parameters, three per unit, once they are known.
 type Table = Arc<Mutex<Vec<Option<Tensor>>>>;
@@ -77,13 +77,7 @@ impl CustomOp2 for Link {
         "conv_net_parameter"
     }
 
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
     }
 
@@ -94,10 +88,11 @@ impl CustomOp2 for Link {
         _: &Tensor,
         _: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = self.table.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.slot).map(Option::take);
+        let grad =
+            self.table.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.slot).map(Option::take);
         let Some(Some(grad)) = grad else { bail!("conv_net: a parameter's gradient before the network's") };
         let chain = chain.track_op().then(|| chain.zeros_like()).transpose()?;
-        Ok((chain, parameter.track_op().then_some(grad)))
+        Ok((chain, parameter.track_op().then(|| gradient::give(parameter, grad)).flatten()))
     }
 }
 

@@ -98,7 +98,13 @@ pub(super) enum Mask<'a> {
 }
 
 /// Masks the gradient and gives its sum and that of its products with y − mean, per channel.
-pub(super) fn reduce(grad: &mut [f32], y: &[f32], mask: Mask<'_>, mean: &[f32], sizes: Sizes) -> Vec<(f64, f64)> {
+pub(super) fn reduce(
+    grad: &mut [f32],
+    y: &[f32],
+    mask: Mask<'_>,
+    mean: &[f32],
+    sizes: Sizes,
+) -> Vec<(f64, f64)> {
     struct Reduce<'a> {
         grad: &'a mut [f32],
         y: &'a [f32],

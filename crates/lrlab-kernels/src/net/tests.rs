@@ -19,7 +19,8 @@ fn sample(dtype: DType, channels: usize, [a, b]: [usize; 2], pool: bool) -> Resu
         let scale = var(&((draw(to, &format!("{name}.scale")) * 0.3)? + 1.0)?)?;
         let shift = var(&(draw(to, &format!("{name}.shift")) * 0.3)?)?;
         params.extend([weight.clone(), scale.clone(), shift.clone()]);
-        let (mean, variance) = (var(&(draw(to, "mean") * 0.1)?)?, var(&draw(to, "var").sqr()?.affine(0.2, 1.0)?)?);
+        let (mean, variance) =
+            (var(&(draw(to, "mean") * 0.1)?)?, var(&draw(to, "var").sqr()?.affine(0.2, 1.0)?)?);
         running.extend([mean.clone(), variance.clone()]);
         Ok(ConvNorm {
             weight,

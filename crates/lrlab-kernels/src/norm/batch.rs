@@ -150,7 +150,8 @@ impl Kernel for Forward<'_> {
                     y = s.add(y, part(s, &residual[start..][..size], at, 0.0));
                 }
                 if self.op.relu {
-                    y = s.max(y, floor);
+                    // This order hands a NaN on.
+                    y = s.max(floor, y);
                 }
                 // SAFETY: the output is as large as x, and this channel's plane is written by this task alone.
                 unsafe { put(s, self.out, start + at, size - at, y) };

@@ -13,8 +13,8 @@ use super::geometry::{Frame, Geometry};
 use super::product::{Product, outer};
 use crate::host::Shared;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
-pub(super) use transform::TILE;
 use transform::POINTS;
+pub(super) use transform::TILE;
 
 /// How a convolution is cut into tiles.
 #[derive(Debug, Clone, Copy)]
@@ -210,7 +210,13 @@ impl Plan {
                     self.input_tiles(s, frames, first, count, v);
                     for point in 0..POINTS {
                         let (v, m) = (v.as_ptr().add(point * v_apart), m.as_ptr().add(point * m_apart));
-                        self.weight_products(s, v, m, count, dw.as_mut_ptr().add(point * self.weights_apart()));
+                        self.weight_products(
+                            s,
+                            v,
+                            m,
+                            count,
+                            dw.as_mut_ptr().add(point * self.weights_apart()),
+                        );
                     }
                 }
                 if let Some(weights) = weights {
@@ -336,8 +342,9 @@ pub(super) fn weight_grad(g: &Geometry, dw: &[f32]) -> Vec<f32> {
             assert!(dw.len() >= POINTS * apart);
             for c in 0..g.c {
                 // SAFETY: the row lies in the array, asserted above.
-                let taps =
-                    unsafe { transform::weight_grad(s, dw.as_ptr().add((block * height + c) * LANES), apart) };
+                let taps = unsafe {
+                    transform::weight_grad(s, dw.as_ptr().add((block * height + c) * LANES), apart)
+                };
                 for (k, tap) in taps.into_iter().enumerate() {
                     let mut lanes = [0.0_f32; LANES];
                     // SAFETY: an array of LANES values.
@@ -350,8 +357,6 @@ pub(super) fn weight_grad(g: &Geometry, dw: &[f32]) -> Vec<f32> {
         }
     }
     let mut out = vec![0.0; g.o * g.c * 9];
-    out.par_chunks_mut(LANES * g.c * 9)
-        .enumerate()
-        .for_each(|(block, to)| dispatch(Lines(g, dw, block, to)));
+    out.par_chunks_mut(LANES * g.c * 9).enumerate().for_each(|(block, to)| dispatch(Lines(g, dw, block, to)));
     out
 }

@@ -3,7 +3,11 @@
 //!
 //! y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A with the points 0, ±1, ±2, ∞: 36 products for sixteen outputs instead of 144.
 
-#![allow(unsafe_code, reason = "vector loads and stores by address; each function states what it reads and writes")]
+#![allow(
+    unsafe_code,
+    reason = "vector loads and stores by address; each function states what it reads and writes"
+)]
+#![allow(clippy::needless_range_loop, reason = "rows and columns of small matrices, unrolled in registers")]
 
 use crate::simd::{LANES, Simd};
 
@@ -55,12 +59,7 @@ fn a_t<S: Simd>(s: S, m: [S::V; 6]) -> [S::V; 4] {
     let (two, four, eight) = (s.splat(2.0), s.splat(4.0), s.splat(8.0));
     let (p, q) = (s.add(m[1], m[2]), s.sub(m[1], m[2]));
     let (r, t) = (s.add(m[3], m[4]), s.sub(m[3], m[4]));
-    [
-        s.add(s.add(m[0], p), r),
-        s.fma(two, t, q),
-        s.fma(four, r, p),
-        s.add(s.fma(eight, t, q), m[5]),
-    ]
+    [s.add(s.add(m[0], p), r), s.fma(two, t, q), s.fma(four, r, p), s.add(s.fma(eight, t, q), m[5])]
 }
 
 /// A d, the adjoint of [`a_t`].
