@@ -10,8 +10,9 @@ use std::time::Instant;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::alloc::Allocator;
 use lrlab_kernels::{
-    AdamStep, Dropout, LstmLayer, Norm, Sequence, SgdStep, adam_update, attention, backward, batch_norm2d,
-    conv2d, cross_entropy, dropout, embedding, global_avg_pool2d, layer_norm, linear, sgd_update,
+    AdamStep, Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Sequence, SgdStep,
+    adam_update, backward, batch_norm2d, conv2d, cross_entropy, embedding_at_positions, global_avg_pool2d,
+    linear, sgd_update, weighted_sum,
 };
 use lrlab_random::{Purpose, Stream};
 
@@ -125,37 +126,43 @@ fn lstm_net(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> Resu
 }
 
 fn transformer(net: &mut Net, ids: &Tensor, mask: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let (b, l) = ids.dims2()?;
-    let (width, heads) = (128, 4);
+    let (_, l) = ids.dims2()?;
+    let width = 128;
     let batch = net.step;
     let drop = |name: &str| Dropout { p: 0.1, stream: Stream::new(0, Purpose::Dropout, name).child(batch) };
-    let dense = |net: &mut Net, x: &Tensor, name: &str, (from, to): (usize, usize)| {
-        linear(x, &net.get(name, &[to, from], 0.05), Some(&net.full(&format!("{name}.b"), to, 0.0)))
+    let pair = |net: &mut Net, name: &str, to: usize, from: usize| {
+        (net.get(name, &[to, from], 0.05), net.full(&format!("{name}.bias"), to, 0.0))
     };
-    let norm = |net: &mut Net, x: &Tensor, name: &str| {
-        let (scale, shift) =
-            (net.full(&format!("{name}.g"), 128, 1.0), net.full(&format!("{name}.s"), 128, 0.0));
-        layer_norm(x, &scale, &shift, 1e-5)
+    let norm = |net: &mut Net, name: &str| {
+        (net.full(&format!("{name}.scale"), width, 1.0), net.full(&format!("{name}.shift"), width, 0.0))
     };
-    let x = embedding(ids, &net.get("embedding", &[20_000, width], 0.1))?;
+    let table = net.get("embedding", &[20_000, width], 0.1);
     let positions = net.get("positions", &[l, width], 0.1);
-    let mut x = dropout(&x.broadcast_add(&positions)?, drop("in"))?;
+    let mut x = embedding_at_positions(ids, &table, 1.0, &positions, Some(drop("in")))?;
     for layer in 0..2 {
         let name = |part: &str| format!("{layer}.{part}");
-        let split = |y: Tensor| y.reshape((b, l, heads, width / heads))?.transpose(1, 2)?.contiguous();
-        let mut parts = Vec::new();
-        for part in ["q", "k", "v"] {
-            parts.push(split(dense(net, &x, &name(part), (width, width))?)?);
-        }
-        let y = attention(&parts[0], &parts[1], &parts[2], mask, Some(drop(&name("attention"))))?;
-        let y = dense(net, &y.transpose(1, 2)?.reshape((b, l, width))?, &name("o"), (width, width))?;
-        x = norm(net, &(&x + dropout(&y, drop(&name("a")))?)?, &name("norm1"))?;
-        let inner = lrlab_kernels::relu(&dense(net, &x, &name("up"), (width, 256))?)?;
-        let y = dense(net, &dropout(&inner, drop(&name("inner")))?, &name("down"), (256, width))?;
-        x = norm(net, &(&x + dropout(&y, drop(&name("b")))?)?, &name("norm2"))?;
+        let (in_proj, out_proj) =
+            (pair(net, &name("in"), 3 * width, width), pair(net, &name("out"), width, width));
+        let (up, down) = (pair(net, &name("up"), 256, width), pair(net, &name("down"), width, 256));
+        let (norm1, norm2) = (norm(net, &name("norm1")), norm(net, &name("norm2")));
+        let layer = EncoderLayer {
+            heads: 4,
+            norm: EncoderNorm::After,
+            activation: EncoderActivation::Relu,
+            in_proj: (&in_proj.0, &in_proj.1),
+            out_proj: (&out_proj.0, &out_proj.1),
+            linear1: (&up.0, &up.1),
+            linear2: (&down.0, &down.1),
+            norm1: (&norm1.0, &norm1.1),
+            norm2: (&norm2.0, &norm2.1),
+            eps: 1e-5,
+            dropouts: ["attention", "a", "b"].map(|part| Some(drop(&name(part)))),
+        };
+        x = layer.forward(&x, mask)?;
     }
-    let logits = dense(net, &x.mean(1)?, "fc", (width, 2))?;
-    cross_entropy(&logits, labels, 0.0)
+    let pooled = weighted_sum(&x, &(mask * (1.0 / l as f64))?)?;
+    let (weight, bias) = pair(net, "fc", 2, width);
+    cross_entropy(&linear(&pooled, &weight, Some(&bias))?, labels, 0.0)
 }
 
 fn report(

@@ -4,11 +4,14 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::dropout::{Bits, Dropout, dropout};
 use crate::gradient::give;
-use crate::host::{self, Unwritten};
+use crate::host::{self, Shared, Unwritten};
+use crate::norm::{part, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Rows of `table (v, d)` at u32 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
@@ -98,5 +101,210 @@ impl CustomOp1 for Embedding {
     fn bwd(&self, table: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let out = host::with(grad, |grad| Ok(table_grad(&self.ids, grad, table.dims2()?)))?;
         Ok(give(table, host::tensor(out, table.shape())?))
+    }
+}
+
+/// What goes into an encoder: rows of `table (v, d)` at u32 `ids (b, l)` times `gain`, plus `positions (l, d)`, after
+/// dropout: `(b, l, d)`.
+///
+/// # Errors
+/// An id is not below v, shapes do not fit, or the dropout's p is outside [0, 1).
+pub fn embedding_at_positions(
+    ids: &Tensor,
+    table: &Tensor,
+    gain: f64,
+    positions: &Tensor,
+    drop: Option<Dropout>,
+) -> Result<Tensor> {
+    let (b, l) = ids.dims2()?;
+    let (_, d) = table.dims2()?;
+    if positions.dims() != [l, d] {
+        bail!("embedding_at_positions: positions are {:?}, not {:?}", positions.shape(), (l, d));
+    }
+    if b * l * d == 0 {
+        bail!("embedding_at_positions: empty ids {:?} or table {:?}", ids.shape(), table.shape());
+    }
+    if let Some(drop) = drop {
+        drop.check()?;
+    }
+    if host::is_f32(&[table, positions]) && ids.device().is_cpu() {
+        let drop = drop.filter(|drop| drop.p > 0.0);
+        let op = AtPositions { ids: checked(ids, table)?, shape: (b, l, d), gain: gain as f32, drop };
+        return table.contiguous()?.apply_op2(&positions.contiguous()?, op);
+    }
+    let x = embedding(ids, table)?;
+    let x = if gain == 1.0 { x } else { (x * gain)? };
+    let x = x.broadcast_add(positions)?;
+    match drop {
+        Some(drop) => dropout(&x, drop),
+        None => Ok(x),
+    }
+}
+
+struct AtPositions {
+    ids: Vec<u32>,
+    shape: (usize, usize, usize),
+    gain: f32,
+    drop: Option<Dropout>,
+}
+
+/// A sequence's rows, or their gradients, after dropout.
+struct Sequence<'a> {
+    drop: Option<(Bits, usize, f32)>,
+    from: Source<'a>,
+    to: Shared,
+    len: usize,
+}
+
+enum Source<'a> {
+    Rows { ids: &'a [u32], table: &'a [f32], gain: f32, positions: &'a [f32] },
+    Grad(&'a [f32]),
+}
+
+impl Kernel for Sequence<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let kept = |at: usize, v: S::V| match &self.drop {
+            Some((bits, start, gain)) => s.keep(bits.at(start + at), s.mul(v, s.splat(*gain))),
+            None => v,
+        };
+        match self.from {
+            Source::Rows { ids, table, gain, positions } => {
+                let d = self.len / ids.len();
+                for ((t, id), place) in ids.iter().enumerate().zip(positions.chunks(d)) {
+                    let row = &table[*id as usize * d..][..d];
+                    for at in (0..d).step_by(LANES) {
+                        let v = s.fma(part(s, row, at, 0.0), s.splat(gain), part(s, place, at, 0.0));
+                        // SAFETY: the sequence's own `len` values.
+                        unsafe { put(s, self.to, t * d + at, d - at, kept(t * d + at, v)) };
+                    }
+                }
+            }
+            Source::Grad(grad) => {
+                for at in (0..self.len).step_by(LANES) {
+                    let v = kept(at, part(s, grad, at, 0.0));
+                    // SAFETY: as above.
+                    unsafe { put(s, self.to, at, self.len - at, v) };
+                }
+            }
+        }
+    }
+}
+
+impl AtPositions {
+    /// The sequence's draws.
+    fn draws(&self, sequence: usize) -> Option<(Bits, usize, f32)> {
+        let (_, l, d) = self.shape;
+        let start = sequence * l * d;
+        self.drop.map(|drop| (Bits::draw(drop, start, l * d), start, drop.gain()))
+    }
+
+    /// The gradient before dropout.
+    fn before(&self, grad: &[f32]) -> Vec<f32> {
+        let (_, l, d) = self.shape;
+        let mut out = Unwritten::new(grad.len());
+        let sequences = out.room().par_chunks_mut(l * d).zip(grad.par_chunks(l * d)).enumerate();
+        sequences.for_each(|(i, (out, grad))| {
+            let (drop, to) = (self.draws(i), Shared(out.as_mut_ptr().cast()));
+            dispatch(Sequence { drop, from: Source::Grad(grad), to, len: grad.len() });
+        });
+        // SAFETY: every sequence was written.
+        unsafe { out.written() }
+    }
+}
+
+impl CustomOp2 for AtPositions {
+    fn name(&self) -> &'static str {
+        "embedding_at_positions"
+    }
+
+    fn cpu_fwd(
+        &self,
+        table: &CpuStorage,
+        lt: &Layout,
+        positions: &CpuStorage,
+        lp: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (table, positions) = (host::slice(table, lt)?, host::slice(positions, lp)?);
+        let (b, l, d) = self.shape;
+        let mut out = Unwritten::new(b * l * d);
+        let sequences = out.room().par_chunks_mut(l * d).zip(self.ids.par_chunks(l)).enumerate();
+        sequences.for_each(|(i, (out, ids))| {
+            let from = Source::Rows { ids, table, gain: self.gain, positions };
+            let to = Shared(out.as_mut_ptr().cast());
+            dispatch(Sequence { drop: self.draws(i), from, to, len: l * d });
+        });
+        // SAFETY: every sequence was written.
+        Ok((CpuStorage::F32(unsafe { out.written() }), Shape::from(self.shape)))
+    }
+
+    fn bwd(
+        &self,
+        table: &Tensor,
+        positions: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (b, l, d) = self.shape;
+        let grad = host::with(grad, |grad| Ok(self.before(grad)))?;
+        let mut d_positions = vec![0.0_f32; l * d];
+        d_positions.par_chunks_mut(d).enumerate().for_each(|(t, to)| {
+            for sequence in 0..b {
+                let from = &grad[(sequence * l + t) * d..][..d];
+                to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+            }
+        });
+        let mut d_table = table_grad(&self.ids, &grad, table.dims2()?);
+        if self.gain != 1.0 {
+            d_table.par_iter_mut().for_each(|v| *v *= self.gain);
+        }
+        let give = |of: &Tensor, data| -> Result<Option<Tensor>> {
+            if of.track_op() { Ok(give(of, host::tensor(data, of.shape())?)) } else { Ok(None) }
+        };
+        Ok((give(table, d_table)?, give(positions, d_positions)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+    use lrlab_random::{Purpose, Stream};
+
+    use super::*;
+    use crate::testing::{assert_close, draw, grads_of, values};
+
+    #[test]
+    fn rows_and_gradients_against_f64() -> Result<()> {
+        for (b, l, d, gain, p) in [(1, 1, 1, 1.0, 0.0), (3, 7, 5, 2.0, 0.0), (4, 33, 20, 1.0, 0.3)] {
+            let ids = Tensor::from_vec(
+                (0..b * l).map(|i| (i * 5 % 11) as u32).collect(),
+                (b, l),
+                &candle_core::Device::Cpu,
+            )?;
+            let drop = (p > 0.0).then(|| Dropout { p, stream: Stream::new(2, Purpose::Dropout, "e") });
+            let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
+                let table = Var::from_tensor(&draw((13, d), "t").to_dtype(dtype)?)?;
+                let positions = Var::from_tensor(&draw((l, d), "p").to_dtype(dtype)?)?;
+                let y = embedding_at_positions(&ids, &table, gain, &positions, drop)?;
+                let weighted = (&y * draw((b, l, d), "r").to_dtype(dtype)?)?;
+                let mut out = grads_of(&weighted, &[&table, &positions])?;
+                out.push(y);
+                Ok(out)
+            });
+            let [found, expected] = results;
+            for (found, expected) in found?.iter().zip(expected?) {
+                assert_close(found, &values(&expected), 1e-5);
+            }
+        }
+        let (table, positions) = (draw((3, 4), "t"), draw((2, 4), "p"));
+        let run = |ids: &[[u32; 2]; 1], positions: &Tensor| {
+            embedding_at_positions(&Tensor::new(ids, table.device())?, &table, 1.0, positions, None)
+        };
+        assert!(run(&[[0, 2]], &positions).is_ok());
+        assert!(run(&[[0, 3]], &positions).is_err());
+        assert!(run(&[[0, 2]], &table).is_err());
+        Ok(())
     }
 }

@@ -5,7 +5,9 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::testing::{draw, values};
 use crate::{
-    Dropout, Norm, attention, batch_norm2d, conv2d, dropout, embedding, gelu, layer_norm, linear, lstm,
+    Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Sequence, attention,
+    batch_norm2d, conv2d, dropout, embedding, embedding_at_positions, gelu, layer_norm, linear, lstm,
+    weighted_sum,
 };
 
 /// Every operator once, forward and backward: all outputs and gradients.
@@ -37,6 +39,31 @@ fn everything() -> Result<Vec<f64>> {
     let y = layer_norm(&gelu(&linear(&x, &w, Some(&b))?)?, &gain, &b, 1e-5)?;
     let q = dropout(&y, drop)?.reshape((40, 30, 4, 8))?.transpose(1, 2)?.contiguous()?;
     collect(attention(&q, &q, &q, &mask, Some(drop))?, &[&table, &w, &b, &gain])?;
+    let tokens =
+        Tensor::from_vec((0..37 * 9).map(|i| i * 3 % 50).collect::<Vec<u32>>(), (37, 9), x.device())?;
+    let mask = Tensor::ones((37, 9), candle_core::DType::F32, x.device())?;
+    let (places, square, bias) = (var(&[9, 24], "p")?, var(&[24, 24], "s")?, var(&[24], "d")?);
+    let (wide, wide_bias) = (var(&[72, 24], "q")?, var(&[72], "r")?);
+    let layer = EncoderLayer {
+        heads: 3,
+        norm: EncoderNorm::After,
+        activation: EncoderActivation::Gelu,
+        in_proj: (&wide, &wide_bias),
+        out_proj: (&square, &bias),
+        linear1: (&square, &bias),
+        linear2: (&square, &bias),
+        norm1: (&bias, &bias),
+        norm2: (&bias, &bias),
+        eps: 1e-5,
+        dropouts: [Some(drop); 3],
+    };
+    let x = embedding_at_positions(&tokens, &table, 1.0, &places, Some(drop))?;
+    let y = weighted_sum(&layer.forward(&x, &mask)?, &mask)?;
+    collect(y, &[&table, &places, &square, &bias, &wide, &wide_bias])?;
+    let shift = draw(80, "e");
+    let layer =
+        LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &shift, b_hh: &shift, mask: &mask, reverse: false };
+    collect(layer.last(Sequence::Tokens { ids: &tokens, table: &table })?, &[&table, &w_ih, &w_hh])?;
     Ok(out)
 }
 

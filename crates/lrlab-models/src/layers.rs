@@ -10,7 +10,7 @@ use crate::{Mode, init::Builder, init::Init};
 pub const NORM_MOMENTUM: f64 = 0.1;
 
 /// torch's default, for batch norm and layer norm.
-const NORM_EPS: f64 = 1e-5;
+pub(crate) const NORM_EPS: f64 = 1e-5;
 
 /// A convolution without bias, initialised as torchvision does (He et al., ICCV 2015), and its batch norm: scale 1,
 /// shift 0, running mean 0, running variance 1 at the start.
@@ -71,6 +71,11 @@ impl Affine {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::linear(x, &self.weight, Some(&self.bias))
     }
+
+    /// Weight and bias.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
 }
 
 /// Layer norm: scale 1, shift 0 at the start.
@@ -90,6 +95,11 @@ impl LayerNorm {
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::layer_norm(x, &self.scale, &self.shift, NORM_EPS)
+    }
+
+    /// Scale and shift.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.scale, &self.shift)
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a sequence of states to one vector.
 
 use candle_core::{D, Result, Tensor};
+use lrlab_kernels::weighted_sum;
 
 /// What a sequence of states is reduced to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,19 +18,14 @@ impl Pooling {
     /// `x (batch, length, width)` under `mask (batch, length)` to `(batch, width)`. A text without tokens gives 0.
     pub(crate) fn over(self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Last => weighted(x, &last(mask)?),
+            Self::Last => weighted_sum(x, &last(mask)?),
             Self::Mean => {
                 let tokens = mask.sum_keepdim(D::Minus1)?.maximum(1.0)?;
-                weighted(x, &mask.broadcast_div(&tokens)?)
+                weighted_sum(x, &mask.broadcast_div(&tokens)?)
             }
             Self::Max => max(x, mask),
         }
     }
-}
-
-/// Σ over positions of weight · state.
-fn weighted(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
-    weights.unsqueeze(1)?.matmul(&x.contiguous()?)?.squeeze(1)
 }
 
 /// 1 at the last token, 0 elsewhere: the mask less the mask moved one place to the front.

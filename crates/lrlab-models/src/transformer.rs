@@ -1,7 +1,7 @@
 //! Transformer encoder as a text classifier (Vaswani et al.: "Attention is all you need", `NeurIPS` 2017).
 
 use candle_core::{Result, Tensor, Var, bail};
-use lrlab_kernels::{Params, Role, embedding};
+use lrlab_kernels::{Params, Role, embedding_at_positions};
 
 use crate::{
     Input, Mode, Model, Pooling,
@@ -142,24 +142,22 @@ impl Transformer {
         })
     }
 
-    fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+    fn embed(&self, ids: &Tensor, mode: Mode) -> Result<Tensor> {
         let (_, length) = ids.dims2()?;
         let longest = self.positions.dim(0)?;
         if length > longest {
             bail!("a sequence of {length} tokens; this network reads {longest}");
         }
-        let x = embedding(ids, &self.embedding)?;
-        let x = if self.gain == 1.0 { x } else { (x * self.gain)? };
-        x.broadcast_add(&self.positions.narrow(0, 0, length)?)
+        let positions = self.positions.narrow(0, 0, length)?;
+        embedding_at_positions(ids, &self.embedding, self.gain, &positions, self.dropout.draws(mode))
     }
 }
 
 impl Model for Transformer {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Tokens { ids, mask } = input else { bail!("a Transformer reads tokens") };
-        let x = self.embed(ids)?;
+        let mut x = self.embed(ids, mode)?;
         let mask = mask.to_dtype(x.dtype())?;
-        let mut x = self.dropout.forward(&x, mode)?;
         for layer in &self.layers {
             x = layer.forward(&x, &mask, mode)?;
         }

@@ -22,7 +22,7 @@ const CHUNKS: usize = 16;
 
 /// Mean and 1 / √(variance + eps) of a row.
 #[inline(always)]
-fn measure<S: Simd>(s: S, row: &[f32], eps: f64) -> (f32, f32) {
+pub(crate) fn measure<S: Simd>(s: S, row: &[f32], eps: f64) -> (f32, f32) {
     let mut total = s.zero();
     for at in (0..row.len()).step_by(LANES) {
         total = s.add(total, part(s, row, at, 0.0));

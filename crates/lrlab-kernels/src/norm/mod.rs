@@ -13,6 +13,7 @@ use crate::host;
 use batch::{BatchNorm, Statistics};
 pub(crate) use batch::{part, put};
 use layer::LayerNorm;
+pub(crate) use layer::measure;
 
 /// Whose statistics a batch norm uses.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,13 +1,13 @@
 //! One encoder block: self-attention and a feed-forward network, each with residual, dropout and layer norm.
 
 use candle_core::{Result, Tensor, Var};
-use lrlab_kernels::{Role, attention, gelu, linear, relu};
+use lrlab_kernels::{EncoderActivation, EncoderNorm, Role};
 
 use super::{Activation, NormPlacement, TransformerConfig};
 use crate::{
     Mode,
     init::{Builder, Init},
-    layers::{Affine, Dropout, LayerNorm},
+    layers::{Affine, Dropout, LayerNorm, NORM_EPS},
 };
 
 /// `torch.nn.TransformerEncoderLayer`, without its dropout between the two linear layers (Vaswani et al., 5.4).
@@ -42,26 +42,27 @@ impl EncoderLayer {
 
     /// `x (batch, length, width)`, `mask (batch, length)`.
     pub(super) fn forward(&self, x: &Tensor, mask: &Tensor, mode: Mode) -> Result<Tensor> {
-        let attend = |x: &Tensor| self.dropout1.forward(&self.attention.forward(x, mask, mode)?, mode);
-        let feed = |x: &Tensor| self.dropout2.forward(&self.feed_forward(x)?, mode);
-        match self.placement {
-            NormPlacement::Pre => {
-                let x = (x + attend(&self.norm1.forward(x)?)?)?;
-                &x + feed(&self.norm2.forward(&x)?)?
-            }
-            NormPlacement::Post => {
-                let x = self.norm1.forward(&(x + attend(x)?)?)?;
-                self.norm2.forward(&(&x + feed(&x)?)?)
-            }
-        }
-    }
-
-    fn feed_forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = self.linear1.forward(x)?;
-        self.linear2.forward(&match self.activation {
-            Activation::Relu => relu(&inner)?,
-            Activation::Gelu => gelu(&inner)?,
-        })
+        let attention = &self.attention;
+        let layer = lrlab_kernels::EncoderLayer {
+            heads: attention.heads,
+            norm: match self.placement {
+                NormPlacement::Pre => EncoderNorm::Before,
+                NormPlacement::Post => EncoderNorm::After,
+            },
+            activation: match self.activation {
+                Activation::Relu => EncoderActivation::Relu,
+                Activation::Gelu => EncoderActivation::Gelu,
+            },
+            in_proj: (&attention.in_proj_weight, &attention.in_proj_bias),
+            out_proj: attention.out_proj.parameters(),
+            linear1: self.linear1.parameters(),
+            linear2: self.linear2.parameters(),
+            norm1: self.norm1.parameters(),
+            norm2: self.norm2.parameters(),
+            eps: NORM_EPS,
+            dropouts: [&attention.dropout, &self.dropout1, &self.dropout2].map(|drop| drop.draws(mode)),
+        };
+        layer.forward(x, mask)
     }
 }
 
@@ -92,20 +93,5 @@ impl SelfAttention {
             dropout: Dropout::new(format!("{name}.dropout"), config.dropout)?,
             heads: config.heads,
         })
-    }
-
-    fn forward(&self, x: &Tensor, mask: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (batch, length, width) = x.dims3()?;
-        // Three products with a third of the weight each: cutting the weight is cheaper than cutting what comes out.
-        let project = |part: usize| {
-            let weight = self.in_proj_weight.narrow(0, part * width, width)?;
-            let bias = self.in_proj_bias.narrow(0, part * width, width)?;
-            linear(x, &weight, Some(&bias))?
-                .reshape((batch, length, self.heads, width / self.heads))?
-                .transpose(1, 2)?
-                .contiguous()
-        };
-        let y = attention(&project(0)?, &project(1)?, &project(2)?, mask, self.dropout.draws(mode))?;
-        self.out_proj.forward(&y.transpose(1, 2)?.reshape((batch, length, width))?)
     }
 }

@@ -1,0 +1,112 @@
+//! A sequence through a layer.
+
+#![allow(unsafe_code, reason = "rows are written by address; each block states its bounds")]
+
+use super::op::{Dims, Encoder, Parameters};
+use super::parts::{Activated, LayerNorm, Residual};
+use crate::attention::{self, Head};
+use crate::buffer::Buffer;
+use crate::dropout::Bits;
+use crate::host::Shared;
+use crate::product::{Left, Rows, Store, product};
+use crate::simd::dispatch;
+
+/// What a sequence keeps for the backward pass.
+pub(super) struct Kept {
+    /// `(l, 3w)`
+    pub(super) qkv: Buffer,
+    /// The attention's output, `(l, w)`.
+    pub(super) attended: Buffer,
+    pub(super) heads: Vec<attention::Kept>,
+    pub(super) norms: [Normed; 2],
+    /// Before the activation, `(l, f)`.
+    pub(super) inner: Buffer,
+    /// Of the second and the third dropout.
+    pub(super) bits: [Option<Bits>; 2],
+}
+
+/// A norm's rows before scale and shift, `(l, w)`, and what each was multiplied by.
+pub(super) struct Normed {
+    pub(super) rows: Buffer,
+    pub(super) inverse: Buffer,
+}
+
+/// # Safety
+/// `y` has room for the sequence's `(l, w)`, and nobody else writes there meanwhile.
+pub(super) unsafe fn forward(op: &Encoder, sequence: usize, p: &Parameters, x: &[f32], y: Shared) -> Kept {
+    let Dims { l, w, f, heads, .. } = op.dims;
+    let size = l * w;
+    let normed = || Normed { rows: Buffer::take(size), inverse: Buffer::take(l) };
+    let start = op.start(sequence);
+    let mut kept = Kept {
+        qkv: Buffer::take(3 * size),
+        attended: Buffer::take(size),
+        heads: Vec::with_capacity(heads),
+        norms: [normed(), normed()],
+        inner: Buffer::take(l * f),
+        bits: [1, 2].map(|i: usize| op.dropouts[i].map(|drop| Bits::draw(drop, start, size))),
+    };
+    let norm = |x: &[f32], i: usize, kept: &mut Kept, to: Shared| {
+        let [scale, shift] = p.norms[i];
+        let Normed { rows, inverse } = &mut kept.norms[i];
+        dispatch(LayerNorm { x, scale, shift, eps: op.eps, normed: rows, inverse, to });
+    };
+    let mut fed = Buffer::take(size);
+    let mut sum = Buffer::take(size);
+    let seen: &[f32] = if op.before {
+        norm(x, 0, &mut kept, Shared(fed.as_mut_ptr()));
+        &fed[..]
+    } else {
+        x
+    };
+    // SAFETY: `qkv` has l rows of 3w.
+    let mut store = unsafe { Store::new(kept.qkv.as_mut_ptr(), 3 * w, 3 * w, Some(p.biases[0])) };
+    product(l, Left::rows(seen, w), p.right(0), &mut store);
+    for head in 0..heads {
+        // SAFETY: the head's columns of l rows of w.
+        let of_head = unsafe {
+            let to = kept.attended.as_mut_ptr().add(head * (w / heads));
+            self::head(op, sequence, head, &kept.qkv).forward(to, w)
+        };
+        kept.heads.push(of_head);
+    }
+    let mut add = residual(op, sequence, p, 1, x, &kept, Shared(sum.as_mut_ptr()));
+    product(l, Left::rows(&kept.attended, w), p.right(1), &mut add);
+    norm(&sum, usize::from(op.before), &mut kept, Shared(fed.as_mut_ptr()));
+    let mut hidden = Buffer::take(l * f);
+    let mut activated =
+        Activated { inner: &mut kept.inner, to: &mut hidden, columns: f, bias: p.biases[2], gelu: op.gelu };
+    product(l, Left::rows(&fed, w), p.right(2), &mut activated);
+    if op.before {
+        product(l, Left::rows(&hidden, f), p.right(3), &mut residual(op, sequence, p, 2, &sum, &kept, y));
+    } else {
+        let mut add = residual(op, sequence, p, 2, &fed, &kept, Shared(sum.as_mut_ptr()));
+        product(l, Left::rows(&hidden, f), p.right(3), &mut add);
+        norm(&sum, 1, &mut kept, y);
+    }
+    kept
+}
+
+/// The residual sum after dropout `i`.
+fn residual<'a>(
+    op: &Encoder,
+    sequence: usize,
+    p: &Parameters<'a>,
+    i: usize,
+    base: &'a [f32],
+    kept: &'a Kept,
+    to: Shared,
+) -> Residual<'a> {
+    let bits = kept.bits[i - 1].as_ref().zip(op.dropouts[i]);
+    let bits = bits.map(|(bits, drop)| (bits, op.start(sequence), drop.gain()));
+    Residual { to, base, columns: op.dims.w, bias: Some(p.biases[2 * i - 1]), bits }
+}
+
+/// A head's columns of the sequence's `(l, 3w)`.
+pub(super) fn head<'a>(op: &'a Encoder, sequence: usize, head: usize, qkv: &'a [f32]) -> Head<'a> {
+    let Dims { l, w, heads, .. } = op.dims;
+    let d = w / heads;
+    let rows = |part: usize| Rows { data: &qkv[part * w + head * d..], stride: 3 * w, columns: d };
+    let draws = op.dropouts[0].map(|drop| (drop, (sequence * heads + head) * l * l));
+    Head { q: rows(0), k: rows(1), v: rows(2), keys: &op.keys[sequence], length: l, draws }
+}

@@ -1,0 +1,165 @@
+//! A Transformer encoder's layer as one operator (Vaswani et al., 2017; torch's parameters).
+//!
+//! Sequences do not meet before the head, so a task takes one through the whole layer while it is in the cache.
+
+mod backward;
+mod forward;
+mod op;
+mod parts;
+
+use std::sync::OnceLock;
+
+use candle_core::{Result, Tensor, bail};
+
+use crate::attention::Keys;
+use crate::{Dropout, attention, dropout, gelu, host, layer_norm, linear, relu};
+use op::{Dims, Encoder};
+
+/// Where a layer's norms stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncoderNorm {
+    /// Before each sub-layer (Xiong et al., ICML 2020).
+    Before,
+    /// After each residual sum (Vaswani et al., 2017).
+    After,
+}
+
+/// The function between a layer's two linear maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncoderActivation {
+    /// max(0, x)
+    Relu,
+    /// x Φ(x), exact.
+    Gelu,
+}
+
+/// A layer: self-attention and two linear maps, each with dropout, residual sum and layer norm. Pairs are weight and
+/// bias, or scale and shift.
+#[derive(Debug, Clone, Copy)]
+pub struct EncoderLayer<'a> {
+    /// Divides the width w.
+    pub heads: usize,
+    /// Where the norms stand.
+    pub norm: EncoderNorm,
+    /// Between the linear maps.
+    pub activation: EncoderActivation,
+    /// Query, key and value: `(3w, w)`, `(3w)`.
+    pub in_proj: (&'a Tensor, &'a Tensor),
+    /// `(w, w)`, `(w)`
+    pub out_proj: (&'a Tensor, &'a Tensor),
+    /// `(f, w)`, `(f)`
+    pub linear1: (&'a Tensor, &'a Tensor),
+    /// `(w, f)`, `(w)`
+    pub linear2: (&'a Tensor, &'a Tensor),
+    /// Of the attention: `(w)`, `(w)`.
+    pub norm1: (&'a Tensor, &'a Tensor),
+    /// Of the linear maps: `(w)`, `(w)`.
+    pub norm2: (&'a Tensor, &'a Tensor),
+    /// Added to the norms' variance.
+    pub eps: f64,
+    /// On the attention's weights, its output and the second linear map's output.
+    pub dropouts: [Option<Dropout>; 3],
+}
+
+impl EncoderLayer<'_> {
+    /// `x (b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding, to `(b, l, w)`. As in [`attention`] a sequence
+    /// without tokens attends to nothing.
+    ///
+    /// # Errors
+    /// Shapes do not fit, or a dropout's p is outside [0, 1).
+    pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        let dims = self.dims(x, mask)?;
+        for drop in self.dropouts.iter().flatten() {
+            drop.check()?;
+        }
+        let parameters = self.parameters();
+        let mut all = parameters.to_vec();
+        all.push(x);
+        if !(host::is_f32(&all) && mask.device().is_cpu()) {
+            return self.composed(x, mask, dims);
+        }
+        let mask = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let op = Encoder {
+            dims,
+            before: self.norm == EncoderNorm::Before,
+            gelu: self.activation == EncoderActivation::Gelu,
+            eps: self.eps,
+            keys: mask.chunks(dims.l).map(Keys::new).collect(),
+            dropouts: self.dropouts.map(|drop| drop.filter(|drop| drop.p > 0.0)),
+            kept: OnceLock::new(),
+        };
+        let flat = parameters.iter().map(|p| p.flatten_all()).collect::<Result<Vec<_>>>()?;
+        x.contiguous()?.apply_op2(&Tensor::cat(&flat, 0)?, op)
+    }
+
+    /// In the order in which they are packed.
+    fn parameters(&self) -> [&Tensor; 12] {
+        let Self { in_proj, out_proj, linear1, linear2, norm1, norm2, .. } = *self;
+        [
+            in_proj.0, in_proj.1, out_proj.0, out_proj.1, linear1.0, linear1.1, linear2.0, linear2.1,
+            norm1.0, norm1.1, norm2.0, norm2.1,
+        ]
+    }
+
+    fn dims(&self, x: &Tensor, mask: &Tensor) -> Result<Dims> {
+        let (b, l, w) = x.dims3()?;
+        let (f, _) = self.linear1.0.dims2()?;
+        if b * l * w * f * self.heads == 0 {
+            bail!("encoder: empty input {:?}, feed forward {f} or heads {}", x.shape(), self.heads);
+        }
+        if !w.is_multiple_of(self.heads) {
+            bail!("encoder: {} heads do not divide a width of {w}", self.heads);
+        }
+        if mask.dims() != [b, l] {
+            bail!("encoder: mask is {:?}, not {:?}", mask.shape(), (b, l));
+        }
+        let dims = Dims { b, l, w, f, heads: self.heads };
+        for (found, expected) in self.parameters().iter().zip(dims.shapes()) {
+            if found.dims() != expected {
+                bail!(
+                    "encoder: parameter of {:?}, not {expected:?}, for input {:?}",
+                    found.shape(),
+                    x.shape()
+                );
+            }
+        }
+        Ok(dims)
+    }
+
+    fn composed(&self, x: &Tensor, mask: &Tensor, dims: Dims) -> Result<Tensor> {
+        let norm = |x: &Tensor, (scale, shift): (&Tensor, &Tensor)| layer_norm(x, scale, shift, self.eps);
+        let drop = |x: Tensor, i: usize| match self.dropouts[i] {
+            Some(drop) => dropout(&x, drop),
+            None => Ok(x),
+        };
+        let attend = |x: &Tensor| drop(self.attend(x, mask, dims)?, 1);
+        let feed = |x: &Tensor| {
+            let inner = linear(x, self.linear1.0, Some(self.linear1.1))?;
+            let inner = match self.activation {
+                EncoderActivation::Relu => relu(&inner)?,
+                EncoderActivation::Gelu => gelu(&inner)?,
+            };
+            drop(linear(&inner, self.linear2.0, Some(self.linear2.1))?, 2)
+        };
+        match self.norm {
+            EncoderNorm::Before => {
+                let x = (x + attend(&norm(x, self.norm1)?)?)?;
+                &x + feed(&norm(&x, self.norm2)?)?
+            }
+            EncoderNorm::After => {
+                let x = norm(&(x + attend(x)?)?, self.norm1)?;
+                norm(&(&x + feed(&x)?)?, self.norm2)
+            }
+        }
+    }
+
+    fn attend(&self, x: &Tensor, mask: &Tensor, Dims { b, l, w, heads, .. }: Dims) -> Result<Tensor> {
+        let qkv = linear(x, self.in_proj.0, Some(self.in_proj.1))?.reshape((b, l, 3, heads, w / heads))?;
+        let part = |i| qkv.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
+        let y = attention(&part(0)?, &part(1)?, &part(2)?, mask, self.dropouts[0])?;
+        linear(&y.transpose(1, 2)?.reshape((b, l, w))?, self.out_proj.0, Some(self.out_proj.1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

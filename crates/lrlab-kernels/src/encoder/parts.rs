@@ -1,0 +1,303 @@
+//! What stands between a layer's products, row by row or while a product is in registers.
+
+#![allow(unsafe_code, reason = "vector stores by address; each block states its bounds")]
+
+use rayon::prelude::*;
+
+use super::op::Dims;
+use crate::buffer::Buffer;
+use crate::dropout::Bits;
+use crate::host::Shared;
+use crate::norm::{measure, part, put};
+use crate::product::{Finish, sums_len};
+use crate::simd::{Kernel, LANES, Simd, erf_parts};
+
+/// Sums of the parameters' gradients, rows padded to whole vectors.
+pub(super) struct Sums {
+    /// Weight and bias.
+    pub(super) maps: [(Buffer, Buffer); 4],
+    /// Scale and shift, one after the other.
+    pub(super) norms: [Buffer; 2],
+}
+
+impl Sums {
+    pub(super) fn zeros(dims: Dims) -> Self {
+        let maps = dims.maps().map(|(out, inputs)| {
+            let [weight, bias] = sums_len(out, inputs).map(Buffer::zeros);
+            (weight, bias)
+        });
+        Self { maps, norms: [(); 2].map(|()| Buffer::zeros(2 * dims.w.next_multiple_of(LANES))) }
+    }
+}
+
+/// The parts' sum, in the order of the packed parameters.
+pub(super) fn total(dims: Dims, parts: &[Sums]) -> Vec<f32> {
+    let len = dims.shapes().iter().map(|shape| shape.iter().product::<usize>()).sum();
+    let mut grads = vec![0.0; len];
+    let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
+    let mut rest = grads.as_mut_slice();
+    for (i, (out, inputs)) in dims.maps().into_iter().enumerate() {
+        let (weight, after) = rest.split_at_mut(out * inputs);
+        let (bias, after) = after.split_at_mut(out);
+        rest = after;
+        let pitch = inputs.next_multiple_of(LANES);
+        weight.par_chunks_mut(inputs).enumerate().for_each(|(row, to)| {
+            for part in parts {
+                add(to, &part.maps[i].0[row * pitch..][..inputs]);
+            }
+        });
+        for part in parts {
+            add(bias, &part.maps[i].1[..out]);
+        }
+    }
+    let padded = dims.w.next_multiple_of(LANES);
+    for (i, to) in rest.chunks_mut(dims.w).enumerate() {
+        for part in parts {
+            add(to, &part.norms[i / 2][i % 2 * padded..][..dims.w]);
+        }
+    }
+    grads
+}
+
+/// Writes the product, plus a bias, after dropout, plus what is at `base`.
+pub(super) struct Residual<'a> {
+    pub(super) to: Shared,
+    pub(super) base: &'a [f32],
+    pub(super) columns: usize,
+    pub(super) bias: Option<&'a [f32]>,
+    /// The draws, the first element's place among them, and the gain of kept elements.
+    pub(super) bits: Option<(&'a Bits, usize, f32)>,
+}
+
+impl Finish for Residual<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        let at = row * self.columns + column;
+        let mut v = v;
+        if let Some(bias) = self.bias {
+            v = s.add(v, part(s, bias, column, 0.0));
+        }
+        if let Some((bits, start, gain)) = self.bits {
+            v = s.keep(bits.at(start + at), s.mul(v, s.splat(gain)));
+        }
+        v = s.add(v, part(s, self.base, at, 0.0));
+        // SAFETY: the row's columns, for which whoever made this vouched.
+        unsafe { put(s, self.to, at, self.columns - column, v) };
+    }
+}
+
+/// Writes the product plus a bias, and its activation.
+pub(super) struct Activated<'a> {
+    pub(super) inner: &'a mut [f32],
+    pub(super) to: &'a mut [f32],
+    pub(super) columns: usize,
+    pub(super) bias: &'a [f32],
+    pub(super) gelu: bool,
+}
+
+impl Finish for Activated<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        let v = s.add(v, part(s, self.bias, column, 0.0));
+        let (at, left) = (row * self.columns + column, self.columns - column);
+        assert!(at + left.min(LANES) <= self.inner.len() && at + left.min(LANES) <= self.to.len());
+        // SAFETY: asserted above.
+        unsafe {
+            put(s, Shared(self.inner.as_mut_ptr()), at, left, v);
+            put(s, Shared(self.to.as_mut_ptr()), at, left, activation(s, self.gelu, v));
+        }
+    }
+}
+
+#[inline(always)]
+fn activation<S: Simd>(s: S, gelu: bool, x: S::V) -> S::V {
+    if gelu { s.mul(x, erf_parts(s, x).0) } else { s.max(x, s.zero()) }
+}
+
+/// Writes the product times the activation's slope.
+pub(super) struct Slope<'a> {
+    pub(super) inner: &'a [f32],
+    pub(super) to: &'a mut [f32],
+    pub(super) columns: usize,
+    pub(super) gelu: bool,
+}
+
+impl Finish for Slope<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        let (at, left) = (row * self.columns + column, self.columns - column);
+        assert!(at + left.min(LANES) <= self.to.len());
+        let x = part(s, self.inner, at, 0.0);
+        let v = if self.gelu {
+            let (distribution, density) = erf_parts(s, x);
+            s.mul(s.fma(x, density, distribution), v)
+        } else {
+            s.where_greater(x, s.zero(), v, s.zero())
+        };
+        // SAFETY: asserted above.
+        unsafe { put(s, Shared(self.to.as_mut_ptr()), at, left, v) };
+    }
+}
+
+/// to ← activation of `inner`.
+pub(super) struct Activate<'a> {
+    pub(super) inner: &'a [f32],
+    pub(super) gelu: bool,
+    pub(super) to: &'a mut [f32],
+}
+
+impl Kernel for Activate<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let len = self.inner.len();
+        assert!(self.to.len() >= len);
+        for at in (0..len).step_by(LANES) {
+            let y = activation(s, self.gelu, part(s, self.inner, at, 0.0));
+            // SAFETY: asserted above.
+            unsafe { put(s, Shared(self.to.as_mut_ptr()), at, len - at, y) };
+        }
+    }
+}
+
+/// to ← grad where the draw kept the element, times the gain.
+pub(super) struct Dropped<'a> {
+    pub(super) grad: &'a [f32],
+    pub(super) bits: &'a Bits,
+    pub(super) start: usize,
+    pub(super) gain: f32,
+    pub(super) to: &'a mut [f32],
+}
+
+impl Kernel for Dropped<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let len = self.grad.len();
+        assert!(self.to.len() >= len);
+        let gain = s.splat(self.gain);
+        for at in (0..len).step_by(LANES) {
+            let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.grad, at, 0.0), gain));
+            // SAFETY: asserted above.
+            unsafe { put(s, Shared(self.to.as_mut_ptr()), at, len - at, y) };
+        }
+    }
+}
+
+/// Layer norm of the rows of x.
+pub(super) struct LayerNorm<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) scale: &'a [f32],
+    pub(super) shift: &'a [f32],
+    pub(super) eps: f64,
+    pub(super) normed: &'a mut [f32],
+    pub(super) inverse: &'a mut [f32],
+    /// As large as x.
+    pub(super) to: Shared,
+}
+
+impl Kernel for LayerNorm<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let d = self.scale.len();
+        assert!(self.normed.len() >= self.x.len());
+        let normed = Shared(self.normed.as_mut_ptr());
+        for (i, (row, kept)) in self.x.chunks(d).zip(self.inverse.iter_mut()).enumerate() {
+            let (mean, inverse) = measure(s, row, self.eps);
+            *kept = inverse;
+            let (gain, offset) = (s.splat(inverse), s.splat(-mean * inverse));
+            for at in (0..d).step_by(LANES) {
+                let x = s.fma(part(s, row, at, 0.0), gain, offset);
+                let y = s.fma(x, part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
+                // SAFETY: both are as large as x.
+                unsafe {
+                    put(s, normed, i * d + at, d - at, x);
+                    put(s, self.to, i * d + at, d - at, y);
+                }
+            }
+        }
+    }
+}
+
+/// to ← normed · scale + shift.
+pub(super) struct ScaleShift<'a> {
+    pub(super) normed: &'a [f32],
+    pub(super) scale: &'a [f32],
+    pub(super) shift: &'a [f32],
+    pub(super) to: &'a mut [f32],
+}
+
+impl Kernel for ScaleShift<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let d = self.scale.len();
+        assert!(self.to.len() >= self.normed.len());
+        let to = Shared(self.to.as_mut_ptr());
+        for (i, row) in self.normed.chunks(d).enumerate() {
+            for at in (0..d).step_by(LANES) {
+                let y =
+                    s.fma(part(s, row, at, 0.0), part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
+                // SAFETY: as large as the rows, asserted above.
+                unsafe { put(s, to, i * d + at, d - at, y) };
+            }
+        }
+    }
+}
+
+/// The gradient of a layer norm's input, plus `residual` where there is one; adds those of scale and shift to `sums`.
+pub(super) struct LayerNormGrad<'a> {
+    pub(super) dy: &'a [f32],
+    pub(super) scale: &'a [f32],
+    pub(super) normed: &'a [f32],
+    pub(super) inverse: &'a [f32],
+    pub(super) residual: Option<&'a [f32]>,
+    pub(super) sums: &'a mut [f32],
+    /// As large as dy.
+    pub(super) to: Shared,
+}
+
+impl Kernel for LayerNormGrad<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let d = self.scale.len();
+        let padded = d.next_multiple_of(LANES);
+        assert!(self.sums.len() >= 2 * padded);
+        let rows = self.dy.chunks(d).zip(self.normed.chunks(d)).zip(self.inverse);
+        for (i, ((dy, normed), inverse)) in rows.enumerate() {
+            let (mut total, mut product) = (s.zero(), s.zero());
+            for at in (0..d).step_by(LANES) {
+                let (dy, x) = (part(s, dy, at, 0.0), part(s, normed, at, 0.0));
+                let g = s.mul(dy, part(s, self.scale, at, 0.0));
+                total = s.add(total, g);
+                product = s.fma(g, x, product);
+                // SAFETY: `sums` holds two padded rows, asserted above.
+                unsafe {
+                    let d_scale = self.sums.as_mut_ptr().add(at);
+                    let d_shift = d_scale.add(padded);
+                    s.store(d_scale, s.fma(dy, x, s.load(d_scale)));
+                    s.store(d_shift, s.add(dy, s.load(d_shift)));
+                }
+            }
+            let total = s.splat(-s.sum(total) / d as f32);
+            let product = s.splat(-s.sum(product) / d as f32);
+            let inverse = s.splat(*inverse);
+            for at in (0..d).step_by(LANES) {
+                let g = s.mul(part(s, dy, at, 0.0), part(s, self.scale, at, 0.0));
+                let mut dx = s.mul(inverse, s.add(s.fma(part(s, normed, at, 0.0), product, g), total));
+                if let Some(residual) = self.residual {
+                    dx = s.add(dx, part(s, residual, i * d + at, 0.0));
+                }
+                // SAFETY: as large as dy.
+                unsafe { put(s, self.to, i * d + at, d - at, dx) };
+            }
+        }
+    }
+}

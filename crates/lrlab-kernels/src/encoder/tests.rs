@@ -1,0 +1,99 @@
+use candle_core::{DType, Var};
+use lrlab_random::{Purpose, Stream};
+
+use super::*;
+use crate::testing::{assert_close, draw, grads_of, values};
+
+fn check(
+    dims: Dims,
+    lengths: &[usize],
+    norm: EncoderNorm,
+    activation: EncoderActivation,
+    p: f64,
+) -> Result<()> {
+    let Dims { b, l, w, heads, .. } = dims;
+    let real: Vec<f32> =
+        lengths.iter().flat_map(|n| (0..l).map(move |t| f32::from(u8::from(t < *n)))).collect();
+    let mask = Tensor::from_vec(real, (b, l), &candle_core::Device::Cpu)?;
+    let dropouts = ["a", "b", "c"]
+        .map(|name| (p > 0.0).then(|| Dropout { p, stream: Stream::new(1, Purpose::Dropout, name) }));
+    let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
+        let mut vars = Vec::new();
+        for (i, shape) in dims.shapes().into_iter().enumerate() {
+            let scale = if shape.len() == 2 { 1.0 / (shape[1] as f64).sqrt() } else { 0.5 };
+            vars.push(Var::from_tensor(&(draw(shape, &format!("{i}")).to_dtype(dtype)? * scale)?)?);
+        }
+        let x = Var::from_tensor(&draw((b, l, w), "x").to_dtype(dtype)?)?;
+        let pair = |i: usize| (vars[2 * i].as_tensor(), vars[2 * i + 1].as_tensor());
+        let layer = EncoderLayer {
+            heads,
+            norm,
+            activation,
+            in_proj: pair(0),
+            out_proj: pair(1),
+            linear1: pair(2),
+            linear2: pair(3),
+            norm1: pair(4),
+            norm2: pair(5),
+            eps: 1e-5,
+            dropouts,
+        };
+        let y = layer.forward(&x, &mask)?;
+        let weighted = (&y * draw((b, l, w), "r").to_dtype(dtype)?)?;
+        let mut wanted: Vec<&Var> = vars.iter().collect();
+        wanted.push(&x);
+        let mut out = grads_of(&weighted, &wanted)?;
+        out.push(y);
+        Ok(out)
+    });
+    let [found, expected] = results;
+    for (found, expected) in found?.iter().zip(expected?) {
+        assert_close(found, &values(&expected), 5e-5);
+    }
+    Ok(())
+}
+
+#[test]
+fn output_and_gradients_against_f64() -> Result<()> {
+    for norm in [EncoderNorm::Before, EncoderNorm::After] {
+        for activation in [EncoderActivation::Relu, EncoderActivation::Gelu] {
+            for p in [0.0, 0.2] {
+                check(Dims { b: 3, l: 5, w: 8, f: 12, heads: 2 }, &[5, 2, 0], norm, activation, p)?;
+                check(Dims { b: 18, l: 3, w: 6, f: 5, heads: 3 }, &[3; 18], norm, activation, p)?;
+                check(Dims { b: 2, l: 37, w: 48, f: 65, heads: 3 }, &[37, 30], norm, activation, p)?;
+            }
+        }
+    }
+    let one = Dims { b: 1, l: 1, w: 1, f: 1, heads: 1 };
+    check(one, &[1], EncoderNorm::Before, EncoderActivation::Relu, 0.5)
+}
+
+#[test]
+fn bad_shapes_are_errors() -> Result<()> {
+    let dims = Dims { b: 2, l: 3, w: 4, f: 5, heads: 2 };
+    let parameters: Vec<Tensor> = dims.shapes().into_iter().map(|shape| draw(shape, "p")).collect();
+    let pair = |i: usize| (&parameters[2 * i], &parameters[2 * i + 1]);
+    let layer = EncoderLayer {
+        heads: 2,
+        norm: EncoderNorm::After,
+        activation: EncoderActivation::Relu,
+        in_proj: pair(0),
+        out_proj: pair(1),
+        linear1: pair(2),
+        linear2: pair(3),
+        norm1: pair(4),
+        norm2: pair(5),
+        eps: 1e-5,
+        dropouts: [None; 3],
+    };
+    let (x, mask) = (draw((2, 3, 4), "x"), draw((2, 3), "m"));
+    assert!(layer.forward(&x, &mask).is_ok());
+    assert!(layer.forward(&draw((2, 3, 5), "x"), &mask).is_err());
+    assert!(layer.forward(&draw((0, 3, 4), "x"), &mask).is_err());
+    assert!(layer.forward(&x, &draw((2, 4), "m")).is_err());
+    assert!(EncoderLayer { heads: 3, ..layer }.forward(&x, &mask).is_err());
+    assert!(EncoderLayer { linear2: pair(1), ..layer }.forward(&x, &mask).is_err());
+    let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
+    assert!(EncoderLayer { dropouts: [None, Some(drop), None], ..layer }.forward(&x, &mask).is_err());
+    Ok(())
+}
