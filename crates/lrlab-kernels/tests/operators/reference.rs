@@ -162,7 +162,7 @@ pub(crate) fn lstm(operands: &[Array], mask: &Array, reverse: bool) -> Array {
 
 /// What element `i` of a tensor is multiplied by.
 pub(crate) fn dropped(drop: Dropout, i: usize) -> f64 {
-    let word = drop.stream.words(i as u64 / 4)[i % 4];
+    let word = drop.stream.words((i / 64 * 16 + i % 16) as u64)[i / 16 % 4];
     if f64::from(word) < (drop.p * 2_f64.powi(32)).floor() { 0.0 } else { 1.0 / (1.0 - drop.p) }
 }
 
