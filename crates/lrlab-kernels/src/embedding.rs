@@ -24,7 +24,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
         let ids = checked(ids, table)?;
         return table.contiguous()?.apply_op1(Embedding { ids, shape: (b, l, d) });
     }
-    table.index_select(&ids.flatten_all()?, 0)?.reshape((b, l, d))
+    table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape((b, l, d))
 }
 
 struct Embedding {
