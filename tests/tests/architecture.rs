@@ -14,10 +14,11 @@ use lrlab_tests::root;
 use serde_json::Value;
 
 /// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
-const FLOORS: [(&str, u8, bool); 15] = [
+const FLOORS: [(&str, u8, bool); 16] = [
     ("lrlab-random", 0, false),
     ("lrlab-runs", 0, false),
     ("lrlab-schedulers", 1, false),
+    ("lrlab-search", 1, false),
     ("lrlab-kernels", 1, true),
     ("lrlab-data", 1, true),
     ("lrlab-spec", 2, false),

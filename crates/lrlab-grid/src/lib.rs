@@ -37,6 +37,7 @@ mod patience;
 mod places;
 mod plan;
 mod queue;
+mod search;
 pub mod slurm;
 mod space;
 mod state;
@@ -57,6 +58,7 @@ pub use origin::{Origin, Origins, origins, put_aside};
 pub use owner::{Life, Owner, SlurmJob, host};
 pub use patience::{Patience, Sign};
 pub use plan::{name_only, record, resolve};
+pub use search::SearchState;
 pub use space::free_space;
 pub use state::{RunState, Status, run_state, status};
 
@@ -94,14 +96,9 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// The data of a run could not be identified.
-    #[error("cell {cell}: {source}")]
-    Data {
-        /// The first cell that needs the data.
-        cell: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// The data of some runs could not be identified: for each data set, the first cell that needs it, and why.
+    #[error("{}", unknown(.0))]
+    Data(Vec<(String, Box<dyn std::error::Error + Send + Sync>)>),
     /// Two cells are one and the same run; counting it twice would make a report lie.
     #[error("cells {first} and {second} are the same run {id}: they differ in nothing that decides a result")]
     Duplicate {
@@ -141,6 +138,24 @@ pub enum Error {
 
 fn list(jobs: &[u64]) -> String {
     jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// One line per data set, with every cause.
+fn unknown(all: &[(String, Box<dyn std::error::Error + Send + Sync>)]) -> String {
+    let line = |(cell, error): &(String, Box<dyn std::error::Error + Send + Sync>)| {
+        let mut text = format!("cell {cell}: {error}");
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            let words = next.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            cause = next.source();
+        }
+        text
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl Error {

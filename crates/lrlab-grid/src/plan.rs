@@ -15,23 +15,23 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// description and the claims of the experiment are the caller's to fill in.
 ///
 /// # Errors
-/// Data that cannot be identified, a specification that is no JSON, and two cells that are the same run.
+/// Data that cannot be identified (all of them are told), a specification that is no JSON, and two cells that are the same run.
 pub fn resolve(
     experiment: &str,
     cells: Vec<(Cell, RunSpec)>,
     mut digest: impl FnMut(&DataSpec) -> Result<String, BoxError>,
 ) -> Result<Plan, Error> {
-    let mut digests: Vec<(DataSpec, String)> = Vec::new();
+    let mut digests: Vec<(DataSpec, Option<String>)> = Vec::new();
+    let mut unknown: Vec<(String, BoxError)> = Vec::new();
     let mut seen: BTreeMap<RunId, Cell> = BTreeMap::new();
     let mut runs = Vec::with_capacity(cells.len());
     for (cell, spec) in cells {
-        let dataset_digest = if let Some((_, known)) = digests.iter().find(|(data, _)| *data == spec.data) {
-            known.clone()
-        } else {
-            let new = digest(&spec.data).map_err(|source| Error::Data { cell: words(&cell), source })?;
-            digests.push((spec.data.clone(), new.clone()));
-            new
-        };
+        let at = digests.iter().position(|(data, _)| *data == spec.data).unwrap_or_else(|| {
+            let found = digest(&spec.data).map_err(|error| unknown.push((words(&cell), error))).ok();
+            digests.push((spec.data.clone(), found));
+            digests.len() - 1
+        });
+        let Some(dataset_digest) = digests[at].1.clone() else { continue };
         let run_id = run_id(&spec, &dataset_digest);
         if let Some(first) = seen.insert(run_id.clone(), cell.clone()) {
             return Err(Error::Duplicate { id: run_id, first: words(&first), second: words(&cell) });
@@ -40,12 +40,17 @@ pub fn resolve(
             serde_json::to_value(&spec).map_err(|source| Error::Spec { cell: words(&cell), source })?;
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
-    Ok(Plan {
-        experiment: experiment.to_owned(),
-        description: String::new(),
-        runs,
-        claims: serde_json::Value::Null,
-    })
+    // The same data under another limit are not there either: one word is enough.
+    let mut told: Vec<String> = Vec::new();
+    unknown.retain(|(_, error)| {
+        let new = !told.contains(&error.to_string());
+        told.push(error.to_string());
+        new
+    });
+    if !unknown.is_empty() {
+        return Err(Error::Data(unknown));
+    }
+    Ok(Plan { experiment: experiment.to_owned(), description: String::new(), runs, ..Plan::default() })
 }
 
 /// Writes `plan.json`, and `spec.json` of every run that is not done. The experiment names these runs from now on,

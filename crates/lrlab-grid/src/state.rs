@@ -6,7 +6,7 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
-use crate::{Error, Failure, Life, Live, Owner};
+use crate::{Error, Failure, Life, Live, Owner, SearchState};
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -71,14 +71,18 @@ pub fn run_state(store: &RunStore, run: &PlannedRun) -> Result<RunState, Error> 
     })
 }
 
-/// How far the runs of `plan` are, and the state of each in the plan's order.
+/// How far the runs of `plan` are, and the state of each in the plan's order. In a search only the runs that are
+/// [asked for](SearchState::asked_for) count.
 ///
 /// # Errors
 /// Files that cannot be read.
 pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), Error> {
     let states = plan.runs.iter().map(|run| run_state(store, run)).collect::<Result<Vec<_>, _>>()?;
-    let mut status = Status { total: states.len(), ..Status::default() };
-    for state in &states {
+    let asked = SearchState::read(store, plan)?.map(|search| search.asked_for());
+    let counts = |index: usize| asked.as_ref().is_none_or(|asked| asked[index]);
+    let mut status = Status::default();
+    for state in states.iter().enumerate().filter(|(index, _)| counts(*index)).map(|(_, state)| state) {
+        status.total += 1;
         *match state {
             RunState::Done => &mut status.done,
             RunState::Running { .. } => &mut status.running,

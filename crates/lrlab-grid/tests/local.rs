@@ -32,7 +32,7 @@ const TWO: LocalExecutor = LocalExecutor {
 
 fn plan(count: usize) -> Plan {
     let (experiment, description) = ("e".to_owned(), String::new());
-    Plan { experiment, description, runs: runs(count), claims: serde_json::Value::Null }
+    Plan { experiment, description, runs: runs(count), ..Plan::default() }
 }
 
 fn finish(done: usize, executed: usize, missing: usize) -> Finish {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use lrlab_grid::{Error, record, resolve};
+use lrlab_grid::{record, resolve};
 use lrlab_runs::{Cell, PlannedRun, RunStore};
 use lrlab_spec::{RunSpec, run_id};
 use serde_json::json;
@@ -70,9 +70,17 @@ fn one_run_twice_and_data_that_are_not_there_are_refused() {
         Some("cells dataset=640 lr=0.1 seed=0 and dataset=640 lr=0.1 name=other seed=0")
     );
     let error = resolve("e", vec![cell(0.1, 0, 640)], |_| Err("no network".into())).unwrap_err();
-    assert!(
-        matches!(error, Error::Data { .. })
-            && error.to_string() == "cell dataset=640 lr=0.1 seed=0: no network"
+    assert_eq!(error.to_string(), "cell dataset=640 lr=0.1 seed=0: no network");
+    // Every data set that is not there is told, once.
+    let cells = vec![cell(0.1, 0, 640), cell(0.1, 1, 640), cell(0.1, 0, 320), cell(0.1, 0, 160)];
+    let mut asked = 0;
+    let error = resolve("e", cells, |_| {
+        asked += 1;
+        if asked == 2 { Ok(String::new()) } else { Err(format!("no file {asked}").into()) }
+    });
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "cell dataset=640 lr=0.1 seed=0: no file 1\ncell dataset=160 lr=0.1 seed=0: no file 3"
     );
 }
 

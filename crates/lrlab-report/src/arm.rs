@@ -1,5 +1,7 @@
 //! The arms of a grid: everything but the seed is equal within one.
 
+use std::collections::BTreeSet;
+
 use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
 
@@ -158,8 +160,13 @@ impl Arm {
 }
 
 /// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
-/// order in which the plan first names its values.
-pub(crate) fn arms(plan: &Plan, store: &RunStore, axes: &[String]) -> Result<Vec<Arm>, Error> {
+/// order in which the plan first names its values. What is undecided has no result.
+pub(crate) fn arms(
+    plan: &Plan,
+    store: &RunStore,
+    axes: &[String],
+    undecided: &BTreeSet<RunId>,
+) -> Result<Vec<Arm>, Error> {
     let mut arms: Vec<Arm> = Vec::new();
     for planned in &plan.runs {
         let mut cell = planned.cell.clone();
@@ -168,7 +175,11 @@ pub(crate) fn arms(plan: &Plan, store: &RunStore, axes: &[String]) -> Result<Vec
             id: planned.run_id.clone(),
             cell: planned.cell.clone(),
             seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
-            state: store::state(store, planned)?,
+            state: if undecided.contains(&planned.run_id) {
+                State::Missing
+            } else {
+                store::state(store, planned)?
+            },
         };
         match arms.iter_mut().find(|arm| arm.cell == cell) {
             Some(arm) => arm.runs.push(run),

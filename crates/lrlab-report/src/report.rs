@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lrlab_runs::{Outcome, Plan, Provenance, RunStore};
 
+use crate::search::{self, ArmSearch, View};
 use crate::{Arm, ClaimVerdict, Comparison, Error, Run, State, arm, claim, compare, label};
 
 /// How many runs are in which state. `done` counts every run with a result, those that diverged too.
@@ -63,6 +64,8 @@ pub struct Report {
     pub comparisons: Vec<Comparison>,
     /// The experiment's claims beside what was measured.
     pub claims: Vec<ClaimVerdict>,
+    /// The searches that found the arms' settings; empty where nothing was searched.
+    pub searches: Vec<ArmSearch>,
     /// What a reader has to know before believing a number.
     pub warnings: Vec<String>,
 }
@@ -108,8 +111,9 @@ impl Report {
 /// # Errors
 /// A file of the store that cannot be read or is not what it should be. Runs without a result are no error.
 pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
+    let View { plan, undecided, searches } = search::view(plan, store)?;
     let axes = label::axes(plan.runs.iter().map(|run| &run.cell));
-    let arms = arm::arms(plan, store, &axes)?;
+    let arms = arm::arms(&plan, store, &axes, &undecided)?;
     let mut report = Report {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
@@ -119,6 +123,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         arms,
         comparisons: Vec::new(),
         claims: Vec::new(),
+        searches,
         warnings: Vec::new(),
     };
     report.counts = counts(&report);
@@ -126,6 +131,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     report.comparisons = compare::comparisons(&report);
     report.claims = claim::verdicts(&plan.claims, &report);
     report.warnings = warnings(&report);
+    report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
 }
 

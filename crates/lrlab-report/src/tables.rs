@@ -5,6 +5,7 @@ mod cost;
 mod decision;
 mod result;
 mod runs;
+mod search;
 mod verdict;
 
 pub(crate) use cost::total;
@@ -18,6 +19,7 @@ use crate::{Column, Report, Table, Value, label};
 #[must_use]
 pub fn tables(report: &Report) -> Vec<Table> {
     let mut out = vec![result::results(report)];
+    out.extend(search::searches(report));
     out.extend(verdict::claims(report));
     out.extend(comparison::differences(report));
     out.extend(decision::decisions(report));

@@ -28,7 +28,7 @@ fn plan(cells: Vec<Cell>) -> Plan {
         experiment: "edge".to_owned(),
         description: "Invented.".to_owned(),
         runs: cells.into_iter().map(common::planned).collect(),
-        claims: serde_json::Value::Null,
+        ..Plan::default()
     }
 }
 

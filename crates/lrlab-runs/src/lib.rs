@@ -19,7 +19,7 @@ pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, progress}
 pub use difference::Difference;
 pub use event::Event;
 pub use id::RunId;
-pub use plan::{Plan, PlannedRun};
+pub use plan::{Plan, PlannedRun, Search};
 pub use result::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, finite,
 };

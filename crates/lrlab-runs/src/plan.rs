@@ -1,5 +1,7 @@
 //! `plan.json`: the runs of an experiment in their fixed order.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Cell, RunId};
@@ -18,7 +20,7 @@ pub struct PlannedRun {
 }
 
 /// Every run of an experiment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The experiment's name.
     pub experiment: String,
@@ -29,4 +31,24 @@ pub struct Plan {
     /// The experiment's claims, as its file states them, for the report.
     #[serde(default)]
     pub claims: serde_json::Value,
+    /// Where the runs are trials of a search: its rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+}
+
+/// The rules of a search over the runs of a plan. A run's cell holds its trial's number and its values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// For readers: `grid`, `random` or `halving`.
+    pub method: String,
+    /// The keys that are searched.
+    pub keys: Vec<String>,
+    /// The metric of the validation split that decides; `None` is each run's `select`.
+    pub metric: Option<String>,
+    /// The first so many seeds judge; the winner is run with the others too.
+    pub seeds: usize,
+    /// Epochs at which trials are judged, by the epochs of a whole run.
+    pub rungs: BTreeMap<u64, Vec<u64>>,
+    /// At each rung one in so many goes on.
+    pub eta: usize,
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/store/<run_id>/result.json       presence means done
+//! DIR/store/<run_id>/paused.json       what the result is if nobody goes on with a run that paused
 //! DIR/store/<run_id>/spec.json  best.safetensors  …
 //! DIR/store/<run_id>/attempts/<n>/checkpoints  events.jsonl  metrics.csv  tensorboard  …
 //! DIR/<experiment>/plan.json
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, Plan, RunId, RunResult, write_atomic, write_exclusive};
+use crate::{Error, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
 
 /// A folder of runs and grids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,49 @@ impl RunStore {
     pub fn commit(&self, result: &RunResult) -> Result<bool, Error> {
         let path = self.run_dir(&result.run_id).join("result.json");
         write_exclusive(&path, &to_json(&path, result)?)
+    }
+
+    /// What the result of a paused run is if nobody goes on with it; `None` where it never paused.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no result.
+    pub fn paused(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
+        read_json(&self.paused_path(id))
+    }
+
+    /// Says how far a run is that pauses: `result` is what becomes its result if nobody goes on.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn pause(&self, result: &RunResult) -> Result<(), Error> {
+        let path = self.paused_path(&result.run_id);
+        write_atomic(&path, &to_json(&path, result)?)
+    }
+
+    /// Ends a paused run where it is; `false` where it is not paused, or done.
+    ///
+    /// # Errors
+    /// The files cannot be read or written.
+    pub fn prune(&self, id: &RunId) -> Result<bool, Error> {
+        let paused = self.paused_path(id);
+        if self.is_done(id) || !paused.is_file() {
+            return Ok(false);
+        }
+        link_exclusive(&paused, &self.run_dir(id).join("result.json"))
+    }
+
+    /// Takes the result of a pruned run away, which goes on where it paused.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn revive(&self, id: &RunId) -> Result<(), Error> {
+        let path = self.run_dir(id).join("result.json");
+        // It is `paused.json` under another name: nothing is lost.
+        std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))
+    }
+
+    fn paused_path(&self, id: &RunId) -> PathBuf {
+        self.run_dir(id).join("paused.json")
     }
 
     /// The plan of an experiment, `None` where there is none yet.

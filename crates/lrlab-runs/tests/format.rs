@@ -162,6 +162,7 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
             dataset_digest: "d".to_owned(),
         }],
         claims: json!([{ "value": 0.9951 }]),
+        ..Plan::default()
     };
     assert_eq!(store.plan("e").unwrap(), None);
     store.write_plan(&plan).unwrap();

@@ -188,7 +188,7 @@ pub(crate) fn value(log: &mut Log, axis: &str, node: &Node, definitions: &Defini
 }
 
 /// An integer where a number is meant becomes one, so that `1` and `1.0` are one coordinate.
-fn typed(node: &Node, schema: &Json) -> Node {
+pub(crate) fn typed(node: &Node, schema: &Json) -> Node {
     let is_number = |schema: &Json| schema["type"] == "number";
     match node.value {
         Value::Integer(n) if is_number(schema) || crate::schema::branches(schema).any(is_number) => {

@@ -1,19 +1,25 @@
 //! What several values of a run have to agree on.
 
 use lrlab_runs::EpochMetrics;
+use lrlab_schedulers::Horizon;
 use serde_json::Value as Json;
 
 use crate::{DataSpec, EarlyStoppingSpec, ModelSpec, MonitorSpec, OptimizerSpec, RunSpec, SourceSpec};
 
 /// A disagreement: the path of the value that is to be changed, and why.
 pub(crate) struct Disagreement {
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) message: String,
     pub(crate) suggestion: Option<String>,
 }
 
-fn disagreement(path: &'static str, message: String) -> Disagreement {
-    Disagreement { path, message, suggestion: None }
+fn disagreement(path: &str, message: String) -> Disagreement {
+    Disagreement { path: path.to_owned(), message, suggestion: None }
+}
+
+/// The last key of a path that is no position in a list.
+pub(crate) fn last_key(path: &str) -> &str {
+    path.rsplit('.').find(|key| key.parse::<usize>().is_err()).unwrap_or_default()
 }
 
 /// What a network reads, or a data set holds.
@@ -57,6 +63,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     let mut found = model(&run.model);
     found.extend(reading(run));
     found.extend(data(&run.data));
+    found.extend(rate(run));
     found.extend(run.monitor.iter().filter_map(monitor));
     found.extend(run.early_stopping.iter().filter_map(|rule| stopping(rule, run.epochs)));
     if let OptimizerSpec::Sgd(sgd) = &run.optimizer
@@ -73,6 +80,31 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
         found.push(disagreement("lr_max", message));
     }
     found
+}
+
+/// What schedule and controller refuse, built for the run's real length where the data set's size is known.
+fn rate(run: &RunSpec) -> Vec<Disagreement> {
+    let horizon = run.horizon();
+    let schedule = match &horizon {
+        Some(horizon) => run.schedule.build(horizon).map(drop),
+        None => run.schedule.check(),
+    };
+    let controller = run.monitor.as_ref().map_or(Ok(()), |monitor| monitor.controller.check());
+    let refused = |error: lrlab_schedulers::Error, root: &str| {
+        let length = horizon.filter(|_| root == "schedule").map(|horizon| {
+            let Horizon { updates, updates_per_epoch } = horizon;
+            let epochs = if run.epochs == 1 { "epoch" } else { "epochs" };
+            format!("the run has {} {epochs} of {updates_per_epoch} updates, {updates} in all", run.epochs)
+        });
+        Disagreement {
+            path: format!("{root}.{}", error.path),
+            message: format!("`{}`: {}", last_key(&error.path), error.problem),
+            suggestion: length,
+        }
+    };
+    let schedule = schedule.err().map(|error| refused(error, "schedule"));
+    let controller = controller.err().map(|error| refused(error, "monitor.controller"));
+    schedule.into_iter().chain(controller).collect()
 }
 
 /// Within a network.
@@ -95,12 +127,11 @@ fn reading(run: &RunSpec) -> Option<Disagreement> {
 
 /// Within a data set.
 pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
-    let (rows, size) = match &data.source {
-        SourceSpec::Cifar10(_) => (50_000, 32),
-        SourceSpec::Imdb(_) => (25_000, 0),
-        SourceSpec::SyntheticPictures(spec) => (spec.train, spec.size),
-        SourceSpec::SyntheticReviews(spec) => (spec.train, 0),
-        SourceSpec::Custom(_) => return Vec::new(),
+    let Some(rows) = data.source.rows() else { return Vec::new() };
+    let size = match &data.source {
+        SourceSpec::Cifar10(_) => 32,
+        SourceSpec::SyntheticPictures(spec) => spec.size,
+        SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) | SourceSpec::Custom(_) => 0,
     };
     let mut found = Vec::new();
     if let Some(held_out) = data.validation
@@ -130,7 +161,7 @@ pub(crate) fn monitor(monitor: &MonitorSpec) -> Option<Disagreement> {
     let mode = json.as_object()?.values().next()?.get("mode").and_then(Json::as_str)?;
     let right = if higher { "max" } else { "min" };
     let found = Disagreement {
-        path: "monitor.metric",
+        path: "monitor.metric".to_owned(),
         message: format!(
             "`{}` is better {}, but the controller has `mode = \"{mode}\"`",
             monitor.metric,

@@ -52,6 +52,11 @@ impl Definitions {
         found
     }
 
+    /// The table of a model.
+    pub(crate) fn model(&self, name: &str) -> Option<&Node> {
+        self.models.iter().find(|named| named.key.name == name).map(|named| &named.node)
+    }
+
     /// Names under `[models]`, `[data]`, `[schedules]` and `[monitors]` that nothing speaks of.
     pub(crate) fn warn_of_unused<'a>(&self, log: &mut Log, used: impl Fn(&str) -> Vec<&'a str>) {
         let models = used("model");
@@ -212,7 +217,7 @@ fn check_all<T: DeserializeOwned>(
         if seen.contains(&error.path) {
             return;
         }
-        let key = error.path.rsplit('.').next().unwrap_or_default();
+        let key = coupled::last_key(&error.path);
         log.error(node.place_near(&error.path), format!("`{key}`: {}", error.problem), None);
         if !harmless(&mut json, &error.path) {
             return;
@@ -235,7 +240,7 @@ fn harmless(json: &mut Json, path: &str) -> bool {
 /// Shows disagreements in a definition that holds what the paths call `root`.
 fn complain(log: &mut Log, node: &Node, root: &str, found: impl IntoIterator<Item = Disagreement>) {
     for Disagreement { path, message, suggestion } in found {
-        let path = path.strip_prefix(root).unwrap_or(path).trim_start_matches('.');
+        let path = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('.');
         log.error(node.place_near(path), message, suggestion);
     }
 }

@@ -1,16 +1,22 @@
 //! From axes to the points of the grid, in their fixed order.
 
+use std::sync::Arc;
+
 use crate::axes::{self, Axis, label, same};
 use crate::definitions::Definitions;
 use crate::mistake::Log;
+use crate::resolve::chosen;
 use crate::suggest;
 use crate::tree::{Key, Node, Place, Value};
 
+/// A coordinate; the cells along an axis share it.
+pub(crate) type Coordinate = Arc<(Key, Node)>;
+
 /// One cell's coordinates.
-pub(crate) type Point = Vec<(Key, Node)>;
+pub(crate) type Point = Vec<Coordinate>;
 
 /// More cells than anyone means.
-const MOST_CELLS: usize = 100_000;
+pub(crate) const MOST_CELLS: usize = 100_000;
 
 /// The product of the axes without what is excluded, then what is included.
 pub(crate) fn points(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions) -> Vec<Point> {
@@ -20,7 +26,7 @@ pub(crate) fn points(log: &mut Log, root: &Node, axes: &[Axis], definitions: &De
     let mut points = product(log, &sides, place);
     exclude(log, root, axes, definitions, &mut points);
     for entry in entries(root, "include") {
-        let Some(sides) = include(log, entry, axes, definitions) else { continue };
+        let Some(sides) = include(log, entry, axes, &groups, definitions) else { continue };
         points.extend(product(log, &sides, entry.place));
     }
     points
@@ -34,7 +40,10 @@ fn entries<'a>(root: &'a Node, key: &str) -> &'a [Node] {
 fn side(axes: &[Axis], group: &[usize]) -> Vec<Point> {
     let length = group.iter().map(|index| axes[*index].values.len()).min().unwrap_or(0);
     let at = |i: usize| {
-        group.iter().map(|index| (axes[*index].key.clone(), axes[*index].values[i].clone())).collect()
+        group
+            .iter()
+            .map(|index| Arc::new((axes[*index].key.clone(), axes[*index].values[i].clone())))
+            .collect()
     };
     (0..length).map(at).collect()
 }
@@ -63,12 +72,10 @@ fn values(node: &Node) -> &[Node] {
 
 /// The coordinate of a point along an axis; the data set is the model's.
 fn coordinate<'a>(point: &'a Point, name: &str, definitions: &'a Definitions) -> Option<&'a Node> {
-    let at = |name: &str| point.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
     if name != "dataset" {
-        return at(name);
+        return chosen(point, name);
     }
-    let model = at("model")?.text()?;
-    definitions.models.iter().find(|named| named.key.name == model)?.node.get("data")
+    definitions.model(chosen(point, "model")?.text()?)?.get("data")
 }
 
 fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions, points: &mut Vec<Point>) {
@@ -125,8 +132,15 @@ fn conditions(log: &mut Log, entry: &Node, axes: &[Axis], all: &[Point], definit
     good
 }
 
-/// The sides of an entry's own product: its values where it has some, the axes' otherwise.
-fn include(log: &mut Log, entry: &Node, axes: &[Axis], definitions: &Definitions) -> Option<Vec<Vec<Point>>> {
+/// The sides of an entry's own product: its values where it has some, the axes' otherwise; axes that advance together
+/// still do where it names none of them.
+fn include(
+    log: &mut Log,
+    entry: &Node,
+    axes: &[Axis],
+    groups: &[Vec<usize>],
+    definitions: &Definitions,
+) -> Option<Vec<Vec<Point>>> {
     let mut good = true;
     for (key, _) in entry.table() {
         if !axes.iter().any(|axis| axis.name() == key.name) {
@@ -135,19 +149,28 @@ fn include(log: &mut Log, entry: &Node, axes: &[Axis], definitions: &Definitions
             good = false;
         }
     }
-    let sides = axes
-        .iter()
-        .map(|axis| {
+    let mut sides = Vec::new();
+    for group in groups {
+        if group.iter().all(|index| entry.entry(axes[*index].name()).is_none()) {
+            sides.push(side(axes, group));
+            continue;
+        }
+        for axis in group.iter().map(|index| &axes[*index]) {
             let Some((key, node)) = entry.entry(axis.name()) else {
-                return axis.values.iter().map(|value| vec![(axis.key.clone(), value.clone())]).collect();
+                sides.push(axis.values.iter().map(|value| single(&axis.key, value.clone())).collect());
+                continue;
             };
             let own: Vec<Node> = values(node)
                 .iter()
                 .filter_map(|node| axes::value(log, axis.name(), node, definitions))
                 .collect();
             good &= own.len() == values(node).len();
-            own.into_iter().map(|node| vec![(key.clone(), node)]).collect()
-        })
-        .collect();
+            sides.push(own.into_iter().map(|node| single(key, node)).collect());
+        }
+    }
     good.then_some(sides)
+}
+
+fn single(key: &Key, node: Node) -> Point {
+    vec![Arc::new((key.clone(), node))]
 }

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_runs::Cell;
+use lrlab_runs::{Cell, Search};
+use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
 use crate::axes::{self, Axis, label};
 use crate::definitions::{Definitions, Named};
-use crate::expand::Point;
+use crate::expand::{Coordinate, Point};
 use crate::mistake::{Log, Mistakes};
-use crate::resolve::{Resolved, require, resolve};
+use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
-use crate::tree::{Key, Node, Place, Value, parse, parse_argument};
+use crate::tree::{Node, Place, Value, parse, parse_argument};
 use crate::walk::{Slot, missing, unknown, walk};
-use crate::{RunSpec, canonical, claims, expand, explain, select, suggest};
+use crate::{RunSpec, canonical, claims, expand, explain, resolve, search, select, suggest};
 
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,9 +34,13 @@ pub struct Experiment {
     pub description: String,
     /// Its claims as the file states them: a list of tables.
     pub claims: Json,
+    /// Where the cells are trials of a search: its rules.
+    pub search: Option<Search>,
     /// What is suspicious but clear.
     pub warnings: Mistakes,
     cells: Vec<Resolved>,
+    points: Vec<Point>,
+    definitions: Definitions,
     log: Log,
 }
 
@@ -49,7 +54,8 @@ impl Experiment {
     /// Filters that are no `KEY=VALUE`, name no coordinate, or match nothing; more seeds than there are.
     pub fn cells(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<(Cell, RunSpec)>, Mistakes> {
         let chosen = self.select(filters, seeds)?;
-        Ok(chosen.into_iter().map(|resolved| (resolved.cell.clone(), resolved.spec.clone())).collect())
+        let cell = |index: usize| (self.cells[index].cell.clone(), self.cells[index].spec.clone());
+        Ok(chosen.into_iter().map(cell).collect())
     }
 
     /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`.
@@ -58,14 +64,21 @@ impl Experiment {
     /// As [`Experiment::cells`].
     pub fn explain(&self, filters: &[String], seeds: Option<usize>) -> Result<String, Mistakes> {
         let chosen = self.select(filters, seeds)?;
-        let texts: Vec<String> =
-            chosen.into_iter().map(|resolved| explain::explain(&self.log, resolved)).collect();
+        let mut log = self.log.clone();
+        let texts: Vec<String> = chosen
+            .into_iter()
+            .filter_map(|index| {
+                let tree = resolve::tree(&mut log, &self.points[index], &self.definitions)?;
+                Some(explain::explain(&self.log, &self.cells[index], &tree))
+            })
+            .collect();
         Ok(texts.join("\n"))
     }
 
-    fn select(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<&Resolved>, Mistakes> {
+    /// The indices of the cells that match.
+    fn select(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<usize>, Mistakes> {
         let mut log = Log::new("", "");
-        let chosen = select::select(&mut log, &self.cells, filters, seeds);
+        let chosen = select::select(&mut log, &self.cells, self.search.as_ref(), filters, seeds);
         if log.has_errors() { Err(log.finish()) } else { Ok(chosen) }
     }
 }
@@ -99,31 +112,53 @@ pub fn read(
     let axes = axes::read(&mut log, &root, &definitions);
     let used = used_models(&axes, &root, &definitions);
     let declared = axes::declared(&root);
-    require(&mut log, &declared, &used, &definitions.defaults);
+    let searched = root.at("search.space").map(Node::table).unwrap_or_default();
+    let given: Vec<&str> = declared
+        .iter()
+        .map(String::as_str)
+        .chain(searched.iter().map(|(key, _)| key.name.as_str()))
+        .collect();
+    require(&mut log, &given, &used, &definitions.defaults);
     let claims = claims::read(&mut log, &root);
+    let mut rules = search::read(&mut log, &root, &axes);
     // Conditions on an axis that cannot be read would only repeat its mistake.
     let complete = axes.len() == declared.len();
-    let points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
+    let mut points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
     if log.has_errors() {
         return Err(log.finish());
     }
+    if let Some(rules) = &rules {
+        points = search::trials(&mut log, rules, &points, &definitions);
+        if log.has_errors() {
+            return Err(log.finish());
+        }
+    }
     definitions.warn_of_unused(&mut log, |axis| used_names(&axes, &root, axis));
-    let cells: Vec<Resolved> =
-        points.iter().filter_map(|point| resolve(&mut log, point, &definitions)).collect();
+    let mut effects = BTreeSet::new();
+    let mut cells = Vec::with_capacity(points.len());
+    for point in &points {
+        let Some(tree) = resolve::tree(&mut log, point, &definitions) else { continue };
+        places(&tree, &mut effects);
+        cells.extend(resolve::resolve(&mut log, point, &tree, &definitions));
+    }
     if cells.is_empty() {
         log.error(root.place, "the grid has no cells", None);
     }
     if cells.len() == points.len() {
+        if let Some(rules) = &mut rules {
+            search::rungs(&mut log, rules, &cells);
+        }
         check_doubles(&mut log, &points, &cells);
-        check_effect(&mut log, &definitions, &used, &cells);
+        check_effect(&mut log, &definitions, &used, &effects);
         claims::check_places(&mut log, &root, &cells);
     }
     if log.has_errors() {
         return Err(log.finish());
     }
     let word = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
-    let warnings = log.finish();
-    Ok(Experiment { name: word("name"), description: word("description"), claims, warnings, cells, log })
+    let (name, description, warnings) = (word("name"), word("description"), log.finish());
+    let search = rules.map(|rules| rules.search);
+    Ok(Experiment { name, description, claims, search, warnings, cells, points, definitions, log })
 }
 
 const SET: &str = "--set ";
@@ -150,7 +185,7 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
             "name" | "description" | "zip" | "exclude" | "include" => {
                 walk(log, node, &properties[&key.name], Slot { owner: "", key: &key.name });
             }
-            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" => {}
+            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" | "search" => {}
             name => match elsewhere(root, name) {
                 Some(path) => {
                     log.error(key.place, format!("unknown key `{name}`"), format!("did you mean `{path}`?"));
@@ -206,16 +241,19 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
     for (index, resolved) in cells.iter().enumerate() {
         let Some(earlier) = seen.insert(canonical(&resolved.spec), index) else { continue };
         let text = || {
-            let one = |(key, node): &(Key, Node)| format!("{} = {}", key.name, label(&node.json()));
+            let one = |entry: &Coordinate| format!("{} = {}", entry.0.name, label(&entry.1.json()));
             points[index].iter().map(one).collect::<Vec<_>>().join(", ")
         };
-        let differing =
-            points[index].iter().zip(&points[earlier]).find(|((_, a), (_, b))| a.json() != b.json());
-        if let Some(((key, ours), (_, theirs))) = differing {
+        let differing = points[index]
+            .iter()
+            .zip(&points[earlier])
+            .find(|(a, b)| a.0.name != TRIAL && a.1.json() != b.1.json());
+        if let Some((ours, theirs)) = differing {
+            let (key, ours, theirs) = (&ours.0, &ours.1, &theirs.1);
             let (a, b) = (label(&theirs.json()), label(&ours.json()));
             log.error(ours.place, format!("`{a}` and `{b}` along `{}` make the same runs", key.name), None);
         } else {
-            let place = points[index].iter().map(|(key, _)| key.place).max().unwrap_or(Place::BUILT_IN);
+            let place = points[index].iter().map(|entry| entry.0.place).max().unwrap_or(Place::BUILT_IN);
             if !log.has_error_at(place) {
                 log.error(place, format!("duplicate cell: {}", text()), None);
             }
@@ -224,11 +262,7 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
 }
 
 /// Values that every run replaces: a warning, but an argument without effect is a mistake.
-fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], cells: &[Resolved]) {
-    let mut used = BTreeSet::new();
-    for resolved in cells {
-        places(&resolved.tree, &mut used);
-    }
+fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], used: &BTreeSet<Place>) {
     let mut given = Vec::new();
     values(&definitions.defaults, "", &mut given);
     for model in models {

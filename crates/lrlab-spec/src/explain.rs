@@ -6,9 +6,10 @@ use serde_json::Value as Json;
 
 use crate::mistake::Log;
 use crate::resolve::Resolved;
+use crate::tree::{Node, Place};
 
 /// `key = value  # origin`, one line per value; a key the experiment does not give is the default.
-pub(crate) fn explain(log: &Log, resolved: &Resolved) -> String {
+pub(crate) fn explain(log: &Log, resolved: &Resolved, tree: &Node) -> String {
     let mut lines = Vec::new();
     leaves("", &serde_json::to_value(&resolved.spec).unwrap_or_default(), &mut lines);
     let width = lines.iter().map(|(path, value)| path.len() + value.len()).max().unwrap_or(0);
@@ -16,7 +17,7 @@ pub(crate) fn explain(log: &Log, resolved: &Resolved) -> String {
         resolved.cell.iter().map(|(key, value)| format!("{key}={}", crate::axes::label(value))).collect();
     let mut text = format!("# {}\n", cell.join(" "));
     for (path, value) in lines {
-        let origin = given(resolved, &path).map_or_else(|| "default".to_owned(), |place| log.describe(place));
+        let origin = given(tree, &path).map_or_else(|| "default".to_owned(), |place| log.describe(place));
         let pad = width - path.len() - value.len();
         let _ = writeln!(text, "{path} = {value}{:pad$}  # {origin}", "");
     }
@@ -24,8 +25,8 @@ pub(crate) fn explain(log: &Log, resolved: &Resolved) -> String {
 }
 
 /// The place of a value that was given, or of the word that switched its table off.
-fn given(resolved: &Resolved, path: &str) -> Option<crate::tree::Place> {
-    resolved.tree.at(path).map(|node| node.place)
+fn given(tree: &Node, path: &str) -> Option<Place> {
+    tree.at(path).map(|node| node.place)
 }
 
 fn leaves(path: &str, json: &Json, lines: &mut Vec<(String, String)>) {

@@ -97,11 +97,13 @@ mod expand;
 mod experiment;
 mod explain;
 mod identity;
+mod length;
 mod mistake;
 mod ranges;
 mod resolve;
 mod run_spec;
 mod schema;
+mod search;
 mod select;
 mod slurm;
 mod suggest;
@@ -109,6 +111,8 @@ mod tree;
 mod walk;
 
 pub use experiment::{Catalog, Experiment, read};
+#[doc(hidden)]
+pub use identity::run_id_of;
 pub use identity::{canonical, run_id};
 pub use mistake::{Mistake, Mistakes, Severity};
 pub use run_spec::*;

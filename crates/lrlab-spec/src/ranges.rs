@@ -62,6 +62,10 @@ fn number(slot: Slot<'_>, x: f64) -> Option<(bool, &'static str)> {
         ("SyntheticPicturesSpec" | "SyntheticReviewsSpec", "test") => at_least_one,
         ("SyntheticPicturesSpec", "size") => at_least_one,
         ("SyntheticPicturesSpec", "classes") => (x >= 2.0, "at least 2"),
+        ("RandomSearchSpec", "trials") => at_least_one,
+        ("HalvingSpec", "trials" | "eta") => (x >= 2.0, "at least 2"),
+        ("RangeSpec", "points") => (x >= 2.0, "at least 2"),
+        ("Search", "seeds") => at_least_one,
         ("EarlyStoppingSpec", "min_delta") => not_negative,
         ("EarlyStoppingSpec", "start_epoch") => at_least_one,
         _ => return None,
@@ -83,6 +87,19 @@ fn word(slot: Slot<'_>, text: &str) -> Option<Wrong> {
                 format!("unknown metric `{text}`")
             };
             wrong(message, suggest::among(text, comparable().collect::<Vec<_>>()))
+        }
+        ("Search", "metric")
+            if EpochMetrics::higher_is_better(text).is_none() || !text.starts_with("val_") =>
+        {
+            let allowed = EpochMetrics::NAMES
+                .into_iter()
+                .filter(|n| n.starts_with("val_") && EpochMetrics::higher_is_better(n).is_some());
+            let message = if EpochMetrics::NAMES.contains(&text) {
+                format!("`{text}` is nothing to search by: the validation split decides")
+            } else {
+                format!("unknown metric `{text}`")
+            };
+            wrong(message, suggest::among(text, allowed.collect::<Vec<_>>()))
         }
         ("Claim", "metric") => claim_metric(text),
         ("DataSpec" | "DataKeys", "pin_digest") if text.is_empty() => {

@@ -1,6 +1,7 @@
 //! From a point of the grid to a run with every value spelled out and its origin known.
 
 use lrlab_runs::Cell;
+use lrlab_search::TRIAL;
 use serde_json::{Value as Json, json};
 
 use crate::axes::NAMED;
@@ -10,12 +11,11 @@ use crate::mistake::Log;
 use crate::tree::{Key, Node, Place, Value};
 use crate::{RunSpec, coupled};
 
-/// A cell, its run, and the tree that the run was read from.
+/// A cell and its run.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
     pub(crate) cell: Cell,
     pub(crate) spec: RunSpec,
-    pub(crate) tree: Node,
 }
 
 /// What a run is unless the experiment says otherwise. What is not here has to be given.
@@ -48,13 +48,13 @@ const MAY_BE_OFF: [&str; 8] = [
 ];
 
 /// Keys of a table with one variant of several: another variant replaces it instead of being merged.
-const TAGGED: [&str; 3] = ["optimizer", "model", "data.source"];
+const TAGGED: [&str; 5] = ["optimizer", "model", "data.source", "schedule", "monitor.controller"];
 
-/// Logs what has to be given and is not, for the models that the axes name.
-pub(crate) fn require(log: &mut Log, axes: &[String], models: &[&Named], defaults: &Node) {
+/// Logs what has to be given and is not, by axes, searched keys, defaults or the models that the axes name.
+pub(crate) fn require(log: &mut Log, axes: &[&str], models: &[&Named], defaults: &Node) {
     for name in REQUIRED {
         let given = |node: &Node| node.get(name).is_some();
-        let is_axis = axes.iter().any(|axis| axis == name);
+        let is_axis = axes.contains(&name);
         if is_axis || given(defaults) || log.meant.iter().any(|meant| meant == name) {
             continue;
         }
@@ -68,12 +68,53 @@ pub(crate) fn require(log: &mut Log, axes: &[String], models: &[&Named], default
 }
 
 /// The run at a point; what is wrong with it goes to the log.
-pub(crate) fn resolve(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Resolved> {
-    let chosen = |axis: &str| point.iter().find(|(key, _)| key.name == axis).map(|(_, node)| node);
+pub(crate) fn resolve(
+    log: &mut Log,
+    point: &Point,
+    tree: &Node,
+    definitions: &Definitions,
+) -> Option<Resolved> {
+    let spec: RunSpec = match serde_json::from_value(tree.json()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let place = chosen(point, "model")?.place;
+            log.error(place, format!("a run of this model cannot be read: {error}"), None);
+            return None;
+        }
+    };
+    for found in coupled::run(&spec) {
+        let place = tree.place_near(&found.path);
+        // The same value may be wrong in one way for each length of a run: the first tells enough.
+        if !log.has_error_at(place) {
+            log.error(place, found.message, found.suggestion);
+        }
+    }
+    let dataset = definitions.model(chosen(point, "model")?.text()?)?.get("data")?.text()?;
+    Some(Resolved { cell: cell(point, dataset, &spec), spec })
+}
+
+/// Every value of the run at a point with its place, as the file and the arguments give them.
+pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
+    let mut tree = named_parts(point, definitions)?;
+    for entry in point.iter().filter(|entry| !NAMED.contains(&entry.0.name.as_str()) && entry.0.name != TRIAL)
+    {
+        let (key, value) = &**entry;
+        if let Err(message) = apply(&mut tree, &key.name, value) {
+            let model = chosen(point, "model").and_then(Node::text).unwrap_or_default();
+            log.error(key.place, format!("for the model `{model}` {message}"), None);
+            return None;
+        }
+    }
+    switch_off(&mut tree);
+    Some(tree)
+}
+
+/// The run of a point's model, schedule, monitor and seed, before further axes set their keys.
+pub(crate) fn named_parts(point: &Point, definitions: &Definitions) -> Option<Node> {
     let named = |all: &[Named], name: Option<&str>| {
         all.iter().find(|named| Some(named.key.name.as_str()) == name).map(|named| named.node.clone())
     };
-    let model = named(&definitions.models, chosen("model")?.text())?;
+    let model = definitions.model(chosen(point, "model")?.text()?)?;
     let dataset = model.get("data")?.text()?;
     let mut tree = built_in();
     merge(&mut tree, &definitions.defaults, "");
@@ -84,38 +125,25 @@ pub(crate) fn resolve(log: &mut Log, point: &Point, definitions: &Definitions) -
     }
     let network = model.get("network")?.clone();
     put(&mut tree, "model", |node| *node = network);
-    let schedule = named(&definitions.schedules, chosen("schedule")?.text())?;
+    let schedule = named(&definitions.schedules, chosen(point, "schedule")?.text())?;
     put(&mut tree, "schedule", |node| *node = schedule);
-    let monitor = chosen("monitor").and_then(Node::text).unwrap_or(OFF);
-    let off =
-        Node { value: Value::Null, place: chosen("monitor").map_or(Place::BUILT_IN, |node| node.place) };
+    let chosen_monitor = chosen(point, "monitor");
+    let monitor = chosen_monitor.and_then(Node::text).unwrap_or(OFF);
+    let off = Node { value: Value::Null, place: chosen_monitor.map_or(Place::BUILT_IN, |node| node.place) };
     let monitor = if monitor == OFF { off } else { named(&definitions.monitors, Some(monitor))? };
     put(&mut tree, "monitor", |node| *node = monitor);
-    let seed = chosen("seed")?.clone();
+    let seed = chosen(point, "seed")?.clone();
     put(&mut tree, "seed", |node| *node = seed);
-    for (key, value) in point.iter().filter(|(key, _)| !NAMED.contains(&key.name.as_str())) {
-        if let Err(message) = apply(&mut tree, &key.name, value) {
-            let model = chosen("model").and_then(Node::text).unwrap_or_default();
-            log.error(key.place, format!("for the model `{model}` {message}"), None);
-            return None;
-        }
-    }
-    switch_off(&mut tree);
-    let spec: RunSpec = match serde_json::from_value(tree.json()) {
-        Ok(spec) => spec,
-        Err(error) => {
-            log.error(chosen("model")?.place, format!("a run of this model cannot be read: {error}"), None);
-            return None;
-        }
-    };
-    for found in coupled::run(&spec) {
-        log.error(tree.place_near(found.path), found.message, found.suggestion);
-    }
-    Some(Resolved { cell: cell(point, dataset, &spec), spec, tree })
+    Some(tree)
+}
+
+/// A point's coordinate along an axis.
+pub(crate) fn chosen<'a>(point: &'a Point, axis: &str) -> Option<&'a Node> {
+    point.iter().find(|entry| entry.0.name == axis).map(|entry| &entry.1)
 }
 
 fn cell(point: &Point, dataset: &str, spec: &RunSpec) -> Cell {
-    let mut cell: Cell = point.iter().map(|(key, node)| (key.name.clone(), node.json())).collect();
+    let mut cell: Cell = point.iter().map(|entry| (entry.0.name.clone(), entry.1.json())).collect();
     cell.entry("monitor".to_owned()).or_insert_with(|| Json::from(OFF));
     cell.insert("epochs".to_owned(), Json::from(spec.epochs));
     cell.insert("dataset".to_owned(), Json::from(dataset));
@@ -152,16 +180,35 @@ fn merge(base: &mut Node, over: &Node, path: &str) {
     }
 }
 
+/// Whether a path ends in the tree: it does not where it goes through another variant than the one that is there, or
+/// through a monitor that is off.
+pub(crate) fn applies(tree: &Node, path: &str) -> bool {
+    blocked(tree, path).is_none()
+}
+
+/// Where a path leaves the tree, and what stands there.
+fn blocked<'a>(tree: &'a Node, path: &'a str) -> Option<(&'a str, &'a str)> {
+    path.match_indices('.').find_map(|(at, _)| {
+        let (walked, rest) = (&path[..at], &path[at + 1..]);
+        let (key, is_last) = rest.split_once('.').map_or((rest, true), |(key, _)| (key, false));
+        let node = tree.at(walked);
+        if walked == "monitor" && node.is_none_or(|node| matches!(node.value, Value::Null)) {
+            return Some((walked, OFF));
+        }
+        let fixed = TAGGED.contains(&walked) || (walked.starts_with("schedule.") && !is_last);
+        let found =
+            || node.and_then(|node| node.table().first()).map_or("nothing", |(key, _)| key.name.as_str());
+        (fixed && node.is_none_or(|node| node.get(key).is_none())).then(|| (walked, found()))
+    })
+}
+
 /// Sets the value of an axis.
 fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
-    let mut node = tree;
-    let mut walked = String::new();
-    let mut keys = path.split('.').peekable();
+    if let Some((walked, found)) = blocked(tree, path) {
+        return Err(format!("`{walked}` is `{found}`, so the axis `{path}` sets nothing"));
+    }
+    let (mut node, mut keys) = (tree, path.split('.').peekable());
     while let Some(key) = keys.next() {
-        if TAGGED.contains(&walked.as_str()) && node.get(key).is_none() {
-            let found = node.table().first().map_or("nothing", |(key, _)| key.name.as_str());
-            return Err(format!("`{walked}` is `{found}`, so the axis `{path}` sets nothing"));
-        }
         if matches!(node.value, Value::Null | Value::Text(_)) {
             node.value = Value::Table(Vec::new());
         }
@@ -170,12 +217,13 @@ fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
             return Ok(());
         }
         put(node, key, |_| ());
-        let Value::Table(entries) = &mut node.value else { return Err(format!("`{walked}` is no table")) };
+        let Value::Table(entries) = &mut node.value else {
+            return Err(format!("`{path}` leads into no table"));
+        };
         let Some((_, child)) = entries.iter_mut().find(|(known, _)| known.name == key) else {
-            return Err(format!("`{walked}` has no `{key}`"));
+            return Err(format!("there is no `{key}` on the way of `{path}`"));
         };
         node = child;
-        walked = if walked.is_empty() { key.to_owned() } else { format!("{walked}.{key}") };
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
+use crate::search::Spaces;
 
 /// The JSON schema (draft 2020-12) of an experiment file, for editors that complete and check TOML by one.
 #[must_use]
@@ -45,7 +46,14 @@ fn experiment() -> Value {
     definitions.insert("LimitSpec".into(), object(limit, &[], "Upper bounds on the examples used."));
     definitions.insert("Model".into(), model());
     definitions.insert("Claim".into(), claim());
-    definitions.insert("Axes".into(), axes(&definitions));
+    let leaves = leaves(&definitions);
+    definitions.insert("Axes".into(), axes(&leaves));
+    let mut search = serde_json::to_value(schemars::schema_for!(Spaces)).unwrap_or_default();
+    definitions.extend(take(&mut search, "$defs"));
+    let mut spec = definitions.remove("SearchSpec").unwrap_or_default();
+    let mut search_keys = take(&mut spec, "properties");
+    search_keys.insert("space".into(), space(&leaves));
+    definitions.insert("Search".into(), object(search_keys, &["method", "space"], SEARCH));
 
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -72,6 +80,7 @@ fn experiment() -> Value {
                 "type": "array", "items": { "type": "object" },
                 "description": "Further cells: coordinates, each a value or a list; axes left out run over all values.",
             },
+            "search": reference("Search"),
             "claims": { "type": "array", "items": reference("Claim"), "description": "What should come out." },
         },
         "additionalProperties": false,
@@ -114,26 +123,79 @@ fn claim() -> Value {
 const COMPARISONS: [&str; 11] =
     [">=", ">", "<=", "<", "=", "at_least", "above", "at_most", "below", "within", "about"];
 
-/// Every leaf of a run is an axis.
-fn axes(definitions: &Map<String, Value>) -> Value {
-    let names = |text: &str| json!({ "type": "array", "minItems": 1, "items": { "type": "string" }, "description": text });
-    let mut properties = Map::new();
-    properties.insert("model".into(), names("Names of [models]."));
-    properties.insert("schedule".into(), names("Names of [schedules]."));
-    properties.insert("monitor".into(), names("`off` or names of [monitors]."));
-    let seeds = json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 0 } });
-    properties.insert("seed".into(), seeds);
+const SEARCH: &str = "A search by itself in every arm of the grid: equally many trials for each, judged on the \
+                      validation split; the winner stands for the arm.";
+
+/// Every single value of a run by its dotted path. Schedules nest without end: of their keys only the pattern is told.
+fn leaves(definitions: &Map<String, Value>) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     collect("", &json!({ "$ref": "#/$defs/RunKeys" }), definitions, &mut leaves);
     collect("model", &json!({ "$ref": "#/$defs/ModelSpec" }), definitions, &mut leaves);
-    for (path, schema) in leaves {
-        properties.insert(path, json!({ "type": "array", "minItems": 1, "items": schema }));
-    }
-    object(
+    leaves
+}
+
+/// Every leaf of a run is an axis.
+fn axes(leaves: &[(String, Value)]) -> Value {
+    let list = |items: Value| json!({ "type": "array", "minItems": 1, "items": items });
+    let names = |text: &str| {
+        let mut names = list(json!({ "type": "string" }));
+        names["description"] = Value::from(text);
+        names
+    };
+    let mut properties = by_path(leaves, &list);
+    properties.insert("model".into(), names("Names of [models]."));
+    properties.insert("schedule".into(), names("Names of [schedules]."));
+    properties.insert("monitor".into(), names("`off` or names of [monitors]."));
+    let mut seeds = list(json!({ "type": "integer", "minimum": 0 }));
+    seeds["description"] = Value::from("Repetitions: initialisation, order, augmentation and dropout.");
+    properties.insert("seed".into(), seeds);
+    let mut axes = object(
         properties,
         &["model", "schedule", "seed"],
-        "The grid: their product in this order, the last fastest.",
-    )
+        "The grid: their product in this order, the last fastest. Any key of a run may be an axis.",
+    );
+    axes["patternProperties"] = json!({ NESTED: list(json!({})) });
+    axes
+}
+
+/// The keys that a search may vary.
+fn space(leaves: &[(String, Value)]) -> Value {
+    let of = |_: Value| reference("SpaceSpec");
+    let mut properties = by_path(leaves, &of);
+    for name in ["schedule", "monitor"] {
+        let text = format!("A key of the {name} that is there: {name}.….key = {{ … }}");
+        properties.insert(name.into(), json!({ "type": "object", "description": text }));
+    }
+    let mut space = object(properties, &[], "The keys that are searched, each with the values it may take.");
+    space["patternProperties"] = json!({ NESTED: reference("SpaceSpec") });
+    space["minProperties"] = json!(1);
+    space
+}
+
+/// Keys of schedules and monitors by their path.
+const NESTED: &str = r"^(schedule|monitor)\.";
+
+/// Properties for dotted paths, in quotes (`"optimizer.sgd.momentum"`) and without, which TOML reads as tables.
+fn by_path(leaves: &[(String, Value)], of: &dyn Fn(Value) -> Value) -> Map<String, Value> {
+    let mut properties = Map::new();
+    for (path, schema) in leaves {
+        properties.insert(path.clone(), of(schema.clone()));
+        if let Some((first, rest)) = path.split_once('.') {
+            nest(&mut properties, first, rest, of(schema.clone()));
+        }
+    }
+    properties
+}
+
+fn nest(properties: &mut Map<String, Value>, first: &str, rest: &str, schema: Value) {
+    let table = properties
+        .entry(first)
+        .or_insert_with(|| json!({ "type": "object", "properties": {}, "additionalProperties": false }));
+    let Some(inner) = table.get_mut("properties").and_then(Value::as_object_mut) else { return };
+    match rest.split_once('.') {
+        Some((next, rest)) => nest(inner, next, rest, schema),
+        None => drop(inner.insert(rest.to_owned(), schema)),
+    }
 }
 
 fn collect(path: &str, schema: &Value, definitions: &Map<String, Value>, leaves: &mut Vec<(String, Value)>) {
@@ -166,7 +228,7 @@ pub(crate) fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
 /// TOML has no null: what may be absent is switched off by `"off"`.
 fn accept_off(schema: &mut Value) {
     let off = json!({ "type": "string", "const": "off" });
-    if let Some(branches) = schema["anyOf"].as_array_mut() {
+    if let Some(branches) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
         branches.retain(|branch| branch["type"] != "null");
         branches.push(off);
     } else if let Some(types) = schema["type"].as_array() {

@@ -1,6 +1,7 @@
 //! Choosing among an experiment's cells by `--filter` and `--seeds`.
 
-use lrlab_runs::Cell;
+use lrlab_runs::{Cell, Search};
+use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
 use crate::axes::{label, same};
@@ -13,14 +14,15 @@ const FILTER: &str = "--filter ";
 const SEEDS: &str = "--seeds ";
 
 /// The cells that match: one key twice means either, different keys mean both.
-pub(crate) fn select<'a>(
+pub(crate) fn select(
     log: &mut Log,
-    cells: &'a [Resolved],
+    cells: &[Resolved],
+    search: Option<&Search>,
     filters: &[String],
     seeds: Option<usize>,
-) -> Vec<&'a Resolved> {
+) -> Vec<usize> {
     let conditions: Vec<(String, Json)> =
-        filters.iter().filter_map(|argument| condition(log, cells, argument)).collect();
+        filters.iter().filter_map(|argument| condition(log, cells, search, argument)).collect();
     let seeds = seeds.map(|n| first_seeds(log, cells, n));
     let fits = |cell: &Cell| {
         let by_filter = conditions.iter().all(|(key, _)| {
@@ -30,7 +32,7 @@ pub(crate) fn select<'a>(
         by_filter
             && seeds.as_ref().is_none_or(|seeds| cell.get("seed").is_some_and(|seed| seeds.contains(seed)))
     };
-    let chosen: Vec<&Resolved> = cells.iter().filter(|resolved| fits(&resolved.cell)).collect();
+    let chosen: Vec<usize> = (0..cells.len()).filter(|index| fits(&cells[*index].cell)).collect();
     if chosen.is_empty() && !log.has_errors() && !cells.is_empty() {
         let source =
             log.argument("", &filters.iter().map(|f| format!("{FILTER}{f}")).collect::<Vec<_>>().join(" "));
@@ -45,7 +47,12 @@ fn matches(ours: &Json, wanted: &Json) -> bool {
     same(ours, wanted) || label(ours) == label(wanted)
 }
 
-fn condition(log: &mut Log, cells: &[Resolved], argument: &str) -> Option<(String, Json)> {
+fn condition(
+    log: &mut Log,
+    cells: &[Resolved],
+    search: Option<&Search>,
+    argument: &str,
+) -> Option<(String, Json)> {
     let source = log.argument(FILTER, argument);
     let whole = Place { source: Some(source), start: FILTER.len(), end: FILTER.len() + argument.len() };
     let (keys, node) = match parse_argument(argument, source, FILTER.len()) {
@@ -60,6 +67,10 @@ fn condition(log: &mut Log, cells: &[Resolved], argument: &str) -> Option<(Strin
     let names = || cells.first().into_iter().flat_map(|resolved| resolved.cell.keys()).map(String::as_str);
     if !names().any(|known| known == name) {
         log.error(key_place, format!("cells have no `{name}`"), suggest::among(&name, names()));
+        return None;
+    }
+    if search.is_some_and(|search| name == TRIAL || search.keys.contains(&name)) {
+        log.error(key_place, format!("`{name}` is searched: an arm's trials are judged together"), None);
         return None;
     }
     let wanted = node.json();

@@ -255,7 +255,8 @@ fn referred(schema: &Json) -> Option<&str> {
     schema["$ref"].as_str().map(|name| name.trim_start_matches("#/$defs/"))
 }
 
-fn type_of(schema: &Json) -> Option<&str> {
+/// The type that a schema names, `null` left aside.
+pub(crate) fn type_of(schema: &Json) -> Option<&str> {
     match &schema["type"] {
         Json::String(name) => Some(name),
         Json::Array(names) => names.iter().filter_map(Json::as_str).find(|name| *name != "null"),
@@ -288,9 +289,10 @@ pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     let defs = &EXPERIMENT["$defs"];
     let (mut schema, mut slot) = (&defs["RunKeys"], Slot { owner: "RunKeys", key: "" });
     let mut rest = path.split('.').peekable();
-    if rest.peek() == Some(&"model") {
+    let named = [("model", "ModelSpec"), ("schedule", "ScheduleSpec"), ("monitor", "MonitorSpec")];
+    if let Some((key, owner)) = rest.peek().and_then(|first| named.iter().find(|(key, _)| key == first)) {
         rest.next();
-        (schema, slot) = (&defs["ModelSpec"], Slot { owner: "ModelSpec", key: "model" });
+        (schema, slot) = (&defs[owner], Slot { owner, key });
     }
     for key in rest {
         let inside = children(&mut schema, &mut slot);

@@ -16,8 +16,17 @@ fn experiment(name: &str) -> Experiment {
 }
 
 fn small(axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
+    grid("", axes, rest)
+}
+
+fn small_zipped(axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
+    grid("zip = [[\"lr\", \"batch_size\"]]", &format!("epochs = [2]\n{axes}"), rest)
+}
+
+fn grid(top: &str, axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
     let text = format!(
         r#"name = "small"
+{top}
 [axes]
 model = ["linear"]
 schedule = ["static", "cosine"]
@@ -252,6 +261,39 @@ fn a_run_survives_json() {
     }
 }
 
+/// Editors read the copy that lies beside the experiments.
+#[test]
+fn the_schema_beside_the_experiments_is_this_one() {
+    let text = std::fs::read_to_string(format!("{FOLDER}/schema.json")).unwrap();
+    let expected = serde_json::to_string_pretty(&schema()).unwrap();
+    assert!(text.trim_end() == expected, "`lrlab schema > experiments/schema.json` brings it up to date");
+    for entry in std::fs::read_dir(FOLDER).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("#:schema ./schema.json\n"), "{} names no schema", path.display());
+        }
+    }
+}
+
+/// Validators refuse a schema with a null where a list or a table belongs.
+#[test]
+fn the_schema_holds_no_null() {
+    fn nulls(path: &str, json: &serde_json::Value, found: &mut Vec<String>) {
+        match json {
+            serde_json::Value::Null if !path.ends_with("/default") => found.push(path.to_owned()),
+            serde_json::Value::Object(entries) => {
+                entries.iter().for_each(|(key, value)| nulls(&format!("{path}/{key}"), value, found));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| nulls(path, item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    nulls("", &schema(), &mut found);
+    assert_eq!(found, [""; 0]);
+}
+
 #[test]
 fn the_schema_names_every_section() {
     let schema = schema();
@@ -268,6 +310,7 @@ fn the_schema_names_every_section() {
         "include",
         "claims",
         "zip",
+        "search",
     ] {
         assert!(sections.contains_key(key), "{key}");
     }
@@ -314,4 +357,41 @@ proptest! {
     fn no_noise_brings_the_reader_down(text in "\\PC{0,200}") {
         let _ = read(&text, "x.toml", &[], &Catalog::default()).map_err(|mistakes| mistakes.to_string());
     }
+}
+
+/// A field that did not exist when the ids were pinned, left at what runs did before it existed, changes none of them.
+#[test]
+fn a_field_that_is_added_later_keeps_old_ids() {
+    let cells = small("seed = [0]", "");
+    let (_, run) = &cells[0];
+    let mut json = serde_json::to_value(run).unwrap();
+    let old = run_id(run, "d");
+    // What a later version reads of an old file, and writes where the field says nothing new.
+    json["mixup"] = json!(null);
+    assert_eq!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]), old);
+    json["mixup"] = json!(0.2);
+    assert_ne!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]), old);
+    // Deeper down, too.
+    json["mixup"] = json!(null);
+    json["optimizer"]["sgd"]["centered"] = json!(false);
+    let later = [("mixup", json!(null)), ("optimizer.*.centered", json!(false))];
+    assert_eq!(lrlab_spec::run_id_of(&json, "d", &later), old);
+    json["optimizer"]["sgd"]["centered"] = json!(true);
+    assert_ne!(lrlab_spec::run_id_of(&json, "d", &later), old);
+}
+
+#[test]
+fn included_axes_stay_zipped() {
+    let axes = "seed = [0]\nlr = [1, 0.5]\nbatch_size = [8, 16]";
+    let text = |rest: &str| -> Vec<String> {
+        let cells = small_zipped(axes, rest);
+        cells.iter().map(|(c, r)| format!("{} {} {}", c["schedule"], r.lr, r.batch_size)).collect()
+    };
+    let grid = ["\"static\" 1 8", "\"static\" 0.5 16", "\"cosine\" 1 8", "\"cosine\" 0.5 16"];
+    assert_eq!(text(""), grid);
+    assert_eq!(text("[[include]]\nepochs = 3\n")[4..], grid);
+    assert_eq!(
+        text("[[include]]\nlr = 0.25\nbatch_size = 4\nschedule = \"static\"")[4..],
+        ["\"static\" 0.25 4"]
+    );
 }

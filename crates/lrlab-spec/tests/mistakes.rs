@@ -183,6 +183,31 @@ fn schedules_and_monitors() {
     );
 }
 
+/// What only the run's length shows is found here and not by the worker.
+#[test]
+fn schedules_are_built_for_the_real_run() {
+    let step = "step = { step_size = \"30%\", gamma = 0.1 }";
+    let sequence = |milestones: &str| {
+        format!(
+            "sequential = {{ schedulers = [{{ static = {{}} }}, {{ static = {{}} }}, {{ static = {{}} }}], milestones = [{milestones}] }}"
+        )
+    };
+    // 1,024 reviews in batches of 32: 32 updates an epoch.
+    check(
+        &[(step, &sequence("\"50%\", \"16 updates\""))],
+        &[
+            "x.toml:37:103: `milestones`: 16 updates follows 50%: the values have to increase; the run has 1 epoch of 32 updates, \
+             32 in all",
+        ],
+    );
+    check(
+        &[(step, "multi_step = { milestones = [\"1 epoch\", \"20%\"] }")],
+        &[
+            "x.toml:37:41: `milestones`: 20% follows 1 epoch: the values have to increase; the run has 1 epoch of 32 updates, 32 in all",
+        ],
+    );
+}
+
 #[test]
 fn names_without_a_definition() {
     check(

@@ -48,6 +48,8 @@ enum Command {
     Schedule(commands::schedule::ScheduleArgs),
     /// Find a rate: sweep through all of them on an experiment's model and data, and suggest one.
     LrFind(commands::lr_find::LrFindArgs),
+    /// Print the JSON schema of experiment files, for editors: `experiments/schema.json` is a copy.
+    Schema,
     /// List, fetch and verify data sets.
     Data(commands::data::DataArgs),
     /// Measure how fast this machine trains.
@@ -168,6 +170,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),
+        Command::Schema => commands::schema::schema(),
         Command::Data(args) => commands::data::data(&args),
         Command::Bench(args) => commands::bench::bench(&args),
     }

@@ -60,8 +60,8 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
     }
     device.synchronize()?;
     let budget = match kind {
-        Kind::Model => Duration::from_secs(4),
         Kind::Operator | Kind::Limit | Kind::Overhead => Duration::from_millis(500),
+        Kind::Model | Kind::Grid => Duration::from_secs(4),
     };
     let mut seconds = Vec::new();
     let begun = Instant::now();

@@ -3,6 +3,7 @@
 //! A workload is one training step on random data by the path that runs take: the models, the kernels, the update
 //! rules and the allocator of this program.
 
+mod grid;
 mod limits;
 mod measure;
 mod memory;
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Limit,
     /// What is not training.
     Overhead,
+    /// What a grid costs besides training.
+    Grid,
 }
 
 impl Kind {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Operator => "operators",
             Self::Limit => "limits",
             Self::Overhead => "overheads",
+            Self::Grid => "grids",
         }
     }
 }
@@ -64,5 +68,6 @@ pub(crate) fn workloads() -> Vec<Workload> {
     all.extend(operators::operators());
     all.extend(limits::limits());
     all.extend(overhead::overhead());
+    all.extend(grid::grids());
     all
 }

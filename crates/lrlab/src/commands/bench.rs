@@ -14,7 +14,7 @@ use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this one, or all that are models, operators or limits (repeatable); without it everything.
+    /// Only this one, or all that are models, operators, limits or grids (repeatable); without it everything.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.
@@ -96,7 +96,8 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
-        let kinds = [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead].map(Kind::word).join(", ");
+        let kinds =
+            [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead, Kind::Grid].map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
         bail!("no workload is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
     }

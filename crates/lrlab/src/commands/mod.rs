@@ -13,6 +13,8 @@ pub(crate) mod preflight;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod schema;
+pub(crate) mod search;
 pub(crate) mod status;
 pub(crate) mod watch;
 pub(crate) mod worker;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use lrlab_grid::RunState;
+use lrlab_grid::{RunState, SearchState};
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::Experiment;
 
@@ -90,13 +90,16 @@ pub(crate) fn resolve(
     })?;
     plan.description.clone_from(&experiment.description);
     plan.claims.clone_from(&experiment.claims);
+    plan.search.clone_from(&experiment.search);
     Ok(Some(plan))
 }
 
 /// Every run with its state, and the sums.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     let (status, states) = lrlab_grid::status(store, plan)?;
-    for (run, state) in plan.runs.iter().zip(&states) {
+    let search = SearchState::read(store, plan)?.map(|search| search.asked_for());
+    let asked = |index: usize| search.as_ref().is_none_or(|asked| asked[index]);
+    for (_, (run, state)) in plan.runs.iter().zip(&states).enumerate().filter(|(index, _)| asked(*index)) {
         let state = match state {
             RunState::Done => "done".to_owned(),
             RunState::Running { owner, .. } => format!("running (process {} on {})", owner.pid, owner.host),
@@ -109,7 +112,7 @@ pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
         "{}: {} runs, {} done, {} running, {} failed, {} missing",
         plan.experiment, status.total, status.done, status.running, status.failed, status.missing
     ));
-    Ok(())
+    super::search::show(plan, store)
 }
 
 /// The name of the experiment in `path`, without checking the rest of it.

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::Args;
-use lrlab_grid::{Finish, Interrupt, LocalExecutor, Machine as Host, OnFailure, Origins};
-use lrlab_runs::{Plan, RunStore};
+use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Origins};
+use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::launch::Launch;
 use super::plan::{read_experiment, resolve, show};
 use super::preflight::{Flown, Preflight};
-use super::{cluster, launch, report, say_line};
+use super::{cluster, launch, report, say_line, search};
 use crate::cli::{Keep, Machine, Selection};
 use crate::progress::{Progress, clock, tell};
 use crate::{DeviceChoice, Exit, Registry, device, provenance};
@@ -84,6 +84,11 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     // On Slurm it is the node that must have the device.
     let device = if on_slurm { Device::Cpu } else { args.machine.device.open()? };
     let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    if plan.search.is_some() && (on_slurm || args.emit.is_some()) {
+        anyhow::bail!(
+            "a search judges its trials between rungs, which job arrays cannot wait for: use --executor local"
+        );
+    }
     let store = RunStore::new(&args.selection.out);
     let settings = match &args.slurm_profile {
         Some(path) if on_slurm => {
@@ -330,23 +335,35 @@ fn execute(
         on_failure: if args.failing.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         ..LocalExecutor::default()
     };
-    let done = plan.runs.iter().filter(|run| store.is_done(&run.run_id)).count();
-    let total = plan.runs.len();
+    let runs = search::asked_for(plan, store)?;
+    let done = runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let total = runs.len();
     let device = launch.device_words();
     tell(&format!("{}: {total} runs, {done} of {total} done, {jobs} at once on {device}", plan.experiment));
-    estimate(plan, store, jobs, Some(flown));
+    if plan.search.is_none() {
+        estimate(plan, store, jobs, Some(flown));
+    }
     let interrupt = Interrupt::on_signals()?;
-    let mut progress = Progress::new(&plan.runs, done);
-    let command = |assignment: &lrlab_grid::Assignment<'_>| launch.command(assignment);
-    let observe = |run: &_, notice: lrlab_grid::Notice<'_>| launch::show(&mut progress, run, notice);
-    let finish = executor.run(store, &plan.runs, &interrupt, command, observe);
+    let mut progress = Progress::new(&runs, done);
+    let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
+    let keep = args.machine.keep.checkpoints();
+    let finish = search::stages(plan, store, keep, |runs, until| {
+        let command = |assignment: &Assignment<'_>| {
+            let mut command = launch.command(assignment);
+            let until = until.get(&assignment.run.run_id);
+            let words = until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]);
+            command.args.extend(words);
+            command
+        };
+        Ok(executor.run(store, runs, &interrupt, command, &mut observe)?)
+    });
     progress.close();
-    Ok(finish?)
+    finish
 }
 
 fn summary(plan: &Plan, finish: &Finish) -> String {
     let Finish { done, executed, failed, missing, interrupted, alike, .. } = finish;
-    let total = plan.runs.len();
+    let total = done + failed.len() + missing;
     let mut text = format!("{}: {done} of {total} runs are done ({executed} in this call)", plan.experiment);
     if !failed.is_empty() {
         let _ = write!(text, ", {} failed", failed.len());

@@ -16,8 +16,8 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
-    Checkpoint, Checkpoints, Event, Outcome, PlannedRun, Provenance, RunId, RunResult, RunStore, Stamp,
-    Timing, Work, WorkLog, work_before,
+    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Outcome, PlannedRun, Provenance, RunId,
+    RunResult, RunStore, Stamp, Timing, Work, WorkLog, work_before,
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop, Wish};
@@ -125,13 +125,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
             return Err(error.into());
         }
     };
-    let outcome = match fitted.stop {
-        Stop::Interrupted => return Ok(Exit::Interrupted),
-        Stop::Paused => return Ok(Exit::Paused),
-        Stop::Completed => Outcome::Completed,
-        Stop::Stopped => Outcome::Stopped,
-        Stop::Diverged => Outcome::Diverged,
-    };
+    let Some(outcome) = outcome(fitted.stop) else { return Ok(Exit::Interrupted) };
     let RunKeeper { checkpoints, work, .. } = keeper;
     fitted.work.data_s += data_s;
     if let Some(mut log) = work {
@@ -146,6 +140,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         return Ok(Exit::Interrupted);
     }
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
+    if outcome == Outcome::Pruned {
+        return pause(&store, result, &spec.select);
+    }
     let weights = [("best.safetensors", &fitted.weights), ("last.safetensors", &fitted.last_weights)];
     for note in commit(&store, &result, &weights[..args.machine.keep.weights()], &args.attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
@@ -200,6 +197,42 @@ fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -
         );
     }
     Ok(data)
+}
+
+/// Leaves what becomes the run's result if nobody goes on with it.
+fn pause(store: &RunStore, mut result: RunResult, select: &str) -> anyhow::Result<Exit> {
+    (result.last, result.best) = so_far(&result.history, select);
+    store.pause(&result)?;
+    Ok(Exit::Paused)
+}
+
+/// How a run ended; `None` where it is to go on from where it was interrupted.
+fn outcome(stop: Stop) -> Option<Outcome> {
+    match stop {
+        Stop::Interrupted => None,
+        // What it is if nobody goes on.
+        Stop::Paused => Some(Outcome::Pruned),
+        Stop::Completed => Some(Outcome::Completed),
+        Stop::Stopped => Some(Outcome::Stopped),
+        Stop::Diverged => Some(Outcome::Diverged),
+    }
+}
+
+/// The last and the best epoch of a run that paused. Only the validation split was looked at.
+fn so_far(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
+    let higher = EpochMetrics::higher_is_better(select).unwrap_or(true);
+    let value = |epoch: &EpochMetrics| epoch.get(select).flatten().filter(|value| value.is_finite());
+    let better = |a: f64, b: f64| if higher { b > a } else { b < a };
+    let best = history.iter().reduce(|best, epoch| match (value(best), value(epoch)) {
+        (Some(a), Some(b)) if !better(a, b) => best,
+        (_, Some(_)) => epoch,
+        (_, None) => best,
+    });
+    let evaluation = |metrics: Option<&EpochMetrics>| Evaluation {
+        metrics: metrics.cloned().unwrap_or_default(),
+        ..Evaluation::default()
+    };
+    (evaluation(history.last()), evaluation(best))
 }
 
 /// Clocks over all attempts, killed ones included.

@@ -1,0 +1,148 @@
+//! What was searched: one row per arm with its winner and what it cost, and every trial.
+
+use lrlab_search::Standing;
+
+use crate::search::{ArmSearch, TrialReport};
+use crate::table::{Link, Row, TableCell};
+use crate::{Column, Metric, Report, Table, Value, label};
+
+/// The searches and their trials; nothing where nothing was searched.
+pub(super) fn searches(report: &Report) -> Vec<Table> {
+    if report.searches.is_empty() { Vec::new() } else { vec![winners(report), trials(report)] }
+}
+
+/// The searched keys, in the order in which trials name them.
+fn keys(report: &Report) -> Vec<&str> {
+    let mut keys: Vec<&str> = Vec::new();
+    let all = report.searches.iter().flat_map(|search| &search.trials).flat_map(|trial| trial.point.keys());
+    for key in all.map(String::as_str) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn arm_columns(report: &Report) -> Vec<Column> {
+    super::axis_columns(report)
+}
+
+fn text(words: impl Into<String>) -> TableCell {
+    Value::Text(words.into()).into()
+}
+
+fn arm_cells(report: &Report, search: &ArmSearch) -> Vec<TableCell> {
+    let coordinate = |axis: &String| label::coordinate(&search.cell, axis).unwrap_or_else(|| "–".to_owned());
+    report.axes.iter().map(|axis| text(coordinate(axis))).collect()
+}
+
+fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {
+    let value = |key: &&str| {
+        trial.and_then(|trial| trial.point.get(*key)).map_or_else(|| "–".to_owned(), label::value)
+    };
+    keys.iter().map(|key| text(value(key))).collect()
+}
+
+/// A figure that trials were judged by, with the runs it is of.
+fn judged(value: Option<f64>, trial: &TrialReport) -> TableCell {
+    TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.clone() }
+}
+
+/// One row per arm.
+fn winners(report: &Report) -> Table {
+    let keys = keys(report);
+    let mut columns = arm_columns(report);
+    columns.extend([Column::text("metric", "judged by"), Column::number("trials", "trials", "")]);
+    columns.push(Column::text("winner", "winner"));
+    columns.extend(keys.iter().map(|key| Column::text(key, key)));
+    columns.extend([
+        Column::number("value", "best epoch", "validation"),
+        Column::number("test_accuracy", "test accuracy", "of the winner"),
+        Column::number("epochs", "epochs trained", ""),
+        Column::number("full_epochs", "epochs of all trials in full", ""),
+    ]);
+    let row = |search: &ArmSearch| {
+        let winner = search.winner.map(|winner| (winner, &search.trials[winner]));
+        let arm = report.arms.iter().position(|arm| arm.cell == search.cell);
+        let test = arm.map(|arm| report.arms[arm].estimate(Metric::best("test_accuracy")));
+        let mut cells = arm_cells(report, search);
+        cells.extend([text(&search.metric), Value::Count(search.trials.len() as u64).into()]);
+        cells.push(text(match winner {
+            Some((number, _)) => format!("trial {number}"),
+            None if search.over => "every trial diverged".to_owned(),
+            None => "not over".to_owned(),
+        }));
+        cells.extend(point_cells(&keys, winner.map(|(_, trial)| trial)));
+        let value = winner.map(|(_, trial)| judged(trial.values.last().copied().flatten(), trial));
+        cells.push(value.unwrap_or_else(|| Value::Plain(None, 4).into()));
+        let unit = Metric::best("test_accuracy").unit();
+        cells.push(match test.filter(|_| winner.is_some()) {
+            Some(estimate) => Value::Estimate(estimate, unit).into(),
+            None => Value::Number(None, unit).into(),
+        });
+        cells.extend([Value::Count(search.epochs).into(), Value::Count(search.full_epochs).into()]);
+        Row { cells, rule: false, link: arm.map(Link::Arm) }
+    };
+    Table {
+        name: "search",
+        title: "Search".to_owned(),
+        caption: "A search by itself in every arm, with equally many trials for each. The validation split decided; the \
+                  other tables show the winners, whose test figures were read once, at the end."
+            .to_owned(),
+        columns,
+        rows: report.searches.iter().map(row).collect(),
+        long: false,
+    }
+}
+
+/// One row per trial.
+fn trials(report: &Report) -> Table {
+    let keys = keys(report);
+    let stages = report.searches.iter().map(|search| search.stages.len()).max().unwrap_or(0);
+    let mut columns = arm_columns(report);
+    columns.push(Column::number("trial", "trial", ""));
+    columns.extend(keys.iter().map(|key| Column::text(key, key)));
+    columns.extend((0..stages).map(|stage| {
+        let epochs: Vec<u64> = report.searches.iter().filter_map(|s| s.stages.get(stage).copied()).collect();
+        let same = epochs.windows(2).all(|pair| pair[0] == pair[1]);
+        let title = match epochs.first() {
+            Some(epoch) if same => format!("epoch {epoch}"),
+            _ => format!("stage {}", stage + 1),
+        };
+        Column::number(&format!("stage_{}", stage + 1), &title, "validation")
+    }));
+    columns
+        .extend([Column::text("outcome", "outcome"), Column::number("epochs_trained", "epochs trained", "")]);
+    let mut rows = Vec::new();
+    for (i, search) in report.searches.iter().enumerate() {
+        for (number, trial) in search.trials.iter().enumerate() {
+            let mut cells = arm_cells(report, search);
+            cells.push(Value::Count(number as u64).into());
+            cells.extend(point_cells(&keys, Some(trial)));
+            cells.extend((0..stages).map(|stage| judged(trial.values.get(stage).copied().flatten(), trial)));
+            cells.extend([text(outcome(trial.standing)), Value::Count(trial.epochs).into()]);
+            let link = trial.runs.first().cloned().map(Link::Run);
+            rows.push(Row { cells, rule: number == 0 && i > 0, link });
+        }
+    }
+    Table {
+        name: "trials",
+        title: "Every trial".to_owned(),
+        caption: "What each trial was judged by at each stage it reached: the best epoch so far, the mean over the seeds \
+                  that judge. The better part goes on; diverged trials come last and never do."
+            .to_owned(),
+        columns,
+        rows,
+        long: true,
+    }
+}
+
+fn outcome(standing: Standing) -> String {
+    match standing {
+        Standing::In => "in".to_owned(),
+        Standing::Pruned(epochs) => format!("pruned after epoch {epochs}"),
+        Standing::Diverged(_) => "diverged".to_owned(),
+        Standing::Lost => "lost".to_owned(),
+        Standing::Won => "won".to_owned(),
+    }
+}

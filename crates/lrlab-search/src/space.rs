@@ -1,0 +1,189 @@
+//! The values a key may take, and the points that are tried.
+
+use lrlab_random::{Purpose, Stream};
+use serde_json::{Number, Value};
+
+/// The values a key may take.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Space {
+    /// From `min` to `max`, evenly spread.
+    Linear {
+        /// The lowest value.
+        min: f64,
+        /// The highest value.
+        max: f64,
+        /// Only so many equally distant values, both ends among them.
+        points: Option<usize>,
+        /// Whole numbers only.
+        whole: bool,
+    },
+    /// From `min` to `max`, evenly spread in the logarithm.
+    Log {
+        /// The lowest value, above 0.
+        min: f64,
+        /// The highest value.
+        max: f64,
+        /// Only so many values with equal ratios, both ends among them.
+        points: Option<usize>,
+        /// Whole numbers only.
+        whole: bool,
+    },
+    /// One of these.
+    Choice(Vec<Value>),
+}
+
+impl Space {
+    /// Every value, where they can be counted.
+    #[must_use]
+    pub fn values(&self) -> Option<Vec<Value>> {
+        let all: Vec<Value> = match self {
+            Self::Choice(values) => values.clone(),
+            Self::Linear { points: Some(n), .. } | Self::Log { points: Some(n), .. } => {
+                (0..*n).map(|i| self.at(if *n > 1 { i as f64 / (*n - 1) as f64 } else { 0.0 })).collect()
+            }
+            Self::Linear { .. } | Self::Log { .. } => return None,
+        };
+        let mut distinct: Vec<Value> = Vec::with_capacity(all.len());
+        for value in all {
+            if !distinct.contains(&value) {
+                distinct.push(value);
+            }
+        }
+        Some(distinct)
+    }
+
+    /// The value at a share of the way, 0 … 1.
+    fn at(&self, share: f64) -> Value {
+        match *self {
+            Self::Linear { min, max, whole, .. } => number((max - min).mul_add(share, min), whole, min, max),
+            Self::Log { min, max, whole, .. } => number(min * (max / min).powf(share), whole, min, max),
+            Self::Choice(ref values) => {
+                let index = (share * values.len() as f64) as usize;
+                values.get(index.min(values.len().saturating_sub(1))).cloned().unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// A number that can be read and typed: whole, or of four digits.
+fn number(x: f64, whole: bool, min: f64, max: f64) -> Value {
+    if whole {
+        return Value::from(x.round().clamp(min.ceil(), max.floor()) as i64);
+    }
+    let short = format!("{x:.3e}").parse().unwrap_or(x).clamp(min, max);
+    Number::from_f64(short).map_or(Value::Null, Value::Number)
+}
+
+/// More draws than this for one point mean that there is none left.
+const MOST_TRIES: u64 = 1000;
+
+/// `trials` distinct points, each one value per space, drawn by `seed`; `None` where the spaces hold fewer.
+///
+/// A key's values depend on the seed, the key's name and the index of the draw alone: arms that search the same keys try
+/// the same points.
+#[must_use]
+pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<Vec<Value>>> {
+    let counts: Option<Vec<usize>> = spaces.iter().map(|(_, space)| Some(space.values()?.len())).collect();
+    let count = counts.and_then(|counts| counts.iter().try_fold(1_usize, |n, m| n.checked_mul(*m)));
+    if count.is_some_and(|count| count < trials) {
+        return None;
+    }
+    let values: Vec<(Stream, Option<Vec<Value>>, &Space)> = spaces
+        .iter()
+        .map(|(name, space)| (Stream::new(seed, Purpose::Search, name), space.values(), space))
+        .collect();
+    let one = |(stream, known, space): &(Stream, Option<Vec<Value>>, &Space), index: u64| match known {
+        Some(known) => known[stream.below(index, known.len() as u64) as usize].clone(),
+        None => space.at(stream.uniform(index)),
+    };
+    let mut points: Vec<Vec<Value>> = Vec::with_capacity(trials);
+    for index in 0..MOST_TRIES.saturating_mul(trials as u64) {
+        if points.len() == trials {
+            break;
+        }
+        let point = values.iter().map(|entry| one(entry, index)).collect();
+        if !points.contains(&point) {
+            points.push(point);
+        }
+    }
+    (points.len() == trials).then_some(points)
+}
+
+/// Every point, the last space fastest; `None` where a space cannot be counted.
+#[must_use]
+pub fn grid(spaces: &[(String, Space)]) -> Option<Vec<Vec<Value>>> {
+    spaces.iter().try_fold(vec![Vec::new()], |points, (_, space)| {
+        let values = space.values()?;
+        let extend = |point: &Vec<Value>| -> Vec<Vec<Value>> {
+            values.iter().map(|value| [point.as_slice(), std::slice::from_ref(value)].concat()).collect()
+        };
+        Some(points.iter().flat_map(extend).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn log(min: f64, max: f64, points: Option<usize>) -> Space {
+        Space::Log { min, max, points, whole: false }
+    }
+
+    #[test]
+    fn spaced_values() {
+        let check = |space: Space, expected: Value| assert_eq!(json!(space.values()), expected);
+        check(log(1e-3, 1.0, Some(4)), json!([0.001, 0.01, 0.1, 1.0]));
+        check(log(0.1, 0.1, Some(1)), json!([0.1]));
+        check(
+            Space::Linear { min: 0.0, max: 0.9, points: Some(4), whole: false },
+            json!([0.0, 0.3, 0.6, 0.9]),
+        );
+        check(Space::Log { min: 16.0, max: 128.0, points: Some(4), whole: true }, json!([16, 32, 64, 128]));
+        check(Space::Linear { min: 1.0, max: 2.0, points: Some(5), whole: true }, json!([1, 2]));
+        check(Space::Choice(vec![json!("a"), json!(2)]), json!(["a", 2]));
+        check(log(1.0, 2.0, None), json!(null));
+    }
+
+    #[test]
+    fn draws_are_seeded_distinct_and_within_bounds() {
+        let spaces = [
+            ("lr".to_owned(), log(1e-4, 1.0, None)),
+            ("batch_size".to_owned(), Space::Choice(vec![json!(16), json!(32)])),
+        ];
+        let points = draw(&spaces, 50, 3).unwrap();
+        assert_eq!(points, draw(&spaces, 50, 3).unwrap());
+        assert_ne!(points, draw(&spaces, 50, 4).unwrap());
+        assert_eq!(points[..20], draw(&spaces, 20, 3).unwrap(), "more trials keep the earlier ones");
+        let rates: Vec<f64> = points.iter().map(|point| point[0].as_f64().unwrap()).collect();
+        assert!(rates.iter().all(|lr| (1e-4..=1.0).contains(lr)));
+        let small = rates.iter().filter(|lr| **lr < 1e-2).count();
+        assert!((15..=35).contains(&small), "{small} of 50 below the middle of the logarithm");
+        for (i, point) in points.iter().enumerate() {
+            assert!(!points[..i].contains(point));
+        }
+        // The rate does not depend on what else is searched.
+        assert_eq!(draw(&spaces[..1], 1, 3).unwrap()[0][0], points[0][0]);
+    }
+
+    #[test]
+    fn a_small_space_is_used_up_and_no_more() {
+        let spaces = [
+            ("a".to_owned(), log(1.0, 8.0, Some(4))),
+            ("b".to_owned(), Space::Choice(vec![json!(1), json!(2)])),
+        ];
+        assert_eq!(grid(&spaces).unwrap().len(), 8);
+        let mut drawn = draw(&spaces, 8, 0).unwrap();
+        drawn.sort_by_key(|point| json!(point).to_string());
+        let mut all = grid(&spaces).unwrap();
+        all.sort_by_key(|point| json!(point).to_string());
+        assert_eq!(drawn, all);
+        assert_eq!(draw(&spaces, 9, 0), None);
+        assert_eq!(
+            draw(&[("n".to_owned(), Space::Linear { min: 1.0, max: 3.0, points: None, whole: true })], 4, 0),
+            None
+        );
+        assert_eq!(grid(&[("n".to_owned(), log(1.0, 2.0, None))]), None);
+    }
+}

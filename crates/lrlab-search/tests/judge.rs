@@ -1,0 +1,175 @@
+//! Searches over landscapes whose best is known.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+use lrlab_random::{Purpose, Stream};
+use lrlab_runs::{EpochMetrics, Outcome};
+use lrlab_search::{Arm, Record, Score, Space, Standing, Trial, Verdict, draw, grid, judge};
+use serde_json::Value;
+
+const ETA: usize = 3;
+
+/// An arm of 27 trials, 9 epochs, judged after the first and the third.
+fn arm() -> Arm {
+    Arm::of_trials(27, "val_loss", 9, vec![1, 3], ETA)
+}
+
+/// Validation loss of a run at `lr` after `epoch` epochs: a valley at 0.1, above 1 no numbers at all.
+fn loss(lr: f64, epoch: u64) -> Option<f64> {
+    (lr <= 1.0).then(|| (lr.log10() + 1.0).powi(2) + 2.0 / epoch as f64)
+}
+
+fn record(epochs: u64, budget: u64, loss: impl Fn(u64) -> Option<f64>) -> Record {
+    let mut history = Vec::new();
+    for epoch in 1..=epochs {
+        let val_loss = loss(epoch);
+        history.push(EpochMetrics { epoch, val_loss, ..EpochMetrics::default() });
+        if val_loss.is_none() {
+            return Record::new(history, Some(Outcome::Diverged));
+        }
+    }
+    Record::new(history, (epochs == budget).then_some(Outcome::Completed))
+}
+
+struct Search {
+    known: Vec<Option<Record>>,
+    epochs: u64,
+    verdict: Verdict,
+}
+
+/// Trains what is due until nothing is; `pick` chooses which of the due runs end before the next look.
+fn search(arm: &Arm, rates: &[f64], mut pick: impl FnMut(usize) -> usize) -> Search {
+    let mut known: Vec<Option<Record>> = vec![None; rates.len()];
+    let mut epochs = 0;
+    loop {
+        let verdict = judge(arm, |run| known[run].as_ref());
+        if verdict.due.is_empty() {
+            return Search { known, epochs, verdict };
+        }
+        let due = verdict.due[pick(verdict.due.len())];
+        let before = known[due.run].as_ref().map_or(0, |record| record.history.len() as u64);
+        let after = record(due.until, arm.budget, |epoch| loss(rates[due.run], epoch));
+        epochs += after.history.len() as u64 - before;
+        known[due.run] = Some(after);
+    }
+}
+
+fn rates(points: &[Vec<Value>]) -> Vec<f64> {
+    points.iter().map(|point| point[0].as_f64().unwrap()).collect()
+}
+
+fn log(points: Option<usize>) -> [(String, Space); 1] {
+    [("lr".to_owned(), Space::Log { min: 1e-5, max: 10.0, points, whole: false })]
+}
+
+#[test]
+fn halving_finds_the_best_of_a_grid_with_a_third_of_its_epochs() {
+    let (arm, rates) = (arm(), rates(&grid(&log(Some(27))).unwrap()));
+    let halved = search(&arm, &rates, |_| 0);
+    let whole = search(&Arm { rungs: Vec::new(), ..arm.clone() }, &rates, |_| 0);
+    let best = |a: &usize, b: &usize| {
+        let loss = |i: usize| loss(rates[i], 9).unwrap_or(f64::INFINITY);
+        loss(*a).total_cmp(&loss(*b))
+    };
+    let known = (0..27).min_by(best);
+    assert_eq!((halved.verdict.winner, whole.verdict.winner), (known, known));
+    assert!(3 * halved.epochs <= arm.full_epochs(), "{} of {}", halved.epochs, arm.full_epochs());
+    assert!(
+        halved.epochs <= arm.epochs() && whole.epochs < arm.full_epochs(),
+        "what diverges is not trained on"
+    );
+    assert_eq!((arm.epochs(), arm.full_epochs()), (27 + 9 * 2 + 3 * 6, 27 * 9));
+    let sizes: Vec<usize> = halved.verdict.stages.iter().map(|stage| stage.ranking.len()).collect();
+    assert_eq!(sizes, [27, 9, 3]);
+}
+
+#[test]
+fn the_order_in_which_runs_end_does_not_matter() {
+    let arm = arm();
+    let rates = rates(&draw(&log(None), 27, 5).unwrap());
+    let reference = search(&arm, &rates, |_| 0);
+    for order in 0..20 {
+        let stream = Stream::new(order, Purpose::Search, "order of endings");
+        let mut index = 0;
+        let again = search(&arm, &rates, |n| {
+            index += 1;
+            stream.below(index, n as u64) as usize
+        });
+        assert_eq!((&again.verdict, again.epochs), (&reference.verdict, reference.epochs));
+        assert_eq!(again.known, reference.known);
+    }
+}
+
+/// The verdict's stages do not change when later epochs become known, so that a search can be judged again at its end.
+#[test]
+fn what_was_judged_stays_judged() {
+    let arm = Arm::of_trials(4, "val_accuracy", 4, vec![1, 2], 2);
+    let curves = [[0.5, 0.6, 0.9, 0.9], [0.6, 0.5, 0.95, 0.99], [0.4, 0.9, 0.9, 0.9], [0.7, 0.7, 0.1, 0.1]];
+    let at = |trial: usize, epochs: usize| {
+        let epoch = |i: usize| EpochMetrics {
+            epoch: i as u64 + 1,
+            val_loss: Some(1.0),
+            val_accuracy: Some(curves[trial][i]),
+            ..EpochMetrics::default()
+        };
+        Record::new((0..epochs).map(epoch).collect(), (epochs == 4).then_some(Outcome::Completed))
+    };
+    let first: Vec<Record> = (0..4).map(|trial| at(trial, 1)).collect();
+    let verdict = judge(&arm, |run| first.get(run));
+    assert_eq!(verdict.standings, [Standing::Pruned(1), Standing::In, Standing::Pruned(1), Standing::In]);
+    assert_eq!(verdict.out, [0, 2]);
+    // All of them trained in full, as another experiment may have done.
+    let all: Vec<Record> = (0..4).map(|trial| at(trial, 4)).collect();
+    let later = judge(&arm, |run| all.get(run));
+    assert_eq!(later.stages[0], verdict.stages[0]);
+    assert_eq!(
+        later.stages[1].ranking,
+        [Score { trial: 3, value: Some(0.7) }, Score { trial: 1, value: Some(0.6) }]
+    );
+    assert_eq!((later.winner, later.due), (Some(3), vec![]), "its best epoch counts, not its last");
+}
+
+#[test]
+fn equal_trials_in_their_order_and_diverged_ones_last() {
+    let arm = Arm::of_trials(4, "val_loss", 2, vec![1], 2);
+    let flat = |trial: usize| record(1, 2, |_| [None, Some(1.0), Some(1.0), Some(1.0)][trial]);
+    let known: Vec<Record> = (0..4).map(flat).collect();
+    let verdict = judge(&arm, |run| known.get(run));
+    let order: Vec<usize> = verdict.stages[0].ranking.iter().map(|score| score.trial).collect();
+    assert_eq!(order, [1, 2, 3, 0]);
+    assert_eq!(verdict.standings, [Standing::Diverged(1), Standing::In, Standing::In, Standing::Pruned(1)]);
+
+    let lost = vec![record(1, 2, |_| None); 4];
+    let verdict = judge(&arm, |run| lost.get(run));
+    assert_eq!((verdict.winner, verdict.due.len(), verdict.out.len()), (None, 0, 4), "none is left to go on");
+}
+
+#[test]
+fn a_pruned_run_can_go_on() {
+    let arm = Arm::of_trials(2, "val_loss", 4, vec![2], 2);
+    let pruned = Record::new(record(1, 4, |_| Some(1.0)).history, Some(Outcome::Pruned));
+    let verdict = judge(&arm, |_| Some(&pruned));
+    assert_eq!(verdict.due.len(), 2, "an earlier search gave up sooner");
+}
+
+#[test]
+fn seeds_judge_together_and_the_winner_is_run_with_the_others() {
+    let trial =
+        |first: usize| Trial { point: [].into(), judged: vec![first, first + 1], further: vec![first + 2] };
+    let arm = Arm {
+        trials: vec![trial(0), trial(3)],
+        rungs: vec![],
+        ..Arm::of_trials(2, "val_loss", 1, vec![], 2)
+    };
+    let losses = [Some(0.1), Some(0.9), None, Some(0.4), Some(0.4), None];
+    let mut known: Vec<Option<Record>> =
+        losses.iter().map(|loss| loss.map(|loss| record(1, 1, |_| Some(loss)))).collect();
+    let verdict = judge(&arm, |run| known[run].as_ref());
+    assert_eq!(
+        (verdict.winner, verdict.due.iter().map(|due| due.run).collect::<Vec<_>>()),
+        (Some(1), vec![5])
+    );
+    assert_eq!(verdict.stages[0].ranking[0].value, Some(0.4));
+    // One of two that diverges makes the trial a diverged one.
+    known[3] = Some(record(1, 1, |_| None));
+    assert_eq!(judge(&arm, |run| known[run].as_ref()).winner, Some(0));
+}

@@ -1,0 +1,222 @@
+//! `[search]`: from its table to the trials of every arm.
+
+mod space;
+mod trials;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lrlab_runs::Search;
+use lrlab_schedulers::{Horizon, Span};
+use lrlab_search::Space;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::axes::Axis;
+use crate::mistake::Log;
+use crate::resolve::Resolved;
+use crate::schema::definition;
+use crate::tree::{Key, Node, Place, Value};
+use crate::walk::{Slot, walk};
+
+pub(crate) use trials::trials;
+
+/// `[search]`, its space left aside.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchSpec {
+    /// How trials are chosen and how long each is trained.
+    method: MethodSpec,
+    /// The metric of the validation split that decides, each trial's best epoch so far. Default: the run's `select`.
+    #[serde(default)]
+    metric: Option<String>,
+    /// Seed of the drawn points; not the runs' seed.
+    #[serde(default)]
+    seed: u64,
+    /// The first so many seeds judge a trial, by their mean; the winner is run with the others too. Default: 1.
+    #[serde(default = "one")]
+    seeds: usize,
+}
+
+const fn one() -> usize {
+    1
+}
+
+/// How trials are chosen and how long each is trained.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum MethodSpec {
+    /// Every point, trained in full.
+    Grid(GridSearchSpec),
+    /// Points drawn at random, trained in full (Bergstra and Bengio, JMLR 2012).
+    Random(RandomSearchSpec),
+    /// Every trial for a while, the better part for longer (Jamieson and Talwalkar, AISTATS 2016).
+    Halving(HalvingSpec),
+}
+
+/// `grid = {}`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GridSearchSpec {}
+
+/// `random = { trials = 20 }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RandomSearchSpec {
+    /// Points per arm.
+    trials: usize,
+}
+
+/// `halving = { trials = 9, rungs = ["1 epoch", "3 epochs"], eta = 3 }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HalvingSpec {
+    /// Points per arm, drawn at random. Default: every point of the space.
+    #[serde(default)]
+    trials: Option<usize>,
+    /// When trials are judged, in whole epochs or parts of the run, increasing. The schedule is laid over the whole run.
+    rungs: Vec<Span>,
+    /// One in so many goes on at each rung. Default: 2.
+    #[serde(default = "two")]
+    eta: usize,
+}
+
+const fn two() -> usize {
+    2
+}
+
+/// The values a key may take.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(dead_code, reason = "the walk reads the tree, which knows its places; this is its schema")]
+enum SpaceSpec {
+    /// Evenly from `min` to `max`.
+    Linear(RangeSpec),
+    /// Evenly in the logarithm from `min` to `max`.
+    Log(RangeSpec),
+    /// One of these.
+    Choice(Vec<serde_json::Value>),
+}
+
+/// `{ min = 1e-3, max = 1.0 }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "as above")]
+struct RangeSpec {
+    /// The lowest value.
+    min: f64,
+    /// The highest value.
+    max: f64,
+    /// Only so many values, both ends among them. Default: any value between.
+    #[serde(default)]
+    points: Option<usize>,
+}
+
+/// Makes the schema of a space known: nothing else names it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct Spaces {
+    /// By key.
+    space: SpaceSpec,
+    /// The rest.
+    search: SearchSpec,
+}
+
+/// A search that was read.
+pub(crate) struct Rules {
+    pub(crate) search: Search,
+    method: MethodSpec,
+    seed: u64,
+    spaces: Vec<(Key, Space)>,
+    /// Places of the method and of its rungs.
+    place: Place,
+    rungs: Vec<Place>,
+}
+
+/// Reads `[search]`; `None` where there is none, or a mistake.
+pub(crate) fn read(log: &mut Log, root: &Node, axes: &[Axis]) -> Option<Rules> {
+    let node = root.get("search")?;
+    if !matches!(node.value, Value::Table(_)) {
+        log.error(node.place, format!("expected a table for `search`, found {}", node.kind()), None);
+        return None;
+    }
+    let rest = node.table().iter().filter(|(key, _)| key.name != "space").cloned().collect();
+    let rest = Node { value: Value::Table(rest), place: node.place };
+    let mut schema = definition("Search").clone();
+    schema["required"] = serde_json::json!(["method"]);
+    let mut good = walk(log, &rest, &schema, Slot { owner: "Search", key: "search" });
+    let mut spaces = Vec::new();
+    match node.get("space") {
+        Some(table) if !table.table().is_empty() => {
+            good &= space::read(log, table, "", axes, &mut spaces);
+        }
+        given => {
+            let place = given.map_or(node.place, |table| table.place);
+            let hint = "name what is searched: space.lr = { log = { min = 1e-3, max = 1.0 } }".to_owned();
+            log.error(place, "the search has no space", hint);
+            return None;
+        }
+    }
+    if !good {
+        return None;
+    }
+    let spec: SearchSpec = serde_json::from_value(rest.json()).ok()?;
+    let (method, eta) = match &spec.method {
+        MethodSpec::Grid(_) => ("grid", two()),
+        MethodSpec::Random(_) => ("random", two()),
+        MethodSpec::Halving(halving) => ("halving", halving.eta),
+    };
+    let rungs = node.at("method.halving.rungs").map(Node::list).unwrap_or_default();
+    let search = Search {
+        method: method.to_owned(),
+        keys: spaces.iter().map(|(key, _): &(Key, Space)| key.name.clone()).collect(),
+        metric: spec.metric,
+        seeds: spec.seeds,
+        rungs: BTreeMap::new(),
+        eta,
+    };
+    Some(Rules {
+        search,
+        seed: spec.seed,
+        spaces,
+        place: node.place_near("method"),
+        rungs: rungs.iter().map(|rung| rung.place).collect(),
+        method: spec.method,
+    })
+}
+
+/// Lays the rungs over every length of a run that the grid has.
+pub(crate) fn rungs(log: &mut Log, rules: &mut Rules, cells: &[Resolved]) {
+    let MethodSpec::Halving(halving) = &rules.method else { return };
+    let budgets: BTreeSet<u64> = cells.iter().map(|resolved| resolved.spec.epochs).collect();
+    for budget in budgets {
+        let run = Horizon { updates: budget, updates_per_epoch: 1 };
+        let mut before = 0;
+        let mut epochs = Vec::new();
+        for (span, place) in halving.rungs.iter().zip(&rules.rungs) {
+            let at = span.resolve_updates(&run);
+            let whole = match span {
+                Span::Updates(_) => false,
+                Span::Epochs(epochs) => epochs.fract() == 0.0,
+                Span::Fraction(_) => true,
+            };
+            if !whole {
+                let hint = "write \"2 epochs\" or \"25%\"".to_owned();
+                log.error(*place, format!("\"{span}\": trials are judged after whole epochs"), hint);
+            } else if at <= before || at >= budget {
+                let of = if budget == 1 { "epoch" } else { "epochs" };
+                let message = format!("\"{span}\" is epoch {at} of a run of {budget} {of}");
+                let room = before + 1 < budget;
+                let hint = room.then(|| {
+                    format!("rungs increase and lie within the run: {} … {}", before + 1, budget - 1)
+                });
+                if !log.has_error_at(*place) {
+                    log.error(*place, message, hint);
+                }
+            } else {
+                before = at;
+                epochs.push(at);
+            }
+        }
+        rules.search.rungs.insert(budget, epochs);
+    }
+}

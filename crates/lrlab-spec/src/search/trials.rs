@@ -1,0 +1,103 @@
+//! The points of the grid, each with every trial of its arm.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lrlab_search::{Space, TRIAL};
+use serde_json::Value as Json;
+
+use super::{MethodSpec, Rules};
+use crate::definitions::Definitions;
+use crate::expand::{MOST_CELLS, Point};
+use crate::mistake::Log;
+use crate::resolve::{applies, chosen, named_parts};
+use crate::tree::{Key, Node};
+
+/// The points of the grid, each with every trial of its arm: equally many for all.
+pub(crate) fn trials(
+    log: &mut Log,
+    rules: &Rules,
+    points: &[Point],
+    definitions: &Definitions,
+) -> Vec<Point> {
+    let mut of_arm: BTreeMap<[String; 3], Vec<Point>> = BTreeMap::new();
+    let (mut used, mut all) = (vec![false; rules.spaces.len()], Vec::new());
+    for point in points {
+        let name = |axis: &str| chosen(point, axis).and_then(Node::text).unwrap_or_default().to_owned();
+        let arm = [name("model"), name("schedule"), name("monitor")];
+        if !of_arm.contains_key(&arm) {
+            let Some(tree) = named_parts(point, definitions) else { continue };
+            let open: Vec<bool> = rules.spaces.iter().map(|(key, _)| applies(&tree, &key.name)).collect();
+            used.iter_mut().zip(&open).for_each(|(used, open)| *used |= open);
+            let words = arm.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" / ");
+            let Some(trials) = of_one(log, rules, &open, &words) else { return Vec::new() };
+            of_arm.insert(arm.clone(), trials);
+        }
+        let trials = &of_arm[&arm];
+        if all.len() + trials.len() > MOST_CELLS {
+            log.error(rules.place, format!("the search makes more than {MOST_CELLS} runs"), None);
+            return Vec::new();
+        }
+        all.extend(trials.iter().map(|trial| point.iter().chain(trial).cloned().collect::<Point>()));
+    }
+    for ((key, _), _) in rules.spaces.iter().zip(&used).filter(|(_, used)| !**used) {
+        log.error(key.place, format!("no run of the grid has `{}`", key.name), None);
+    }
+    let counts = |(arm, trials): (&[String; 3], &Vec<Point>)| {
+        format!(
+            "{} for `{}`",
+            trials.len(),
+            arm.iter().filter(|w| !w.is_empty()).cloned().collect::<Vec<_>>().join(" / ")
+        )
+    };
+    let fewest = of_arm.iter().min_by_key(|(_, trials)| trials.len());
+    let most = of_arm.iter().max_by_key(|(_, trials)| trials.len());
+    if let (Some(fewest), Some(most)) = (fewest, most)
+        && fewest.1.len() < most.1.len()
+    {
+        let message = format!("arms would get unequally many trials: {}, {}", counts(fewest), counts(most));
+        let hint =
+            "give `trials`: so many points are drawn for every arm (`random`, or `halving`)".to_owned();
+        log.error(rules.place, message, hint);
+    }
+    all
+}
+
+/// The trials of one arm, from the spaces of the keys it has.
+fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<Point>> {
+    let spaces: Vec<&(Key, Space)> =
+        rules.spaces.iter().zip(open).filter(|(_, open)| **open).map(|(space, _)| space).collect();
+    let named: Vec<(String, Space)> =
+        spaces.iter().map(|(key, space)| (key.name.clone(), space.clone())).collect();
+    let trials = match &rules.method {
+        MethodSpec::Grid(_) => None,
+        MethodSpec::Random(random) => Some(random.trials),
+        MethodSpec::Halving(halving) => halving.trials,
+    };
+    let drawn = if let Some(trials) = trials {
+        let drawn = lrlab_search::draw(&named, trials, rules.seed);
+        if drawn.is_none() {
+            let message = format!("the space holds fewer than {trials} points for `{arm}`");
+            log.error(rules.place, message, "ask for fewer trials, or widen the space".to_owned());
+        }
+        drawn?
+    } else {
+        for (key, _) in spaces.iter().filter(|(_, space)| space.values().is_none()) {
+            let message = format!("the values of `{}` cannot be counted", key.name);
+            let hint = "give its range `points`, or the method `trials` (`random`, or `halving`)".to_owned();
+            log.error(key.place, message, hint);
+        }
+        lrlab_search::grid(&named)?
+    };
+    let place = rules.place;
+    let number = Key { name: TRIAL.to_owned(), place };
+    let point = |(index, values): (usize, Vec<Json>)| -> Point {
+        let trial = (number.clone(), Node { place, ..Node::built_in(&Json::from(index)) });
+        let values = values
+            .iter()
+            .zip(&spaces)
+            .map(|(value, (key, _))| (key.clone(), Node { place: key.place, ..Node::built_in(value) }));
+        std::iter::once(trial).chain(values).map(Arc::new).collect()
+    };
+    Some(drawn.into_iter().enumerate().map(point).collect())
+}

@@ -1,0 +1,104 @@
+//! The grid's own cost: ten thousand cells from the file to the state of each, and one run that hardly trains.
+
+use std::cell::Cell as Counter;
+
+use candle_core::{Device, Tensor};
+use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, WorkerCommand};
+use lrlab_runs::{Plan, RunStore};
+
+use super::{Kind, Step, Workload};
+use crate::Registry;
+
+/// Cells of the large grid.
+const CELLS: usize = 10_000;
+
+pub(super) fn grids() -> Vec<Workload> {
+    let workload = |name: &str, examples: usize, prepare: super::Prepare| Workload {
+        kind: Kind::Grid,
+        name: name.to_owned(),
+        examples,
+        flops: 0.0,
+        bytes: 0.0,
+        prepare,
+    };
+    vec![
+        // Per second: cells.
+        workload("grid", CELLS, Box::new(|_| large())),
+        // Per second: runs. All but three updates of it is what a run costs besides training.
+        workload("grid-run", 1, Box::new(|_| one_run())),
+    ]
+}
+
+/// An experiment on embedded data: two networks, a thousand rates, five seeds.
+fn experiment(rates: usize, seeds: usize, train: usize) -> String {
+    let rates = (1..=rates).map(|n| (n as f64 / 1e4).to_string()).collect::<Vec<_>>().join(", ");
+    let seeds = (0..seeds).map(|seed| seed.to_string()).collect::<Vec<_>>().join(", ");
+    format!(
+        "name = \"bench\"\n[axes]\nmodel = [\"resnet\", \"linear\"]\nschedule = [\"cosine\"]\nlr = [{rates}]\n\
+         seed = [{seeds}]\n[defaults]\nepochs = 1\nbatch_size = 32\noptimizer = {{ sgd = {{ momentum = 0.9 }} }}\n\
+         [models]\nresnet = {{ network = {{ resnet = {{ depth = 8 }} }}, data = \"pictures\" }}\n\
+         linear = {{ network = {{ linear = {{}} }}, data = \"pictures\" }}\n\
+         [data.pictures]\nsource = {{ synthetic_pictures = {{}} }}\nlimit = {{ train = {train} }}\n\
+         [schedules]\ncosine = {{ cosine = {{}} }}\n"
+    )
+}
+
+/// From the text of an experiment to its plan.
+fn plan(text: &str, registry: &Registry, store: &RunStore, filters: &[String]) -> anyhow::Result<Plan> {
+    let experiment = lrlab_spec::read(text, "bench.toml", &[], &registry.catalog())?;
+    let cells = experiment.cells(filters, None)?;
+    let cache = store.root().join("cache");
+    Ok(lrlab_grid::resolve(&experiment.name, cells, |data| Ok(registry.identify(data, &cache)?.0))?)
+}
+
+/// Every cell resolved, the plan written, every run's state read.
+fn large() -> anyhow::Result<Step> {
+    let folder = tempfile::tempdir()?;
+    let store = RunStore::new(folder.path());
+    let (text, registry) = (experiment(CELLS / 10, 5, 512), Registry::default());
+    lrlab_grid::record(&store, &plan(&text, &registry, &store, &[])?)?;
+    Ok(Box::new(move || {
+        let _keep = &folder;
+        let all = plan(&text, &registry, &store, &[]).map_err(candle)?;
+        store.write_plan(&all).map_err(candle)?;
+        let (status, _) = lrlab_grid::status(&store, &all).map_err(candle)?;
+        Tensor::new(&[status.missing as f32], &Device::Cpu)
+    }))
+}
+
+/// One run from its claim to its result, another at each step.
+fn one_run() -> anyhow::Result<Step> {
+    let folder = tempfile::tempdir()?;
+    let store = RunStore::new(folder.path());
+    let registry = Registry::default();
+    let plan = plan(&experiment(1, 1200, 96), &registry, &store, &["model=resnet".to_owned()])?;
+    lrlab_grid::record(&store, &plan)?;
+    let (program, out) = (std::env::current_exe()?, std::path::absolute(store.root())?);
+    let next = Counter::new(0);
+    Ok(Box::new(move || {
+        let _keep = &folder;
+        let index = next.replace(next.get() + 1) % plan.runs.len();
+        let command = |assignment: &Assignment<'_>| {
+            let Assignment { run, folder, threads, .. } = assignment;
+            let words = ["worker", "--watch-stdin", "--device", "cpu", "--run", run.run_id.as_str()];
+            let mut args = Vec::from(words.map(Into::into));
+            args.extend(["--out".into(), out.clone().into_os_string()]);
+            args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
+            args.extend(["--threads".into(), threads.to_string().into()]);
+            WorkerCommand { program: program.clone(), args, env: Vec::new() }
+        };
+        let runs = std::slice::from_ref(&plan.runs[index]);
+        let end = LocalExecutor::default().run(&store, runs, &Interrupt::default(), command, |_, _| {});
+        match end.map_err(candle)? {
+            Finish { done: 1, .. } => Tensor::new(&[1.0_f32], &Device::Cpu),
+            Finish { failed, .. } => {
+                let why = failed.first().map_or_else(|| "no result".to_owned(), |(_, f)| f.message.clone());
+                Err(candle_core::Error::Msg(why))
+            }
+        }
+    }))
+}
+
+fn candle(error: impl std::fmt::Display) -> candle_core::Error {
+    candle_core::Error::Msg(error.to_string())
+}

@@ -1,0 +1,159 @@
+//! A search from end to end: rungs, promoted and pruned runs, the same twice, and through interruptions.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lrlab_tests::{Ran, run, runner};
+use serde_json::Value;
+
+/// One rate of nine is far better than the others: a linear model learns nothing at tiny ones.
+const EXPERIMENT: &str = r#"name = "found"
+[axes]
+model = ["linear"]
+schedule = ["static", "cosine"]
+seed = [0, 1]
+[defaults]
+epochs = 9
+batch_size = 32
+optimizer = { sgd = { momentum = 0.0 } }
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 160, test = 40, size = 8 } }
+[schedules]
+static = { static = {} }
+cosine = { cosine = {} }
+[search]
+method = METHOD
+metric = "val_loss"
+space.lr = { log = { min = 1e-6, max = 1e-1, points = 9 } }
+"#;
+
+const HALVING: &str = r#"{ halving = { rungs = ["1 epoch", "3 epochs"], eta = 3 } }"#;
+
+fn arguments(folder: &Path, method: &str) -> Vec<String> {
+    let path = folder.join("found.toml");
+    std::fs::write(&path, EXPERIMENT.replace("METHOD", method)).unwrap();
+    let (path, out) = (path.display().to_string(), folder.join("runs").display().to_string());
+    let words = ["run", &path, "--out", &out, "--device", "cpu", "--threads", "1"];
+    words.map(str::to_owned).to_vec()
+}
+
+fn search(folder: &Path, method: &str, jobs: &str) -> Ran {
+    let mut args = arguments(folder, method);
+    args.extend(["--jobs".to_owned(), jobs.to_owned()]);
+    run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Every result by run id, without its clocks.
+fn results(folder: &Path) -> BTreeMap<String, Value> {
+    let entries = std::fs::read_dir(folder.join("runs/store")).unwrap().map(Result::unwrap);
+    let result = |entry: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(entry.path().join("result.json")).ok()?;
+        let mut result: Value = serde_json::from_str(&text).unwrap();
+        result.as_object_mut().unwrap().retain(|key, _| !matches!(key.as_str(), "timing" | "provenance"));
+        Some((entry.file_name().to_string_lossy().into_owned(), result))
+    };
+    entries.filter_map(result).collect()
+}
+
+fn table(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join("runs/found/report/tables").join(format!("{name}.csv"))).unwrap()
+}
+
+fn epochs(results: &BTreeMap<String, Value>) -> usize {
+    let first_seed = results.values().filter(|result| result["cell"]["seed"] == 0);
+    first_seed.map(|result| result["history"].as_array().unwrap().len()).sum()
+}
+
+#[test]
+fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_same() {
+    let (halved, again, whole) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (folder, method, jobs) in
+        [(&halved, HALVING, "1"), (&again, HALVING, "2"), (&whole, "{ grid = {} }", "2")]
+    {
+        let ran = search(folder.path(), method, jobs);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    }
+    let (first, second, grid) = (results(halved.path()), results(again.path()), results(whole.path()));
+    assert_eq!(first, second, "the order in which runs end does not matter");
+    for name in ["search", "trials"] {
+        assert_eq!(table(halved.path(), name), table(again.path(), name), "{name}");
+    }
+
+    // 9 trials for one epoch, 3 for three, 1 for nine, in each of two arms.
+    assert_eq!(first.values().filter(|result| result["outcome"] == "pruned").count(), 2 * 8);
+    assert_eq!(epochs(&first), 2 * (6 + 2 * 3 + 9));
+    assert_eq!(epochs(&grid), 2 * 9 * 9);
+    for (id, result) in &first {
+        if result["outcome"] == "pruned" {
+            assert!(
+                result["final"]["test_accuracy"].is_null() && result["best"]["test_loss"].is_null(),
+                "{result}"
+            );
+            let trained = result["history"].as_array().unwrap();
+            let full = grid[id]["history"].as_array().unwrap();
+            assert_eq!(trained[..], full[..trained.len()], "a trial is the first part of the whole run");
+        } else {
+            assert_eq!(Some(result), grid.get(id).or(Some(result)), "a promoted trial is the same run");
+            assert!(result["final"]["test_accuracy"].is_f64());
+        }
+    }
+    // The best of the whole grid, by the same rule.
+    for schedule in ["static", "cosine"] {
+        let trials = grid.values().filter(|r| r["cell"]["schedule"] == schedule && r["cell"]["seed"] == 0);
+        let loss = |r: &Value| {
+            let losses =
+                r["history"].as_array().unwrap().iter().filter_map(|epoch| epoch["val_loss"].as_f64());
+            losses.fold(f64::INFINITY, f64::min)
+        };
+        let best = trials.min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap();
+        let found: Vec<&Value> = first
+            .values()
+            .filter(|r| r["outcome"] == "completed" && r["cell"]["schedule"] == schedule)
+            .map(|r| &r["cell"]["lr"])
+            .collect();
+        assert_eq!(found, [&best["cell"]["lr"]; 2], "the winner, with both seeds");
+    }
+    let trials = table(halved.path(), "trials");
+    assert_eq!(trials.lines().count(), 1 + 2 * 9);
+    assert_eq!(trials.matches("pruned after epoch 1").count(), 2 * 6, "{trials}");
+    assert_eq!(trials.matches("pruned after epoch 3").count(), 2 * 2, "{trials}");
+    assert_eq!(trials.matches("won").count(), 2, "{trials}");
+
+    // A later call has nothing to do, and one that keeps more goes on with what was pruned.
+    let more = r#"{ halving = { rungs = ["1 epoch", "3 epochs"], eta = 2 } }"#;
+    let ran = search(halved.path(), more, "2");
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    for (id, result) in &results(halved.path()) {
+        if result["outcome"] == "completed" && result["cell"]["seed"] == 0 {
+            assert_eq!(Some(result), grid.get(id));
+        }
+    }
+}
+
+/// Stopped at any moment, the same command goes on and ends with the same bits.
+#[cfg(unix)]
+#[test]
+fn a_search_goes_on_after_interruptions() {
+    let (quiet, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ran = search(quiet.path(), HALVING, "2");
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    for wait in [60, 150, 240, 350, 500] {
+        let mut command = runner();
+        command.args(arguments(stopped.path(), HALVING)).args(["--jobs", "2"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let ran = search(stopped.path(), HALVING, "2");
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert_eq!(results(stopped.path()), results(quiet.path()));
+    assert_eq!(table(stopped.path(), "trials"), table(quiet.path(), "trials"));
+}
