@@ -191,7 +191,7 @@ mod tests {
             experiment: experiment.to_owned(),
             description: String::new(),
             runs: runs.iter().map(run).collect(),
-            claims: serde_json::Value::Null,
+            ..Plan::default()
         }
     }
 
