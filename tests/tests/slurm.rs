@@ -227,9 +227,14 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     let task = |n: u32| format!("{job}_{n}");
 
     // One worker is held in the middle of a run.
-    let (held_run, _, held) = wait("a run of task 1", 60, || at_work(&there, &task(1)));
-    let pid = wait("its process", 10, || worker(&held));
-    kill("-STOP", &pid);
+    let (held_run, held, pid) = wait("a run of task 1 that can be held", 60, || {
+        let (run, _, attempt) = at_work(&there, &task(1))?;
+        let pid = worker(&attempt)?;
+        Command::new("kill").args(["-STOP", &pid]).status().ok()?;
+        // It may have come to its end just before.
+        let over = run.join("result.json").exists() || worker(&attempt).is_none();
+        (!over).then_some((run, attempt, pid))
+    });
     // Another worker is killed, which takes the process of its run along.
     let (lost_run, owner, lost) = wait("a run of task 0", 60, || at_work(&there, &task(0)));
     kill("-KILL", &owner["pid"].to_string());
