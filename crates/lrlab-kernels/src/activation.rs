@@ -50,7 +50,8 @@ impl Kernel for Map<'_> {
         for at in (0..self.x.len()).step_by(LANES) {
             let x = part(s, self.x, at, 0.0);
             let y = match (self.activation, self.grad) {
-                (Activation::Relu, None) => s.max(x, s.zero()),
+                // This order hands a NaN on.
+                (Activation::Relu, None) => s.max(s.zero(), x),
                 (Activation::Relu, Some(grad)) => {
                     s.where_greater(x, s.zero(), part(s, grad, at, 0.0), s.zero())
                 }
@@ -114,6 +115,14 @@ mod tests {
                 assert_close(&grad[0], &values(&expected[0]), 1e-6);
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_nan_is_handed_on() -> Result<()> {
+        let x = Tensor::new(&[f32::NAN, -1.0, 2.0], &candle_core::Device::Cpu)?;
+        assert!(values(&relu(&x)?)[0].is_nan() && values(&gelu(&x)?)[0].is_nan());
+        assert_eq!(values(&relu(&x)?)[1..], [0.0, 2.0]);
         Ok(())
     }
 }

@@ -111,7 +111,7 @@ impl Finish for Activated<'_> {
 
 #[inline(always)]
 fn activation<S: Simd>(s: S, gelu: bool, x: S::V) -> S::V {
-    if gelu { s.mul(x, erf_parts(s, x).0) } else { s.max(x, s.zero()) }
+    if gelu { s.mul(x, erf_parts(s, x).0) } else { s.max(s.zero(), x) }
 }
 
 /// Writes the product times the activation's slope.
