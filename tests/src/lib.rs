@@ -1,12 +1,30 @@
 //! What the end-to-end tests share: the runner as a user calls it, in a store of its own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// What two runs of one specification share, to the bit.
+pub const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
 
 /// The workspace's root.
 #[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The runner.
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn program() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let program = target.join("release").join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.is_file(), "{} is not there: `cargo xtask build` makes it", program.display());
+    program
 }
 
 /// A command line of the runner, started in the workspace's root.
@@ -15,9 +33,12 @@ pub fn root() -> PathBuf {
 /// The runner is not built.
 #[must_use]
 pub fn runner() -> Command {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let program = target.join("release").join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is not there: `cargo xtask build` makes it", program.display());
+    start(&program())
+}
+
+/// A command line of a runner, started in the workspace's root.
+#[must_use]
+pub fn start(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).env("NO_COLOR", "1").env_remove("RUST_LOG");
     command
@@ -46,6 +67,51 @@ pub fn run(args: &[&str]) -> Ran {
         code: status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&stdout).into_owned(),
         err: String::from_utf8_lossy(&stderr).into_owned(),
+    }
+}
+
+/// Every result in a store by run id.
+///
+/// # Panics
+/// A result that is no JSON.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test helper")]
+pub fn results(out: &Path) -> BTreeMap<String, Value> {
+    let runs = std::fs::read_dir(out.join("store")).into_iter().flatten().flatten();
+    let read = |run: std::fs::DirEntry| {
+        let bytes = std::fs::read(run.path().join("result.json")).ok()?;
+        let result = serde_json::from_slice(&bytes).expect("a result is JSON");
+        Some((run.file_name().to_string_lossy().into_owned(), result))
+    };
+    runs.filter_map(read).collect()
+}
+
+/// Every file below a folder, at whatever depth; those that go away meanwhile are left out.
+#[must_use]
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { all.extend(files(&path)) } else { all.push(path) }
+    }
+    all.sort();
+    all
+}
+
+/// Copies a folder with everything below it.
+///
+/// # Panics
+/// Something cannot be read or written.
+#[expect(clippy::expect_used, reason = "a test helper")]
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder to copy to");
+    for entry in std::fs::read_dir(from).expect("a folder to copy").flatten() {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("a file to copy");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! and exit codes are the runner's own.
 
 mod bench;
+mod chaos;
 mod options;
 mod runner;
 mod steps;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::bench::BenchOptions;
+use crate::chaos::ChaosOptions;
 use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions};
 
 /// Builds the runner, starts grids, runs every check.
@@ -43,6 +45,8 @@ enum Command {
     },
     /// Measure how fast this machine trains, alone or in turn with a peer
     Bench(BenchOptions),
+    /// Kill a grid at random moments, resume it each time, and compare it with one that was left alone
+    Chaos(ChaosOptions),
     /// Check everything that the README promises
     Test {
         /// Only these steps
@@ -85,6 +89,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::bench(&options),
+        Command::Chaos(options) => chaos::chaos(&options),
         Command::Test { steps } => test::test(&steps),
     }
 }

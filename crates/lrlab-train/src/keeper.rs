@@ -41,7 +41,7 @@ pub trait Keeper {
     ///
     /// # Errors
     /// One that is to end the run. A state that could not be written need not.
-    fn keep(&mut self, state: &State) -> Result<(), Error>;
+    fn keep(&mut self, state: State) -> Result<(), Error>;
 }
 
 /// Keeps nothing; a raised flag interrupts.
@@ -50,7 +50,7 @@ impl Keeper for &AtomicBool {
         if self.load(Ordering::Relaxed) { Wish::Interrupt } else { Wish::GoOn }
     }
 
-    fn keep(&mut self, _: &State) -> Result<(), Error> {
+    fn keep(&mut self, _: State) -> Result<(), Error> {
         Ok(())
     }
 }

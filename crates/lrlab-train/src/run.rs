@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
             Wish::Interrupt => Some(Stop::Interrupted),
             Wish::Pause => Some(Stop::Paused),
         };
-        keeper.keep(&self.state(callbacks)?)?;
+        keeper.keep(self.state(callbacks)?)?;
         Ok(stop)
     }
 

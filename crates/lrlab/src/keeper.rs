@@ -13,15 +13,17 @@ use lrlab_train::{Error, Keeper, Position, State, Wish};
 
 use crate::commands::worker::Reporter;
 
-/// At most one part in so many of a run's time goes into checkpoints, where the default says when.
-const SHARE: u32 = 50;
+/// Where the default says when, training waits for checkpoints at most one part in so many of the time,
+const WAITING: u32 = 50;
+/// and they are written beside it at most one part in so many.
+const WRITING: u32 = 5;
 /// The names of a checkpoint's files.
 pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
 
 /// When the state is kept, beside when the run is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CheckpointEvery {
-    /// So many seconds, and never so often that writing takes more than 2 % of the time.
+    /// So many seconds, and never so often that it costs training more than 2 % of the time.
     Seconds(f64),
     /// So many updates.
     Updates(u64),
@@ -70,36 +72,72 @@ impl Display for CheckpointEvery {
     }
 }
 
-/// A run's keeper, as `lrlab worker` has it.
+/// A run's keeper, as `lrlab worker` has it. Checkpoints on the way are written beside the training.
 pub(crate) struct RunKeeper<'a> {
-    pub(crate) checkpoints: Checkpoints,
     pub(crate) every: CheckpointEvery,
     /// Pause at this epoch.
     pub(crate) until: Option<u64>,
     pub(crate) interrupt: Arc<AtomicBool>,
     pub(crate) work: Option<WorkLog>,
     pub(crate) reporter: &'a RefCell<Reporter>,
-    pub(crate) last: Last,
-    /// What was asked for last.
-    pub(crate) asked: Wish,
-    /// The last trouble that was told, so that it is told once.
-    pub(crate) trouble: Option<String>,
+    writer: Writer,
+    /// What was asked for last, and when.
+    asked: (Wish, Instant),
+    /// The last time that the state was kept: its update, when it was, how long training and writing took.
+    last: (u64, Instant, Duration, Duration),
+    /// Trouble was told, and did not go away since.
+    trouble: bool,
 }
 
-/// The last time that the state was kept.
-pub(crate) struct Last {
-    pub(crate) update: u64,
-    pub(crate) when: Instant,
-    pub(crate) took: Duration,
+/// Has the checkpoints, unless a thread of its own has them, which writes one.
+enum Writer {
+    Idle(Checkpoints),
+    Busy(JoinHandle<Written>),
+    /// The thread panicked.
+    Lost,
 }
 
-impl RunKeeper<'_> {
+struct Written {
+    checkpoints: Checkpoints,
+    result: anyhow::Result<()>,
+    took: Duration,
+}
+
+impl<'a> RunKeeper<'a> {
+    /// A run goes on at `update`.
+    pub(crate) fn new(checkpoints: Checkpoints, update: u64, reporter: &'a RefCell<Reporter>) -> Self {
+        let now = Instant::now();
+        Self {
+            every: CheckpointEvery::default(),
+            until: None,
+            interrupt: Arc::default(),
+            work: None,
+            reporter,
+            writer: Writer::Idle(checkpoints),
+            asked: (Wish::GoOn, now),
+            last: (update, now, Duration::ZERO, Duration::ZERO),
+            trouble: false,
+        }
+    }
+
+    /// Waits for what is being written; gives back the checkpoints and the log of the work.
+    pub(crate) fn finish(mut self) -> (Option<Checkpoints>, Option<WorkLog>) {
+        let _ = self.collect();
+        let checkpoints = match self.writer {
+            Writer::Idle(checkpoints) => Some(checkpoints),
+            Writer::Busy(_) | Writer::Lost => None,
+        };
+        (checkpoints, self.work)
+    }
+
     fn due(&self, at: &Position) -> bool {
-        let new = at.update.saturating_sub(self.last.update);
+        let (update, when, waited, wrote) = self.last;
+        let new = at.update.saturating_sub(update);
         match self.every {
             CheckpointEvery::Seconds(s) => {
-                let wait = Duration::from_secs_f64(s).max(self.last.took * SHARE);
-                new > 0 && self.last.when.elapsed() >= wait
+                let wait = Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
+                let elapsed = when.elapsed();
+                new > 0 && elapsed >= wait && elapsed >= waited * WAITING && elapsed >= wrote * WRITING
             }
             CheckpointEvery::Updates(n) => new >= n,
             CheckpointEvery::Epochs(n) => at.between_epochs && at.epoch.is_multiple_of(n),
@@ -107,18 +145,44 @@ impl RunKeeper<'_> {
         }
     }
 
-    fn write(&mut self, state: &State) -> anyhow::Result<()> {
-        let (facts, tensors) = state.write()?;
-        let files = [(FILES[0], facts.as_slice()), (FILES[1], tensors.as_slice())];
-        let at = Moment { update: state.update(), epoch: state.epoch() };
-        self.checkpoints.write(at, &files)?;
-        Ok(())
+    /// Takes the checkpoints back from their thread, once it is done with them. What went wrong there is the error.
+    fn collect(&mut self) -> anyhow::Result<()> {
+        match std::mem::replace(&mut self.writer, Writer::Lost) {
+            Writer::Busy(thread) => {
+                let written =
+                    thread.join().map_err(|_| anyhow::anyhow!("the thread that writes it panicked"))?;
+                self.writer = Writer::Idle(written.checkpoints);
+                self.last.3 = written.took;
+                written.result
+            }
+            writer => {
+                self.writer = writer;
+                Ok(())
+            }
+        }
     }
 
-    fn tell(&mut self, message: String) {
-        if self.trouble.as_ref() != Some(&message) {
-            self.reporter.borrow_mut().report(&Event::Note { message: message.clone() });
-            self.trouble = Some(message);
+    /// Hands a state to a thread that writes it.
+    fn write(&mut self, state: State) {
+        self.writer = match std::mem::replace(&mut self.writer, Writer::Lost) {
+            Writer::Idle(mut checkpoints) => Writer::Busy(std::thread::spawn(move || {
+                let clock = Instant::now();
+                let result = write(&mut checkpoints, &state);
+                Written { checkpoints, result, took: clock.elapsed() }
+            })),
+            writer => writer,
+        };
+    }
+
+    /// Training goes on, so it is told once until it is over.
+    fn tell(&mut self, kept: anyhow::Result<()>) {
+        match kept {
+            Ok(()) => self.trouble = false,
+            Err(error) if !std::mem::replace(&mut self.trouble, true) => {
+                let message = format!("the state of the run cannot be kept: {error}; training goes on");
+                self.reporter.borrow_mut().report(&Event::Note { message });
+            }
+            Err(_) => {}
         }
     }
 }
@@ -129,35 +193,51 @@ impl Keeper for RunKeeper<'_> {
             && let Err(error) = log.note(&at.work)
         {
             self.work = None;
-            self.tell(format!("{error}: updates are counted by checkpoints only"));
+            self.reporter.borrow_mut().report(&Event::Note { message: error.to_string() });
         }
-        self.asked = if self.interrupt.load(Ordering::Relaxed) {
+        if matches!(&self.writer, Writer::Busy(thread) if thread.is_finished()) {
+            let written = self.collect();
+            self.tell(written);
+        }
+        let wish = if self.interrupt.load(Ordering::Relaxed) {
             Wish::Interrupt
         } else if self.until.is_some_and(|epoch| at.epoch >= epoch) {
             Wish::Pause
-        } else if self.due(at) {
+        } else if matches!(self.writer, Writer::Idle(_)) && self.due(at) {
             Wish::Save
         } else {
             Wish::GoOn
         };
-        self.asked
+        self.asked = (wish, Instant::now());
+        wish
     }
 
     /// A state that cannot be kept on the way is told, and training goes on: the next one may fit. A pause that is not
     /// kept would be a lie.
-    fn keep(&mut self, state: &State) -> Result<(), Error> {
-        let clock = Instant::now();
-        let kept = self.write(state);
-        self.last = Last { update: state.update(), when: Instant::now(), took: clock.elapsed() };
-        match kept {
-            Ok(()) => self.trouble = None,
-            Err(error) if self.asked == Wish::Pause => return Err(Error::Keep(error.into())),
-            Err(error) => {
-                self.tell(format!("the state of the run cannot be kept: {error:#}; training goes on"));
+    fn keep(&mut self, state: State) -> Result<(), Error> {
+        let (wish, asked) = self.asked;
+        let update = state.update();
+        if wish == Wish::Save {
+            self.write(state);
+        } else {
+            // What is being written was told of, or is made good now.
+            let _ = self.collect();
+            self.write(state);
+            match self.collect() {
+                Err(error) if wish == Wish::Pause => return Err(Error::Keep(error.into())),
+                written => self.tell(written),
             }
         }
+        (self.last.0, self.last.1, self.last.2) = (update, Instant::now(), asked.elapsed());
         Ok(())
     }
+}
+
+fn write(checkpoints: &mut Checkpoints, state: &State) -> anyhow::Result<()> {
+    let (facts, tensors) = state.write()?;
+    let at = Moment { update: state.update(), epoch: state.epoch() };
+    checkpoints.write(at, &[(FILES[0], &facts), (FILES[1], &tensors)])?;
+    Ok(())
 }
 
 /// A digest of the program that runs, worked out beside the first steps of a run.

@@ -20,11 +20,11 @@ use lrlab_runs::{
     RunResult, RunStore, Stamp, Timing, Work, WorkLog, work_before,
 };
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fit, Fitted, State, Stop, Wish};
+use lrlab_train::{Fit, Fitted, State, Stop};
 
 use super::commit::commit;
 use crate::cli::Machine;
-use crate::keeper::{self, FILES, Last, RunKeeper};
+use crate::keeper::{self, FILES, RunKeeper};
 use crate::{Exit, Registry, assemble, provenance};
 
 /// Between two progress events of one run.
@@ -97,18 +97,12 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         settings: &settings,
         device: &device,
     };
-    let last = state.as_ref().map_or(0, State::update);
-    let mut keeper = RunKeeper {
-        checkpoints,
-        every: args.machine.checkpoint_every,
-        until: args.until_epoch,
-        interrupt,
-        work: Some(work),
-        reporter: &reporter,
-        last: Last { update: last, when: Instant::now(), took: Duration::ZERO },
-        asked: Wish::GoOn,
-        trouble: None,
-    };
+    let at = state.as_ref().map_or(0, State::update);
+    let mut keeper = RunKeeper::new(checkpoints, at, &reporter);
+    keeper.every = args.machine.checkpoint_every;
+    keeper.until = args.until_epoch;
+    keeper.interrupt = interrupt;
+    keeper.work = Some(work);
     let (mut startup_s, mut last_update) = (0.0, began);
     let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut keeper, &mut |event| {
         match event {
@@ -118,6 +112,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         }
         reporter.borrow_mut().report(event);
     });
+    let (checkpoints, work) = keeper.finish();
     let mut fitted = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
@@ -126,7 +121,6 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         }
     };
     let Some(outcome) = outcome(fitted.stop) else { return Ok(Exit::Interrupted) };
-    let RunKeeper { checkpoints, work, .. } = keeper;
     fitted.work.data_s += data_s;
     if let Some(mut log) = work {
         log.note(&fitted.work)?;
@@ -149,7 +143,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     }
     finish_log(&args.attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
-    if !args.machine.keep.checkpoints() {
+    if let Some(checkpoints) = checkpoints.filter(|_| !args.machine.keep.checkpoints()) {
         checkpoints.remove_all()?;
     }
     Ok(Exit::Done)

@@ -1,0 +1,186 @@
+//! Checkpoints are found, checked, and passed over where they are bad; killed attempts count; the first to finish wins.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::{
+    Checkpoint, Checkpoints, Error, Moment, RunId, RunResult, Stamp, Work, WorkLog, link_exclusive, progress,
+    work_before,
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn stamp() -> Stamp {
+    Stamp { run_id: RunId::of("{}", ""), numerics: "cpu/f32".to_owned(), build: "b".to_owned() }
+}
+
+fn attempt(run: &Path, number: u32) -> PathBuf {
+    let folder = run.join("attempts").join(number.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// What is found, and what is said on the way.
+fn open(run: &Path, number: u32, stamp: Stamp) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
+    let mut said = Vec::new();
+    let (checkpoints, found) =
+        Checkpoints::open(run, &attempt(run, number), stamp, &mut |message| said.push(message)).unwrap();
+    (checkpoints, found, said)
+}
+
+fn write(checkpoints: &mut Checkpoints, update: u64) -> PathBuf {
+    let state = json!({ "update": update, "epoch": update / 10, "history": [], "more": [1] }).to_string();
+    let tensors = update.to_le_bytes();
+    let files = [("state.json", state.as_bytes()), ("tensors.safetensors", tensors.as_slice())];
+    checkpoints.write(Moment { update, epoch: update / 10 }, &files).unwrap()
+}
+
+fn folders(run: &Path) -> usize {
+    let attempts = std::fs::read_dir(run.join("attempts")).unwrap().flatten();
+    let inside = |attempt: std::fs::DirEntry| std::fs::read_dir(attempt.path().join("checkpoints"));
+    attempts.map(|attempt| inside(attempt).map_or(0, Iterator::count)).sum()
+}
+
+#[test]
+fn the_last_two_are_kept_over_all_attempts() {
+    let run = tempfile::tempdir().unwrap();
+    let (mut first, found, said) = open(run.path(), 1, stamp());
+    assert_eq!((found, said.len(), progress(run.path())), (None, 0, None));
+    for update in [5, 10, 15] {
+        write(&mut first, update);
+    }
+    assert_eq!(folders(run.path()), 2);
+
+    let (mut second, found, said) = open(run.path(), 2, stamp());
+    let found = found.unwrap();
+    assert_eq!((found.at, said.len()), (Moment { update: 15, epoch: 1 }, 0));
+    assert_eq!(found.attempt(), Some(attempt(run.path(), 1).as_path()));
+    assert_eq!(found.files["tensors.safetensors"], 15_u64.to_le_bytes());
+    assert_eq!(write(&mut second, 15), found.folder, "one of this moment is there");
+    write(&mut second, 20);
+    assert_eq!(folders(run.path()), 2, "that of update 10 counts no more");
+    write(&mut second, 25);
+    assert_eq!(folders(run.path()), 2);
+    let progress = progress(run.path()).unwrap();
+    assert_eq!((progress.update, progress.epoch), (25, 2));
+
+    // What a killed process leaves half written is no checkpoint, and goes with the rest.
+    std::fs::create_dir(attempt(run.path(), 2).join("checkpoints/.x.tmp")).unwrap();
+    let (third, found, said) = open(run.path(), 3, stamp());
+    assert_eq!((found.unwrap().at.update, said.len()), (25, 0));
+    third.remove_all().unwrap();
+    assert_eq!(folders(run.path()), 0);
+}
+
+#[test]
+fn whoever_cannot_go_on_from_it_is_told() {
+    let run = tempfile::tempdir().unwrap();
+    write(&mut open(run.path(), 1, stamp()).0, 10);
+    let (other, found, said) = open(run.path(), 2, Stamp { build: "other".to_owned(), ..stamp() });
+    assert_eq!(found, None);
+    assert!(said[0].contains("000000000010.000001: written by another build"), "{said:?}");
+    drop(other);
+    let (_, found, said) = open(run.path(), 2, Stamp { run_id: RunId::of("{ }", ""), ..stamp() });
+    assert_eq!(found, None);
+    assert!(said[0].contains("of run"), "{said:?}");
+    let gpu = Stamp { numerics: "cuda/f32".to_owned(), ..stamp() };
+    let error = Checkpoints::open(run.path(), &attempt(run.path(), 2), gpu, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, Error::OtherNumerics { .. }));
+    let text = error.to_string();
+    assert!(
+        text.contains("\"cpu/f32\"") && text.contains("\"cuda/f32\"") && text.contains("--out"),
+        "{text}"
+    );
+    assert_eq!(folders(run.path()), 1, "nothing was touched");
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_nothing() {
+    let run = tempfile::tempdir().unwrap();
+    let (mut checkpoints, ..) = open(run.path(), 1, stamp());
+    write(&mut checkpoints, 10);
+    let error = checkpoints.write(Moment { update: 20, epoch: 2 }, &[("a/b", b"x")]).unwrap_err();
+    assert!(error.to_string().contains("000000000020.000002/a/b"), "{error}");
+    assert_eq!(folders(run.path()), 1);
+    assert_eq!(open(run.path(), 2, stamp()).1.unwrap().at.update, 10);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whichever bit of the newest one is flipped, or wherever it is cut short: the one before is found, and what is
+    /// wrong is said.
+    #[test]
+    fn a_damaged_one_falls_back(file in 0_usize..3, place in any::<prop::sample::Index>(), bit in 0..8, cut: bool) {
+        let run = tempfile::tempdir().unwrap();
+        let (mut checkpoints, ..) = open(run.path(), 1, stamp());
+        write(&mut checkpoints, 10);
+        let newest = write(&mut checkpoints, 20);
+        let name = ["manifest.json", "state.json", "tensors.safetensors"][file];
+        let mut bytes = std::fs::read(newest.join(name)).unwrap();
+        let at = place.index(bytes.len());
+        if cut {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 1_u8 << bit;
+        }
+        std::fs::write(newest.join(name), &bytes).unwrap();
+        let (_, found, said) = open(run.path(), 2, stamp());
+        prop_assert_eq!(found.unwrap().at.update, if said.is_empty() { 20 } else { 10 });
+        // White space between the manifest's words is all that may change.
+        prop_assert!(!said.is_empty() || name == "manifest.json");
+        prop_assert!(said.iter().all(|message| message.contains(&*newest.to_string_lossy())));
+    }
+}
+
+#[test]
+fn work_of_killed_attempts_counts() {
+    let run = tempfile::tempdir().unwrap();
+    let work = |updates| Work { updates, examples: 32 * updates, train_s: 0.5, ..Work::default() };
+    for (number, started, updates) in [(1, 200.0, 7), (2, 100.0, 5), (3, 300.0, 11)] {
+        let mut log = WorkLog::create(&attempt(run.path(), number), started).unwrap();
+        log.note(&work(100_000)).unwrap();
+        log.note(&work(updates)).unwrap();
+    }
+    // Died before it did anything; a line that cannot be read.
+    std::fs::write(attempt(run.path(), 4).join("work.json"), "{\"star").unwrap();
+    attempt(run.path(), 5);
+    let (before, first) = work_before(run.path(), &attempt(run.path(), 3));
+    assert_eq!((before.updates, before.examples, before.train_s, first), (12, 384, 1.0, Some(100.0)));
+    let timing = (before + work(11)).timing();
+    assert_eq!(
+        (timing.updates_executed, timing.train_s, timing.examples_per_s),
+        (23, 1.5, 23.0 * 32.0 / 1.5)
+    );
+}
+
+#[test]
+fn the_first_name_wins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("a"), "one").unwrap();
+    std::fs::write(path("b"), "two").unwrap();
+    assert!(link_exclusive(&path("a"), &path("best")).unwrap());
+    assert!(!link_exclusive(&path("b"), &path("best")).unwrap());
+    assert_eq!(std::fs::read(path("best")).unwrap(), b"one");
+}
+
+#[test]
+fn results_that_differ_say_where_first() {
+    let result = |val_loss: f64, best: f64| -> RunResult {
+        serde_json::from_value(json!({
+            "run_id": RunId::of("{}", ""), "cell": {}, "spec": {}, "outcome": "completed",
+            "history": [{ "epoch": 1, "val_loss": 0.5 }, { "epoch": 2, "val_loss": val_loss }],
+            "final": {}, "best": { "epoch": 2, "test_loss": best }, "decisions": [],
+            "timing": { "train_s": val_loss }, "provenance": {},
+        }))
+        .unwrap()
+    };
+    assert_eq!(result(0.25, 0.5).difference(&result(0.25, 0.5)), None);
+    let difference = result(0.25, 0.5).difference(&result(0.75, 0.125)).unwrap();
+    assert_eq!(difference.place, "history[1].val_loss");
+    assert_eq!((difference.first, difference.other), (json!(0.25), json!(0.75)));
+    let difference = result(0.25, 0.5).difference(&result(0.25, 0.125)).unwrap();
+    assert_eq!(difference.place, "best.test_loss");
+}

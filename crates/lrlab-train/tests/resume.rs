@@ -1,0 +1,471 @@
+//! A run that is interrupted between any two of its updates, and goes on from its state as bytes, ends with the bits of
+//! one that was not: every update rule, everything that watches, every kind of network.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use lrlab_callbacks::{
+    AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
+    EarlyStopping, EarlyStoppingConfig, OnDivergence, RangeTest, RangeTestConfig, SaveEvery, ShamControl,
+    SnapshotEnsemble, ValidationLossMonitor, WeightAveraging,
+};
+use lrlab_data::{
+    Augment, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+};
+use lrlab_kernels::Params;
+use lrlab_models::{
+    Activation, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions, ResNet,
+    ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+};
+use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig};
+use lrlab_runs::{Decision, DecisionKind};
+use lrlab_schedulers::{ControllerSpec, Plateau, ScheduleSpec, Span, ThresholdMode};
+use lrlab_train::{Error, Fit, Fitted, Keeper, Position, Settings, State, Stop, Wish, fit_from};
+
+type Build<'a> = dyn Fn(&Dataset) -> Box<dyn Model> + 'a;
+
+/// A run, built anew as often as one likes.
+struct Case<'a> {
+    name: String,
+    data: &'a Dataset,
+    settings: Settings,
+    schedule: &'a str,
+    optimizer: OptimizerConfig,
+    model: &'a Build<'a>,
+    callbacks: &'a dyn Fn() -> Callbacks,
+}
+
+/// Interrupts where it is asked for the `place`-th time, from 0, and keeps the state as bytes.
+struct At {
+    place: usize,
+    asked: usize,
+    kept: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl At {
+    fn new(place: usize) -> Self {
+        Self { place, asked: 0, kept: None }
+    }
+}
+
+impl Keeper for At {
+    fn wish(&mut self, _: &Position) -> Wish {
+        self.asked += 1;
+        if self.asked > self.place { Wish::Interrupt } else { Wish::GoOn }
+    }
+
+    fn keep(&mut self, state: State) -> Result<(), Error> {
+        self.kept = Some(state.write()?);
+        Ok(())
+    }
+}
+
+impl Case<'_> {
+    fn run(&self, from: Option<&State>, keeper: &mut At) -> Fitted {
+        let horizon = Fit::horizon(&self.settings, self.data.train.len());
+        let model = (self.model)(self.data);
+        let parts = Fit {
+            optimizer: lrlab_optim::build(&self.optimizer, model.params()).unwrap(),
+            model,
+            schedule: ScheduleSpec::parse(self.schedule).unwrap().build(&horizon).unwrap(),
+            callbacks: (self.callbacks)(),
+            data: self.data,
+            settings: &self.settings,
+            device: &Device::Cpu,
+        };
+        fit_from(parts, from, keeper, &mut |_| {}).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    /// The run in one go, after it was compared with one interrupted at each place, and with one interrupted everywhere.
+    fn holds(&self) -> Fitted {
+        let mut never = At::new(usize::MAX);
+        let whole = self.run(None, &mut never);
+        for at in 0..never.asked {
+            let mut keeper = At::new(at);
+            let begun = self.run(None, &mut keeper);
+            assert_eq!(begun.stop, Stop::Interrupted, "{}", self.name);
+            let (facts, tensors) = keeper.kept.unwrap();
+            let state = State::read(&facts, &tensors).unwrap();
+            let resumed = self.run(Some(&state), &mut At::new(usize::MAX));
+            self.same(&whole, &resumed, &format!("interrupted at place {at}"));
+        }
+        self.same(&whole, &self.everywhere(), "interrupted everywhere");
+        whole
+    }
+
+    fn everywhere(&self) -> Fitted {
+        let mut state: Option<State> = None;
+        loop {
+            // A run that goes on is asked once before its first update.
+            let mut keeper = At::new(usize::from(state.is_some()));
+            let fitted = self.run(state.as_ref(), &mut keeper);
+            let Some((facts, tensors)) = keeper.kept else { return fitted };
+            state = Some(State::read(&facts, &tensors).unwrap());
+        }
+    }
+
+    fn same(&self, a: &Fitted, b: &Fitted, what: &str) {
+        let what = format!("{}, {what}", self.name);
+        assert_eq!(a.stop, b.stop, "{what}");
+        assert_eq!(a.history, b.history, "{what}");
+        assert_eq!(a.decisions, b.decisions, "{what}");
+        assert_eq!(a.last, b.last, "{what}");
+        assert_eq!(a.best, b.best, "{what}");
+        assert_eq!(bits(&a.weights), bits(&b.weights), "{what}");
+        assert_eq!(bits(&a.last_weights), bits(&b.last_weights), "{what}");
+        assert_eq!(a.timing.updates_executed, b.timing.updates_executed, "{what}");
+    }
+}
+
+fn bits(weights: &BTreeMap<String, Tensor>) -> Vec<(&str, Vec<u32>)> {
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    weights
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), flat(tensor).iter().map(|x| x.to_bits()).collect()))
+        .collect()
+}
+
+fn cache() -> std::path::PathBuf {
+    std::env::temp_dir().join("lrlab-train-tests")
+}
+
+fn pictures() -> Dataset {
+    let pictures = SyntheticPictures { train: 100, test: 20, size: 8, ..SyntheticPictures::default() };
+    lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache())).unwrap()
+}
+
+fn linear(data: &Dataset) -> Box<dyn Model> {
+    let config = LinearConfig { inputs: 3 * 8 * 8, classes: data.classes };
+    Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap())
+}
+
+fn optimizers() -> [(&'static str, OptimizerConfig); 5] {
+    let sgd = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-3, decay_all: false };
+    let adam = AdamConfig { weight_decay: 1e-2, ..AdamConfig::default() };
+    [
+        ("plain sgd", OptimizerConfig::Sgd(SgdConfig { momentum: 0.0, ..sgd.clone() })),
+        ("momentum", OptimizerConfig::Sgd(sgd.clone())),
+        ("nesterov", OptimizerConfig::Sgd(SgdConfig { nesterov: true, ..sgd })),
+        ("adam", OptimizerConfig::Adam(adam.clone())),
+        ("adamw", OptimizerConfig::AdamW(adam)),
+    ]
+}
+
+/// Nothing is ever good enough for it after the first epoch.
+fn monitor(rewind: bool) -> ValidationLossMonitor {
+    let plateau = Plateau {
+        factor: 0.5,
+        patience: 0,
+        threshold: 1e6,
+        threshold_mode: ThresholdMode::Abs,
+        rewind,
+        ..Plateau::default()
+    };
+    ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
+}
+
+/// Trains a little at several rates after each epoch, and goes back.
+fn search() -> ValidationLossMonitor {
+    let search = ControllerSpec::parse("auto_lrs = { updates = 2, trials = 2 }").unwrap();
+    ValidationLossMonitor::new(search.build().unwrap(), "val_loss").unwrap()
+}
+
+fn stopping(min_delta: f64, restore_best: bool) -> EarlyStopping {
+    let config =
+        EarlyStoppingConfig { patience: 2, min_delta, restore_best, ..EarlyStoppingConfig::default() };
+    EarlyStopping::new(config).unwrap()
+}
+
+/// Any loss above the first update's is an explosion.
+fn guard() -> DivergenceGuard {
+    let action = OnDivergence::Rewind { factor: 0.5, limit: 20 };
+    let config = DivergenceConfig { explosion: Some(1.0 + 1e-9), patience: 1, action };
+    DivergenceGuard::new(config).unwrap()
+}
+
+fn keeps(last: SaveEvery) -> Checkpoint {
+    let config = CheckpointConfig { top_k: 2, last: Some(last), ..CheckpointConfig::default() };
+    Checkpoint::new(config).unwrap()
+}
+
+/// Another run's decisions: a cut in the middle of an epoch and one at its end.
+fn sham() -> ShamControl {
+    let cut = |update, epoch, gain| Decision {
+        update,
+        epoch,
+        source: "other".to_owned(),
+        kind: DecisionKind::Cut,
+        lr_before: None,
+        lr_after: None,
+        gain,
+        metric: "val_loss".to_owned(),
+        value: None,
+        reason: "enough".to_owned(),
+    };
+    ShamControl::new(&[cut(2, 0, 0.5), cut(8, 2, 0.25)])
+}
+
+fn range_test() -> RangeTest {
+    let config = RangeTestConfig { min_lr: 1e-4, max_lr: 0.1, updates: 7, ..RangeTestConfig::default() };
+    RangeTest::new(config).unwrap()
+}
+
+type Make = fn() -> Callbacks;
+
+/// What watches, and what is to be seen of it in the run: a kind of decision.
+const WATCHED: [(&str, Make, Option<DecisionKind>); 15] = [
+    ("nothing", Callbacks::default, None),
+    ("monitor", || Callbacks::default().with(monitor(false)), Some(DecisionKind::Cut)),
+    ("monitor that rewinds", || Callbacks::default().with(monitor(true)), Some(DecisionKind::Rewind)),
+    ("monitor that tries out rates", || Callbacks::default().with(search()), None),
+    ("early stopping", || Callbacks::default().with(stopping(1e6, false)), Some(DecisionKind::Stop)),
+    (
+        "early stopping that restores",
+        || Callbacks::default().with(stopping(1e6, true)),
+        Some(DecisionKind::Stop),
+    ),
+    ("ema", || Callbacks::default().with(WeightAveraging::ema(0.8).unwrap()), None),
+    ("swa", || Callbacks::default().with(WeightAveraging::swa(Span::Epochs(1.0)).unwrap()), None),
+    ("lawa", || Callbacks::default().with(WeightAveraging::lawa(2).unwrap()), None),
+    (
+        "average over cycles",
+        || {
+            let every = WeightAveraging::new(Averaging::Uniform, AverageEvery::Cycle, Span::Updates(0));
+            Callbacks::default().with(every.unwrap())
+        },
+        None,
+    ),
+    ("snapshots", || Callbacks::default().with(SnapshotEnsemble::new().keep(2)), None),
+    ("guard that rewinds", || Callbacks::default().with(guard()), Some(DecisionKind::Rewind)),
+    ("sham control", || Callbacks::default().with(sham()), Some(DecisionKind::Cut)),
+    ("range test", || Callbacks::default().with(range_test()), Some(DecisionKind::Stop)),
+    (
+        "everything",
+        || {
+            Callbacks::default()
+                .with(monitor(true))
+                .with(stopping(0.0, true))
+                .with(guard())
+                .with(WeightAveraging::ema(0.8).unwrap())
+                .with(keeps(SaveEvery::Updates(3)))
+                .with(SnapshotEnsemble::new())
+        },
+        Some(DecisionKind::Rewind),
+    ),
+];
+
+fn every_callback_with(name: &str) {
+    let (rule, optimizer) = optimizers().into_iter().find(|(rule, _)| *rule == name).unwrap();
+    let data = pictures();
+    // A rate at which the loss goes up now and then; restarts in the middle of an epoch.
+    let lr = if rule.starts_with("adam") { 0.05 } else { 0.15 };
+    let settings = Settings { epochs: 4, batch_size: 24, eval_batch_size: 80, ..Settings::new(lr) };
+    for (watched, callbacks, seen) in WATCHED {
+        let case = Case {
+            name: format!("{rule}, {watched}"),
+            data: &data,
+            settings: settings.clone(),
+            schedule: "cosine_warm_restarts = { t_0 = \"6 updates\" }",
+            optimizer: optimizer.clone(),
+            model: &linear,
+            callbacks: &callbacks,
+        };
+        let whole = case.holds();
+        if let Some(kind) = seen {
+            assert!(whole.decisions.iter().any(|d| d.kind == kind), "{}: {:?}", case.name, whole.decisions);
+        }
+    }
+}
+
+#[test]
+fn plain_sgd() {
+    every_callback_with("plain sgd");
+}
+
+#[test]
+fn momentum() {
+    every_callback_with("momentum");
+}
+
+#[test]
+fn nesterov() {
+    every_callback_with("nesterov");
+}
+
+#[test]
+fn adam() {
+    every_callback_with("adam");
+}
+
+#[test]
+fn adamw() {
+    every_callback_with("adamw");
+}
+
+/// A loss that is no number ends a run, also one that was interrupted just before.
+#[test]
+fn divergence() {
+    let data = pictures();
+    let case = Case {
+        name: "divergence".to_owned(),
+        data: &data,
+        settings: Settings { epochs: 9, batch_size: 24, ..Settings::new(1e38) },
+        schedule: "static = {}",
+        optimizer: OptimizerConfig::Sgd(SgdConfig::default()),
+        model: &linear,
+        callbacks: &Callbacks::default,
+    };
+    assert_eq!(case.holds().stop, Stop::Diverged);
+}
+
+/// Running statistics, windows of batches, augmented pictures.
+#[test]
+fn resnet() {
+    let data = pictures();
+    let network = |data: &Dataset| -> Box<dyn Model> {
+        let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
+        let config =
+            ResNetConfig { depth: 8, stem, shortcut, width: 0.25, classes: data.classes, channels: 3 };
+        Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+    };
+    let augment = Augment { crop_padding: 1, flip: true, cutout: 2, seed: 1, epoch: 0 };
+    let case = Case {
+        name: "resnet".to_owned(),
+        data: &data,
+        settings: Settings {
+            epochs: 3,
+            batch_size: 12,
+            accumulate: 2,
+            clip_norm: Some(1.0),
+            label_smoothing: 0.1,
+            augment: Some(augment),
+            seed: 1,
+            ..Settings::new(0.1)
+        },
+        schedule: "cosine = {}",
+        optimizer: OptimizerConfig::Sgd(SgdConfig::default()),
+        model: &network,
+        callbacks: &|| Callbacks::default().with(monitor(true)).with(WeightAveraging::ema(0.9).unwrap()),
+    };
+    assert_eq!(case.holds().history.len(), 3);
+}
+
+/// Dropout, and batches in an order of their own.
+#[test]
+fn text() {
+    let reviews = SyntheticReviews { train: 100, test: 20, seed: 0 };
+    let mut config = DataConfig::new(Source::SyntheticReviews(reviews), cache());
+    config.tokens = TokenConfig { vocabulary: 200, max_length: 12, ..TokenConfig::default() };
+    let data = lrlab_data::load(&config).unwrap();
+    let Kind::Tokens { vocabulary, max_length } = data.kind else { panic!("reviews are no text") };
+    let classes = data.classes;
+    let params = || Params::new(Device::Cpu, DType::F32);
+    let lstm = |_: &Dataset| -> Box<dyn Model> {
+        let config = LstmConfig {
+            vocabulary,
+            embedding: 8,
+            hidden: 8,
+            layers: 1,
+            bidirectional: true,
+            dropout: 0.3,
+            pooling: Pooling::Mean,
+            forget_bias: 1.0,
+            classes,
+        };
+        Box::new(Lstm::new(&config, 2, params()).unwrap())
+    };
+    let transformer = |_: &Dataset| -> Box<dyn Model> {
+        let config = TransformerConfig {
+            vocabulary,
+            max_length,
+            width: 8,
+            heads: 2,
+            feed_forward: 16,
+            layers: 1,
+            dropout: 0.3,
+            norm: NormPlacement::Post,
+            positions: Positions::Learned,
+            activation: Activation::Gelu,
+            pooling: Pooling::Mean,
+            classes,
+        };
+        Box::new(Transformer::new(&config, 2, params()).unwrap())
+    };
+    let networks: [(&str, &Build<'_>); 2] = [("lstm", &lstm), ("transformer", &transformer)];
+    for (name, model) in networks {
+        let case = Case {
+            name: name.to_owned(),
+            data: &data,
+            settings: Settings { epochs: 3, batch_size: 24, seed: 2, ..Settings::new(0.02) },
+            schedule: "one_cycle = { max_lr = 0.05 }",
+            optimizer: OptimizerConfig::Adam(AdamConfig::default()),
+            model,
+            callbacks: &|| {
+                let stop = stopping(0.0, true);
+                Callbacks::default().with(stop).with(WeightAveraging::swa(Span::Epochs(1.0)).unwrap())
+            },
+        };
+        case.holds();
+    }
+}
+
+/// A run whose training is over does not pause: it ends. One that is not says where it stands.
+#[test]
+fn a_pause_keeps_the_state_of_its_epoch() {
+    struct Until(u64, Option<(u64, u64)>);
+    impl Keeper for Until {
+        fn wish(&mut self, at: &Position) -> Wish {
+            if at.epoch >= self.0 { Wish::Pause } else { Wish::GoOn }
+        }
+        fn keep(&mut self, state: State) -> Result<(), Error> {
+            self.1 = Some((state.update(), state.epoch()));
+            Ok(())
+        }
+    }
+    let data = pictures();
+    let settings = Settings { epochs: 3, batch_size: 24, ..Settings::new(0.05) };
+    let horizon = Fit::horizon(&settings, data.train.len());
+    for (until, stop, kept) in
+        [(1, Stop::Paused, Some((4, 1))), (2, Stop::Paused, Some((8, 2))), (3, Stop::Completed, None)]
+    {
+        let model = linear(&data);
+        let parts = Fit {
+            optimizer: lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params())
+                .unwrap(),
+            model,
+            schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
+            callbacks: Callbacks::default(),
+            data: &data,
+            settings: &settings,
+            device: &Device::Cpu,
+        };
+        let mut keeper = Until(until, None);
+        let fitted = fit_from(parts, None, &mut keeper, &mut |_| {}).unwrap();
+        assert_eq!((fitted.stop, keeper.1), (stop, kept), "until epoch {until}");
+    }
+}
+
+#[test]
+fn what_is_no_state_is_refused() {
+    let data = pictures();
+    let case = Case {
+        name: "refused".to_owned(),
+        data: &data,
+        settings: Settings { epochs: 2, batch_size: 24, ..Settings::new(0.05) },
+        schedule: "static = {}",
+        optimizer: OptimizerConfig::Sgd(SgdConfig::default()),
+        model: &linear,
+        callbacks: &Callbacks::default,
+    };
+    let mut keeper = At::new(2);
+    case.run(None, &mut keeper);
+    let (facts, tensors) = keeper.kept.unwrap();
+    assert!(State::read(&facts, &tensors).is_ok());
+    for (facts, tensors) in
+        [(&facts[1..], &tensors[..]), (&facts, &tensors[..tensors.len() - 1]), (b"{}", &tensors)]
+    {
+        assert!(State::read(facts, tensors).is_err());
+    }
+}

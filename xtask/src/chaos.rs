@@ -1,0 +1,44 @@
+//! `cargo xtask chaos`: the end-to-end test that kills a grid, for as long as one likes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::runner::BUILD;
+use crate::steps::{Came, all};
+use crate::workspace::{cargo, tell};
+
+/// Options of `chaos`.
+#[derive(Debug, Args)]
+pub(crate) struct ChaosOptions {
+    /// How often something is killed
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    kills: u64,
+    /// Seed of moments and victims
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// The grid [default: tests/chaos.toml]
+    #[arg(long, value_name = "FILE")]
+    experiment: Option<PathBuf>,
+}
+
+/// Kills, and compares.
+pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<ExitCode> {
+    let mut build = cargo()?;
+    build.args(BUILD);
+    let mut test = cargo()?;
+    test.args(["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "chaos"]);
+    test.args(["--", "--nocapture"]);
+    test.env("LRLAB_CHAOS_KILLS", options.kills.to_string());
+    test.env("LRLAB_CHAOS_SEED", options.seed.to_string());
+    if let Some(experiment) = &options.experiment {
+        if !experiment.is_file() {
+            bail!("there is no experiment file {}", experiment.display());
+        }
+        test.env("LRLAB_CHAOS_EXPERIMENT", std::path::absolute(experiment)?);
+    }
+    tell(&format!("{} kills with seed {}", options.kills, options.seed));
+    Ok(if all([build, test])? == Came::Passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
