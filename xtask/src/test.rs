@@ -14,7 +14,7 @@ use crate::workspace::{cargo, tell};
 /// Its name, what it does, how.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<Came>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", "the code is formatted", format),
     ("lints", "clippy has nothing to say", lints),
     ("docs", "the docs build without a warning", docs),
@@ -23,18 +23,22 @@ const STEPS: [Step; 8] = [
     ("end-to-end", "the runner as a user calls it", end_to_end),
     ("dependencies", "licences, sources, bans, advisories", dependencies),
     ("package", "every crate can be packaged", package),
+    ("sanitizer", "the kernels' tests under the address sanitizer", sanitizer),
 ];
+
+/// Only where it is named: it builds candle once more, for minutes.
+const ON_REQUEST: &str = "sanitizer";
 
 /// The steps' names, for the command line.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.map(|(name, ..)| name))
 }
 
-/// Does the steps that are named in `only`, or all.
+/// Does the steps that are named in `only`, or all but the one on request.
 pub(crate) fn test(only: &[String]) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::default();
     for (name, what, work) in STEPS {
-        let wanted = only.is_empty() || only.iter().any(|step| step == name);
+        let wanted = if only.is_empty() { name != ON_REQUEST } else { only.iter().any(|step| step == name) };
         if wanted && !steps.step(name, what, work)? {
             break;
         }
@@ -96,6 +100,21 @@ fn dependencies() -> anyhow::Result<Came> {
 /// what goes into the packages is checked.
 fn package() -> anyhow::Result<Came> {
     all([with(&["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])?])
+}
+
+/// Reads and writes out of bounds, and of what was freed. The sanitizer is unstable, hence the bootstrap variable; the
+/// dependencies are built with it too, into a folder of their own.
+fn sanitizer() -> anyhow::Result<Came> {
+    let target = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => "x86_64-unknown-linux-gnu",
+        ("linux", "aarch64") => "aarch64-unknown-linux-gnu",
+        ("macos", "aarch64") => "aarch64-apple-darwin",
+        (os, arch) => return Ok(Came::Skipped(format!("no address sanitizer known for {os} on {arch}"))),
+    };
+    let mut command = with(&["test", "--release", "--package", "lrlab-kernels", "--lib", "--tests"])?;
+    command.args(["--target", target, "--target-dir", "target/sanitizer"]);
+    command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
+    all([command])
 }
 
 fn advisories_are_here() -> bool {

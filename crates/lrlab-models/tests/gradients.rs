@@ -95,3 +95,18 @@ fn transformers() -> Result<()> {
     }
     Ok(())
 }
+
+/// The tests above once more, each in a process whose environment asks for other kernels.
+#[test]
+fn other_levels() {
+    if std::env::var_os("LRLAB_SIMD").is_some() {
+        eprintln!("skipped: the environment asks for a level already");
+        return;
+    }
+    for level in ["avx2", "scalar"].into_iter().filter(|level| *level != lrlab_kernels::simd_level()) {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--skip", "other_levels"]).env("LRLAB_SIMD", level).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !said.contains(" 0 passed"), "{level}: {said}");
+    }
+}

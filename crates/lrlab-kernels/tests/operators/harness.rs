@@ -1,6 +1,6 @@
 //! Random operands, and the comparison of an operator with its reference.
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
 use lrlab_random::{Purpose, Stream};
 
 /// Values in f64 with their shape, row after row.
@@ -147,8 +147,8 @@ const SINGLE: usize = 16;
 const STEP: f64 = 1e-6;
 
 /// Compares what `op` gives in f32 with `reference`, and the gradients of a random weighting of it with finite
-/// differences of the reference, for operands in random layouts. Then: the same bits again, and for the other
-/// gradients the same bits where one operand has none.
+/// differences of the reference, for operands in random layouts. Then: the same bits again by the short way for
+/// gradients, and for the other gradients where one operand has none.
 pub(crate) fn check(
     what: &str,
     draw: &mut Draw,
@@ -168,7 +168,8 @@ pub(crate) fn check(
         })
         .collect();
     let what = format!("{what} of {:?} as {layouts:?}", operands.iter().map(|x| &x.dims).collect::<Vec<_>>());
-    let run = |tracked: &dyn Fn(usize) -> bool| -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
+    type Backward = fn(&Tensor) -> Result<GradStore>;
+    let run = |tracked: &dyn Fn(usize) -> bool, backward: Backward| -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
         let stored = operands.iter().zip(&layouts).map(|(x, layout)| layout.stored(&tensor(x)));
         let vars = stored.map(|x| Var::from_tensor(&x?)).collect::<Result<Vec<_>>>()?;
         let views = vars.iter().zip(&layouts).enumerate().map(|(i, (var, layout))| {
@@ -176,7 +177,7 @@ pub(crate) fn check(
         });
         let y = op(&views.collect::<Result<Vec<_>>>()?)?;
         assert_eq!(y.dims(), expected.dims, "{what}");
-        let grads = (&y * tensor(&weights))?.sum_all()?.backward()?;
+        let grads = backward(&(&y * tensor(&weights))?.sum_all()?)?;
         let mut found = Vec::new();
         for (i, (var, layout)) in vars.iter().zip(&layouts).enumerate().filter(|(i, _)| tracked(*i)) {
             let grad = grads.get(var).unwrap_or_else(|| panic!("{what}: no gradient for operand {i}"));
@@ -184,7 +185,7 @@ pub(crate) fn check(
         }
         Ok((values(&y), found))
     };
-    let (y, grads) = run(&|_| true).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (y, grads) = run(&|_| true, Tensor::backward).unwrap_or_else(|error| panic!("{what}: {error}"));
     close(&what, &y, &expected.data, tolerance);
     let loss = |operands: &[Array]| -> f64 {
         reference(operands).data.iter().zip(&weights.data).map(|(y, w)| y * w).sum()
@@ -207,10 +208,11 @@ pub(crate) fn check(
             assert!(near, "{what}: gradient of operand {i} along {along:?} is {found}, not {expected}");
         }
     }
-    assert!(run(&|_| true).unwrap() == (y.clone(), grads.clone()), "{what}: other bits the second time");
+    let again = run(&|_| true, lrlab_kernels::backward).unwrap();
+    assert!(again == (y.clone(), grads.clone()), "{what}: other bits the second time");
     if operands.len() > 1 {
         let without = draw.size(0, operands.len() - 1);
-        let (again, mut others) = run(&|i| i != without).unwrap();
+        let (again, mut others) = run(&|i| i != without, lrlab_kernels::backward).unwrap();
         others.insert(without, grads[without].clone());
         assert!(again == y && others == grads, "{what}: other bits without operand {without}'s gradient");
     }

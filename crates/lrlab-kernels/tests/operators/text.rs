@@ -1,10 +1,10 @@
 //! Embedding, LSTM, attention.
 
 use candle_core::{Device, Result, Tensor};
-use lrlab_kernels::{Dropout, attention, embedding, lstm};
+use lrlab_kernels::{Dropout, LstmLayer, Sequence, attention, embedding, lstm};
 use lrlab_random::{Purpose, Stream};
 
-use crate::harness::{Draw, check, tensor};
+use crate::harness::{Array, Draw, check, tensor};
 use crate::reference;
 
 #[test]
@@ -53,6 +53,53 @@ fn lstms() {
             |v| reference::lstm(v, &mask, reverse),
         );
     }
+}
+
+/// The last state alone, and rows of a table that are never written out.
+#[test]
+fn lstms_of_tokens() -> Result<()> {
+    let mut draw = Draw::new("lstm of tokens");
+    for case in 0..8 {
+        let (batch, length) = (draw.pick(&[1, 3, 17]), draw.size(1, 5));
+        let (inputs, hidden, vocabulary) = (draw.pick(&[1, 3, 16]), draw.pick(&[1, 4, 16]), draw.size(1, 9));
+        let mask = draw.mask(batch, length);
+        let ids: Vec<u32> = (0..batch * length).map(|_| draw.size(0, vocabulary - 1) as u32).collect();
+        let shapes: [&[usize]; 5] = [
+            &[vocabulary, inputs],
+            &[4 * hidden, inputs],
+            &[4 * hidden, hidden],
+            &[4 * hidden],
+            &[4 * hidden],
+        ];
+        let operands = shapes.map(|dims| draw.normal(dims, 0.5));
+        let given = (Tensor::from_vec(ids.clone(), (batch, length), &Device::Cpu)?, tensor(&mask));
+        let (reverse, last) = (case % 3 == 0, case % 2 == 0);
+        check(
+            &format!("lstm of tokens, reverse {reverse}, last {last}, mask {:?}", mask.data),
+            &mut draw,
+            &operands,
+            1e-4,
+            |v| {
+                let (w_ih, w_hh, b_ih, b_hh, mask) = (&v[1], &v[2], &v[3], &v[4], &given.1);
+                let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse };
+                let tokens = Sequence::Tokens { ids: &given.0, table: &v[0] };
+                if last { layer.last(tokens) } else { layer.states(tokens) }
+            },
+            |v| {
+                let mut operands = v.to_vec();
+                operands[0] = reference::embedding(&ids, (batch, length), &v[0]);
+                let states = reference::lstm(&operands, &mask, reverse);
+                if last { state_at(&states, if reverse { 0 } else { length - 1 }) } else { states }
+            },
+        );
+    }
+    Ok(())
+}
+
+fn state_at(states: &Array, time: usize) -> Array {
+    let [batch, length, hidden] = states.dims();
+    let data = (0..batch).flat_map(|b| states.data[(b * length + time) * hidden..][..hidden].to_vec());
+    Array { dims: vec![batch, hidden], data: data.collect() }
 }
 
 #[test]
