@@ -58,13 +58,15 @@ fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<
 
 #[test]
 fn residual_networks() -> Result<()> {
-    // The deeper, and the fewer values a norm sees, the further rounding is carried.
+    // The deeper, and the fewer values a norm sees, the further rounding is carried. Where a value before a
+    // rectification is zero but for rounding, f32 and f64 take different sides and gradients differ by per cents,
+    // candle's own as well as ours: the sizes are such that there is none.
     for (depth, stem, shortcut, width, size) in [
         (8, Stem::Cifar, Shortcut::B, 1.0, 9),
         (8, Stem::Cifar, Shortcut::A, 0.5, 8),
         (20, Stem::Cifar, Shortcut::B, 0.25, 16),
-        (18, Stem::ImageNet, Shortcut::B, 0.25, 65),
-        (50, Stem::Cifar, Shortcut::B, 0.125, 32),
+        (18, Stem::ImageNet, Shortcut::B, 0.25, 33),
+        (50, Stem::Cifar, Shortcut::B, 0.125, 9),
     ] {
         let build = |dtype| common::resnet_of(dtype, depth, stem, shortcut, width);
         check(&format!("ResNet-{depth}"), &build, &common::pictures(size)?, 3e-3)?;
