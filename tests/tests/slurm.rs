@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use lrlab_tests::{Ran, root, run, runner};
 use serde_json::Value;
@@ -235,6 +235,7 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
         let over = run.join("result.json").exists() || worker(&attempt).is_none();
         (!over).then_some((run, attempt, pid))
     });
+    let held_at = SystemTime::now();
     // Another worker is killed, which takes the process of its run along.
     let (lost_run, owner, lost) = wait("a run of task 0", 60, || at_work(&there, &task(0)));
     kill("-KILL", &owner["pid"].to_string());
@@ -247,6 +248,9 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     // Everything but what is held gets done, by those who are left.
     wait("the end of the lost run", 120, || lost_run.join("result.json").is_file().then_some(()));
     assert!(!lost.join("exit.json").exists());
+    // A controller that dies before it has saved that a job began lets the job begin anew.
+    let saved = slurm.folder.join("state/job_state");
+    wait("Slurm to save its state", 60, || (saved.metadata().ok()?.modified().ok()? > held_at).then_some(()));
     slurm.restart_controller();
     wait("the controller", 60, || slurm.ask("scontrol", &["ping"]).contains("is UP").then_some(()));
     // The held one gets a time limit that is near.
