@@ -37,7 +37,21 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Res
     if host::is_f32(&[x, weight]) {
         return x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry));
     }
-    x.conv2d(weight, padding, stride, 1, 1)
+    composed(x, weight, &geometry)
+}
+
+/// On candle's operator. Its gradient takes for the width what the height leaves over beyond the last window; where
+/// the two differ, the input is padded and cut to what the windows read, so that nothing is left over.
+fn composed(x: &Tensor, weight: &Tensor, g: &Geometry) -> Result<Tensor> {
+    let Geometry { stride, padding, .. } = *g;
+    let left_over = |size: usize, kernel: usize| (size + 2 * padding - kernel) % stride;
+    if left_over(g.h, g.kh) == left_over(g.w, g.kw) {
+        return x.conv2d(weight, padding, stride, 1, 1);
+    }
+    let read = |count: usize, kernel: usize| (count - 1) * stride + kernel;
+    let padded = x.pad_with_zeros(2, padding, padding)?.pad_with_zeros(3, padding, padding)?;
+    let cut = padded.narrow(2, 0, read(g.oh, g.kh))?.narrow(3, 0, read(g.ow, g.kw))?;
+    cut.contiguous()?.conv2d(weight, 0, stride, 1, 1)
 }
 
 struct Conv(Geometry);
