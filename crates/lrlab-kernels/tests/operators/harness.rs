@@ -3,6 +3,9 @@
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
 use lrlab_random::{Purpose, Stream};
 
+/// A way to the gradients.
+type Backward = fn(&Tensor) -> Result<GradStore>;
+
 /// Values in f64 with their shape, row after row.
 #[derive(Debug, Clone)]
 pub(crate) struct Array {
@@ -168,7 +171,6 @@ pub(crate) fn check(
         })
         .collect();
     let what = format!("{what} of {:?} as {layouts:?}", operands.iter().map(|x| &x.dims).collect::<Vec<_>>());
-    type Backward = fn(&Tensor) -> Result<GradStore>;
     let run = |tracked: &dyn Fn(usize) -> bool, backward: Backward| -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
         let stored = operands.iter().zip(&layouts).map(|(x, layout)| layout.stored(&tensor(x)));
         let vars = stored.map(|x| Var::from_tensor(&x?)).collect::<Result<Vec<_>>>()?;
