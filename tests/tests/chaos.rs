@@ -77,6 +77,8 @@ impl Chaos {
         let mut command = start(&self.program);
         command.arg("run").arg(&self.experiment).arg("--out").arg(out);
         command.args(["--device", "cpu", "--jobs", "2", "--threads", "1"]);
+        // Runs of a few seconds that are killed every other second: what a kill loses must be small beside that.
+        command.arg("--checkpoint-every=0.1 seconds");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
