@@ -16,8 +16,8 @@ const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
 /// Each training step allocates and frees the same large tensors. Where fresh pages are dear (a virtual machine),
 /// giving them back after each step costs more than the arithmetic. The price: the process keeps its peak.
 ///
-/// Measured on a busy two-core virtual machine (`cargo run --release -p lrlab-kernels --example steps copy`): a copy of
-/// 256 MB into fresh pages ran at 0.4 to 0.9 GB/s, into kept pages at 7 to 10 GB/s.
+/// Measured on a busy two-core virtual machine: a copy of 256 MB into fresh pages ran at 0.4 to 0.9 GB/s, into kept
+/// pages at 7 to 10 GB/s.
 ///
 /// ```
 /// use lrlab_kernels::alloc::Allocator;
