@@ -46,6 +46,9 @@ pub(crate) struct BenchOptions {
     /// Where: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: String,
+    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer's are f32
+    #[arg(long, default_value = "f32")]
+    precision: String,
     /// Measure a peer too, ours and theirs in turn, and print the ratios
     #[arg(long, value_enum)]
     peer: Option<Peer>,
@@ -75,6 +78,7 @@ impl BenchOptions {
         push(&mut arguments, "--threads", self.threads.map(|n| n.to_string()).as_ref());
         push(&mut arguments, "--rounds", self.rounds.map(|n| n.to_string()).as_ref());
         push(&mut arguments, "--device", Some(&self.device));
+        push(&mut arguments, "--precision", Some(&self.precision));
         arguments
     }
 }
@@ -95,7 +99,16 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
     for round in 0..options.rounds.unwrap_or(ROUNDS) {
         for name in &names {
             let mut ours = Command::new(program);
-            ours.args(["bench", "--json=-", "--workload", name, "--threads", &threads]);
+            ours.args([
+                "bench",
+                "--json=-",
+                "--workload",
+                name,
+                "--threads",
+                &threads,
+                "--precision",
+                &options.precision,
+            ]);
             for line in lines_of(ours, &mut text)? {
                 let workload = line["workload"].as_str().unwrap_or_default().to_owned();
                 found.add(&workload, "ours", &line);

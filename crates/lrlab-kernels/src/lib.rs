@@ -5,6 +5,8 @@
 //! other types, or with `LRLAB_KERNELS=candle` in the environment) on compositions of candle's own operators that
 //! train. The caller does not see which.
 //!
+//! Matrix products may take their operands in bf16 (see [`Precision`]); parameters and sums are f32.
+//!
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
 //! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
 
@@ -37,6 +39,7 @@ mod norm;
 mod params;
 mod pool;
 mod pooling;
+mod precision;
 mod product;
 mod simd;
 #[cfg(test)]
@@ -46,14 +49,14 @@ mod threads;
 mod update;
 
 pub use activation::{gelu, relu};
-pub use attention::attention;
+pub use attention::{attention, attention_in};
 pub use conv::conv2d;
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};
 pub use environment::check_environment;
 pub use gradient::backward;
-pub use linear::linear;
+pub use linear::{linear, linear_in};
 pub use loss::{cross_entropy, cross_entropy_each};
 pub use lstm::{LstmLayer, Sequence, lstm};
 pub use net::{ConvNet, ConvNorm, Value};
@@ -61,5 +64,6 @@ pub use norm::{Norm, batch_norm2d, layer_norm};
 pub use params::{Param, Params, Role};
 pub use pool::{global_avg_pool2d, max_pool2d};
 pub use pooling::weighted_sum;
+pub use precision::Precision;
 pub use simd::{numerics_class, simd_level};
 pub use update::{AdamStep, SgdStep, adam_update, sgd_update, squared_norm};

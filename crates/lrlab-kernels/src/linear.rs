@@ -5,14 +5,28 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::Precision;
+use crate::buffer::Buffer;
 use crate::host::{self, Unwritten, add_up};
 use crate::matmul::{Into, Matrix, add_columns, matmul, matmul_to};
+use crate::product::{
+    Left, PANEL, Right, Rows, Store, accumulate, pack, pack_transposed, packed_len, product, sums_len,
+};
+use crate::simd::LANES;
 
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
 ///
 /// # Errors
 /// Shapes do not fit, or something is empty.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    linear_in(Precision::F32, x, weight, bias)
+}
+
+/// [`linear`] with the product in `precision`, as those of its gradients.
+///
+/// # Errors
+/// Shapes do not fit, or something is empty.
+pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (out, inputs) = weight.dims2()?;
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
@@ -28,14 +42,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     {
         bail!("linear: bias {:?} for {out} outputs", bias.shape());
     }
-    let op = Linear { rows, inputs, out, dims: dims.clone() };
+    let op = Linear { rows, inputs, out, dims: dims.clone(), precision };
     match bias {
         Some(bias) if host::is_f32(&[x, weight, bias]) => {
             x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
         }
         None if host::is_f32(&[x, weight]) => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
         _ => {
-            let y = x.reshape((rows, inputs))?.matmul(&weight.t()?)?;
+            let y = precision.matmul(&x.reshape((rows, inputs))?, &weight.t()?)?;
             match bias {
                 Some(bias) => y.broadcast_add(bias)?,
                 None => y,
@@ -50,6 +64,7 @@ struct Linear {
     inputs: usize,
     out: usize,
     dims: Vec<usize>,
+    precision: Precision,
 }
 
 /// Rows per task of the forward pass and the input gradient.
@@ -59,6 +74,14 @@ const CHUNKS: usize = 16;
 
 impl Linear {
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> (CpuStorage, Shape) {
+        let y = match self.precision {
+            Precision::F32 => self.plain_forward(x, weight, bias),
+            Precision::Bf16 => self.packed_product(x, weight, bias, true),
+        };
+        (CpuStorage::F32(y), Shape::from(self.dims.as_slice()))
+    }
+
+    fn plain_forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let weight = Matrix::new(weight, self.out, self.inputs).t();
         let mut y = Unwritten::new(self.rows * self.out);
         y.room().par_chunks_mut(ROWS * self.out).zip(x.par_chunks(ROWS * self.inputs)).for_each(|(y, x)| {
@@ -73,10 +96,34 @@ impl Linear {
             unsafe { matmul_to(x, weight, y.as_mut_ptr().cast(), into) };
         });
         // SAFETY: every chunk was written.
-        (CpuStorage::F32(unsafe { y.written() }), Shape::from(self.dims.as_slice()))
+        unsafe { y.written() }
+    }
+
+    /// From inputs to outputs or, not `forward`, from the outputs' gradient to the inputs', on [`product()`].
+    fn packed_product(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>, forward: bool) -> Vec<f32> {
+        let (inputs, precision) = (self.inputs, self.precision);
+        let (k, n) = if forward { (inputs, self.out) } else { (self.out, inputs) };
+        let mut right = Buffer::take(packed_len(precision, k, n, PANEL));
+        if forward {
+            pack_transposed(precision, weight, inputs, k, n, &mut right);
+        } else {
+            pack::<PANEL>(precision, weight, inputs, k, n, &mut right);
+        }
+        let right = Right { data: &right, k, n, precision };
+        let mut y = Unwritten::new(self.rows * n);
+        y.room().par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * k)).for_each(|(y, x)| {
+            // SAFETY: the chunk has a row of n values for each row of x.
+            let mut store = unsafe { Store::new(y.as_mut_ptr().cast(), n, n, bias) };
+            product(x.len() / k, Left::rows(x, k), right, &mut store);
+        });
+        // SAFETY: every chunk was written.
+        unsafe { y.written() }
     }
 
     fn input_grad(&self, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+        if self.precision == Precision::Bf16 {
+            return self.packed_product(grad, weight, None, false);
+        }
         let weight = Matrix::new(weight, self.out, self.inputs);
         let mut dx = Unwritten::new(self.rows * self.inputs);
         dx.room().par_chunks_mut(ROWS * self.inputs).zip(grad.par_chunks(ROWS * self.out)).for_each(
@@ -98,12 +145,29 @@ impl Linear {
                 let count = dy.len() / self.out;
                 let mut sums = vec![0.0; self.out * (self.inputs + 1)];
                 let (dw, db) = sums.split_at_mut(self.out * self.inputs);
+                if self.precision == Precision::Bf16 {
+                    self.accumulated(count, (dy, x), dw, db);
+                    return sums;
+                }
                 let dy_t = Matrix::new(dy, count, self.out).t();
                 matmul(dy_t, Matrix::new(x, count, self.inputs), dw, Into::Replace);
                 add_columns(dy, db);
                 sums
             });
         add_up(partial.collect())
+    }
+
+    /// The parameters' gradients from `count` rows, on [`accumulate`].
+    fn accumulated(&self, count: usize, (dy, x): (&[f32], &[f32]), dw: &mut [f32], db: &mut [f32]) {
+        let (out, inputs) = (self.out, self.inputs);
+        let [mut weight, mut bias] = sums_len(out, inputs).map(Buffer::zeros);
+        let (dy, x) = (Rows::new(dy, out), Rows::new(x, inputs));
+        accumulate(self.precision, count, dy, x, &mut weight, &mut bias);
+        let pitch = inputs.next_multiple_of(LANES);
+        for (to, from) in dw.chunks_mut(inputs).zip(weight.chunks(pitch)) {
+            to.copy_from_slice(&from[..inputs]);
+        }
+        db.copy_from_slice(&bias[..out]);
     }
 
     fn backward(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
@@ -177,5 +241,38 @@ impl CustomOp3 for Linear {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let [dx, dw, db] = self.backward(x, w, grad)?;
         Ok((dx, dw.filter(|_| w.track_op()), db.filter(|_| b.track_op())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Var};
+
+    use super::*;
+    use crate::testing::{assert_close, draw, grads_of, values};
+
+    #[test]
+    fn in_bf16_against_f64() -> Result<()> {
+        for (rows, inputs, out) in [(1, 1, 1), (5, 7, 3), (601, 33, 31), (17, 64, 96), (1030, 3, 10)] {
+            for biased in [false, true] {
+                let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
+                    let var =
+                        |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name).to_dtype(dtype)?);
+                    let (x, w, b) =
+                        (var(&[rows, inputs], "x")?, var(&[out, inputs], "w")?, var(&[out], "b")?);
+                    let y = linear_in(Precision::Bf16, &x, &w, biased.then_some(b.as_tensor()))?;
+                    let weighted = (&y * draw((rows, out), "r").to_dtype(dtype)?)?;
+                    let wanted = [&x, &w, &b];
+                    let mut all = grads_of(&weighted, &wanted[..if biased { 3 } else { 2 }])?;
+                    all.push(y);
+                    Ok(all)
+                });
+                let [found, expected] = results;
+                for (found, expected) in found?.iter().zip(expected?) {
+                    assert_close(found, &values(&expected), 1e-5);
+                }
+            }
+        }
+        Ok(())
     }
 }

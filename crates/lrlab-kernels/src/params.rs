@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
+use crate::Precision;
+
 /// What a parameter is, which decides whether it is trained and whether weight decay applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -29,6 +31,7 @@ pub struct Param {
 pub struct Params {
     device: Device,
     dtype: DType,
+    precision: Precision,
     entries: BTreeMap<String, Param>,
 }
 
@@ -36,7 +39,19 @@ impl Params {
     /// An empty store whose tensors will live on `device` as `dtype`.
     #[must_use]
     pub fn new(device: Device, dtype: DType) -> Self {
-        Self { device, dtype, entries: BTreeMap::new() }
+        Self { device, dtype, precision: Precision::F32, entries: BTreeMap::new() }
+    }
+
+    /// The same for a network whose matrix products are in `precision`.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Of the network's matrix products; the tensors themselves are of [`Params::dtype`].
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Where the tensors live.

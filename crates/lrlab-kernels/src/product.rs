@@ -1,43 +1,70 @@
 //! Matrix products over packed operands, on one thread, with what is done to the result while it is in registers.
 //!
-//! The order of every sum is that of k, whatever the sizes: bits depend on the SIMD level alone.
+//! The order of every sum is that of k, whatever the sizes: bits depend on the SIMD level alone. In bf16 two neighbours in
+//! k stand in the place of one f32, so that the same loops run over half as many places.
 
 #![allow(
     unsafe_code,
     reason = "loads by address in the innermost loop; bounds are asserted once per product"
 )]
 
+mod pack;
+
+use crate::Precision;
 use crate::buffer::Buffer;
 use crate::host::Shared;
 use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+pub(crate) use pack::{pack, pack_transposed};
 
 /// Columns of a panel of the right-hand matrix.
 pub(crate) const PANEL: usize = 2 * LANES;
 
-/// A left-hand matrix: element (r, k) is at (r / 16) `block` + (r mod 16) `row` + k `step`.
+/// A left-hand matrix: element (r, k) is at (r / 16) `block` + (r mod 16) `row` + k `step`; where it is paired, elements
+/// (r, 2k) and (r, 2k + 1).
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     data: &'a [f32],
     block: usize,
     row: usize,
     step: usize,
+    paired: bool,
 }
 
 impl<'a> Left<'a> {
     /// Row after row, `stride` apart.
     pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self { data, block: LANES * stride, row: stride, step: 1 }
+        Self { data, block: LANES * stride, row: stride, step: 1, paired: false }
     }
 
-    /// The transpose of a matrix (k, rows) in panels of sixteen columns (see [`pack`]).
-    pub(crate) fn transposed(data: &'a [f32], k: usize) -> Self {
-        Self { data, block: LANES * k, row: 1, step: LANES }
+    /// The transpose of a matrix (k, rows) in panels of sixteen columns (see [`pack()`]).
+    pub(crate) fn transposed(data: &'a [f32], precision: Precision, k: usize) -> Self {
+        let (block, paired) = (LANES * precision.depth(k), precision == Precision::Bf16);
+        Self { data, block, row: 1, step: LANES, paired }
     }
 
     #[inline(always)]
     fn at(&self, row: usize) -> usize {
         row / LANES * self.block + row % LANES * self.row
+    }
+
+    /// In pairs, in `to`, where it is not already.
+    fn pair(self, rows: usize, k: usize, to: &'a mut Option<Buffer>) -> Self {
+        if self.paired {
+            return self;
+        }
+        let depth = Precision::Bf16.depth(k);
+        if self.step == 1 {
+            let pitch = depth.next_multiple_of(LANES);
+            let to = to.insert(Buffer::take(rows * pitch));
+            pack::pair_rows(Rows { data: self.data, stride: self.row, columns: k }, rows, to);
+            return Self { paired: true, ..Self::rows(to, pitch) };
+        }
+        let to = to.insert(Buffer::take(packed_len(Precision::Bf16, k, rows, LANES)));
+        for (from, to) in self.data.chunks(self.block).zip(to.chunks_mut(LANES * depth)) {
+            pack::<LANES>(Precision::Bf16, from, LANES, k, LANES, to);
+        }
+        Self::transposed(to, Precision::Bf16, k)
     }
 }
 
@@ -47,11 +74,12 @@ pub(crate) struct Right<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) k: usize,
     pub(crate) n: usize,
+    pub(crate) precision: Precision,
 }
 
 /// Room for a matrix (k, n) in panels of `width` columns.
-pub(crate) fn packed_len(k: usize, n: usize, width: usize) -> usize {
-    n.div_ceil(width) * k * width
+pub(crate) fn packed_len(precision: Precision, k: usize, n: usize, width: usize) -> usize {
+    n.div_ceil(width) * precision.depth(k) * width
 }
 
 /// What becomes of the product.
@@ -60,35 +88,46 @@ pub(crate) trait Finish {
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V);
 }
 
-/// left (rows, k) · right (k, n), handed to `finish` sixteen columns at a time.
+/// left (rows, k) · right (k, n), handed to `finish` sixteen columns at a time. The left-hand matrix is brought into the
+/// right-hand one's precision.
 pub(crate) fn product<F: Finish>(rows: usize, left: Left, right: Right, finish: &mut F) {
     if rows == 0 || right.k == 0 || right.n == 0 {
         return;
     }
-    assert!(packed_len(right.k, right.n, PANEL) <= right.data.len());
-    assert!(left.at(rows - 1) + (right.k - 1) * left.step < left.data.len());
-    dispatch(Product { rows, left, right, finish });
+    let (precision, k) = (right.precision, right.k);
+    let mut pairs = None;
+    let left = if precision == Precision::Bf16 { left.pair(rows, k, &mut pairs) } else { left };
+    let depth = precision.depth(k);
+    assert!(left.paired == (precision == Precision::Bf16));
+    assert!(packed_len(precision, k, right.n, PANEL) <= right.data.len());
+    assert!(left.at(rows - 1) + (depth - 1) * left.step < left.data.len());
+    match precision {
+        Precision::F32 => dispatch(Product::<_, false> { rows, left, right, depth, finish }),
+        Precision::Bf16 => dispatch_bf16(Product::<_, true> { rows, left, right, depth, finish }),
+    }
 }
 
-struct Product<'a, F> {
+struct Product<'a, F, const PAIRS: bool> {
     rows: usize,
     left: Left<'a>,
     right: Right<'a>,
+    /// Length of the sums, in values or pairs.
+    depth: usize,
     finish: &'a mut F,
 }
 
-impl<F: Finish> Kernel for Product<'_, F> {
+impl<F: Finish, const PAIRS: bool> Kernel for Product<'_, F, PAIRS> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let Right { data, k, n } = self.right;
+        let (Right { data, n, .. }, depth) = (self.right, self.depth);
         for panel in 0..n.div_ceil(PANEL) {
             let column = panel * PANEL;
             let vectors = if n - column > LANES { 2 } else { 1 };
             // SAFETY: the panel lies in the packed matrix, as `product` asserted.
             unsafe {
-                let b = data.as_ptr().add(panel * k * PANEL);
+                let b = data.as_ptr().add(panel * depth * PANEL);
                 if S::TILE >= 16 && vectors == 2 {
                     self.panel::<S, 2>(s, b, column);
                 } else {
@@ -101,9 +140,9 @@ impl<F: Finish> Kernel for Product<'_, F> {
     }
 }
 
-impl<F: Finish> Product<'_, F> {
+impl<F: Finish, const PAIRS: bool> Product<'_, F, PAIRS> {
     /// # Safety
-    /// `b` points at a panel of k rows.
+    /// `b` points at a panel of `depth` rows.
     #[inline(always)]
     unsafe fn panel<S: Simd, const V: usize>(&mut self, s: S, b: *const f32, column: usize) {
         // A tile of a transposed matrix must not cross its panels of sixteen.
@@ -127,7 +166,7 @@ impl<F: Finish> Product<'_, F> {
     /// R rows times V vectors of columns.
     ///
     /// # Safety
-    /// `b` points at k rows of a panel; the rows are within the left-hand matrix.
+    /// `b` points at `depth` rows of a panel; the rows are within the left-hand matrix.
     #[inline(always)]
     unsafe fn tile<S: Simd, const R: usize, const V: usize>(
         &mut self,
@@ -142,13 +181,17 @@ impl<F: Finish> Product<'_, F> {
         unsafe {
             let mut a = data.as_ptr().add(self.left.at(row));
             let mut b = b;
-            for _ in 0..self.right.k {
+            for _ in 0..self.depth {
                 let right: [S::V; V] = std::array::from_fn(|v| s.load(b.add(v * LANES)));
                 #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
                 for r in 0..R {
                     let x = s.splat(*a.add(r * stride));
                     for v in 0..V {
-                        sums[r][v] = s.fma(x, right[v], sums[r][v]);
+                        sums[r][v] = if PAIRS {
+                            s.dot_pairs(x, right[v], sums[r][v])
+                        } else {
+                            s.fma(x, right[v], sums[r][v])
+                        };
                     }
                 }
                 a = a.wrapping_add(step);
@@ -214,81 +257,6 @@ impl Finish for Add<'_> {
     }
 }
 
-/// Packs the matrix (k, n) with rows `stride` apart into panels of `W` columns, zeros beyond n.
-pub(crate) fn pack<const W: usize>(from: &[f32], stride: usize, k: usize, n: usize, to: &mut [f32]) {
-    dispatch(Pack::<W> { from, stride, k, n, to });
-}
-
-struct Pack<'a, const W: usize> {
-    from: &'a [f32],
-    stride: usize,
-    k: usize,
-    n: usize,
-    to: &'a mut [f32],
-}
-
-impl<const W: usize> Kernel for Pack<'_, W> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let panels = self.to.chunks_mut(self.k * W).take(self.n.div_ceil(W)).enumerate();
-        for (panel, to) in panels {
-            let column = panel * W;
-            let count = W.min(self.n - column);
-            for (k, to) in to.chunks_mut(W).enumerate() {
-                let from = &self.from[k * self.stride + column..][..count];
-                if count == W {
-                    for at in (0..W).step_by(LANES) {
-                        // SAFETY: both have W values, a multiple of sixteen.
-                        unsafe { s.store(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
-                    }
-                } else {
-                    to[..count].copy_from_slice(from);
-                    to[count..].fill(0.0);
-                }
-            }
-        }
-    }
-}
-
-/// Packs the transpose of the matrix (n, k) with rows `stride` apart into panels of [`PANEL`] columns.
-pub(crate) fn pack_transposed(from: &[f32], stride: usize, k: usize, n: usize, to: &mut [f32]) {
-    dispatch(PackTransposed { from, stride, k, n, to });
-}
-
-struct PackTransposed<'a> {
-    from: &'a [f32],
-    stride: usize,
-    k: usize,
-    n: usize,
-    to: &'a mut [f32],
-}
-
-impl Kernel for PackTransposed<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { from, stride, k, n, to } = self;
-        for column in (0..n.next_multiple_of(PANEL)).step_by(LANES) {
-            let to = &mut to[column / PANEL * k * PANEL + column % PANEL..];
-            for row in (0..k).step_by(LANES) {
-                let count = (k - row).min(LANES);
-                let lines = std::array::from_fn(|i| match column + i {
-                    line if line < n => s.load_partial(&from[line * stride + row..][..count], 0.0),
-                    _ => s.zero(),
-                });
-                for (i, v) in s.transpose(lines).into_iter().take(count).enumerate() {
-                    let to = &mut to[(row + i) * PANEL..][..LANES];
-                    // SAFETY: sixteen values.
-                    unsafe { s.store(to.as_mut_ptr(), v) };
-                }
-            }
-        }
-    }
-}
-
 /// Rows `stride` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
@@ -311,20 +279,28 @@ pub(crate) fn sums_len(outputs: usize, inputs: usize) -> [usize; 2] {
 
 /// Adds the gradients of an affine map from `k` rows: dyᵀ x to `weight`, rows padded to a multiple of sixteen, and the
 /// columns' sums of dy to `bias`, padded likewise.
-pub(crate) fn accumulate(k: usize, dy: Rows, x: Rows, weight: &mut [f32], bias: &mut [f32]) {
-    let mut left = Buffer::take(packed_len(k, dy.columns, LANES));
-    pack::<LANES>(dy.data, dy.stride, k, dy.columns, &mut left);
-    let mut right = Buffer::take(packed_len(k, x.columns, PANEL));
-    pack::<PANEL>(x.data, x.stride, k, x.columns, &mut right);
-    let right = Right { data: &right, k, n: x.columns };
+pub(crate) fn accumulate(
+    precision: Precision,
+    k: usize,
+    dy: Rows,
+    x: Rows,
+    weight: &mut [f32],
+    bias: &mut [f32],
+) {
+    let mut left = Buffer::take(packed_len(precision, k, dy.columns, LANES));
+    pack::<LANES>(precision, dy.data, dy.stride, k, dy.columns, &mut left);
+    let mut right = Buffer::take(packed_len(precision, k, x.columns, PANEL));
+    pack::<PANEL>(precision, x.data, x.stride, k, x.columns, &mut right);
+    let right = Right { data: &right, k, n: x.columns, precision };
     let pitch = x.columns.next_multiple_of(LANES);
-    product(dy.columns, Left::transposed(&left, k), right, &mut Add::new(weight, pitch));
-    dispatch(AddColumns { panels: &left, k, to: bias });
+    let left = Left::transposed(&left, precision, k);
+    product(dy.columns, left, right, &mut Add::new(weight, pitch));
+    dispatch(AddColumns { rows: dy, k, to: bias });
 }
 
-/// Adds the columns' sums of a matrix in panels of sixteen columns of `k` rows.
+/// Adds the columns' sums of `k` rows.
 struct AddColumns<'a> {
-    panels: &'a [f32],
+    rows: Rows<'a>,
     k: usize,
     to: &'a mut [f32],
 }
@@ -334,65 +310,18 @@ impl Kernel for AddColumns<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (panel, to) in self.panels.chunks_exact(self.k * LANES).zip(self.to.chunks_exact_mut(LANES)) {
+        let Rows { data, stride, columns } = self.rows;
+        for (at, to) in (0..columns).step_by(LANES).zip(self.to.chunks_exact_mut(LANES)) {
+            let count = (columns - at).min(LANES);
             let mut total = s.zero();
-            // SAFETY: rows of sixteen values each.
-            unsafe {
-                for row in panel.chunks_exact(LANES) {
-                    total = s.add(total, s.load(row.as_ptr()));
-                }
-                s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total));
+            for row in 0..self.k {
+                total = s.add(total, part(s, &data[row * stride + at..][..count], 0, 0.0));
             }
+            // SAFETY: sixteen values.
+            unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total)) };
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use candle_core::Result;
-
-    use super::*;
-    use crate::testing::{assert_close, draw, values};
-
-    /// Every way to pack, against f64.
-    fn check(m: usize, n: usize, k: usize) -> Result<()> {
-        let (a, b) = (draw((m, k), "a"), draw((k, n), "b"));
-        let exact = |t: &candle_core::Tensor| t.to_dtype(candle_core::DType::F64);
-        let expected = values(&exact(&a)?.matmul(&exact(&b)?)?);
-        let flat = |t: &candle_core::Tensor| t.contiguous()?.flatten_all()?.to_vec1::<f32>();
-        let (rows, columns) = (flat(&a)?, flat(&a.t()?)?);
-        let (by_k, by_n) = (flat(&b)?, flat(&b.t()?)?);
-        let mut left = vec![f32::NAN; packed_len(k, m, LANES)];
-        pack::<LANES>(&columns, m, k, m, &mut left);
-        for transposed in [false, true] {
-            let mut right = vec![f32::NAN; packed_len(k, n, PANEL)];
-            if transposed {
-                pack_transposed(&by_n, k, k, n, &mut right);
-            } else {
-                pack::<PANEL>(&by_k, n, k, n, &mut right);
-            }
-            let right = Right { data: &right, k, n };
-            let mut out = vec![f32::NAN; m * n];
-            // SAFETY: m rows of n values.
-            let mut store = unsafe { Store::new(out.as_mut_ptr(), n, n, None) };
-            product(m, Left::rows(&rows, k), right, &mut store);
-            let found = candle_core::Tensor::from_vec(out, (m, n), a.device())?;
-            assert_close(&found, &expected, 2e-6);
-            let pitch = n.next_multiple_of(LANES);
-            let mut sums = vec![1.0; m * pitch];
-            product(m, Left::transposed(&left, k), right, &mut Add::new(&mut sums, pitch));
-            let found: Vec<f32> =
-                sums.chunks(pitch).flat_map(|row| row[..n].iter().map(|v| v - 1.0)).collect();
-            assert_close(&candle_core::Tensor::from_vec(found, (m, n), a.device())?, &expected, 2e-6);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn products_against_f64() -> Result<()> {
-        for (m, n, k) in [(1, 1, 1), (16, 32, 16), (29, 33, 17), (12, 16, 5), (40, 80, 3), (7, 49, 64)] {
-            check(m, n, k)?;
-        }
-        Ok(())
-    }
-}
+mod tests;

@@ -5,13 +5,13 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::testing::{draw, values};
 use crate::{
-    Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Sequence, attention,
-    batch_norm2d, conv2d, dropout, embedding, embedding_at_positions, gelu, layer_norm, linear, lstm,
-    weighted_sum,
+    Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Precision, Sequence,
+    attention_in, batch_norm2d, conv2d, dropout, embedding, embedding_at_positions, gelu, layer_norm,
+    linear_in, weighted_sum,
 };
 
 /// Every operator once, forward and backward: all outputs and gradients.
-fn everything() -> Result<Vec<f64>> {
+fn everything(precision: Precision) -> Result<Vec<f64>> {
     let var = |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name));
     let drop = Dropout { p: 0.2, stream: Stream::new(5, Purpose::Dropout, "t") };
     let mut out = Vec::new();
@@ -34,11 +34,20 @@ fn everything() -> Result<Vec<f64>> {
     let x = embedding(&Tensor::from_vec(ids, (40, 30), x.device())?, &table)?;
     let (w_ih, w_hh, bias) = (var(&[80, 24], "a")?, var(&[80, 20], "b")?, var(&[80], "c")?);
     let mask = Tensor::ones((40, 30), candle_core::DType::F32, x.device())?;
-    collect(lstm(&x, &w_ih, &w_hh, &bias, &bias, &mask, true)?, &[&table, &w_ih, &w_hh, &bias])?;
+    let layer = LstmLayer {
+        w_ih: &w_ih,
+        w_hh: &w_hh,
+        b_ih: &bias,
+        b_hh: &bias,
+        mask: &mask,
+        reverse: true,
+        precision,
+    };
+    collect(layer.states(Sequence::Vectors(&x))?, &[&table, &w_ih, &w_hh, &bias])?;
     let (w, b, gain) = (var(&[32, 24], "w")?, var(&[32], "b")?, var(&[32], "g")?);
-    let y = layer_norm(&gelu(&linear(&x, &w, Some(&b))?)?, &gain, &b, 1e-5)?;
+    let y = layer_norm(&gelu(&linear_in(precision, &x, &w, Some(&b))?)?, &gain, &b, 1e-5)?;
     let q = dropout(&y, drop)?.reshape((40, 30, 4, 8))?.transpose(1, 2)?.contiguous()?;
-    collect(attention(&q, &q, &q, &mask, Some(drop))?, &[&table, &w, &b, &gain])?;
+    collect(attention_in(precision, &q, &q, &q, &mask, Some(drop))?, &[&table, &w, &b, &gain])?;
     let tokens =
         Tensor::from_vec((0..37 * 9).map(|i| i * 3 % 50).collect::<Vec<u32>>(), (37, 9), x.device())?;
     let mask = Tensor::ones((37, 9), candle_core::DType::F32, x.device())?;
@@ -56,25 +65,35 @@ fn everything() -> Result<Vec<f64>> {
         norm2: (&bias, &bias),
         eps: 1e-5,
         dropouts: [Some(drop); 3],
+        precision,
     };
     let x = embedding_at_positions(&tokens, &table, 1.0, &places, Some(drop))?;
     let y = weighted_sum(&layer.forward(&x, &mask)?, &mask)?;
     collect(y, &[&table, &places, &square, &bias, &wide, &wide_bias])?;
     let shift = draw(80, "e");
-    let layer =
-        LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &shift, b_hh: &shift, mask: &mask, reverse: false };
+    let layer = LstmLayer {
+        w_ih: &w_ih,
+        w_hh: &w_hh,
+        b_ih: &shift,
+        b_hh: &shift,
+        mask: &mask,
+        reverse: false,
+        precision,
+    };
     collect(layer.last(Sequence::Tokens { ids: &tokens, table: &table })?, &[&table, &w_ih, &w_hh])?;
     Ok(out)
 }
 
 #[test]
 fn same_bits_for_any_number_of_threads() -> Result<()> {
-    let with = |threads: usize| -> Result<Vec<u64>> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        Ok(pool.install(everything)?.into_iter().map(f64::to_bits).collect())
-    };
-    let one = with(1)?;
-    assert!(one.iter().all(|bits| f64::from_bits(*bits).is_finite()));
-    assert!(one == with(2)? && one == with(3)?);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let with = |threads: usize| -> Result<Vec<u64>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            Ok(pool.install(|| everything(precision))?.into_iter().map(f64::to_bits).collect())
+        };
+        let one = with(1)?;
+        assert!(one.iter().all(|bits| f64::from_bits(*bits).is_finite()));
+        assert!(one == with(2)? && one == with(3)?);
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Initial values, by seed and parameter name.
 
 use candle_core::{Device, Result, Tensor, Var};
-use lrlab_kernels::{Params, Role};
+use lrlab_kernels::{Params, Precision, Role};
 use lrlab_random::{Purpose, Stream};
 
 /// A distribution of initial values.
@@ -72,6 +72,11 @@ impl Builder {
         Tensor::from_vec(values, shape, &Device::Cpu)?
             .to_device(self.params.device())?
             .to_dtype(self.params.dtype())
+    }
+
+    /// Of the network's matrix products.
+    pub(crate) fn precision(&self) -> Precision {
+        self.params.precision()
     }
 
     pub(crate) fn finish(self) -> Params {

@@ -1,7 +1,7 @@
 //! Layers: parameters with the operator that reads them.
 
 use candle_core::{Result, Tensor, Var, bail};
-use lrlab_kernels::{ConvNorm, Role};
+use lrlab_kernels::{ConvNorm, Precision, Role};
 use lrlab_random::{Purpose, Stream};
 
 use crate::{Mode, init::Builder, init::Init};
@@ -47,6 +47,7 @@ pub(crate) fn conv_norm(
 pub(crate) struct Affine {
     weight: Var,
     bias: Var,
+    precision: Precision,
 }
 
 impl Affine {
@@ -65,11 +66,12 @@ impl Affine {
         Ok(Self {
             weight: b.create(&format!("{name}.weight"), &[outputs, inputs], init, Role::Weight)?,
             bias: b.create(&format!("{name}.bias"), &[outputs], bias, Role::NoDecay)?,
+            precision: b.precision(),
         })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        lrlab_kernels::linear(x, &self.weight, Some(&self.bias))
+        lrlab_kernels::linear_in(self.precision, x, &self.weight, Some(&self.bias))
     }
 
     /// Weight and bias.

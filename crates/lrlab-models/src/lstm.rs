@@ -1,7 +1,7 @@
 //! Long short-term memory as a text classifier (Hochreiter and Schmidhuber, 1997).
 
 use candle_core::{D, Result, Tensor, Var, bail};
-use lrlab_kernels::{LstmLayer, Params, Role, Sequence, embedding};
+use lrlab_kernels::{LstmLayer, Params, Precision, Role, Sequence, embedding};
 
 use crate::{
     Input, Mode, Model, Pooling,
@@ -116,6 +116,7 @@ impl Model for Lstm {
 #[derive(Debug)]
 struct Layer {
     dropout: Dropout,
+    precision: Precision,
     directions: Vec<Direction>,
 }
 
@@ -126,6 +127,7 @@ impl Layer {
             suffixes.iter().map(|suffix| Direction::new(b, &format!("l{index}{suffix}"), inputs, config));
         Ok(Self {
             directions: directions.collect::<Result<_>>()?,
+            precision: b.precision(),
             dropout: Dropout::new(format!("lstm.dropout_l{index}"), config.dropout)?,
         })
     }
@@ -141,6 +143,7 @@ impl Layer {
                 b_hh: &d.bias_hh,
                 mask,
                 reverse: i == 1,
+                precision: self.precision,
             };
             match states {
                 States::All => layer.states(of),

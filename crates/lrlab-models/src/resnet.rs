@@ -74,7 +74,7 @@ impl ResNet {
             Stem::Cifar => (3, 1),
             Stem::ImageNet => (7, 2),
         };
-        let mut features = ConvNet::new();
+        let mut features = ConvNet::in_precision(b.precision());
         let stem = conv_norm(&mut b, ["conv1", "bn1"], [config.channels, inputs], kernel, stride)?;
         let mut x = features.unit(features.input(), stem, None, true);
         if config.stem == Stem::ImageNet {

@@ -13,14 +13,15 @@ mod common;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor};
-use lrlab_kernels::{Role, cross_entropy};
+use lrlab_kernels::{Params, Precision, Role, cross_entropy};
 use lrlab_models::{Activation, Input, Mode, Model, NormPlacement, Pooling, Positions, Shortcut, Stem};
 
-type Build<'a> = &'a dyn Fn(DType) -> Result<Box<dyn Model>>;
+type Build<'a> = &'a dyn Fn(Params) -> Result<Box<dyn Model>>;
 
 /// Everything a training step gives, by name.
-fn step(build: Build<'_>, input: &Input, dtype: DType) -> Result<BTreeMap<String, Vec<f64>>> {
-    let model = build(dtype)?;
+fn step(build: Build<'_>, input: &Input, params: Params) -> Result<BTreeMap<String, Vec<f64>>> {
+    let dtype = params.dtype();
+    let model = build(params)?;
     let input = match input {
         Input::Pictures(x) => Input::Pictures(x.to_dtype(dtype)?),
         tokens @ Input::Tokens { .. } => tokens.clone(),
@@ -44,7 +45,8 @@ fn step(build: Build<'_>, input: &Input, dtype: DType) -> Result<BTreeMap<String
 
 /// `tolerance` is relative to the largest value of each tensor, with a floor for those that are zero but for rounding.
 fn check(what: &str, build: Build<'_>, input: &Input, tolerance: f64) -> Result<()> {
-    let (found, expected) = (step(build, input, DType::F32)?, step(build, input, DType::F64)?);
+    let (found, expected) =
+        (step(build, input, common::params())?, step(build, input, common::params_of(DType::F64))?);
     let floor = expected.values().flatten().fold(0.0_f64, |m, v| m.max(v.abs())) * 1e-3;
     for (name, expected) in &expected {
         let scale = expected.iter().fold(floor, |m, v| m.max(v.abs()));
@@ -68,7 +70,7 @@ fn residual_networks() -> Result<()> {
         (18, Stem::ImageNet, Shortcut::B, 0.25, 33),
         (50, Stem::Cifar, Shortcut::B, 0.125, 9),
     ] {
-        let build = |dtype| common::resnet_of(dtype, depth, stem, shortcut, width);
+        let build = |params| common::resnet_of(params, depth, stem, shortcut, width);
         check(&format!("ResNet-{depth}"), &build, &common::pictures(size)?, 3e-3)?;
     }
     Ok(())
@@ -79,7 +81,7 @@ fn lstms() -> Result<()> {
     for (bidirectional, pooling) in
         [(false, Pooling::Last), (true, Pooling::Last), (true, Pooling::Mean), (false, Pooling::Max)]
     {
-        let build = |dtype| common::lstm_of(dtype, bidirectional, pooling, 0.2);
+        let build = |params| common::lstm_of(params, bidirectional, pooling, 0.2);
         check(&format!("LSTM, {bidirectional}, {pooling:?}"), &build, &common::tokens(6)?, 1e-4)?;
     }
     Ok(())
@@ -92,10 +94,45 @@ fn transformers() -> Result<()> {
         (NormPlacement::Pre, Positions::Sinusoidal, Activation::Gelu, Pooling::Max),
         (NormPlacement::Post, Positions::Sinusoidal, Activation::Gelu, Pooling::Last),
     ] {
-        let build = |dtype| common::transformer_of(dtype, norm, positions, activation, pooling, 0.2);
+        let build = |params| common::transformer_of(params, norm, positions, activation, pooling, 0.2);
         check(&format!("Transformer, {norm:?}, {activation:?}"), &build, &common::tokens(6)?, 1e-4)?;
     }
     Ok(())
+}
+
+/// Eight significant bits in every operand of a product: what comes out is off by about a hundredth of each tensor's
+/// length, and not by nothing.
+fn check_bf16(what: &str, build: Build<'_>, input: &Input, affected: impl Fn(&str) -> bool) -> Result<()> {
+    let expected = step(build, input, common::params_of(DType::F64))?;
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let floor = 1e-3 * expected.values().map(|v| length(&mut v.iter().copied())).fold(0.0, f64::max);
+    for dtype in [DType::F32, DType::F64] {
+        let found = step(build, input, common::params_of(dtype).in_precision(Precision::Bf16))?;
+        for (name, expected) in &expected {
+            let size = length(&mut expected.iter().copied()).max(floor);
+            let off = length(&mut found[name].iter().zip(expected).map(|(f, e)| f - e)) / size;
+            assert!(off < 0.05, "{what}, {dtype:?}: {name} is off by {off}");
+            assert!(off > 1e-5 || !affected(name), "{what}, {dtype:?}: {name} is not in bf16");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn in_bf16() -> Result<()> {
+    let weight = |name: &str| name.contains("weight");
+    let lstm = |params| common::lstm_of(params, true, Pooling::Mean, 0.2);
+    check_bf16("LSTM", &lstm, &common::tokens(6)?, weight)?;
+    for (norm, activation) in
+        [(NormPlacement::Post, Activation::Relu), (NormPlacement::Pre, Activation::Gelu)]
+    {
+        let build =
+            |params| common::transformer_of(params, norm, Positions::Learned, activation, Pooling::Mean, 0.2);
+        check_bf16(&format!("Transformer, {norm:?}"), &build, &common::tokens(6)?, weight)?;
+    }
+    // On the CPU its convolutions are f32: the last layer alone is rounded, and what comes back from it.
+    let resnet = |params| common::resnet_of(params, 8, Stem::Cifar, Shortcut::B, 1.0);
+    check_bf16("ResNet-8", &resnet, &common::pictures(9)?, |name| name == "fc.weight")
 }
 
 /// The tests above once more, each in a process whose environment asks for other kernels.

@@ -1,7 +1,7 @@
 //! A run's canonical form and identity.
 
 use lrlab_runs::RunId;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::RunSpec;
 
@@ -9,7 +9,9 @@ use crate::RunSpec;
 /// before there was such a field. `*` stands for any one key.
 ///
 /// A run that leaves a later field at that meaning keeps the id it had before.
-const LATER: [(&str, Value); 0] = [];
+fn later() -> [(&'static str, Value); 1] {
+    [("precision", json!("f32"))]
+}
 
 /// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space).
 ///
@@ -17,7 +19,7 @@ const LATER: [(&str, Value); 0] = [];
 /// digest is the other half of the [identity](run_id). So are fields that were added later and say nothing new.
 #[must_use]
 pub fn canonical(spec: &RunSpec) -> String {
-    canonical_of(serde_json::to_value(spec).unwrap_or_default(), &LATER)
+    canonical_of(serde_json::to_value(spec).unwrap_or_default(), &later())
 }
 
 /// The identity of a run: a hash of the canonical form and the content digest of its data set.

@@ -85,7 +85,7 @@
 //! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
 //! an override on the command line that does so is a mistake.
 //!
-//! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `select = "val_accuracy"`, `data.split_seed = 0`, no
+//! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
 //! limits, no augmentation, no clipping, no ceiling, no early stopping, no monitor, and the defaults that the types of a
 //! [`RunSpec`] state. `zip = [["lr", "batch_size"]]` at the top makes axes advance together.
 

@@ -28,6 +28,7 @@ fn built_in() -> Node {
         "label_smoothing": 0.0,
         "lr_max": null,
         "lr_min": 0.0,
+        "precision": "f32",
         "select": "val_accuracy",
     }))
 }

@@ -41,8 +41,23 @@ pub struct RunSpec {
     pub label_smoothing: f64,
     /// The metric whose best epoch counts.
     pub select: String,
+    /// Of the operands of matrix products. Default: `f32`.
+    #[serde(default)]
+    pub precision: PrecisionSpec,
     /// Seed of initialisation, order, augmentation and dropout.
     pub seed: u64,
+}
+
+/// What the operands of matrix products are rounded to, forward and backward. Parameters, sums, norms, softmax, losses
+/// and the optimizer are f32 always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionSpec {
+    /// As they are.
+    #[default]
+    F32,
+    /// bfloat16, to nearest: linear maps, LSTM, attention; convolutions on GPUs only.
+    Bf16,
 }
 
 /// A network and its sizes.

@@ -366,6 +366,14 @@ fn a_field_that_is_added_later_keeps_old_ids() {
     let (_, run) = &cells[0];
     let mut json = serde_json::to_value(run).unwrap();
     let old = run_id(run, "d");
+    // A field that was: said or not, f32 is what runs did before, and bf16 is another run.
+    let id_of = |json: &serde_json::Value| run_id(&serde_json::from_value(json.clone()).unwrap(), "d");
+    let mut without = json.clone();
+    without.as_object_mut().unwrap().remove("precision").unwrap();
+    assert_eq!(id_of(&without), old);
+    without["precision"] = json!("bf16");
+    assert_ne!(id_of(&without), old);
+    json.as_object_mut().unwrap().remove("precision").unwrap();
     // What a later version reads of an old file, and writes where the field says nothing new.
     json["mixup"] = json!(null);
     assert_eq!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]), old);

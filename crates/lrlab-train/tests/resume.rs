@@ -14,7 +14,7 @@ use lrlab_callbacks::{
 use lrlab_data::{
     Augment, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
 };
-use lrlab_kernels::Params;
+use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
     Activation, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions, ResNet,
     ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
@@ -352,7 +352,11 @@ fn resnet() {
     assert_eq!(case.holds().history.len(), 3);
 }
 
-/// Dropout, and batches in an order of their own.
+fn params(precision: Precision) -> Params {
+    Params::new(Device::Cpu, DType::F32).in_precision(precision)
+}
+
+/// Dropout, and batches in an order of their own, in both precisions.
 #[test]
 fn text() {
     let reviews = SyntheticReviews { train: 100, test: 20, seed: 0 };
@@ -361,8 +365,7 @@ fn text() {
     let data = lrlab_data::load(&config).unwrap();
     let Kind::Tokens { vocabulary, max_length } = data.kind else { panic!("reviews are no text") };
     let classes = data.classes;
-    let params = || Params::new(Device::Cpu, DType::F32);
-    let lstm = |_: &Dataset| -> Box<dyn Model> {
+    let lstm = |precision: Precision| -> Box<dyn Model> {
         let config = LstmConfig {
             vocabulary,
             embedding: 8,
@@ -374,9 +377,9 @@ fn text() {
             forget_bias: 1.0,
             classes,
         };
-        Box::new(Lstm::new(&config, 2, params()).unwrap())
+        Box::new(Lstm::new(&config, 2, params(precision)).unwrap())
     };
-    let transformer = |_: &Dataset| -> Box<dyn Model> {
+    let transformer = |precision: Precision| -> Box<dyn Model> {
         let config = TransformerConfig {
             vocabulary,
             max_length,
@@ -391,9 +394,15 @@ fn text() {
             pooling: Pooling::Mean,
             classes,
         };
-        Box::new(Transformer::new(&config, 2, params()).unwrap())
+        Box::new(Transformer::new(&config, 2, params(precision)).unwrap())
     };
-    let networks: [(&str, &Build<'_>); 2] = [("lstm", &lstm), ("transformer", &transformer)];
+    let (f32, bf16) = (Precision::F32, Precision::Bf16);
+    let networks: [(&str, &Build<'_>); 4] = [
+        ("lstm", &|_| lstm(f32)),
+        ("transformer", &|_| transformer(f32)),
+        ("lstm in bf16", &|_| lstm(bf16)),
+        ("transformer in bf16", &|_| transformer(bf16)),
+    ];
     for (name, model) in networks {
         let case = Case {
             name: name.to_owned(),

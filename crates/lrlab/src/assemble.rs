@@ -8,7 +8,7 @@ use lrlab_callbacks::{
     Callback, Callbacks, CsvLogger, EarlyStopping, JsonlLogger, TensorBoardLogger, ValidationLossMonitor,
 };
 use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig};
-use lrlab_kernels::Params;
+use lrlab_kernels::{Params, Precision};
 use lrlab_models::{self as models, Model};
 use lrlab_optim::{AdamConfig, Optimizer, OptimizerConfig, SgdConfig};
 use lrlab_spec::{self as spec, DataSpec, ModelSpec, OptimizerSpec, RunSpec, SourceSpec};
@@ -118,6 +118,19 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> 
     })
 }
 
+/// Where a run's parameters will live: f32, with matrix products in the run's precision.
+///
+/// # Errors
+/// The device has no products in this precision.
+pub(crate) fn params(run: &RunSpec, device: &Device) -> anyhow::Result<Params> {
+    let precision = match run.precision {
+        spec::PrecisionSpec::F32 => Precision::F32,
+        spec::PrecisionSpec::Bf16 => Precision::Bf16,
+    };
+    precision.check(device).with_context(|| format!("precision = {:?}", precision.name()))?;
+    Ok(Params::new(device.clone(), DType::F32).in_precision(precision))
+}
+
 /// The network for data of this kind, freshly initialised from `seed`.
 ///
 /// # Errors
@@ -127,9 +140,8 @@ pub(crate) fn model(
     kind: &Kind,
     classes: usize,
     seed: u64,
-    device: &Device,
+    params: Params,
 ) -> anyhow::Result<Box<dyn Model>> {
-    let params = Params::new(device.clone(), DType::F32);
     Ok(match (network, kind) {
         (ModelSpec::Resnet(r), Kind::Pictures { channels, .. }) => {
             let config = resnet(r, *channels, classes);

@@ -26,7 +26,8 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
 }
 
 /// The class within which equal specifications give equal bits: device kind, SIMD level, the caches that
-/// matrix products are blocked by, element type.
+/// matrix products are blocked by, element type of parameters and sums. In which precision products take their operands
+/// is part of the specification; bf16 gives the same bits with AVX512-BF16 and without.
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/{}/f32", lrlab_kernels::numerics_class()),

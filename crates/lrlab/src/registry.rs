@@ -7,7 +7,7 @@ use candle_core::Device;
 use lrlab_data::{Dataset, Kind};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
-use lrlab_spec::{Catalog, DataSpec, ModelSpec, SourceSpec};
+use lrlab_spec::{Catalog, DataSpec, ModelSpec, RunSpec, SourceSpec};
 use serde_json::Value;
 
 use crate::assemble;
@@ -20,7 +20,7 @@ pub struct ModelContext<'a> {
     pub classes: usize,
     /// Seed of the initialisation.
     pub seed: u64,
-    /// Where parameters are created.
+    /// Where parameters are created; its precision is the run's, for the network's matrix products.
     pub params: Params,
 }
 
@@ -60,21 +60,20 @@ impl Registry {
 
     pub(crate) fn build_model(
         &self,
-        network: &ModelSpec,
+        run: &RunSpec,
         data: &Dataset,
-        seed: u64,
         device: &Device,
     ) -> anyhow::Result<Box<dyn Model>> {
-        if let ModelSpec::Custom(custom) = network
+        let (seed, params) = (run.seed, assemble::params(run, device)?);
+        if let ModelSpec::Custom(custom) = &run.model
             && let Some(build) = self.models.get(&custom.name)
         {
-            let params = Params::new(device.clone(), candle_core::DType::F32);
             return build(
                 &custom.options,
                 ModelContext { kind: &data.kind, classes: data.classes, seed, params },
             );
         }
-        assemble::model(network, &data.kind, data.classes, seed, device)
+        assemble::model(&run.model, &data.kind, data.classes, seed, params)
     }
 
     pub(crate) fn load(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<Dataset> {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
+use crate::Precision;
 use crate::buffer::Buffer;
 use crate::dropout::{Bits, Dropout};
 use crate::host::Shared;
@@ -43,6 +44,8 @@ pub(crate) struct Head<'a> {
     pub(crate) v: Rows<'a>,
     pub(crate) keys: &'a Keys,
     pub(crate) length: usize,
+    /// Of the products of queries and keys, of weights and values.
+    pub(crate) precision: Precision,
     pub(crate) draws: Option<(Dropout, usize)>,
 }
 
@@ -75,14 +78,14 @@ impl Head<'_> {
 
     /// A matrix of the keys (or values), transposed or not, packed.
     fn packed(&self, of: Rows, transposed: bool) -> Buffer {
-        let (count, d) = (self.keys.count, self.width());
+        let (count, d, precision) = (self.keys.count, self.width(), self.precision);
         if transposed {
-            let mut to = Buffer::take(packed_len(d, count, PANEL));
-            pack_transposed(of.data, of.stride, d, count, &mut to);
+            let mut to = Buffer::take(packed_len(precision, d, count, PANEL));
+            pack_transposed(precision, of.data, of.stride, d, count, &mut to);
             to
         } else {
-            let mut to = Buffer::take(packed_len(count, d, PANEL));
-            pack::<PANEL>(of.data, of.stride, count, d, &mut to);
+            let mut to = Buffer::take(packed_len(precision, count, d, PANEL));
+            pack::<PANEL>(precision, of.data, of.stride, count, d, &mut to);
             to
         }
     }
@@ -129,7 +132,7 @@ impl Head<'_> {
                 gains: &kept.gains[first..][..rows],
                 gain: self.kept_gain(),
             };
-            let right = Right { data: &values, k: count, n: d };
+            let right = Right { data: &values, k: count, n: d, precision: self.precision };
             product(rows, Left::rows(&scores, pitch), right, &mut scaled);
         }
         kept
@@ -138,7 +141,7 @@ impl Head<'_> {
     /// Products of some rows with all keys (or values).
     fn scores(&self, rows_of: Rows, first: usize, rows: usize, packed: &[f32], to: &mut [f32]) {
         let (count, pitch) = (self.keys.count, self.keys.pitch());
-        let right = Right { data: packed, k: self.width(), n: count };
+        let right = Right { data: packed, k: self.width(), n: count, precision: self.precision };
         let left = Left::rows(&rows_of.data[first * rows_of.stride..], rows_of.stride);
         // SAFETY: `to` has TILE rows of `pitch` values.
         let mut store = unsafe { Store::new(to.as_mut_ptr(), pitch, pitch, None) };
@@ -189,16 +192,16 @@ impl Head<'_> {
             });
             // SAFETY: the caller's word.
             let mut store = unsafe { Store::new(dq.add(first * stride), stride, d, None) };
-            let right = Right { data: &keys, k: count, n: d };
+            let right = Right { data: &keys, k: count, n: d, precision: self.precision };
             product(rows, Left::rows(&scores, pitch), right, &mut store);
         }
         for (left, of, to) in [(&weights_t, dy, dv), (&slopes_t, self.q, dk)] {
-            let mut right = Buffer::take(packed_len(self.length, d, PANEL));
-            pack::<PANEL>(of.data, of.stride, self.length, d, &mut right);
-            let right = Right { data: &right, k: self.length, n: d };
+            let mut right = Buffer::take(packed_len(self.precision, self.length, d, PANEL));
+            pack::<PANEL>(self.precision, of.data, of.stride, self.length, d, &mut right);
+            let right = Right { data: &right, k: self.length, n: d, precision: self.precision };
             // SAFETY: the caller's word.
             let mut store = unsafe { Store::new(to, stride, d, None) };
-            product(count, Left::transposed(left, self.length), right, &mut store);
+            product(count, Left::transposed(left, Precision::F32, self.length), right, &mut store);
         }
     }
 }
@@ -299,20 +302,41 @@ impl Kernel for SoftmaxGrad<'_> {
         for row in 0..rows {
             let query = first + row;
             let (y, dy) = (&y.data[query * y.stride..][..d], &dy.data[query * dy.stride..][..d]);
-            let mut mean = s.zero();
-            for at in (0..d).step_by(LANES) {
-                mean = s.fma(part(s, y, at, 0.0), part(s, dy, at, 0.0), mean);
-            }
-            let mean = s.sum(mean);
-            let (mean, top, norm) = (s.splat(mean), s.splat(kept.tops[query]), s.splat(kept.gains[query]));
+            let (top, norm) = (s.splat(kept.tops[query]), s.splat(kept.gains[query]));
             let draws = head.start() + query * length;
+            let scores = &mut scores[row * pitch..][..pitch];
+            for at in (0..pitch).step_by(LANES) {
+                // SAFETY: at + LANES <= pitch.
+                unsafe {
+                    let to = scores.as_mut_ptr().add(at);
+                    let e = exp(s, s.sub(s.mul(s.load(to), scale), top));
+                    let p = s.mul(e, norm);
+                    s.store(to, s.where_greater(s.load(real.as_ptr().add(at)), s.zero(), p, s.zero()));
+                }
+            }
+            let mut mean = s.zero();
+            if head.precision == Precision::F32 {
+                for at in (0..d).step_by(LANES) {
+                    mean = s.fma(part(s, y, at, 0.0), part(s, dy, at, 0.0), mean);
+                }
+            } else {
+                // Of the slopes as they were rounded: those of a query's scores add up to 0.
+                for at in (0..pitch).step_by(LANES) {
+                    // SAFETY: as above.
+                    unsafe {
+                        let slope = s.mul(s.load(slopes.as_ptr().add(row * pitch + at)), gain);
+                        let slope =
+                            kept.bits.as_ref().map_or(slope, |bits| s.keep(bits.at(draws + at), slope));
+                        mean = s.fma(s.load(scores.as_ptr().add(at)), slope, mean);
+                    }
+                }
+            }
+            let mean = s.splat(s.sum(mean));
             for at in (0..pitch).step_by(LANES) {
                 // SAFETY: at + LANES <= pitch; the panel of keys `at` … begins at at · length.
                 unsafe {
-                    let to = scores.as_mut_ptr().add(row * pitch + at);
-                    let e = exp(s, s.sub(s.mul(s.load(to), scale), top));
-                    let p = s.mul(e, norm);
-                    let p = s.where_greater(s.load(real.as_ptr().add(at)), s.zero(), p, s.zero());
+                    let to = scores.as_mut_ptr().add(at);
+                    let p = s.load(to);
                     let slope = s.mul(s.load(slopes.as_ptr().add(row * pitch + at)), gain);
                     let weight = s.mul(p, gain);
                     let (slope, weight) = match &kept.bits {

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::Precision;
 use crate::dropout::{Dropout, dropout};
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
@@ -29,7 +30,22 @@ pub fn attention(
     key_mask: &Tensor,
     drop: Option<Dropout>,
 ) -> Result<Tensor> {
-    let (b, _, l, d) = q.dims4()?;
+    attention_in(Precision::F32, q, k, v, key_mask, drop)
+}
+
+/// [`attention`] with both products in `precision`.
+///
+/// # Errors
+/// Shapes do not fit.
+pub fn attention_in(
+    precision: Precision,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    key_mask: &Tensor,
+    drop: Option<Dropout>,
+) -> Result<Tensor> {
+    let (b, _, l, _) = q.dims4()?;
     if k.dims() != q.dims() || v.dims() != q.dims() {
         bail!("attention: q {:?}, k {:?}, v {:?} differ in shape", q.shape(), k.shape(), v.shape());
     }
@@ -46,33 +62,34 @@ pub fn attention(
         let mask = key_mask.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let keys = mask.chunks(l).map(Keys::new).collect();
         let drop = drop.filter(|drop| drop.p > 0.0);
-        let op = Attention { dims: q.dims4()?, keys, drop, kept: OnceLock::new() };
+        let op = Attention { precision, dims: q.dims4()?, keys, drop, kept: OnceLock::new() };
         return q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op);
     }
-    composed(q, k, v, key_mask, drop, d)
+    composed(precision, q, k, v, key_mask, drop)
 }
 
 fn composed(
+    precision: Precision,
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
     mask: &Tensor,
     drop: Option<Dropout>,
-    d: usize,
 ) -> Result<Tensor> {
-    let (b, l) = mask.dims2()?;
+    let ((b, l), (.., d)) = (mask.dims2()?, q.dims4()?);
     let mask = mask.to_dtype(q.dtype())?.reshape((b, 1, 1, l))?;
     let penalty = mask.affine(1e4, -1e4)?;
-    let scores = (q.contiguous()?.matmul(&k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
+    let scores = (precision.matmul(&q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
     let weights = candle_nn::ops::softmax(&scores.broadcast_add(&penalty)?, 3)?.broadcast_mul(&mask)?;
     let weights = match drop {
         Some(drop) => dropout(&weights, drop)?,
         None => weights,
     };
-    weights.matmul(&v.contiguous()?)
+    precision.matmul(&weights, &v.contiguous()?)
 }
 
 struct Attention {
+    precision: Precision,
     /// Batch, heads, length, width of a head.
     dims: (usize, usize, usize, usize),
     /// Of each sequence.
@@ -87,7 +104,15 @@ impl Attention {
         let (_, heads, length, d) = self.dims;
         let rows = |x: &'a [f32]| Rows::new(&x[head * length * d..][..length * d], d);
         let draws = self.drop.map(|drop| (drop, head * length * length));
-        Head { q: rows(q), k: rows(k), v: rows(v), keys: &self.keys[head / heads], length, draws }
+        Head {
+            q: rows(q),
+            k: rows(k),
+            v: rows(v),
+            keys: &self.keys[head / heads],
+            length,
+            precision: self.precision,
+            draws,
+        }
     }
 
     fn forward(&self, qkv: [&[f32]; 3]) -> Vec<f32> {
@@ -174,7 +199,17 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, draw, grads_of, values};
 
-    fn check((b, h, l, d): (usize, usize, usize, usize), lengths: &[usize], p: f64) -> Result<()> {
+    fn check(dims: (usize, usize, usize, usize), lengths: &[usize], p: f64) -> Result<()> {
+        check_in(Precision::F32, dims, lengths, p, 2e-5)
+    }
+
+    fn check_in(
+        precision: Precision,
+        (b, h, l, d): (usize, usize, usize, usize),
+        lengths: &[usize],
+        p: f64,
+        tolerance: f64,
+    ) -> Result<()> {
         let real: Vec<f32> =
             lengths.iter().flat_map(|n| (0..l).map(move |t| f32::from(u8::from(t < *n)))).collect();
         let mask = Tensor::from_vec(real, (b, l), &candle_core::Device::Cpu)?;
@@ -184,7 +219,7 @@ mod tests {
                 .iter()
                 .map(|name| Var::from_tensor(&draw((b, h, l, d), name).to_dtype(dtype)?))
                 .collect::<Result<_>>()?;
-            let y = attention(&vars[0], &vars[1], &vars[2], &mask, drop)?;
+            let y = attention_in(precision, &vars[0], &vars[1], &vars[2], &mask, drop)?;
             let weighted = (&y * draw((b, h, l, d), "r").to_dtype(dtype)?)?;
             let mut out = grads_of(&weighted, &vars.iter().collect::<Vec<_>>())?;
             out.push(y);
@@ -192,7 +227,7 @@ mod tests {
         });
         let [found, expected] = results;
         for (found, expected) in found?.iter().zip(expected?) {
-            assert_close(found, &values(&expected), 2e-5);
+            assert_close(found, &values(&expected), tolerance);
         }
         Ok(())
     }
@@ -205,6 +240,16 @@ mod tests {
         check((3, 2, 33, 16), &[0, 1, 33], 0.1)?;
         check((2, 2, 50, 33), &[17, 50], 0.1)?;
         check((1, 2, 16, 32), &[16], 0.0)
+    }
+
+    /// The operator rounds weights before it divides them by their sum, the composition after.
+    #[test]
+    fn in_bf16_against_f64() -> Result<()> {
+        let check = |dims, lengths: &[usize], p| check_in(Precision::Bf16, dims, lengths, p, 5e-3);
+        check((2, 3, 7, 5), &[7, 4], 0.3)?;
+        check((1, 1, 1, 1), &[1], 0.5)?;
+        check((3, 2, 33, 16), &[0, 1, 33], 0.1)?;
+        check((2, 2, 50, 33), &[17, 50], 0.0)
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
+use crate::Precision;
 use crate::host::{self, Shared, Unwritten};
 use geometry::Geometry;
 use source::{Sink, Source};
@@ -33,11 +34,24 @@ use source::{Sink, Source};
 /// # Errors
 /// Shapes do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
 pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    conv2d_in(Precision::F32, x, weight, stride, padding)
+}
+
+/// [`conv2d`] whose operands are rounded to `precision` on a GPU.
+pub(crate) fn conv2d_in(
+    precision: Precision,
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
     let geometry = Geometry::new(x.dims4()?, weight.dims4()?, stride, padding)?;
     if host::is_f32(&[x, weight]) {
         return x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry));
     }
-    composed(x, weight, &geometry)
+    // On the CPU convolutions are f32, by whomever.
+    let precision = if x.device().is_cpu() { Precision::F32 } else { precision };
+    precision.with(x, weight, |x, weight| composed(x, weight, &geometry))
 }
 
 /// On candle's operator. Its gradient takes for the width what the height leaves over beyond the last window; where

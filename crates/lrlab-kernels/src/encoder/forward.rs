@@ -108,5 +108,13 @@ pub(super) fn head<'a>(op: &'a Encoder, sequence: usize, head: usize, qkv: &'a [
     let d = w / heads;
     let rows = |part: usize| Rows { data: &qkv[part * w + head * d..], stride: 3 * w, columns: d };
     let draws = op.dropouts[0].map(|drop| (drop, (sequence * heads + head) * l * l));
-    Head { q: rows(0), k: rows(1), v: rows(2), keys: &op.keys[sequence], length: l, draws }
+    Head {
+        q: rows(0),
+        k: rows(1),
+        v: rows(2),
+        keys: &op.keys[sequence],
+        length: l,
+        precision: op.precision,
+        draws,
+    }
 }

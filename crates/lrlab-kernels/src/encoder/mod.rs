@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor, bail};
 
 use crate::attention::Keys;
-use crate::{Dropout, attention, dropout, gelu, host, layer_norm, linear, relu};
+use crate::{Dropout, Precision, attention_in, dropout, gelu, host, layer_norm, linear_in, relu};
 use op::{Dims, Encoder};
 
 /// Where a layer's norms stand.
@@ -59,10 +59,12 @@ pub struct EncoderLayer<'a> {
     pub eps: f64,
     /// On the attention's weights, its output and the second linear map's output.
     pub dropouts: [Option<Dropout>; 3],
+    /// Of the products: of the four maps and of the attention.
+    pub precision: Precision,
 }
 
 impl EncoderLayer<'_> {
-    /// `x (b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding, to `(b, l, w)`. As in [`attention`] a sequence
+    /// `x (b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding, to `(b, l, w)`. As in [`attention`](crate::attention()) a sequence
     /// without tokens attends to nothing.
     ///
     /// # Errors
@@ -84,6 +86,7 @@ impl EncoderLayer<'_> {
             before: self.norm == EncoderNorm::Before,
             gelu: self.activation == EncoderActivation::Gelu,
             eps: self.eps,
+            precision: self.precision,
             keys: mask.chunks(dims.l).map(Keys::new).collect(),
             dropouts: self.dropouts.map(|drop| drop.filter(|drop| drop.p > 0.0)),
             kept: OnceLock::new(),
@@ -134,12 +137,12 @@ impl EncoderLayer<'_> {
         };
         let attend = |x: &Tensor| drop(self.attend(x, mask, dims)?, 1);
         let feed = |x: &Tensor| {
-            let inner = linear(x, self.linear1.0, Some(self.linear1.1))?;
+            let inner = linear_in(self.precision, x, self.linear1.0, Some(self.linear1.1))?;
             let inner = match self.activation {
                 EncoderActivation::Relu => relu(&inner)?,
                 EncoderActivation::Gelu => gelu(&inner)?,
             };
-            drop(linear(&inner, self.linear2.0, Some(self.linear2.1))?, 2)
+            drop(linear_in(self.precision, &inner, self.linear2.0, Some(self.linear2.1))?, 2)
         };
         match self.norm {
             EncoderNorm::Before => {
@@ -154,10 +157,21 @@ impl EncoderLayer<'_> {
     }
 
     fn attend(&self, x: &Tensor, mask: &Tensor, Dims { b, l, w, heads, .. }: Dims) -> Result<Tensor> {
-        let qkv = linear(x, self.in_proj.0, Some(self.in_proj.1))?.reshape((b, l, 3, heads, w / heads))?;
+        let qkv = linear_in(self.precision, x, self.in_proj.0, Some(self.in_proj.1))?.reshape((
+            b,
+            l,
+            3,
+            heads,
+            w / heads,
+        ))?;
         let part = |i| qkv.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
-        let y = attention(&part(0)?, &part(1)?, &part(2)?, mask, self.dropouts[0])?;
-        linear(&y.transpose(1, 2)?.reshape((b, l, w))?, self.out_proj.0, Some(self.out_proj.1))
+        let y = attention_in(self.precision, &part(0)?, &part(1)?, &part(2)?, mask, self.dropouts[0])?;
+        linear_in(
+            self.precision,
+            &y.transpose(1, 2)?.reshape((b, l, w))?,
+            self.out_proj.0,
+            Some(self.out_proj.1),
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::forward::{Kept, forward};
 use super::parts::Sums;
 use super::{backward::backward, parts};
+use crate::Precision;
 use crate::attention::Keys;
 use crate::buffer::Buffer;
 use crate::dropout::Dropout;
@@ -49,6 +50,7 @@ pub(super) struct Encoder {
     pub(super) before: bool,
     pub(super) gelu: bool,
     pub(super) eps: f64,
+    pub(super) precision: Precision,
     /// Of each sequence.
     pub(super) keys: Vec<Keys>,
     pub(super) dropouts: [Option<Dropout>; 3],
@@ -60,6 +62,7 @@ pub(super) struct Encoder {
 pub(super) struct Parameters<'a> {
     weights: [Buffer; 4],
     dims: Dims,
+    precision: Precision,
     transposed: bool,
     pub(super) biases: [&'a [f32]; 4],
     /// Scale and shift.
@@ -67,7 +70,8 @@ pub(super) struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    fn new(dims: Dims, packed: &'a [f32], transposed: bool) -> Self {
+    fn new(op: &Encoder, packed: &'a [f32], transposed: bool) -> Self {
+        let (dims, precision) = (op.dims, op.precision);
         let mut rest = packed;
         let mut next = |len: usize| {
             let (part, after) = rest.split_at(len);
@@ -81,23 +85,23 @@ impl<'a> Parameters<'a> {
             biases[i] = next(out);
             i += 1;
             let (k, n) = if transposed { (inputs, out) } else { (out, inputs) };
-            let mut to = Buffer::take(packed_len(k, n, PANEL));
+            let mut to = Buffer::take(packed_len(precision, k, n, PANEL));
             if transposed {
-                pack_transposed(weight, inputs, k, n, &mut to);
+                pack_transposed(precision, weight, inputs, k, n, &mut to);
             } else {
-                pack::<PANEL>(weight, inputs, k, n, &mut to);
+                pack::<PANEL>(precision, weight, inputs, k, n, &mut to);
             }
             to
         });
         let norms = [(); 2].map(|()| [next(dims.w), next(dims.w)]);
-        Self { weights, dims, transposed, biases, norms }
+        Self { weights, dims, precision, transposed, biases, norms }
     }
 
     /// The map's right-hand matrix: from inputs to outputs, or back.
     pub(super) fn right(&self, map: usize) -> Right<'_> {
         let (out, inputs) = self.dims.maps()[map];
         let (k, n) = if self.transposed { (inputs, out) } else { (out, inputs) };
-        Right { data: &self.weights[map], k, n }
+        Right { data: &self.weights[map], k, n, precision: self.precision }
     }
 }
 
@@ -109,7 +113,7 @@ impl Encoder {
 
     fn forward(&self, x: &[f32], packed: &[f32]) -> Vec<f32> {
         let Dims { l, w, .. } = self.dims;
-        let parameters = Parameters::new(self.dims, packed, true);
+        let parameters = Parameters::new(self, packed, true);
         let mut y = Unwritten::new(x.len());
         let sequences = y.room().par_chunks_mut(l * w).zip(x.par_chunks(l * w)).enumerate();
         let kept = sequences.map(|(i, (y, x))| {
@@ -126,7 +130,7 @@ impl Encoder {
     fn backward(&self, x: &[f32], packed: &[f32], dy: &[f32]) -> Result<(Vec<f32>, Vec<f32>)> {
         let Dims { l, w, b, .. } = self.dims;
         let Some(kept) = self.kept.get() else { bail!("encoder: backward before forward") };
-        let parameters = Parameters::new(self.dims, packed, false);
+        let parameters = Parameters::new(self, packed, false);
         let mut dx = Unwritten::new(x.len());
         let each = b.div_ceil(PARTS);
         let size = each * l * w;

@@ -92,7 +92,7 @@ fn parameters(back: &Back, group: Group, kept: &Kept, (first, count): (usize, us
     let dz = &kept.gates[first * group.rows * gates..][..k * gates];
     let seen = &kept.seen[first * group.rows * width..][..k * width];
     let x = Rows { data: seen, stride: width, columns: inputs + h };
-    accumulate(k, Rows::new(dz, gates), x, &mut sums.weights, &mut sums.bias);
+    accumulate(back.op.precision, k, Rows::new(dz, gates), x, &mut sums.weights, &mut sums.bias);
     let mut spread = Spread { to: back.dx, first, group, l, inputs };
     product(k, Left::rows(dz, gates), back.to_input, &mut spread);
 }

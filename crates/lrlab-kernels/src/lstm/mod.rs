@@ -7,7 +7,7 @@ mod op;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
-use crate::host;
+use crate::{Precision, host};
 use op::{Lstm, Output, Sizes};
 
 /// What an LSTM reads.
@@ -39,6 +39,8 @@ pub struct LstmLayer<'a> {
     pub mask: &'a Tensor,
     /// Each sequence is read from its last token to its first, and the state at padding is 0.
     pub reverse: bool,
+    /// Of the products of input, state and weights.
+    pub precision: Precision,
 }
 
 impl LstmLayer<'_> {
@@ -59,7 +61,7 @@ impl LstmLayer<'_> {
     }
 
     fn run(&self, of: Sequence, output: Output) -> Result<Tensor> {
-        let Self { w_ih, w_hh, b_ih, b_hh, mask, reverse } = *self;
+        let Self { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision } = *self;
         let (source, dims) = match of {
             Sequence::Vectors(x) => (x, x.dims3()?),
             Sequence::Tokens { ids, table } => {
@@ -87,7 +89,7 @@ impl LstmLayer<'_> {
         if host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh]) && mask.device().is_cpu() {
             let real = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             let real = real.iter().map(|m| *m != 0.0).collect();
-            let mut op = Lstm::new(Sizes { b, l, inputs, h }, real, reverse, output);
+            let mut op = Lstm::new(Sizes { b, l, inputs, h }, real, reverse, output, precision);
             if let Sequence::Tokens { ids, table } = of {
                 op = op.of_tokens(crate::embedding::checked(ids, table)?);
             }
@@ -99,7 +101,7 @@ impl LstmLayer<'_> {
             Sequence::Vectors(x) => x.clone(),
             Sequence::Tokens { ids, table } => crate::embedding(ids, table)?,
         };
-        let states = composed(&x, w_ih, w_hh, &(b_ih + b_hh)?, mask, reverse)?;
+        let states = composed(precision, &x, [w_ih, w_hh, &(b_ih + b_hh)?], mask, reverse)?;
         match output {
             Output::Every => Ok(states),
             Output::Last => states.narrow(1, if reverse { 0 } else { l - 1 }, 1)?.squeeze(1),
@@ -120,27 +122,27 @@ pub fn lstm(
     mask: &Tensor,
     reverse: bool,
 ) -> Result<Tensor> {
-    LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse }.states(Sequence::Vectors(x))
+    let precision = Precision::F32;
+    LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision }.states(Sequence::Vectors(x))
 }
 
 fn composed(
+    precision: Precision,
     x: &Tensor,
-    w_ih: &Tensor,
-    w_hh: &Tensor,
-    bias: &Tensor,
+    [w_ih, w_hh, bias]: [&Tensor; 3],
     mask: &Tensor,
     reverse: bool,
 ) -> Result<Tensor> {
     let (b, l, _) = x.dims3()?;
     let (_, hidden) = w_hh.dims2()?;
-    let projected = crate::linear(x, w_ih, Some(bias))?;
+    let projected = crate::linear_in(precision, x, w_ih, Some(bias))?;
     let mask = mask.to_dtype(x.dtype())?;
     let mut h = Tensor::zeros((b, hidden), x.dtype(), x.device())?;
     let mut c = h.clone();
     let mut states = Vec::with_capacity(l);
     for step in 0..l {
         let t = if reverse { l - 1 - step } else { step };
-        let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + h.matmul(&w_hh.t()?)?)?;
+        let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + precision.matmul(&h, &w_hh.t()?)?)?;
         let gate = |i| gates.narrow(1, i * hidden, hidden);
         let fresh = ((sigmoid(&gate(1)?)? * &c)? + (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?)?;
         let out = (sigmoid(&gate(3)?)? * fresh.tanh()?)?;
@@ -163,10 +165,18 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, draw, grads_of, values};
 
-    fn check(
+    fn check(dims: (usize, usize, usize, usize), lengths: &[usize], reverse: bool) -> Result<()> {
+        check_in(Precision::F32, dims, lengths, reverse, 2e-5)?;
+        // Where a state or a gate's gradient lies next to the middle of two bf16, f32 and f64 round it apart.
+        check_in(Precision::Bf16, dims, lengths, reverse, 2e-3)
+    }
+
+    fn check_in(
+        precision: Precision,
         (b, l, inputs, h): (usize, usize, usize, usize),
         lengths: &[usize],
         reverse: bool,
+        tolerance: f64,
     ) -> Result<()> {
         let real: Vec<f32> =
             lengths.iter().flat_map(|n| (0..l).map(move |t| f32::from(u8::from(t < *n)))).collect();
@@ -178,7 +188,7 @@ mod tests {
                 vars.push(Var::from_tensor(&(draw(*shape, &format!("{i}")).to_dtype(dtype)? * 0.5)?)?);
             }
             let [x, w_ih, w_hh, b_ih, b_hh] = [0, 1, 2, 3, 4].map(|i: usize| vars[i].as_tensor());
-            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse };
+            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse, precision };
             let ids = Tensor::from_vec((0..b * l).map(|i| (i * 7 % 5) as u32).collect(), (b, l), x.device())?;
             let table = Var::from_tensor(&draw((5, inputs), "t").to_dtype(dtype)?)?;
             let mut all: Vec<&Var> = vars.iter().collect();
@@ -201,7 +211,7 @@ mod tests {
         });
         let [found, expected] = results;
         for (found, expected) in found?.iter().zip(expected?) {
-            assert_close(found, &values(&expected), 2e-5);
+            assert_close(found, &values(&expected), tolerance);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{backward, forward};
+use crate::Precision;
 use crate::buffer::Buffer;
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
@@ -73,6 +74,7 @@ pub(super) struct Lstm {
     pub(super) output: Output,
     /// `(b, l)` rows of the first argument; without them it is `(b, l, inputs)`.
     pub(super) ids: Option<Vec<u32>>,
+    pub(super) precision: Precision,
     kept: Mutex<Option<Vec<Kept>>>,
 }
 
@@ -111,17 +113,24 @@ impl Weights {
     }
 
     /// From what the gates see to the gates.
-    fn to_gates(&self, Sizes { inputs, h, .. }: Sizes, hp: usize) -> Buffer {
+    fn to_gates(&self, precision: Precision, Sizes { inputs, h, .. }: Sizes, hp: usize) -> Buffer {
         let k = inputs + h;
-        let mut to = Buffer::take(packed_len(k, 4 * hp, PANEL));
-        pack_transposed(&self.joined, k, k, 4 * hp, &mut to);
+        let mut to = Buffer::take(packed_len(precision, k, 4 * hp, PANEL));
+        pack_transposed(precision, &self.joined, k, k, 4 * hp, &mut to);
         to
     }
 
     /// From the gates to the state before (from `inputs`, `h` columns) or to the input (from 0, `inputs` columns).
-    fn back(&self, Sizes { inputs, h, .. }: Sizes, hp: usize, from: usize, columns: usize) -> Buffer {
-        let mut to = Buffer::take(packed_len(4 * hp, columns, PANEL));
-        pack::<PANEL>(&self.joined[from..], inputs + h, 4 * hp, columns, &mut to);
+    fn back(
+        &self,
+        precision: Precision,
+        Sizes { inputs, h, .. }: Sizes,
+        from: usize,
+        columns: usize,
+    ) -> Buffer {
+        let hp = h.next_multiple_of(LANES);
+        let mut to = Buffer::take(packed_len(precision, 4 * hp, columns, PANEL));
+        pack::<PANEL>(precision, &self.joined[from..], inputs + h, 4 * hp, columns, &mut to);
         to
     }
 }
@@ -137,8 +146,14 @@ pub(super) struct Back<'a> {
 }
 
 impl Lstm {
-    pub(super) fn new(sizes: Sizes, real: Vec<bool>, reverse: bool, output: Output) -> Self {
-        Self { sizes, real, reverse, output, ids: None, kept: Mutex::new(None) }
+    pub(super) fn new(
+        sizes: Sizes,
+        real: Vec<bool>,
+        reverse: bool,
+        output: Output,
+        precision: Precision,
+    ) -> Self {
+        Self { sizes, real, reverse, output, ids: None, precision, kept: Mutex::new(None) }
     }
 
     pub(super) fn of_tokens(self, ids: Vec<u32>) -> Self {
@@ -167,10 +182,10 @@ impl Lstm {
 
     /// Writes the states to `y` where there is one.
     fn run(&self, x: &[f32], packed: &[f32], y: Option<Shared>) -> Vec<Kept> {
-        let sizes = self.sizes;
+        let (sizes, precision) = (self.sizes, self.precision);
         let weights = Weights::new(sizes, packed);
-        let to_gates = weights.to_gates(sizes, sizes.hp());
-        let right = Right { data: &to_gates, k: sizes.inputs + sizes.h, n: 4 * sizes.hp() };
+        let to_gates = weights.to_gates(precision, sizes, sizes.hp());
+        let right = Right { data: &to_gates, k: sizes.inputs + sizes.h, n: 4 * sizes.hp(), precision };
         self.groups().map(|group| forward::group(self, group, x, right, &weights.bias, y)).collect()
     }
 
@@ -192,13 +207,15 @@ impl Lstm {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut kept = kept.unwrap_or_else(|| self.run(x, packed, None));
         let weights = Weights::new(sizes, packed);
-        let (to_state, to_input) = (weights.back(sizes, hp, inputs, h), weights.back(sizes, hp, 0, inputs));
+        let precision = self.precision;
+        let to_state = weights.back(precision, sizes, inputs, h);
+        let to_input = weights.back(precision, sizes, 0, inputs);
         let mut dx = Unwritten::new(if want_x { b * l * inputs } else { 0 });
         let back = Back {
             op: self,
             grad,
-            to_state: Right { data: &to_state, k: 4 * hp, n: hp },
-            to_input: Right { data: &to_input, k: 4 * hp, n: if want_x { inputs } else { 0 } },
+            to_state: Right { data: &to_state, k: 4 * hp, n: hp, precision },
+            to_input: Right { data: &to_input, k: 4 * hp, n: if want_x { inputs } else { 0 }, precision },
             dx: Shared(dx.room().as_mut_ptr().cast()),
         };
         let each = kept.len().div_ceil(PARTS);

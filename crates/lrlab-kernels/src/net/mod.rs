@@ -4,7 +4,7 @@
 //! a residual network that costs more than the arithmetic: layouts are changed twice per convolution, and every norm,
 //! sum and rectification is a pass over memory. A [`ConvNet`] is the network as data; on the CPU in f32 it runs in one
 //! operator, in blocks of sixteen channels, where a convolution's input is normed and rectified while it is read.
-//! Elsewhere the same description runs node by node on [`conv2d`], [`batch_norm2d`] and [`max_pool2d`].
+//! Elsewhere the same description runs node by node on [`crate::conv2d`], [`batch_norm2d`] and [`max_pool2d`].
 
 mod fused;
 mod op;
@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor, Var, bail};
 
+use crate::conv::conv2d_in;
 use crate::conv::geometry::Geometry;
 use crate::conv::source::Sizes;
-use crate::{Norm, batch_norm2d, conv2d, global_avg_pool2d, host, max_pool2d};
+use crate::{Norm, Precision, batch_norm2d, global_avg_pool2d, host, max_pool2d};
 
 /// A convolution without bias and the batch norm after it.
 #[derive(Debug, Clone)]
@@ -113,6 +114,7 @@ impl Node {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct ConvNet {
+    precision: Precision,
     nodes: Arc<Vec<Node>>,
 }
 
@@ -121,6 +123,12 @@ impl ConvNet {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with convolutions in `precision` on a GPU; on the CPU they are f32.
+    #[must_use]
+    pub fn in_precision(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
     }
 
     /// The pictures.
@@ -180,7 +188,7 @@ impl ConvNet {
             let input = &values[node.input()];
             let value = match node {
                 Node::Unit { unit, residual, relu, .. } => batch_norm2d(
-                    &conv2d(input, &unit.weight, unit.stride, unit.padding)?,
+                    &conv2d_in(self.precision, input, &unit.weight, unit.stride, unit.padding)?,
                     &unit.scale,
                     &unit.shift,
                     &unit.running_mean,

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
 
+mod bf16;
 mod math;
 mod philox;
 mod scalar;
@@ -13,6 +14,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
+pub(crate) use bf16::nearest_bf16;
 pub(crate) use math::{erf_parts, exp, sigmoid, tanh};
 
 /// Number of lanes at every level.
@@ -63,6 +65,14 @@ pub(crate) trait Simd: Copy + Send + Sync {
             words.iter().enumerate().fold(0, |bits, (i, word)| bits | u16::from(*word >= threshold) << i)
         })
     }
+
+    /// Lane by lane two bfloat16 in the place of an f32, each the nearest (see [`nearest_bf16`]).
+    fn pair(self, low: Self::V, high: Self::V) -> Self::V;
+    /// Thirty-two consecutive values as sixteen pairs of neighbours.
+    fn pair_neighbours(self, first: Self::V, second: Self::V) -> Self::V;
+    /// sum + the products of the pairs' upper halves, then + those of the lower ones, to the bit as `vdpbf16ps`. No half
+    /// is subnormal.
+    fn dot_pairs(self, a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
 
     #[inline(always)]
     fn zero(self) -> Self::V {
@@ -144,6 +154,37 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
         Level::Avx2 => unsafe { x86::run_avx2(kernel) },
         _ => kernel.run(scalar::Scalar),
     }
+}
+
+/// As [`dispatch`], with AVX512-BF16 where it is there: for kernels that multiply or make pairs.
+#[inline]
+pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) -> K::Out {
+    #[cfg(target_arch = "x86_64")]
+    if level() == Level::Avx512 && std::arch::is_x86_feature_detected!("avx512bf16") {
+        // SAFETY: detected.
+        return unsafe { x86::run_avx512_bf16(kernel) };
+    }
+    dispatch(kernel)
+}
+
+/// At every level that this processor has, by name.
+#[cfg(test)]
+pub(crate) fn every_level<K: Kernel>(kernel: impl Fn() -> K) -> Vec<(&'static str, K::Out)> {
+    let mut outs = vec![("scalar", kernel().run(scalar::Scalar))];
+    // SAFETY: each level is detected before it runs.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        if detected() >= Level::Avx2 {
+            outs.push(("avx2", x86::run_avx2(kernel())));
+        }
+        if detected() >= Level::Avx512 {
+            outs.push(("avx512", x86::run_avx512(kernel())));
+            if std::arch::is_x86_feature_detected!("avx512bf16") {
+                outs.push(("avx512 with bf16", x86::run_avx512_bf16(kernel())));
+            }
+        }
+    }
+    outs
 }
 
 /// The SIMD level the kernels run at: `avx512`, `avx2` or `scalar`.

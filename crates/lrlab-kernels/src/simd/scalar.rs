@@ -1,6 +1,6 @@
 //! The level without intrinsics. The compiler vectorises it as far as the target's baseline goes.
 
-use super::{LANES, Simd};
+use super::{LANES, Simd, bf16};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scalar;
@@ -96,5 +96,18 @@ impl Simd for Scalar {
     #[inline(always)]
     fn keep(self, bits: u16, a: V) -> V {
         std::array::from_fn(|i| if bits >> i & 1 == 1 { a[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn pair(self, low: V, high: V) -> V {
+        zip(low, high, bf16::pair)
+    }
+    #[inline(always)]
+    fn pair_neighbours(self, first: V, second: V) -> V {
+        let at = |i: usize| if i < LANES { first[i] } else { second[i - LANES] };
+        std::array::from_fn(|i| bf16::pair(at(2 * i), at(2 * i + 1)))
+    }
+    #[inline(always)]
+    fn dot_pairs(self, a: V, b: V, sum: V) -> V {
+        std::array::from_fn(|i| bf16::dot(a[i], b[i], sum[i]))
     }
 }

@@ -1,3 +1,5 @@
+use lrlab_random::{Purpose, Stream};
+
 use super::*;
 
 macro_rules! over {
@@ -89,6 +91,123 @@ fn transposes() {
     for i in 0..16 {
         for j in 0..16 {
             assert_eq!(out[16 * i + j], (16 * j + i) as f32);
+        }
+    }
+}
+
+/// Random bits with exponents from `low` to `high`.
+fn bits(stream: Stream, index: u64, low: u32, high: u32) -> f32 {
+    let r = stream.bits(index);
+    let exponent = low + (r >> 40) as u32 % (high - low + 1);
+    f32::from_bits(r as u32 & 0x807f_ffff | exponent << 23)
+}
+
+/// The same bits at every level, with AVX512-BF16 and without; NaN may differ in what they carry.
+fn same_at_every_level<K: Kernel<Out = Vec<f32>>>(kernel: impl Fn() -> K) -> Vec<f32> {
+    let mut outs = every_level(kernel);
+    let (_, first) = outs.remove(0);
+    for (level, out) in outs {
+        for (i, (a, b)) in first.iter().zip(&out).enumerate() {
+            let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(same, "{level}, value {i}: {a:e} {:08x}, {b:e} {:08x}", a.to_bits(), b.to_bits());
+        }
+    }
+    first
+}
+
+struct Pairs<'a>(&'a [f32]);
+
+impl Kernel for Pairs<'_> {
+    type Out = Vec<f32>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<f32> {
+        let mut out = vec![0.0; 2 * self.0.len()];
+        for (x, y) in self.0.chunks_exact(2 * LANES).zip(out.chunks_exact_mut(4 * LANES)) {
+            let (first, second) = (s.load_partial(&x[..LANES], 0.0), s.load_partial(&x[LANES..], 0.0));
+            let halves = [s.pair(first, second), s.pair_neighbours(first, second)];
+            for (v, y) in halves.into_iter().zip(y.chunks_exact_mut(2 * LANES)) {
+                let mut lanes = [0.0_f32; LANES];
+                s.store_partial(&mut lanes, v);
+                for (lane, y) in lanes.iter().zip(y.chunks_exact_mut(2)) {
+                    y[0] = f32::from_bits(lane.to_bits() << 16);
+                    y[1] = f32::from_bits(lane.to_bits() & 0xffff_0000);
+                }
+            }
+        }
+        out
+    }
+}
+
+#[test]
+fn nearest_bfloat16() {
+    let stream = Stream::new(3, Purpose::Synthetic, "bf16");
+    let mut xs: Vec<f32> = (0..1 << 15).map(|i| f32::from_bits(stream.bits(i) as u32)).collect();
+    // Ties, the largest number, infinity, a NaN that rounding up would lose.
+    let special =
+        [0x3f80_8000, 0x3f81_8000, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fff_ffff, 0x7f80_0001, 1];
+    xs.splice(..special.len(), special.map(f32::from_bits));
+    let found = same_at_every_level(|| Pairs(&xs));
+    for (x, y) in xs.chunks_exact(2 * LANES).zip(found.chunks_exact(4 * LANES)) {
+        for (i, x) in x.iter().enumerate() {
+            // Lane by lane, and as neighbours.
+            for y in [y[2 * (i % LANES) + i / LANES], y[2 * LANES + i]] {
+                if x.is_nan() {
+                    assert!(y.is_nan());
+                    continue;
+                }
+                let expected = if x.is_subnormal() { 0.0 } else { half(*x) };
+                assert!(y == expected, "{x:e} became {y:e}, not {expected:e}");
+            }
+        }
+    }
+}
+
+/// By what candle rounds with.
+fn half(x: f32) -> f32 {
+    let x = candle_core::Tensor::new(x, &candle_core::Device::Cpu).unwrap();
+    let rounded = x.to_dtype(candle_core::DType::BF16).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+    rounded.to_scalar().unwrap()
+}
+
+#[test]
+fn products_of_pairs() {
+    struct Dot<'a>([&'a [f32]; 3]);
+    impl Kernel for Dot<'_> {
+        type Out = Vec<f32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<f32> {
+            let [a, b, sums] = self.0;
+            let mut out = vec![0.0; sums.len()];
+            let operands = a.chunks_exact(LANES).zip(b.chunks_exact(LANES)).zip(sums.chunks_exact(LANES));
+            for (((a, b), sum), out) in operands.zip(out.chunks_exact_mut(LANES)) {
+                let [a, b, sum] = [a, b, sum].map(|x| s.load_partial(x, 0.0));
+                s.store_partial(out, s.dot_pairs(a, b, sum));
+            }
+            out
+        }
+    }
+    // Exponents of the halves and of the sums: everyday numbers, sums far above and far below their products, results
+    // about the smallest normal number, everything there is.
+    for (case, (halves, sums)) in
+        [((120, 134), (110, 139)), ((110, 120), (130, 150)), ((55, 72), (1, 40)), ((1, 255), (1, 255))]
+            .into_iter()
+            .enumerate()
+    {
+        let stream = Stream::new(case as u64, Purpose::Synthetic, "pairs");
+        let count = 1 << 14;
+        let paired = |from: u64| -> Vec<f32> {
+            let half = |i: u64| bits(stream, from + i, halves.0, halves.1).to_bits() >> 16;
+            (0..count).map(|i| f32::from_bits(half(2 * i) | half(2 * i + 1) << 16)).collect()
+        };
+        let (a, b) = (paired(0), paired(1 << 20));
+        let c: Vec<f32> = (0..count).map(|i| bits(stream, (1 << 30) + i, sums.0, sums.1)).collect();
+        let found = same_at_every_level(|| Dot([&a, &b, &c]));
+        for (i, found) in found.iter().enumerate().filter(|_| case < 3) {
+            let half = |x: f32, at: u32| f64::from(f32::from_bits(x.to_bits() << (16 * at) & 0xffff_0000));
+            let terms = [half(a[i], 1) * half(b[i], 1), half(a[i], 0) * half(b[i], 0), f64::from(c[i])];
+            let size = terms.iter().map(|t| t.abs()).sum::<f64>();
+            let error = (f64::from(*found) - terms.iter().sum::<f64>()).abs();
+            assert!(error <= 1.2e-7 * size + 2.4e-38, "{terms:?}: {found}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Embedding, LSTM, attention.
 
 use candle_core::{Device, Result, Tensor};
-use lrlab_kernels::{Dropout, LstmLayer, Sequence, attention, embedding, lstm};
+use lrlab_kernels::{Dropout, LstmLayer, Precision, Sequence, attention, embedding, lstm};
 use lrlab_random::{Purpose, Stream};
 
 use crate::harness::{Array, Draw, check, tensor};
@@ -81,7 +81,7 @@ fn lstms_of_tokens() -> Result<()> {
             1e-4,
             |v| {
                 let (w_ih, w_hh, b_ih, b_hh, mask) = (&v[1], &v[2], &v[3], &v[4], &given.1);
-                let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse };
+                let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision: Precision::F32 };
                 let tokens = Sequence::Tokens { ids: &given.0, table: &v[0] };
                 if last { layer.last(tokens) } else { layer.states(tokens) }
             },

@@ -1,7 +1,7 @@
 //! One encoder block: self-attention and a feed-forward network, each with residual, dropout and layer norm.
 
 use candle_core::{Result, Tensor, Var};
-use lrlab_kernels::{EncoderActivation, EncoderNorm, Role};
+use lrlab_kernels::{EncoderActivation, EncoderNorm, Precision, Role};
 
 use super::{Activation, NormPlacement, TransformerConfig};
 use crate::{
@@ -22,6 +22,7 @@ pub(super) struct EncoderLayer {
     norm2: LayerNorm,
     dropout1: Dropout,
     dropout2: Dropout,
+    precision: Precision,
 }
 
 impl EncoderLayer {
@@ -37,6 +38,7 @@ impl EncoderLayer {
             norm2: LayerNorm::new(b, &format!("{name}.norm2"), width)?,
             dropout1: Dropout::new(format!("{name}.dropout1"), dropout)?,
             dropout2: Dropout::new(format!("{name}.dropout2"), dropout)?,
+            precision: b.precision(),
         })
     }
 
@@ -61,6 +63,7 @@ impl EncoderLayer {
             norm2: self.norm2.parameters(),
             eps: NORM_EPS,
             dropouts: [&attention.dropout, &self.dropout1, &self.dropout2].map(|drop| drop.draws(mode)),
+            precision: self.precision,
         };
         layer.forward(x, mask)
     }

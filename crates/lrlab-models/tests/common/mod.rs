@@ -19,26 +19,26 @@ pub(crate) fn params_of(dtype: DType) -> Params {
 }
 
 pub(crate) fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, width: f64) -> Result<Box<dyn Model>> {
-    resnet_of(DType::F32, depth, stem, shortcut, width)
+    resnet_of(params(), depth, stem, shortcut, width)
 }
 
 pub(crate) fn resnet_of(
-    dtype: DType,
+    params: Params,
     depth: usize,
     stem: Stem,
     shortcut: Shortcut,
     width: f64,
 ) -> Result<Box<dyn Model>> {
     let config = ResNetConfig { depth, stem, shortcut, width, classes: 3, channels: 3 };
-    Ok(Box::new(ResNet::new(&config, 0, params_of(dtype))?))
+    Ok(Box::new(ResNet::new(&config, 0, params)?))
 }
 
 pub(crate) fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<dyn Model>> {
-    lstm_of(DType::F32, bidirectional, pooling, dropout)
+    lstm_of(params(), bidirectional, pooling, dropout)
 }
 
 pub(crate) fn lstm_of(
-    dtype: DType,
+    params: Params,
     bidirectional: bool,
     pooling: Pooling,
     dropout: f64,
@@ -54,7 +54,7 @@ pub(crate) fn lstm_of(
         forget_bias: 1.0,
         classes: 3,
     };
-    Ok(Box::new(Lstm::new(&config, 0, params_of(dtype))?))
+    Ok(Box::new(Lstm::new(&config, 0, params)?))
 }
 
 pub(crate) fn transformer(
@@ -64,11 +64,11 @@ pub(crate) fn transformer(
     pooling: Pooling,
     dropout: f64,
 ) -> Result<Box<dyn Model>> {
-    transformer_of(DType::F32, norm, positions, activation, pooling, dropout)
+    transformer_of(params(), norm, positions, activation, pooling, dropout)
 }
 
 pub(crate) fn transformer_of(
-    dtype: DType,
+    params: Params,
     norm: NormPlacement,
     positions: Positions,
     activation: Activation,
@@ -89,7 +89,7 @@ pub(crate) fn transformer_of(
         pooling,
         classes: 3,
     };
-    Ok(Box::new(Transformer::new(&config, 0, params_of(dtype))?))
+    Ok(Box::new(Transformer::new(&config, 0, params)?))
 }
 
 pub(crate) fn bag(dropout: f64) -> Result<Box<dyn Model>> {

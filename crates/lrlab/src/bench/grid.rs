@@ -19,6 +19,7 @@ pub(super) fn grids() -> Vec<Workload> {
         examples,
         flops: 0.0,
         bytes: 0.0,
+        precision: lrlab_kernels::Precision::F32,
         prepare,
     };
     vec![

@@ -17,6 +17,7 @@ pub(super) fn limits() -> Vec<Workload> {
         examples: 1,
         flops,
         bytes,
+        precision: lrlab_kernels::Precision::F32,
         prepare,
     };
     let products = (SIDE * SIDE * SIDE) as f64;

@@ -30,7 +30,7 @@ pub(crate) struct Measured {
     pub(crate) gb_per_s: Option<f64>,
     /// Peak resident memory less that before the first step; null where the system does not tell.
     pub(crate) peak_mib: Option<f64>,
-    /// The type of the elements.
+    /// Of the operands of products in linear maps, LSTM and attention; all else is f32.
     pub(crate) dtype: String,
     /// Threads it may use.
     pub(crate) threads: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Measured {
 /// # Errors
 /// A step fails or gives no finite numbers.
 pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Measured> {
-    let Workload { kind, name, examples, flops, bytes, prepare } = workload;
+    let Workload { kind, name, examples, flops, bytes, precision, prepare } = workload;
     let mut step = prepare(device)?;
     let before = memory::reset_peak();
     let mut last = step()?;
@@ -89,7 +89,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         gflops: rate(flops),
         gb_per_s: rate(bytes),
         peak_mib: before.zip(peak).map(mib),
-        dtype: "f32".to_owned(),
+        dtype: precision.name().to_owned(),
         threads: candle_core::utils::get_num_threads(),
         device: crate::device::name(device),
         share: None,

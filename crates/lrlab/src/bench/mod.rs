@@ -12,6 +12,7 @@ mod operators;
 pub(crate) mod overhead;
 
 use candle_core::{Device, Tensor};
+use lrlab_kernels::Precision;
 
 pub(crate) use measure::{Measured, measure};
 
@@ -59,13 +60,15 @@ pub(crate) struct Workload {
     flops: f64,
     /// Bytes that must at least move, where that is the limit; else 0.
     bytes: f64,
+    /// Of its matrix products.
+    precision: Precision,
     prepare: Prepare,
 }
 
-/// Every workload.
-pub(crate) fn workloads() -> Vec<Workload> {
-    let mut all = models::models();
-    all.extend(operators::operators());
+/// Every workload; those with products in linear maps, LSTM or attention have them in `precision`.
+pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
+    let mut all = models::models(precision);
+    all.extend(operators::operators(precision));
     all.extend(limits::limits());
     all.extend(overhead::overhead());
     all.extend(grid::grids());

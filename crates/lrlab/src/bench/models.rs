@@ -1,7 +1,7 @@
 //! Whole training steps: forward, loss, backward, update.
 
 use candle_core::{DType, Device, Tensor};
-use lrlab_kernels::{Params, cross_entropy};
+use lrlab_kernels::{Params, Precision, cross_entropy};
 use lrlab_models::{
     Activation, Input, Lstm, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions, ResNet,
     ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
@@ -22,32 +22,39 @@ const LAYERS: usize = 2;
 /// A multiplication and an addition, forward and for both gradients.
 const TRAINING: f64 = 6.0;
 
-pub(super) fn models() -> Vec<Workload> {
+pub(super) fn models(precision: Precision) -> Vec<Workload> {
     let model = |name: &str, examples, products: f64, prepare: Prepare| Workload {
         kind: Kind::Model,
         name: name.to_owned(),
         examples,
         flops: products * examples as f64,
         bytes: 0.0,
+        precision,
         prepare,
     };
+    let params = move |device: &Device| Params::new(device.clone(), DType::F32).in_precision(precision);
     let tokens = LENGTH as f64;
     let lstm_products = (8 * WIDTH * WIDTH) as f64;
     let layer_products = (4 * WIDTH * WIDTH + 2 * WIDTH * FEED_FORWARD + 2 * LENGTH * WIDTH) as f64;
     vec![
-        model("resnet20", PICTURES, resnet_flops(20, Stem::Cifar), Box::new(|d| resnet(20, Stem::Cifar, d))),
+        model(
+            "resnet20",
+            PICTURES,
+            resnet_flops(20, Stem::Cifar),
+            Box::new(move |d| resnet(20, Stem::Cifar, &params(d))),
+        ),
         model(
             "resnet18-imagenet-stem",
             PICTURES,
             resnet_flops(18, Stem::ImageNet),
-            Box::new(|d| resnet(18, Stem::ImageNet, d)),
+            Box::new(move |d| resnet(18, Stem::ImageNet, &params(d))),
         ),
-        model("lstm", TEXTS, TRAINING * tokens * lstm_products, Box::new(lstm)),
+        model("lstm", TEXTS, TRAINING * tokens * lstm_products, Box::new(move |d| lstm(&params(d)))),
         model(
             "transformer",
             TEXTS,
             TRAINING * tokens * LAYERS as f64 * layer_products,
-            Box::new(transformer),
+            Box::new(move |d| transformer(&params(d))),
         ),
     ]
 }
@@ -77,16 +84,17 @@ fn resnet_flops(depth: usize, stem: Stem) -> f64 {
     TRAINING * products - 2.0 * first
 }
 
-fn resnet(depth: usize, stem: Stem, device: &Device) -> anyhow::Result<Step> {
+fn resnet(depth: usize, stem: Stem, params: &Params) -> anyhow::Result<Step> {
+    let device = params.device();
     let config = ResNetConfig { depth, stem, shortcut: Shortcut::B, width: 1.0, classes: 10, channels: 3 };
-    let model = ResNet::new(&config, 0, Params::new(device.clone(), DType::F32))?;
+    let model = ResNet::new(&config, 0, params.clone())?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 1e-4, decay_all: true, ..SgdConfig::default() };
     let pictures = Input::Pictures(normal(&[PICTURES, 3, SIDE, SIDE], "pictures", device)?);
     let labels = below(PICTURES, 10, "labels", device)?;
     Ok(step(Box::new(model), OptimizerConfig::Sgd(sgd), 0.05, pictures, labels))
 }
 
-fn lstm(device: &Device) -> anyhow::Result<Step> {
+fn lstm(params: &Params) -> anyhow::Result<Step> {
     let config = LstmConfig {
         vocabulary: VOCABULARY,
         embedding: WIDTH,
@@ -98,11 +106,11 @@ fn lstm(device: &Device) -> anyhow::Result<Step> {
         forget_bias: 1.0,
         classes: 2,
     };
-    let model = Lstm::new(&config, 0, Params::new(device.clone(), DType::F32))?;
-    text_step(Box::new(model), device)
+    let model = Lstm::new(&config, 0, params.clone())?;
+    text_step(Box::new(model), params.device())
 }
 
-fn transformer(device: &Device) -> anyhow::Result<Step> {
+fn transformer(params: &Params) -> anyhow::Result<Step> {
     let config = TransformerConfig {
         vocabulary: VOCABULARY,
         max_length: LENGTH,
@@ -117,8 +125,8 @@ fn transformer(device: &Device) -> anyhow::Result<Step> {
         pooling: Pooling::Mean,
         classes: 2,
     };
-    let model = Transformer::new(&config, 0, Params::new(device.clone(), DType::F32))?;
-    text_step(Box::new(model), device)
+    let model = Transformer::new(&config, 0, params.clone())?;
+    text_step(Box::new(model), params.device())
 }
 
 fn text_step(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {

@@ -3,8 +3,9 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    AdamStep, Dropout, Norm, SgdStep, adam_update, attention, batch_norm2d, conv2d, cross_entropy, dropout,
-    embedding, gelu, global_avg_pool2d, layer_norm, linear, lstm, max_pool2d, relu, sgd_update,
+    AdamStep, Dropout, LstmLayer, Norm, Precision, Sequence, SgdStep, adam_update, attention_in,
+    batch_norm2d, conv2d, cross_entropy, dropout, embedding, gelu, global_avg_pool2d, layer_norm, linear_in,
+    max_pool2d, relu, sgd_update,
 };
 use lrlab_random::{Purpose, Stream};
 
@@ -27,7 +28,7 @@ const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 9] = [
 /// Of the cross entropy alone.
 const CLASSES: u64 = 1000;
 
-pub(super) fn operators() -> Vec<Workload> {
+pub(super) fn operators(precision: Precision) -> Vec<Workload> {
     let mut all = Vec::new();
     for (inputs, outputs, kernel, stride, side) in CONVOLUTIONS {
         let out = (side + 2 * (kernel / 2) - kernel) / stride + 1;
@@ -39,7 +40,7 @@ pub(super) fn operators() -> Vec<Workload> {
         }));
     }
     all.extend(norms_and_pools());
-    all.extend(text_operators());
+    all.extend(text_operators(precision));
     all.extend(updates());
     all
 }
@@ -64,7 +65,8 @@ fn norms_and_pools() -> Vec<Workload> {
     all
 }
 
-fn text_operators() -> Vec<Workload> {
+fn text_operators(precision: Precision) -> Vec<Workload> {
+    let mixed = |of: [Workload; 2]| of.map(|of| Workload { precision, ..of });
     let states = || vec![TEXTS, LENGTH, WIDTH];
     let wide = || vec![TEXTS, LENGTH, 2 * WIDTH];
     let tokens = (TEXTS * LENGTH) as f64;
@@ -72,21 +74,25 @@ fn text_operators() -> Vec<Workload> {
     let mut all = Vec::new();
     let products = tokens * (2 * WIDTH * WIDTH) as f64;
     let shapes = [states(), vec![2 * WIDTH, WIDTH], vec![2 * WIDTH]];
-    all.extend(operator("linear", TEXTS, products, &shapes, |v, _| linear(&v[0], &v[1], Some(&v[2]))));
+    all.extend(mixed(operator("linear", TEXTS, products, &shapes, move |v, _| {
+        linear_in(precision, &v[0], &v[1], Some(&v[2]))
+    })));
     let shapes = [states(), vec![WIDTH], vec![WIDTH]];
     all.extend(operator("layer-norm", TEXTS, 0.0, &shapes, |v, _| layer_norm(&v[0], &v[1], &v[2], 1e-5)));
     let heads = || vec![TEXTS, 4, LENGTH, WIDTH / 4];
     let products = tokens * (2 * LENGTH * WIDTH) as f64;
     let shapes = [heads(), heads(), heads()];
-    all.extend(operator("attention", TEXTS, products, &shapes, move |v, with| {
-        attention(&v[0], &v[1], &v[2], &with.mask, Some(draws()))
-    }));
+    all.extend(mixed(operator("attention", TEXTS, products, &shapes, move |v, with| {
+        attention_in(precision, &v[0], &v[1], &v[2], &with.mask, Some(draws()))
+    })));
     let gates = 4 * WIDTH;
     let shapes = [states(), vec![gates, WIDTH], vec![gates, WIDTH], vec![gates], vec![gates]];
     let products = tokens * (2 * gates * WIDTH) as f64;
-    all.extend(operator("lstm-layer", TEXTS, products, &shapes, |v, with| {
-        lstm(&v[0], &v[1], &v[2], &v[3], &v[4], &with.mask, false)
-    }));
+    all.extend(mixed(operator("lstm-layer", TEXTS, products, &shapes, move |v, with| {
+        let (w_ih, w_hh, b_ih, b_hh, mask) = (&v[1], &v[2], &v[3], &v[4], &with.mask);
+        let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse: false, precision };
+        layer.states(Sequence::Vectors(&v[0]))
+    })));
     let shapes = [vec![VOCABULARY, WIDTH]];
     all.extend(operator("embedding", TEXTS, 0.0, &shapes, |v, with| embedding(&with.ids, &v[0])));
     all.extend(operator("cross-entropy", PICTURES, 0.0, &[vec![PICTURES, CLASSES as usize]], |v, with| {
@@ -132,6 +138,7 @@ fn operator<const N: usize>(
             examples,
             flops: products * if gradients { 6.0 } else { 2.0 },
             bytes: 0.0,
+            precision: Precision::F32,
             prepare: Box::new(move |device: &Device| -> anyhow::Result<Step> {
                 // The first operand is data, the others are parameters and small.
                 let draw = |(i, shape): (usize, &Vec<usize>)| {
@@ -178,6 +185,7 @@ fn update(name: &str, touched: usize, rule: impl Fn(&[Var; 4], u64) -> Result<()
         examples: 1,
         flops: 0.0,
         bytes: (4 * touched * VOCABULARY * WIDTH) as f64,
+        precision: Precision::F32,
         prepare: Box::new(move |device: &Device| -> anyhow::Result<Step> {
             let draw = |name: &str| Var::from_tensor(&normal(&[VOCABULARY, WIDTH], name, device)?);
             let zeros = || Var::zeros((VOCABULARY, WIDTH), DType::F32, device);

@@ -27,6 +27,7 @@ pub(super) fn overhead() -> Vec<Workload> {
         examples: UPDATES as usize,
         flops: 0.0,
         bytes: 0.0,
+        precision: lrlab_kernels::Precision::F32,
         prepare: Box::new(prepare),
     }]
 }

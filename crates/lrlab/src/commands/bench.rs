@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use lrlab_kernels::Precision;
 
 use super::{say, say_line};
 use crate::bench::{Kind, Measured, Workload, measure, overhead, workloads};
@@ -29,15 +30,19 @@ pub(crate) struct BenchArgs {
     /// Where: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
+    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16.
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
     /// Measure one workload here, not in a process of its own.
     #[arg(long, hide = true)]
     here: bool,
 }
 
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
-    let chosen = choose(workloads(), &args.workload)?;
+    let chosen = choose(workloads(args.precision), &args.workload)?;
     if args.here {
         let device = args.device.open()?;
+        args.precision.check(&device)?;
         for workload in chosen {
             say_line(&serde_json::to_string(&measure(workload, &device)?)?);
         }
@@ -55,11 +60,11 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     }
     for _ in 0..args.rounds {
         for name in &names {
-            let measured = apart(name, threads, args.device).and_then(|mut measured| {
+            let measured = apart(name, threads, args).and_then(|mut measured| {
                 if name == overhead::NAME {
                     let step = match &resnet20 {
                         Some(step) => *step,
-                        None => apart(overhead::BESIDE, threads, args.device)?.ms,
+                        None => apart(overhead::BESIDE, threads, args)?.ms,
                     };
                     measured.share = Some(1e3 / measured.per_s / step);
                 }
@@ -105,14 +110,20 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
     Ok(all.into_iter().filter(wanted).collect())
 }
 
+fn precision(word: &str) -> Result<Precision, String> {
+    let known = [Precision::F32, Precision::Bf16].into_iter().find(|precision| precision.name() == word);
+    known.ok_or_else(|| format!("{word:?} is no precision: expected f32 or bf16"))
+}
+
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
 }
 
 /// Measures in a process of its own: its memory is its own, and its pool of threads as large as asked for.
-fn apart(name: &str, threads: usize, device: DeviceChoice) -> anyhow::Result<Measured> {
+fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "--here", "--workload", name, "--device", &device.to_string()]);
+    command.args(["bench", "--here", "--workload", name, "--device", &args.device.to_string()]);
+    command.args(["--precision", args.precision.name()]);
     command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("{name}: starting a process"))?;
     if !output.status.success() {
@@ -153,17 +164,20 @@ mod tests {
     fn names_and_kinds_choose() {
         let count = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-            choose(workloads(), &names).map(|chosen| chosen.len()).map_err(|error| error.to_string())
+            choose(workloads(Precision::F32), &names)
+                .map(|chosen| chosen.len())
+                .map_err(|error| error.to_string())
         };
         assert_eq!(count(&["models"]), Ok(4));
         assert_eq!(count(&["lstm", "limits", "limit-copy"]), Ok(3));
-        assert_eq!(count(&[]), Ok(workloads().len()));
+        assert_eq!(count(&[]), Ok(workloads(Precision::F32).len()));
         assert!(count(&["resnet"]).is_err_and(|error| error.contains("resnet20, resnet18-imagenet-stem")));
     }
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = workloads().into_iter().map(|workload| workload.name).collect();
+        let mut names: Vec<_> =
+            workloads(Precision::Bf16).into_iter().map(|workload| workload.name).collect();
         let count = names.len();
         names.sort();
         names.dedup();

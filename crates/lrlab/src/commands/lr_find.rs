@@ -65,7 +65,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let device = args.device.open()?;
     let data = registry.load(&spec.data, &cache_dir(&args.selection.out))?;
-    let model = registry.build_model(&spec.model, &data, spec.seed, &device)?;
+    let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {

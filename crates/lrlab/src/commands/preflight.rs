@@ -64,9 +64,10 @@ impl Flown {
     }
 }
 
-/// What distinguishes models here: network, data, batch.
+/// What distinguishes models here: network, data, batch, precision.
 fn class(run: &PlannedRun) -> String {
-    let parts = ["model", "data", "batch_size", "accumulate", "optimizer"].map(|key| run.spec.get(key));
+    let parts =
+        ["model", "data", "batch_size", "accumulate", "optimizer", "precision"].map(|key| run.spec.get(key));
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
@@ -206,7 +207,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         spec.batch_size = spec.batch_size.min(8);
         spec.accumulate = 1;
     }
-    let model = registry.build_model(&spec.model, &data, spec.seed, &device)?;
+    let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {

@@ -85,7 +85,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     })?;
     let state = go_on_from(found.as_ref(), passed_over, &args.attempt, &reporter)?;
 
-    let model = registry.build_model(&spec.model, &data, spec.seed, &device)?;
+    let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {

@@ -1,0 +1,152 @@
+//! What the operands of matrix products are rounded to.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+
+use crate::simd::nearest_bf16;
+
+/// The type of the operands of matrix products, forward and backward. Everything else is f32: parameters, sums of
+/// products, norms, softmax, losses, gates, the optimizer.
+///
+/// With [`Precision::Bf16`] both operands of every product of an affine map, an LSTM's gates or an attention are rounded
+/// to bfloat16 (to nearest, ties to even; subnormal numbers become 0) and products are summed up in f32, as
+/// `vdpbf16ps` of AVX512-BF16 does. On processors without it the same is computed to the bit, slower. Convolutions on
+/// the CPU stay f32: most go through Winograd's transform, which multiplies rounding errors.
+///
+/// On a GPU operands are cast before candle's own products and convolutions, and so are the results, as these come in
+/// the operands' type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are.
+    #[default]
+    F32,
+    /// Rounded to eight significant bits.
+    Bf16,
+}
+
+impl Precision {
+    /// `f32` or `bf16`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Refuses a device that cannot multiply in this precision. Every CPU can.
+    ///
+    /// # Errors
+    /// A small product fails there.
+    pub fn check(self, device: &Device) -> Result<()> {
+        if self == Self::F32 || device.is_cpu() {
+            return Ok(());
+        }
+        let one = Tensor::ones((8, 8), DType::F32, device)?;
+        match self.matmul(&one, &one).and_then(|y| y.to_vec2::<f32>()) {
+            Ok(rows) if rows.iter().flatten().all(|y| *y == 8.0) => Ok(()),
+            Ok(_) => bail!("products in bf16 come out wrong on this device; use precision f32"),
+            Err(error) => bail!("no products in bf16 on this device ({error}); use precision f32"),
+        }
+    }
+
+    /// Rows of a packed matrix of `k` rows: bf16 rows stand in pairs.
+    pub(crate) fn depth(self, k: usize) -> usize {
+        match self {
+            Self::F32 => k,
+            Self::Bf16 => k.div_ceil(2),
+        }
+    }
+
+    /// a · b by candle's own operator.
+    pub(crate) fn matmul(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.with(a, b, Tensor::matmul)
+    }
+
+    /// `f` of the rounded operands, by candle's own operators.
+    pub(crate) fn with(
+        self,
+        a: &Tensor,
+        b: &Tensor,
+        f: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        if self == Self::F32 {
+            return f(a, b);
+        }
+        if a.device().is_cpu() {
+            let operand = |x: &Tensor| x.contiguous()?.apply_op1(Round::Forward);
+            return f(&operand(a)?, &operand(b)?)?.apply_op1(Round::Backward);
+        }
+        let operand = |x: &Tensor| x.to_dtype(DType::BF16);
+        f(&operand(a)?, &operand(b)?)?.to_dtype(a.dtype())
+    }
+}
+
+/// Rounds on the way there or on the way back: candle has no products of bf16 on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Forward,
+    Backward,
+}
+
+impl CustomOp1 for Round {
+    fn name(&self) -> &'static str {
+        "round_to_bf16"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("a contiguous tensor is wanted") };
+        let rounded = |x: f32| match self {
+            Self::Forward => f32::from_bits(u32::from(nearest_bf16(x)) << 16),
+            Self::Backward => x,
+        };
+        let storage = match storage {
+            CpuStorage::F32(xs) => CpuStorage::F32(xs[start..end].iter().map(|x| rounded(*x)).collect()),
+            CpuStorage::F64(xs) if *self == Self::Forward => {
+                CpuStorage::F64(xs[start..end].iter().map(|x| f64::from(rounded(*x as f32))).collect())
+            }
+            CpuStorage::F64(xs) => CpuStorage::F64(xs[start..end].to_vec()),
+            _ => bail!("f32 or f64 is wanted"),
+        };
+        Ok((storage, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        match self {
+            Self::Forward => Ok(Some(grad.clone())),
+            Self::Backward => Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&Self::Forward)?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::*;
+    use crate::testing::{draw, grads_of, values};
+
+    #[test]
+    fn operands_of_all_three_products_are_rounded() -> Result<()> {
+        let rounded = |x: &Tensor| x.to_dtype(DType::BF16)?.to_dtype(DType::F64);
+        let (a, b, r) = (draw((5, 7), "a"), draw((7, 3), "b"), draw((5, 3), "r"));
+        for dtype in [DType::F32, DType::F64] {
+            let [a, b] = [&a, &b].map(|x| Var::from_tensor(&x.to_dtype(dtype)?));
+            let (a, b) = (a?, b?);
+            let y = Precision::Bf16.matmul(&a, &b)?;
+            let grads = grads_of(&(&y * r.to_dtype(dtype)?)?, &[&a, &b])?;
+            let (ra, rb, rr) = (rounded(&a)?, rounded(&b)?, rounded(&r)?);
+            let expected = [ra.matmul(&rb)?, rr.matmul(&rb.t()?)?, ra.t()?.matmul(&rr)?];
+            for (found, expected) in [&y, &grads[0], &grads[1]].into_iter().zip(&expected) {
+                for (found, expected) in values(found).iter().zip(values(expected)) {
+                    assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_processor_can() {
+        assert!(Precision::Bf16.check(&Device::Cpu).is_ok());
+    }
+}

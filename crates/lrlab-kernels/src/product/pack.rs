@@ -1,0 +1,172 @@
+//! Operands into panels, in f32 or in pairs of bf16.
+
+#![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
+
+use super::{PANEL, Rows};
+use crate::Precision;
+use crate::norm::part;
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+
+/// Packs the matrix (k, n) with rows `stride` apart into panels of `W` columns, zeros beyond n. In bf16 two rows become
+/// one, with zeros beyond k.
+pub(crate) fn pack<const W: usize>(
+    precision: Precision,
+    from: &[f32],
+    stride: usize,
+    k: usize,
+    n: usize,
+    to: &mut [f32],
+) {
+    let pack = Pack::<W> { from, stride, k, n, to };
+    match precision {
+        Precision::F32 => dispatch(pack),
+        Precision::Bf16 => dispatch_bf16(PackPairs(pack)),
+    }
+}
+
+struct Pack<'a, const W: usize> {
+    from: &'a [f32],
+    stride: usize,
+    k: usize,
+    n: usize,
+    to: &'a mut [f32],
+}
+
+impl<const W: usize> Kernel for Pack<'_, W> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let panels = self.to.chunks_mut(self.k * W).take(self.n.div_ceil(W)).enumerate();
+        for (panel, to) in panels {
+            let column = panel * W;
+            let count = W.min(self.n - column);
+            for (k, to) in to.chunks_mut(W).enumerate() {
+                let from = &self.from[k * self.stride + column..][..count];
+                if count == W {
+                    for at in (0..W).step_by(LANES) {
+                        // SAFETY: both have W values, a multiple of sixteen.
+                        unsafe { s.store(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
+                    }
+                } else {
+                    to[..count].copy_from_slice(from);
+                    to[count..].fill(0.0);
+                }
+            }
+        }
+    }
+}
+
+struct PackPairs<'a, const W: usize>(Pack<'a, W>);
+
+impl<const W: usize> Kernel for PackPairs<'_, W> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Pack { from, stride, k, n, to } = self.0;
+        let sixteen = |row: usize, column: usize| {
+            let count = n.saturating_sub(column).min(LANES);
+            if row < k && count > 0 {
+                part(s, &from[row * stride + column..][..count], 0, 0.0)
+            } else {
+                s.zero()
+            }
+        };
+        let panels = to.chunks_mut(Precision::Bf16.depth(k) * W).take(n.div_ceil(W)).enumerate();
+        for (panel, to) in panels {
+            for (pair, to) in to.chunks_exact_mut(W).enumerate() {
+                for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
+                    let column = panel * W + at * LANES;
+                    let pairs = s.pair(sixteen(2 * pair, column), sixteen(2 * pair + 1, column));
+                    // SAFETY: sixteen values.
+                    unsafe { s.store(to.as_mut_ptr(), pairs) };
+                }
+            }
+        }
+    }
+}
+
+/// Packs the transpose of the matrix (n, k) with rows `stride` apart into panels of [`PANEL`] columns, as [`pack`].
+pub(crate) fn pack_transposed(
+    precision: Precision,
+    from: &[f32],
+    stride: usize,
+    k: usize,
+    n: usize,
+    to: &mut [f32],
+) {
+    match precision {
+        Precision::F32 => dispatch(PackTransposed::<false> { from, stride, k, n, to }),
+        Precision::Bf16 => dispatch_bf16(PackTransposed::<true> { from, stride, k, n, to }),
+    }
+}
+
+struct PackTransposed<'a, const PAIRS: bool> {
+    from: &'a [f32],
+    stride: usize,
+    k: usize,
+    n: usize,
+    to: &'a mut [f32],
+}
+
+impl<const PAIRS: bool> Kernel for PackTransposed<'_, PAIRS> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { from, stride, k, n, to } = self;
+        let depth = if PAIRS { Precision::Bf16.depth(k) } else { k };
+        for column in (0..n.next_multiple_of(PANEL)).step_by(LANES) {
+            let to = &mut to[column / PANEL * depth * PANEL + column % PANEL..];
+            for row in (0..depth).step_by(LANES) {
+                let count = (depth - row).min(LANES);
+                let lines = std::array::from_fn(|i| match column + i {
+                    line if line >= n => s.zero(),
+                    line if PAIRS => neighbours(s, &from[line * stride..][..k], 2 * row),
+                    line => s.load_partial(&from[line * stride + row..][..count], 0.0),
+                });
+                for (i, v) in s.transpose(lines).into_iter().take(count).enumerate() {
+                    let to = &mut to[(row + i) * PANEL..][..LANES];
+                    // SAFETY: sixteen values.
+                    unsafe { s.store(to.as_mut_ptr(), v) };
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen pairs from x[at] on, zeros beyond the end.
+#[inline(always)]
+fn neighbours<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
+    let second = if at + LANES < x.len() { part(s, x, at + LANES, 0.0) } else { s.zero() };
+    s.pair_neighbours(part(s, x, at, 0.0), second)
+}
+
+/// Rows in pairs, each padded to whole vectors.
+pub(super) fn pair_rows(from: Rows, rows: usize, to: &mut [f32]) {
+    dispatch_bf16(PairRows { from, rows, to });
+}
+
+struct PairRows<'a> {
+    from: Rows<'a>,
+    rows: usize,
+    to: &'a mut [f32],
+}
+
+impl Kernel for PairRows<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Rows { data, stride, columns } = self.from;
+        let pitch = Precision::Bf16.depth(columns).next_multiple_of(LANES);
+        for (row, to) in self.to.chunks_exact_mut(pitch).take(self.rows).enumerate() {
+            let from = &data[row * stride..][..columns];
+            for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
+                // SAFETY: sixteen values.
+                unsafe { s.store(to.as_mut_ptr(), neighbours(s, from, 2 * LANES * at)) };
+            }
+        }
+    }
+}
