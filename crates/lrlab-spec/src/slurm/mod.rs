@@ -26,6 +26,8 @@
 //! # Ok::<(), lrlab_spec::Mistakes>(())
 //! ```
 
+mod values;
+
 use lrlab_runs::Cell;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -35,6 +37,8 @@ use crate::mistake::{Log, Mistakes};
 use crate::suggest;
 use crate::tree::{Key, Node, Value, parse};
 use crate::walk::{Slot, missing, walk};
+
+use self::values::{duration, find, lines, memory, whole, word};
 
 /// What a task of a job array asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,20 +154,6 @@ impl SlurmProfile {
 
 const TEXTS: [&str; 4] = ["partition", "account", "qos", "gres"];
 const LISTS: [&str; 3] = ["modules", "setup", "extra"];
-/// Options of sbatch that the submission itself depends on.
-const RESERVED: [&str; 10] = [
-    "array",
-    "output",
-    "error",
-    "signal",
-    "requeue",
-    "no-requeue",
-    "job-name",
-    "dependency",
-    "open-mode",
-    "time",
-];
-
 fn schema() -> Json {
     let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
     let mut keys = serde_json::Map::new();
@@ -183,11 +173,6 @@ fn schema() -> Json {
     keys.insert("throttle".to_owned(), number);
     keys.insert("classes".to_owned(), json!({ "type": "object", "additionalProperties": class }));
     json!({ "type": "object", "properties": keys, "additionalProperties": false, "required": ["time"] })
-}
-
-/// The value of `key` in the first of `tables` that has one.
-fn find<'a>(tables: &[&'a Node], key: &str) -> Option<&'a Node> {
-    tables.iter().find_map(|table| table.get(key))
 }
 
 fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
@@ -217,109 +202,6 @@ fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
         modules,
         setup,
         extra,
-    }
-}
-
-fn whole(log: &mut Log, tables: &[&Node], key: &str) -> Option<u32> {
-    let node = find(tables, key)?;
-    let Value::Integer(n) = node.value else { return None };
-    match u32::try_from(n) {
-        Ok(n) if n > 0 => Some(n),
-        _ => {
-            log.error(node.place, format!("`{key}` is {n}: expected at least 1"), None);
-            None
-        }
-    }
-}
-
-fn word(log: &mut Log, node: Option<&Node>, key: &str) -> Option<String> {
-    let node = node?;
-    let text = node.text()?;
-    if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        log.error(node.place, format!("`{key}` is \"{}\": expected one word", text.escape_debug()), None);
-    }
-    Some(text.to_owned())
-}
-
-fn lines(log: &mut Log, node: Option<&Node>, key: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    for item in node.map(Node::list).unwrap_or_default() {
-        let Some(text) = item.text() else { continue };
-        let control = text.chars().any(char::is_control);
-        if text.is_empty() || control || (key == "modules" && text.contains(char::is_whitespace)) {
-            let expected = if key == "modules" { "one word" } else { "one line" };
-            log.error(item.place, format!("\"{}\": expected {expected}", text.escape_debug()), None);
-        }
-        if key == "extra" {
-            option(log, item, text);
-        }
-        lines.push(text.to_owned());
-    }
-    lines
-}
-
-/// A further option of sbatch.
-fn option(log: &mut Log, node: &Node, text: &str) {
-    let Some(name) = text.strip_prefix("--") else {
-        let hint = text.trim_start_matches("#SBATCH").trim_start();
-        log.error(
-            node.place,
-            format!("\"{text}\" is no option"),
-            format!("write \"--{}\"", hint.trim_start_matches('-')),
-        );
-        return;
-    };
-    let name = name.split(['=', ' ']).next().unwrap_or_default();
-    if RESERVED.contains(&name) {
-        let hint = match name {
-            "time" => "the key `time`",
-            "array" => "the keys `throttle` and `max_tasks`",
-            "signal" => "the key `save_before`",
-            _ => "leave it out",
-        };
-        log.error(node.place, format!("`--{name}` is set for every job"), hint.to_owned());
-    }
-}
-
-fn memory(log: &mut Log, node: &Node) -> Option<String> {
-    let text = node.text()?;
-    let digits = text.trim_end_matches(['K', 'M', 'G', 'T']);
-    if digits.is_empty() || text.len() > digits.len() + 1 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        log.error(
-            node.place,
-            format!("\"{text}\" is no amount of memory"),
-            "write \"4000M\" or \"16G\"".to_owned(),
-        );
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-fn duration(log: &mut Log, node: &Node) -> Option<u64> {
-    let text = node.text()?;
-    let seconds = seconds(text).filter(|seconds| *seconds > 0);
-    if seconds.is_none() {
-        let hint = "write \"90\" (minutes), \"1:30:00\" or \"2-12:00:00\"".to_owned();
-        log.error(node.place, format!("\"{text}\" is no time"), hint);
-    }
-    seconds
-}
-
-/// Slurm's times: `minutes`, `minutes:seconds`, `hours:minutes:seconds`, `days-hours[:minutes[:seconds]]`.
-fn seconds(text: &str) -> Option<u64> {
-    let numbers = |text: &str| -> Option<Vec<u64>> {
-        text.split(':').map(|part| (part.len() < 8).then(|| part.parse().ok())?).collect()
-    };
-    if let Some((days, rest)) = text.split_once('-') {
-        let (days, rest) = (numbers(days)?, numbers(rest)?);
-        let ([days], 1..=3) = (&days[..], rest.len()) else { return None };
-        return Some(rest.iter().zip([3600, 60, 1]).map(|(n, unit)| n * unit).sum::<u64>() + days * 86_400);
-    }
-    match numbers(text)?[..] {
-        [minutes] => Some(minutes * 60),
-        [minutes, seconds] => Some(minutes * 60 + seconds),
-        [hours, minutes, seconds] => Some(hours * 3600 + minutes * 60 + seconds),
-        _ => None,
     }
 }
 
@@ -365,24 +247,6 @@ mod tests {
 
     fn read(text: &str) -> Result<SlurmProfile, Mistakes> {
         SlurmProfile::read(text, "s.toml", &[&cell("lstm"), &cell("resnet")])
-    }
-
-    #[test]
-    fn times() {
-        for (text, expected) in [
-            ("90", Some(5400)),
-            ("1:30", Some(90)),
-            ("1:00:05", Some(3605)),
-            ("2-12", Some(216_000)),
-            ("1-0:0:1", Some(86_401)),
-            ("1h", None),
-            ("", None),
-            ("-1", None),
-            ("1:2:3:4", None),
-            ("99999999999", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
     }
 
     #[test]
