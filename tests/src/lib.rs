@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: the runner as a user calls it, in a store of its own.
 
+pub mod slurm;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -55,6 +57,18 @@ pub struct Ran {
     pub err: String,
 }
 
+impl Ran {
+    /// What a command came to.
+    #[must_use]
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 /// Runs the runner to its end.
 ///
 /// # Panics
@@ -62,12 +76,7 @@ pub struct Ran {
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn run(args: &[&str]) -> Ran {
-    let Output { status, stdout, stderr } = runner().args(args).output().expect("the runner starts");
-    Ran {
-        code: status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&stdout).into_owned(),
-        err: String::from_utf8_lossy(&stderr).into_owned(),
-    }
+    Ran::of(&runner().args(args).output().expect("the runner starts"))
 }
 
 /// Every result in a store by run id.

@@ -157,3 +157,111 @@ fn a_search_goes_on_after_interruptions() {
     assert_eq!(results(stopped.path()), results(quiet.path()));
     assert_eq!(table(stopped.path(), "trials"), table(quiet.path(), "trials"));
 }
+
+/// A trial that a search gave up is no finished run: a grid without a search goes on with it, to the same bits as a grid
+/// that was never searched. What another grid did in full is not touched by the search.
+#[test]
+fn what_a_search_gave_up_a_grid_does_in_full() {
+    let (folder, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ran = search(folder.path(), HALVING, "2");
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let status = |folder: &Path, name: &str| -> Value {
+        let (path, out) =
+            (folder.join(name).display().to_string(), folder.join("runs").display().to_string());
+        let ran = run(&["status", &path, "--out", &out, "--json"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    let searched = status(folder.path(), "found.toml");
+    let counts = |status: &Value| {
+        ["total", "done", "missing", "pruned", "paused", "unneeded"]
+            .map(|key| status["status"][key].as_u64().unwrap())
+    };
+    // Of 2 × 9 trials 2 × 8 were given up; of the further seeds only the winners' are asked for.
+    assert_eq!(counts(&searched), [20, 20, 0, 16, 0, 16]);
+    assert_eq!(searched["left"]["runs"], 0);
+    let arm = &searched["search"][0];
+    let rungs: Vec<[u64; 4]> = arm["rungs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rung| ["epochs", "trials", "reached", "promoted"].map(|key| rung[key].as_u64().unwrap()))
+        .collect();
+    assert_eq!(rungs, [[1, 9, 9, 3], [3, 3, 3, 1], [9, 1, 1, 1]]);
+    let states = |status: &Value, kind: &str| {
+        let runs = status["runs"].as_array().unwrap().iter();
+        runs.filter(|run| run["state"] == kind || run["state"].get(kind).is_some()).count()
+    };
+    assert_eq!(["done", "pruned", "unneeded"].map(|kind| states(&searched, kind)), [4, 16, 16]);
+
+    // The same cells without the search, on the first two rates of it.
+    let trials = results(folder.path());
+    let mut rates: Vec<f64> = trials
+        .values()
+        .filter(|trial| trial["outcome"] == "pruned" && trial["cell"]["schedule"] == "static")
+        .map(|trial| trial["cell"]["lr"].as_f64().unwrap())
+        .collect();
+    rates.truncate(2);
+    let grid = EXPERIMENT
+        .split("[search]")
+        .next()
+        .unwrap()
+        .replace("name = \"found\"", "name = \"plain\"")
+        .replace("seed = [0, 1]", &format!("seed = [0]\nlr = {rates:?}"))
+        .replace("schedule = [\"static\", \"cosine\"]", "schedule = [\"static\"]");
+    let call = |folder: &Path, verb: &str| {
+        std::fs::write(folder.join("plain.toml"), &grid).unwrap();
+        let path = folder.join("plain.toml").display().to_string();
+        let out = folder.join("runs").display().to_string();
+        let ran = run(&[verb, &path, "--out", &out]);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        ran
+    };
+    let planned = call(folder.path(), "plan");
+    assert!(
+        planned.out.contains("0 done, 0 running, 0 failed, 2 missing (2 of them paused)"),
+        "{}",
+        planned.out
+    );
+    // A report of it counts none of the figures of what was given up.
+    call(folder.path(), "report");
+    let page = std::fs::read_to_string(folder.path().join("runs/plain/report/report.md")).unwrap();
+    assert!(page.contains("0 of 2 runs are done (2 missing, 0 failed)"), "{page}");
+    call(folder.path(), "run");
+    call(alone.path(), "run");
+    let (together, alone) = (results(folder.path()), results(alone.path()));
+    assert_eq!(alone.len(), 2);
+    for (id, result) in &alone {
+        assert_eq!((&result["outcome"], result), (&"completed".into(), &together[id]));
+    }
+    let ran = search(folder.path(), HALVING, "2");
+    assert!(ran.code == 0 && ran.out.contains("(0 in this call)"), "{}\n{}", ran.out, ran.err);
+    assert_eq!(results(folder.path()), together, "the search comes to the same");
+}
+
+/// Commands for GNU parallel: those of the rung that is due, then those that follow, then none.
+#[cfg(unix)]
+#[test]
+fn commands_of_a_search_are_listed_rung_by_rung() {
+    let (folder, quiet) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(search(quiet.path(), HALVING, "2").code, 0);
+    let mut args = arguments(folder.path(), HALVING);
+    args.extend(["--emit".to_owned(), "commands".to_owned()]);
+    let mut rungs = Vec::new();
+    loop {
+        let listed = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(listed.code, 0, "{}", listed.err);
+        let word = if listed.out.is_empty() { "the search is over" } else { "prints what follows" };
+        assert!(listed.err.contains(word), "{}", listed.err);
+        if listed.out.is_empty() {
+            break;
+        }
+        rungs.push(listed.out.lines().count());
+        for line in listed.out.lines() {
+            let status = std::process::Command::new("sh").args(["-c", line]).status().unwrap();
+            assert_eq!(status.code(), Some(0), "{line}");
+        }
+    }
+    assert_eq!(rungs, [18, 6, 2, 2]);
+    assert_eq!(results(folder.path()), results(quiet.path()));
+}

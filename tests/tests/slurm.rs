@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use lrlab_tests::{Ran, root, run, runner};
+use lrlab_tests::run;
+use lrlab_tests::slurm::{Slurm, kill, processes, wait};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "short"
@@ -48,99 +49,6 @@ controller = { plateau = { factor = 0.5, patience = 0 } }
 /// Asked to save 110 s before the limit: a limit of two minutes is near after ten seconds.
 const PROFILE: &str = "time = \"10\"\nsave_before = \"1:50\"\nmax_tasks = 3\n";
 
-/// Slurm in a folder of its own, ended when this goes.
-struct Slurm {
-    folder: PathBuf,
-}
-
-impl Slurm {
-    /// `None`, with a word, where it cannot be.
-    fn start(folder: PathBuf) -> Option<Self> {
-        let skip = |why: &str| {
-            eprintln!("skipped: no Slurm here ({why})");
-            None
-        };
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        let there = |program: &&str| path.split(':').any(|folder| Path::new(folder).join(program).is_file());
-        if let Some(program) =
-            ["munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol"].iter().find(|p| !there(p))
-        {
-            return skip(&format!("no {program}; Debian's packages are munge and slurm-wlm"));
-        }
-        if !std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t") {
-            return skip("its daemons need root");
-        }
-        let slurm = Self { folder };
-        let script = root().join("tests/slurm/up.sh");
-        let up = Command::new(script).arg(&slurm.folder).arg(port().to_string()).output().unwrap();
-        if !up.status.success() {
-            return skip(&String::from_utf8_lossy(&up.stderr));
-        }
-        Some(slurm)
-    }
-
-    fn environment(&self, command: &mut Command) {
-        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        command.env("SLURM_CONF", self.folder.join("slurm.conf")).env("PATH", path);
-    }
-
-    /// What one of Slurm's programs prints.
-    fn ask(&self, program: &str, args: &[&str]) -> String {
-        let mut command = Command::new(program);
-        self.environment(&mut command);
-        String::from_utf8(command.args(args).output().unwrap().stdout).unwrap()
-    }
-
-    fn lrlab(&self, args: &[&str]) -> Ran {
-        let mut command = runner();
-        self.environment(&mut command);
-        let output = command.args(args).output().unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    fn restart_controller(&self) {
-        kill("-KILL", &std::fs::read_to_string(self.folder.join("slurmctld.pid")).unwrap());
-        std::thread::sleep(Duration::from_secs(1));
-        let mut command = Command::new("/usr/sbin/slurmctld");
-        self.environment(&mut command);
-        assert!(command.status().unwrap().success());
-    }
-}
-
-impl Drop for Slurm {
-    fn drop(&mut self) {
-        let _ = Command::new(root().join("tests/slurm/down.sh")).arg(&self.folder).status();
-    }
-}
-
-/// Two free ports in a row, most likely.
-fn port() -> u16 {
-    20_000 + (std::process::id() % 10_000) as u16 * 2
-}
-
-fn kill(signal: &str, pid: &str) {
-    assert!(
-        Command::new("kill").args([signal, pid.trim()]).status().unwrap().success(),
-        "kill {signal} {pid}"
-    );
-}
-
-/// Waits for `found` to come to something.
-fn wait<T>(what: &str, seconds: u64, mut found: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(began.elapsed() < Duration::from_secs(seconds), "{what} did not come within {seconds} s");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn json(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
@@ -161,12 +69,7 @@ fn at_work(store: &Path, job: &str) -> Option<(PathBuf, Value, PathBuf)> {
 
 /// The process that works in an attempt's folder.
 fn worker(attempt: &Path) -> Option<String> {
-    let wanted = format!("--attempt\0{}\0", attempt.display());
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
-        let words = std::fs::read(process.path().join("cmdline")).ok()?;
-        let found = String::from_utf8_lossy(&words).contains(&wanted);
-        found.then(|| process.file_name().to_string_lossy().into_owned())
-    })
+    processes(&["--attempt", &attempt.display().to_string()]).pop()
 }
 
 /// Every result of a store by run id, without what may differ.
@@ -254,7 +157,7 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     slurm.restart_controller();
     wait("the controller", 60, || slurm.ask("scontrol", &["ping"]).contains("is UP").then_some(()));
     // The held one gets a time limit that is near.
-    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
+    let _ = slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=2"]);
     let log = submission.join("log/default-1.txt");
     wait("the signal before the time limit", 110, || {
         std::fs::read_to_string(&log).ok()?.contains("the time limit is near").then_some(())
@@ -265,12 +168,12 @@ fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     });
     assert!(!held_run.join("result.json").exists());
     assert_eq!(json(&held.join("exit.json")).unwrap()["ending"], "interrupted");
-    slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=10"]);
+    let _ = slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "timelimit=10"]);
     // Slurm lets a job that was queued again wait for two minutes, counted anew when its old end is cleaned up.
     wait("the end of all jobs", 240, || {
         let over = slurm.ask("squeue", &["--noheader"]).is_empty();
         if !over {
-            slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "starttime=now"]);
+            let _ = slurm.ask("scontrol", &["update", &format!("jobid={}", task(1)), "starttime=now"]);
             std::thread::sleep(Duration::from_secs(1));
         }
         over.then_some(())

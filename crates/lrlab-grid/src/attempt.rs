@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lrlab_runs::{write_atomic, write_exclusive};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::touch;
 use crate::{Error, Failure, Owner, read_json, to_json};
 
 const CLAIM: &str = "claim.json";
@@ -231,11 +232,7 @@ fn beat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = channel();
     let thread = std::thread::spawn(move || {
         while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-            let touched = std::fs::File::options()
-                .append(true)
-                .open(&claim)
-                .and_then(|file| file.set_modified(SystemTime::now()));
-            if let Err(error) = touched {
+            if let Err(error) = touch(&claim) {
                 tracing::warn!("{}: {error}", claim.display());
             }
         }

@@ -31,7 +31,10 @@ pub fn freeze(
     let folder = bin(store).join(build);
     let folder = std::path::absolute(&folder).map_err(|e| Error::io(&folder, e))?;
     let path = folder.join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
-    if !path.is_file() {
+    if path.is_file() {
+        // `gc` leaves alone what was of use a moment ago.
+        crate::clock::touch(&folder.join("build.json")).map_err(|e| Error::io(&folder, e))?;
+    } else {
         let told = folder.join("build.json");
         write_atomic(&told, &to_json(&told, about)?)?;
         let temporary = folder.join(format!(".lrlab.{}.tmp", std::process::id()));

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 
 use crate::attempt::newest;
+use crate::clock::Clock;
+use crate::litter::{idle, litter};
 use crate::{Acquired, Attempt, Error, Life, freeze, read_json, slurm, to_json};
 
 /// What kind of thing it is.
@@ -21,6 +23,8 @@ pub enum Kind {
     Binary,
     /// What an earlier collection had begun to remove.
     Leftover,
+    /// What a killed process left half written.
+    Temporary,
 }
 
 /// Something that no experiment names.
@@ -67,7 +71,8 @@ fn names(store: &RunStore) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     Ok((named, experiments))
 }
 
-/// What no experiment names: runs that nobody works on, and frozen runners of which no job is left. Removes nothing.
+/// What no experiment names: runs that nobody works on, and frozen runners of which no job is left and that nobody uses;
+/// and what killed processes left half written. Removes nothing.
 ///
 /// # Errors
 /// Files that cannot be read, and [`Error::Unreachable`] where it depends on Slurm what is still needed.
@@ -82,6 +87,7 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
             programs.extend(submissions.into_iter().map(|(_, submission)| submission.settings.program));
         }
     }
+    let clock = Clock::of(store.root());
     let mut garbage = Vec::new();
     for path in folders(&store.root().join("store"))? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
@@ -95,15 +101,30 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
     }
     for path in folders(&freeze::bin(store))? {
         let absolute = std::path::absolute(&path).map_err(|e| Error::io(&path, e))?;
-        if !programs.iter().any(|program| program.starts_with(&absolute)) {
+        // Between the copy and the record of its jobs nobody names it, but it is new.
+        let unused = idle(&path, clock) && !runs_here(&absolute);
+        if unused && !programs.iter().any(|program| program.starts_with(&absolute)) {
             garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Binary, done: false });
+        }
+    }
+    for path in litter(store, clock)? {
+        if !garbage.iter().any(|item| path.starts_with(&item.path)) {
+            garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Temporary, done: false });
         }
     }
     Ok(garbage)
 }
 
+/// Whether a process of this machine runs a program that lies in `folder`: commands that were listed, say.
+fn runs_here(folder: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut programs = processes.filter_map(|process| std::fs::read_link(process.path().join("exe")).ok());
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    programs.any(|program| program.starts_with(&folder))
+}
+
 /// Whether someone works on the run in `folder`, or may.
-fn in_use(folder: &Path) -> Result<bool, Error> {
+pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
     Ok(newest(folder)?.is_some_and(|newest| newest.exit.is_none() && newest.owner.life() != Life::Dead))
 }
 
@@ -116,10 +137,15 @@ pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
     for item in garbage {
         let going = match item.kind {
             Kind::Run => retire(store, &item.path)?,
-            Kind::Binary | Kind::Leftover => Some(item.path.clone()),
+            Kind::Leftover => Some(item.path.clone()),
+            Kind::Binary | Kind::Temporary => {
+                idle(&item.path, Clock::of(store.root())).then(|| item.path.clone())
+            }
         };
         if let Some(path) = going {
-            std::fs::remove_dir_all(&path).map_err(|e| Error::io(&path, e))?;
+            let gone =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            gone.map_err(|e| Error::io(&path, e))?;
             removed += 1;
         }
     }
@@ -195,6 +221,72 @@ mod tests {
         }
     }
 
+    fn age(path: &Path) {
+        let before = std::time::SystemTime::now() - crate::litter::IDLE * 2;
+        std::fs::File::open(path).unwrap().set_modified(before).unwrap();
+    }
+
+    #[test]
+    fn what_is_half_written_goes_once_it_is_nobody_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        let ids: Vec<RunId> = (0..3).map(|n| RunId::of(&n.to_string(), "")).collect();
+        let plan = plan("e", &ids.iter().collect::<Vec<_>>());
+        store.write_plan(&plan).unwrap();
+        // 0 is done, after an attempt that was killed; 1 is being worked on; 2 was left by a process that died.
+        let claimed = |id, number| match Attempt::claim(&store.run_dir(id), number).unwrap() {
+            Acquired::Attempt(attempt) => attempt,
+            Acquired::Taken => unreachable!(),
+        };
+        claimed(&ids[0], 1).end(crate::Ending::Done).unwrap();
+        claimed(&ids[2], 1).end(crate::Ending::Interrupted).unwrap();
+        let held = claimed(&ids[1], 1);
+        std::fs::write(store.run_dir(&ids[0]).join("result.json"), "{}").unwrap();
+        let mut litter = Vec::new();
+        let mut leave = |path: PathBuf, old: bool| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "12").unwrap();
+            if old {
+                age(&path);
+                litter.push(path);
+            }
+        };
+        let run = |n: usize, name: &str| store.run_dir(&ids[n]).join(name);
+        leave(run(0, "attempts/1/best.safetensors"), true);
+        leave(run(2, "attempts/1/.progress.tmp"), true);
+        leave(folder.path().join("bin/0123/.lrlab.7.tmp"), true);
+        leave(folder.path().join("e/report/.abc.tmp"), true);
+        // Young, or somebody's, or whole.
+        leave(run(2, ".spec.7.tmp"), false);
+        leave(run(2, "attempts/1/best.safetensors"), false);
+        leave(run(1, "attempts/1/.progress.tmp"), false);
+        age(&run(1, "attempts/1/.progress.tmp"));
+        age(&run(2, "attempts/1/best.safetensors"));
+        // A checkpoint is a folder; one of its files was written a moment ago.
+        for (name, old) in [(".a.tmp", true), (".b.tmp", false)] {
+            let checkpoint = run(2, "attempts/1/checkpoints").join(name);
+            leave(checkpoint.join("state.json"), false);
+            if old {
+                age(&checkpoint.join("state.json"));
+            }
+            age(&checkpoint);
+        }
+        litter.push(run(2, "attempts/1/checkpoints/.a.tmp"));
+        litter.sort();
+
+        let found = garbage(&store).unwrap();
+        let mut paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
+        paths.sort();
+        assert_eq!(paths, litter);
+        assert!(found.iter().all(|item| item.kind == Kind::Temporary && item.bytes >= 2));
+        // Touched between the look and the removal: it stays.
+        std::fs::write(run(0, "attempts/1/best.safetensors"), "3").unwrap();
+        assert_eq!(collect(&store, &found).unwrap(), litter.len() - 1);
+        assert_eq!(garbage(&store).unwrap(), []);
+        drop(held);
+        assert_eq!(garbage(&store).unwrap().len(), 1, "what nobody works on any more");
+    }
+
     #[test]
     fn only_what_nobody_names_or_uses_goes() {
         let folder = tempfile::tempdir().unwrap();
@@ -216,6 +308,9 @@ mod tests {
             unreachable!()
         };
         std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
+        // It may just have been copied.
+        assert_eq!(garbage(&store).unwrap().len(), 1);
+        age(&folder.path().join("bin/0123"));
 
         let found = garbage(&store).unwrap();
         let paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();

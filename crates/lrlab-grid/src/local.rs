@@ -85,6 +85,8 @@ pub struct Share<'a> {
     pub runs: &'a [PlannedRun],
     /// For each of them, the number of the attempt up to which failures are history: see [`baseline`].
     pub since: Vec<u32>,
+    /// For each of them, the completed epochs at which it is to pause, unless that is its end: see [`Assignment::until`].
+    pub until: Vec<Option<u64>>,
     /// The run to begin with, where it is still free, so that many executors that start at once do not all reach for
     /// the same.
     pub first: Option<usize>,
@@ -97,7 +99,7 @@ impl<'a> Share<'a> {
     /// Files that cannot be read.
     pub fn all(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Self, Error> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
-        Ok(Self { runs, since, first: None })
+        Ok(Self { runs, since, until: vec![None; runs.len()], first: None })
     }
 }
 
@@ -128,6 +130,9 @@ pub struct Assignment<'a> {
     pub slot: usize,
     /// Which of the executor's devices it has, 0 … `devices` − 1.
     pub device: usize,
+    /// Once it has completed so many epochs it is to save, say so in `paused.json`, and end with 86: its search decides
+    /// whether it goes on.
+    pub until: Option<u64>,
 }
 
 /// What an observer is told.

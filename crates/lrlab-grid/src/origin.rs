@@ -125,7 +125,9 @@ pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let aside = superseded.join(number.to_string());
     std::fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
     // The attempts first: with a result the run is done, whatever else is missing.
-    for name in ["attempts", "failure.json", "best.safetensors", "last.safetensors", "result.json"] {
+    for name in
+        ["attempts", "failure.json", "paused.json", "best.safetensors", "last.safetensors", "result.json"]
+    {
         match std::fs::rename(folder.join(name), aside.join(name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io(&folder.join(name), e));

@@ -63,7 +63,7 @@ pub fn resolve(
 pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     store.write_plan(plan)?;
     gc::name(store, plan, false)?;
-    plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).try_for_each(|run| write_spec(store, run))
+    plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).try_for_each(|run| write_spec(store, run))
 }
 
 /// After [`record`] of the whole experiment: what it named before and does not name now is garbage.

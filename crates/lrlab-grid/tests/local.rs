@@ -352,7 +352,7 @@ fn time_limits_count_only_where_nothing_was_gained() {
         [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
     {
         let interrupt = Interrupt::default();
-        let share = Share { runs: &runs(1), since: vec![0], first: None };
+        let share = Share { runs: &runs(1), since: vec![0], until: vec![None], first: None };
         let script = script(updates);
         let end = TWO.run_share(
             &store,

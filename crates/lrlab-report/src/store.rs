@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lrlab_runs::{Event, PlannedRun, RunResult, RunStore};
+use lrlab_runs::{Event, Outcome, PlannedRun, RunResult, RunStore};
 
 use crate::{Error, State};
 
@@ -21,6 +21,10 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
             found: result.run_id.to_string(),
             expected: planned.run_id.to_string(),
         });
+    }
+    // Left by a search where it was given up: it is no run of this length, and none of its figures counts as one's.
+    if result.outcome == Outcome::Pruned {
+        return Ok(State::Missing);
     }
     Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
 }

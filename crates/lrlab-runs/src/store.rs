@@ -11,9 +11,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
+use crate::{Error, Outcome, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
 
 /// A folder of runs and grids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,22 @@ impl RunStore {
         self.run_dir(id).join("result.json").is_file()
     }
 
+    /// Whether the run is done and no search gave it up on the way: nothing is left to be trained.
+    #[must_use]
+    pub fn is_finished(&self, id: &RunId) -> bool {
+        self.is_done(id) && !self.is_pruned(id)
+    }
+
+    /// Whether the result of the run is what it had come to when a search gave it up: it can go on.
+    fn is_pruned(&self, id: &RunId) -> bool {
+        // Only a run that paused can have been given up; the result of any other is not read for this.
+        let outcome = || -> Option<Outcome> {
+            let bytes = std::fs::read(self.run_dir(id).join("result.json")).ok()?;
+            serde_json::from_slice::<Ended>(&bytes).ok().map(|ended| ended.outcome)
+        };
+        self.paused_path(id).is_file() && outcome() == Some(Outcome::Pruned)
+    }
+
     /// The result of a run, `None` where it is not done.
     ///
     /// # Errors
@@ -60,13 +76,22 @@ impl RunStore {
         read_json(&self.run_dir(id).join("result.json"))
     }
 
-    /// Writes `result.json`; `false` where another attempt was first.
+    /// Writes `result.json`; `false` where another attempt was first. A run that a search gave up while it went on
+    /// all the same is done now.
     ///
     /// # Errors
     /// Writing fails.
     pub fn commit(&self, result: &RunResult) -> Result<bool, Error> {
         let path = self.run_dir(&result.run_id).join("result.json");
-        write_exclusive(&path, &to_json(&path, result)?)
+        let bytes = to_json(&path, result)?;
+        let mut first = write_exclusive(&path, &bytes)?;
+        if !first && self.is_pruned(&result.run_id) {
+            write_atomic(&path, &bytes)?;
+            first = true;
+        }
+        // What it would have been is of no interest any more; not being there is the usual case.
+        let _ = std::fs::remove_file(self.paused_path(&result.run_id));
+        Ok(first)
     }
 
     /// What the result of a paused run is if nobody goes on with it; `None` where it never paused.
@@ -75,6 +100,14 @@ impl RunStore {
     /// A file that cannot be read or is no result.
     pub fn paused(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
         read_json(&self.paused_path(id))
+    }
+
+    /// The completed epochs after which a run paused last; `None` where it never did.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no result.
+    pub fn paused_after(&self, id: &RunId) -> Result<Option<u64>, Error> {
+        Ok(read_json::<Made>(&self.paused_path(id))?.map(|made| made.history.len() as u64))
     }
 
     /// Says how far a run is that pauses: `result` is what becomes its result if nobody goes on.
@@ -105,7 +138,10 @@ impl RunStore {
     pub fn revive(&self, id: &RunId) -> Result<(), Error> {
         let path = self.run_dir(id).join("result.json");
         // It is `paused.json` under another name: nothing is lost.
-        std::fs::remove_file(&path).map_err(|e| Error::io(&path, e))
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, e)),
+            _ => Ok(()),
+        }
     }
 
     fn paused_path(&self, id: &RunId) -> PathBuf {
@@ -128,6 +164,18 @@ impl RunStore {
         let path = self.experiment_dir(&plan.experiment).join("plan.json");
         write_atomic(&path, &to_json(&path, plan)?)
     }
+}
+
+/// The part of a result that says how the run ended.
+#[derive(Deserialize)]
+struct Ended {
+    outcome: Outcome,
+}
+
+/// The part of a result that says how many epochs were made.
+#[derive(Deserialize)]
+struct Made {
+    history: Vec<serde::de::IgnoredAny>,
 }
 
 fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Error> {

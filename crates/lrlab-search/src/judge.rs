@@ -2,7 +2,7 @@
 
 use lrlab_runs::{EpochMetrics, Outcome};
 
-use crate::Arm;
+use crate::{Arm, Trial};
 
 /// What is known of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +92,8 @@ pub struct Verdict {
     pub standings: Vec<Standing>,
     /// What to train next; empty where the search is over.
     pub due: Vec<Due>,
+    /// The most runs that can be due once these are done.
+    pub next: usize,
     /// Runs that nobody goes on with.
     pub out: Vec<usize>,
     /// The best trial, once it is known.
@@ -107,6 +109,7 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         stages: Vec::new(),
         standings: vec![Standing::In; arm.trials.len()],
         due: Vec::new(),
+        next: 0,
         out: Vec::new(),
         winner: None,
     };
@@ -115,7 +118,15 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
     for until in arm.rungs.iter().copied().chain([arm.budget]) {
         let runs = alive.iter().flat_map(|trial| &arm.trials[*trial].judged);
         verdict.due = runs.filter(|run| lacks(**run, until)).map(|run| Due { run: *run, until }).collect();
+        let last = until == arm.budget;
         if !verdict.due.is_empty() {
+            let seeds =
+                |of: fn(&Trial) -> &Vec<usize>| alive.iter().map(move |trial| of(&arm.trials[*trial]).len());
+            verdict.next = if last {
+                seeds(|trial| &trial.further).max().unwrap_or(0)
+            } else {
+                arm.keep(alive.len()) * seeds(|trial| &trial.judged).max().unwrap_or(0)
+            };
             return verdict;
         }
         let value = |trial: usize| {
@@ -126,7 +137,6 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         };
         let ranking =
             ranked(&arm.metric, alive.iter().map(|&trial| Score { trial, value: value(trial) }).collect());
-        let last = until == arm.budget;
         let keep = if last { 1 } else { arm.keep(alive.len()) };
         let good = ranking.iter().filter(|score| score.value.is_some()).count();
         alive.clear();

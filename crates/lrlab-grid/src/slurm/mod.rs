@@ -4,6 +4,7 @@
 //! DIR/bin/<build>/lrlab                          the frozen runner: edits after submission change no queued run
 //! DIR/<experiment>/slurm/attempts/<n>/claim.json who submits; two that submit at once take turns
 //! DIR/<experiment>/slurm/attempts/<n>/submission.json   arrays, runs, job ids
+//! DIR/<experiment>/slurm/attempts/<n>/plan.json         the plan as it was: no job depends on a later one
 //! DIR/<experiment>/slurm/attempts/<n>/<class>.sbatch    one script per resource class, and report.sbatch
 //! DIR/<experiment>/slurm/attempts/<n>/log/       what the jobs said
 //! ```
@@ -13,13 +14,15 @@
 
 mod client;
 mod script;
+mod standing;
 mod submission;
 mod submit;
 
 pub use client::{Queued, cancel, is_running, requeue};
 pub use script::quoted;
+pub use standing::{Mode, Standing, standing};
 pub use submission::{Array, Member, Submission, submissions};
-pub use submit::{Mode, Outcome, Settings, Standing, standing, submit, texts};
+pub use submit::{Outcome, Settings, submit, texts};
 
 /// What can go wrong with Slurm.
 #[derive(Debug, thiserror::Error)]

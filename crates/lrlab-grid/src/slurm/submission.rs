@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lrlab_runs::{RunId, RunStore, write_atomic};
+use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 use lrlab_spec::SlurmResources;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,8 @@ pub struct Member {
 }
 
 const FILE: &str = "submission.json";
+/// The plan as it was when it was submitted, so that no job depends on what a later call plans.
+pub(super) const PLAN: &str = "plan.json";
 
 /// Where the submissions of an experiment are numbered, as attempts at a run are.
 pub(crate) fn folder(store: &RunStore, experiment: &str) -> PathBuf {
@@ -68,6 +70,14 @@ impl Submission {
         read_json(&folder.join(FILE))
     }
 
+    /// The plan that was submitted; `None` where none was.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no plan.
+    pub fn plan(folder: &Path) -> Result<Option<Plan>, Error> {
+        read_json(&folder.join(PLAN))
+    }
+
     /// Whether its jobs brought any run further.
     ///
     /// # Errors
@@ -76,7 +86,7 @@ impl Submission {
         for member in self.arrays.iter().flat_map(|array| &array.runs) {
             let folder = store.run_dir(&member.run_id);
             let reached = |attempts: Option<u32>| budget::furthest(&folder, attempts.unwrap_or(u32::MAX));
-            if store.is_done(&member.run_id) || reached(None)? > reached(Some(member.since + 1))? {
+            if store.is_finished(&member.run_id) || reached(None)? > reached(Some(member.since + 1))? {
                 return Ok(true);
             }
         }

@@ -2,12 +2,15 @@
 
 use std::cell::Cell as Counter;
 
+use anyhow::Context;
 use candle_core::{Device, Tensor};
 use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, WorkerCommand};
 use lrlab_runs::{Plan, RunStore};
 
 use super::{Kind, Step, Workload};
 use crate::Registry;
+use crate::cli::Selection;
+use crate::commands::plan::{listing, read_experiment, resolve};
 
 /// Cells of the large grid.
 const CELLS: usize = 10_000;
@@ -52,19 +55,33 @@ fn plan(text: &str, registry: &Registry, store: &RunStore, filters: &[String]) -
     Ok(lrlab_grid::resolve(&experiment.name, cells, |data| Ok(registry.identify(data, &cache)?.0))?)
 }
 
-/// Every cell resolved, the plan written, every run's state read.
+/// What `lrlab plan` does, down to the text it prints, with the plan written as `lrlab run` does.
 fn large() -> anyhow::Result<Step> {
     let folder = tempfile::tempdir()?;
-    let store = RunStore::new(folder.path());
-    let (text, registry) = (experiment(CELLS / 10, 5, 512), Registry::default());
-    lrlab_grid::record(&store, &plan(&text, &registry, &store, &[])?)?;
+    let registry = Registry::default();
+    let selection = Selection {
+        experiment: folder.path().join("bench.toml"),
+        out: folder.path().join("runs"),
+        set: Vec::new(),
+        filter: Vec::new(),
+        seeds: None,
+    };
+    std::fs::write(&selection.experiment, experiment(CELLS / 10, 5, 512))?;
+    let store = RunStore::new(&selection.out);
+    // Every run has a folder, as in the second call for a grid.
+    lrlab_grid::record(&store, &planned(&selection, &registry)?)?;
     Ok(Box::new(move || {
         let _keep = &folder;
-        let all = plan(&text, &registry, &store, &[]).map_err(candle)?;
-        store.write_plan(&all).map_err(candle)?;
-        let (status, _) = lrlab_grid::status(&store, &all).map_err(candle)?;
-        Tensor::new(&[status.missing as f32], &Device::Cpu)
+        let plan = planned(&selection, &registry).map_err(candle)?;
+        store.write_plan(&plan).map_err(candle)?;
+        let text = listing(&plan, &store).map_err(candle)?;
+        Tensor::new(&[text.len() as f32], &Device::Cpu)
     }))
+}
+
+fn planned(selection: &Selection, registry: &Registry) -> anyhow::Result<Plan> {
+    let read = read_experiment(selection, registry)?.context("the experiment has mistakes")?;
+    resolve(&read, selection, registry)?.context("the experiment has mistakes")
 }
 
 /// One run from its claim to its result, another at each step.

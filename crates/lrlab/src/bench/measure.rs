@@ -30,6 +30,8 @@ pub(crate) struct Measured {
     pub(crate) gb_per_s: Option<f64>,
     /// Peak resident memory less that before the first step; null where the system does not tell.
     pub(crate) peak_mib: Option<f64>,
+    /// Peak resident memory of the whole process; null where the system does not tell.
+    pub(crate) resident_mib: Option<f64>,
     /// Of the operands of products in linear maps, LSTM and attention; all else is f32.
     pub(crate) dtype: String,
     /// Threads it may use.
@@ -89,6 +91,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         gflops: rate(flops),
         gb_per_s: rate(bytes),
         peak_mib: before.zip(peak).map(mib),
+        resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         dtype: precision.name().to_owned(),
         threads: candle_core::utils::get_num_threads(),
         device: crate::device::name(device),

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Mode, Outcome, Settings, Submission};
-use lrlab_grid::{Interrupt, RunState, Status, freeze};
-use lrlab_runs::{Cell, Plan, PlannedRun, RunStore};
+use lrlab_grid::{Interrupt, RunState, SearchState, Status, freeze};
+use lrlab_runs::{Cell, Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::{report, say_line};
+use crate::cli::Keep;
 use crate::progress::tell;
 use crate::{Exit, provenance};
 
@@ -82,11 +83,7 @@ pub(crate) fn freeze_this(store: &RunStore) -> anyhow::Result<PathBuf> {
 
 /// Prints the scripts that would be submitted.
 pub(crate) fn show_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<()> {
-    let missing: Vec<&PlannedRun> = plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for (name, text) in slurm::texts(store, plan, &missing, settings)? {
+    for (name, text) in slurm::texts(store, plan, settings)? {
         say_line(&format!("# {name}\n{text}"));
     }
     Ok(())
@@ -124,7 +121,7 @@ pub(crate) fn run(store: &RunStore, plan: &Plan, settings: &Settings, wait: bool
     told(plan, &outcome);
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
     if !open {
-        return finish(store, plan);
+        return finish(store, plan, settings);
     }
     if wait {
         return stay(store, plan, settings, &interrupt);
@@ -166,7 +163,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
     loop {
         let (status, _) = lrlab_grid::status(store, plan)?;
         if status != last {
-            let Status { total, done, running, failed, missing } = status;
+            let Status { total, done, running, failed, missing, .. } = status;
             tell(&format!(
                 "{}: {done} of {total} done, {running} running, {failed} failed, {missing} missing",
                 plan.experiment
@@ -174,7 +171,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
             last = status;
         }
         if status.done == status.total {
-            return finish(store, plan);
+            return finish(store, plan, settings);
         }
         if asked.elapsed() >= pause {
             (asked, pause) = (Instant::now(), (pause * 2).min(ASK));
@@ -182,7 +179,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
                 Err(error) => tell(&format!("{error}; waiting")),
                 Ok(standing) if standing.covered.is_empty() => match again(store, plan, settings)? {
                     Again::Submitted => pause = LOOK,
-                    Again::NothingToDo => return finish(store, plan),
+                    Again::NothingToDo => return finish(store, plan, settings),
                     Again::Waiting => {}
                 },
                 Ok(_) => {}
@@ -213,6 +210,10 @@ enum Again {
 fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Again> {
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
+    if settings.fail_fast && states.iter().any(|state| matches!(state, RunState::Failed(_))) {
+        tell("a run failed, so nothing is submitted again (--fail-fast)");
+        return Ok(Again::NothingToDo);
+    }
     let fruitless = match slurm::submissions(store, &plan.experiment)?.first() {
         Some((_, newest)) if newest.progressed(store)? => 0,
         Some((_, newest)) => newest.settings.fruitless + 1,
@@ -235,7 +236,10 @@ fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<A
 }
 
 /// Writes the report; the grid's exit code.
-fn finish(store: &RunStore, plan: &Plan) -> anyhow::Result<Exit> {
+fn finish(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Exit> {
+    if let Some(search) = SearchState::read(store, plan)? {
+        search.prune(store, plan, settings.keep == Keep::All.word())?;
+    }
     report::write(plan, store, None)?;
     let (status, states) = lrlab_grid::status(store, plan)?;
     let Status { total, done, failed, .. } = status;
@@ -266,8 +270,15 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
         .with_context(|| format!("{} holds no submission", args.submission.display()))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
-    let plan = store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?;
-    let mut exit = finish(&store, &plan)?;
+    let submitted = Submission::plan(&args.submission)?;
+    // Of a plain grid a later call may have planned more; a search is judged as it was submitted.
+    let plan = match submitted.filter(|plan| plan.search.is_some()) {
+        Some(plan) => plan,
+        None => {
+            store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?
+        }
+    };
+    let mut exit = finish(&store, &plan, settings)?;
     for _ in 0..SILENT_LOOKS {
         // The arrays are over: who still seems to work is another executor, or dead on another node.
         let (status, _) = lrlab_grid::status(&store, &plan)?;
@@ -286,7 +297,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
                 break;
             }
         }
-        exit = finish(&store, &plan)?;
+        exit = finish(&store, &plan, settings)?;
     }
     Ok(exit)
 }

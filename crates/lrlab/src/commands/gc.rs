@@ -52,6 +52,7 @@ fn line(item: &Garbage) -> String {
         (GarbageKind::Run, false) => "run without a result",
         (GarbageKind::Binary, _) => "frozen runner",
         (GarbageKind::Leftover, _) => "left over by an earlier gc",
+        (GarbageKind::Temporary, _) => "half written",
     };
     format!("{:>10}  {what:<20}  {}", size(item.bytes), item.path.display())
 }

@@ -1,6 +1,7 @@
 //! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left or its time limit is
 //! near, and then lets Slurm begin it anew.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,15 @@ use lrlab_grid::{Deadline, Finish, Interrupt, LocalExecutor, OnFailure, Others, 
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::launch::{Launch, planned, show};
-use crate::cli::Machine;
+use super::search::{self, Stages};
+use crate::cli::{Keep, Machine};
 use crate::progress::{Progress, tell};
 use crate::{DeviceChoice, Exit, provenance};
 
 /// Slurm's own clock may be so much ahead when it sends a signal.
 const EARLY: Duration = Duration::from_mins(1);
+/// Between two looks at trials that other workers have.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long Slurm is asked again to begin this job anew, where it does not answer.
 const INSIST: Duration = Duration::from_mins(1);
 
@@ -39,8 +43,12 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let array = array.with_context(|| format!("no class {:?} in this submission", args.class))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
-    let runs = array.runs.iter().map(|member| planned(&store, &store.run_dir(&member.run_id)));
-    let runs = runs.collect::<anyhow::Result<Vec<_>>>()?;
+    let plan = Submission::plan(&args.submission)?
+        .with_context(|| format!("{} holds no plan", args.submission.display()))?;
+    let members: BTreeMap<&RunId, u32> =
+        array.runs.iter().map(|member| (&member.run_id, member.since)).collect();
+    let runs = plan.runs.iter().filter(|run| members.contains_key(&run.run_id)).cloned();
+    let runs: Vec<PlannedRun> = runs.collect();
 
     let choice: DeviceChoice = settings.device.parse().map_err(anyhow::Error::msg)?;
     let device = choice.open()?;
@@ -57,9 +65,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         deadline: Some(Deadline { at: began + Duration::from_secs(limit), margin }),
         ..LocalExecutor::default()
     };
-    let since = array.runs.iter().map(|member| member.since).collect();
-    let share = Share { runs: &runs, since, first: task() };
-    let done = runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let job = SlurmJob::current();
     tell(&format!(
         "{} of class {}: {done} of {} runs done, {}",
@@ -69,7 +75,22 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         job.as_ref()
             .map_or_else(|| "no job".to_owned(), |j| format!("job {}, start {}", j.job, j.restarts + 1))
     ));
-    let finish = work(&executor, &store, share, &interrupt, &launch)?;
+    let keep = settings.keep == Keep::All.word();
+    let (ours, wait) = (|id: &RunId| members.contains_key(id), |next| wait(next, &interrupt));
+    let stages = Stages { plan: &plan, store: &store, keep, ours: &ours, wait: &wait };
+    let mut begun = 0;
+    let finish = stages.run(|runs, until| {
+        let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
+        // The first is begun in any case: without it nothing would ever get further.
+        if begun > 0 && late {
+            return Ok(Finish { missing: runs.len(), out_of_time: true, ..Finish::default() });
+        }
+        let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
+        let finish =
+            work(&executor, &store, Share { runs, since, until, first: task() }, &interrupt, &launch)?;
+        begun += finish.begun;
+        Ok(finish)
+    })?;
     tell(&words(&finish));
     if settings.fail_fast && !finish.failed.is_empty() {
         let others = submission.arrays.iter().filter_map(|array| array.job);
@@ -97,6 +118,9 @@ pub(crate) struct GridRunArgs {
     /// The run.
     #[arg(long, value_name = "RUN_ID")]
     run: String,
+    /// Pause once so many epochs are complete: a search decides whether it goes on.
+    #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
+    until_epoch: Option<u64>,
     #[command(flatten)]
     machine: Machine,
 }
@@ -120,7 +144,8 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let finish = work(&executor, &store, Share::all(&store, &runs)?, &interrupt, &launch)?;
+    let share = search::share(&store, &runs, vec![args.until_epoch])?;
+    let finish = work(&executor, &store, share, &interrupt, &launch)?;
     Ok(match finish {
         Finish { interrupted: true, .. } => Exit::Interrupted,
         Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
@@ -135,7 +160,7 @@ fn work(
     interrupt: &Interrupt,
     launch: &Launch,
 ) -> anyhow::Result<Finish> {
-    let done = share.runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let done = share.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let mut progress = Progress::new(share.runs, done);
     let finish = executor.run_share(
         store,
@@ -146,6 +171,19 @@ fn work(
     )?;
     progress.close();
     Ok(finish)
+}
+
+/// Waits for what other workers have: which trials go on is decided by all of them. Of the tasks of an array those stay
+/// that may be needed for what follows; whoever still works goes on in any case.
+fn wait(next: usize, interrupt: &Interrupt) -> bool {
+    if task().is_some_and(|task| task >= next) {
+        return false;
+    }
+    let began = Instant::now();
+    while began.elapsed() < LOOK && interrupt.asked() == 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    interrupt.asked() == 0
 }
 
 fn words(finish: &Finish) -> String {

@@ -57,13 +57,14 @@ impl Launch {
     }
 
     pub(crate) fn command(&self, assignment: &Assignment<'_>) -> WorkerCommand {
-        let Assignment { run, folder, threads, device, .. } = assignment;
+        let Assignment { run, folder, threads, device, until, .. } = assignment;
         let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
         args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
         args.extend(["--keep".into(), self.keep.clone().into()]);
         args.extend(["--checkpoint-every".into(), self.checkpoint_every.clone().into()]);
         args.extend(["--threads".into(), threads.to_string().into()]);
+        args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
         let mut env = Vec::new();
         let bound = self.gpus.get(*device);
         // A worker that is bound to one GPU sees no other.
@@ -133,8 +134,15 @@ mod tests {
                 gpus,
             };
             let folder = Path::new("/a");
-            let command =
-                launch.command(&Assignment { run: &run, attempt: 1, folder, threads: 2, slot: 0, device });
+            let command = launch.command(&Assignment {
+                run: &run,
+                attempt: 1,
+                folder,
+                threads: 2,
+                slot: 0,
+                device,
+                until: None,
+            });
             let at = command.args.iter().position(|word| word == "--device").unwrap();
             assert_eq!(command.args[at + 1], argument);
             let seen = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");

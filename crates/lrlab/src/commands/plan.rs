@@ -1,18 +1,20 @@
 //! `lrlab plan`: from an experiment file to its runs, and what is done of them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
-use lrlab_grid::{RunState, SearchState};
+use lrlab_grid::RunState;
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::Experiment;
 
-use super::say_line;
+use super::status::{counts, line};
 use super::worker::cache_dir;
+use super::{say, say_line};
 use crate::cli::Selection;
-use crate::progress::{label, tell};
+use crate::progress::tell;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -94,25 +96,21 @@ pub(crate) fn resolve(
     Ok(Some(plan))
 }
 
-/// Every run with its state, and the sums.
+/// Shows every run with its state, and the sums.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
-    let (status, states) = lrlab_grid::status(store, plan)?;
-    let search = SearchState::read(store, plan)?.map(|search| search.asked_for());
-    let asked = |index: usize| search.as_ref().is_none_or(|asked| asked[index]);
-    for (_, (run, state)) in plan.runs.iter().zip(&states).enumerate().filter(|(index, _)| asked(*index)) {
-        let state = match state {
-            RunState::Done => "done".to_owned(),
-            RunState::Running { owner, .. } => format!("running (process {} on {})", owner.pid, owner.host),
-            RunState::Failed(failure) => format!("failed: {}", failure.message),
-            RunState::Missing => "missing".to_owned(),
-        };
-        say_line(&format!("{}  {}  {state}", run.run_id.short(), label(&run.cell)));
-    }
-    say_line(&format!(
-        "{}: {} runs, {} done, {} running, {} failed, {} missing",
-        plan.experiment, status.total, status.done, status.running, status.failed, status.missing
-    ));
+    say(&listing(plan, store)?);
     super::search::show(plan, store)
+}
+
+/// Every run that is asked for with its state, and the sums.
+pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
+    let (status, states) = lrlab_grid::status(store, plan)?;
+    let mut text = String::new();
+    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| **state != RunState::Unneeded) {
+        let _ = writeln!(text, "{}", line(run, state));
+    }
+    let _ = writeln!(text, "{}: {}", plan.experiment, counts(&status));
+    Ok(text)
 }
 
 /// The name of the experiment in `path`, without checking the rest of it.

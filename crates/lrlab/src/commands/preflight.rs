@@ -86,7 +86,7 @@ impl Preflight<'_> {
     /// Tries what the missing runs of `plan` need. Everything that is wrong, or what was seen.
     pub(crate) fn fly(&self, plan: &Plan) -> anyhow::Result<Result<Flown, Vec<String>>> {
         let missing: Vec<&PlannedRun> =
-            plan.runs.iter().filter(|run| !self.store.is_done(&run.run_id)).collect();
+            plan.runs.iter().filter(|run| !self.store.is_finished(&run.run_id)).collect();
         let (mut flown, mut wrong) = (Flown::default(), Vec::new());
         if missing.is_empty() {
             return Ok(Ok(flown));

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::Args;
-use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Origins};
+use lrlab_grid::{
+    Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Origins, SearchState,
+};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::launch::Launch;
@@ -84,11 +86,6 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     // On Slurm it is the node that must have the device.
     let device = if on_slurm { Device::Cpu } else { args.machine.device.open()? };
     let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
-    if plan.search.is_some() && (on_slurm || args.emit.is_some()) {
-        anyhow::bail!(
-            "a search judges its trials between rungs, which job arrays cannot wait for: use --executor local"
-        );
-    }
     let store = RunStore::new(&args.selection.out);
     let settings = match &args.slurm_profile {
         Some(path) if on_slurm => {
@@ -249,12 +246,12 @@ fn preflight(
     }
 }
 
-/// A command for each run that is not done.
+/// A command for each run that is not done; of a search, for each that is due.
 fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     let program = cluster::freeze_this(store)?;
     let out = std::path::absolute(store.root())?;
     let Machine { device, keep, threads, checkpoint_every } = &args.machine;
-    for run in plan.runs.iter().filter(|run| !store.is_done(&run.run_id)) {
+    let emit = |run: &PlannedRun, until: Option<u64>| {
         let mut words = vec![program.display().to_string(), "grid-run".to_owned()];
         words.extend([
             "--run".to_owned(),
@@ -262,12 +259,34 @@ fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Resul
             "--out".to_owned(),
             out.display().to_string(),
         ]);
+        words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.extend([format!("--device={device}"), format!("--keep={}", keep.word())]);
         words.push(format!("--checkpoint-every={checkpoint_every}"));
         words.extend(threads.map(|threads| format!("--threads={threads}")));
         let quoted: Vec<String> = words.iter().map(|word| lrlab_grid::slurm::quoted(word)).collect();
         say_line(&quoted.join(" "));
+    };
+    let Some(search) = SearchState::read(store, plan)? else {
+        let missing = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id));
+        missing.for_each(|run| emit(run, None));
+        return Ok(Exit::Done);
+    };
+    search.prune(store, plan, keep.checkpoints())?;
+    let due = search.due();
+    for due in &due {
+        let run = &plan.runs[due.run];
+        emit(run, search::until(run, due.until));
     }
+    tell(&if due.is_empty() {
+        format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
+    } else {
+        format!(
+            "{}: {}, and only these: which trials go on is decided by all of them. Once they are done, the same \
+             command prints what follows, and nothing when the search is over",
+            plan.experiment,
+            search::until_words(&due)
+        )
+    });
     Ok(Exit::Done)
 }
 
@@ -296,7 +315,7 @@ fn jobs(
 }
 
 fn estimate(plan: &Plan, store: &RunStore, jobs: usize, flown: Option<&Flown>) {
-    let missing: Vec<_> = plan.runs.iter().filter(|run| !store.is_done(&run.run_id)).collect();
+    let missing: Vec<_> = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).collect();
     if missing.is_empty() {
         return;
     }
@@ -336,7 +355,7 @@ fn execute(
         ..LocalExecutor::default()
     };
     let runs = search::asked_for(plan, store)?;
-    let done = runs.iter().filter(|run| store.is_done(&run.run_id)).count();
+    let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let total = runs.len();
     let device = launch.device_words();
     tell(&format!("{}: {total} runs, {done} of {total} done, {jobs} at once on {device}", plan.experiment));
@@ -347,15 +366,11 @@ fn execute(
     let mut progress = Progress::new(&runs, done);
     let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
     let keep = args.machine.keep.checkpoints();
-    let finish = search::stages(plan, store, keep, |runs, until| {
-        let command = |assignment: &Assignment<'_>| {
-            let mut command = launch.command(assignment);
-            let until = until.get(&assignment.run.run_id);
-            let words = until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]);
-            command.args.extend(words);
-            command
-        };
-        Ok(executor.run(store, runs, &interrupt, command, &mut observe)?)
+    let stages = search::Stages { plan, store, keep, ours: &|_| true, wait: &|_| false };
+    let finish = stages.run(|runs, until| {
+        let share = search::share(store, runs, until)?;
+        let command = |assignment: &Assignment<'_>| launch.command(assignment);
+        Ok(executor.run_share(store, share, &interrupt, command, &mut observe)?)
     });
     progress.close();
     finish

@@ -1,130 +1,200 @@
-//! A search, stage by stage: what is due is run, what lost is ended, until every arm has its winner.
+//! A search, stage by stage: what is due is run, what lost is ended, until every arm has its winner. What is due follows
+//! from the files of the trials, so every process on a store comes to the same by itself.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lrlab_grid::{Finish, SearchState};
-use lrlab_runs::{Outcome, Plan, PlannedRun, RunId, RunStore};
+use lrlab_grid::{ArmStatus, Finish, Role, SearchState, Share};
+use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
 use super::say_line;
 use crate::progress::tell;
 
-/// Runs the stages of a search. `work` runs each of the runs it is given until the epoch that is named for it, or to
-/// its end; `keep` keeps the checkpoints of those that lost. An arm in which a run failed is left as it is: trials are never judged by a part of them.
-///
-/// # Errors
-/// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
-pub(crate) fn stages(
-    plan: &Plan,
-    store: &RunStore,
-    keep: bool,
-    mut work: impl FnMut(&[PlannedRun], &BTreeMap<RunId, u64>) -> anyhow::Result<Finish>,
-) -> anyhow::Result<Finish> {
-    let (mut all, mut failed) = (Finish::default(), BTreeSet::new());
-    let mut before: Vec<Due> = Vec::new();
-    loop {
-        let Some(state) = SearchState::read(store, plan)? else { return work(&plan.runs, &BTreeMap::new()) };
-        state.prune(store, plan, keep)?;
-        let due = due(&state, &failed);
-        if due.is_empty() {
-            return Ok(finish(all, &state, store, plan));
+/// The part of a search that a process does.
+pub(crate) struct Stages<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) store: &'a RunStore,
+    /// The checkpoints of trials that lost stay.
+    pub(crate) keep: bool,
+    /// Which runs this process may do.
+    pub(crate) ours: &'a dyn Fn(&RunId) -> bool,
+    /// Asked where all that is due is in other hands, with the most runs that may be due after it: waits a moment and says
+    /// whether to look again.
+    pub(crate) wait: &'a dyn Fn(usize) -> bool,
+}
+
+impl Stages<'_> {
+    /// Runs the stages. `work` runs each of the runs it is given until the epoch that is named for it, or to its end. An
+    /// arm in which a run failed is left as it is: trials are never judged by a part of them. Without a search, all
+    /// that is ours is one stage.
+    ///
+    /// # Errors
+    /// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
+    pub(crate) fn run(
+        &self,
+        mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<Finish>,
+    ) -> anyhow::Result<Finish> {
+        let (mut all, mut failed) = (Finish::default(), BTreeSet::new());
+        let mut before: Vec<Due> = Vec::new();
+        loop {
+            let Some(state) = SearchState::read(self.store, self.plan)? else {
+                let ours = self.plan.runs.iter().filter(|run| (self.ours)(&run.run_id));
+                let ours: Vec<PlannedRun> = ours.cloned().collect();
+                return work(&ours, vec![None; ours.len()]);
+            };
+            state.prune(self.store, self.plan, self.keep)?;
+            let (due, next) = self.due(&state, &failed);
+            if due.is_empty() {
+                return Ok(self.finish(all, &state));
+            }
+            anyhow::ensure!(due != before, "the last stage of the search changed nothing");
+            let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
+            let until = due.iter().zip(&runs).map(|(due, run)| until(run, due.until)).collect();
+            if all.elsewhere == 0 {
+                tell(&self.words(&due));
+            }
+            let end = work(&runs, until)?;
+            failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
+            let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
+            all = Finish {
+                executed: all.executed + end.executed,
+                begun: all.begun + end.begun,
+                failed: all.failed.into_iter().chain(those).collect(),
+                ..end
+            };
+            let stopped = end.interrupted || end.out_of_time || end.missing > end.elsewhere;
+            if stopped || (end.elsewhere > 0 && !(self.wait)(next)) {
+                let state = SearchState::read(self.store, self.plan)?.unwrap_or(state);
+                return Ok(self.finish(all, &state));
+            }
+            before = if end.elsewhere > 0 { Vec::new() } else { due };
         }
-        anyhow::ensure!(due != before, "the last stage of the search changed nothing");
-        revive(store, plan, &due)?;
-        tell(&stage(plan, &due));
-        let runs: Vec<PlannedRun> = due.iter().map(|due| plan.runs[due.run].clone()).collect();
-        let until = due.iter().zip(&runs).filter(|(due, run)| run.spec["epochs"] != due.until);
-        let until = until.map(|(due, run)| (run.run_id.clone(), due.until)).collect();
-        let end = work(&runs, &until)?;
-        failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
-        let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
-        let stopped = end.interrupted || end.missing > 0;
-        all = Finish {
-            executed: all.executed + end.executed,
-            failed: all.failed.into_iter().chain(those).collect(),
-            ..end
-        };
-        if stopped {
-            let state = SearchState::read(store, plan)?.unwrap_or(state);
-            return Ok(finish(all, &state, store, plan));
-        }
-        before = due;
     }
+
+    /// What of ours is due in the arms without a failure, and the most that may be due there next.
+    fn due(&self, state: &SearchState, failed: &BTreeSet<usize>) -> (Vec<Due>, usize) {
+        let ours = |due: &&Due| (self.ours)(&self.plan.runs[due.run].run_id);
+        let (mut all, mut next) = (Vec::new(), 0);
+        for (_, verdict) in &state.arms {
+            if verdict.due.iter().any(|due| failed.contains(&due.run)) {
+                continue;
+            }
+            let before = all.len();
+            all.extend(verdict.due.iter().filter(ours));
+            next += if all.len() > before { verdict.next } else { 0 };
+        }
+        (all, next)
+    }
+
+    fn words(&self, due: &[Due]) -> String {
+        format!("{}: {}", self.plan.experiment, until_words(due))
+    }
+
+    /// The sums over what the search asks for.
+    fn finish(&self, all: Finish, state: &SearchState) -> Finish {
+        let (mut total, mut done) = (0, 0);
+        for (run, role) in self.plan.runs.iter().zip(state.roles()) {
+            total += usize::from(role != Role::Unneeded);
+            done +=
+                usize::from(role == Role::Out || role == Role::Open && self.store.is_finished(&run.run_id));
+        }
+        let missing = total - done - all.failed.len().min(total - done);
+        Finish { done, missing, ..all }
+    }
+}
+
+/// The epoch until which a run goes, unless that is its end.
+pub(crate) fn until(run: &PlannedRun, epochs: u64) -> Option<u64> {
+    (run.spec["epochs"] != epochs).then_some(epochs)
+}
+
+/// `9 runs until epoch 3`.
+pub(crate) fn until_words(due: &[Due]) -> String {
+    let mut epochs: Vec<u64> = due.iter().map(|due| due.until).collect();
+    epochs.sort_unstable();
+    epochs.dedup();
+    let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
+    let runs = if due.len() == 1 { "run" } else { "runs" };
+    format!("{} {runs} until epoch {}", due.len(), epochs.join(" or "))
+}
+
+/// What there is to do of one of the runs of a grid.
+pub(crate) fn share<'a>(
+    store: &RunStore,
+    runs: &'a [PlannedRun],
+    until: Vec<Option<u64>>,
+) -> anyhow::Result<Share<'a>> {
+    Ok(Share { until, ..Share::all(store, runs)? })
 }
 
 /// The runs that are asked for: all of a grid; of a search those that it needs, as far as is known.
 pub(crate) fn asked_for<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
     let Some(state) = SearchState::read(store, plan)? else { return Ok(Cow::Borrowed(&plan.runs)) };
-    let asked = plan.runs.iter().zip(state.asked_for()).filter(|(_, asked)| *asked);
+    let asked = plan.runs.iter().zip(state.roles()).filter(|(_, role)| *role != Role::Unneeded);
     Ok(asked.map(|(run, _)| run.clone()).collect())
-}
-
-/// What is due in the arms without a failure.
-fn due(state: &SearchState, failed: &BTreeSet<usize>) -> Vec<Due> {
-    let whole = |verdict: &lrlab_search::Verdict| verdict.due.iter().all(|due| !failed.contains(&due.run));
-    let arms = state.arms.iter().filter(|(_, verdict)| whole(verdict));
-    arms.flat_map(|(_, verdict)| verdict.due.iter().copied()).collect()
-}
-
-/// A run that an earlier search gave up, and that goes on now, is not done any more.
-fn revive(store: &RunStore, plan: &Plan, due: &[Due]) -> anyhow::Result<()> {
-    for id in due.iter().map(|due| &plan.runs[due.run].run_id) {
-        if store.result(id)?.is_some_and(|result| result.outcome == Outcome::Pruned) {
-            store.revive(id)?;
-        }
-    }
-    Ok(())
-}
-
-fn stage(plan: &Plan, due: &[Due]) -> String {
-    let mut epochs: Vec<u64> = due.iter().map(|due| due.until).collect();
-    epochs.sort_unstable();
-    epochs.dedup();
-    let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
-    format!("{}: {} runs until epoch {}", plan.experiment, due.len(), epochs.join(" or "))
-}
-
-/// The sums over what the search asks for.
-fn finish(all: Finish, state: &SearchState, store: &RunStore, plan: &Plan) -> Finish {
-    let asked = state.asked_for();
-    let runs = plan.runs.iter().zip(&asked).filter(|(_, asked)| **asked);
-    let (mut total, mut done) = (0, 0);
-    for (run, _) in runs {
-        total += 1;
-        done += usize::from(store.is_done(&run.run_id));
-    }
-    let missing = total - done - all.failed.len().min(total - done);
-    Finish { done, missing, ..all }
 }
 
 /// What a search will take, and what it came to.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     let (Some(rules), Some(state)) = (&plan.search, SearchState::read(store, plan)?) else { return Ok(()) };
-    for (arm, verdict) in &state.arms {
-        let name = ["model", "schedule", "monitor"].into_iter().filter_map(|key| arm.cell.get(key)?.as_str());
-        let name: Vec<&str> = name.collect();
+    for ((arm, _), status) in state.arms.iter().zip(state.status()) {
         let (ours, full) = (arm.epochs(), arm.full_epochs());
         let mut text = format!(
-            "search by {}, {}, {} epochs: {} trials, {ours} epochs",
-            rules.method,
-            name.join(" / "),
-            arm.budget,
+            "{}: {} trials, {ours} epochs",
+            head(&rules.method, &status, arm.budget),
             arm.trials.len()
         );
         if ours < full {
             let _ = write!(text, " of {full}");
         }
-        match verdict.winner {
-            Some(winner) => {
-                let values = arm.trials[winner].point.iter().map(|(key, value)| format!("{key} = {value}"));
-                let _ = write!(text, "; trial {winner} won: {}", values.collect::<Vec<_>>().join(", "));
-            }
-            None if verdict.due.is_empty() => text.push_str("; every trial diverged"),
-            None => {}
-        }
+        let _ = write!(text, "; {}", far(&status));
         say_line(&text);
     }
     Ok(())
+}
+
+/// `search by halving, linear / static, 9 epochs`.
+fn head(method: &str, status: &ArmStatus, budget: u64) -> String {
+    let name = ["model", "schedule", "monitor"].into_iter().filter_map(|key| status.cell.get(key)?.as_str());
+    format!("search by {method}, {}, {budget} epochs", name.collect::<Vec<_>>().join(" / "))
+}
+
+/// How far each arm is, a line for each.
+pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
+    let Some(rules) = &plan.search else { return Vec::new() };
+    let budget = |status: &ArmStatus| status.rungs.last().map_or(0, |rung| rung.epochs);
+    let line = |status: &ArmStatus| {
+        let whole = plan.runs.iter().find(|run| status.cell.iter().all(|(k, v)| run.cell.get(k) == Some(v)));
+        let whole = whole.and_then(|run| run.spec["epochs"].as_u64());
+        format!("{}: {}", head(&rules.method, status, whole.unwrap_or_else(|| budget(status))), far(status))
+    };
+    arms.iter().map(line).collect()
+}
+
+/// `epoch 1: 9 of 9 trials, 3 go on; epoch 3: 1 of 3 trials`.
+fn far(status: &ArmStatus) -> String {
+    let rung = |rung: &lrlab_grid::RungStatus| {
+        let mut text = format!("epoch {}: {} of {} trials are there", rung.epochs, rung.reached, rung.trials);
+        if rung.diverged > 0 {
+            let _ = write!(text, ", {} diverged", rung.diverged);
+        }
+        if let Some(on) =
+            rung.promoted.filter(|_| status.winner.is_none() || Some(rung) != status.rungs.last())
+        {
+            let _ = write!(text, ", {on} {} on", if on == 1 { "goes" } else { "go" });
+        }
+        text
+    };
+    let mut parts: Vec<String> = status.rungs.iter().map(rung).collect();
+    match (status.winner, &status.point) {
+        (Some(winner), Some(point)) => {
+            let values = point.iter().map(|(key, value)| format!("{key} = {value}"));
+            parts.push(format!("trial {winner} won: {}", values.collect::<Vec<_>>().join(", ")));
+        }
+        _ if status.over => parts.push("every trial diverged".to_owned()),
+        _ => {}
+    }
+    parts.join("; ")
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lrlab_grid::slurm::{self, Queued};
-use lrlab_grid::{Costs, Estimate, Live, Origins, RunState, Status};
+use lrlab_grid::{ArmStatus, Costs, Estimate, Live, Origins, RunState, SearchState, Status};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::plan::stored_plan;
-use super::{say, say_line, watch};
+use super::{say, say_line, search, watch};
 use crate::Exit;
 use crate::progress::{clock, label};
 
@@ -51,6 +51,8 @@ pub(crate) struct Board {
     /// What is left, taking into account how far running ones are.
     pub(crate) left: Estimate,
     origins: Origins,
+    /// Of a search: how far each arm is.
+    search: Option<Vec<ArmStatus>>,
     /// Jobs on Slurm, or why they cannot be asked for.
     jobs: Result<Vec<Queued>, String>,
 }
@@ -65,6 +67,7 @@ impl Board {
             status,
             states,
             origins: lrlab_grid::origins(store, &plan.runs)?,
+            search: SearchState::read(store, plan)?.map(|search| search.status()),
             jobs: jobs.map_err(|error| error.to_string()),
         })
     }
@@ -85,6 +88,7 @@ impl Board {
             "experiment": plan.experiment,
             "status": self.status,
             "left": self.left,
+            "search": self.search,
             "runs": runs,
             "jobs": jobs,
             "warnings": self.origins.warnings(),
@@ -94,7 +98,8 @@ impl Board {
     /// Every run with its state, and the sums.
     fn text(&self, plan: &Plan) -> String {
         let mut text = String::new();
-        for (run, state) in plan.runs.iter().zip(&self.states) {
+        let needed = plan.runs.iter().zip(&self.states).filter(|(_, state)| **state != RunState::Unneeded);
+        for (run, state) in needed {
             let _ = writeln!(text, "{}", line(run, state));
         }
         let _ = writeln!(text, "{}", self.sums(plan));
@@ -103,13 +108,12 @@ impl Board {
 
     /// The sums, what is left, and what there is to say.
     pub(crate) fn sums(&self, plan: &Plan) -> String {
-        let Status { total, done, running, failed, missing } = self.status;
-        let mut text = format!(
-            "{}: {total} runs, {done} done, {running} running, {failed} failed, {missing} missing",
-            plan.experiment
-        );
+        let mut text = format!("{}: {}", plan.experiment, counts(&self.status));
         if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
             let _ = write!(text, ", about {} left", clock(wall));
+        }
+        for line in search::lines(plan, self.search.as_deref().unwrap_or_default()) {
+            let _ = write!(text, "\n{line}");
         }
         match &self.jobs {
             Ok(jobs) if jobs.is_empty() => {}
@@ -138,8 +142,21 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
         RunState::Missing => "missing".to_owned(),
+        RunState::Paused { epochs } => format!("paused after epoch {epochs}"),
+        RunState::Pruned { epochs } => format!("pruned after epoch {epochs}"),
+        RunState::Unneeded => "not asked for".to_owned(),
     };
     format!("{}  {}  {state}", run.run_id.short(), label(&run.cell))
+}
+
+/// `30 runs, 24 done (18 of them pruned), 2 running, 0 failed, 4 missing (3 of them paused)`.
+pub(crate) fn counts(status: &Status) -> String {
+    let Status { total, done, running, failed, missing, pruned, paused, .. } = status;
+    let of_them = |n: &usize, word| if *n > 0 { format!(" ({n} of them {word})") } else { String::new() };
+    let (pruned, paused) = (of_them(pruned, "pruned"), of_them(paused, "paused"));
+    format!(
+        "{total} runs, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}"
+    )
 }
 
 /// How far an attempt is.
@@ -156,7 +173,9 @@ pub(crate) fn far(live: &Live) -> String {
 
 /// What is left: of running ones what they have not made yet, by their own pace where nothing else is known.
 fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
-    let open = plan.runs.iter().zip(states).filter(|(_, state)| **state != RunState::Done);
+    let open = plan.runs.iter().zip(states);
+    let open = open
+        .filter(|(_, state)| !matches!(state, RunState::Done | RunState::Pruned { .. } | RunState::Unneeded));
     let seconds = open.map(|(run, state)| match state {
         RunState::Running { live: Some(live), .. } => {
             live.left_s().or_else(|| costs.seconds(run).map(|all| all * (1.0 - live.share())))

@@ -88,8 +88,9 @@ fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usiz
     let of = |wanted: fn(&RunState) -> bool| all().filter(move |(_, state)| wanted(state));
     for (mark, list) in [
         ("✗", of(|state| matches!(state, RunState::Failed(_))).collect::<Vec<_>>()),
-        ("·", of(|state| *state == RunState::Missing).collect()),
+        ("·", of(|state| matches!(state, RunState::Missing | RunState::Paused { .. })).collect()),
         ("✓", of(|state| *state == RunState::Done).collect()),
+        ("–", of(|state| matches!(state, RunState::Pruned { .. })).collect()),
     ] {
         lines.extend(list.into_iter().map(|(run, state)| tail(mark, run, state, store)));
     }
@@ -104,7 +105,9 @@ fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usiz
 
 fn tail(mark: &str, run: &PlannedRun, state: &RunState, store: &RunStore) -> String {
     let curve = match state {
-        RunState::Done => curve(&history(&store.run_dir(&run.run_id))) + " ",
+        RunState::Done | RunState::Paused { .. } | RunState::Pruned { .. } => {
+            curve(&history(&store.run_dir(&run.run_id))) + " "
+        }
         _ => String::new(),
     };
     format!("{mark} {curve}{}", line(run, state))

@@ -1,0 +1,169 @@
+//! What the jobs on record are doing, and which runs none of them will do.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
+
+use super::client::{Queued, queue};
+use super::submission::submissions;
+use super::{Member, Submission};
+use crate::attempt::newest;
+use crate::{Error, RunState, SearchState, budget, run_state};
+
+/// Seconds without a beat after which a job is submitted for a run that somebody has.
+const SILENT_S: f64 = 90.0;
+
+/// Which runs are submitted, and whether they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What is not done; what failed before is tried again.
+    All,
+    /// What is not done and has not failed.
+    NotFailed,
+    /// As `All`, but the scripts are only written: someone submits them by hand.
+    WriteOnly,
+}
+
+/// What the jobs on record are doing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    /// Jobs that have not ended.
+    pub queued: Vec<Queued>,
+    /// Runs that are not done and that one of these jobs will do.
+    pub covered: BTreeSet<RunId>,
+}
+
+/// Asks Slurm what the recorded jobs of an experiment are doing.
+///
+/// # Errors
+/// [`Error::Unreachable`] where there are such jobs and Slurm cannot be asked: then nothing is known about them.
+pub fn standing(store: &RunStore, experiment: &str) -> Result<Standing, Error> {
+    let submissions = submissions(store, experiment)?;
+    if submissions.is_empty() {
+        return Ok(Standing::default());
+    }
+    let all = queue().map_err(|source| Error::Unreachable { jobs: jobs(&submissions), source })?;
+    let mut standing = Standing::default();
+    for (folder, submission) in &submissions {
+        let mut wanted = None;
+        let ours = |name: &str, job: Option<u64>| -> Vec<Queued> {
+            let same = |queued: &&Queued| {
+                queued.name == name || job.is_some_and(|job| base(&queued.job) == job.to_string())
+            };
+            all.iter().filter(same).cloned().collect()
+        };
+        for array in &submission.arrays {
+            let queued = ours(&array.name, array.job);
+            if !queued.is_empty() {
+                if wanted.is_none() {
+                    wanted = Some(wanted_by_search(store, folder)?);
+                }
+                let wanted = wanted.as_ref().and_then(Option::as_ref);
+                let of_use = |member: &&Member| wanted.is_none_or(|wanted| wanted.contains(&member.run_id));
+                for member in array.runs.iter().filter(of_use) {
+                    if will_be_done(store, member)? {
+                        standing.covered.insert(member.run_id.clone());
+                    }
+                }
+            }
+            standing.queued.extend(queued);
+        }
+        standing.queued.extend(ours(&submission.report_name, submission.report_job));
+    }
+    Ok(standing)
+}
+
+/// The runs that the search submitted in `folder` may still train; `None` where nothing is searched.
+fn wanted_by_search(store: &RunStore, folder: &Path) -> Result<Option<BTreeSet<RunId>>, Error> {
+    let Some(plan) = Submission::plan(folder)? else { return Ok(None) };
+    let Some(state) = SearchState::read(store, &plan)? else { return Ok(None) };
+    let wanted = plan.runs.iter().zip(state.members(|_| true)).filter(|(_, wanted)| *wanted);
+    Ok(Some(wanted.map(|(run, _)| run.run_id.clone()).collect()))
+}
+
+/// `17` of `17_3` and of `17_[4-7%2]`.
+fn base(job: &str) -> &str {
+    job.split('_').next().unwrap_or(job)
+}
+
+fn jobs(submissions: &[(PathBuf, Submission)]) -> Vec<u64> {
+    submissions.iter().flat_map(|(_, s)| s.arrays.iter().filter_map(|array| array.job)).collect()
+}
+
+/// Whether the workers of an array would still do a run: it is neither done nor given up.
+fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
+    if store.is_finished(&member.run_id) {
+        return Ok(false);
+    }
+    let folder = store.run_dir(&member.run_id);
+    let over = newest(&folder)?.is_none_or(|newest| newest.exit.is_some());
+    Ok(!(over && matches!(budget::standing(&folder, member.since)?, budget::Standing::Spent(_))))
+}
+
+/// Runs that nobody does.
+pub(super) struct Open<'a> {
+    /// Those that can begin, or go on, now.
+    pub(super) due: Vec<&'a PlannedRun>,
+    /// And those that may follow from them: the workers of these are theirs too.
+    pub(super) all: Vec<&'a PlannedRun>,
+}
+
+/// What the recorded jobs are doing, and the runs that are left for others.
+pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(Standing, Open<'a>), Error> {
+    let standing = standing(store, &plan.experiment)?;
+    let free = |run: &PlannedRun| -> Result<bool, Error> {
+        Ok(!standing.covered.contains(&run.run_id)
+            && match run_state(store, run)? {
+                RunState::Done => false,
+                RunState::Failed(_) => mode != Mode::NotFailed,
+                // What another executor works on is its own, while it gives signs of life. This decides only whether a
+                // job is submitted; whether it may take the run over is another question.
+                RunState::Running { silent_s, .. } => silent_s > SILENT_S,
+                RunState::Missing
+                | RunState::Paused { .. }
+                | RunState::Pruned { .. }
+                | RunState::Unneeded => true,
+            })
+    };
+    let given_up = |run: &PlannedRun| -> Result<bool, Error> {
+        Ok(mode == Mode::NotFailed && matches!(run_state(store, run)?, RunState::Failed(_)))
+    };
+    let open = choose(store, plan, free, given_up)?;
+    Ok((standing, open))
+}
+
+/// The runs for which there is something to do and that are `free`. An arm of a search in which a run is `given_up`
+/// is left as it is: trials are never judged by a part of them.
+pub(super) fn choose<'a>(
+    store: &RunStore,
+    plan: &'a Plan,
+    free: impl Fn(&PlannedRun) -> Result<bool, Error>,
+    given_up: impl Fn(&PlannedRun) -> Result<bool, Error>,
+) -> Result<Open<'a>, Error> {
+    let mut chosen = vec![false; plan.runs.len()];
+    let Some(search) = SearchState::read(store, plan)? else {
+        for (run, chosen) in plan.runs.iter().zip(&mut chosen) {
+            *chosen = free(run)?;
+        }
+        let due: Vec<&PlannedRun> = those(plan, &chosen);
+        return Ok(Open { all: due.clone(), due });
+    };
+    for (_, verdict) in &search.arms {
+        let due = || verdict.due.iter().map(|due| due.run);
+        let mut whole = true;
+        for run in due() {
+            whole &= !given_up(&plan.runs[run])?;
+        }
+        for run in due().filter(|_| whole) {
+            chosen[run] = free(&plan.runs[run])?;
+        }
+    }
+    let all = those(plan, &search.members(|run| chosen[run]));
+    let unfinished = |run: &&PlannedRun| !store.is_finished(&run.run_id);
+    Ok(Open { due: those(plan, &chosen), all: all.into_iter().filter(unfinished).collect() })
+}
+
+fn those<'a>(plan: &'a Plan, chosen: &[bool]) -> Vec<&'a PlannedRun> {
+    plan.runs.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(run, _)| run).collect()
+}

@@ -1,0 +1,97 @@
+//! Ctrl-C: once saves and stops, twice kills, and the same command goes on to the bits of a grid that was left alone.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Stdio;
+
+use lrlab_tests::slurm::{kill, processes, wait};
+use lrlab_tests::{Ran, SHARED, files, results, runner};
+
+const EXPERIMENT: &str = r#"name = "stopped"
+[axes]
+model = ["resnet"]
+schedule = ["cosine"]
+seed = [0, 1]
+[defaults]
+epochs = 20
+lr = 0.05
+batch_size = 16
+optimizer = { sgd = { momentum = 0.9 } }
+[models.resnet]
+network = { resnet = { depth = 8 } }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 128, test = 40 } }
+[schedules.cosine]
+cosine = {}
+"#;
+
+#[test]
+fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = folder.path().join("stopped.toml");
+    std::fs::write(&experiment, EXPERIMENT).unwrap();
+    let command = |store: &str| {
+        let mut command = runner();
+        command.arg("run").arg(&experiment).arg("--out").arg(folder.path().join(store));
+        command.args(["--device", "cpu", "--jobs", "2", "--threads", "1", "--checkpoint-every", "5 updates"]);
+        command
+    };
+    let alone = Ran::of(&command("alone").output().unwrap());
+    assert_eq!(alone.code, 0, "{}", alone.err);
+    let expected = results(&folder.path().join("alone"));
+
+    for times in [1, 2] {
+        let store = format!("asked {times}");
+        let out = folder.path().join(&store);
+        let grid = command(&store).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let words = ["--out", &out.display().to_string()].map(str::to_owned);
+        let workers = || {
+            let worker = |pid: &String| {
+                std::fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|line| String::from_utf8_lossy(&line).contains("\0--watch-stdin\0"))
+            };
+            let all = processes(&[&words[0], &words[1]]);
+            all.into_iter().filter(worker).collect::<Vec<_>>()
+        };
+        wait("a checkpoint of each run", 60, || {
+            let all = files(&out.join("store"));
+            let with =
+                all.iter().filter(|path| path.ends_with("state.json")).map(|path| path.ancestors().nth(5));
+            (with.collect::<std::collections::BTreeSet<_>>().len() == 2).then_some(())
+        });
+        let at_work = wait("both workers", 60, || Some(workers()).filter(|workers| workers.len() == 2));
+        // Held, they cannot save: only what cannot be caught ends them.
+        if times == 2 {
+            for pid in &at_work {
+                kill("-STOP", pid);
+            }
+        }
+        for _ in 0..times {
+            kill("-INT", &grid.id().to_string());
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        let ran = Ran::of(&grid.wait_with_output().unwrap());
+        assert_eq!(ran.code, 85, "{}\n{}", ran.out, ran.err);
+        assert!(ran.out.contains("the same command goes on"), "{}\n{}", ran.out, ran.err);
+        assert_eq!(workers(), [""; 0], "nobody is left");
+        let exits: Vec<_> =
+            files(&out.join("store")).into_iter().filter(|p| p.ends_with("exit.json")).collect();
+        assert_eq!(exits.len(), 2);
+        for exit in exits {
+            assert!(
+                std::fs::read_to_string(&exit).unwrap().contains("\"interrupted\""),
+                "{}",
+                exit.display()
+            );
+        }
+        let again = Ran::of(&command(&store).output().unwrap());
+        assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
+        assert!(again.err.contains("goes on at update"), "asked {times} times: {}", again.err);
+        for (id, result) in results(&out) {
+            for key in SHARED {
+                assert_eq!(result[key], expected[&id][key], "{key}, asked {times} times");
+            }
+        }
+    }
+}

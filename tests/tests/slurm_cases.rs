@@ -1,0 +1,268 @@
+//! On a real Slurm of one node: a search that nobody has to stay for, scripts that are submitted by hand, jobs that are
+//! cancelled and submitted again by the job that writes the report, and a grid that stops at the first failure. Without
+//! a Slurm: a `squeue` that cannot be asked.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lrlab_tests::slurm::{Slurm, kill, processes, wait};
+use lrlab_tests::{Ran, SHARED, files, results, run, runner};
+use serde_json::Value;
+
+const GRID: &str = r#"name = "cases"
+[axes]
+model = ["linear"]
+schedule = ["static"]
+seed = [0, 1, 2, 3]
+[defaults]
+lr = 0.01
+epochs = EPOCHS
+batch_size = 8
+optimizer = { sgd = { momentum = 0.0 } }
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 320, test = 40, size = 8 } }
+[schedules]
+static = { static = {} }
+cosine = { cosine = {} }
+"#;
+
+const SEARCH: &str = r#"
+[search]
+method = { halving = { rungs = ["1 epoch", "3 epochs"], eta = 3 } }
+metric = "val_loss"
+space.lr = { log = { min = 1e-6, max = 1e-1, points = 9 } }
+"#;
+
+/// One Slurm at a time: there are two cores.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Place {
+    _turn: MutexGuard<'static, ()>,
+    slurm: Option<Slurm>,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// `None` where there is no Slurm.
+    fn new(experiment: &str) -> Option<Self> {
+        let place = Self::without_slurm(experiment);
+        let slurm = Slurm::start(place.folder.path().join("slurm"))?;
+        Some(Self { slurm: Some(slurm), ..place })
+    }
+
+    fn without_slurm(experiment: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("cases.toml"), experiment).unwrap();
+        std::fs::write(folder.path().join("site.toml"), "time = \"10\"\nmax_tasks = 3\n").unwrap();
+        Self { _turn: turn, slurm: None, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn arguments(&self, store: &str, more: &[&str]) -> Vec<String> {
+        let text = |name: &str| self.path(name).display().to_string();
+        let fixed = ["run", &text("cases.toml"), "--out", &text(store), "--device", "cpu", "--threads", "1"];
+        fixed.iter().chain(more).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// A grid on this machine alone.
+    fn here(&self, store: &str) -> Ran {
+        run(&self.arguments(store, &[]).iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn slurm(&self) -> &Slurm {
+        self.slurm.as_ref().unwrap()
+    }
+
+    fn there(&self, more: &[&str]) -> Ran {
+        let site = self.path("site.toml").display().to_string();
+        let fixed = ["--slurm-profile", &site];
+        let executor: &[&str] = if more.contains(&"--emit") { &[] } else { &["--executor", "slurm"] };
+        let args = self.arguments("there", &[executor, &fixed, more].concat());
+        self.slurm().lrlab(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn submission(&self, number: u32) -> PathBuf {
+        self.path("there").join("cases/slurm/attempts").join(number.to_string()).join("submission.json")
+    }
+
+    fn status(&self) -> Value {
+        let (experiment, out) = (self.path("cases.toml"), self.path("there"));
+        let mut command = self.slurm.as_ref().map_or_else(runner, Slurm::runner);
+        let output = command.arg("status").arg(experiment).arg("--out").arg(out).arg("--json").output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    }
+}
+
+/// Every result of a store by run id: what two runs of one specification share.
+fn shared(store: &Path) -> BTreeMap<String, Vec<Value>> {
+    let all = results(store).into_iter();
+    all.map(|(id, result)| (id, SHARED.map(|key| result[key].clone()).to_vec())).collect()
+}
+
+fn table(store: &Path, name: &str) -> String {
+    std::fs::read_to_string(store.join("cases/report/tables").join(name)).unwrap()
+}
+
+#[test]
+fn a_search_on_slurm_comes_to_what_it_comes_to_here() {
+    let text = GRID
+        .replace("EPOCHS", "9")
+        .replace("[0, 1, 2, 3]", "[0, 1]")
+        .replace("schedule = [\"static\"]", "schedule = [\"static\", \"cosine\"]");
+    let Some(place) = Place::new(&(text + SEARCH)) else { return };
+    let alone = place.here("here");
+    assert_eq!(alone.code, 0, "{}", alone.err);
+
+    let dry = place.there(&["--dry-run"]);
+    assert!(dry.code == 0 && dry.out.contains("#SBATCH --array=0-2\n"), "{}\n{}", dry.out, dry.err);
+    let submitted = place.there(&[]);
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    // Nobody stays, and one of those who work is lost.
+    let there = place.path("there");
+    let submission = place.submission(1).with_file_name("");
+    let folder = submission.display().to_string();
+    let lost = wait("a task", 60, || processes(&["--submission", folder.trim_end_matches('/')]).pop());
+    kill("-KILL", &lost);
+    let again = place.there(&[]);
+    assert!(matches!(again.code, 0 | 3), "{}\n{}", again.out, again.err);
+    place.slurm().idle(180);
+    assert_eq!(shared(&place.path("here")), shared(&there));
+    for name in ["search.csv", "trials.csv", "results.csv"] {
+        assert_eq!(table(&place.path("here"), name), table(&there, name), "{name}");
+    }
+    let over = place.there(&[]);
+    assert_eq!(over.code, 0, "{}\n{}", over.out, over.err);
+    let status = place.status();
+    assert_eq!(status["status"]["missing"], 0, "{status:#}");
+    assert_eq!((&status["status"]["pruned"], &status["status"]["unneeded"]), (&16.into(), &16.into()));
+
+    // The same with someone who waits.
+    std::fs::remove_dir_all(&there).unwrap();
+    let waited = place.there(&["--wait"]);
+    assert_eq!(waited.code, 0, "{}\n{}", waited.out, waited.err);
+    assert_eq!(shared(&place.path("here")), shared(&there));
+}
+
+#[test]
+fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
+    let Some(place) = Place::new(&GRID.replace("EPOCHS", "60")) else { return };
+    let emitted = place.there(&["--emit", "slurm"]);
+    assert_eq!(emitted.code, 0, "{}\n{}", emitted.out, emitted.err);
+    let paths: Vec<&str> = emitted.out.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    assert_eq!(paths.len(), 2, "{}", emitted.out);
+    assert!(place.slurm().ask("squeue", &["--noheader"]).is_empty(), "nothing is submitted");
+    let job = place.slurm().ask("sbatch", &["--parsable", paths[0]]).trim().to_owned();
+    let after = format!("--dependency=afterany:{job}");
+    assert!(!place.slurm().ask("sbatch", &["--parsable", &after, paths[1]]).trim().is_empty());
+    // The jobs are known by their names.
+    let again = place.there(&[]);
+    assert!(again.code == 3 && !place.submission(2).exists(), "{}\n{}", again.out, again.err);
+
+    wait("a run at work", 60, || {
+        files(&place.path("there/store")).iter().any(|path| path.ends_with("work.json")).then_some(())
+    });
+    let _ = place.slurm().ask("scancel", &[&job]);
+    // The job that writes the report submits what is missing.
+    wait("the second submission", 60, || place.submission(2).exists().then_some(()));
+    place.slurm().idle(180);
+    assert_eq!(place.here("here").code, 0);
+    assert_eq!(shared(&place.path("here")), shared(&place.path("there")));
+}
+
+#[test]
+fn the_first_failure_ends_the_grid_on_slurm() {
+    // As many runs as tasks: a run that is to be tried again does not wait for another.
+    let text = GRID.replace("EPOCHS", "1000000").replace("[0, 1, 2, 3]", "[0, 1, 2]");
+    let Some(place) = Place::new(&text) else { return };
+    let mut waiting = place.slurm().runner();
+    let site = place.path("site.toml").display().to_string();
+    let more = ["--executor", "slurm", "--slurm-profile", &site, "--wait", "--fail-fast"];
+    let waiting = waiting.args(place.arguments("there", &more));
+    let waiting = waiting.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let waiting = waiting.spawn().unwrap();
+    let first = wait("a run at work", 60, || {
+        let work = files(&place.path("there/store")).into_iter().find(|path| path.ends_with("work.json"))?;
+        Some(work.ancestors().nth(3)?.file_name()?.to_string_lossy().into_owned())
+    });
+    // However often it begins, it is killed at once.
+    let over = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for pid in processes(&["--run", &first]) {
+                    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let output = waiting.wait_with_output().unwrap();
+        over.store(true, Ordering::Relaxed);
+        output
+    });
+    let ran = Ran::of(&output);
+    assert_eq!(ran.code, 1, "{}\n{}", ran.out, ran.err);
+    place.slurm().idle(60);
+    let status = place.status();
+    assert_eq!(
+        (&status["status"]["failed"], &status["status"]["missing"]),
+        (&1.into(), &2.into()),
+        "{status:#}"
+    );
+    assert!(!place.submission(2).exists(), "nothing is submitted again");
+}
+
+/// What no real Slurm does when asked to: programs in its place that say so.
+#[test]
+fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    let bin = place.path("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let program = |name: &str, text: &str| {
+        let path = bin.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    program("sbatch", "echo 17");
+    let down =
+        "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1";
+    program("squeue", down);
+    let site = place.path("site.toml").display().to_string();
+    let call = |words: &[String]| {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        Ran::of(&runner().args(words).env("PATH", path).output().unwrap())
+    };
+    let submit = || call(&place.arguments("there", &["--executor", "slurm", "--slurm-profile", &site]));
+    let first = submit();
+    assert_eq!(first.code, 3, "{}\n{}", first.out, first.err);
+    let second = submit();
+    let said = "Slurm cannot be asked (squeue: slurm_load_jobs error: Unable to contact slurm controller";
+    assert!(second.code == 3 && second.err.contains(said), "{}\n{}", second.out, second.err);
+    assert!(second.err.contains("17") && second.err.contains("nothing was submitted"), "{}", second.err);
+    assert!(!place.submission(2).exists());
+    // Others can still see how far it is, and that the jobs are not known.
+    let words = ["status", &place.path("cases.toml").display().to_string(), "--out"].map(str::to_owned);
+    let there = place.path("there").display().to_string();
+    let status = call(&[&words[..], &[there.clone(), "--json".to_owned()]].concat());
+    let status: Value = serde_json::from_str(&status.out).unwrap();
+    assert!(status["jobs"]["error"].as_str().unwrap().contains("Unable to contact"), "{status:#}");
+    // What is needed depends on the jobs: nothing is removed.
+    let gc = call(&["gc".to_owned(), "--yes".to_owned(), "--out".to_owned(), there]);
+    assert!(gc.code == 2 && gc.err.contains("Unable to contact"), "{}\n{}", gc.out, gc.err);
+
+    program("squeue", "exit 0");
+    let third = submit();
+    assert!(third.code == 3 && place.submission(2).exists(), "{}\n{}", third.out, third.err);
+}
