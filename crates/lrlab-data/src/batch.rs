@@ -6,6 +6,9 @@ use crate::dataset::{Split, Store};
 use crate::{Error, pictures, tokens};
 
 mod order;
+mod prefetch;
+
+pub use prefetch::Prefetch;
 
 /// How to pass over a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +108,13 @@ impl Batches {
     #[must_use]
     pub fn total(&self) -> usize {
         if self.plan.batch_size == 0 { 0 } else { self.order.len().div_ceil(self.plan.batch_size) }
+    }
+
+    /// The same batches in the same order, up to `depth` of them made ahead of time by a thread of their own; 0 makes
+    /// them when they are asked for.
+    #[must_use]
+    pub fn prefetch(self, depth: usize) -> Prefetch {
+        Prefetch::new(self, depth)
     }
 
     fn batch(&self, indices: &[u32]) -> Result<Batch, Error> {

@@ -203,6 +203,18 @@ pub enum Error {
         /// Why.
         source: toml::de::Error,
     },
+    /// The thread that makes batches ahead of time could not be started.
+    #[error("a thread for the batches could not be started: {source}")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The thread that makes batches ahead of time panicked, which is a bug.
+    #[error("making a batch panicked: {message}")]
+    Maker {
+        /// What it said.
+        message: String,
+    },
     /// A tensor could not be made.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -191,8 +191,12 @@ pub struct Timing {
     pub train_s: f64,
     /// Seconds in evaluation.
     pub eval_s: f64,
-    /// Seconds reading data.
+    /// Seconds reading data: loading them, and waiting for batches in training.
     pub data_s: f64,
+    /// Seconds in which training or evaluation stood still for want of a batch; they are part of `data_s` and `eval_s`.
+    pub input_s: f64,
+    /// `input_s` as a share of `elapsed_s`; null where it was not measured.
+    pub input_share: Option<f64>,
     /// Seconds from the loop's begin to its end, over all attempts.
     pub elapsed_s: f64,
     /// Seconds from the start of the last attempt's process to its first update.

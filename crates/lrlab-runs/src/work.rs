@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::numbered;
-use crate::{Error, Timing};
+use crate::{Error, Timing, finite};
 
 /// Bytes of the line: more than any state of it needs, so that it is always written over as a whole.
-const WIDTH: usize = 255;
+const WIDTH: usize = 319;
 
 /// Work done, in updates, examples and seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Work {
     pub eval_s: f64,
     /// Seconds reading data.
     pub data_s: f64,
+    /// Seconds waited for batches, in training and evaluation.
+    pub input_s: f64,
     /// Seconds from the loop's begin to its end.
     pub elapsed_s: f64,
 }
@@ -43,6 +45,7 @@ impl std::ops::Add for Work {
             train_s: self.train_s + other.train_s,
             eval_s: self.eval_s + other.eval_s,
             data_s: self.data_s + other.data_s,
+            input_s: self.input_s + other.input_s,
             elapsed_s: self.elapsed_s + other.elapsed_s,
         }
     }
@@ -56,6 +59,8 @@ impl Work {
             train_s: self.train_s,
             eval_s: self.eval_s,
             data_s: self.data_s,
+            input_s: self.input_s,
+            input_share: finite(self.input_s / self.elapsed_s),
             elapsed_s: self.elapsed_s,
             updates_executed: self.updates,
             examples_per_s: if self.train_s > 0.0 { self.examples as f64 / self.train_s } else { 0.0 },

@@ -1,7 +1,7 @@
 //! Figures of a split under the weights in force.
 
 use candle_core::{DType, Device, Tensor};
-use lrlab_data::{BatchPlan, Features, Order, Split};
+use lrlab_data::{BatchPlan, Features, Order, Prefetch, Split};
 use lrlab_models::{Input, Mode, Model};
 
 use crate::{Error, Outcome, Scores};
@@ -17,12 +17,16 @@ pub fn evaluate(
     batch_size: usize,
     device: &Device,
 ) -> Result<Scores, Error> {
-    let outcomes = outcomes(model, split, batch_size, device)?;
+    scores(&outcomes(model, split, batch_size, device)?, classes)
+}
+
+/// Figures of a split's outcomes.
+pub(crate) fn scores(outcomes: &[Outcome], classes: usize) -> Result<Scores, Error> {
     if outcomes.is_empty() {
         let expected = "at least one example".to_owned();
         return Err(Error::Setting { name: "split", value: "empty".to_owned(), expected });
     }
-    Ok(Scores::of(&outcomes, classes))
+    Ok(Scores::of(outcomes, classes))
 }
 
 /// Every example's outcome, in the order of the split whatever the order of the batches, so that sums over
@@ -36,9 +40,19 @@ pub fn outcomes(
     batch_size: usize,
     device: &Device,
 ) -> Result<Vec<Outcome>, Error> {
-    let mut all = vec![Outcome { loss: f64::NAN, label: 0, predicted: 0, confidence: 0.0 }; split.len()];
-    let plan = BatchPlan { batch_size, order: Order::Sequential, augment: None, first_batch: 0 };
-    for batch in split.batches(plan) {
+    let plan = BatchPlan::new(batch_size, Order::Sequential);
+    outcomes_of(model, &mut split.batches(plan).prefetch(0), split.len(), device)
+}
+
+/// As [`outcomes`], of a pass over all `examples` of a split.
+pub(crate) fn outcomes_of(
+    model: &dyn Model,
+    batches: &mut Prefetch,
+    examples: usize,
+    device: &Device,
+) -> Result<Vec<Outcome>, Error> {
+    let mut all = vec![Outcome { loss: f64::NAN, label: 0, predicted: 0, confidence: 0.0 }; examples];
+    for batch in batches {
         let batch = batch?;
         let logits = model.forward(&input(&batch.features, device)?, Mode::Eval)?;
         for (index, outcome) in batch.indices.iter().zip(read(&logits, &batch.labels)?) {

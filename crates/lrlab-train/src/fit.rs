@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::Run;
 use crate::running::Running;
-use crate::trainer::{Trainer, next_window};
+use crate::trainer::Trainer;
 use crate::{Error, Keeper, Rate, Settings, State};
 
 /// Everything a run is made of.
@@ -169,7 +169,7 @@ fn train(
         let first = epoch * settings.batches_per_epoch(data.train.len());
         loop {
             let clock = Instant::now();
-            let window = next_window(&mut batches, settings.accumulate)?;
+            let window = run.trainer.next_window(&mut batches)?;
             run.work.data_s += clock.elapsed().as_secs_f64();
             if window.is_empty() {
                 break;

@@ -20,7 +20,7 @@ pub(crate) struct Run<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) horizon: Horizon,
     begun: Instant,
-    /// What this attempt did; `updates` and `elapsed_s` are filled in by [`Run::work`].
+    /// What this attempt did; `updates`, `input_s` and `elapsed_s` are filled in by [`Run::work`].
     pub(crate) work: Work,
     /// What earlier attempts did on the way here.
     before: Work,
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
     /// What this attempt did so far.
     fn work(&self) -> Work {
         let elapsed_s = self.begun.elapsed().as_secs_f64();
-        Work { updates: self.trainer.executed, elapsed_s, ..self.work }
+        Work { updates: self.trainer.executed, input_s: self.trainer.input_s, elapsed_s, ..self.work }
     }
 
     /// Everything that is needed to go on from here.
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
         Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, parameters }
     }
 
-    fn evaluation(&self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {
+    fn evaluation(&mut self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {
         let (train, test) = (self.trainer.evaluate(&data.train)?, self.trainer.evaluate(&data.test)?);
         Ok(Evaluation {
             train_eval_loss: finite(train.loss),

@@ -31,6 +31,9 @@ pub struct Settings {
     pub augment: Option<Augment>,
     /// Examples per batch in evaluation; results do not depend on it beyond rounding.
     pub eval_batch_size: usize,
+    /// Batches made ahead by a thread of their own, in training and in evaluation; 0 makes them when they are needed.
+    /// Results do not depend on it.
+    pub prefetch: usize,
 }
 
 impl Settings {
@@ -51,6 +54,7 @@ impl Settings {
             seed: 0,
             augment: None,
             eval_batch_size: 256,
+            prefetch: 2,
         }
     }
 

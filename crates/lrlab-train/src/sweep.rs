@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lrlab_callbacks::{Action, Callback, Context, Moment, Phase, RangeTest};
 
-use crate::trainer::{Trainer, next_window};
+use crate::trainer::Trainer;
 use crate::{Error, Fit, Rate};
 
 /// Trains at the rates that `test` asks for, one after the other, until it has seen enough, the loss diverges, or
@@ -32,7 +32,7 @@ pub fn sweep(
         let mut batches = trainer.batches(epoch, 0);
         let mut batch = epoch * settings.batches_per_epoch(data.train.len());
         loop {
-            let window = next_window(&mut batches, settings.accumulate)?;
+            let window = trainer.next_window(&mut batches)?;
             if window.is_empty() {
                 break;
             }

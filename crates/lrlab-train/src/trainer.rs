@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
 use lrlab_callbacks::{Averaging, Host};
-use lrlab_data::{Augment, Batch, BatchPlan, Batches, Dataset, Order, Split};
+use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Prefetch, Split};
 use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
 use lrlab_schedulers::Observation;
 
-use crate::evaluate::{evaluate, input, read};
+use crate::evaluate::{input, outcomes_of, read, scores};
 use crate::state::{Facts, Groups};
 use crate::{Error, Outcome, Rate, Scores, Settings};
 
@@ -44,6 +44,8 @@ pub struct Trainer<'a> {
     pub(crate) update: u64,
     /// Updates executed, trials included.
     pub(crate) executed: u64,
+    /// Seconds waited for batches, in training and evaluation.
+    pub(crate) input_s: f64,
     kept: BTreeMap<String, Kept>,
     average: Option<(Averaging, WeightAverage)>,
 }
@@ -66,6 +68,7 @@ impl<'a> Trainer<'a> {
             rate,
             update: 0,
             executed: 0,
+            input_s: 0.0,
             kept: BTreeMap::new(),
             average: None,
         }
@@ -84,15 +87,24 @@ impl<'a> Trainer<'a> {
     }
 
     /// The training batches of one epoch from the one with index `first` on, shuffled and augmented by seed and epoch.
-    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Batches {
-        let Settings { seed, batch_size, .. } = *self.settings;
+    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Prefetch {
+        let Settings { seed, batch_size, prefetch, .. } = *self.settings;
         let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
-        self.data.train.batches(BatchPlan {
+        let plan = BatchPlan {
             batch_size,
             order: Order::Shuffled { seed, epoch },
             augment,
             first_batch: first as usize,
-        })
+        };
+        self.data.train.batches(plan).prefetch(prefetch)
+    }
+
+    /// The next update's batches, fewer at the end of the epoch.
+    pub(crate) fn next_window(&mut self, batches: &mut Prefetch) -> Result<Vec<Batch>, Error> {
+        let before = batches.waited();
+        let window: Result<_, lrlab_data::Error> = batches.by_ref().take(self.settings.accumulate).collect();
+        self.input_s += (batches.waited() - before).as_secs_f64();
+        Ok(window?)
     }
 
     /// One update at rate `lr` on a window of batches: the gradient is the mean over the window's examples.
@@ -123,8 +135,13 @@ impl<'a> Trainer<'a> {
     }
 
     /// Figures of a split under the weights in force.
-    pub(crate) fn evaluate(&self, split: &Split) -> Result<Scores, Error> {
-        evaluate(&*self.model, split, self.data.classes, self.settings.eval_batch_size, self.device)
+    pub(crate) fn evaluate(&mut self, split: &Split) -> Result<Scores, Error> {
+        let Settings { eval_batch_size, prefetch, .. } = *self.settings;
+        let plan = BatchPlan::new(eval_batch_size, Order::Sequential);
+        let mut batches = split.batches(plan).prefetch(prefetch);
+        let outcomes = outcomes_of(&*self.model, &mut batches, split.len(), self.device);
+        self.input_s += batches.waited().as_secs_f64();
+        scores(&outcomes?, self.data.classes)
     }
 
     fn keep(&self) -> candle_core::Result<Kept> {
@@ -148,7 +165,7 @@ impl<'a> Trainer<'a> {
                 if self.update - first == updates {
                     break 'out;
                 }
-                let window = next_window(&mut batches, self.settings.accumulate)?;
+                let window = self.next_window(&mut batches)?;
                 if window.is_empty() {
                     break;
                 }
@@ -160,7 +177,8 @@ impl<'a> Trainer<'a> {
                 batch += accumulate;
             }
         }
-        let scores = self.evaluate(&self.data.validation)?;
+        let data = self.data;
+        let scores = self.evaluate(&data.validation)?;
         Ok(Observation { value: scores.loss, stderr: Some(scores.loss_stderr) })
     }
 
@@ -176,15 +194,11 @@ impl<'a> Trainer<'a> {
         if buffers.is_empty() {
             return Ok(());
         }
-        let plan = BatchPlan {
-            batch_size: self.settings.batch_size,
-            order: Order::Sequential,
-            augment: None,
-            first_batch: 0,
-        };
+        let plan = BatchPlan::new(self.settings.batch_size, Order::Sequential);
+        let mut batches = self.data.train.batches(plan).prefetch(self.settings.prefetch);
         let mut sums: Vec<Option<Tensor>> = vec![None; buffers.len()];
         let (mut examples, seed) = (0.0, self.settings.seed);
-        for batch in self.data.train.batches(plan) {
+        for batch in &mut batches {
             let batch = batch?;
             for buffer in &buffers {
                 buffer.set(&buffer.zeros_like()?)?;
@@ -201,6 +215,7 @@ impl<'a> Trainer<'a> {
             }
             examples += weight;
         }
+        self.input_s += batches.waited().as_secs_f64();
         for (sum, buffer) in sums.into_iter().zip(&buffers) {
             if let Some(sum) = sum {
                 buffer.set(&(sum / examples)?)?;
@@ -271,11 +286,6 @@ fn new_average(rule: Averaging) -> WeightAverage {
         Averaging::Latest { k } => WeightAverage::latest(k),
         Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
     }
-}
-
-/// The next `accumulate` batches, fewer at the end of the epoch.
-pub(crate) fn next_window(batches: &mut Batches, accumulate: usize) -> Result<Vec<Batch>, Error> {
-    Ok(batches.take(accumulate).collect::<Result<_, _>>()?)
 }
 
 impl Host for Trainer<'_> {

@@ -16,6 +16,8 @@ use lrlab_train::Settings;
 
 /// Examples per batch in evaluation.
 const EVAL_BATCH_SIZE: usize = 256;
+/// Batches made ahead: one to be taken while the next is in the making.
+const PREFETCH: usize = 2;
 
 /// The loop's settings.
 #[must_use]
@@ -41,6 +43,7 @@ pub(crate) fn settings(run: &RunSpec) -> Settings {
             epoch: 0,
         }),
         eval_batch_size: EVAL_BATCH_SIZE,
+        prefetch: PREFETCH,
     }
 }
 

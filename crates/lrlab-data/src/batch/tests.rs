@@ -58,6 +58,37 @@ fn a_pass_can_begin_in_the_middle() {
     }
 }
 
+/// Every kind of data, order and beginning: the same bits with a thread and without.
+#[test]
+fn made_ahead_they_are_the_same() {
+    let bits = |tensor: &Tensor| -> Vec<u32> {
+        let flat = tensor.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap();
+        flat.to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
+    };
+    let written = |batch: Result<Batch, Error>| {
+        let Batch { features, labels, indices } = batch.unwrap();
+        let features = match features {
+            Features::Pictures(pictures) => vec![bits(&pictures)],
+            Features::Tokens { ids, mask } => vec![bits(&ids), bits(&mask)],
+        };
+        (features, bits(&labels), indices)
+    };
+    let augment = Augment { crop_padding: 1, flip: true, cutout: 1, seed: 3, epoch: 1 };
+    for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
+        for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
+            for (depth, first_batch) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 0), (2, 5)] {
+                let plan = BatchPlan { augment: Some(augment), first_batch, ..BatchPlan::new(2, order) };
+                let here: Vec<_> = split.batches(plan.clone()).map(written).collect();
+                let ahead: Vec<_> = split.batches(plan).prefetch(depth).map(written).collect();
+                assert_eq!(here, ahead, "{order:?}, {depth} ahead, from batch {first_batch}");
+            }
+        }
+    }
+    let mut none = pictures(5).batches(BatchPlan::new(0, Order::Sequential)).prefetch(2);
+    assert!(matches!(none.next(), Some(Err(Error::Setting { setting: "batch_size", .. }))));
+    assert!(none.next().is_none());
+}
+
 #[test]
 fn epochs_and_seeds_differ() {
     let split = pictures(50);

@@ -15,6 +15,7 @@ pub(super) fn cost(report: &Report) -> Table {
         Column::number("train_s", "training", "s"),
         Column::number("eval_s", "evaluation", "s"),
         Column::number("data_s", "data", "s"),
+        Column::number("input_share", "waiting for batches", "% of the time"),
         Column::number("examples_per_s", "examples/s", "training"),
         Column::number("updates", "updates", "executed"),
     ]);
@@ -69,6 +70,7 @@ fn row(report: &Report, arm: usize) -> Row {
         over(&clock(|t| t.train_s), 1),
         over(&clock(|t| t.eval_s), 1),
         over(&clock(|t| t.data_s), 1),
+        over(&|run| Some(100.0 * run.result()?.timing.input_share?), 2),
         over(&clock(|t| t.examples_per_s), 0),
         over(&clock(|t| t.updates_executed as f64), 0),
     ]);

@@ -1,0 +1,217 @@
+//! Batches made ahead of time by a thread of their own: the same ones in the same order, never more than asked for.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Batch, Batches};
+use crate::Error;
+
+type Made = Result<Batch, Error>;
+
+/// The batches of one pass, made while the ones before them are used.
+///
+/// At most `depth` batches wait, the one in the making among them. An error of the maker, or its panic
+/// ([`Error::Maker`]), comes in the place of the batch that it hit. Dropping this ends the thread; it is waited for, which
+/// takes no longer than a batch.
+#[derive(Debug)]
+pub struct Prefetch {
+    source: Source,
+    waited: Duration,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Made when asked for.
+    Here(Box<Batches>),
+    /// Made by a thread. Its end of the channel is gone when it ends.
+    Ahead {
+        made: Receiver<Made>,
+        maker: JoinHandle<()>,
+    },
+    /// No thread could be started.
+    Failed(Option<Error>),
+    Over,
+}
+
+impl Prefetch {
+    /// Batches are made here, when they are asked for, where `depth` is 0.
+    pub(super) fn new(batches: Batches, depth: usize) -> Self {
+        match depth {
+            0 => Self { source: Source::Here(Box::new(batches)), waited: Duration::ZERO },
+            _ => Self::ahead(batches, depth),
+        }
+    }
+
+    fn ahead(batches: impl Iterator<Item = Made> + Send + 'static, depth: usize) -> Self {
+        // One batch is in the maker's hands while the channel is full.
+        let (give, made) = sync_channel(depth.saturating_sub(1));
+        let make = move || {
+            for batch in batches {
+                if give.send(batch).is_err() {
+                    return;
+                }
+            }
+        };
+        let source = match std::thread::Builder::new().name("batches".to_owned()).spawn(make) {
+            Ok(maker) => Source::Ahead { made, maker },
+            Err(source) => Source::Failed(Some(Error::Thread { source })),
+        };
+        Self { source, waited: Duration::ZERO }
+    }
+
+    /// How long its user has waited for batches so far.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    fn fetch(&mut self) -> Option<Made> {
+        match &mut self.source {
+            Source::Here(batches) => batches.next(),
+            Source::Ahead { made, .. } => match made.recv() {
+                Ok(batch) => Some(batch),
+                Err(_) => self.end().map(Err),
+            },
+            Source::Failed(error) => error.take().map(Err),
+            Source::Over => None,
+        }
+    }
+
+    /// Ends the thread; the error is a panic of its.
+    fn end(&mut self) -> Option<Error> {
+        let Source::Ahead { made, maker } = std::mem::replace(&mut self.source, Source::Over) else {
+            return None;
+        };
+        // The maker sees on its next batch that nobody takes it.
+        drop(made);
+        let panic = maker.join().err()?;
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Some(Error::Maker { message: text.unwrap_or("no message").to_owned() })
+    }
+}
+
+impl Iterator for Prefetch {
+    type Item = Made;
+
+    fn next(&mut self) -> Option<Made> {
+        let clock = Instant::now();
+        let batch = self.fetch();
+        self.waited += clock.elapsed();
+        batch
+    }
+}
+
+impl Drop for Prefetch {
+    fn drop(&mut self) {
+        // Whoever drops it asks for no further batch: a panic in the making of one concerns nobody.
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::batch::Features;
+
+    fn batch(index: usize) -> Made {
+        let labels = Tensor::new(&[index as u32], &Device::Cpu)?;
+        Ok(Batch { features: Features::Pictures(labels.clone()), labels, indices: vec![index as u32] })
+    }
+
+    /// Batches 0 … `n` − 1, with a count of those made. What `hit` does comes in the place of batch 3.
+    fn counted(
+        n: usize,
+        hit: Option<fn() -> Made>,
+    ) -> (impl Iterator<Item = Made> + Send + 'static, Arc<AtomicUsize>) {
+        let made = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&made);
+        let batches = (0..n).map(move |index| {
+            count.fetch_add(1, Ordering::SeqCst);
+            match hit {
+                Some(hit) if index == 3 => hit(),
+                _ => batch(index),
+            }
+        });
+        (batches, made)
+    }
+
+    fn index(made: Option<Made>) -> Result<u32, String> {
+        match made {
+            Some(Ok(batch)) => Ok(batch.indices[0]),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("over".to_owned()),
+        }
+    }
+
+    /// Waits for what another thread is about to do; `false` where it does not come.
+    fn comes(what: impl Fn() -> bool) -> bool {
+        (0..2000).any(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            what()
+        })
+    }
+
+    #[test]
+    fn a_slow_user_never_has_more_than_depth_waiting() {
+        for depth in [1, 2, 5] {
+            let (batches, made) = counted(40, None);
+            let mut prefetch = Prefetch::ahead(batches, depth);
+            for taken in 0..40 {
+                let ahead = (taken + depth).min(40);
+                assert!(comes(|| made.load(Ordering::SeqCst) == ahead), "depth {depth}, {taken} taken");
+                std::thread::sleep(Duration::from_millis(2));
+                assert_eq!(made.load(Ordering::SeqCst), ahead, "depth {depth}, {taken} taken");
+                assert_eq!(index(prefetch.next()), Ok(taken as u32));
+            }
+            assert_eq!(index(prefetch.next()), Err("over".to_owned()));
+            assert_eq!(index(prefetch.next()), Err("over".to_owned()));
+        }
+    }
+
+    #[test]
+    fn errors_and_panics_come_in_their_place() {
+        let broken: fn() -> Made =
+            || Err(Error::Setting { setting: "x", value: "1".to_owned(), expected: "2" });
+        let (batches, _) = counted(6, Some(broken));
+        let mut prefetch = Prefetch::ahead(batches, 4);
+        let seen: Vec<_> = (0..7).map(|_| index(prefetch.next())).collect();
+        let error = || Err("x = 1: 2".to_owned());
+        assert_eq!(seen, [Ok(0), Ok(1), Ok(2), error(), Ok(4), Ok(5), Err("over".to_owned())]);
+
+        let (batches, made) = counted(6, Some(|| panic!("no batch {}", 3)));
+        let mut prefetch = Prefetch::ahead(batches, 4);
+        let seen: Vec<_> = (0..5).map(|_| index(prefetch.next())).collect();
+        let panic = Err("making a batch panicked: no batch 3".to_owned());
+        assert_eq!(seen, [Ok(0), Ok(1), Ok(2), panic, Err("over".to_owned())]);
+        assert_eq!(made.load(Ordering::SeqCst), 4);
+    }
+
+    /// What the maker held is gone when the drop returns, so its thread is.
+    #[test]
+    fn dropping_it_ends_the_thread() {
+        for (depth, taken) in [(1, 0), (2, 1), (3, 10), (8, 4)] {
+            let (batches, made) = counted(10, None);
+            let mut prefetch = Prefetch::ahead(batches, depth);
+            for _ in 0..taken {
+                prefetch.next();
+            }
+            drop(prefetch);
+            assert_eq!(Arc::strong_count(&made), 1, "depth {depth}, {taken} taken");
+        }
+        // Also while its user unwinds, and where the maker panicked unseen.
+        let (batches, made) = counted(10, Some(|| panic!("unseen")));
+        let ends = std::thread::spawn(move || {
+            let _prefetch = Prefetch::ahead(batches, 2);
+            panic!("the user");
+        });
+        assert!(ends.join().is_err());
+        assert_eq!(Arc::strong_count(&made), 1);
+    }
+}
