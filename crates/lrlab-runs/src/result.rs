@@ -118,6 +118,9 @@ pub struct Evaluation {
     /// The epoch these weights are from.
     #[serde(flatten)]
     pub metrics: EpochMetrics,
+    /// These weights are the average along the run; not written where they are not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
     /// Training split, evaluation mode, no augmentation.
     pub train_eval_loss: Option<f64>,
     /// Training split, evaluation mode, no augmentation.

@@ -1,10 +1,13 @@
 //! What several values of a run have to agree on.
 
 use lrlab_runs::EpochMetrics;
-use lrlab_schedulers::Horizon;
+use lrlab_schedulers::{Horizon, Span};
 use serde_json::Value as Json;
 
-use crate::{DataSpec, EarlyStoppingSpec, ModelSpec, MonitorSpec, OptimizerSpec, RunSpec, SourceSpec};
+use crate::{
+    AverageEvery, AveragingSpec, DataSpec, EarlyStoppingSpec, ModelSpec, MonitorSpec, OptimizerSpec, RunSpec,
+    SourceSpec,
+};
 
 /// A disagreement: the path of the value that is to be changed, and why.
 pub(crate) struct Disagreement {
@@ -66,6 +69,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     found.extend(rate(run));
     found.extend(run.monitor.iter().filter_map(monitor));
     found.extend(run.early_stopping.iter().filter_map(|rule| stopping(rule, run.epochs)));
+    found.extend(averaging(run));
     if let OptimizerSpec::Sgd(sgd) = &run.optimizer
         && sgd.nesterov
         && sgd.momentum == 0.0
@@ -176,4 +180,28 @@ fn stopping(rule: &EarlyStoppingSpec, epochs: u64) -> Option<Disagreement> {
     let message =
         || format!("early stopping counts from epoch {}, but the run has {epochs} epochs", rule.start_epoch);
     (rule.start_epoch > epochs).then(|| disagreement("early_stopping.start_epoch", message()))
+}
+
+/// An average that takes in nothing would leave the plain weights, without a word.
+fn averaging(run: &RunSpec) -> Option<Disagreement> {
+    let averaging = run.averaging.as_ref()?;
+    let variant = match averaging {
+        AveragingSpec::Ema(_) => "ema",
+        AveragingSpec::Swa(_) => "swa",
+        AveragingSpec::Lawa(_) => "lawa",
+    };
+    let (every, start) = averaging.times();
+    let at = |key: &str| format!("averaging.{variant}.{key}");
+    if let AverageEvery::Length(Span::Updates(0) | Span::Epochs(0.0) | Span::Fraction(0.0)) = every {
+        return Some(disagreement(&at("every"), "`every` is nothing: expected a length above 0".to_owned()));
+    }
+    let horizon = run.horizon()?;
+    let (first, updates) = (start.resolve_updates(&horizon), horizon.updates);
+    if first > updates {
+        let message = format!("weights are averaged from update {first} on, but the run has {updates}");
+        return Some(disagreement(&at("start"), message));
+    }
+    let AverageEvery::Length(length) = every else { return None };
+    let message = || format!("no weights are taken in: every {length} from update {first} on, of {updates}");
+    (!every.is_due_before_the_end(first, &horizon)).then(|| disagreement(&at("every"), message()))
 }

@@ -9,14 +9,22 @@ use crate::RunSpec;
 /// before there was such a field. `*` stands for any one key.
 ///
 /// A run that leaves a later field at that meaning keeps the id it had before.
-fn later() -> [(&'static str, Value); 1] {
-    [("precision", json!("f32"))]
+fn later() -> [(&'static str, Value); 6] {
+    [
+        ("averaging", Value::Null),
+        ("divergence", Value::Null),
+        ("early_stopping.baseline", Value::Null),
+        ("early_stopping.at_restart", "ignore".into()),
+        ("monitor.at_restart", "keep".into()),
+        ("precision", json!("f32")),
+    ]
 }
 
 /// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space).
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
-/// digest is the other half of the [identity](run_id). So are fields that were added later and say nothing new.
+/// digest is the other half of the [identity](run_id). So is how many weights are kept beside the result, and so are fields
+/// that were added later and say nothing new.
 #[must_use]
 pub fn canonical(spec: &RunSpec) -> String {
     canonical_of(serde_json::to_value(spec).unwrap_or_default(), &later())
@@ -42,6 +50,9 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> String {
                 files.remove("folder");
             }
         }
+    }
+    if let Some(fields) = json.as_object_mut() {
+        fields.remove("keep_top");
     }
     for (path, silent) in later {
         leave_out(&mut json, path, silent);

@@ -86,8 +86,25 @@
 //! an override on the command line that does so is a mistake.
 //!
 //! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
-//! limits, no augmentation, no clipping, no ceiling, no early stopping, no monitor, and the defaults that the types of a
+//! limits, no augmentation, no clipping, no ceiling, no early stopping, no averaging, no divergence guard, `keep_top = 0`, no
+//! monitor, and the defaults that the types of a
 //! [`RunSpec`] state. `zip = [["lr", "batch_size"]]` at the top makes axes advance together.
+//!
+//! # What watches a run
+//!
+//! ```toml
+//! averaging = { ema = { decay = 0.999 } }           # or swa = { start = "75%", every = "1 epoch" }, lawa = { k = 5 }
+//! divergence = { explosion = 10.0, action = { rewind = { factor = 0.5, limit = 3 } } }   # or cut, "diverge", "stop"
+//! early_stopping = { patience = 5, at_restart = "begin_anew" }   # also metric, min_delta, baseline, start_epoch, restore_best
+//! keep_top = 3                                      # weights of the three best epochs beside the result's
+//! ```
+//!
+//! An average of the weights takes their place after the last update, with batch-norm statistics recomputed: `final` in the
+//! result is the average's (`averaged = true`), the history stays that of the plain weights, and `best` is the average where
+//! the validation split finds it better, by `select`, than every epoch. `every` is a length or `"cycle"`, the end of each of the
+//! schedule's cycles; an average that would take in nothing is a mistake. Without `divergence` a run ends as diverged at a
+//! loss that is no number. A monitor takes `at_restart = "reset"`: its gain begins anew with each cycle. `keep_top` decides no
+//! result and is no part of a run's identity: runs that are done are not done again for it.
 
 mod axes;
 mod claims;

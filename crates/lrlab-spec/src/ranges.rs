@@ -68,6 +68,13 @@ fn number(slot: Slot<'_>, x: f64) -> Option<(bool, &'static str)> {
         ("Search", "seeds") => at_least_one,
         ("EarlyStoppingSpec", "min_delta") => not_negative,
         ("EarlyStoppingSpec", "start_epoch") => at_least_one,
+        ("EmaSpec", "decay") => below_one,
+        ("LawaSpec", "k") => at_least_one,
+        ("DivergenceSpec", "explosion") => (x > 1.0, "a number above 1"),
+        ("DivergenceSpec", "patience") => at_least_one,
+        ("RewindSpec", "factor") => (x > 0.0 && x <= 1.0, "a number above 0 and at most 1"),
+        ("CutSpec", "factor") => (x > 0.0 && x < 1.0, "a number above 0 and below 1"),
+        ("RewindSpec" | "CutSpec", "limit") => at_least_one,
         _ => return None,
     })
 }

@@ -22,9 +22,12 @@ pub(crate) struct Resolved {
 fn built_in() -> Node {
     Node::built_in(&json!({
         "accumulate": 1,
+        "averaging": null,
         "clip_norm": null,
         "data": { "split_seed": 0, "validation": null, "limit": {}, "pin_digest": null, "augment": {}, "tokens": {} },
+        "divergence": null,
         "early_stopping": null,
+        "keep_top": 0,
         "label_smoothing": 0.0,
         "lr_max": null,
         "lr_min": 0.0,
@@ -37,8 +40,10 @@ fn built_in() -> Node {
 const REQUIRED: [&str; 4] = ["lr", "epochs", "batch_size", "optimizer"];
 
 /// Keys that `"off"` empties.
-const MAY_BE_OFF: [&str; 8] = [
+const MAY_BE_OFF: [&str; 10] = [
+    "averaging",
     "clip_norm",
+    "divergence",
     "early_stopping",
     "lr_max",
     "data.validation",
@@ -49,7 +54,8 @@ const MAY_BE_OFF: [&str; 8] = [
 ];
 
 /// Keys of a table with one variant of several: another variant replaces it instead of being merged.
-const TAGGED: [&str; 5] = ["optimizer", "model", "data.source", "schedule", "monitor.controller"];
+const TAGGED: [&str; 7] =
+    ["optimizer", "model", "data.source", "schedule", "monitor.controller", "averaging", "divergence.action"];
 
 /// Logs what has to be given and is not, by axes, searched keys, defaults or the models that the axes name.
 pub(crate) fn require(log: &mut Log, axes: &[&str], models: &[&Named], defaults: &Node) {

@@ -68,9 +68,9 @@ pub struct Fitted {
     pub stop: Stop,
     /// One entry per completed epoch.
     pub history: Vec<EpochMetrics>,
-    /// After the last update.
+    /// After the last update; the average along the run where one took the weights' place.
     pub last: Evaluation,
-    /// The best epoch by `settings.select`, ties to the earliest.
+    /// The best epoch by `settings.select`, ties to the earliest, or the average where that is better.
     pub best: Evaluation,
     /// What callbacks decided.
     pub decisions: Vec<Decision>,
@@ -80,8 +80,10 @@ pub struct Fitted {
     pub work: Work,
     /// The best epoch's weights and buffers by name.
     pub weights: BTreeMap<String, Tensor>,
-    /// The weights and buffers after the last update.
+    /// The weights and buffers that `last` speaks of.
     pub last_weights: BTreeMap<String, Tensor>,
+    /// The weights and buffers that callbacks keep, by tag.
+    pub kept: BTreeMap<String, BTreeMap<String, Tensor>>,
     /// Trained elements of the model.
     pub parameters: usize,
 }
@@ -129,13 +131,8 @@ pub fn fit_from(
         return Ok(run.fitted(stop, Evaluation::default(), Evaluation::default(), BTreeMap::new()));
     }
     run.undo_rewind()?;
-    let mut last = run.last(data)?;
-    run.last_weights = run.trainer.params().snapshot()?;
-    run.averaged = false;
-    run.tell(&mut callbacks, Moment::FitEnd, report)?;
-    if run.averaged {
-        last = run.last(data)?;
-    }
+    run.end(stop, &mut callbacks, report)?;
+    let last = run.last(data)?;
     run.finish(stop, last, data)
 }
 

@@ -214,6 +214,9 @@ impl<'a> Run<'a> {
                 self.validated = false;
                 (DecisionKind::Rewind, String::new(), f64::NAN, reason)
             }
+            Action::Average(_) | Action::RecomputeNormStatistics if self.stop == Some(Stop::Diverged) => {
+                return Ok(());
+            }
             Action::Average(_) | Action::RecomputeNormStatistics => {
                 self.averaged |= action == Action::Average(Averaging::Apply);
                 self.validated = false;
@@ -251,11 +254,39 @@ impl<'a> Run<'a> {
             // Weights that are no numbers: their accuracy is the share of one class.
             return Ok(());
         }
-        let higher = EpochMetrics::higher_is_better(&self.settings.select) == Some(true);
-        let beats = |best: f64| if higher { value > best } else { value < best };
-        if self.best.as_ref().is_none_or(|(best, _)| beats(best.value)) {
+        if self.best.as_ref().is_none_or(|(best, _)| self.beats(value, best.value)) {
             let best = Best { index: self.history.len() - 1, value };
             self.best = Some((best, self.trainer.params().snapshot()?));
+        }
+        Ok(())
+    }
+
+    fn beats(&self, value: f64, best: f64) -> bool {
+        let higher = EpochMetrics::higher_is_better(&self.settings.select) == Some(true);
+        if higher { value > best } else { value < best }
+    }
+
+    /// Tells callbacks that training is over. What they restore is for those who go on with the model: the weights in
+    /// force afterwards are those of the last update, or the average that took their place. A run that diverged ends as
+    /// it is.
+    pub(crate) fn end(
+        &mut self,
+        stop: Stop,
+        callbacks: &mut Callbacks,
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<(), Error> {
+        if stop == Stop::Diverged {
+            self.stop = Some(stop);
+        }
+        self.last_weights = self.trainer.params().snapshot()?;
+        let validated = self.validated;
+        self.averaged = false;
+        self.tell(callbacks, Moment::FitEnd, report)?;
+        if self.averaged {
+            self.last_weights = self.trainer.params().snapshot()?;
+        } else {
+            self.trainer.params().restore(&self.last_weights)?;
+            self.validated = validated;
         }
         Ok(())
     }
@@ -280,15 +311,19 @@ impl<'a> Run<'a> {
                 validated(&now, &scores)
             }
         };
-        let last = self.evaluation(metrics, data)?;
+        let last = Evaluation { averaged: self.averaged, ..self.evaluation(metrics, data)? };
         self.work.eval_s += clock.elapsed().as_secs_f64();
         Ok(last)
     }
 
-    /// Evaluates the best epoch's weights. Here and in `last` is the only reading of the test split.
+    /// Evaluates the best weights: the best epoch's, or the average where that is better. Here and in `last` is the only reading of the test split.
     pub(crate) fn finish(mut self, stop: Stop, last: Evaluation, data: &Dataset) -> Result<Fitted, Error> {
         let clock = Instant::now();
+        let value = last.metrics.get(&self.settings.select).flatten().filter(|_| last.averaged);
         let (best, weights) = match self.best.take() {
+            Some((best, _)) if value.is_some_and(|value| self.beats(value, best.value)) => {
+                (last.clone(), self.last_weights.clone())
+            }
             Some((best, weights)) if self.history[best.index] == last.metrics => (last.clone(), weights),
             Some((best, weights)) => {
                 self.trainer.params().restore(&weights)?;
@@ -309,8 +344,9 @@ impl<'a> Run<'a> {
     ) -> Fitted {
         let (work, parameters) = (self.work(), self.trainer.params().count());
         let timing = (self.before + work).timing();
-        let Self { history, decisions, last_weights, .. } = self;
-        Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, parameters }
+        let Self { history, decisions, last_weights, trainer, .. } = self;
+        let kept = trainer.into_kept();
+        Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, kept, parameters }
     }
 
     fn evaluation(&mut self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {

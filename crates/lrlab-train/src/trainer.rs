@@ -254,6 +254,11 @@ impl<'a> Trainer<'a> {
         Ok(self.kept.keys().cloned().collect())
     }
 
+    /// The weights that are kept, by tag.
+    pub(crate) fn into_kept(self) -> BTreeMap<String, BTreeMap<String, Tensor>> {
+        self.kept.into_iter().map(|(tag, kept)| (tag, kept.params)).collect()
+    }
+
     /// Takes back what [`Trainer::kept`] gave.
     pub(crate) fn go_on(&mut self, facts: &Facts, tensors: &Groups) -> candle_core::Result<()> {
         self.model.params().restore(&tensors.get("model"))?;

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use candle_core::{DType, Device};
-use lrlab_callbacks::{
-    Callback, Callbacks, CsvLogger, EarlyStopping, JsonlLogger, TensorBoardLogger, ValidationLossMonitor,
-};
 use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig};
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{self as models, Model};
 use lrlab_optim::{AdamConfig, Optimizer, OptimizerConfig, SgdConfig};
 use lrlab_spec::{self as spec, DataSpec, ModelSpec, OptimizerSpec, RunSpec, SourceSpec};
 use lrlab_train::Settings;
+
+mod watch;
+
+pub(crate) use watch::{callbacks, is_top};
 
 /// Examples per batch in evaluation.
 const EVAL_BATCH_SIZE: usize = 256;
@@ -246,30 +246,4 @@ fn transformer(
         pooling: pooling(t.pooling),
         classes,
     }
-}
-
-/// What watches the run: monitor and early stopping as specified, and the loggers, which write into `folder`.
-///
-/// # Errors
-/// Bad configuration, or a logger's file cannot be opened.
-pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callbacks> {
-    let mut list: Vec<Box<dyn Callback>> = Vec::new();
-    if let Some(monitor) = &run.monitor {
-        let controller = monitor.controller.build().context("monitor")?;
-        list.push(Box::new(ValidationLossMonitor::new(controller, &monitor.metric)?));
-    }
-    if let Some(stopping) = &run.early_stopping {
-        list.push(Box::new(EarlyStopping::new(lrlab_callbacks::EarlyStoppingConfig {
-            metric: stopping.metric.clone(),
-            patience: stopping.patience,
-            min_delta: stopping.min_delta,
-            start_epoch: stopping.start_epoch,
-            restore_best: stopping.restore_best,
-            ..lrlab_callbacks::EarlyStoppingConfig::default()
-        })?));
-    }
-    list.push(Box::new(JsonlLogger::new(folder.join("events.jsonl"))));
-    list.push(Box::new(CsvLogger::new(folder.join("metrics.csv"))));
-    list.push(Box::new(TensorBoardLogger::new(folder.join("tensorboard"))));
-    Ok(Callbacks::new(list))
 }

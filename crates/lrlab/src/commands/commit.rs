@@ -7,7 +7,8 @@ use anyhow::Context;
 use candle_core::Tensor;
 use lrlab_runs::{Difference, RunResult, RunStore, link_exclusive, write_atomic};
 
-type Weights<'a> = (&'a str, &'a BTreeMap<String, Tensor>);
+/// A file's name, and tensors by theirs.
+pub(crate) type Weights<'a> = (String, &'a BTreeMap<String, Tensor>);
 
 /// Commits weights, then the result, whose presence means that the run is done. Where another attempt was first, theirs
 /// stay, and ours are compared with them: what differs is filed in our attempt's folder, and told.

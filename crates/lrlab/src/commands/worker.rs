@@ -22,8 +22,8 @@ use lrlab_runs::{
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
 
-use super::commit::commit;
-use crate::cli::Machine;
+use super::commit::{Weights, commit};
+use crate::cli::{Keep, Machine};
 use crate::keeper::{self, FILES, RunKeeper};
 use crate::{Exit, Registry, assemble, provenance};
 
@@ -92,7 +92,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         optimizer: assemble::optimizer(&spec, model.params())?,
         model,
         schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: assemble::callbacks(&spec, &args.attempt)?,
+        callbacks: assemble::callbacks(&spec, &horizon, &args.attempt)?,
         data: &data,
         settings: &settings,
         device: &device,
@@ -137,8 +137,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     if outcome == Outcome::Pruned {
         return pause(&store, result, &spec.select);
     }
-    let weights = [("best.safetensors", &fitted.weights), ("last.safetensors", &fitted.last_weights)];
-    for note in commit(&store, &result, &weights[..args.machine.keep.weights()], &args.attempt)? {
+    for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &args.attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
     }
     finish_log(&args.attempt, outcome);
@@ -191,6 +190,20 @@ fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -
         );
     }
     Ok(data)
+}
+
+/// The weights that stay, by file name.
+fn weights(keep: Keep, fitted: &Fitted) -> Vec<Weights<'_>> {
+    let mut weights = vec![
+        ("best.safetensors".to_owned(), &fitted.weights),
+        ("last.safetensors".to_owned(), &fitted.last_weights),
+    ];
+    weights.truncate(keep.weights());
+    if !weights.is_empty() {
+        let top = fitted.kept.iter().filter(|(tag, _)| assemble::is_top(tag));
+        weights.extend(top.map(|(tag, weights)| (format!("{tag}.safetensors"), weights)));
+    }
+    weights
 }
 
 /// Leaves what becomes the run's result if nobody goes on with it.

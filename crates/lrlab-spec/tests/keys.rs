@@ -1,0 +1,119 @@
+//! Keys of what watches a run: what they resolve to, where `--explain` says that they come from, and what they do to ids.
+
+use lrlab_schedulers::Span;
+use lrlab_spec::{
+    AverageEvery, AveragingSpec, Catalog, Cycle, EmaSpec, GainAtRestart, OnDivergence, PatienceAtRestart,
+    RunSpec, SwaSpec, read, run_id, run_id_of,
+};
+
+const TEXT: &str = r#"name = "keys"
+[axes]
+model = ["net"]
+schedule = ["static"]
+monitor = ["on"]
+seed = [0]
+[defaults]
+lr = 0.1
+epochs = 4
+batch_size = 32
+optimizer = { sgd = {} }
+early_stopping = { patience = 2 }
+# more
+[models.net]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = {} }
+[schedules.static]
+static = {}
+[monitors.on]
+controller = { plateau = {} }
+"#;
+
+fn experiment(more: &str) -> lrlab_spec::Experiment {
+    read(&TEXT.replace("# more", more), "keys.toml", &[], &Catalog::default()).unwrap()
+}
+
+fn run(more: &str) -> RunSpec {
+    experiment(more).cells(&[], None).unwrap().remove(0).1
+}
+
+#[test]
+fn what_they_resolve_to() {
+    assert_eq!(run("").averaging, None);
+    assert_eq!(run("averaging = \"off\"\ndivergence = \"off\""), run(""));
+    assert_eq!(run("averaging = { ema = {} }").averaging, Some(AveragingSpec::Ema(EmaSpec::default())));
+    let swa = SwaSpec { start: Span::Epochs(2.0), every: AverageEvery::Cycle(Cycle::Cycle) };
+    assert_eq!(
+        run("averaging = { swa = { start = \"2 epochs\", every = \"cycle\" } }").averaging,
+        Some(AveragingSpec::Swa(swa))
+    );
+    let guard = run("divergence = { explosion = 5, action = \"stop\" }").divergence.unwrap();
+    assert_eq!((guard.explosion, guard.patience, guard.action), (Some(5.0), 1, OnDivergence::Stop));
+    let rewind = run("divergence = { action = { rewind = { factor = 0.1 } } }").divergence.unwrap();
+    assert!(
+        matches!(rewind.action, OnDivergence::Rewind(rewind) if rewind.factor == 0.1 && rewind.limit == 3)
+    );
+    let plain = run("");
+    assert_eq!(plain.early_stopping.unwrap().at_restart, PatienceAtRestart::Ignore);
+    assert_eq!(plain.monitor.unwrap().at_restart, GainAtRestart::Keep);
+    assert_eq!(run("keep_top = 3").keep_top, 3);
+    // Whatever is written is read back as it was.
+    for more in ["averaging = { lawa = { every = \"cycle\" } }", "averaging = { swa = {} }\ndivergence = {}"]
+    {
+        let json = serde_json::to_value(run(more)).unwrap();
+        assert_eq!(serde_json::from_value::<RunSpec>(json).unwrap(), run(more));
+    }
+}
+
+/// Left alone they keep the ids that runs had before there were such keys; how many weights are kept never counts.
+#[test]
+fn what_they_do_to_ids() {
+    let old = run_id(&run(""), "d");
+    let mut before = serde_json::to_value(run("")).unwrap();
+    for key in ["averaging", "divergence", "keep_top"] {
+        assert!(before.as_object_mut().unwrap().remove(key).is_some());
+    }
+    for (part, key) in
+        [("early_stopping", "baseline"), ("early_stopping", "at_restart"), ("monitor", "at_restart")]
+    {
+        assert!(before[part].as_object_mut().unwrap().remove(key).is_some());
+    }
+    assert_eq!(run_id_of(&before, "d", &[]), old);
+    assert_eq!(run_id(&run("keep_top = 3"), "d"), old);
+    let stopping = |rest: &str| TEXT.replace("patience = 2", &format!("patience = 2, {rest}"));
+    let of = |text: &str| {
+        let experiment = read(text, "keys.toml", &[], &Catalog::default()).unwrap();
+        run_id(&experiment.cells(&[], None).unwrap().remove(0).1, "d")
+    };
+    assert_eq!(of(&stopping("at_restart = \"ignore\"")), old);
+    assert_eq!(of(&format!("{TEXT}at_restart = \"keep\"\n")), old);
+    let mut all = vec![
+        old,
+        run_id(&run("averaging = { ema = {} }"), "d"),
+        run_id(&run("averaging = { ema = { decay = 0.99 } }"), "d"),
+        run_id(&run("averaging = { swa = {} }"), "d"),
+        run_id(&run("divergence = {}"), "d"),
+        of(&stopping("at_restart = \"begin_anew\"")),
+        of(&stopping("baseline = 0.5")),
+        of(&format!("{TEXT}at_restart = \"reset\"\n")),
+    ];
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
+
+#[test]
+fn where_they_come_from() {
+    let text = experiment("averaging = { swa = { start = \"50%\" } }").explain(&[], None).unwrap();
+    let origin = |key: &str| {
+        let line = text.lines().find(|line| line.starts_with(&format!("{key} ="))).unwrap_or(key);
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(origin("averaging.swa.start"), "averaging.swa.start = \"50%\" # keys.toml:13");
+    assert_eq!(origin("averaging.swa.every"), "averaging.swa.every = \"1 epoch\" # default");
+    assert_eq!(origin("divergence"), "divergence = none # default");
+    assert_eq!(origin("early_stopping.at_restart"), "early_stopping.at_restart = \"ignore\" # default");
+    assert_eq!(origin("keep_top"), "keep_top = 0 # default");
+}
