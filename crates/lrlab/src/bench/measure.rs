@@ -38,7 +38,8 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// Where it ran.
     pub(crate) device: String,
-    /// Share of one update in a training step of ResNet-20, where this is what an update costs beside training.
+    /// Share in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
+    /// of ResNet-20, a batch's making in the one that takes it in.
     pub(crate) share: Option<f64>,
     /// Timed steps.
     pub(crate) steps: usize,
@@ -62,7 +63,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
     }
     device.synchronize()?;
     let budget = match kind {
-        Kind::Operator | Kind::Limit | Kind::Overhead => Duration::from_millis(500),
+        Kind::Operator | Kind::Limit | Kind::Overhead | Kind::Input => Duration::from_millis(500),
         Kind::Model | Kind::Grid => Duration::from_secs(4),
     };
     let mut seconds = Vec::new();

@@ -4,6 +4,7 @@
 //! rules and the allocator of this program.
 
 mod grid;
+mod input;
 mod limits;
 mod measure;
 mod memory;
@@ -33,6 +34,8 @@ pub(crate) enum Kind {
     Limit,
     /// What is not training.
     Overhead,
+    /// Batches without the training.
+    Input,
     /// What a grid costs besides training.
     Grid,
 }
@@ -45,6 +48,7 @@ impl Kind {
             Self::Operator => "operators",
             Self::Limit => "limits",
             Self::Overhead => "overheads",
+            Self::Input => "input",
             Self::Grid => "grids",
         }
     }
@@ -71,6 +75,13 @@ pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
     all.extend(operators::operators(precision));
     all.extend(limits::limits());
     all.extend(overhead::overhead());
+    all.extend(input::inputs());
     all.extend(grid::grids());
     all
+}
+
+/// The training step that a workload's cost is told as a share of, for those that stand beside one.
+pub(crate) fn beside(name: &str) -> Option<&'static str> {
+    let inputs = input::BESIDE.into_iter().find(|(input, _)| *input == name).map(|(_, step)| step);
+    inputs.or((name == overhead::NAME).then_some(overhead::BESIDE))
 }

@@ -1,5 +1,6 @@
 //! `lrlab bench`: how fast this machine trains.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,13 +10,13 @@ use clap::Args;
 use lrlab_kernels::Precision;
 
 use super::{say, say_line};
-use crate::bench::{Kind, Measured, Workload, measure, overhead, workloads};
+use crate::bench::{Kind, Measured, Workload, beside, measure, overhead, workloads};
 use crate::progress::tell;
 use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this one, or all that are models, operators, limits or grids (repeatable); without it everything.
+    /// Only this one, or all that are models, operators, limits, input or grids (repeatable); without it everything.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.
@@ -53,20 +54,22 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     let mut lines = String::new();
     let mut exit = Exit::Done;
-    // Milliseconds of a step, once it was measured.
-    let mut resnet20 = None;
+    // Milliseconds of a step by workload, once it was measured.
+    let mut steps = BTreeMap::new();
     if !quiet {
         say(&head());
     }
     for _ in 0..args.rounds {
         for name in &names {
             let measured = apart(name, threads, args).and_then(|mut measured| {
-                if name == overhead::NAME {
-                    let step = match &resnet20 {
-                        Some(step) => *step,
-                        None => apart(overhead::BESIDE, threads, args)?.ms,
+                if let Some(step) = beside(name) {
+                    let ms = match steps.get(step) {
+                        Some(ms) => *ms,
+                        None => apart(step, threads, args)?.ms,
                     };
-                    measured.share = Some(1e3 / measured.per_s / step);
+                    steps.insert(step.to_owned(), ms);
+                    let ours = if name == overhead::NAME { 1e3 / measured.per_s } else { measured.ms };
+                    measured.share = Some(ours / ms);
                 }
                 Ok(measured)
             });
@@ -78,9 +81,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
                     continue;
                 }
             };
-            if name == overhead::BESIDE {
-                resnet20 = Some(measured.ms);
-            }
+            steps.insert(name.clone(), measured.ms);
             let line = serde_json::to_string(&measured)?;
             if quiet {
                 say_line(&line);
@@ -101,8 +102,9 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
-        let kinds =
-            [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead, Kind::Grid].map(Kind::word).join(", ");
+        let kinds = [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead, Kind::Input, Kind::Grid]
+            .map(Kind::word)
+            .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
         bail!("no workload is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
     }
@@ -142,8 +144,15 @@ fn head() -> String {
 fn row(m: &Measured) -> String {
     let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     let share = m.share.map_or_else(String::new, |share| {
-        let ns = 1e9 / m.per_s;
-        format!("\n{:<28}{ns:.0} ns per update, {:.4} % of a ResNet-20 step", "", 100.0 * share)
+        let (percent, step) = (100.0 * share, beside(&m.workload).unwrap_or_default());
+        let text = match m.workload.as_str() {
+            overhead::NAME => format!("{:.0} ns per update, {percent:.4} % of a {step} step", 1e9 / m.per_s),
+            _ => format!(
+                "{percent:.3} % of a {step} step, {:.0} times as fast as it takes them in",
+                1.0 / share
+            ),
+        };
+        format!("\n{:<28}{text}", "")
     });
     format!(
         "{:<28}{:>12.1}{:>12.3}{:>10}{:>8}{:>10}{share}",
@@ -169,6 +178,7 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(count(&["models"]), Ok(4));
+        assert_eq!(count(&["input"]), Ok(2));
         assert_eq!(count(&["lstm", "limits", "limit-copy"]), Ok(3));
         assert_eq!(count(&[]), Ok(workloads(Precision::F32).len()));
         assert!(count(&["resnet"]).is_err_and(|error| error.contains("resnet20, resnet18-imagenet-stem")));

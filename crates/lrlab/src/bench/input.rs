@@ -1,0 +1,77 @@
+//! The input pipeline alone: batches made one after the other as training orders them, to be held against the step that
+//! takes them in.
+
+use candle_core::Tensor;
+use lrlab_data::{
+    Augment, BatchPlan, Batches, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    SyntheticReviews, TokenConfig,
+};
+
+use super::models::{LENGTH, PICTURES, TEXTS};
+use super::{Kind, Prepare, Step, Workload};
+
+/// Each with the training step that takes such batches in.
+pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
+/// Batches of an epoch; its order is drawn anew in each, as in training.
+const BATCHES: usize = 40;
+
+pub(super) fn inputs() -> Vec<Workload> {
+    let workload = |name: &str, examples: usize, prepare: Prepare| Workload {
+        kind: Kind::Input,
+        name: name.to_owned(),
+        examples,
+        flops: 0.0,
+        bytes: 0.0,
+        prepare,
+    };
+    let [(pictures_name, _), (reviews_name, _)] = BESIDE;
+    vec![
+        workload(pictures_name, PICTURES, Box::new(|_| pictures())),
+        workload(reviews_name, TEXTS, Box::new(|_| reviews())),
+    ]
+}
+
+/// Pictures of 32×32, moved, mirrored and normalised.
+fn pictures() -> anyhow::Result<Step> {
+    let (train, size, classes) = (BATCHES * PICTURES * 5 / 4, 32, 10);
+    let pictures = SyntheticPictures { train, size, classes, ..SyntheticPictures::default() };
+    let augment = Augment { crop_padding: 4, flip: true, cutout: 0, seed: 0, epoch: 0 };
+    made(Source::SyntheticPictures(pictures), PICTURES, Some(augment))
+}
+
+/// Generated reviews, which are shorter than those that the text models are measured on.
+fn reviews() -> anyhow::Result<Step> {
+    let reviews = SyntheticReviews { train: BATCHES * TEXTS * 5 / 4, ..SyntheticReviews::default() };
+    made(Source::SyntheticReviews(reviews), TEXTS, None)
+}
+
+fn made(source: Source, batch_size: usize, augment: Option<Augment>) -> anyhow::Result<Step> {
+    let cache = tempfile::tempdir()?;
+    let mut config = DataConfig::new(source, cache.path());
+    config.tokens = TokenConfig { max_length: LENGTH, ..TokenConfig::default() };
+    let data = lrlab_data::load(&config)?;
+    let mut epoch = 0;
+    let mut batches = pass(&data, batch_size, augment, epoch);
+    Ok(Box::new(move || {
+        loop {
+            if let Some(batch) = batches.next() {
+                return Ok(features(batch.map_err(candle_core::Error::wrap)?.features));
+            }
+            epoch += 1;
+            batches = pass(&data, batch_size, augment, epoch);
+        }
+    }))
+}
+
+fn pass(data: &Dataset, batch_size: usize, augment: Option<Augment>, epoch: u64) -> Batches {
+    let augment = augment.map(|augment| Augment { epoch, ..augment });
+    let order = Order::Shuffled { seed: 0, epoch };
+    data.train.batches(BatchPlan { augment, ..BatchPlan::new(batch_size, order) })
+}
+
+fn features(features: Features) -> Tensor {
+    match features {
+        Features::Pictures(pictures) => pictures,
+        Features::Tokens { ids, .. } => ids,
+    }
+}
