@@ -362,6 +362,7 @@ impl<'a> Run<'a> {
             test_precision: finite(test.precision),
             test_recall: finite(test.recall),
             test_ece: finite(test.ece),
+            averaged: false,
             metrics,
         })
     }

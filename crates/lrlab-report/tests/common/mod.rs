@@ -232,6 +232,7 @@ fn evaluation(metrics: &EpochMetrics, own: Stream) -> Evaluation {
         test_precision: accuracy,
         test_recall: accuracy,
         test_ece: metrics.val_ece,
+        averaged: false,
     }
 }
 
