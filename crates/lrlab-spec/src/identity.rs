@@ -36,11 +36,12 @@ pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> RunId {
     RunId::of(&canonical(spec), dataset_digest)
 }
 
-/// As [`run_id`], of a specification as JSON and any list of later fields: what [`run_id`] would be had they been added.
+/// As [`run_id`], of a specification as JSON and with more later fields: what [`run_id`] would be had they been added.
 #[doc(hidden)]
 #[must_use]
-pub fn run_id_of(spec: &Value, dataset_digest: &str, later: &[(&str, Value)]) -> RunId {
-    RunId::of(&canonical_of(spec.clone(), later), dataset_digest)
+pub fn run_id_of(spec: &Value, dataset_digest: &str, more: &[(&str, Value)]) -> RunId {
+    let later: Vec<_> = later().into_iter().chain(more.iter().cloned()).collect();
+    RunId::of(&canonical_of(spec.clone(), &later), dataset_digest)
 }
 
 fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> String {
