@@ -103,7 +103,7 @@ impl<'a> Trainer<'a> {
     pub(crate) fn next_window(&mut self, batches: &mut Prefetch) -> Result<Vec<Batch>, Error> {
         let before = batches.waited();
         let window: Result<_, lrlab_data::Error> = batches.by_ref().take(self.settings.accumulate).collect();
-        self.input_s += (batches.waited() - before).as_secs_f64();
+        self.input_s += batches.waited().saturating_sub(before).as_secs_f64();
         Ok(window?)
     }
 
