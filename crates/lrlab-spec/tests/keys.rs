@@ -1,5 +1,7 @@
 //! Keys of what watches a run: what they resolve to, where `--explain` says that they come from, and what they do to ids.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use lrlab_schedulers::Span;
 use lrlab_spec::{
     AverageEvery, AveragingSpec, Catalog, Cycle, EmaSpec, GainAtRestart, OnDivergence, PatienceAtRestart,
