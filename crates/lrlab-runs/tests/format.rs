@@ -98,7 +98,13 @@ fn result_has_the_contracts_keys() {
 #[test]
 fn old_results_without_later_keys_are_still_read() {
     let mut json = serde_json::to_value(result(0.1)).unwrap();
-    for (part, key) in [("timing", "eval_s"), ("provenance", "numerics"), ("final", "test_ece")] {
+    for (part, key) in [
+        ("timing", "eval_s"),
+        ("timing", "input_s"),
+        ("timing", "input_share"),
+        ("provenance", "numerics"),
+        ("final", "test_ece"),
+    ] {
         json[part].as_object_mut().unwrap().remove(key).unwrap();
     }
     let read: RunResult = serde_json::from_value(json).unwrap();

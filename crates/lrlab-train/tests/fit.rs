@@ -83,6 +83,22 @@ fn the_schedule_is_asked_once_per_update() {
     assert_eq!((fitted.history[1].lr_first, fitted.history[1].lr), (Some(seen[4]), Some(seen[7])));
 }
 
+/// However many batches are made ahead, the run is the same; what it waited for them is part of its time.
+#[test]
+fn batches_made_ahead_change_no_bit() {
+    let settings = Settings { epochs: 2, batch_size: 24, accumulate: 2, ..Settings::new(0.01) };
+    let run =
+        |prefetch| train(&Settings { prefetch, ..settings.clone() }, "static = {}", Callbacks::default()).0;
+    let here = run(0);
+    for prefetch in [1, 2, 7] {
+        let ahead = run(prefetch);
+        assert_eq!(here.history, ahead.history, "{prefetch} ahead");
+        assert_eq!((&here.last, &here.best), (&ahead.last, &ahead.best), "{prefetch} ahead");
+        let share = ahead.timing.input_share.unwrap();
+        assert!(ahead.timing.input_s > 0.0 && share > 0.0 && share < 1.0, "{:?}", ahead.timing);
+    }
+}
+
 /// The gradient of a window is the mean over its examples, so two batches of 16 are one of 32; 80 examples make
 /// windows of 32, 32 and 16.
 #[test]
