@@ -22,6 +22,7 @@ pub(super) fn inputs() -> Vec<Workload> {
         examples,
         flops: 0.0,
         bytes: 0.0,
+        precision: lrlab_kernels::Precision::F32,
         prepare,
     };
     let [(pictures_name, _), (reviews_name, _)] = BESIDE;
