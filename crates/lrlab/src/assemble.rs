@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use candle_core::{DType, Device};
 use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig};
 use lrlab_kernels::{Params, Precision};
