@@ -169,7 +169,7 @@ pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
     numbers(&folder)?
         .into_iter()
         .filter(|number| folder.join(number.to_string()).join(CLAIM).is_file())
-        .map(|number| Ok((number, read_json(&folder.join(number.to_string()).join("exit.json"))?)))
+        .map(|number| Ok((number, exit_of(&folder.join(number.to_string()))?)))
         .collect()
 }
 
@@ -193,18 +193,39 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     for number in numbers(&folder)?.into_iter().rev() {
         let attempt = folder.join(number.to_string());
         let claim = attempt.join(CLAIM);
-        let Some(owner) = read_json::<Owner>(&claim)? else { continue };
+        let Some(owner) = owner_of(&attempt)? else { continue };
         let touched =
             std::fs::metadata(&claim).and_then(|m| m.modified()).map_err(|e| Error::io(&claim, e))?;
-        let exit = read_json(&attempt.join("exit.json"))?;
+        let exit = exit_of(&attempt)?;
         return Ok(Some(Newest { number, owner, touched, exit }));
     }
     Ok(None)
 }
 
-/// Who claimed the attempt that writes in `folder`.
+/// Who claimed the attempt that writes in `folder`. Of a damaged claim nobody knows: it is as good as one from far away,
+/// which is waited for.
 pub(crate) fn owner_of(folder: &Path) -> Result<Option<Owner>, Error> {
-    read_json(&folder.join(CLAIM))
+    unless_damaged(&folder.join(CLAIM), Owner::unknown)
+}
+
+/// How the attempt that wrote in `folder` ended. What a damaged file said cannot be known, only that it is over.
+fn exit_of(folder: &Path) -> Result<Option<Exit>, Error> {
+    let over = || Exit { ending: Ending::Interrupted, seconds: 0.0, reached: 0 };
+    unless_damaged(&folder.join("exit.json"), over)
+}
+
+/// What a file holds; where it is there and damaged, that is told, and `instead` counts: no single file stops a grid.
+fn unless_damaged<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    instead: impl Fn() -> T,
+) -> Result<Option<T>, Error> {
+    match read_json(path) {
+        Err(error @ Error::Json { .. }) => {
+            tracing::warn!("{error}");
+            Ok(Some(instead()))
+        }
+        other => other,
+    }
 }
 
 fn attempts_dir(run_dir: &Path) -> PathBuf {
@@ -248,6 +269,27 @@ mod tests {
         match Attempt::claim(run, number).unwrap() {
             Acquired::Attempt(attempt) => Some(attempt),
             Acquired::Taken => None,
+        }
+    }
+
+    #[test]
+    fn damaged_claims_and_exits_stop_nobody() {
+        for damage in ["", "xx{", "{\"host\":", "[]"] {
+            let run = tempfile::tempdir().unwrap();
+            let folder = claim(run.path(), 1).unwrap().folder().to_path_buf();
+            // Dropped, it ended.
+            std::fs::write(folder.join("exit.json"), damage).unwrap();
+            let ended = newest(run.path()).unwrap().unwrap();
+            assert_eq!(ended.exit.map(|exit| exit.ending), Some(Ending::Interrupted), "{damage:?}");
+            assert_eq!(attempts(run.path()).unwrap().len(), 1);
+            std::fs::remove_file(folder.join("exit.json")).unwrap();
+            std::fs::write(folder.join(CLAIM), damage).unwrap();
+            let held = newest(run.path()).unwrap().unwrap();
+            assert_eq!(
+                (held.number, held.owner.life(), held.exit),
+                (1, crate::Life::Unknown, None),
+                "{damage:?}"
+            );
         }
     }
 

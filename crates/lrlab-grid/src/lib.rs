@@ -83,7 +83,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; moved away, it is made again by the same `run`")]
     Json {
         /// The file.
         path: PathBuf,

@@ -62,6 +62,17 @@ impl Owner {
         Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current() }
     }
 
+    /// Somebody of whom nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            host: "a machine that is not known".to_owned(),
+            pid: 0,
+            realm: None,
+            started: None,
+            slurm: None,
+        }
+    }
+
     /// Whether the process still runs, as far as can be known without asking another machine.
     #[must_use]
     pub fn life(&self) -> Life {

@@ -213,6 +213,42 @@ fn a_silent_claim_from_afar_is_taken_over() {
     assert_eq!(attempts(&run_dir(&store, 0)).unwrap().len(), 2);
 }
 
+/// The machine that keeps the files may be hours ahead or behind: a claim counts as silent by its standing still, whatever
+/// time it bears.
+#[test]
+fn clocks_that_disagree_decide_nothing() {
+    let hour = Duration::from_hours(1);
+    for (skewed, what) in
+        [(std::time::SystemTime::now() + hour, "ahead"), (std::time::SystemTime::now() - hour, "behind")]
+    {
+        let (_folder, store) = store();
+        claim_from_afar(&store);
+        let claim = run_dir(&store, 0).join("attempts/1/claim.json");
+        let touch =
+            |at| std::fs::File::options().append(true).open(&claim).unwrap().set_modified(at).unwrap();
+        touch(skewed);
+        let beats = std::sync::atomic::AtomicBool::new(true);
+        let executor = LocalExecutor { patience: Duration::from_secs(2), ..TWO };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for beat in 1..25 {
+                    std::thread::sleep(Duration::from_millis(100));
+                    touch(skewed + Duration::from_millis(beat * 100));
+                }
+                beats.store(false, std::sync::atomic::Ordering::Relaxed);
+            });
+            let end = execute_observed(&store, executor, &[SUCCEED], &Interrupt::default(), |_, notice| {
+                let began = matches!(notice, Notice::Began { .. });
+                assert!(
+                    !began || !beats.load(std::sync::atomic::Ordering::Relaxed),
+                    "{what}: it still beats"
+                );
+            });
+            assert_eq!(end.unwrap(), finish(1, 1, 0), "{what}");
+        });
+    }
+}
+
 #[test]
 fn what_another_process_ends_meanwhile_is_not_run_again() {
     let failure = Failure {

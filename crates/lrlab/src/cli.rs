@@ -177,7 +177,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
 }
 
 /// Tells an error and its causes on standard error; a cause that was already quoted is not told twice.
-fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {

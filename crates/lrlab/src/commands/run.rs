@@ -15,7 +15,7 @@ use super::launch::Launch;
 use super::plan::{read_experiment, resolve, show};
 use super::preflight::{Flown, Preflight};
 use super::{cluster, launch, report, say_line, search};
-use crate::cli::{Keep, Machine, Selection};
+use crate::cli::{Keep, Machine, Selection, complain};
 use crate::progress::{Progress, clock, tell};
 use crate::{DeviceChoice, Exit, Registry, device, provenance};
 
@@ -150,7 +150,7 @@ fn here(
         Ok(finish) => finish,
         // What was begun is on record, and the same command goes on.
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            complain(&error);
             tell("the grid was stopped by this; runs that are done stay done, and the same command goes on");
             return Ok(Exit::SomeFailed);
         }
