@@ -135,7 +135,12 @@ fn garbage_is_shown_before_it_goes() {
     let place = Place::new();
     assert_eq!(place.call("run", &[]).code, 0);
     // A part of the experiment forgets nothing, another value of a key does.
+    assert_eq!(place.json("status", &[])["further"]["runs"], 0);
     assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
+    let part = place.json("status", &[]);
+    assert_eq!((&part["status"]["total"], &part["further"]["done"]), (&1.into(), &1.into()), "{part:#}");
+    let told = place.call("status", &[]);
+    assert!(told.out.contains("1 further runs (1 done)"), "{}", told.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
     let text = EXPERIMENT.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();

@@ -58,6 +58,20 @@ pub(crate) fn name(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Erro
     Ok(())
 }
 
+/// The runs that the experiment of `plan` names besides those of the plan: a call for a part of it leaves the plan of
+/// that part.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn further(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
+    let path = store.experiment_dir(&plan.experiment).join(NAMED);
+    let mut named: BTreeSet<RunId> = read_json(&path)?.unwrap_or_default();
+    for run in &plan.runs {
+        named.remove(&run.run_id);
+    }
+    Ok(named.into_iter().collect())
+}
+
 /// Every run that some experiment names, and the experiments.
 fn names(store: &RunStore) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());

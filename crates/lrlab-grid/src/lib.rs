@@ -50,7 +50,7 @@ pub use child::WorkerCommand;
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
-pub use gc::{Garbage, Kind as GarbageKind, collect, garbage};
+pub use gc::{Garbage, Kind as GarbageKind, collect, further, garbage};
 pub use gpu::{Gpu, at_once, gpus};
 pub use interrupt::Interrupt;
 pub use live::Live;

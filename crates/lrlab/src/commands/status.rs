@@ -51,6 +51,8 @@ pub(crate) struct Board {
     /// What is left, taking into account how far running ones are.
     pub(crate) left: Estimate,
     origins: Origins,
+    /// Runs of the experiment that are not part of the plan, and how many of them are done.
+    further: (usize, usize),
     /// Of a search: how far each arm is.
     search: Option<Vec<ArmStatus>>,
     /// Jobs on Slurm, or why they cannot be asked for.
@@ -60,6 +62,7 @@ pub(crate) struct Board {
 impl Board {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
+        let further = lrlab_grid::further(store, plan)?;
         let costs = Costs::measured(store, &plan.runs);
         let jobs = slurm::standing(store, &plan.experiment).map(|standing| standing.queued);
         Ok(Self {
@@ -67,6 +70,7 @@ impl Board {
             status,
             states,
             origins: lrlab_grid::origins(store, &plan.runs)?,
+            further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
             jobs: jobs.map_err(|error| error.to_string()),
         })
@@ -88,6 +92,7 @@ impl Board {
             "experiment": plan.experiment,
             "status": self.status,
             "left": self.left,
+            "further": { "runs": self.further.0, "done": self.further.1 },
             "search": self.search,
             "runs": runs,
             "jobs": jobs,
@@ -114,6 +119,12 @@ impl Board {
         }
         for line in search::lines(plan, self.search.as_deref().unwrap_or_default()) {
             let _ = write!(text, "\n{line}");
+        }
+        if let (runs @ 1.., done) = self.further {
+            let _ = write!(
+                text,
+                "\nnote: this is what the last call planned; earlier ones planned {runs} further runs ({done} done)"
+            );
         }
         match &self.jobs {
             Ok(jobs) if jobs.is_empty() => {}
