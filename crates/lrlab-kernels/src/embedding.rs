@@ -45,41 +45,88 @@ pub(crate) fn checked(ids: &Tensor, table: &Tensor) -> Result<Vec<u32>> {
 /// Rows of the table per task.
 const ROWS: usize = 512;
 
+/// Who reads which rows of a table: a counting sort of the places by their rows.
+pub(crate) struct Readers {
+    /// The rows that are read at all, in their order.
+    rows: Vec<u32>,
+    /// Where the readers of each of `rows` begin in `places`, and the end.
+    starts: Vec<u32>,
+    /// The places, those of one row in their order.
+    places: Vec<u32>,
+    /// Per place, the index of its row among `rows`.
+    slots: Vec<u32>,
+}
+
+impl Readers {
+    /// Of `(place, row)`, places in their order, rows below `count`.
+    pub(crate) fn new(of: impl Iterator<Item = (u32, u32)> + Clone, count: usize) -> Self {
+        let mut slot_of = vec![0_u32; count];
+        let mut read = 0;
+        let mut last = None;
+        for (place, row) in of.clone() {
+            slot_of[row as usize] += 1;
+            read += 1;
+            last = Some(place);
+        }
+        let (mut rows, mut starts) = (Vec::new(), vec![0]);
+        let mut end = 0;
+        for (row, readers) in slot_of.iter_mut().enumerate().filter(|(_, readers)| **readers > 0) {
+            end += *readers;
+            *readers = rows.len() as u32;
+            rows.push(row as u32);
+            starts.push(end);
+        }
+        let mut next = starts.clone();
+        let mut places = vec![0; read];
+        let mut slots = vec![0; last.map_or(0, |last| last as usize + 1)];
+        for (place, row) in of {
+            let slot = slot_of[row as usize];
+            let next = &mut next[slot as usize];
+            places[*next as usize] = place;
+            slots[place as usize] = slot;
+            *next += 1;
+        }
+        Self { rows, starts, places, slots }
+    }
+
+    /// The rows that are read at all, in their order.
+    pub(crate) fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The places that read the row with this index among [`Readers::rows`].
+    pub(crate) fn of(&self, slot: usize) -> &[u32] {
+        &self.places[self.starts[slot] as usize..self.starts[slot + 1] as usize]
+    }
+
+    /// The index of the row that a place reads.
+    pub(crate) fn slot(&self, place: usize) -> usize {
+        self.slots[place] as usize
+    }
+}
+
 /// The gradient of a table `(v, d)` from that of its rows at `ids`, each row's in their order.
 pub(crate) fn table_grad(ids: &[u32], grad: &[f32], (v, d): (usize, usize)) -> Vec<f32> {
-    // Where each row stands among the ids: a counting sort.
-    let mut ends = vec![0_u32; v + 1];
-    for id in ids {
-        ends[*id as usize + 1] += 1;
-    }
-    for row in 0..v {
-        ends[row + 1] += ends[row];
-    }
-    let mut next = ends.clone();
-    let mut places = vec![0_u32; ids.len()];
-    for (place, id) in ids.iter().enumerate() {
-        let next = &mut next[*id as usize];
-        places[*next as usize] = place as u32;
-        *next += 1;
-    }
+    let readers = Readers::new((0..).zip(ids.iter().copied()), v);
     let mut out = Unwritten::new(v * d);
     out.room().par_chunks_mut(ROWS * d).enumerate().for_each(|(part, out)| {
+        let first = part * ROWS;
+        let mut slot = readers.rows().partition_point(|row| (*row as usize) < first);
         for (i, out) in out.chunks_mut(d).enumerate() {
-            let row = part * ROWS + i;
-            let mut places = places[ends[row] as usize..ends[row + 1] as usize]
-                .iter()
-                .map(|p| &grad[*p as usize * d..][..d]);
-            let Some(first) = places.next() else {
+            if readers.rows().get(slot).is_none_or(|row| *row as usize != first + i) {
                 out.fill(MaybeUninit::new(0.0));
                 continue;
-            };
+            }
+            let mut grads = readers.of(slot).iter().map(|place| &grad[*place as usize * d..][..d]);
+            slot += 1;
+            let Some(first) = grads.next() else { continue };
             let out = out.write_copy_of_slice(first);
-            for more in places {
+            for more in grads {
                 out.iter_mut().zip(more).for_each(|(o, g)| *o += g);
             }
         }
     });
-    // SAFETY: every row was written.
+    // SAFETY: every row was written, for a row that is read has a reader.
     unsafe { out.written() }
 }
 

@@ -36,6 +36,7 @@ mod lstm;
 mod matmul;
 mod net;
 mod norm;
+mod parameters;
 mod params;
 mod pool;
 mod pooling;

@@ -162,7 +162,7 @@ impl Linear {
         let (out, inputs) = (self.out, self.inputs);
         let [mut weight, mut bias] = sums_len(out, inputs).map(Buffer::zeros);
         let (dy, x) = (Rows::new(dy, out), Rows::new(x, inputs));
-        accumulate(self.precision, count, dy, x, &mut weight, &mut bias);
+        accumulate(self.precision, count, dy, x, &mut weight, Some(&mut bias));
         let pitch = inputs.next_multiple_of(LANES);
         for (to, from) in dw.chunks_mut(inputs).zip(weight.chunks(pitch)) {
             to.copy_from_slice(&from[..inputs]);

@@ -278,14 +278,14 @@ pub(crate) fn sums_len(outputs: usize, inputs: usize) -> [usize; 2] {
 }
 
 /// Adds the gradients of an affine map from `k` rows: dyᵀ x to `weight`, rows padded to a multiple of sixteen, and the
-/// columns' sums of dy to `bias`, padded likewise.
+/// columns' sums of dy to `bias` where there is one, padded likewise.
 pub(crate) fn accumulate(
     precision: Precision,
     k: usize,
     dy: Rows,
     x: Rows,
     weight: &mut [f32],
-    bias: &mut [f32],
+    bias: Option<&mut [f32]>,
 ) {
     let mut left = Buffer::take(packed_len(precision, k, dy.columns, LANES));
     pack::<LANES>(precision, dy.data, dy.stride, k, dy.columns, &mut left);
@@ -295,7 +295,9 @@ pub(crate) fn accumulate(
     let pitch = x.columns.next_multiple_of(LANES);
     let left = Left::transposed(&left, precision, k);
     product(dy.columns, left, right, &mut Add::new(weight, pitch));
-    dispatch(AddColumns { rows: dy, k, to: bias });
+    if let Some(to) = bias {
+        dispatch(AddColumns { rows: dy, k, to });
+    }
 }
 
 /// Adds the columns' sums of `k` rows.

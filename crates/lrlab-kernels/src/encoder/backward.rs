@@ -61,13 +61,13 @@ pub(super) unsafe fn backward(
     let mut hidden = Buffer::take(l * f);
     dispatch(Activate { inner: &kept.inner, gelu: op.gelu, to: &mut hidden });
     let (weight, bias) = &mut sums.maps[3];
-    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&hidden, f), weight, bias);
+    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&hidden, f), weight, Some(bias));
     let mut slope = Slope { inner: &kept.inner, to: &mut hidden, columns: f, gelu: op.gelu };
     product(l, Left::rows(d_out, w), p.right(3), &mut slope);
     let d_inner = &hidden[..];
     given(usize::from(op.before), other);
     let (weight, bias) = &mut sums.maps[2];
-    accumulate(op.precision, l, Rows::new(d_inner, f), Rows::new(other, w), weight, bias);
+    accumulate(op.precision, l, Rows::new(d_inner, f), Rows::new(other, w), weight, Some(bias));
     if op.before {
         // SAFETY: l rows of w.
         let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
@@ -83,7 +83,7 @@ pub(super) unsafe fn backward(
     // The attention.
     let d_out: &[f32] = if dropped(1, first_grad, masked) { &masked[..] } else { &first_grad[..] };
     let (weight, bias) = &mut sums.maps[1];
-    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&kept.attended, w), weight, bias);
+    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&kept.attended, w), weight, Some(bias));
     // SAFETY: l rows of w.
     let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
     product(l, Left::rows(d_out, w), p.right(1), &mut store);
@@ -104,7 +104,7 @@ pub(super) unsafe fn backward(
         x
     };
     let (weight, bias) = &mut sums.maps[0];
-    accumulate(op.precision, l, Rows::new(&d_qkv, 3 * w), Rows::new(seen, w), weight, bias);
+    accumulate(op.precision, l, Rows::new(&d_qkv, 3 * w), Rows::new(seen, w), weight, Some(bias));
     if op.before {
         // SAFETY: l rows of w.
         let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };

@@ -2,77 +2,68 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::op::{Back, Group, Kept, Output, Sizes};
+use super::op::{Group, Kept, Lstm, Output, Sizes};
 use crate::buffer::Buffer;
-use crate::host::Shared;
-use crate::norm::put;
-use crate::product::{Finish, Left, Rows, accumulate, product, sums_len};
+use crate::product::{Finish, Left, Right, Rows, accumulate, product};
 use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
 
-/// Sums of the parameters' gradients.
-pub(super) struct Sums {
-    /// `(4 hp, pitch)`: of `w_ih` and `w_hh`, side by side.
-    pub(super) weights: Buffer,
-    /// `(4 hp)`
-    pub(super) bias: Buffer,
-}
-
-impl Sums {
-    pub(super) fn zeros(sizes: Sizes) -> Self {
-        let [weights, bias] = sums_len(4 * sizes.hp(), sizes.inputs + sizes.h).map(Buffer::zeros);
-        Self { weights, bias }
-    }
-
-    pub(super) fn pitch(sizes: Sizes) -> usize {
-        (sizes.inputs + sizes.h).next_multiple_of(LANES)
-    }
-}
-
-/// Rows whose share of the parameters' gradients is added up at once, while they are in the cache.
+/// Rows whose share of the recurrent weight's gradient is added up at once, while they are in the cache.
 const ROWS: usize = 128;
 
-/// Adds the group's share to `sums` and writes its rows of the input's gradient. Uses up what was kept: the gates
-/// become their gradients.
-pub(super) fn group(back: &Back, group: Group, kept: &mut Kept, sums: &mut Sums) {
-    let op = back.op;
+/// Adds the group's share of the recurrent weight's gradient to `sums`. Uses up what was kept: the gates become their
+/// gradients.
+pub(super) fn group(
+    op: &Lstm,
+    group: Group,
+    grad: &[f32],
+    to_state: Right,
+    kept: &mut Kept,
+    sums: &mut [f32],
+) {
     let Sizes { l, h, .. } = op.sizes;
-    let (hp, rows) = (op.sizes.hp(), group.rows);
+    let (hp, width, rows) = (op.sizes.hp(), op.sizes.gates(), group.rows);
     let mut d_state = Buffer::zeros(rows * hp);
     let mut d_cell = Buffer::zeros(rows * hp);
-    let none = Buffer::zeros(hp);
     let mut real = vec![false; rows];
     if op.output == Output::Last {
-        add_rows(&mut d_state, hp, h, |row| &back.grad[(group.first + row) * h..][..h]);
+        add_rows(&mut d_state, hp, h, |row| &grad[(group.first + row) * h..][..h]);
     }
     let at_once = (ROWS / rows).max(1);
     for step in (0..l).rev() {
         let t = op.time(step);
         if op.output == Output::Every {
-            add_rows(&mut d_state, hp, h, |row| &back.grad[((group.first + row) * l + t) * h..][..h]);
+            add_rows(&mut d_state, hp, h, |row| &grad[((group.first + row) * l + t) * h..][..h]);
         }
         for (row, real) in real.iter_mut().enumerate() {
             *real = op.real[(group.first + row) * l + t];
         }
-        let gates = &mut kept.gates[t * rows * 4 * hp..][..rows * 4 * hp];
-        for (row, gates) in gates.chunks_mut(4 * hp).enumerate() {
+        let gates = &mut kept.gates[t * rows * width..][..rows * width];
+        for (row, gates) in gates.chunks_mut(width).enumerate() {
             if !real[row] {
                 gates.fill(0.0);
                 continue;
             }
-            let of = |t: usize| &kept.cells[(t * rows + row) * hp..][..hp];
-            let before = if step == 0 { &none } else { of(op.time(step - 1)) };
-            let d_state = &d_state[row * hp..][..hp];
-            dispatch(Retreat { gates, cell: of(t), before, d_state, d_cell: &mut d_cell[row * hp..][..hp] });
+            let cell = |slot: usize| &kept.cells[(slot * rows + row) * hp..][..hp];
+            dispatch(Retreat {
+                gates,
+                cell: cell(op.after(t)),
+                before: cell(op.before(t)),
+                d_state: &d_state[row * hp..][..hp],
+                d_cell: &mut d_cell[row * hp..][..hp],
+            });
         }
         if step > 0 {
             let mut pull = Pull { real: &real, d_state: &mut d_state, hp };
-            product(rows, Left::rows(gates, 4 * hp), back.to_state, &mut pull);
+            product(rows, Left::rows(gates, width), to_state, &mut pull);
         }
         let done = l - step;
         if done.is_multiple_of(at_once) || step == 0 {
             let count = (done - 1) % at_once + 1;
             let first = if op.reverse { t + 1 - count } else { t };
-            parameters(back, group, kept, (first, count), sums);
+            let dz = &kept.gates[first * rows * width..][..count * rows * width];
+            let states = &kept.states[op.before(first) * rows * hp..][..count * rows * hp];
+            let states = Rows { data: states, stride: hp, columns: h };
+            accumulate(op.precision, count * rows, Rows::new(dz, width), states, sums, None);
         }
     }
 }
@@ -82,19 +73,6 @@ fn add_rows<'a>(to: &mut [f32], hp: usize, h: usize, from: impl Fn(usize) -> &'a
     for (row, to) in to.chunks_mut(hp).enumerate() {
         to[..h].iter_mut().zip(from(row)).for_each(|(t, f)| *t += f);
     }
-}
-
-/// What `count` times from `first` on add to the parameters' gradients, and the input's gradient there.
-fn parameters(back: &Back, group: Group, kept: &Kept, (first, count): (usize, usize), sums: &mut Sums) {
-    let sizes = back.op.sizes;
-    let Sizes { l, inputs, h, .. } = sizes;
-    let (gates, width, k) = (4 * sizes.hp(), sizes.seen(), count * group.rows);
-    let dz = &kept.gates[first * group.rows * gates..][..k * gates];
-    let seen = &kept.seen[first * group.rows * width..][..k * width];
-    let x = Rows { data: seen, stride: width, columns: inputs + h };
-    accumulate(back.op.precision, k, Rows::new(dz, gates), x, &mut sums.weights, &mut sums.bias);
-    let mut spread = Spread { to: back.dx, first, group, l, inputs };
-    product(k, Left::rows(dz, gates), back.to_input, &mut spread);
 }
 
 /// The gradients of the states before, where the time was no padding: there the state was carried, and its gradient
@@ -113,25 +91,6 @@ impl Finish for Pull<'_> {
             // SAFETY: sixteen values.
             unsafe { s.store(to.as_mut_ptr(), v) };
         }
-    }
-}
-
-/// The input's gradient, from rows `(time, row of the group)` to `(sequence, time)`.
-struct Spread {
-    to: Shared,
-    first: usize,
-    group: Group,
-    l: usize,
-    inputs: usize,
-}
-
-impl Finish for Spread {
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
-        let sequence = self.group.first + row % self.group.rows;
-        let at = sequence * self.l + self.first + row / self.group.rows;
-        // SAFETY: rows of the group's own sequences, which the output has room for.
-        unsafe { put(s, self.to, at * self.inputs + column, self.inputs - column, v) };
     }
 }
 

@@ -5,67 +5,92 @@
 use super::op::{Group, Kept, Lstm, Output, Sizes};
 use crate::buffer::Buffer;
 use crate::host::Shared;
-use crate::product::{Left, Right, Store, product};
-use crate::simd::{Kernel, LANES, Simd, dispatch, sigmoid, tanh};
+use crate::product::{Finish, Left, Right, product};
+use crate::simd::{Kernel, LANES, Simd, dispatch, prefetch, sigmoid, tanh};
 
-/// Writes the group's states to its part of `y`, where there is one.
-pub(super) fn group(
-    op: &Lstm,
-    group: Group,
-    x: &[f32],
-    to_gates: Right,
-    bias: &[f32],
-    y: Option<Shared>,
-) -> Kept {
+/// Writes the group's states to its part of `y`, where there is one. `projected (rows read, 4 hp)` is the input's
+/// share of the gates, bias included.
+pub(super) fn group(op: &Lstm, group: Group, projected: &[f32], to_gates: Right, y: Option<Shared>) -> Kept {
     let Sizes { l, h, .. } = op.sizes;
-    let (hp, width, rows) = (op.sizes.hp(), op.sizes.seen(), group.rows);
-    let mut gates = Buffer::take(l * rows * 4 * hp);
-    let mut cells = Buffer::take(l * rows * hp);
-    let mut seen = Buffer::take(l * rows * width);
-    let start = op.sizes.inputs;
-    let mut state = Buffer::zeros(rows * hp);
-    let mut cell = Buffer::zeros(rows * hp);
+    let (hp, width, rows) = (op.sizes.hp(), op.sizes.gates(), group.rows);
+    let mut gates = Buffer::take(l * rows * width);
+    let mut cells = Buffer::take((l + 1) * rows * hp);
+    let mut states = Buffer::take((l + 1) * rows * hp);
+    for at_rest in [&mut cells, &mut states] {
+        at_rest[op.before(op.time(0)) * rows * hp..][..rows * hp].fill(0.0);
+    }
+    let share = |row: usize, t: usize| {
+        let place = (group.first + row) * l + t;
+        op.real[place].then(|| &projected[op.readers.slot(place) * width..][..width])
+    };
+    let mut from: Vec<_> = (0..rows).map(|row| share(row, op.time(0))).collect();
+    let mut next = from.clone();
     for step in 0..l {
         let t = op.time(step);
-        let now = &mut seen[t * rows * width..][..rows * width];
-        for row in 0..rows {
-            let now = &mut now[row * width..][..width];
-            now[..start].copy_from_slice(input(op, x, group.first + row, t));
-            now[start..].copy_from_slice(&state[row * hp..][..hp]);
-        }
-        let gates = &mut gates[t * rows * 4 * hp..][..rows * 4 * hp];
-        // SAFETY: `rows` rows of 4 hp.
-        let mut store = unsafe { Store::new(gates.as_mut_ptr(), 4 * hp, 4 * hp, Some(bias)) };
-        product(rows, Left::rows(now, width), to_gates, &mut store);
-        let real = |row: usize| op.real[(group.first + row) * l + t];
-        for row in (0..rows).filter(|row| real(*row)) {
-            let gates = &mut gates[row * 4 * hp..][..4 * hp];
-            dispatch(Advance {
-                gates,
-                cell: &mut cell[row * hp..][..hp],
-                state: &mut state[row * hp..][..hp],
-            });
-        }
-        cells[t * rows * hp..][..rows * hp].copy_from_slice(&cell);
-        if let (Some(y), Output::Every) = (y, op.output) {
-            for row in 0..rows {
-                write(y, ((group.first + row) * l + t) * h, &state[row * hp..][..h]);
+        if step + 1 < l {
+            // They stand anywhere in memory, and are wanted after a product.
+            for (row, next) in next.iter_mut().enumerate() {
+                *next = share(row, op.time(step + 1));
+                prefetch(next.unwrap_or_default());
             }
         }
+        let gates = &mut gates[t * rows * width..][..rows * width];
+        let (cell, next_cell) = pair(&mut cells, rows * hp, op.before(t), op.after(t));
+        let (state, next_state) = pair(&mut states, rows * hp, op.before(t), op.after(t));
+        product(rows, Left::rows(state, hp), to_gates, &mut Sum { from: &from, to: gates, width });
+        for (row, from) in from.iter().enumerate() {
+            let at = row * hp..(row + 1) * hp;
+            if from.is_none() {
+                next_cell[at.clone()].copy_from_slice(&cell[at.clone()]);
+                next_state[at.clone()].copy_from_slice(&state[at]);
+                continue;
+            }
+            dispatch(Advance {
+                gates: &mut gates[row * width..][..width],
+                before: &cell[at.clone()],
+                cell: &mut next_cell[at.clone()],
+                state: &mut next_state[at],
+            });
+        }
+        if let (Some(y), Output::Every) = (y, op.output) {
+            for row in 0..rows {
+                write(y, ((group.first + row) * l + t) * h, &next_state[row * hp..][..h]);
+            }
+        }
+        std::mem::swap(&mut from, &mut next);
     }
     if let (Some(y), Output::Last) = (y, op.output) {
+        let state = &states[op.after(op.time(l - 1)) * rows * hp..][..rows * hp];
         for row in 0..rows {
             write(y, (group.first + row) * h, &state[row * hp..][..h]);
         }
     }
-    Kept { gates, cells, seen }
+    Kept { gates, cells, states }
 }
 
-/// The input of a sequence at a time.
-fn input<'a>(op: &Lstm, x: &'a [f32], sequence: usize, t: usize) -> &'a [f32] {
-    let at = sequence * op.sizes.l + t;
-    let row = op.ids.as_ref().map_or(at, |ids| ids[at] as usize);
-    &x[row * op.sizes.inputs..][..op.sizes.inputs]
+/// The parts `from` and `to`, neighbours, of parts of `len` values each.
+fn pair(of: &mut [f32], len: usize, from: usize, to: usize) -> (&[f32], &mut [f32]) {
+    let (low, high) = of[from.min(to) * len..][..2 * len].split_at_mut(len);
+    if from < to { (low, high) } else { (high, low) }
+}
+
+/// The product plus the input's share, where there is an input.
+struct Sum<'a> {
+    from: &'a [Option<&'a [f32]>],
+    to: &'a mut [f32],
+    width: usize,
+}
+
+impl Finish for Sum<'_> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
+        if let Some(from) = self.from[row] {
+            let from = &from[column..][..LANES];
+            let to = &mut self.to[row * self.width + column..][..LANES];
+            // SAFETY: sixteen values each.
+            unsafe { s.store(to.as_mut_ptr(), s.add(v, s.load(from.as_ptr()))) };
+        }
+    }
 }
 
 fn write(to: Shared, at: usize, from: &[f32]) {
@@ -76,6 +101,7 @@ fn write(to: Shared, at: usize, from: &[f32]) {
 /// One time step of one sequence; `gates` come as sums and leave as σ(i), σ(f), tanh(g), σ(o).
 struct Advance<'a> {
     gates: &'a mut [f32],
+    before: &'a [f32],
     cell: &'a mut [f32],
     state: &'a mut [f32],
 }
@@ -85,16 +111,16 @@ impl Kernel for Advance<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { gates, cell, state } = self;
+        let Self { gates, before, cell, state } = self;
         let hp = cell.len();
-        assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp && state.len() == hp);
+        assert!(hp.is_multiple_of(LANES) && gates.len() == 4 * hp && before.len() == hp && state.len() == hp);
         for at in (0..hp).step_by(LANES) {
             // SAFETY: gate · hp + at + LANES <= 4 hp, asserted above.
             unsafe {
                 let gates = gates.as_mut_ptr().add(at);
                 let z = |gate: usize| s.load(gates.add(gate * hp));
                 let (i, f, g, o) = (sigmoid(s, z(0)), sigmoid(s, z(1)), tanh(s, z(2)), sigmoid(s, z(3)));
-                let c = s.fma(f, s.load(cell.as_ptr().add(at)), s.mul(i, g));
+                let c = s.fma(f, s.load(before.as_ptr().add(at)), s.mul(i, g));
                 s.store(cell.as_mut_ptr().add(at), c);
                 s.store(state.as_mut_ptr().add(at), s.mul(o, tanh(s, c)));
                 s.store(gates, i);

@@ -2,11 +2,15 @@
 
 mod backward;
 mod forward;
+mod input;
 mod op;
+
+use std::sync::Mutex;
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
+use crate::parameters::{chain, pack};
 use crate::{Precision, host};
 use op::{Lstm, Output, Sizes};
 
@@ -88,14 +92,26 @@ impl LstmLayer<'_> {
         }
         if host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh]) && mask.device().is_cpu() {
             let real = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-            let real = real.iter().map(|m| *m != 0.0).collect();
-            let mut op = Lstm::new(Sizes { b, l, inputs, h }, real, reverse, output, precision);
-            if let Sequence::Tokens { ids, table } = of {
-                op = op.of_tokens(crate::embedding::checked(ids, table)?);
-            }
-            let parts = [w_ih, w_hh, b_ih, b_hh].map(Tensor::flatten_all);
-            let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-            return source.contiguous()?.apply_op2(&Tensor::cat(&parts, 0)?, op);
+            let real: Vec<bool> = real.iter().map(|m| *m != 0.0).collect();
+            let ids = match of {
+                Sequence::Tokens { ids, table } => Some(crate::embedding::checked(ids, table)?),
+                Sequence::Vectors(_) => None,
+            };
+            let readers = Lstm::readers(&real, source.elem_count() / inputs, ids.as_deref());
+            let parameters = [w_ih, w_hh, b_ih, b_hh];
+            let (chain, grads) = chain(parameters)?;
+            let op = Lstm {
+                sizes: Sizes { b, l, inputs, h },
+                real,
+                reverse,
+                output,
+                readers,
+                precision,
+                packed: pack(&parameters)?,
+                grads,
+                kept: Mutex::new(None),
+            };
+            return source.contiguous()?.apply_op2(&chain, op);
         }
         let x = match of {
             Sequence::Vectors(x) => x.clone(),
@@ -167,8 +183,9 @@ mod tests {
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], reverse: bool) -> Result<()> {
         check_in(Precision::F32, dims, lengths, reverse, 2e-5)?;
-        // Where a state or a gate's gradient lies next to the middle of two bf16, f32 and f64 round it apart.
-        check_in(Precision::Bf16, dims, lengths, reverse, 2e-3)
+        // Where a state or a gate's gradient lies next to the middle of two bf16, f32 and f64 round it apart; and gradients of
+        // a token that is read twice are rounded once, not each.
+        check_in(Precision::Bf16, dims, lengths, reverse, 1e-2)
     }
 
     fn check_in(

@@ -1,7 +1,9 @@
-//! The operator over (x or the embedding's table, the packed parameters).
+//! The operator over (x or the embedding's table, the chain of its parameters).
 //!
-//! Sequences do not meet, so groups of sixteen are the tasks; the sums of their parameters' gradients are added up in
-//! the groups' order. Hidden units are padded to whole vectors inside.
+//! The input's share of the gates is the same wherever a row is read, so it is multiplied once per row that is read at
+//! all: a token that stands in a batch ten times is one row of the product, forward and backward. The recurrence goes
+//! through time for groups of sixteen sequences, which do not meet. Sums of gradients are made in a fixed number of
+//! parts and added up in their order. Hidden units are padded to whole vectors inside.
 
 #![allow(unsafe_code, reason = "groups write their sequences' rows of shared outputs")]
 
@@ -10,12 +12,14 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::{backward, forward};
+use super::{backward, forward, input};
 use crate::Precision;
 use crate::buffer::Buffer;
+use crate::embedding::Readers;
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
-use crate::product::{PANEL, Right, pack, pack_transposed, packed_len};
+use crate::parameters::{Grads, reached};
+use crate::product::{PANEL, Right, pack, pack_transposed, packed_len, sums_len};
 use crate::simd::LANES;
 
 /// Sequences per task.
@@ -37,9 +41,9 @@ impl Sizes {
         self.h.next_multiple_of(LANES)
     }
 
-    /// A row of what the gates see: the input, then the state before, padded.
-    pub(super) fn seen(&self) -> usize {
-        self.inputs + self.hp()
+    /// The gates of a unit after the other, padded.
+    pub(super) fn gates(&self) -> usize {
+        4 * self.hp()
     }
 
     fn parameters(&self) -> usize {
@@ -49,12 +53,12 @@ impl Sizes {
 
 /// What a group of sequences keeps for the backward pass.
 pub(super) struct Kept {
-    /// Gates after their functions, `(l, rows, 4 hp)`.
+    /// Gates after their functions, `(l, rows, 4 hp)`; their gradients once the group went back through time.
     pub(super) gates: Buffer,
-    /// `(l, rows, hp)`
+    /// `(l + 1, rows, hp)`: before and after each time (see [`Lstm::before`]).
     pub(super) cells: Buffer,
-    /// Input and state before, `(l, rows, seen)`.
-    pub(super) seen: Buffer,
+    /// As `cells`.
+    pub(super) states: Buffer,
 }
 
 /// Which states are given out.
@@ -72,10 +76,14 @@ pub(super) struct Lstm {
     pub(super) real: Vec<bool>,
     pub(super) reverse: bool,
     pub(super) output: Output,
-    /// `(b, l)` rows of the first argument; without them it is `(b, l, inputs)`.
-    pub(super) ids: Option<Vec<u32>>,
+    /// Which of the first argument's rows are read, and where.
+    pub(super) readers: Readers,
     pub(super) precision: Precision,
-    kept: Mutex<Option<Vec<Kept>>>,
+    /// `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
+    pub(super) packed: Buffer,
+    /// Theirs.
+    pub(super) grads: Grads,
+    pub(super) kept: Mutex<Option<Vec<Kept>>>,
 }
 
 /// A group's sequences.
@@ -86,11 +94,13 @@ pub(super) struct Group {
 }
 
 /// The parameters, gates padded to whole vectors.
-pub(super) struct Weights {
-    /// `(4 hp, inputs + h)`
-    joined: Buffer,
+struct Weights {
+    /// `(4 hp, inputs)`
+    ih: Buffer,
+    /// `(4 hp, h)`
+    hh: Buffer,
     /// `(4 hp)`
-    pub(super) bias: Buffer,
+    bias: Buffer,
 }
 
 impl Weights {
@@ -100,69 +110,65 @@ impl Weights {
         let hp = sizes.hp();
         let (ih, rest) = packed.split_at(4 * h * inputs);
         let (hh, biases) = rest.split_at(4 * h * h);
-        let mut joined = Buffer::zeros(4 * hp * (inputs + h));
-        let mut bias = Buffer::zeros(4 * hp);
-        for unit in 0..4 * h {
-            let row = unit / h * hp + unit % h;
-            let to = &mut joined[row * (inputs + h)..][..inputs + h];
-            to[..inputs].copy_from_slice(&ih[unit * inputs..][..inputs]);
-            to[inputs..].copy_from_slice(&hh[unit * h..][..h]);
-            bias[row] = biases[unit] + biases[4 * h + unit];
+        let padded = |from: &[f32], columns: usize| {
+            let mut to = Buffer::zeros(4 * hp * columns);
+            for (to, from) in to.chunks_mut(hp * columns).zip(from.chunks(h * columns)) {
+                to[..from.len()].copy_from_slice(from);
+            }
+            to
+        };
+        let mut bias = padded(&biases[..4 * h], 1);
+        for (to, from) in bias.chunks_mut(hp).zip(biases[4 * h..].chunks(h)) {
+            to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
         }
-        Self { joined, bias }
-    }
-
-    /// From what the gates see to the gates.
-    fn to_gates(&self, precision: Precision, Sizes { inputs, h, .. }: Sizes, hp: usize) -> Buffer {
-        let k = inputs + h;
-        let mut to = Buffer::take(packed_len(precision, k, 4 * hp, PANEL));
-        pack_transposed(precision, &self.joined, k, k, 4 * hp, &mut to);
-        to
-    }
-
-    /// From the gates to the state before (from `inputs`, `h` columns) or to the input (from 0, `inputs` columns).
-    fn back(
-        &self,
-        precision: Precision,
-        Sizes { inputs, h, .. }: Sizes,
-        from: usize,
-        columns: usize,
-    ) -> Buffer {
-        let hp = h.next_multiple_of(LANES);
-        let mut to = Buffer::take(packed_len(precision, 4 * hp, columns, PANEL));
-        pack::<PANEL>(precision, &self.joined[from..], inputs + h, 4 * hp, columns, &mut to);
-        to
+        Self { ih: padded(ih, inputs), hh: padded(hh, h), bias }
     }
 }
 
-/// What every group's backward pass reads.
-pub(super) struct Back<'a> {
-    pub(super) op: &'a Lstm,
-    pub(super) grad: &'a [f32],
-    pub(super) to_state: Right<'a>,
-    pub(super) to_input: Right<'a>,
-    /// `(b, l, inputs)`, each group its sequences' part.
-    pub(super) dx: Shared,
+/// To the gates, from `k` columns of `weight (4 hp, k)`.
+fn to_gates(precision: Precision, weight: &[f32], k: usize, gates: usize) -> Buffer {
+    let mut to = Buffer::take(packed_len(precision, k, gates, PANEL));
+    pack_transposed(precision, weight, k, k, gates, &mut to);
+    to
+}
+
+/// The way back, from the gates to `n` columns.
+fn from_gates(precision: Precision, weight: &[f32], n: usize, gates: usize) -> Buffer {
+    let mut to = Buffer::take(packed_len(precision, gates, n, PANEL));
+    pack::<PANEL>(precision, weight, n, gates, n, &mut to);
+    to
 }
 
 impl Lstm {
-    pub(super) fn new(
-        sizes: Sizes,
-        real: Vec<bool>,
-        reverse: bool,
-        output: Output,
-        precision: Precision,
-    ) -> Self {
-        Self { sizes, real, reverse, output, ids: None, precision, kept: Mutex::new(None) }
-    }
-
-    pub(super) fn of_tokens(self, ids: Vec<u32>) -> Self {
-        Self { ids: Some(ids), ..self }
+    /// Who reads the first argument's `count` rows at the times that are `real`: `ids`, or without them each place its
+    /// own.
+    pub(super) fn readers(real: &[bool], count: usize, ids: Option<&[u32]>) -> Readers {
+        let row = |place: usize| ids.map_or(place as u32, |ids| ids[place]);
+        let read = real.iter().enumerate().filter(|(_, real)| **real);
+        Readers::new(read.map(|(place, _)| (place as u32, row(place))), count)
     }
 
     /// The times in the order they are read.
     pub(super) fn time(&self, step: usize) -> usize {
         if self.reverse { self.sizes.l - 1 - step } else { step }
+    }
+
+    /// Where cells and states before time t are kept.
+    pub(super) fn before(&self, t: usize) -> usize {
+        t + usize::from(self.reverse)
+    }
+
+    /// Where cells and states after time t are kept.
+    pub(super) fn after(&self, t: usize) -> usize {
+        t + usize::from(!self.reverse)
+    }
+
+    /// The group of a place `(sequence, time)`, and the place's row in what the group keeps.
+    pub(super) fn kept_at(&self, place: u32) -> (usize, usize) {
+        let Sizes { b, l, .. } = self.sizes;
+        let (sequence, t) = (place as usize / l, place as usize % l);
+        let group = sequence / GROUP;
+        (group, t * GROUP.min(b - group * GROUP) + sequence % GROUP)
     }
 
     fn groups(&self) -> impl IndexedParallelIterator<Item = Group> {
@@ -181,78 +187,75 @@ impl Lstm {
     }
 
     /// Writes the states to `y` where there is one.
-    fn run(&self, x: &[f32], packed: &[f32], y: Option<Shared>) -> Vec<Kept> {
+    fn run(&self, x: &[f32], y: Option<Shared>) -> Vec<Kept> {
         let (sizes, precision) = (self.sizes, self.precision);
-        let weights = Weights::new(sizes, packed);
-        let to_gates = weights.to_gates(precision, sizes, sizes.hp());
-        let right = Right { data: &to_gates, k: sizes.inputs + sizes.h, n: 4 * sizes.hp(), precision };
-        self.groups().map(|group| forward::group(self, group, x, right, &weights.bias, y)).collect()
+        let Sizes { inputs, h, .. } = sizes;
+        let (weights, gates) = (Weights::new(sizes, &self.packed), sizes.gates());
+        let ih = to_gates(precision, &weights.ih, inputs, gates);
+        let ih = Right { data: &ih, k: inputs, n: gates, precision };
+        let projected = input::project(self, x, ih, &weights.bias);
+        let hh = to_gates(precision, &weights.hh, h, gates);
+        let hh = Right { data: &hh, k: h, n: gates, precision };
+        self.groups().map(|group| forward::group(self, group, &projected, hh, y)).collect()
     }
 
-    fn forward(&self, x: &[f32], packed: &[f32]) -> (CpuStorage, Shape) {
+    fn forward(&self, x: &[f32]) -> (CpuStorage, Shape) {
         let shape = self.shape();
         let mut y = Unwritten::new(shape.elem_count());
-        let kept = self.run(x, packed, Some(Shared(y.room().as_mut_ptr().cast())));
+        let kept = self.run(x, Some(Shared(y.room().as_mut_ptr().cast())));
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         // SAFETY: the groups cover all sequences, and each wrote all of its states.
         (CpuStorage::F32(unsafe { y.written() }), shape)
     }
 
-    /// Gradients of x, row after row (nothing where not wanted), and of the packed parameters.
-    fn backward(&self, x: &[f32], packed: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
-        let sizes = self.sizes;
-        let Sizes { b, l, inputs, h } = sizes;
-        let hp = sizes.hp();
+    /// Gradients of x (nothing where not wanted) and of the packed parameters.
+    fn backward(&self, x: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
+        let (sizes, precision) = (self.sizes, self.precision);
+        let Sizes { inputs, h, .. } = sizes;
         // A second backward pass makes the states again: the first used up what was kept.
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut kept = kept.unwrap_or_else(|| self.run(x, packed, None));
-        let weights = Weights::new(sizes, packed);
-        let precision = self.precision;
-        let to_state = weights.back(precision, sizes, inputs, h);
-        let to_input = weights.back(precision, sizes, 0, inputs);
-        let mut dx = Unwritten::new(if want_x { b * l * inputs } else { 0 });
-        let back = Back {
-            op: self,
-            grad,
-            to_state: Right { data: &to_state, k: 4 * hp, n: hp, precision },
-            to_input: Right { data: &to_input, k: 4 * hp, n: if want_x { inputs } else { 0 }, precision },
-            dx: Shared(dx.room().as_mut_ptr().cast()),
-        };
+        let mut kept = kept.unwrap_or_else(|| self.run(x, None));
+        let (weights, gates) = (Weights::new(sizes, &self.packed), sizes.gates());
+        let hh = from_gates(precision, &weights.hh, h, gates);
+        let hh = Right { data: &hh, k: gates, n: sizes.hp(), precision };
         let each = kept.len().div_ceil(PARTS);
         let groups: Vec<Group> = self.groups().collect();
-        let parts: Vec<backward::Sums> = kept
+        let recurrent: Vec<Buffer> = kept
             .par_chunks_mut(each)
             .zip(groups.par_chunks(each))
             .map(|(kept, groups)| {
-                let mut sums = backward::Sums::zeros(sizes);
+                let mut sums = Buffer::zeros(sums_len(gates, h)[0]);
                 for (kept, group) in kept.iter_mut().zip(groups) {
-                    backward::group(&back, *group, kept, &mut sums);
+                    backward::group(self, *group, grad, hh, kept, &mut sums);
                 }
                 sums
             })
             .collect();
-        let grads = unpadded(sizes, &parts);
-        // SAFETY: where it is wanted the groups wrote all of their sequences' rows.
-        (unsafe { dx.written() }, grads)
+        let ih = from_gates(precision, &weights.ih, inputs, gates);
+        let ih = Right { data: &ih, k: gates, n: if want_x { inputs } else { 0 }, precision };
+        let (dx, input) = input::gradients(self, x, &kept, ih, PARTS);
+        (dx, unpadded(sizes, &recurrent, &input))
     }
 }
 
-/// The parts' sum, in the order of the packed parameters.
-fn unpadded(sizes: Sizes, parts: &[backward::Sums]) -> Vec<f32> {
+/// The parts' sums, in the order of the packed parameters.
+fn unpadded(sizes: Sizes, recurrent: &[Buffer], input: &[input::Sums]) -> Vec<f32> {
     let Sizes { inputs, h, .. } = sizes;
-    let (hp, pitch) = (sizes.hp(), backward::Sums::pitch(sizes));
+    let hp = sizes.hp();
     let mut grads = vec![0.0; sizes.parameters()];
     let (ih, rest) = grads.split_at_mut(4 * h * inputs);
     let (hh, biases) = rest.split_at_mut(4 * h * h);
     let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(t, f)| *t += f);
     ih.par_chunks_mut(inputs).zip(hh.par_chunks_mut(h)).enumerate().for_each(|(unit, (ih, hh))| {
-        let row = (unit / h * hp + unit % h) * pitch;
-        for part in parts {
-            add(ih, &part.weights[row..][..inputs]);
-            add(hh, &part.weights[row + inputs..][..h]);
+        let row = unit / h * hp + unit % h;
+        for part in input {
+            add(ih, &part.weight[row * inputs.next_multiple_of(LANES)..][..inputs]);
+        }
+        for part in recurrent {
+            add(hh, &part[row * hp..][..h]);
         }
     });
-    for part in parts {
+    for part in input {
         for gate in 0..4 {
             add(&mut biases[gate * h..][..h], &part.bias[gate * hp..][..h]);
         }
@@ -269,31 +272,28 @@ impl CustomOp2 for Lstm {
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
-        lx: &Layout,
-        packed: &CpuStorage,
-        lp: &Layout,
+        layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Ok(self.forward(host::slice(x, lx)?, host::slice(packed, lp)?))
+        Ok(self.forward(host::slice(x, layout)?))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
-        packed: &Tensor,
+        chain: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let want_x = x.track_op();
-        let (dx, dp) = host::with(x, |xs| {
-            host::with(packed, |ps| host::with(grad, |gs| Ok(self.backward(xs, ps, gs, want_x))))
-        })?;
-        let dx = match (&self.ids, want_x) {
-            (_, false) => None,
-            (None, true) => Some(dx),
-            (Some(ids), true) => Some(crate::embedding::table_grad(ids, &dx, x.dims2()?)),
-        };
-        let dx = dx.map(|dx| host::tensor(dx, x.shape())).transpose()?.and_then(|dx| give(x, dx));
-        let dp = if packed.track_op() { Some(host::tensor(dp, packed.shape())?) } else { None };
-        Ok((dx, dp))
+        let (dx, parameters) =
+            host::with(x, |x| host::with(grad, |grad| Ok(self.backward(x, grad, want_x))))?;
+        let Sizes { inputs, h, .. } = self.sizes;
+        let shapes =
+            [Shape::from((4 * h, inputs)), Shape::from((4 * h, h)), Shape::from(4 * h), Shape::from(4 * h)];
+        self.grads.set_packed(&parameters, &shapes)?;
+        let dx = if want_x { give(x, host::tensor(dx, x.shape())?) } else { None };
+        Ok((dx, reached(chain)?))
     }
 }

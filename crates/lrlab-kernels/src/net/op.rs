@@ -1,20 +1,14 @@
 //! The network as a candle operator.
-//!
-//! candle's operators take three tensors at most. The parameters enter through a chain of one-element tensors: each
-//! link takes one parameter and hands on its gradient, which the network has left in a table when the backward pass
-//! reaches the link.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var, bail};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::fused::{Kept, Pass, Statistics};
 use super::{ConvNet, ConvNorm, Node};
 use crate::conv::source::Sizes;
-use crate::{Norm, gradient, host};
-
-/// The gradients of all parameters, three per unit, once they are known.
-type Table = Arc<Mutex<Vec<Option<Tensor>>>>;
+use crate::parameters::{Grads, chain, reached};
+use crate::{Norm, host};
 
 pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
     let units: Vec<ConvNorm> = net
@@ -25,20 +19,14 @@ pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) ->
             Node::MaxPool { .. } | Node::Subsample { .. } => None,
         })
         .collect();
-    let table = Table::default();
-    let mut chain = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
-    for (index, unit) in units.iter().enumerate() {
-        for (field, var) in [&unit.weight, &unit.scale, &unit.shift].into_iter().enumerate() {
-            let link = Link { table: Arc::clone(&table), slot: 3 * index + field };
-            chain = chain.apply_op2(var.as_tensor(), link)?;
-        }
-    }
+    let parameters = units.iter().flat_map(|unit| [&unit.weight, &unit.scale, &unit.shift]);
+    let (chain, grads) = chain(parameters.map(Var::as_tensor))?;
     let statistics = Arc::new(Mutex::new(Vec::new()));
     let op = Op {
         net: net.clone(),
         sizes,
         mode,
-        table,
+        grads,
         kept: Mutex::new(None),
         statistics: Arc::clone(&statistics),
     };
@@ -66,41 +54,12 @@ fn remember(unit: &ConvNorm, seen: &Statistics, momentum: f64) -> Result<()> {
     update(&unit.running_var, &seen.var, unbiased)
 }
 
-/// Joins a parameter to the chain.
-struct Link {
-    table: Table,
-    slot: usize,
-}
-
-impl CustomOp2 for Link {
-    fn name(&self) -> &'static str {
-        "conv_net_parameter"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
-    }
-
-    fn bwd(
-        &self,
-        chain: &Tensor,
-        parameter: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad =
-            self.table.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.slot).map(Option::take);
-        let Some(Some(grad)) = grad else { bail!("conv_net: a parameter's gradient before the network's") };
-        let chain = chain.track_op().then(|| chain.zeros_like()).transpose()?;
-        Ok((chain, parameter.track_op().then(|| gradient::give(parameter, grad)).flatten()))
-    }
-}
-
 struct Op {
     net: ConvNet,
     sizes: Vec<Sizes>,
     mode: Norm,
-    table: Table,
+    /// Three per unit.
+    grads: Grads,
     kept: Mutex<Option<Kept>>,
     statistics: Arc<Mutex<Vec<Statistics>>>,
 }
@@ -149,9 +108,8 @@ impl CustomOp2 for Op {
             };
             host::with(grad, |grad| pass.backward(xs, kept, grad, x.track_op()))
         })?;
-        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = grads.into_iter().map(Some).collect();
+        self.grads.set(grads);
         let dx = dx.map(|dx| host::tensor(dx, x.shape())).transpose()?;
-        let chain = chain.track_op().then(|| chain.zeros_like()).transpose()?;
-        Ok((dx, chain))
+        Ok((dx, reached(chain)?))
     }
 }

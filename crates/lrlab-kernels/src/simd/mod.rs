@@ -99,6 +99,19 @@ pub(crate) trait Simd: Copy + Send + Sync {
     }
 }
 
+/// Asks for the values to be brought into the cache while something else is done.
+#[inline]
+pub(crate) fn prefetch(x: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in x.chunks(LANES) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing; part of every processor of the architecture.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
 /// A computation written over any level. `run` must be `#[inline(always)]`, so that it is compiled for the level.
 pub(crate) trait Kernel {
     type Out;

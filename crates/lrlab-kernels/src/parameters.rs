@@ -1,0 +1,97 @@
+//! The parameters of an operator that has many of them.
+//!
+//! candle's operators take three tensors at most. Parameters enter through a chain of one-element tensors: each link
+//! takes one parameter and hands on its gradient, which the operator has left in a table when the backward pass
+//! reaches the link. So gradients of variables go past candle's sums (see [`crate::backward`]).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
+
+use crate::buffer::Buffer;
+use crate::{gradient, host};
+
+/// The gradients of all parameters, once they are known.
+#[derive(Clone, Default)]
+pub(crate) struct Grads(Arc<Mutex<Vec<Option<Tensor>>>>);
+
+impl Grads {
+    /// In the chain's order.
+    pub(crate) fn set(&self, grads: impl IntoIterator<Item = Tensor>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = grads.into_iter().map(Some).collect();
+    }
+
+    /// From one after the other, in the chain's order.
+    pub(crate) fn set_packed(&self, packed: &[f32], shapes: &[Shape]) -> Result<()> {
+        let mut rest = packed;
+        let grads = shapes.iter().map(|shape| {
+            let (grad, after) = rest.split_at(shape.elem_count());
+            rest = after;
+            host::tensor(grad.to_vec(), shape)
+        });
+        self.set(grads.collect::<Result<Vec<_>>>()?);
+        Ok(())
+    }
+}
+
+/// The operator's last argument, and where its backward pass leaves the gradients. What it returns as the gradient of
+/// that argument is [`reached`].
+pub(crate) fn chain<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<(Tensor, Grads)> {
+    let grads = Grads::default();
+    let mut chain = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
+    for (slot, parameter) in parameters.into_iter().enumerate() {
+        chain = chain.apply_op2(parameter, Link { grads: grads.clone(), slot })?;
+    }
+    Ok((chain, grads))
+}
+
+/// The gradient of the chain, which is nothing but the word to go on.
+pub(crate) fn reached(chain: &Tensor) -> Result<Option<Tensor>> {
+    chain.track_op().then(|| chain.zeros_like()).transpose()
+}
+
+/// The parameters' values, one after the other.
+pub(crate) fn pack(parameters: &[&Tensor]) -> Result<Buffer> {
+    let mut packed = Buffer::take(parameters.iter().map(|parameter| parameter.elem_count()).sum());
+    let mut rest = &mut packed[..];
+    for parameter in parameters {
+        let (to, after) = rest.split_at_mut(parameter.elem_count());
+        rest = after;
+        host::with(parameter, |values| {
+            to.copy_from_slice(values);
+            Ok(())
+        })?;
+    }
+    Ok(packed)
+}
+
+/// Joins a parameter to the chain.
+struct Link {
+    grads: Grads,
+    slot: usize,
+}
+
+impl CustomOp2 for Link {
+    fn name(&self) -> &'static str {
+        "parameter"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(1)))
+    }
+
+    fn bwd(
+        &self,
+        chain: &Tensor,
+        parameter: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let mut grads = self.grads.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Some(grad)) = grads.get_mut(self.slot).map(Option::take) else {
+            bail!("a parameter's gradient before its operator's")
+        };
+        let grad = parameter.track_op().then(|| gradient::give(parameter, grad)).flatten();
+        Ok((reached(chain)?, grad))
+    }
+}
