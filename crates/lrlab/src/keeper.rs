@@ -35,7 +35,7 @@ pub enum CheckpointEvery {
 
 impl Default for CheckpointEvery {
     fn default() -> Self {
-        Self::Seconds(0.5)
+        Self::Seconds(0.2)
     }
 }
 
