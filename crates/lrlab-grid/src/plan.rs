@@ -18,13 +18,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Data that cannot be identified (all of them are told), a specification that is no JSON, and two cells that are the same run.
 pub fn resolve(
     experiment: &str,
-    cells: Vec<(Cell, RunSpec)>,
+    cells: impl IntoIterator<Item = (Cell, RunSpec)>,
     mut digest: impl FnMut(&DataSpec) -> Result<String, BoxError>,
 ) -> Result<Plan, Error> {
     let mut digests: Vec<(DataSpec, Option<String>)> = Vec::new();
     let mut unknown: Vec<(String, BoxError)> = Vec::new();
-    let mut seen: BTreeMap<RunId, Cell> = BTreeMap::new();
-    let mut runs = Vec::with_capacity(cells.len());
+    let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
+    let mut runs: Vec<PlannedRun> = Vec::new();
     for (cell, spec) in cells {
         let at = digests.iter().position(|(data, _)| *data == spec.data).unwrap_or_else(|| {
             let found = digest(&spec.data).map_err(|error| unknown.push((words(&cell), error))).ok();
@@ -33,8 +33,12 @@ pub fn resolve(
         });
         let Some(dataset_digest) = digests[at].1.clone() else { continue };
         let run_id = run_id(&spec, &dataset_digest);
-        if let Some(first) = seen.insert(run_id.clone(), cell.clone()) {
-            return Err(Error::Duplicate { id: run_id, first: words(&first), second: words(&cell) });
+        if let Some(first) = seen.insert(run_id.clone(), runs.len()) {
+            return Err(Error::Duplicate {
+                id: run_id,
+                first: words(&runs[first].cell),
+                second: words(&cell),
+            });
         }
         let spec =
             serde_json::to_value(&spec).map_err(|source| Error::Spec { cell: words(&cell), source })?;

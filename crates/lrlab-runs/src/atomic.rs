@@ -1,6 +1,6 @@
 //! Files that are either whole or not there.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::Error;
@@ -10,7 +10,15 @@ use crate::Error;
 /// # Errors
 /// [`Error::Io`] where writing or renaming fails; `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let file = temporary(path, bytes)?;
+    write_atomic_with(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, e)))
+}
+
+/// As [`write_atomic`], of what `write` writes: nothing large need be in memory at once.
+pub(crate) fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let file = temporary(path, write)?;
     file.persist(path).map_err(|e| Error::io(path, e.error))?;
     sync_parent(path)
 }
@@ -20,7 +28,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Io`] where writing or linking fails.
 pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
-    let file = temporary(path, bytes)?;
+    let file = temporary(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, e)))?;
     match file.persist_noclobber(path) {
         Ok(_) => sync_parent(path).map(|()| true),
         Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
@@ -65,16 +73,22 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn temporary(path: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile, Error> {
+fn temporary(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+) -> Result<tempfile::NamedTempFile, Error> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-    let mut file = tempfile::Builder::new()
+    let file = tempfile::Builder::new()
         .prefix(".")
         .suffix(".tmp")
         .permissions_like_create()
         .tempfile_in(folder)
         .map_err(|e| Error::io(folder, e))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| Error::io(path, e))?;
+    let mut buffered = BufWriter::new(file.as_file());
+    write(&mut buffered)?;
+    buffered.flush().and_then(|()| file.as_file().sync_all()).map_err(|e| Error::io(path, e))?;
+    drop(buffered);
     Ok(file)
 }
 

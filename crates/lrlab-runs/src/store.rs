@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::atomic::write_atomic_with;
 use crate::{Error, Outcome, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
 
 /// A folder of runs and grids.
@@ -162,7 +163,13 @@ impl RunStore {
     /// Writing fails.
     pub fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
         let path = self.experiment_dir(&plan.experiment).join("plan.json");
-        write_atomic(&path, &to_json(&path, plan)?)
+        write_atomic_with(&path, |file| {
+            serde_json::to_writer_pretty(&mut *file, plan).map_err(|e| match e.io_error_kind() {
+                Some(kind) => Error::io(&path, kind.into()),
+                None => Error::json(&path, e),
+            })?;
+            file.write_all(b"\n").map_err(|e| Error::io(&path, e))
+        })
     }
 }
 

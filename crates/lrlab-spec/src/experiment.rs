@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_runs::{Cell, Search};
+use lrlab_runs::{Cell, RunId, Search};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
@@ -14,7 +14,7 @@ use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
 use crate::walk::{Slot, missing, unknown, walk};
-use crate::{RunSpec, canonical, claims, expand, explain, resolve, search, select, suggest};
+use crate::{RunSpec, claims, expand, explain, resolve, run_id, search, select, suggest};
 
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,9 +53,21 @@ impl Experiment {
     /// # Errors
     /// Filters that are no `KEY=VALUE`, name no coordinate, or match nothing; more seeds than there are.
     pub fn cells(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<(Cell, RunSpec)>, Mistakes> {
+        Ok(self.each_cell(filters, seeds)?.collect())
+    }
+
+    /// As [`Experiment::cells`], one after the other.
+    ///
+    /// # Errors
+    /// As [`Experiment::cells`].
+    pub fn each_cell(
+        &self,
+        filters: &[String],
+        seeds: Option<usize>,
+    ) -> Result<impl ExactSizeIterator<Item = (Cell, RunSpec)>, Mistakes> {
         let chosen = self.select(filters, seeds)?;
         let cell = |index: usize| (self.cells[index].cell.clone(), self.cells[index].spec.clone());
-        Ok(chosen.into_iter().map(cell).collect())
+        Ok(chosen.into_iter().map(cell))
     }
 
     /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`.
@@ -237,9 +249,10 @@ fn used_models<'a>(axes: &[Axis], root: &Node, definitions: &'a Definitions) -> 
 
 /// Cells with the same coordinates, or other coordinates for the same run; one mistake for all of one origin.
 fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    // Identities instead of whole specifications: of ten thousand cells these are megabytes.
+    let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
     for (index, resolved) in cells.iter().enumerate() {
-        let Some(earlier) = seen.insert(canonical(&resolved.spec), index) else { continue };
+        let Some(earlier) = seen.insert(run_id(&resolved.spec, ""), index) else { continue };
         let text = || {
             let one = |entry: &Coordinate| format!("{} = {}", entry.0.name, label(&entry.1.json()));
             points[index].iter().map(one).collect::<Vec<_>>().join(", ")

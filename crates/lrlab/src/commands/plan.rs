@@ -73,7 +73,7 @@ pub(crate) fn resolve(
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Option<Plan>> {
-    let cells = match experiment.cells(&selection.filter, selection.seeds) {
+    let cells = match experiment.each_cell(&selection.filter, selection.seeds) {
         Ok(cells) => cells,
         Err(mistakes) => {
             tell(&mistakes.for_stderr());
