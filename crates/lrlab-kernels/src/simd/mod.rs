@@ -11,6 +11,8 @@ mod philox;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_bf16;
 
 use std::sync::OnceLock;
 

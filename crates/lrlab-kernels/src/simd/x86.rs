@@ -8,7 +8,8 @@
 #[allow(clippy::wildcard_imports, reason = "fifty intrinsics, all prefixed")]
 use std::arch::x86_64::*;
 
-use super::{Kernel, LANES, Simd, bf16, philox, scalar::Scalar};
+use super::x86_bf16::{dot256, dot512, every_second512, pair256, pair512, sorted256};
+use super::{Kernel, LANES, Simd, philox, scalar::Scalar};
 
 /// With the instructions of AVX512-BF16 or without.
 #[derive(Debug, Clone, Copy)]
@@ -156,9 +157,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                 let places = _mm512_loadu_si512(places.as_ptr().cast());
                 _mm512_castsi512_ps(_mm512_permutexvar_epi16(places, halves))
             } else {
-                let low = _mm512_srli_epi32::<16>(nearest512(low));
-                let upper = _mm512_set1_epi32(!0xffff);
-                _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_and_si512(nearest512(high), upper)))
+                pair512(low, high)
             }
         }
     }
@@ -170,25 +169,17 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                     second, first,
                 )));
             }
-            let every_second = |from: i32| {
-                let places: [i32; LANES] = std::array::from_fn(|i| 2 * i as i32 + from);
-                _mm512_permutex2var_ps(first, _mm512_loadu_si512(places.as_ptr().cast()), second)
-            };
-            self.pair(every_second(0), every_second(1))
+            self.pair(every_second512::<0>(first, second), every_second512::<1>(first, second))
         }
     }
     #[inline(always)]
     fn dot_pairs(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
         unsafe {
-            let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
             if BF16 {
-                let halves = |x: __m512i| std::mem::transmute::<__m512i, __m512bh>(x);
+                let halves = |x: __m512| std::mem::transmute::<__m512, __m512bh>(x);
                 return _mm512_dpbf16_ps(sum, halves(a), halves(b));
             }
-            let upper = |x| _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(!0xffff)));
-            let lower = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
-            let sum = flush512(_mm512_fmadd_ps(upper(a), upper(b), sum));
-            flush512(_mm512_fmadd_ps(lower(a), lower(b), sum))
+            dot512(a, b, sum)
         }
     }
     #[inline(always)]
@@ -218,75 +209,6 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
             out
         }
     }
-}
-
-/// The nearest bfloat16 in the upper halves; the lower ones are anything.
-#[inline(always)]
-fn nearest512(x: __m512) -> __m512i {
-    // SAFETY: only called by methods of [`Avx512`].
-    unsafe {
-        let bits = _mm512_castps_si512(x);
-        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-        let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(bf16::QUIET as i32));
-        let rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), quiet);
-        let sign = _mm512_set1_epi32(bf16::SIGN as i32);
-        _mm512_mask_and_epi32(rounded, subnormal512(bits), bits, sign)
-    }
-}
-
-#[inline(always)]
-fn subnormal512(bits: __m512i) -> __mmask16 {
-    // SAFETY: only called by methods of [`Avx512`].
-    unsafe {
-        let magnitude = _mm512_andnot_si512(_mm512_set1_epi32(bf16::SIGN as i32), bits);
-        _mm512_cmplt_epu32_mask(magnitude, _mm512_set1_epi32(bf16::NORMAL as i32))
-    }
-}
-
-/// Subnormal numbers as zeros.
-#[inline(always)]
-fn flush512(x: __m512) -> __m512 {
-    // SAFETY: only called by methods of [`Avx512`].
-    unsafe {
-        let bits = _mm512_castps_si512(x);
-        let sign = _mm512_set1_epi32(bf16::SIGN as i32);
-        _mm512_castsi512_ps(_mm512_mask_and_epi32(bits, subnormal512(bits), bits, sign))
-    }
-}
-
-/// As [`nearest512`].
-#[inline(always)]
-fn nearest256(x: __m256) -> __m256i {
-    // SAFETY: only called by methods of [`Avx2`].
-    unsafe {
-        let bits = _mm256_castps_si256(x);
-        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
-        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(bf16::QUIET as i32));
-        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
-        let rounded = _mm256_blendv_epi8(rounded, quiet, nan);
-        _mm256_and_si256(rounded, kept256(bits))
-    }
-}
-
-/// All bits of normal numbers, the sign of others.
-#[inline(always)]
-fn kept256(bits: __m256i) -> __m256i {
-    // SAFETY: only called by methods of [`Avx2`].
-    unsafe {
-        let sign = _mm256_set1_epi32(bf16::SIGN as i32);
-        let magnitude = _mm256_andnot_si256(sign, bits);
-        let normal = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(bf16::NORMAL as i32 - 1));
-        _mm256_or_si256(normal, sign)
-    }
-}
-
-/// As [`flush512`].
-#[inline(always)]
-fn flush256(x: __m256) -> __m256 {
-    // SAFETY: only called by methods of [`Avx2`].
-    unsafe { _mm256_and_ps(x, _mm256_castsi256_ps(kept256(_mm256_castps_si256(x)))) }
 }
 
 /// Two registers of eight lanes.
@@ -382,31 +304,20 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     fn pair(self, low: Pair, high: Pair) -> Pair {
-        pair(|i| unsafe {
-            let low = _mm256_srli_epi32::<16>(nearest256(low[i]));
-            let upper = _mm256_set1_epi32(!0xffff);
-            _mm256_castsi256_ps(_mm256_or_si256(low, _mm256_and_si256(nearest256(high[i]), upper)))
-        })
+        unsafe { [pair256(low[0], high[0]), pair256(low[1], high[1])] }
     }
     #[inline(always)]
     fn pair_neighbours(self, first: Pair, second: Pair) -> Pair {
-        // Shuffles work within halves of a register.
-        let sorted = |v: __m256| unsafe {
-            _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v)))
-        };
-        let even = |x: Pair| sorted(unsafe { _mm256_shuffle_ps::<0x88>(x[0], x[1]) });
-        let odd = |x: Pair| sorted(unsafe { _mm256_shuffle_ps::<0xdd>(x[0], x[1]) });
-        self.pair([even(first), even(second)], [odd(first), odd(second)])
+        unsafe {
+            // Shuffles work within halves of a register.
+            let even = |x: Pair| sorted256(_mm256_shuffle_ps::<0x88>(x[0], x[1]));
+            let odd = |x: Pair| sorted256(_mm256_shuffle_ps::<0xdd>(x[0], x[1]));
+            self.pair([even(first), even(second)], [odd(first), odd(second)])
+        }
     }
     #[inline(always)]
     fn dot_pairs(self, a: Pair, b: Pair, sum: Pair) -> Pair {
-        pair(|i| unsafe {
-            let (a, b) = (_mm256_castps_si256(a[i]), _mm256_castps_si256(b[i]));
-            let upper = |x| _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(!0xffff)));
-            let lower = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x));
-            let sum = flush256(_mm256_fmadd_ps(upper(a), upper(b), sum[i]));
-            flush256(_mm256_fmadd_ps(lower(a), lower(b), sum))
-        })
+        unsafe { [dot256(a[0], b[0], sum[0]), dot256(a[1], b[1], sum[1])] }
     }
     #[inline(always)]
     fn transpose(self, rows: [Pair; LANES]) -> [Pair; LANES] {
