@@ -10,12 +10,17 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use crate::cuda::Feature;
 use crate::options::push;
 use crate::runner;
 use crate::workspace::{root, tell};
 
 /// Measured against a peer where nothing is named.
 const MODELS: [&str; 4] = ["resnet20", "resnet18-imagenet-stem", "lstm", "transformer"];
+/// How the runner is told whether products in f32 may be TF32.
+const TF32: &str = "LRLAB_CUDA_TF32";
+/// The peer's script, in the workspace.
+const TORCH: &str = "benches/peers/torch_bench.py";
 /// Rounds against a peer, ours and theirs in turn.
 const ROUNDS: u16 = 3;
 /// The peer's setting that ours is held against, and those beside it, measured once.
@@ -46,9 +51,15 @@ pub(crate) struct BenchOptions {
     /// Where: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer's are f32
-    #[arg(long, default_value = "f32")]
+    /// What the runner is built with for CUDA [default: cudnn where its library is, otherwise cuda]
+    #[arg(long, value_enum, value_name = "FEATURE", conflicts_with = "runner")]
+    features: Option<Feature>,
+    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer's are under its autocast then
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
+    /// On CUDA, products in f32 through TF32, ours and the peer's
+    #[arg(long)]
+    tf32: bool,
     /// Measure a peer too, ours and theirs in turn, and print the ratios
     #[arg(long, value_enum)]
     peer: Option<Peer>,
@@ -62,8 +73,15 @@ pub(crate) struct BenchOptions {
 
 /// Builds the runner and measures.
 pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
-    let program = runner::find(options.runner.as_deref(), &options.device)?;
+    if options.tf32 && matches!(options.device.as_str(), "cpu" | "metal") {
+        bail!("--tf32 is for NVIDIA GPUs: add --device cuda");
+    }
+    if options.peer.is_some() && options.device == "metal" {
+        bail!("the peer is measured on cpu and cuda, not on metal");
+    }
+    let program = runner::find_with(options.runner.as_deref(), &options.device, options.features)?;
     match options.peer {
+        None if options.tf32 => runner::become_it_with(&program, &options.arguments(), &[(TF32, "on")]),
         None => runner::become_it(&program, &options.arguments()),
         Some(Peer::Torch) => against_torch(options, &program),
     }
@@ -81,13 +99,38 @@ impl BenchOptions {
         push(&mut arguments, "--precision", Some(&self.precision));
         arguments
     }
+
+    /// One of our workloads, a JSON object a line.
+    fn ours(&self, program: &Path, workload: &str, threads: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["bench", "--json=-", "--workload", workload, "--threads", threads]);
+        command.args(["--device", &self.device, "--precision", &self.precision]);
+        command.env(TF32, if self.tf32 { "on" } else { "off" });
+        command
+    }
+
+    /// The same of the peer, where ours ran on `device`.
+    fn theirs(
+        &self,
+        script: &Path,
+        workload: &str,
+        threads: &str,
+        device: &str,
+        settings: &[&str],
+    ) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(script).args(["--workload", workload, "--threads", threads]);
+        command.args(["--device", device, "--precision", &self.precision]);
+        if self.tf32 && device != "cpu" {
+            command.arg("--tf32");
+        }
+        command.args(settings.iter().flat_map(|setting| ["--setting", setting]));
+        command
+    }
 }
 
 fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitCode> {
-    if options.device != "cpu" {
-        bail!("the peer is measured on the cpu only, not on {:?}", options.device);
-    }
-    let script = root()?.join("benches/peers/torch_bench.py");
+    let script = script()?;
     let mut names = options.workload.clone();
     if names.is_empty() {
         names.extend(MODELS.map(str::to_owned));
@@ -98,18 +141,7 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
     let mut found = Found::default();
     for round in 0..options.rounds.unwrap_or(ROUNDS) {
         for name in &names {
-            let mut ours = Command::new(program);
-            ours.args([
-                "bench",
-                "--json=-",
-                "--workload",
-                name,
-                "--threads",
-                &threads,
-                "--precision",
-                &options.precision,
-            ]);
-            for line in lines_of(ours, &mut text)? {
+            for line in lines_of(options.ours(program, name, &threads), &mut text)? {
                 let workload = line["workload"].as_str().unwrap_or_default().to_owned();
                 found.add(&workload, "ours", &line);
                 if workload.starts_with("limit-") {
@@ -117,9 +149,9 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
                 }
                 let mut settings = vec![BEST];
                 settings.extend(BESIDE.iter().filter(|_| round == 0));
-                let mut theirs = Command::new(&options.python);
-                theirs.arg(&script).args(["--workload", &workload, "--threads", &threads]);
-                theirs.args(settings.iter().flat_map(|setting| ["--setting", setting]));
+                // `auto` is what it came to.
+                let device = line["device"].as_str().unwrap_or(&options.device);
+                let theirs = options.theirs(&script, &workload, &threads, device, &settings);
                 for line in lines_of(theirs, &mut text)? {
                     found.add(&workload, line["setting"].as_str().unwrap_or_default(), &line);
                 }
@@ -134,6 +166,12 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
             .with_context(|| path.display().to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The peer's script: in the workspace that this was built in, or in the one that it was carried to.
+fn script() -> anyhow::Result<PathBuf> {
+    let there = [root()?.join(TORCH), PathBuf::from(TORCH)].into_iter().find(|path| path.is_file());
+    there.with_context(|| format!("there is no {TORCH}: start this in the workspace's root"))
 }
 
 /// What a program says on its standard output, a JSON object a line; it also goes to `text` and to the user.
@@ -228,7 +266,65 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Bench {
+        #[command(flatten)]
+        options: BenchOptions,
+    }
+
+    fn words(command: &Command) -> String {
+        command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn both_sides_are_told_the_same() {
+        let variable = |command: &Command| {
+            let set = command.get_envs().find(|(name, _)| *name == TF32);
+            set.and_then(|(_, value)| Some(value?.to_string_lossy().into_owned()))
+        };
+        for (given, found, ours, theirs, tf32) in [
+            (&[][..], "cpu", "--device cpu --precision f32", "--device cpu --precision f32", "off"),
+            (
+                &["--device=cuda", "--tf32", "--precision=bf16"],
+                "cuda:0",
+                "--device cuda --precision bf16",
+                "--device cuda:0 --precision bf16 --tf32",
+                "on",
+            ),
+            (
+                &["--device=auto", "--tf32"],
+                "cpu",
+                "--device auto --precision f32",
+                "--device cpu --precision f32",
+                "on",
+            ),
+        ] {
+            let Bench { options } = Bench::try_parse_from([&["x"], given].concat()).unwrap();
+            let command = options.ours(Path::new("r"), "lstm", "2");
+            assert_eq!(words(&command), format!("bench --json=- --workload lstm --threads 2 {ours}"));
+            assert_eq!(variable(&command).as_deref(), Some(tf32), "{given:?}");
+            let command = options.theirs(Path::new("s"), "lstm", "2", found, &["best"]);
+            assert_eq!(words(&command), format!("s --workload lstm --threads 2 {theirs} --setting best"));
+        }
+    }
+
+    #[test]
+    fn tf32_is_for_nvidia_and_the_peer_is_not_on_metal() {
+        for (given, word) in [
+            (&["--tf32"][..], "--tf32 is for NVIDIA GPUs"),
+            (&["--tf32", "--device=metal"], "--tf32 is for NVIDIA GPUs"),
+            (&["--peer=torch", "--device=metal"], "not on metal"),
+        ] {
+            let Bench { options } = Bench::try_parse_from([&["x"], given].concat()).unwrap();
+            assert!(bench(&options).unwrap_err().to_string().contains(word), "{given:?}");
+        }
+        assert!(Bench::try_parse_from(["x", "--precision=f16"]).is_err());
+        assert!(Bench::try_parse_from(["x", "--features=cudnn", "--runner=r"]).is_err());
+    }
 
     #[test]
     fn ratios_are_medians_over_the_rounds() {

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
+use crate::cuda::{Feature, Machine};
 use crate::workspace::{cargo, tell};
 
 /// The package of the runner, and the name of its binary.
@@ -14,7 +15,12 @@ const RUNNER: &str = "lrlab";
 
 /// The user's own runner, or ours, built for `device`.
 pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> {
-    let Some(path) = own else { return build(device) };
+    find_with(own, device, None)
+}
+
+/// As [`find`]; ours is built with `asked`, where something is asked for.
+pub(crate) fn find_with(own: Option<&Path>, device: &str, asked: Option<Feature>) -> anyhow::Result<PathBuf> {
+    let Some(path) = own else { return build(device, asked) };
     if !path.is_file() {
         bail!("there is no runner {}", path.display());
     }
@@ -22,15 +28,17 @@ pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> 
 }
 
 /// Builds the runner with what `device` needs. Says nothing where there is nothing to do.
-fn build(device: &str) -> anyhow::Result<PathBuf> {
+fn build(device: &str, asked: Option<Feature>) -> anyhow::Result<PathBuf> {
     let program = beside_us()?;
+    let (feature, path) = needs(device, asked, Machine::detect)?;
     let mut command = cargo()?;
     command.args(BUILD);
-    if let Some(feature) = feature(device)? {
-        command.args(["--features", feature]);
-    }
+    command.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
+    command.envs(path.map(|path| ("PATH", path)));
     if !program.is_file() {
-        tell("building the runner: the first time takes minutes");
+        let time =
+            if feature.is_some_and(|name| name.starts_with("cu")) { "half an hour" } else { "minutes" };
+        tell(&format!("building the runner: the first time takes {time}"));
     }
     let colour = if std::io::stderr().is_terminal() { "always" } else { "never" };
     command.env("CARGO_TERM_COLOR", colour).stderr(Stdio::piped());
@@ -49,8 +57,17 @@ pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--package", RUNNER];
 
 /// Puts the runner in our place: signals and exit codes are its own.
 pub(crate) fn become_it(program: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
+    become_it_with(program, arguments, &[])
+}
+
+/// As [`become_it`], with these variables in its environment.
+pub(crate) fn become_it_with(
+    program: &Path,
+    arguments: &[OsString],
+    variables: &[(&str, &str)],
+) -> anyhow::Result<ExitCode> {
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).envs(variables.iter().copied());
     // Workers may be started elsewhere.
     if let Some(home) = std::env::var_os("HF_HOME").filter(|home| !home.is_empty()) {
         command.env("HF_HOME", std::path::absolute(home)?);
@@ -76,27 +93,31 @@ fn beside_us() -> anyhow::Result<PathBuf> {
     Ok(us.with_file_name(format!("{RUNNER}{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// The feature of the runner that `device` needs.
-fn feature(device: &str) -> anyhow::Result<Option<&'static str>> {
-    Ok(match device {
-        "cpu" => None,
-        "metal" => Some("metal"),
-        "auto" if cfg!(target_os = "macos") => Some("metal"),
-        "auto" => cuda_is_here().then_some("cuda"),
-        "cuda" => Some("cuda"),
-        _ if device.strip_prefix("cuda:").is_some_and(|n| n.parse::<usize>().is_ok()) => Some("cuda"),
+/// The feature of the runner that `device` needs, and the search path for programs where it must be another.
+fn needs(
+    device: &str,
+    asked: Option<Feature>,
+    machine: impl FnOnce() -> Machine,
+) -> anyhow::Result<(Option<&'static str>, Option<OsString>)> {
+    let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
+    let cuda = match (device, ordinal) {
+        ("cuda", _) | (_, Some(Ok(_))) => true,
+        ("auto", _) => !cfg!(target_os = "macos"),
+        ("cpu" | "metal", _) => false,
         _ => bail!("{device:?} is no device: expected auto, cpu, cuda, cuda:N or metal"),
-    })
-}
-
-/// A GPU to train on, and a compiler to build for it.
-fn cuda_is_here() -> bool {
-    let answers = |program: &str, argument: &str| {
-        let quiet = || Stdio::null();
-        let status = Command::new(program).arg(argument).stdout(quiet()).stderr(quiet()).status();
-        status.is_ok_and(|status| status.success())
     };
-    answers("nvidia-smi", "-L") && answers("nvcc", "--version")
+    if !cuda {
+        if let Some(feature) = asked {
+            bail!("the feature {} is for --device cuda", feature.name());
+        }
+        return Ok(((device != "cpu").then_some("metal"), None));
+    }
+    let machine = machine();
+    let feature = match asked {
+        None if device == "auto" => machine.auto(),
+        asked => Some(machine.cuda(asked)?),
+    };
+    Ok((feature.map(Feature::name), feature.and_then(|_| machine.path())))
 }
 
 /// Passes cargo's words on from the first that is not "everything is fresh".
@@ -113,18 +134,30 @@ fn show(progress: impl BufRead) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::made_up;
 
     #[test]
     fn devices_and_their_features() {
-        for (device, expected) in [
-            ("cpu", Some(None)),
-            ("cuda", Some(Some("cuda"))),
-            ("cuda:3", Some(Some("cuda"))),
-            ("metal", Some(Some("metal"))),
-            ("cuda:x", None),
-            ("gpu", None),
+        // On a machine with a GPU, without a compiler.
+        let machine = || made_up(&[], &[], true);
+        for (device, asked, expected) in [
+            ("cpu", None, Ok(None)),
+            ("metal", None, Ok(Some("metal"))),
+            ("cpu", Some(Feature::Cudnn), Err("the feature cudnn is for --device cuda")),
+            ("cuda", None, Err("install the CUDA toolkit")),
+            ("cuda:3", None, Err("install the CUDA toolkit")),
+            ("auto", Some(Feature::Cuda), Err(if cfg!(target_os = "macos") { "for" } else { "install" })),
+            ("auto", None, Ok(cfg!(target_os = "macos").then_some("metal"))),
+            ("cuda:x", None, Err("is no device")),
+            ("gpu", None, Err("is no device")),
         ] {
-            assert_eq!(feature(device).ok(), expected, "{device}");
+            match (needs(device, asked, machine), expected) {
+                (Ok((feature, _)), Ok(expected)) => assert_eq!(feature, expected, "{device}"),
+                (Err(error), Err(word)) => {
+                    assert!(error.to_string().contains(word), "{device}: {error}");
+                }
+                (found, expected) => panic!("{device}: {found:?}, not {expected:?}"),
+            }
         }
     }
 }
