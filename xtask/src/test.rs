@@ -5,16 +5,17 @@
 
 use std::process::{Command, ExitCode};
 
+use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 
-use crate::runner::BUILD;
+use crate::runner::{self, BUILD};
 use crate::steps::{Came, Steps, all};
 use crate::workspace::{cargo, tell};
 
 /// Its name, what it does, how.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<Came>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", "the code is formatted", format),
     ("lints", "clippy has nothing to say", lints),
     ("docs", "the docs build without a warning", docs),
@@ -24,21 +25,23 @@ const STEPS: [Step; 9] = [
     ("dependencies", "licences, sources, bans, advisories", dependencies),
     ("package", "every crate can be packaged", package),
     ("sanitizer", "the kernels' tests under the address sanitizer", sanitizer),
+    ("gpu", "the GPU trains as the CPU does", gpu),
 ];
 
-/// Only where it is named: it builds candle once more, for minutes.
-const ON_REQUEST: &str = "sanitizer";
+/// Only where they are named: the sanitizer builds candle once more, for minutes, and the GPU is not everyone's.
+const ON_REQUEST: [&str; 2] = ["sanitizer", "gpu"];
 
 /// The steps' names, for the command line.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.map(|(name, ..)| name))
 }
 
-/// Does the steps that are named in `only`, or all but the one on request.
+/// Does the steps that are named in `only`, or all but those on request.
 pub(crate) fn test(only: &[String]) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::default();
     for (name, what, work) in STEPS {
-        let wanted = if only.is_empty() { name != ON_REQUEST } else { only.iter().any(|step| step == name) };
+        let wanted =
+            if only.is_empty() { !ON_REQUEST.contains(&name) } else { only.iter().any(|step| step == name) };
         if wanted && !steps.step(name, what, work)? {
             break;
         }
@@ -115,6 +118,14 @@ fn sanitizer() -> anyhow::Result<Came> {
     command.args(["--target", target, "--target-dir", "target/sanitizer"]);
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Zsanitizer=address");
     all([command])
+}
+
+/// The runner's kit on the device that is here; where there is no GPU, or no compiler for it, on the CPU.
+fn gpu() -> anyhow::Result<Came> {
+    let program = runner::find(None, "auto")?;
+    tell(&format!("+ {} kit --device auto", program.display()));
+    let status = Command::new(&program).args(["kit", "--device", "auto"]).status().context("the runner")?;
+    Ok(if status.success() { Came::Passed } else { Came::Failed })
 }
 
 fn advisories_are_here() -> bool {

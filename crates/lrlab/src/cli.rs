@@ -54,6 +54,8 @@ enum Command {
     Data(commands::data::DataArgs),
     /// Measure how fast this machine trains.
     Bench(commands::bench::BenchArgs),
+    /// Check that a device trains as the CPU does: operators, bits, learning, killed runs; a table in the end.
+    Kit(commands::kit::KitArgs),
 }
 
 /// Which experiment, and which of its runs.
@@ -173,6 +175,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Schema => commands::schema::schema(),
         Command::Data(args) => commands::data::data(&args),
         Command::Bench(args) => commands::bench::bench(&args),
+        Command::Kit(args) => commands::kit::kit(&args),
     }
 }
 

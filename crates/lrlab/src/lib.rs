@@ -28,6 +28,7 @@ mod commands;
 mod device;
 mod exit;
 mod keeper;
+mod kit;
 mod progress;
 mod provenance;
 mod registry;

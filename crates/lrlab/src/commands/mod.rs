@@ -6,6 +6,7 @@ mod commit;
 pub(crate) mod data;
 pub(crate) mod gc;
 pub(crate) mod grid_worker;
+pub(crate) mod kit;
 pub(crate) mod launch;
 pub(crate) mod lr_find;
 pub(crate) mod plan;

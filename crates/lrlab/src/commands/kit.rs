@@ -1,0 +1,244 @@
+//! `lrlab kit`: what shows that a device trains as the CPU does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{say, say_line};
+use crate::kit::{Check, Kind, Outcome, Place, Verdict, checks};
+use crate::progress::tell;
+use crate::{DeviceChoice, Exit};
+
+/// How long one check may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Args)]
+pub(crate) struct KitArgs {
+    /// What is checked: auto, cpu, cuda, cuda:N or metal; the CPU is its own stand-in.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Only this check, or all of operators, bits, learning or grids (repeatable); the device is always told.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Write one JSON object per check to this file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Keep what is written on the way in this folder; by default it is removed in the end.
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+    /// Make one check here, not in a process of its own, in the work folder of the others.
+    #[arg(long, hide = true, requires = "work_dir")]
+    here: bool,
+}
+
+/// A row of the table, and a line of `--json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    check: String,
+    kind: Kind,
+    #[serde(flatten)]
+    verdict: Verdict,
+    seconds: f64,
+    /// As asked for.
+    device: String,
+}
+
+pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
+    let chosen = choose(checks(), &args.only)?;
+    if args.here {
+        return here(args, chosen);
+    }
+    let folder = work_folder(args.work_dir.as_deref())?;
+    let device = args.device.to_string();
+    let quiet = args.json.as_deref() == Some(Path::new("-"));
+    let mut rows: Vec<Row> = Vec::new();
+    for Check { kind, name, .. } in chosen {
+        let clock = Instant::now();
+        let broken = rows.first().is_some_and(|first| !first.verdict.outcome.passed());
+        let verdict = if broken {
+            Verdict::skipped("the device does not work")
+        } else {
+            apart(&name, args, folder.path()).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+        };
+        let row = Row {
+            check: name,
+            kind,
+            verdict,
+            seconds: clock.elapsed().as_secs_f64(),
+            device: device.clone(),
+        };
+        tell(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+        rows.push(row);
+    }
+    let lines =
+        rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<anyhow::Result<String>>()?;
+    match &args.json {
+        Some(_) if quiet => say(&lines),
+        Some(path) => {
+            lrlab_runs::write_atomic(path, lines.as_bytes()).with_context(|| path.display().to_string())?;
+        }
+        None => {}
+    }
+    if args.work_dir.is_some() {
+        tell(&format!("kit: what was written on the way is in {}", folder.keep().display()));
+    }
+    if !quiet {
+        if rows.first().is_some_and(stands_in) {
+            say_line("the CPU is its own stand-in here: this says nothing about a GPU");
+        }
+        say(&table(&rows));
+    }
+    let failed = rows.iter().any(|row| row.verdict.outcome == Outcome::Failed);
+    Ok(if failed { Exit::SomeFailed } else { Exit::Done })
+}
+
+/// The device, and what is named; everything without names.
+fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
+        let kinds = Kind::ALL.map(Kind::word).join(", ");
+        let known: Vec<_> = all.iter().map(|check| check.name.as_str()).collect();
+        bail!("no check is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
+    }
+    let wanted = |check: &Check| {
+        names.is_empty() || check.kind == Kind::Device || names.iter().any(|name| check.is(name))
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// A folder of this call's own.
+fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
+    let within = match within {
+        Some(folder) => std::path::absolute(folder)?,
+        None => std::env::temp_dir(),
+    };
+    std::fs::create_dir_all(&within).with_context(|| within.display().to_string())?;
+    let within = within.canonicalize().with_context(|| within.display().to_string())?;
+    let made = tempfile::Builder::new().prefix("lrlab-kit-").tempdir_in(&within);
+    made.with_context(|| within.display().to_string())
+}
+
+/// Makes the last of the checks, the one that was named, and tells its verdict as JSON.
+fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
+    let (Some(check), Some(folder)) = (chosen.pop(), args.work_dir.clone()) else {
+        return Ok(Exit::BadInput);
+    };
+    let verdict = match args.device.open() {
+        Ok(device) => check.make(&Place { choice: args.device, device, folder }),
+        Err(error) => Verdict::failed(format!("{error:#}")),
+    };
+    say_line(&serde_json::to_string(&verdict)?);
+    Ok(Exit::Done)
+}
+
+/// Makes a check in a process of its own.
+fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
+    let mut command = Command::new(crate::provenance::this_program()?);
+    command.args(["kit", "--here", "--only", name, "--device", &args.device.to_string(), "--work-dir"]);
+    command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().context("starting a process")?;
+    let since = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if since.elapsed() > PATIENCE {
+            end(&mut child);
+            bail!("it is not done after {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // A line, which the pipe holds.
+    let output = child.wait_with_output()?;
+    if !status.success() {
+        bail!("its process ended with {status}");
+    }
+    serde_json::from_slice(&output.stdout).context("what its process said")
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Whether the device that was told is no GPU.
+fn stands_in(device: &Row) -> bool {
+    device.verdict.outcome.passed() && device.verdict.detail.starts_with("cpu")
+}
+
+fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Passed => "passed".to_owned(),
+        Outcome::Failed => "FAILED".to_owned(),
+        Outcome::Skipped(why) => format!("skipped: {why}"),
+    }
+}
+
+/// Check, detail, seconds, outcome; and the sum.
+fn table(rows: &[Row]) -> String {
+    let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let (names, details) = (width(&|row| &row.check).max(5), width(&|row| &row.verdict.detail).max(6));
+    let line = |name: &str, detail: &str, seconds: &str, outcome: &str| {
+        format!("{name:<names$}  {detail:<details$}  {seconds:>7}  {outcome}\n")
+    };
+    let mut text = line("check", "detail", "seconds", "outcome");
+    for row in rows {
+        let seconds = format!("{:.1}", row.seconds);
+        text.push_str(&line(&row.check, &row.verdict.detail, &seconds, &word(&row.verdict.outcome)));
+    }
+    let count = |of: fn(&Outcome) -> bool| rows.iter().filter(|row| of(&row.verdict.outcome)).count();
+    let (passed, failed) = (count(Outcome::passed), count(|outcome| *outcome == Outcome::Failed));
+    let seconds = format!("{:.1}", rows.iter().map(|row| row.seconds).sum::<f64>());
+    let skipped = rows.len() - passed - failed;
+    let sum = format!("{passed} passed, {failed} failed, {skipped} skipped");
+    text.push_str(&line("all", &sum, &seconds, if failed > 0 { "FAILED" } else { "passed" }));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_kinds_choose_and_the_device_is_always_there() {
+        let names = |only: &[&str]| {
+            let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
+            choose(checks(), &only)
+                .map(|chosen| chosen.into_iter().map(|check| check.name).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(names(&["conv2d"]).unwrap(), ["device", "conv2d"]);
+        assert_eq!(names(&["grids"]).unwrap(), ["device", "kill and resume", "two at once"]);
+        assert_eq!(names(&["device"]).unwrap(), ["device"]);
+        assert_eq!(names(&[]).unwrap().len(), checks().len());
+        assert!(names(&["conv"]).is_err_and(|error| error.contains("conv2d") && error.contains("learning")));
+    }
+
+    #[test]
+    fn tables_end_with_the_sum() {
+        let row = |check: &str, verdict: Verdict| Row {
+            check: check.to_owned(),
+            kind: Kind::Operators,
+            verdict,
+            seconds: 0.25,
+            device: "cpu".to_owned(),
+        };
+        let rows = [
+            row("relu", Verdict::passed("fine")),
+            row("gelu", Verdict::skipped("no such thing")),
+            row("convolution", Verdict::failed("other × values")),
+        ];
+        let text = table(&rows);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 5);
+        assert!(lines[1].ends_with("0.2  passed") && lines[2].ends_with("skipped: no such thing"), "{text}");
+        assert!(lines[3].ends_with("FAILED"), "{text}");
+        assert!(lines[4].contains("1 passed, 1 failed, 1 skipped") && lines[4].ends_with("FAILED"), "{text}");
+        let read: Row = serde_json::from_str(&serde_json::to_string(&rows[1]).unwrap()).unwrap();
+        assert_eq!(read.verdict, rows[1].verdict);
+    }
+}

@@ -1,0 +1,78 @@
+//! The Transformer encoder's layer.
+
+use lrlab_kernels::{Dropout, EncoderActivation, EncoderLayer, EncoderNorm};
+use lrlab_random::{Purpose, Stream};
+
+use super::text::lengths;
+use crate::kit::compare::Case;
+
+/// Batch, length, width, feed forward, heads.
+const SIZES: [[usize; 5]; 6] = [
+    [1, 1, 4, 3, 1],
+    [3, 7, 8, 12, 2],
+    [4, 16, 32, 64, 4],
+    [5, 9, 20, 33, 4],
+    [3, 64, 64, 128, 4],
+    [2, 40, 128, 256, 4],
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for sizes in SIZES {
+        for norm in [EncoderNorm::Before, EncoderNorm::After] {
+            for activation in [EncoderActivation::Relu, EncoderActivation::Gelu] {
+                all.extend([0.0, 0.1].map(|p| layer(sizes, norm, activation, p)));
+            }
+        }
+    }
+    all
+}
+
+pub(super) fn for_nan() -> Vec<Case> {
+    [EncoderNorm::Before, EncoderNorm::After]
+        .map(|norm| layer([3, 7, 8, 12, 2], norm, EncoderActivation::Gelu, 0.0))
+        .into()
+}
+
+fn layer([b, l, w, f, heads]: [usize; 5], norm: EncoderNorm, activation: EncoderActivation, p: f64) -> Case {
+    let what = format!(
+        "x {b}×{l}×{w}, {heads} heads, {f} inside, norm {}, {}{}",
+        if norm == EncoderNorm::Before { "before" } else { "after" },
+        if activation == EncoderActivation::Relu { "relu" } else { "gelu" },
+        if p > 0.0 { format!(", dropout {p}") } else { String::new() },
+    );
+    Case::new("EncoderLayer", what, move |side| {
+        let x = side.var("x", &[b, l, w], 1.0)?;
+        let map = |name: &str, out: usize, inputs: usize| {
+            let weight =
+                side.var(&format!("{name}'s weight"), &[out, inputs], 1.0 / (inputs as f64).sqrt())?;
+            Ok::<_, candle_core::Error>((weight, side.var(&format!("{name}'s bias"), &[out], 0.2)?))
+        };
+        let norms = |name: &str| {
+            let scale = side.var_around(&format!("{name}'s scale"), &[w], 1.0, 0.2)?;
+            Ok::<_, candle_core::Error>((scale, side.var(&format!("{name}'s shift"), &[w], 0.2)?))
+        };
+        let (in_proj, out_proj) = (map("in_proj", 3 * w, w)?, map("out_proj", w, w)?);
+        let (linear1, linear2) = (map("linear1", f, w)?, map("linear2", w, f)?);
+        let (norm1, norm2) = (norms("norm1")?, norms("norm2")?);
+        let drop = |name: &str| Dropout { p, stream: Stream::new(7, Purpose::Dropout, name) };
+        let dropouts = ["attention", "first", "second"].map(|name| (p > 0.0).then(|| drop(name)));
+        let layer = EncoderLayer {
+            heads,
+            norm,
+            activation,
+            in_proj: (&in_proj.0, &in_proj.1),
+            out_proj: (&out_proj.0, &out_proj.1),
+            linear1: (&linear1.0, &linear1.1),
+            linear2: (&linear2.0, &linear2.1),
+            norm1: (&norm1.0, &norm1.1),
+            norm2: (&norm2.0, &norm2.1),
+            eps: 1e-5,
+            dropouts,
+            precision: side.precision,
+        };
+        Ok(vec![("y", layer.forward(&x, &side.mask(&lengths(b, l), l)?)?)])
+    })
+    .mixed()
+    .kinks(activation == EncoderActivation::Relu)
+}

@@ -1,0 +1,172 @@
+//! Networks of convolutions.
+
+use candle_core::Result;
+use lrlab_kernels::{ConvNet, ConvNorm, Norm, Value};
+
+use super::joined;
+use crate::kit::compare::Case;
+use crate::kit::side::Side;
+
+/// A network in the making.
+struct Plan<'a> {
+    side: &'a Side,
+    net: ConvNet,
+    units: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(side: &'a Side) -> Self {
+        Self { side, net: ConvNet::in_precision(side.precision), units: 0 }
+    }
+
+    /// A convolution of a square kernel with its norm, padded by half the kernel.
+    fn unit(
+        &mut self,
+        x: Value,
+        [inputs, outputs, kernel, stride]: [usize; 4],
+        residual: Option<Value>,
+        relu: bool,
+    ) -> Result<Value> {
+        self.units += 1;
+        let name = |of: &str| format!("{of} of unit {}", self.units);
+        let side = self.side;
+        let deviation = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
+        let unit = ConvNorm {
+            weight: side.var(&name("weight"), &[outputs, inputs, kernel, kernel], deviation)?,
+            stride,
+            padding: kernel / 2,
+            scale: side.var_around(&name("scale"), &[outputs], 1.0, 0.2)?,
+            shift: side.var(&name("shift"), &[outputs], 0.3)?,
+            running_mean: side.signed_state(&name("running mean"), &[outputs])?,
+            running_var: side.state(&name("running variance"), &[outputs])?,
+            eps: 1e-5,
+        };
+        Ok(self.net.unit(x, unit, residual, relu))
+    }
+
+    /// Two convolutions with a residual sum, whose input is projected where shapes differ.
+    fn block(&mut self, x: Value, inputs: usize, outputs: usize, stride: usize) -> Result<Value> {
+        let inner = self.unit(x, [inputs, outputs, 3, stride], None, true)?;
+        let shortcut = if (inputs, stride) == (outputs, 1) {
+            x
+        } else {
+            self.unit(x, [inputs, outputs, 1, stride], None, false)?
+        };
+        self.unit(inner, [outputs, outputs, 3, 1], Some(shortcut), true)
+    }
+
+    /// Two convolutions with a residual sum, whose input is subsampled and filled up with channels of zeros.
+    fn subsampled(&mut self, x: Value, inputs: usize, outputs: usize) -> Result<Value> {
+        let inner = self.unit(x, [inputs, outputs, 3, 2], None, true)?;
+        let before = (outputs - inputs) / 2;
+        let shortcut = self.net.subsample(x, 2, before, outputs - inputs - before);
+        self.unit(inner, [outputs, outputs, 3, 1], Some(shortcut), true)
+    }
+}
+
+type Build = fn(&mut Plan) -> Result<()>;
+/// Name, pictures, network.
+type Network = (&'static str, [usize; 4], Build);
+
+/// Networks without kinks.
+const SMOOTH: [Network; 3] = [
+    ("one unit", [2, 3, 8, 8], |p| {
+        p.unit(p.net.input(), [3, 10, 3, 1], None, false)?;
+        Ok(())
+    }),
+    ("a subsampled sum", [3, 3, 9, 10], |p| {
+        let x = p.unit(p.net.input(), [3, 10, 7, 1], None, false)?;
+        let shortcut = p.net.subsample(x, 2, 3, 4);
+        p.unit(x, [10, 17, 3, 2], Some(shortcut), false)?;
+        Ok(())
+    }),
+    ("a projected sum", [3, 10, 9, 10], |p| {
+        let shortcut = p.unit(p.net.input(), [10, 17, 1, 2], None, false)?;
+        let x = p.unit(p.net.input(), [10, 17, 3, 2], Some(shortcut), false)?;
+        p.unit(x, [17, 17, 3, 1], Some(x), false)?;
+        Ok(())
+    }),
+];
+
+/// Networks with kinks.
+const NETWORKS: [Network; 7] = [
+    ("residual, odd sides", [3, 3, 7, 9], |p| {
+        let x = p.unit(p.net.input(), [3, 10, 3, 1], None, true)?;
+        p.block(x, 10, 10, 1)?;
+        Ok(())
+    }),
+    ("projections", [2, 3, 9, 11], |p| {
+        let x = p.unit(p.net.input(), [3, 16, 3, 1], None, true)?;
+        let x = p.block(x, 16, 17, 2)?;
+        p.block(x, 17, 32, 2)?;
+        Ok(())
+    }),
+    ("subsampling", [3, 3, 8, 7], |p| {
+        let x = p.unit(p.net.input(), [3, 10, 3, 1], None, true)?;
+        let x = p.subsampled(x, 10, 17)?;
+        p.subsampled(x, 17, 32)?;
+        Ok(())
+    }),
+    ("7×7 and a max pool", [2, 3, 33, 31], |p| {
+        let x = p.unit(p.net.input(), [3, 10, 7, 2], None, true)?;
+        let x = p.net.max_pool(x, 3, 2, 1);
+        p.block(x, 10, 10, 1)?;
+        Ok(())
+    }),
+    ("bottlenecks", [2, 8, 6, 6], |p| {
+        let mut x = p.net.input();
+        for inputs in [8, 40] {
+            let inner = p.unit(x, [inputs, 10, 1, 1], None, true)?;
+            let inner = p.unit(inner, [10, 10, 3, 1], None, true)?;
+            let shortcut = if inputs == 40 { x } else { p.unit(x, [8, 40, 1, 1], None, false)? };
+            x = p.unit(inner, [10, 40, 1, 1], Some(shortcut), true)?;
+        }
+        Ok(())
+    }),
+    ("a pool first, a sum without relu", [2, 5, 8, 9], |p| {
+        let x = p.net.max_pool(p.net.input(), 2, 2, 0);
+        p.unit(x, [5, 5, 3, 1], Some(x), false)?;
+        Ok(())
+    }),
+    ("three stages", [4, 3, 16, 16], |p| {
+        let mut x = p.unit(p.net.input(), [3, 16, 3, 1], None, true)?;
+        for (inputs, outputs, stride) in [(16, 16, 1), (16, 32, 2), (32, 64, 2)] {
+            x = p.block(x, inputs, outputs, stride)?;
+        }
+        Ok(())
+    }),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let modes = [Norm::Train { momentum: 0.1 }, Norm::Eval];
+    let both = |network: Network| modes.map(|mode| case(network, mode, true));
+    let mut all: Vec<Case> = SMOOTH.into_iter().flat_map(both).collect();
+    all.extend(NETWORKS.into_iter().flat_map(both).map(|case| case.kinks(true)));
+    // As in training: pictures have no gradient.
+    all.extend([0, 3].map(|network| case(NETWORKS[network], modes[0], false).kinks(true)));
+    all
+}
+
+pub(super) fn for_nan() -> Vec<Case> {
+    [NETWORKS[0], NETWORKS[2], NETWORKS[3], SMOOTH[1]].map(|network| case(network, Norm::Eval, true)).into()
+}
+
+fn case((name, dims, build): Network, mode: Norm, tracked: bool) -> Case {
+    let words = match (mode, tracked) {
+        (Norm::Eval, _) => "evaluation",
+        (_, true) => "training",
+        (_, false) => "training, pictures without a gradient",
+    };
+    Case::new("ConvNet", format!("{name}, x {}, {words}", joined(&dims)), move |side| {
+        let x = if tracked {
+            side.var("x", &dims, 1.0)?.as_tensor().clone()
+        } else {
+            side.data("x", &dims, 1.0)?
+        };
+        let mut plan = Plan::new(side);
+        build(&mut plan)?;
+        Ok(vec![("features", plan.net.forward(&x, mode)?)])
+    })
+    .mixed()
+    .cancels()
+}

@@ -1,0 +1,100 @@
+//! Embedding, attention, weighted sums.
+
+use candle_core::{Result, Tensor};
+use lrlab_kernels::{Dropout, attention, attention_in, embedding, embedding_at_positions, weighted_sum};
+use lrlab_random::{Purpose, Stream};
+
+use super::joined;
+use crate::kit::compare::Case;
+use crate::kit::side::Side;
+
+pub(super) fn cases() -> Vec<Case> {
+    // batch, length, rows of the table, width
+    let tables = [[1, 1, 1, 1], [3, 7, 11, 5], [4, 33, 50, 20], [8, 40, 2000, 64]];
+    let mut all: Vec<Case> = tables.into_iter().map(embeddings).collect();
+    for table in tables {
+        all.extend(
+            [(1.0, None), (8.0, None), (1.0, Some(0.3))].map(|(gain, p)| at_positions(table, gain, p)),
+        );
+    }
+    // batch, heads, length, width of a head
+    let heads = [[1, 1, 1, 1], [3, 2, 7, 3], [4, 4, 33, 8], [2, 4, 64, 32], [2, 3, 19, 17], [3, 1, 200, 16]];
+    for dims in heads {
+        all.extend([None, Some(0.2)].map(|p| attentions(dims, p)));
+    }
+    all.push(
+        Case::new("attention", "without a precision, a mask with holes", |side| {
+            let dims = [2, 2, 5, 8];
+            let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
+            let holes: [[f32; 5]; 2] = [[1.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0]];
+            let mask = Tensor::new(&holes, &side.device)?;
+            Ok(vec![("y", attention(q?.as_tensor(), k?.as_tensor(), v?.as_tensor(), &mask, None)?)])
+        })
+        .products(),
+    );
+    all.extend([[1, 1, 1], [3, 7, 5], [4, 33, 128], [2, 200, 17]].map(sums));
+    all
+}
+
+pub(super) fn for_nan() -> Vec<Case> {
+    vec![
+        embeddings([3, 7, 11, 5]),
+        at_positions([3, 7, 11, 5], 2.0, None),
+        at_positions([3, 7, 11, 5], 1.0, Some(0.3)),
+        attentions([3, 2, 7, 8], None),
+        sums([3, 7, 5]),
+    ]
+}
+
+fn embeddings([b, l, v, d]: [usize; 4]) -> Case {
+    Case::new("embedding", format!("ids {b}×{l}, table {v}×{d}"), move |side| {
+        let table = side.var("table", &[v, d], 1.0)?;
+        Ok(vec![("y", embedding(&side.ids("ids", &[b, l], v)?, &table)?)])
+    })
+}
+
+fn at_positions([b, l, v, d]: [usize; 4], gain: f64, p: Option<f64>) -> Case {
+    let what = format!("ids {b}×{l}, table {v}×{d}, gain {gain}{}", words(p));
+    let case = Case::new("embedding_at_positions", what, move |side| {
+        let (table, positions) = (side.var("table", &[v, d], 1.0)?, side.var("positions", &[l, d], 1.0)?);
+        let ids = side.ids("ids", &[b, l], v)?;
+        Ok(vec![("y", embedding_at_positions(&ids, &table, gain, &positions, drop(p))?)])
+    });
+    if p.is_some() { case.drops() } else { case }
+}
+
+fn attentions(dims: [usize; 4], p: Option<f64>) -> Case {
+    Case::new("attention", format!("q {}{}", joined(&dims), words(p)), move |side| {
+        let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
+        let mask = side.mask(&lengths(dims[0], dims[2]), dims[2])?;
+        let (q, k, v) = (q?, k?, v?);
+        Ok(vec![("y", attention_in(side.precision, &q, &k, &v, &mask, drop(p))?)])
+    })
+    .mixed()
+}
+
+fn sums([b, l, d]: [usize; 3]) -> Case {
+    Case::new("weighted_sum", format!("x {b}×{l}×{d}"), move |side: &Side| -> Result<_> {
+        let x = side.var("x", &[b, l, d], 1.0)?;
+        let weights = (side.mask(&lengths(b, l), l)? * 0.3)?.to_dtype(x.dtype())?;
+        Ok(vec![("y", weighted_sum(&x, &weights)?)])
+    })
+}
+
+/// The first sequence is whole, the second without a token, and then there are parts.
+pub(super) fn lengths(batch: usize, length: usize) -> Vec<usize> {
+    let of = |i: usize| match i {
+        0 => length,
+        1 => 0,
+        _ => 1 + (i * 5) % length,
+    };
+    (0..batch).map(of).collect()
+}
+
+fn drop(p: Option<f64>) -> Option<Dropout> {
+    p.map(|p| Dropout { p, stream: Stream::new(5, Purpose::Dropout, "kit") })
+}
+
+fn words(p: Option<f64>) -> String {
+    p.map_or_else(String::new, |p| format!(", dropout {p}"))
+}

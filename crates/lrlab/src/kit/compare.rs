@@ -1,0 +1,300 @@
+//! An operator's outputs and gradients against the reference.
+
+use candle_core::{Device, Result, bail};
+use lrlab_kernels::Precision;
+
+use super::side::{Outputs, Seen, Side};
+use super::verdict::{Measure, Verdict};
+
+/// An error of products of rounded operands may be so many times what rounding does to the reference.
+const TIMES_ROUNDING: f64 = 4.0;
+/// No error may be larger.
+const MOST: f64 = 0.5;
+
+/// An operator on operands of certain shapes.
+pub(super) struct Case {
+    /// The operator's name.
+    pub(super) operator: &'static str,
+    /// Shapes and options.
+    what: String,
+    traits: Traits,
+    run: Box<dyn Fn(&Side) -> Result<Outputs>>,
+}
+
+/// What decides the bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties, each a word at the case")]
+struct Traits {
+    /// It takes a precision.
+    mixed: bool,
+    /// It multiplies matrices, with which a GPU may be less exact.
+    products: bool,
+    /// It has kinks: where an error carries a value across one, its gradient goes elsewhere.
+    kinks: bool,
+    /// Some of its gradients are what is left of sums that cancel: a norm takes away what the one before it adds.
+    cancels: bool,
+    /// Which outputs are 0 is decided by draws and must be the same.
+    drops: bool,
+}
+
+impl Case {
+    pub(super) fn new(
+        operator: &'static str,
+        what: impl Into<String>,
+        run: impl Fn(&Side) -> Result<Outputs> + 'static,
+    ) -> Self {
+        Self { operator, what: what.into(), traits: Traits::default(), run: Box::new(run) }
+    }
+
+    /// It takes a precision, and multiplies.
+    pub(super) fn mixed(mut self) -> Self {
+        (self.traits.mixed, self.traits.products) = (true, true);
+        self
+    }
+
+    /// It multiplies.
+    pub(super) fn products(mut self) -> Self {
+        self.traits.products = true;
+        self
+    }
+
+    /// It has kinks where `yes`.
+    pub(super) fn kinks(mut self, yes: bool) -> Self {
+        self.traits.kinks = yes;
+        self
+    }
+
+    /// Its gradients lose digits.
+    pub(super) fn cancels(mut self) -> Self {
+        self.traits.cancels = true;
+        self
+    }
+
+    /// Its output's zeros are drawn.
+    pub(super) fn drops(mut self) -> Self {
+        self.traits.drops = true;
+        self
+    }
+
+    /// Whether there is something to compare in this precision.
+    pub(super) fn takes(&self, precision: Precision) -> bool {
+        precision == Precision::F32 || self.traits.mixed
+    }
+
+    fn all(&self, side: &Side) -> Result<Vec<Seen>> {
+        side.outcome_and_gradients(&(self.run)(side)?)
+    }
+
+    fn forward(&self, side: &Side) -> Result<Vec<Seen>> {
+        side.outcome(&(self.run)(side)?)
+    }
+
+    /// The most that the error of each result may be.
+    fn bounds(
+        &self,
+        expected: &[Seen],
+        precision: Precision,
+        exactness: Exactness,
+        draw: u64,
+    ) -> Result<Vec<f64>> {
+        // Where rounding carries a value across a kink, its gradient goes elsewhere: an error of 1 / √n for one of n.
+        let across = |seen: &Seen| self.traits.kinks && seen.gradient;
+        let least = |seen: &Seen| match exactness {
+            Exactness::Tf32 if self.traits.products && across(seen) => 0.15,
+            Exactness::Tf32 if self.traits.products => 5e-3,
+            Exactness::F32 | Exactness::Tf32 if self.traits.cancels => 1e-4,
+            Exactness::F32 | Exactness::Tf32 => 2e-5,
+            Exactness::Bf16 if across(seen) => 0.3,
+            Exactness::Bf16 => 2e-2,
+        };
+        let Some(bits) = exactness.bits().filter(|_| self.traits.products) else {
+            return Ok(expected.iter().map(least).collect());
+        };
+        // What rounding leaves where sums cancel is told by the reference.
+        let exact = self.all(&Side::reference(Precision::F32, draw))?;
+        let rounded = self.all(&Side::reference(precision, draw).rounded(bits))?;
+        let bound = |(exact, rounded): (&Seen, &Seen)| {
+            (TIMES_ROUNDING * distance(&rounded.values, &exact.values)).clamp(least(exact), MOST)
+        };
+        Ok(exact.iter().zip(&rounded).map(bound).collect())
+    }
+
+    /// The worst of everything that comes out on `device`.
+    fn compare(&self, device: &Device, precision: Precision, draw: u64) -> Result<Measure> {
+        let expected = self.all(&Side::reference(precision, draw))?;
+        let found = self.all(&Side::on(device, precision, draw))?;
+        let bounds = self.bounds(&expected, precision, Exactness::of(device, precision), draw)?;
+        let mut worst: Option<Measure> = None;
+        if found.len() != expected.len() {
+            bail!("{} results in the place of {}", found.len(), expected.len());
+        }
+        for ((found, expected), bound) in found.iter().zip(&expected).zip(bounds) {
+            let name = &expected.name;
+            if found.dims != expected.dims {
+                bail!("{name} is {:?}, not {:?}", found.dims, expected.dims);
+            }
+            let dropped = |seen: &Seen| seen.values.iter().map(|v| *v == 0.0).collect::<Vec<_>>();
+            if self.traits.drops && !expected.gradient && dropped(found) != dropped(expected) {
+                bail!("{name}: other elements are dropped");
+            }
+            let error = distance(&found.values, &expected.values);
+            let measure = Measure { error, bound, of: format!("{name}, {}", self.what) };
+            if worst.as_ref().is_none_or(|worst| measure.worse_than(worst)) {
+                worst = Some(measure);
+            }
+        }
+        worst.map_or_else(|| bail!("nothing comes out"), Ok)
+    }
+
+    /// Whether a NaN that goes in comes out wherever it does on the CPU: `None` where none does there.
+    ///
+    /// The CPU's convolutions carry a NaN to pixels that do not depend on it; so where it must come out is where it does
+    /// on the CPU and where the reference changes with the value in its place.
+    fn hands_on(&self, device: &Device) -> Result<Option<bool>> {
+        let nan = |side: Side| self.forward(&side.poked(f64::NAN));
+        let on_cpu = nan(Side::on(&Device::Cpu, Precision::F32, 0))?;
+        let here = nan(Side::on(device, Precision::F32, 0))?;
+        let reference = || Side::reference(Precision::F32, 0);
+        let plain = self.forward(&reference())?;
+        let moved = [1e3, -1e3].map(|value| self.forward(&reference().poked(value)));
+        let [up, down] = moved;
+        let (up, down) = (up?, down?);
+        let (mut wanted, mut missing) = (0, 0);
+        for (i, plain) in plain.iter().enumerate() {
+            for (at, value) in plain.values.iter().enumerate() {
+                let depends = up[i].values[at] != *value || down[i].values[at] != *value;
+                if depends && on_cpu[i].values[at].is_nan() {
+                    wanted += 1;
+                    missing += usize::from(!here[i].values[at].is_nan());
+                }
+            }
+        }
+        Ok((wanted > 0).then_some(missing == 0))
+    }
+}
+
+/// How exact products are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exactness {
+    F32,
+    /// Operands are rounded to eleven significant bits.
+    Tf32,
+    Bf16,
+}
+
+impl Exactness {
+    /// Significant bits of a product's operands, where they are fewer than those of f32.
+    fn bits(self) -> Option<u32> {
+        match self {
+            Self::F32 => None,
+            Self::Tf32 => Some(11),
+            Self::Bf16 => Some(8),
+        }
+    }
+
+    fn of(device: &Device, precision: Precision) -> Self {
+        match precision {
+            Precision::Bf16 => Self::Bf16,
+            Precision::F32 if tf32(device) => Self::Tf32,
+            Precision::F32 => Self::F32,
+        }
+    }
+}
+
+/// Whether products of f32 are less exact on this device because the environment asks for it.
+pub(super) fn tf32(device: &Device) -> bool {
+    device.is_cuda() && std::env::var_os("LRLAB_CUDA_TF32").is_some_and(|word| word == "on")
+}
+
+/// ‖found − expected‖ / ‖expected‖, or the length of what was found where nothing was expected.
+fn distance(found: &[f64], expected: &[f64]) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let apart = length(&mut found.iter().zip(expected).map(|(f, e)| f - e));
+    let whole = length(&mut expected.iter().copied());
+    if whole == 0.0 { apart } else { apart / whole }
+}
+
+/// All cases of an operator.
+pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) -> Verdict {
+    let mut worst: Option<Measure> = None;
+    let mut again = 0;
+    for case in cases {
+        let compare = |draw| match case.compare(device, precision, draw) {
+            Ok(measure) => Ok(measure),
+            Err(error) => Err(format!("{}: {error}", case.what)),
+        };
+        let mut measure = match compare(0) {
+            Ok(measure) => measure,
+            Err(words) => return Verdict::failed(words),
+        };
+        // A rounding error that carries a value across a kink is rare, a wrong gradient is there with any values.
+        if !measure.holds() && case.traits.kinks && precision == Precision::F32 {
+            again += 1;
+            measure = match compare(1) {
+                Ok(measure) => measure,
+                Err(words) => return Verdict::failed(words),
+            };
+        }
+        if worst.as_ref().is_none_or(|worst| measure.worse_than(worst)) {
+            worst = Some(measure);
+        }
+    }
+    let Some(worst) = worst else { return Verdict::failed("there is nothing to compare") };
+    let count = cases.len();
+    let others = if again > 0 { format!(", {again} with other values") } else { String::new() };
+    let cases = if count == 1 { "1 case".to_owned() } else { format!("{count} cases") };
+    Verdict::measured(worst, &format!("{cases}{others}"))
+}
+
+/// Whether a NaN is handed on by each of the operators.
+pub(super) fn handed_on(cases: &[Case], device: &Device) -> Verdict {
+    let (mut kept, mut lost) = (0, Vec::new());
+    for case in cases {
+        match case.hands_on(device) {
+            Ok(Some(true)) => kept += 1,
+            Ok(Some(false)) => lost.push(format!("{} ({})", case.operator, case.what)),
+            Ok(None) => {}
+            Err(error) => return Verdict::failed(format!("{}, {}: {error}", case.operator, case.what)),
+        }
+    }
+    if lost.is_empty() {
+        Verdict::passed(format!(
+            "comes out wherever it does on the CPU, which is so in {kept} of {} cases",
+            cases.len()
+        ))
+    } else {
+        Verdict::failed(format!("is lost in {}", lost.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance(&[3.0, 4.0], &[3.0, 4.0]), 0.0);
+        assert_eq!(distance(&[3.0, 5.0], &[3.0, 4.0]), 0.2);
+        assert_eq!(distance(&[0.0, 0.5], &[0.0, 0.0]), 0.5);
+        assert!(distance(&[f64::NAN], &[1.0]).is_nan());
+    }
+
+    #[test]
+    fn wrong_values_gradients_and_nan_are_found() {
+        let judge = |wrong: fn(&candle_core::Tensor) -> Result<candle_core::Tensor>| {
+            let case = Case::new("relu", "3", move |side| {
+                let x = side.var("x", &[3], 1.0)?;
+                let f64 = x.dtype() == candle_core::DType::F64;
+                Ok(vec![("y", if f64 { x.sqr()? } else { wrong(&x)? })])
+            });
+            operator(&[case], Precision::F32, &Device::Cpu)
+        };
+        assert!(judge(|x| x.sqr()).outcome.passed());
+        let half_a_gradient = judge(|x| (x * x.detach())? + 0.0);
+        assert!(half_a_gradient.detail.contains("gradient of x"), "{}", half_a_gradient.detail);
+        assert!(!half_a_gradient.outcome.passed());
+        assert!(!judge(|x| x.sqr()? * 1.001).outcome.passed());
+        assert!(!judge(|x| x.sqr()? / 0.0).outcome.passed());
+        assert!(!judge(|x| x.sqr()? * f64::NAN).outcome.passed());
+    }
+}

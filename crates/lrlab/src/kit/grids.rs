@@ -1,0 +1,260 @@
+//! Grids of runs on the device, by this same program: killed and resumed, two runs at once.
+
+use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use super::Place;
+use super::training::{NETWORKS, Sizes};
+use super::verdict::Verdict;
+
+/// Some eighty updates each.
+const SIZES: Sizes = Sizes { epochs: 10, seeds: 1, depth: 8, pictures: 320, reviews: 320, width: 32 };
+/// What two runs of one specification share, to the bit.
+const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
+/// How long one call may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A store and the calls on it.
+struct Grid<'a> {
+    place: &'a Place,
+    out: PathBuf,
+}
+
+impl<'a> Grid<'a> {
+    fn new(place: &'a Place, name: &str) -> anyhow::Result<Self> {
+        let out = place.folder.join(name);
+        std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+        std::fs::write(out.join("kit.toml"), SIZES.experiment())?;
+        Ok(Self { place, out })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.out.join("log.txt")
+    }
+
+    fn start(&self, more: &[&str]) -> anyhow::Result<Running> {
+        let mut command = Command::new(crate::provenance::this_program()?);
+        command.arg("run").arg(self.out.join("kit.toml")).arg("--out").arg(self.out.join("runs"));
+        command.args(["--device", &self.place.choice.to_string(), "--threads", "1", "--keep", "all"]);
+        command.args(["--checkpoint-every", "5 updates"]).args(more).stdin(Stdio::null());
+        let log = std::fs::File::options().create(true).append(true).open(self.log())?;
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("starting a grid")?;
+        Ok(Running { child, since: Instant::now() })
+    }
+
+    /// Runs to the end; an error tells the last lines that were said.
+    fn run(&self, more: &[&str]) -> anyhow::Result<()> {
+        let mut running = self.start(more)?;
+        let status = loop {
+            if let Some(status) = running.ended(self)? {
+                break status;
+            }
+        };
+        if !status.success() {
+            bail!("a grid ended with {status}: {}", self.said());
+        }
+        Ok(())
+    }
+
+    /// The last lines of the log.
+    fn said(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(3)..].join("; ")
+    }
+
+    /// Every result by run.
+    fn results(&self) -> anyhow::Result<BTreeMap<String, Outcome>> {
+        let mut all = BTreeMap::new();
+        let store = self.out.join("runs/store");
+        for entry in std::fs::read_dir(&store).with_context(|| store.display().to_string())? {
+            let folder = entry?.path();
+            let path = folder.join("result.json");
+            let Ok(text) = std::fs::read(&path) else { continue };
+            let result: Value = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+            let weights = folder.join("last.safetensors");
+            let weights = std::fs::read(&weights).with_context(|| weights.display().to_string())?;
+            let id = result["run_id"].as_str().unwrap_or_default().to_owned();
+            all.insert(id, Outcome { result, weights });
+        }
+        Ok(all)
+    }
+
+    /// Whether a checkpoint of the network's run is whole.
+    #[cfg(target_os = "linux")]
+    fn has_checkpoint(&self, network: &str) -> bool {
+        let runs = std::fs::read_dir(self.out.join("runs/store")).into_iter().flatten().flatten();
+        runs.into_iter().any(|run| {
+            let spec = std::fs::read_to_string(run.path().join("spec.json")).unwrap_or_default();
+            let spec: Value = serde_json::from_str(&spec).unwrap_or_default();
+            spec["cell"]["model"] == network && whole_checkpoint(&run.path())
+        })
+    }
+}
+
+/// A grid's process, which ends with its owner.
+struct Running {
+    child: Child,
+    since: Instant,
+}
+
+impl Running {
+    /// How it ended, if it did; waits a moment where it did not.
+    fn ended(&mut self, grid: &Grid) -> anyhow::Result<Option<ExitStatus>> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if self.since.elapsed() > PATIENCE {
+            bail!("a grid is not done after {} s: {}", PATIENCE.as_secs(), grid.said());
+        }
+        std::thread::sleep(LOOK);
+        Ok(None)
+    }
+
+    /// Ends it with a signal that cannot be caught.
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What a run left.
+struct Outcome {
+    result: Value,
+    weights: Vec<u8>,
+}
+
+impl Outcome {
+    /// What differs.
+    fn differs(&self, other: &Self) -> Option<&'static str> {
+        let figures = SHARED.into_iter().find(|key| self.result[key] != other.result[key]);
+        figures.or((self.weights != other.weights).then_some("weights"))
+    }
+}
+
+/// The runs one at a time and left alone, by whichever check is the first to need them.
+fn alone(place: &Place) -> anyhow::Result<BTreeMap<String, Outcome>> {
+    let grid = Grid::new(place, "alone")?;
+    grid.run(&["--jobs", "1"])?;
+    let results = grid.results()?;
+    if results.len() != NETWORKS.len() {
+        bail!("{} of {} runs have a result", results.len(), NETWORKS.len());
+    }
+    Ok(results)
+}
+
+/// Compares with the runs that were left alone.
+fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome>) -> Option<String> {
+    if found.keys().ne(alone.keys()) {
+        return Some(format!("{} of {} runs have a result", found.len(), alone.len()));
+    }
+    alone.iter().find_map(|(id, expected)| {
+        let what = expected.differs(&found[id])?;
+        Some(format!("{what} of {} differ", expected.result["cell"]["model"]))
+    })
+}
+
+/// Two runs at once end as one after the other.
+pub(super) fn two_at_once(place: &Place) -> anyhow::Result<Verdict> {
+    let alone = alone(place)?;
+    let grid = Grid::new(place, "two")?;
+    grid.run(&["--jobs", "2"])?;
+    let found = grid.results()?;
+    if let Some(words) = differing(&found, &alone) {
+        return Ok(Verdict::failed(words));
+    }
+    let clock = |outcome: &Outcome, key: &str| outcome.result["timing"][key].as_f64().unwrap_or(f64::NAN);
+    let times: Vec<_> = found.values().map(|run| (clock(run, "started"), clock(run, "finished"))).collect();
+    let together = |a: usize, b: usize| times[a].0 < times[b].1 && times[b].0 < times[a].1;
+    if !(0..times.len()).any(|a| (0..a).any(|b| together(a, b))) {
+        return Ok(Verdict::failed("no two runs were there at once"));
+    }
+    Ok(Verdict::passed(format!("{} runs end with the bits of runs one at a time", found.len())))
+}
+
+/// A run of each network, killed in the middle, goes on to the end of one that was left alone.
+#[cfg(target_os = "linux")]
+pub(super) fn kill_and_resume(place: &Place) -> anyhow::Result<Verdict> {
+    let alone = alone(place)?;
+    let grid = Grid::new(place, "killed")?;
+    for network in NETWORKS {
+        let filter = format!("model={network}");
+        let mut running = grid.start(&["--jobs", "1", "--filter", &filter])?;
+        while !grid.has_checkpoint(network) {
+            if let Some(status) = running.ended(&grid)? {
+                bail!("a grid ended with {status} before it was killed: {}", grid.said());
+            }
+        }
+        let workers = workers(&grid.out.join("runs"))?;
+        running.kill();
+        for worker in workers {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process_group(worker, rustix::process::Signal::KILL);
+        }
+    }
+    grid.run(&["--jobs", "1"])?;
+    let log = std::fs::read_to_string(grid.log())?;
+    let number = |rest: &str| rest.split_whitespace().next().map(str::to_owned);
+    let resumed: Vec<_> = log.split("goes on at update ").skip(1).filter_map(number).collect();
+    if resumed.len() != NETWORKS.len() {
+        bail!("{} of {} runs were killed in the middle", resumed.len(), NETWORKS.len());
+    }
+    Ok(match differing(&grid.results()?, &alone) {
+        Some(words) => Verdict::failed(words),
+        None => Verdict::passed(format!("killed, resumed at updates {}, the same bits", resumed.join(", "))),
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn kill_and_resume(_: &Place) -> anyhow::Result<Verdict> {
+    Ok(Verdict::skipped("workers are found by their command lines, which only Linux shows"))
+}
+
+/// The workers on a store, each the head of a process group.
+#[cfg(target_os = "linux")]
+fn workers(out: &Path) -> anyhow::Result<Vec<rustix::process::Pid>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        let store = words.iter().position(|word| word == "--out").and_then(|at| words.get(at + 1));
+        if words.get(1).is_some_and(|word| word == "worker")
+            && store.is_some_and(|to| Path::new(&**to) == out)
+        {
+            let pid = entry.file_name().to_str().and_then(|pid| pid.parse().ok());
+            all.extend(pid.and_then(rustix::process::Pid::from_raw));
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a run has a checkpoint that is not in the making.
+#[cfg(target_os = "linux")]
+fn whole_checkpoint(run: &Path) -> bool {
+    let folders = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
+    folders(run.join("attempts")).any(|attempt| {
+        folders(attempt.path().join("checkpoints")).any(|checkpoint| {
+            let name = checkpoint.file_name();
+            let making =
+                name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().ends_with(b".tmp");
+            !making && checkpoint.path().join("manifest.json").is_file()
+        })
+    })
+}

@@ -1,0 +1,83 @@
+//! Networks learn on the device what they learn on the CPU.
+
+use candle_core::Device;
+use lrlab_train::Fitted;
+
+use super::Place;
+use super::training::{Sizes, data, train};
+use super::verdict::Verdict;
+
+/// A few epochs from two seeds.
+const SIZES: Sizes = Sizes { epochs: 3, seeds: 2, depth: 8, pictures: 1280, reviews: 2560, width: 32 };
+/// How far the means over the seeds may be apart: in accuracy, and in loss as a share of a guess's loss.
+const NOISE: f64 = 0.06;
+/// How far above chance the accuracy must be.
+const ABOVE_CHANCE: f64 = 0.2;
+
+/// The last epoch's loss and accuracy on the validation split.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    loss: f64,
+    accuracy: f64,
+}
+
+impl Figures {
+    fn of(fitted: &Fitted) -> Self {
+        let last = fitted.history.last();
+        let figure = |value: Option<Option<f64>>| value.flatten().unwrap_or(f64::NAN);
+        Self {
+            loss: figure(last.map(|epoch| epoch.val_loss)),
+            accuracy: figure(last.map(|epoch| epoch.val_accuracy)),
+        }
+    }
+
+    fn mean(of: &[Self]) -> Self {
+        let mean = |get: fn(&Self) -> f64| of.iter().map(get).sum::<f64>() / of.len() as f64;
+        Self { loss: mean(|figures| figures.loss), accuracy: mean(|figures| figures.accuracy) }
+    }
+}
+
+/// Trains a network on both and compares what it came to.
+pub(super) fn as_on_the_cpu(network: &str, place: &Place) -> anyhow::Result<Verdict> {
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    let mut classes = 1;
+    for run in SIZES.runs(network)? {
+        let data = data(&run, &place.folder)?;
+        classes = data.classes;
+        here.push(Figures::of(&train(&run, &data, &place.device)?));
+        there.push(Figures::of(&train(&run, &data, &Device::Cpu)?));
+    }
+    Ok(judge(Figures::mean(&here), Figures::mean(&there), classes))
+}
+
+fn judge(here: Figures, there: Figures, classes: usize) -> Verdict {
+    let (guess, chance) = ((classes as f64).ln(), 1.0 / classes as f64);
+    let detail = format!(
+        "accuracy {:.3} (CPU {:.3}, chance {chance:.2}), loss {:.4} (CPU {:.4}); {NOISE} apart at most, loss in parts of \
+         ln {classes}",
+        here.accuracy, there.accuracy, here.loss, there.loss
+    );
+    let near = |a: f64, b: f64, whole: f64| (a - b).abs() <= NOISE * whole;
+    let learnt = |figures: Figures| figures.accuracy >= chance + ABOVE_CHANCE;
+    let same = near(here.accuracy, there.accuracy, 1.0) && near(here.loss, there.loss, guess);
+    if same && learnt(here) && learnt(there) { Verdict::passed(detail) } else { Verdict::failed(detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_apart_at_chance_and_nan_do_not_pass() {
+        let judged = |here: (f64, f64), there: (f64, f64)| {
+            let figures = |(loss, accuracy)| Figures { loss, accuracy };
+            judge(figures(here), figures(there), 2).outcome.passed()
+        };
+        assert!(judged((0.4, 0.83), (0.41, 0.80)));
+        assert!(!judged((0.4, 0.83), (0.41, 0.75)));
+        assert!(!judged((0.4, 0.83), (0.46, 0.83)));
+        assert!(!judged((0.69, 0.55), (0.69, 0.55)));
+        assert!(!judged((f64::NAN, 0.83), (0.4, 0.83)));
+        assert!(!judged((0.4, 0.83), (0.4, f64::NAN)));
+    }
+}

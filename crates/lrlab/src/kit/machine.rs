@@ -1,0 +1,63 @@
+//! The device, for people.
+
+use std::process::Command;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::compare::tf32;
+use super::verdict::Verdict;
+
+/// Which device this is, once it has shown that it computes at all.
+pub(super) fn tell(device: &Device) -> Verdict {
+    let sum = || Tensor::ones(1000, DType::F32, device)?.sum_all()?.to_scalar::<f32>();
+    match sum() {
+        Ok(1000.0) => {}
+        Ok(other) => return Verdict::failed(format!("a sum of 1000 ones is {other}")),
+        Err(error) => return Verdict::failed(error.to_string()),
+    }
+    let mut words = vec![crate::device::name(device)];
+    match device {
+        Device::Cpu => {
+            let machine = lrlab_grid::Machine::detect();
+            words.push(format!("{} cores", machine.cores));
+            words.extend(machine.memory.map(|bytes| format!("{} MiB free", bytes >> 20)));
+        }
+        Device::Cuda(_) => {
+            words.push(nvidia(device).unwrap_or_else(|| "nvidia-smi does not say more".into()))
+        }
+        Device::Metal(_) => {}
+    }
+    words.push(format!("numerics {}", crate::provenance::numerics(device)));
+    words.push(format!("features {}", features()));
+    if device.is_cuda() {
+        words.push(format!("TF32 {}", if tf32(device) { "on" } else { "off" }));
+    }
+    Verdict::passed(words.join(", "))
+}
+
+/// What this program was built with.
+fn features() -> String {
+    let all = [
+        ("hub", cfg!(feature = "hub")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ];
+    let on: Vec<&str> = all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
+    if on.is_empty() { "none".to_owned() } else { on.join("+") }
+}
+
+/// Name, memory and driver.
+fn nvidia(device: &Device) -> Option<String> {
+    let candle_core::DeviceLocation::Cuda { gpu_id } = device.location() else { return None };
+    // As CUDA numbers them, which is among those that this process may see.
+    let id = lrlab_grid::gpus().get(gpu_id)?.id.clone();
+    let mut command = Command::new("nvidia-smi");
+    command.args(["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader", "-i", &id]);
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let [name, memory, driver] = text.lines().next()?.split(',').map(str::trim).collect::<Vec<_>>()[..]
+    else {
+        return None;
+    };
+    Some(format!("{name}, {memory}, driver {driver}"))
+}

@@ -1,0 +1,190 @@
+//! The kit: what shows that a device trains as the CPU does.
+//!
+//! It needs no data and no other program, so that the runner can be carried to a machine that has a GPU and no compiler.
+//! Each check is made in a process of its own: what brings one down leaves the others alone. On the CPU the kit is its own
+//! stand-in.
+
+mod bits;
+mod cases;
+mod compare;
+mod grids;
+mod learning;
+mod machine;
+mod side;
+mod training;
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use candle_core::Device;
+use lrlab_kernels::Precision;
+use serde::{Deserialize, Serialize};
+
+use crate::DeviceChoice;
+use training::NETWORKS;
+pub(crate) use verdict::{Outcome, Verdict};
+
+/// What kind of thing is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// The device itself.
+    Device,
+    /// An operator's outputs and gradients.
+    Operators,
+    /// The same bits twice.
+    Bits,
+    /// What networks learn.
+    Learning,
+    /// Grids of runs.
+    Grids,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Device, Self::Operators, Self::Bits, Self::Learning, Self::Grids];
+
+    /// The name of all checks of this kind.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Operators => "operators",
+            Self::Bits => "bits",
+            Self::Learning => "learning",
+            Self::Grids => "grids",
+        }
+    }
+}
+
+/// Where checks are made.
+pub(crate) struct Place {
+    /// As the command line says it.
+    pub(crate) choice: DeviceChoice,
+    /// The same, opened.
+    pub(crate) device: Device,
+    /// For what is written on the way; shared by the checks of one call.
+    pub(crate) folder: PathBuf,
+}
+
+/// One thing to be checked.
+pub(crate) struct Check {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    work: Box<dyn FnOnce(&Place) -> anyhow::Result<Verdict>>,
+}
+
+impl Check {
+    fn new(
+        kind: Kind,
+        name: impl Into<String>,
+        work: impl FnOnce(&Place) -> anyhow::Result<Verdict> + 'static,
+    ) -> Self {
+        Self { kind, name: name.into(), work: Box::new(work) }
+    }
+
+    /// Whether `name` names it or its kind.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name || self.kind.word() == name
+    }
+
+    /// Makes it; an error is a failure.
+    pub(crate) fn make(self, place: &Place) -> Verdict {
+        (self.work)(place).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+    }
+}
+
+/// Every check, in the order in which they are made: the device is the first.
+pub(crate) fn checks() -> Vec<Check> {
+    let mut all = vec![Check::new(Kind::Device, "device", |place| Ok(machine::tell(&place.device)))];
+    for precision in [Precision::F32, Precision::Bf16] {
+        all.extend(operators(precision));
+    }
+    all.push(Check::new(Kind::Operators, "NaN", |place| {
+        Ok(compare::handed_on(&cases::for_nan(), &place.device))
+    }));
+    for network in NETWORKS {
+        all.push(Check::new(Kind::Bits, format!("{network} twice"), |place| bits::twice(network, place)));
+    }
+    for network in NETWORKS {
+        all.push(Check::new(Kind::Learning, format!("{network} learns"), |place| {
+            learning::as_on_the_cpu(network, place)
+        }));
+    }
+    all.push(Check::new(Kind::Grids, "kill and resume", grids::kill_and_resume));
+    all.push(Check::new(Kind::Grids, "two at once", grids::two_at_once));
+    all
+}
+
+/// A check for each operator that takes this precision.
+fn operators(precision: Precision) -> Vec<Check> {
+    let all = cases::all();
+    let mut named = BTreeSet::new();
+    let first = |name: &&'static str| named.insert(*name);
+    let takers = all.iter().filter(|case| case.takes(precision)).map(|case| case.operator);
+    let names: Vec<&'static str> = takers.collect::<Vec<_>>().into_iter().filter(first).collect();
+    let check = |name: &'static str| {
+        let title = match precision {
+            Precision::F32 => name.to_owned(),
+            Precision::Bf16 => format!("{name} bf16"),
+        };
+        Check::new(Kind::Operators, title, move |place| {
+            if let Err(error) = precision.check(&place.device) {
+                return Ok(Verdict::skipped(error.to_string()));
+            }
+            let cases = cases::all().into_iter().filter(|case| case.operator == name);
+            let cases: Vec<_> = cases.filter(|case| case.takes(precision)).collect();
+            Ok(compare::operator(&cases, precision, &place.device))
+        })
+    };
+    names.into_iter().map(check).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_device_is_first() {
+        let all = checks();
+        assert_eq!(all[0].kind, Kind::Device);
+        let names: BTreeSet<&str> = all.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names.len(), all.len());
+        // `device` is a check and its kind.
+        let kinds = Kind::ALL.map(Kind::word);
+        assert_eq!(names.iter().filter(|name| kinds.contains(name)).count(), 1);
+        for kind in Kind::ALL {
+            assert!(all.iter().any(|check| check.is(kind.word())), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_public_operator_is_there() {
+        let names: BTreeSet<&str> = cases::all().iter().map(|case| case.operator).collect();
+        for name in [
+            "ConvNet",
+            "EncoderLayer",
+            "LstmLayer",
+            "adam_update",
+            "attention",
+            "batch_norm2d",
+            "conv2d",
+            "cross_entropy",
+            "cross_entropy_each",
+            "dropout",
+            "embedding",
+            "embedding_at_positions",
+            "gelu",
+            "global_avg_pool2d",
+            "layer_norm",
+            "linear",
+            "max_pool2d",
+            "relu",
+            "sgd_update",
+            "squared_norm",
+            "weighted_sum",
+        ] {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One side of a comparison: the same operands on a device and in a type, and what an operator makes of them.
+
+use std::cell::RefCell;
+
+use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use lrlab_kernels::Precision;
+use lrlab_random::{Purpose, Stream};
+
+/// Where an operator runs, and on what.
+pub(super) struct Side {
+    pub(super) device: Device,
+    pub(super) precision: Precision,
+    dtype: DType,
+    /// Which of several sets of values.
+    draw: u64,
+    /// Stands in the place of the first operand's first element.
+    poked: Option<f64>,
+    /// Significant bits that operands are rounded to.
+    bits: u32,
+    variables: RefCell<Vec<(String, Var)>>,
+    states: RefCell<Vec<(String, Var)>>,
+    notes: RefCell<Vec<Seen>>,
+}
+
+/// What came out, under its name.
+pub(super) struct Seen {
+    pub(super) name: String,
+    pub(super) gradient: bool,
+    pub(super) dims: Vec<usize>,
+    pub(super) values: Vec<f64>,
+}
+
+/// An operator's outputs; the gradients are those of their sum under random weights.
+pub(super) type Outputs = Vec<(&'static str, Tensor)>;
+
+impl Side {
+    /// The reference: candle's operators on the CPU in f64.
+    pub(super) fn reference(precision: Precision, draw: u64) -> Self {
+        Self::new(Device::Cpu, DType::F64, precision, draw)
+    }
+
+    /// What is looked at: this crate's operators in f32.
+    pub(super) fn on(device: &Device, precision: Precision, draw: u64) -> Self {
+        Self::new(device.clone(), DType::F32, precision, draw)
+    }
+
+    fn new(device: Device, dtype: DType, precision: Precision, draw: u64) -> Self {
+        let [variables, states] = [(); 2].map(|()| RefCell::default());
+        let notes = RefCell::default();
+        Self {
+            device,
+            precision,
+            dtype,
+            draw,
+            poked: None,
+            bits: f32::MANTISSA_DIGITS,
+            variables,
+            states,
+            notes,
+        }
+    }
+
+    /// The same with another value in the place of the first operand's first element.
+    pub(super) fn poked(self, value: f64) -> Self {
+        Self { poked: Some(value), ..self }
+    }
+
+    /// The same with operands of so many significant bits.
+    pub(super) fn rounded(self, bits: u32) -> Self {
+        Self { bits, ..self }
+    }
+
+    /// The draws of an operand.
+    fn stream(&self, name: &str) -> Stream {
+        Stream::new(self.draw, Purpose::Synthetic, name)
+    }
+
+    /// Values that are the same on every side: each is an f32.
+    fn values(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Tensor> {
+        let stream = self.stream(name);
+        let count = shape.iter().product::<usize>() as u64;
+        let value = |i: u64| rounded((centre + deviation * stream.normal(i)) as f32, self.bits);
+        Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)
+    }
+
+    fn here(&self, x: &Tensor) -> Result<Tensor> {
+        x.to_dtype(self.dtype)?.to_device(&self.device)
+    }
+
+    /// Normal values that have a gradient, with this deviation.
+    pub(super) fn var(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Var> {
+        self.var_around(name, shape, 0.0, deviation)
+    }
+
+    /// [`Side::var`] around a centre.
+    pub(super) fn var_around(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Var> {
+        let x = self.values(name, shape, centre, deviation)?;
+        let x = match self.poked.filter(|_| self.variables.borrow().is_empty()) {
+            None => x,
+            Some(value) => {
+                let mut values = x.flatten_all()?.to_vec1::<f32>()?;
+                if let Some(first) = values.first_mut() {
+                    *first = value as f32;
+                }
+                Tensor::from_vec(values, shape, &Device::Cpu)?
+            }
+        };
+        let var = Var::from_tensor(&self.here(&x)?)?;
+        self.variables.borrow_mut().push((name.to_owned(), var.clone()));
+        Ok(var)
+    }
+
+    /// Normal values without a gradient.
+    pub(super) fn data(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
+        self.here(&self.values(name, shape, 0.0, deviation)?)
+    }
+
+    /// Positive values that the operator changes and that are compared afterwards.
+    pub(super) fn state(&self, name: &str, shape: &[usize]) -> Result<Var> {
+        let values = self.values(name, shape, 0.0, 1.0)?;
+        self.keep(name, &((values.sqr()? * 0.5)? + 0.5)?)
+    }
+
+    /// Normal values that the operator changes and that are compared afterwards.
+    pub(super) fn signed_state(&self, name: &str, shape: &[usize]) -> Result<Var> {
+        self.keep(name, &self.values(name, shape, 0.0, 0.5)?)
+    }
+
+    /// Zeros that the operator changes and that are compared afterwards.
+    pub(super) fn zero_state(&self, name: &str, shape: &[usize]) -> Result<Var> {
+        self.keep(name, &Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
+    }
+
+    fn keep(&self, name: &str, x: &Tensor) -> Result<Var> {
+        let var = Var::from_tensor(&self.here(x)?)?;
+        self.states.borrow_mut().push((name.to_owned(), var.clone()));
+        Ok(var)
+    }
+
+    /// f32 of `(lengths, l)`: 1 at tokens, 0 at the padding after them.
+    pub(super) fn mask(&self, lengths: &[usize], l: usize) -> Result<Tensor> {
+        let row = |length: &usize| (0..l).map(move |t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
+        Tensor::from_vec(lengths.iter().flat_map(row).collect(), (lengths.len(), l), &self.device)
+    }
+
+    /// Whole numbers below `bound`, the first of them 0.
+    pub(super) fn ids(&self, name: &str, shape: &[usize], bound: usize) -> Result<Tensor> {
+        let stream = self.stream(name);
+        let count = shape.iter().product::<usize>() as u64;
+        let value = |i: u64| if i == 0 { 0 } else { stream.below(i, bound as u64) as u32 };
+        Tensor::from_vec((0..count).map(value).collect(), shape, &self.device)
+    }
+
+    /// Figures that are no tensor.
+    pub(super) fn note(&self, name: &str, values: Vec<f64>) {
+        let seen = Seen { name: name.to_owned(), gradient: false, dims: vec![values.len()], values };
+        self.notes.borrow_mut().push(seen);
+    }
+
+    /// Everything that came out, without gradients.
+    pub(super) fn outcome(&self, outputs: &Outputs) -> Result<Vec<Seen>> {
+        let mut all = Vec::new();
+        for (name, y) in outputs {
+            all.push(seen((*name).to_owned(), false, y)?);
+        }
+        for (name, state) in self.states.borrow().iter() {
+            all.push(seen(format!("{name} afterwards"), false, state)?);
+        }
+        all.append(&mut self.notes.borrow_mut());
+        Ok(all)
+    }
+
+    /// Everything that came out, and the gradients of all variables.
+    pub(super) fn outcome_and_gradients(&self, outputs: &Outputs) -> Result<Vec<Seen>> {
+        let mut all = self.outcome(outputs)?;
+        let mut loss: Option<Tensor> = None;
+        for (name, y) in outputs {
+            let weights = self.data(&format!("weights of {name}"), y.dims(), 1.0)?;
+            let part = (y * weights)?.sum_all()?;
+            loss = Some(match loss {
+                Some(loss) => (loss + part)?,
+                None => part,
+            });
+        }
+        let Some(loss) = loss else { return Ok(all) };
+        let grads = lrlab_kernels::backward(&loss)?;
+        for (name, var) in self.variables.borrow().iter() {
+            let Some(grad) = grads.get(var) else { bail!("there is no gradient of {name}") };
+            all.push(seen(format!("gradient of {name}"), true, grad)?);
+        }
+        Ok(all)
+    }
+}
+
+/// To the nearest number of so many significant bits.
+fn rounded(x: f32, bits: u32) -> f32 {
+    match f32::MANTISSA_DIGITS.saturating_sub(bits) {
+        0 => x,
+        gone => f32::from_bits((x.to_bits() + (1 << (gone - 1))) & (u32::MAX << gone)),
+    }
+}
+
+fn seen(name: String, gradient: bool, x: &Tensor) -> Result<Seen> {
+    let x = x.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(Seen { name, gradient, dims: x.dims().to_vec(), values: x.flatten_all()?.to_vec1()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_rounded() {
+        assert_eq!(rounded(0.1, 24), 0.1);
+        for x in [0.1_f32, -3.7, 1e-5, 255.9] {
+            let expected = Tensor::new(x, &Device::Cpu).and_then(|x| x.to_dtype(DType::BF16)).unwrap();
+            let expected = expected.to_dtype(DType::F32).and_then(|x| x.to_scalar::<f32>()).unwrap();
+            assert_eq!(rounded(x, 8), expected);
+            assert!((rounded(x, 11) / x - 1.0).abs() < 5e-4);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Small networks on generated data, trained as a run is.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
+use candle_core::Device;
+use lrlab_callbacks::Callbacks;
+use lrlab_data::Dataset;
+use lrlab_spec::RunSpec;
+use lrlab_train::{Fit, Fitted};
+
+use crate::{Registry, assemble};
+
+/// What is trained, by its name in [`Sizes::experiment`].
+pub(super) const NETWORKS: [&str; 3] = ["resnet", "lstm", "transformer"];
+
+/// How large everything is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) epochs: u64,
+    pub(super) seeds: u64,
+    /// Of the residual network.
+    pub(super) depth: usize,
+    /// Examples for training and validation; a fifth is for validation.
+    pub(super) pictures: usize,
+    pub(super) reviews: usize,
+    /// Hidden and embedding, in the text models.
+    pub(super) width: usize,
+}
+
+impl Sizes {
+    /// An experiment of the three networks.
+    pub(super) fn experiment(&self) -> String {
+        let Self { epochs, seeds, depth, pictures, reviews, width } = *self;
+        let seeds = (0..seeds).map(|seed| seed.to_string()).collect::<Vec<_>>().join(", ");
+        let models = NETWORKS.map(|name| format!("{name:?}")).join(", ");
+        format!(
+            r#"name = "kit"
+[axes]
+model = [{models}]
+schedule = ["cosine"]
+seed = [{seeds}]
+[defaults]
+epochs = {epochs}
+batch_size = 32
+[models.resnet]
+network = {{ resnet = {{ depth = {depth} }} }}
+data = "pictures"
+set = {{ lr = 0.05, optimizer = {{ sgd = {{ momentum = 0.9, weight_decay = 1e-4 }} }} }}
+[models.lstm]
+network = {{ lstm = {{ embedding = {width}, hidden = {width} }} }}
+data = "reviews"
+set = {{ lr = 0.01, optimizer = {{ adam = {{}} }}, clip_norm = 1.0 }}
+[models.transformer]
+network = {{ transformer = {{ width = {width}, heads = 4, feed_forward = {feed_forward}, layers = 2 }} }}
+data = "reviews"
+set = {{ lr = 0.003, optimizer = {{ adam = {{}} }} }}
+[data.pictures]
+source = {{ synthetic_pictures = {{ train = {pictures}, test = 32 }} }}
+augment = {{ crop_padding = 1 }}
+[data.reviews]
+source = {{ synthetic_reviews = {{ train = {reviews}, test = 32 }} }}
+tokens = {{ vocabulary = 1000, max_length = 32 }}
+[schedules.cosine]
+cosine = {{}}
+"#,
+            feed_forward = 2 * width
+        )
+    }
+
+    /// The runs of one network, a seed each.
+    pub(super) fn runs(&self, network: &str) -> anyhow::Result<Vec<RunSpec>> {
+        let read = lrlab_spec::read(&self.experiment(), "kit.toml", &[], &Registry::default().catalog());
+        let mistakes = |mistakes: lrlab_spec::Mistakes| anyhow!("{}", mistakes.for_stderr());
+        let cells = read.map_err(mistakes)?.cells(&[format!("model={network}")], None).map_err(mistakes)?;
+        Ok(cells.into_iter().map(|(_, run)| run).collect())
+    }
+}
+
+/// The data of a run.
+pub(super) fn data(run: &RunSpec, folder: &Path) -> anyhow::Result<Dataset> {
+    Registry::default().load(&run.data, &folder.join("cache"))
+}
+
+/// Trains a run to its end.
+pub(super) fn train(run: &RunSpec, data: &Dataset, device: &Device) -> anyhow::Result<Fitted> {
+    let model = Registry::default().build_model(run, data, device)?;
+    let settings = assemble::settings(run);
+    let horizon = Fit::horizon(&settings, data.train.len());
+    let parts = Fit {
+        optimizer: assemble::optimizer(run, model.params())?,
+        model,
+        schedule: run.schedule.build(&horizon).context("schedule")?,
+        callbacks: Callbacks::default(),
+        data,
+        settings: &settings,
+        device,
+    };
+    Ok(lrlab_train::fit(parts, &AtomicBool::new(false), &mut |_| {})?)
+}

@@ -1,0 +1,98 @@
+//! What a check comes to.
+
+use serde::{Deserialize, Serialize};
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// As it should.
+    Passed,
+    /// Not as it should.
+    Failed,
+    /// It could not be made, for this reason.
+    Skipped(String),
+}
+
+impl Outcome {
+    /// Whether it ended as it should.
+    pub(crate) fn passed(&self) -> bool {
+        *self == Self::Passed
+    }
+}
+
+/// An error with the most that it may be.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Measure {
+    pub(super) error: f64,
+    pub(super) bound: f64,
+    /// Of what.
+    pub(super) of: String,
+}
+
+impl Measure {
+    /// Whether it keeps the bound; a NaN does not.
+    pub(super) fn holds(&self) -> bool {
+        self.error <= self.bound
+    }
+
+    /// Whether it is nearer to its bound, or further beyond it; a NaN is furthest.
+    pub(super) fn worse_than(&self, other: &Self) -> bool {
+        let part = |measure: &Self| measure.error / measure.bound;
+        part(self).is_nan() || part(self) > part(other)
+    }
+}
+
+/// What a check comes to: a line of `--json`, with its name, kind and clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// What was seen.
+    pub(crate) detail: String,
+    /// The largest error beside its bound, where errors are measured; null where it is no number.
+    pub(crate) error: Option<f64>,
+    /// The most that the error may be.
+    pub(crate) bound: Option<f64>,
+}
+
+impl Verdict {
+    pub(crate) fn passed(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Passed, detail: detail.into(), error: None, bound: None }
+    }
+
+    pub(crate) fn failed(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Failed, ..Self::passed(detail) }
+    }
+
+    pub(crate) fn skipped(why: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Skipped(why.into()), ..Self::passed("") }
+    }
+
+    /// As the measure says.
+    pub(super) fn measured(worst: Measure, also: &str) -> Self {
+        let outcome = if worst.holds() { Outcome::Passed } else { Outcome::Failed };
+        let Measure { error, bound, of } = worst;
+        let detail = format!("{error:.1e} of {bound:.1e} ({of}); {also}");
+        Self { outcome, detail, error: Some(error), bound: Some(bound) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_are_told_apart() {
+        let measure = |error: f64, bound: f64| Measure { error, bound, of: "y".to_owned() };
+        assert!(measure(1e-6, 1e-5).holds() && !measure(2e-5, 1e-5).holds());
+        assert!(!measure(f64::NAN, 1e-5).holds() && !measure(f64::INFINITY, 1e-5).holds());
+        assert!(measure(1e-6, 1e-5).worse_than(&measure(1e-3, 2e-2)));
+        assert!(measure(f64::NAN, 1e-5).worse_than(&measure(1.0, 1e-5)));
+        let verdict = Verdict::measured(measure(2e-7, 2e-5), "3 cases");
+        assert_eq!(verdict.detail, "2.0e-7 of 2.0e-5 (y); 3 cases");
+        assert!(verdict.outcome.passed());
+        let line = serde_json::to_string(&Verdict::measured(measure(f64::NAN, 1.0), "")).unwrap();
+        assert!(serde_json::from_str::<Verdict>(&line).unwrap().error.is_none(), "{line}");
+    }
+}

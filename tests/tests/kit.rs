@@ -1,0 +1,62 @@
+//! The kit as a user calls it, on the CPU as its own stand-in.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_tests::run;
+use serde_json::Value;
+
+#[test]
+fn the_cpu_stands_in_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, work) = (folder.path().join("kit.jsonl"), folder.path().join("work"));
+    let (json_path, work_path) = (json.display().to_string(), work.display().to_string());
+    let mut args = vec!["kit", "--device", "cpu", "--json", &json_path, "--work-dir", &work_path];
+    let named = ["operators", "lstm twice", "lstm learns", "grids"];
+    args.extend(named.iter().flat_map(|name| ["--only", name]));
+    let ran = run(&args);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("stand-in"), "{}", ran.out);
+
+    let text = std::fs::read_to_string(&json).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows[0]["check"], "device");
+    assert!(rows[0]["detail"].as_str().unwrap().contains("numerics cpu/"), "{}", rows[0]);
+    for row in &rows {
+        // Workers are found on Linux alone.
+        let elsewhere = row["check"] == "kill and resume" && !cfg!(target_os = "linux");
+        assert!(row["outcome"] == "passed" || elsewhere, "{row}");
+        assert!(row["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{row}");
+        assert_eq!(row["device"], "cpu", "{row}");
+        let measured = row["kind"] == "operators" && row["check"] != "NaN";
+        assert_eq!(measured, row["error"].is_f64() && row["bound"].is_f64(), "{row}");
+    }
+    let table: Vec<&str> = ran.out.lines().collect();
+    assert!(table[table.len() - 1].contains(&format!("{} passed, 0 failed", rows.len())), "{}", ran.out);
+    for row in &rows {
+        let name = row["check"].as_str().unwrap();
+        assert!(table.iter().any(|line| line.starts_with(name)), "{name} is not in the table: {}", ran.out);
+    }
+    // What was written on the way is kept where one asks for it.
+    assert_eq!(std::fs::read_dir(&work).unwrap().count(), 1);
+    assert!(ran.err.contains(&work_path), "{}", ran.err);
+}
+
+#[test]
+fn a_device_that_is_not_there_and_names_that_mean_nothing() {
+    let unknown = run(&["kit", "--device", "cpu", "--only", "conv"]);
+    assert_eq!(unknown.code, 2);
+    assert!(
+        unknown.err.contains("no check is called \"conv\"") && unknown.err.contains("conv2d"),
+        "{}",
+        unknown.err
+    );
+    // No machine has so many.
+    let absent = run(&["kit", "--device", "cuda:99", "--only", "relu"]);
+    assert_eq!(absent.code, 1, "{}", absent.out);
+    let rows: Vec<&str> = absent.out.lines().collect();
+    assert!(rows[1].starts_with("device") && rows[1].ends_with("FAILED"), "{}", absent.out);
+    assert!(
+        rows[2].starts_with("relu") && rows[2].ends_with("skipped: the device does not work"),
+        "{}",
+        absent.out
+    );
+}
