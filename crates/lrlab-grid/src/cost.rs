@@ -20,6 +20,8 @@ struct Measured {
     runs: usize,
     seconds: f64,
     epochs: f64,
+    /// The most memory that one of them had of its device.
+    device_mib: Option<u64>,
 }
 
 /// What is left to do.
@@ -53,7 +55,7 @@ impl Costs {
         let path = store.run_dir(&run.run_id).join("result.json");
         let Ok(bytes) = std::fs::read(path) else { return };
         let Ok(result) = serde_json::from_slice::<Clocks>(&bytes) else { return };
-        let Span { started, finished, elapsed_s } = result.timing;
+        let Span { started, finished, elapsed_s, device_peak_mib } = result.timing;
         // A run that was interrupted lay still between its attempts.
         let seconds = if elapsed_s > 0.0 { elapsed_s } else { finished - started };
         let epochs = result.history.len() as f64;
@@ -65,12 +67,13 @@ impl Costs {
             measured.runs += 1;
             measured.seconds += seconds;
             measured.epochs += epochs;
+            measured.device_mib = measured.device_mib.max(device_peak_mib);
         }
     }
 
     /// Takes an epoch of `run` to cost so many seconds, where nothing of its class was measured.
     pub fn assume(&mut self, run: &PlannedRun, epoch_s: f64) {
-        let guess = Measured { runs: 0, seconds: epoch_s, epochs: 1.0 };
+        let guess = Measured { seconds: epoch_s, epochs: 1.0, ..Measured::default() };
         self.classes.entry(class(run)).or_insert(guess);
     }
 
@@ -84,6 +87,12 @@ impl Costs {
     #[must_use]
     pub fn epoch_s(&self, run: &PlannedRun) -> Option<f64> {
         self.of_class(&class(run), 1.0)
+    }
+
+    /// The most memory of its device, in MiB, that a run of the kind of `run` had; `None` where none was measured.
+    #[must_use]
+    pub fn device_mib(&self, run: &PlannedRun) -> Option<u64> {
+        self.classes.get(&class(run))?.device_mib
     }
 
     pub(crate) fn of_class(&self, class: &str, epochs: f64) -> Option<f64> {
@@ -144,6 +153,8 @@ struct Span {
     finished: f64,
     #[serde(default)]
     elapsed_s: f64,
+    #[serde(default)]
+    device_peak_mib: Option<u64>,
 }
 
 #[cfg(test)]
@@ -157,6 +168,26 @@ mod tests {
         let spec = json!({ "model": model, "epochs": epochs });
         let run_id = RunId::of(&spec.to_string(), "");
         PlannedRun { run_id, cell: [].into(), spec, dataset_digest: String::new() }
+    }
+
+    #[test]
+    fn the_most_memory_of_a_kind_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        let runs = [run("a", 1), run("a", 2), run("a", 3), run("b", 1)];
+        // The second is of a version that did not measure it.
+        for (run, peak) in runs.iter().zip([json!(700), json!(null), json!(900)]) {
+            let dir = store.run_dir(&run.run_id);
+            std::fs::create_dir_all(&dir).unwrap();
+            let mut timing = json!({ "started": 1.0, "finished": 2.0, "device_peak_mib": peak });
+            if peak.is_null() {
+                timing.as_object_mut().unwrap().remove("device_peak_mib");
+            }
+            let result = json!({ "history": [{}], "timing": timing });
+            std::fs::write(dir.join("result.json"), result.to_string()).unwrap();
+        }
+        let costs = Costs::measured(&store, &runs);
+        assert_eq!(runs.each_ref().map(|run| costs.device_mib(run)), [Some(900), Some(900), Some(900), None]);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use std::process::Command;
 
+use crate::places::Device;
+
 /// A GPU that this process may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// As `CUDA_VISIBLE_DEVICES` names it.
+    /// As `CUDA_VISIBLE_DEVICES` names it: as it does, where it is set, otherwise by its own name, since CUDA need not
+    /// count as the driver's tools do.
     pub id: String,
     /// Free memory in MiB, where known.
     pub free_mib: Option<u64>,
@@ -38,21 +41,42 @@ fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
                 .take_while(|id| !id.is_empty() && *id != "-1" && *id != "NoDevFiles")
                 .collect()
         }
-        None => rows.iter().filter_map(|row| row.first().copied()).filter(|id| !id.is_empty()).collect(),
+        None => rows.iter().filter_map(|row| row.get(1).copied()).filter(|id| !id.is_empty()).collect(),
     };
     ids.into_iter().map(|id| Gpu { id: id.to_owned(), free_mib: free(id) }).collect()
 }
 
 /// The most runs on one GPU: more only wait for each other.
 const MOST: u64 = 8;
+/// What the driver and its libraries take of a GPU for every process, beside what the process itself asks for.
+const CONTEXT_MIB: u64 = 768;
 
-/// How many runs of `need_mib` each fit on every one of `gpus` at once. Where either is not known, one.
-///
-/// A tenth of the memory is left free, and each run gets a fifth more than it was seen to need.
+/// How many runs that were seen to have `peak_mib` fit on `gpus` at once, all GPUs together. Where either is not
+/// known, one on each.
 #[must_use]
-pub fn at_once(gpus: &[Gpu], need_mib: Option<u64>) -> usize {
-    let fit = |gpu: &Gpu| Some(gpu.free_mib? * 9 / 10 / (need_mib? * 6 / 5).max(1));
-    gpus.iter().map(|gpu| fit(gpu).unwrap_or(1)).min().unwrap_or(1).clamp(1, MOST) as usize
+pub fn at_once(gpus: &[Gpu], peak_mib: Option<u64>) -> usize {
+    let fit = |gpu: &Gpu| Some((room(gpu.free_mib?) / need(peak_mib?)).clamp(1, MOST));
+    gpus.iter().map(|gpu| fit(gpu).unwrap_or(1) as usize).sum::<usize>().max(1)
+}
+
+/// What `count` devices hold that have so much memory free; one run each where it is not known.
+pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<Device> {
+    let free = |device: usize| free_mib.get(device).copied().flatten();
+    let of = |free: Option<u64>| match free {
+        Some(free) => Device { most: MOST as usize, room_mib: Some(room(free)) },
+        None => Device { most: 1, room_mib: None },
+    };
+    (0..count.max(1)).map(|device| of(free(device))).collect()
+}
+
+/// Of what is free, a tenth is left.
+pub(crate) fn room(free_mib: u64) -> u64 {
+    free_mib * 9 / 10
+}
+
+/// What a run is given that was seen to have `peak_mib` for its tensors: a fifth more, and what its process takes.
+pub(crate) fn need(peak_mib: u64) -> u64 {
+    peak_mib * 6 / 5 + CONTEXT_MIB
 }
 
 #[cfg(test)]
@@ -69,7 +93,11 @@ mod tests {
             let expected: Vec<_> = expected.iter().map(|(id, free)| ((*id).to_owned(), *free)).collect();
             assert_eq!(seen, expected, "{variable:?}");
         };
-        check(None, LISTED, &[("0", Some(80_000)), ("1", Some(40_000)), ("2", None)]);
+        check(
+            None,
+            LISTED,
+            &[("GPU-aaaaaaaa-1", Some(80_000)), ("GPU-bbbbbbbb-2", Some(40_000)), ("GPU-cccccccc-3", None)],
+        );
         check(Some("1"), LISTED, &[("1", Some(40_000))]);
         check(Some("GPU-bbbbbbbb, 0,-1,2"), LISTED, &[("GPU-bbbbbbbb", Some(40_000)), ("0", Some(80_000))]);
         check(Some(""), LISTED, &[]);
@@ -79,16 +107,21 @@ mod tests {
 
     #[test]
     fn as_many_as_fit() {
-        for (free, need, expected) in [
-            (&[Some(80_000)][..], Some(10_000), 6),
-            (&[Some(80_000), Some(24_000)], Some(10_000), 1),
+        for (free, peak, expected) in [
+            // 72,000 MiB hold five times 12,768.
+            (&[Some(80_000)][..], Some(10_000), 5),
+            // The small one holds one, which adds up.
+            (&[Some(80_000), Some(24_000)], Some(10_000), 6),
             (&[Some(80_000)], Some(100), 8),
-            (&[Some(80_000)], None, 1),
+            (&[Some(80_000), Some(80_000)], Some(100), 16),
+            (&[Some(80_000), None], Some(10_000), 6),
+            (&[Some(80_000); 3], None, 3),
+            (&[Some(4_000)], Some(10_000), 1),
             (&[None], Some(10), 1),
             (&[], Some(10), 1),
         ] {
             let gpus: Vec<Gpu> = free.iter().map(|free| Gpu { id: String::new(), free_mib: *free }).collect();
-            assert_eq!(at_once(&gpus, need), expected, "{free:?} {need:?}");
+            assert_eq!(at_once(&gpus, peak), expected, "{free:?} {peak:?}");
         }
     }
 }

@@ -54,7 +54,9 @@ pub use gc::{Garbage, Kind as GarbageKind, collect, further, garbage};
 pub use gpu::{Gpu, at_once, gpus};
 pub use interrupt::Interrupt;
 pub use live::Live;
-pub use local::{Assignment, Deadline, Finish, LocalExecutor, Notice, OnFailure, Others, Share, baseline};
+pub use local::{
+    Assignment, Deadline, Finish, LocalExecutor, Memory, Notice, OnFailure, Others, Share, baseline,
+};
 pub use machine::Machine;
 pub use origin::{Origin, Origins, origins, put_aside};
 pub use owner::{Life, Owner, SlurmJob, host};

@@ -90,6 +90,18 @@ pub struct Share<'a> {
     /// The run to begin with, where it is still free, so that many executors that start at once do not all reach for
     /// the same.
     pub first: Option<usize>,
+    /// What the devices have and the runs need; without it the number of jobs is all that counts.
+    pub memory: Option<Memory>,
+}
+
+/// Memory of devices in MiB. Runs are placed so that what they need fits, whatever the number of jobs; one that needs
+/// more than there is, or whose need is not known, gets a device for itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What is free on each of the executor's devices, where known.
+    pub free_mib: Vec<Option<u64>>,
+    /// The most that each run was seen to have, where known. What results of runs of the same kind say counts too.
+    pub peak_mib: Vec<Option<u64>>,
 }
 
 impl<'a> Share<'a> {
@@ -99,7 +111,7 @@ impl<'a> Share<'a> {
     /// Files that cannot be read.
     pub fn all(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Self, Error> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
-        Ok(Self { runs, since, until: vec![None; runs.len()], first: None })
+        Ok(Self { runs, since, until: vec![None; runs.len()], first: None, memory: None })
     }
 }
 

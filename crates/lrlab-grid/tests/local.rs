@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
-    Acquired, Attempt, Deadline, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Notice,
-    OnFailure, Others, Owner, RunState, Share, Status, attempts, run_state, status,
+    Acquired, Attempt, Deadline, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Memory,
+    Notice, OnFailure, Others, Owner, RunState, Share, Status, attempts, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
 
@@ -343,6 +343,59 @@ fn a_run_that_ran_out_of_memory_is_alone_the_next_time() {
     assert_eq!(seen.split_whitespace().nth(1), Some("0"), "{seen}");
 }
 
+/// Stays for a moment, and notes how many are there with it at most.
+const SOCIABLE: &str = r#": > "$RUN/up"
+    for look in 1 2 3 4 5 6; do ls "$RUN"/../*/up 2> /dev/null | wc -l >> "$RUN/company"; sleep 0.05; done
+    rm "$RUN/up""#;
+
+/// The most that run `index` saw at once, itself included.
+fn company(store: &lrlab_runs::RunStore, index: usize) -> usize {
+    let seen = std::fs::read_to_string(run_dir(store, index).join("company")).unwrap();
+    seen.split_whitespace().map(|count| count.parse::<usize>().unwrap()).max().unwrap()
+}
+
+#[test]
+fn memory_that_ran_out_on_a_device_is_shared_by_fewer() {
+    let (_folder, store) = store();
+    // A device that holds two: each of the first three is gone before it did anything, as they are all there.
+    let first = r#"if [ ! -e "$RUN/attempts/2" ]; then
+        : > "$RUN/came"
+        while [ "$(ls "$RUN"/../*/came | wc -l)" -lt 3 ]; do sleep 0.02; done
+        echo 'Error: DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")' >&2; exit 1; fi"#;
+    let (first, other) = (format!("{first}\n{SOCIABLE}\n{SUCCEED}"), format!("{SOCIABLE}\n{SUCCEED}"));
+    let scripts = [first.as_str(), &first, &first, &other, &other, &other, &other];
+    let end = execute(&store, LocalExecutor { jobs: 3, ..TWO }, &scripts).unwrap();
+    assert_eq!((end.done, end.failed.len()), (7, 0));
+    assert_eq!([0, 1, 2].map(|index| (executions(&store, index), company(&store, index))), [(2, 1); 3]);
+    assert_eq!((3..7).map(|index| company(&store, index)).max(), Some(2));
+}
+
+/// `SUCCEED`, with the most memory that the run had of its device.
+fn succeed_with(peak_mib: u64) -> String {
+    SUCCEED.replace("\"timing\": {", &format!("\"timing\": {{\"device_peak_mib\": {peak_mib}, "))
+}
+
+#[test]
+fn runs_are_placed_by_the_memory_that_was_measured() {
+    // (what the runs are known to need, what they turn out to need) -> together at most, first and later.
+    for (known, found, first, later) in
+        [(Some(1000), 1000, 3, 3), (Some(1000), 4000, 3, 1), (Some(5000), 1, 1, 1), (None, 1000, 1, 3)]
+    {
+        let (_folder, store) = store();
+        let script = format!("{SOCIABLE}\n{}", succeed_with(found));
+        let runs = runs(7);
+        // 9,000 MiB hold four times 1,968, of which three are begun; once 5,568; once 6,768.
+        let memory = Memory { free_mib: vec![Some(10_000)], peak_mib: vec![known; runs.len()] };
+        let share = Share { memory: Some(memory), ..Share::all(&store, &runs).unwrap() };
+        let executor = LocalExecutor { jobs: 3, ..TWO };
+        let worker = |a: &lrlab_grid::Assignment<'_>| common::shell(&store, a, &script);
+        let end = executor.run_share(&store, share, &Interrupt::default(), worker, |_, _| {}).unwrap();
+        assert_eq!(end.done, 7);
+        let most = |range: std::ops::Range<usize>| range.map(|index| company(&store, index)).max().unwrap();
+        assert_eq!((most(0..1), most(5..7)), (first, later), "{known:?} {found}");
+    }
+}
+
 #[test]
 fn the_first_failures_for_one_reason_stop_the_rest() {
     let (_folder, store) = store();
@@ -388,7 +441,7 @@ fn time_limits_count_only_where_nothing_was_gained() {
         [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
     {
         let interrupt = Interrupt::default();
-        let share = Share { runs: &runs(1), since: vec![0], until: vec![None], first: None };
+        let share = Share { runs: &runs(1), since: vec![0], until: vec![None], first: None, memory: None };
         let script = script(updates);
         let end = TWO.run_share(
             &store,

@@ -210,6 +210,9 @@ pub struct Timing {
     pub updates_executed: u64,
     /// Training examples per second.
     pub examples_per_s: f64,
+    /// The most memory of a GPU that the last attempt had at once, in MiB, without what the driver takes for its process;
+    /// null on other devices.
+    pub device_peak_mib: Option<u64>,
 }
 
 /// Where a result comes from.

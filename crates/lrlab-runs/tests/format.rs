@@ -102,6 +102,7 @@ fn old_results_without_later_keys_are_still_read() {
         ("timing", "eval_s"),
         ("timing", "input_s"),
         ("timing", "input_share"),
+        ("timing", "device_peak_mib"),
         ("provenance", "numerics"),
         ("final", "test_ece"),
     ] {

@@ -12,7 +12,7 @@ use crate::child::{Output, Worker, tail};
 use crate::failure::PAUSED;
 use crate::live::Recorder;
 use crate::places::Place;
-use crate::{Assignment, Attempt, Ending, Error, Failure, Notice, classify, to_json};
+use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, classify, to_json};
 
 /// Between two looks at workers that say nothing.
 const TICK: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ pub(super) struct Active {
 impl Grid<'_> {
     pub(super) fn start(&mut self, index: usize, attempt: Attempt, alone: bool) -> Result<(), Error> {
         let run = &self.share.runs[index];
-        let place = self.places.take(alone);
+        let place = self.places.take(self.need(index), alone);
         let assignment = Assignment {
             run,
             attempt: attempt.number(),
@@ -128,7 +128,14 @@ impl Grid<'_> {
         let run = &self.share.runs[index];
         let folder = self.store.run_dir(&run.run_id);
         let ending = self.ending(&active, status)?;
-        self.places.give_back(active.place);
+        let together = self.places.give_back(active.place);
+        if matches!(&ending, Ending::Failed(failure) if failure.kind == FailureKind::OutOfMemory)
+            && let Some(most) = self.places.fewer(active.place.device, together)
+        {
+            tracing::warn!(
+                "memory ran out with {together} runs at once on a device; it gets {most} from now on"
+            );
+        }
         // Whoever took the run over meanwhile has the last word on it.
         let ours = holds(active.attempt.folder())?;
         let failure_file = folder.join("failure.json");

@@ -23,7 +23,7 @@ pub(super) enum Look {
         attempt: Attempt,
         alone: bool,
     },
-    /// It wants a device for itself, and none is free.
+    /// No device has room for it now.
     Crowded,
     /// There is not enough time left for it.
     Late,
@@ -68,7 +68,7 @@ impl Grid<'_> {
         if !self.in_time(index) {
             return Ok(Look::Late);
         }
-        if alone && !self.places.has_empty_device() {
+        if !self.places.fits(self.need(index), alone) {
             return Ok(Look::Crowded);
         }
         let Acquired::Attempt(attempt) = Attempt::claim(&folder, next)? else {

@@ -13,6 +13,7 @@ use self::active::Active;
 use self::look::Look;
 use crate::alike::Alike;
 use crate::child::Output;
+use crate::gpu;
 use crate::places::Places;
 use crate::queue::Queue;
 use crate::{
@@ -66,6 +67,10 @@ impl<'a> Grid<'a> {
                 queue.push(index);
             }
         }
+        let devices = match &share.memory {
+            None => Places::even(executor.jobs, executor.devices),
+            Some(memory) => gpu::devices(&memory.free_mib, executor.devices),
+        };
         Self {
             executor,
             store,
@@ -76,7 +81,7 @@ impl<'a> Grid<'a> {
             costs: Costs::measured(store, share.runs),
             patience: Patience::new(executor.patience),
             alike: Alike::new(executor.alike),
-            places: Places::new(executor.jobs, executor.devices),
+            places: Places::new(executor.jobs, devices),
             queue,
             share,
             active: Vec::new(),
@@ -179,6 +184,13 @@ impl<'a> Grid<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Memory that the run will take of its device, where something is known of it. More counts than was seen first.
+    fn need(&self, index: usize) -> Option<u64> {
+        let memory = self.share.memory.as_ref()?;
+        let seen = memory.peak_mib.get(index).copied().flatten();
+        seen.max(self.costs.device_mib(&self.share.runs[index])).map(gpu::need)
     }
 
     fn failed(&mut self, index: usize, failure: Failure) {

@@ -86,8 +86,8 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
             return Ok(Finish { missing: runs.len(), out_of_time: true, ..Finish::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let finish =
-            work(&executor, &store, Share { runs, since, until, first: task() }, &interrupt, &launch)?;
+        let share = Share { runs, since, until, first: task(), memory: None };
+        let finish = work(&executor, &store, share, &interrupt, &launch)?;
         begun += finish.begun;
         Ok(finish)
     })?;

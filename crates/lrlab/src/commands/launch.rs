@@ -18,8 +18,10 @@ pub(crate) struct Launch {
     keep: String,
     checkpoint_every: String,
     build: Option<String>,
-    /// The GPUs to spread workers over; none where there is nothing to choose.
+    /// The NVIDIA GPUs that workers are placed on: all, or the one that was chosen.
     pub(crate) gpus: Vec<Gpu>,
+    /// A worker sees the GPU of its place and no other.
+    bound: bool,
 }
 
 impl Launch {
@@ -31,7 +33,15 @@ impl Launch {
         keep: &str,
         checkpoint_every: &str,
     ) -> anyhow::Result<Self> {
-        let spread = device.is_cuda() && matches!(choice, DeviceChoice::Auto | DeviceChoice::AnyCuda);
+        let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
+        let (mut gpus, bound) = match choice {
+            DeviceChoice::Cuda(ordinal) => (gpus.into_iter().skip(ordinal).take(1).collect(), false),
+            _ => (gpus, true),
+        };
+        // It is open here. What CUDA itself says holds for a slice of a GPU too, of which the driver's tools know nothing.
+        if let ([gpu], Some(memory)) = (&mut gpus[..], lrlab_kernels::device_memory(device)) {
+            gpu.free_mib = Some(memory.free_mib);
+        }
         Ok(Self {
             program: provenance::this_program()?,
             out: std::path::absolute(store.root())?,
@@ -39,7 +49,8 @@ impl Launch {
             keep: keep.to_owned(),
             checkpoint_every: checkpoint_every.to_owned(),
             build: provenance::own_build(),
-            gpus: if spread { lrlab_grid::gpus() } else { Vec::new() },
+            gpus,
+            bound,
         })
     }
 
@@ -66,7 +77,7 @@ impl Launch {
         args.extend(["--threads".into(), threads.to_string().into()]);
         args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
         let mut env = Vec::new();
-        let bound = self.gpus.get(*device);
+        let bound = self.gpus.get(*device).filter(|_| self.bound);
         // A worker that is bound to one GPU sees no other.
         args.extend([
             "--device".into(),
@@ -121,9 +132,12 @@ mod tests {
             spec: serde_json::Value::Null,
             dataset_digest: String::new(),
         };
-        for (gpus, device, argument, bound) in
-            [(vec![gpu("3"), gpu("GPU-7")], 1, "cuda:0", Some("GPU-7")), (vec![], 0, "cuda:2", None)]
-        {
+        for (gpus, bound, device, argument, seen) in [
+            (vec![gpu("3"), gpu("GPU-7")], true, 1, "cuda:0", Some("GPU-7")),
+            // Of the one that was chosen only the memory is of interest.
+            (vec![gpu("GPU-7")], false, 0, "cuda:2", None),
+            (vec![], true, 0, "cuda:2", None),
+        ] {
             let launch = Launch {
                 program: "lrlab".into(),
                 out: "/out".into(),
@@ -132,6 +146,7 @@ mod tests {
                 checkpoint_every: "never".to_owned(),
                 build: None,
                 gpus,
+                bound,
             };
             let folder = Path::new("/a");
             let command = launch.command(&Assignment {
@@ -145,8 +160,8 @@ mod tests {
             });
             let at = command.args.iter().position(|word| word == "--device").unwrap();
             assert_eq!(command.args[at + 1], argument);
-            let seen = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
-            assert_eq!(seen.map(|(_, id)| id.to_str().unwrap()), bound);
+            let set = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
+            assert_eq!(set.map(|(_, id)| id.to_str().unwrap()), seen);
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 use lrlab_callbacks::Callbacks;
+use lrlab_grid::{Gpu, Memory};
 use lrlab_runs::{Event, Plan, PlannedRun, RunId, RunStore, write_atomic};
 use lrlab_spec::RunSpec;
 use lrlab_train::Fit;
@@ -35,7 +36,7 @@ pub(crate) struct Seen {
     pub(crate) update_s: f64,
     /// The most memory of the process, in MiB.
     pub(crate) peak_mib: Option<u64>,
-    /// Memory of the GPU, in MiB.
+    /// The most memory of a GPU for its tensors, in MiB.
     pub(crate) device_mib: Option<u64>,
 }
 
@@ -57,10 +58,18 @@ impl Flown {
         most.into_iter().max().map(|mib| (mib * 3 / 2 + 128) << 20)
     }
 
-    /// The most memory of a GPU that one run needs, in MiB.
-    pub(crate) fn device_mib(&self) -> Option<u64> {
-        let most = self.seen.values().map(|seen| seen.device_mib).collect::<Option<Vec<_>>>()?;
-        most.into_iter().max()
+    /// What `gpus` have and `runs` were seen to need of them; `None` where runs go on something else.
+    pub(crate) fn memory(&self, gpus: &[Gpu], runs: &[PlannedRun]) -> Option<Memory> {
+        let seen = |run| self.of(run)?.device_mib;
+        (!gpus.is_empty()).then(|| Memory {
+            free_mib: gpus.iter().map(|gpu| gpu.free_mib).collect(),
+            peak_mib: runs.iter().map(seen).collect(),
+        })
+    }
+
+    /// The memory of a GPU that those runs had that had least of it, in MiB.
+    pub(crate) fn least_device_mib(&self) -> Option<u64> {
+        self.seen.values().filter_map(|seen| seen.device_mib).min()
     }
 }
 
@@ -192,7 +201,6 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     std::io::stdin().read_to_end(&mut text)?;
     let planned: PlannedRun = serde_json::from_slice(&text)?;
     let mut spec: RunSpec = serde_json::from_value(planned.spec)?;
-    let before = free_on_device();
     let device = args.machine.device.open()?;
     let data = registry.load(&spec.data, &cache_dir(&args.out))?;
     if data.digest != planned.dataset_digest {
@@ -227,21 +235,15 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
             stop.store(*update >= 2, Ordering::Relaxed);
         }
     })?;
-    let after = free_on_device();
     let seen = Seen {
         parameters: fitted.parameters,
         updates_per_epoch,
         update_s,
         peak_mib: peak_mib(),
-        device_mib: before.zip(after).map(|(before, after)| before.saturating_sub(after)),
+        device_mib: lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib),
     };
     say_line(&serde_json::to_string(&seen)?);
     Ok(Exit::Done)
-}
-
-/// Free memory of the GPU that this process is bound to, in MiB.
-fn free_on_device() -> Option<u64> {
-    lrlab_grid::gpus().first().and_then(|gpu| gpu.free_mib)
 }
 
 /// `VmHWM` of `/proc/self/status`; see proc(5).
@@ -249,4 +251,35 @@ fn peak_mib() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib.div_ceil(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(model: &str) -> PlannedRun {
+        let spec = json!({ "model": model });
+        let run_id = RunId::of(&spec.to_string(), "");
+        PlannedRun { run_id, cell: [].into(), spec, dataset_digest: String::new() }
+    }
+
+    #[test]
+    fn what_was_seen_of_a_gpu_is_by_the_kind_of_run() {
+        let runs = [run("large"), run("small"), run("large"), run("never tried")];
+        let seen = |device_mib| Seen { device_mib, ..Seen::default() };
+        let seen = [(class(&runs[0]), seen(Some(900))), (class(&runs[1]), seen(Some(300)))];
+        let flown = Flown { seen: seen.into() };
+        assert_eq!(flown.least_device_mib(), Some(300));
+        assert_eq!(Flown::default().least_device_mib(), None);
+        let free = |free_mib| Gpu { id: String::new(), free_mib };
+        let expected = Memory {
+            free_mib: vec![Some(8000), None],
+            peak_mib: vec![Some(900), Some(300), Some(900), None],
+        };
+        assert_eq!(flown.memory(&[free(Some(8000)), free(None)], &runs), Some(expected));
+        // On the processor there is nothing to place by.
+        assert_eq!(flown.memory(&[], &runs), None);
+    }
 }

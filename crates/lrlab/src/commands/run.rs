@@ -8,6 +8,7 @@ use candle_core::Device;
 use clap::Args;
 use lrlab_grid::{
     Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Origins, SearchState,
+    Share,
 };
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
@@ -290,7 +291,8 @@ fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
-/// Runs at once. A GPU takes as many as its memory was seen to hold; the rest is a matter of cores and memory.
+/// Runs at once. GPUs take as many as their memory holds of those that need least, and the executor sees to it that those
+/// that need more get it; the rest is a matter of cores and memory.
 fn jobs(
     args: &RunArgs,
     plan: &Plan,
@@ -307,11 +309,11 @@ fn jobs(
     if device.is_cpu() {
         return fit;
     }
-    let on_each = match args.machine.device {
+    let on_devices = match args.machine.device {
         DeviceChoice::Metal => 1,
-        _ => lrlab_grid::at_once(gpus, flown.and_then(Flown::device_mib)),
+        _ => lrlab_grid::at_once(gpus, flown.and_then(Flown::least_device_mib)),
     };
-    (gpus.len().max(1) * on_each).min(fit).max(1)
+    on_devices.min(fit)
 }
 
 fn estimate(plan: &Plan, store: &RunStore, jobs: usize, flown: Option<&Flown>) {
@@ -368,7 +370,9 @@ fn execute(
     let keep = args.machine.keep.checkpoints();
     let stages = search::Stages { plan, store, keep, ours: &|_| true, wait: &|_| false };
     let finish = stages.run(|runs, until| {
-        let share = search::share(store, runs, until)?;
+        // Who says how many has the last word on it.
+        let memory = if args.jobs.is_none() { flown.memory(&launch.gpus, runs) } else { None };
+        let share = Share { memory, ..search::share(store, runs, until)? };
         let command = |assignment: &Assignment<'_>| launch.command(assignment);
         Ok(executor.run_share(store, share, &interrupt, command, &mut observe)?)
     });

@@ -130,6 +130,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     provenance.parameters = fitted.parameters;
     let mut timing = timing(fitted.work, started, &run_dir, &args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
+    timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
     if fenced(&args.attempt, &reporter)? {
         return Ok(Exit::Interrupted);
     }
