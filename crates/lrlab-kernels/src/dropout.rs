@@ -49,6 +49,10 @@ pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     if host::is_f32(&[x]) {
         return x.contiguous()?.apply_op1(drop);
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x]) && x.elem_count() > 0 {
+        return crate::cuda::dropout(x, drop);
+    }
     let (threshold, gain) = (drop.threshold(), drop.gain());
     let count = x.elem_count();
     let value = |i: usize| {

@@ -24,6 +24,10 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
         let ids = checked(ids, table)?;
         return table.contiguous()?.apply_op1(Embedding { ids, shape: (b, l, d) });
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[table]) && ids.device().is_cuda() && b * l * d > 0 {
+        return crate::cuda::embedding(ids, table);
+    }
     table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape((b, l, d))
 }
 
@@ -178,6 +182,10 @@ pub fn embedding_at_positions(
         let drop = drop.filter(|drop| drop.p > 0.0);
         let op = AtPositions { ids: checked(ids, table)?, shape: (b, l, d), gain: gain as f32, drop };
         return table.contiguous()?.apply_op2(&positions.contiguous()?, op);
+    }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[table, positions]) && ids.device().is_cuda() {
+        return crate::cuda::at_positions(ids, table, gain, positions, drop);
     }
     let x = embedding(ids, table)?;
     let x = if gain == 1.0 { x } else { (x * gain)? };

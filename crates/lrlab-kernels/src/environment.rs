@@ -1,21 +1,24 @@
-//! What the environment asks for: `LRLAB_KERNELS` and `LRLAB_SIMD`.
+//! What the environment asks for: `LRLAB_KERNELS`, `LRLAB_SIMD` and `LRLAB_CUDA_TF32`.
 
 use std::sync::OnceLock;
 
 use candle_core::{Result, bail};
 
-/// Whose operators run on the CPU.
+/// Whose operators run.
 const KERNELS: (&str, &[&str]) = ("LRLAB_KERNELS", &["own", "candle"]);
 /// The highest SIMD level that is used.
 const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "scalar"]);
 
-/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`) and `LRLAB_SIMD` (`avx512`, `avx2`, `scalar`) that mean nothing;
-/// without this check they count as the first of each. Programs call it when they start.
+/// Whether products of f32 on NVIDIA GPUs round their operands to TF32, ten bits behind the point.
+const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
+
+/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `scalar`) and `LRLAB_CUDA_TF32`
+/// (`off`, `on`) that mean nothing; without this check they count as the first of each. Programs call it when they start.
 ///
 /// # Errors
 /// A variable is set to something else.
 pub fn check_environment() -> Result<()> {
-    for (name, words) in [KERNELS, SIMD] {
+    for (name, words) in [KERNELS, SIMD, TF32] {
         if let Some(value) = std::env::var_os(name)
             && !words.iter().any(|word| value == *word)
         {
@@ -29,4 +32,12 @@ pub fn check_environment() -> Result<()> {
 pub(crate) fn own_kernels() -> bool {
     static OWN: OnceLock<bool> = OnceLock::new();
     *OWN.get_or_init(|| std::env::var_os(KERNELS.0).is_none_or(|word| word != "candle"))
+}
+
+/// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times as
+/// fast, with about three decimal digits per product. Off by default.
+#[must_use]
+pub fn tf32() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    *ON.get_or_init(|| std::env::var_os(TF32.0).is_some_and(|word| word == "on"))
 }

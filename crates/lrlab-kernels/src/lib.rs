@@ -24,6 +24,9 @@ pub mod alloc;
 mod attention;
 mod buffer;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod dropout;
 mod embedding;
 mod encoder;
@@ -52,10 +55,11 @@ mod update;
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_in};
 pub use conv::conv2d;
+pub use device::{DeviceMemory, device_memory, has_cudnn, open_cuda, synchronize};
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};
-pub use environment::check_environment;
+pub use environment::{check_environment, tf32};
 pub use gradient::backward;
 pub use linear::{linear, linear_in};
 pub use loss::{cross_entropy, cross_entropy_each};
@@ -67,4 +71,6 @@ pub use pool::{global_avg_pool2d, max_pool2d};
 pub use pooling::weighted_sum;
 pub use precision::Precision;
 pub use simd::{numerics_class, simd_level};
-pub use update::{AdamStep, SgdStep, adam_update, sgd_update, squared_norm};
+pub use update::{
+    AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm, squared_norms,
+};

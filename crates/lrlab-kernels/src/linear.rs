@@ -42,6 +42,12 @@ pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option
     {
         bail!("linear: bias {:?} for {out} outputs", bias.shape());
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x, weight])
+        && bias.is_none_or(|bias| crate::cuda::takes(&[bias]) && crate::cuda::are_leaves([bias]))
+    {
+        return crate::cuda::linear(precision, x, weight, bias, &dims);
+    }
     let op = Linear { rows, inputs, out, dims: dims.clone(), precision };
     match bias {
         Some(bias) if host::is_f32(&[x, weight, bias]) => {

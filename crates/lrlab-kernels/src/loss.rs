@@ -23,6 +23,10 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     if !(0.0..=1.0).contains(&smoothing) {
         bail!("cross_entropy: smoothing {smoothing} is not in [0, 1]");
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[logits]) && labels.device().is_cuda() {
+        return crate::cuda::cross_entropy(logits, labels, smoothing);
+    }
     let log_p = candle_nn::ops::log_softmax(logits, 1)?;
     let nll = log_p.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?.mean_all()?.neg()?;
     if smoothing == 0.0 {

@@ -26,6 +26,10 @@ pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
         let weights = weights.flatten_all()?.to_vec1()?;
         return x.contiguous()?.apply_op1(WeightedSum { dims, weights });
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x, &weights]) {
+        return crate::cuda::weighted_sum(x, &weights);
+    }
     weights.to_dtype(x.dtype())?.unsqueeze(1)?.matmul(&x.contiguous()?)?.squeeze(1)
 }
 

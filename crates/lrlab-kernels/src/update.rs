@@ -48,6 +48,71 @@ pub struct AdamStep {
     pub step: u64,
 }
 
+/// A parameter with what moves it, for [`sgd_updates`] and [`adam_updates`].
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// The parameter.
+    pub var: &'a Var,
+    /// Its gradient.
+    pub grad: &'a Tensor,
+    /// With SGD nothing or the momentum buffer, with Adam the first and the second moment.
+    pub moments: &'a [Var],
+    /// Its own weight decay, in place of the step's.
+    pub weight_decay: f64,
+}
+
+/// [`sgd_update`] of each; on a GPU all of them at once.
+///
+/// # Errors
+/// Shapes do not fit, or a tensor is given twice.
+pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if on_gpu(updates) {
+        updates.iter().try_for_each(|u| check_each("sgd_update", u))?;
+        return crate::cuda::sgd(updates, step);
+    }
+    updates.iter().try_for_each(|u| {
+        sgd_update(u.var, u.grad, u.moments.first(), SgdStep { weight_decay: u.weight_decay, ..step })
+    })
+}
+
+/// [`adam_update`] of each; on a GPU all of them at once.
+///
+/// # Errors
+/// Shapes do not fit, a tensor is given twice, there are not two moments, or the step is 0.
+pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
+    if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
+        bail!("adam_update: {} moments for a parameter, not 2", update.moments.len());
+    }
+    #[cfg(feature = "cuda")]
+    if on_gpu(updates) {
+        if step.step == 0 {
+            bail!("adam_update: steps count from 1");
+        }
+        updates.iter().try_for_each(|u| check_each("adam_update", u))?;
+        return crate::cuda::adam(updates, step);
+    }
+    updates.iter().try_for_each(|u| {
+        let step = AdamStep { weight_decay: u.weight_decay, ..step };
+        adam_update(u.var, u.grad, &u.moments[0], &u.moments[1], step)
+    })
+}
+
+#[cfg(feature = "cuda")]
+fn on_gpu(updates: &[Update]) -> bool {
+    let contiguous = |u: &Update| u.moments.iter().chain([u.var]).all(|var| var.is_contiguous());
+    let mut all = updates.iter();
+    !updates.is_empty()
+        && all.all(|u| {
+            crate::cuda::takes(&[u.var, u.grad]) && u.moments.iter().all(|m| crate::cuda::takes(&[m])) && contiguous(u)
+        })
+}
+
+#[cfg(feature = "cuda")]
+fn check_each(name: &str, update: &Update) -> Result<()> {
+    check(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())
+}
+
 /// Elements per task.
 const CHUNK: usize = 1 << 15;
 
@@ -59,6 +124,14 @@ const CHUNK: usize = 1 << 15;
 pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
     check("sgd_update", var, grad, momentum_buffer.as_slice())?;
     let (lr, decay, momentum) = (step.lr as f32, step.weight_decay as f32, step.momentum as f32);
+    #[cfg(feature = "cuda")]
+    {
+        let moments = momentum_buffer.map_or(&[][..], std::slice::from_ref);
+        let update = [Update { var, grad, moments, weight_decay: step.weight_decay }];
+        if on_gpu(&update) {
+            return crate::cuda::sgd(&update, step);
+        }
+    }
     if !host::is_f32(&[var, grad]) || momentum_buffer.is_some_and(|b| !host::is_f32(&[b])) {
         return composed_sgd(var, grad, momentum_buffer, step);
     }
@@ -99,6 +172,14 @@ pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -
     check("adam_update", var, grad, &[m, v])?;
     if step.step == 0 {
         bail!("adam_update: steps count from 1");
+    }
+    #[cfg(feature = "cuda")]
+    {
+        let moments = [m.clone(), v.clone()];
+        let update = [Update { var, grad, moments: &moments, weight_decay: step.weight_decay }];
+        if on_gpu(&update) {
+            return crate::cuda::adam(&update, step);
+        }
     }
     if !host::is_f32(&[var, grad, m, v]) {
         return composed_adam(var, grad, m, v, step);
@@ -199,12 +280,28 @@ pub fn squared_norm(x: &Tensor) -> Result<f64> {
         lanes.iter().sum::<f64>()
     };
     let x = x.detach();
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[&x]) {
+        return crate::cuda::squared_norm(&[&x]);
+    }
     if host::is_f32(&[&x]) {
         let parts: Vec<f64> = host::with(&x, |x| Ok(x.par_chunks(CHUNK).map(sum).collect()))?;
         return Ok(parts.iter().sum());
     }
     let values = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
     Ok(values.iter().map(|v| v * v).sum())
+}
+
+/// Sum of squares over all of `tensors`, in f64, always in the same order. On a GPU it waits for the device, once.
+///
+/// # Errors
+/// The copy to the host fails.
+pub fn squared_norms(tensors: &[&Tensor]) -> Result<f64> {
+    #[cfg(feature = "cuda")]
+    if !tensors.is_empty() && crate::cuda::takes(tensors) {
+        return crate::cuda::squared_norm(tensors);
+    }
+    tensors.iter().try_fold(0.0, |sum, x| Ok(sum + squared_norm(x)?))
 }
 
 fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
@@ -225,11 +322,13 @@ fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
     Ok(())
 }
 
-/// The address of a CPU tensor's storage.
+/// The address of a tensor's storage, where it is told apart by one.
 fn start(x: &Tensor) -> Option<usize> {
     let (storage, _) = x.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(CpuStorage::F32(data)) if !data.is_empty() => Some(data.as_ptr() as usize),
+        #[cfg(feature = "cuda")]
+        candle_core::Storage::Cuda(_) => std::ptr::from_ref(&*storage).addr().into(),
         _ => None,
     }
 }

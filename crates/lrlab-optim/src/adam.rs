@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor, backprop::GradStore, bail};
-use lrlab_kernels::{AdamStep, Params, adam_update};
+use candle_core::{Result, Tensor, backprop::GradStore};
+use lrlab_kernels::{AdamStep, Params, adam_updates};
 
 use crate::{AdamConfig, Optimizer, slots::Slots};
 
@@ -40,23 +40,12 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
-        let AdamConfig { beta1, beta2, eps, .. } = self.config;
-        for slot in self.slots.iter_mut() {
-            let Some(grad) = grads.get(&slot.var) else { continue };
-            let [m, v] = slot.moments.as_slice() else { bail!("Adam keeps two moments") };
-            let step = AdamStep {
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay: slot.weight_decay,
-                decoupled: self.decoupled,
-                step: slot.steps + 1,
-            };
-            adam_update(&slot.var, grad, m, v, step)?;
-            slot.steps += 1;
-        }
-        Ok(())
+        let AdamConfig { beta1, beta2, eps, weight_decay, .. } = self.config;
+        let decoupled = self.decoupled;
+        self.slots.step(grads, |steps, updates| {
+            let step = AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: steps + 1 };
+            adam_updates(updates, step)
+        })
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -1,7 +1,7 @@
 //! What is done to gradients between the backward pass and the update.
 
 use candle_core::{Result, Tensor, backprop::GradStore};
-use lrlab_kernels::{Params, squared_norm};
+use lrlab_kernels::{Params, squared_norms};
 
 /// Added to the norm, as in torch.
 const CLIP_EPS: f64 = 1e-6;
@@ -16,13 +16,8 @@ const CLIP_EPS: f64 = 1e-6;
 /// # Errors
 /// A tensor operation fails.
 pub fn clip_grad_norm(params: &Params, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
-    let mut squares = 0.0;
-    for (_, param) in params.trainable() {
-        if let Some(grad) = grads.get(&param.var) {
-            squares += squared_norm(grad)?;
-        }
-    }
-    let norm = squares.sqrt();
+    let all: Vec<&Tensor> = params.trainable().filter_map(|(_, param)| grads.get(&param.var)).collect();
+    let norm = squared_norms(&all)?.sqrt();
     let coefficient = max_norm / (norm + CLIP_EPS);
     if coefficient < 1.0 {
         scale(params, grads, coefficient)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, backprop::GradStore};
-use lrlab_kernels::{Params, SgdStep, sgd_update};
+use lrlab_kernels::{Params, SgdStep, sgd_updates};
 
 use crate::{Optimizer, SgdConfig, slots::Slots};
 
@@ -30,15 +30,10 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn step(&mut self, lr: f64, grads: &GradStore) -> Result<()> {
-        let SgdConfig { momentum, nesterov, .. } = self.config;
-        for slot in self.slots.iter_mut() {
-            let Some(grad) = grads.get(&slot.var) else { continue };
-            let step =
-                SgdStep { lr, momentum, nesterov, weight_decay: slot.weight_decay, first: slot.steps == 0 };
-            sgd_update(&slot.var, grad, slot.moments.first(), step)?;
-            slot.steps += 1;
-        }
-        Ok(())
+        let SgdConfig { momentum, nesterov, weight_decay, .. } = self.config;
+        self.slots.step(grads, |steps, updates| {
+            sgd_updates(updates, SgdStep { lr, momentum, nesterov, weight_decay, first: steps == 0 })
+        })
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Result, Tensor, Var, bail};
-use lrlab_kernels::{Params, Role};
+use candle_core::{Device, Result, Tensor, Var, backprop::GradStore, bail};
+use lrlab_kernels::{Params, Role, Update};
 
 /// Name of the tensor of step counts in a state.
 const STEPS: &str = "steps";
 
 /// One trained parameter.
 #[derive(Debug)]
-pub(crate) struct Slot {
+struct Slot {
     name: String,
-    pub(crate) var: Var,
+    var: Var,
     /// This parameter's weight decay: its group's.
-    pub(crate) weight_decay: f64,
+    weight_decay: f64,
     /// One per kind.
-    pub(crate) moments: Vec<Var>,
+    moments: Vec<Var>,
     /// Steps this parameter took.
-    pub(crate) steps: u64,
+    steps: u64,
 }
 
 /// Every trained parameter, sorted by name.
@@ -50,8 +50,24 @@ impl Slots {
         Ok(Self { kinds, slots: params.trainable().map(slot).collect::<Result<_>>()? })
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.slots.iter_mut()
+    /// Moves every parameter that has a gradient, by `update`, which gets those that took equally many steps at once.
+    pub(crate) fn step(
+        &mut self,
+        grads: &GradStore,
+        update: impl Fn(u64, &[Update]) -> Result<()>,
+    ) -> Result<()> {
+        let mut groups: BTreeMap<u64, Vec<(&mut u64, Update)>> = BTreeMap::new();
+        for Slot { var, weight_decay, moments, steps, .. } in &mut self.slots {
+            let Some(grad) = grads.get(var) else { continue };
+            let update = Update { var, grad, moments, weight_decay: *weight_decay };
+            groups.entry(*steps).or_default().push((steps, update));
+        }
+        for (taken, group) in groups {
+            let (steps, updates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+            update(taken, &updates)?;
+            steps.into_iter().for_each(|steps| *steps += 1);
+        }
+        Ok(())
     }
 
     /// Copies of the moments as `kind.parameter`, and `steps`, i64, in the parameters' order.

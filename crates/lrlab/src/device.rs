@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use candle_core::Device;
+use lrlab_kernels::open_cuda;
 
 /// `auto | cpu | cuda[:N] | metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +56,21 @@ impl DeviceChoice {
     /// The device is not there, or this build has no support for it.
     pub fn open(self) -> anyhow::Result<Device> {
         use anyhow::Context;
-        let hint = |feature: &str| {
-            format!("cannot open {self}: is it there, and was the runner built with the feature `{feature}`?")
+        let lacks = |feature: &str| {
+            anyhow::anyhow!(
+                "this runner was built without support for {self}; build one with \
+                 `cargo xtask build --device {feature}`"
+            )
         };
         match self {
-            Self::Auto => Ok(Device::new_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
+            Self::Auto => Ok(open_cuda(0).or_else(|_| Device::new_metal(0)).unwrap_or(Device::Cpu)),
             Self::Cpu => Ok(Device::Cpu),
-            Self::AnyCuda => Device::new_cuda(0).with_context(|| hint("cuda")),
-            Self::Cuda(ordinal) => Device::new_cuda(ordinal).with_context(|| hint("cuda")),
-            Self::Metal => Device::new_metal(0).with_context(|| hint("metal")),
+            Self::AnyCuda | Self::Cuda(_) if !cfg!(feature = "cuda") => Err(lacks("cuda")),
+            Self::Metal if !cfg!(feature = "metal") => Err(lacks("metal")),
+            Self::AnyCuda => open_cuda(0).with_context(|| format!("cannot open {self}: is a GPU there?")),
+            Self::Cuda(ordinal) => open_cuda(ordinal)
+                .with_context(|| format!("cannot open {self}: is there a GPU with this number?")),
+            Self::Metal => Device::new_metal(0).with_context(|| format!("cannot open {self}: is it there?")),
         }
     }
 }

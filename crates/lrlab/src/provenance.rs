@@ -31,7 +31,10 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/{}/f32", lrlab_kernels::numerics_class()),
-        Device::Cuda(_) => "cuda/f32".to_owned(),
+        Device::Cuda(_) => {
+            let kernels = if lrlab_kernels::has_cudnn() { "cudnn" } else { "candle" };
+            format!("cuda/{kernels}/{}", if lrlab_kernels::tf32() { "tf32" } else { "f32" })
+        }
         Device::Metal(_) => "metal/f32".to_owned(),
     }
 }

@@ -77,6 +77,23 @@ impl EncoderLayer<'_> {
         let parameters = self.parameters();
         let mut all = parameters.to_vec();
         all.push(x);
+        #[cfg(feature = "cuda")]
+        if crate::cuda::takes(&all)
+            && mask.device().is_cuda()
+            && crate::cuda::are_leaves(parameters)
+            && dims.w <= crate::cuda::MOST_WIDE
+        {
+            let layer = crate::cuda::EncoderLayer {
+                heads: self.heads,
+                before: self.norm == EncoderNorm::Before,
+                gelu: self.activation == EncoderActivation::Gelu,
+                parameters,
+                eps: self.eps,
+                dropouts: self.dropouts,
+                precision: self.precision,
+            };
+            return crate::cuda::encoder(x, mask, dims.f, &layer);
+        }
         if !(host::is_f32(&all) && mask.device().is_cpu()) {
             return self.composed(x, mask, dims);
         }

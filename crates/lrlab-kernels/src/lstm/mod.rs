@@ -113,6 +113,19 @@ impl LstmLayer<'_> {
             };
             return source.contiguous()?.apply_op2(&chain, op);
         }
+        #[cfg(feature = "cuda")]
+        if crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
+            && mask.device().is_cuda()
+            && crate::cuda::are_leaves([w_ih, w_hh, b_ih, b_hh])
+        {
+            let ids = match of {
+                Sequence::Tokens { ids, .. } => Some(ids),
+                Sequence::Vectors(_) => None,
+            };
+            let parameters = [w_ih, w_hh, b_ih, b_hh];
+            let last = output == Output::Last;
+            return crate::cuda::lstm(source, &crate::cuda::LstmLayer { parameters, mask, ids, reverse, last, precision });
+        }
         let x = match of {
             Sequence::Vectors(x) => x.clone(),
             Sequence::Tokens { ids, table } => crate::embedding(ids, table)?,

@@ -74,7 +74,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    fn input(&self) -> usize {
+    pub(crate) fn input(&self) -> usize {
         match self {
             Self::Unit { input, .. } | Self::MaxPool { input, .. } | Self::Subsample { input, .. } => *input,
         }
@@ -114,8 +114,8 @@ impl Node {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct ConvNet {
-    precision: Precision,
-    nodes: Arc<Vec<Node>>,
+    pub(crate) precision: Precision,
+    pub(crate) nodes: Arc<Vec<Node>>,
 }
 
 impl ConvNet {
@@ -177,6 +177,10 @@ impl ConvNet {
         }
         if host::is_f32(&tensors) {
             return op::apply(self, sizes, x, mode);
+        }
+        #[cfg(feature = "cudnn")]
+        if crate::cuda::takes(&tensors) && crate::cuda::are_leaves(tensors[1..].iter().copied()) {
+            return crate::cuda::conv_net(self, sizes, x, mode);
         }
         self.composed(x, mode)
     }

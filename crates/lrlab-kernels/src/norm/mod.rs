@@ -180,6 +180,10 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Resul
     if host::is_f32(&[x, scale, shift]) {
         return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, LayerNorm { d, eps });
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x, scale, shift]) && d <= crate::cuda::MOST_WIDE {
+        return crate::cuda::layer_norm(x, scale, shift, eps);
+    }
     composed_layer_norm(x, scale, shift, eps)
 }
 

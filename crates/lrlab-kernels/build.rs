@@ -1,0 +1,20 @@
+//! Compiles the device code where the feature `cuda` asks for it.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "cuda")]
+    cuda();
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() {
+    println!("cargo::rerun-if-changed=src/cuda/kernels");
+    let compile = || -> Result<(), Box<dyn std::error::Error>> {
+        let kernels = cudaforge::KernelBuilder::new().source_dir("src/cuda/kernels");
+        kernels.arg("-std=c++17").arg("-O3").build_ptx()?;
+        Ok(())
+    };
+    if let Err(error) = compile() {
+        println!("cargo::error=the CUDA kernels were not compiled: {error}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The operators on NVIDIA GPUs: device code of this crate, matrix products by cuBLAS, convolutions by cuDNN.
+//!
+//! Everything runs on the device's one stream, so that kernels follow one another and memory that is given back is used
+//! again in their order. No sum uses floating-point atomics: the same input gives the same bits.
+
+#![allow(unsafe_code, reason = "kernels are launched with addresses")]
+
+#[cfg(feature = "cudnn")]
+mod conv;
+mod encoder;
+mod linear;
+mod loss;
+mod lstm;
+#[cfg(feature = "cudnn")]
+mod net;
+mod product;
+mod sums;
+mod text;
+mod update;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute as PoolAttribute;
+use candle_core::cuda::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+
+use crate::{DeviceMemory, environment};
+pub(crate) use encoder::{Layer as EncoderLayer, encoder};
+pub(crate) use linear::linear;
+pub(crate) use loss::cross_entropy;
+pub(crate) use lstm::{Layer as LstmLayer, lstm};
+pub(crate) use text::{MOST_WIDE, at_positions, dropout, embedding, layer_norm, weighted_sum};
+pub(crate) use update::{adam, sgd, squared_norm};
+#[cfg(feature = "cudnn")]
+pub(crate) use {conv::conv2d, net::conv_net};
+
+/// Threads of a block where nothing else decides.
+const BLOCK: u32 = 256;
+/// Counters of blocks that have finished, one per tile of columns.
+const COUNTERS: usize = 1 << 14;
+
+/// The device code, compiled by the build script.
+const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+
+/// See [`crate::open_cuda`].
+pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    let cuda = device.as_cuda_device()?;
+    // SAFETY: tensors of this device are used on its one stream only.
+    unsafe { cuda.disable_event_tracking() };
+    if cuda.cuda_stream().context().has_async_alloc() {
+        let mut most = u64::MAX;
+        // SAFETY: the pool is the device's own, and the attribute is a 64-bit number.
+        unsafe {
+            let pool = result::device::get_mem_pool(cuda.cuda_stream().context().cu_device()).map_err(wrap)?;
+            let threshold = PoolAttribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            result::mem_pool::set_attribute(pool, threshold, (&raw mut most).cast()).map_err(wrap)?;
+        }
+    }
+    if environment::tf32() {
+        candle_core::cuda::set_gemm_reduced_precision_f32(true);
+    }
+    Ok(device)
+}
+
+/// See [`crate::device_memory`].
+pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
+    let Device::Cuda(cuda) = device else { return None };
+    let context = cuda.cuda_stream().context().clone();
+    let (free, total) = context.mem_get_info().ok()?;
+    let mut peak = 0_u64;
+    // SAFETY: the pool is the device's own, and the attribute is a 64-bit number.
+    unsafe {
+        let pool = result::device::get_mem_pool(context.cu_device()).ok()?;
+        let high = PoolAttribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
+        result::mem_pool::get_attribute(pool, high, (&raw mut peak).cast()).ok()?;
+    }
+    Some(DeviceMemory { peak_mib: peak >> 20, free_mib: (free as u64) >> 20, total_mib: (total as u64) >> 20 })
+}
+
+/// See [`crate::synchronize`].
+pub(crate) fn synchronize(device: &Device) -> Result<()> {
+    match device {
+        Device::Cuda(cuda) => cuda.cuda_stream().synchronize().map_err(wrap),
+        other => other.synchronize(),
+    }
+}
+
+/// Whether these operators apply: f32 on a GPU, all of them, and nobody asked for candle's own.
+pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
+    environment::own_kernels() && tensors.iter().all(|t| t.device().is_cuda() && t.dtype() == DType::F32)
+}
+
+/// Whether an operator with many parameters can hand on their gradients itself (see [`crate::backward`]).
+pub(crate) fn are_leaves<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> bool {
+    parameters.into_iter().all(|t| t.is_variable() || !t.track_op())
+}
+
+/// Hands on the gradient of a parameter that is a variable.
+pub(crate) fn give(parameter: &Tensor, grad: Tensor) -> Result<()> {
+    match parameter.is_variable().then(|| crate::gradient::give(parameter, grad)).flatten() {
+        None => Ok(()),
+        Some(_) => bail!("on a GPU the gradients of this network come from lrlab_kernels::backward"),
+    }
+}
+
+pub(crate) fn wrap(error: impl std::error::Error + Send + Sync + 'static) -> candle_core::Error {
+    candle_core::Error::Cuda(Box::new(error))
+}
+
+/// What a device keeps between operators.
+struct Shared {
+    module: Arc<candle_core::cuda::cudarc::driver::CudaModule>,
+    functions: Mutex<HashMap<String, CudaFunction>>,
+    counters: CudaSlice<u32>,
+    #[cfg(feature = "cudnn")]
+    dnn: Mutex<conv::Dnn>,
+}
+
+type Devices = Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>>;
+static DEVICES: OnceLock<Devices> = OnceLock::new();
+
+/// A device, ready for launches.
+#[derive(Clone)]
+pub(crate) struct Gpu {
+    device: CudaDevice,
+    stream: Arc<CudaStream>,
+    shared: Arc<Shared>,
+}
+
+/// An argument of a kernel: at most eight bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Word(u64);
+
+impl From<u64> for Word {
+    fn from(value: u64) -> Self {
+        Self(value)
+    }
+}
+
+impl From<usize> for Word {
+    /// As `int`: every size that is given so is checked to fit by [`Gpu::launch`]'s callers, being a side of a tensor.
+    fn from(value: usize) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+
+impl From<i32> for Word {
+    fn from(value: i32) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+
+impl From<u32> for Word {
+    fn from(value: u32) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<bool> for Word {
+    fn from(value: bool) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<f32> for Word {
+    fn from(value: f32) -> Self {
+        Self(u64::from(value.to_bits()))
+    }
+}
+
+/// `words![a, b]`: arguments of a launch.
+macro_rules! words {
+    ($($value:expr),* $(,)?) => { &[$(crate::cuda::Word::from($value)),*] };
+}
+pub(crate) use words;
+
+impl Gpu {
+    pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
+        let stream = device.cuda_stream();
+        let mut devices =
+            DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let id = device.id();
+        let shared = match devices.iter().find(|(known, _)| *known == id) {
+            Some((_, shared)) => Arc::clone(shared),
+            None => {
+                let module = stream.context().load_module(KERNELS.into()).map_err(wrap)?;
+                let shared = Arc::new(Shared {
+                    module,
+                    functions: Mutex::default(),
+                    counters: stream.alloc_zeros(COUNTERS).map_err(wrap)?,
+                    #[cfg(feature = "cudnn")]
+                    dnn: Mutex::new(conv::Dnn::new(&stream)?),
+                });
+                devices.push((id, Arc::clone(&shared)));
+                shared
+            }
+        };
+        Ok(Self { device: device.clone(), stream, shared })
+    }
+
+    /// The device of a tensor on a GPU.
+    pub(crate) fn of(x: &Tensor) -> Result<Self> {
+        Self::new(x.device().as_cuda_device()?)
+    }
+
+    /// Memory for `len` values; the contents are anything.
+    pub(crate) fn take<T: DeviceRepr>(&self, len: usize) -> Result<CudaSlice<T>> {
+        // SAFETY: whoever takes it writes it before it is read.
+        unsafe { self.device.alloc::<T>(len.max(1)) }
+    }
+
+    /// Memory for `len` f32.
+    pub(crate) fn floats(&self, len: usize) -> Result<CudaSlice<f32>> {
+        self.take(len)
+    }
+
+    pub(crate) fn zeros(&self, len: usize) -> Result<CudaSlice<f32>> {
+        self.device.alloc_zeros(len.max(1))
+    }
+
+    /// Its address on the device.
+    pub(crate) fn at<T>(&self, slice: &CudaSlice<T>) -> u64 {
+        slice.device_ptr(&self.stream).0
+    }
+
+    fn function(&self, name: &str) -> Result<sys::CUfunction> {
+        let mut functions = self.shared.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(name) {
+            return Ok(function.cu_function());
+        }
+        let function = self.shared.module.load_function(name).map_err(wrap)?;
+        let raw = function.cu_function();
+        functions.insert(name.to_owned(), function);
+        Ok(raw)
+    }
+
+    /// Starts a kernel.
+    ///
+    /// # Safety
+    /// The words are the kernel's arguments in their order, and its addresses have room for what it reads and writes.
+    pub(crate) unsafe fn launch(
+        &self,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        words: &[Word],
+    ) -> Result<()> {
+        let mut arguments = [std::ptr::null_mut(); 32];
+        for (argument, word) in arguments.iter_mut().zip(words) {
+            *argument = (&raw const word.0).cast_mut().cast();
+        }
+        // SAFETY: the caller vouches for the words, which outlive the launch.
+        unsafe { self.launch_raw(name, grid, block, shared, &mut arguments[..words.len()]) }
+    }
+
+    /// [`Gpu::launch`] with addresses of arguments.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn launch_raw(
+        &self,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        arguments: &mut [*mut std::ffi::c_void],
+    ) -> Result<()> {
+        let function = self.function(name)?;
+        self.stream.context().bind_to_thread().map_err(wrap)?;
+        // SAFETY: the caller vouches for the arguments.
+        unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, self.stream.cu_stream(), arguments) }
+            .map_err(wrap)
+    }
+
+    /// Starts a kernel whose threads share `n` elements among them.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    pub(crate) unsafe fn each(&self, name: &str, n: usize, words: &[Word]) -> Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        // SAFETY: the caller's word.
+        unsafe { self.launch(name, (blocks(n), 1, 1), BLOCK, 0, words) }
+    }
+
+    /// Starts a kernel with a warp per row.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    pub(crate) unsafe fn rows(&self, name: &str, rows: usize, words: &[Word]) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe { self.launch(name, (rows.div_ceil(4) as u32, 1, 1), 128, 0, words) }
+    }
+
+    /// A tensor without history from its elements.
+    pub(crate) fn tensor(&self, data: CudaSlice<f32>, shape: impl Into<Shape>) -> Tensor {
+        Tensor::from_storage(Storage::Cuda(self.storage(data)), shape, BackpropOp::none(), false)
+    }
+
+    pub(crate) fn storage(&self, data: CudaSlice<f32>) -> CudaStorage {
+        CudaStorage::wrap_cuda_slice(data, self.device.clone())
+    }
+}
+
+/// Blocks for `n` elements; more than these only wait for each other.
+fn blocks(n: usize) -> u32 {
+    n.div_ceil(BLOCK as usize).clamp(1, 132 * 16) as u32
+}
+
+/// The address of a contiguous tensor's first element.
+pub(crate) fn address<T: candle_core::cuda::CudaDType + DeviceRepr>(
+    storage: &CudaStorage,
+    layout: &Layout,
+) -> Result<u64> {
+    let Some((start, _)) = layout.contiguous_offsets() else { bail!("a contiguous tensor is wanted") };
+    let slice = storage.as_cuda_slice::<T>()?;
+    Ok(slice.device_ptr(slice.stream()).0 + (start * size_of::<T>()) as u64)
+}
+
+/// A contiguous tensor on a GPU, held while its address is used.
+pub(crate) struct Held {
+    _tensor: Tensor,
+    pub(crate) at: u64,
+}
+
+/// Holds a tensor of f32.
+pub(crate) fn hold(x: &Tensor) -> Result<Held> {
+    hold_as::<f32>(x)
+}
+
+/// Holds a tensor of u32.
+pub(crate) fn hold_u32(x: &Tensor) -> Result<Held> {
+    hold_as::<u32>(&x.to_dtype(DType::U32)?)
+}
+
+fn hold_as<T: candle_core::cuda::CudaDType + DeviceRepr>(x: &Tensor) -> Result<Held> {
+    let x = x.contiguous()?;
+    let at = {
+        let (storage, layout) = x.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(cuda) => address::<T>(cuda, layout)?,
+            _ => bail!("a tensor on a GPU is wanted"),
+        }
+    };
+    Ok(Held { _tensor: x, at })
+}

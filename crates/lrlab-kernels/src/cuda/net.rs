@@ -1,0 +1,481 @@
+//! A whole network of convolutions as one operator.
+//!
+//! Pictures lie as rows of channels, in f32 or, where products are in bf16, in bf16 between all nodes. A unit is a
+//! convolution, a kernel for the moments of its output, and one that norms, adds the residual and rectifies; on the way
+//! back a kernel for the sums, one for the gradient of the convolution's output, and the two convolutions.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::cuda::cudarc::driver::CudaSlice;
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
+
+use super::conv::Form;
+use super::{Gpu, Held, Word, address, hold, words};
+use crate::conv::geometry::Geometry;
+use crate::conv::source::Sizes;
+use crate::net::{ConvNet, ConvNorm, Node};
+use crate::{Norm, Precision};
+
+/// [`ConvNet::forward`], checked.
+pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
+    let form = if net.precision == Precision::Bf16 { Form::RowsBf16 } else { Form::Rows };
+    let op = Net { net: net.clone(), sizes, mode, form, kept: Mutex::new(None) };
+    // The operator takes a parameter, so that candle calls its way back where only parameters want gradients.
+    let x = x.contiguous()?;
+    match units(net).next() {
+        Some(unit) => x.apply_op2(&unit.weight, op),
+        None => crate::global_avg_pool2d(&x),
+    }
+}
+
+fn units(net: &ConvNet) -> impl Iterator<Item = &ConvNorm> {
+    net.nodes.iter().filter_map(|node| match node {
+        Node::Unit { unit, .. } => Some(unit),
+        Node::MaxPool { .. } | Node::Subsample { .. } => None,
+    })
+}
+
+struct Net {
+    net: ConvNet,
+    sizes: Vec<Sizes>,
+    mode: Norm,
+    form: Form,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// For the way back.
+struct Kept {
+    /// Every node's value; the first are the pictures.
+    values: Vec<CudaSlice<u8>>,
+    /// Of units.
+    units: Vec<Option<Unit>>,
+    /// Of max pools: where each value comes from.
+    picks: Vec<Option<CudaSlice<i32>>>,
+}
+
+struct Unit {
+    /// As the convolution reads it.
+    weight: CudaSlice<u8>,
+    /// The convolution's output.
+    y: CudaSlice<u8>,
+    /// Mean, 1 / √(variance + eps), gain and offset per channel.
+    norm: CudaSlice<f32>,
+}
+
+/// Weights of one launch, as the device code declares it.
+const AT_ONCE: usize = 48;
+
+#[repr(C)]
+struct Weights {
+    planes: [u64; AT_ONCE],
+    rows: [u64; AT_ONCE],
+    c: [i32; AT_ONCE],
+    k: [i32; AT_ONCE],
+    size: [i32; AT_ONCE],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Window {
+    h: i32,
+    w: i32,
+    oh: i32,
+    ow: i32,
+    kernel: i32,
+    stride: i32,
+    padding: i32,
+}
+
+impl Window {
+    fn new(from: Sizes, to: Sizes, kernel: usize, stride: usize, padding: usize) -> Self {
+        let [h, w, oh, ow, kernel, stride, padding] =
+            [from.h, from.w, to.h, to.w, kernel, stride, padding].map(|size| size as i32);
+        Self { h, w, oh, ow, kernel, stride, padding }
+    }
+}
+
+fn count(sizes: Sizes) -> usize {
+    sizes.n * sizes.c * sizes.pixels()
+}
+
+impl Net {
+    fn width(&self) -> usize {
+        if self.form == Form::RowsBf16 { 2 } else { 4 }
+    }
+
+    fn suffix(&self) -> &'static str {
+        if self.form == Form::RowsBf16 { "bf16" } else { "f32" }
+    }
+
+    /// A kernel's name for this type.
+    fn kernel(&self, name: &str) -> String {
+        format!("{name}_{}", self.suffix())
+    }
+
+    fn room(&self, gpu: &Gpu, sizes: Sizes) -> Result<CudaSlice<u8>> {
+        gpu.take(count(sizes) * self.width())
+    }
+
+    fn geometry(from: Sizes, unit: &ConvNorm) -> Result<Geometry> {
+        Geometry::new((from.n, from.c, from.h, from.w), unit.weight.dims4()?, unit.stride, unit.padding)
+    }
+
+    /// Starts a kernel over a value's packs of four channels or single ones.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    unsafe fn packs(&self, gpu: &Gpu, name: &str, sizes: Sizes, words: &[Word]) -> Result<()> {
+        let pack = if sizes.c.is_multiple_of(4) { 4 } else { 1 };
+        let packs = count(sizes) / pack;
+        let mut all = words.to_vec();
+        all.extend(words![sizes.c, packs as u64]);
+        // SAFETY: the caller's word.
+        unsafe { gpu.each(&format!("{}_{pack}", self.kernel(name)), packs, &all) }
+    }
+
+    /// Brings weights `(o, c, kh, kw)` into rows of channels, or gradients back.
+    ///
+    /// # Safety
+    /// Each of `rows` has room for its weight.
+    unsafe fn weights(&self, gpu: &Gpu, name: &str, planes: &[u64], rows: &[u64]) -> Result<()> {
+        let shapes = units(&self.net).map(|unit| unit.weight.dims4()).collect::<Result<Vec<_>>>()?;
+        let all: Vec<_> = planes.iter().zip(rows).zip(shapes).collect();
+        for part in all.chunks(AT_ONCE) {
+            let mut table = Weights {
+                planes: [0; AT_ONCE],
+                rows: [0; AT_ONCE],
+                c: [0; AT_ONCE],
+                k: [0; AT_ONCE],
+                size: [0; AT_ONCE],
+            };
+            let mut most = 0;
+            for (i, ((planes, rows), (o, c, kh, kw))) in part.iter().enumerate() {
+                (table.planes[i], table.rows[i]) = (**planes, **rows);
+                (table.c[i], table.k[i]) = (*c as i32, (kh * kw) as i32);
+                let size = o * c * kh * kw;
+                table.size[i] = size as i32;
+                most = most.max(size);
+            }
+            let grid = (most.div_ceil(1024).min(512) as u32, part.len() as u32, 1);
+            let mut arguments = [(&raw mut table).cast()];
+            // SAFETY: the caller vouches for the addresses.
+            unsafe { gpu.launch_raw(&self.kernel(name), grid, 256, 0, &mut arguments)? };
+        }
+        Ok(())
+    }
+
+    fn forward(&self, gpu: &Gpu, x: u64) -> Result<(CudaSlice<f32>, Kept)> {
+        let weights = units(&self.net).map(|unit| hold(&unit.weight)).collect::<Result<Vec<Held>>>()?;
+        let mut packed: Vec<CudaSlice<u8>> = Vec::new();
+        for unit in units(&self.net) {
+            packed.push(gpu.take(unit.weight.elem_count() * self.width())?);
+        }
+        let planes: Vec<u64> = weights.iter().map(|weight| weight.at).collect();
+        let rows: Vec<u64> = packed.iter().map(|weight| gpu.at(weight)).collect();
+        let mut packed = packed.into_iter();
+        let pictures = self.room(gpu, self.sizes[0])?;
+        let Sizes { c, .. } = self.sizes[0];
+        let (n, pixels) = (count(self.sizes[0]), self.sizes[0].pixels());
+        // SAFETY: values have the sizes that were checked, weights room for each weight.
+        unsafe {
+            self.weights(gpu, "weights_to_rows", &planes, &rows)?;
+            gpu.each(&self.kernel("to_rows"), n, words![x, gpu.at(&pictures), c, pixels, n as u64])?;
+        }
+        let mut kept = Kept { values: vec![pictures], units: Vec::new(), picks: Vec::new() };
+        for (i, node) in self.net.nodes.iter().enumerate() {
+            let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
+            let out = self.room(gpu, to)?;
+            let input = gpu.at(&kept.values[node.input()]);
+            let (mut of_unit, mut picks) = (None, None);
+            // SAFETY: as above.
+            unsafe {
+                match node {
+                    Node::Unit { unit, residual, relu, .. } => {
+                        let Some(weight) = packed.next() else { bail!("conv_net: a unit without a weight") };
+                        let residual = residual.map_or(0, |value| gpu.at(&kept.values[value]));
+                        let kept = self.unit(gpu, unit, (from, to), input, weight)?;
+                        let [_, _, gain, offset] = Self::norm(gpu, &kept.norm, to.c);
+                        let y = gpu.at(&kept.y);
+                        let words = words![y, gain, offset, residual, *relu, gpu.at(&out)];
+                        self.packs(gpu, "norm_apply", to, words)?;
+                        of_unit = Some(kept);
+                    }
+                    Node::MaxPool { kernel, stride, padding, .. } => {
+                        let window = Window::new(from, to, *kernel, *stride, *padding);
+                        let chosen = gpu.take::<i32>(count(to))?;
+                        let words = words![input, gpu.at(&out), gpu.at(&chosen)];
+                        self.windowed(gpu, "max_pool", (words, window), words![to.c], count(to))?;
+                        picks = Some(chosen);
+                    }
+                    Node::Subsample { stride, before, .. } => {
+                        let window = Window::new(from, to, 1, *stride, 0);
+                        let words = words![input, gpu.at(&out)];
+                        self.windowed(gpu, "subsample", (words, window), words![from.c, *before, to.c], count(to))?;
+                    }
+                }
+            }
+            kept.values.push(out);
+            kept.units.push(of_unit);
+            kept.picks.push(picks);
+        }
+        let last = self.sizes[self.sizes.len() - 1];
+        let features = gpu.floats(last.n * last.c)?;
+        let value = gpu.at(&kept.values[kept.values.len() - 1]);
+        let words = words![value, gpu.at(&features), last.c, last.pixels(), last.n];
+        let grid = ((last.n * last.c).div_ceil(128) as u32, 1, 1);
+        // SAFETY: as above.
+        unsafe { gpu.launch(&self.kernel("average"), grid, 128, 0, words)? };
+        Ok((features, kept))
+    }
+
+    /// The convolution and its norm's coefficients; in training the running statistics move.
+    ///
+    /// # Safety
+    /// `input` has the sizes `from`.
+    unsafe fn unit(
+        &self,
+        gpu: &Gpu,
+        unit: &ConvNorm,
+        (from, to): (Sizes, Sizes),
+        input: u64,
+        weight: CudaSlice<u8>,
+    ) -> Result<Unit> {
+        let kept = Unit { weight, y: self.room(gpu, to)?, norm: gpu.floats(4 * to.c)? };
+        let [mean, inverse, gain, offset] = Self::norm(gpu, &kept.norm, to.c);
+        let vars = [&unit.scale, &unit.shift, &unit.running_mean, &unit.running_var];
+        let [scale, shift, running_mean, running_var] = vars.map(|var: &Var| hold(var));
+        let (scale, shift, running_mean, running_var) = (scale?, shift?, running_mean?, running_var?);
+        let geometry = Self::geometry(from, unit)?;
+        let (y, eps) = (gpu.at(&kept.y), unit.eps as f32);
+        // SAFETY: the caller's word; coefficients have room for the channels.
+        unsafe {
+            gpu.conv(self.form, &geometry, input, gpu.at(&kept.weight), y)?;
+            match self.mode {
+                Norm::Train { momentum } => {
+                    let words = words![
+                        y, scale.at, shift.at, mean, inverse, gain, offset, running_mean.at, running_var.at,
+                        eps, momentum as f32
+                    ];
+                    gpu.column_sums(&self.kernel("moments"), (to.n * to.pixels(), to.c), words)?;
+                }
+                Norm::Eval => {
+                    let words = words![
+                        scale.at, shift.at, running_mean.at, running_var.at, eps, mean, inverse, gain, offset,
+                        to.c
+                    ];
+                    let grid = (to.c.div_ceil(128) as u32, 1, 1);
+                    gpu.launch("fixed_norm", grid, 128, 0, words)?;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Addresses of mean, inverse, gain and offset.
+    fn norm(gpu: &Gpu, norm: &CudaSlice<f32>, c: usize) -> [u64; 4] {
+        [0, 1, 2, 3].map(|i| gpu.at(norm) + (i * c * size_of::<f32>()) as u64)
+    }
+
+    /// Starts a kernel over windows: the words before the window, those after it.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    unsafe fn windowed(
+        &self,
+        gpu: &Gpu,
+        name: &str,
+        (before, window): (&[Word], Window),
+        after: &[Word],
+        n: usize,
+    ) -> Result<()> {
+        let address = |word: &Word| (&raw const *word).cast_mut().cast();
+        let mut arguments: Vec<*mut std::ffi::c_void> = before.iter().map(address).collect();
+        arguments.push((&raw const window).cast_mut().cast());
+        arguments.extend(after.iter().map(address));
+        let n_word = Word::from(n as u64);
+        arguments.push(address(&n_word));
+        // SAFETY: the caller's word.
+        unsafe { gpu.launch_raw(&self.kernel(name), (super::blocks(n), 1, 1), 256, 0, &mut arguments) }
+    }
+
+    /// Gives the parameters' gradients; that of the pictures comes back where it is wanted.
+    fn backward(&self, gpu: &Gpu, kept: &Kept, grad: u64, wanted: bool) -> Result<Option<CudaSlice<f32>>> {
+        let last = self.sizes[self.sizes.len() - 1];
+        let mut grads: Vec<Option<CudaSlice<u8>>> = (0..self.sizes.len()).map(|_| None).collect();
+        let top = self.room(gpu, last)?;
+        let words = words![grad, gpu.at(&top), last.c, last.pixels(), count(last) as u64];
+        // SAFETY: values have the sizes of the forward pass, and so have their gradients.
+        unsafe { gpu.each(&self.kernel("spread"), count(last), words)? };
+        grads[self.sizes.len() - 1] = Some(top);
+        let mut of_weights: Vec<CudaSlice<u8>> = Vec::new();
+        for (i, node) in self.net.nodes.iter().enumerate().rev() {
+            let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
+            let grad = match grads[i + 1].take() {
+                Some(grad) => grad,
+                // Nobody reads this node.
+                None => self.nothing(gpu, to)?,
+            };
+            let g = gpu.at(&grad);
+            let input = node.input();
+            let further = input > 0 || wanted;
+            // SAFETY: as above.
+            unsafe {
+                match node {
+                    Node::Unit { unit, residual, relu, .. } => {
+                        let Some(of_unit) = &kept.units[i] else { bail!("conv_net: a unit that kept nothing") };
+                        let (y, z) = (gpu.at(&of_unit.y), gpu.at(&kept.values[i + 1]));
+                        let z = if *relu { z } else { 0 };
+                        let [mean, inverse, ..] = Self::norm(gpu, &of_unit.norm, to.c);
+                        let scale = hold(&unit.scale)?;
+                        let parameters = [gpu.floats(to.c)?, gpu.floats(to.c)?];
+                        let [d_scale, d_shift] = parameters.each_ref().map(|grad| gpu.at(grad));
+                        let coefficients = gpu.floats(3 * to.c)?;
+                        let [a, b, d] = [0, 1, 2]
+                            .map(|i| gpu.at(&coefficients) + (i * to.c * size_of::<f32>()) as u64);
+                        let train = self.mode != Norm::Eval;
+                        let words = words![g, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
+                        gpu.column_sums(&self.kernel("norm_grad"), (to.n * to.pixels(), to.c), words)?;
+                        let (beside, join) = match residual {
+                            Some(value) if *value > 0 || wanted => {
+                                let join = grads[*value].is_some();
+                                if !join {
+                                    grads[*value] = Some(self.room(gpu, to)?);
+                                }
+                                (grads[*value].as_ref().map_or(0, |grad| gpu.at(grad)), join)
+                            }
+                            _ => (0, false),
+                        };
+                        let dy = self.room(gpu, to)?;
+                        let words = words![g, y, z, a, b, d, gpu.at(&dy), beside, join];
+                        self.packs(gpu, "norm_back", to, words)?;
+                        for (var, grad) in [&unit.scale, &unit.shift].into_iter().zip(parameters) {
+                            super::give(var, gpu.tensor(grad, to.c))?;
+                        }
+                        let geometry = Self::geometry(from, unit)?;
+                        let (x, dy) = (gpu.at(&kept.values[input]), gpu.at(&dy));
+                        let dw = gpu.take::<u8>(unit.weight.elem_count() * self.width())?;
+                        gpu.conv_weight(self.form, &geometry, x, gpu.at(&dw), dy)?;
+                        of_weights.push(dw);
+                        if further {
+                            let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
+                            gpu.conv_input(self.form, &geometry, (dx, join), gpu.at(&of_unit.weight), dy)?;
+                        }
+                    }
+                    Node::MaxPool { kernel, stride, padding, .. } if further => {
+                        let Some(picks) = &kept.picks[i] else { bail!("conv_net: a pool that kept nothing") };
+                        let window = Window::new(from, to, *kernel, *stride, *padding);
+                        let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
+                        let words = words![g, gpu.at(picks), dx, join];
+                        self.windowed(gpu, "max_pool_back", (words, window), words![from.c], count(from))?;
+                    }
+                    Node::Subsample { stride, before, .. } if further => {
+                        let window = Window::new(from, to, 1, *stride, 0);
+                        let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
+                        let after = words![from.c, *before, to.c];
+                        self.windowed(gpu, "subsample_back", (words![g, dx, join], window), after, count(from))?;
+                    }
+                    Node::MaxPool { .. } | Node::Subsample { .. } => {}
+                }
+            }
+        }
+        self.give_weights(gpu, of_weights)?;
+        let Some(pictures) = grads[0].take().filter(|_| wanted) else { return Ok(None) };
+        let Sizes { c, .. } = self.sizes[0];
+        let (n, pixels) = (count(self.sizes[0]), self.sizes[0].pixels());
+        let dx = gpu.floats(n)?;
+        // SAFETY: as above.
+        unsafe {
+            let words = words![gpu.at(&pictures), gpu.at(&dx), c, pixels, n as u64];
+            gpu.each(&self.kernel("to_planes"), n, words)?;
+        }
+        Ok(Some(dx))
+    }
+
+    fn nothing(&self, gpu: &Gpu, sizes: Sizes) -> Result<CudaSlice<u8>> {
+        gpu.device.alloc_zeros(count(sizes) * self.width())
+    }
+
+    /// Where a value's gradient goes, and whether something is there.
+    fn grad(
+        &self,
+        gpu: &Gpu,
+        grads: &mut [Option<CudaSlice<u8>>],
+        value: usize,
+        sizes: Sizes,
+    ) -> Result<(u64, bool)> {
+        let join = grads[value].is_some();
+        if !join {
+            grads[value] = Some(self.room(gpu, sizes)?);
+        }
+        Ok((grads[value].as_ref().map_or(0, |grad| gpu.at(grad)), join))
+    }
+
+    /// From the last unit's gradient to the first's, as rows.
+    fn give_weights(&self, gpu: &Gpu, mut of_weights: Vec<CudaSlice<u8>>) -> Result<()> {
+        of_weights.reverse();
+        let rows: Vec<u64> = of_weights.iter().map(|grad| gpu.at(grad)).collect();
+        let mut planes = Vec::new();
+        for unit in units(&self.net) {
+            planes.push(gpu.floats(unit.weight.elem_count())?);
+        }
+        let addresses: Vec<u64> = planes.iter().map(|grad| gpu.at(grad)).collect();
+        // SAFETY: each has room for its weight.
+        unsafe { self.weights(gpu, "weights_to_planes", &addresses, &rows)? };
+        for (unit, grad) in units(&self.net).zip(planes) {
+            super::give(&unit.weight, gpu.tensor(grad, unit.weight.shape()))?;
+        }
+        Ok(())
+    }
+}
+
+impl CustomOp2 for Net {
+    fn name(&self) -> &'static str {
+        "conv_net"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("conv_net: tensors on a GPU are wanted")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&x.device)?;
+        let (features, kept) = self.forward(&gpu, address::<f32>(x, lx)?)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        let last = self.sizes[self.sizes.len() - 1];
+        Ok((gpu.storage(features), Shape::from((last.n, last.c))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gpu = Gpu::of(x)?;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = &*kept else { bail!("conv_net: backward before forward") };
+        let held = hold(grad)?;
+        let dx = self.backward(&gpu, kept, held.at, x.track_op())?;
+        Ok((dx.map(|dx| gpu.tensor(dx, x.shape())), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows() {
+        let from = Sizes { n: 2, c: 3, h: 16, w: 14 };
+        let w = Window::new(from, Sizes { h: 8, w: 7, ..from }, 3, 2, 1);
+        assert_eq!([w.h, w.w, w.oh, w.ow, w.kernel, w.stride, w.padding], [16, 14, 8, 7, 3, 2, 1]);
+        assert_eq!(count(from), 2 * 3 * 16 * 14);
+    }
+}

@@ -1,0 +1,58 @@
+//! What operators know of devices.
+
+use candle_core::{Device, Result};
+
+/// Memory of a GPU, in MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// The most that this process reserved for tensors.
+    pub peak_mib: u64,
+    /// Free for any process.
+    pub free_mib: u64,
+    /// Of the whole device.
+    pub total_mib: u64,
+}
+
+/// Opens an NVIDIA GPU for training: one stream for everything, whichever thread asks, and memory that stays with the
+/// process between uses. With [`candle_core::Device::new_cuda`] each thread has a stream of its own, which is not safe
+/// where a thread reads tensors that another one still computes.
+///
+/// # Errors
+/// There is no such GPU, or this build has no support for it.
+pub fn open_cuda(ordinal: usize) -> Result<Device> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::open(ordinal);
+    #[cfg(not(feature = "cuda"))]
+    Device::new_cuda(ordinal)
+}
+
+/// What is known of a device's memory; `None` on the CPU.
+#[must_use]
+pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::memory(device);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// Waits until everything that was asked of the device is done. At once on the CPU.
+///
+/// # Errors
+/// Something that was asked of the device failed.
+pub fn synchronize(device: &Device) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(_) = device {
+        return crate::cuda::synchronize(device);
+    }
+    device.synchronize()
+}
+
+/// Whether this build has cuDNN, without which convolutions on a GPU are candle's: slow, and their input's gradient
+/// slower still.
+#[must_use]
+pub fn has_cudnn() -> bool {
+    cfg!(feature = "cudnn")
+}
