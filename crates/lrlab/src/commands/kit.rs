@@ -14,7 +14,7 @@ use crate::progress::tell;
 use crate::{DeviceChoice, Exit};
 
 /// How long one check may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct KitArgs {

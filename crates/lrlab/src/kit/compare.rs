@@ -3,13 +3,16 @@
 use candle_core::{Device, Result, bail};
 use lrlab_kernels::Precision;
 
-use super::side::{Outputs, Seen, Side};
+use super::side::{Layouts, Outputs, Seen, Side};
 use super::verdict::{Measure, Verdict};
 
 /// An error of products of rounded operands may be so many times what rounding does to the reference.
 const TIMES_ROUNDING: f64 = 4.0;
 /// No error may be larger.
 const MOST: f64 = 0.5;
+
+/// What an operator makes of a side's operands.
+type Run = Box<dyn Fn(&Side) -> Result<Outputs>>;
 
 /// An operator on operands of certain shapes.
 pub(super) struct Case {
@@ -18,7 +21,7 @@ pub(super) struct Case {
     /// Shapes and options.
     what: String,
     traits: Traits,
-    run: Box<dyn Fn(&Side) -> Result<Outputs>>,
+    run: Run,
 }
 
 /// What decides the bound.
@@ -122,28 +125,48 @@ impl Case {
     /// The worst of everything that comes out on `device`.
     fn compare(&self, device: &Device, precision: Precision, draw: u64) -> Result<Measure> {
         let expected = self.all(&Side::reference(precision, draw))?;
-        let found = self.all(&Side::on(device, precision, draw))?;
         let bounds = self.bounds(&expected, precision, Exactness::of(device, precision), draw)?;
         let mut worst: Option<Measure> = None;
-        if found.len() != expected.len() {
-            bail!("{} results in the place of {}", found.len(), expected.len());
-        }
-        for ((found, expected), bound) in found.iter().zip(&expected).zip(bounds) {
-            let name = &expected.name;
-            if found.dims != expected.dims {
-                bail!("{name} is {:?}, not {:?}", found.dims, expected.dims);
+        for layouts in [Layouts::Plain, Layouts::Views, Layouts::OtherViews] {
+            let found = self.all(&Side::on(device, precision, draw).laid_out(layouts))?;
+            if found.len() != expected.len() {
+                bail!("{} results in the place of {}", found.len(), expected.len());
             }
-            let dropped = |seen: &Seen| seen.values.iter().map(|v| *v == 0.0).collect::<Vec<_>>();
-            if self.traits.drops && !expected.gradient && dropped(found) != dropped(expected) {
-                bail!("{name}: other elements are dropped");
+            if layouts == Layouts::Plain {
+                self.again(device, precision, draw, &found)?;
             }
-            let error = distance(&found.values, &expected.values);
-            let measure = Measure { error, bound, of: format!("{name}, {}", self.what) };
-            if worst.as_ref().is_none_or(|worst| measure.worse_than(worst)) {
-                worst = Some(measure);
+            for ((found, expected), bound) in found.iter().zip(&expected).zip(&bounds) {
+                let measure = self.measure(found, expected, *bound, layouts)?;
+                if worst.as_ref().is_none_or(|worst| measure.worse_than(worst)) {
+                    worst = Some(measure);
+                }
             }
         }
         worst.map_or_else(|| bail!("nothing comes out"), Ok)
+    }
+
+    /// Sums in an order of their own give other bits the second time.
+    fn again(&self, device: &Device, precision: Precision, draw: u64, first: &[Seen]) -> Result<()> {
+        let bits = |seen: &Seen| seen.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        let second = self.all(&Side::on(device, precision, draw))?;
+        match first.iter().zip(&second).find(|(a, b)| bits(a) != bits(b)) {
+            Some((seen, _)) => bail!("{}: other bits the second time", seen.name),
+            None => Ok(()),
+        }
+    }
+
+    fn measure(&self, found: &Seen, expected: &Seen, bound: f64, layouts: Layouts) -> Result<Measure> {
+        let name = &expected.name;
+        if found.dims != expected.dims {
+            bail!("{name} is {:?}, not {:?}", found.dims, expected.dims);
+        }
+        let dropped = |seen: &Seen| seen.values.iter().map(|v| *v == 0.0).collect::<Vec<_>>();
+        if self.traits.drops && !expected.gradient && dropped(found) != dropped(expected) {
+            bail!("{name}: other elements are dropped");
+        }
+        let views = if layouts == Layouts::Plain { "" } else { ", of views" };
+        let of = format!("{name}, {}{views}", self.what);
+        Ok(Measure { error: distance(&found.values, &expected.values), bound, of })
     }
 
     /// Whether a NaN that goes in comes out wherever it does on the CPU: `None` where none does there.
@@ -156,8 +179,7 @@ impl Case {
         let here = nan(Side::on(device, Precision::F32, 0))?;
         let reference = || Side::reference(Precision::F32, 0);
         let plain = self.forward(&reference())?;
-        let moved = [1e3, -1e3].map(|value| self.forward(&reference().poked(value)));
-        let [up, down] = moved;
+        let [up, down] = [1e3, -1e3].map(|value| self.forward(&reference().poked(value)));
         let (up, down) = (up?, down?);
         let (mut wanted, mut missing) = (0, 0);
         for (i, plain) in plain.iter().enumerate() {
@@ -269,6 +291,8 @@ pub(super) fn handed_on(cases: &[Case], device: &Device) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{DType, Tensor};
+
     use super::*;
 
     #[test]
@@ -281,15 +305,15 @@ mod tests {
 
     #[test]
     fn wrong_values_gradients_and_nan_are_found() {
-        let judge = |wrong: fn(&candle_core::Tensor) -> Result<candle_core::Tensor>| {
+        let judge = |wrong: fn(&Tensor) -> Result<Tensor>| {
             let case = Case::new("relu", "3", move |side| {
                 let x = side.var("x", &[3], 1.0)?;
-                let f64 = x.dtype() == candle_core::DType::F64;
-                Ok(vec![("y", if f64 { x.sqr()? } else { wrong(&x)? })])
+                let reference = x.dtype() == DType::F64;
+                Ok(vec![("y", if reference { x.sqr()? } else { wrong(&x)? })])
             });
             operator(&[case], Precision::F32, &Device::Cpu)
         };
-        assert!(judge(|x| x.sqr()).outcome.passed());
+        assert!(judge(Tensor::sqr).outcome.passed());
         let half_a_gradient = judge(|x| (x * x.detach())? + 0.0);
         assert!(half_a_gradient.detail.contains("gradient of x"), "{}", half_a_gradient.detail);
         assert!(!half_a_gradient.outcome.passed());

@@ -19,7 +19,7 @@ const SIZES: Sizes = Sizes { epochs: 10, seeds: 1, depth: 8, pictures: 320, revi
 /// What two runs of one specification share, to the bit.
 const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
 /// How long one call may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(1);
 

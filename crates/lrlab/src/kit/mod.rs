@@ -67,11 +67,13 @@ pub(crate) struct Place {
     pub(crate) folder: PathBuf,
 }
 
+type Work = Box<dyn FnOnce(&Place) -> anyhow::Result<Verdict>>;
+
 /// One thing to be checked.
 pub(crate) struct Check {
     pub(crate) kind: Kind,
     pub(crate) name: String,
-    work: Box<dyn FnOnce(&Place) -> anyhow::Result<Verdict>>,
+    work: Work,
 }
 
 impl Check {

@@ -1,6 +1,6 @@
 //! One side of a comparison: the same operands on a device and in a type, and what an operator makes of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use lrlab_kernels::Precision;
@@ -17,9 +17,56 @@ pub(super) struct Side {
     poked: Option<f64>,
     /// Significant bits that operands are rounded to.
     bits: u32,
-    variables: RefCell<Vec<(String, Var)>>,
+    layouts: Layouts,
+    /// Operands so far.
+    operands: Cell<usize>,
+    variables: RefCell<Vec<(String, Var, View)>>,
     states: RefCell<Vec<(String, Var)>>,
     notes: RefCell<Vec<Seen>>,
+}
+
+/// How operands lie in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Layouts {
+    /// Row after row.
+    #[default]
+    Plain,
+    /// By turns a part of something larger and transposed.
+    Views,
+    /// By turns transposed and a part of something larger.
+    OtherViews,
+}
+
+/// What of a tensor in memory is the operand.
+#[derive(Debug, Clone, Copy)]
+enum View {
+    Whole,
+    /// First and last dimension exchanged.
+    Transposed,
+    /// All but the first and last along the first dimension.
+    Part,
+}
+
+impl View {
+    /// What must lie in memory so that [`View::of`] it is `x`.
+    fn stored(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Whole => Ok(x.clone()),
+            Self::Transposed => x.transpose(0, x.rank() - 1)?.contiguous(),
+            Self::Part => {
+                let edge = x.narrow(0, 0, 1)?;
+                Tensor::cat(&[&edge, x, &edge], 0)
+            }
+        }
+    }
+
+    fn of(self, stored: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Whole => Ok(stored.clone()),
+            Self::Transposed => stored.transpose(0, stored.rank() - 1),
+            Self::Part => stored.narrow(0, 1, stored.dim(0)? - 2),
+        }
+    }
 }
 
 /// What came out, under its name.
@@ -45,18 +92,18 @@ impl Side {
     }
 
     fn new(device: Device, dtype: DType, precision: Precision, draw: u64) -> Self {
-        let [variables, states] = [(); 2].map(|()| RefCell::default());
-        let notes = RefCell::default();
         Self {
             device,
-            precision,
             dtype,
+            precision,
             draw,
             poked: None,
             bits: f32::MANTISSA_DIGITS,
-            variables,
-            states,
-            notes,
+            layouts: Layouts::Plain,
+            operands: Cell::new(0),
+            variables: RefCell::default(),
+            states: RefCell::default(),
+            notes: RefCell::default(),
         }
     }
 
@@ -68,6 +115,22 @@ impl Side {
     /// The same with operands of so many significant bits.
     pub(super) fn rounded(self, bits: u32) -> Self {
         Self { bits, ..self }
+    }
+
+    /// The same with operands that lie in memory in another way.
+    pub(super) fn laid_out(self, layouts: Layouts) -> Self {
+        Self { layouts, ..self }
+    }
+
+    /// How the next operand lies in memory.
+    fn view(&self, rank: usize) -> View {
+        let turn = self.operands.replace(self.operands.get() + 1).is_multiple_of(2);
+        match (self.layouts, rank) {
+            (Layouts::Plain, _) | (_, 0) => View::Whole,
+            (Layouts::Views, 2..) if !turn => View::Transposed,
+            (Layouts::OtherViews, 2..) if turn => View::Transposed,
+            _ => View::Part,
+        }
     }
 
     /// The draws of an operand.
@@ -88,31 +151,47 @@ impl Side {
     }
 
     /// Normal values that have a gradient, with this deviation.
-    pub(super) fn var(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Var> {
+    pub(super) fn var(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
         self.var_around(name, shape, 0.0, deviation)
     }
 
     /// [`Side::var`] around a centre.
-    pub(super) fn var_around(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Var> {
-        let x = self.values(name, shape, centre, deviation)?;
+    pub(super) fn var_around(
+        &self,
+        name: &str,
+        shape: &[usize],
+        centre: f64,
+        deviation: f64,
+    ) -> Result<Tensor> {
+        let view = self.view(shape.len());
+        view.of(self.tracked(name, &self.values(name, shape, centre, deviation)?, view)?.as_tensor())
+    }
+
+    /// [`Side::var_around`] for operators that take a variable, which lies row after row.
+    pub(super) fn parameter(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Var> {
+        self.tracked(name, &self.values(name, shape, centre, deviation)?, View::Whole)
+    }
+
+    fn tracked(&self, name: &str, x: &Tensor, view: View) -> Result<Var> {
         let x = match self.poked.filter(|_| self.variables.borrow().is_empty()) {
-            None => x,
+            None => x.clone(),
             Some(value) => {
                 let mut values = x.flatten_all()?.to_vec1::<f32>()?;
                 if let Some(first) = values.first_mut() {
                     *first = value as f32;
                 }
-                Tensor::from_vec(values, shape, &Device::Cpu)?
+                Tensor::from_vec(values, x.shape(), &Device::Cpu)?
             }
         };
-        let var = Var::from_tensor(&self.here(&x)?)?;
-        self.variables.borrow_mut().push((name.to_owned(), var.clone()));
+        let var = Var::from_tensor(&self.here(&view.stored(&x)?)?)?;
+        self.variables.borrow_mut().push((name.to_owned(), var.clone(), view));
         Ok(var)
     }
 
     /// Normal values without a gradient.
     pub(super) fn data(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
-        self.here(&self.values(name, shape, 0.0, deviation)?)
+        let view = self.view(shape.len());
+        view.of(&self.here(&view.stored(&self.values(name, shape, 0.0, deviation)?)?)?)
     }
 
     /// Positive values that the operator changes and that are compared afterwards.
@@ -140,7 +219,11 @@ impl Side {
     /// f32 of `(lengths, l)`: 1 at tokens, 0 at the padding after them.
     pub(super) fn mask(&self, lengths: &[usize], l: usize) -> Result<Tensor> {
         let row = |length: &usize| (0..l).map(move |t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
-        Tensor::from_vec(lengths.iter().flat_map(row).collect(), (lengths.len(), l), &self.device)
+        self.given(&Tensor::from_vec(
+            lengths.iter().flat_map(row).collect(),
+            (lengths.len(), l),
+            &Device::Cpu,
+        )?)
     }
 
     /// Whole numbers below `bound`, the first of them 0.
@@ -148,7 +231,13 @@ impl Side {
         let stream = self.stream(name);
         let count = shape.iter().product::<usize>() as u64;
         let value = |i: u64| if i == 0 { 0 } else { stream.below(i, bound as u64) as u32 };
-        Tensor::from_vec((0..count).map(value).collect(), shape, &self.device)
+        self.given(&Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?)
+    }
+
+    /// Of a type of its own.
+    fn given(&self, x: &Tensor) -> Result<Tensor> {
+        let view = self.view(x.rank());
+        view.of(&view.stored(x)?.to_device(&self.device)?)
     }
 
     /// Figures that are no tensor.
@@ -175,7 +264,7 @@ impl Side {
         let mut all = self.outcome(outputs)?;
         let mut loss: Option<Tensor> = None;
         for (name, y) in outputs {
-            let weights = self.data(&format!("weights of {name}"), y.dims(), 1.0)?;
+            let weights = self.here(&self.values(&format!("weights of {name}"), y.dims(), 0.0, 1.0)?)?;
             let part = (y * weights)?.sum_all()?;
             loss = Some(match loss {
                 Some(loss) => (loss + part)?,
@@ -184,9 +273,9 @@ impl Side {
         }
         let Some(loss) = loss else { return Ok(all) };
         let grads = lrlab_kernels::backward(&loss)?;
-        for (name, var) in self.variables.borrow().iter() {
+        for (name, var, view) in self.variables.borrow().iter() {
             let Some(grad) = grads.get(var) else { bail!("there is no gradient of {name}") };
-            all.push(seen(format!("gradient of {name}"), true, grad)?);
+            all.push(seen(format!("gradient of {name}"), true, &view.of(grad)?)?);
         }
         Ok(all)
     }

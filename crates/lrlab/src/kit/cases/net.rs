@@ -32,11 +32,11 @@ impl<'a> Plan<'a> {
         let side = self.side;
         let deviation = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
         let unit = ConvNorm {
-            weight: side.var(&name("weight"), &[outputs, inputs, kernel, kernel], deviation)?,
+            weight: side.parameter(&name("weight"), &[outputs, inputs, kernel, kernel], 0.0, deviation)?,
             stride,
             padding: kernel / 2,
-            scale: side.var_around(&name("scale"), &[outputs], 1.0, 0.2)?,
-            shift: side.var(&name("shift"), &[outputs], 0.3)?,
+            scale: side.parameter(&name("scale"), &[outputs], 1.0, 0.2)?,
+            shift: side.parameter(&name("shift"), &[outputs], 0.0, 0.3)?,
             running_mean: side.signed_state(&name("running mean"), &[outputs])?,
             running_var: side.state(&name("running variance"), &[outputs])?,
             eps: 1e-5,
@@ -158,11 +158,7 @@ fn case((name, dims, build): Network, mode: Norm, tracked: bool) -> Case {
         (_, false) => "training, pictures without a gradient",
     };
     Case::new("ConvNet", format!("{name}, x {}, {words}", joined(&dims)), move |side| {
-        let x = if tracked {
-            side.var("x", &dims, 1.0)?.as_tensor().clone()
-        } else {
-            side.data("x", &dims, 1.0)?
-        };
+        let x = if tracked { side.var("x", &dims, 1.0)? } else { side.data("x", &dims, 1.0)? };
         let mut plan = Plan::new(side);
         build(&mut plan)?;
         Ok(vec![("features", plan.net.forward(&x, mode)?)])

@@ -92,7 +92,7 @@ fn norm(dims: [usize; 4], train: bool, residual: bool, relu: bool) -> Case {
         let residual = if residual { Some(side.var("residual", &dims, 1.0)?) } else { None };
         let (mean, variance) =
             (side.signed_state("running mean", channels)?, side.state("running variance", channels)?);
-        let residual = residual.as_ref().map(|residual| residual.as_tensor());
+        let residual = residual.as_ref();
         let y = batch_norm2d(&x, &scale, &shift, &mean, &variance, 1e-5, mode, residual, relu)?;
         Ok(vec![("y", y)])
     })
@@ -113,13 +113,13 @@ fn pools() -> Vec<Case> {
 fn max_pool(dims: [usize; 4], kernel: usize, stride: usize, padding: usize) -> Case {
     let what = format!("x {}, {kernel}×{kernel}, stride {stride}, padding {padding}", joined(&dims));
     Case::new("max_pool2d", what, move |side| {
-        Ok(vec![("y", max_pool2d(side.var("x", &dims, 1.0)?.as_tensor(), kernel, stride, padding)?)])
+        Ok(vec![("y", max_pool2d(&side.var("x", &dims, 1.0)?, kernel, stride, padding)?)])
     })
     .kinks(true)
 }
 
 fn average(dims: [usize; 4]) -> Case {
     Case::new("global_avg_pool2d", format!("x {}", joined(&dims)), move |side| {
-        Ok(vec![("y", global_avg_pool2d(side.var_around("x", &dims, 0.5, 1.0)?.as_tensor())?)])
+        Ok(vec![("y", global_avg_pool2d(&side.var_around("x", &dims, 0.5, 1.0)?)?)])
     })
 }

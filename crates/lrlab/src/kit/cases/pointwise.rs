@@ -48,25 +48,25 @@ pub(super) fn for_nan() -> Vec<Case> {
             Ok(Vec::new())
         }),
         Case::new("squared_norm", "33 values", |side| {
-            side.note("norm", vec![squared_norm(side.var("x", &[33], 1.0)?.as_tensor())?]);
+            side.note("norm", vec![squared_norm(&side.var("x", &[33], 1.0)?)?]);
             Ok(Vec::new())
         }),
     ]
 }
 
 fn relus(dims: &'static [usize]) -> Case {
-    Case::new("relu", joined(dims), move |side| Ok(vec![("y", relu(side.var("x", dims, 1.0)?.as_tensor())?)]))
+    Case::new("relu", joined(dims), move |side| Ok(vec![("y", relu(&side.var("x", dims, 1.0)?)?)]))
         .kinks(true)
 }
 
 fn gelus(dims: &'static [usize]) -> Case {
-    Case::new("gelu", joined(dims), move |side| Ok(vec![("y", gelu(side.var("x", dims, 1.5)?.as_tensor())?)]))
+    Case::new("gelu", joined(dims), move |side| Ok(vec![("y", gelu(&side.var("x", dims, 1.5)?)?)]))
 }
 
 fn dropouts(dims: &'static [usize], p: f64) -> Case {
     Case::new("dropout", format!("{} at {p}", joined(dims)), move |side| {
         let drop = Dropout { p, stream: Stream::new(3, Purpose::Dropout, "kit") };
-        Ok(vec![("y", dropout(side.var("x", dims, 1.0)?.as_tensor(), drop)?)])
+        Ok(vec![("y", dropout(&side.var("x", dims, 1.0)?, drop)?)])
     })
     .drops()
 }
@@ -96,7 +96,7 @@ fn linears() -> Vec<Case> {
     all.push(
         Case::new("linear", "without a precision", |side| {
             let (x, weight) = (side.var("x", &[5, 20], 1.0)?, side.var("weight", &[7, 20], 0.2)?);
-            Ok(vec![("y", linear(&x, &weight, Some(side.var("bias", &[7], 1.0)?.as_tensor()))?)])
+            Ok(vec![("y", linear(&x, &weight, Some(&side.var("bias", &[7], 1.0)?))?)])
         })
         .products(),
     );
@@ -118,7 +118,7 @@ fn affine(dims: &'static [usize], out: usize, bias: bool) -> Case {
         let x = side.var("x", dims, 1.0)?;
         let weight = side.var("weight", &[out, inputs], 1.0 / (inputs as f64).sqrt())?;
         let bias = if bias { Some(side.var("bias", &[out], 1.0)?) } else { None };
-        let bias = bias.as_ref().map(|bias| bias.as_tensor());
+        let bias = bias.as_ref();
         Ok(vec![("y", linear_in(side.precision, &x, &weight, bias)?)])
     })
     .mixed()
