@@ -225,7 +225,7 @@ impl Exactness {
 
 /// Whether products of f32 are less exact on this device because the environment asks for it.
 pub(super) fn tf32(device: &Device) -> bool {
-    device.is_cuda() && std::env::var_os("LRLAB_CUDA_TF32").is_some_and(|word| word == "on")
+    device.is_cuda() && lrlab_kernels::tf32()
 }
 
 /// ‖found − expected‖ / ‖expected‖, or the length of what was found where nothing was expected.

@@ -23,7 +23,10 @@ pub(super) fn tell(device: &Device) -> Verdict {
             words.extend(machine.memory.map(|bytes| format!("{} MiB free", bytes >> 20)));
         }
         Device::Cuda(_) => {
-            words.push(nvidia(device).unwrap_or_else(|| "nvidia-smi does not say more".into()))
+            words.push(nvidia(device).unwrap_or_else(|| "nvidia-smi tells no more".to_owned()));
+            let memory = lrlab_kernels::device_memory(device);
+            words
+                .extend(memory.map(|memory| format!("{} of {} MiB free", memory.free_mib, memory.total_mib)));
         }
         Device::Metal(_) => {}
     }
@@ -40,24 +43,24 @@ fn features() -> String {
     let all = [
         ("hub", cfg!(feature = "hub")),
         ("cuda", cfg!(feature = "cuda")),
+        ("cudnn", lrlab_kernels::has_cudnn()),
         ("metal", cfg!(feature = "metal")),
     ];
     let on: Vec<&str> = all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();
     if on.is_empty() { "none".to_owned() } else { on.join("+") }
 }
 
-/// Name, memory and driver.
+/// Name and driver.
 fn nvidia(device: &Device) -> Option<String> {
     let candle_core::DeviceLocation::Cuda { gpu_id } = device.location() else { return None };
     // As CUDA numbers them, which is among those that this process may see.
     let id = lrlab_grid::gpus().get(gpu_id)?.id.clone();
     let mut command = Command::new("nvidia-smi");
-    command.args(["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader", "-i", &id]);
+    command.args(["--query-gpu=name,driver_version", "--format=csv,noheader", "-i", &id]);
     let output = command.output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let [name, memory, driver] = text.lines().next()?.split(',').map(str::trim).collect::<Vec<_>>()[..]
-    else {
+    let [name, driver] = text.lines().next()?.split(',').map(str::trim).collect::<Vec<_>>()[..] else {
         return None;
     };
-    Some(format!("{name}, {memory}, driver {driver}"))
+    Some(format!("{name}, driver {driver}"))
 }

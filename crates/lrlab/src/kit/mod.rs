@@ -168,6 +168,7 @@ mod tests {
             "EncoderLayer",
             "LstmLayer",
             "adam_update",
+            "adam_updates",
             "attention",
             "batch_norm2d",
             "conv2d",
@@ -183,7 +184,9 @@ mod tests {
             "max_pool2d",
             "relu",
             "sgd_update",
+            "sgd_updates",
             "squared_norm",
+            "squared_norms",
             "weighted_sum",
         ] {
             assert!(names.contains(name), "{name}");

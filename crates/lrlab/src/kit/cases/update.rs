@@ -1,9 +1,13 @@
 //! Updates of parameters: three steps each.
 
-use lrlab_kernels::{AdamStep, SgdStep, adam_update, sgd_update};
+use candle_core::Result;
+use lrlab_kernels::{
+    AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norms,
+};
 
 use super::joined;
 use crate::kit::compare::Case;
+use crate::kit::side::Side;
 
 const SHAPES: [&[usize]; 3] = [&[1], &[33, 65], &[40_001]];
 const STEPS: u64 = 3;
@@ -22,7 +26,68 @@ pub(super) fn cases() -> Vec<Case> {
             all.extend([false, true].map(|decoupled| adam(dims, weight_decay, decoupled)));
         }
     }
+    all.extend([false, true].map(sgd_of_many));
+    all.extend([false, true].map(adam_of_many));
+    all.push(norm_of_many());
     all
+}
+
+/// As a network has them: large and small, more than one block of threads and not a multiple of anything.
+const MANY: [&[usize]; 6] = [&[64, 33], &[10], &[1], &[17, 3, 3, 3], &[129, 256], &[7]];
+
+/// Steps of all of [`MANY`] with a weight decay of each one's own; `moments` of each.
+fn many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> Result<()>) -> Result<()> {
+    let mut vars = Vec::new();
+    for (i, dims) in MANY.iter().enumerate() {
+        let var = side.signed_state(&format!("parameter {i}"), dims)?;
+        let of = moments.iter().map(|name| side.zero_state(&format!("{name} {i}"), dims));
+        vars.push((var, of.collect::<Result<Vec<_>>>()?));
+    }
+    for number in 1..=STEPS {
+        let gradient =
+            |(i, dims): (usize, &&[usize])| side.data(&format!("gradient {number} {i}"), dims, 1.0);
+        let grads = MANY.iter().enumerate().map(gradient).collect::<Result<Vec<_>>>()?;
+        let mut updates = Vec::new();
+        for (i, ((var, moments), grad)) in vars.iter().zip(&grads).enumerate() {
+            let weight_decay = if i % 2 == 0 { 0.1 } else { 0.0 };
+            updates.push(Update { var, grad, moments, weight_decay });
+        }
+        step(&updates, number)?;
+    }
+    Ok(())
+}
+
+fn sgd_of_many(nesterov: bool) -> Case {
+    let what = format!("{} tensors{}", MANY.len(), if nesterov { ", momentum 0.9 (Nesterov)" } else { "" });
+    Case::new("sgd_updates", what, move |side| {
+        let momentum = if nesterov { 0.9 } else { 0.0 };
+        let moments: &[&str] = if nesterov { &["buffer"] } else { &[] };
+        many(side, moments, |updates, number| {
+            let step = SgdStep { lr: 0.1, momentum, nesterov, weight_decay: 0.0, first: number == 1 };
+            sgd_updates(updates, step)
+        })?;
+        Ok(Vec::new())
+    })
+}
+
+fn adam_of_many(decoupled: bool) -> Case {
+    let name = if decoupled { "AdamW" } else { "Adam" };
+    Case::new("adam_updates", format!("{name} of {} tensors", MANY.len()), move |side| {
+        many(side, &["first moment", "second moment"], |updates, step| {
+            let (lr, beta1, beta2, eps, weight_decay) = (0.1, 0.9, 0.99, 1e-8, 0.0);
+            adam_updates(updates, AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step })
+        })?;
+        Ok(Vec::new())
+    })
+}
+
+fn norm_of_many() -> Case {
+    Case::new("squared_norms", format!("{} tensors", MANY.len()), |side| {
+        let tensor = |(i, dims): (usize, &&[usize])| side.data(&format!("x {i}"), dims, 1.0);
+        let all = MANY.iter().enumerate().map(tensor).collect::<Result<Vec<_>>>()?;
+        side.note("norm", vec![squared_norms(&all.iter().collect::<Vec<_>>())?]);
+        Ok(Vec::new())
+    })
 }
 
 fn sgd(dims: &'static [usize], momentum: f64, nesterov: bool, weight_decay: f64, buffered: bool) -> Case {
