@@ -71,7 +71,9 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
             seconds: clock.elapsed().as_secs_f64(),
             device: device.clone(),
         };
-        tell(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+        if !broken {
+            tell(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+        }
         rows.push(row);
     }
     let lines =
