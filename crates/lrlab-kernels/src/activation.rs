@@ -14,6 +14,10 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts};
 /// # Errors
 /// The type is no float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x]) {
+        return crate::cuda::activation(x, false);
+    }
     if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { x.relu() }
 }
 
@@ -22,6 +26,10 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The type is no float.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x]) {
+        return crate::cuda::activation(x, true);
+    }
     if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Gelu) } else { x.gelu_erf() }
 }
 

@@ -13,6 +13,26 @@ pub struct DeviceMemory {
     pub total_mib: u64,
 }
 
+/// What one kind of kernel cost, waiting for it included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceTime {
+    /// The kernel; of a convolution its shape, of a product its sizes.
+    pub name: String,
+    /// How often it ran.
+    pub count: u64,
+    /// Seconds of all of them.
+    pub seconds: f64,
+}
+
+/// What this crate's kernels cost on a GPU since the last call, the dearest first; nothing without `LRLAB_CUDA_TIMES=on`.
+#[must_use]
+pub fn take_device_times() -> Vec<DeviceTime> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::take_times();
+    #[cfg(not(feature = "cuda"))]
+    Vec::new()
+}
+
 /// Opens an NVIDIA GPU for training: one stream for everything, whichever thread asks, and memory that stays with the
 /// process between uses. With [`candle_core::Device::new_cuda`] each thread has a stream of its own, which is not safe
 /// where a thread reads tensors that another one still computes.

@@ -1,4 +1,4 @@
-//! What the environment asks for: `LRLAB_KERNELS`, `LRLAB_SIMD` and `LRLAB_CUDA_TF32`.
+//! What the environment asks for: `LRLAB_KERNELS`, `LRLAB_SIMD`, `LRLAB_CUDA_TF32` and `LRLAB_CUDA_TIMES`.
 
 use std::sync::OnceLock;
 
@@ -12,13 +12,16 @@ const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "scalar"]);
 /// Whether products of f32 on NVIDIA GPUs round their operands to TF32, ten bits behind the point.
 const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
 
-/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `scalar`) and `LRLAB_CUDA_TF32`
-/// (`off`, `on`) that mean nothing; without this check they count as the first of each. Programs call it when they start.
+/// Whether the program waits for every kernel on an NVIDIA GPU and adds up its time.
+const TIMES: (&str, &[&str]) = ("LRLAB_CUDA_TIMES", &["off", "on"]);
+
+/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `scalar`), `LRLAB_CUDA_TF32`
+/// and `LRLAB_CUDA_TIMES` (`off`, `on`) that mean nothing; without this check they count as the first of each. Programs call it when they start.
 ///
 /// # Errors
 /// A variable is set to something else.
 pub fn check_environment() -> Result<()> {
-    for (name, words) in [KERNELS, SIMD, TF32] {
+    for (name, words) in [KERNELS, SIMD, TF32, TIMES] {
         if let Some(value) = std::env::var_os(name)
             && !words.iter().any(|word| value == *word)
         {
@@ -40,4 +43,11 @@ pub(crate) fn own_kernels() -> bool {
 pub fn tf32() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();
     *ON.get_or_init(|| std::env::var_os(TF32.0).is_some_and(|word| word == "on"))
+}
+
+/// Whether kernels on NVIDIA GPUs are waited for and timed, as `LRLAB_CUDA_TIMES=on` asks.
+#[cfg(feature = "cuda")]
+pub(crate) fn times() -> bool {
+    static ON: OnceLock<bool> = OnceLock::new();
+    *ON.get_or_init(|| std::env::var_os(TIMES.0).is_some_and(|word| word == "on"))
 }

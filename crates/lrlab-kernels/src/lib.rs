@@ -55,7 +55,9 @@ mod update;
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_in};
 pub use conv::conv2d;
-pub use device::{DeviceMemory, device_memory, has_cudnn, open_cuda, synchronize};
+pub use device::{
+    DeviceMemory, DeviceTime, device_memory, has_cudnn, open_cuda, synchronize, take_device_times,
+};
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};
@@ -72,5 +74,6 @@ pub use pooling::weighted_sum;
 pub use precision::Precision;
 pub use simd::{numerics_class, simd_level};
 pub use update::{
-    AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm, squared_norms,
+    AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm,
+    squared_norms,
 };

@@ -104,7 +104,9 @@ fn on_gpu(updates: &[Update]) -> bool {
     let mut all = updates.iter();
     !updates.is_empty()
         && all.all(|u| {
-            crate::cuda::takes(&[u.var, u.grad]) && u.moments.iter().all(|m| crate::cuda::takes(&[m])) && contiguous(u)
+            crate::cuda::takes(&[u.var, u.grad])
+                && u.moments.iter().all(|m| crate::cuda::takes(&[m]))
+                && contiguous(u)
         })
 }
 

@@ -65,7 +65,9 @@ impl Slots {
         for (taken, group) in groups {
             let (steps, updates): (Vec<_>, Vec<_>) = group.into_iter().unzip();
             update(taken, &updates)?;
-            steps.into_iter().for_each(|steps| *steps += 1);
+            for steps in steps {
+                *steps += 1;
+            }
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ struct Plan {
     workspace: usize,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Algorithm {
     Forward(sys::cudnnConvolutionFwdAlgo_t),
     Input(sys::cudnnConvolutionBwdDataAlgo_t),
@@ -185,8 +185,10 @@ impl Dnn {
             result::set_tensor4d_descriptor(plan.y, layout, kind, dy).map_err(wrap)?;
             let cross = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
             let float = sys::cudnnDataType_t::CUDNN_DATA_FLOAT;
-            result::set_convolution2d_descriptor(plan.conv, padding, padding, stride, stride, 1, 1, cross, float)
-                .map_err(wrap)?;
+            result::set_convolution2d_descriptor(
+                plan.conv, padding, padding, stride, stride, 1, 1, cross, float,
+            )
+            .map_err(wrap)?;
             result::set_convolution_math_type(plan.conv, form.math()).map_err(wrap)?;
             let asked = ASKED as i32;
             let chosen = match way {
@@ -194,7 +196,14 @@ impl Dnn {
                     let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
                     let to = results.as_mut_ptr().cast();
                     result::get_convolution_forward_algorithm(
-                        self.handle, plan.x, plan.w, plan.conv, plan.y, asked, &raw mut count, to,
+                        self.handle,
+                        plan.x,
+                        plan.w,
+                        plan.conv,
+                        plan.y,
+                        asked,
+                        &raw mut count,
+                        to,
                     )
                     .map_err(wrap)?;
                     let results: [std::mem::MaybeUninit<sys::cudnnConvolutionFwdAlgoPerf_t>; ASKED] = results;
@@ -204,7 +213,14 @@ impl Dnn {
                     let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
                     let to = results.as_mut_ptr().cast();
                     result::get_convolution_backward_data_algorithm(
-                        self.handle, plan.w, plan.y, plan.conv, plan.x, asked, &raw mut count, to,
+                        self.handle,
+                        plan.w,
+                        plan.y,
+                        plan.conv,
+                        plan.x,
+                        asked,
+                        &raw mut count,
+                        to,
                     )
                     .map_err(wrap)?;
                     let results: [std::mem::MaybeUninit<sys::cudnnConvolutionBwdDataAlgoPerf_t>; ASKED] =
@@ -215,7 +231,14 @@ impl Dnn {
                     let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
                     let to = results.as_mut_ptr().cast();
                     result::get_convolution_backward_filter_algorithm(
-                        self.handle, plan.x, plan.y, plan.conv, plan.w, asked, &raw mut count, to,
+                        self.handle,
+                        plan.x,
+                        plan.y,
+                        plan.conv,
+                        plan.w,
+                        asked,
+                        &raw mut count,
+                        to,
                     )
                     .map_err(wrap)?;
                     let results: [std::mem::MaybeUninit<sys::cudnnConvolutionBwdFilterAlgoPerf_t>; ASKED] =
@@ -259,23 +282,64 @@ impl Gpu {
         let (alpha, size, handle) = (1.0_f32, plan.workspace, dnn.handle);
         let (alpha, beta) = ((&raw const alpha).cast(), (&raw const beta).cast());
         // SAFETY: the plan is for this geometry and form, and the caller vouches for the addresses.
-        unsafe {
+        let convolve = || unsafe {
             match plan.algorithm {
                 Algorithm::Forward(algorithm) => result::convolution_forward(
-                    handle, alpha, plan.x, x as *const _, plan.w, w as *const _, plan.conv, algorithm, workspace,
-                    size, beta, plan.y, y as *mut _,
+                    handle,
+                    alpha,
+                    plan.x,
+                    x as *const _,
+                    plan.w,
+                    w as *const _,
+                    plan.conv,
+                    algorithm,
+                    workspace,
+                    size,
+                    beta,
+                    plan.y,
+                    y as *mut _,
                 ),
                 Algorithm::Input(algorithm) => result::convolution_backward_data(
-                    handle, alpha, plan.w, w as *const _, plan.y, y as *const _, plan.conv, algorithm, workspace,
-                    size, beta, plan.x, x as *mut _,
+                    handle,
+                    alpha,
+                    plan.w,
+                    w as *const _,
+                    plan.y,
+                    y as *const _,
+                    plan.conv,
+                    algorithm,
+                    workspace,
+                    size,
+                    beta,
+                    plan.x,
+                    x as *mut _,
                 ),
                 Algorithm::Weight(algorithm) => result::convolution_backward_filter(
-                    handle, alpha, plan.x, x as *const _, plan.y, y as *const _, plan.conv, algorithm, workspace,
-                    size, beta, plan.w, w as *mut _,
+                    handle,
+                    alpha,
+                    plan.x,
+                    x as *const _,
+                    plan.y,
+                    y as *const _,
+                    plan.conv,
+                    algorithm,
+                    workspace,
+                    size,
+                    beta,
+                    plan.w,
+                    w as *mut _,
                 ),
             }
-        }
-        .map_err(wrap)
+            .map_err(wrap)
+        };
+        let name = || {
+            let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
+            format!(
+                "{way:?} of {form:?} {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}: {:?}",
+                plan.algorithm
+            )
+        };
+        self.timed(name, convolve)
     }
 
     /// y = x ∗ w
@@ -307,7 +371,14 @@ impl Gpu {
     ///
     /// # Safety
     /// As for [`Gpu::conv`].
-    pub(super) unsafe fn conv_weight(&self, form: Form, g: &Geometry, x: u64, dw: u64, dy: u64) -> Result<()> {
+    pub(super) unsafe fn conv_weight(
+        &self,
+        form: Form,
+        g: &Geometry,
+        x: u64,
+        dw: u64,
+        dy: u64,
+    ) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe { self.convolve(form, Way::Weight, g, [x, dw, dy], 0.0) }
     }

@@ -118,9 +118,7 @@ impl Encoder {
         let (outputs, inputs) = self.parameters[MAPS[i].0].dims2()?;
         let weight = Operand::new(p[MAPS[i].0].at, outputs, inputs);
         // SAFETY: the caller's word.
-        unsafe {
-            gpu.product(self.precision, Operand::new(x, self.sizes.rows(), inputs), weight.t(), out)
-        }
+        unsafe { gpu.product(self.precision, Operand::new(x, self.sizes.rows(), inputs), weight.t(), out) }
     }
 
     /// The way back through map `i`: gradients of weight and bias are given, that of its input goes to `dx`.
@@ -183,8 +181,7 @@ impl Encoder {
             };
             let from = seen.as_ref().map_or(x, |seen| gpu.at(seen));
             self.map(gpu, &p, 0, from, gpu.at(&packed))?;
-            let words =
-                words![gpu.at(&packed), p[MAPS[0].1].at, gpu.at(&qkv), l, heads, d, values as u64];
+            let words = words![gpu.at(&packed), p[MAPS[0].1].at, gpu.at(&qkv), l, heads, d, values as u64];
             gpu.each("split_heads", 3 * values, words)?;
             let [q, k, v] = self.heads(gpu, &qkv);
             let scale = 1.0 / (d as f32).sqrt();
@@ -211,8 +208,7 @@ impl Encoder {
             let (normed, fed) = row_norm(gpu, &row, middle, self.eps, of_norms)?;
             self.map(gpu, &p, 2, gpu.at(&fed), gpu.at(&inner))?;
             let n = rows * f;
-            let words =
-                words![gpu.at(&inner), p[MAPS[2].1].at, gpu.at(&hidden), self.gelu, f, n as u64];
+            let words = words![gpu.at(&inner), p[MAPS[2].1].at, gpu.at(&hidden), self.gelu, f, n as u64];
             gpu.each("bias_act", n, words)?;
             self.map(gpu, &p, 3, gpu.at(&hidden), gpu.at(&product))?;
             let row = Row {
@@ -278,15 +274,16 @@ impl Encoder {
                 dy
             } else {
                 let scale = p[NORMS[1].0].at;
-                let grads =
-                    row_norm_back(gpu, dy, &kept.norms[1], scale, (gpu.at(&sum), false), of_norms)?;
+                let grads = row_norm_back(gpu, dy, &kept.norms[1], scale, (gpu.at(&sum), false), of_norms)?;
                 give_norm(1, grads)?;
                 gpu.at(&sum)
             };
             let branched = through(2, at)?;
             self.map_back(gpu, &p, 3, (gpu.at(&kept.hidden), branched), (gpu.at(&d_hidden), false))?;
             let n = rows * f;
-            gpu.each("act_back", n, words![gpu.at(&d_hidden), gpu.at(&kept.inner), self.gelu, n as u64])?;
+            let at_hidden = gpu.at(&d_hidden);
+            let words = words![at_hidden, gpu.at(&kept.inner), at_hidden, self.gelu, n as u64];
+            gpu.each("act_back", n, words)?;
             self.map_back(gpu, &p, 2, (gpu.at(&kept.fed), gpu.at(&d_hidden)), (gpu.at(&d_fed), false))?;
             let middle = usize::from(self.before);
             let scale = p[NORMS[middle].0].at;

@@ -152,7 +152,17 @@ impl Lstm {
                 gpu.resident(&name, kernel.shared())?;
                 let states = if every { gpu.at(&states) } else { 0 };
                 let words = words![
-                    to, w_hh.at, mask.at, self.reverse, self.bf(), h, l, gates, cells, states, before,
+                    to,
+                    w_hh.at,
+                    mask.at,
+                    self.reverse,
+                    self.bf(),
+                    h,
+                    l,
+                    gates,
+                    cells,
+                    states,
+                    before,
                     gpu.at(&last)
                 ];
                 gpu.launch(&name, (b as u32, 1, 1), 4 * kernel.units as u32, kernel.shared() as u32, words)?;

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "kernels are launched with addresses")]
 
+mod activation;
 #[cfg(feature = "cudnn")]
 mod conv;
 mod encoder;
@@ -13,25 +14,32 @@ mod loss;
 mod lstm;
 #[cfg(feature = "cudnn")]
 mod net;
+mod norm;
 mod product;
 mod sums;
 mod text;
+mod times;
 mod update;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute as PoolAttribute;
-use candle_core::cuda::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys};
+use candle_core::cuda::cudarc::driver::{
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys,
+};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::{DeviceMemory, environment};
+pub(crate) use activation::activation;
 pub(crate) use encoder::{Layer as EncoderLayer, encoder};
 pub(crate) use linear::linear;
 pub(crate) use loss::cross_entropy;
 pub(crate) use lstm::{Layer as LstmLayer, lstm};
+pub(crate) use norm::{BatchNorm, batch_norm2d};
 pub(crate) use text::{MOST_WIDE, at_positions, dropout, embedding, layer_norm, weighted_sum};
+pub(crate) use times::take as take_times;
 pub(crate) use update::{adam, sgd, squared_norm};
 #[cfg(feature = "cudnn")]
 pub(crate) use {conv::conv2d, net::conv_net};
@@ -54,7 +62,8 @@ pub(crate) fn open(ordinal: usize) -> Result<Device> {
         let mut most = u64::MAX;
         // SAFETY: the pool is the device's own, and the attribute is a 64-bit number.
         unsafe {
-            let pool = result::device::get_mem_pool(cuda.cuda_stream().context().cu_device()).map_err(wrap)?;
+            let pool =
+                result::device::get_mem_pool(cuda.cuda_stream().context().cu_device()).map_err(wrap)?;
             let threshold = PoolAttribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
             result::mem_pool::set_attribute(pool, threshold, (&raw mut most).cast()).map_err(wrap)?;
         }
@@ -77,7 +86,11 @@ pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
         let high = PoolAttribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
         result::mem_pool::get_attribute(pool, high, (&raw mut peak).cast()).ok()?;
     }
-    Some(DeviceMemory { peak_mib: peak >> 20, free_mib: (free as u64) >> 20, total_mib: (total as u64) >> 20 })
+    Some(DeviceMemory {
+        peak_mib: peak >> 20,
+        free_mib: (free as u64) >> 20,
+        total_mib: (total as u64) >> 20,
+    })
 }
 
 /// See [`crate::synchronize`].
@@ -180,8 +193,7 @@ pub(crate) use words;
 impl Gpu {
     pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream();
-        let mut devices =
-            DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         let id = device.id();
         let shared = match devices.iter().find(|(known, _)| *known == id) {
             Some((_, shared)) => Arc::clone(shared),
@@ -271,9 +283,15 @@ impl Gpu {
     ) -> Result<()> {
         let function = self.function(name)?;
         self.stream.context().bind_to_thread().map_err(wrap)?;
-        // SAFETY: the caller vouches for the arguments.
-        unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, self.stream.cu_stream(), arguments) }
-            .map_err(wrap)
+        let stream = self.stream.cu_stream();
+        self.timed(
+            || name.to_owned(),
+            // SAFETY: the caller vouches for the arguments.
+            || {
+                unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, stream, arguments) }
+                    .map_err(wrap)
+            },
+        )
     }
 
     /// Starts a kernel whose threads share `n` elements among them.

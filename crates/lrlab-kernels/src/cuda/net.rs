@@ -10,6 +10,7 @@ use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::conv::Form;
+use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::conv::geometry::Geometry;
 use crate::conv::source::Sizes;
@@ -58,8 +59,7 @@ struct Unit {
     weight: CudaSlice<u8>,
     /// The convolution's output.
     y: CudaSlice<u8>,
-    /// Mean, 1 / √(variance + eps), gain and offset per channel.
-    norm: CudaSlice<f32>,
+    norm: Coefficients,
 }
 
 /// Weights of one launch, as the device code declares it.
@@ -120,17 +120,8 @@ impl Net {
         Geometry::new((from.n, from.c, from.h, from.w), unit.weight.dims4()?, unit.stride, unit.padding)
     }
 
-    /// Starts a kernel over a value's packs of four channels or single ones.
-    ///
-    /// # Safety
-    /// As for [`Gpu::launch`].
-    unsafe fn packs(&self, gpu: &Gpu, name: &str, sizes: Sizes, words: &[Word]) -> Result<()> {
-        let pack = if sizes.c.is_multiple_of(4) { 4 } else { 1 };
-        let packs = count(sizes) / pack;
-        let mut all = words.to_vec();
-        all.extend(words![sizes.c, packs as u64]);
-        // SAFETY: the caller's word.
-        unsafe { gpu.each(&format!("{}_{pack}", self.kernel(name)), packs, &all) }
+    fn rows(&self, sizes: Sizes) -> Rows {
+        Rows { rows: sizes.n * sizes.pixels(), c: sizes.c, bf16: self.form == Form::RowsBf16 }
     }
 
     /// Brings weights `(o, c, kh, kw)` into rows of channels, or gradients back.
@@ -194,10 +185,8 @@ impl Net {
                         let Some(weight) = packed.next() else { bail!("conv_net: a unit without a weight") };
                         let residual = residual.map_or(0, |value| gpu.at(&kept.values[value]));
                         let kept = self.unit(gpu, unit, (from, to), input, weight)?;
-                        let [_, _, gain, offset] = Self::norm(gpu, &kept.norm, to.c);
-                        let y = gpu.at(&kept.y);
-                        let words = words![y, gain, offset, residual, *relu, gpu.at(&out)];
-                        self.packs(gpu, "norm_apply", to, words)?;
+                        let (y, z) = (gpu.at(&kept.y), gpu.at(&out));
+                        norm::apply(gpu, self.rows(to), y, &kept.norm, residual, *relu, z)?;
                         of_unit = Some(kept);
                     }
                     Node::MaxPool { kernel, stride, padding, .. } => {
@@ -210,7 +199,13 @@ impl Net {
                     Node::Subsample { stride, before, .. } => {
                         let window = Window::new(from, to, 1, *stride, 0);
                         let words = words![input, gpu.at(&out)];
-                        self.windowed(gpu, "subsample", (words, window), words![from.c, *before, to.c], count(to))?;
+                        self.windowed(
+                            gpu,
+                            "subsample",
+                            (words, window),
+                            words![from.c, *before, to.c],
+                            count(to),
+                        )?;
                     }
                 }
             }
@@ -240,40 +235,15 @@ impl Net {
         input: u64,
         weight: CudaSlice<u8>,
     ) -> Result<Unit> {
-        let kept = Unit { weight, y: self.room(gpu, to)?, norm: gpu.floats(4 * to.c)? };
-        let [mean, inverse, gain, offset] = Self::norm(gpu, &kept.norm, to.c);
-        let vars = [&unit.scale, &unit.shift, &unit.running_mean, &unit.running_var];
-        let [scale, shift, running_mean, running_var] = vars.map(|var: &Var| hold(var));
-        let (scale, shift, running_mean, running_var) = (scale?, shift?, running_mean?, running_var?);
-        let geometry = Self::geometry(from, unit)?;
-        let (y, eps) = (gpu.at(&kept.y), unit.eps as f32);
-        // SAFETY: the caller's word; coefficients have room for the channels.
-        unsafe {
-            gpu.conv(self.form, &geometry, input, gpu.at(&kept.weight), y)?;
-            match self.mode {
-                Norm::Train { momentum } => {
-                    let words = words![
-                        y, scale.at, shift.at, mean, inverse, gain, offset, running_mean.at, running_var.at,
-                        eps, momentum as f32
-                    ];
-                    gpu.column_sums(&self.kernel("moments"), (to.n * to.pixels(), to.c), words)?;
-                }
-                Norm::Eval => {
-                    let words = words![
-                        scale.at, shift.at, running_mean.at, running_var.at, eps, mean, inverse, gain, offset,
-                        to.c
-                    ];
-                    let grid = (to.c.div_ceil(128) as u32, 1, 1);
-                    gpu.launch("fixed_norm", grid, 128, 0, words)?;
-                }
-            }
-        }
-        Ok(kept)
-    }
-
-    /// Addresses of mean, inverse, gain and offset.
-    fn norm(gpu: &Gpu, norm: &CudaSlice<f32>, c: usize) -> [u64; 4] {
-        [0, 1, 2, 3].map(|i| gpu.at(norm) + (i * c * size_of::<f32>()) as u64)
+        let y = self.room(gpu, to)?;
+        let (affine, running) = ([&unit.scale, &unit.shift], [&unit.running_mean, &unit.running_var]);
+        let parameters = Parameters::hold(affine.map(Var::as_tensor), running, unit.eps)?;
+        // SAFETY: the caller's word.
+        let norm = unsafe {
+            gpu.conv(self.form, &Self::geometry(from, unit)?, input, gpu.at(&weight), gpu.at(&y))?;
+            norm::measure(gpu, self.rows(to), gpu.at(&y), &parameters, self.mode)?
+        };
+        Ok(Unit { weight, y, norm })
     }
 
     /// Starts a kernel over windows: the words before the window, those after it.
@@ -322,19 +292,11 @@ impl Net {
             unsafe {
                 match node {
                     Node::Unit { unit, residual, relu, .. } => {
-                        let Some(of_unit) = &kept.units[i] else { bail!("conv_net: a unit that kept nothing") };
+                        let Some(of_unit) = &kept.units[i] else {
+                            bail!("conv_net: a unit that kept nothing")
+                        };
                         let (y, z) = (gpu.at(&of_unit.y), gpu.at(&kept.values[i + 1]));
                         let z = if *relu { z } else { 0 };
-                        let [mean, inverse, ..] = Self::norm(gpu, &of_unit.norm, to.c);
-                        let scale = hold(&unit.scale)?;
-                        let parameters = [gpu.floats(to.c)?, gpu.floats(to.c)?];
-                        let [d_scale, d_shift] = parameters.each_ref().map(|grad| gpu.at(grad));
-                        let coefficients = gpu.floats(3 * to.c)?;
-                        let [a, b, d] = [0, 1, 2]
-                            .map(|i| gpu.at(&coefficients) + (i * to.c * size_of::<f32>()) as u64);
-                        let train = self.mode != Norm::Eval;
-                        let words = words![g, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
-                        gpu.column_sums(&self.kernel("norm_grad"), (to.n * to.pixels(), to.c), words)?;
                         let (beside, join) = match residual {
                             Some(value) if *value > 0 || wanted => {
                                 let join = grads[*value].is_some();
@@ -346,8 +308,9 @@ impl Net {
                             _ => (0, false),
                         };
                         let dy = self.room(gpu, to)?;
-                        let words = words![g, y, z, a, b, d, gpu.at(&dy), beside, join];
-                        self.packs(gpu, "norm_back", to, words)?;
+                        let norm = (unit.scale.as_tensor(), &of_unit.norm, self.mode);
+                        let (dy_at, rows) = (gpu.at(&dy), self.rows(to));
+                        let parameters = norm::back(gpu, rows, [g, y, z], norm, dy_at, (beside, join))?;
                         for (var, grad) in [&unit.scale, &unit.shift].into_iter().zip(parameters) {
                             super::give(var, gpu.tensor(grad, to.c))?;
                         }
@@ -372,7 +335,13 @@ impl Net {
                         let window = Window::new(from, to, 1, *stride, 0);
                         let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
                         let after = words![from.c, *before, to.c];
-                        self.windowed(gpu, "subsample_back", (words![g, dx, join], window), after, count(from))?;
+                        self.windowed(
+                            gpu,
+                            "subsample_back",
+                            (words![g, dx, join], window),
+                            after,
+                            count(from),
+                        )?;
                     }
                     Node::MaxPool { .. } | Node::Subsample { .. } => {}
                 }

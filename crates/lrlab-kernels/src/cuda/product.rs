@@ -32,7 +32,11 @@ impl Operand {
     }
 
     fn op(self) -> sys::cublasOperation_t {
-        if self.transposed { sys::cublasOperation_t::CUBLAS_OP_T } else { sys::cublasOperation_t::CUBLAS_OP_N }
+        if self.transposed {
+            sys::cublasOperation_t::CUBLAS_OP_T
+        } else {
+            sys::cublasOperation_t::CUBLAS_OP_N
+        }
     }
 }
 
@@ -57,9 +61,7 @@ impl Gpu {
             Precision::F32 if environment::tf32() => {
                 (sys::cudaDataType_t::CUDA_R_32F, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32)
             }
-            Precision::F32 => {
-                (sys::cudaDataType_t::CUDA_R_32F, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F)
-            }
+            Precision::F32 => (sys::cudaDataType_t::CUDA_R_32F, sys::cublasComputeType_t::CUBLAS_COMPUTE_32F),
             Precision::Bf16 => {
                 // SAFETY: the operands lie there.
                 rounded_a = unsafe { self.rounded(a.at, count * a.rows * a.columns)? };
@@ -76,7 +78,7 @@ impl Gpu {
         self.stream.context().bind_to_thread().map_err(wrap)?;
         // cuBLAS' matrices lie column after column, so it sees the transposes, whose product is bᵀ aᵀ.
         // SAFETY: the caller vouches for operands and output.
-        unsafe {
+        let multiply = || unsafe {
             result::gemm_strided_batched_ex(
                 *blas.handle(),
                 b.op(),
@@ -102,15 +104,22 @@ impl Gpu {
                 compute,
                 sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
             )
-        }
-        .map_err(wrap)
+            .map_err(wrap)
+        };
+        self.timed(|| format!("product {count} of {m}×{k}×{n}"), multiply)
     }
 
     /// out = a b
     ///
     /// # Safety
     /// As for [`Gpu::products`].
-    pub(super) unsafe fn product(&self, precision: Precision, a: Operand, b: Operand, out: u64) -> Result<()> {
+    pub(super) unsafe fn product(
+        &self,
+        precision: Precision,
+        a: Operand,
+        b: Operand,
+        out: u64,
+    ) -> Result<()> {
         // SAFETY: the caller's word.
         unsafe { self.products(precision, (a, b), out, 1, (1.0, 0.0)) }
     }

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::cuda::cudarc::driver::CudaSlice;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+};
 
 use super::{Gpu, address, hold, hold_u32, words};
 use crate::Dropout;
@@ -393,7 +395,8 @@ impl CustomOp2 for AtPositions {
         let (b, l, d) = self.shape;
         let bits = self.drop.map(|drop| Bits::draw(&gpu, drop, b * l * d)).transpose()?;
         let from = (address::<f32>(table, lt)?, lt.shape().dims2()?.0, d);
-        let y = gather(&gpu, &self.ids, from, self.gain, Some(address::<f32>(positions, lp)?), bits.as_ref())?;
+        let y =
+            gather(&gpu, &self.ids, from, self.gain, Some(address::<f32>(positions, lp)?), bits.as_ref())?;
         *self.bits.lock().unwrap_or_else(PoisonError::into_inner) = bits;
         Ok((gpu.storage(y), Shape::from(self.shape)))
     }

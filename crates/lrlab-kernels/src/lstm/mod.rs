@@ -124,7 +124,10 @@ impl LstmLayer<'_> {
             };
             let parameters = [w_ih, w_hh, b_ih, b_hh];
             let last = output == Output::Last;
-            return crate::cuda::lstm(source, &crate::cuda::LstmLayer { parameters, mask, ids, reverse, last, precision });
+            return crate::cuda::lstm(
+                source,
+                &crate::cuda::LstmLayer { parameters, mask, ids, reverse, last, precision },
+            );
         }
         let x = match of {
             Sequence::Vectors(x) => x.clone(),

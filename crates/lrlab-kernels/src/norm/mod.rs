@@ -74,6 +74,14 @@ pub fn batch_norm2d(
     if host::is_f32(&arguments) {
         return on_host(x, scale, shift, running_mean, running_var, eps, mode, residual, relu);
     }
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&arguments) && crate::cuda::are_leaves([scale, shift]) {
+        let (affine, running) = ([scale, shift], [running_mean, running_var]);
+        return crate::cuda::batch_norm2d(
+            x,
+            &crate::cuda::BatchNorm { affine, running, eps, mode, residual, relu },
+        );
+    }
     composed(x, scale, shift, running_mean, running_var, eps, mode, residual, relu)
 }
 

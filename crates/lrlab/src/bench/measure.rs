@@ -84,6 +84,17 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         seconds.push(clock.elapsed().as_secs_f64() / window as f64);
     }
     let peak = memory::peak();
+    let times = lrlab_kernels::take_device_times();
+    let all: f64 = times.iter().map(|time| time.seconds).sum();
+    for time in times {
+        tracing::info!(
+            "{:6.2} % {:8.1} µs each, {:5} of {}",
+            time.seconds / all * 100.0,
+            time.seconds / time.count as f64 * 1e6,
+            time.count,
+            time.name
+        );
+    }
     let sum = last.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if !sum.is_finite() {
         bail!("{name}: what it computed is not finite");

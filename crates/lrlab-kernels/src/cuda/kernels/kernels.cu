@@ -571,20 +571,27 @@ extern "C" __global__ void add_bias(float *y, const float *bias, int c, u64 n) {
 
 __device__ __forceinline__ float gaussian(float x) { return 0.5f * (1.0f + erff(x * 0.70710678118654752f)); }
 
+__device__ __forceinline__ float activated(float v, int gelu) { return gelu ? v * gaussian(v) : (v <= 0.0f ? 0.0f : v); }
+
+// y = max(x, 0) or x Φ(x)
+extern "C" __global__ void activate(const float *x, float *y, int gelu, u64 n) {
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
+        y[i] = activated(x[i], gelu);
+}
 // inner += bias; hidden = max(inner, 0) or inner Φ(inner)
 extern "C" __global__ void bias_act(float *inner, const float *bias, float *hidden, int gelu, int c, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         float v = inner[i] + bias[i % c];
         inner[i] = v;
-        hidden[i] = gelu ? v * gaussian(v) : (v <= 0.0f ? 0.0f : v);
+        hidden[i] = activated(v, gelu);
     }
 }
-// grad *= slope at inner
-extern "C" __global__ void act_back(float *grad, const float *inner, int gelu, u64 n) {
+// to = grad · slope at inner
+extern "C" __global__ void act_back(const float *grad, const float *inner, float *to, int gelu, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
-        float v = inner[i];
-        if (gelu) grad[i] *= gaussian(v) + v * 0.39894228040143268f * expf(-0.5f * v * v);
-        else if (v <= 0.0f) grad[i] = 0.0f;
+        float v = inner[i], slope = v > 0.0f ? 1.0f : 0.0f;
+        if (gelu) slope = gaussian(v) + v * 0.39894228040143268f * expf(-0.5f * v * v);
+        to[i] = slope == 0.0f ? 0.0f : grad[i] * slope;
     }
 }
 

@@ -1,0 +1,340 @@
+//! Batch norm with what stands after it: on rows of channels, for networks, and as an operator over planes.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::cuda::cudarc::driver::CudaSlice;
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
+
+use super::{Gpu, Held, Word, address, hold, words};
+use crate::Norm;
+
+/// Rows, channels, and whether the rows are bf16.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) rows: usize,
+    pub(super) c: usize,
+    pub(super) bf16: bool,
+}
+
+impl Rows {
+    pub(super) fn values(self) -> usize {
+        self.rows * self.c
+    }
+
+    /// A kernel's name for this type.
+    pub(super) fn kernel(self, name: &str) -> String {
+        format!("{name}_{}", if self.bf16 { "bf16" } else { "f32" })
+    }
+
+    /// Starts a kernel over packs of four channels or single ones.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    unsafe fn packs(self, gpu: &Gpu, name: &str, words: &[Word]) -> Result<()> {
+        let pack = if self.c.is_multiple_of(4) { 4 } else { 1 };
+        let packs = self.values() / pack;
+        let mut all = words.to_vec();
+        all.extend(words![self.c, packs as u64]);
+        // SAFETY: the caller's word.
+        unsafe { gpu.each(&format!("{}_{pack}", self.kernel(name)), packs, &all) }
+    }
+}
+
+/// A norm's parameters and running statistics, held.
+pub(super) struct Parameters {
+    scale: Held,
+    shift: Held,
+    running_mean: Held,
+    running_var: Held,
+    eps: f32,
+}
+
+impl Parameters {
+    pub(super) fn hold(
+        [scale, shift]: [&Tensor; 2],
+        [running_mean, running_var]: [&Var; 2],
+        eps: f64,
+    ) -> Result<Self> {
+        Ok(Self {
+            scale: hold(scale)?,
+            shift: hold(shift)?,
+            running_mean: hold(running_mean)?,
+            running_var: hold(running_var)?,
+            eps: eps as f32,
+        })
+    }
+}
+
+/// Mean, 1 / √(variance + eps), gain and offset per channel.
+pub(super) struct Coefficients(CudaSlice<f32>, usize);
+
+impl Coefficients {
+    fn at(&self, gpu: &Gpu) -> [u64; 4] {
+        [0, 1, 2, 3].map(|i| gpu.at(&self.0) + (i * self.1 * size_of::<f32>()) as u64)
+    }
+}
+
+/// The coefficients for y; in training the running statistics move.
+///
+/// # Safety
+/// y has the rows.
+pub(super) unsafe fn measure(
+    gpu: &Gpu,
+    of: Rows,
+    y: u64,
+    p: &Parameters,
+    mode: Norm,
+) -> Result<Coefficients> {
+    let coefficients = Coefficients(gpu.floats(4 * of.c)?, of.c);
+    let [mean, inverse, gain, offset] = coefficients.at(gpu);
+    let (scale, shift, running_mean, running_var) =
+        (p.scale.at, p.shift.at, p.running_mean.at, p.running_var.at);
+    // SAFETY: the caller's word; coefficients have room for the channels.
+    unsafe {
+        match mode {
+            Norm::Train { momentum } => {
+                let momentum = momentum as f32;
+                let words = words![
+                    y,
+                    scale,
+                    shift,
+                    mean,
+                    inverse,
+                    gain,
+                    offset,
+                    running_mean,
+                    running_var,
+                    p.eps,
+                    momentum
+                ];
+                gpu.column_sums(&of.kernel("moments"), (of.rows, of.c), words)?;
+            }
+            Norm::Eval => {
+                let words =
+                    words![scale, shift, running_mean, running_var, p.eps, mean, inverse, gain, offset, of.c];
+                gpu.launch("fixed_norm", (of.c.div_ceil(128) as u32, 1, 1), 128, 0, words)?;
+            }
+        }
+    }
+    Ok(coefficients)
+}
+
+/// z = max(norm(y) + residual, 0), without the maximum unless `relu`; `residual` may be null.
+///
+/// # Safety
+/// y, residual and z have the rows.
+pub(super) unsafe fn apply(
+    gpu: &Gpu,
+    of: Rows,
+    y: u64,
+    coefficients: &Coefficients,
+    residual: u64,
+    relu: bool,
+    z: u64,
+) -> Result<()> {
+    let [_, _, gain, offset] = coefficients.at(gpu);
+    // SAFETY: the caller's word.
+    unsafe { of.packs(gpu, "norm_apply", words![y, gain, offset, residual, relu, z]) }
+}
+
+/// The way back: y is the norm's input, z its output where it was rectified, else null; the residual's gradient goes to,
+/// or joins, `beside`, if that is not null. Gives the gradients of scale and shift.
+///
+/// # Safety
+/// All addresses have the rows.
+pub(super) unsafe fn back(
+    gpu: &Gpu,
+    of: Rows,
+    [grad, y, z]: [u64; 3],
+    (scale, coefficients, mode): (&Tensor, &Coefficients, Norm),
+    dy: u64,
+    (beside, join): (u64, bool),
+) -> Result<[CudaSlice<f32>; 2]> {
+    let [mean, inverse, ..] = coefficients.at(gpu);
+    let scale = hold(scale)?;
+    let parameters = [gpu.floats(of.c)?, gpu.floats(of.c)?];
+    let [d_scale, d_shift] = parameters.each_ref().map(|grad| gpu.at(grad));
+    let slopes = gpu.floats(3 * of.c)?;
+    let [a, b, d] = [0, 1, 2].map(|i| gpu.at(&slopes) + (i * of.c * size_of::<f32>()) as u64);
+    let train = mode != Norm::Eval;
+    // SAFETY: the caller's word.
+    unsafe {
+        let words = words![grad, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
+        gpu.column_sums(&of.kernel("norm_grad"), (of.rows, of.c), words)?;
+        of.packs(gpu, "norm_back", words![grad, y, z, a, b, d, dy, beside, join])?;
+    }
+    Ok(parameters)
+}
+
+/// What [`crate::batch_norm2d`] was given, checked.
+pub(crate) struct BatchNorm<'a> {
+    pub(crate) affine: [&'a Tensor; 2],
+    pub(crate) running: [&'a Var; 2],
+    pub(crate) eps: f64,
+    pub(crate) mode: Norm,
+    pub(crate) residual: Option<&'a Tensor>,
+    pub(crate) relu: bool,
+}
+
+pub(crate) fn batch_norm2d(x: &Tensor, norm: &BatchNorm) -> Result<Tensor> {
+    let op = Planes {
+        affine: norm.affine.map(Clone::clone),
+        running: norm.running.map(Clone::clone),
+        eps: norm.eps,
+        mode: norm.mode,
+        relu: norm.relu,
+        kept: Mutex::new(None),
+    };
+    let x = x.contiguous()?;
+    match norm.residual {
+        Some(residual) => x.apply_op2(&residual.contiguous()?, op),
+        None => x.apply_op1(op),
+    }
+}
+
+struct Planes {
+    affine: [Tensor; 2],
+    running: [Var; 2],
+    eps: f64,
+    mode: Norm,
+    relu: bool,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// Input and output as rows.
+struct Kept {
+    y: CudaSlice<f32>,
+    z: CudaSlice<f32>,
+    coefficients: Coefficients,
+}
+
+/// Sizes of `(n, c, h, w)`: its rows, and the pixels of a plane.
+fn rows((n, c, h, w): (usize, usize, usize, usize)) -> (Rows, usize) {
+    (Rows { rows: n * h * w, c, bf16: false }, h * w)
+}
+
+/// # Safety
+/// There are `(n, c, pixels)` values at `from`.
+unsafe fn to_rows(gpu: &Gpu, from: u64, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
+    let to = gpu.floats(of.values())?;
+    let words = words![from, gpu.at(&to), of.c, pixels, of.values() as u64];
+    // SAFETY: the caller's word.
+    unsafe { gpu.each("to_rows_f32", of.values(), words)? };
+    Ok(to)
+}
+
+fn to_planes(gpu: &Gpu, from: &CudaSlice<f32>, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
+    let to = gpu.floats(of.values())?;
+    let words = words![gpu.at(from), gpu.at(&to), of.c, pixels, of.values() as u64];
+    // SAFETY: both have a value per row and channel.
+    unsafe { gpu.each("to_planes_f32", of.values(), words)? };
+    Ok(to)
+}
+
+impl Planes {
+    fn forward(
+        &self,
+        x: &CudaStorage,
+        layout: &Layout,
+        residual: Option<u64>,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&x.device)?;
+        let sizes = rows(layout.shape().dims4()?);
+        let of = sizes.0;
+        let z = gpu.floats(of.values())?;
+        let [scale, shift] = &self.affine;
+        let [running_mean, running_var] = &self.running;
+        let p = Parameters::hold([scale, shift], [running_mean, running_var], self.eps)?;
+        // SAFETY: the shapes were checked.
+        unsafe {
+            let y = to_rows(&gpu, address::<f32>(x, layout)?, sizes)?;
+            let residual = residual.map(|residual| to_rows(&gpu, residual, sizes)).transpose()?;
+            let coefficients = measure(&gpu, of, gpu.at(&y), &p, self.mode)?;
+            let beside = residual.as_ref().map_or(0, |residual| gpu.at(residual));
+            apply(&gpu, of, gpu.at(&y), &coefficients, beside, self.relu, gpu.at(&z))?;
+            let out = to_planes(&gpu, &z, sizes)?;
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { y, z, coefficients });
+            Ok((gpu.storage(out), layout.shape().clone()))
+        }
+    }
+
+    /// Gradients of x and of the residual.
+    fn backward(&self, x: &Tensor, grad: &Tensor, residual: bool) -> Result<[Option<Tensor>; 2]> {
+        let gpu = Gpu::of(x)?;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = &*kept else { bail!("batch_norm2d: backward before forward") };
+        let sizes = rows(x.dims4()?);
+        let of = sizes.0;
+        let held = hold(grad)?;
+        let dy = gpu.floats(of.values())?;
+        let beside = residual.then(|| gpu.floats(of.values())).transpose()?;
+        // SAFETY: the shapes are those of the forward pass.
+        let grads = unsafe {
+            let grad = to_rows(&gpu, held.at, sizes)?;
+            let z = if self.relu { gpu.at(&kept.z) } else { 0 };
+            let to = beside.as_ref().map_or(0, |beside| gpu.at(beside));
+            let norm = (&self.affine[0], &kept.coefficients, self.mode);
+            back(&gpu, of, [gpu.at(&grad), gpu.at(&kept.y), z], norm, gpu.at(&dy), (to, false))?
+        };
+        for (of_parameter, grad) in self.affine.iter().zip(grads) {
+            if of_parameter.track_op() {
+                super::give(of_parameter, gpu.tensor(grad, of.c))?;
+            }
+        }
+        let planes = |rows: &CudaSlice<f32>| -> Result<Tensor> {
+            Ok(gpu.tensor(to_planes(&gpu, rows, sizes)?, x.shape()))
+        };
+        let dx = x.track_op().then(|| planes(&dy)).transpose()?;
+        Ok([dx, beside.as_ref().map(planes).transpose()?])
+    }
+}
+
+impl CustomOp1 for Planes {
+    fn name(&self) -> &'static str {
+        "batch_norm2d"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("batch_norm2d: tensors on a GPU are wanted")
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.forward(x, layout, None)
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let [dx, _] = self.backward(x, grad, false)?;
+        Ok(dx)
+    }
+}
+
+impl CustomOp2 for Planes {
+    fn name(&self) -> &'static str {
+        "batch_norm2d"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("batch_norm2d: tensors on a GPU are wanted")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        layout: &Layout,
+        residual: &CudaStorage,
+        residual_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.forward(x, layout, Some(address::<f32>(residual, residual_layout)?))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, beside] = self.backward(x, grad, residual.track_op())?;
+        Ok((dx, beside))
+    }
+}
