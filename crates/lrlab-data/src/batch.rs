@@ -1,14 +1,16 @@
 //! One pass over a split: which examples make a batch, and the batch as tensors.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
-use crate::dataset::{Split, Store};
-use crate::{Error, pictures, tokens};
+use crate::Error;
+use crate::dataset::Split;
 
 mod order;
 mod prefetch;
+mod recipe;
 
 pub use prefetch::Prefetch;
+pub use recipe::{Examples, Raw, Recipe, Recipes, View};
 
 /// How to pass over a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub struct Augment {
     pub epoch: u64,
 }
 
-/// Some examples as tensors on the CPU.
+/// Some examples as tensors, on the CPU where a split made them.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// What goes into the model.
@@ -89,25 +91,21 @@ pub enum Features {
     },
 }
 
-/// The batches of one pass, in order.
+/// The batches of one pass, in order: each is made from its [`Recipe`].
 #[derive(Debug, Clone)]
 pub struct Batches {
-    split: Split,
-    plan: BatchPlan,
-    order: Vec<u32>,
-    next: usize,
+    recipes: Recipes,
 }
 
 impl Batches {
     pub(crate) fn new(split: Split, plan: BatchPlan) -> Self {
-        let order = order::order(&split, &plan);
-        Self { next: plan.first_batch, split, plan, order }
+        Self { recipes: Recipes::new(split, plan) }
     }
 
     /// Batches of the whole pass, those left out at the start included; 0 for a batch size of 0.
     #[must_use]
     pub fn total(&self) -> usize {
-        if self.plan.batch_size == 0 { 0 } else { self.order.len().div_ceil(self.plan.batch_size) }
+        self.recipes.total()
     }
 
     /// The same batches in the same order, up to `depth` of them made ahead of time by a thread of their own; 0 makes
@@ -116,40 +114,18 @@ impl Batches {
     pub fn prefetch(self, depth: usize) -> Prefetch {
         Prefetch::new(self, depth)
     }
-
-    fn batch(&self, indices: &[u32]) -> Result<Batch, Error> {
-        let features = match &self.split.store {
-            Store::Pictures(split) => pictures::features(split, indices, self.plan.augment.as_ref())?,
-            Store::Tokens(split) => tokens::features(split, indices)?,
-        };
-        let labels: Vec<u32> = indices.iter().map(|&i| self.split.labels[i as usize]).collect();
-        let labels = Tensor::from_vec(labels, indices.len(), &Device::Cpu)?;
-        Ok(Batch { features, labels, indices: indices.to_vec() })
-    }
 }
 
 impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.plan.batch_size == 0 {
-            self.order.clear();
-            self.plan.batch_size = 1;
-            return Some(Err(Error::Setting {
-                setting: "batch_size",
-                value: "0".to_owned(),
-                expected: "at least 1",
-            }));
-        }
-        let start = self.next.saturating_mul(self.plan.batch_size);
-        let end = start.saturating_add(self.plan.batch_size).min(self.order.len());
-        self.next += 1;
-        (start < end).then(|| self.batch(&self.order[start..end]))
+        let recipe = self.recipes.next()?;
+        Some(recipe.and_then(|recipe| self.recipes.split().batch(recipe)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.total().saturating_sub(self.next);
-        (left, Some(left.max(1)))
+        self.recipes.size_hint()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::batch::{BatchPlan, Batches};
+use crate::batch::{BatchPlan, Batches, Recipes};
 use crate::digest::FileIdentity;
 use crate::pictures::PictureSplit;
 use crate::tokens::TokenSplit;
@@ -113,5 +113,11 @@ impl Split {
     #[must_use]
     pub fn batches(&self, plan: BatchPlan) -> Batches {
         Batches::new(self.clone(), plan)
+    }
+
+    /// The recipes of the same batches in the same order, for whoever makes them elsewhere.
+    #[must_use]
+    pub fn recipes(&self, plan: BatchPlan) -> Recipes {
+        Recipes::new(self.clone(), plan)
     }
 }

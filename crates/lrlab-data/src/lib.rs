@@ -44,7 +44,9 @@ mod tokens;
 #[cfg(feature = "candle-datasets")]
 mod vision;
 
-pub use batch::{Augment, Batch, BatchPlan, Batches, Features, Order, Prefetch};
+pub use batch::{
+    Augment, Batch, BatchPlan, Batches, Examples, Features, Order, Prefetch, Raw, Recipe, Recipes, View,
+};
 pub use catalog::{Card, FolderFiles, Generator, HubFiles, KnownFile, Part, Variant, catalog};
 pub use config::{
     DataConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,

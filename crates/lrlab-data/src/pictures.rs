@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use lrlab_random::{Purpose, Stream};
 
-use crate::batch::{Augment, Features};
+use crate::batch::{Augment, Features, Raw, View};
 
 /// The pixels of one or more splits, `(picture, channel, row, column)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,41 +72,42 @@ fn table(count: &[u64; 256]) -> [f32; 256] {
     std::array::from_fn(|byte| ((byte as f64 - mean) * scale) as f32)
 }
 
-/// The pictures at `indices` of a split as a tensor.
-pub(crate) fn features(
-    split: &PictureSplit,
-    indices: &[u32],
-    augment: Option<&Augment>,
-) -> candle_core::Result<Features> {
-    let pictures = &*split.pictures;
-    let mut values = vec![0.0; indices.len() * pictures.bytes()];
-    for (&index, out) in indices.iter().zip(values.chunks_exact_mut(pictures.bytes().max(1))) {
-        let place = split.places[index as usize] as usize;
-        let view = augment.map_or_else(View::plain, |a| View::draw(a, split.rows[index as usize], pictures));
-        view.write(pictures, pictures.picture(place), &split.normalisation, out);
+impl PictureSplit {
+    /// How the pictures at `indices` are looked at.
+    pub(crate) fn views(&self, indices: &[u32], augment: Option<&Augment>) -> Vec<View> {
+        let view = |&index: &u32| {
+            let (place, row) = (self.places[index as usize], self.rows[index as usize]);
+            augment
+                .map_or_else(|| View::plain(place), |augment| View::draw(augment, row, place, &self.pictures))
+        };
+        indices.iter().map(view).collect()
     }
-    let shape = (indices.len(), pictures.channels, pictures.height, pictures.width);
+
+    pub(crate) fn raw(&self) -> Raw<'_> {
+        let Pictures { channels, height, width, pixels } = &*self.pictures;
+        Raw::Pictures { pixels, shape: [*channels, *height, *width], tables: &self.normalisation.tables }
+    }
+}
+
+/// Pictures of a split as a tensor.
+pub(crate) fn features(split: &PictureSplit, views: &[View]) -> candle_core::Result<Features> {
+    let pictures = &*split.pictures;
+    let mut values = vec![0.0; views.len() * pictures.bytes()];
+    for (view, out) in views.iter().zip(values.chunks_exact_mut(pictures.bytes().max(1))) {
+        view.write(pictures, &split.normalisation, out);
+    }
+    let shape = (views.len(), pictures.channels, pictures.height, pictures.width);
     Tensor::from_vec(values, shape, &Device::Cpu).map(Features::Pictures)
 }
 
-/// How one picture is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct View {
-    /// Rows and columns by which the picture is moved up and to the left.
-    shift: (isize, isize),
-    flip: bool,
-    /// Rows and columns that are blanked.
-    blank: (std::ops::Range<usize>, std::ops::Range<usize>),
-}
-
 impl View {
-    fn plain() -> Self {
-        Self { shift: (0, 0), flip: false, blank: (0..0, 0..0) }
+    fn plain(picture: u32) -> Self {
+        Self { picture, shift: (0, 0), flip: false, blank: (0..0, 0..0) }
     }
 
     /// One block of random words per example: rows, columns, mirror, and the two halves of the fourth for the
     /// blanked square's centre.
-    fn draw(augment: &Augment, row: u32, pictures: &Pictures) -> Self {
+    fn draw(augment: &Augment, row: u32, picture: u32, pictures: &Pictures) -> Self {
         let stream = Stream::new(augment.seed, Purpose::Augment, "pictures").child(augment.epoch);
         let [a, b, c, d] = stream.words(u64::from(row));
         let padding = augment.crop_padding as isize;
@@ -118,14 +119,16 @@ impl View {
             start.clamp(0, side as isize) as usize..end.clamp(0, side as isize) as usize
         };
         Self {
+            picture,
             shift: (offset(a), offset(b)),
             flip: augment.flip && c & 1 == 1,
             blank: (square(d & 0xFFFF, pictures.height), square(d >> 16, pictures.width)),
         }
     }
 
-    fn write(&self, pictures: &Pictures, source: &[u8], norm: &Normalisation, out: &mut [f32]) {
+    fn write(&self, pictures: &Pictures, norm: &Normalisation, out: &mut [f32]) {
         let (height, width) = (pictures.height, pictures.width);
+        let source = pictures.picture(self.picture as usize);
         let planes = source.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
         for ((source, out), table) in planes.zip(&norm.tables) {
             for (y, out) in out.chunks_exact_mut(width).enumerate() {

@@ -1,5 +1,6 @@
 //! Token sequences in memory, and batches of them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -33,24 +34,34 @@ pub(crate) struct TokenSplit {
 }
 
 impl TokenSplit {
-    pub(crate) fn sequence(&self, index: usize) -> &[u32] {
+    /// How long the sequence at `index` is.
+    pub(crate) fn length(&self, index: u32) -> usize {
+        self.span(index).len()
+    }
+
+    /// Where the sequences at `indices` lie among the ids.
+    pub(crate) fn spans(&self, indices: &[u32]) -> Vec<Range<u32>> {
+        indices.iter().map(|&index| self.span(index)).collect()
+    }
+
+    fn span(&self, index: u32) -> Range<u32> {
         let ends = &self.sequences.ends;
-        let start = if index == 0 { 0 } else { ends[index - 1] as usize };
-        &self.sequences.ids[start..ends[index] as usize]
+        let start = if index == 0 { 0 } else { ends[index as usize - 1] };
+        start..ends[index as usize]
     }
 }
 
-/// The sequences at `indices` of a split, padded to the longest of them.
-pub(crate) fn features(split: &TokenSplit, indices: &[u32]) -> candle_core::Result<Features> {
-    let length = indices.iter().map(|&i| split.sequence(i as usize).len()).max().unwrap_or(0);
-    let mut ids = vec![tokenizer::PAD; indices.len() * length];
-    let mut mask = vec![0_f32; indices.len() * length];
-    for (row, &index) in indices.iter().enumerate() {
-        let sequence = split.sequence(index as usize);
+/// The sequences at `spans`, padded to the longest of them.
+pub(crate) fn features(sequences: &Sequences, spans: &[Range<u32>]) -> candle_core::Result<Features> {
+    let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+    let mut ids = vec![tokenizer::PAD; spans.len() * length];
+    let mut mask = vec![0_f32; spans.len() * length];
+    for (row, span) in spans.iter().enumerate() {
+        let sequence = &sequences.ids[span.start as usize..span.end as usize];
         ids[row * length..][..sequence.len()].copy_from_slice(sequence);
         mask[row * length..][..sequence.len()].fill(1.0);
     }
-    let shape = (indices.len(), length);
+    let shape = (spans.len(), length);
     Ok(Features::Tokens {
         ids: Tensor::from_vec(ids, shape, &Device::Cpu)?,
         mask: Tensor::from_vec(mask, shape, &Device::Cpu)?,

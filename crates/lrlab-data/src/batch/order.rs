@@ -13,7 +13,7 @@ const WINDOW: usize = 50;
 pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
     let lengths = match &split.store {
         Store::Pictures(_) => None,
-        Store::Tokens(tokens) => Some(|i: u32| tokens.sequence(i as usize).len()),
+        Store::Tokens(tokens) => Some(|i: u32| tokens.length(i)),
     };
     match plan.order {
         Order::Sequential => {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dataset::Store;
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::tokens::{Sequences, TokenSplit};
 
@@ -87,6 +88,55 @@ fn made_ahead_they_are_the_same() {
     let mut none = pictures(5).batches(BatchPlan::new(0, Order::Sequential)).prefetch(2);
     assert!(matches!(none.next(), Some(Err(Error::Setting { setting: "batch_size", .. }))));
     assert!(none.next().is_none());
+}
+
+/// What recipes say leads to the batches: the examples, and where they lie.
+#[test]
+fn recipes_are_those_of_the_batches() {
+    let order = Order::Shuffled { seed: 1, epoch: 2 };
+    let plan = BatchPlan { first_batch: 1, ..BatchPlan::new(2, order) };
+    for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
+        let (recipes, batches) = (split.recipes(plan.clone()), split.batches(plan.clone()));
+        assert_eq!((recipes.total(), recipes.size_hint()), (batches.total(), batches.size_hint()));
+        let mut seen = 0;
+        for (recipe, batch) in recipes.zip(batches) {
+            let (recipe, batch) = (recipe.unwrap(), batch.unwrap());
+            assert_eq!(recipe.indices, batch.indices);
+            assert_eq!(recipe.labels, batch.labels.to_vec1::<u32>().unwrap());
+            match (recipe.examples, split.raw(), batch.features) {
+                (Examples::Tokens(spans), Raw::Tokens { ids }, Features::Tokens { ids: made, .. }) => {
+                    for (span, row) in spans.iter().zip(made.to_vec2::<u32>().unwrap()) {
+                        let sequence = &ids[span.start as usize..span.end as usize];
+                        assert_eq!(row[..span.len()], *sequence);
+                        assert!(row[span.len()..].iter().all(|&id| id == 0));
+                    }
+                }
+                (
+                    Examples::Pictures(views),
+                    Raw::Pictures { pixels, shape, tables },
+                    Features::Pictures(made),
+                ) => {
+                    assert_eq!(shape, [1, 1, 2]);
+                    let made = made.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    for (view, row) in views.iter().zip(made.chunks_exact(2)) {
+                        assert_eq!(*view, View { shift: (0, 0), flip: false, blank: (0..0, 0..0), ..*view });
+                        let bytes = &pixels[2 * view.picture as usize..][..2];
+                        assert_eq!(
+                            row,
+                            bytes.iter().map(|&byte| tables[0][usize::from(byte)]).collect::<Vec<_>>()
+                        );
+                    }
+                }
+                _ => unreachable!(),
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 3);
+    }
+    assert!(matches!(
+        pictures(5).recipes(BatchPlan::new(0, order)).next(),
+        Some(Err(Error::Setting { setting: "batch_size", .. }))
+    ));
 }
 
 #[test]
