@@ -10,7 +10,6 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::cuda::Feature;
 use crate::options::push;
 use crate::runner;
 use crate::workspace::{root, tell};
@@ -51,9 +50,6 @@ pub(crate) struct BenchOptions {
     /// Where: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// What the runner is built with for CUDA [default: cudnn where its library is, otherwise cuda]
-    #[arg(long, value_enum, value_name = "FEATURE", conflicts_with = "runner")]
-    features: Option<Feature>,
     /// Of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer's are under its autocast then
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
@@ -79,7 +75,7 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
     if options.peer.is_some() && options.device == "metal" {
         bail!("the peer is measured on cpu and cuda, not on metal");
     }
-    let program = runner::find_with(options.runner.as_deref(), &options.device, options.features)?;
+    let program = runner::find(options.runner.as_deref(), &options.device)?;
     match options.peer {
         None if options.tf32 => runner::become_it_with(&program, &options.arguments(), &[(TF32, "on")]),
         None => runner::become_it(&program, &options.arguments()),
@@ -323,7 +319,6 @@ mod tests {
             assert!(bench(&options).unwrap_err().to_string().contains(word), "{given:?}");
         }
         assert!(Bench::try_parse_from(["x", "--precision=f16"]).is_err());
-        assert!(Bench::try_parse_from(["x", "--features=cudnn", "--runner=r"]).is_err());
     }
 
     #[test]

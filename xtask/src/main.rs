@@ -18,7 +18,6 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
-use crate::cuda::Feature;
 use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions};
 
 /// Builds the runner, starts grids, runs every check.
@@ -44,9 +43,6 @@ enum Command {
         /// Where to train: auto, cpu, cuda, cuda:N or metal
         #[arg(long, default_value = "auto")]
         device: String,
-        /// For CUDA [default: cudnn where its library is, otherwise cuda]
-        #[arg(long, value_enum, value_name = "FEATURE")]
-        features: Option<Feature>,
     },
     /// Measure how fast this machine trains, alone or in turn with a peer
     Bench(BenchOptions),
@@ -74,7 +70,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::RunGrid(options) => {
-            let program = runner::find_with(options.runner.as_deref(), &options.device, options.features)?;
+            let program = runner::find(options.runner.as_deref(), &options.device)?;
             runner::become_it(&program, &options.arguments()?)
         }
         Command::Report(options) => {
@@ -89,8 +85,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
             runner::become_it(&program, &options.arguments()?)
         }
-        Command::Build { device, features } => {
-            workspace::tell(&runner::find_with(None, &device, features)?.display().to_string());
+        Command::Build { device } => {
+            workspace::tell(&runner::find(None, &device)?.display().to_string());
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::bench(&options),

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::cuda::Feature;
 use crate::workspace::{in_root, root};
 
 const EXPERIMENT: &str = "experiments/quickstart.toml";
@@ -77,9 +76,6 @@ pub(crate) struct RunOptions {
     /// Where to train: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
-    /// What the runner is built with for CUDA [default: cudnn where its library is, otherwise cuda]
-    #[arg(long, value_enum, value_name = "FEATURE", conflicts_with = "runner")]
-    pub(crate) features: Option<Feature>,
     /// Runs at once on this machine [default: from cores, memory and devices]
     #[arg(long, value_name = "N")]
     jobs: Option<OsString>,

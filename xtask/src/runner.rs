@@ -7,20 +7,17 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::cuda::{Feature, Machine};
+use crate::cuda::Machine;
 use crate::workspace::{cargo, tell};
 
 /// The package of the runner, and the name of its binary.
 const RUNNER: &str = "lrlab";
+/// Its feature for NVIDIA GPUs.
+const CUDA: &str = "cuda";
 
 /// The user's own runner, or ours, built for `device`.
 pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> {
-    find_with(own, device, None)
-}
-
-/// As [`find`]; ours is built with `asked`, where something is asked for.
-pub(crate) fn find_with(own: Option<&Path>, device: &str, asked: Option<Feature>) -> anyhow::Result<PathBuf> {
-    let Some(path) = own else { return build(device, asked) };
+    let Some(path) = own else { return build(device) };
     if !path.is_file() {
         bail!("there is no runner {}", path.display());
     }
@@ -28,16 +25,15 @@ pub(crate) fn find_with(own: Option<&Path>, device: &str, asked: Option<Feature>
 }
 
 /// Builds the runner with what `device` needs. Says nothing where there is nothing to do.
-fn build(device: &str, asked: Option<Feature>) -> anyhow::Result<PathBuf> {
+fn build(device: &str) -> anyhow::Result<PathBuf> {
     let program = beside_us()?;
-    let (feature, path) = needs(device, asked, Machine::detect)?;
+    let (feature, path) = needs(device, Machine::detect)?;
     let mut command = cargo()?;
     command.args(BUILD);
     command.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
     command.envs(path.map(|path| ("PATH", path)));
     if !program.is_file() {
-        let time =
-            if feature.is_some_and(|name| name.starts_with("cu")) { "half an hour" } else { "minutes" };
+        let time = if feature == Some(CUDA) { "half an hour" } else { "minutes" };
         tell(&format!("building the runner: the first time takes {time}"));
     }
     let colour = if std::io::stderr().is_terminal() { "always" } else { "never" };
@@ -96,7 +92,6 @@ fn beside_us() -> anyhow::Result<PathBuf> {
 /// The feature of the runner that `device` needs, and the search path for programs where it must be another.
 fn needs(
     device: &str,
-    asked: Option<Feature>,
     machine: impl FnOnce() -> Machine,
 ) -> anyhow::Result<(Option<&'static str>, Option<OsString>)> {
     let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
@@ -107,17 +102,15 @@ fn needs(
         _ => bail!("{device:?} is no device: expected auto, cpu, cuda, cuda:N or metal"),
     };
     if !cuda {
-        if let Some(feature) = asked {
-            bail!("the feature {} is for --device cuda", feature.name());
-        }
         return Ok(((device != "cpu").then_some("metal"), None));
     }
     let machine = machine();
-    let feature = match asked {
-        None if device == "auto" => machine.auto(),
-        asked => Some(machine.cuda(asked)?),
-    };
-    Ok((feature.map(Feature::name), feature.and_then(|_| machine.path())))
+    if device != "auto" {
+        machine.cuda()?;
+    } else if !machine.auto() {
+        return Ok((None, None));
+    }
+    Ok((Some(CUDA), machine.path()))
 }
 
 /// Passes cargo's words on from the first that is not "everything is fresh".
@@ -140,18 +133,16 @@ mod tests {
     fn devices_and_their_features() {
         // On a machine with a GPU, without a compiler.
         let machine = || made_up(&[], &[], true);
-        for (device, asked, expected) in [
-            ("cpu", None, Ok(None)),
-            ("metal", None, Ok(Some("metal"))),
-            ("cpu", Some(Feature::Cudnn), Err("the feature cudnn is for --device cuda")),
-            ("cuda", None, Err("install the CUDA toolkit")),
-            ("cuda:3", None, Err("install the CUDA toolkit")),
-            ("auto", Some(Feature::Cuda), Err(if cfg!(target_os = "macos") { "for" } else { "install" })),
-            ("auto", None, Ok(cfg!(target_os = "macos").then_some("metal"))),
-            ("cuda:x", None, Err("is no device")),
-            ("gpu", None, Err("is no device")),
+        for (device, expected) in [
+            ("cpu", Ok(None)),
+            ("metal", Ok(Some("metal"))),
+            ("cuda", Err("install the CUDA toolkit")),
+            ("cuda:3", Err("install the CUDA toolkit")),
+            ("auto", Ok(cfg!(target_os = "macos").then_some("metal"))),
+            ("cuda:x", Err("is no device")),
+            ("gpu", Err("is no device")),
         ] {
-            match (needs(device, asked, machine), expected) {
+            match (needs(device, machine), expected) {
                 (Ok((feature, _)), Ok(expected)) => assert_eq!(feature, expected, "{device}"),
                 (Err(error), Err(word)) => {
                     assert!(error.to_string().contains(word), "{device}: {error}");

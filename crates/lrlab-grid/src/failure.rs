@@ -138,7 +138,7 @@ impl Failure {
     }
 }
 
-/// The words of the system, of Rust's allocator, and of CUDA's driver and libraries (cuBLAS, cuDNN, cuRAND).
+/// The words of the system, of Rust's allocator, and of CUDA's driver and libraries (cuBLAS, cuRAND).
 const OUT_OF_MEMORY: &[&str] = &[
     "memory allocation of",
     "out of memory",
@@ -146,9 +146,6 @@ const OUT_OF_MEMORY: &[&str] = &[
     "cannot allocate memory",
     "os error 12",
     "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "HOST_ALLOCATION_FAILED",
-    "DEVICE_ALLOCATION_FAILED",
     "CURAND_STATUS_ALLOCATION_FAILED",
 ];
 const IO: &[&str] = &["os error 28", "os error 30", "os error 5)", "os error 122"];
@@ -236,12 +233,9 @@ mod tests {
         for (said, kind) in [
             (r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#, FailureKind::OutOfMemory),
             ("CublasError(CUBLAS_STATUS_ALLOC_FAILED)", FailureKind::OutOfMemory),
-            ("CudnnError(CUDNN_STATUS_ALLOC_FAILED)", FailureKind::OutOfMemory),
-            ("CudnnError(CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)", FailureKind::OutOfMemory),
-            ("CudnnError(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED)", FailureKind::OutOfMemory),
             ("CurandError(CURAND_STATUS_ALLOCATION_FAILED)", FailureKind::OutOfMemory),
             (r#"DriverError(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access")"#, FailureKind::Error),
-            ("CudnnError(CUDNN_STATUS_NOT_SUPPORTED)", FailureKind::Error),
+            ("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)", FailureKind::Error),
         ] {
             let status = ExitStatus::from_raw(1 << 8);
             assert_eq!(classify(1, status, Some(said), "").map(|f| f.kind), Some(kind), "{said}");
