@@ -9,6 +9,7 @@ mod activation;
 #[cfg(feature = "cudnn")]
 mod conv;
 mod encoder;
+mod examples;
 mod linear;
 mod loss;
 mod lstm;
@@ -34,6 +35,7 @@ use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape,
 use crate::{DeviceMemory, environment};
 pub(crate) use activation::activation;
 pub(crate) use encoder::{Layer as EncoderLayer, encoder};
+pub(crate) use examples::{Ids, Pixels};
 pub(crate) use linear::linear;
 pub(crate) use loss::cross_entropy;
 pub(crate) use lstm::{Layer as LstmLayer, lstm};

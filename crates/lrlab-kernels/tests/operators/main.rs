@@ -11,6 +11,7 @@
     reason = "a failed helper is a failed test"
 )]
 
+mod examples;
 mod harness;
 mod misuse;
 mod pictures;

@@ -1214,26 +1214,39 @@ extern "C" __global__ void squares(const __grid_constant__ Parameters t, double 
     }
 }
 
-// --- pictures of a data set -----------------------------------------------------------------------------------------------
+// --- examples of a data set -----------------------------------------------------------------------------------------------
 
-// u8 pictures (c, h, w) picked, shifted, flipped, blanked and normed: see lrlab-data. `steps` holds per picture: row,
-// shift down and right, flip, blank rows and columns.
-struct Augmented { int picture, down, right, flip, top, bottom, left, end; };
+// A picture as a batch has it: moved, mirrored, blanked. Blank rows are top ... bottom - 1, columns left ... end - 1.
+struct Augmented { unsigned picture; int down, right, flip, top, bottom, left, end; };
+
+// y (b, c, h, w) from bytes (picture, c, h, w): what `tables` (c, 256) has for them. A block per plane of y.
 extern "C" __global__ void augment(const unsigned char *pictures, const Augmented *steps, const float *tables, float *y, int c,
-                                   int h, int w, u64 n) {
+                                   int h, int w) {
+    Augmented a = steps[blockIdx.x / c];
+    int ch = blockIdx.x % c, plane = h * w;
+    pictures += ((u64)a.picture * c + ch) * plane;
+    tables += ch * 256;
+    y += (u64)blockIdx.x * plane;
+    for (int i = threadIdx.x; i < plane; i += blockDim.x) {
+        int row = i / w, x = i % w;
+        int down = row + a.down, across = (a.flip ? w - 1 - x : x) + a.right;
+        unsigned char byte = 0;
+        if (down >= 0 && down < h && across >= 0 && across < w) byte = pictures[down * w + across];
+        bool blank = row >= a.top && row < a.bottom && x >= a.left && x < a.end;
+        y[i] = blank ? 0.0f : tables[byte];
+    }
+}
+
+// Where a sequence lies among all ids.
+struct Span { unsigned start, length; };
+
+// The sequences at `spans`, rows of l, 0 after their ends; mask is 1 at tokens and 0 behind them.
+extern "C" __global__ void pad_tokens(const unsigned *ids, const Span *spans, unsigned *rows, float *mask, int l, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
-        int x = (int)(i % w), row = (int)(i / w % h), ch = (int)(i / w / h % c);
-        Augmented a = steps[i / w / h / c];
-        float value;
-        if (row >= a.top && row < a.bottom && x >= a.left && x < a.end) {
-            value = 0.0f;
-        } else {
-            int from = (a.flip ? w - 1 - x : x) + a.right, down = row + a.down;
-            unsigned char byte = 0;
-            if (down >= 0 && down < h && from >= 0 && from < w)
-                byte = pictures[(((u64)a.picture * c + ch) * h + down) * w + from];
-            value = tables[ch * 256 + byte];
-        }
-        y[i] = value;
+        Span span = spans[i / l];
+        unsigned at = (unsigned)(i % l);
+        bool token = at < span.length;
+        rows[i] = token ? ids[(u64)span.start + at] : 0u;
+        mask[i] = token ? 1.0f : 0.0f;
     }
 }

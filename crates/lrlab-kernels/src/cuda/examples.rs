@@ -1,0 +1,118 @@
+//! Batches of pictures and sequences that lie on the device.
+
+use std::ops::Range;
+
+use candle_core::cuda::cudarc::driver::{CudaSlice, DeviceRepr};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaStorage, Device, Result, Storage, Tensor};
+
+use super::{BLOCK, Gpu, words, wrap};
+use crate::PictureView;
+
+/// See [`crate::DevicePictures`].
+pub(crate) struct Pixels {
+    gpu: Gpu,
+    pixels: CudaSlice<u8>,
+    tables: CudaSlice<f32>,
+    shape: [usize; 3],
+}
+
+impl Pixels {
+    /// Of pictures whose sizes were checked.
+    pub(crate) fn upload(
+        device: &Device,
+        pixels: &[u8],
+        shape: [usize; 3],
+        tables: &[[f32; 256]],
+    ) -> Result<Self> {
+        let gpu = Gpu::new(device.as_cuda_device()?)?;
+        let (pixels, tables) = (copy(&gpu, pixels)?, copy(&gpu, tables.as_flattened())?);
+        Ok(Self { gpu, pixels, tables, shape })
+    }
+
+    /// Of views of pictures that are there.
+    pub(crate) fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
+        let (gpu, [c, h, w]) = (&self.gpu, self.shape);
+        let steps: Vec<[i32; 8]> = views.iter().map(|view| step(view, h, w)).collect();
+        let steps = copy(gpu, steps.as_flattened())?;
+        let y = gpu.floats(views.len() * c * h * w)?;
+        if !views.is_empty() {
+            let words =
+                words![gpu.at(&self.pixels), gpu.at(&steps), gpu.at(&self.tables), gpu.at(&y), c, h, w];
+            let grid = (u32::try_from(views.len() * c).map_err(wrap)?, 1, 1);
+            // SAFETY: a step for each picture of the batch, which names one that is there, and room for its c h w values.
+            unsafe { gpu.launch("augment", grid, BLOCK, 0, words)? };
+        }
+        Ok(gpu.tensor(y, (views.len(), c, h, w)))
+    }
+}
+
+/// A view as the device code declares it. Moving a picture by more than its side is moving it by its side.
+fn step(view: &PictureView, height: usize, width: usize) -> [i32; 8] {
+    let PictureView { picture, shift: (down, right), flip, blank: (rows, columns) } = view;
+    let moved = |by: isize, side: usize| by.clamp(-(side as isize), side as isize) as i32;
+    let within = |at: usize, side: usize| at.min(side) as i32;
+    [
+        *picture as i32,
+        moved(*down, height),
+        moved(*right, width),
+        i32::from(*flip),
+        within(rows.start, height),
+        within(rows.end, height),
+        within(columns.start, width),
+        within(columns.end, width),
+    ]
+}
+
+/// See [`crate::DeviceTokens`].
+pub(crate) struct Ids {
+    gpu: Gpu,
+    ids: CudaSlice<u32>,
+}
+
+impl Ids {
+    pub(crate) fn upload(device: &Device, ids: &[u32]) -> Result<Self> {
+        let gpu = Gpu::new(device.as_cuda_device()?)?;
+        Ok(Self { ids: copy(&gpu, ids)?, gpu })
+    }
+
+    /// Of spans that are there, none longer than `length`.
+    pub(crate) fn batch(&self, spans: &[Range<u32>], length: usize) -> Result<(Tensor, Tensor)> {
+        let gpu = &self.gpu;
+        let (n, shape) = (spans.len() * length, (spans.len(), length));
+        let spans: Vec<[u32; 2]> = spans.iter().map(|span| [span.start, span.len() as u32]).collect();
+        let spans = copy(gpu, spans.as_flattened())?;
+        let (rows, mask) = (gpu.take::<u32>(n)?, gpu.floats(n)?);
+        let (ids, at) = (gpu.at(&self.ids), gpu.at(&spans));
+        // SAFETY: a span for each row, which lies among the ids, and room for n ids and as many weights.
+        unsafe {
+            gpu.each("pad_tokens", n, words![ids, at, gpu.at(&rows), gpu.at(&mask), length, n as u64])?;
+        }
+        let rows = Storage::Cuda(CudaStorage::wrap_cuda_slice(rows, gpu.device.clone()));
+        Ok((Tensor::from_storage(rows, shape, BackpropOp::none(), false), gpu.tensor(mask, shape)))
+    }
+}
+
+/// Sends values to the device.
+fn copy<T: DeviceRepr + 'static>(gpu: &Gpu, values: &[T]) -> Result<CudaSlice<T>> {
+    // Nothing is an allocation that the driver refuses.
+    if values.is_empty() { gpu.take(0) } else { gpu.device.clone_htod(values) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_stay_within_the_picture() {
+        let view = PictureView { picture: 7, shift: (-2, 3), flip: true, blank: (1..4, 2..9) };
+        assert_eq!(step(&view, 12, 10), [7, -2, 3, 1, 1, 4, 2, 9]);
+        let far = PictureView {
+            shift: (isize::MIN, isize::MAX),
+            flip: false,
+            blank: (0..usize::MAX, 99..5),
+            ..view
+        };
+        assert_eq!(step(&far, 12, 10), [7, -12, 10, 0, 0, 12, 10, 5]);
+    }
+}

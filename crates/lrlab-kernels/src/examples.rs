@@ -1,0 +1,170 @@
+//! Examples that are sent to a device once, where batches are made of them.
+
+use std::ops::Range;
+
+use candle_core::{Device, Result, Tensor, bail};
+
+/// How one picture of a batch is looked at: moved, then mirrored, then blanked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PictureView {
+    /// Which picture.
+    pub picture: u32,
+    /// Rows and columns by which it is moved up and to the left. What comes in at the other side is byte 0.
+    pub shift: (isize, isize),
+    /// Whether left and right are exchanged.
+    pub flip: bool,
+    /// Rows and columns whose values become 0.0; what lies outside the picture is left alone.
+    pub blank: (Range<usize>, Range<usize>),
+}
+
+/// Pictures of bytes. On NVIDIA GPUs they lie there and batches are made there, a few bytes per picture being sent; for
+/// other devices they stay on the host, where batches are made and sent: the same bits.
+pub struct DevicePictures {
+    count: usize,
+    shape: [usize; 3],
+    held: Pixels,
+}
+
+enum Pixels {
+    Host {
+        pixels: Vec<u8>,
+        tables: Vec<[f32; 256]>,
+        device: Device,
+    },
+    #[cfg(feature = "cuda")]
+    Cuda(crate::cuda::Pixels),
+}
+
+/// Sequences of u32, one after the other. They lie where [`DevicePictures`] do.
+pub struct DeviceTokens {
+    count: usize,
+    held: Ids,
+}
+
+enum Ids {
+    Host {
+        ids: Vec<u32>,
+        device: Device,
+    },
+    #[cfg(feature = "cuda")]
+    Cuda(crate::cuda::Ids),
+}
+
+/// Whether [`DevicePictures`] and [`DeviceTokens`] for this device lie on it; otherwise they say no more than where
+/// batches go.
+#[must_use]
+pub fn holds_examples(device: &Device) -> bool {
+    cfg!(feature = "cuda") && device.is_cuda() && crate::environment::own_kernels()
+}
+
+impl DevicePictures {
+    /// `pixels` are `(picture, channel, row, column)` of pictures of `shape` (channels, height, width); `tables` has
+    /// what each byte of each channel becomes.
+    ///
+    /// # Errors
+    /// Sizes do not fit, or there is no memory for them.
+    pub fn upload(device: &Device, pixels: &[u8], shape: [usize; 3], tables: &[[f32; 256]]) -> Result<Self> {
+        let bytes = match shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side)) {
+            Some(bytes) if bytes > 0 && i32::try_from(bytes).is_ok() => bytes,
+            _ => bail!("pictures: a picture of {shape:?}"),
+        };
+        if !pixels.len().is_multiple_of(bytes) || tables.len() != shape[0] {
+            bail!("pictures: {} bytes and {} tables for {shape:?}", pixels.len(), tables.len());
+        }
+        let count = pixels.len() / bytes;
+        #[cfg(feature = "cuda")]
+        if holds_examples(device) {
+            let held = Pixels::Cuda(crate::cuda::Pixels::upload(device, pixels, shape, tables)?);
+            return Ok(Self { count, shape, held });
+        }
+        let held = Pixels::Host { pixels: pixels.to_vec(), tables: tables.to_vec(), device: device.clone() };
+        Ok(Self { count, shape, held })
+    }
+
+    /// A batch: f32 `(batch, channels, height, width)`.
+    ///
+    /// # Errors
+    /// There is no such picture, or no memory.
+    pub fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
+        if let Some(view) = views.iter().find(|view| view.picture as usize >= self.count) {
+            bail!("pictures: number {} of {}", view.picture, self.count);
+        }
+        match &self.held {
+            Pixels::Host { pixels, tables, device } => {
+                let [channels, height, width] = self.shape;
+                let plane = height * width;
+                let mut values = Vec::with_capacity(views.len() * channels * plane);
+                for view in views {
+                    let picture = &pixels[view.picture as usize * channels * plane..][..channels * plane];
+                    for (plane, table) in picture.chunks_exact(plane).zip(tables) {
+                        view.write(plane, (height, width), table, &mut values);
+                    }
+                }
+                Tensor::from_vec(values, (views.len(), channels, height, width), device)
+            }
+            #[cfg(feature = "cuda")]
+            Pixels::Cuda(pixels) => pixels.batch(views),
+        }
+    }
+}
+
+impl PictureView {
+    /// One channel, pixel by pixel.
+    fn write(&self, plane: &[u8], (height, width): (usize, usize), table: &[f32; 256], out: &mut Vec<f32>) {
+        let (down, right) = self.shift;
+        for y in 0..height {
+            let row = y.checked_add_signed(down).filter(|&row| row < height);
+            for x in 0..width {
+                let across = if self.flip { width - 1 - x } else { x };
+                let column = across.checked_add_signed(right).filter(|&column| column < width);
+                let byte = row.zip(column).map_or(0, |(row, column)| plane[row * width + column]);
+                let blank = self.blank.0.contains(&y) && self.blank.1.contains(&x);
+                out.push(if blank { 0.0 } else { table[usize::from(byte)] });
+            }
+        }
+    }
+}
+
+impl DeviceTokens {
+    /// Takes the sequences' ids.
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn upload(device: &Device, ids: &[u32]) -> Result<Self> {
+        #[cfg(feature = "cuda")]
+        if holds_examples(device) {
+            let held = Ids::Cuda(crate::cuda::Ids::upload(device, ids)?);
+            return Ok(Self { count: ids.len(), held });
+        }
+        let held = Ids::Host { ids: ids.to_vec(), device: device.clone() };
+        Ok(Self { count: ids.len(), held })
+    }
+
+    /// The sequences at `spans`, padded with 0 to the longest of them, u32 `(batch, length)`; and f32 of the same
+    /// shape, 1 at tokens and 0 at padding.
+    ///
+    /// # Errors
+    /// A span ends before it begins or beyond the ids, or there is no memory.
+    pub fn batch(&self, spans: &[Range<u32>]) -> Result<(Tensor, Tensor)> {
+        let bad = |span: &&Range<u32>| span.start > span.end || span.end as usize > self.count;
+        if let Some(span) = spans.iter().find(bad) {
+            bail!("tokens: {span:?} of {}", self.count);
+        }
+        let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+        match &self.held {
+            Ids::Host { ids, device } => {
+                let mut rows = vec![0; spans.len() * length];
+                let mut mask = vec![0_f32; spans.len() * length];
+                for (i, span) in spans.iter().enumerate() {
+                    let sequence = &ids[span.start as usize..span.end as usize];
+                    rows[i * length..][..sequence.len()].copy_from_slice(sequence);
+                    mask[i * length..][..sequence.len()].fill(1.0);
+                }
+                let shape = (spans.len(), length);
+                Ok((Tensor::from_vec(rows, shape, device)?, Tensor::from_vec(mask, shape, device)?))
+            }
+            #[cfg(feature = "cuda")]
+            Ids::Cuda(ids) => ids.batch(spans, length),
+        }
+    }
+}
