@@ -1,9 +1,10 @@
 //! Figures of a split under the weights in force.
 
 use candle_core::{DType, Device, Tensor};
-use lrlab_data::{BatchPlan, Features, Order, Prefetch, Split};
+use lrlab_data::{BatchPlan, Features, Order, Split};
 use lrlab_models::{Input, Mode, Model};
 
+use crate::pass::Pass;
 use crate::{Error, Outcome, Scores};
 
 /// Evaluates `model` on `split` in evaluation mode, without augmentation.
@@ -41,13 +42,13 @@ pub fn outcomes(
     device: &Device,
 ) -> Result<Vec<Outcome>, Error> {
     let plan = BatchPlan::new(batch_size, Order::Sequential);
-    outcomes_of(model, &mut split.batches(plan).prefetch(0), split.len(), device)
+    outcomes_of(model, &mut Pass::new(None, split, plan, 0), split.len(), device)
 }
 
 /// As [`outcomes`], of a pass over all `examples` of a split.
 pub(crate) fn outcomes_of(
     model: &dyn Model,
-    batches: &mut Prefetch,
+    batches: &mut Pass,
     examples: usize,
     device: &Device,
 ) -> Result<Vec<Outcome>, Error> {

@@ -112,7 +112,7 @@ pub fn fit_from(
     let Fit { model, optimizer, schedule, mut callbacks, data, settings, device } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
     let rate = Rate::new(schedule, horizon, settings.lr, settings.lr_min, settings.lr_max);
-    let trainer = Trainer::new(model, optimizer, rate, data, settings, device);
+    let trainer = Trainer::new(model, optimizer, rate, data, settings, device)?;
     let mut run = Run::new(trainer, settings, horizon);
     if let Some(state) = state {
         run.go_on(state, &mut callbacks)?;

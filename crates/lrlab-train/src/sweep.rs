@@ -25,7 +25,7 @@ pub fn sweep(
     let Fit { model, optimizer, schedule, data, settings, device, .. } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
     let rate = Rate::new(schedule, horizon, settings.lr, 0.0, None);
-    let mut trainer = Trainer::new(model, optimizer, rate, data, settings, device);
+    let mut trainer = Trainer::new(model, optimizer, rate, data, settings, device)?;
     let mut lr = trainer.rate().at(0);
     tell(&mut trainer, &mut test, Moment::FitStart, lr)?;
     for epoch in 0.. {

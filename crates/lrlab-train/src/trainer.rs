@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
 use lrlab_callbacks::{Averaging, Host};
-use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Prefetch, Split};
+use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Split};
 use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
 use lrlab_schedulers::Observation;
 
 use crate::evaluate::{input, outcomes_of, read, scores};
+use crate::pass::{DeviceData, Pass};
 use crate::state::{Facts, Groups};
 use crate::{Error, Outcome, Rate, Scores, Settings};
 
@@ -39,6 +40,8 @@ pub struct Trainer<'a> {
     data: &'a Dataset,
     settings: &'a Settings,
     device: &'a Device,
+    /// The data, where the device holds it.
+    pub(crate) there: Option<DeviceData<'a>>,
     rate: Rate,
     /// Updates made, which is the index of the next.
     pub(crate) update: u64,
@@ -58,8 +61,9 @@ impl<'a> Trainer<'a> {
         data: &'a Dataset,
         settings: &'a Settings,
         device: &'a Device,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            there: DeviceData::where_it_fits(data, device)?,
             model,
             optimizer,
             data,
@@ -71,7 +75,7 @@ impl<'a> Trainer<'a> {
             input_s: 0.0,
             kept: BTreeMap::new(),
             average: None,
-        }
+        })
     }
 
     pub(crate) fn rate(&self) -> &Rate {
@@ -87,8 +91,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// The training batches of one epoch from the one with index `first` on, shuffled and augmented by seed and epoch.
-    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Prefetch {
-        let Settings { seed, batch_size, prefetch, .. } = *self.settings;
+    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Pass {
+        let Settings { seed, batch_size, .. } = *self.settings;
         let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
         let plan = BatchPlan {
             batch_size,
@@ -96,15 +100,19 @@ impl<'a> Trainer<'a> {
             augment,
             first_batch: first as usize,
         };
-        self.data.train.batches(plan).prefetch(prefetch)
+        self.pass(&self.data.train, plan)
+    }
+
+    fn pass(&self, split: &Split, plan: BatchPlan) -> Pass {
+        Pass::new(self.there.as_ref(), split, plan, self.settings.prefetch)
     }
 
     /// The next update's batches, fewer at the end of the epoch.
-    pub(crate) fn next_window(&mut self, batches: &mut Prefetch) -> Result<Vec<Batch>, Error> {
+    pub(crate) fn next_window(&mut self, batches: &mut Pass) -> Result<Vec<Batch>, Error> {
         let before = batches.waited();
-        let window: Result<_, lrlab_data::Error> = batches.by_ref().take(self.settings.accumulate).collect();
+        let window = batches.by_ref().take(self.settings.accumulate).collect();
         self.input_s += batches.waited().saturating_sub(before).as_secs_f64();
-        Ok(window?)
+        window
     }
 
     /// One update at rate `lr` on a window of batches: the gradient is the mean over the window's examples.
@@ -136,9 +144,8 @@ impl<'a> Trainer<'a> {
 
     /// Figures of a split under the weights in force.
     pub(crate) fn evaluate(&mut self, split: &Split) -> Result<Scores, Error> {
-        let Settings { eval_batch_size, prefetch, .. } = *self.settings;
-        let plan = BatchPlan::new(eval_batch_size, Order::Sequential);
-        let mut batches = split.batches(plan).prefetch(prefetch);
+        let plan = BatchPlan::new(self.settings.eval_batch_size, Order::Sequential);
+        let mut batches = self.pass(split, plan);
         let outcomes = outcomes_of(&*self.model, &mut batches, split.len(), self.device);
         self.input_s += batches.waited().as_secs_f64();
         scores(&outcomes?, self.data.classes)
@@ -195,7 +202,7 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let plan = BatchPlan::new(self.settings.batch_size, Order::Sequential);
-        let mut batches = self.data.train.batches(plan).prefetch(self.settings.prefetch);
+        let mut batches = self.pass(&self.data.train, plan);
         let mut sums: Vec<Option<Tensor>> = vec![None; buffers.len()];
         let (mut examples, seed) = (0.0, self.settings.seed);
         for batch in &mut batches {

@@ -1,0 +1,236 @@
+//! The batches of a pass over a split: made by the host, or on a device that holds the examples.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use lrlab_data::{
+    Batch, BatchPlan, Dataset, Examples, Features, Prefetch, Raw, Recipe, Recipes, Split, View,
+};
+use lrlab_kernels::{DevicePictures, DeviceTokens, PictureView, device_memory, holds_examples};
+
+use crate::Error;
+
+/// The part of a device's free memory that a data set may take.
+const SHARE: u64 = 4;
+
+/// The examples of a data set, sent to a device once. Batches are made there from recipes: the same bits in the same order
+/// as the host makes them.
+pub struct DeviceData<'a> {
+    /// What splits refer to, each once.
+    held: Vec<(Raw<'a>, Arc<Held>)>,
+}
+
+enum Held {
+    Pictures(DevicePictures),
+    Tokens(DeviceTokens),
+}
+
+impl<'a> DeviceData<'a> {
+    /// Sends all splits to `device`.
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn upload(data: &'a Dataset, device: &Device) -> Result<Self, Error> {
+        let held = memories(data).into_iter().map(|raw| Ok((raw, Arc::new(Held::upload(raw, device)?))));
+        Ok(Self { held: held.collect::<Result<_, Error>>()? })
+    }
+
+    /// The same where examples lie on this kind of device and leave most of its memory free.
+    pub(crate) fn where_it_fits(data: &'a Dataset, device: &Device) -> Result<Option<Self>, Error> {
+        let bytes: usize = memories(data).iter().map(bytes).sum();
+        let fits = |free_mib: u64| bytes as u64 <= (free_mib << 20) / SHARE;
+        let fits =
+            holds_examples(device) && device_memory(device).is_some_and(|memory| fits(memory.free_mib));
+        fits.then(|| Self::upload(data, device)).transpose()
+    }
+
+    /// One pass over a split of the data set; `None` for a split of another.
+    #[must_use]
+    pub fn batches(&self, split: &Split, plan: BatchPlan) -> Option<DeviceBatches> {
+        let (_, held) = self.held.iter().find(|(raw, _)| same(raw, &split.raw()))?;
+        Some(DeviceBatches { recipes: split.recipes(plan), held: Arc::clone(held) })
+    }
+}
+
+/// What the splits of a data set refer to, each once.
+fn memories(data: &Dataset) -> Vec<Raw<'_>> {
+    let mut all: Vec<Raw> = Vec::new();
+    for raw in [&data.train, &data.validation, &data.test].map(Split::raw) {
+        if !all.iter().any(|known| same(known, &raw)) {
+            all.push(raw);
+        }
+    }
+    all
+}
+
+/// Whether both are one place in memory.
+fn same(a: &Raw, b: &Raw) -> bool {
+    match (a, b) {
+        (Raw::Pictures { pixels, shape, tables }, Raw::Pictures { pixels: p, shape: s, tables: t }) => {
+            std::ptr::eq(*pixels, *p) && shape == s && std::ptr::eq(*tables, *t)
+        }
+        (Raw::Tokens { ids }, Raw::Tokens { ids: i }) => std::ptr::eq(*ids, *i),
+        _ => false,
+    }
+}
+
+fn bytes(raw: &Raw) -> usize {
+    match raw {
+        Raw::Pictures { pixels, tables, .. } => pixels.len() + size_of_val(*tables),
+        Raw::Tokens { ids } => size_of_val(*ids),
+    }
+}
+
+impl Held {
+    fn upload(raw: Raw, device: &Device) -> candle_core::Result<Self> {
+        Ok(match raw {
+            Raw::Pictures { pixels, shape, tables } => {
+                Self::Pictures(DevicePictures::upload(device, pixels, shape, tables)?)
+            }
+            Raw::Tokens { ids } => Self::Tokens(DeviceTokens::upload(device, ids)?),
+        })
+    }
+
+    fn features(&self, examples: Examples) -> candle_core::Result<Features> {
+        match (self, examples) {
+            (Self::Pictures(pictures), Examples::Pictures(views)) => {
+                let views: Vec<_> = views.into_iter().map(picture_view).collect();
+                Ok(Features::Pictures(pictures.batch(&views)?))
+            }
+            (Self::Tokens(tokens), Examples::Tokens(spans)) => {
+                let (ids, mask) = tokens.batch(&spans)?;
+                Ok(Features::Tokens { ids, mask })
+            }
+            _ => candle_core::bail!("a recipe of another split"),
+        }
+    }
+}
+
+fn picture_view(view: View) -> PictureView {
+    let View { picture, shift, flip, blank } = view;
+    PictureView { picture, shift, flip, blank }
+}
+
+/// The batches of one pass, in order, made when they are asked for: features on the device, labels on the CPU.
+pub struct DeviceBatches {
+    recipes: Recipes,
+    held: Arc<Held>,
+}
+
+impl DeviceBatches {
+    fn batch(&self, recipe: Recipe) -> candle_core::Result<Batch> {
+        let Recipe { examples, labels, indices } = recipe;
+        let labels = Tensor::from_vec(labels, indices.len(), &Device::Cpu)?;
+        Ok(Batch { features: self.held.features(examples)?, labels, indices })
+    }
+}
+
+impl Iterator for DeviceBatches {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let recipe = self.recipes.next()?;
+        Some(recipe.map_err(Error::from).and_then(|recipe| Ok(self.batch(recipe)?)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.recipes.size_hint()
+    }
+}
+
+/// The batches of a pass, wherever they are made.
+pub(crate) enum Pass {
+    /// By the host, ahead of time.
+    Host(Prefetch),
+    /// On the device. A recipe takes the host microseconds, so that nothing is to be made ahead.
+    Device { batches: DeviceBatches, waited: Duration },
+}
+
+impl Pass {
+    /// On the device where it holds the split, elsewhere `prefetch` ahead.
+    pub(crate) fn new(data: Option<&DeviceData>, split: &Split, plan: BatchPlan, prefetch: usize) -> Self {
+        match data.and_then(|data| data.batches(split, plan.clone())) {
+            Some(batches) => Self::Device { batches, waited: Duration::ZERO },
+            None => Self::Host(split.batches(plan).prefetch(prefetch)),
+        }
+    }
+
+    /// How long its user has waited for batches so far; for the device nobody waits here.
+    pub(crate) fn waited(&self) -> Duration {
+        match self {
+            Self::Host(batches) => batches.waited(),
+            Self::Device { waited, .. } => *waited,
+        }
+    }
+}
+
+impl Iterator for Pass {
+    type Item = Result<Batch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Host(batches) => Some(batches.next()?.map_err(Error::from)),
+            Self::Device { batches, waited } => {
+                let clock = Instant::now();
+                let batch = batches.next();
+                *waited += clock.elapsed();
+                batch
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use lrlab_data::{Augment, DataConfig, Source, SyntheticPictures};
+    use lrlab_kernels::Params;
+    use lrlab_models::{Linear, LinearConfig, Model};
+    use lrlab_optim::{OptimizerConfig, SgdConfig};
+    use lrlab_schedulers::ScheduleSpec;
+
+    use super::*;
+    use crate::trainer::Trainer;
+    use crate::{Fit, Rate, Settings};
+
+    /// Weights and validation loss after an epoch from its second batch on; the batches came from a device, or did not.
+    fn trained(data: &Dataset, there: bool) -> (Vec<f32>, f64, bool) {
+        let augment = Some(Augment { crop_padding: 2, flip: true, cutout: 4, seed: 0, epoch: 0 });
+        let settings = Settings { batch_size: 9, accumulate: 2, augment, ..Settings::new(0.01) };
+        let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
+        let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());
+        let optimizer =
+            lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap();
+        let horizon = Fit::horizon(&settings, data.train.len());
+        let schedule = ScheduleSpec::parse("cosine = {}").unwrap().build(&horizon).unwrap();
+        let rate = Rate::new(schedule, horizon, settings.lr, 0.0, None);
+        let mut trainer = Trainer::new(model, optimizer, rate, data, &settings, &Device::Cpu).unwrap();
+        assert!(trainer.there.is_none(), "on the CPU the host makes batches");
+        trainer.there = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
+        let mut batches = trainer.batches(1, 1);
+        let made_there = matches!(batches, Pass::Device { .. });
+        loop {
+            let window = trainer.next_window(&mut batches).unwrap();
+            if window.is_empty() {
+                break;
+            }
+            trainer.step(&window, 0, 0.01).unwrap();
+        }
+        assert!(trainer.input_s > 0.0);
+        let loss = trainer.evaluate(&data.validation).unwrap().loss;
+        let weights = trainer.params().iter().map(|(_, param)| param.var.flatten_all().unwrap());
+        (weights.flat_map(|values| values.to_vec1::<f32>().unwrap()).collect(), loss, made_there)
+    }
+
+    #[test]
+    fn training_ends_with_the_same_bits() {
+        let pictures = SyntheticPictures { train: 100, test: 10, ..SyntheticPictures::default() };
+        let cache = std::env::temp_dir().join("lrlab-train-tests");
+        let data = lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache)).unwrap();
+        let (host, device) = (trained(&data, false), trained(&data, true));
+        assert_eq!((host.2, device.2), (false, true));
+        assert_eq!((host.0, host.1), (device.0, device.1));
+        assert_eq!(memories(&data).len(), 2, "training and validation share their pixels");
+    }
+}

@@ -1,0 +1,90 @@
+//! Batches made of examples that a device holds are the host's, to the bit. The CPU is its own stand-in.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use candle_core::{DType, Device, Tensor};
+use lrlab_data::{
+    Augment, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    SyntheticReviews, TokenConfig, load,
+};
+use lrlab_train::{DeviceData, Error};
+
+fn data(source: Source) -> Dataset {
+    let mut config = DataConfig::new(source, std::env::temp_dir().join("lrlab-train-tests"));
+    config.tokens = TokenConfig { vocabulary: 200, ..config.tokens };
+    load(&config).unwrap()
+}
+
+fn pictures(size: usize) -> Dataset {
+    let pictures = SyntheticPictures { train: 70, test: 23, size, ..SyntheticPictures::default() };
+    data(Source::SyntheticPictures(pictures))
+}
+
+fn reviews() -> Dataset {
+    data(Source::SyntheticReviews(SyntheticReviews { train: 70, test: 23, ..SyntheticReviews::default() }))
+}
+
+/// Shape and bits of everything in a batch.
+fn written(batch: Batch) -> Vec<(Vec<usize>, Vec<u32>)> {
+    let bits = |tensor: &Tensor| {
+        let flat = tensor.flatten_all().unwrap().to_dtype(DType::F32).unwrap();
+        (tensor.dims().to_vec(), flat.to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect())
+    };
+    let mut all = vec![bits(&batch.labels), (Vec::new(), batch.indices)];
+    match batch.features {
+        Features::Pictures(pictures) => all.push(bits(&pictures)),
+        Features::Tokens { ids, mask } => all.extend([bits(&ids), bits(&mask)]),
+    }
+    all
+}
+
+/// Every split, order and beginning.
+fn check(data: &Dataset, augment: Option<Augment>) {
+    let there = DeviceData::upload(data, &Device::Cpu).unwrap();
+    for split in [&data.train, &data.validation, &data.test] {
+        for order in [Order::Sequential, Order::Shuffled { seed: 3, epoch: 1 }] {
+            for first_batch in [0, 2, 99] {
+                let plan = BatchPlan { augment, first_batch, ..BatchPlan::new(9, order) };
+                let host: Vec<_> = split.batches(plan.clone()).map(|batch| written(batch.unwrap())).collect();
+                let device = there.batches(split, plan).unwrap();
+                let device: Vec<_> = device.map(|batch| written(batch.unwrap())).collect();
+                assert_eq!(host, device, "{augment:?}, {order:?}, from batch {first_batch}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_have_the_same_bits() {
+    for size in [16, 11] {
+        let data = pictures(size);
+        check(&data, None);
+        let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 5, epoch: 2 };
+        for augment in [
+            Augment { crop_padding: 4, ..none },
+            Augment { crop_padding: 30, ..none },
+            Augment { flip: true, ..none },
+            Augment { cutout: 5, ..none },
+            Augment { cutout: 40, ..none },
+            Augment { crop_padding: 3, flip: true, cutout: 8, ..none },
+        ] {
+            check(&data, Some(augment));
+        }
+    }
+}
+
+#[test]
+fn sequences_have_the_same_bits() {
+    check(&reviews(), None);
+}
+
+#[test]
+fn other_splits_and_batches_of_nothing() {
+    let (data, other) = (pictures(16), pictures(16));
+    let there = DeviceData::upload(&data, &Device::Cpu).unwrap();
+    let plan = BatchPlan::new(0, Order::Sequential);
+    assert!(there.batches(&other.train, plan.clone()).is_none());
+    let mut none = there.batches(&data.train, plan).unwrap();
+    assert!(matches!(none.next(), Some(Err(Error::Data(_)))));
+    assert!(none.next().is_none());
+}
