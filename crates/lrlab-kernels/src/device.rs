@@ -70,9 +70,15 @@ pub fn synchronize(device: &Device) -> Result<()> {
     device.synchronize()
 }
 
-/// Whether this build has cuDNN, without which convolutions on a GPU are candle's: slow, and their input's gradient
-/// slower still.
+/// What the driver calls a GPU; `None` on the CPU. Which kernels cuBLAS takes, and so the last bits of products, depend
+/// on it.
 #[must_use]
-pub fn has_cudnn() -> bool {
-    cfg!(feature = "cudnn")
+pub fn device_name(device: &Device) -> Option<String> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::name(device);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = device;
+        None
+    }
 }

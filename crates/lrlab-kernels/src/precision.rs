@@ -12,8 +12,9 @@ use crate::simd::nearest_bf16;
 /// `vdpbf16ps` of AVX512-BF16 does. On processors without it the same is computed to the bit, slower. Convolutions on
 /// the CPU stay f32: most go through Winograd's transform, which multiplies rounding errors.
 ///
-/// On a GPU operands are cast before candle's own products and convolutions, and so are the results, as these come in
-/// the operands' type.
+/// On NVIDIA GPUs convolutions round their operands too, and products are summed up in f32. On other GPUs, and with
+/// `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions, and so are the results, as
+/// these come in the operands' type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As they are.

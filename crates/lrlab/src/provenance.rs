@@ -32,8 +32,8 @@ pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/{}/f32", lrlab_kernels::numerics_class()),
         Device::Cuda(_) => {
-            let kernels = if lrlab_kernels::has_cudnn() { "cudnn" } else { "candle" };
-            format!("cuda/{kernels}/{}", if lrlab_kernels::tf32() { "tf32" } else { "f32" })
+            let name = lrlab_kernels::device_name(device).unwrap_or_default();
+            format!("cuda/{name}/{}", if lrlab_kernels::tf32() { "tf32" } else { "f32" })
         }
         Device::Metal(_) => "metal/f32".to_owned(),
     }

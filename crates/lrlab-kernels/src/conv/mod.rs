@@ -49,9 +49,9 @@ pub(crate) fn conv2d_in(
     if host::is_f32(&[x, weight]) {
         return x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry));
     }
-    #[cfg(feature = "cudnn")]
-    if precision == Precision::F32 && crate::cuda::takes(&[x, weight]) {
-        return crate::cuda::conv2d(x, weight, geometry);
+    #[cfg(feature = "cuda")]
+    if crate::cuda::takes(&[x, weight]) {
+        return crate::cuda::conv2d(precision, x, weight, geometry);
     }
     // On the CPU convolutions are f32, by whomever.
     let precision = if x.device().is_cpu() { Precision::F32 } else { precision };

@@ -1,397 +1,212 @@
-//! Convolutions by cuDNN.
+//! Convolutions, over pictures `(n, h, w, c)` and weights `(o, kh, kw, c)`.
 //!
-//! Its heuristics choose the algorithm for each shape, among those that give the same bits every time. Nothing is tried
-//! out: what is fastest in a trial differs between runs, and so would the bits.
+//! They are matrix products of this crate's own device code, which gathers patches on their way to shared memory. cuDNN 9
+//! took three to four times as long for ResNet-20 and ResNet-18 on an H100, most of it between its kernels.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::ffi::c_void;
 
-use candle_core::cuda::cudarc::cudnn::{result, sys};
-use candle_core::cuda::cudarc::driver::{CudaSlice, CudaStream};
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{Gpu, address, hold, wrap};
+use super::norm::Rows;
+use super::{Gpu, address, hold, words};
 use crate::conv::geometry::Geometry;
-use crate::environment;
-
-/// How pictures and weights lie in memory, and in which type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Form {
-    /// f32 `(n, c, h, w)`, weights `(o, c, kh, kw)`.
-    Planes,
-    /// f32 `(n, h, w, c)`, weights `(o, kh, kw, c)`.
-    Rows,
-    /// The same in bf16.
-    RowsBf16,
-}
-
-impl Form {
-    fn layout(self) -> sys::cudnnTensorFormat_t {
-        match self {
-            Self::Planes => sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW,
-            Self::Rows | Self::RowsBf16 => sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC,
-        }
-    }
-
-    fn kind(self) -> sys::cudnnDataType_t {
-        match self {
-            Self::Planes | Self::Rows => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
-            Self::RowsBf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
-        }
-    }
-
-    fn math(self) -> sys::cudnnMathType_t {
-        match self {
-            Self::RowsBf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
-            // The default takes TF32.
-            _ if environment::tf32() => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
-            _ => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-        }
-    }
-}
+use crate::{Precision, environment};
 
 /// The three ways through a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
+pub(super) enum Way {
     Forward,
     Input,
     Weight,
 }
 
-/// What tells plans apart: form, way, `[n, c, h, w, o, kh, kw, stride, padding]`.
-type Key = (Form, Way, [usize; 9]);
-
-fn key(form: Form, way: Way, g: &Geometry) -> Key {
-    (form, way, [g.n, g.c, g.h, g.w, g.o, g.kh, g.kw, g.stride, g.padding])
-}
-
-/// Dimensions of input, weight and output, as cuDNN takes them whatever the form.
-fn dims(g: &Geometry) -> Result<[[i32; 4]; 3]> {
-    let all = [[g.n, g.c, g.h, g.w], [g.o, g.c, g.kh, g.kw], [g.n, g.o, g.oh, g.ow]];
-    let mut out = [[0; 4]; 3];
-    for (out, dims) in out.iter_mut().zip(all) {
-        if dims.iter().product::<usize>() > i32::MAX as usize {
-            bail!("conv2d: {dims:?} is more than cuDNN takes");
-        }
-        *out = dims.map(|dim| dim as i32);
-    }
-    Ok(out)
-}
-
-/// Descriptors of a shape and the algorithm for it.
-struct Plan {
-    x: sys::cudnnTensorDescriptor_t,
-    w: sys::cudnnFilterDescriptor_t,
-    y: sys::cudnnTensorDescriptor_t,
-    conv: sys::cudnnConvolutionDescriptor_t,
-    algorithm: Algorithm,
-    workspace: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Algorithm {
-    Forward(sys::cudnnConvolutionFwdAlgo_t),
-    Input(sys::cudnnConvolutionBwdDataAlgo_t),
-    Weight(sys::cudnnConvolutionBwdFilterAlgo_t),
-}
-
-// SAFETY: descriptors are plain data of the library, changed by nobody once a plan is made.
-unsafe impl Send for Plan {}
-// SAFETY: as above.
-unsafe impl Sync for Plan {}
-
-impl Drop for Plan {
-    fn drop(&mut self) {
-        // SAFETY: the descriptors were made with the plan and are destroyed once.
-        unsafe {
-            let _ = result::destroy_tensor_descriptor(self.x);
-            let _ = result::destroy_filter_descriptor(self.w);
-            let _ = result::destroy_tensor_descriptor(self.y);
-            let _ = result::destroy_convolution_descriptor(self.conv);
-        }
+impl Way {
+    /// For tables of times.
+    pub(super) fn name(self, g: &Geometry) -> String {
+        let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
+        format!("{self:?} of {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}")
     }
 }
 
-/// cuDNN for one device.
-pub(super) struct Dnn {
-    handle: sys::cudnnHandle_t,
-    plans: HashMap<Key, Arc<Plan>>,
-    workspace: Option<CudaSlice<u8>>,
+/// A convolution as the device code takes it.
+#[repr(C)]
+struct Conv {
+    n: i32,
+    c: i32,
+    h: i32,
+    w: i32,
+    o: i32,
+    kh: i32,
+    kw: i32,
+    stride: i32,
+    padding: i32,
+    oh: i32,
+    ow: i32,
+    rows: i32,
+    columns: i32,
+    depth: i32,
+    part: i32,
+    join: i32,
 }
 
-// SAFETY: a handle may move between threads; one thread at a time uses it, behind a lock.
-unsafe impl Send for Dnn {}
-
-impl Drop for Dnn {
-    fn drop(&mut self) {
-        // SAFETY: the handle is destroyed once.
-        let _ = unsafe { result::destroy_handle(self.handle) };
-    }
+/// The product that one way through a convolution is, and how it is laid over blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Product {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    /// Of a block.
+    tile: (usize, usize),
+    /// Values that are fetched at once.
+    pack: usize,
+    /// Blocks that share a tile's depth, each `part` of it.
+    parts: usize,
+    part: usize,
 }
 
-/// Algorithms that cuDNN is asked for.
-const ASKED: usize = 10;
-/// An algorithm that wants more memory is not taken.
-const MOST_WORKSPACE: usize = 1 << 30;
+/// Values of a row or column that a block holds at once.
+const DEEP: usize = 16;
+/// Blocks that keep a large GPU busy.
+const BLOCKS: usize = 264;
+/// A block should have so many steps of [`DEEP`].
+const STEPS: usize = 4;
+/// Values of all partial sums, at most.
+const MOST_PARTS: usize = 1 << 24;
 
-/// The first result that works, repeats its bits, and stays within the memory: algorithm and bytes.
-macro_rules! choose {
-    ($results:expr, $count:expr) => {
-        $results[..($count as usize).min(ASKED)]
-            .iter()
-            // Inside the caller's unsafe block: cuDNN wrote the first `count` of them.
-            .map(|result| result.assume_init_ref())
-            .find(|result| {
-                result.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS
-                    && result.determinism == sys::cudnnDeterminism_t::CUDNN_DETERMINISTIC
-                    && result.memory <= MOST_WORKSPACE
-            })
-            .map(|result| (result.algo, result.memory, result.mathType))
-    };
-}
-
-impl Dnn {
-    pub(super) fn new(stream: &Arc<CudaStream>) -> Result<Self> {
-        stream.context().bind_to_thread().map_err(wrap)?;
-        let handle = result::create_handle().map_err(wrap)?;
-        let dnn = Self { handle, plans: HashMap::new(), workspace: None };
-        // SAFETY: handle and stream are alive.
-        unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(wrap)?;
-        Ok(dnn)
-    }
-
-    fn plan(&mut self, form: Form, way: Way, g: &Geometry) -> Result<Arc<Plan>> {
-        let key = key(form, way, g);
-        if let Some(plan) = self.plans.get(&key) {
-            return Ok(Arc::clone(plan));
-        }
-        let [dx, dw, dy] = dims(g)?;
-        let plan = Plan {
-            x: result::create_tensor_descriptor().map_err(wrap)?,
-            w: result::create_filter_descriptor().map_err(wrap)?,
-            y: result::create_tensor_descriptor().map_err(wrap)?,
-            conv: result::create_convolution_descriptor().map_err(wrap)?,
-            algorithm: Algorithm::Forward(sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_GEMM),
-            workspace: 0,
+impl Product {
+    fn new(way: Way, g: &Geometry) -> Self {
+        let taps = g.kh * g.kw;
+        let (outputs, inputs) = (g.n * g.oh * g.ow, g.n * g.h * g.w);
+        let (rows, columns, depth) = match way {
+            Way::Forward => (outputs, g.o, taps * g.c),
+            Way::Input => (inputs, g.c, taps * g.o),
+            Way::Weight => (taps * g.c, g.o, outputs),
         };
-        let (padding, stride) = (g.padding as i32, g.stride as i32);
-        let (layout, kind) = (form.layout(), form.kind());
-        let mut plan = plan;
-        let mut count = 0;
-        // SAFETY: the descriptors were just made; cuDNN writes at most as many results as it is asked for.
-        unsafe {
-            result::set_tensor4d_descriptor(plan.x, layout, kind, dx).map_err(wrap)?;
-            result::set_filter4d_descriptor(plan.w, kind, layout, dw).map_err(wrap)?;
-            result::set_tensor4d_descriptor(plan.y, layout, kind, dy).map_err(wrap)?;
-            let cross = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
-            let float = sys::cudnnDataType_t::CUDNN_DATA_FLOAT;
-            result::set_convolution2d_descriptor(
-                plan.conv, padding, padding, stride, stride, 1, 1, cross, float,
-            )
-            .map_err(wrap)?;
-            result::set_convolution_math_type(plan.conv, form.math()).map_err(wrap)?;
-            let asked = ASKED as i32;
-            let chosen = match way {
-                Way::Forward => {
-                    let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
-                    let to = results.as_mut_ptr().cast();
-                    result::get_convolution_forward_algorithm(
-                        self.handle,
-                        plan.x,
-                        plan.w,
-                        plan.conv,
-                        plan.y,
-                        asked,
-                        &raw mut count,
-                        to,
-                    )
-                    .map_err(wrap)?;
-                    let results: [std::mem::MaybeUninit<sys::cudnnConvolutionFwdAlgoPerf_t>; ASKED] = results;
-                    choose!(results, count).map(|(a, memory, math)| (Algorithm::Forward(a), memory, math))
-                }
-                Way::Input => {
-                    let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
-                    let to = results.as_mut_ptr().cast();
-                    result::get_convolution_backward_data_algorithm(
-                        self.handle,
-                        plan.w,
-                        plan.y,
-                        plan.conv,
-                        plan.x,
-                        asked,
-                        &raw mut count,
-                        to,
-                    )
-                    .map_err(wrap)?;
-                    let results: [std::mem::MaybeUninit<sys::cudnnConvolutionBwdDataAlgoPerf_t>; ASKED] =
-                        results;
-                    choose!(results, count).map(|(a, memory, math)| (Algorithm::Input(a), memory, math))
-                }
-                Way::Weight => {
-                    let mut results = [const { std::mem::MaybeUninit::uninit() }; ASKED];
-                    let to = results.as_mut_ptr().cast();
-                    result::get_convolution_backward_filter_algorithm(
-                        self.handle,
-                        plan.x,
-                        plan.y,
-                        plan.conv,
-                        plan.w,
-                        asked,
-                        &raw mut count,
-                        to,
-                    )
-                    .map_err(wrap)?;
-                    let results: [std::mem::MaybeUninit<sys::cudnnConvolutionBwdFilterAlgoPerf_t>; ASKED] =
-                        results;
-                    choose!(results, count).map(|(a, memory, math)| (Algorithm::Weight(a), memory, math))
-                }
-            };
-            let Some((algorithm, memory, math)) = chosen else {
-                bail!("conv2d: cuDNN knows no algorithm that repeats its bits for {way:?} of {g:?}")
-            };
-            result::set_convolution_math_type(plan.conv, math).map_err(wrap)?;
-            (plan.algorithm, plan.workspace) = (algorithm, memory);
-        }
-        let plan = Arc::new(plan);
-        self.plans.insert(key, Arc::clone(&plan));
-        Ok(plan)
+        let long = if way == Way::Weight { 64 } else { 128 };
+        let tile = match columns {
+            ..=16 => (long, 16),
+            17..=32 => (long, 32),
+            _ => (64, 64),
+        };
+        let whole = g.c.is_multiple_of(4) && (way == Way::Forward || g.o.is_multiple_of(4));
+        let pack = if whole { 4 } else { 1 };
+        let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
+        let most = (depth / (DEEP * STEPS)).min(MOST_PARTS / (rows * columns)).max(1);
+        let parts = BLOCKS.div_ceil(tiles).min(most);
+        let part = depth.div_ceil(parts).next_multiple_of(DEEP);
+        Self { rows, columns, depth, tile, pack, parts: depth.div_ceil(part), part }
+    }
+
+    fn kernel(&self, way: Way, precision: Precision) -> String {
+        let way = match way {
+            Way::Forward => "forward",
+            Way::Input => "input",
+            Way::Weight => "weight",
+        };
+        let kind = match precision {
+            Precision::Bf16 => "bf16",
+            Precision::F32 if environment::tf32() => "tf32",
+            Precision::F32 => "f32",
+        };
+        format!("conv_{way}_{}x{}_{}_{kind}", self.tile.0, self.tile.1, self.pack)
+    }
+}
+
+/// Sizes that the device code counts in 32 bits.
+fn fits(g: &Geometry) -> Result<()> {
+    let sizes = [g.n * g.h * g.w, g.n * g.oh * g.ow, g.kh * g.kw * g.c * g.o];
+    match sizes.iter().find(|size| **size > i32::MAX as usize / 2) {
+        Some(_) => bail!("conv2d: {g:?} is more than a GPU's kernels count"),
+        None => Ok(()),
     }
 }
 
 impl Gpu {
-    /// A convolution's output, or the gradient of its input or weight, from the two others: `to` becomes the result plus
-    /// `beta` times what is there.
+    /// The output of a convolution, or the gradient of its input or weight, from the two others: it becomes the result
+    /// plus, with `join`, what is there.
     ///
     /// # Safety
-    /// The addresses hold what the geometry says in `form`.
-    unsafe fn convolve(
+    /// The addresses hold what the geometry says.
+    pub(super) unsafe fn convolve(
         &self,
-        form: Form,
         way: Way,
+        precision: Precision,
         g: &Geometry,
         [x, w, y]: [u64; 3],
-        beta: f32,
+        join: bool,
     ) -> Result<()> {
-        let mut dnn = self.shared.dnn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stream.context().bind_to_thread().map_err(wrap)?;
-        let plan = dnn.plan(form, way, g)?;
-        if dnn.workspace.as_ref().is_none_or(|workspace| workspace.len() < plan.workspace) {
-            dnn.workspace = Some(self.take::<u8>(plan.workspace)?);
-        }
-        let workspace = dnn.workspace.as_ref().map_or(0, |workspace| self.at(workspace)) as *mut _;
-        let (alpha, size, handle) = (1.0_f32, plan.workspace, dnn.handle);
-        let (alpha, beta) = ((&raw const alpha).cast(), (&raw const beta).cast());
-        // SAFETY: the plan is for this geometry and form, and the caller vouches for the addresses.
-        let convolve = || unsafe {
-            match plan.algorithm {
-                Algorithm::Forward(algorithm) => result::convolution_forward(
-                    handle,
-                    alpha,
-                    plan.x,
-                    x as *const _,
-                    plan.w,
-                    w as *const _,
-                    plan.conv,
-                    algorithm,
-                    workspace,
-                    size,
-                    beta,
-                    plan.y,
-                    y as *mut _,
-                ),
-                Algorithm::Input(algorithm) => result::convolution_backward_data(
-                    handle,
-                    alpha,
-                    plan.w,
-                    w as *const _,
-                    plan.y,
-                    y as *const _,
-                    plan.conv,
-                    algorithm,
-                    workspace,
-                    size,
-                    beta,
-                    plan.x,
-                    x as *mut _,
-                ),
-                Algorithm::Weight(algorithm) => result::convolution_backward_filter(
-                    handle,
-                    alpha,
-                    plan.x,
-                    x as *const _,
-                    plan.y,
-                    y as *const _,
-                    plan.conv,
-                    algorithm,
-                    workspace,
-                    size,
-                    beta,
-                    plan.w,
-                    w as *mut _,
-                ),
+        fits(g)?;
+        let product = Product::new(way, g);
+        let (from, with, out) = match way {
+            Way::Forward => (x, w, y),
+            Way::Input => (y, w, x),
+            Way::Weight => (x, y, w),
+        };
+        let size = product.rows * product.columns;
+        let parts = (product.parts > 1).then(|| self.floats(product.parts * size)).transpose()?;
+        let (mut from, mut with) = (from, with);
+        let mut to = parts.as_ref().map_or(out, |parts| self.at(parts));
+        let int = |size: usize| size as i32;
+        let mut conv = Conv {
+            n: int(g.n),
+            c: int(g.c),
+            h: int(g.h),
+            w: int(g.w),
+            o: int(g.o),
+            kh: int(g.kh),
+            kw: int(g.kw),
+            stride: int(g.stride),
+            padding: int(g.padding),
+            oh: int(g.oh),
+            ow: int(g.ow),
+            rows: int(product.rows),
+            columns: int(product.columns),
+            depth: int(product.depth),
+            part: int(product.part),
+            join: i32::from(join && parts.is_none()),
+        };
+        let grid = (
+            product.rows.div_ceil(product.tile.0) as u32,
+            product.columns.div_ceil(product.tile.1) as u32,
+            product.parts as u32,
+        );
+        let mut arguments: [*mut c_void; 4] =
+            [(&raw mut conv).cast(), (&raw mut from).cast(), (&raw mut with).cast(), (&raw mut to).cast()];
+        let kernel = product.kernel(way, precision);
+        // SAFETY: the caller vouches for the addresses; there is room for every part.
+        unsafe {
+            self.launch_called(|| way.name(g), &kernel, grid, 128, 0, &mut arguments)?;
+            if parts.is_some() {
+                self.each("sum_parts", size, words![to, out, product.parts, join, size as u64])?;
             }
-            .map_err(wrap)
-        };
-        let name = || {
-            let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
-            format!(
-                "{way:?} of {form:?} {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}: {:?}",
-                plan.algorithm
-            )
-        };
-        self.timed(name, convolve)
-    }
-
-    /// y = x ∗ w
-    ///
-    /// # Safety
-    /// The addresses hold what the geometry says in `form`.
-    pub(super) unsafe fn conv(&self, form: Form, g: &Geometry, x: u64, w: u64, y: u64) -> Result<()> {
-        // SAFETY: the caller's word.
-        unsafe { self.convolve(form, Way::Forward, g, [x, w, y], 0.0) }
-    }
-
-    /// The gradient of x, which with `join` joins what is there.
-    ///
-    /// # Safety
-    /// As for [`Gpu::conv`].
-    pub(super) unsafe fn conv_input(
-        &self,
-        form: Form,
-        g: &Geometry,
-        (dx, join): (u64, bool),
-        w: u64,
-        dy: u64,
-    ) -> Result<()> {
-        // SAFETY: the caller's word.
-        unsafe { self.convolve(form, Way::Input, g, [dx, w, dy], if join { 1.0 } else { 0.0 }) }
-    }
-
-    /// The gradient of w.
-    ///
-    /// # Safety
-    /// As for [`Gpu::conv`].
-    pub(super) unsafe fn conv_weight(
-        &self,
-        form: Form,
-        g: &Geometry,
-        x: u64,
-        dw: u64,
-        dy: u64,
-    ) -> Result<()> {
-        // SAFETY: the caller's word.
-        unsafe { self.convolve(form, Way::Weight, g, [x, dw, dy], 0.0) }
+        }
+        Ok(())
     }
 }
 
-/// [`crate::conv2d`] in f32, checked.
-pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry))
+/// [`crate::conv2d`] in `precision`, checked.
+pub(crate) fn conv2d(
+    precision: Precision,
+    x: &Tensor,
+    weight: &Tensor,
+    geometry: Geometry,
+) -> Result<Tensor> {
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Planes(geometry, precision))
 }
 
-struct Conv(Geometry);
+/// Over `(n, c, h, w)` and `(o, c, kh, kw)`.
+struct Planes(Geometry, Precision);
 
-impl CustomOp2 for Conv {
+impl Planes {
+    /// Rows of channels and pixels of a plane: of input, weight and output.
+    fn sizes(&self) -> [(Rows, usize); 3] {
+        let g = &self.0;
+        let of = |n: usize, c: usize, pixels: usize| (Rows { rows: n * pixels, c }, pixels);
+        [of(g.n, g.c, g.h * g.w), of(g.o, g.c, g.kh * g.kw), of(g.n, g.o, g.oh * g.ow)]
+    }
+}
+
+impl CustomOp2 for Planes {
     fn name(&self) -> &'static str {
         "conv2d"
     }
@@ -409,13 +224,15 @@ impl CustomOp2 for Conv {
     ) -> Result<(CudaStorage, Shape)> {
         let g = &self.0;
         let gpu = Gpu::new(&x.device)?;
-        let shape = Shape::from((g.n, g.o, g.oh, g.ow));
-        let y = gpu.floats(shape.elem_count())?;
+        let [of_x, of_w, of_y] = self.sizes();
+        let y = gpu.floats(of_y.0.values())?;
         // SAFETY: the geometry was made for these shapes.
         unsafe {
-            gpu.conv(Form::Planes, g, address::<f32>(x, lx)?, address::<f32>(w, lw)?, gpu.at(&y))?;
+            let x = gpu.to_rows(address::<f32>(x, lx)?, of_x)?;
+            let w = gpu.to_rows(address::<f32>(w, lw)?, of_w)?;
+            gpu.convolve(Way::Forward, self.1, g, [gpu.at(&x), gpu.at(&w), gpu.at(&y)], false)?;
         }
-        Ok((gpu.storage(y), shape))
+        Ok((gpu.storage(gpu.to_planes(&y, of_y)?), Shape::from((g.n, g.o, g.oh, g.ow))))
     }
 
     fn bwd(
@@ -426,19 +243,24 @@ impl CustomOp2 for Conv {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (g, gpu) = (&self.0, Gpu::of(x)?);
+        let [of_x, of_w, of_y] = self.sizes();
         let [xs, ws, gs] = [hold(x)?, hold(weight)?, hold(grad)?];
         let (mut input, mut of_weight) = (None, None);
         // SAFETY: as above.
         unsafe {
+            let dy = gpu.to_rows(gs.at, of_y)?;
             if x.track_op() {
-                let dx = gpu.floats(x.elem_count())?;
-                gpu.conv_input(Form::Planes, g, (gpu.at(&dx), false), ws.at, gs.at)?;
-                input = Some(gpu.tensor(dx, x.shape()));
+                let w = gpu.to_rows(ws.at, of_w)?;
+                let dx = gpu.floats(of_x.0.values())?;
+                gpu.convolve(Way::Input, self.1, g, [gpu.at(&dx), gpu.at(&w), gpu.at(&dy)], false)?;
+                input = Some(gpu.tensor(gpu.to_planes(&dx, of_x)?, x.shape()));
             }
             if weight.track_op() {
-                let dw = gpu.floats(weight.elem_count())?;
-                gpu.conv_weight(Form::Planes, g, xs.at, gpu.at(&dw), gs.at)?;
-                of_weight = crate::gradient::give(weight, gpu.tensor(dw, weight.shape()));
+                let x = gpu.to_rows(xs.at, of_x)?;
+                let dw = gpu.floats(of_w.0.values())?;
+                gpu.convolve(Way::Weight, self.1, g, [gpu.at(&x), gpu.at(&dw), gpu.at(&dy)], false)?;
+                let dw = gpu.tensor(gpu.to_planes(&dw, of_w)?, weight.shape());
+                of_weight = crate::gradient::give(weight, dw);
             }
         }
         Ok((input, of_weight))
@@ -450,22 +272,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dimensions_and_keys() -> Result<()> {
-        let g = Geometry::new((8, 3, 32, 30), (16, 3, 7, 5), 2, 2)?;
-        assert_eq!(dims(&g)?, [[8, 3, 32, 30], [16, 3, 7, 5], [8, 16, 15, 15]]);
-        let other = Geometry::new((8, 3, 32, 30), (16, 3, 7, 5), 2, 1)?;
-        let keys = [
-            key(Form::Rows, Way::Forward, &g),
-            key(Form::RowsBf16, Way::Forward, &g),
-            key(Form::Rows, Way::Weight, &g),
-            key(Form::Rows, Way::Forward, &other),
-        ];
-        for (i, a) in keys.iter().enumerate() {
-            assert!(keys[i + 1..].iter().all(|b| a != b), "{a:?}");
+    fn products_cover_every_row_column_and_depth() -> Result<()> {
+        for (n, c, side, o, kernel, stride) in [
+            (128, 16, 32, 16, 3, 1),
+            (128, 3, 32, 64, 7, 2),
+            (128, 512, 1, 512, 3, 1),
+            (2, 17, 9, 10, 3, 2),
+            (1, 1, 1, 1, 1, 1),
+            (256, 64, 8, 256, 1, 1),
+        ] {
+            let g = Geometry::new((n, c, side, side), (o, c, kernel, kernel), stride, kernel / 2)?;
+            for way in [Way::Forward, Way::Input, Way::Weight] {
+                let p = Product::new(way, &g);
+                assert!(p.part.is_multiple_of(DEEP) && p.parts >= 1, "{p:?}");
+                assert!(p.parts * p.part >= p.depth && (p.parts - 1) * p.part < p.depth, "{p:?}");
+                let pixels = if way == Way::Input { side * side } else { g.oh * g.ow };
+                assert_eq!(p.rows * p.columns * p.depth, n * pixels * o * c * kernel * kernel, "{p:?}");
+                let packed = if way == Way::Forward { vec![c] } else { vec![c, o] };
+                assert_eq!(p.pack == 4, packed.iter().all(|size| size % 4 == 0), "{p:?}");
+                assert!(p.parts == 1 || p.parts * p.rows * p.columns <= MOST_PARTS);
+            }
         }
-        let huge = Geometry::new((70_000, 64, 32, 32), (64, 64, 3, 3), 1, 1)?;
-        let error = dims(&huge).unwrap_err().to_string();
-        assert!(error.contains("[70000, 64, 32, 32] is more than cuDNN takes"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_convolution_that_is_too_large_is_named() -> Result<()> {
+        let g = Geometry::new((1 << 20, 1, 64, 64), (1, 1, 1, 1), 1, 0)?;
+        let error = fits(&g).unwrap_err().to_string();
+        assert!(error.contains("is more than a GPU's kernels count"), "{error}");
         Ok(())
     }
 }

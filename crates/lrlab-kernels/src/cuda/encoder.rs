@@ -218,16 +218,13 @@ impl Encoder {
                 base: Some(gpu.at(sum.as_ref().unwrap_or(&fed))),
                 sum: None,
             };
-            let (y, norms) = match first {
-                Some(first) => {
-                    let y = gpu.floats(values)?;
-                    row_sum(gpu, &row, gpu.at(&y), of_norms)?;
-                    (y, [first, normed])
-                }
-                None => {
-                    let (second, y) = row_norm(gpu, &row, norm(1), self.eps, of_norms)?;
-                    (y, [normed, second])
-                }
+            let (y, norms) = if let Some(first) = first {
+                let y = gpu.floats(values)?;
+                row_sum(gpu, &row, gpu.at(&y), of_norms)?;
+                (y, [first, normed])
+            } else {
+                let (second, y) = row_norm(gpu, &row, norm(1), self.eps, of_norms)?;
+                (y, [normed, second])
             };
             let kept = Kept { seen, qkv, weights, dropped, attended, norms, fed, inner, hidden, bits };
             Ok((y, kept))

@@ -74,27 +74,22 @@ impl CustomOp2 for Linear {
         let g = Operand::new(gs.at, rows, out);
         // SAFETY: the shapes are those of the forward pass.
         unsafe {
-            let dx = match x.track_op() {
-                true => {
-                    let dx = gpu.floats(rows * inputs)?;
-                    gpu.product(self.precision, g, b, gpu.at(&dx))?;
-                    Some(gpu.tensor(dx, x.shape()))
-                }
-                false => None,
-            };
-            let dw = match w.track_op() {
-                true => {
-                    let dw = gpu.floats(out * inputs)?;
-                    gpu.product(self.precision, g.t(), a, gpu.at(&dw))?;
-                    give(w, gpu.tensor(dw, w.shape()))
-                }
-                false => None,
-            };
+            let (mut input, mut of_weight) = (None, None);
+            if x.track_op() {
+                let dx = gpu.floats(rows * inputs)?;
+                gpu.product(self.precision, g, b, gpu.at(&dx))?;
+                input = Some(gpu.tensor(dx, x.shape()));
+            }
+            if w.track_op() {
+                let dw = gpu.floats(out * inputs)?;
+                gpu.product(self.precision, g.t(), a, gpu.at(&dw))?;
+                of_weight = give(w, gpu.tensor(dw, w.shape()));
+            }
             if let Some(bias) = self.bias.as_ref().filter(|bias| bias.track_op()) {
                 let [sums, _] = gpu.columns(gs.at, None, (rows, out))?;
                 super::give(bias, gpu.tensor(sums, out))?;
             }
-            Ok((dx, dw))
+            Ok((input, of_weight))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The operators on NVIDIA GPUs: device code of this crate, matrix products by cuBLAS, convolutions by cuDNN.
+//! The operators on NVIDIA GPUs: device code of this crate, and matrix products by cuBLAS.
 //!
 //! Everything runs on the device's one stream, so that kernels follow one another and memory that is given back is used
 //! again in their order. No sum uses floating-point atomics: the same input gives the same bits.
@@ -6,14 +6,12 @@
 #![allow(unsafe_code, reason = "kernels are launched with addresses")]
 
 mod activation;
-#[cfg(feature = "cudnn")]
 mod conv;
 mod encoder;
 mod examples;
 mod linear;
 mod loss;
 mod lstm;
-#[cfg(feature = "cudnn")]
 mod net;
 mod norm;
 mod product;
@@ -23,6 +21,7 @@ mod times;
 mod update;
 
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute as PoolAttribute;
@@ -43,7 +42,6 @@ pub(crate) use norm::{BatchNorm, batch_norm2d};
 pub(crate) use text::{MOST_WIDE, at_positions, dropout, embedding, layer_norm, weighted_sum};
 pub(crate) use times::take as take_times;
 pub(crate) use update::{adam, sgd, squared_norm};
-#[cfg(feature = "cudnn")]
 pub(crate) use {conv::conv2d, net::conv_net};
 
 /// Threads of a block where nothing else decides.
@@ -52,7 +50,10 @@ const BLOCK: u32 = 256;
 const COUNTERS: usize = 1 << 14;
 
 /// The device code, compiled by the build script.
-const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+const MODULES: [&str; 2] = [
+    include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/conv.ptx")),
+];
 
 /// See [`crate::open_cuda`].
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
@@ -95,6 +96,12 @@ pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
     })
 }
 
+/// See [`crate::device_name`].
+pub(crate) fn name(device: &Device) -> Option<String> {
+    let Device::Cuda(cuda) = device else { return None };
+    cuda.cuda_stream().context().name().ok()
+}
+
 /// See [`crate::synchronize`].
 pub(crate) fn synchronize(device: &Device) -> Result<()> {
     match device {
@@ -127,11 +134,9 @@ pub(crate) fn wrap(error: impl std::error::Error + Send + Sync + 'static) -> can
 
 /// What a device keeps between operators.
 struct Shared {
-    module: Arc<candle_core::cuda::cudarc::driver::CudaModule>,
+    modules: Vec<Arc<candle_core::cuda::cudarc::driver::CudaModule>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
     counters: CudaSlice<u32>,
-    #[cfg(feature = "cudnn")]
-    dnn: Mutex<conv::Dnn>,
 }
 
 type Devices = Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>>;
@@ -197,20 +202,18 @@ impl Gpu {
         let stream = device.cuda_stream();
         let mut devices = DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
         let id = device.id();
-        let shared = match devices.iter().find(|(known, _)| *known == id) {
-            Some((_, shared)) => Arc::clone(shared),
-            None => {
-                let module = stream.context().load_module(KERNELS.into()).map_err(wrap)?;
-                let shared = Arc::new(Shared {
-                    module,
-                    functions: Mutex::default(),
-                    counters: stream.alloc_zeros(COUNTERS).map_err(wrap)?,
-                    #[cfg(feature = "cudnn")]
-                    dnn: Mutex::new(conv::Dnn::new(&stream)?),
-                });
-                devices.push((id, Arc::clone(&shared)));
-                shared
-            }
+        let known = devices.iter().find(|(known, _)| *known == id).map(|(_, shared)| Arc::clone(shared));
+        let shared = if let Some(shared) = known {
+            shared
+        } else {
+            let load = |ptx: &str| stream.context().load_module(ptx.into()).map_err(wrap);
+            let shared = Arc::new(Shared {
+                modules: MODULES.into_iter().map(load).collect::<Result<_>>()?,
+                functions: Mutex::default(),
+                counters: stream.alloc_zeros(COUNTERS).map_err(wrap)?,
+            });
+            devices.push((id, Arc::clone(&shared)));
+            shared
         };
         Ok(Self { device: device.clone(), stream, shared })
     }
@@ -245,7 +248,8 @@ impl Gpu {
         if let Some(function) = functions.get(name) {
             return Ok(function.cu_function());
         }
-        let function = self.shared.module.load_function(name).map_err(wrap)?;
+        let mut found = self.shared.modules.iter().map(|module| module.load_function(name));
+        let Some(Ok(function)) = found.find(Result::is_ok) else { bail!("there is no kernel {name:?}") };
         let raw = function.cu_function();
         functions.insert(name.to_owned(), function);
         Ok(raw)
@@ -281,19 +285,34 @@ impl Gpu {
         grid: (u32, u32, u32),
         block: u32,
         shared: u32,
-        arguments: &mut [*mut std::ffi::c_void],
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe { self.launch_called(|| name.to_owned(), name, grid, block, shared, arguments) }
+    }
+
+    /// The same, under another name in tables of times.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn launch_called(
+        &self,
+        called: impl FnOnce() -> String,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        arguments: &mut [*mut c_void],
     ) -> Result<()> {
         let function = self.function(name)?;
         self.stream.context().bind_to_thread().map_err(wrap)?;
         let stream = self.stream.cu_stream();
-        self.timed(
-            || name.to_owned(),
+        let launch = || {
             // SAFETY: the caller vouches for the arguments.
-            || {
-                unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, stream, arguments) }
-                    .map_err(wrap)
-            },
-        )
+            unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, stream, arguments) }
+                .map_err(wrap)
+        };
+        self.timed(called, launch)
     }
 
     /// Starts a kernel whose threads share `n` elements among them.

@@ -1,6 +1,6 @@
 //! A whole network of convolutions as one operator.
 //!
-//! Pictures lie as rows of channels, in f32 or, where products are in bf16, in bf16 between all nodes. A unit is a
+//! Pictures lie as rows of channels. A unit is a
 //! convolution, a kernel for the moments of its output, and one that norms, adds the residual and rectifies; on the way
 //! back a kernel for the sums, one for the gradient of the convolution's output, and the two convolutions.
 
@@ -9,18 +9,17 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 
-use super::conv::Form;
+use super::conv::Way;
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
+use crate::Norm;
 use crate::conv::geometry::Geometry;
 use crate::conv::source::Sizes;
 use crate::net::{ConvNet, ConvNorm, Node};
-use crate::{Norm, Precision};
 
 /// [`ConvNet::forward`], checked.
 pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
-    let form = if net.precision == Precision::Bf16 { Form::RowsBf16 } else { Form::Rows };
-    let op = Net { net: net.clone(), sizes, mode, form, kept: Mutex::new(None) };
+    let op = Network { net: net.clone(), sizes, mode, kept: Mutex::new(None) };
     // The operator takes a parameter, so that candle calls its way back where only parameters want gradients.
     let x = x.contiguous()?;
     match units(net).next() {
@@ -36,18 +35,17 @@ fn units(net: &ConvNet) -> impl Iterator<Item = &ConvNorm> {
     })
 }
 
-struct Net {
+struct Network {
     net: ConvNet,
     sizes: Vec<Sizes>,
     mode: Norm,
-    form: Form,
     kept: Mutex<Option<Kept>>,
 }
 
 /// For the way back.
 struct Kept {
     /// Every node's value; the first are the pictures.
-    values: Vec<CudaSlice<u8>>,
+    values: Vec<CudaSlice<f32>>,
     /// Of units.
     units: Vec<Option<Unit>>,
     /// Of max pools: where each value comes from.
@@ -56,9 +54,9 @@ struct Kept {
 
 struct Unit {
     /// As the convolution reads it.
-    weight: CudaSlice<u8>,
+    weight: CudaSlice<f32>,
     /// The convolution's output.
-    y: CudaSlice<u8>,
+    y: CudaSlice<f32>,
     norm: Coefficients,
 }
 
@@ -98,30 +96,17 @@ fn count(sizes: Sizes) -> usize {
     sizes.n * sizes.c * sizes.pixels()
 }
 
-impl Net {
-    fn width(&self) -> usize {
-        if self.form == Form::RowsBf16 { 2 } else { 4 }
-    }
+fn room(gpu: &Gpu, sizes: Sizes) -> Result<CudaSlice<f32>> {
+    gpu.floats(count(sizes))
+}
 
-    fn suffix(&self) -> &'static str {
-        if self.form == Form::RowsBf16 { "bf16" } else { "f32" }
-    }
+fn rows_of(sizes: Sizes) -> Rows {
+    Rows { rows: sizes.n * sizes.pixels(), c: sizes.c }
+}
 
-    /// A kernel's name for this type.
-    fn kernel(&self, name: &str) -> String {
-        format!("{name}_{}", self.suffix())
-    }
-
-    fn room(&self, gpu: &Gpu, sizes: Sizes) -> Result<CudaSlice<u8>> {
-        gpu.take(count(sizes) * self.width())
-    }
-
+impl Network {
     fn geometry(from: Sizes, unit: &ConvNorm) -> Result<Geometry> {
         Geometry::new((from.n, from.c, from.h, from.w), unit.weight.dims4()?, unit.stride, unit.padding)
-    }
-
-    fn rows(&self, sizes: Sizes) -> Rows {
-        Rows { rows: sizes.n * sizes.pixels(), c: sizes.c, bf16: self.form == Form::RowsBf16 }
     }
 
     /// Brings weights `(o, c, kh, kw)` into rows of channels, or gradients back.
@@ -150,32 +135,32 @@ impl Net {
             let grid = (most.div_ceil(1024).min(512) as u32, part.len() as u32, 1);
             let mut arguments = [(&raw mut table).cast()];
             // SAFETY: the caller vouches for the addresses.
-            unsafe { gpu.launch_raw(&self.kernel(name), grid, 256, 0, &mut arguments)? };
+            unsafe { gpu.launch_raw(name, grid, 256, 0, &mut arguments)? };
         }
         Ok(())
     }
 
     fn forward(&self, gpu: &Gpu, x: u64) -> Result<(CudaSlice<f32>, Kept)> {
         let weights = units(&self.net).map(|unit| hold(&unit.weight)).collect::<Result<Vec<Held>>>()?;
-        let mut packed: Vec<CudaSlice<u8>> = Vec::new();
+        let mut packed: Vec<CudaSlice<f32>> = Vec::new();
         for unit in units(&self.net) {
-            packed.push(gpu.take(unit.weight.elem_count() * self.width())?);
+            packed.push(gpu.floats(unit.weight.elem_count())?);
         }
         let planes: Vec<u64> = weights.iter().map(|weight| weight.at).collect();
         let rows: Vec<u64> = packed.iter().map(|weight| gpu.at(weight)).collect();
         let mut packed = packed.into_iter();
-        let pictures = self.room(gpu, self.sizes[0])?;
+        let pictures = room(gpu, self.sizes[0])?;
         let Sizes { c, .. } = self.sizes[0];
         let (n, pixels) = (count(self.sizes[0]), self.sizes[0].pixels());
         // SAFETY: values have the sizes that were checked, weights room for each weight.
         unsafe {
             self.weights(gpu, "weights_to_rows", &planes, &rows)?;
-            gpu.each(&self.kernel("to_rows"), n, words![x, gpu.at(&pictures), c, pixels, n as u64])?;
+            gpu.each("to_rows", n, words![x, gpu.at(&pictures), c, pixels, n as u64])?;
         }
         let mut kept = Kept { values: vec![pictures], units: Vec::new(), picks: Vec::new() };
         for (i, node) in self.net.nodes.iter().enumerate() {
             let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
-            let out = self.room(gpu, to)?;
+            let out = room(gpu, to)?;
             let input = gpu.at(&kept.values[node.input()]);
             let (mut of_unit, mut picks) = (None, None);
             // SAFETY: as above.
@@ -186,20 +171,20 @@ impl Net {
                         let residual = residual.map_or(0, |value| gpu.at(&kept.values[value]));
                         let kept = self.unit(gpu, unit, (from, to), input, weight)?;
                         let (y, z) = (gpu.at(&kept.y), gpu.at(&out));
-                        norm::apply(gpu, self.rows(to), y, &kept.norm, residual, *relu, z)?;
+                        norm::apply(gpu, rows_of(to), y, &kept.norm, residual, *relu, z)?;
                         of_unit = Some(kept);
                     }
                     Node::MaxPool { kernel, stride, padding, .. } => {
                         let window = Window::new(from, to, *kernel, *stride, *padding);
                         let chosen = gpu.take::<i32>(count(to))?;
                         let words = words![input, gpu.at(&out), gpu.at(&chosen)];
-                        self.windowed(gpu, "max_pool", (words, window), words![to.c], count(to))?;
+                        Self::windowed(gpu, "max_pool", (words, window), words![to.c], count(to))?;
                         picks = Some(chosen);
                     }
                     Node::Subsample { stride, before, .. } => {
                         let window = Window::new(from, to, 1, *stride, 0);
                         let words = words![input, gpu.at(&out)];
-                        self.windowed(
+                        Self::windowed(
                             gpu,
                             "subsample",
                             (words, window),
@@ -219,7 +204,7 @@ impl Net {
         let words = words![value, gpu.at(&features), last.c, last.pixels(), last.n];
         let grid = ((last.n * last.c).div_ceil(128) as u32, 1, 1);
         // SAFETY: as above.
-        unsafe { gpu.launch(&self.kernel("average"), grid, 128, 0, words)? };
+        unsafe { gpu.launch("average", grid, 128, 0, words)? };
         Ok((features, kept))
     }
 
@@ -233,15 +218,16 @@ impl Net {
         unit: &ConvNorm,
         (from, to): (Sizes, Sizes),
         input: u64,
-        weight: CudaSlice<u8>,
+        weight: CudaSlice<f32>,
     ) -> Result<Unit> {
-        let y = self.room(gpu, to)?;
+        let y = room(gpu, to)?;
         let (affine, running) = ([&unit.scale, &unit.shift], [&unit.running_mean, &unit.running_var]);
         let parameters = Parameters::hold(affine.map(Var::as_tensor), running, unit.eps)?;
         // SAFETY: the caller's word.
         let norm = unsafe {
-            gpu.conv(self.form, &Self::geometry(from, unit)?, input, gpu.at(&weight), gpu.at(&y))?;
-            norm::measure(gpu, self.rows(to), gpu.at(&y), &parameters, self.mode)?
+            let addresses = [input, gpu.at(&weight), gpu.at(&y)];
+            gpu.convolve(Way::Forward, self.net.precision, &Self::geometry(from, unit)?, addresses, false)?;
+            norm::measure(gpu, rows_of(to), gpu.at(&y), &parameters, self.mode)?
         };
         Ok(Unit { weight, y, norm })
     }
@@ -251,7 +237,6 @@ impl Net {
     /// # Safety
     /// As for [`Gpu::launch`].
     unsafe fn windowed(
-        &self,
         gpu: &Gpu,
         name: &str,
         (before, window): (&[Word], Window),
@@ -265,25 +250,25 @@ impl Net {
         let n_word = Word::from(n as u64);
         arguments.push(address(&n_word));
         // SAFETY: the caller's word.
-        unsafe { gpu.launch_raw(&self.kernel(name), (super::blocks(n), 1, 1), 256, 0, &mut arguments) }
+        unsafe { gpu.launch_raw(name, (super::blocks(n), 1, 1), 256, 0, &mut arguments) }
     }
 
     /// Gives the parameters' gradients; that of the pictures comes back where it is wanted.
     fn backward(&self, gpu: &Gpu, kept: &Kept, grad: u64, wanted: bool) -> Result<Option<CudaSlice<f32>>> {
         let last = self.sizes[self.sizes.len() - 1];
-        let mut grads: Vec<Option<CudaSlice<u8>>> = (0..self.sizes.len()).map(|_| None).collect();
-        let top = self.room(gpu, last)?;
+        let mut grads: Vec<Option<CudaSlice<f32>>> = (0..self.sizes.len()).map(|_| None).collect();
+        let top = room(gpu, last)?;
         let words = words![grad, gpu.at(&top), last.c, last.pixels(), count(last) as u64];
         // SAFETY: values have the sizes of the forward pass, and so have their gradients.
-        unsafe { gpu.each(&self.kernel("spread"), count(last), words)? };
+        unsafe { gpu.each("spread", count(last), words)? };
         grads[self.sizes.len() - 1] = Some(top);
-        let mut of_weights: Vec<CudaSlice<u8>> = Vec::new();
+        let mut of_weights: Vec<CudaSlice<f32>> = Vec::new();
         for (i, node) in self.net.nodes.iter().enumerate().rev() {
             let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
             let grad = match grads[i + 1].take() {
                 Some(grad) => grad,
                 // Nobody reads this node.
-                None => self.nothing(gpu, to)?,
+                None => gpu.zeros(count(to))?,
             };
             let g = gpu.at(&grad);
             let input = node.input();
@@ -301,41 +286,48 @@ impl Net {
                             Some(value) if *value > 0 || wanted => {
                                 let join = grads[*value].is_some();
                                 if !join {
-                                    grads[*value] = Some(self.room(gpu, to)?);
+                                    grads[*value] = Some(room(gpu, to)?);
                                 }
                                 (grads[*value].as_ref().map_or(0, |grad| gpu.at(grad)), join)
                             }
                             _ => (0, false),
                         };
-                        let dy = self.room(gpu, to)?;
+                        let dy = room(gpu, to)?;
                         let norm = (unit.scale.as_tensor(), &of_unit.norm, self.mode);
-                        let (dy_at, rows) = (gpu.at(&dy), self.rows(to));
+                        let (dy_at, rows) = (gpu.at(&dy), rows_of(to));
                         let parameters = norm::back(gpu, rows, [g, y, z], norm, dy_at, (beside, join))?;
                         for (var, grad) in [&unit.scale, &unit.shift].into_iter().zip(parameters) {
                             super::give(var, gpu.tensor(grad, to.c))?;
                         }
                         let geometry = Self::geometry(from, unit)?;
                         let (x, dy) = (gpu.at(&kept.values[input]), gpu.at(&dy));
-                        let dw = gpu.take::<u8>(unit.weight.elem_count() * self.width())?;
-                        gpu.conv_weight(self.form, &geometry, x, gpu.at(&dw), dy)?;
+                        let dw = gpu.floats(unit.weight.elem_count())?;
+                        gpu.convolve(
+                            Way::Weight,
+                            self.net.precision,
+                            &geometry,
+                            [x, gpu.at(&dw), dy],
+                            false,
+                        )?;
                         of_weights.push(dw);
                         if further {
-                            let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
-                            gpu.conv_input(self.form, &geometry, (dx, join), gpu.at(&of_unit.weight), dy)?;
+                            let (dx, join) = Self::grad(gpu, &mut grads, input, from)?;
+                            let addresses = [dx, gpu.at(&of_unit.weight), dy];
+                            gpu.convolve(Way::Input, self.net.precision, &geometry, addresses, join)?;
                         }
                     }
                     Node::MaxPool { kernel, stride, padding, .. } if further => {
                         let Some(picks) = &kept.picks[i] else { bail!("conv_net: a pool that kept nothing") };
                         let window = Window::new(from, to, *kernel, *stride, *padding);
-                        let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
+                        let (dx, join) = Self::grad(gpu, &mut grads, input, from)?;
                         let words = words![g, gpu.at(picks), dx, join];
-                        self.windowed(gpu, "max_pool_back", (words, window), words![from.c], count(from))?;
+                        Self::windowed(gpu, "max_pool_back", (words, window), words![from.c], count(from))?;
                     }
                     Node::Subsample { stride, before, .. } if further => {
                         let window = Window::new(from, to, 1, *stride, 0);
-                        let (dx, join) = self.grad(gpu, &mut grads, input, from)?;
+                        let (dx, join) = Self::grad(gpu, &mut grads, input, from)?;
                         let after = words![from.c, *before, to.c];
-                        self.windowed(
+                        Self::windowed(
                             gpu,
                             "subsample_back",
                             (words![g, dx, join], window),
@@ -355,32 +347,27 @@ impl Net {
         // SAFETY: as above.
         unsafe {
             let words = words![gpu.at(&pictures), gpu.at(&dx), c, pixels, n as u64];
-            gpu.each(&self.kernel("to_planes"), n, words)?;
+            gpu.each("to_planes", n, words)?;
         }
         Ok(Some(dx))
     }
 
-    fn nothing(&self, gpu: &Gpu, sizes: Sizes) -> Result<CudaSlice<u8>> {
-        gpu.device.alloc_zeros(count(sizes) * self.width())
-    }
-
     /// Where a value's gradient goes, and whether something is there.
     fn grad(
-        &self,
         gpu: &Gpu,
-        grads: &mut [Option<CudaSlice<u8>>],
+        grads: &mut [Option<CudaSlice<f32>>],
         value: usize,
         sizes: Sizes,
     ) -> Result<(u64, bool)> {
         let join = grads[value].is_some();
         if !join {
-            grads[value] = Some(self.room(gpu, sizes)?);
+            grads[value] = Some(room(gpu, sizes)?);
         }
         Ok((grads[value].as_ref().map_or(0, |grad| gpu.at(grad)), join))
     }
 
     /// From the last unit's gradient to the first's, as rows.
-    fn give_weights(&self, gpu: &Gpu, mut of_weights: Vec<CudaSlice<u8>>) -> Result<()> {
+    fn give_weights(&self, gpu: &Gpu, mut of_weights: Vec<CudaSlice<f32>>) -> Result<()> {
         of_weights.reverse();
         let rows: Vec<u64> = of_weights.iter().map(|grad| gpu.at(grad)).collect();
         let mut planes = Vec::new();
@@ -397,7 +384,7 @@ impl Net {
     }
 }
 
-impl CustomOp2 for Net {
+impl CustomOp2 for Network {
     fn name(&self) -> &'static str {
         "conv_net"
     }

@@ -8,22 +8,16 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result,
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::Norm;
 
-/// Rows, channels, and whether the rows are bf16.
+/// Rows of channels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rows {
     pub(super) rows: usize,
     pub(super) c: usize,
-    pub(super) bf16: bool,
 }
 
 impl Rows {
     pub(super) fn values(self) -> usize {
         self.rows * self.c
-    }
-
-    /// A kernel's name for this type.
-    pub(super) fn kernel(self, name: &str) -> String {
-        format!("{name}_{}", if self.bf16 { "bf16" } else { "f32" })
     }
 
     /// Starts a kernel over packs of four channels or single ones.
@@ -36,7 +30,7 @@ impl Rows {
         let mut all = words.to_vec();
         all.extend(words![self.c, packs as u64]);
         // SAFETY: the caller's word.
-        unsafe { gpu.each(&format!("{}_{pack}", self.kernel(name)), packs, &all) }
+        unsafe { gpu.each(&format!("{name}_{pack}"), packs, &all) }
     }
 }
 
@@ -107,7 +101,7 @@ pub(super) unsafe fn measure(
                     p.eps,
                     momentum
                 ];
-                gpu.column_sums(&of.kernel("moments"), (of.rows, of.c), words)?;
+                gpu.column_sums("moments", (of.rows, of.c), words)?;
             }
             Norm::Eval => {
                 let words =
@@ -160,7 +154,7 @@ pub(super) unsafe fn back(
     // SAFETY: the caller's word.
     unsafe {
         let words = words![grad, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
-        gpu.column_sums(&of.kernel("norm_grad"), (of.rows, of.c), words)?;
+        gpu.column_sums("norm_grad", (of.rows, of.c), words)?;
         of.packs(gpu, "norm_back", words![grad, y, z, a, b, d, dy, beside, join])?;
     }
     Ok(parameters)
@@ -210,25 +204,34 @@ struct Kept {
 
 /// Sizes of `(n, c, h, w)`: its rows, and the pixels of a plane.
 fn rows((n, c, h, w): (usize, usize, usize, usize)) -> (Rows, usize) {
-    (Rows { rows: n * h * w, c, bf16: false }, h * w)
+    (Rows { rows: n * h * w, c }, h * w)
 }
 
-/// # Safety
-/// There are `(n, c, pixels)` values at `from`.
-unsafe fn to_rows(gpu: &Gpu, from: u64, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
-    let to = gpu.floats(of.values())?;
-    let words = words![from, gpu.at(&to), of.c, pixels, of.values() as u64];
-    // SAFETY: the caller's word.
-    unsafe { gpu.each("to_rows_f32", of.values(), words)? };
-    Ok(to)
-}
+impl Gpu {
+    /// Brings planes into rows of channels.
+    ///
+    /// # Safety
+    /// There are `(n, c, pixels)` values at `from`.
+    pub(super) unsafe fn to_rows(&self, from: u64, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
+        let to = self.floats(of.values())?;
+        let words = words![from, self.at(&to), of.c, pixels, of.values() as u64];
+        // SAFETY: the caller's word.
+        unsafe { self.each("to_rows", of.values(), words)? };
+        Ok(to)
+    }
 
-fn to_planes(gpu: &Gpu, from: &CudaSlice<f32>, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
-    let to = gpu.floats(of.values())?;
-    let words = words![gpu.at(from), gpu.at(&to), of.c, pixels, of.values() as u64];
-    // SAFETY: both have a value per row and channel.
-    unsafe { gpu.each("to_planes_f32", of.values(), words)? };
-    Ok(to)
+    /// Brings rows of channels into planes.
+    pub(super) fn to_planes(
+        &self,
+        from: &CudaSlice<f32>,
+        (of, pixels): (Rows, usize),
+    ) -> Result<CudaSlice<f32>> {
+        let to = self.floats(of.values())?;
+        let words = words![self.at(from), self.at(&to), of.c, pixels, of.values() as u64];
+        // SAFETY: both have a value per row and channel.
+        unsafe { self.each("to_planes", of.values(), words)? };
+        Ok(to)
+    }
 }
 
 impl Planes {
@@ -247,12 +250,12 @@ impl Planes {
         let p = Parameters::hold([scale, shift], [running_mean, running_var], self.eps)?;
         // SAFETY: the shapes were checked.
         unsafe {
-            let y = to_rows(&gpu, address::<f32>(x, layout)?, sizes)?;
-            let residual = residual.map(|residual| to_rows(&gpu, residual, sizes)).transpose()?;
+            let y = gpu.to_rows(address::<f32>(x, layout)?, sizes)?;
+            let residual = residual.map(|residual| gpu.to_rows(residual, sizes)).transpose()?;
             let coefficients = measure(&gpu, of, gpu.at(&y), &p, self.mode)?;
             let beside = residual.as_ref().map_or(0, |residual| gpu.at(residual));
             apply(&gpu, of, gpu.at(&y), &coefficients, beside, self.relu, gpu.at(&z))?;
-            let out = to_planes(&gpu, &z, sizes)?;
+            let out = gpu.to_planes(&z, sizes)?;
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Kept { y, z, coefficients });
             Ok((gpu.storage(out), layout.shape().clone()))
         }
@@ -270,7 +273,7 @@ impl Planes {
         let beside = residual.then(|| gpu.floats(of.values())).transpose()?;
         // SAFETY: the shapes are those of the forward pass.
         let grads = unsafe {
-            let grad = to_rows(&gpu, held.at, sizes)?;
+            let grad = gpu.to_rows(held.at, sizes)?;
             let z = if self.relu { gpu.at(&kept.z) } else { 0 };
             let to = beside.as_ref().map_or(0, |beside| gpu.at(beside));
             let norm = (&self.affine[0], &kept.coefficients, self.mode);
@@ -282,7 +285,7 @@ impl Planes {
             }
         }
         let planes = |rows: &CudaSlice<f32>| -> Result<Tensor> {
-            Ok(gpu.tensor(to_planes(&gpu, rows, sizes)?, x.shape()))
+            Ok(gpu.tensor(gpu.to_planes(rows, sizes)?, x.shape()))
         };
         let dx = x.track_op().then(|| planes(&dy)).transpose()?;
         Ok([dx, beside.as_ref().map(planes).transpose()?])

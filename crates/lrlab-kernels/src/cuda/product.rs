@@ -1,5 +1,7 @@
 //! Matrix products by cuBLAS, on matrices that lie row after row.
 
+use std::ffi::c_void;
+
 use candle_core::Result;
 use candle_core::cuda::cudarc::cublas::{result, sys};
 use candle_core::cuda::cudarc::driver::CudaSlice;
@@ -77,33 +79,65 @@ impl Gpu {
         let blas = self.device.cublas_handle();
         self.stream.context().bind_to_thread().map_err(wrap)?;
         // cuBLAS' matrices lie column after column, so it sees the transposes, whose product is bᵀ aᵀ.
-        // SAFETY: the caller vouches for operands and output.
-        let multiply = || unsafe {
-            result::gemm_strided_batched_ex(
-                *blas.handle(),
-                b.op(),
-                a.op(),
-                n as i32,
-                m as i32,
-                k as i32,
-                (&raw const alpha).cast(),
-                from_b as *const _,
-                kind,
-                b.columns as i32,
-                stride(b),
-                from_a as *const _,
-                kind,
-                a.columns as i32,
-                stride(a),
-                (&raw const beta).cast(),
-                out as *mut _,
-                float,
-                n as i32,
-                (m * n) as i64,
-                count as i32,
-                compute,
-                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
+        let (alpha, beta) = ((&raw const alpha).cast(), (&raw const beta).cast());
+        let (from_a, from_b, out) = (from_a as *const c_void, from_b as *const c_void, out as *mut c_void);
+        let [m, n, k] = [m, n, k].map(|size| size as i32);
+        let (ld_a, ld_b) = (a.columns as i32, b.columns as i32);
+        let algorithm = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+        let multiply = || {
+            // SAFETY: the caller vouches for operands and output.
+            unsafe {
+                if count == 1 {
+                    result::gemm_ex(
+                        *blas.handle(),
+                        b.op(),
+                        a.op(),
+                        n,
+                        m,
+                        k,
+                        alpha,
+                        from_b,
+                        kind,
+                        ld_b,
+                        from_a,
+                        kind,
+                        ld_a,
+                        beta,
+                        out,
+                        float,
+                        n,
+                        compute,
+                        algorithm,
+                    )
+                } else {
+                    let size = i64::from(m) * i64::from(n);
+                    result::gemm_strided_batched_ex(
+                        *blas.handle(),
+                        b.op(),
+                        a.op(),
+                        n,
+                        m,
+                        k,
+                        alpha,
+                        from_b,
+                        kind,
+                        ld_b,
+                        stride(b),
+                        from_a,
+                        kind,
+                        ld_a,
+                        stride(a),
+                        beta,
+                        out,
+                        float,
+                        n,
+                        size,
+                        count as i32,
+                        compute,
+                        algorithm,
+                    )
+                }
+            }
             .map_err(wrap)
         };
         self.timed(|| format!("product {count} of {m}×{k}×{n}"), multiply)

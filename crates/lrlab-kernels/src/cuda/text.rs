@@ -47,7 +47,7 @@ struct Drop {
 }
 
 impl Drop {
-    fn apply(&self, gpu: &Gpu, x: u64, n: usize, bits: &Bits) -> Result<CudaSlice<f32>> {
+    fn apply(gpu: &Gpu, x: u64, n: usize, bits: &Bits) -> Result<CudaSlice<f32>> {
         let y = gpu.floats(n)?;
         let (at, gain) = Bits::arguments(gpu, Some(bits));
         // SAFETY: both have n values, and there is a bit for each.
@@ -69,7 +69,7 @@ impl CustomOp1 for Drop {
         let gpu = Gpu::new(&x.device)?;
         let n = layout.shape().elem_count();
         let bits = Bits::draw(&gpu, self.drop, n)?;
-        let y = self.apply(&gpu, address::<f32>(x, layout)?, n, &bits)?;
+        let y = Self::apply(&gpu, address::<f32>(x, layout)?, n, &bits)?;
         *self.bits.lock().unwrap_or_else(PoisonError::into_inner) = Some(bits);
         Ok((gpu.storage(y), layout.shape().clone()))
     }
@@ -79,7 +79,7 @@ impl CustomOp1 for Drop {
         let bits = self.bits.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bits) = &*bits else { bail!("dropout: backward before forward") };
         let held = hold(grad)?;
-        let dx = self.apply(&gpu, held.at, grad.elem_count(), bits)?;
+        let dx = Self::apply(&gpu, held.at, grad.elem_count(), bits)?;
         Ok(give(x, gpu.tensor(dx, grad.shape())))
     }
 }
@@ -339,7 +339,7 @@ pub(super) fn table_grad(
     let threads = d.next_multiple_of(32).min(256) as u32;
     // SAFETY: there is a place for each of the n ids, two edges of d for each run, and rows beyond v are not written.
     unsafe {
-        gpu.launch("sort_places", (n.div_ceil(128) as u32, 1, 1), 128, 0, words![ids, places, n])?;
+        gpu.launch("sort_places", (n.div_ceil(64) as u32, 1, 1), 64, 0, words![ids, places, n])?;
         let words = words![ids, places, grad, bits, keep, gain, to, edges, v, d, RUN, n];
         gpu.launch("table_runs", grid, threads, 0, words)?;
         let words = words![ids, places, edges, gain, to, v, d, RUN, n];
@@ -412,27 +412,22 @@ impl CustomOp2 for AtPositions {
         let (b, l, d) = self.shape;
         let held = hold(grad)?;
         let bits = self.bits.lock().unwrap_or_else(PoisonError::into_inner);
-        let dt = match table.track_op() {
-            true => {
-                let to = table_grad(&gpu, &self.ids, held.at, self.gain, bits.as_ref(), table.dims2()?)?;
-                give(table, gpu.tensor(to, table.shape()))
-            }
-            false => None,
-        };
-        let dp = match positions.track_op() {
-            true => {
-                let to = gpu.floats(l * d)?;
-                let (bits, keep) = Bits::arguments(&gpu, bits.as_ref());
-                let words = words![held.at, bits, keep, gpu.at(&to), b, (l * d) as u64];
-                // One thread per element: grids are not cut here.
-                let grid = ((l * d).div_ceil(128) as u32, 1, 1);
-                // SAFETY: the gradient has b times the l d values that are written.
-                unsafe { gpu.launch("position_grad", grid, 128, 0, words)? };
-                give(positions, gpu.tensor(to, positions.shape()))
-            }
-            false => None,
-        };
-        Ok((dt, dp))
+        let (mut of_table, mut of_positions) = (None, None);
+        if table.track_op() {
+            let to = table_grad(&gpu, &self.ids, held.at, self.gain, bits.as_ref(), table.dims2()?)?;
+            of_table = give(table, gpu.tensor(to, table.shape()));
+        }
+        if positions.track_op() {
+            let to = gpu.floats(l * d)?;
+            let (bits, keep) = Bits::arguments(&gpu, bits.as_ref());
+            let words = words![held.at, bits, keep, gpu.at(&to), b, (l * d) as u64];
+            // One thread per element: grids are not cut here.
+            let grid = ((l * d).div_ceil(128) as u32, 1, 1);
+            // SAFETY: the gradient has b times the l d values that are written.
+            unsafe { gpu.launch("position_grad", grid, 128, 0, words)? };
+            of_positions = give(positions, gpu.tensor(to, positions.shape()));
+        }
+        Ok((of_table, of_positions))
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
         let mut arguments = [(&raw mut table).cast::<c_void>(), (&raw mut to).cast()];
         // SAFETY: the table's addresses have its sizes, and there is room for the sums of each.
         unsafe {
-            gpu.launch_raw("squares", (SQUARES as u32, part.len() as u32, 1), BLOCK, 0, &mut arguments)?
+            gpu.launch_raw("squares", (SQUARES as u32, part.len() as u32, 1), BLOCK, 0, &mut arguments)?;
         };
     }
     Ok(gpu.device.clone_dtoh(&partial)?.iter().sum())

@@ -178,7 +178,7 @@ impl ConvNet {
         if host::is_f32(&tensors) {
             return op::apply(self, sizes, x, mode);
         }
-        #[cfg(feature = "cudnn")]
+        #[cfg(feature = "cuda")]
         if crate::cuda::takes(&tensors) && crate::cuda::are_leaves(tensors[1..].iter().copied()) {
             return crate::cuda::conv_net(self, sizes, x, mode);
         }

@@ -43,7 +43,6 @@ fn features() -> String {
     let all = [
         ("hub", cfg!(feature = "hub")),
         ("cuda", cfg!(feature = "cuda")),
-        ("cudnn", lrlab_kernels::has_cudnn()),
         ("metal", cfg!(feature = "metal")),
     ];
     let on: Vec<&str> = all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect();

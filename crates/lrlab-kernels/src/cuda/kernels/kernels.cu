@@ -1,17 +1,11 @@
 // Device code of the operators. Sums have a fixed order: no floating-point atomics, so equal input gives equal bits.
-// Pictures are (n, h, w, c), "rows" of c channels. Matrices are row after row. Everything is f32 but for the operands of
-// convolutions, which may be bf16 (T).
+// Pictures are (n, h, w, c), "rows" of c channels. Matrices are row after row. Everything is f32.
 
 #include <cuda_bf16.h>
 #include <stdint.h>
 
 typedef __nv_bfloat16 bf16;
 typedef unsigned long long u64;
-
-__device__ __forceinline__ float load(const float *p) { return *p; }
-__device__ __forceinline__ float load(const bf16 *p) { return __bfloat162float(*p); }
-__device__ __forceinline__ void store(float *p, float v) { *p = v; }
-__device__ __forceinline__ void store(bf16 *p, float v) { *p = __float2bfloat16_rn(v); }
 
 // V values at once.
 template <int V> struct Pack { float v[V]; };
@@ -25,31 +19,10 @@ template <int V> __device__ __forceinline__ Pack<V> load_pack(const float *p) {
     }
     return r;
 }
-template <int V> __device__ __forceinline__ Pack<V> load_pack(const bf16 *p) {
-    Pack<V> r;
-    if (V == 4) {
-        uint2 q = *reinterpret_cast<const uint2 *>(p);
-        r.v[0] = __uint_as_float(q.x << 16); r.v[1 % V] = __uint_as_float(q.x & 0xffff0000u);
-        r.v[2 % V] = __uint_as_float(q.y << 16); r.v[3 % V] = __uint_as_float(q.y & 0xffff0000u);
-    } else {
-        r.v[0] = load(p);
-    }
-    return r;
-}
 template <int V> __device__ __forceinline__ void store_pack(float *p, const Pack<V> &r) {
     if (V == 4) *reinterpret_cast<float4 *>(p) = make_float4(r.v[0], r.v[1 % V], r.v[2 % V], r.v[3 % V]);
     else *p = r.v[0];
 }
-template <int V> __device__ __forceinline__ void store_pack(bf16 *p, const Pack<V> &r) {
-    if (V == 4) {
-        bf16 h[4] = {__float2bfloat16_rn(r.v[0]), __float2bfloat16_rn(r.v[1 % V]), __float2bfloat16_rn(r.v[2 % V]),
-                     __float2bfloat16_rn(r.v[3 % V])};
-        *reinterpret_cast<uint2 *>(p) = *reinterpret_cast<uint2 *>(h);
-    } else {
-        store(p, r.v[0]);
-    }
-}
-
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
     for (int d = 16; d > 0; d >>= 1) v += __shfl_xor_sync(0xffffffffu, v, d);
@@ -108,22 +81,18 @@ extern "C" __global__ void apply_bits(const float *x, const u64 *bits, float gai
 // --- pictures ---------------------------------------------------------------------------------------------------------
 
 // (n, c, p) <-> (n, p, c)
-template <typename T> __device__ void to_rows(const float *x, T *y, int c, int p, u64 n) {
+extern "C" __global__ void to_rows(const float *x, float *y, int c, int p, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         u64 ch = i % c, rest = i / c, px = rest % p, picture = rest / p;
-        store(y + i, x[(picture * c + ch) * p + px]);
+        y[i] = x[(picture * c + ch) * p + px];
     }
 }
-extern "C" __global__ void to_rows_f32(const float *x, float *y, int c, int p, u64 n) { to_rows(x, y, c, p, n); }
-extern "C" __global__ void to_rows_bf16(const float *x, bf16 *y, int c, int p, u64 n) { to_rows(x, y, c, p, n); }
-template <typename T> __device__ void to_planes(const T *x, float *y, int c, int p, u64 n) {
+extern "C" __global__ void to_planes(const float *x, float *y, int c, int p, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         u64 px = i % p, rest = i / p, ch = rest % c, picture = rest / c;
-        y[i] = load(x + (picture * p + px) * c + ch);
+        y[i] = x[(picture * p + px) * c + ch];
     }
 }
-extern "C" __global__ void to_planes_f32(const float *x, float *y, int c, int p, u64 n) { to_planes(x, y, c, p, n); }
-extern "C" __global__ void to_planes_bf16(const bf16 *x, float *y, int c, int p, u64 n) { to_planes(x, y, c, p, n); }
 
 // Many weights at once, (o, c, k) <-> (o, k, c).
 struct Weights {
@@ -133,30 +102,26 @@ struct Weights {
     int k[48];
     int size[48];
 };
-template <typename T> __device__ void weights_to_rows(const Weights &t) {
+extern "C" __global__ void weights_to_rows(const __grid_constant__ Weights t) {
     int i = blockIdx.y;
     const float *from = reinterpret_cast<const float *>(t.planes[i]);
-    T *to = reinterpret_cast<T *>(t.rows[i]);
+    float *to = reinterpret_cast<float *>(t.rows[i]);
     int c = t.c[i], k = t.k[i];
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
         int ch = at % c, rest = at / c;
-        store(to + at, from[(rest / k * c + ch) * k + rest % k]);
+        to[at] = from[(rest / k * c + ch) * k + rest % k];
     }
 }
-extern "C" __global__ void weights_to_rows_f32(const __grid_constant__ Weights t) { weights_to_rows<float>(t); }
-extern "C" __global__ void weights_to_rows_bf16(const __grid_constant__ Weights t) { weights_to_rows<bf16>(t); }
-template <typename T> __device__ void weights_to_planes(const Weights &t) {
+extern "C" __global__ void weights_to_planes(const __grid_constant__ Weights t) {
     int i = blockIdx.y;
     float *to = reinterpret_cast<float *>(t.planes[i]);
-    const T *from = reinterpret_cast<const T *>(t.rows[i]);
+    const float *from = reinterpret_cast<const float *>(t.rows[i]);
     int c = t.c[i], k = t.k[i];
     for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
         int tap = at % k, rest = at / k;
-        to[at] = load(from + (rest / c * k + tap) * c + rest % c);
+        to[at] = from[(rest / c * k + tap) * c + rest % c];
     }
 }
-extern "C" __global__ void weights_to_planes_f32(const __grid_constant__ Weights t) { weights_to_planes<float>(t); }
-extern "C" __global__ void weights_to_planes_bf16(const __grid_constant__ Weights t) { weights_to_planes<bf16>(t); }
 
 // --- sums per channel ---------------------------------------------------------------------------------------------------
 // A block of 256 threads sums TX packs of V channels over a run of rows; the last block to finish adds the runs up in
@@ -236,8 +201,8 @@ __device__ void channel_sums(const F &f, int rows, int c, int tx, int rows_per_b
 }
 
 // Mean and variance of a convolution's output, the norm's coefficients and the running statistics.
-template <typename T, int V> struct Moments {
-    const T *y;
+template <int V> struct Moments {
+    const float *y;
     const float *scale, *shift;
     float *mean, *inverse, *gain, *offset, *running_mean, *running_var;
     double count;
@@ -261,7 +226,7 @@ template <typename T, int V> struct Moments {
     }
     __device__ void finish(int ch, double a, double b) const {
         double centre = a / count;
-        double m = (double)load(y + ch) + centre;
+        double m = (double)y[ch] + centre;
         double var = b / count - centre * centre;
         if (var < 0.0) var = 0.0;
         double inv = 1.0 / sqrt(var + (double)eps);
@@ -274,19 +239,17 @@ template <typename T, int V> struct Moments {
         running_var[ch] = (float)((1.0 - (double)momentum) * running_var[ch] + (double)momentum * var * (count / (count - 1.0)));
     }
 };
-#define MOMENTS(NAME, T, V)                                                                                             \
+#define MOMENTS(NAME, V)                                                                                             \
     extern "C" __global__ void __launch_bounds__(256)                                                                   \
-        NAME(const T *y, const float *scale, const float *shift, float *mean, float *inverse, float *gain, float *offset, \
+        NAME(const float *y, const float *scale, const float *shift, float *mean, float *inverse, float *gain, float *offset, \
              float *running_mean, float *running_var, float eps, float momentum, int rows, int c, int tx,               \
              int rows_per_block, float *partial, unsigned int *counter) {                                               \
-        Moments<T, V> f = {y, scale, shift, mean, inverse, gain, offset, running_mean, running_var, (double)rows, eps,  \
+        Moments<V> f = {y, scale, shift, mean, inverse, gain, offset, running_mean, running_var, (double)rows, eps,  \
                            momentum};                                                                                   \
         channel_sums<V>(f, rows, c, tx, rows_per_block, partial, counter);                                              \
     }
-MOMENTS(moments_f32_4, float, 4)
-MOMENTS(moments_f32_1, float, 1)
-MOMENTS(moments_bf16_4, bf16, 4)
-MOMENTS(moments_bf16_1, bf16, 1)
+MOMENTS(moments_4, 4)
+MOMENTS(moments_1, 1)
 
 // The norm's coefficients from the running statistics.
 extern "C" __global__ void fixed_norm(const float *scale, const float *shift, const float *running_mean,
@@ -302,8 +265,8 @@ extern "C" __global__ void fixed_norm(const float *scale, const float *shift, co
 }
 
 // z = max(y gain + offset + residual, 0)
-template <typename T, int V>
-__device__ void norm_apply(const T *y, const float *gain, const float *offset, const T *residual, int relu, T *z, int c,
+template <int V>
+__device__ void norm_apply(const float *y, const float *gain, const float *offset, const float *residual, int relu, float *z, int c,
                            u64 packs) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += (u64)gridDim.x * blockDim.x) {
         u64 at = i * V;
@@ -320,20 +283,18 @@ __device__ void norm_apply(const T *y, const float *gain, const float *offset, c
         store_pack<V>(z + at, p);
     }
 }
-#define NORM_APPLY(NAME, T, V)                                                                                          \
-    extern "C" __global__ void NAME(const T *y, const float *gain, const float *offset, const T *residual, int relu,    \
-                                    T *z, int c, u64 packs) {                                                           \
-        norm_apply<T, V>(y, gain, offset, residual, relu, z, c, packs);                                                 \
+#define NORM_APPLY(NAME, V)                                                                                          \
+    extern "C" __global__ void NAME(const float *y, const float *gain, const float *offset, const float *residual, int relu,    \
+                                    float *z, int c, u64 packs) {                                                           \
+        norm_apply<V>(y, gain, offset, residual, relu, z, c, packs);                                                 \
     }
-NORM_APPLY(norm_apply_f32_4, float, 4)
-NORM_APPLY(norm_apply_f32_1, float, 1)
-NORM_APPLY(norm_apply_bf16_4, bf16, 4)
-NORM_APPLY(norm_apply_bf16_1, bf16, 1)
+NORM_APPLY(norm_apply_4, 4)
+NORM_APPLY(norm_apply_1, 1)
 
 // Sums of the gradient (where z > 0, with z) and of its products with the normed values: the gradients of shift and scale,
 // and the coefficients with which the gradient of y is  a g + b y + d.
-template <typename T, int V> struct NormGrad {
-    const T *grad, *y, *z;
+template <int V> struct NormGrad {
+    const float *grad, *y, *z;
     const float *scale, *mean, *inverse;
     float *d_scale, *d_shift, *a, *b, *d;
     double count;
@@ -373,23 +334,21 @@ template <typename T, int V> struct NormGrad {
         }
     }
 };
-#define NORM_GRAD(NAME, T, V)                                                                                           \
+#define NORM_GRAD(NAME, V)                                                                                           \
     extern "C" __global__ void __launch_bounds__(256)                                                                   \
-        NAME(const T *grad, const T *y, const T *z, const float *scale, const float *mean, const float *inverse,        \
+        NAME(const float *grad, const float *y, const float *z, const float *scale, const float *mean, const float *inverse,        \
              float *d_scale, float *d_shift, float *a, float *b, float *d, int train, int rows, int c, int tx,          \
              int rows_per_block, float *partial, unsigned int *counter) {                                               \
-        NormGrad<T, V> f = {grad, y, z, scale, mean, inverse, d_scale, d_shift, a, b, d, (double)rows, train};          \
+        NormGrad<V> f = {grad, y, z, scale, mean, inverse, d_scale, d_shift, a, b, d, (double)rows, train};          \
         channel_sums<V>(f, rows, c, tx, rows_per_block, partial, counter);                                              \
     }
-NORM_GRAD(norm_grad_f32_4, float, 4)
-NORM_GRAD(norm_grad_f32_1, float, 1)
-NORM_GRAD(norm_grad_bf16_4, bf16, 4)
-NORM_GRAD(norm_grad_bf16_1, bf16, 1)
+NORM_GRAD(norm_grad_4, 4)
+NORM_GRAD(norm_grad_1, 1)
 
 // dy = a g + b y + d with g the gradient where z > 0; g goes to or joins the residual's gradient.
-template <typename T, int V>
-__device__ void norm_back(const T *grad, const T *y, const T *z, const float *a, const float *b, const float *d, T *dy,
-                          T *residual, int join, int c, u64 packs) {
+template <int V>
+__device__ void norm_back(const float *grad, const float *y, const float *z, const float *a, const float *b, const float *d, float *dy,
+                          float *residual, int join, int c, u64 packs) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < packs; i += (u64)gridDim.x * blockDim.x) {
         u64 at = i * V;
         int ch = (int)(at % c);
@@ -407,25 +366,23 @@ __device__ void norm_back(const T *grad, const T *y, const T *z, const float *a,
         if (residual) store_pack<V>(residual + at, r);
     }
 }
-#define NORM_BACK(NAME, T, V)                                                                                           \
-    extern "C" __global__ void NAME(const T *grad, const T *y, const T *z, const float *a, const float *b,              \
-                                    const float *d, T *dy, T *residual, int join, int c, u64 packs) {                   \
-        norm_back<T, V>(grad, y, z, a, b, d, dy, residual, join, c, packs);                                             \
+#define NORM_BACK(NAME, V)                                                                                           \
+    extern "C" __global__ void NAME(const float *grad, const float *y, const float *z, const float *a, const float *b,              \
+                                    const float *d, float *dy, float *residual, int join, int c, u64 packs) {                   \
+        norm_back<V>(grad, y, z, a, b, d, dy, residual, join, c, packs);                                             \
     }
-NORM_BACK(norm_back_f32_4, float, 4)
-NORM_BACK(norm_back_f32_1, float, 1)
-NORM_BACK(norm_back_bf16_4, bf16, 4)
-NORM_BACK(norm_back_bf16_1, bf16, 1)
+NORM_BACK(norm_back_4, 4)
+NORM_BACK(norm_back_1, 1)
 
 struct Window { int h, w, oh, ow, kernel, stride, padding; };
 
 // The maxima and the pixel each comes from; the first of equal ones, as torch has it.
-template <typename T> __device__ void max_pool(const T *x, T *y, int *picks, Window g, int c, u64 n) {
+extern "C" __global__ void max_pool(const float *x, float *y, int *picks, Window g, int c, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         int ch = (int)(i % c);
         u64 rest = i / c;
         int ox = (int)(rest % g.ow), oy = (int)(rest / g.ow % g.oh);
-        const T *picture = x + rest / g.ow / g.oh * g.h * g.w * c + ch;
+        const float *picture = x + rest / g.ow / g.oh * g.h * g.w * c + ch;
         float best = 0.0f;
         int pick = -1;
         for (int ky = 0; ky < g.kernel; ky++) {
@@ -434,34 +391,32 @@ template <typename T> __device__ void max_pool(const T *x, T *y, int *picks, Win
             for (int kx = 0; kx < g.kernel; kx++) {
                 int px = ox * g.stride + kx - g.padding;
                 if (px < 0 || px >= g.w) continue;
-                float v = load(picture + (u64)(py * g.w + px) * c);
+                float v = picture[(u64)(py * g.w + px) * c];
                 if (pick < 0 || v > best || v != v) { best = v; pick = py * g.w + px; }
             }
         }
-        store(y + i, best);
+        y[i] = best;
         picks[i] = pick;
     }
 }
-template <typename T>
-__device__ void max_pool_back(const T *grad, const int *picks, T *dx, int join, Window g, int c, u64 n) {
+extern "C" __global__ void max_pool_back(const float *grad, const int *picks, float *dx, int join, Window g, int c, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         int ch = (int)(i % c);
         u64 rest = i / c, picture = rest / g.w / g.h;
         int px = (int)(rest % g.w), py = (int)(rest / g.w % g.h);
-        float sum = join ? load(dx + i) : 0.0f;
+        float sum = join ? dx[i] : 0.0f;
         int low_y = max(0, (py + g.padding - g.kernel + g.stride) / g.stride), high_y = min(g.oh - 1, (py + g.padding) / g.stride);
         int low_x = max(0, (px + g.padding - g.kernel + g.stride) / g.stride), high_x = min(g.ow - 1, (px + g.padding) / g.stride);
         for (int oy = low_y; oy <= high_y; oy++)
             for (int ox = low_x; ox <= high_x; ox++) {
                 u64 at = ((picture * g.oh + oy) * g.ow + ox) * c + ch;
-                if (picks[at] == py * g.w + px) sum += load(grad + at);
+                if (picks[at] == py * g.w + px) sum += grad[at];
             }
-        store(dx + i, sum);
+        dx[i] = sum;
     }
 }
 // Every stride-th pixel with channels of zeros before and after: c channels to `channels`.
-template <typename T>
-__device__ void subsample(const T *x, T *y, Window g, int c, int before, int channels, u64 n) {
+extern "C" __global__ void subsample(const float *x, float *y, Window g, int c, int before, int channels, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         int ch = (int)(i % channels) - before;
         u64 rest = i / channels;
@@ -469,57 +424,35 @@ __device__ void subsample(const T *x, T *y, Window g, int c, int before, int cha
         u64 picture = rest / g.ow / g.oh;
         bool inside = ch >= 0 && ch < c;
         u64 from = ((picture * g.h + oy * g.stride) * g.w + ox * g.stride) * c + (inside ? ch : 0);
-        store(y + i, inside ? load(x + from) : 0.0f);
+        y[i] = inside ? x[from] : 0.0f;
     }
 }
-template <typename T>
-__device__ void subsample_back(const T *grad, T *dx, int join, Window g, int c, int before, int channels, u64 n) {
+extern "C" __global__ void subsample_back(const float *grad, float *dx, int join, Window g, int c, int before, int channels, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x) {
         int ch = (int)(i % c);
         u64 rest = i / c, picture = rest / g.w / g.h;
         int px = (int)(rest % g.w), py = (int)(rest / g.w % g.h);
-        float sum = join ? load(dx + i) : 0.0f;
+        float sum = join ? dx[i] : 0.0f;
         if (px % g.stride == 0 && py % g.stride == 0) {
             u64 at = ((picture * g.oh + py / g.stride) * g.ow + px / g.stride) * channels + before + ch;
-            sum += load(grad + at);
+            sum += grad[at];
         }
-        store(dx + i, sum);
+        dx[i] = sum;
     }
 }
 // The mean over the pixels: (n, p, c) to (n, c); a warp's lanes are channels, so that reads are coalesced.
-template <typename T> __device__ void average(const T *x, float *y, int c, int p, int n) {
+extern "C" __global__ void average(const float *x, float *y, int c, int p, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * c) return;
-    const T *from = x + (u64)(i / c) * p * c + i % c;
+    const float *from = x + (u64)(i / c) * p * c + i % c;
     float sum = 0.0f;
-    for (int px = 0; px < p; px++) sum += load(from + (u64)px * c);
+    for (int px = 0; px < p; px++) sum += from[(u64)px * c];
     y[i] = sum / p;
 }
-template <typename T> __device__ void spread(const float *grad, T *dx, int c, int p, u64 n) {
+extern "C" __global__ void spread(const float *grad, float *dx, int c, int p, u64 n) {
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (u64)gridDim.x * blockDim.x)
-        store(dx + i, grad[i / c / p * c + i % c] / p);
+        dx[i] = grad[i / c / p * c + i % c] / p;
 }
-#define PICTURES(SUFFIX, T)                                                                                             \
-    extern "C" __global__ void max_pool_##SUFFIX(const T *x, T *y, int *picks, Window g, int c, u64 n) {                \
-        max_pool(x, y, picks, g, c, n);                                                                                 \
-    }                                                                                                                   \
-    extern "C" __global__ void max_pool_back_##SUFFIX(const T *grad, const int *picks, T *dx, int join, Window g,       \
-                                                      int c, u64 n) {                                                   \
-        max_pool_back(grad, picks, dx, join, g, c, n);                                                                  \
-    }                                                                                                                   \
-    extern "C" __global__ void subsample_##SUFFIX(const T *x, T *y, Window g, int c, int before, int channels, u64 n) { \
-        subsample(x, y, g, c, before, channels, n);                                                                     \
-    }                                                                                                                   \
-    extern "C" __global__ void subsample_back_##SUFFIX(const T *grad, T *dx, int join, Window g, int c, int before,     \
-                                                       int channels, u64 n) {                                           \
-        subsample_back(grad, dx, join, g, c, before, channels, n);                                                      \
-    }                                                                                                                   \
-    extern "C" __global__ void average_##SUFFIX(const T *x, float *y, int c, int p, int n) { average(x, y, c, p, n); }  \
-    extern "C" __global__ void spread_##SUFFIX(const float *grad, T *dx, int c, int p, u64 n) {                         \
-        spread(grad, dx, c, p, n);                                                                                      \
-    }
-PICTURES(f32, float)
-PICTURES(bf16, bf16)
 
 // --- matrices -----------------------------------------------------------------------------------------------------------
 
@@ -758,26 +691,41 @@ extern "C" __global__ void gather_rows(const uint32_t *ids, const float *table, 
         y[i] = value;
     }
 }
-// The places sorted by what they read, those of one row in their order.
+// The places sorted by what they read, those of one row in their order: a place's rank is how many come before it. A warp
+// counts for 32 places, a lane each over a 32nd of all ids.
 extern "C" __global__ void sort_places(const uint32_t *ids, uint32_t *sorted, int n) {
-    __shared__ uint32_t tile[1024];
-    int me = blockIdx.x * blockDim.x + threadIdx.x;
-    uint32_t id = me < n ? ids[me] : 0;
-    int before = 0;
-    for (int base = 0; base < n; base += 1024) {
-        __syncthreads();
-        for (int i = threadIdx.x; i < 1024; i += blockDim.x) tile[i] = base + i < n ? ids[base + i] : 0xffffffffu;
-        __syncthreads();
-        int count = min(1024, n - base);
-        if (base + count <= me) {
-            for (int i = 0; i < count; i++) before += tile[i] <= id;
-        } else if (base > me) {
-            for (int i = 0; i < count; i++) before += tile[i] < id;
+    int lane = threadIdx.x & 31, first = (blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32) * 32;
+    if (first >= n) return;
+    uint32_t mine = first + lane < n ? ids[first + lane] : 0xffffffffu;
+    int before[32];
+#pragma unroll
+    for (int i = 0; i < 32; i++) before[i] = 0;
+    uint32_t of[32];
+#pragma unroll
+    for (int i = 0; i < 32; i++) of[i] = __shfl_sync(0xffffffffu, mine, i);
+    for (int base = 0; base < n; base += 32) {
+        int place = base + lane;
+        uint32_t id = place < n ? ids[place] : 0xffffffffu;
+        // A place beyond the end counts for nobody: no id is larger than its own.
+        bool there = place < n;
+        if (base + 32 <= first) {
+#pragma unroll
+            for (int i = 0; i < 32; i++) before[i] += there && id <= of[i];
+        } else if (base > first) {
+#pragma unroll
+            for (int i = 0; i < 32; i++) before[i] += there && id < of[i];
         } else {
-            for (int i = 0; i < count; i++) before += tile[i] < id || (tile[i] == id && base + i < me);
+#pragma unroll
+            for (int i = 0; i < 32; i++) before[i] += there && (id < of[i] || (id == of[i] && place < first + i));
         }
     }
-    if (me < n) sorted[before] = me;
+    int rank = 0;
+#pragma unroll
+    for (int i = 0; i < 32; i++) {
+        int sum = __reduce_add_sync(0xffffffffu, before[i]);
+        if (lane == i) rank = sum;
+    }
+    if (first + lane < n) sorted[rank] = first + lane;
 }
 // A block per run of `chunk` sorted places: rows that begin and end in the run are written, the sums of a row that goes on
 // beyond an end are left in `edges` (two of d per run: of the run's first row and of its last).
