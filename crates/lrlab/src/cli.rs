@@ -54,7 +54,7 @@ enum Command {
     Data(commands::data::DataArgs),
     /// Measure how fast this machine trains.
     Bench(commands::bench::BenchArgs),
-    /// Check that a device trains as the CPU does: operators, bits, learning, killed runs; a table in the end.
+    /// Check that a device trains as the CPU does: operators, batches, bits, learning, killed runs; a table in the end.
     Kit(commands::kit::KitArgs),
 }
 

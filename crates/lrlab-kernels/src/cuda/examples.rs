@@ -12,7 +12,7 @@ use crate::PictureView;
 /// See [`crate::DevicePictures`].
 pub(crate) struct Pixels {
     gpu: Gpu,
-    pixels: CudaSlice<u8>,
+    bytes: CudaSlice<u8>,
     tables: CudaSlice<f32>,
     shape: [usize; 3],
 }
@@ -26,8 +26,8 @@ impl Pixels {
         tables: &[[f32; 256]],
     ) -> Result<Self> {
         let gpu = Gpu::new(device.as_cuda_device()?)?;
-        let (pixels, tables) = (copy(&gpu, pixels)?, copy(&gpu, tables.as_flattened())?);
-        Ok(Self { gpu, pixels, tables, shape })
+        let (bytes, tables) = (copy(&gpu, pixels)?, copy(&gpu, tables.as_flattened())?);
+        Ok(Self { gpu, bytes, tables, shape })
     }
 
     /// Of views of pictures that are there.
@@ -38,7 +38,7 @@ impl Pixels {
         let y = gpu.floats(views.len() * c * h * w)?;
         if !views.is_empty() {
             let words =
-                words![gpu.at(&self.pixels), gpu.at(&steps), gpu.at(&self.tables), gpu.at(&y), c, h, w];
+                words![gpu.at(&self.bytes), gpu.at(&steps), gpu.at(&self.tables), gpu.at(&y), c, h, w];
             let grid = (u32::try_from(views.len() * c).map_err(wrap)?, 1, 1);
             // SAFETY: a step for each picture of the batch, which names one that is there, and room for its c h w values.
             unsafe { gpu.launch("augment", grid, BLOCK, 0, words)? };

@@ -21,7 +21,7 @@ pub(crate) struct KitArgs {
     /// What is checked: auto, cpu, cuda, cuda:N or metal; the CPU is its own stand-in.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Only this check, or all of operators, bits, learning or grids (repeatable); the device is always told.
+    /// Only this check, or all of operators, data, bits, learning or grids (repeatable); the device is always told.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Write one JSON object per check to this file; - is standard output.

@@ -7,6 +7,7 @@
 mod bits;
 mod cases;
 mod compare;
+mod data;
 mod grids;
 mod learning;
 mod machine;
@@ -33,6 +34,8 @@ pub(crate) enum Kind {
     Device,
     /// An operator's outputs and gradients.
     Operators,
+    /// Batches made on the device.
+    Data,
     /// The same bits twice.
     Bits,
     /// What networks learn.
@@ -42,14 +45,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Device, Self::Operators, Self::Bits, Self::Learning, Self::Grids];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Device, Self::Operators, Self::Data, Self::Bits, Self::Learning, Self::Grids];
 
     /// The name of all checks of this kind.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Device => "device",
             Self::Operators => "operators",
+            Self::Data => "data",
             Self::Bits => "bits",
             Self::Learning => "learning",
             Self::Grids => "grids",
@@ -105,6 +109,8 @@ pub(crate) fn checks() -> Vec<Check> {
     all.push(Check::new(Kind::Operators, "NaN", |place| {
         Ok(compare::handed_on(&cases::for_nan(), &place.device))
     }));
+    all.push(Check::new(Kind::Data, "pictures", data::pictures));
+    all.push(Check::new(Kind::Data, "tokens", data::tokens));
     for network in NETWORKS {
         all.push(Check::new(Kind::Bits, format!("{network} twice"), |place| bits::twice(network, place)));
     }

@@ -1,0 +1,107 @@
+//! Batches made on the device of examples that lie there.
+
+use anyhow::Context;
+use candle_core::{DType, Device, Tensor};
+use lrlab_data::{
+    Augment, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    SyntheticReviews,
+};
+use lrlab_train::DeviceData;
+
+use super::Place;
+use super::verdict::Verdict;
+
+/// Not a divisor of a split, so that the last batch is a small one.
+const BATCH: usize = 33;
+
+/// Pictures of an even and an odd side, each way of changing them alone and all at once.
+pub(super) fn pictures(place: &Place) -> anyhow::Result<Verdict> {
+    let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 1, epoch: 2 };
+    let augments = [
+        None,
+        Some(Augment { crop_padding: 4, ..none }),
+        Some(Augment { crop_padding: 99, ..none }),
+        Some(Augment { flip: true, ..none }),
+        Some(Augment { cutout: 8, ..none }),
+        Some(Augment { cutout: 99, ..none }),
+        Some(Augment { crop_padding: 4, flip: true, cutout: 8, ..none }),
+    ];
+    let mut count = 0;
+    for size in [32, 13] {
+        let pictures = SyntheticPictures { train: 500, test: 100, size, ..SyntheticPictures::default() };
+        let data = load(Source::SyntheticPictures(pictures), place)?;
+        for augment in augments {
+            match compare(&data, augment, &place.device)? {
+                Ok(values) => count += values,
+                Err(differ) => return Ok(Verdict::failed(format!("{size}×{size}, {augment:?}: {differ}"))),
+            }
+        }
+    }
+    Ok(Verdict::passed(format!("all bits of {count} values, {} ways to change pictures", augments.len())))
+}
+
+/// Sequences of many lengths.
+pub(super) fn tokens(place: &Place) -> anyhow::Result<Verdict> {
+    let reviews = SyntheticReviews { train: 500, test: 100, ..SyntheticReviews::default() };
+    let data = load(Source::SyntheticReviews(reviews), place)?;
+    Ok(match compare(&data, None, &place.device)? {
+        Ok(count) => Verdict::passed(format!("all bits of {count} values")),
+        Err(differ) => Verdict::failed(differ),
+    })
+}
+
+fn load(source: Source, place: &Place) -> anyhow::Result<Dataset> {
+    Ok(lrlab_data::load(&DataConfig::new(source, place.folder.join("cache")))?)
+}
+
+/// Passes over every split, in both orders, with the host's batches beside the device's: how many values were the same, or
+/// where they differ.
+fn compare(
+    data: &Dataset,
+    augment: Option<Augment>,
+    device: &Device,
+) -> anyhow::Result<Result<usize, String>> {
+    let there = DeviceData::upload(data, device)?;
+    let splits = [("training", &data.train), ("validation", &data.validation), ("test", &data.test)];
+    let mut count = 0;
+    for (name, split) in splits {
+        for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
+            let plan = BatchPlan { augment, ..BatchPlan::new(BATCH, order) };
+            let mut made = there.batches(split, plan.clone()).context("the split is not there")?;
+            for (number, host) in split.batches(plan).enumerate() {
+                let made = made.next().with_context(|| format!("batch {number} is missing"))??;
+                let (host, made) = (values(&host?)?, values(&made)?);
+                if host != made {
+                    let differ = host.iter().zip(&made).filter(|(a, b)| a != b).count();
+                    let of = host.len();
+                    return Ok(Err(format!("{differ} of {of} values of {name} batch {number} differ")));
+                }
+                count += host.len();
+            }
+        }
+    }
+    Ok(Ok(count))
+}
+
+/// The bits of everything in a batch, sizes first.
+fn values(batch: &Batch) -> anyhow::Result<Vec<u32>> {
+    let mut all = batch.indices.clone();
+    let mut put = |tensor: &Tensor| -> anyhow::Result<()> {
+        all.extend(tensor.dims().iter().map(|&side| side as u32));
+        let tensor = tensor.to_device(&Device::Cpu)?.flatten_all()?;
+        match tensor.dtype() {
+            DType::U32 => all.extend(tensor.to_vec1::<u32>()?),
+            _ => all.extend(tensor.to_vec1::<f32>()?.iter().map(|value| value.to_bits())),
+        }
+        Ok(())
+    };
+    put(&batch.labels)?;
+    match &batch.features {
+        Features::Pictures(pictures) => put(pictures)?,
+        Features::Tokens { ids, mask } => {
+            put(ids)?;
+            put(mask)?;
+        }
+    }
+    Ok(all)
+}
