@@ -11,7 +11,7 @@ use crate::cuda::Machine;
 use crate::workspace::{cargo, tell};
 
 /// The package of the runner, and the name of its binary.
-const RUNNER: &str = "lrlab";
+pub(crate) const RUNNER: &str = "lrlab";
 /// Its feature for NVIDIA GPUs.
 const CUDA: &str = "cuda";
 

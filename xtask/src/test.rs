@@ -8,17 +8,19 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 
-use crate::runner::{self, BUILD};
+use crate::cuda::Machine;
+use crate::runner::{self, BUILD, RUNNER};
 use crate::steps::{Came, Steps, all};
 use crate::workspace::{cargo, tell};
 
 /// Its name, what it does, how.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<Came>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", "the code is formatted", format),
     ("lints", "clippy has nothing to say", lints),
     ("docs", "the docs build without a warning", docs),
+    ("cuda", "clippy has nothing to say with the feature cuda", cuda),
     ("runner", "the runner builds", runner),
     ("unit", "unit, property and doc tests of every crate", unit),
     ("end-to-end", "the runner as a user calls it", end_to_end),
@@ -67,6 +69,18 @@ fn lints() -> anyhow::Result<Came> {
 fn docs() -> anyhow::Result<Came> {
     let mut command = with(&["doc", "--release", "--workspace", "--no-deps"])?;
     command.env("RUSTDOCFLAGS", "-D warnings");
+    all([command])
+}
+
+/// Only where a compiler for GPUs is: candle's kernels take it minutes, the first time.
+fn cuda() -> anyhow::Result<Came> {
+    let machine = Machine::detect();
+    if let Err(lacks) = machine.cuda() {
+        return Ok(Came::Skipped(lacks.to_string()));
+    }
+    let mut command =
+        with(&["clippy", "--release", "--package", RUNNER, "--features", "cuda", "--", "-D", "warnings"])?;
+    command.envs(machine.path().map(|path| ("PATH", path)));
     all([command])
 }
 

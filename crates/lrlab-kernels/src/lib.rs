@@ -51,6 +51,8 @@ mod simd;
 mod testing;
 #[cfg(test)]
 mod threads;
+#[cfg(any(feature = "cuda", test))]
+mod tiles;
 mod update;
 
 pub use activation::{gelu, relu};

@@ -9,24 +9,9 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 
 use super::norm::Rows;
 use super::{Gpu, address, hold, words};
+use crate::Precision;
 use crate::conv::geometry::Geometry;
-use crate::{Precision, environment};
-
-/// The three ways through a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Way {
-    Forward,
-    Input,
-    Weight,
-}
-
-impl Way {
-    /// For tables of times.
-    pub(super) fn name(self, g: &Geometry) -> String {
-        let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
-        format!("{self:?} of {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}")
-    }
-}
+use crate::tiles::{Product, Way, fits};
 
 /// A convolution as the device code takes it.
 #[repr(C)]
@@ -47,78 +32,6 @@ struct Conv {
     depth: i32,
     part: i32,
     join: i32,
-}
-
-/// The product that one way through a convolution is, and how it is laid over blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Product {
-    rows: usize,
-    columns: usize,
-    depth: usize,
-    /// Of a block.
-    tile: (usize, usize),
-    /// Values that are fetched at once.
-    pack: usize,
-    /// Blocks that share a tile's depth, each `part` of it.
-    parts: usize,
-    part: usize,
-}
-
-/// Values of a row or column that a block holds at once.
-const DEEP: usize = 16;
-/// Blocks that keep a large GPU busy.
-const BLOCKS: usize = 264;
-/// A block should have so many steps of [`DEEP`].
-const STEPS: usize = 4;
-/// Values of all partial sums, at most.
-const MOST_PARTS: usize = 1 << 24;
-
-impl Product {
-    fn new(way: Way, g: &Geometry) -> Self {
-        let taps = g.kh * g.kw;
-        let (outputs, inputs) = (g.n * g.oh * g.ow, g.n * g.h * g.w);
-        let (rows, columns, depth) = match way {
-            Way::Forward => (outputs, g.o, taps * g.c),
-            Way::Input => (inputs, g.c, taps * g.o),
-            Way::Weight => (taps * g.c, g.o, outputs),
-        };
-        let long = if way == Way::Weight { 64 } else { 128 };
-        let tile = match columns {
-            ..=16 => (long, 16),
-            17..=32 => (long, 32),
-            _ => (64, 64),
-        };
-        let whole = g.c.is_multiple_of(4) && (way == Way::Forward || g.o.is_multiple_of(4));
-        let pack = if whole { 4 } else { 1 };
-        let tiles = rows.div_ceil(tile.0) * columns.div_ceil(tile.1);
-        let most = (depth / (DEEP * STEPS)).min(MOST_PARTS / (rows * columns)).max(1);
-        let parts = BLOCKS.div_ceil(tiles).min(most);
-        let part = depth.div_ceil(parts).next_multiple_of(DEEP);
-        Self { rows, columns, depth, tile, pack, parts: depth.div_ceil(part), part }
-    }
-
-    fn kernel(&self, way: Way, precision: Precision) -> String {
-        let way = match way {
-            Way::Forward => "forward",
-            Way::Input => "input",
-            Way::Weight => "weight",
-        };
-        let kind = match precision {
-            Precision::Bf16 => "bf16",
-            Precision::F32 if environment::tf32() => "tf32",
-            Precision::F32 => "f32",
-        };
-        format!("conv_{way}_{}x{}_{}_{kind}", self.tile.0, self.tile.1, self.pack)
-    }
-}
-
-/// Sizes that the device code counts in 32 bits.
-fn fits(g: &Geometry) -> Result<()> {
-    let sizes = [g.n * g.h * g.w, g.n * g.oh * g.ow, g.kh * g.kw * g.c * g.o];
-    match sizes.iter().find(|size| **size > i32::MAX as usize / 2) {
-        Some(_) => bail!("conv2d: {g:?} is more than a GPU's kernels count"),
-        None => Ok(()),
-    }
 }
 
 impl Gpu {
@@ -264,43 +177,5 @@ impl CustomOp2 for Planes {
             }
         }
         Ok((input, of_weight))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn products_cover_every_row_column_and_depth() -> Result<()> {
-        for (n, c, side, o, kernel, stride) in [
-            (128, 16, 32, 16, 3, 1),
-            (128, 3, 32, 64, 7, 2),
-            (128, 512, 1, 512, 3, 1),
-            (2, 17, 9, 10, 3, 2),
-            (1, 1, 1, 1, 1, 1),
-            (256, 64, 8, 256, 1, 1),
-        ] {
-            let g = Geometry::new((n, c, side, side), (o, c, kernel, kernel), stride, kernel / 2)?;
-            for way in [Way::Forward, Way::Input, Way::Weight] {
-                let p = Product::new(way, &g);
-                assert!(p.part.is_multiple_of(DEEP) && p.parts >= 1, "{p:?}");
-                assert!(p.parts * p.part >= p.depth && (p.parts - 1) * p.part < p.depth, "{p:?}");
-                let pixels = if way == Way::Input { side * side } else { g.oh * g.ow };
-                assert_eq!(p.rows * p.columns * p.depth, n * pixels * o * c * kernel * kernel, "{p:?}");
-                let packed = if way == Way::Forward { vec![c] } else { vec![c, o] };
-                assert_eq!(p.pack == 4, packed.iter().all(|size| size % 4 == 0), "{p:?}");
-                assert!(p.parts == 1 || p.parts * p.rows * p.columns <= MOST_PARTS);
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_convolution_that_is_too_large_is_named() -> Result<()> {
-        let g = Geometry::new((1 << 20, 1, 64, 64), (1, 1, 1, 1), 1, 0)?;
-        let error = fits(&g).unwrap_err().to_string();
-        assert!(error.contains("is more than a GPU's kernels count"), "{error}");
-        Ok(())
     }
 }

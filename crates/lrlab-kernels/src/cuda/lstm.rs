@@ -12,6 +12,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Ten
 use super::product::Operand;
 use super::{Gpu, Held, address, hold, text, words, wrap};
 use crate::Precision;
+use crate::tiles::Resident;
 
 /// What [`crate::LstmLayer`] was given, checked.
 pub(crate) struct Layer<'a> {
@@ -71,27 +72,6 @@ struct Kept {
     cells: CudaSlice<f32>,
     /// The states before each time as they were multiplied, `(b l, h)`.
     before: CudaSlice<f32>,
-}
-
-/// A kernel for layers of up to so many units, and the columns of weights that it holds in registers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Resident {
-    units: usize,
-    registers: usize,
-}
-
-impl Resident {
-    /// The smallest that takes `h` units; as the device code declares them.
-    fn of(h: usize) -> Option<Self> {
-        let kernels = [(32, 32), (64, 64), (96, 80), (128, 80)];
-        let (units, registers) = kernels.into_iter().find(|(units, _)| h <= *units)?;
-        Some(Self { units, registers })
-    }
-
-    /// Bytes of weights in shared memory.
-    fn shared(self) -> usize {
-        4 * self.units * (self.units - self.registers) * size_of::<f32>()
-    }
 }
 
 impl Gpu {
@@ -320,22 +300,5 @@ impl CustomOp1 for Lstm {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_fit_into_an_sm() {
-        // 227 KiB of shared memory and 65,536 registers a block (compute capability 9.0).
-        for h in 1..=128 {
-            let kernel = Resident::of(h).unwrap();
-            assert!(kernel.units >= h && kernel.shared() <= 200 * 1024, "{kernel:?}");
-            assert!(4 * kernel.units * (kernel.registers + 32) <= 65_536, "{kernel:?}");
-            assert!(kernel.registers.is_multiple_of(4) && kernel.registers <= kernel.units);
-        }
-        assert_eq!(Resident::of(129), None);
     }
 }

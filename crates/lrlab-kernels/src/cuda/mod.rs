@@ -44,8 +44,8 @@ pub(crate) use times::take as take_times;
 pub(crate) use update::{adam, sgd, squared_norm};
 pub(crate) use {conv::conv2d, net::conv_net};
 
-/// Threads of a block where nothing else decides.
-const BLOCK: u32 = 256;
+/// As the launches take it.
+const BLOCK: u32 = crate::tiles::BLOCK as u32;
 /// Counters of blocks that have finished, one per tile of columns.
 const COUNTERS: usize = 1 << 14;
 

@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 
-use super::conv::Way;
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::Norm;
 use crate::conv::geometry::Geometry;
 use crate::conv::source::Sizes;
 use crate::net::{ConvNet, ConvNorm, Node};
+use crate::tiles::Way;
 
 /// [`ConvNet::forward`], checked.
 pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
