@@ -125,10 +125,11 @@ impl<'a> Trainer<'a> {
             let mode = Mode::Train { seed: self.settings.seed, batch: index };
             let logits = self.model.forward(&input(&batch.features, self.device)?, mode)?;
             let labels = batch.labels.to_device(self.device)?;
-            outcomes.extend(read(&logits, &batch.labels)?);
             let loss = cross_entropy(&logits, &labels, self.settings.label_smoothing)?;
             let share = batch.indices.len() as f64 / examples as f64;
             accumulate(self.model.params(), &mut grads, backward(&loss)?, share)?;
+            // Reading waits for a GPU, so everything is asked of it before.
+            outcomes.extend(read(&logits, &batch.labels)?);
         }
         let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
         let mut grad_norm = f64::NAN;

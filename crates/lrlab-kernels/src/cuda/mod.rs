@@ -248,8 +248,8 @@ impl Gpu {
         if let Some(function) = functions.get(name) {
             return Ok(function.cu_function());
         }
-        let mut found = self.shared.modules.iter().map(|module| module.load_function(name));
-        let Some(Ok(function)) = found.find(Result::is_ok) else { bail!("there is no kernel {name:?}") };
+        let mut found = self.shared.modules.iter().filter_map(|module| module.load_function(name).ok());
+        let Some(function) = found.next() else { bail!("there is no kernel {name:?}") };
         let raw = function.cu_function();
         functions.insert(name.to_owned(), function);
         Ok(raw)
