@@ -25,7 +25,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
         return table.contiguous()?.apply_op1(Embedding { ids, shape: (b, l, d) });
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table]) && ids.device().is_cuda() && b * l * d > 0 {
+    if crate::cuda::takes(&[table]) && crate::cuda::together(&[table, ids]) && b * l * d > 0 {
         return crate::cuda::embedding(ids, table);
     }
     table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape((b, l, d))
@@ -184,7 +184,7 @@ pub fn embedding_at_positions(
         return table.contiguous()?.apply_op2(&positions.contiguous()?, op);
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table, positions]) && ids.device().is_cuda() {
+    if crate::cuda::takes(&[table, positions]) && crate::cuda::together(&[table, ids]) {
         return crate::cuda::at_positions(ids, table, gain, positions, drop);
     }
     let x = embedding(ids, table)?;

@@ -17,11 +17,9 @@ thread_local! {
 /// # Errors
 /// As [`Tensor::backward`].
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    let before = GIVEN.replace(Some(Vec::new()));
-    let grads = loss.backward();
-    let given = GIVEN.replace(before).unwrap_or_default();
-    let mut grads = grads?;
-    for (of, grad) in given {
+    let given = Given::open();
+    let mut grads = loss.backward()?;
+    for (of, grad) in given.close() {
         let total = match grads.get(&of) {
             Some(so_far) => (so_far + grad)?,
             None => grad,
@@ -29,6 +27,27 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
         grads.insert(&of, total);
     }
     Ok(grads)
+}
+
+/// A list for gradients, the one before put aside; it is put back whatever happens.
+struct Given(Option<Vec<(Tensor, Tensor)>>);
+
+impl Given {
+    fn open() -> Self {
+        Self(GIVEN.replace(Some(Vec::new())))
+    }
+
+    fn close(mut self) -> Vec<(Tensor, Tensor)> {
+        let given = GIVEN.replace(self.0.take());
+        std::mem::forget(self);
+        given.unwrap_or_default()
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        GIVEN.set(self.0.take());
+    }
 }
 
 /// What an operator's backward pass returns for its argument `of`: the gradient, or nothing where it was put into the

@@ -1,14 +1,16 @@
 //! Fast training operators for candle, the parameter store and the allocator.
 //!
-//! Every operator is a function over candle tensors with a gradient that flows through
-//! [`candle_core::Tensor::backward`]. On the CPU in f32 most run on kernels of this crate, elsewhere (CUDA, Metal,
-//! other types, or with `LRLAB_KERNELS=candle` in the environment) on compositions of candle's own operators that
-//! train. The caller does not see which.
+//! Every operator is a function over candle tensors with a gradient that flows through [`backward`]. On the CPU and on
+//! NVIDIA GPUs (the feature `cuda`, devices from [`open_cuda`]) in f32 most run on kernels of this crate, elsewhere
+//! (Metal, other types, or with `LRLAB_KERNELS=candle` in the environment) on compositions of candle's own operators
+//! that train. The caller does not see which, with one exception: on NVIDIA GPUs the gradients of operators with
+//! parameters come from [`backward`] alone, and [`candle_core::Tensor::backward`] says so in an error.
 //!
 //! Matrix products may take their operands in bf16 (see [`Precision`]); parameters and sums are f32.
 //!
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
-//! fixed order. They depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by.
+//! fixed order. On the CPU they depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by;
+//! on a GPU on its kind ([`device_name`]), by which cuBLAS chooses its kernels.
 
 #![allow(
     clippy::inline_always,

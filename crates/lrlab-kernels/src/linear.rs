@@ -44,7 +44,11 @@ pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option
     }
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x, weight])
-        && bias.is_none_or(|bias| crate::cuda::takes(&[bias]) && crate::cuda::are_leaves([bias]))
+        && bias.is_none_or(|bias| {
+            // The bias is no argument of the operator, so one of the others must want a gradient where it does.
+            let reached = x.track_op() || weight.track_op() || !bias.track_op();
+            crate::cuda::takes(&[x, bias]) && crate::cuda::are_leaves([bias]) && reached
+        })
     {
         return crate::cuda::linear(precision, x, weight, bias, &dims);
     }

@@ -24,7 +24,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
         bail!("cross_entropy: smoothing {smoothing} is not in [0, 1]");
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[logits]) && labels.device().is_cuda() {
+    // One block takes all rows, which pays for as many classes as networks have, not for vocabularies.
+    if crate::cuda::takes(&[logits]) && crate::cuda::together(&[logits, labels]) && logits.dim(1)? <= 1024 {
         return crate::cuda::cross_entropy(logits, labels, smoothing);
     }
     let log_p = candle_nn::ops::log_softmax(logits, 1)?;

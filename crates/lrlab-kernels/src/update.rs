@@ -68,7 +68,7 @@ pub struct Update<'a> {
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
     #[cfg(feature = "cuda")]
     if on_gpu(updates) {
-        updates.iter().try_for_each(|u| check_each("sgd_update", u))?;
+        check_all("sgd_update", updates)?;
         return crate::cuda::sgd(updates, step);
     }
     updates.iter().try_for_each(|u| {
@@ -89,7 +89,7 @@ pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
         if step.step == 0 {
             bail!("adam_update: steps count from 1");
         }
-        updates.iter().try_for_each(|u| check_each("adam_update", u))?;
+        check_all("adam_update", updates)?;
         return crate::cuda::adam(updates, step);
     }
     updates.iter().try_for_each(|u| {
@@ -100,19 +100,26 @@ pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
 
 #[cfg(feature = "cuda")]
 fn on_gpu(updates: &[Update]) -> bool {
-    let contiguous = |u: &Update| u.moments.iter().chain([u.var]).all(|var| var.is_contiguous());
-    let mut all = updates.iter();
-    !updates.is_empty()
-        && all.all(|u| {
-            crate::cuda::takes(&[u.var, u.grad])
-                && u.moments.iter().all(|m| crate::cuda::takes(&[m]))
-                && contiguous(u)
-        })
+    let Some(first) = updates.first() else { return false };
+    updates.iter().all(|u| {
+        let own = u.moments.iter().chain([u.var]);
+        own.clone().all(|var| var.is_contiguous() && crate::cuda::takes(&[first.var, var, u.grad]))
+    })
 }
 
+/// All of them are moved at once.
 #[cfg(feature = "cuda")]
-fn check_each(name: &str, update: &Update) -> Result<()> {
-    check(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())
+fn check_all(name: &str, updates: &[Update]) -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for update in updates {
+        check(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())?;
+        for var in update.moments.iter().chain([update.var]) {
+            if start(var).is_some_and(|start| !seen.insert(start)) {
+                bail!("{name}: a tensor is given twice");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Elements per task.

@@ -15,7 +15,8 @@ use crate::commands::worker::Reporter;
 
 /// Where the default says when, training waits for checkpoints at most one part in so many of the time,
 const WAITING: u32 = 50;
-/// and they are written beside it at most one part in so many.
+/// and they are written beside it at most one part in so many. From a GPU, what is written comes between training's own
+/// kernels, so writing is waiting there.
 const WRITING: u32 = 5;
 /// The names of a checkpoint's files.
 pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
@@ -75,6 +76,8 @@ impl Display for CheckpointEvery {
 /// A run's keeper, as `lrlab worker` has it. Checkpoints on the way are written beside the training.
 pub(crate) struct RunKeeper<'a> {
     pub(crate) every: CheckpointEvery,
+    /// The state is written without holding training up: it does not lie on a GPU.
+    pub(crate) beside: bool,
     /// Pause at this epoch.
     pub(crate) until: Option<u64>,
     pub(crate) interrupt: Arc<AtomicBool>,
@@ -109,6 +112,7 @@ impl<'a> RunKeeper<'a> {
         let now = Instant::now();
         Self {
             every: CheckpointEvery::default(),
+            beside: true,
             until: None,
             interrupt: Arc::default(),
             work: None,
@@ -137,7 +141,8 @@ impl<'a> RunKeeper<'a> {
             CheckpointEvery::Seconds(s) => {
                 let wait = Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
                 let elapsed = when.elapsed();
-                new > 0 && elapsed >= wait && elapsed >= waited * WAITING && elapsed >= wrote * WRITING
+                let writing = if self.beside { WRITING } else { WAITING };
+                new > 0 && elapsed >= wait && elapsed >= waited * WAITING && elapsed >= wrote * writing
             }
             CheckpointEvery::Updates(n) => new >= n,
             CheckpointEvery::Epochs(n) => at.between_epochs && at.epoch.is_multiple_of(n),

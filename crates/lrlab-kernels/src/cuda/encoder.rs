@@ -37,7 +37,7 @@ pub(crate) fn encoder(x: &Tensor, mask: &Tensor, f: usize, layer: &Layer) -> Res
         precision: layer.precision,
         kept: Mutex::new(None),
     };
-    x.contiguous()?.apply_op1(op)
+    super::apply(&x.contiguous()?, layer.parameters, op)
 }
 
 #[derive(Debug, Clone, Copy)]

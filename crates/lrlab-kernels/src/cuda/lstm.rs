@@ -40,7 +40,7 @@ pub(crate) fn lstm(source: &Tensor, layer: &Layer) -> Result<Tensor> {
         precision: layer.precision,
         kept: Mutex::new(None),
     };
-    source.contiguous()?.apply_op1(op)
+    super::apply(&source.contiguous()?, layer.parameters, op)
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -20,16 +20,21 @@ mod text;
 mod times;
 mod update;
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
 
 use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute as PoolAttribute;
 use candle_core::cuda::cudarc::driver::{
     CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys,
 };
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{
+    CpuStorage, CudaDevice, CudaStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Storage,
+    Tensor, bail,
+};
 
 use crate::{DeviceMemory, environment};
 pub(crate) use activation::activation;
@@ -57,6 +62,12 @@ const MODULES: [&str; 2] = [
 
 /// See [`crate::open_cuda`].
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    // One per GPU: two would have a stream each.
+    static OPENED: Mutex<BTreeMap<usize, Device>> = Mutex::new(BTreeMap::new());
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(device) = opened.get(&ordinal) {
+        return Ok(device.clone());
+    }
     let device = Device::new_cuda_with_stream(ordinal)?;
     let cuda = device.as_cuda_device()?;
     // SAFETY: tensors of this device are used on its one stream only.
@@ -74,6 +85,7 @@ pub(crate) fn open(ordinal: usize) -> Result<Device> {
     if environment::tf32() {
         candle_core::cuda::set_gemm_reduced_precision_f32(true);
     }
+    opened.insert(ordinal, device.clone());
     Ok(device)
 }
 
@@ -112,7 +124,13 @@ pub(crate) fn synchronize(device: &Device) -> Result<()> {
 
 /// Whether these operators apply: f32 on a GPU, all of them, and nobody asked for candle's own.
 pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
-    environment::own_kernels() && tensors.iter().all(|t| t.device().is_cuda() && t.dtype() == DType::F32)
+    let float = |t: &&Tensor| t.device().is_cuda() && t.dtype() == DType::F32;
+    environment::own_kernels() && tensors.iter().all(float) && together(tensors)
+}
+
+/// Whether all tensors lie on one device.
+pub(crate) fn together(tensors: &[&Tensor]) -> bool {
+    tensors.windows(2).all(|pair| pair[0].device().same_device(pair[1].device()))
 }
 
 /// Whether an operator with many parameters can hand on their gradients itself (see [`crate::backward`]).
@@ -128,6 +146,58 @@ pub(crate) fn give(parameter: &Tensor, grad: Tensor) -> Result<()> {
     }
 }
 
+/// Applies an operator to `x` whose parameters it holds itself. Where x wants no gradient, one of them becomes an argument
+/// too, so that candle calls the way back.
+pub(crate) fn apply<'a>(
+    x: &Tensor,
+    parameters: impl IntoIterator<Item = &'a Tensor>,
+    op: impl CustomOp1 + Send + Sync + 'static,
+) -> Result<Tensor> {
+    let wanted = if x.track_op() { None } else { parameters.into_iter().find(|p| p.is_variable()) };
+    match wanted {
+        Some(parameter) => x.apply_op2(parameter, Anchored(op)),
+        None => x.apply_op1(op),
+    }
+}
+
+struct Anchored<O>(O);
+
+impl<O: CustomOp1> CustomOp2 for Anchored<O> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.0.cpu_fwd(x, layout)
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        layout: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.0.cuda_fwd(x, layout)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((self.0.bwd(x, y, grad)?, None))
+    }
+}
+
 pub(crate) fn wrap(error: impl std::error::Error + Send + Sync + 'static) -> candle_core::Error {
     candle_core::Error::Cuda(Box::new(error))
 }
@@ -136,7 +206,8 @@ pub(crate) fn wrap(error: impl std::error::Error + Send + Sync + 'static) -> can
 struct Shared {
     modules: Vec<Arc<candle_core::cuda::cudarc::driver::CudaModule>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
-    counters: CudaSlice<u32>,
+    /// Of each thread, which may have a stream of its own; zeros between kernels.
+    counters: Mutex<HashMap<ThreadId, CudaSlice<u32>>>,
 }
 
 type Devices = Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>>;
@@ -161,7 +232,7 @@ impl From<u64> for Word {
 }
 
 impl From<usize> for Word {
-    /// As `int`: every size that is given so is checked to fit by [`Gpu::launch`]'s callers, being a side of a tensor.
+    /// As `int`: sides of tensors; products of sides are checked where they are made.
     fn from(value: usize) -> Self {
         Self(u64::from(value as u32))
     }
@@ -210,7 +281,7 @@ impl Gpu {
             let shared = Arc::new(Shared {
                 modules: MODULES.into_iter().map(load).collect::<Result<_>>()?,
                 functions: Mutex::default(),
-                counters: stream.alloc_zeros(COUNTERS).map_err(wrap)?,
+                counters: Mutex::default(),
             });
             devices.push((id, Arc::clone(&shared)));
             shared
@@ -241,6 +312,16 @@ impl Gpu {
     /// Its address on the device.
     pub(crate) fn at<T>(&self, slice: &CudaSlice<T>) -> u64 {
         slice.device_ptr(&self.stream).0
+    }
+
+    /// The address of this thread's counters.
+    pub(crate) fn counters(&self) -> Result<u64> {
+        let mut counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = match counters.entry(std::thread::current().id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.stream.alloc_zeros(COUNTERS).map_err(wrap)?),
+        };
+        Ok(self.at(mine))
     }
 
     fn function(&self, name: &str) -> Result<sys::CUfunction> {
@@ -332,6 +413,7 @@ impl Gpu {
     /// # Safety
     /// As for [`Gpu::launch`].
     pub(crate) unsafe fn rows(&self, name: &str, rows: usize, words: &[Word]) -> Result<()> {
+        i32::try_from(rows).map_err(wrap)?;
         // SAFETY: the caller's word.
         unsafe { self.launch(name, (rows.div_ceil(4) as u32, 1, 1), 128, 0, words) }
     }

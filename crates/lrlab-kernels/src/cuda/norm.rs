@@ -182,7 +182,7 @@ pub(crate) fn batch_norm2d(x: &Tensor, norm: &BatchNorm) -> Result<Tensor> {
     let x = x.contiguous()?;
     match norm.residual {
         Some(residual) => x.apply_op2(&residual.contiguous()?, op),
-        None => x.apply_op1(op),
+        None => super::apply(&x, norm.affine, op),
     }
 }
 

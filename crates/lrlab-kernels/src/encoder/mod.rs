@@ -79,7 +79,7 @@ impl EncoderLayer<'_> {
         all.push(x);
         #[cfg(feature = "cuda")]
         if crate::cuda::takes(&all)
-            && mask.device().is_cuda()
+            && crate::cuda::together(&[x, mask])
             && crate::cuda::are_leaves(parameters)
             && dims.w <= crate::cuda::MOST_WIDE
         {

@@ -115,7 +115,7 @@ impl LstmLayer<'_> {
         }
         #[cfg(feature = "cuda")]
         if crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
-            && mask.device().is_cuda()
+            && crate::cuda::together(&[source, mask])
             && crate::cuda::are_leaves([w_ih, w_hh, b_ih, b_hh])
         {
             let ids = match of {

@@ -179,7 +179,11 @@ impl ConvNet {
             return op::apply(self, sizes, x, mode);
         }
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&tensors) && crate::cuda::are_leaves(tensors[1..].iter().copied()) {
+        if tensors.len() > 1
+            && crate::cuda::takes(&tensors)
+            && crate::cuda::are_leaves(tensors[1..].iter().copied())
+            && tensors[1..].iter().all(|parameter| parameter.is_contiguous())
+        {
             return crate::cuda::conv_net(self, sizes, x, mode);
         }
         self.composed(x, mode)

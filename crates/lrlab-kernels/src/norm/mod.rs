@@ -75,7 +75,14 @@ pub fn batch_norm2d(
         return on_host(x, scale, shift, running_mean, running_var, eps, mode, residual, relu);
     }
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&arguments) && crate::cuda::are_leaves([scale, shift]) {
+    if crate::cuda::takes(&arguments)
+        && crate::cuda::are_leaves([scale, shift])
+        && running_mean.is_contiguous()
+        && running_var.is_contiguous()
+        && residual.is_none_or(|residual| {
+            x.track_op() || residual.track_op() || !scale.track_op() && !shift.track_op()
+        })
+    {
         let (affine, running) = ([scale, shift], [running_mean, running_var]);
         return crate::cuda::batch_norm2d(
             x,

@@ -100,6 +100,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let at = state.as_ref().map_or(0, State::update);
     let mut keeper = RunKeeper::new(checkpoints, at, &reporter);
     keeper.every = args.machine.checkpoint_every;
+    keeper.beside = device.is_cpu();
     keeper.until = args.until_epoch;
     keeper.interrupt = interrupt;
     keeper.work = Some(work);

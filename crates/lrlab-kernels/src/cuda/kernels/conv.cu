@@ -3,7 +3,7 @@
 //
 // Products take operands of TF32, or such as are rounded to bf16 before. Where f32 is asked for, each operand is the sum of two of them, of whose four products
 // three are taken (the fourth is below the last bit), and the sums of sixteen are added up in f32 registers: tensor cores
-// cut their sums off instead of rounding them.
+// cut their sums off instead of rounding them. An infinite operand gives NaN there.
 
 #include <cuda_bf16.h>
 #include <stdint.h>

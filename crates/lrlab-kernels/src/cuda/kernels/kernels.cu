@@ -107,8 +107,8 @@ extern "C" __global__ void weights_to_rows(const __grid_constant__ Weights t) {
     const float *from = reinterpret_cast<const float *>(t.planes[i]);
     float *to = reinterpret_cast<float *>(t.rows[i]);
     int c = t.c[i], k = t.k[i];
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
-        int ch = at % c, rest = at / c;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < (unsigned)t.size[i]; at += gridDim.x * blockDim.x) {
+        unsigned ch = at % c, rest = at / c;
         to[at] = from[(rest / k * c + ch) * k + rest % k];
     }
 }
@@ -117,8 +117,8 @@ extern "C" __global__ void weights_to_planes(const __grid_constant__ Weights t) 
     float *to = reinterpret_cast<float *>(t.planes[i]);
     const float *from = reinterpret_cast<const float *>(t.rows[i]);
     int c = t.c[i], k = t.k[i];
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
-        int tap = at % k, rest = at / k;
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < (unsigned)t.size[i]; at += gridDim.x * blockDim.x) {
+        unsigned tap = at % k, rest = at / k;
         to[at] = from[(rest / c * k + tap) * c + rest % c];
     }
 }
@@ -763,7 +763,8 @@ extern "C" __global__ void table_edges(const uint32_t *ids, const uint32_t *sort
     bool tail_ends = end == n || ids[sorted[end]] != tail;
     // The runs before that end with this run's first row; the first of them is the one that it begins in.
     int begin = run;
-    while (begin > 0 && ids[sorted[begin * chunk - 1]] == head) begin--;
+    if (head != tail || tail_ends)
+        while (begin > 0 && ids[sorted[begin * chunk - 1]] == head) begin--;
     for (int x = threadIdx.x; x < d; x += blockDim.x) {
         if (head != tail || tail_ends) {
             float sum = 0.0f;
@@ -1078,10 +1079,12 @@ extern "C" __global__ void cross_entropy(const float *logits, const uint32_t *la
         float log_sum = logf(sum);
         uint32_t label = labels[row];
         float at = label < (uint32_t)c && !bad ? z[label] - most - log_sum : __int_as_float(0x7fc00000);
-        total += -(double)((1.0f - smoothing) * at + smoothing * (all / c - log_sum));
+        // A class of probability 0 has a term of −∞, which only smoothing weighs.
+        float even = smoothing > 0.0f ? smoothing * (all / c - log_sum) : 0.0f;
+        total += -(double)((1.0f - smoothing) * at + even);
         for (int i = 0; i < c; i++) {
             float p = expf(z[i] - most - log_sum), q = smoothing / c + ((uint32_t)i == label ? 1.0f - smoothing : 0.0f);
-            slope[(u64)row * c + i] = (p - q) / n;
+            slope[(u64)row * c + i] = at == at ? (p - q) / n : at;
         }
     }
     total = warp_sum(total);
@@ -1115,7 +1118,7 @@ extern "C" __global__ void sgd(const __grid_constant__ Parameters t, SgdRule r) 
     float *var = reinterpret_cast<float *>(t.var[i]), *buffer = reinterpret_cast<float *>(t.first[i]);
     const float *grad = reinterpret_cast<const float *>(t.grad[i]);
     float decay = t.decay[i];
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < (unsigned)t.size[i]; at += gridDim.x * blockDim.x) {
         float w = var[at], g = grad[at] + decay * w, direction = g;
         if (buffer) {
             float m = r.keep == 0.0f ? g : fmaf(r.keep, buffer[at], g);
@@ -1134,7 +1137,7 @@ extern "C" __global__ void adam(const __grid_constant__ Parameters t, AdamRule r
     float decay = t.decay[i];
     float shrink = r.decoupled ? (float)(1.0 - (double)r.lr * decay) : 1.0f;
     if (r.decoupled) decay = 0.0f;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < (unsigned)t.size[i]; at += gridDim.x * blockDim.x) {
         float w = var[at], g = fmaf(decay, w, grad[at]);
         float m = fmaf(r.keep1, first[at], r.take1 * g), v = fmaf(r.keep2, second[at], r.take2 * g * g);
         first[at] = m;
@@ -1148,7 +1151,7 @@ extern "C" __global__ void squares(const __grid_constant__ Parameters t, double 
     int i = blockIdx.y;
     const float *grad = reinterpret_cast<const float *>(t.grad[i]);
     double total = 0.0;
-    for (int at = blockIdx.x * blockDim.x + threadIdx.x; at < t.size[i]; at += gridDim.x * blockDim.x) {
+    for (unsigned at = blockIdx.x * blockDim.x + threadIdx.x; at < (unsigned)t.size[i]; at += gridDim.x * blockDim.x) {
         double v = grad[at];
         total += v * v;
     }
