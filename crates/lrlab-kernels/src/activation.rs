@@ -18,7 +18,12 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if crate::cuda::takes(&[x]) {
         return crate::cuda::activation(x, false);
     }
-    if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { x.relu() }
+    if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { composed_relu(x) }
+}
+
+/// On candle's operators, whose own makes 0 of a NaN.
+pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
+    x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
 
 /// x Φ(x) with the exact Gaussian distribution function, of any shape (Hendrycks and Gimpel, 2016).

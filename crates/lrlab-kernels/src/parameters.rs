@@ -4,21 +4,37 @@
 //! takes one parameter and hands on its gradient, which the operator has left in a table when the backward pass
 //! reaches the link. So gradients of variables go past candle's sums (see [`crate::backward`]).
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use crate::buffer::Buffer;
 use crate::{gradient, host};
 
-/// The gradients of all parameters, once they are known.
+/// The gradients of all parameters, once they are known: of each thread, which is in one backward pass at a time.
 #[derive(Clone, Default)]
-pub(crate) struct Grads(Arc<Mutex<Vec<Option<Tensor>>>>);
+pub(crate) struct Grads(Arc<Mutex<HashMap<ThreadId, Vec<Option<Tensor>>>>>);
 
 impl Grads {
     /// In the chain's order.
     pub(crate) fn set(&self, grads: impl IntoIterator<Item = Tensor>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = grads.into_iter().map(Some).collect();
+        let grads = grads.into_iter().map(Some).collect();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(std::thread::current().id(), grads);
+    }
+
+    /// That of the parameter in `slot`, which this thread's pass has not taken yet.
+    fn take(&self, slot: usize) -> Option<Tensor> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = std::thread::current().id();
+        let mine = all.get_mut(&me)?;
+        let grad = mine.get_mut(slot)?.take();
+        if mine.iter().all(Option::is_none) {
+            all.remove(&me);
+        }
+        grad
     }
 
     /// From one after the other, in the chain's order.
@@ -87,8 +103,7 @@ impl CustomOp2 for Link {
         _: &Tensor,
         _: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let mut grads = self.grads.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Some(grad)) = grads.get_mut(self.slot).map(Option::take) else {
+        let Some(grad) = self.grads.take(self.slot) else {
             bail!("a parameter's gradient before its operator's")
         };
         let grad = parameter.track_op().then(|| gradient::give(parameter, grad)).flatten();

@@ -39,7 +39,8 @@ fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<
         for column in 0..kernel {
             let window = rows.index_select(&picks(column, ow)?, 3)?;
             best = Some(match best {
-                Some(best) => best.maximum(&window)?,
+                // candle's maximum keeps a NaN of its left side alone.
+                Some(best) => window.ne(&window)?.where_cond(&window, &best.maximum(&window)?)?,
                 None => window,
             });
         }

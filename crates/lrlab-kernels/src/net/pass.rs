@@ -225,6 +225,8 @@ pub(super) fn max_pool(source: &Source<'_>, sizes: Sizes, to: Sizes, window: Win
                     for column in 0..to.w {
                         let (rows, columns) = (window.range(row, sizes.h), window.range(column, sizes.w));
                         let (mut most, mut pick) = (s.splat(f32::NEG_INFINITY), s.zero());
+                        // A zero, or NaN once a value was: the maximum forgets one at the next value.
+                        let mut poison = s.zero();
                         let mut first = true;
                         for y in rows {
                             for x in columns.clone() {
@@ -234,9 +236,12 @@ pub(super) fn max_pool(source: &Source<'_>, sizes: Sizes, to: Sizes, window: Win
                                 let here = s.splat(pixel as f32);
                                 pick = if first { here } else { s.where_greater(value, most, here, pick) };
                                 most = if first { value } else { s.max(value, most) };
+                                let bounded = s.min(s.splat(1.0), s.max(s.splat(-1.0), value));
+                                poison = s.fma(bounded, s.zero(), poison);
                                 first = false;
                             }
                         }
+                        let most = s.add(most, poison);
                         let at = block * to.plane() + (row * to.w + column) * LANES;
                         // SAFETY: the pixel lies in both parts, whose lengths are asserted.
                         unsafe {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{D, DType, Result, Tensor, Var, bail};
 
+use crate::activation::composed_relu;
 use crate::host;
 use batch::{BatchNorm, Statistics};
 pub(crate) use batch::{part, put};
@@ -171,7 +172,7 @@ fn composed(
         Some(residual) => (y + residual)?,
         None => y,
     };
-    if relu { y.relu() } else { Ok(y) }
+    if relu { composed_relu(&y) } else { Ok(y) }
 }
 
 /// running ← (1 − momentum) running + momentum · factor · batch

@@ -42,7 +42,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// a b + c
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// b where either is NaN: a NaN is handed on only as the second.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// b where either is NaN, as in [`Simd::max`].
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn sqrt(self, a: Self::V) -> Self::V;
     /// To the nearest integer.

@@ -71,6 +71,11 @@ impl Draw {
     }
 
     /// Normal values with this deviation, each of which is an f32.
+    /// Standard normal values in f32.
+    pub(crate) fn values(&mut self, count: usize) -> Vec<f32> {
+        self.normal(&[count], 1.0).data.iter().map(|v| *v as f32).collect()
+    }
+
     pub(crate) fn normal(&mut self, dims: &[usize], deviation: f64) -> Array {
         let mut array = Array::zeros(dims);
         for value in &mut array.data {

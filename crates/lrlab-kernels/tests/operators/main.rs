@@ -14,8 +14,10 @@
 mod examples;
 mod harness;
 mod misuse;
+mod nan;
 mod pictures;
 mod pointwise;
+mod pure;
 mod reference;
 mod text;
 mod update;
