@@ -64,11 +64,11 @@ pub struct Update<'a> {
 /// [`sgd_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// Shapes do not fit, or a tensor is given twice.
+/// Shapes do not fit, or a tensor is given twice, be it to two of them; then nothing moves.
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
+    check_all("sgd_update", updates)?;
     #[cfg(feature = "cuda")]
     if on_gpu(updates) {
-        check_all("sgd_update", updates)?;
         return crate::cuda::sgd(updates, step);
     }
     updates.iter().try_for_each(|u| {
@@ -79,17 +79,18 @@ pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
 /// [`adam_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// Shapes do not fit, a tensor is given twice, there are not two moments, or the step is 0.
+/// Shapes do not fit, a tensor is given twice, be it to two of them, there are not two moments, or the step is 0; then
+/// nothing moves.
 pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
         bail!("adam_update: {} moments for a parameter, not 2", update.moments.len());
     }
+    check_all("adam_update", updates)?;
     #[cfg(feature = "cuda")]
     if on_gpu(updates) {
         if step.step == 0 {
             bail!("adam_update: steps count from 1");
         }
-        check_all("adam_update", updates)?;
         return crate::cuda::adam(updates, step);
     }
     updates.iter().try_for_each(|u| {
@@ -107,14 +108,13 @@ fn on_gpu(updates: &[Update]) -> bool {
     })
 }
 
-/// All of them are moved at once.
-#[cfg(feature = "cuda")]
+/// On a GPU all of them are moved at once, so no two of them may move the same tensor; it is the same elsewhere.
 fn check_all(name: &str, updates: &[Update]) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     for update in updates {
         check(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())?;
         for var in update.moments.iter().chain([update.var]) {
-            if start(var).is_some_and(|start| !seen.insert(start)) {
+            if !seen.insert(place(var)) {
                 bail!("{name}: a tensor is given twice");
             }
         }
@@ -322,24 +322,19 @@ fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
     }
     // Each tensor is locked while it is lent: the same one twice would wait for itself.
     let all: Vec<&Tensor> = state().chain([grad, var.as_tensor()]).collect();
-    let starts = all.iter().map(|t| start(t)).collect::<Vec<_>>();
-    for (i, a) in starts.iter().enumerate() {
-        if a.is_some() && starts[i + 1..].contains(a) {
+    let places = all.iter().map(|t| place(t)).collect::<Vec<_>>();
+    for (i, a) in places.iter().enumerate() {
+        if places[i + 1..].contains(a) {
             bail!("{name}: a tensor is given twice");
         }
     }
     Ok(())
 }
 
-/// The address of a tensor's storage, where it is told apart by one.
-fn start(x: &Tensor) -> Option<usize> {
+/// The address of a tensor's storage, by which storages are told apart.
+fn place(x: &Tensor) -> usize {
     let (storage, _) = x.storage_and_layout();
-    match &*storage {
-        candle_core::Storage::Cpu(CpuStorage::F32(data)) if !data.is_empty() => Some(data.as_ptr() as usize),
-        #[cfg(feature = "cuda")]
-        candle_core::Storage::Cuda(_) => std::ptr::from_ref(&*storage).addr().into(),
-        _ => None,
-    }
+    std::ptr::from_ref(&*storage).addr()
 }
 
 struct Lend<F>(Cell<Option<F>>);
@@ -478,6 +473,36 @@ mod tests {
         assert!(sgd_update(&var, &draw(3, "g"), None, step).is_err());
         assert!(sgd_update(&var, &draw(4, "g"), Some(&var), step).is_err());
         assert!(sgd_update(&var, &var.as_detached_tensor(), None, step).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn two_updates_of_one_tensor_are_an_error() -> Result<()> {
+        let sgd = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0, first: true };
+        let (lr, beta1, beta2, eps, weight_decay, decoupled) = (0.1, 0.9, 0.99, 1e-8, 0.0, false);
+        let adam = AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: 1 };
+        for dtype in [DType::F32, DType::F64] {
+            let grad = draw(4, "g").to_dtype(dtype)?;
+            let var = |name: &str| Var::from_tensor(&draw(4, name).to_dtype(dtype)?);
+            let (a, b, c, d, e, f) = (var("a")?, var("b")?, var("c")?, var("d")?, var("e")?, var("f")?);
+            let update = |var, moments| Update { var, grad: &grad, moments, weight_decay: 0.0 };
+            let [cd, ef, ed, ea] =
+                [(&c, &d), (&e, &f), (&e, &d), (&e, &a)].map(|(m, v)| [m.clone(), v.clone()]);
+            let refused = |updates: &[Update]| {
+                for result in [sgd_updates(updates, sgd), adam_updates(updates, adam)] {
+                    let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+                    assert!(error.contains("a tensor is given twice"), "{error}");
+                }
+            };
+            refused(&[update(&a, &cd), update(&a, &ef)]);
+            refused(&[update(&a, &cd), update(&b, &ed)]);
+            refused(&[update(&a, &cd), update(&b, &ea)]);
+            for (var, name) in [(&a, "a"), (&b, "b"), (&c, "c"), (&d, "d"), (&e, "e"), (&f, "f")] {
+                assert_eq!(values(var), values(&draw(4, name)), "{name} moved");
+            }
+            sgd_updates(&[update(&a, &cd[..1]), update(&b, &ef[..1])], sgd)?;
+            adam_updates(&[update(&a, &cd), update(&b, &ef)], adam)?;
+        }
         Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod grids;
 mod learning;
 mod machine;
 mod side;
+mod threads;
 mod training;
 mod verdict;
 
@@ -114,6 +115,7 @@ pub(crate) fn checks() -> Vec<Check> {
     for network in NETWORKS {
         all.push(Check::new(Kind::Bits, format!("{network} twice"), |place| bits::twice(network, place)));
     }
+    all.push(Check::new(Kind::Bits, "two threads", threads::at_once));
     for network in NETWORKS {
         all.push(Check::new(Kind::Learning, format!("{network} learns"), |place| {
             learning::as_on_the_cpu(network, place)

@@ -69,6 +69,28 @@ impl View {
     }
 }
 
+/// Which of an operator's operands have a gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of them.
+    All,
+    /// Its parameters, each a variable: what it reads is neither a variable nor made of one.
+    Parameters,
+    /// What it reads: its parameters are frozen.
+    Input,
+}
+
+impl Wanted {
+    /// For the end of a case's words.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Parameters => ", input without a gradient",
+            Self::Input => ", parameters without a gradient",
+        }
+    }
+}
+
 /// What came out, under its name.
 pub(super) struct Seen {
     pub(super) name: String,
@@ -190,8 +212,55 @@ impl Side {
 
     /// Normal values without a gradient.
     pub(super) fn data(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
+        self.data_around(name, shape, 0.0, deviation)
+    }
+
+    /// [`Side::data`] around a centre.
+    fn data_around(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Tensor> {
         let view = self.view(shape.len());
-        view.of(&self.here(&view.stored(&self.values(name, shape, 0.0, deviation)?)?)?)
+        view.of(&self.here(&view.stored(&self.values(name, shape, centre, deviation)?)?)?)
+    }
+
+    /// A variable itself, or [`Side::data`].
+    pub(super) fn variable_or_data(
+        &self,
+        variable: bool,
+        name: &str,
+        shape: &[usize],
+        deviation: f64,
+    ) -> Result<Tensor> {
+        let wanted = if variable { Wanted::Parameters } else { Wanted::Input };
+        self.weight(wanted, name, shape, 0.0, deviation)
+    }
+
+    /// What an operator with parameters reads.
+    pub(super) fn input(
+        &self,
+        wanted: Wanted,
+        name: &str,
+        shape: &[usize],
+        deviation: f64,
+    ) -> Result<Tensor> {
+        match wanted {
+            Wanted::All | Wanted::Input => self.var(name, shape, deviation),
+            Wanted::Parameters => self.data(name, shape, deviation),
+        }
+    }
+
+    /// A parameter of an operator that takes any tensor.
+    pub(super) fn weight(
+        &self,
+        wanted: Wanted,
+        name: &str,
+        shape: &[usize],
+        centre: f64,
+        deviation: f64,
+    ) -> Result<Tensor> {
+        match wanted {
+            Wanted::All => self.var_around(name, shape, centre, deviation),
+            Wanted::Parameters => Ok(self.parameter(name, shape, centre, deviation)?.into_inner()),
+            Wanted::Input => self.data_around(name, shape, centre, deviation),
+        }
     }
 
     /// Positive values that the operator changes and that are compared afterwards.
@@ -231,6 +300,17 @@ impl Side {
         let stream = self.stream(name);
         let count = shape.iter().product::<usize>() as u64;
         let value = |i: u64| if i == 0 { 0 } else { stream.below(i, bound as u64) as u32 };
+        self.given(&Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?)
+    }
+
+    /// Whole numbers below `bound`, nine of ten of them 0, as padding is.
+    pub(super) fn ids_with_padding(&self, name: &str, shape: &[usize], bound: usize) -> Result<Tensor> {
+        let stream = self.stream(name);
+        let count = shape.iter().product::<usize>() as u64;
+        let value = |i: u64| match stream.below(2 * i, 10) {
+            0 => stream.below(2 * i + 1, bound as u64) as u32,
+            _ => 0,
+        };
         self.given(&Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?)
     }
 

@@ -5,6 +5,7 @@ use lrlab_random::{Purpose, Stream};
 
 use super::text::lengths;
 use crate::kit::compare::Case;
+use crate::kit::side::Wanted;
 
 /// Batch, length, width, feed forward, heads.
 const SIZES: [[usize; 5]; 6] = [
@@ -15,14 +16,23 @@ const SIZES: [[usize; 5]; 6] = [
     [3, 64, 64, 128, 4],
     [2, 40, 128, 256, 4],
 ];
+/// One sequence, one token.
+const ALONE: [[usize; 5]; 3] = [[1, 1, 64, 33, 4], [1, 33, 32, 64, 4], [6, 1, 32, 64, 4]];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for sizes in SIZES {
         for norm in [EncoderNorm::Before, EncoderNorm::After] {
             for activation in [EncoderActivation::Relu, EncoderActivation::Gelu] {
-                all.extend([0.0, 0.1].map(|p| layer(sizes, norm, activation, p)));
+                all.extend([0.0, 0.1].map(|p| layer(sizes, norm, activation, p, Wanted::All)));
             }
+        }
+    }
+    for norm in [EncoderNorm::Before, EncoderNorm::After] {
+        let of = |sizes, wanted| layer(sizes, norm, EncoderActivation::Gelu, 0.1, wanted);
+        all.extend(ALONE.map(|sizes| of(sizes, Wanted::All)));
+        for sizes in [SIZES[1], SIZES[3]] {
+            all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| of(sizes, wanted)));
         }
     }
     all
@@ -30,27 +40,36 @@ pub(super) fn cases() -> Vec<Case> {
 
 pub(super) fn for_nan() -> Vec<Case> {
     [EncoderNorm::Before, EncoderNorm::After]
-        .map(|norm| layer([3, 7, 8, 12, 2], norm, EncoderActivation::Gelu, 0.0))
+        .map(|norm| layer([3, 7, 8, 12, 2], norm, EncoderActivation::Gelu, 0.0, Wanted::All))
         .into()
 }
 
-fn layer([b, l, w, f, heads]: [usize; 5], norm: EncoderNorm, activation: EncoderActivation, p: f64) -> Case {
+fn layer(
+    [b, l, w, f, heads]: [usize; 5],
+    norm: EncoderNorm,
+    activation: EncoderActivation,
+    p: f64,
+    wanted: Wanted,
+) -> Case {
     let what = format!(
-        "x {b}×{l}×{w}, {heads} heads, {f} inside, norm {}, {}{}",
+        "x {b}×{l}×{w}, {heads} heads, {f} inside, norm {}, {}{}{}",
         if norm == EncoderNorm::Before { "before" } else { "after" },
         if activation == EncoderActivation::Relu { "relu" } else { "gelu" },
         if p > 0.0 { format!(", dropout {p}") } else { String::new() },
+        wanted.words(),
     );
     Case::new("EncoderLayer", what, move |side| {
-        let x = side.var("x", &[b, l, w], 1.0)?;
+        let x = side.input(wanted, "x", &[b, l, w], 1.0)?;
         let map = |name: &str, out: usize, inputs: usize| {
-            let weight =
-                side.var(&format!("{name}'s weight"), &[out, inputs], 1.0 / (inputs as f64).sqrt())?;
-            Ok::<_, candle_core::Error>((weight, side.var(&format!("{name}'s bias"), &[out], 0.2)?))
+            let deviation = 1.0 / (inputs as f64).sqrt();
+            let weight = side.weight(wanted, &format!("{name}'s weight"), &[out, inputs], 0.0, deviation)?;
+            let bias = side.weight(wanted, &format!("{name}'s bias"), &[out], 0.0, 0.2)?;
+            Ok::<_, candle_core::Error>((weight, bias))
         };
         let norms = |name: &str| {
-            let scale = side.var_around(&format!("{name}'s scale"), &[w], 1.0, 0.2)?;
-            Ok::<_, candle_core::Error>((scale, side.var(&format!("{name}'s shift"), &[w], 0.2)?))
+            let scale = side.weight(wanted, &format!("{name}'s scale"), &[w], 1.0, 0.2)?;
+            let shift = side.weight(wanted, &format!("{name}'s shift"), &[w], 0.0, 0.2)?;
+            Ok::<_, candle_core::Error>((scale, shift))
         };
         let (in_proj, out_proj) = (map("in_proj", 3 * w, w)?, map("out_proj", w, w)?);
         let (linear1, linear2) = (map("linear1", f, w)?, map("linear2", w, f)?);

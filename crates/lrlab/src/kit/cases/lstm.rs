@@ -1,8 +1,10 @@
 //! The LSTM layer.
 
+use candle_core::{Result, Tensor};
 use lrlab_kernels::{LstmLayer, Precision, Sequence, lstm};
 
 use crate::kit::compare::Case;
+use crate::kit::side::{Side, Wanted};
 
 /// Batch, length, inputs, hidden.
 const SIZES: [[usize; 4]; 7] = [
@@ -14,16 +16,26 @@ const SIZES: [[usize; 4]; 7] = [
     [5, 6, 20, 160],
     [33, 3, 8, 64],
 ];
+/// One sequence, one token.
+const ALONE: [[usize; 4]; 2] = [[1, 12, 17, 64], [7, 1, 20, 33]];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for sizes in SIZES {
         for reverse in [false, true] {
             for tokens in [false, true] {
-                all.extend([false, true].map(|last| layer(sizes, reverse, tokens, last)));
+                all.extend([false, true].map(|last| layer(sizes, reverse, tokens, last, Wanted::All)));
             }
         }
     }
+    for tokens in [false, true] {
+        for last in [false, true] {
+            all.extend(ALONE.map(|sizes| layer(sizes, last, tokens, last, Wanted::All)));
+            let wanted = [Wanted::Parameters, Wanted::Input];
+            all.extend(wanted.map(|wanted| layer([9, 8, 17, 33], last, tokens, last, wanted)));
+        }
+    }
+    all.push(padded([16, 20, 8, 10]));
     all.push(
         Case::new("LstmLayer", "without a precision", |side| {
             let x = side.var("x", &[3, 4, 5], 1.0)?;
@@ -39,29 +51,27 @@ pub(super) fn cases() -> Vec<Case> {
 
 pub(super) fn for_nan() -> Vec<Case> {
     [(false, false), (true, false), (false, true)]
-        .map(|(tokens, last)| layer([3, 5, 3, 5], false, tokens, last))
+        .map(|(tokens, last)| layer([3, 5, 3, 5], false, tokens, last, Wanted::All))
         .into()
 }
 
-fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool) -> Case {
+fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool, wanted: Wanted) -> Case {
     let what = format!(
-        "{} {b}×{l}×{inputs}, {h} hidden{}{}",
+        "{} {b}×{l}×{inputs}, {h} hidden{}{}{}",
         if tokens { "tokens" } else { "vectors" },
         if reverse { ", reverse" } else { "" },
         if last { ", last state" } else { "" },
+        wanted.words(),
     );
     Case::new("LstmLayer", what, move |side| {
         // Of a table there are fewer rows than tokens, so that rows are read twice.
         let rows = (b * l / 2).max(1);
         let source = if tokens {
-            side.var("table", &[rows, inputs], 1.0)?
+            side.input(wanted, "table", &[rows, inputs], 1.0)?
         } else {
-            side.var("x", &[b, l, inputs], 1.0)?
+            side.input(wanted, "x", &[b, l, inputs], 1.0)?
         };
-        let deviation = 1.0 / (h as f64).sqrt();
-        let w_ih = side.var("w_ih", &[4 * h, inputs], 1.0 / (inputs as f64).sqrt())?;
-        let w_hh = side.var("w_hh", &[4 * h, h], deviation)?;
-        let (b_ih, b_hh) = (side.var("b_ih", &[4 * h], 0.3)?, side.var("b_hh", &[4 * h], 0.3)?);
+        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, wanted)?;
         // Every length from none to all, the longest first.
         let lengths: Vec<usize> = (0..b).map(|i| l - i % (l + 1)).collect();
         let (mask, ids) = (side.mask(&lengths, l)?, side.ids("ids", &[b, l], rows)?);
@@ -71,6 +81,36 @@ fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool)
         let of =
             if tokens { Sequence::Tokens { ids: &ids, table: &source } } else { Sequence::Vectors(&source) };
         Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
+    })
+    .mixed()
+}
+
+fn parameters(side: &Side, inputs: usize, h: usize, wanted: Wanted) -> Result<[Tensor; 4]> {
+    let weight = |name: &str, inputs: usize| {
+        side.weight(wanted, name, &[4 * h, inputs], 0.0, 1.0 / (inputs as f64).sqrt())
+    };
+    let bias = |name: &str| side.weight(wanted, name, &[4 * h], 0.0, 0.3);
+    Ok([weight("w_ih", inputs)?, weight("w_hh", h)?, bias("b_ih")?, bias("b_hh")?])
+}
+
+/// Of the table's rows one is read by nearly every token, many by none.
+fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
+    let what = format!("tokens {b}×{l}×{inputs}, {h} hidden, nine of ten the same");
+    Case::new("LstmLayer", what, move |side| {
+        let table = side.var("table", &[2 * b * l, inputs], 1.0)?;
+        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let mask = side.mask(&vec![l; b], l)?;
+        let ids = side.ids_with_padding("ids", &[b, l], 2 * b * l)?;
+        let layer = LstmLayer {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            b_ih: &b_ih,
+            b_hh: &b_hh,
+            mask: &mask,
+            reverse: false,
+            precision: side.precision,
+        };
+        Ok(vec![("states", layer.states(Sequence::Tokens { ids: &ids, table: &table })?)])
     })
     .mixed()
 }

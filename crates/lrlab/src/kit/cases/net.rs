@@ -69,7 +69,12 @@ type Build = fn(&mut Plan) -> Result<()>;
 type Network = (&'static str, [usize; 4], Build);
 
 /// Networks without kinks.
-const SMOOTH: [Network; 3] = [
+const SMOOTH: [Network; 5] = [
+    ("no node", [3, 5, 7, 6], |_| Ok(())),
+    ("a subsample alone", [2, 3, 9, 8], |p| {
+        p.net.subsample(p.net.input(), 2, 1, 3);
+        Ok(())
+    }),
     ("one unit", [2, 3, 8, 8], |p| {
         p.unit(p.net.input(), [3, 10, 3, 1], None, false)?;
         Ok(())
@@ -89,7 +94,7 @@ const SMOOTH: [Network; 3] = [
 ];
 
 /// Networks with kinks.
-const NETWORKS: [Network; 7] = [
+const NETWORKS: [Network; 9] = [
     ("residual, odd sides", [3, 3, 7, 9], |p| {
         let x = p.unit(p.net.input(), [3, 10, 3, 1], None, true)?;
         p.block(x, 10, 10, 1)?;
@@ -128,6 +133,16 @@ const NETWORKS: [Network; 7] = [
         p.unit(x, [5, 5, 3, 1], Some(x), false)?;
         Ok(())
     }),
+    // Without the relu the mean over its pixels would be the shift.
+    ("one picture", [1, 3, 8, 7], |p| {
+        let x = p.unit(p.net.input(), [3, 10, 3, 1], None, true)?;
+        p.unit(x, [10, 10, 3, 1], Some(x), true)?;
+        Ok(())
+    }),
+    ("a max pool alone", [3, 5, 9, 8], |p| {
+        p.net.max_pool(p.net.input(), 3, 2, 1);
+        Ok(())
+    }),
     ("three stages", [4, 3, 16, 16], |p| {
         let mut x = p.unit(p.net.input(), [3, 16, 3, 1], None, true)?;
         for (inputs, outputs, stride) in [(16, 16, 1), (16, 32, 2), (32, 64, 2)] {
@@ -143,21 +158,22 @@ pub(super) fn cases() -> Vec<Case> {
     let mut all: Vec<Case> = SMOOTH.into_iter().flat_map(both).collect();
     all.extend(NETWORKS.into_iter().flat_map(both).map(|case| case.kinks(true)));
     // As in training: pictures have no gradient.
-    all.extend([0, 3].map(|network| case(NETWORKS[network], modes[0], false).kinks(true)));
+    all.extend(SMOOTH.map(|network| case(network, modes[0], false)));
+    all.extend(NETWORKS.map(|network| case(network, modes[0], false).kinks(true)));
+    all.push(case(NETWORKS[0], Norm::Eval, false).kinks(true));
     all
 }
 
 pub(super) fn for_nan() -> Vec<Case> {
-    [NETWORKS[0], NETWORKS[2], NETWORKS[3], SMOOTH[1]].map(|network| case(network, Norm::Eval, true)).into()
+    [NETWORKS[0], NETWORKS[2], NETWORKS[3], SMOOTH[0], SMOOTH[1], SMOOTH[3]]
+        .map(|network| case(network, Norm::Eval, true))
+        .into()
 }
 
 fn case((name, dims, build): Network, mode: Norm, tracked: bool) -> Case {
-    let words = match (mode, tracked) {
-        (Norm::Eval, _) => "evaluation",
-        (_, true) => "training",
-        (_, false) => "training, pictures without a gradient",
-    };
-    Case::new("ConvNet", format!("{name}, x {}, {words}", joined(&dims)), move |side| {
+    let words = if mode == Norm::Eval { "evaluation" } else { "training" };
+    let also = if tracked { "" } else { ", pictures without a gradient" };
+    Case::new("ConvNet", format!("{name}, x {}, {words}{also}", joined(&dims)), move |side| {
         let x = if tracked { side.var("x", &dims, 1.0)? } else { side.data("x", &dims, 1.0)? };
         let mut plan = Plan::new(side);
         build(&mut plan)?;

@@ -4,6 +4,7 @@ use lrlab_kernels::{Norm, batch_norm2d, conv2d, global_avg_pool2d, max_pool2d};
 
 use super::joined;
 use crate::kit::compare::Case;
+use crate::kit::side::Wanted;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = convolutions();
@@ -16,7 +17,7 @@ pub(super) fn for_nan() -> Vec<Case> {
     let mut all =
         vec![convolution([2, 3, 8, 8], [10, 3, 3], 1, 1), convolution([2, 3, 9, 7], [5, 1, 1], 2, 0)];
     for train in [true, false] {
-        all.push(norm([2, 3, 4, 5], train, false, true));
+        all.push(norm([2, 3, 4, 5], train, None, true, Wanted::All));
     }
     all.push(max_pool([2, 3, 7, 7], 3, 2, 1));
     all.push(average([2, 3, 5, 4]));
@@ -53,6 +54,14 @@ fn convolutions() -> Vec<Case> {
         })
         .products(),
     );
+    all.push(
+        Case::new("conv2d", "weight without a gradient", |side| {
+            let (x, weight) =
+                (side.var("x", &[2, 3, 15, 17], 1.0)?, side.data("weight", &[10, 3, 3, 3], 0.2)?);
+            Ok(vec![("y", conv2d(&x, &weight, 1, 1)?)])
+        })
+        .products(),
+    );
     all
 }
 
@@ -69,27 +78,45 @@ fn convolution(x: [usize; 4], [o, kh, kw]: [usize; 3], stride: usize, padding: u
 
 fn norms() -> Vec<Case> {
     let mut all = Vec::new();
-    for dims in [[8, 10, 7, 5], [4, 64, 8, 8], [32, 3, 1, 1], [2, 17, 1, 3]] {
+    for dims in [[8, 10, 7, 5], [4, 64, 8, 8], [32, 3, 1, 1], [2, 17, 1, 3], [1, 10, 6, 5]] {
         for train in [true, false] {
-            for (residual, relu) in [(false, false), (false, true), (true, false), (true, true)] {
-                all.push(norm(dims, train, residual, relu));
+            for relu in [false, true] {
+                all.extend([None, Some(true)].map(|residual| norm(dims, train, residual, relu, Wanted::All)));
             }
         }
+    }
+    for train in [true, false] {
+        for residual in [None, Some(false), Some(true)] {
+            for wanted in [Wanted::Parameters, Wanted::Input] {
+                all.push(norm([3, 10, 7, 5], train, residual, true, wanted));
+            }
+        }
+        all.push(norm([3, 10, 7, 5], train, Some(false), true, Wanted::All));
     }
     all
 }
 
-fn norm(dims: [usize; 4], train: bool, residual: bool, relu: bool) -> Case {
+/// With a residual that has a gradient or not.
+fn norm(dims: [usize; 4], train: bool, residual: Option<bool>, relu: bool, wanted: Wanted) -> Case {
     let mode = if train { Norm::Train { momentum: 0.1 } } else { Norm::Eval };
     let mut what = format!("x {}, {}", joined(&dims), if train { "training" } else { "evaluation" });
-    what.push_str(if residual { ", residual" } else { "" });
+    what.push_str(match residual {
+        Some(true) => ", residual",
+        Some(false) => ", residual without a gradient",
+        None => "",
+    });
     what.push_str(if relu { ", relu" } else { "" });
+    what.push_str(wanted.words());
     Case::new("batch_norm2d", what, move |side| {
         let channels = &dims[1..2];
-        let x = side.var_around("x", &dims, 0.5, 2.0)?;
-        let (scale, shift) =
-            (side.var_around("scale", channels, 1.0, 0.3)?, side.var("shift", channels, 0.5)?);
-        let residual = if residual { Some(side.var("residual", &dims, 1.0)?) } else { None };
+        let x = (side.input(wanted, "x", &dims, 2.0)? + 0.5)?;
+        let scale = side.weight(wanted, "scale", channels, 1.0, 0.3)?;
+        let shift = side.weight(wanted, "shift", channels, 0.0, 0.5)?;
+        let residual = match residual {
+            Some(true) => Some(side.var("residual", &dims, 1.0)?),
+            Some(false) => Some(side.data("residual", &dims, 1.0)?),
+            None => None,
+        };
         let (mean, variance) =
             (side.signed_state("running mean", channels)?, side.state("running variance", channels)?);
         let residual = residual.as_ref();

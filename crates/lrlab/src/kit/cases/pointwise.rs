@@ -1,5 +1,6 @@
 //! Activations, dropout, layer norm, linear maps, cross entropy, the norm of a vector.
 
+use candle_core::{DType, Result, Tensor, Var, bail};
 use lrlab_kernels::{
     Dropout, cross_entropy, cross_entropy_each, dropout, gelu, layer_norm, linear, linear_in, relu,
     squared_norm,
@@ -8,6 +9,7 @@ use lrlab_random::{Purpose, Stream};
 
 use super::joined;
 use crate::kit::compare::Case;
+use crate::kit::side::Wanted;
 
 /// Shapes of maps from value to value.
 const SHAPES: [&[usize]; 4] = [&[1], &[3, 5], &[7, 33, 20], &[40_001]];
@@ -19,10 +21,15 @@ pub(super) fn cases() -> Vec<Case> {
         all.extend(SHAPES.into_iter().map(|dims| dropouts(dims, p)));
     }
     let norms: [&[usize]; 5] = [&[3, 4], &[5, 2, 33], &[2, 7, 128], &[300, 17], &[4, 1000]];
-    all.extend(norms.into_iter().map(layer_norms));
+    all.extend(norms.into_iter().map(|dims| layer_norms(dims, Wanted::All)));
+    all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| layer_norms(&[5, 2, 33], wanted)));
     all.extend(linears());
-    for (n, c) in [(1, 2), (7, 10), (128, 10), (5, 1000), (3, 17)] {
+    for (n, c) in [(1, 2), (1, 10), (7, 10), (128, 10), (5, 1000), (3, 17), (3, 1500)] {
         all.extend([0.0, 0.1, 1.0].map(|smoothing| cross_entropies(n, c, smoothing)));
+    }
+    for (n, c) in [(1, 2), (7, 10), (128, 10), (5, 1000)] {
+        all.push(impossible(n, c));
+        all.extend([0.0, 0.1].map(|smoothing| no_class(n, c, smoothing)));
     }
     all.extend([(1, 2), (128, 10), (9, 1000)].map(|(n, c)| each(n, c)));
     all.extend([1, 7, 40_001, 300_000].map(|count| {
@@ -39,7 +46,7 @@ pub(super) fn for_nan() -> Vec<Case> {
         relus(&[3, 5]),
         gelus(&[3, 5]),
         dropouts(&[7, 20], 0.5),
-        layer_norms(&[3, 17]),
+        layer_norms(&[3, 17], Wanted::All),
         affine(&[4, 17], 10, true),
         cross_entropies(4, 10, 0.1),
         Case::new("cross_entropy_each", "4×10", |side| {
@@ -71,11 +78,12 @@ fn dropouts(dims: &'static [usize], p: f64) -> Case {
     .drops()
 }
 
-fn layer_norms(dims: &'static [usize]) -> Case {
-    Case::new("layer_norm", joined(dims), move |side| {
+fn layer_norms(dims: &'static [usize], wanted: Wanted) -> Case {
+    Case::new("layer_norm", format!("{}{}", joined(dims), wanted.words()), move |side| {
         let width = &dims[dims.len() - 1..];
-        let x = side.var_around("x", dims, 0.5, 2.0)?;
-        let (scale, shift) = (side.var_around("scale", width, 1.0, 0.3)?, side.var("shift", width, 0.5)?);
+        let x = (side.input(wanted, "x", dims, 2.0)? + 0.5)?;
+        let scale = side.weight(wanted, "scale", width, 1.0, 0.3)?;
+        let shift = side.weight(wanted, "shift", width, 0.0, 0.5)?;
         Ok(vec![("y", layer_norm(&x, &scale, &shift, 1e-5)?)])
     })
 }
@@ -100,15 +108,30 @@ fn linears() -> Vec<Case> {
         })
         .products(),
     );
-    all.push(
-        Case::new("linear", "data without a gradient", |side| {
-            let (x, weight) = (side.data("x", &[9, 20], 1.0)?, side.var("weight", &[7, 20], 0.2)?);
-            let bias = side.var("bias", &[7], 1.0)?;
-            Ok(vec![("y", linear_in(side.precision, &x, &weight, Some(&bias))?)])
-        })
-        .mixed(),
-    );
+    for (x, weight) in [(false, true), (true, false), (false, false), (true, true)] {
+        // Where nothing has a gradient there is nothing to look for.
+        let biases =
+            [Some(true), Some(false), None].into_iter().filter(|bias| x || weight || *bias == Some(true));
+        all.extend(biases.map(|bias| affine_of(x, weight, bias)));
+    }
     all
+}
+
+/// Which operands are variables, the bias if there is one; the others have no gradient.
+fn affine_of(x: bool, weight: bool, bias: Option<bool>) -> Case {
+    let all = [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias")];
+    let named = |of: bool| {
+        let names: Vec<&str> = all.iter().filter(|(is, _)| *is == Some(of)).map(|(_, name)| *name).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(" and ") }
+    };
+    let what = format!("gradients of {}, of {} none", named(true), named(false));
+    Case::new("linear", what, move |side| {
+        let x = side.variable_or_data(x, "x", &[3, 9, 20], 1.0)?;
+        let weight = side.variable_or_data(weight, "weight", &[7, 20], 0.2)?;
+        let bias = bias.map(|bias| side.variable_or_data(bias, "bias", &[7], 1.0)).transpose()?;
+        Ok(vec![("y", linear_in(side.precision, &x, &weight, bias.as_ref())?)])
+    })
+    .mixed()
 }
 
 fn affine(dims: &'static [usize], out: usize, bias: bool) -> Case {
@@ -129,6 +152,55 @@ fn cross_entropies(n: usize, c: usize, smoothing: f64) -> Case {
         let (logits, labels) = (side.var("logits", &[n, c], 3.0)?, side.ids("labels", &[n], c)?);
         Ok(vec![("loss", cross_entropy(&logits, &labels, smoothing)?)])
     })
+}
+
+/// In each row a class that is not the label has probability 0.
+fn impossible(n: usize, c: usize) -> Case {
+    Case::new("cross_entropy", format!("{n}×{c}, a class of probability 0"), move |side| {
+        let labels = side.ids("labels", &[n], c)?;
+        let mut holes = vec![0.0_f32; n * c];
+        for (row, label) in holes.chunks_mut(c).zip(labels.to_vec1::<u32>()?) {
+            row[(label as usize + 1) % c] = f32::NEG_INFINITY;
+        }
+        let logits = side.var("logits", &[n, c], 3.0)?;
+        let holes = Tensor::from_vec(holes, (n, c), &side.device)?.to_dtype(logits.dtype())?;
+        let logits = (logits + holes)?;
+        // Smoothing gives the class a part of the weight.
+        let smoothed = cross_entropy(&logits, &labels, 0.1)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        side.note(
+            "whether the smoothed loss is infinite",
+            vec![f64::from(u8::from(smoothed == f64::INFINITY))],
+        );
+        Ok(vec![("loss", cross_entropy(&logits, &labels, 0.0)?)])
+    })
+}
+
+/// The last row's label is none of the classes.
+fn no_class(n: usize, c: usize, smoothing: f64) -> Case {
+    let what = format!("{n}×{c}, smoothing {smoothing}, a label that is no class");
+    Case::new("cross_entropy", what, move |side| {
+        for beyond in [0, 1, 1000] {
+            let mut labels = side.ids("labels", &[n], c)?.to_vec1::<u32>()?;
+            labels[n - 1] = (c + beyond) as u32;
+            let labels = Tensor::from_vec(labels, n, &side.device)?;
+            let logits = Var::from_tensor(&side.data("logits", &[n, c], 3.0)?)?;
+            if !is_refused(&logits, &labels, smoothing)? {
+                bail!("label {} of {c} classes gives a loss", c + beyond);
+            }
+        }
+        side.note("labels refused", vec![3.0]);
+        Ok(Vec::new())
+    })
+}
+
+/// Whether it is an error or the loss is NaN, and so is the last row's gradient.
+fn is_refused(logits: &Var, labels: &Tensor, smoothing: f64) -> Result<bool> {
+    let Ok(loss) = cross_entropy(logits, labels, smoothing) else { return Ok(true) };
+    let grads = lrlab_kernels::backward(&loss)?;
+    let Some(grad) = grads.get(logits) else { bail!("there is no gradient of logits") };
+    let last = grad.get(grad.dim(0)? - 1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    Ok(loss.is_nan() && last.iter().all(|slope| slope.is_nan()))
 }
 
 fn each(n: usize, c: usize) -> Case {

@@ -10,18 +10,31 @@ use crate::kit::side::Side;
 
 pub(super) fn cases() -> Vec<Case> {
     // batch, length, rows of the table, width
-    let tables = [[1, 1, 1, 1], [3, 7, 11, 5], [4, 33, 50, 20], [8, 40, 2000, 64]];
+    let tables =
+        [[1, 1, 1, 1], [1, 200, 50, 20], [64, 1, 50, 20], [3, 7, 11, 5], [4, 33, 50, 20], [8, 40, 2000, 64]];
     let mut all: Vec<Case> = tables.into_iter().map(embeddings).collect();
     for table in tables {
         all.extend(
             [(1.0, None), (8.0, None), (1.0, Some(0.3))].map(|(gain, p)| at_positions(table, gain, p)),
         );
     }
+    all.extend([padded(), padded_at_positions()]);
+    all.extend([true, false].map(of_one));
     // batch, heads, length, width of a head
-    let heads = [[1, 1, 1, 1], [3, 2, 7, 3], [4, 4, 33, 8], [2, 4, 64, 32], [2, 3, 19, 17], [3, 1, 200, 16]];
+    let heads = [
+        [1, 1, 1, 1],
+        [1, 2, 33, 8],
+        [5, 2, 1, 8],
+        [3, 2, 7, 3],
+        [4, 4, 33, 8],
+        [2, 4, 64, 32],
+        [2, 3, 19, 17],
+        [3, 1, 200, 16],
+    ];
     for dims in heads {
         all.extend([None, Some(0.2)].map(|p| attentions(dims, p)));
     }
+    all.extend(["q", "k", "v"].map(attention_to));
     all.push(
         Case::new("attention", "without a precision, a mask with holes", |side| {
             let dims = [2, 2, 5, 8];
@@ -32,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .products(),
     );
-    all.extend([[1, 1, 1], [3, 7, 5], [4, 33, 128], [2, 200, 17]].map(sums));
+    all.extend([[1, 1, 1], [1, 33, 20], [5, 1, 20], [3, 7, 5], [4, 33, 128], [2, 200, 17]].map(sums));
     all
 }
 
@@ -53,6 +66,38 @@ fn embeddings([b, l, v, d]: [usize; 4]) -> Case {
     })
 }
 
+/// Batch, length and rows of a table of which one is read by nine of ten tokens, most by none.
+const PADDED: [usize; 3] = [64, 200, 20_000];
+
+fn padded() -> Case {
+    let [b, l, v] = PADDED;
+    Case::new("embedding", format!("ids {b}×{l}, table {v}×20, nine of ten ids the same"), move |side| {
+        let ids = side.ids_with_padding("ids", &[b, l], v)?;
+        Ok(vec![("y", embedding(&ids, &side.var("table", &[v, 20], 1.0)?)?)])
+    })
+}
+
+fn padded_at_positions() -> Case {
+    let [b, l, v] = PADDED;
+    let what = format!("ids {b}×{l}, table {v}×9, nine of ten ids the same");
+    Case::new("embedding_at_positions", what, move |side| {
+        let (table, positions) = (side.var("table", &[v, 9], 1.0)?, side.var("positions", &[l, 9], 1.0)?);
+        let ids = side.ids_with_padding("ids", &[b, l], v)?;
+        Ok(vec![("y", embedding_at_positions(&ids, &table, 3.0, &positions, None)?)])
+    })
+}
+
+/// The table or the positions have a gradient.
+fn of_one(table_has: bool) -> Case {
+    let of = if table_has { "the table" } else { "positions" };
+    Case::new("embedding_at_positions", format!("the gradient of {of} alone"), move |side| {
+        let table = side.variable_or_data(table_has, "table", &[11, 5], 1.0)?;
+        let positions = side.variable_or_data(!table_has, "positions", &[7, 5], 1.0)?;
+        let ids = side.ids("ids", &[3, 7], 11)?;
+        Ok(vec![("y", embedding_at_positions(&ids, &table, 2.0, &positions, None)?)])
+    })
+}
+
 fn at_positions([b, l, v, d]: [usize; 4], gain: f64, p: Option<f64>) -> Case {
     let what = format!("ids {b}×{l}, table {v}×{d}, gain {gain}{}", words(p));
     let case = Case::new("embedding_at_positions", what, move |side| {
@@ -69,6 +114,17 @@ fn attentions(dims: [usize; 4], p: Option<f64>) -> Case {
         let mask = side.mask(&lengths(dims[0], dims[2]), dims[2])?;
         let (q, k, v) = (q?, k?, v?);
         Ok(vec![("y", attention_in(side.precision, &q, &k, &v, &mask, drop(p))?)])
+    })
+    .mixed()
+}
+
+/// One of the three has a gradient.
+fn attention_to(tracked: &'static str) -> Case {
+    Case::new("attention", format!("the gradient of {tracked} alone"), move |side| {
+        let operand = |name: &str| side.variable_or_data(name == tracked, name, &[3, 2, 7, 8], 1.0);
+        let (q, k, v) = (operand("q")?, operand("k")?, operand("v")?);
+        let mask = side.mask(&lengths(3, 7), 7)?;
+        Ok(vec![("y", attention_in(side.precision, &q, &k, &v, &mask, None)?)])
     })
     .mixed()
 }

@@ -1,13 +1,13 @@
 //! Updates of parameters: three steps each.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor, Var, bail};
 use lrlab_kernels::{
     AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norms,
 };
 
 use super::joined;
 use crate::kit::compare::Case;
-use crate::kit::side::Side;
+use crate::kit::side::{Outputs, Side};
 
 const SHAPES: [&[usize]; 3] = [&[1], &[33, 65], &[40_001]];
 const STEPS: u64 = 3;
@@ -29,6 +29,18 @@ pub(super) fn cases() -> Vec<Case> {
     all.extend([false, true].map(sgd_of_many));
     all.extend([false, true].map(adam_of_many));
     all.push(norm_of_many());
+    all.push(Case::new("sgd_updates", "a tensor given twice", |side| {
+        twice(side, 1, |updates| {
+            let (lr, momentum, nesterov, weight_decay) = (0.1, 0.9, false, 0.0);
+            sgd_updates(updates, SgdStep { lr, momentum, nesterov, weight_decay, first: true })
+        })
+    }));
+    all.push(Case::new("adam_updates", "a tensor given twice", |side| {
+        twice(side, 2, |updates| {
+            let (lr, beta1, beta2, eps, weight_decay, decoupled) = (0.1, 0.9, 0.99, 1e-8, 0.0, false);
+            adam_updates(updates, AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: 1 })
+        })
+    }));
     all
 }
 
@@ -79,6 +91,34 @@ fn adam_of_many(decoupled: bool) -> Case {
         })?;
         Ok(Vec::new())
     })
+}
+
+/// Two updates of one parameter, or that share a moment, are an error that moves nothing, in any order with a third one.
+fn twice(side: &Side, moments: usize, step: impl Fn(&[Update]) -> Result<()>) -> Result<Outputs> {
+    const DIMS: &[usize] = &[33, 5];
+    let vars = ["a", "b", "c"].map(|name| side.signed_state(name, DIMS));
+    let vars = vars.into_iter().collect::<Result<Vec<Var>>>()?;
+    let moments_of = |name: &str| -> Result<Vec<Var>> {
+        (0..moments).map(|i| side.state(&format!("moment {i} of {name}"), DIMS)).collect()
+    };
+    let of = [moments_of("a")?, moments_of("b")?, moments_of("c")?];
+    let grad: Tensor = side.data("gradient", DIMS, 1.0)?;
+    let update = |var: usize, moments| Update { var: &vars[var], grad: &grad, moments, weight_decay: 0.0 };
+    let shared: Vec<Var> = of[0].iter().rev().take(1).chain(&of[1][1..]).cloned().collect();
+    let mut crossed = of[1].clone();
+    crossed[moments - 1] = vars[0].clone();
+    for (what, updates) in [
+        ("one parameter twice", [update(0, &of[0]), update(1, &of[1]), update(0, &of[2])]),
+        ("a moment twice", [update(0, &of[0]), update(2, &of[2]), update(1, &shared)]),
+        ("a parameter that is a moment", [update(0, &of[0]), update(1, &crossed), update(2, &of[2])]),
+    ] {
+        match step(&updates) {
+            Err(error) if error.to_string().contains("a tensor is given twice") => {}
+            Err(error) => bail!("{what}: {error}"),
+            Ok(()) => bail!("{what} is no error"),
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn norm_of_many() -> Case {
