@@ -39,8 +39,7 @@ fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<
         for column in 0..kernel {
             let window = rows.index_select(&picks(column, ow)?, 3)?;
             best = Some(match best {
-                // candle's maximum keeps a NaN of its left side alone.
-                Some(best) => window.ne(&window)?.where_cond(&window, &best.maximum(&window)?)?,
+                Some(best) => maximum(&best, &window)?,
                 None => window,
             });
         }
@@ -49,6 +48,12 @@ fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<
         Some(best) => Ok(best),
         None => bail!("max_pool2d: kernel 0"),
     }
+}
+
+/// The larger of two, NaN where either is: of candle's own the CPU's keeps a NaN of the left side alone and the GPU's none.
+fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let larger = b.ne(b)?.where_cond(b, &a.maximum(b)?)?;
+    a.ne(a)?.where_cond(a, &larger)
 }
 
 fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {

@@ -8,10 +8,8 @@ use lrlab_kernels::{
 
 use crate::harness::Draw;
 
-type Operator = fn(&[Tensor]) -> Result<Tensor>;
-
 /// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, says where it must come out.
-fn check(name: &str, shapes: &[&[usize]], operator: Operator) -> Result<()> {
+fn check(name: &str, shapes: &[&[usize]], operator: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
     let mut draw = Draw::new(name);
     let operands: Vec<Vec<f32>> = shapes.iter().map(|dims| draw.values(dims.iter().product())).collect();
     for poisoned in 0..shapes.len() {
@@ -96,10 +94,7 @@ fn of_texts() -> Result<()> {
     })?;
     for reverse in [false, true] {
         let shapes: [&[usize]; 5] = [&[3, 6, 4], &[20, 4], &[20, 5], &[20], &[20]];
-        let states: Operator = match reverse {
-            false => |x| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask(3, 6, &x[0])?, false),
-            true => |x| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask(3, 6, &x[0])?, true),
-        };
+        let states = |x: &[Tensor]| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask(3, 6, &x[0])?, reverse);
         check("lstm", &shapes, states)?;
     }
     check("last state", &[&[3, 6, 4], &[20, 4], &[20, 5], &[20], &[20]], |x| {
