@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Derive values from what is known.
     Measure,
+    /// Save the weights that the event's figures were measured on, before control may replace them.
+    Keep,
     /// Change the rate, rewind, stop.
     Control,
-    /// Save what is to be saved, after control.
+    /// Save the state that training goes on from, after control.
     Snapshot,
     /// Tell the world.
     Report,
@@ -21,7 +23,7 @@ pub enum Phase {
 
 impl Phase {
     /// All phases in their order.
-    pub const ALL: [Self; 4] = [Self::Measure, Self::Control, Self::Snapshot, Self::Report];
+    pub const ALL: [Self; 5] = [Self::Measure, Self::Keep, Self::Control, Self::Snapshot, Self::Report];
 }
 
 /// The closed set of events a run consists of.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 /// Callbacks in a fixed order. At every event the host runs the phases one after the other and carries out each
-/// phase's actions before the next, so that what the snapshot phase saves is the state after control.
+/// phase's actions before the next: what the keep phase saves is what the event's figures were measured on, and what the
+/// snapshot phase saves is the state after control.
 ///
 /// ```
 /// # use lrlab_callbacks::{Callbacks, Context, Error, Phase};

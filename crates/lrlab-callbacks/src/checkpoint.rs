@@ -48,8 +48,9 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// Keeps the best, the last, the top k and the failing state of a run, in the snapshot phase: what is saved is
-/// the state after all control.
+/// Keeps the best, the last, the top k and the failing state of a run. An epoch that is among the best is saved before
+/// control, as its figures were measured, also where control rewinds from there; the last state after all control, as
+/// training goes on from it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: CheckpointConfig,
@@ -128,16 +129,12 @@ impl Callback for Checkpoint {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        if phase != Phase::Snapshot {
-            return Ok(Vec::new());
-        }
-        let mut actions = match context.moment {
-            Moment::Epoch(metrics) => self.epoch(self.metric.value(metrics), metrics.epoch),
-            Moment::Failed { .. } if self.config.on_error => vec![save("error")],
+        Ok(match (phase, context.moment) {
+            (Phase::Keep, Moment::Epoch(metrics)) => self.epoch(self.metric.value(metrics), metrics.epoch),
+            (Phase::Snapshot, Moment::Failed { .. }) if self.config.on_error => vec![save("error")],
+            (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
             _ => Vec::new(),
-        };
-        actions.extend(self.last(context));
-        Ok(actions)
+        })
     }
 
     fn state(&self) -> Value {

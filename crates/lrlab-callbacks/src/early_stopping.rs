@@ -1,5 +1,6 @@
 //! Stop when a metric no longer improves.
 
+use lrlab_runs::DecisionKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,8 +77,8 @@ struct State {
     cycle_best: Option<f64>,
     /// Best value over the run, and its epoch: what is kept.
     best: Option<(f64, u64)>,
-    /// The event's epoch is to be kept.
-    keep: bool,
+    /// Updates made when it was measured.
+    best_update: u64,
 }
 
 impl EarlyStopping {
@@ -97,12 +98,29 @@ impl EarlyStopping {
         self.state.best
     }
 
+    /// Whether this is the best epoch so far.
+    fn improves(&mut self, value: f64, context: &Context<'_>) -> bool {
+        let state = &mut self.state;
+        let best = self.metric.better(value, state.best.map(|(v, _)| v), 0.0);
+        if best {
+            (state.best, state.best_update) = (Some((value, context.epoch)), context.update);
+        }
+        best
+    }
+
+    /// Back to the best epoch, unless its weights are still in force: no update was made since it was measured, and
+    /// nobody rewound from it.
+    fn go_back(&self, context: &Context<'_>) -> Option<Action> {
+        let (value, epoch) = self.state.best?;
+        let newest = context.decisions.iter().rev().take_while(|d| d.update == context.update);
+        let rewound = newest.filter(|d| d.epoch == epoch).any(|d| d.kind == DecisionKind::Rewind);
+        let reason = format!("best {} {value} at epoch {epoch}", self.metric.name);
+        (rewound || self.state.best_update != context.update)
+            .then(|| Action::Restore { tag: TAG.to_owned(), reason })
+    }
+
     fn observe(&mut self, value: f64, context: &Context<'_>) -> Option<Action> {
         let state = &mut self.state;
-        state.keep = self.metric.better(value, state.best.map(|(v, _)| v), 0.0);
-        if state.keep {
-            state.best = Some((value, context.epoch));
-        }
         if self.metric.better(value, state.cycle_best, 0.0) {
             state.cycle_best = Some(value);
         }
@@ -160,6 +178,11 @@ impl Callback for EarlyStopping {
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let restore = self.config.restore_best;
         Ok(match (phase, context.moment) {
+            (Phase::Keep, Moment::Epoch(metrics)) if context.epoch >= self.config.start_epoch => {
+                let value = self.metric.value(metrics);
+                let keep = self.improves(value, context) && restore;
+                keep.then(|| Action::Save { tag: TAG.to_owned() }).into_iter().collect()
+            }
             (Phase::Control, Moment::Epoch(metrics)) if context.epoch >= self.config.start_epoch => {
                 let value = self.metric.value(metrics);
                 self.observe(value, context).into_iter().collect()
@@ -168,16 +191,7 @@ impl Callback for EarlyStopping {
                 self.restart();
                 Vec::new()
             }
-            (Phase::Snapshot, Moment::Epoch(_)) if restore && std::mem::take(&mut self.state.keep) => {
-                vec![Action::Save { tag: TAG.to_owned() }]
-            }
-            (Phase::Control, Moment::FitEnd) if restore => match self.state.best {
-                Some((value, epoch)) if epoch != context.epoch => vec![Action::Restore {
-                    tag: TAG.to_owned(),
-                    reason: format!("best {} {value} at epoch {epoch}", self.metric.name),
-                }],
-                _ => Vec::new(),
-            },
+            (Phase::Control, Moment::FitEnd) if restore => self.go_back(context).into_iter().collect(),
             _ => Vec::new(),
         })
     }

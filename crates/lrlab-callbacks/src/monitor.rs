@@ -26,7 +26,8 @@ pub enum GainPolicy {
 /// The rate in force is `clamp(schedule(base, t) × gain)`: the monitor never sets a rate, so it composes with any
 /// schedule. `val_loss` comes with its standard error. A metric that is not finite is observed as NaN; what
 /// that does is the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
-/// first epoch: the initial ones), so that a controller may rewind at any time. A controller that asks for trials
+/// first epoch: the initial ones), so that a controller may rewind at any time; an epoch that is the best so far and
+/// not good enough for the controller is itself what it rewinds to. A controller that asks for trials
 /// ([`lrlab_schedulers::AutoLrs`]) has them where the loop hands their outcomes back, as [`crate::Session`] does;
 /// with the schedule at a restart it begins anew, its gain and its search with it.
 #[derive(Debug)]
@@ -40,8 +41,6 @@ pub struct ValidationLossMonitor {
     /// The controller's gain in force.
     gain: f64,
     best: Option<f64>,
-    /// The event's epoch is to be kept.
-    keep: bool,
     /// The value that a running search began with; a search is over before its event is.
     looked_at: f64,
 }
@@ -51,7 +50,6 @@ struct State {
     controller: Value,
     gain: f64,
     best: Option<f64>,
-    keep: bool,
 }
 
 impl ValidationLossMonitor {
@@ -68,7 +66,6 @@ impl ValidationLossMonitor {
             controller,
             gain: 1.0,
             best: None,
-            keep: false,
             looked_at: f64::NAN,
         })
     }
@@ -93,13 +90,19 @@ impl ValidationLossMonitor {
         self.gain
     }
 
+    /// Keeps the best epoch so far, before a rewind may take its weights away.
+    fn keep(&mut self, metrics: &EpochMetrics) -> Option<Action> {
+        let value = self.metric.value(metrics);
+        if !self.metric.better(value, self.best, 0.0) {
+            return None;
+        }
+        self.best = Some(value);
+        Some(Action::Save { tag: self.tag() })
+    }
+
     fn observe(&mut self, metrics: &EpochMetrics) -> Vec<Action> {
         let value = self.metric.value(metrics);
         let stderr = if self.metric.name == "val_loss" { metrics.val_loss_stderr } else { None };
-        self.keep = self.metric.better(value, self.best, 0.0);
-        if self.keep {
-            self.best = Some(value);
-        }
         let decision = self.controller.observe(&Observation { value, stderr });
         self.act(decision, value)
     }
@@ -159,6 +162,7 @@ impl Callback for ValidationLossMonitor {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let mut actions = match (phase, context.moment) {
+            (Phase::Keep, Moment::Epoch(metrics)) => self.keep(metrics).into_iter().collect(),
             (Phase::Control, Moment::Epoch(metrics)) => {
                 let mut actions = self.observe(metrics);
                 if context.update >= context.updates {
@@ -168,9 +172,6 @@ impl Callback for ValidationLossMonitor {
                 actions
             }
             (Phase::Snapshot, Moment::FitStart) if context.update == 0 => {
-                vec![Action::Save { tag: self.tag() }]
-            }
-            (Phase::Snapshot, Moment::Epoch(_)) if std::mem::take(&mut self.keep) => {
                 vec![Action::Save { tag: self.tag() }]
             }
             _ => Vec::new(),
@@ -187,14 +188,14 @@ impl Callback for ValidationLossMonitor {
     }
 
     fn state(&self) -> Value {
-        let Self { gain, best, keep, .. } = *self;
-        to_state(&State { controller: self.controller.state(), gain, best, keep })
+        let Self { gain, best, .. } = *self;
+        to_state(&State { controller: self.controller.state(), gain, best })
     }
 
     fn restore(&mut self, state: Value) -> Result<(), Error> {
-        let State { controller, gain, best, keep } = from_state(&self.name, state)?;
+        let State { controller, gain, best } = from_state(&self.name, state)?;
         self.restore_controller(controller)?;
-        (self.gain, self.best, self.keep) = (gain, best, keep);
+        (self.gain, self.best) = (gain, best);
         Ok(())
     }
 }

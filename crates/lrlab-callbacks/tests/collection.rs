@@ -44,11 +44,18 @@ fn phases_go_before_the_order_of_the_list() {
     let callbacks = Callbacks::default()
         .with(Asks("a", &[Phase::Report, Phase::Snapshot]))
         .with(Asks("b", &[Phase::Measure, Phase::Snapshot]))
-        .with(Asks("c", &[Phase::Control]));
+        .with(Asks("c", &[Phase::Control, Phase::Keep]));
     let (sim, _) = play(&Script::default(), callbacks);
     assert_eq!(
         sim.words(),
-        ["3 save b Measure", "3 save c Control", "3 save a Snapshot", "3 save b Snapshot", "3 save a Report"]
+        [
+            "3 save b Measure",
+            "3 save c Keep",
+            "3 save c Control",
+            "3 save a Snapshot",
+            "3 save b Snapshot",
+            "3 save a Report"
+        ]
     );
 }
 

@@ -7,11 +7,12 @@ mod common;
 
 use common::{Script, Sim, resumes_at_every_event, val_loss};
 use lrlab_callbacks::{
-    AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, EarlyStopping, EarlyStoppingConfig,
-    Moment, SaveEvery, SnapshotEnsemble, WeightAveraging,
+    AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
+    EarlyStopping, EarlyStoppingConfig, Moment, OnDivergence, SaveEvery, SnapshotEnsemble,
+    ValidationLossMonitor, WeightAveraging,
 };
-use lrlab_runs::EpochMetrics;
-use lrlab_schedulers::Span;
+use lrlab_runs::{DecisionKind, EpochMetrics};
+use lrlab_schedulers::{ControllerSpec, Span};
 
 fn wavy(epoch: u64) -> EpochMetrics {
     val_loss(epoch, [0.9, 0.7, f64::NAN, 0.8, 0.6, 0.65, 0.6, 0.9][epoch as usize - 1])
@@ -81,6 +82,67 @@ fn the_last_is_what_the_last_update_left() {
     assert!((sim.weight - 1.5).abs() < 1e-12, "restored: epoch 5");
     assert!((sim.kept["last"] - 2.4).abs() < 1e-12);
     assert!((sim.kept["best"] - 1.5).abs() < 1e-12);
+}
+
+/// The loss goes up and the accuracy as well, so that one callback goes back from an epoch that others keep.
+#[test]
+fn a_rewind_takes_nothing_from_what_is_kept() {
+    fn torn(epoch: u64) -> EpochMetrics {
+        let accuracy = [0.3, 0.4, 0.5, 0.6, 0.55, 0.7][epoch as usize - 1];
+        let loss = [0.9, 0.7, 0.8, 0.75, 0.69, 0.695][epoch as usize - 1];
+        EpochMetrics { val_accuracy: Some(accuracy), ..val_loss(epoch, loss) }
+    }
+    let metric = "val_accuracy".to_owned();
+    for controller in ["bold_driver = {}", "plateau = { patience = 0, threshold = 0.1, rewind = true }"] {
+        let script = Script { metrics: torn, epochs: 6, ..Script::default() };
+        let make = || {
+            let controller = ControllerSpec::parse(controller).unwrap().build().unwrap();
+            let top = CheckpointConfig { metric: metric.clone(), top_k: 3, ..CheckpointConfig::default() };
+            let stopping = EarlyStoppingConfig {
+                metric: metric.clone(),
+                patience: 9,
+                restore_best: true,
+                ..EarlyStoppingConfig::default()
+            };
+            Callbacks::default()
+                .with(ValidationLossMonitor::new(controller, "val_loss").unwrap())
+                .with(EarlyStopping::new(stopping).unwrap())
+                .with(Checkpoint::new(top).unwrap())
+        };
+        let (sim, _) = resumes_at_every_event(&script, make);
+        let rewinds =
+            sim.decisions.iter().filter(|d| d.source == "monitor" && d.kind == DecisionKind::Rewind);
+        assert!(rewinds.map(|d| d.epoch).any(|epoch| epoch == 6), "{controller}: {:?}", sim.decisions);
+        for (tag, epoch) in [
+            ("epoch-0005", 5),
+            ("epoch-0004", 4),
+            ("epoch-0006", 6),
+            ("best", 6),
+            ("early_stopping-best", 6),
+            ("monitor-best", 5),
+        ] {
+            assert_eq!(sim.kept[tag], sim.measured[epoch - 1], "{controller}: {tag}");
+        }
+        assert_eq!(
+            sim.weight, sim.measured[5],
+            "{controller}: the best epoch at the end, also after a rewind from it"
+        );
+    }
+}
+
+/// A run that ends inside the epoch after its best one.
+#[test]
+fn updates_since_the_best_epoch_are_undone() {
+    let stopping = EarlyStoppingConfig { restore_best: true, ..EarlyStoppingConfig::default() };
+    let script = Script { loss: |update| if update == 8 { f64::NAN } else { 1.0 }, ..Script::default() };
+    let guard = DivergenceConfig { action: OnDivergence::Stop, ..DivergenceConfig::default() };
+    let make = || {
+        let guard = DivergenceGuard::new(guard.clone()).unwrap();
+        Callbacks::default().with(guard).with(EarlyStopping::new(stopping.clone()).unwrap())
+    };
+    let (sim, _) = resumes_at_every_event(&script, make);
+    assert_eq!((sim.update, sim.epoch), (8, 2));
+    assert_eq!(sim.weight, sim.measured[1]);
 }
 
 #[test]

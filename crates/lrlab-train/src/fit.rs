@@ -180,7 +180,7 @@ fn train(
             seen.add(&updated, window.len());
             report(&Event::Progress { update: run.trainer.update, loss: finite(updated.loss), lr });
 
-            run.validated = false;
+            run.measured = None;
             run.rewound = false;
             run.undone = None;
             let grad_norm = Some(updated.grad_norm);

@@ -39,12 +39,15 @@ pub(crate) struct Run<'a> {
     pub(crate) stop: Option<Stop>,
     /// Set by an action: weights went back, so a loss that is not finite is dealt with.
     pub(crate) rewound: bool,
-    /// The weights of the last update, where an action went back from them since.
+    /// The weights of the last update, which the last entry of the history was measured on, where an action went back
+    /// from them since.
     pub(crate) undone: Option<BTreeMap<String, Tensor>>,
     /// Set by an action: an average took the weights' place.
     pub(crate) averaged: bool,
-    /// The weights in force are those the last entry of the history was measured on.
-    pub(crate) validated: bool,
+    /// The entry of the history that was measured on the weights in force.
+    pub(crate) measured: Option<usize>,
+    /// The same for the weights that callbacks keep, by tag.
+    figures: BTreeMap<String, usize>,
 }
 
 impl<'a> Run<'a> {
@@ -68,7 +71,8 @@ impl<'a> Run<'a> {
             rewound: false,
             undone: None,
             averaged: false,
-            validated: false,
+            measured: None,
+            figures: BTreeMap::new(),
         }
     }
 
@@ -97,7 +101,8 @@ impl<'a> Run<'a> {
             running: self.seen,
             best: self.best.as_ref().map(|(best, _)| *best),
             stop: self.stop,
-            validated: self.validated,
+            measured: self.measured,
+            figures: self.figures.clone(),
             undone: self.undone.is_some(),
             gains: self.trainer.rate().gains().clone(),
             kept,
@@ -122,7 +127,8 @@ impl<'a> Run<'a> {
         self.best = facts.best.map(|best| (best, tensors.get("best")));
         self.stop = facts.stop;
         self.undone = facts.undone.then(|| tensors.get("undone"));
-        self.validated = facts.validated;
+        self.measured = facts.measured;
+        self.figures.clone_from(&facts.figures);
         Ok(())
     }
 
@@ -206,12 +212,13 @@ impl<'a> Run<'a> {
                 (DecisionKind::Stop, String::new(), f64::NAN, reason)
             }
             Action::Restore { tag, reason } => {
-                if self.validated {
+                if self.undone.is_none() && self.measured.is_some_and(|index| index + 1 == self.history.len())
+                {
                     self.undone = Some(self.trainer.params().snapshot()?);
                 }
                 self.trainer.restore(&tag)?;
                 self.rewound = true;
-                self.validated = false;
+                self.measured = self.figures.get(&tag).copied();
                 (DecisionKind::Rewind, String::new(), f64::NAN, reason)
             }
             Action::Average(_) | Action::RecomputeNormStatistics if self.stop == Some(Stop::Diverged) => {
@@ -219,11 +226,19 @@ impl<'a> Run<'a> {
             }
             Action::Average(_) | Action::RecomputeNormStatistics => {
                 self.averaged |= action == Action::Average(Averaging::Apply);
-                self.validated = false;
+                self.measured = None;
                 action.carry_out(&mut self.trainer)?;
                 return Ok(());
             }
-            Action::Save { .. } | Action::Discard { .. } | Action::Try { .. } => {
+            Action::Save { ref tag } | Action::Discard { ref tag } => {
+                match self.measured.filter(|_| matches!(action, Action::Save { .. })) {
+                    Some(index) => self.figures.insert(tag.clone(), index),
+                    None => self.figures.remove(tag),
+                };
+                action.carry_out(&mut self.trainer)?;
+                return Ok(());
+            }
+            Action::Try { .. } => {
                 action.carry_out(&mut self.trainer)?;
                 return Ok(());
             }
@@ -247,8 +262,8 @@ impl<'a> Run<'a> {
 
     /// Keeps an epoch's figures, and its weights where it is the best so far.
     pub(crate) fn remember(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
+        self.measured = Some(self.history.len());
         self.history.push(metrics.clone());
-        self.validated = true;
         let Some(value) = metrics.get(&self.settings.select).flatten() else { return Ok(()) };
         if metrics.val_loss.is_none() {
             // Weights that are no numbers: their accuracy is the share of one class.
@@ -279,14 +294,14 @@ impl<'a> Run<'a> {
             self.stop = Some(stop);
         }
         self.last_weights = self.trainer.params().snapshot()?;
-        let validated = self.validated;
+        let measured = self.measured;
         self.averaged = false;
         self.tell(callbacks, Moment::FitEnd, report)?;
         if self.averaged {
             self.last_weights = self.trainer.params().snapshot()?;
         } else {
             self.trainer.params().restore(&self.last_weights)?;
-            self.validated = validated;
+            self.measured = measured;
         }
         Ok(())
     }
@@ -295,7 +310,7 @@ impl<'a> Run<'a> {
     pub(crate) fn undo_rewind(&mut self) -> Result<(), Error> {
         if let Some(weights) = self.undone.take() {
             self.trainer.params().restore(&weights)?;
-            self.validated = true;
+            self.measured = self.history.len().checked_sub(1);
         }
         Ok(())
     }
@@ -303,9 +318,9 @@ impl<'a> Run<'a> {
     /// Evaluates the weights in force, on the validation split only where that was not done yet.
     pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
         let clock = Instant::now();
-        let metrics = match self.history.last() {
-            Some(metrics) if self.validated => metrics.clone(),
-            _ => {
+        let metrics = match self.measured.and_then(|index| self.history.get(index)) {
+            Some(metrics) => metrics.clone(),
+            None => {
                 let scores = self.trainer.evaluate(&data.validation)?;
                 let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
                 validated(&now, &scores)

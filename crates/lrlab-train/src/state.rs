@@ -37,7 +37,10 @@ pub(crate) struct Facts {
     pub(crate) best: Option<Best>,
     /// Training is over, and why.
     pub(crate) stop: Option<Stop>,
-    pub(crate) validated: bool,
+    /// The entry of the history that was measured on the weights in force.
+    pub(crate) measured: Option<usize>,
+    /// The same for what is kept, by tag.
+    pub(crate) figures: BTreeMap<String, usize>,
     /// The group `undone` is there.
     pub(crate) undone: bool,
     pub(crate) gains: BTreeMap<String, f64>,

@@ -115,6 +115,10 @@ impl Case<'_> {
         assert_eq!(a.best, b.best, "{what}");
         assert_eq!(bits(&a.weights), bits(&b.weights), "{what}");
         assert_eq!(bits(&a.last_weights), bits(&b.last_weights), "{what}");
+        assert!(a.kept.keys().eq(b.kept.keys()), "{what}");
+        for (tag, weights) in &a.kept {
+            assert_eq!(bits(weights), bits(&b.kept[tag]), "{what}: {tag}");
+        }
         assert_eq!(a.timing.updates_executed, b.timing.updates_executed, "{what}");
     }
 }
@@ -275,6 +279,49 @@ fn every_callback_with(name: &str) {
         let whole = case.holds();
         if let Some(kind) = seen {
             assert!(whole.decisions.iter().any(|d| d.kind == kind), "{}: {:?}", case.name, whole.decisions);
+        }
+    }
+}
+
+/// The best epochs are kept, a monitor and a guard go back, and the run is interrupted: each set of weights scores as its
+/// epoch did.
+#[test]
+fn what_is_kept_is_what_was_measured() {
+    let data = pictures();
+    let settings = Settings { epochs: 6, batch_size: 24, eval_batch_size: 80, ..Settings::new(0.15) };
+    let rewinds: [(&str, Make); 3] = [
+        ("bold driver", || {
+            let driver = ControllerSpec::parse("bold_driver = { up = 1.5, mode = \"min\" }").unwrap();
+            Callbacks::default()
+                .with(ValidationLossMonitor::new(driver.build().unwrap(), "val_loss").unwrap())
+                .with(keeps(SaveEvery::Epochs(1)))
+        }),
+        ("plateau", || Callbacks::default().with(monitor(true)).with(keeps(SaveEvery::Epochs(1)))),
+        ("guard", || {
+            Callbacks::default().with(keeps(SaveEvery::Epochs(1))).with(monitor(true)).with(guard())
+        }),
+    ];
+    for (name, callbacks) in rewinds {
+        let case = Case {
+            name: name.to_owned(),
+            data: &data,
+            settings: settings.clone(),
+            schedule: "static",
+            optimizer: OptimizerConfig::Sgd(SgdConfig::default()),
+            model: &linear,
+            callbacks: &callbacks,
+        };
+        let fitted = case.holds();
+        assert!(fitted.decisions.iter().any(|d| d.kind == DecisionKind::Rewind), "{name}");
+        let model = linear(&data);
+        let top: Vec<_> = fitted.kept.iter().filter(|(tag, _)| tag.starts_with("epoch-")).collect();
+        assert_eq!(top.len(), 2, "{name}");
+        for (tag, weights) in top {
+            let epoch: usize = tag["epoch-".len()..].parse().unwrap();
+            model.params().restore(weights).unwrap();
+            let scores =
+                lrlab_train::evaluate(&*model, &data.validation, data.classes, 80, &Device::Cpu).unwrap();
+            assert_eq!(Some(scores.loss), fitted.history[epoch - 1].val_loss, "{name}: {tag}");
         }
     }
 }

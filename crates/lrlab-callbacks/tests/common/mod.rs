@@ -57,6 +57,8 @@ pub(crate) struct Sim {
     pub(crate) kept: BTreeMap<String, f64>,
     pub(crate) gains: BTreeMap<String, f64>,
     pub(crate) history: Vec<EpochMetrics>,
+    /// The weight that each epoch's figures were measured on.
+    pub(crate) measured: Vec<f64>,
     pub(crate) decisions: Vec<Decision>,
     pub(crate) log: Vec<Line>,
     pub(crate) ended: Option<&'static str>,
@@ -88,6 +90,7 @@ impl Sim {
             kept: BTreeMap::new(),
             gains: BTreeMap::new(),
             history: Vec::new(),
+            measured: Vec::new(),
             decisions: Vec::new(),
             log: Vec::new(),
             ended: None,
@@ -127,6 +130,7 @@ impl Sim {
                 self.epoch += 1;
                 let metrics = (self.script.metrics)(self.epoch);
                 self.history.push(metrics.clone());
+                self.measured.push(self.weight);
                 let over = self.epoch == self.script.epochs;
                 self.next = if over { Event::FitEnd } else { Event::EpochStart };
                 self.tell(callbacks, "epoch", Moment::Epoch(&metrics))?;
@@ -314,6 +318,7 @@ pub(crate) fn resumes_at_every_event(script: &Script, make: impl Fn() -> Callbac
         while sim.step(&mut callbacks).unwrap() {}
         assert_eq!(format!("{:?}", sim.log), format!("{:?}", whole.log), "resumed after {events} events");
         assert_eq!(sim.weight.to_bits(), whole.weight.to_bits(), "resumed after {events} events");
+        assert_eq!(sim.kept, whole.kept, "resumed after {events} events");
         assert_eq!(callbacks.state(), whole_callbacks.state(), "resumed after {events} events");
     }
     (whole, whole_callbacks)
