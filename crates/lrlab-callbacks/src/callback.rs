@@ -40,7 +40,8 @@ pub enum Moment<'a> {
         /// Global gradient norm before clipping, where it was computed.
         grad_norm: Option<f64>,
     },
-    /// After an epoch's validation: its figures.
+    /// After an epoch's validation: its figures. `None` is what was not measured, `Some` of NaN what was and is not
+    /// finite.
     Epoch(&'a EpochMetrics),
     /// After the last update, or after a stop.
     FitEnd,

@@ -130,7 +130,10 @@ impl Callback for Checkpoint {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         Ok(match (phase, context.moment) {
-            (Phase::Keep, Moment::Epoch(metrics)) => self.epoch(self.metric.value(metrics), metrics.epoch),
+            (Phase::Keep, Moment::Epoch(metrics)) => match self.metric.value(metrics) {
+                Some(value) => self.epoch(value, metrics.epoch),
+                None => Vec::new(),
+            },
             (Phase::Snapshot, Moment::Failed { .. }) if self.config.on_error => vec![save("error")],
             (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
             _ => Vec::new(),

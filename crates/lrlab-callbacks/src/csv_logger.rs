@@ -8,8 +8,8 @@ use crate::table::{Table, cell};
 use crate::{Callback, Context, Error, Moment, Phase};
 
 /// Writes one row per completed epoch: `epoch` and every metric of [`EpochMetrics::NAMES`], a fixed header. A
-/// metric that was not measured or is not finite is an empty cell. Each row is on disk when its epoch's event
-/// is over.
+/// metric that was not measured is an empty cell, one that is not finite `NaN`, `inf` or `-inf`. Each row is on disk
+/// when its epoch's event is over.
 ///
 /// After a resume the file holds exactly the epochs that the run has completed: rows beyond are cut off, rows
 /// the file lacks are taken from [`Context::history`].

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
+use crate::metric::times_worse;
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 const NAME: &str = "divergence_guard";
@@ -38,8 +39,8 @@ pub enum OnDivergence {
 /// What counts as divergence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DivergenceConfig {
-    /// A loss above this multiple of the first update's loss explodes; > 1. `None` looks only for NaN and infinity
-    /// in loss and gradient norm.
+    /// A loss above `first + (explosion − 1) · |first|` explodes: this multiple of the first update's loss, where that is
+    /// above 0; > 1. `None` looks only for NaN and infinity in loss and gradient norm.
     pub explosion: Option<f64>,
     /// Exploding updates in a row that are divergence; 0 acts as 1. NaN and infinity are at once.
     pub patience: u64,
@@ -101,7 +102,7 @@ impl DivergenceGuard {
             return Some(format!("gradient norm is {norm}"));
         }
         let first = *self.state.first.get_or_insert(loss);
-        let bound = self.config.explosion.map(|factor| first + (factor - 1.0) * first.abs())?;
+        let bound = self.config.explosion.map(|factor| times_worse(first, factor))?;
         self.state.over = if loss > bound { self.state.over + 1 } else { 0 };
         (self.state.over >= self.config.patience.max(1))
             .then(|| format!("loss {loss} > {bound} for {} updates, the first was {first}", self.state.over))
@@ -153,7 +154,9 @@ impl Callback for DivergenceGuard {
             (Phase::Snapshot, Moment::FitStart) if keeps && context.update == 0 => {
                 vec![Action::Save { tag: TAG.to_owned() }]
             }
-            (Phase::Snapshot, Moment::Epoch(_)) if keeps && self.state.over == 0 => {
+            (Phase::Snapshot, Moment::Epoch(metrics))
+                if keeps && self.state.over == 0 && metrics.val_loss.is_none_or(f64::is_finite) =>
+            {
                 vec![Action::Save { tag: TAG.to_owned() }]
             }
             _ => Vec::new(),

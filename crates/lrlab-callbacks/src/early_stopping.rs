@@ -20,8 +20,9 @@ pub enum AtRestart {
     Ignore,
     /// Patience and best value begin anew in each cycle.
     BeginAnew,
-    /// Patience counts cycles, not epochs: a cycle is bad if its best epoch does not beat all earlier cycles.
-    /// What comes after the last restart is a cycle that never ends.
+    /// Patience counts cycles, not epochs: a cycle is bad if its best epoch does not beat all earlier cycles. It ends
+    /// with its last update; where that is an epoch's last one too, with the epoch's figures. A cycle in which nothing
+    /// was measured does not count. What comes after the last restart is a cycle that never ends.
     CountCycles,
 }
 
@@ -30,8 +31,8 @@ pub enum AtRestart {
 pub struct EarlyStoppingConfig {
     /// Any comparable metric of [`EpochMetrics`](lrlab_runs::EpochMetrics); its direction is its own.
     pub metric: String,
-    /// Epochs in a row (or cycles, see [`AtRestart::CountCycles`]) without improvement at which training stops;
-    /// 0 acts as 1. Keras's and Lightning's rule.
+    /// Measured epochs in a row (or cycles, see [`AtRestart::CountCycles`]) without improvement at which training
+    /// stops; 0 acts as 1. Keras's and Lightning's rule.
     pub patience: u64,
     /// An improvement is a change by more than this, ≥ 0, absolute.
     pub min_delta: f64,
@@ -59,7 +60,8 @@ impl Default for EarlyStoppingConfig {
     }
 }
 
-/// Stops when a metric has not improved for `patience` epochs. A value that is not finite never improves.
+/// Stops when a metric has not improved for `patience` epochs. A value that is not finite never improves; an epoch in
+/// which the metric was not measured is none.
 #[derive(Debug, Clone)]
 pub struct EarlyStopping {
     config: EarlyStoppingConfig,
@@ -73,7 +75,9 @@ struct State {
     bar: Option<(f64, u64)>,
     /// Epochs or cycles in a row without improvement.
     bad: u64,
-    /// Best value of the running cycle.
+    /// Something was measured in the running cycle.
+    cycle_measured: bool,
+    /// The best of it that is finite.
     cycle_best: Option<f64>,
     /// Best value over the run, and its epoch: what is kept.
     best: Option<(f64, u64)>,
@@ -119,20 +123,16 @@ impl EarlyStopping {
             .then(|| Action::Restore { tag: TAG.to_owned(), reason })
     }
 
-    fn observe(&mut self, value: f64, context: &Context<'_>) -> Option<Action> {
+    fn observe(&mut self, value: f64, epoch: u64) -> Option<Action> {
         let state = &mut self.state;
+        state.cycle_measured = true;
         if self.metric.better(value, state.cycle_best, 0.0) {
             state.cycle_best = Some(value);
         }
-        let counted = match self.config.at_restart {
-            AtRestart::CountCycles => context.cycle_ended().then_some(state.cycle_best.unwrap_or(f64::NAN)),
-            AtRestart::Ignore | AtRestart::BeginAnew => Some(value),
-        };
-        let stop = counted.and_then(|value| self.count(value, context.epoch));
-        if context.cycle_ended() {
-            self.restart();
+        match self.config.at_restart {
+            AtRestart::CountCycles => None,
+            AtRestart::Ignore | AtRestart::BeginAnew => self.count(value, epoch),
         }
-        stop
     }
 
     fn count(&mut self, value: f64, epoch: u64) -> Option<Action> {
@@ -157,11 +157,18 @@ impl EarlyStopping {
         })
     }
 
-    fn restart(&mut self) {
-        self.state.cycle_best = None;
-        if self.config.at_restart == AtRestart::BeginAnew {
-            self.state.bar = None;
-            self.state.bad = 0;
+    /// The schedule restarts: one more cycle is over.
+    fn restart(&mut self, epoch: u64) -> Option<Action> {
+        let measured = std::mem::take(&mut self.state.cycle_measured);
+        let best = self.state.cycle_best.take();
+        match self.config.at_restart {
+            AtRestart::Ignore => None,
+            AtRestart::BeginAnew => {
+                (self.state.bar, self.state.bad) = (None, 0);
+                None
+            }
+            AtRestart::CountCycles if measured => self.count(best.unwrap_or(f64::NAN), epoch),
+            AtRestart::CountCycles => None,
         }
     }
 }
@@ -177,23 +184,23 @@ impl Callback for EarlyStopping {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let restore = self.config.restore_best;
-        Ok(match (phase, context.moment) {
-            (Phase::Keep, Moment::Epoch(metrics)) if context.epoch >= self.config.start_epoch => {
-                let value = self.metric.value(metrics);
-                let keep = self.improves(value, context) && restore;
-                keep.then(|| Action::Save { tag: TAG.to_owned() }).into_iter().collect()
+        let seen = match context.moment {
+            Moment::Epoch(metrics) if context.epoch >= self.config.start_epoch => self.metric.value(metrics),
+            _ => None,
+        };
+        let asked = match (phase, context.moment) {
+            (Phase::Keep, Moment::Epoch(_)) => seen
+                .filter(|&value| self.improves(value, context) && restore)
+                .map(|_| Action::Save { tag: TAG.to_owned() }),
+            (Phase::Control, Moment::Epoch(_) | Moment::Update { .. }) => {
+                let stop = seen.and_then(|value| self.observe(value, context.epoch));
+                let at_restart = if context.cycle_ended() { self.restart(context.epoch) } else { None };
+                stop.or(at_restart)
             }
-            (Phase::Control, Moment::Epoch(metrics)) if context.epoch >= self.config.start_epoch => {
-                let value = self.metric.value(metrics);
-                self.observe(value, context).into_iter().collect()
-            }
-            (Phase::Control, Moment::Update { .. }) if context.cycle_ended() => {
-                self.restart();
-                Vec::new()
-            }
-            (Phase::Control, Moment::FitEnd) if restore => self.go_back(context).into_iter().collect(),
-            _ => Vec::new(),
-        })
+            (Phase::Control, Moment::FitEnd) if restore => self.go_back(context),
+            _ => None,
+        };
+        Ok(asked.into_iter().collect())
     }
 
     fn state(&self) -> Value {

@@ -10,7 +10,8 @@ use crate::table::read_if_there;
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 /// Writes [`Event`]s: the start, each epoch, each decision, the failure, and the progress every so many updates.
-/// [`Event::Finished`] is the host's to write: only it knows how the run ended. In the file after each event.
+/// [`Event::Finished`] is the host's to write: only it knows how the run ended. In the file after each event. As JSON has
+/// no NaN, a metric that is not finite is `null`, as is one that was not measured; the CSV tells them apart.
 ///
 /// After a resume lines past the restored update or epoch are cut off; a file that lacks any is begun anew from what the
 /// run knows. Only files of this logger are read.

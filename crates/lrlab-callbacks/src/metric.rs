@@ -25,19 +25,25 @@ impl Metric {
         Ok(Self { name: name.to_owned(), higher_is_better })
     }
 
-    /// NaN where it was not measured or is not finite.
-    pub(crate) fn value(&self, metrics: &EpochMetrics) -> f64 {
-        metrics.get(&self.name).flatten().unwrap_or(f64::NAN)
+    /// What was measured, finite or not; none where nothing was.
+    pub(crate) fn value(&self, metrics: &EpochMetrics) -> Option<f64> {
+        metrics.get(&self.name).flatten()
     }
 
-    /// Whether `value` beats `best` by more than `min_delta`. NaN beats nothing, anything finite beats `None`.
+    /// Whether `value` beats `best` by more than `min_delta`. NaN and infinity beat nothing, anything finite beats `None`.
     pub(crate) fn better(&self, value: f64, best: Option<f64>, min_delta: f64) -> bool {
-        match best {
-            None => value.is_finite(),
-            Some(best) if self.higher_is_better => value > best + min_delta,
-            Some(best) => value < best - min_delta,
-        }
+        value.is_finite()
+            && match best {
+                None => true,
+                Some(best) if self.higher_is_better => value > best + min_delta,
+                Some(best) => value < best - min_delta,
+            }
     }
+}
+
+/// `factor` times `loss`, for a loss of either sign: `factor` − 1 of its magnitude above it.
+pub(crate) fn times_worse(loss: f64, factor: f64) -> f64 {
+    loss + (factor - 1.0) * loss.abs()
 }
 
 impl Error {

@@ -21,11 +21,11 @@ pub enum GainPolicy {
     ResetAtRestart,
 }
 
-/// Shows a controller one metric after each epoch and turns its decisions into actions.
+/// Shows a controller one metric after each epoch that measured it, and turns its decisions into actions.
 ///
 /// The rate in force is `clamp(schedule(base, t) × gain)`: the monitor never sets a rate, so it composes with any
-/// schedule. `val_loss` comes with its standard error. A metric that is not finite is observed as NaN; what
-/// that does is the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
+/// schedule. `val_loss` comes with its standard error. What a metric that is not finite does is
+/// the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
 /// first epoch: the initial ones), so that a controller may rewind at any time; an epoch that is the best so far and
 /// not good enough for the controller is itself what it rewinds to. A controller that asks for trials
 /// ([`lrlab_schedulers::AutoLrs`]) has them where the loop hands their outcomes back, as [`crate::Session`] does;
@@ -92,17 +92,15 @@ impl ValidationLossMonitor {
 
     /// Keeps the best epoch so far, before a rewind may take its weights away.
     fn keep(&mut self, metrics: &EpochMetrics) -> Option<Action> {
-        let value = self.metric.value(metrics);
-        if !self.metric.better(value, self.best, 0.0) {
-            return None;
-        }
+        let value = self.metric.value(metrics).filter(|&value| self.metric.better(value, self.best, 0.0))?;
         self.best = Some(value);
         Some(Action::Save { tag: self.tag() })
     }
 
     fn observe(&mut self, metrics: &EpochMetrics) -> Vec<Action> {
-        let value = self.metric.value(metrics);
+        let Some(value) = self.metric.value(metrics) else { return Vec::new() };
         let stderr = if self.metric.name == "val_loss" { metrics.val_loss_stderr } else { None };
+        let stderr = stderr.filter(|stderr| stderr.is_finite());
         let decision = self.controller.observe(&Observation { value, stderr });
         self.act(decision, value)
     }

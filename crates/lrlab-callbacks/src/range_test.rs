@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
+use crate::metric::times_worse;
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 const NAME: &str = "range_test";
@@ -22,7 +23,8 @@ pub struct RangeTestConfig {
     pub updates: u64,
     /// Weight of the past in the smoothed loss, 0 ≤ β < 1; default 0.98.
     pub smoothing: f64,
-    /// The sweep ends where the smoothed loss exceeds this multiple of its least value; > 1; default 4.
+    /// The sweep ends where the smoothed loss exceeds `least + (divergence − 1) · |least|`, which for a least value above
+    /// 0 is this multiple of it; > 1; default 4.
     pub divergence: f64,
 }
 
@@ -114,10 +116,11 @@ impl RangeTest {
         let smoothed = state.average / (1.0 - beta.powf((state.points.len() + 1) as f64));
         state.points.push((context.lr, smoothed));
         let least = state.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
-        if smoothed > self.config.divergence * least && state.points.len() > 1 {
+        let bound = times_worse(least, self.config.divergence);
+        if smoothed > bound && state.points.len() > 1 {
             return Some(format!(
-                "loss {smoothed} > {} × {least} at rate {}",
-                self.config.divergence, context.lr
+                "loss {smoothed} > {bound}, the least being {least}, at rate {}",
+                context.lr
             ));
         }
         (context.update >= self.config.updates).then(|| format!("all {} rates tried", self.config.updates))
@@ -132,10 +135,12 @@ impl Callback for RangeTest {
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         match (phase, context.moment) {
             (Phase::Control, Moment::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
-            (Phase::Control, Moment::Update { loss, .. }) => match self.record(loss, context) {
-                Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
-                None => Ok(vec![self.gain(context)?]),
-            },
+            (Phase::Control, Moment::Update { loss, .. }) => {
+                match self.record(loss, context) {
+                    Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
+                    None => Ok(vec![self.gain(context)?]),
+                }
+            }
             _ => Ok(Vec::new()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, exact_history, finite};
 use lrlab_schedulers::{Horizon, Mark, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,6 +86,7 @@ struct Count {
     lr: f64,
     /// Gains by callback.
     gains: BTreeMap<String, f64>,
+    #[serde(with = "exact_history")]
     history: Vec<EpochMetrics>,
     decisions: Vec<Decision>,
     end: Option<End>,
@@ -193,7 +194,8 @@ impl Session {
         self.tell(Moment::Update { loss, grad_norm }, host)
     }
 
-    /// After an epoch's validation: its figures, of which `epoch` and `lr` are filled in here.
+    /// After an epoch: its figures, of which `epoch` and `lr` are filled in here. `None` is what was not measured:
+    /// callbacks that count measurements wait for the next one. What was measured and is not finite is `Some` of it.
     ///
     /// # Errors
     /// A callback's or the host's.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use common::{Script, play, resumes_at_every_event, val_loss};
 use lrlab_callbacks::{
-    Action, AtRestart, Callbacks, DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig,
-    Error, GainPolicy, OnDivergence, RangeTest, RangeTestConfig, ShamControl, Timer, ValidationLossMonitor,
+    Action, AtRestart, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
+    EarlyStopping, EarlyStoppingConfig, Error, GainPolicy, OnDivergence, RangeTest, RangeTestConfig,
+    ShamControl, Timer, ValidationLossMonitor,
 };
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, OnNan, Plateau};
@@ -170,6 +171,64 @@ fn early_stopping_counts() {
     assert_eq!(sim.decisions[0].reason, "stop at epoch 4: 2 bad epochs ≥ patience 2, best 0.5 at epoch 2");
 }
 
+/// A loop that validates every fifth epoch: what is not measured is neither good nor bad.
+#[test]
+fn patience_counts_measurements() {
+    fn every_fifth(epoch: u64, value: f64) -> EpochMetrics {
+        match epoch % 5 {
+            0 => val_loss(epoch, value),
+            _ => EpochMetrics { epoch, ..EpochMetrics::default() },
+        }
+    }
+    let falls: fn(u64) -> EpochMetrics = |epoch| every_fifth(epoch, 1.0 / epoch as f64);
+    let rises: fn(u64) -> EpochMetrics = |epoch| every_fifth(epoch, epoch as f64);
+    let nan: fn(u64) -> EpochMetrics = |epoch| every_fifth(epoch, f64::NAN);
+    let script = |metrics| Script { metrics, updates_per_epoch: 1, epochs: 40, ..Script::default() };
+    for (at_restart, what, metrics, stops) in [
+        (AtRestart::Ignore, "falls", falls, None),
+        (AtRestart::Ignore, "rises", rises, Some(20)),
+        (AtRestart::Ignore, "NaN", nan, Some(15)),
+        // Cycles of four epochs: the first and every fourth measure nothing and do not count.
+        (AtRestart::CountCycles, "falls", falls, None),
+        (AtRestart::CountCycles, "rises", rises, Some(20)),
+        (AtRestart::CountCycles, "NaN", nan, Some(16)),
+    ] {
+        let config = EarlyStoppingConfig { patience: 3, at_restart, ..EarlyStoppingConfig::default() };
+        let script = Script { restarts: (1..10).map(|n| 4 * n).collect(), ..script(metrics) };
+        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{at_restart:?}, {what}");
+    }
+    for (metrics, cuts) in [(falls, 0), (rises, 3), (nan, 4)] {
+        let make = || Callbacks::default().with(monitor(Plateau { patience: 1, ..plateau() }));
+        let (sim, _) = resumes_at_every_event(&script(metrics), make);
+        assert_eq!(sim.decisions.len(), cuts, "{:?}", sim.decisions);
+    }
+}
+
+/// Infinity is no accuracy to keep, to restore or to stop for.
+#[test]
+fn infinity_beats_nothing() {
+    let metrics = |epoch| EpochMetrics {
+        val_accuracy: Some([0.3, f64::INFINITY, 0.4, f64::NEG_INFINITY][epoch as usize - 1]),
+        ..val_loss(epoch, [0.9, 0.8, f64::NEG_INFINITY, 0.7][epoch as usize - 1])
+    };
+    for (metric, best) in [("val_accuracy", 3), ("val_loss", 4)] {
+        let script = Script { metrics, epochs: 4, ..Script::default() };
+        let make = || {
+            let metric = metric.to_owned();
+            let checkpoint = CheckpointConfig { metric: metric.clone(), ..CheckpointConfig::default() };
+            stopping(EarlyStoppingConfig { metric, restore_best: true, patience: 9, ..Default::default() })
+                .with(Checkpoint::new(checkpoint).unwrap())
+        };
+        let (sim, _) = resumes_at_every_event(&script, make);
+        assert_eq!(
+            (sim.kept["best"], sim.weight),
+            (sim.measured[best - 1], sim.measured[best - 1]),
+            "{metric}"
+        );
+    }
+}
+
 #[test]
 fn early_stopping_restores_the_best_at_any_end() {
     for (patience, epochs) in [(2, 8), (9, 4)] {
@@ -198,6 +257,25 @@ fn early_stopping_knows_restarts() {
         let config = EarlyStoppingConfig { patience: 2, at_restart, ..EarlyStoppingConfig::default() };
         let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
         assert_eq!(sim.ended.map(|_| sim.epoch), stops, "{at_restart:?}");
+    }
+}
+
+/// Cycles of one and a half epochs end inside an epoch every other time: they count there.
+#[test]
+fn cycles_that_end_inside_an_epoch_count() {
+    let rises = |epoch| val_loss(epoch, epoch as f64);
+    let restarts = vec![3, 6, 9, 12, 15];
+    let script = Script { metrics: rises, updates_per_epoch: 2, restarts, ..Script::default() };
+    // A cycle's first epoch is measured after update 2, 4 (and 6), 8: the first cycle is the best one.
+    for (patience, stops, reason) in [
+        (2, (9, 4), "stop at epoch 4: 2 bad cycles ≥ patience 2, best 1 at epoch 1"),
+        (1, (6, 3), "stop at epoch 3: 1 bad cycles ≥ patience 1, best 1 at epoch 1"),
+    ] {
+        let at_restart = AtRestart::CountCycles;
+        let config = EarlyStoppingConfig { patience, at_restart, ..EarlyStoppingConfig::default() };
+        let (sim, _) = resumes_at_every_event(&script, || stopping(config.clone()));
+        assert_eq!((sim.update, sim.epoch), stops);
+        assert_eq!(sim.decisions[0].reason, reason);
     }
 }
 
@@ -330,6 +408,23 @@ fn range_test_sweeps_and_suggests() {
     let mut callbacks = make();
     let mut sim = common::Sim::new(Script { lr: 0.0, ..Script::default() });
     assert!(matches!(sim.start(&mut callbacks), Err(Error::Config { .. })));
+}
+
+/// A log-likelihood of densities: the loss falls through 0 and explodes below it.
+#[test]
+fn a_sweep_takes_losses_below_zero() {
+    for (loss, ends) in [
+        ((|update| -1.0 - update as f64 / 10.0) as fn(u64) -> f64, 41),
+        (|update| if update < 30 { 1.0 - update as f64 / 10.0 } else { update as f64 - 26.0 }, 30),
+        (|update| if update < 30 { -2.0 } else { update as f64 - 26.5 }, 31),
+        (|_| 0.0, 41),
+    ] {
+        let config = RangeTestConfig { min_lr: 1e-4, updates: 41, smoothing: 0.0, ..Default::default() };
+        let script = Script { epochs: 20, loss, ..Script::default() };
+        let make = || Callbacks::default().with(RangeTest::new(config.clone()).unwrap());
+        let (sim, _) = resumes_at_every_event(&script, make);
+        assert_eq!((sim.ended, sim.update), (Some("stopped"), ends), "{:?}", sim.decisions.last());
+    }
 }
 
 #[test]

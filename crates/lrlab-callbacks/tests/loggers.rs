@@ -9,11 +9,11 @@ use std::process::Command;
 
 use common::{Script, Sim, val_loss};
 use lrlab_callbacks::{
-    Callbacks, CsvLogger, JsonlLogger, Moment, ProgressBar, RateRecorder, TensorBoardLogger,
+    Callbacks, CsvLogger, JsonlLogger, Moment, ProgressBar, RateRecorder, Session, TensorBoardLogger,
     ValidationLossMonitor,
 };
 use lrlab_runs::{EpochMetrics, Event};
-use lrlab_schedulers::{ControllerSpec, Plateau};
+use lrlab_schedulers::{ControllerSpec, Horizon, Plateau, ScheduleSpec};
 
 fn script() -> Script {
     let metrics =
@@ -78,7 +78,7 @@ fn csv_has_a_row_per_epoch() {
                 "epoch,lr_first,lr,train_loss,train_accuracy,val_loss,val_loss_stderr,val_accuracy,val_f1,\
                  val_precision,val_recall,val_ece,grad_norm",
                 "1,,0.1,,,0.5,0.01,,,,,,",
-                "2,,0.1,,,,0.01,,,,,,",
+                "2,,0.1,,,NaN,0.01,,,,,,",
             ]
         );
         assert_eq!(text.lines().count(), 5);
@@ -97,6 +97,41 @@ fn csv_fills_an_empty_file_from_the_history() {
     let text = std::fs::read_to_string(path).unwrap();
     let epochs: Vec<_> = text.lines().map(|line| line.split(',').next().unwrap()).collect();
     assert_eq!(epochs, ["epoch", "1", "2", "3", "4"]);
+}
+
+/// Of three epochs one measured nothing and one NaN; the session goes on in a new folder.
+#[test]
+fn what_was_not_measured_is_not_nan() {
+    let run = Horizon { updates: 6, updates_per_epoch: 2 };
+    let folder = tempfile::tempdir().unwrap();
+    let session = |part: &str| {
+        let schedule = ScheduleSpec::parse("static").unwrap().build(&run).unwrap();
+        let file = |name: &str| folder.path().join(part).join(name);
+        let callbacks =
+            Callbacks::default().with(CsvLogger::new(file("m.csv"))).with(JsonlLogger::new(file("e.jsonl")));
+        Session::new(callbacks, schedule, 0.1, run)
+    };
+    let mut host = Sim::new(script());
+    let mut epoch = |session: &mut Session, val_loss| {
+        session.updated(1.0, None, &mut host).unwrap();
+        session.updated(1.0, None, &mut host).unwrap();
+        session.epoch_ended(EpochMetrics { val_loss, ..EpochMetrics::default() }, &mut host).unwrap();
+    };
+    let mut first = session("first");
+    first.begin(&mut Sim::new(script())).unwrap();
+    epoch(&mut first, None);
+    epoch(&mut first, Some(f64::NAN));
+    let saved = serde_json::to_string(&first.state()).unwrap();
+
+    let mut second = session("second");
+    second.restore(serde_json::from_str(&saved).unwrap()).unwrap();
+    second.begin(&mut Sim::new(script())).unwrap();
+    epoch(&mut second, Some(f64::INFINITY));
+    let text = std::fs::read_to_string(folder.path().join("second/m.csv")).unwrap();
+    let losses: Vec<_> = text.lines().map(|line| line.split(',').nth(5).unwrap()).collect();
+    assert_eq!(losses, ["val_loss", "", "NaN", "inf"]);
+    let text = std::fs::read_to_string(folder.path().join("second/e.jsonl")).unwrap();
+    assert_eq!(text.matches("\"val_loss\":null").count(), 3, "{text}");
 }
 
 #[test]
@@ -191,7 +226,7 @@ fn progress_in_plain_lines() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "epoch 1/4  val_loss 0.5000  lr 1.000e-1  3.0 s");
     assert!(lines[1].starts_with("monitor: cut × 0.5"), "{}", lines[1]);
-    assert_eq!(lines[2], "epoch 2/4  lr 1.000e-1  6.0 s");
+    assert_eq!(lines[2], "epoch 2/4  val_loss NaN  lr 1.000e-1  6.0 s");
     assert_eq!(lines.len(), 7);
 }
 
@@ -310,7 +345,7 @@ fn tensorboard_files_read_back() {
     };
     let losses: Vec<_> = (1..=12).map(|update| (update, (1.0 / update as f64) as f32)).collect();
     assert_eq!(curve("update/loss"), losses);
-    assert_eq!(curve("val/loss"), [(3, 0.5), (9, 0.5), (12, 0.5)]);
+    assert_eq!(format!("{:?}", curve("val/loss")), "[(3, 0.5), (6, NaN), (9, 0.5), (12, 0.5)]");
     assert_eq!(curve("epoch"), [(3, 1.0), (6, 2.0), (9, 3.0), (12, 4.0)]);
     assert_eq!(curve("update/gain")[5..8], [(6, 1.0), (7, 0.5), (8, 0.5)]);
 
@@ -367,7 +402,13 @@ fn tensorboard_files_lose_and_repeat_nothing() {
             let mut callbacks = make(folder.path());
             callbacks.restore(state).unwrap();
             sim.run(&mut callbacks).unwrap();
-            assert_eq!(curves(folder.path()), expected, "{behind} behind, after {events} events");
+            // As words, because NaN is not itself.
+            let (found, expected) = (curves(folder.path()), &expected);
+            assert_eq!(
+                format!("{found:?}"),
+                format!("{expected:?}"),
+                "{behind} behind, after {events} events"
+            );
         }
     }
 }

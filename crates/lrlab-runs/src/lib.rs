@@ -8,6 +8,7 @@ mod atomic;
 mod checkpoint;
 mod difference;
 mod event;
+pub mod exact_history;
 mod id;
 mod plan;
 mod result;

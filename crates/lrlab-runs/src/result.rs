@@ -31,6 +31,9 @@ pub enum Outcome {
 }
 
 /// One epoch's figures. Losses are mean cross-entropy per example in nats; accuracies and F1 are fractions.
+///
+/// While a run lasts, a figure that was not measured is `None`, and one that was is `Some`, also of NaN and infinity. A
+/// record has `None` for both ([`EpochMetrics::recorded`]).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EpochMetrics {
@@ -64,7 +67,7 @@ pub struct EpochMetrics {
 
 impl EpochMetrics {
     /// The value of the metric called `name` (`val_loss`, `train_accuracy`, …); `None` for a name that is no
-    /// metric, `Some(None)` for one that is not finite or was not measured.
+    /// metric, `Some(None)` for one that was not measured and, in a record, for one that is not finite.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Option<f64>> {
         Some(match name {
@@ -82,6 +85,37 @@ impl EpochMetrics {
             "grad_norm" => self.grad_norm,
             _ => return None,
         })
+    }
+
+    /// Where the metric called `name` lies; `None` for a name that is no metric.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Option<f64>> {
+        Some(match name {
+            "lr_first" => &mut self.lr_first,
+            "lr" => &mut self.lr,
+            "train_loss" => &mut self.train_loss,
+            "train_accuracy" => &mut self.train_accuracy,
+            "val_loss" => &mut self.val_loss,
+            "val_loss_stderr" => &mut self.val_loss_stderr,
+            "val_accuracy" => &mut self.val_accuracy,
+            "val_f1" => &mut self.val_f1,
+            "val_precision" => &mut self.val_precision,
+            "val_recall" => &mut self.val_recall,
+            "val_ece" => &mut self.val_ece,
+            "grad_norm" => &mut self.grad_norm,
+            _ => return None,
+        })
+    }
+
+    /// The same figures as a record has them: none where one is not finite.
+    #[must_use]
+    pub fn recorded(&self) -> Self {
+        let mut recorded = self.clone();
+        for name in Self::NAMES {
+            if let Some(value) = recorded.get_mut(name) {
+                *value = value.and_then(finite);
+            }
+        }
+        recorded
     }
 
     /// The metrics' names, in the order of columns.

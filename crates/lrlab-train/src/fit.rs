@@ -13,7 +13,7 @@ use lrlab_runs::{Decision, EpochMetrics, Evaluation, Event, Timing, Work, finite
 use lrlab_schedulers::{Horizon, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::run::Run;
+use crate::run::{Run, validates};
 use crate::running::Running;
 use crate::trainer::Trainer;
 use crate::{Error, Keeper, Rate, Settings, State};
@@ -203,10 +203,10 @@ fn train(
         run.seen = None;
         let metrics = seen.metrics(run.epoch, run.lr, &scores);
         run.remember(&metrics)?;
-        report(&Event::Epoch { metrics: Box::new(metrics.clone()) });
+        report(&Event::Epoch { metrics: Box::new(metrics.recorded()) });
         run.rewound = false;
         run.tell(callbacks, Moment::Epoch(&metrics), report)?;
-        if metrics.val_loss.is_none() && !run.rewound {
+        if !validates(&metrics) && !run.rewound {
             run.stop = Some(Stop::Diverged);
         }
         if let Some(stop) = run.ask(keeper, callbacks)? {

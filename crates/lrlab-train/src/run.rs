@@ -264,11 +264,8 @@ impl<'a> Run<'a> {
     pub(crate) fn remember(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
         self.measured = Some(self.history.len());
         self.history.push(metrics.clone());
-        let Some(value) = metrics.get(&self.settings.select).flatten() else { return Ok(()) };
-        if metrics.val_loss.is_none() {
-            // Weights that are no numbers: their accuracy is the share of one class.
-            return Ok(());
-        }
+        let value = metrics.get(&self.settings.select).flatten().and_then(finite);
+        let Some(value) = value.filter(|_| validates(metrics)) else { return Ok(()) };
         if self.best.as_ref().is_none_or(|(best, _)| self.beats(value, best.value)) {
             let best = Best { index: self.history.len() - 1, value };
             self.best = Some((best, self.trainer.params().snapshot()?));
@@ -319,11 +316,11 @@ impl<'a> Run<'a> {
     pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
         let clock = Instant::now();
         let metrics = match self.measured.and_then(|index| self.history.get(index)) {
-            Some(metrics) => metrics.clone(),
+            Some(metrics) => metrics.recorded(),
             None => {
                 let scores = self.trainer.evaluate(&data.validation)?;
                 let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
-                validated(&now, &scores)
+                validated(&now, &scores).recorded()
             }
         };
         let last = Evaluation { averaged: self.averaged, ..self.evaluation(metrics, data)? };
@@ -339,10 +336,12 @@ impl<'a> Run<'a> {
             Some((best, _)) if value.is_some_and(|value| self.beats(value, best.value)) => {
                 (last.clone(), self.last_weights.clone())
             }
-            Some((best, weights)) if self.history[best.index] == last.metrics => (last.clone(), weights),
+            Some((best, weights)) if self.history[best.index].recorded() == last.metrics => {
+                (last.clone(), weights)
+            }
             Some((best, weights)) => {
                 self.trainer.params().restore(&weights)?;
-                (self.evaluation(self.history[best.index].clone(), data)?, weights)
+                (self.evaluation(self.history[best.index].recorded(), data)?, weights)
             }
             None => (last.clone(), self.trainer.params().snapshot()?),
         };
@@ -360,6 +359,7 @@ impl<'a> Run<'a> {
         let (work, parameters) = (self.work(), self.trainer.params().count());
         let timing = (self.before + work).timing();
         let Self { history, decisions, last_weights, trainer, .. } = self;
+        let history = history.iter().map(EpochMetrics::recorded).collect();
         let kept = trainer.into_kept();
         Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, kept, parameters }
     }
@@ -369,7 +369,7 @@ impl<'a> Run<'a> {
         Ok(Evaluation {
             train_eval_loss: finite(train.loss),
             train_eval_accuracy: finite(train.accuracy),
-            accuracy_gap: metrics.val_accuracy.map(|validation| train.accuracy - validation),
+            accuracy_gap: metrics.val_accuracy.map(|validation| train.accuracy - validation).and_then(finite),
             loss_gap: metrics.val_loss.map(|validation| validation - train.loss).and_then(finite),
             test_loss: finite(test.loss),
             test_accuracy: finite(test.accuracy),
@@ -381,4 +381,9 @@ impl<'a> Run<'a> {
             metrics,
         })
     }
+}
+
+/// Whether the weights that an epoch ended with are numbers.
+pub(crate) fn validates(metrics: &EpochMetrics) -> bool {
+    metrics.val_loss.is_some_and(f64::is_finite)
 }

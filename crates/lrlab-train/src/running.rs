@@ -43,25 +43,25 @@ impl Running {
             epoch,
             lr_first: finite(self.lr_first),
             lr: finite(lr),
-            train_loss: finite(self.loss / self.examples),
-            train_accuracy: finite(self.right / self.examples),
-            grad_norm: finite(self.grad_norm / self.updates),
+            train_loss: Some(self.loss / self.examples),
+            train_accuracy: Some(self.right / self.examples),
+            grad_norm: Some(self.grad_norm / self.updates),
             ..EpochMetrics::default()
         };
         validated(&metrics, scores)
     }
 }
 
-/// The same figures with those of the validation split.
+/// The same figures with those of the validation split, whether finite or not.
 pub(crate) fn validated(metrics: &EpochMetrics, scores: &Scores) -> EpochMetrics {
     EpochMetrics {
-        val_loss: finite(scores.loss),
-        val_loss_stderr: finite(scores.loss_stderr),
-        val_accuracy: finite(scores.accuracy),
-        val_f1: finite(scores.f1),
-        val_precision: finite(scores.precision),
-        val_recall: finite(scores.recall),
-        val_ece: finite(scores.ece),
+        val_loss: Some(scores.loss),
+        val_loss_stderr: Some(scores.loss_stderr),
+        val_accuracy: Some(scores.accuracy),
+        val_f1: Some(scores.f1),
+        val_precision: Some(scores.precision),
+        val_recall: Some(scores.recall),
+        val_ece: Some(scores.ece),
         ..metrics.clone()
     }
 }

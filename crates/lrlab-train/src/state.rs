@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use lrlab_callbacks::Averaging;
-use lrlab_runs::{Decision, EpochMetrics, Work};
+use lrlab_runs::{Decision, EpochMetrics, Work, exact_history};
 use serde::{Deserialize, Serialize};
 
 use crate::running::Running;
@@ -30,6 +30,7 @@ pub(crate) struct Facts {
     /// Rate of the last update.
     #[serde(with = "exact")]
     pub(crate) lr: f64,
+    #[serde(with = "exact_history")]
     pub(crate) history: Vec<EpochMetrics>,
     pub(crate) decisions: Vec<Decision>,
     /// Figures of the epoch that is under way, and its batches so far.

@@ -39,7 +39,7 @@ impl Default for Script {
 
 /// An epoch of which only this is known.
 pub(crate) fn val_loss(epoch: u64, value: f64) -> EpochMetrics {
-    EpochMetrics { epoch, val_loss: finite(value), val_loss_stderr: Some(0.01), ..EpochMetrics::default() }
+    EpochMetrics { epoch, val_loss: Some(value), val_loss_stderr: Some(0.01), ..EpochMetrics::default() }
 }
 
 /// One line of a run: update, event, who asks, for what.

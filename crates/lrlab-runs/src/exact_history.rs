@@ -1,0 +1,80 @@
+//! A history inside a saved state, with the figures that JSON has no numbers for: `#[serde(with = "exact_history")]`.
+//!
+//! Each entry is as in a record, with one key more where a figure is not finite: `"not_finite": {"val_loss": "NaN"}`.
+//! Who reads it as plain [`EpochMetrics`] has the record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::EpochMetrics;
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    metrics: EpochMetrics,
+    /// Words by metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    not_finite: BTreeMap<String, String>,
+}
+
+/// Writes the entries.
+///
+/// # Errors
+/// The serializer's.
+pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(history.iter().map(|metrics| {
+        let odd = |name: &'static str| {
+            let value = metrics.get(name).flatten().filter(|value| !value.is_finite())?;
+            Some((name.to_owned(), value.to_string()))
+        };
+        let not_finite = EpochMetrics::NAMES.into_iter().filter_map(odd).collect();
+        Entry { metrics: metrics.recorded(), not_finite }
+    }))
+}
+
+/// Reads what [`serialize`] wrote, and a plain history.
+///
+/// # Errors
+/// The deserializer's; a metric that is none, a word that is no number.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EpochMetrics>, D::Error> {
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    let exact = |Entry { mut metrics, not_finite }| {
+        for (name, word) in not_finite {
+            let value = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
+            let place = metrics.get_mut(&name);
+            *place.ok_or_else(|| D::Error::custom(format!("{name:?} is no metric")))? = Some(value);
+        }
+        Ok(metrics)
+    };
+    entries.into_iter().map(exact).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct State(#[serde(with = "crate::exact_history")] Vec<EpochMetrics>);
+
+    #[test]
+    fn keeps_what_json_has_no_number_for() {
+        let metrics = EpochMetrics {
+            epoch: 3,
+            lr: Some(0.1),
+            val_loss: Some(f64::NAN),
+            train_loss: Some(f64::INFINITY),
+            ..EpochMetrics::default()
+        };
+        let text = serde_json::to_string(&State(vec![metrics.clone(), EpochMetrics::default()])).unwrap();
+        let State(read) = serde_json::from_str(&text).unwrap();
+        assert!(read[0].val_loss.is_some_and(f64::is_nan), "{text}");
+        assert_eq!((read[0].train_loss, read[0].lr, read[0].val_ece), (Some(f64::INFINITY), Some(0.1), None));
+        assert_eq!(read[1], EpochMetrics::default());
+        let plain: Vec<EpochMetrics> = serde_json::from_str(&text).unwrap();
+        assert_eq!(plain[0], metrics.recorded());
+        for text in [r#"[{"not_finite": {"speed": "NaN"}}]"#, r#"[{"not_finite": {"lr": "much"}}]"#] {
+            assert!(serde_json::from_str::<State>(text).is_err_and(|error| error.is_data()), "{text}");
+        }
+    }
+}
