@@ -36,7 +36,7 @@ impl Default for RangeTestConfig {
 
 /// Raises the rate exponentially from update to update, `min_lr · (max_lr / min_lr)^(i / (updates − 1))`, by a
 /// gain on whatever schedule there is, and records the smoothed loss. Ends the run after the sweep, or where
-/// the loss diverges.
+/// the loss diverges or the gradient is not finite.
 ///
 /// [`RangeTest::suggestion`] is the rate of the steepest descent of the smoothed loss over the logarithm of the
 /// rate. The loss at a rate belongs to the weights before that rate's update.
@@ -106,9 +106,12 @@ impl RangeTest {
     }
 
     /// Takes in a loss; says why the sweep ends, if it does.
-    fn record(&mut self, loss: f64, context: &Context<'_>) -> Option<String> {
+    fn record(&mut self, loss: f64, grad_norm: Option<f64>, context: &Context<'_>) -> Option<String> {
         if !loss.is_finite() {
             return Some(format!("loss is {loss} at rate {}", context.lr));
+        }
+        if let Some(norm) = grad_norm.filter(|norm| !norm.is_finite()) {
+            return Some(format!("gradient norm is {norm} at rate {}", context.lr));
         }
         let beta = self.config.smoothing;
         let state = &mut self.state;
@@ -135,8 +138,8 @@ impl Callback for RangeTest {
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         match (phase, context.moment) {
             (Phase::Control, Moment::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
-            (Phase::Control, Moment::Update { loss, .. }) => {
-                match self.record(loss, context) {
+            (Phase::Control, Moment::Update { loss, grad_norm }) => {
+                match self.record(loss, grad_norm, context) {
                     Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
                     None => Ok(vec![self.gain(context)?]),
                 }

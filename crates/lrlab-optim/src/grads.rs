@@ -1,6 +1,6 @@
 //! What is done to gradients between the backward pass and the update.
 
-use candle_core::{Result, Tensor, backprop::GradStore};
+use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_kernels::{Params, squared_norms};
 
 /// Added to the norm, as in torch.
@@ -11,18 +11,47 @@ const CLIP_EPS: f64 = 1e-6;
 ///
 /// The sum runs in f64 over parameters sorted by name: same gradients, same bits. With a bound of infinity it only
 /// measures. A norm that is not finite is returned for the caller to act upon: NaN leaves the gradients as they are,
-/// infinity scales by 0, as in torch.
+/// infinity scales by 0, as in torch without `error_if_nonfinite`. A step with such gradients writes NaN into the weights;
+/// [`clip_finite_grad_norm`] refuses them.
 ///
 /// # Errors
 /// A tensor operation fails.
 pub fn clip_grad_norm(params: &Params, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
+    let norm = norm(params, grads)?;
+    clip(params, grads, norm, max_norm)?;
+    Ok(norm)
+}
+
+/// As [`clip_grad_norm`], but a norm that is not finite is an error, as in torch with `error_if_nonfinite=True`.
+///
+/// It then takes the gradients away, so that a step with the same store leaves weights, moments and counts alone: a loop
+/// that passes over such an update need not do more than note it.
+///
+/// # Errors
+/// The norm is NaN or infinite, or a tensor operation fails.
+pub fn clip_finite_grad_norm(params: &Params, grads: &mut GradStore, max_norm: f64) -> Result<f64> {
+    let norm = norm(params, grads)?;
+    if !norm.is_finite() {
+        for (_, param) in params.trainable() {
+            grads.remove(&param.var);
+        }
+        bail!("the gradients' norm is {norm}, so they are not applied");
+    }
+    clip(params, grads, norm, max_norm)?;
+    Ok(norm)
+}
+
+fn norm(params: &Params, grads: &GradStore) -> Result<f64> {
     let all: Vec<&Tensor> = params.trainable().filter_map(|(_, param)| grads.get(&param.var)).collect();
-    let norm = squared_norms(&all)?.sqrt();
+    Ok(squared_norms(&all)?.sqrt())
+}
+
+fn clip(params: &Params, grads: &mut GradStore, norm: f64, max_norm: f64) -> Result<()> {
     let coefficient = max_norm / (norm + CLIP_EPS);
     if coefficient < 1.0 {
         scale(params, grads, coefficient)?;
     }
-    Ok(norm)
+    Ok(())
 }
 
 /// Adds `weight` · `grads` to the gradients of a window of batches.

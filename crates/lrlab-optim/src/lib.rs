@@ -19,6 +19,6 @@ mod slots;
 pub use adam::Adam;
 pub use average::WeightAverage;
 pub use config::{AdamConfig, OptimizerConfig, SgdConfig, build};
-pub use grads::{accumulate, clip_grad_norm};
+pub use grads::{accumulate, clip_finite_grad_norm, clip_grad_norm};
 pub use optimizer::Optimizer;
 pub use sgd::Sgd;

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor};
 use common::{grads, params, values};
 use lrlab_kernels::Params;
-use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig, WeightAverage, accumulate, build, clip_grad_norm};
+use lrlab_optim::{
+    AdamConfig, OptimizerConfig, SgdConfig, WeightAverage, accumulate, build, clip_finite_grad_norm,
+    clip_grad_norm,
+};
 
 fn two() -> Result<Params> {
     params(&[("fc.weight", &[2, 2], &[1.0, -2.0, 3.0, 0.5]), ("fc.bias", &[2], &[0.25, -1.0])])
@@ -143,6 +146,44 @@ fn clipping_scales_to_the_bound_or_only_measures() -> Result<()> {
     check(f64::INFINITY, 3.0)?;
     check(6.0, 3.0)?;
     check(1.0, 0.6)
+}
+
+/// A gradient that is not finite is refused where that is asked for, and the step after it changes nothing: weights,
+/// moments and counts are those of a run that never saw it.
+#[test]
+fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
+    for rule in rules() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (seen, spared) = (two()?, two()?);
+            let (mut optimizer, mut other) = (build(&rule, &seen)?, build(&rule, &spared)?);
+            for step in 0..4 {
+                let mut given = grads(&spared, &gradients(step))?;
+                clip_finite_grad_norm(&spared, &mut given, 1.0)?;
+                other.step(0.1, &given)?;
+
+                let odd = [("fc.weight", vec![1.0, bad, 0.5, 0.0]), ("fc.bias", vec![0.0, 1.0])];
+                let mut given = grads(&seen, &odd)?;
+                for bound in [1.0, f64::INFINITY] {
+                    match clip_finite_grad_norm(&seen, &mut given, bound) {
+                        Err(error) if bound == 1.0 => {
+                            assert!(error.to_string().contains("norm is"), "{error}")
+                        }
+                        // They are gone, and what is left has no norm.
+                        again => assert_eq!(again?, 0.0),
+                    }
+                    optimizer.step(0.1, &given)?;
+                }
+                let mut given = grads(&seen, &gradients(step))?;
+                clip_finite_grad_norm(&seen, &mut given, 1.0)?;
+                optimizer.step(0.1, &given)?;
+                assert_eq!(bits(&seen)?, bits(&spared)?, "{rule:?}, {bad}");
+            }
+            // Without the option the norm is the caller's to act upon.
+            let mut given = grads(&seen, &[("fc.weight", vec![1.0, bad, 0.5, 0.0])])?;
+            assert!(!clip_grad_norm(&seen, &mut given, 1.0)?.is_finite());
+        }
+    }
+    Ok(())
 }
 
 /// A window of 5 and 3 examples: the gradient is the mean over 8.

@@ -53,7 +53,7 @@ pub enum Stop {
     Completed,
     /// A callback asked for it.
     Stopped,
-    /// The loss left the finite numbers, or a callback said so.
+    /// The loss or the gradient left the finite numbers, or a callback said so.
     Diverged,
     /// It was asked to from outside, now. Nothing was evaluated at the end.
     Interrupted,
@@ -185,7 +185,7 @@ fn train(
             run.undone = None;
             let grad_norm = Some(updated.grad_norm);
             run.tell(callbacks, Moment::Update { loss: updated.loss, grad_norm }, report)?;
-            if !updated.loss.is_finite() && !run.rewound {
+            if !updated.finite() && !run.rewound {
                 return Ok(Stop::Diverged);
             }
             if let Some(stop) = run.stop {

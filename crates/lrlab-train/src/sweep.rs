@@ -37,10 +37,11 @@ pub fn sweep(
                 break;
             }
             lr = trainer.rate().at(trainer.update);
-            let loss = trainer.step(&window, batch, lr)?.loss;
+            let updated = trainer.step(&window, batch, lr)?;
+            let (loss, grad_norm) = (updated.loss, Some(updated.grad_norm));
             batch += window.len() as u64;
             report(lr, loss);
-            let over = tell(&mut trainer, &mut test, Moment::Update { loss, grad_norm: None }, lr)?;
+            let over = tell(&mut trainer, &mut test, Moment::Update { loss, grad_norm }, lr)?;
             if over || interrupt.load(Ordering::Relaxed) {
                 return Ok(test);
             }

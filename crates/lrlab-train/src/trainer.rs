@@ -33,6 +33,13 @@ pub(crate) struct Updated {
     pub(crate) grad_norm: f64,
 }
 
+impl Updated {
+    /// Whether the update was made: neither loss nor gradient left the finite numbers.
+    pub(crate) fn finite(&self) -> bool {
+        self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+}
+
 /// Model, optimizer, data and what is kept of them.
 pub struct Trainer<'a> {
     pub(crate) model: Box<dyn Model>,
@@ -116,7 +123,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// One update at rate `lr` on a window of batches: the gradient is the mean over the window's examples.
-    /// Weights are left alone where the loss is not finite.
+    /// Weights are left alone where the loss or the gradient is not finite.
     pub(crate) fn step(&mut self, window: &[Batch], first_batch: u64, lr: f64) -> Result<Updated, Error> {
         let examples: usize = window.iter().map(|batch| batch.indices.len()).sum();
         let mut outcomes = Vec::with_capacity(examples);
@@ -136,7 +143,9 @@ impl<'a> Trainer<'a> {
         if let (Some(mut grads), true) = (grads, loss.is_finite()) {
             let bound = self.settings.clip_norm.unwrap_or(f64::INFINITY);
             grad_norm = clip_grad_norm(self.model.params(), &mut grads, bound)?;
-            self.optimizer.step(lr, &grads)?;
+            if grad_norm.is_finite() {
+                self.optimizer.step(lr, &grads)?;
+            }
         }
         self.update += 1;
         self.executed += 1;
@@ -161,8 +170,8 @@ impl<'a> Trainer<'a> {
         self.optimizer.restore(&kept.optimizer)
     }
 
-    /// Trains from here on the first batches of the next epoch and looks at the validation split. A loss that is not
-    /// finite is what was seen.
+    /// Trains from here on the first batches of the next epoch and looks at the validation split. Where a loss or a
+    /// gradient is not finite, NaN is what was seen.
     fn try_out(&mut self, gain: f64, updates: u64) -> Result<Observation, Error> {
         let (first, per_epoch) = (self.update, self.rate.horizon().updates_per_epoch.max(1));
         let accumulate = self.settings.accumulate as u64;
@@ -179,8 +188,8 @@ impl<'a> Trainer<'a> {
                 }
                 let lr = self.rate.at_times(self.update, gain);
                 let seen = self.step(&window, batch, lr)?;
-                if !seen.loss.is_finite() {
-                    return Ok(Observation { value: seen.loss, stderr: None });
+                if !seen.finite() {
+                    return Ok(Observation { value: f64::NAN, stderr: None });
                 }
                 batch += accumulate;
             }

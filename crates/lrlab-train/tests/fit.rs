@@ -4,13 +4,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Device};
-use lrlab_callbacks::{Action, Callback, Callbacks, Context, Error as CallbackError, Moment, Phase};
+use candle_core::{DType, Device, Tensor};
+use lrlab_callbacks::{
+    Action, Callback, Callbacks, Context, DivergenceConfig, DivergenceGuard, EarlyStopping,
+    EarlyStoppingConfig, Error as CallbackError, Moment, OnDivergence, Phase,
+};
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
-use lrlab_kernels::Params;
-use lrlab_models::{Linear, LinearConfig, Model, ResNet, ResNetConfig, Shortcut, Stem};
+use lrlab_kernels::{Params, Role};
+use lrlab_models::{Input, Linear, LinearConfig, Mode, Model, ResNet, ResNetConfig, Shortcut, Stem};
 use lrlab_optim::{OptimizerConfig, SgdConfig};
-use lrlab_runs::{DecisionKind, Event};
+use lrlab_runs::{DecisionKind, EpochMetrics, Event};
 use lrlab_schedulers::ScheduleSpec;
 use lrlab_train::{Fit, Fitted, Settings, Stop, evaluate, fit};
 
@@ -159,6 +162,62 @@ fn divergence_is_an_outcome() {
     let (fitted, _) = train(&settings, "static = {}", Callbacks::default());
     assert_eq!(fitted.stop, Stop::Diverged);
     assert!(fitted.history.len() < 50);
+}
+
+/// Logits plus the root of a weight that is 0: the loss is finite, and the gradient is not.
+struct Steep(Linear);
+
+impl Steep {
+    fn new(data: &Dataset) -> Self {
+        let mut params = Params::new(Device::Cpu, DType::F32);
+        let zero = Tensor::zeros(data.classes, DType::F32, &Device::Cpu).unwrap();
+        params.create("steep", &zero, Role::NoDecay).unwrap();
+        let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
+        Self(Linear::new(&config, 0, params).unwrap())
+    }
+}
+
+impl Model for Steep {
+    fn forward(&self, input: &Input, mode: Mode) -> candle_core::Result<Tensor> {
+        let Some(steep) = self.params().get("steep") else { candle_core::bail!("no weight called steep") };
+        self.0.forward(input, mode)?.broadcast_add(&steep.var.sqrt()?)
+    }
+
+    fn params(&self) -> &Params {
+        self.0.params()
+    }
+}
+
+/// The gradient of a finite loss is no number: no weight takes it in, clipped or not, and it is divergence at once.
+#[test]
+fn a_gradient_that_is_not_finite_reaches_no_weight() {
+    let data = data();
+    let before = Steep::new(&data).params().snapshot().unwrap();
+    let guard =
+        |action| DivergenceGuard::new(DivergenceConfig { action, ..DivergenceConfig::default() }).unwrap();
+    for clip_norm in [None, Some(1.0)] {
+        let settings = Settings { epochs: 2, clip_norm, ..Settings::new(0.01) };
+        for (callbacks, stop, updates) in [
+            (Callbacks::default(), Stop::Diverged, 1),
+            (Callbacks::default().with(guard(OnDivergence::Stop)), Stop::Diverged, 1),
+            // It goes back from three and gives up at the fourth.
+            (
+                Callbacks::default().with(guard(OnDivergence::Rewind { factor: 0.5, limit: 3 })),
+                Stop::Diverged,
+                4,
+            ),
+        ] {
+            let model = Box::new(Steep::new(&data));
+            let (fitted, events) =
+                train_with(&data, model, &settings, "static", callbacks, &AtomicBool::new(false));
+            assert_eq!((fitted.stop, rates(&events).len()), (stop, updates));
+            for (name, weights) in &before {
+                let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_eq!(values(weights), values(&fitted.last_weights[name]), "{name}");
+            }
+            assert!(fitted.last.metrics.val_loss.is_some());
+        }
+    }
 }
 
 #[test]
