@@ -68,7 +68,8 @@ pub struct Fitted {
     pub stop: Stop,
     /// One entry per completed epoch.
     pub history: Vec<EpochMetrics>,
-    /// After the last update; the average along the run where one took the weights' place.
+    /// After the last update. Where a callback put the best epoch's weights back at the end, that epoch; where an average
+    /// along the run took the weights' place, the average.
     pub last: Evaluation,
     /// The best epoch by `settings.select`, ties to the earliest, or the average where that is better.
     pub best: Evaluation,

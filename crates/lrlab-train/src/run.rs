@@ -211,6 +211,11 @@ impl<'a> Run<'a> {
                 self.stop = Some(Stop::Diverged);
                 (DecisionKind::Stop, String::new(), f64::NAN, reason)
             }
+            Action::Average(_) | Action::RecomputeNormStatistics | Action::Restore { .. }
+                if self.stop == Some(Stop::Diverged) =>
+            {
+                return Ok(());
+            }
             Action::Restore { tag, reason } => {
                 if self.undone.is_none() && self.measured.is_some_and(|index| index + 1 == self.history.len())
                 {
@@ -220,9 +225,6 @@ impl<'a> Run<'a> {
                 self.rewound = true;
                 self.measured = self.figures.get(&tag).copied();
                 (DecisionKind::Rewind, String::new(), f64::NAN, reason)
-            }
-            Action::Average(_) | Action::RecomputeNormStatistics if self.stop == Some(Stop::Diverged) => {
-                return Ok(());
             }
             Action::Average(_) | Action::RecomputeNormStatistics => {
                 self.averaged |= action == Action::Average(Averaging::Apply);
@@ -278,9 +280,8 @@ impl<'a> Run<'a> {
         if higher { value > best } else { value < best }
     }
 
-    /// Tells callbacks that training is over. What they restore is for those who go on with the model: the weights in
-    /// force afterwards are those of the last update, or the average that took their place. A run that diverged ends as
-    /// it is.
+    /// Tells callbacks that training is over. The weights in force afterwards are those of the last update, those that a
+    /// callback restored, or the average that took their place. A run that diverged ends as it is.
     pub(crate) fn end(
         &mut self,
         stop: Stop,
@@ -292,9 +293,9 @@ impl<'a> Run<'a> {
         }
         self.last_weights = self.trainer.params().snapshot()?;
         let measured = self.measured;
-        self.averaged = false;
+        (self.averaged, self.rewound) = (false, false);
         self.tell(callbacks, Moment::FitEnd, report)?;
-        if self.averaged {
+        if self.averaged || self.rewound {
             self.last_weights = self.trainer.params().snapshot()?;
         } else {
             self.trainer.params().restore(&self.last_weights)?;

@@ -220,6 +220,32 @@ fn a_gradient_that_is_not_finite_reaches_no_weight() {
     }
 }
 
+/// Early stopping that puts the best weights back decides what is left at the end, whether it stopped the run or not.
+#[test]
+fn restored_weights_are_the_last() {
+    let data = data();
+    for (patience, stop) in [(1, Stop::Stopped), (99, Stop::Completed)] {
+        // Far too high a rate: the loss goes up and down.
+        let settings = Settings { epochs: 8, select: "train_loss".to_owned(), ..Settings::new(0.5) };
+        let config = EarlyStoppingConfig { patience, restore_best: true, ..EarlyStoppingConfig::default() };
+        let callbacks = Callbacks::default().with(EarlyStopping::new(config).unwrap());
+        let (fitted, _) =
+            train_with(&data, linear(&data), &settings, "static", callbacks, &AtomicBool::new(false));
+        assert_eq!(fitted.stop, stop);
+        let losses = fitted.history.iter().map(|metrics| metrics.val_loss.unwrap()).enumerate();
+        let (index, loss) = losses.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert!(index + 1 < fitted.history.len(), "the last epoch is not the best one: {:?}", fitted.history);
+        assert_eq!(fitted.last.metrics, fitted.history[index]);
+        let decision = fitted.decisions.last().unwrap();
+        assert_eq!((decision.kind, decision.source.as_str()), (DecisionKind::Rewind, "early_stopping"));
+        let model = linear(&data);
+        model.params().restore(&fitted.last_weights).unwrap();
+        let scores = |split| evaluate(&*model, split, data.classes, 256, &Device::Cpu).unwrap();
+        assert_eq!(scores(&data.validation).loss, loss);
+        assert_eq!(Some(scores(&data.test).loss), fitted.last.test_loss);
+    }
+}
+
 #[test]
 fn an_interrupt_ends_after_the_update() {
     struct Raise<'a>(&'a AtomicBool);

@@ -43,7 +43,7 @@ pub struct EarlyStoppingSpec {
     pub min_delta: f64,
     /// First epoch that counts, from 1.
     pub start_epoch: u64,
-    /// Put the best weights back at the end.
+    /// The best epoch's weights are the last ones: they are put back at the end, and evaluated.
     pub restore_best: bool,
     /// A value to beat within the patience: until then no improvement resets it.
     pub baseline: Option<f64>,
