@@ -8,7 +8,7 @@ use crate::{Adam, Optimizer, Sgd};
 /// An update rule and its constants. The rate is not among them.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent as torch defines it.
+    /// Stochastic gradient descent with torch's rule; the default momentum is 0.9, where torch has 0.
     Sgd(SgdConfig),
     /// Kingma and Ba, ICLR 2015; weight decay added to the gradient.
     Adam(AdamConfig),
@@ -16,10 +16,10 @@ pub enum OptimizerConfig {
     AdamW(AdamConfig),
 }
 
-/// Constants of [`Sgd`].
+/// Constants of [`Sgd`]. By default momentum 0.9 and no weight decay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SgdConfig {
-    /// μ, 0 … 1.
+    /// μ, 0 … 1; default 0.9. `torch.optim.SGD` has 0.
     pub momentum: f64,
     /// Nesterov's momentum; needs a momentum above 0.
     pub nesterov: bool,

@@ -80,7 +80,7 @@ pub enum PrecisionSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OptimizerSpec {
-    /// Stochastic gradient descent as torch defines it.
+    /// Stochastic gradient descent with torch's rule; momentum 0.9 by default, where torch has 0.
     Sgd(SgdSpec),
     /// Kingma and Ba, ICLR 2015; weight decay added to the gradient.
     Adam(AdamSpec),

@@ -111,6 +111,10 @@ mod tests {
         check(&[0.0, 1000.0], 1, 1, 0.0);
         check(&[0.0, 1000.0], 0, 1, 1000.0);
         check(&[-1000.0, -1001.0], 1, 0, (1.0 + (-1.0_f64).exp()).ln() + 1.0);
-        assert!(read_row(&[f32::NAN, 1.0], 1).loss.is_nan());
+        for row in [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [1.0, f32::INFINITY]] {
+            let outcome = read_row(&row, 1);
+            assert!(outcome.loss.is_nan() && outcome.right().is_nan(), "{row:?}: {outcome:?}");
+        }
+        check(&[f32::NEG_INFINITY, 1.0], 1, 1, 0.0);
     }
 }

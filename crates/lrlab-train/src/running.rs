@@ -4,9 +4,9 @@ use lrlab_runs::{EpochMetrics, finite};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Scores;
 use crate::state::exact;
 use crate::trainer::Updated;
+use crate::{Outcome, Scores};
 
 /// Running figures of an epoch, in training mode, weighted by examples.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -18,6 +18,7 @@ pub(crate) struct Running {
     examples: f64,
     #[serde(with = "exact")]
     loss: f64,
+    #[serde(with = "exact")]
     right: f64,
     updates: f64,
     #[serde(with = "exact")]
@@ -33,7 +34,7 @@ impl Running {
         self.batches += batches as u64;
         self.examples += updated.outcomes.len() as f64;
         self.loss += updated.outcomes.iter().map(|o| o.loss).sum::<f64>();
-        self.right += updated.outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;
+        self.right += updated.outcomes.iter().map(Outcome::right).sum::<f64>();
         self.updates += 1.0;
         self.grad_norm += updated.grad_norm;
     }

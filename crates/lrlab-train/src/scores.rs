@@ -12,11 +12,20 @@ pub struct Outcome {
     pub label: u32,
     /// Class of the largest logit, the first of equals.
     pub predicted: u32,
-    /// Softmax probability of the predicted class.
+    /// Softmax probability of the predicted class; NaN where the logits are no probabilities, because one of them is NaN
+    /// or infinite. No class is predicted then, whatever `predicted` says.
     pub confidence: f64,
 }
 
-/// Figures of a split. Accuracy, precision, recall, F1 and calibration error are fractions.
+impl Outcome {
+    /// 1 where the predicted class is the true one, 0 where it is another, NaN where none is predicted.
+    pub(crate) fn right(&self) -> f64 {
+        if self.confidence.is_nan() { f64::NAN } else { f64::from(self.predicted == self.label) }
+    }
+}
+
+/// Figures of a split. Accuracy, precision, recall, F1 and calibration error are fractions. All are NaN where the logits
+/// of an example predict no class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scores {
     /// Mean cross-entropy per example, in nats.
@@ -42,13 +51,16 @@ impl Scores {
         let n = outcomes.len() as f64;
         let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / n;
         let squares = outcomes.iter().map(|o| (o.loss - loss).powi(2)).sum::<f64>();
-        let right = outcomes.iter().filter(|o| o.predicted == o.label).count() as f64;
+        let right = outcomes.iter().map(Outcome::right).sum::<f64>();
         let per_class: Vec<_> = match classes {
             2 => vec![class_scores(outcomes, 1)],
             _ => (0..classes as u32).map(|class| class_scores(outcomes, class)).collect(),
         };
-        let mean =
-            |pick: fn(&ClassScores) -> f64| per_class.iter().map(pick).sum::<f64>() / per_class.len() as f64;
+        // NaN is to stay: a class's figures are counts.
+        let predicted = if right.is_nan() { right } else { 1.0 };
+        let mean = |pick: fn(&ClassScores) -> f64| {
+            predicted * per_class.iter().map(pick).sum::<f64>() / per_class.len() as f64
+        };
         Self {
             loss,
             loss_stderr: (squares / (n - 1.0) / n).sqrt(),
@@ -85,7 +97,7 @@ fn calibration_error(outcomes: &[Outcome]) -> f64 {
     for outcome in outcomes {
         let bin = ((outcome.confidence * BINS as f64) as usize).min(BINS - 1);
         bins[bin].0 += outcome.confidence;
-        bins[bin].1 += f64::from(outcome.predicted == outcome.label);
+        bins[bin].1 += outcome.right();
     }
     bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / outcomes.len() as f64
 }
@@ -137,6 +149,19 @@ mod tests {
         close(Scores::of(&outcomes(&[(0, 0, 0.95), (0, 1, 0.95)]), 2).ece, 0.45);
         // Perfect certainty that is right, and the top edge belongs to the last bin.
         close(Scores::of(&outcomes(&[(0, 0, 1.0), (1, 1, 1.0)]), 2).ece, 0.0);
+    }
+
+    /// One example of four has logits that are no numbers.
+    #[test]
+    fn no_prediction_is_no_class() {
+        for classes in [2, 3] {
+            let mut outcomes = outcomes(&[(0, 0, 0.9), (1, 1, 0.8), (0, 0, 0.7), (0, 0, 0.9)]);
+            outcomes[3].confidence = f64::NAN;
+            let Scores { accuracy, precision, recall, f1, ece, .. } = Scores::of(&outcomes, classes);
+            for figure in [accuracy, precision, recall, f1, ece] {
+                assert!(figure.is_nan(), "{figure}");
+            }
+        }
     }
 
     #[test]

@@ -246,6 +246,19 @@ fn restored_weights_are_the_last() {
     }
 }
 
+/// Logits that are no numbers name no class: there is no accuracy, where there is no loss.
+#[test]
+fn logits_that_are_no_numbers_have_no_accuracy() {
+    let settings = Settings { epochs: 3, ..Settings::new(1e38) };
+    let (fitted, _) = train(&settings, "static", Callbacks::default());
+    assert_eq!(fitted.stop, Stop::Diverged);
+    let last = &fitted.last;
+    let EpochMetrics { val_loss, val_accuracy, val_f1, val_precision, val_recall, val_ece, .. } =
+        last.metrics;
+    assert_eq!([val_loss, val_accuracy, val_f1, val_precision, val_recall, val_ece], [None; 6]);
+    assert_eq!([last.test_accuracy, last.train_eval_accuracy, last.test_f1, last.test_ece], [None; 4]);
+}
+
 #[test]
 fn an_interrupt_ends_after_the_update() {
     struct Raise<'a>(&'a AtomicBool);

@@ -11,7 +11,8 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// `cosine = { t_max = "100%", eta_min = 1e-5 }`: cosine annealing from the base rate to `eta_min`.
 ///
 /// `lr(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2`, t in updates, floored to epochs with
-/// `every = "epoch"`. Past `t_max` it holds `eta_min`: unlike PyTorch's it does not rise again.
+/// `every = "epoch"`. Past `t_max` it holds `eta_min`: unlike PyTorch's it does not rise again. From a base below
+/// `eta_min` it rises, from the base itself.
 /// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -46,11 +47,27 @@ impl Plan for CosineSpec {
     }
 }
 
-/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on. A `t`
-/// that rounding put before 0, beyond 2⁵³ updates, is 0.
+/// `low + (high − low) (1 + cos(π t / length)) / 2`, in PyTorch's order of operations; `low` from `length` on.
 pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
+    low + (high - low) * share(t, length)
+}
+
+/// How much of the way is left: `(1 + cos(π t / length)) / 2`, 0 from `length` on. A `t` that rounding put before 0,
+/// beyond 2⁵³ updates, is 0.
+pub(crate) fn share(t: f64, length: f64) -> f64 {
     let t = t.max(0.0);
-    if t < length { low + (high - low) * f64::midpoint(1.0, (PI * t / length).cos()) } else { low }
+    if t < length { f64::midpoint(1.0, (PI * t / length).cos()) } else { 0.0 }
+}
+
+/// `to + (from − to) · share`, where a share of 1 is the begin. A way that rises begins at `from` itself and never falls
+/// below it, whatever the rounding: `0.3 + (0.1 − 0.3)` is less than 0.1.
+pub(crate) fn from_to(from: f64, to: f64, share: f64) -> f64 {
+    let lr = to + (from - to) * share;
+    match share {
+        _ if from >= to => lr,
+        1.0.. => from,
+        _ => lr.max(from),
+    }
 }
 
 #[derive(Debug)]
@@ -63,7 +80,7 @@ struct Cosine {
 
 impl Schedule for Cosine {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        descend(base, self.eta_min, self.clock.updates(at), self.t_max)
+        from_to(base, self.eta_min, share(self.clock.updates(at), self.t_max))
     }
 
     fn marks(&self) -> Vec<Mark> {

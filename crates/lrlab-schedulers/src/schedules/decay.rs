@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks, one};
+use super::{Plan, cosine::from_to, marks, one};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, time::Clock};
 
 /// `polynomial = { power = 0.9 }`: `lr(t) = eta_min + (base − eta_min) (1 − t / total_iters)^power`, t in updates.
@@ -169,7 +169,7 @@ impl Schedule for Decay {
             return base;
         }
         let p = (t / self.length).min(1.0);
-        self.eta_min + (base - self.eta_min) * self.shape.at(p)
+        from_to(base, self.eta_min, self.shape.at(p))
     }
 
     fn marks(&self) -> Vec<Mark> {

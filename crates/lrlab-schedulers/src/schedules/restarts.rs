@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{MOST_MARKS, Plan, cosine::descend, marks, one};
+use super::{
+    MOST_MARKS, Plan,
+    cosine::{from_to, share},
+    marks, one,
+};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, span::snap, time::Clock};
 
 /// `cosine_warm_restarts = { t_0 = "10 epochs", t_mult = 2 }`: SGDR.
@@ -129,7 +133,7 @@ impl Schedule for CosineWarmRestarts {
         } else {
             (base * self.decay.powf(n)).max(self.eta_min.min(base))
         };
-        descend(top, self.eta_min, t - start, end - start)
+        from_to(top, self.eta_min, share(t - start, end - start))
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -23,6 +23,27 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-12 * a.abs().max(b.abs()) + 1e-17
 }
 
+/// From a base below `eta_min` each rises from the base itself, and never leaves the two.
+#[test]
+fn a_floor_above_the_base_is_risen_to() {
+    for text in [
+        "cosine = { eta_min = FLOOR }",
+        "cosine = { eta_min = FLOOR, every = 'epoch' }",
+        "cosine_warm_restarts = { t_0 = '30%', eta_min = FLOOR }",
+        "polynomial = { power = 2, eta_min = FLOOR }",
+        "rex = { eta_min = FLOOR }",
+        "wsd = { eta_min = FLOOR }",
+        "wsd = { shape = 'cosine', eta_min = FLOOR }",
+    ] {
+        for floor in [0.3, 0.7, 1.1, 2.3, 123.4] {
+            let updates: Vec<u64> = (0..=200).collect();
+            let rates = rates(&text.replace("FLOOR", &floor.to_string()), &updates);
+            assert_eq!(rates[0], 0.1, "{text}, {floor}");
+            assert!(rates.iter().all(|lr| (0.1..=floor).contains(lr)), "{text}, {floor}: {rates:?}");
+        }
+    }
+}
+
 #[test]
 fn values() {
     let check = |text: &str, updates: &[u64], expected: &[f64]| {
