@@ -162,13 +162,12 @@ impl EarlyStopping {
         let measured = std::mem::take(&mut self.state.cycle_measured);
         let best = self.state.cycle_best.take();
         match self.config.at_restart {
-            AtRestart::Ignore => None,
             AtRestart::BeginAnew => {
                 (self.state.bar, self.state.bad) = (None, 0);
                 None
             }
             AtRestart::CountCycles if measured => self.count(best.unwrap_or(f64::NAN), epoch),
-            AtRestart::CountCycles => None,
+            AtRestart::CountCycles | AtRestart::Ignore => None,
         }
     }
 }

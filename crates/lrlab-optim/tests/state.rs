@@ -166,7 +166,7 @@ fn a_refused_clip_leaves_the_weights_alone() -> Result<()> {
                 for bound in [1.0, f64::INFINITY] {
                     match clip_finite_grad_norm(&seen, &mut given, bound) {
                         Err(error) if bound == 1.0 => {
-                            assert!(error.to_string().contains("norm is"), "{error}")
+                            assert!(error.to_string().contains("norm is"), "{error}");
                         }
                         // They are gone, and what is left has no norm.
                         again => assert_eq!(again?, 0.0),

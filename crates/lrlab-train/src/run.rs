@@ -316,13 +316,12 @@ impl<'a> Run<'a> {
     /// Evaluates the weights in force, on the validation split only where that was not done yet.
     pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
         let clock = Instant::now();
-        let metrics = match self.measured.and_then(|index| self.history.get(index)) {
-            Some(metrics) => metrics.recorded(),
-            None => {
-                let scores = self.trainer.evaluate(&data.validation)?;
-                let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
-                validated(&now, &scores).recorded()
-            }
+        let metrics = if let Some(metrics) = self.measured.and_then(|index| self.history.get(index)) {
+            metrics.recorded()
+        } else {
+            let scores = self.trainer.evaluate(&data.validation)?;
+            let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
+            validated(&now, &scores).recorded()
         };
         let last = Evaluation { averaged: self.averaged, ..self.evaluation(metrics, data)? };
         self.work.eval_s += clock.elapsed().as_secs_f64();
