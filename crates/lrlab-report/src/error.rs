@@ -24,6 +24,17 @@ pub enum Error {
         /// The run whose folder it is in.
         expected: String,
     },
+    /// The folder is no report's, and has files that a report would overwrite.
+    #[error(
+        "{folder}: {} would be overwritten, and the folder has no report yet: move them away, or name another folder",
+        files.join(", ")
+    )]
+    InTheWay {
+        /// The folder.
+        folder: std::path::PathBuf,
+        /// The files, relative to it.
+        files: Vec<String>,
+    },
     /// A template of the page failed.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),

@@ -16,6 +16,7 @@ mod figure;
 mod label;
 mod manifest;
 mod metric;
+mod owned;
 mod page;
 mod report;
 mod search;

@@ -1,10 +1,12 @@
-//! Writing a report: every file whole or not there, equal bytes for equal inputs.
+//! Writing a report: every file whole or not there, equal bytes for equal inputs, nobody else's file touched.
 
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::write_atomic;
 
-use crate::{Error, Report, figure, figures, manifest, page, table, tables};
+use crate::manifest::{MANIFEST, Manifest};
+use crate::owned::{self, Owned};
+use crate::{Error, Report, figure, figures, page, table, tables};
 
 /// The files of a report that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,61 +21,65 @@ pub struct Written {
     pub tables: Vec<PathBuf>,
     /// SVG.
     pub figures: Vec<PathBuf>,
+    /// Files of an earlier report that somebody changed, under the names that they have now.
+    pub kept: Vec<PathBuf>,
 }
 
 /// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.svg` into `out`.
-/// Files of an earlier report that this one does not have are removed from `tables/` and `figures/`.
+///
+/// An earlier report there is replaced: what its manifest names with its digest, and only that, is overwritten or, where
+/// this report has no such file, removed. A file of an earlier report that somebody changed since keeps its contents
+/// under another name (see [`Written::kept`]).
 ///
 /// # Errors
-/// Writing fails; the files written so far are whole.
+/// [`Error::InTheWay`] where `out` has files with a report's names and no report: nothing is written then. Or writing
+/// fails; the files written so far are whole.
 pub fn write(report: &Report, out: &Path) -> Result<Written, Error> {
     let (tables, figures) = (tables(report), figures(report));
-    let mut written = Written {
+    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
+    let mut files = Vec::new();
+    for it in &tables {
+        files.push((format!("tables/{}.csv", it.name), table::csv(it)));
+        if it.fits_latex() {
+            files.push((format!("tables/{}.tex", it.name), table::latex(it, &report.experiment)));
+        }
+    }
+    files.push(("tables/curves.csv".to_owned(), tables::curves(report)));
+    files.extend(
+        figures.iter().zip(&drawn).map(|(it, svg)| (format!("figures/{}.svg", it.name), svg.clone())),
+    );
+    files.push(("report.md".to_owned(), page::markdown(report, &tables, &figures)?));
+    files.push(("report.html".to_owned(), page::html(report, &tables, &figures, &drawn)?));
+    let kept = replace(out, &files, &Manifest { report, tables: &tables, figures: &figures })?;
+    let within = |folder: &str| -> Vec<PathBuf> {
+        files.iter().filter(|(name, _)| name.starts_with(folder)).map(|(name, _)| out.join(name)).collect()
+    };
+    Ok(Written {
         html: out.join("report.html"),
         markdown: out.join("report.md"),
-        manifest: out.join("manifest.json"),
-        tables: Vec::new(),
-        figures: Vec::new(),
-    };
-    for it in &tables {
-        let path = |extension: &str| out.join("tables").join(format!("{}.{extension}", it.name));
-        put(path("csv"), &table::csv(it), &mut written.tables)?;
-        if it.fits_latex() {
-            put(path("tex"), &table::latex(it, &report.experiment), &mut written.tables)?;
-        }
-    }
-    put(out.join("tables").join("curves.csv"), &tables::curves(report), &mut written.tables)?;
-    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
-    for (it, svg) in figures.iter().zip(&drawn) {
-        put(out.join("figures").join(format!("{}.svg", it.name)), svg, &mut written.figures)?;
-    }
-    remove_others(&out.join("tables"), &written.tables)?;
-    remove_others(&out.join("figures"), &written.figures)?;
-    write_atomic(&written.manifest, manifest::manifest(report, &tables, &figures)?.as_bytes())?;
-    write_atomic(&written.markdown, page::markdown(report, &tables, &figures)?.as_bytes())?;
-    write_atomic(&written.html, page::html(report, &tables, &figures, &drawn)?.as_bytes())?;
-    Ok(written)
+        manifest: out.join(MANIFEST),
+        tables: within("tables/"),
+        figures: within("figures/"),
+        kept,
+    })
 }
 
-fn put(path: PathBuf, text: &str, list: &mut Vec<PathBuf>) -> Result<(), Error> {
-    write_atomic(&path, text.as_bytes())?;
-    list.push(path);
-    Ok(())
-}
-
-/// A figure of an earlier report would be taken for one of this.
-fn remove_others(folder: &Path, keep: &[PathBuf]) -> Result<(), Error> {
-    let io = |source| Error::Io { path: folder.to_path_buf(), source };
-    let entries = match std::fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(io)?,
-    };
-    for entry in entries {
-        let path = entry.map_err(io)?.path();
-        let ours = path.extension().is_some_and(|e| e == "csv" || e == "tex" || e == "svg");
-        if ours && !keep.contains(&path) {
-            std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
-        }
+/// Puts `files` in the place of an earlier report's and returns what was set aside. While they are being written the
+/// manifest names what is there before and after, so that an interrupted report is still known as one.
+fn replace(out: &Path, files: &[(String, String)], manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, Error> {
+    let earlier = Owned::read(out)?;
+    let others = earlier.in_the_way(out, files)?;
+    if matches!(earlier, Owned::Nothing) && !others.is_empty() {
+        return Err(Error::InTheWay { folder: out.to_path_buf(), files: others });
     }
-    Ok(())
+    let kept = others.iter().map(|name| owned::set_aside(&out.join(name))).collect::<Result<_, _>>()?;
+    let path = out.join(MANIFEST);
+    write_atomic(&path, manifest.text(&earlier.while_replaced(files))?.as_bytes())?;
+    for (name, text) in files {
+        write_atomic(&out.join(name), text.as_bytes())?;
+    }
+    earlier.remove_others(out, files)?;
+    let digests: Vec<_> = files.iter().map(|(name, text)| (name.clone(), owned::digest_of(text))).collect();
+    write_atomic(&path, manifest.text(&digests)?.as_bytes())?;
+    Ok(kept)
 }

@@ -15,7 +15,7 @@ use crate::{Exit, Registry};
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     selection: Selection,
-    /// Where to write it; by default `DIR/<experiment>/report`.
+    /// Where to write it; by default `DIR/<experiment>/report`. Files there that are not an earlier report's stay.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Fail unless every claim is reproduced.
@@ -45,6 +45,9 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
     let written = lrlab_report::write(&report, &to)?;
     say_line(&lrlab_report::terminal_table(&report));
+    for kept in &written.kept {
+        say_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
+    }
     say_line(&format!("report: {}", written.html.display()));
     Ok(report)
 }

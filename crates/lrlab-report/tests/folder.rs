@@ -1,0 +1,145 @@
+//! Whose files a report may touch: those of an earlier report that nobody changed since.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
+
+mod common;
+
+use std::path::Path;
+
+use common::check;
+use lrlab_report::{Error, Report, summarise, write};
+
+fn report(models: usize) -> Report {
+    let mut grid = common::quickstart();
+    grid.models.truncate(models);
+    let plan = common::plan(&grid);
+    let (_folder, store) = common::full(&plan);
+    summarise(&plan, &store).unwrap()
+}
+
+fn put(folder: &Path, name: &str, text: &str) {
+    std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+    std::fs::write(folder.join(name), text).unwrap();
+}
+
+/// The user's own tables and figures stay beside a report's, whatever they are called, and so they do in later reports.
+#[test]
+fn files_of_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let mine = ["tables/mine.csv", "tables/mine.tex", "figures/mine.svg", "figures/notes.txt"];
+    mine.iter().for_each(|name| put(folder.path(), name, "not a report's\n"));
+    for models in [3, 1] {
+        let written = write(&report(models), folder.path()).unwrap();
+        assert!(written.kept.is_empty());
+        let files = check::files(folder.path());
+        assert!(mine.iter().all(|name| files[*name] == "not a report's\n"), "{:?}", files.keys());
+        // What the earlier report had and this one has not is gone.
+        let figures = files.keys().filter(|name| name.starts_with("figures/") && name.ends_with(".svg"));
+        assert_eq!(figures.count(), written.figures.len() + 1);
+    }
+}
+
+/// A file that was edited since, or that has taken a name of ours, keeps its contents.
+#[test]
+fn edited_files_are_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, three, one) = (folder.path(), report(3), report(1));
+    write(&three, path).unwrap();
+    let stale = "figures/lstm-synthetic-reviews-val-loss.svg";
+    put(path, "tables/results.tex", "edited by hand\n");
+    put(path, stale, "drawn again by hand\n");
+    let written = write(&one, path).unwrap();
+    assert_eq!(written.kept, [path.join("tables/results.tex.kept")]);
+    let files = check::files(path);
+    assert_eq!(files["tables/results.tex.kept"], "edited by hand\n");
+    assert!(files["tables/results.tex"].contains("\\toprule"));
+    assert_eq!(files[stale], "drawn again by hand\n");
+    // Once more: another edit, and a file that the report did not have before.
+    put(path, "tables/results.tex", "edited again\n");
+    put(path, "figures/transformer-synthetic-reviews-val-loss.svg", "mine\n");
+    let written = write(&three, path).unwrap();
+    assert_eq!(written.kept.len(), 3, "{:?}", written.kept);
+    let files = check::files(path);
+    assert_eq!(files["tables/results.tex.kept"], "edited by hand\n");
+    assert_eq!(files["tables/results.tex.kept-2"], "edited again\n");
+    assert_eq!(files[&format!("{stale}.kept")], "drawn again by hand\n");
+    assert_eq!(files["figures/transformer-synthetic-reviews-val-loss.svg.kept"], "mine\n");
+}
+
+/// A folder with files of our names and no report is somebody's: nothing in it is touched.
+#[test]
+fn a_folder_of_others_is_refused() {
+    let report = report(1);
+    for name in ["report.md", "tables/results.csv", "manifest.json"] {
+        for text in ["mine\n", "{ \"format\": \"of a web page\", \"files\": [] }\n"] {
+            let folder = tempfile::tempdir().unwrap();
+            put(folder.path(), name, text);
+            let refused = write(&report, folder.path()).unwrap_err();
+            assert!(
+                matches!(&refused, Error::InTheWay { folder: at, files } if at == folder.path() && *files == [name]),
+                "{refused}"
+            );
+            let files = check::files(folder.path());
+            assert_eq!((files.len(), files[name].as_str()), (1, text));
+        }
+    }
+}
+
+/// A report that was interrupted, or made before manifests named files, is replaced without a word.
+#[test]
+fn interrupted_and_old_reports_are_replaced() {
+    let (three, one) = (report(3), report(1));
+    let whole = tempfile::tempdir().unwrap();
+    write(&one, whole.path()).unwrap();
+    let expected = check::files(whole.path());
+
+    let old = tempfile::tempdir().unwrap();
+    write(&three, old.path()).unwrap();
+    let text = std::fs::read_to_string(old.path().join("manifest.json")).unwrap();
+    let (before, _) = text.split_once(",\n\"files\":").unwrap();
+    put(old.path(), "manifest.json", &format!("{before}\n}}\n"));
+    assert!(write(&one, old.path()).unwrap().kept.is_empty());
+    let files = check::files(old.path());
+    assert!(expected.iter().all(|(name, text)| files[name] == *text));
+
+    // Interrupted after its tables: the manifest names what was there and what was to come.
+    let torn = tempfile::tempdir().unwrap();
+    write(&three, torn.path()).unwrap();
+    let manifest = |folder: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap()
+    };
+    let mut both = manifest(torn.path());
+    let new = manifest(whole.path())["files"].as_array().unwrap().clone();
+    both["files"].as_array_mut().unwrap().extend(new);
+    put(torn.path(), "manifest.json", &both.to_string());
+    expected
+        .iter()
+        .filter(|(name, _)| name.starts_with("tables/"))
+        .for_each(|(name, text)| put(torn.path(), name, text));
+    assert!(write(&one, torn.path()).unwrap().kept.is_empty());
+    assert_eq!(check::files(torn.path()), expected);
+}
+
+/// A manifest leads nowhere outside the folder.
+#[test]
+fn a_manifest_of_others_removes_nothing_elsewhere() {
+    let outer = tempfile::tempdir().unwrap();
+    put(outer.path(), "mine.txt", "mine\n");
+    let digest = blake3::hash(b"mine\n").to_hex();
+    let entry = |name: &str| format!("{{ \"file\": {name:?}, \"blake3\": \"{digest}\" }}");
+    let absolute = outer.path().join("mine.txt");
+    let text = format!(
+        "{{ \"format\": \"lrlab report manifest v1\", \"files\": [{}, {}] }}",
+        entry("../mine.txt"),
+        entry(absolute.to_str().unwrap())
+    );
+    let folder = outer.path().join("report");
+    put(&folder, "manifest.json", &text);
+    write(&report(1), &folder).unwrap();
+    assert_eq!(std::fs::read_to_string(absolute).unwrap(), "mine\n");
+}
