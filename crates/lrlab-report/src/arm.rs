@@ -50,6 +50,13 @@ impl Run {
         }
     }
 
+    /// A figure of the run; `None` where it was not measured or is not finite, and of a run that diverged: what such a
+    /// run measured on its way is not what a run of this length comes to.
+    #[must_use]
+    pub fn figure(&self, metric: Metric) -> Option<f64> {
+        self.result().filter(|_| !self.diverged()).and_then(|result| metric.of(result))
+    }
+
     /// Whether the run is done and its loss left the finite numbers.
     #[must_use]
     pub fn diverged(&self) -> bool {
@@ -85,7 +92,8 @@ pub struct Arm {
     pub monitored: bool,
 }
 
-/// Mean and spread of a figure over the runs of an arm that have it, and how many should have.
+/// Mean and spread of a figure over the runs of an arm that have it, and how many should have. A run that diverged has
+/// none (see [`Run::figure`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     /// Over the runs that have the figure; `None` where there is none.
@@ -123,8 +131,7 @@ impl Arm {
     /// Seed and figure of every run that has the figure.
     #[must_use]
     pub fn values(&self, metric: Metric) -> Vec<(&str, f64)> {
-        let of = |run: &Run| run.result().and_then(|result| metric.of(result));
-        self.runs.iter().filter_map(|run| of(run).map(|x| (run.seed.as_str(), x))).collect()
+        self.runs.iter().filter_map(|run| Some((run.seed.as_str(), run.figure(metric)?))).collect()
     }
 
     /// Mean and spread of a figure over the runs.
@@ -132,6 +139,11 @@ impl Arm {
     pub fn estimate(&self, metric: Metric) -> Estimate {
         let values: Vec<f64> = self.values(metric).into_iter().map(|(_, x)| x).collect();
         Estimate { summary: summary(&values), planned: self.runs.len() }
+    }
+
+    /// The runs that a mean over the arm is made of: done, and not diverged.
+    pub fn counted(&self) -> impl Iterator<Item = &Run> {
+        self.runs.iter().filter(|run| run.result().is_some() && !run.diverged())
     }
 
     /// Runs that are done.

@@ -57,7 +57,7 @@ pub struct Measured {
     pub expected: Option<f64>,
     /// Index of that other arm.
     pub than: Option<usize>,
-    /// Whether it agrees; `None` where nothing can be said.
+    /// Whether it agrees; `None` where nothing can be said. An arm whose runs all diverged does not.
     pub holds: Option<bool>,
 }
 
@@ -208,7 +208,11 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, report: &Report)
                 (Some(_), None) => None,
                 (Some(_), Some(i)) => report.arms[i].estimate(metric).summary.map(|s| s.mean + offset),
             };
-            let holds = estimate.summary.zip(expected).map(|(s, expected)| condition.holds(s.mean, expected));
+            let holds = match estimate.summary {
+                Some(s) => expected.map(|expected| condition.holds(s.mean, expected)),
+                // Every run came to an end, and none to a figure.
+                None => (report.arms[arm].diverged() == estimate.planned).then_some(false),
+            };
             Measured { arm, estimate, expected, than, holds }
         })
         .collect()

@@ -222,8 +222,8 @@ fn warnings(report: &Report) -> Vec<String> {
     }
     if diverged > 0 {
         out.push(format!(
-            "{diverged} of {done} finished runs diverged (their loss left the finite numbers). They have no final \
-             figures, so they lower the n of a cell instead of entering its mean."
+            "{diverged} of {done} finished runs diverged (their loss left the finite numbers). They lower the n of a \
+             cell instead of entering its mean; what is left is the mean of the runs that held."
         ));
     }
     if report.origin.numerics.len() > 1 {

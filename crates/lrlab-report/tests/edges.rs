@@ -139,6 +139,52 @@ fn diverged_runs_are_counted_not_averaged() {
     check::written(&plan, &store, "all-diverged");
 }
 
+/// A run that died and was evaluated all the same has every figure; none of them is one of a run of this length.
+#[test]
+fn diverged_runs_with_figures_enter_no_mean() {
+    let mut plan = small(&["static", "step"], 2);
+    let claim = |id: &str, schedule: &str, value: f64| {
+        json!({ "id": id, "text": "t", "metric": "best.test_accuracy", "where": { "schedule": schedule },
+                "value": value, "compare": "<=" })
+    };
+    plan.claims = json!([claim("all-died", "static", 0.3), claim("one-held", "step", 0.99)]);
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        Some(if i == 3 { common::result(planned) } else { common::died(planned) })
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let held = common::result(&plan.runs[3]);
+    for metric in [
+        Metric::best("test_accuracy"),
+        Metric::last("val_loss"),
+        Metric { at: At::Max, key: "val_accuracy" },
+        Metric { at: At::Min, key: "val_loss" },
+        Metric::best("epoch"),
+    ] {
+        let of = |arm: usize| report.arms[arm].estimate(metric);
+        assert_eq!((of(0).n(), of(0).planned, of(0).summary), (0, 2, None), "{metric:?}");
+        assert_eq!((of(1).n(), of(1).summary.unwrap().mean), (1, metric.of(&held).unwrap()), "{metric:?}");
+    }
+    assert!(report.comparisons.iter().all(|c| c.paired.is_none()));
+    let verdicts = claims(&report);
+    assert_eq!(verdicts[0].verdict, Verdict::NotReproduced);
+    assert_eq!(verdicts[0].note, "0 of 2 runs; 2 diverged");
+    assert_eq!(verdicts[1].verdict, Verdict::Reproduced);
+    assert_eq!(verdicts[1].note, "1 of 2 runs; 1 diverged");
+
+    let files = check::written(&plan, &store, "died");
+    let row = |table: &str, start: &str| -> String {
+        files[table].lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned()
+    };
+    assert!(!row("tables/results.csv", "m,static").contains("0.25"), "{}", files["tables/results.csv"]);
+    assert!(row("tables/cost.csv", "m,step").contains(&held.timing.updates_executed.to_string()));
+    assert!(!row("tables/cost.csv", "m,static").contains('3'), "{}", files["tables/cost.csv"]);
+    assert!(files["report.md"].contains("2/2, 2 diverged") && files["report.md"].contains("– (0/2)"));
+    for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv") && !name.ends_with(".json")) {
+        let shown = text.replace("data-sort=\"12345670", "");
+        assert!(!shown.contains("12345670"), "{name} has a number of 33 digits");
+    }
+}
+
 #[test]
 fn failed_runs_say_why() {
     let plan = small(&["static"], 4);

@@ -79,7 +79,9 @@ fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Pan
     for (key, words, color) in keys {
         panel.lines.extend(lines(it, key, words, *color, Dash::Solid));
     }
-    if let Some(line) = panel.lines.iter().find(|line| keys.len() > 1 && line.label == "validation") {
+    if let Some(line) =
+        panel.lines.iter().find(|line| keys.len() > 1 && line.label == "validation" && !line.diverged)
+    {
         let lowest = line.points.iter().min_by(|a, b| a.1.total_cmp(&b.1));
         panel.rules.extend(lowest.map(|(epoch, _)| (*epoch, format!("lowest at {epoch}"))));
     }

@@ -162,9 +162,9 @@ fn scaled(x: f64, unit: Unit) -> String {
     fixed(x * unit.factor(), unit.digits())
 }
 
-/// Fixed decimals with a true minus sign, and no minus before zero.
+/// Fixed decimals with a true minus sign, and no minus before zero; from a hundred million on, powers of ten.
 pub(crate) fn fixed(x: f64, digits: usize) -> String {
-    let text = format!("{x:.digits$}");
+    let text = if x.abs() < 1e8 { format!("{x:.digits$}") } else { format!("{x:.2e}") };
     match text.strip_prefix('-') {
         Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.to_owned(),
         Some(rest) => format!("−{rest}"),
@@ -255,6 +255,7 @@ mod tests {
         check(of(&[-0.8], 1, Unit::Points), "−80.00");
         check(Value::Number(Some(-0.000_01), Unit::Nats), "0.000");
         check(Value::Number(None, Unit::Nats), "–");
+        check(Value::Number(Some(-1.234_5e32), Unit::Nats), "−1.23e32");
         check(Value::P(Some(0.031_25)), "0.031");
         check(Value::P(Some(1e-6)), "< 0.001");
         let d = Difference { mean: 0.0123, interval: Some((-0.004, 0.0286)), n: 6 };

@@ -106,7 +106,7 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
 
 /// Both arms' runs that have the figure.
 fn runs(report: &Report, c: &Comparison) -> Vec<lrlab_runs::RunId> {
-    let has = |run: &&Run| run.result().is_some_and(|result| c.metric.of(result).is_some());
+    let has = |run: &&Run| run.figure(c.metric).is_some();
     let of = |arm: usize| report.arms[arm].runs.iter().filter(has);
     let paired = |run: &&Run, other: usize| of(other).any(|r| r.seed == run.seed);
     of(c.arm)

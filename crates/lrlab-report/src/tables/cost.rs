@@ -26,8 +26,9 @@ pub(super) fn cost(report: &Report) -> Table {
         name: "cost",
         title: "Cost".to_owned(),
         caption: format!(
-            "Mean ± sample standard deviation over seeds. {} of computing in all finished runs. Clocks depend on the \
-             machine and on what else ran on it.",
+            "Mean ± sample standard deviation over seeds, runs that diverged left out: they ended early. {} of \
+             computing in all finished runs, those that diverged too. Clocks depend on the machine and on what else \
+             ran on it.",
             total(report)
         ),
         columns,
@@ -53,10 +54,9 @@ pub(crate) fn total(report: &Report) -> String {
 
 fn row(report: &Report, arm: usize) -> Row {
     let it = &report.arms[arm];
-    let runs: Vec<_> =
-        it.runs.iter().filter(|run| run.result().is_some()).map(|run| run.id.clone()).collect();
+    let runs: Vec<_> = it.counted().map(|run| run.id.clone()).collect();
     let over = |of: &dyn Fn(&Run) -> Option<f64>, digits: usize| -> TableCell {
-        let values: Vec<f64> = it.runs.iter().filter_map(of).filter(|x| x.is_finite()).collect();
+        let values: Vec<f64> = it.counted().filter_map(of).filter(|x| x.is_finite()).collect();
         let text = summary(&values).map_or_else(|| crate::table::MISSING.to_owned(), |s| show(s, digits));
         TableCell { value: Value::Text(text), bold: false, runs: runs.clone() }
     };

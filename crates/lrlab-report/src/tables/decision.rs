@@ -8,14 +8,11 @@ use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm, source and kind.
 pub(super) fn decisions(report: &Report) -> Option<Table> {
-    if !report.runs().filter_map(Run::result).any(|r| !r.decisions.is_empty()) {
-        return None;
-    }
     let mut columns = axis_columns(report);
     columns.extend([
         Column::text("source", "source"),
         Column::text("kind", "decision"),
-        Column::number("runs", "runs with it", "of those done"),
+        Column::number("runs", "runs with it", "of those not diverged"),
         Column::number("per_run", "per run", "mean"),
         Column::number("first_epoch", "first", "median epoch"),
         Column::text("epochs", "after epoch (times)"),
@@ -30,12 +27,12 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
         }
     }
     rule(&mut rows, &places);
-    Some(Table {
+    (!rows.is_empty()).then(|| Table {
         name: "decisions",
         title: "What the monitor did".to_owned(),
         caption:
-            "Decisions of callbacks over all finished runs of an arm; “5 (2×)” means that two runs decided \
-                  after epoch 5. Arms without a row decided nothing."
+            "Decisions of callbacks over the finished runs of an arm that did not diverge; “5 (2×)” means that two \
+                  runs decided after epoch 5. Arms without a row decided nothing."
                 .to_owned(),
         columns,
         rows,
@@ -45,7 +42,7 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
 
 fn kinds(report: &Report, arm: usize) -> Vec<(String, DecisionKind)> {
     let mut kinds = Vec::new();
-    for decision in report.arms[arm].results().flat_map(|r| &r.decisions) {
+    for decision in report.arms[arm].counted().filter_map(Run::result).flat_map(|r| &r.decisions) {
         let kind = (decision.source.clone(), decision.kind);
         if !kinds.contains(&kind) {
             kinds.push(kind);
@@ -58,10 +55,9 @@ fn row(report: &Report, arm: usize, source: &str, kind: DecisionKind) -> Row {
     let fits = |d: &&Decision| d.source == source && d.kind == kind;
     let it = &report.arms[arm];
     let per_run: Vec<Vec<&Decision>> =
-        it.results().map(|r| r.decisions.iter().filter(fits).collect()).collect();
+        it.counted().filter_map(Run::result).map(|r| r.decisions.iter().filter(fits).collect()).collect();
     let with: Vec<&Vec<&Decision>> = per_run.iter().filter(|list| !list.is_empty()).collect();
-    let ids = it.runs.iter().filter(|run| run.result().is_some()).map(|run| run.id.clone());
-    let runs: Vec<_> = ids.collect();
+    let runs: Vec<_> = it.counted().map(|run| run.id.clone()).collect();
     let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };
     let total = per_run.iter().map(Vec::len).sum::<usize>() as f64;
     let mut firsts: Vec<u64> = with.iter().filter_map(|list| list.iter().map(|d| d.epoch).min()).collect();

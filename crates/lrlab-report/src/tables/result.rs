@@ -40,7 +40,8 @@ pub(crate) fn results(report: &Report) -> Table {
     let caption = "Mean ± sample standard deviation over seeds. Best: at the epoch with the best value of the \
                    selection metric on the validation split; final: after the last update. Gap: training minus \
                    validation accuracy, both in evaluation mode. Bold: best mean of its block, only among arms with \
-                   all their runs; (k/n): k of n runs have the figure.";
+                   all their runs; (k/n): k of n runs have the figure; \
+                   a run that diverged has none.";
     table(report, "results", "Results", caption, &MAIN, false)
 }
 
@@ -137,7 +138,7 @@ fn row(report: &Report, arm: usize, metrics: &[Metric]) -> Row {
     let diverged = if it.diverged() > 0 { format!(", {} diverged", it.diverged()) } else { String::new() };
     cells.push(Value::Text(format!("{}/{}{diverged}", it.done(), it.runs.len())).into());
     cells.extend(metrics.iter().map(|metric| {
-        let has = |run: &&Run| run.result().is_some_and(|result| metric.of(result).is_some());
+        let has = |run: &&Run| run.figure(*metric).is_some();
         TableCell {
             value: Value::Estimate(it.estimate(*metric), metric.unit()),
             bold: false,

@@ -49,7 +49,7 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
     let runs: Vec<_> = measured
         .iter()
         .flat_map(|m| report.arms[m.arm].runs.iter())
-        .filter(|run: &&Run| claim.metric.is_some_and(|m| run.result().is_some_and(|r| m.of(r).is_some())))
+        .filter(|run: &&Run| claim.metric.is_some_and(|m| run.figure(m).is_some()))
         .map(|run| run.id.clone())
         .collect();
     let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };

@@ -258,6 +258,33 @@ pub fn diverged(planned: &PlannedRun, epoch: u64) -> RunResult {
     it
 }
 
+/// A run that died in its first epoch and was evaluated all the same: every figure is there, none means anything.
+pub fn died(planned: &PlannedRun) -> RunResult {
+    let mut it = result(planned);
+    it.outcome = Outcome::Diverged;
+    it.history = vec![EpochMetrics {
+        epoch: 1,
+        val_loss: Some(1.234_567e32),
+        val_accuracy: Some(0.25),
+        val_f1: Some(0.1),
+        ..it.history[0].clone()
+    }];
+    let dead = Evaluation {
+        metrics: it.history[0].clone(),
+        train_eval_loss: Some(1.3e32),
+        train_eval_accuracy: Some(0.25),
+        accuracy_gap: Some(0.0),
+        test_loss: Some(1.2e32),
+        test_accuracy: Some(0.25),
+        test_f1: Some(0.1),
+        ..Evaluation::default()
+    };
+    (it.last, it.best) = (dead.clone(), dead);
+    it.timing.train_s = 0.5;
+    it.timing.updates_executed = 3;
+    it
+}
+
 /// A store in a temporary folder that holds an invented result for every run that `keep` lets through.
 pub fn store(
     plan: &Plan,
