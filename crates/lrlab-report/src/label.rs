@@ -77,8 +77,36 @@ pub(crate) fn slug(text: &str) -> String {
             out.push('-');
         }
     }
-    let kept: String = out.trim_end_matches('-').chars().take(80).collect();
-    if kept.is_empty() { "x".to_owned() } else { kept }
+    out.truncate(80);
+    out.truncate(out.trim_end_matches('-').len());
+    if out.is_empty() { "x".to_owned() } else { out }
+}
+
+/// File names for things whose names may fold to the same one: each text's [`slug`], and where several share it, each
+/// with the first digits of the digest of what it is.
+pub(crate) fn file_names(things: &[(String, Cell)]) -> Vec<String> {
+    let slugs: Vec<String> = things.iter().map(|(text, _)| slug(text)).collect();
+    let shared = |name: &String| slugs.iter().filter(|other| *other == name).count() > 1;
+    let named = |(name, (_, cell)): (&String, &(String, Cell))| {
+        if shared(name) {
+            format!("{name}-{}", digest(&Value::from_iter(cell.clone()).to_string()))
+        } else {
+            name.clone()
+        }
+    };
+    slugs.iter().zip(things).map(named).collect()
+}
+
+/// A name for a reference in a document: letters, digits, `-`, `_` and `.` as they are; where another character gave way,
+/// with the first digits of the text's digest, so that two texts never share one.
+pub(crate) fn reference(text: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let out: String = text.chars().map(kept).collect();
+    if out == text { out } else { format!("{out}-{}", digest(text)) }
+}
+
+fn digest(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().chars().take(8).collect()
 }
 
 #[cfg(test)]
@@ -109,6 +137,46 @@ mod tests {
         check("<script>", "script");
         check("", "x");
         check("…", "x");
+        check(&format!("{} b", "a".repeat(79)), &"a".repeat(79));
+    }
+
+    #[test]
+    fn file_names_are_never_shared() {
+        let long = "a".repeat(90);
+        let texts = [
+            "net_1",
+            "net-1",
+            "Net 1",
+            "net_2",
+            "сеть",
+            "нейро",
+            "alone",
+            &format!("{long}x"),
+            &format!("{long}y"),
+        ];
+        let things = |texts: &[&str]| -> Vec<(String, Cell)> {
+            texts
+                .iter()
+                .map(|text| ((*text).to_owned(), Cell::from([("model".to_owned(), json!(text))])))
+                .collect()
+        };
+        let names = file_names(&things(&texts));
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), texts.len(), "{names:?}");
+        assert_eq!((names[3].as_str(), names[6].as_str()), ("net-2", "alone"));
+        // A name does not depend on what else shares it, or on the order.
+        assert_eq!(file_names(&things(&["net-1", "net_1"])), [names[1].clone(), names[0].clone()]);
+        // Equal texts of different values.
+        let on = |value: Value| ("on".to_owned(), Cell::from([("monitor".to_owned(), value)]));
+        let names = file_names(&[on(json!("on")), on(json!(true))]);
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
+    fn references() {
+        let check = |text, expected: &str| assert_eq!(reference(text), expected);
+        check("paper_grid-2.b", "paper_grid-2.b");
+        assert!(reference("a b").starts_with("a-b-") && reference("a b") != reference("a/b"));
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn render(
             title: figure.title.clone(),
             caption: figure.caption.clone(),
             svg: drawn.get(i).cloned().unwrap_or_default(),
-            paper: figure.name.starts_with("figure-"),
+            paper: figure.paper,
         })
         .collect();
     let page = Page {

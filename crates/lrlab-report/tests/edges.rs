@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use common::check;
 use lrlab_report::{
-    At, Comparison, Contrast, Error, Metric, Plan, Verdict, check as claims, summarise, tables,
+    At, Comparison, Contrast, Error, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
 };
 use lrlab_runs::{Cell, EpochMetrics, Evaluation, Event, Outcome, RunResult};
@@ -270,6 +270,46 @@ fn odd_names() {
         assert!(!raw || !text.contains('\u{1}'), "{name}");
     }
     assert_eq!(report.arms[4].label("schedule"), "cosine(eta_min=0.5)");
+}
+
+/// Names that fold to the same file name, are as long as a file name may be, or look like one of the paper's figures.
+#[test]
+fn no_figure_takes_the_place_of_another() {
+    let long = "m".repeat(120);
+    let models = [
+        "net_1".to_owned(),
+        "net-1".to_owned(),
+        "Net 1".to_owned(),
+        "figure-1".to_owned(),
+        "+".to_owned(),
+        "++".to_owned(),
+        format!("{long}-a"),
+        format!("{long}-b"),
+        "plain".to_owned(),
+    ];
+    let cells = models
+        .iter()
+        .map(|model| cell(&[("model", json!(model)), ("schedule", json!("static")), ("seed", json!(0))]));
+    let plan = plan(cells.collect());
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    let drawn = figures(&report);
+    assert_eq!(drawn.iter().filter(|figure| figure.paper).count(), 3);
+    let files = check::written(&plan, &store, "names");
+    for model in &models {
+        for figure in ["Training loss (running)", "Validation loss", "Validation accuracy", "Learning rate"] {
+            // The page and the repository show it with the file that draws it.
+            let title = format!("{figure} by epoch: {model}");
+            let titles = |text: &&String| text.contains(&format!("<title>{title}</title>"));
+            let svg: Vec<_> =
+                files.iter().filter(|(name, text)| name.ends_with(".svg") && titles(text)).collect();
+            let [(name, _)] = svg[..] else { panic!("{title}: {svg:?}") };
+            assert!(name.len() < 128, "{name}");
+            let shown = title.replace('_', "\\_");
+            assert!(files["report.md"].contains(&format!("![{shown}]({name})")), "{title}");
+        }
+    }
+    assert!(files.contains_key("figures/plain-val-loss.svg"));
 }
 
 /// Six seeds with known differences: numbers by hand and from `SciPy` (see the crate's statistics).

@@ -13,12 +13,32 @@ use crate::{Arm, Metric, Report, Run, Unit, label};
 #[must_use]
 pub fn figures(report: &Report) -> Vec<Figure> {
     let mut out = paper(report);
-    for group in report.grouped(&[label::SCHEDULE, label::MONITOR, label::EPOCHS]) {
-        let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1"];
-        out.extend(keys.iter().filter_map(|key| by_metric(report, &group, key)));
-        out.extend(by_metric(report, &group, "lr"));
+    let groups = report.grouped(&CURVES);
+    for (group, name) in groups.iter().zip(names(report, &groups)) {
+        let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1", "lr"];
+        out.extend(keys.iter().filter_map(|key| by_metric(report, group, key, &name)));
     }
     out
+}
+
+/// The axes whose arms share a figure.
+const CURVES: [&str; 3] = [label::SCHEDULE, label::MONITOR, label::EPOCHS];
+
+/// What the figures of each group of arms are called, before the metric's name; no two groups share a name.
+fn names(report: &Report, groups: &[Vec<usize>]) -> Vec<String> {
+    let thing = |group: &Vec<usize>| {
+        let arm = group.first().map(|i| &report.arms[*i]);
+        let mut cell = arm.map(|arm| arm.cell.clone()).unwrap_or_default();
+        cell.retain(|axis, _| !CURVES.contains(&axis.as_str()));
+        (arm.map(|arm| subject(report, arm)).unwrap_or_default(), cell)
+    };
+    label::file_names(&groups.iter().map(thing).collect::<Vec<_>>())
+}
+
+/// What an arm's curves are of: its coordinates on every axis but those whose arms share a figure.
+fn subject(report: &Report, arm: &Arm) -> String {
+    let named = report.axes.iter().filter(|axis| !CURVES.contains(&axis.as_str()));
+    named.map(|axis| arm.label(axis)).collect::<Vec<_>>().join(", ")
 }
 
 /// Arms of one budget each, in the order of the report.
@@ -56,6 +76,7 @@ fn paper(report: &Report) -> Vec<Figure> {
                  standard deviation. {}",
                 counts(report, arms, false)
             ),
+            paper: true,
             panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
         };
         let loss = [("train_loss", "training (running, training mode)", 2), ("val_loss", "validation", 1)];
@@ -71,11 +92,7 @@ fn paper(report: &Report) -> Vec<Figure> {
 
 fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Panel {
     let it = &report.arms[arm];
-    let name = |axis: &&String| !matches!(axis.as_str(), label::SCHEDULE | label::MONITOR | label::EPOCHS);
-    let mut panel = empty_panel(
-        report.axes.iter().filter(name).map(|axis| it.label(axis)).collect::<Vec<_>>().join(", "),
-        keys.first().map_or("", |key| key.0),
-    );
+    let mut panel = empty_panel(subject(report, it), keys.first().map_or("", |key| key.0));
     for (key, words, color) in keys {
         panel.lines.extend(lines(it, key, words, *color, Dash::Solid));
     }
@@ -90,12 +107,9 @@ fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Pan
 }
 
 /// All arms of one model by one figure, a panel per budget.
-fn by_metric(report: &Report, arms: &[usize], key: &str) -> Option<Figure> {
+fn by_metric(report: &Report, arms: &[usize], key: &str, name: &str) -> Option<Figure> {
     let metric = Metric::parse(key)?;
-    let first = &report.arms[*arms.first()?];
-    let axis = |axis: &&String| !matches!(axis.as_str(), label::SCHEDULE | label::MONITOR | label::EPOCHS);
-    let subject =
-        report.axes.iter().filter(axis).map(|axis| first.label(axis)).collect::<Vec<_>>().join(", ");
+    let subject = subject(report, &report.arms[*arms.first()?]);
     let budgets = budgets(report, arms);
     let panels: Vec<Panel> = budgets
         .iter()
@@ -118,7 +132,8 @@ fn by_metric(report: &Report, arms: &[usize], key: &str) -> Option<Figure> {
         "Lines: mean over seeds; bands: ± one sample standard deviation."
     };
     let figure = Figure {
-        name: label::slug(&format!("{subject} {}", if key == "lr" { "learning-rate" } else { key })),
+        name: format!("{name}-{}", label::slug(if key == "lr" { "learning-rate" } else { key })),
+        paper: false,
         title: format!("{capital} by epoch: {subject}"),
         caption: format!("{capital} by epoch, {subject}. {spread} {}", counts(report, arms, true)),
         panels,

@@ -14,11 +14,15 @@ struct Layout<'a> {
     columns: Vec<f64>,
 }
 
+fn same(a: &Line, b: &Line) -> bool {
+    (&a.label, a.color, a.dash) == (&b.label, b.color, b.dash)
+}
+
 /// One row of solid lines above one of dashed where that fits, else pairs side by side, else as many as fit.
 fn layout(figure: &Figure, width: f64) -> Layout<'_> {
     let mut entries: Vec<&Line> = Vec::new();
     for line in figure.panels.iter().flat_map(|panel| &panel.lines) {
-        if !line.label.is_empty() && !entries.iter().any(|other| other.label == line.label) {
+        if !line.label.is_empty() && !entries.iter().any(|other| same(other, line)) {
             entries.push(line);
         }
     }

@@ -18,6 +18,8 @@ pub struct Figure {
     pub title: String,
     /// What is drawn, with n.
     pub caption: String,
+    /// Whether it is one of the paper's three.
+    pub paper: bool,
     /// Panels, at most three in a row.
     pub panels: Vec<Panel>,
 }
@@ -64,7 +66,7 @@ pub enum Dash {
 /// A line with the band around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Name in the legend; lines of one name share an entry, and a line without one has none.
+    /// Name in the legend; lines of one name, colour and stroke share an entry, and a line without one has none.
     pub label: String,
     /// Index into the palette; decides the mark too.
     pub color: usize,

@@ -19,7 +19,7 @@ pub(crate) fn latex(table: &Table, experiment: &str) -> String {
     let _ = writeln!(out, "% {}.tex: needs \\usepackage{{{packages}}}", table.name);
     let _ = writeln!(out, "\\begin{{table}}[tbp]\n  \\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}");
     let _ = writeln!(out, "  \\caption{{{}}}", escape(&table.caption));
-    let _ = writeln!(out, "  \\label{{tab:{}-{}}}", crate::label::slug(experiment), table.name);
+    let _ = writeln!(out, "  \\label{{tab:{}-{}}}", crate::label::reference(experiment), table.name);
     let _ = writeln!(out, "  {open}\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n    \\toprule");
     line(&mut out, &shown.iter().map(|i| escape(&table.columns[*i].title)).collect::<Vec<_>>());
     if shown.iter().any(|i| !table.columns[*i].detail.is_empty()) {
