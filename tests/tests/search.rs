@@ -121,8 +121,8 @@ fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_sa
     }
     let trials = table(halved.path(), "trials");
     assert_eq!(trials.lines().count(), 1 + 2 * 9);
-    assert_eq!(trials.matches("pruned after epoch 1").count(), 2 * 6, "{trials}");
-    assert_eq!(trials.matches("pruned after epoch 3").count(), 2 * 2, "{trials}");
+    assert_eq!(trials.matches(",1,pruned,").count(), 2 * 6, "{trials}");
+    assert_eq!(trials.matches(",3,pruned,").count(), 2 * 2, "{trials}");
     assert_eq!(trials.matches("won").count(), 2, "{trials}");
 
     // A later call has nothing to do, and one that keeps more goes on with what was pruned.

@@ -72,6 +72,14 @@ pub struct ClaimVerdict {
     pub metric: Option<Metric>,
     /// The condition, for readers: "75.70 ± 2.00 %".
     pub claimed: String,
+    /// How: `within`, `>=`, `>`, `<=` or `<`; empty where it cannot be read.
+    pub compare: &'static str,
+    /// The number claimed, in the units of `result.json`.
+    pub value: Option<f64>,
+    /// How far from it a figure may be.
+    pub tolerance: Option<f64>,
+    /// The coordinates it is held against, for readers; empty where it is held against the number alone.
+    pub than: String,
     /// Every arm that it speaks about.
     pub measured: Vec<Measured>,
     /// Whether it holds: in every arm that it speaks about.
@@ -121,6 +129,16 @@ impl Condition {
         }
     }
 
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Within(_) => "within",
+            Self::AtLeast => ">=",
+            Self::Above => ">",
+            Self::AtMost => "<=",
+            Self::Below => "<",
+        }
+    }
+
     fn holds(self, ours: f64, expected: f64) -> bool {
         // Numbers that are equal in decimals may differ in the last bits.
         let slack = 1e-12 * ours.abs().max(expected.abs()).max(1.0);
@@ -148,6 +166,10 @@ pub(crate) fn verdicts(claims: &Value, report: &Report) -> Vec<ClaimVerdict> {
                 text: json.get("text").and_then(Value::as_str).unwrap_or_default().to_owned(),
                 metric: None,
                 claimed: String::new(),
+                compare: "",
+                value: None,
+                tolerance: None,
+                than: String::new(),
                 measured: Vec::new(),
                 verdict: Verdict::Unreadable,
                 note: e.to_string(),
@@ -162,6 +184,10 @@ fn judge(claim: &Claim, report: &Report) -> ClaimVerdict {
         text: claim.text.clone(),
         metric: Metric::parse(&claim.metric),
         claimed: String::new(),
+        compare: Condition::read(claim).map_or("", Condition::word),
+        value: claim.value.filter(|x| x.is_finite()),
+        tolerance: claim.tolerance.filter(|x| x.is_finite()),
+        than: claim.than.as_ref().map(coordinates).unwrap_or_default(),
         measured: Vec::new(),
         verdict: Verdict::Unreadable,
         note: String::new(),
@@ -239,16 +265,18 @@ fn matches(arm: &Arm, place: &Cell) -> bool {
     })
 }
 
+/// "schedule = static, monitor = off".
+fn coordinates(cell: &Cell) -> String {
+    cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")
+}
+
 fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
     let unit = metric.unit();
     let show = |x: f64| format!("{:.*}", unit.digits(), x * unit.factor());
     let value = claim.value.map(show);
-    let place = claim.than.as_ref().map(|than| {
-        let parts: Vec<String> = than.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect();
-        match &value {
-            Some(value) => format!("{} + {value}", parts.join(", ")),
-            None => parts.join(", "),
-        }
+    let place = claim.than.as_ref().map(|than| match &value {
+        Some(value) => format!("{} + {value}", coordinates(than)),
+        None => coordinates(than),
     });
     let target = place.or(value).unwrap_or_default();
     let sign = if unit.sign().is_empty() || claim.value.is_none() {

@@ -45,6 +45,10 @@ pub enum Unit {
     Rate,
     /// A pure number.
     Plain,
+    /// A time.
+    Seconds,
+    /// A mean of whole numbers.
+    Whole,
 }
 
 impl Unit {
@@ -65,7 +69,8 @@ impl Unit {
             Self::Points => "pp",
             Self::Nats => "nats",
             Self::Epochs => "epochs",
-            Self::Score | Self::Rate | Self::Plain => "",
+            Self::Seconds => "s",
+            Self::Score | Self::Rate | Self::Plain | Self::Whole => "",
         }
     }
 
@@ -75,7 +80,8 @@ impl Unit {
         match self {
             Self::Percent | Self::Points => 2,
             Self::Nats | Self::Score => 3,
-            Self::Epochs => 1,
+            Self::Epochs | Self::Seconds => 1,
+            Self::Whole => 0,
             Self::Rate | Self::Plain => 4,
         }
     }

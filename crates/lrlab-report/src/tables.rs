@@ -12,8 +12,10 @@ pub(crate) use cost::total;
 pub(crate) use result::{brief, progress};
 pub(crate) use runs::curves;
 
-use crate::table::{Row, TableCell};
-use crate::{Column, Report, Table, Value, label};
+use lrlab_runs::Cell;
+
+use crate::table::{MISSING, Row, TableCell};
+use crate::{Column, Report, Run, Table, Value, label};
 
 /// Every table of a report, in reading order.
 #[must_use]
@@ -45,7 +47,17 @@ fn axis_columns(report: &Report) -> Vec<Column> {
 
 /// The coordinates of an arm.
 fn axis_cells(report: &Report, arm: usize) -> Vec<TableCell> {
-    report.axes.iter().map(|axis| Value::Text(report.arms[arm].label(axis)).into()).collect()
+    report.axes.iter().map(|axis| coordinate(&report.arms[arm].cell, axis)).collect()
+}
+
+/// One coordinate, empty for programs where there is none.
+fn coordinate(cell: &Cell, axis: &str) -> TableCell {
+    Value::Label(label::coordinate(cell, axis)).into()
+}
+
+/// A run's seed.
+fn seed(run: &Run) -> TableCell {
+    Value::Label(Some(run.seed.clone()).filter(|seed| seed != MISSING)).into()
 }
 
 /// The index of the block that an arm is in: where it changes, a rule is drawn.

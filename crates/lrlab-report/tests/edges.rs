@@ -312,6 +312,106 @@ fn no_figure_takes_the_place_of_another() {
     assert!(files.contains_key("figures/plain-val-loss.svg"));
 }
 
+/// What a script reads: a number is a number, in a column of its own, and raw.
+#[test]
+fn csv_holds_numbers() {
+    let mut plan = small(&["static", "cosine"], 3);
+    plan.claims = json!([
+        { "id": "within", "text": "t", "metric": "val_accuracy", "value": 0.75, "tolerance": 0.01 },
+        { "id": "than", "text": "t", "metric": "val_accuracy", "where": { "schedule": "cosine" },
+          "than": { "schedule": "static" }, "value": 0.02, "compare": "at_least" },
+    ]);
+    let (_folder, store) = common::store(&plan, |i, planned| match i {
+        2 => Some(common::died(planned)),
+        3 => None,
+        _ => Some(RunResult {
+            timing: lrlab_runs::Timing {
+                train_s: 10.0 + i as f64 / 3.0,
+                input_share: Some(0.012_345),
+                updates_executed: 79,
+                ..lrlab_runs::Timing::default()
+            },
+            decisions: vec![lrlab_runs::Decision {
+                update: 79,
+                epoch: 1 + i as u64 % 2,
+                source: "plateau".to_owned(),
+                kind: lrlab_runs::DecisionKind::Cut,
+                lr_before: Some(0.1 / 3.0),
+                lr_after: None,
+                gain: 0.5,
+                metric: "val_loss".to_owned(),
+                value: None,
+                reason: "of a test".to_owned(),
+            }],
+            ..with_accuracy(planned, 0.7 + 0.01 * i as f64)
+        }),
+    });
+    let files = check::written(&plan, &store, "csv");
+    let table = |name: &str| check::records(&files[&format!("tables/{name}.csv")]);
+    let get = |name: &str, row: usize, column: &str| -> String {
+        let table = table(name);
+        let at =
+            table[0].iter().position(|c| c == column).unwrap_or_else(|| panic!("{column} in {:?}", table[0]));
+        table[row][at].clone()
+    };
+    let check = |name: &str, row: usize, expected: &[(&str, &str)]| {
+        for (column, value) in expected {
+            assert_eq!(get(name, row, column), *value, "{name}, row {row}, {column}");
+        }
+    };
+    check("results", 1, &[("runs", "3"), ("runs_planned", "3"), ("runs_diverged", "1")]);
+    check("results", 2, &[("runs", "2"), ("runs_planned", "3"), ("runs_diverged", "0")]);
+    check(
+        "cost",
+        1,
+        &[
+            ("runs", "3"),
+            ("runs_planned", "3"),
+            ("updates_mean", "79"),
+            ("updates_std", "0"),
+            ("updates_n", "2"),
+            ("input_share_mean", "0.012345"),
+            ("eval_s_mean", "0"),
+        ],
+    );
+    let mean: f64 = get("cost", 1, "train_s_mean").parse().unwrap();
+    assert!((mean - (10.0 + 0.5 / 3.0)).abs() < 1e-12);
+    check(
+        "comparisons",
+        4,
+        &[
+            ("pairs", "1"),
+            ("pairs_planned", "3"),
+            ("positive", "1"),
+            ("zero", "0"),
+            ("negative", "0"),
+            ("t_low", ""),
+        ],
+    );
+    check("decisions", 1, &[("runs", "2"), ("runs_of", "2"), ("after_epochs", "1 2"), ("per_run", "1")]);
+    check("decision-log", 1, &[("lr_before", "0.03333333333333333"), ("lr_after", "")]);
+    check(
+        "claims",
+        1,
+        &[
+            ("claimed_compare", "within"),
+            ("claimed_value", "0.75"),
+            ("claimed_tolerance", "0.01"),
+            ("claimed_than", ""),
+        ],
+    );
+    check(
+        "claims",
+        3,
+        &[
+            ("claimed_compare", ">="),
+            ("claimed_value", "0.02"),
+            ("claimed_tolerance", ""),
+            ("claimed_than", "schedule = static"),
+        ],
+    );
+}
+
 /// Six seeds with known differences: numbers by hand and from `SciPy` (see the crate's statistics).
 #[test]
 fn paired_differences() {

@@ -53,10 +53,9 @@ fn whole_grid() {
     ));
     // One budget and no further axis: readers are spared the column, programs are not.
     assert!(!html.contains("<button type=\"button\">epochs</button>"));
-    assert!(
-        files["tables/results.csv"]
-            .starts_with("model,dataset,epochs,schedule,monitor,runs,best_test_accuracy_mean")
-    );
+    assert!(files["tables/results.csv"].starts_with(
+        "model,dataset,epochs,schedule,monitor,runs,runs_planned,runs_diverged,best_test_accuracy_mean"
+    ));
     assert_eq!(files["tables/curves.csv"].lines().count(), 1 + 48 * 10 * 12);
 }
 

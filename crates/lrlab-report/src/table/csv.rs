@@ -1,44 +1,59 @@
-//! Tables as CSV (RFC 4180) for programs: raw numbers in the shortest decimals that read back, nothing rounded.
-//! A cell with a spread becomes several columns; what is missing is empty.
+//! Tables as CSV (RFC 4180) for programs: raw numbers in the shortest decimals that read back, nothing rounded, one
+//! column for each number. What is missing is empty.
 
-use super::{Column, Table, Value};
+use super::{Table, Value};
 
 /// The whole file.
 pub(crate) fn csv(table: &Table) -> String {
     let mut out = String::new();
-    let mut line = |fields: Vec<String>| {
-        out.push_str(&fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(","));
-        out.push('\n');
-    };
-    let shapes: Vec<Vec<&str>> = (0..table.columns.len())
-        .map(|i| table.rows.first().map_or(vec![""], |row| suffixes(&row.cells[i].value)))
-        .collect();
-    let name = |(column, suffixes): (&Column, &Vec<&'static str>)| -> Vec<String> {
-        suffixes.iter().map(|suffix| format!("{}{suffix}", column.key)).collect()
-    };
-    line(table.columns.iter().zip(&shapes).flat_map(name).collect());
+    out.push_str(&line(&header(table)));
     for row in &table.rows {
-        line(row.cells.iter().flat_map(|cell| fields(&cell.value)).collect());
+        let fields: Vec<String> = row.cells.iter().flat_map(|cell| fields(&cell.value)).collect();
+        out.push_str(&line(&fields));
     }
     out
 }
 
-fn suffixes(value: &Value) -> Vec<&'static str> {
-    match value {
-        Value::Estimate(..) => vec!["_mean", "_std", "_n"],
-        Value::Difference(..) => vec!["_mean", "_low", "_high", "_n"],
-        Value::Interval(..) => vec!["_low", "_high"],
-        _ => vec![""],
+/// One line of fields, quoted where they have to be.
+pub(crate) fn line(fields: &[String]) -> String {
+    let mut out = fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",");
+    out.push('\n');
+    out
+}
+
+/// No two columns share a name, whatever the axes of a grid are called.
+fn header(table: &Table) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in table.columns.iter().flat_map(|column| &column.fields) {
+        let free = |name: &String| !names.contains(name);
+        let mut other = (2..).map(|n| format!("{name}_{n}"));
+        let name = if free(name) { name.clone() } else { other.find(free).unwrap_or_default() };
+        names.push(name);
     }
+    names
 }
 
 fn fields(value: &Value) -> Vec<String> {
     let number = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x}"));
+    let whole = |n: &usize| n.to_string();
     let bounds = |b: Option<(f64, f64)>| [number(b.map(|b| b.0)), number(b.map(|b| b.1))];
     match value {
         Value::Text(text) => vec![text.clone()],
+        Value::Label(text) => vec![text.clone().unwrap_or_default()],
         Value::Count(n) => vec![n.to_string()],
-        Value::Number(x, _) | Value::Plain(x, _) | Value::P(x) => vec![number(*x)],
+        Value::Share(have, of) => vec![whole(have), whole(of)],
+        Value::Runs(done, planned, diverged) => [done, planned, diverged].map(whole).to_vec(),
+        Value::Signs(signs) => {
+            signs.map_or_else(|| vec![String::new(); 3], |signs| signs.iter().map(whole).collect())
+        }
+        Value::Times(epochs) => vec![epochs.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")],
+        Value::Told { number, word, .. } => {
+            vec![number.map_or_else(String::new, |n| n.to_string()), (*word).to_owned()]
+        }
+        Value::Claimed { compare, value, tolerance, than, .. } => {
+            vec![(*compare).to_owned(), number(*value), number(*tolerance), than.clone()]
+        }
+        Value::Number(x, _) | Value::Plain(x, _) | Value::Scientific(x) | Value::P(x) => vec![number(*x)],
         Value::Estimate(e, _) => {
             vec![number(e.summary.map(|s| s.mean)), number(e.summary.and_then(|s| s.std)), e.n().to_string()]
         }
@@ -60,6 +75,7 @@ fn quoted(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Column;
 
     #[test]
     fn fields_are_quoted() {
@@ -71,5 +87,23 @@ mod tests {
         check("=SUM(A1)", "'=SUM(A1)");
         check("-0.5", "-0.5");
         check("+0.5", "+0.5");
+    }
+
+    #[test]
+    fn no_two_columns_share_a_name() {
+        let columns = ["runs", "seed", "runs_planned"].map(|axis| Column::text(axis, axis));
+        let own = [
+            Column::number("runs", "runs", "").fields(&["runs", "runs_planned"]),
+            Column::text("seed", "seed"),
+        ];
+        let table = Table {
+            name: "t",
+            title: String::new(),
+            caption: String::new(),
+            columns: columns.into_iter().chain(own).collect(),
+            rows: Vec::new(),
+            long: false,
+        };
+        assert_eq!(csv(&table), "runs,seed,runs_planned,runs_2,runs_planned_2,seed_2\n");
     }
 }

@@ -5,7 +5,7 @@ mod latex;
 mod markdown;
 mod terminal;
 
-pub(crate) use csv::csv;
+pub(crate) use csv::{csv, line as csv_line};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
@@ -35,8 +35,10 @@ pub struct Table {
 /// A column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Name in CSV files.
+    /// Name in the manifest.
     pub key: String,
+    /// Names in CSV files, one for each number or word of a cell.
+    pub fields: Vec<String>,
     /// Name for readers.
     pub title: String,
     /// Second line of the name: which weights, which unit.
@@ -51,6 +53,7 @@ impl Column {
     pub(crate) fn text(key: &str, title: &str) -> Self {
         Self {
             key: key.to_owned(),
+            fields: vec![key.to_owned()],
             title: title.to_owned(),
             detail: String::new(),
             numeric: false,
@@ -59,13 +62,22 @@ impl Column {
     }
 
     pub(crate) fn number(key: &str, title: &str, detail: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            title: title.to_owned(),
-            detail: detail.to_owned(),
-            numeric: true,
-            constant: false,
-        }
+        Self { detail: detail.to_owned(), numeric: true, ..Self::text(key, title) }
+    }
+
+    /// Mean and spread over runs.
+    pub(crate) fn estimate(key: &str, title: &str, detail: &str) -> Self {
+        Self::number(key, title, detail).suffixed(&["mean", "std", "n"])
+    }
+
+    /// As a column whose cells hold several numbers or words: their names in CSV files.
+    pub(crate) fn fields(self, names: &[&str]) -> Self {
+        Self { fields: names.iter().map(|name| (*name).to_owned()).collect(), ..self }
+    }
+
+    /// As [`Column::fields`], of names that begin with the column's own.
+    pub(crate) fn suffixed(self, names: &[&str]) -> Self {
+        Self { fields: names.iter().map(|name| format!("{}_{name}", self.key)).collect(), ..self }
     }
 
     /// Both lines in one.
@@ -128,12 +140,46 @@ impl From<Value> for TableCell {
 pub enum Value {
     /// Words.
     Text(String),
+    /// A coordinate; `None` where there is none.
+    Label(Option<String>),
+    /// So many of so many: runs, pairs.
+    Share(usize, usize),
+    /// Runs of an arm: done, planned, and of those done the diverged ones.
+    Runs(usize, usize, usize),
+    /// Differences above, at and below zero.
+    Signs(Option<[usize; 3]>),
+    /// Epochs in rising order, one for each time.
+    Times(Vec<u64>),
+    /// A whole number that belongs to a word, and both as a reader is told.
+    Told {
+        /// For readers.
+        shown: String,
+        /// The number, where there is one.
+        number: Option<u64>,
+        /// The word.
+        word: &'static str,
+    },
+    /// What a claim says, and as a reader is told.
+    Claimed {
+        /// For readers.
+        shown: String,
+        /// `within`, `>=`, `>`, `<=`, `<`; empty where it cannot be read.
+        compare: &'static str,
+        /// The number claimed.
+        value: Option<f64>,
+        /// How far from it may be.
+        tolerance: Option<f64>,
+        /// What the claim's arms are held against; empty where that is a number.
+        than: String,
+    },
     /// A whole number.
     Count(u64),
     /// A number with its unit's decimals; `None` is missing.
     Number(Option<f64>, Unit),
     /// A number with so many decimals; `None` is missing.
     Plain(Option<f64>, usize),
+    /// A number by powers of ten; `None` is missing.
+    Scientific(Option<f64>),
     /// Mean ± standard deviation.
     Estimate(Estimate, Unit),
     /// A mean difference with its interval, of so many pairs planned.
@@ -178,6 +224,16 @@ fn signed(x: f64, unit: Unit) -> String {
     if text.starts_with('−') || zero { text } else { format!("+{text}") }
 }
 
+/// "3 (2×), 5".
+fn times(epochs: &[u64]) -> String {
+    let runs = epochs.chunk_by(|a, b| a == b);
+    let one = |same: &[u64]| match same {
+        [epoch] => epoch.to_string(),
+        _ => format!("{} ({}×)", same[0], same.len()),
+    };
+    runs.map(one).collect::<Vec<_>>().join(", ")
+}
+
 fn count(n: usize, planned: usize) -> String {
     if n == planned { String::new() } else { format!(" ({n}/{planned})") }
 }
@@ -185,10 +241,16 @@ fn count(n: usize, planned: usize) -> String {
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Label(Some(text)) => f.write_str(text),
+            Self::Told { shown, .. } | Self::Claimed { shown, .. } => f.write_str(shown),
+            Self::Share(have, of) | Self::Runs(have, of, 0) => write!(f, "{have}/{of}"),
+            Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
+            Self::Signs(Some([above, at, below])) => write!(f, "{above}/{at}/{below}"),
+            Self::Times(epochs) => f.write_str(&times(epochs)),
             Self::Count(n) => write!(f, "{n}"),
             Self::Number(Some(x), unit) => f.write_str(&scaled(*x, *unit)),
             Self::Plain(Some(x), digits) => f.write_str(&fixed(*x, *digits)),
+            Self::Scientific(Some(x)) => write!(f, "{x:.3e}"),
             Self::Estimate(e, unit) => match e.summary {
                 None => write!(f, "{MISSING} (0/{})", e.planned),
                 Some(s) => {
@@ -212,9 +274,13 @@ impl std::fmt::Display for Value {
             }
             Self::P(Some(p)) if *p < 0.0005 => f.write_str("< 0.001"),
             Self::P(Some(p)) => write!(f, "{p:.3}"),
-            Self::Number(None, _) | Self::Plain(None, _) | Self::Interval(None, _) | Self::P(None) => {
-                f.write_str(MISSING)
-            }
+            Self::Label(None)
+            | Self::Signs(None)
+            | Self::Number(None, _)
+            | Self::Plain(None, _)
+            | Self::Scientific(None)
+            | Self::Interval(None, _)
+            | Self::P(None) => f.write_str(MISSING),
         }
     }
 }
@@ -223,9 +289,14 @@ impl Value {
     /// The number to sort a table by.
     pub(crate) fn sort_key(&self) -> Option<f64> {
         match self {
-            Self::Text(_) => None,
+            Self::Text(_) | Self::Label(_) => None,
+            Self::Share(n, _) | Self::Runs(n, ..) => Some(*n as f64),
+            Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
+            Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),
+            Self::Told { number, .. } => number.map(|n| n as f64),
+            Self::Claimed { value, .. } => *value,
             Self::Count(n) => Some(*n as f64),
-            Self::Number(x, _) | Self::Plain(x, _) | Self::P(x) => *x,
+            Self::Number(x, _) | Self::Plain(x, _) | Self::Scientific(x) | Self::P(x) => *x,
             Self::Estimate(e, _) => e.summary.map(|s| s.mean),
             Self::Difference(d, ..) => d.map(|d| d.mean),
             Self::Interval(bounds, _) => bounds.map(|(low, _)| low),
@@ -234,7 +305,10 @@ impl Value {
 
     /// Whether nothing is there where a number is expected.
     pub(crate) fn is_missing(&self) -> bool {
-        !matches!(self, Self::Text(_)) && self.sort_key().is_none()
+        match self {
+            Self::Text(_) | Self::Told { .. } | Self::Claimed { .. } | Self::Label(Some(_)) => false,
+            other => other.sort_key().is_none(),
+        }
     }
 }
 
@@ -265,5 +339,11 @@ mod tests {
             "+1.23 (1/2)",
         );
         check(Value::Difference(None, Unit::Points, 2), "– (0/2)");
+        check(Value::Times(vec![3, 5, 5]), "3, 5 (2×)");
+        check(Value::Times(Vec::new()), "");
+        check(Value::Runs(2, 3, 0), "2/3");
+        check(Value::Runs(2, 3, 1), "2/3, 1 diverged");
+        check(Value::Signs(Some([4, 0, 2])), "4/0/2");
+        check(Value::Scientific(Some(0.05)), "5.000e-2");
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
     columns.extend(metrics.iter().map(|m| {
         let sign = if m.unit() == Unit::Percent { detail(*m).replace('%', "pp") } else { detail(*m) };
         Column::number(&m.name().replace('.', "_"), &format!("Δ {}", short(*m)), &sign)
+            .suffixed(&["mean", "low", "high", "n"])
     }));
     let blocks = report.blocks();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
@@ -38,11 +39,10 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
                 let same = |d: &&Comparison| {
                     (d.contrast, d.arm, d.baseline, d.metric) == (c.contrast, c.arm, c.baseline, *metric)
                 };
-                report
-                    .comparisons
-                    .iter()
-                    .find(same)
-                    .map_or_else(|| Value::P(None).into(), |c| difference(report, c))
+                report.comparisons.iter().find(same).map_or_else(
+                    || Value::Difference(None, unit(*metric), 0).into(),
+                    |c| difference(report, c),
+                )
             }));
             places.push(block_of(&blocks, c.arm).map(|block| block * 2 + contrast as usize));
             rows.push(Row { cells, rule: false, link: Some(Link::Arm(c.arm)) });
@@ -125,12 +125,12 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     columns.extend(axis_columns(report));
     columns.extend([
         Column::text("metric", "metric"),
-        Column::number("pairs", "pairs", "have/planned"),
+        Column::number("pairs", "pairs", "have/planned").fields(&["pairs", "pairs_planned"]),
         Column::number("difference", "difference", "mean"),
         Column::number("std", "std", "of differences"),
-        Column::number("t", "95 % interval", "t"),
-        Column::number("bootstrap", "95 % interval", "bootstrap"),
-        Column::number("positive", "seeds", "+/0/−"),
+        Column::number("t", "95 % interval", "t").suffixed(&["low", "high"]),
+        Column::number("bootstrap", "95 % interval", "bootstrap").suffixed(&["low", "high"]),
+        Column::number("positive", "seeds", "+/0/−").fields(&["positive", "zero", "negative"]),
         Column::number("p", "p", "sign-flip"),
         Column::number("p_smallest", "smallest p", "2/2ⁿ"),
         Column::number("family", "family", "comparisons"),
@@ -158,24 +158,21 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
 fn long_row(report: &Report, c: &Comparison) -> Row {
     let (unit, made_of) = (unit(c.metric), runs(report, c));
     let p = c.paired.as_ref();
-    let signs = p.map_or_else(
-        || crate::table::MISSING.to_owned(),
-        |p| {
-            let count = |keep: fn(f64) -> bool| p.differences.iter().filter(|d| keep(**d)).count();
-            format!("{}/{}/{}", count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0))
-        },
-    );
+    let signs = p.map(|p| {
+        let count = |keep: fn(f64) -> bool| p.differences.iter().filter(|d| keep(**d)).count();
+        [count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0)]
+    });
     let number = |value: Value| TableCell { value, bold: false, runs: made_of.clone() };
     let mut cells: Vec<TableCell> = vec![Value::Text(against(report, c)).into()];
     cells.extend(axis_cells(report, c.arm));
     cells.push(Value::Text(format!("{}, {}", c.metric.title(), place(c.metric))).into());
-    cells.push(Value::Text(format!("{}/{}", p.map_or(0, |p| p.summary.n), c.planned)).into());
+    cells.push(Value::Share(p.map_or(0, |p| p.summary.n), c.planned).into());
     cells.extend([
         number(Value::Number(p.map(|p| p.summary.mean), unit)),
         number(Value::Number(p.and_then(|p| p.summary.std), unit)),
         number(Value::Interval(p.and_then(|p| p.t_interval), unit)),
         number(Value::Interval(p.and_then(|p| p.bootstrap), unit)),
-        number(Value::Text(signs)),
+        number(Value::Signs(signs)),
         number(Value::P(p.map(|p| p.test.p))),
         Value::P(p.map(|p| p.test.smallest)).into(),
         Value::Count(c.family as u64).into(),

@@ -1,6 +1,7 @@
 //! What the runs cost: seconds, examples per second, parameters.
 
-use crate::stats::{Summary, summary};
+use crate::arm::Estimate;
+use crate::stats::summary;
 use crate::table::{Link, Row, TableCell};
 use crate::tables::{axis_cells, axis_columns, block_of, rule};
 use crate::{Column, Report, Run, Table, Unit, Value};
@@ -9,15 +10,15 @@ use crate::{Column, Report, Run, Table, Unit, Value};
 pub(super) fn cost(report: &Report) -> Table {
     let mut columns = axis_columns(report);
     columns.extend([
-        Column::number("runs", "runs", "have/planned"),
+        Column::number("runs", "runs", "have/planned").fields(&["runs", "runs_planned"]),
         Column::number("parameters", "parameters", "trained"),
-        Column::number("seconds", "seconds per run", "all"),
-        Column::number("train_s", "training", "s"),
-        Column::number("eval_s", "evaluation", "s"),
-        Column::number("data_s", "data", "s"),
-        Column::number("input_share", "waiting for batches", "% of the time"),
-        Column::number("examples_per_s", "examples/s", "training"),
-        Column::number("updates", "updates", "executed"),
+        Column::estimate("seconds", "seconds per run", "all"),
+        Column::estimate("train_s", "training", "s"),
+        Column::estimate("eval_s", "evaluation", "s"),
+        Column::estimate("data_s", "data", "s"),
+        Column::estimate("input_share", "waiting for batches", "% of the time"),
+        Column::estimate("examples_per_s", "examples/s", "training"),
+        Column::estimate("updates", "updates", "executed"),
     ]);
     let blocks = report.blocks();
     let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm)).collect();
@@ -55,31 +56,24 @@ pub(crate) fn total(report: &Report) -> String {
 fn row(report: &Report, arm: usize) -> Row {
     let it = &report.arms[arm];
     let runs: Vec<_> = it.counted().map(|run| run.id.clone()).collect();
-    let over = |of: &dyn Fn(&Run) -> Option<f64>, digits: usize| -> TableCell {
+    let over = |of: &dyn Fn(&Run) -> Option<f64>, unit: Unit| -> TableCell {
         let values: Vec<f64> = it.counted().filter_map(of).filter(|x| x.is_finite()).collect();
-        let text = summary(&values).map_or_else(|| crate::table::MISSING.to_owned(), |s| show(s, digits));
-        TableCell { value: Value::Text(text), bold: false, runs: runs.clone() }
+        let estimate = Estimate { summary: summary(&values), planned: it.runs.len() };
+        TableCell { value: Value::Estimate(estimate, unit), bold: false, runs: runs.clone() }
     };
     let clock = |of: fn(&lrlab_runs::Timing) -> f64| move |run: &Run| run.result().map(|r| of(&r.timing));
     let parameters = it.results().map(|r| r.provenance.parameters).max().filter(|n| *n > 0);
     let mut cells = axis_cells(report, arm);
-    cells.push(Value::Text(format!("{}/{}", it.done(), it.runs.len())).into());
+    cells.push(Value::Share(it.done(), it.runs.len()).into());
     cells.push(parameters.map_or(Value::Number(None, Unit::Plain), |n| Value::Count(n as u64)).into());
     cells.extend([
-        over(&seconds, 1),
-        over(&clock(|t| t.train_s), 1),
-        over(&clock(|t| t.eval_s), 1),
-        over(&clock(|t| t.data_s), 1),
-        over(&|run| Some(100.0 * run.result()?.timing.input_share?), 2),
-        over(&clock(|t| t.examples_per_s), 0),
-        over(&clock(|t| t.updates_executed as f64), 0),
+        over(&seconds, Unit::Seconds),
+        over(&clock(|t| t.train_s), Unit::Seconds),
+        over(&clock(|t| t.eval_s), Unit::Seconds),
+        over(&clock(|t| t.data_s), Unit::Seconds),
+        over(&|run| run.result()?.timing.input_share, Unit::Percent),
+        over(&clock(|t| t.examples_per_s), Unit::Whole),
+        over(&clock(|t| t.updates_executed as f64), Unit::Whole),
     ]);
     Row { cells, rule: false, link: Some(Link::Arm(arm)) }
-}
-
-fn show(s: Summary, digits: usize) -> String {
-    match s.std.filter(|std| *std > 0.0) {
-        Some(std) => format!("{:.digits$} ± {std:.digits$}", s.mean),
-        None => format!("{:.digits$}", s.mean),
-    }
 }

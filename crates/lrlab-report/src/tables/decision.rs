@@ -3,7 +3,7 @@
 use lrlab_runs::{Decision, DecisionKind};
 
 use crate::table::{Link, Row, TableCell};
-use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::{axis_cells, axis_columns, block_of, rule, seed};
 use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm, source and kind.
@@ -12,10 +12,10 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
     columns.extend([
         Column::text("source", "source"),
         Column::text("kind", "decision"),
-        Column::number("runs", "runs with it", "of those not diverged"),
+        Column::number("runs", "runs with it", "of those not diverged").fields(&["runs", "runs_of"]),
         Column::number("per_run", "per run", "mean"),
         Column::number("first_epoch", "first", "median epoch"),
-        Column::text("epochs", "after epoch (times)"),
+        Column::text("after_epochs", "after epoch (times)"),
         Column::number("gain", "final gain", "mean"),
     ]);
     let blocks = report.blocks();
@@ -63,14 +63,16 @@ fn row(report: &Report, arm: usize, source: &str, kind: DecisionKind) -> Row {
     let mut firsts: Vec<u64> = with.iter().filter_map(|list| list.iter().map(|d| d.epoch).min()).collect();
     firsts.sort_unstable();
     let gains: Vec<f64> = with.iter().filter_map(|list| list.last().map(|d| d.gain)).collect();
+    let mut epochs: Vec<u64> = per_run.iter().flatten().map(|d| d.epoch).collect();
+    epochs.sort_unstable();
     let mut cells = axis_cells(report, arm);
     cells.extend([
         Value::Text(source.to_owned()).into(),
         Value::Text(word(kind).to_owned()).into(),
-        number(Value::Text(format!("{}/{}", with.len(), per_run.len()))),
+        number(Value::Share(with.len(), per_run.len())),
         number(Value::Plain((!per_run.is_empty()).then(|| total / per_run.len() as f64), 1)),
         number(Value::Number(median(&firsts), Unit::Epochs)),
-        number(Value::Text(times(per_run.iter().flatten().map(|d| d.epoch)))),
+        number(Value::Times(epochs)),
         number(Value::Plain(crate::stats::summary(&gains).map(|s| s.mean), 3)),
     ]);
     Row { cells, rule: false, link: Some(Link::Arm(arm)) }
@@ -88,14 +90,6 @@ const fn word(kind: DecisionKind) -> &'static str {
 fn median(sorted: &[u64]) -> Option<f64> {
     let n = sorted.len();
     (n > 0).then(|| f64::midpoint(sorted[(n - 1) / 2] as f64, sorted[n / 2] as f64))
-}
-
-/// "3 (2×), 5".
-fn times(epochs: impl Iterator<Item = u64>) -> String {
-    let mut count = std::collections::BTreeMap::new();
-    epochs.for_each(|epoch| *count.entry(epoch).or_insert(0_u64) += 1);
-    let one = |(epoch, n): (u64, u64)| if n > 1 { format!("{epoch} ({n}×)") } else { epoch.to_string() };
-    count.into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Every decision.
@@ -116,13 +110,14 @@ pub(super) fn log(report: &Report) -> Option<Table> {
         report.arms.iter().enumerate().flat_map(|(i, arm)| arm.runs.iter().map(move |run| (i, run)))
     {
         for (i, d) in run.result().into_iter().flat_map(|r| &r.decisions).enumerate() {
-            let rate = |x: Option<f64>| -> TableCell {
-                let text = x.map_or_else(|| crate::table::MISSING.to_owned(), |x| format!("{x:.3e}"));
-                TableCell { value: Value::Text(text), bold: false, runs: vec![run.id.clone()] }
+            let rate = |x: Option<f64>| TableCell {
+                value: Value::Scientific(x),
+                bold: false,
+                runs: vec![run.id.clone()],
             };
             let mut cells = axis_cells(report, arm);
             cells.extend([
-                Value::Text(run.seed.clone()).into(),
+                seed(run),
                 Value::Count(d.epoch).into(),
                 Value::Count(d.update).into(),
                 Value::Text(d.source.clone()).into(),
@@ -150,9 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epochs_are_counted() {
-        assert_eq!(times([5, 3, 5].into_iter()), "3, 5 (2×)");
-        assert_eq!(times([].into_iter()), "");
+    fn medians() {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3, 4]), Some(3.5));
         assert_eq!(median(&[3, 4, 9]), Some(4.0));

@@ -117,9 +117,10 @@ fn table(
     let metrics: Vec<Metric> =
         metrics.iter().filter(|m| report.counts.done == 0 || measured(m)).copied().collect();
     let mut columns = axis_columns(report);
-    columns.push(Column { numeric: true, ..Column::text("runs", "runs") });
-    columns
-        .extend(metrics.iter().map(|m| Column::number(&m.name().replace('.', "_"), &short(*m), &detail(*m))));
+    columns.push(Column::number("runs", "runs", "").fields(&["runs", "runs_planned", "runs_diverged"]));
+    columns.extend(
+        metrics.iter().map(|m| Column::estimate(&m.name().replace('.', "_"), &short(*m), &detail(*m))),
+    );
     let blocks = report.blocks();
     let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm, &metrics)).collect();
     let first = columns.len() - metrics.len();
@@ -135,8 +136,7 @@ fn table(
 fn row(report: &Report, arm: usize, metrics: &[Metric]) -> Row {
     let it = &report.arms[arm];
     let mut cells = axis_cells(report, arm);
-    let diverged = if it.diverged() > 0 { format!(", {} diverged", it.diverged()) } else { String::new() };
-    cells.push(Value::Text(format!("{}/{}{diverged}", it.done(), it.runs.len())).into());
+    cells.push(Value::Runs(it.done(), it.runs.len(), it.diverged()).into());
     cells.extend(metrics.iter().map(|metric| {
         let has = |run: &&Run| run.figure(*metric).is_some();
         TableCell {

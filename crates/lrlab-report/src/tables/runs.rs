@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use lrlab_runs::EpochMetrics;
 
-use crate::table::{Link, Row, TableCell};
-use crate::tables::{axis_cells, axis_columns};
+use crate::table::{Link, MISSING, Row, TableCell, csv_line};
+use crate::tables::{axis_cells, axis_columns, seed};
 use crate::{Column, Metric, Report, State, Table, Value};
 
 const SHOWN: [Metric; 6] = [
@@ -41,7 +41,7 @@ pub(super) fn runs(report: &Report) -> Table {
             };
             let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
             let mut cells = axis_cells(report, i);
-            cells.extend([text(&run.seed), text(run.id.as_str()), text(run.word())]);
+            cells.extend([seed(run), text(run.id.as_str()), text(run.word())]);
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());
             cells.extend(SHOWN.map(|m| TableCell {
@@ -67,11 +67,13 @@ pub(super) fn runs(report: &Report) -> Table {
 pub(crate) fn curves(report: &Report) -> String {
     let mut out = String::from("run_id,seed,epoch,metric,value\n");
     for run in report.runs() {
+        let seed = if run.seed == MISSING { "" } else { &run.seed };
+        let start = csv_line(&[run.id.to_string(), seed.to_owned(), String::new()]);
+        let start = start.trim_end_matches('\n');
         for epoch in run.result().into_iter().flat_map(|r| &r.history) {
             for name in EpochMetrics::NAMES {
                 if let Some(value) = epoch.get(name).flatten().filter(|x| x.is_finite()) {
-                    let seed = run.seed.replace([',', '"', '\n', '\r'], " ");
-                    let _ = writeln!(out, "{},{seed},{},{name},{value}", run.id, epoch.epoch);
+                    let _ = writeln!(out, "{start}{},{name},{value}", epoch.epoch);
                 }
             }
         }

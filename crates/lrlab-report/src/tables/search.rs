@@ -2,6 +2,7 @@
 
 use lrlab_search::Standing;
 
+use crate::arm::Estimate;
 use crate::search::{ArmSearch, TrialReport};
 use crate::table::{Link, Row, TableCell};
 use crate::{Column, Metric, Report, Table, Value, label};
@@ -32,15 +33,12 @@ fn text(words: impl Into<String>) -> TableCell {
 }
 
 fn arm_cells(report: &Report, search: &ArmSearch) -> Vec<TableCell> {
-    let coordinate = |axis: &String| label::coordinate(&search.cell, axis).unwrap_or_else(|| "–".to_owned());
-    report.axes.iter().map(|axis| text(coordinate(axis))).collect()
+    report.axes.iter().map(|axis| super::coordinate(&search.cell, axis)).collect()
 }
 
 fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {
-    let value = |key: &&str| {
-        trial.and_then(|trial| trial.point.get(*key)).map_or_else(|| "–".to_owned(), label::value)
-    };
-    keys.iter().map(|key| text(value(key))).collect()
+    let value = |key: &&str| trial.and_then(|trial| trial.point.get(*key)).map(label::value);
+    keys.iter().map(|key| Value::Label(value(key)).into()).collect()
 }
 
 /// A figure that trials were judged by, with the runs it is of.
@@ -53,33 +51,33 @@ fn winners(report: &Report) -> Table {
     let keys = keys(report);
     let mut columns = arm_columns(report);
     columns.extend([Column::text("metric", "judged by"), Column::number("trials", "trials", "")]);
-    columns.push(Column::text("winner", "winner"));
+    columns.push(Column::text("winner", "winner").fields(&["winner", "winner_state"]));
     columns.extend(keys.iter().map(|key| Column::text(key, key)));
     columns.extend([
         Column::number("value", "best epoch", "validation"),
-        Column::number("test_accuracy", "test accuracy", "of the winner"),
-        Column::number("epochs", "epochs trained", ""),
+        Column::estimate("test_accuracy", "test accuracy", "of the winner"),
+        Column::number("epochs_trained", "epochs trained", ""),
         Column::number("full_epochs", "epochs of all trials in full", ""),
     ]);
     let row = |search: &ArmSearch| {
-        let winner = search.winner.map(|winner| (winner, &search.trials[winner]));
+        let winner = search.winner.map(|winner| &search.trials[winner]);
         let arm = report.arms.iter().position(|arm| arm.cell == search.cell);
         let test = arm.map(|arm| report.arms[arm].estimate(Metric::best("test_accuracy")));
         let mut cells = arm_cells(report, search);
         cells.extend([text(&search.metric), Value::Count(search.trials.len() as u64).into()]);
-        cells.push(text(match winner {
-            Some((number, _)) => format!("trial {number}"),
-            None if search.over => "every trial diverged".to_owned(),
-            None => "not over".to_owned(),
-        }));
-        cells.extend(point_cells(&keys, winner.map(|(_, trial)| trial)));
-        let value = winner.map(|(_, trial)| judged(trial.values.last().copied().flatten(), trial));
+        let (number, word) = match search.winner {
+            Some(number) => (Some(number as u64), "found"),
+            None if search.over => (None, "every trial diverged"),
+            None => (None, "not over"),
+        };
+        let shown = number.map_or_else(|| word.to_owned(), |number| format!("trial {number}"));
+        cells.push(Value::Told { shown, number, word }.into());
+        cells.extend(point_cells(&keys, winner));
+        let value = winner.map(|trial| judged(trial.values.last().copied().flatten(), trial));
         cells.push(value.unwrap_or_else(|| Value::Plain(None, 4).into()));
         let unit = Metric::best("test_accuracy").unit();
-        cells.push(match test.filter(|_| winner.is_some()) {
-            Some(estimate) => Value::Estimate(estimate, unit).into(),
-            None => Value::Number(None, unit).into(),
-        });
+        let none = || Estimate { summary: None, planned: arm.map_or(0, |arm| report.arms[arm].runs.len()) };
+        cells.push(Value::Estimate(test.filter(|_| winner.is_some()).unwrap_or_else(none), unit).into());
         cells.extend([Value::Count(search.epochs).into(), Value::Count(search.full_epochs).into()]);
         Row { cells, rule: false, link: arm.map(Link::Arm) }
     };
@@ -111,8 +109,10 @@ fn trials(report: &Report) -> Table {
         };
         Column::number(&format!("stage_{}", stage + 1), &title, "validation")
     }));
-    columns
-        .extend([Column::text("outcome", "outcome"), Column::number("epochs_trained", "epochs trained", "")]);
+    columns.extend([
+        Column::text("outcome", "outcome").fields(&["outcome_epoch", "outcome"]),
+        Column::number("epochs_trained", "epochs trained", ""),
+    ]);
     let mut rows = Vec::new();
     for (i, search) in report.searches.iter().enumerate() {
         for (number, trial) in search.trials.iter().enumerate() {
@@ -120,7 +120,7 @@ fn trials(report: &Report) -> Table {
             cells.push(Value::Count(number as u64).into());
             cells.extend(point_cells(&keys, Some(trial)));
             cells.extend((0..stages).map(|stage| judged(trial.values.get(stage).copied().flatten(), trial)));
-            cells.extend([text(outcome(trial.standing)), Value::Count(trial.epochs).into()]);
+            cells.extend([outcome(trial.standing).into(), Value::Count(trial.epochs).into()]);
             let link = trial.runs.first().cloned().map(Link::Run);
             rows.push(Row { cells, rule: number == 0 && i > 0, link });
         }
@@ -137,12 +137,18 @@ fn trials(report: &Report) -> Table {
     }
 }
 
-fn outcome(standing: Standing) -> String {
+/// The word, with the epoch that it came after.
+fn outcome(standing: Standing) -> Value {
+    let told = |word: &'static str| Value::Told { shown: word.to_owned(), number: None, word };
     match standing {
-        Standing::In => "in".to_owned(),
-        Standing::Pruned(epochs) => format!("pruned after epoch {epochs}"),
-        Standing::Diverged(_) => "diverged".to_owned(),
-        Standing::Lost => "lost".to_owned(),
-        Standing::Won => "won".to_owned(),
+        Standing::In => told("in"),
+        Standing::Pruned(epochs) => Value::Told {
+            shown: format!("pruned after epoch {epochs}"),
+            number: Some(epochs),
+            word: "pruned",
+        },
+        Standing::Diverged(_) => told("diverged"),
+        Standing::Lost => told("lost"),
+        Standing::Won => told("won"),
     }
 }

@@ -128,20 +128,71 @@ fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
     })
 }
 
+/// Columns of words; every other column of every table holds one number a row, or nothing.
+const WORDS: [&str; 25] = [
+    "model",
+    "dataset",
+    "schedule",
+    "monitor",
+    "odd <axis> | &",
+    "seed",
+    "run_id",
+    "state",
+    "result_blake3",
+    "error",
+    "metric",
+    "contrast",
+    "conclusion",
+    "source",
+    "kind",
+    "reason",
+    "id",
+    "text",
+    "verdict",
+    "claimed_compare",
+    "claimed_than",
+    "arm",
+    "note",
+    "winner_state",
+    "outcome",
+];
+
 fn csv(name: &str, text: &str) {
-    let (mut widths, mut fields, mut quoted) = (Vec::new(), 1, false);
-    for c in text.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields += 1,
-            '\n' if !quoted => {
-                widths.push(fields);
-                fields = 1;
-            }
-            _ => {}
+    let lines = records(text);
+    let header = &lines[0];
+    for (i, column) in header.iter().enumerate() {
+        assert!(!header[..i].contains(column), "{name}: two columns are called {column}");
+    }
+    for line in &lines[1..] {
+        assert_eq!(line.len(), header.len(), "{name}: {line:?}");
+        for (column, field) in header.iter().zip(line).filter(|(column, _)| !WORDS.contains(&column.as_str()))
+        {
+            // A list of whole numbers is the one exception, and says so.
+            let whole = column == "after_epochs" && field.split(' ').all(|n| n.parse::<u64>().is_ok());
+            let number = field.parse::<f64>().is_ok_and(f64::is_finite);
+            assert!(field.is_empty() || number || whole, "{name}: {column} is {field:?}");
         }
     }
-    assert!(!quoted && widths.iter().all(|w| *w == widths[0]), "{name}: {widths:?}");
+}
+
+/// The records of a CSV file as RFC 4180 has them.
+pub fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut all, mut line, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => line.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                line.push(std::mem::take(&mut field));
+                all.push(std::mem::take(&mut line));
+            }
+            c => field.push(c),
+        }
+    }
+    assert!(!quoted && line.is_empty() && field.is_empty(), "a record does not end");
+    all
 }
 
 fn latex(name: &str, text: &str) {
