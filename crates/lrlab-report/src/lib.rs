@@ -18,6 +18,7 @@ mod manifest;
 mod metric;
 mod owned;
 mod page;
+mod rates;
 mod report;
 mod search;
 pub mod stats;

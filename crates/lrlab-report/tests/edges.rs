@@ -16,7 +16,9 @@ use lrlab_report::{
     At, Comparison, Contrast, Error, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
 };
-use lrlab_runs::{Cell, EpochMetrics, Evaluation, Event, Outcome, RunResult};
+use lrlab_runs::{
+    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Event, Outcome, RunResult, Updates,
+};
 use serde_json::json;
 
 fn cell(pairs: &[(&str, serde_json::Value)]) -> Cell {
@@ -310,6 +312,92 @@ fn no_figure_takes_the_place_of_another() {
         }
     }
     assert!(files.contains_key("figures/plain-val-loss.svg"));
+}
+
+/// A step inside an epoch and a cut inside another are drawn where they were, and nothing is drawn that was not.
+#[test]
+fn the_rate_is_drawn_as_it_was() {
+    let mut plan = small(&["step"], 2);
+    for run in &mut plan.runs {
+        run.spec = json!({
+            "seed": run.cell["seed"], "lr": 0.1, "lr_min": 0.03, "lr_max": 0.08, "epochs": 12,
+            "schedule": { "multi_step": { "milestones": ["102 updates"], "gamma": 0.5 } },
+        });
+    }
+    // 25 updates an epoch: the step is at 4.08 epochs; one run halves the rate once more after update 160, and both are
+    // held by the bounds.
+    let rate = |seed: usize, update: u64| {
+        let gain = if seed == 1 && update >= 160 { 0.5 } else { 1.0 };
+        (0.1_f64 * if update >= 102 { 0.5 } else { 1.0 } * gain).clamp(0.03, 0.08)
+    };
+    let with = |seed: usize, planned: &lrlab_runs::PlannedRun| {
+        let mut it = common::result(planned);
+        it.updates = Some(Updates { made: 300, per_epoch: 25 });
+        it.history = (1..=12)
+            .map(|epoch| EpochMetrics {
+                epoch,
+                lr_first: Some(rate(seed, (epoch - 1) * 25)),
+                lr: Some(rate(seed, epoch * 25 - 1)),
+                ..it.history[0].clone()
+            })
+            .collect();
+        it.decisions = (seed == 1)
+            .then(|| Decision {
+                update: 160,
+                epoch: 6,
+                source: "plateau".to_owned(),
+                kind: DecisionKind::Cut,
+                lr_before: Some(0.05),
+                lr_after: Some(0.03),
+                gain: 0.5,
+                metric: "val_loss".to_owned(),
+                value: None,
+                reason: "of a test".to_owned(),
+            })
+            .into_iter()
+            .collect();
+        it
+    };
+    let lines = |change: fn(&mut RunResult)| {
+        let (_folder, store) = common::store(&plan, |i, planned| {
+            let mut it = with(i, planned);
+            change(&mut it);
+            Some(it)
+        });
+        check::written(&plan, &store, "rate");
+        let figure = figures(&summarise(&plan, &store).unwrap()).pop().unwrap();
+        assert_eq!(figure.name, "m-learning-rate");
+        figure.panels[0].lines.clone()
+    };
+    let exact = lines(|_| ());
+    assert_eq!(exact.len(), 1);
+    assert!(exact[0].joined);
+    let corners = [(0.0, 0.08), (4.08, 0.08), (4.08, 0.05), (6.4, 0.05), (6.4, 0.04), (12.0, 0.04)];
+    assert_eq!(exact[0].points.len(), corners.len(), "{:?}", exact[0].points);
+    for (point, corner) in exact[0].points.iter().zip(corners) {
+        assert!(
+            (point.0 - corner.0).abs() < 1e-12 && (point.1 - corner.1).abs() < 1e-12,
+            "{point:?} {corner:?}"
+        );
+    }
+    // Not known at every update, or not what the run recorded: points, and no line between them.
+    for change in [
+        (|it| it.updates = None) as fn(&mut RunResult),
+        |it| it.spec["schedule"] = json!({ "unheard_of": {} }),
+        |it| it.spec["lr"] = json!(0.07),
+    ] {
+        let known = lines(change);
+        assert!(!known[0].joined && known[0].marks, "{known:?}");
+        assert_eq!(known[0].points.len(), 24);
+    }
+    // A run that diverged is drawn as far as it came.
+    let died = lines(|it| {
+        it.outcome = Outcome::Diverged;
+        it.updates = Some(Updates { made: 110, per_epoch: 25 });
+        it.history.truncate(4);
+        it.decisions.clear();
+    });
+    assert!(died.iter().all(|line| line.diverged && line.joined && line.points.last() == Some(&(4.4, 0.05))));
 }
 
 /// What a script reads: a number is a number, in a column of its own, and raw.

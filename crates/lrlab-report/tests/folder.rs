@@ -32,7 +32,9 @@ fn put(folder: &Path, name: &str, text: &str) {
 fn files_of_others_stay() {
     let folder = tempfile::tempdir().unwrap();
     let mine = ["tables/mine.csv", "tables/mine.tex", "figures/mine.svg", "figures/notes.txt"];
-    mine.iter().for_each(|name| put(folder.path(), name, "not a report's\n"));
+    for name in mine {
+        put(folder.path(), name, "not a report's\n");
+    }
     for models in [3, 1] {
         let written = write(&report(models), folder.path()).unwrap();
         assert!(written.kept.is_empty());

@@ -22,7 +22,8 @@ pub use event::Event;
 pub use id::RunId;
 pub use plan::{Plan, PlannedRun, Search};
 pub use result::{
-    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, finite,
+    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, Updates,
+    finite,
 };
 pub use store::RunStore;
 pub use work::{Work, WorkLog, work_before};

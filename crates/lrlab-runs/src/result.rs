@@ -279,6 +279,15 @@ pub struct Provenance {
     pub numerics: String,
 }
 
+/// What a run's updates are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updates {
+    /// Updates of the run, each counted once; fewer than planned where it was stopped or diverged.
+    pub made: u64,
+    /// Updates of an epoch.
+    pub per_epoch: u64,
+}
+
 /// `result.json`: written once, atomically; its presence means the run is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
@@ -290,6 +299,10 @@ pub struct RunResult {
     pub spec: serde_json::Value,
     /// How it ended.
     pub outcome: Outcome,
+    /// What its updates are counted by, so that the rate of each can be told from `spec` and `decisions`; results of
+    /// earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<Updates>,
     /// One entry per epoch.
     pub history: Vec<EpochMetrics>,
     /// After the last update.

@@ -22,6 +22,7 @@ fn result(lr: f64) -> RunResult {
         cell: [("seed".to_owned(), json!(3))].into(),
         spec: json!({ "lr": lr }),
         outcome: Outcome::Diverged,
+        updates: None,
         history: vec![metrics],
         last: evaluation.clone(),
         best: evaluation,

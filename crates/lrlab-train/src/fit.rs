@@ -9,7 +9,7 @@ use lrlab_callbacks::{Callbacks, Moment};
 use lrlab_data::Dataset;
 use lrlab_models::Model;
 use lrlab_optim::Optimizer;
-use lrlab_runs::{Decision, EpochMetrics, Evaluation, Event, Timing, Work, finite};
+use lrlab_runs::{Decision, EpochMetrics, Evaluation, Event, Timing, Updates, Work, finite};
 use lrlab_schedulers::{Horizon, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,8 @@ pub enum Stop {
 pub struct Fitted {
     /// Why it ended.
     pub stop: Stop,
+    /// Updates made, each counted once, and those of an epoch.
+    pub updates: Updates,
     /// One entry per completed epoch.
     pub history: Vec<EpochMetrics>,
     /// After the last update. Where a callback put the best epoch's weights back at the end, that epoch; where an average

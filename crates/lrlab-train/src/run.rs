@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Host, Moment, Phase};
 use lrlab_data::Dataset;
-use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Work, finite};
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Updates, Work, finite};
 use lrlab_schedulers::Horizon;
 
 use crate::running::{Running, validated};
@@ -358,10 +358,24 @@ impl<'a> Run<'a> {
     ) -> Fitted {
         let (work, parameters) = (self.work(), self.trainer.params().count());
         let timing = (self.before + work).timing();
+        let updates = Updates { made: self.trainer.update, per_epoch: self.horizon.updates_per_epoch };
         let Self { history, decisions, last_weights, trainer, .. } = self;
         let history = history.iter().map(EpochMetrics::recorded).collect();
         let kept = trainer.into_kept();
-        Fitted { stop, history, last, best, decisions, timing, work, weights, last_weights, kept, parameters }
+        Fitted {
+            stop,
+            updates,
+            history,
+            last,
+            best,
+            decisions,
+            timing,
+            work,
+            weights,
+            last_weights,
+            kept,
+            parameters,
+        }
     }
 
     fn evaluation(&mut self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use lrlab_runs::RunResult;
 
 use super::{Dash, Figure, Line, Panel, Scale};
+use crate::rates::{corners, rates};
 use crate::stats::summary;
 use crate::{Arm, Metric, Report, Run, Unit, label};
 
@@ -127,7 +128,8 @@ fn by_metric(report: &Report, arms: &[usize], key: &str, name: &str) -> Option<F
     let mut capital = what.to_owned();
     capital.get_mut(..1).map(str::make_ascii_uppercase);
     let spread = if key == "lr" {
-        "Lines: mean over seeds of the rate at each epoch's first and last update."
+        "Lines: the rate of every update, mean over seeds. Marks without a line: the rates of each epoch's first and \
+         last update, where no more is known."
     } else {
         "Lines: mean over seeds; bands: ± one sample standard deviation."
     };
@@ -179,12 +181,22 @@ fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Lin
         band,
         diverged,
         marks: false,
+        joined: true,
     };
-    let finite: Vec<&RunResult> = arm.runs.iter().filter(|r| !r.diverged()).filter_map(Run::result).collect();
-    let (points, band) = mean_line(&finite, key);
-    let mut out = vec![line(words.to_owned(), points, band, false)];
-    for run in arm.runs.iter().filter(|r| r.diverged()).filter_map(Run::result) {
-        out.push(line(String::new(), curve(run, key), Vec::new(), true));
+    let finite: Vec<&RunResult> = arm.counted().filter_map(Run::result).collect();
+    let diverged = arm.runs.iter().filter(|r| r.diverged()).filter_map(Run::result);
+    let mut out = Vec::new();
+    if key == "lr" {
+        let (points, joined) = rate_line(&finite);
+        out.push(Line { joined, ..line(words.to_owned(), points, Vec::new(), false) });
+        for run in diverged {
+            let (points, joined) = rate_line(&[run]);
+            out.push(Line { joined, ..line(String::new(), points, Vec::new(), true) });
+        }
+    } else {
+        let (points, band) = mean_line(&finite, key);
+        out.push(line(words.to_owned(), points, band, false));
+        out.extend(diverged.map(|run| line(String::new(), curve(run, key), Vec::new(), true)));
     }
     out.retain(|line| !line.points.is_empty());
     if let Some(first) = out.first_mut() {
@@ -195,6 +207,23 @@ fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Lin
 
 type Points = Vec<(f64, f64)>;
 type Band = Vec<(f64, f64, f64)>;
+
+/// The mean rate of every update, joined; where that is not known of every run, the rates of each epoch's first and last
+/// update, apart.
+fn rate_line(runs: &[&RunResult]) -> (Points, bool) {
+    let exact: Option<Vec<(Vec<f64>, u64)>> = runs.iter().map(|run| rates(run)).collect();
+    let Some(exact) = exact.filter(|all| all.windows(2).all(|pair| pair[0].1 == pair[1].1)) else {
+        return (mean_line(runs, "lr").0, false);
+    };
+    let length = exact.iter().map(|(rates, _)| rates.len()).min().unwrap_or(0);
+    // The mean of equal rates is that rate, to the bit.
+    let mean = |update: usize| {
+        let first = exact.first().map_or(0.0, |(rates, _)| rates[update]);
+        first + exact.iter().map(|(rates, _)| rates[update] - first).sum::<f64>() / exact.len() as f64
+    };
+    let mean: Vec<f64> = (0..length).map(mean).collect();
+    (corners(&mean, exact.first().map_or(1, |(_, per_epoch)| *per_epoch)), true)
+}
 
 /// The mean goes on for as long as every run has the figure: a mean over fewer and fewer runs is another quantity.
 fn mean_line(runs: &[&RunResult], key: &str) -> (Points, Band) {
@@ -275,7 +304,7 @@ fn finish(panel: &mut Panel) {
     let single = panel.x_range.0 == panel.x_range.1;
     let count = panel.lines.len() as f64;
     for (i, line) in panel.lines.iter_mut().enumerate() {
-        line.marks = line.points.len() <= 25 && panel.y_label != "learning rate";
+        line.marks = !line.joined || (line.points.len() <= 25 && panel.y_label != "learning rate");
         if single && many {
             // One epoch: the arms stand side by side instead of on top of each other.
             let shift = 0.8 * ((i as f64 + 0.5) / count - 0.5);

@@ -60,12 +60,14 @@ pub(super) fn draw(out: &mut String, figure: &Figure, width: f64, top: f64) {
     for (i, line) in entries.iter().enumerate() {
         let x = left + columns[..i % columns.len()].iter().sum::<f64>();
         let y = top + 10.0 + (i / columns.len()) as f64 * ROW;
-        let _ = writeln!(
-            out,
-            "<line x1=\"{x:.2}\" x2=\"{:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
-            x + SAMPLE,
-            super::svg::stroke(line)
-        );
+        if line.joined {
+            let _ = writeln!(
+                out,
+                "<line x1=\"{x:.2}\" x2=\"{:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
+                x + SAMPLE,
+                super::svg::stroke(line)
+            );
+        }
         if line.marks || line.points.len() == 1 {
             mark::mark(out, line.color, x + SAMPLE / 2.0, y, 3.0, &super::svg::fill(line));
         }

@@ -80,6 +80,8 @@ pub struct Line {
     pub diverged: bool,
     /// Whether points get marks.
     pub marks: bool,
+    /// Whether points are joined: nothing is drawn where nothing is known.
+    pub joined: bool,
 }
 
 /// Okabe and Ito's palette, ink first; yellow is left out, it does not stand out from white.

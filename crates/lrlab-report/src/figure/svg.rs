@@ -190,7 +190,7 @@ impl Drawing<'_> {
 
     fn line(&self, out: &mut String, line: &Line) {
         let at: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| self.at(*x, *y)).collect();
-        if at.len() > 1 {
+        if at.len() > 1 && line.joined {
             let path: Vec<String> = at.iter().map(|(x, y)| format!("{x:.2},{y:.2}")).collect();
             let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" {}/>", path.join(" "), stroke(line));
         }

@@ -178,6 +178,7 @@ pub fn result(planned: &PlannedRun) -> RunResult {
         cell: cell.clone(),
         spec: planned.spec.clone(),
         outcome: Outcome::Completed,
+        updates: None,
         last: evaluation(&last, own),
         best: evaluation(&best, own),
         history,

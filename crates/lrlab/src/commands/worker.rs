@@ -173,6 +173,7 @@ fn result(
         cell: planned.cell,
         spec: planned.spec,
         outcome,
+        updates: Some(fitted.updates),
         history: std::mem::take(&mut fitted.history),
         last: std::mem::take(&mut fitted.last),
         best: std::mem::take(&mut fitted.best),

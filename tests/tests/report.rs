@@ -1,0 +1,134 @@
+//! The report as a user reads it: their own files beside it, runs that diverged, names that look alike, scripts that read
+//! its tables, and the rate that was in force.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use lrlab_tests::{Ran, runner};
+use serde_json::Value;
+
+const EXPERIMENT: &str = r#"name = "looks"
+description = "Two networks of one name but for a sign, and a rate that kills."
+
+[axes]
+model = ["net_1", "net-1"]
+schedule = ["fixed", "wild", "steps"]
+monitor = ["off", "on"]
+epochs = [3]
+seed = [0, 1]
+
+[defaults]
+lr = 0.02
+batch_size = 16
+optimizer = { sgd = {} }
+
+[models.net_1]
+network = { lstm = { embedding = 8, hidden = 8 } }
+data = "reviews"
+[models.net-1]
+network = { lstm = { embedding = 8, hidden = 12 } }
+data = "reviews"
+
+[data.reviews]
+source = { synthetic_reviews = { train = 96, test = 32 } }
+tokens = { vocabulary = 200, max_length = 16 }
+
+[schedules.fixed]
+static = {}
+[schedules.wild]
+scale = { by = 1e30, of = { static = {} } }
+[schedules.steps]
+multi_step = { milestones = ["7 updates"], gamma = 0.5 }
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 0, threshold = 10.0 } }
+"#;
+
+/// The runner, called from inside the user's folder.
+fn call(folder: &Path, args: &[&str]) -> Ran {
+    Ran::of(&runner().current_dir(folder).args(args).output().unwrap())
+}
+
+fn column(csv: &str, name: &str) -> Vec<String> {
+    let mut lines = csv.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let at = lines.next().unwrap().iter().position(|c| c == name).unwrap();
+    lines.map(|line| line[at].clone()).collect()
+}
+
+#[test]
+fn a_report_says_what_happened_and_leaves_the_users_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("looks.toml"), EXPERIMENT).unwrap();
+    let ran = call(folder.path(), &["run", "looks.toml", "--device", "cpu", "--jobs", "2", "--threads", "1"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+
+    // The user's own folder of tables and figures.
+    let mine = ["paper/tables/mine.csv", "paper/tables/mine.tex", "paper/figures/mine.svg"];
+    for name in mine {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(name), "mine").unwrap();
+    }
+    for _ in 0..2 {
+        let ran = call(folder.path(), &["report", "looks.toml", "--to", "paper"]);
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        for name in mine {
+            assert_eq!(std::fs::read_to_string(folder.path().join(name)).unwrap(), "mine", "{name}");
+        }
+    }
+    std::fs::create_dir(folder.path().join("web")).unwrap();
+    std::fs::write(folder.path().join("web/manifest.json"), "{}").unwrap();
+    let refused = call(folder.path(), &["report", "looks.toml", "--to", "web"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("manifest.json would be overwritten"), "{}", refused.err);
+    assert_eq!(std::fs::read_dir(folder.path().join("web")).unwrap().count(), 1);
+
+    // Runs that diverged are runs without figures.
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("paper").join(name)).unwrap();
+    let results = read("tables/results.csv");
+    let rows = column(&results, "schedule").into_iter().zip(column(&results, "runs_diverged")).zip(
+        column(&results, "best_test_accuracy_n").into_iter().zip(column(&results, "final_val_loss_mean")),
+    );
+    let mut wild = 0;
+    for ((schedule, diverged), (n, loss)) in rows {
+        let expected = if schedule == "wild" { ["2", "0"] } else { ["0", "2"] };
+        assert_eq!([diverged.as_str(), n.as_str()], expected, "{results}");
+        assert_eq!(loss.is_empty(), schedule == "wild", "{results}");
+        wild += usize::from(schedule == "wild");
+    }
+    assert_eq!(wild, 4);
+    for name in ["seconds_mean", "updates_mean", "runs", "runs_planned"] {
+        let values = column(&read("tables/cost.csv"), name);
+        assert!(values.iter().all(|x| x.is_empty() || x.parse::<f64>().is_ok()), "{name}: {values:?}");
+    }
+
+    // A figure for each network, with its own name in it.
+    let page = read("report.md");
+    for model in ["net_1", "net-1"] {
+        let title = format!("Validation loss by epoch: {model}").replace('_', "\\_");
+        let figures: Vec<&str> =
+            page.lines().filter(|line| line.starts_with(&format!("![{title}"))).collect();
+        let [line] = figures[..] else { panic!("{model}: {figures:?}") };
+        let file = line.rsplit(['(', ')']).nth(1).unwrap();
+        assert!(read(file).contains(&format!("<title>Validation loss by epoch: {model}")), "{file}");
+    }
+
+    // The rate of every update is known: the drawn lines have their steps inside the epochs where they were.
+    let rates = page.lines().filter(|line| line.starts_with("![Learning rate"));
+    let mut drawn = 0;
+    for line in rates {
+        let svg = read(line.rsplit(['(', ')']).nth(1).unwrap());
+        assert!(!svg.contains("<circle") && !svg.contains("<polygon"), "a rate is not known");
+        let vertical = |points: &str| {
+            let points: Vec<&str> = points.split(' ').collect();
+            points.windows(2).any(|pair| pair[0].split(',').next() == pair[1].split(',').next())
+        };
+        let lines = svg.split("<polyline points=\"").skip(1).filter_map(|rest| rest.split('"').next());
+        drawn += lines.filter(|points| vertical(points)).count();
+    }
+    assert!(drawn >= 6, "{drawn} lines with steps");
+    let results = lrlab_tests::results(&folder.path().join("runs"));
+    for result in results.values().filter(|result| result["outcome"] == "completed") {
+        let per_epoch = result["updates"]["per_epoch"].as_u64().unwrap();
+        assert_eq!(result["updates"]["made"], Value::from(3 * per_epoch));
+    }
+}
