@@ -1,4 +1,7 @@
-//! What the end-to-end tests share: the runner as a user calls it, in a store of its own.
+//! What the end-to-end tests share: the runner as a user calls it, from inside a folder of theirs.
+//!
+//! A test names the experiment relative to that folder and leaves `--out` at its default, `runs`. One that needs several
+//! stores names them relative to the folder too; any other path says why.
 
 pub mod slurm;
 
@@ -29,21 +32,32 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// A command line of the runner, started in the workspace's root.
+/// A command line of the runner, started inside the user's `folder`.
 ///
 /// # Panics
 /// The runner is not built.
 #[must_use]
-pub fn runner() -> Command {
-    start(&program())
+pub fn runner(folder: &Path) -> Command {
+    start(&program(), folder)
 }
 
-/// A command line of a runner, started in the workspace's root.
+/// A command line of a runner, started inside the user's `folder`.
 #[must_use]
-pub fn start(program: &Path) -> Command {
+pub fn start(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(root()).env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command.current_dir(folder).env("NO_COLOR", "1").env_remove("RUST_LOG");
     command
+}
+
+/// Gives the user's folder what the runner runs by default: `experiments/quickstart.toml`.
+///
+/// # Panics
+/// It cannot be copied.
+#[expect(clippy::expect_used, reason = "a test helper")]
+pub fn quickstart(folder: &Path) {
+    const FILE: &str = "experiments/quickstart.toml";
+    std::fs::create_dir_all(folder.join("experiments")).expect("a folder for it");
+    std::fs::copy(root().join(FILE), folder.join(FILE)).expect("the quickstart");
 }
 
 /// What a finished command left.
@@ -69,14 +83,14 @@ impl Ran {
     }
 }
 
-/// Runs the runner to its end.
+/// Runs the runner to its end, started inside the user's `folder`.
 ///
 /// # Panics
 /// It cannot be started.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test helper")]
-pub fn run(args: &[&str]) -> Ran {
-    Ran::of(&runner().args(args).output().expect("the runner starts"))
+pub fn run(folder: &Path, args: &[&str]) -> Ran {
+    Ran::of(&runner(folder).args(args).output().expect("the runner starts"))
 }
 
 /// Every result in a store by run id.
@@ -93,6 +107,29 @@ pub fn results(out: &Path) -> BTreeMap<String, Value> {
         Some((run.file_name().to_string_lossy().into_owned(), result))
     };
     runs.filter_map(read).collect()
+}
+
+/// What holds for every result of a grid that nothing happened to: as many updates were executed as its specification
+/// plans, and its clocks fit between its start and its end. Of the training examples a fifth is for validation.
+///
+/// # Panics
+/// It does not hold, or there is no result.
+pub fn accounts_add_up(results: &BTreeMap<String, Value>) {
+    assert!(!results.is_empty(), "no result");
+    for (id, result) in results {
+        let (spec, timing) = (&result["spec"], &result["timing"]);
+        let count = |value: &Value| value.as_u64().unwrap_or_default();
+        let source = spec["data"]["source"].as_object().and_then(|source| source.values().next());
+        let examples = source.map_or(0, |source| count(&source["train"]) * 4 / 5);
+        let batch = count(&spec["batch_size"]) * count(&spec["accumulate"]);
+        let planned = count(&spec["epochs"]) * examples.div_ceil(batch);
+        assert_eq!(count(&timing["updates_executed"]), planned, "{id}: {spec}");
+        let seconds = |key: &str| timing[key].as_f64().unwrap_or(f64::NAN);
+        let whole = seconds("finished") - seconds("started");
+        // The wall clock may be set while a run lasts; a millisecond is its resolution here.
+        let parts = [seconds("train_s") + seconds("eval_s"), seconds("elapsed_s")];
+        assert!(parts.iter().all(|part| (0.0..=whole + 1e-3).contains(part)), "{id}: {timing}");
+    }
 }
 
 /// Every file below a folder, at whatever depth; those that go away meanwhile are left out.

@@ -63,22 +63,22 @@ impl Slurm {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// The runner where this Slurm can be asked.
+    /// The runner where this Slurm can be asked, started inside the user's `folder`.
     #[must_use]
-    pub fn runner(&self) -> Command {
-        let mut command = runner();
+    pub fn runner(&self, folder: &Path) -> Command {
+        let mut command = runner(folder);
         self.environment(&mut command);
         command
     }
 
-    /// Runs the runner to its end.
+    /// Runs the runner to its end, started inside the user's `folder`.
     ///
     /// # Panics
     /// It cannot be started.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test helper")]
-    pub fn lrlab(&self, args: &[&str]) -> Ran {
-        Ran::of(&self.runner().args(args).output().expect("the runner starts"))
+    pub fn lrlab(&self, folder: &Path, args: &[&str]) -> Ran {
+        Ran::of(&self.runner(folder).args(args).output().expect("the runner starts"))
     }
 
     /// Waits until no job is left.

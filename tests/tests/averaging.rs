@@ -9,9 +9,8 @@ use serde_json::Value;
 fn the_average_is_scored_and_may_be_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let (file, out) = (root().join("tests/averaging.toml"), folder.path().join("runs"));
-    let args =
-        ["run", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--device", "cpu", "--jobs", "2"];
-    let ran = run(&args);
+    let args = ["run", file.to_str().unwrap(), "--device", "cpu", "--jobs", "2"];
+    let ran = run(folder.path(), &args);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     let results = results(&out);
     let of = |model: &str, epochs: u64| {

@@ -32,14 +32,10 @@ source = { synthetic_pictures = { train = 80, test = 20 } }
 static = {}
 "#;
 
-/// Runs an experiment file of this text; the store is its folder's `runs`.
+/// Runs an experiment file of this text.
 fn run_text(folder: &Path, text: &str, more: &[&str]) -> Ran {
-    let path = folder.join("bad.toml");
-    std::fs::write(&path, text).unwrap();
-    let (path, out) = (path.display().to_string(), folder.join("runs").display().to_string());
-    let mut args = vec!["run", &path, "--out", &out, "--device", "cpu"];
-    args.extend(more);
-    run(&args)
+    std::fs::write(folder.join("bad.toml"), text).unwrap();
+    run(folder, &[&["run", "bad.toml", "--device", "cpu"], more].concat())
 }
 
 /// `edits` applied to the good file give exit code 2 and, for each, a mistake with `bad.toml:LINE` and a word.
@@ -115,7 +111,8 @@ fn no_toml() {
 
 #[test]
 fn no_file() {
-    let ran = run(&["run", "no/such/file.toml"]);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(folder.path(), &["run", "no/such/file.toml"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("no/such/file.toml"), "{}", ran.err);
 }
@@ -133,7 +130,8 @@ fn bad_override_is_shown_against_the_argument() {
 
 #[test]
 fn unknown_option() {
-    let ran = run(&["run", "--jbos", "2"]);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run(folder.path(), &["run", "--jbos", "2"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("--jobs"), "{}", ran.err);
 }

@@ -73,9 +73,10 @@ impl Chaos {
         among[((self.draw() * among.len() as f64) as usize).min(among.len() - 1)]
     }
 
+    /// A call for the store `out`, from inside the folder that it lies in.
     fn start(&self, out: &Path) -> Child {
-        let mut command = start(&self.program);
-        command.arg("run").arg(&self.experiment).arg("--out").arg(out);
+        let mut command = start(&self.program, out.parent().unwrap());
+        command.arg("run").arg(&self.experiment).arg("--out").arg(out.file_name().unwrap());
         command.args(["--device", "cpu", "--jobs", "2", "--threads", "1"]);
         // Runs of a few seconds that are killed every other second: what a kill loses must be small beside that.
         command.arg("--checkpoint-every=0.1 seconds");
@@ -183,10 +184,11 @@ fn live(out: &Path) -> Vec<Worker> {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             let words: Vec<_> = line.split(|&b| b == 0).map(String::from_utf8_lossy).collect();
-            let after =
-                |word: &str| Some(Path::new(words[words.iter().position(|w| w == word)? + 1].as_ref()));
-            let ours = words.get(1)? == "worker" && after("--out")? == out;
-            ours.then(|| after("--attempt")).flatten().map(|path| Worker { pid, attempt: path.to_path_buf() })
+            let after = |word: &str| Some(words[words.iter().position(|w| w == word)? + 1].as_ref());
+            let ours = words.get(1)? == "worker" && Path::new(after("--out")?) == out;
+            let attempt =
+                || Some(out.join("store").join(after("--run")?).join("attempts").join(after("--attempt")?));
+            ours.then(attempt).flatten().map(|attempt| Worker { pid, attempt })
         })
         .collect()
 }

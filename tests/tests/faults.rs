@@ -52,9 +52,10 @@ impl Grid {
         Self { folder }
     }
 
+    /// A call for the store `out`, which lies in the user's folder.
     fn command(&self, out: &Path, threads: u32) -> Command {
-        let mut command = runner();
-        command.arg("run").arg(self.folder.path().join("fault.toml")).arg("--out").arg(out);
+        let mut command = runner(self.folder.path());
+        command.args(["run", "fault.toml", "--out"]).arg(out.strip_prefix(self.folder.path()).unwrap());
         command.args(["--device", "cpu", "--jobs", "1", "--checkpoint-every", "5 updates", "--threads"]);
         command.arg(threads.to_string());
         command

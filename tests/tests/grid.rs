@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use lrlab_tests::{Ran, run};
+use lrlab_tests::{Ran, accounts_add_up, results, run};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "small"
@@ -48,24 +48,8 @@ controller = { plateau = { factor = 0.5, patience = 0 } }
 "#;
 
 fn run_grid(folder: &Path, more: &[&str]) -> Ran {
-    let path = folder.join("small.toml");
-    std::fs::write(&path, EXPERIMENT).unwrap();
-    let (path, out) = (path.display().to_string(), folder.join("runs").display().to_string());
-    let mut args = vec!["run", &path, "--out", &out, "--device", "cpu"];
-    args.extend(more);
-    run(&args)
-}
-
-/// Every result of a store by run id.
-fn results(folder: &Path) -> std::collections::BTreeMap<String, Value> {
-    std::fs::read_dir(folder.join("runs/store"))
-        .unwrap()
-        .map(|entry| {
-            let entry = entry.unwrap();
-            let text = std::fs::read_to_string(entry.path().join("result.json")).unwrap();
-            (entry.file_name().to_string_lossy().into_owned(), serde_json::from_str(&text).unwrap())
-        })
-        .collect()
+    std::fs::write(folder.join("small.toml"), EXPERIMENT).unwrap();
+    run(folder, &[&["run", "small.toml", "--device", "cpu"], more].concat())
 }
 
 #[test]
@@ -74,8 +58,9 @@ fn a_grid_ends_with_results_and_a_report_and_is_not_run_twice() {
     let first = run_grid(folder.path(), &["--jobs", "2", "--threads", "1"]);
     assert_eq!(first.code, 0, "{}\n{}", first.out, first.err);
 
-    let results = results(folder.path());
+    let results = results(&folder.path().join("runs"));
     assert_eq!(results.len(), 12);
+    accounts_add_up(&results);
     for (id, result) in &results {
         assert_eq!(result["run_id"], *id);
         assert_eq!(result["outcome"], "completed");
@@ -98,7 +83,6 @@ fn a_grid_ends_with_results_and_a_report_and_is_not_run_twice() {
                 assert!(result[key][figure].is_f64(), "{key}.{figure} is {}", result[key][figure]);
             }
         }
-        assert!(result["timing"]["updates_executed"].as_u64().unwrap() > 0);
         assert!(!result["provenance"]["numerics"].as_str().unwrap().is_empty());
     }
     // The rates of a falling schedule differ from a fixed one's.
@@ -143,7 +127,7 @@ fn threads_do_not_change_the_bits() {
         let ran = run_grid(folder.path(), &args);
         assert_eq!(ran.code, 0, "{}", ran.err);
     }
-    let (one, three) = (results(one.path()), results(three.path()));
+    let (one, three) = (results(&one.path().join("runs")), results(&three.path().join("runs")));
     assert_eq!(one.len(), 3);
     for (id, result) in &one {
         for key in ["history", "final", "best", "decisions", "spec", "outcome"] {

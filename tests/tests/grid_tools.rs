@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lrlab_tests::{Ran, run, runner};
+use lrlab_tests::{Ran, program, run, start};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "tiny"
@@ -32,8 +32,9 @@ source = { synthetic_pictures = { train = 40, test = 10 } }
 static = {}
 "#;
 
+/// The user's folder with its default store.
 struct Place {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     experiment: PathBuf,
     out: PathBuf,
 }
@@ -43,21 +44,19 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let (experiment, out) = (folder.path().join("tiny.toml"), folder.path().join("runs"));
         std::fs::write(&experiment, EXPERIMENT).unwrap();
-        Self { _folder: folder, experiment, out }
+        Self { folder, experiment, out }
     }
 
     fn call(&self, verb: &str, more: &[&str]) -> Ran {
-        let (experiment, out) = (self.experiment.display().to_string(), self.out.display().to_string());
         let mut args = vec![verb];
         if verb != "gc" {
-            args.push(&experiment);
+            args.push("tiny.toml");
         }
-        args.extend(["--out", &out]);
         if verb == "run" {
             args.extend(["--device", "cpu", "--threads", "1"]);
         }
         args.extend(more);
-        run(&args)
+        run(self.folder.path(), &args)
     }
 
     fn json(&self, verb: &str, more: &[&str]) -> Value {
@@ -159,9 +158,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     // A store below a file cannot be written.
     let file = place.experiment.with_file_name("file");
     std::fs::write(&file, "").unwrap();
-    let (experiment, below) =
-        (place.experiment.display().to_string(), file.join("runs").display().to_string());
-    let ran = run(&["run", &experiment, "--out", &below, "--device", "cpu"]);
+    let ran = place.call("run", &["--out", "file/runs"]);
     assert!(ran.code == 2 && ran.err.contains("file/runs"), "{}", ran.err);
 
     // More memory than there may be: only a batch through the network tells.
@@ -171,13 +168,9 @@ fn what_cannot_work_is_found_before_anything_is_started() {
         "source = { synthetic_reviews = { train = 40, test = 10 } }\ntokens = { vocabulary = 100, max_length = 8 }",
     );
     std::fs::write(&place.experiment, text).unwrap();
-    let command = runner();
-    let line = format!(
-        "ulimit -v 8000000; exec {} run {experiment} --out {} --device cpu --threads 1",
-        command.get_program().display(),
-        place.out.display()
-    );
-    let output = Command::new("sh").args(["-c", &line]).env("NO_COLOR", "1").output().unwrap();
+    let line =
+        format!("ulimit -v 8000000; exec {} run tiny.toml --device cpu --threads 1", program().display());
+    let output = start(Path::new("sh"), place.folder.path()).args(["-c", &line]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("preflight: linear"), "{said}");
     assert!(said.contains("memory allocation of") && !started(&place), "{said}");

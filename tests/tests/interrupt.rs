@@ -34,11 +34,10 @@ fn is_temporary(name: &std::ffi::OsStr) -> bool {
 #[test]
 fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = folder.path().join("stopped.toml");
-    std::fs::write(&experiment, EXPERIMENT).unwrap();
+    std::fs::write(folder.path().join("stopped.toml"), EXPERIMENT).unwrap();
     let command = |store: &str| {
-        let mut command = runner();
-        command.arg("run").arg(&experiment).arg("--out").arg(folder.path().join(store));
+        let mut command = runner(folder.path());
+        command.args(["run", "stopped.toml", "--out", store]);
         command.args(["--device", "cpu", "--jobs", "2", "--threads", "1", "--checkpoint-every", "5 updates"]);
         command
     };

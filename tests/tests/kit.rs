@@ -13,7 +13,7 @@ fn the_cpu_stands_in_for_itself() {
     let operators = ["conv2d", "ConvNet", "dropout", "EncoderLayer bf16", "adam_update", "NaN"];
     let named = operators.iter().chain(&["data", "lstm twice", "lstm learns", "grids"]);
     args.extend(named.flat_map(|name| ["--only", *name]));
-    let ran = run(&args);
+    let ran = run(folder.path(), &args);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     assert!(ran.out.contains("stand-in"), "{}", ran.out);
 
@@ -43,7 +43,8 @@ fn the_cpu_stands_in_for_itself() {
 
 #[test]
 fn a_device_that_is_not_there_and_names_that_mean_nothing() {
-    let unknown = run(&["kit", "--device", "cpu", "--only", "conv"]);
+    let folder = tempfile::tempdir().unwrap();
+    let unknown = run(folder.path(), &["kit", "--device", "cpu", "--only", "conv"]);
     assert_eq!(unknown.code, 2);
     assert!(
         unknown.err.contains("no check is called \"conv\"") && unknown.err.contains("conv2d"),
@@ -51,7 +52,7 @@ fn a_device_that_is_not_there_and_names_that_mean_nothing() {
         unknown.err
     );
     // No machine has so many.
-    let absent = run(&["kit", "--device", "cuda:99", "--only", "relu"]);
+    let absent = run(folder.path(), &["kit", "--device", "cuda:99", "--only", "relu"]);
     assert_eq!(absent.code, 1, "{}", absent.out);
     let rows: Vec<&str> = absent.out.lines().collect();
     assert!(rows[1].starts_with("device") && rows[1].ends_with("FAILED"), "{}", absent.out);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use lrlab_tests::run;
+use lrlab_tests::{quickstart, run};
 
 const ARGS: [&str; 8] =
     ["lr-find", "experiments/quickstart.toml", "--device", "cpu", "--updates", "40", "--smoothing", "0.8"];
@@ -10,36 +10,30 @@ const ARGS: [&str; 8] =
 #[test]
 fn suggests_a_rate_and_draws() {
     let folder = tempfile::tempdir().unwrap();
-    let (svg, out) = (folder.path().join("sweep.svg"), folder.path().join("runs"));
-    let more = ["--filter", "model=resnet", "--plot", svg.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    let ran = run(&[&ARGS[..], &more].concat());
+    quickstart(folder.path());
+    let more = ["--filter", "model=resnet", "--plot", "sweep.svg"];
+    let ran = run(folder.path(), &[&ARGS[..], &more].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("40 rates from 1e-7 to 1e1"), "{}", ran.err);
     assert!(ran.out.lines().count() > 12 && ran.out.contains("logarithmic"), "{}", ran.out);
     let line = ran.out.lines().find_map(|line| line.strip_prefix("suggested lr: ")).unwrap();
     let lr: f64 = line.split(' ').next().unwrap().parse().unwrap();
     assert!((1e-6..10.0).contains(&lr), "{lr}");
-    let picture = std::fs::read_to_string(svg).unwrap();
+    let picture = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("stroke-dasharray"), "the suggestion is marked");
     // Nothing is trained that would be a run: no plan, no results.
-    assert!(!out.join("store").exists());
+    assert!(!folder.path().join("runs/store").exists());
 }
 
 #[test]
 fn wants_one_network() {
-    let ran = run(&ARGS);
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    let ran = run(folder.path(), &ARGS);
     assert_eq!(ran.code, 2, "{}", ran.out);
     assert!(ran.err.contains("choose one with --filter") && ran.err.contains("resnet"), "{}", ran.err);
-    let ran = run(&[
-        "lr-find",
-        "experiments/quickstart.toml",
-        "--filter",
-        "model=resnet",
-        "--min-lr",
-        "1",
-        "--max-lr",
-        "0.1",
-    ]);
+    let rates = ["--filter", "model=resnet", "--min-lr", "1", "--max-lr", "0.1"];
+    let ran = run(folder.path(), &[&ARGS[..2], &rates].concat());
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("0 < min_lr < max_lr"), "{}", ran.err);
 }

@@ -50,12 +50,11 @@ fn browser() -> Option<&'static str> {
 fn the_page_opens_in_a_browser() {
     let Some(browser) = browser() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (file, out) = (folder.path().join("page.toml"), folder.path().join("runs"));
-    std::fs::write(&file, EXPERIMENT).unwrap();
-    let ran = run(&["run", file.to_str().unwrap(), "--device", "cpu", "--out", out.to_str().unwrap()]);
+    std::fs::write(folder.path().join("page.toml"), EXPERIMENT).unwrap();
+    let ran = run(folder.path(), &["run", "page.toml", "--device", "cpu"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
 
-    let page = out.join("page/report/report.html").canonicalize().unwrap();
+    let page = folder.path().join("runs/page/report/report.html").canonicalize().unwrap();
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update"])
         .args(["--disable-background-networking", "--disable-sync", "--enable-logging=stderr", "--v=0"])

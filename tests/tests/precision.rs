@@ -33,12 +33,12 @@ static = {}
 "#;
 
 /// Runs the experiment under an environment and gives the results in f32 and in bf16.
-fn trained(experiment: &Path, out: &Path, environment: &[(&str, &str)]) -> [Value; 2] {
-    let mut command = runner();
-    command.arg("run").arg(experiment).arg("--out").arg(out).args(["--device", "cpu", "--threads", "1"]);
+fn trained(folder: &Path, store: &str, environment: &[(&str, &str)]) -> [Value; 2] {
+    let mut command = runner(folder);
+    command.args(["run", "tiny.toml", "--out", store, "--device", "cpu", "--threads", "1"]);
     let output = command.envs(environment.iter().copied()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let results = results(out);
+    let results = results(&folder.join(store));
     assert_eq!(results.len(), 2);
     ["f32", "bf16"].map(|precision| {
         results.values().find(|result| result["spec"]["precision"] == precision).unwrap().clone()
@@ -52,19 +52,18 @@ fn loss(result: &Value) -> f64 {
 #[test]
 fn an_axis_whose_runs_are_told_apart_and_end_close_to_each_other() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = folder.path().join("tiny.toml");
-    std::fs::write(&experiment, EXPERIMENT).unwrap();
-    let own = trained(&experiment, &folder.path().join("own"), &[]);
+    std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
+    let own = trained(folder.path(), "own", &[]);
     let [f32, bf16] = &own;
     assert_ne!(f32["run_id"], bf16["run_id"]);
     assert!(loss(f32) != loss(bf16) && (loss(f32) - loss(bf16)).abs() < 0.05, "{f32}\n{bf16}");
     // Candle's operators round what ours round.
-    let theirs = trained(&experiment, &folder.path().join("candle"), &[("LRLAB_KERNELS", "candle")]);
+    let theirs = trained(folder.path(), "candle", &[("LRLAB_KERNELS", "candle")]);
     for (own, theirs) in own.iter().zip(&theirs) {
         assert!((loss(own) - loss(theirs)).abs() < 0.05, "{own}\n{theirs}");
     }
     // Again, and the same bits.
-    let again = trained(&experiment, &folder.path().join("again"), &[]);
+    let again = trained(folder.path(), "again", &[]);
     for key in SHARED {
         assert_eq!(own[1][key], again[1][key], "{key}");
     }
@@ -73,16 +72,14 @@ fn an_axis_whose_runs_are_told_apart_and_end_close_to_each_other() {
 #[test]
 fn it_is_explained_and_misspelt_words_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = folder.path().join("tiny.toml");
-    let path = experiment.display().to_string();
-    std::fs::write(&experiment, EXPERIMENT).unwrap();
-    let explained = run(&["plan", &path, "--explain"]);
+    std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
+    let explained = run(folder.path(), &["plan", "tiny.toml", "--explain"]);
     let lines: Vec<&str> = explained.out.lines().filter(|line| line.starts_with("precision = ")).collect();
     assert_eq!(lines.len(), 2, "{}{}", explained.out, explained.err);
     assert!(
         lines[0].contains("\"f32\"") && lines[1].contains("\"bf16\"") && lines[1].contains("tiny.toml:7")
     );
-    let refused = run(&["plan", &path, "--set", "axes.precision=[\"fp16\"]"]);
+    let refused = run(folder.path(), &["plan", "tiny.toml", "--set", "axes.precision=[\"fp16\"]"]);
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("fp16") && refused.err.contains("bf16"), "{}", refused.err);
 }

@@ -2,23 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use lrlab_tests::{real_data, runner};
+use lrlab_tests::{real_data, root, runner};
 
 #[test]
 fn a_part_of_the_paper_runs_on_real_data() {
     let Some(home) = real_data() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let output = runner()
-        .args(["run", "experiments/paper-smoke.toml", "--device", "cpu", "--filter", "schedule=cosine"])
-        .args(["--filter", "monitor=on", "--filter", "epochs=1", "--out"])
-        .arg(folder.path())
+    let output = runner(folder.path())
+        .arg("run")
+        .arg(root().join("experiments/paper-smoke.toml"))
+        .args(["--device", "cpu", "--filter", "schedule=cosine"])
+        .args(["--filter", "monitor=on", "--filter", "epochs=1"])
         .env("HF_HOME", home)
         .env("HF_HUB_OFFLINE", "1")
         .output()
         .unwrap();
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{err}");
-    let results = std::fs::read_dir(folder.path().join("store")).unwrap();
+    let results = std::fs::read_dir(folder.path().join("runs/store")).unwrap();
     let mut names = Vec::new();
     for result in results {
         let text = std::fs::read_to_string(result.unwrap().path().join("result.json")).unwrap();

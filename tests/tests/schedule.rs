@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use lrlab_tests::run;
+use lrlab_tests::Ran;
+
+/// Nothing here reads or writes the folder that the user stands in, but what the arguments name.
+fn run(args: &[&str]) -> Ran {
+    lrlab_tests::run(&std::env::temp_dir(), args)
+}
 
 fn rates(out: &str) -> Vec<f64> {
     out.lines().map(|line| line.parse().unwrap()).collect()

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lrlab_tests::{Ran, run, runner};
+use lrlab_tests::{Ran, accounts_add_up, run, runner};
 use serde_json::Value;
 
 /// One rate of nine is far better than the others: a linear model learns nothing at tiny ones.
@@ -35,17 +35,14 @@ space.lr = { log = { min = 1e-6, max = 1e-1, points = 9 } }
 const HALVING: &str = r#"{ halving = { rungs = ["1 epoch", "3 epochs"], eta = 3 } }"#;
 
 fn arguments(folder: &Path, method: &str) -> Vec<String> {
-    let path = folder.join("found.toml");
-    std::fs::write(&path, EXPERIMENT.replace("METHOD", method)).unwrap();
-    let (path, out) = (path.display().to_string(), folder.join("runs").display().to_string());
-    let words = ["run", &path, "--out", &out, "--device", "cpu", "--threads", "1"];
-    words.map(str::to_owned).to_vec()
+    std::fs::write(folder.join("found.toml"), EXPERIMENT.replace("METHOD", method)).unwrap();
+    ["run", "found.toml", "--device", "cpu", "--threads", "1"].map(str::to_owned).to_vec()
 }
 
 fn search(folder: &Path, method: &str, jobs: &str) -> Ran {
     let mut args = arguments(folder, method);
     args.extend(["--jobs".to_owned(), jobs.to_owned()]);
-    run(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    run(folder, &args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Every result by run id, without its clocks.
@@ -136,6 +133,20 @@ fn halving_finds_what_the_grid_finds_with_a_third_of_its_epochs_and_twice_the_sa
     }
 }
 
+/// The only checkpoint of a trial is the one it paused with: it goes on from there, and no update is made twice.
+#[test]
+fn a_trial_goes_on_from_where_it_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut args = arguments(folder.path(), HALVING);
+    args.extend(["--checkpoint-every", "never", "--jobs", "2"].map(str::to_owned));
+    let ran = run(folder.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let mut whole = lrlab_tests::results(&folder.path().join("runs"));
+    whole.retain(|_, result| result["outcome"] == "completed");
+    assert_eq!(whole.len(), 4);
+    accounts_add_up(&whole);
+}
+
 /// Stopped at any moment, the same command goes on and ends with the same bits.
 #[cfg(unix)]
 #[test]
@@ -144,7 +155,7 @@ fn a_search_goes_on_after_interruptions() {
     let ran = search(quiet.path(), HALVING, "2");
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     for wait in [60, 150, 240, 350, 500] {
-        let mut command = runner();
+        let mut command = runner(stopped.path());
         command.args(arguments(stopped.path(), HALVING)).args(["--jobs", "2"]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -166,9 +177,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
     let ran = search(folder.path(), HALVING, "2");
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
     let status = |folder: &Path, name: &str| -> Value {
-        let (path, out) =
-            (folder.join(name).display().to_string(), folder.join("runs").display().to_string());
-        let ran = run(&["status", &path, "--out", &out, "--json"]);
+        let ran = run(folder, &["status", name, "--json"]);
         assert_eq!(ran.code, 0, "{}", ran.err);
         serde_json::from_str(&ran.out).unwrap()
     };
@@ -211,9 +220,7 @@ fn what_a_search_gave_up_a_grid_does_in_full() {
         .replace("schedule = [\"static\", \"cosine\"]", "schedule = [\"static\"]");
     let call = |folder: &Path, verb: &str| {
         std::fs::write(folder.join("plain.toml"), &grid).unwrap();
-        let path = folder.join("plain.toml").display().to_string();
-        let out = folder.join("runs").display().to_string();
-        let ran = run(&[verb, &path, "--out", &out]);
+        let ran = run(folder, &[verb, "plain.toml"]);
         assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
         ran
     };
@@ -249,7 +256,7 @@ fn commands_of_a_search_are_listed_rung_by_rung() {
     args.extend(["--emit".to_owned(), "commands".to_owned()]);
     let mut rungs = Vec::new();
     loop {
-        let listed = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let listed = run(folder.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(listed.code, 0, "{}", listed.err);
         let word = if listed.out.is_empty() { "the search is over" } else { "prints what follows" };
         assert!(listed.err.contains(word), "{}", listed.err);

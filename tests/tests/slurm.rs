@@ -67,9 +67,12 @@ fn at_work(store: &Path, job: &str) -> Option<(PathBuf, Value, PathBuf)> {
     None
 }
 
-/// The process that works in an attempt's folder.
+/// The process that works in an attempt's folder: `…/<run>/attempts/<n>`.
 fn worker(attempt: &Path) -> Option<String> {
-    processes(&["--attempt", &attempt.display().to_string()]).pop()
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let all = processes(&["--run", &name(attempt.ancestors().nth(2)?)?]);
+    let numbered = processes(&["--attempt", &name(attempt)?]);
+    all.into_iter().find(|pid| numbered.contains(pid))
 }
 
 /// Every result of a store by run id, without what may differ.
@@ -104,21 +107,21 @@ fn report(store: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_grid_on_slurm_survives_and_gives_the_same_report() {
     let folder = tempfile::tempdir().unwrap();
     let Some(slurm) = Slurm::start(folder.path().join("slurm")) else { return };
-    let (experiment, profile) = (folder.path().join("short.toml"), folder.path().join("profile.toml"));
-    std::fs::write(&experiment, EXPERIMENT).unwrap();
-    std::fs::write(&profile, PROFILE).unwrap();
-    let text = |path: &Path| path.display().to_string();
-    let (experiment, profile) = (text(&experiment), text(&profile));
+    std::fs::write(folder.path().join("short.toml"), EXPERIMENT).unwrap();
+    std::fs::write(folder.path().join("profile.toml"), PROFILE).unwrap();
     let (here, there) = (folder.path().join("here"), folder.path().join("there"));
-    let (out_here, out_there) = (text(&here), text(&there));
 
-    let alone = run(&["run", &experiment, "--out", &out_here, "--device", "cpu", "--threads", "1"]);
+    let own = ["run", "short.toml", "--out", "here", "--device", "cpu", "--threads", "1"];
+    let alone = run(folder.path(), &own);
     assert_eq!(alone.code, 0, "{}", alone.err);
 
     let on_slurm =
-        ["run", &experiment, "--out", &out_there, "--device", "cpu", "--threads", "1", "--executor", "slurm"];
-    let submit = || slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile]].concat());
-    let dry = slurm.lrlab(&[&on_slurm[..], &["--slurm-profile", &profile, "--dry-run"]].concat());
+        ["run", "short.toml", "--out", "there", "--device", "cpu", "--threads", "1", "--executor", "slurm"];
+    let call = |more: &[&str]| {
+        slurm.lrlab(folder.path(), &[&on_slurm[..], &["--slurm-profile", "profile.toml"], more].concat())
+    };
+    let submit = || call(&[]);
+    let dry = call(&["--dry-run"]);
     assert!(dry.code == 0 && dry.out.contains("#SBATCH --array=0-2\n"), "{}\n{}", dry.out, dry.err);
     assert!(slurm.ask("squeue", &["--noheader"]).is_empty());
 

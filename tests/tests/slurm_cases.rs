@@ -70,15 +70,14 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn arguments(&self, store: &str, more: &[&str]) -> Vec<String> {
-        let text = |name: &str| self.path(name).display().to_string();
-        let fixed = ["run", &text("cases.toml"), "--out", &text(store), "--device", "cpu", "--threads", "1"];
+    fn arguments(store: &str, more: &[&str]) -> Vec<String> {
+        let fixed = ["run", "cases.toml", "--out", store, "--device", "cpu", "--threads", "1"];
         fixed.iter().chain(more).map(|word| (*word).to_owned()).collect()
     }
 
     /// A grid on this machine alone.
     fn here(&self, store: &str) -> Ran {
-        run(&self.arguments(store, &[]).iter().map(String::as_str).collect::<Vec<_>>())
+        run(self.folder.path(), &Self::arguments(store, &[]).iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn slurm(&self) -> &Slurm {
@@ -86,21 +85,34 @@ impl Place {
     }
 
     fn there(&self, more: &[&str]) -> Ran {
-        let site = self.path("site.toml").display().to_string();
-        let fixed = ["--slurm-profile", &site];
+        let fixed = ["--slurm-profile", "site.toml"];
         let executor: &[&str] = if more.contains(&"--emit") { &[] } else { &["--executor", "slurm"] };
-        let args = self.arguments("there", &[executor, &fixed, more].concat());
-        self.slurm().lrlab(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        let args = Self::arguments("there", &[executor, &fixed, more].concat());
+        self.slurm().lrlab(self.folder.path(), &args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn submission(&self, number: u32) -> PathBuf {
         self.path("there").join("cases/slurm/attempts").join(number.to_string()).join("submission.json")
     }
 
+    /// A program in the place of one of Slurm's, for [`Self::call`].
+    fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::create_dir_all(self.path("bin")).unwrap();
+        let path = self.path("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn call(&self, words: &[String]) -> Ran {
+        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
+        Ran::of(&runner(self.folder.path()).args(words).env("PATH", path).output().unwrap())
+    }
+
     fn status(&self) -> Value {
-        let (experiment, out) = (self.path("cases.toml"), self.path("there"));
-        let mut command = self.slurm.as_ref().map_or_else(runner, Slurm::runner);
-        let output = command.arg("status").arg(experiment).arg("--out").arg(out).arg("--json").output();
+        let folder = self.folder.path();
+        let mut command = self.slurm.as_ref().map_or_else(|| runner(folder), |slurm| slurm.runner(folder));
+        let output = command.args(["status", "cases.toml", "--out", "there", "--json"]).output();
         serde_json::from_slice(&output.unwrap().stdout).unwrap()
     }
 }
@@ -186,10 +198,9 @@ fn the_first_failure_ends_the_grid_on_slurm() {
     // As many runs as tasks: a run that is to be tried again does not wait for another.
     let text = GRID.replace("EPOCHS", "1000000").replace("[0, 1, 2, 3]", "[0, 1, 2]");
     let Some(place) = Place::new(&text) else { return };
-    let mut waiting = place.slurm().runner();
-    let site = place.path("site.toml").display().to_string();
-    let more = ["--executor", "slurm", "--slurm-profile", &site, "--wait", "--fail-fast"];
-    let waiting = waiting.args(place.arguments("there", &more));
+    let mut waiting = place.slurm().runner(place.folder.path());
+    let more = ["--executor", "slurm", "--slurm-profile", "site.toml", "--wait", "--fail-fast"];
+    let waiting = waiting.args(Place::arguments("there", &more));
     let waiting = waiting.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let waiting = waiting.spawn().unwrap();
     let first = wait("a run at work", 60, || {
@@ -226,25 +237,15 @@ fn the_first_failure_ends_the_grid_on_slurm() {
 /// What no real Slurm does when asked to: programs in its place that say so.
 #[test]
 fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
-    use std::os::unix::fs::PermissionsExt;
     let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
-    let bin = place.path("bin");
-    std::fs::create_dir(&bin).unwrap();
-    let program = |name: &str, text: &str| {
-        let path = bin.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
+    let program = |name: &str, text: &str| place.program(name, text);
     program("sbatch", "echo 17");
     let down =
         "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1";
     program("squeue", down);
-    let site = place.path("site.toml").display().to_string();
-    let call = |words: &[String]| {
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-        Ran::of(&runner().args(words).env("PATH", path).output().unwrap())
-    };
-    let submit = || call(&place.arguments("there", &["--executor", "slurm", "--slurm-profile", &site]));
+    let call = |words: &[String]| place.call(words);
+    let submit =
+        || call(&Place::arguments("there", &["--executor", "slurm", "--slurm-profile", "site.toml"]));
     let first = submit();
     assert_eq!(first.code, 3, "{}\n{}", first.out, first.err);
     let second = submit();
@@ -253,16 +254,41 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     assert!(second.err.contains("17") && second.err.contains("nothing was submitted"), "{}", second.err);
     assert!(!place.submission(2).exists());
     // Others can still see how far it is, and that the jobs are not known.
-    let words = ["status", &place.path("cases.toml").display().to_string(), "--out"].map(str::to_owned);
-    let there = place.path("there").display().to_string();
-    let status = call(&[&words[..], &[there.clone(), "--json".to_owned()]].concat());
+    let status = call(&["status", "cases.toml", "--out", "there", "--json"].map(str::to_owned));
     let status: Value = serde_json::from_str(&status.out).unwrap();
     assert!(status["jobs"]["error"].as_str().unwrap().contains("Unable to contact"), "{status:#}");
     // What is needed depends on the jobs: nothing is removed.
-    let gc = call(&["gc".to_owned(), "--yes".to_owned(), "--out".to_owned(), there]);
+    let gc = call(&["gc", "--yes", "--out", "there"].map(str::to_owned));
     assert!(gc.code == 2 && gc.err.contains("Unable to contact"), "{}\n{}", gc.out, gc.err);
 
     program("squeue", "exit 0");
     let third = submit();
     assert!(third.code == 3 && place.submission(2).exists(), "{}\n{}", third.out, third.err);
+}
+
+/// The store has a second name, and by that name it is swept: what queued jobs will start stays.
+#[test]
+fn what_jobs_need_is_kept_by_whatever_path_the_store_is_named() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    place.program("sbatch", "echo 17");
+    place.program("squeue", "echo '17_0|PENDING|job'");
+    let submitted =
+        place.call(&Place::arguments("there", &["--executor", "slurm", "--slurm-profile", "site.toml"]));
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    std::os::unix::fs::symlink(place.path("there"), place.path("link")).unwrap();
+    let bin = place.path("there/bin");
+    let before = std::time::SystemTime::now() - Duration::from_hours(3);
+    let frozen = std::fs::read_dir(&bin).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
+    for path in files(&frozen).into_iter().chain([frozen.clone()]) {
+        std::fs::File::open(path).unwrap().set_modified(before).unwrap();
+    }
+    for out in ["link", "there"] {
+        let swept = place.call(&["gc", "--yes", "--out", out].map(str::to_owned));
+        assert!(swept.code == 0 && swept.out.contains("nothing"), "{out}: {}\n{}", swept.out, swept.err);
+        assert!(frozen.is_dir(), "{out}");
+    }
+    // Without the jobs it is nobody's.
+    place.program("squeue", "exit 0");
+    let swept = place.call(&["gc", "--yes", "--out", "link"].map(str::to_owned));
+    assert!(swept.code == 0 && !frozen.exists(), "{}\n{}", swept.out, swept.err);
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use lrlab_runs::{write_atomic, write_exclusive};
+use lrlab_runs::{attempt_dir, write_atomic, write_exclusive};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::touch;
@@ -81,7 +81,7 @@ impl Attempt {
     /// # Errors
     /// Writing the claim fails.
     pub fn claim(run_dir: &Path, number: u32) -> Result<Acquired, Error> {
-        let folder = attempts_dir(run_dir).join(number.to_string());
+        let folder = attempt_dir(run_dir, number);
         let path = folder.join(CLAIM);
         if !write_exclusive(&path, &to_json(&path, &Owner::current())?)? {
             return Ok(Acquired::Taken);
@@ -173,17 +173,14 @@ pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
         .collect()
 }
 
-/// Whether the attempt that writes in `folder` still has its run: no later one was claimed. To be asked before a
-/// result is committed, by a process that may have been frozen for longer than others were patient.
+/// Whether attempt `number` still has the run in `run_dir`: no later one was claimed. To be asked before a result is
+/// committed, by a process that may have been frozen for longer than others were patient.
 ///
 /// # Errors
 /// Files that cannot be read.
-pub fn holds(folder: &Path) -> Result<bool, Error> {
-    let number = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
-    let (Some(number), Some(all)) = (number, folder.parent()) else { return Ok(true) };
-    Ok(!numbers(all)?
-        .into_iter()
-        .any(|later| later > number && all.join(later.to_string()).join(CLAIM).is_file()))
+pub fn holds(run_dir: &Path, number: u32) -> Result<bool, Error> {
+    let claimed = |later: u32| attempt_dir(run_dir, later).join(CLAIM).is_file();
+    Ok(!numbers(&attempts_dir(run_dir))?.into_iter().any(|later| later > number && claimed(later)))
 }
 
 /// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
@@ -318,7 +315,7 @@ mod tests {
         assert_eq!(endings, [(1, Ending::Interrupted), (2, Ending::Done)]);
         assert_eq!(newest(run.path()).unwrap().unwrap().number, 2);
         assert!(claim(run.path(), 3).is_some());
-        assert!(!holds(&run.path().join("attempts/2")).unwrap());
-        assert!(holds(&run.path().join("attempts/3")).unwrap());
+        assert!(!holds(run.path(), 2).unwrap());
+        assert!(holds(run.path(), 3).unwrap());
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use lrlab_runs::attempt_dir;
+
 use crate::attempt::{Ending, attempts, owner_of};
 use crate::live::Live;
 use crate::{Error, Failure, FailureKind};
@@ -38,7 +40,7 @@ pub(crate) fn standing(run_dir: &Path, since: u32) -> Result<Standing, Error> {
         let (ending, reached) = if let Some(exit) = exit {
             (exit.ending, exit.reached)
         } else {
-            let folder = run_dir.join("attempts").join(number.to_string());
+            let folder = attempt_dir(run_dir, number);
             let owner = owner_of(&folder)?.map_or_else(|| "its process".to_owned(), |o| o.to_string());
             let reached = Live::read(&folder).map_or(0, |live| live.update);
             (Ending::Failed(Box::new(Failure::lost(number, &owner))), reached)
@@ -75,7 +77,7 @@ pub(crate) fn furthest(run_dir: &Path, before: u32) -> Result<Option<u64>, Error
     let earlier = attempts(run_dir)?.into_iter().filter(|(number, _)| *number < before);
     let reached = |(number, exit): (u32, Option<crate::Exit>)| {
         exit.map_or_else(
-            || Live::read(&run_dir.join("attempts").join(number.to_string())).map_or(0, |live| live.update),
+            || Live::read(&attempt_dir(run_dir, number)).map_or(0, |live| live.update),
             |exit| exit.reached,
         )
     };

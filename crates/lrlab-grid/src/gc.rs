@@ -4,6 +4,7 @@
 //! `--set`) since.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
@@ -92,13 +93,15 @@ fn names(store: &RunStore) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
 /// Files that cannot be read, and [`Error::Unreachable`] where it depends on Slurm what is still needed.
 pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
     let (mut named, experiments) = names(store)?;
-    let mut programs = BTreeSet::new();
+    let mut builds = BTreeSet::new();
     for experiment in &experiments {
         let standing = slurm::standing(store, experiment)?;
         named.extend(standing.covered);
         if !standing.queued.is_empty() {
             let submissions = slurm::submissions(store, experiment)?;
-            programs.extend(submissions.into_iter().map(|(_, submission)| submission.settings.program));
+            builds.extend(
+                submissions.iter().filter_map(|(_, submission)| build_of(&submission.settings.program)),
+            );
         }
     }
     let clock = Clock::of(store.root());
@@ -114,10 +117,9 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
         garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
     }
     for path in folders(&freeze::bin(store))? {
-        let absolute = std::path::absolute(&path).map_err(|e| Error::io(&path, e))?;
         // Between the copy and the record of its jobs nobody names it, but it is new.
-        let unused = idle(&path, clock) && !runs_here(&absolute);
-        if unused && !programs.iter().any(|program| program.starts_with(&absolute)) {
+        let needed = path.file_name().is_some_and(|build| builds.contains(build));
+        if !needed && idle(&path, clock) && !runs_here(&path) {
             garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Binary, done: false });
         }
     }
@@ -127,6 +129,12 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
         }
     }
     Ok(garbage)
+}
+
+/// The build of a frozen runner, after which its folder is named: the store may have been given by another path when its
+/// jobs were submitted.
+fn build_of(program: &Path) -> Option<OsString> {
+    Some(program.parent()?.file_name()?.to_owned())
 }
 
 /// Whether a process of this machine runs a program that lies in `folder`: commands that were listed, say.

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lrlab_runs::{RunId, RunStore};
+use lrlab_runs::{RunId, RunStore, attempt_dir};
 
 use crate::clock::Clock;
 use crate::gc::in_use;
@@ -93,7 +93,7 @@ fn runs(store: &RunStore) -> Result<Vec<(PathBuf, RunId)>, Error> {
 /// Weights that attempts at a run that is done did not commit; where they differ from what was, they are kept.
 fn weights(run_dir: &Path, clock: Clock, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     for (number, _) in attempts(run_dir)? {
-        let folder = run_dir.join("attempts").join(number.to_string());
+        let folder = attempt_dir(run_dir, number);
         if !folder.join("nondeterminism.json").exists() {
             let left = WEIGHTS.map(|name| folder.join(name));
             found.extend(left.into_iter().filter(|path| path.is_file() && idle(path, clock)));

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lrlab_runs::{Cell, EpochMetrics, Outcome, Plan, PlannedRun, RunStore};
+use lrlab_runs::{Cell, EpochMetrics, Outcome, Plan, PlannedRun, RunStore, attempt_dir};
 use lrlab_search::{Arm, Due, Record, Standing, Verdict, arms, judge};
 use serde::{Deserialize, Serialize};
 
@@ -186,7 +186,7 @@ fn status(arm: &Arm, verdict: &Verdict) -> ArmStatus {
 
 fn remove_checkpoints(run_dir: &Path) -> Result<(), Error> {
     for (number, _) in attempts(run_dir)? {
-        let folder = run_dir.join("attempts").join(number.to_string()).join("checkpoints");
+        let folder = attempt_dir(run_dir, number).join("checkpoints");
         match std::fs::remove_dir_all(&folder) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io(&folder, e)),
             _ => {}

@@ -1,6 +1,6 @@
 //! What state a run is in, derived from its files.
 
-use lrlab_runs::{Plan, PlannedRun, RunStore};
+use lrlab_runs::{Plan, PlannedRun, RunStore, attempt_dir};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
@@ -92,8 +92,7 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
         Some(Ending::Failed(failure)) => RunState::Failed(failure),
         None if newest.owner.life() == Life::Dead => RunState::Missing,
         None => RunState::Running {
-            live: Live::read(&store.run_dir(id).join("attempts").join(newest.number.to_string()))
-                .map(Box::new),
+            live: Live::read(&attempt_dir(&store.run_dir(id), newest.number)).map(Box::new),
             silent_s: clock
                 .get_or_insert_with(|| Clock::of(store.root()))
                 .since(newest.touched)

@@ -48,20 +48,14 @@ pub struct Moment {
 /// A checkpoint as it was read: every file has the digest that its manifest states.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
+    /// The number of the attempt that wrote it.
+    pub attempt: u32,
     /// Its folder.
     pub folder: PathBuf,
     /// Where in the run it was taken.
     pub at: Moment,
     /// The files' contents by name.
     pub files: BTreeMap<String, Vec<u8>>,
-}
-
-impl Checkpoint {
-    /// The folder of the attempt that wrote it.
-    #[must_use]
-    pub fn attempt(&self) -> Option<&Path> {
-        self.folder.parent()?.parent()
-    }
 }
 
 /// How far a run is that is not done, from its newest good checkpoint.
@@ -116,23 +110,23 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Looks through the checkpoints of the run in `run_dir` for the newest good one, from which `attempt` (a folder)
-    /// is to go on and which is written by `stamp`. `told` hears of every one that was passed over, and why: it is
+    /// Looks through the checkpoints of the run in `run_dir` for the newest good one, from which the attempt of number
+    /// `attempt` is to go on and which is written by `stamp`. `told` hears of every one that was passed over, and why: it is
     /// truncated or damaged, or another build wrote it.
     ///
     /// # Errors
     /// [`Error::OtherNumerics`] where the newest one belongs to another class of numerics.
     pub fn open(
         run_dir: &Path,
-        attempt: &Path,
+        attempt: u32,
         stamp: Stamp,
         told: &mut dyn FnMut(String),
     ) -> Result<(Self, Option<Checkpoint>), Error> {
         let attempts = run_dir.join("attempts");
-        let own = attempt.join("checkpoints");
+        let own = attempt_dir(run_dir, attempt).join("checkpoints");
         let mut checkpoints = Self { own, stamp, kept: Vec::new(), littered: true, attempts };
         let mut found = None;
-        for folder in candidates(&checkpoints.attempts) {
+        for (attempt, folder) in candidates(&checkpoints.attempts) {
             match read(&folder) {
                 Err(why) => told(format!("{}: {why}; it is passed over", folder.display())),
                 Ok((manifest, _)) if manifest.stamp.run_id != checkpoints.stamp.run_id => {
@@ -151,7 +145,7 @@ impl Checkpoints {
                 }
                 Ok((manifest, files)) => {
                     checkpoints.kept.push(folder.clone());
-                    found = Some(Checkpoint { folder, at: manifest.at, files });
+                    found = Some(Checkpoint { attempt, folder, at: manifest.at, files });
                     break;
                 }
             }
@@ -201,8 +195,10 @@ impl Checkpoints {
             let _ = std::fs::remove_dir_all(folder);
         }
         if std::mem::take(&mut self.littered) {
-            for folder in candidates(&self.attempts).iter().filter(|folder| !self.kept.contains(folder)) {
-                let _ = std::fs::remove_dir_all(folder);
+            for (_, folder) in candidates(&self.attempts) {
+                if !self.kept.contains(&folder) {
+                    let _ = std::fs::remove_dir_all(folder);
+                }
             }
         }
     }
@@ -226,24 +222,31 @@ impl Checkpoints {
 /// How far the run in `run_dir` is, from its newest checkpoint whose state is good; `None` where there is none.
 #[must_use]
 pub fn progress(run_dir: &Path) -> Option<Progress> {
-    candidates(&run_dir.join("attempts")).iter().find_map(|folder| {
+    candidates(&run_dir.join("attempts")).iter().find_map(|(_, folder)| {
         let manifest = manifest(folder).ok()?;
         let state = checked(folder, STATE, manifest.files.get(STATE)?).ok()?;
         serde_json::from_slice(&state).ok()
     })
 }
 
-/// Every checkpoint of a run, the newest attempt's first, in each the furthest first.
-fn candidates(attempts: &Path) -> Vec<PathBuf> {
+/// Every checkpoint of a run with the number of its attempt, the newest attempt's first, in each the furthest first.
+fn candidates(attempts: &Path) -> Vec<(u32, PathBuf)> {
     let mut all = Vec::new();
-    for (_, attempt) in numbered(attempts).into_iter().rev() {
+    for (number, attempt) in numbered(attempts).into_iter().rev() {
         let Ok(entries) = std::fs::read_dir(attempt.join("checkpoints")) else { continue };
         let mut folders: Vec<_> =
             entries.flatten().map(|entry| entry.path()).filter(|p| !hidden(p)).collect();
         folders.sort_unstable();
-        all.extend(folders.into_iter().rev());
+        all.extend(folders.into_iter().rev().map(|folder| (number, folder)));
     }
     all
+}
+
+/// Where attempt `number` at the run in `run_dir` writes: `attempts/<number>`. An attempt is known by its number, as one
+/// folder has many paths.
+#[must_use]
+pub fn attempt_dir(run_dir: &Path, number: u32) -> PathBuf {
+    run_dir.join("attempts").join(number.to_string())
 }
 
 /// The attempts' folders by number, ascending. A folder that cannot be read has none.

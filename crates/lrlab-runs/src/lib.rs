@@ -16,7 +16,7 @@ mod store;
 mod work;
 
 pub use atomic::{file_digest, link_exclusive, write_atomic, write_exclusive};
-pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, progress};
+pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, attempt_dir, progress};
 pub use difference::Difference;
 pub use event::Event;
 pub use id::RunId;

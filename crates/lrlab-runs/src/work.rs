@@ -112,11 +112,11 @@ impl WorkLog {
     }
 }
 
-/// The work of every attempt at the run in `run_dir` but that in the folder `except`, and when the first of them
+/// The work of every attempt at the run in `run_dir` but the one of number `except`, and when the first of them
 /// began, in seconds since the Unix epoch. A line that cannot be read counts for nothing.
 #[must_use]
-pub fn work_before(run_dir: &Path, except: &Path) -> (Work, Option<f64>) {
-    let lines = numbered(&run_dir.join("attempts")).into_iter().filter(|(_, attempt)| attempt != except);
+pub fn work_before(run_dir: &Path, except: u32) -> (Work, Option<f64>) {
+    let lines = numbered(&run_dir.join("attempts")).into_iter().filter(|(number, _)| *number != except);
     let lines = lines.filter_map(|(_, attempt)| -> Option<Line> {
         serde_json::from_slice(&std::fs::read(attempt.join("work.json")).ok()?).ok()
     });

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::{
-    Checkpoint, Checkpoints, Error, Moment, RunId, RunResult, Stamp, Work, WorkLog, link_exclusive, progress,
-    work_before,
+    Checkpoint, Checkpoints, Error, Moment, RunId, RunResult, Stamp, Work, WorkLog, attempt_dir,
+    link_exclusive, progress, work_before,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,7 +16,7 @@ fn stamp() -> Stamp {
 }
 
 fn attempt(run: &Path, number: u32) -> PathBuf {
-    let folder = run.join("attempts").join(number.to_string());
+    let folder = attempt_dir(run, number);
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -25,7 +25,7 @@ fn attempt(run: &Path, number: u32) -> PathBuf {
 fn open(run: &Path, number: u32, stamp: Stamp) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
     let mut said = Vec::new();
     let (checkpoints, found) =
-        Checkpoints::open(run, &attempt(run, number), stamp, &mut |message| said.push(message)).unwrap();
+        Checkpoints::open(run, number, stamp, &mut |message| said.push(message)).unwrap();
     (checkpoints, found, said)
 }
 
@@ -55,7 +55,7 @@ fn the_last_two_are_kept_over_all_attempts() {
     let (mut second, found, said) = open(run.path(), 2, stamp());
     let found = found.unwrap();
     assert_eq!((found.at, said.len()), (Moment { update: 15, epoch: 1 }, 0));
-    assert_eq!(found.attempt(), Some(attempt(run.path(), 1).as_path()));
+    assert_eq!(found.attempt, 1);
     assert_eq!(found.files["tensors.safetensors"], 15_u64.to_le_bytes());
     assert_eq!(write(&mut second, 15), found.folder, "one of this moment is there");
     write(&mut second, 20);
@@ -85,7 +85,7 @@ fn whoever_cannot_go_on_from_it_is_told() {
     assert_eq!(found, None);
     assert!(said[0].contains("of run"), "{said:?}");
     let gpu = Stamp { numerics: "cuda/f32".to_owned(), ..stamp() };
-    let error = Checkpoints::open(run.path(), &attempt(run.path(), 2), gpu, &mut |_| {}).unwrap_err();
+    let error = Checkpoints::open(run.path(), 2, gpu, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::OtherNumerics { .. }));
     let text = error.to_string();
     assert!(
@@ -146,7 +146,7 @@ fn work_of_killed_attempts_counts() {
     // Died before it did anything; a line that cannot be read.
     std::fs::write(attempt(run.path(), 4).join("work.json"), "{\"star").unwrap();
     attempt(run.path(), 5);
-    let (before, first) = work_before(run.path(), &attempt(run.path(), 3));
+    let (before, first) = work_before(run.path(), 3);
     assert_eq!((before.updates, before.examples, before.train_s, first), (12, 384, 1.0, Some(100.0)));
     let timing = (before + work(11)).timing();
     assert_eq!(

@@ -137,7 +137,7 @@ impl Grid<'_> {
             );
         }
         // Whoever took the run over meanwhile has the last word on it.
-        let ours = holds(active.attempt.folder())?;
+        let ours = holds(&folder, active.attempt.number())?;
         let failure_file = folder.join("failure.json");
         match &ending {
             // Not being there is the usual case.

@@ -103,11 +103,11 @@ fn one_run() -> anyhow::Result<Step> {
         let _keep = &folder;
         let index = next.replace(next.get() + 1) % plan.runs.len();
         let command = |assignment: &Assignment<'_>| {
-            let Assignment { run, folder, threads, .. } = assignment;
+            let Assignment { run, attempt, threads, .. } = assignment;
             let words = ["worker", "--watch-stdin", "--device", "cpu", "--run", run.run_id.as_str()];
             let mut args = Vec::from(words.map(Into::into));
             args.extend(["--out".into(), out.clone().into_os_string()]);
-            args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
+            args.extend(["--attempt".into(), attempt.to_string().into()]);
             args.extend(["--threads".into(), threads.to_string().into()]);
             WorkerCommand { program: program.clone(), args, env: Vec::new() }
         };

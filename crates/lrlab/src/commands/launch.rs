@@ -68,10 +68,10 @@ impl Launch {
     }
 
     pub(crate) fn command(&self, assignment: &Assignment<'_>) -> WorkerCommand {
-        let Assignment { run, folder, threads, device, until, .. } = assignment;
+        let Assignment { run, attempt, threads, device, until, .. } = assignment;
         let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
-        args.extend(["--attempt".into(), folder.as_os_str().to_owned()]);
+        args.extend(["--attempt".into(), attempt.to_string().into()]);
         args.extend(["--keep".into(), self.keep.clone().into()]);
         args.extend(["--checkpoint-every".into(), self.checkpoint_every.clone().into()]);
         args.extend(["--threads".into(), threads.to_string().into()]);

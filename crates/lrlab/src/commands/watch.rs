@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use console::Term;
 use lrlab_grid::{Interrupt, RunState};
-use lrlab_runs::{Event, Plan, PlannedRun, RunStore};
+use lrlab_runs::{Event, Plan, PlannedRun, RunStore, attempt_dir};
 
 use super::say;
 use super::status::{Board, far, line};
@@ -130,7 +130,7 @@ fn history(run_dir: &Path) -> Vec<f64> {
     let mut epochs = std::collections::BTreeMap::new();
     let attempts = lrlab_grid::attempts(run_dir).unwrap_or_default();
     for (number, _) in attempts {
-        let path = run_dir.join("attempts").join(number.to_string()).join("events.jsonl");
+        let path = attempt_dir(run_dir, number).join("events.jsonl");
         let text = std::fs::read(path).unwrap_or_default();
         for line in text.split(|byte| *byte == b'\n') {
             if let Ok(Event::Epoch { metrics }) = serde_json::from_slice(line) {

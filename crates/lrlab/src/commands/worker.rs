@@ -17,7 +17,7 @@ use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
     Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Outcome, PlannedRun, Provenance, RunId,
-    RunResult, RunStore, Stamp, Timing, Work, WorkLog, work_before,
+    RunResult, RunStore, Stamp, Timing, Work, WorkLog, attempt_dir, work_before,
 };
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
@@ -40,9 +40,9 @@ pub(crate) struct WorkerArgs {
     /// The run.
     #[arg(long, value_name = "RUN_ID")]
     run: String,
-    /// Where this attempt may write.
-    #[arg(long, value_name = "DIR")]
-    attempt: PathBuf,
+    /// The number of this attempt at the run: it writes below `attempts/<n>` in the run's folder.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    attempt: u32,
     /// Save and end with code 86 once so many epochs are complete, unless that is the whole run. A later attempt goes on.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
@@ -65,8 +65,10 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let id = RunId::try_from(args.run.clone())?;
     let planned = read_planned(&store, &id)?;
     let spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
-    std::fs::create_dir_all(&args.attempt).with_context(|| args.attempt.display().to_string())?;
-    let work = WorkLog::create(&args.attempt, started)?;
+    let run_dir = store.run_dir(&id);
+    let attempt = attempt_dir(&run_dir, args.attempt);
+    std::fs::create_dir_all(&attempt).with_context(|| attempt.display().to_string())?;
+    let work = WorkLog::create(&attempt, started)?;
 
     let device = args.machine.device.open()?;
     let clock = Instant::now();
@@ -77,13 +79,12 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let build = build.join().map_err(|_| anyhow::anyhow!("the program could not be read"))?;
     let numerics = provenance::numerics(&device);
     let stamp = Stamp { run_id: id.clone(), numerics, build: build.context("reading the program")? };
-    let run_dir = store.run_dir(&id);
     let mut passed_over = false;
-    let (checkpoints, found) = Checkpoints::open(&run_dir, &args.attempt, stamp, &mut |message| {
+    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, stamp, &mut |message| {
         passed_over = true;
         reporter.borrow_mut().report(&Event::Note { message });
     })?;
-    let state = go_on_from(found.as_ref(), passed_over, &args.attempt, &reporter)?;
+    let state = go_on_from(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
@@ -92,7 +93,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         optimizer: assemble::optimizer(&spec, model.params())?,
         model,
         schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: assemble::callbacks(&spec, &horizon, &args.attempt)?,
+        callbacks: assemble::callbacks(&spec, &horizon, &attempt)?,
         data: &data,
         settings: &settings,
         device: &device,
@@ -129,20 +130,20 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
-    let mut timing = timing(fitted.work, started, &run_dir, &args.attempt);
+    let mut timing = timing(fitted.work, started, &run_dir, args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
     timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
-    if fenced(&args.attempt, &reporter)? {
+    if fenced(&run_dir, args.attempt, &reporter)? {
         return Ok(Exit::Interrupted);
     }
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
     if outcome == Outcome::Pruned {
         return pause(&store, result, &spec.select);
     }
-    for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &args.attempt)? {
+    for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
     }
-    finish_log(&args.attempt, outcome);
+    finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
     if let Some(checkpoints) = checkpoints.filter(|_| !args.machine.keep.checkpoints()) {
         checkpoints.remove_all()?;
@@ -151,8 +152,8 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
 }
 
 /// Whether someone else has the run now: they were patient with this process for long enough while it was frozen.
-fn fenced(attempt: &Path, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
-    let fenced = !lrlab_grid::holds(attempt)?;
+fn fenced(run_dir: &Path, attempt: u32, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
+    let fenced = !lrlab_grid::holds(run_dir, attempt)?;
     if fenced {
         let message = "a later attempt has this run now: nothing is committed".to_owned();
         reporter.borrow_mut().report(&Event::Note { message });
@@ -246,7 +247,7 @@ fn so_far(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
 }
 
 /// Clocks over all attempts, killed ones included.
-fn timing(work: Work, started: f64, run_dir: &Path, attempt: &Path) -> Timing {
+fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
     let (before, first) = work_before(run_dir, attempt);
     let started = first.map_or(started, |first| first.min(started));
     Timing { started, finished: seconds(), ..(before + work).timing() }
@@ -257,7 +258,8 @@ fn timing(work: Work, started: f64, run_dir: &Path, attempt: &Path) -> Timing {
 fn go_on_from(
     found: Option<&Checkpoint>,
     passed_over: bool,
-    attempt: &Path,
+    run_dir: &Path,
+    attempt: u32,
     reporter: &RefCell<Reporter>,
 ) -> anyhow::Result<Option<State>> {
     let Some(checkpoint) = found else {
@@ -270,9 +272,10 @@ fn go_on_from(
     let place = checkpoint.folder.display();
     let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: it has no {name}"));
     let state = State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())?;
-    if let Some(from) = checkpoint.attempt().filter(|from| *from != attempt) {
+    if checkpoint.attempt != attempt {
+        let [from, to] = [checkpoint.attempt, attempt].map(|number| attempt_dir(run_dir, number));
         for name in LOGS {
-            carry_over(&from.join(name), &attempt.join(name))?;
+            carry_over(&from.join(name), &to.join(name))?;
         }
     }
     let message = format!("goes on at update {} from {place}", state.update());

@@ -1,0 +1,16 @@
+//! The README's first command in the folder that it is called from.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_tests::{accounts_add_up, quickstart, results, run};
+
+#[test]
+fn every_result_accounts_for_the_work_that_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    let ran = run(folder.path(), &["run", "--device", "cpu"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let results = results(&folder.path().join("runs"));
+    assert_eq!(results.len(), 48);
+    accounts_add_up(&results);
+}
