@@ -279,7 +279,7 @@ fn a_full_disk_is_told_and_survived() {
     std::fs::write(&ballast, vec![0; (64 << 20) - (400 << 10)]).unwrap();
     let (code, said) = grid.run(&out, 1);
     assert_eq!(code, Some(2), "{said}");
-    for word in [&*disk.to_string_lossy(), "MiB are needed for 1 runs", "MiB are free"] {
+    for word in ["disk/runs", "MiB are needed for 1 runs", "MiB are free"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     nothing_half_done(&out, "a full disk");
@@ -302,7 +302,7 @@ fn a_full_disk_is_told_and_survived() {
     let (code, said) = grid.run(&out, 1);
     filler.join().unwrap();
     assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains("No space left on device") && said.contains(&*disk.to_string_lossy()), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("disk/runs"), "{said}");
 
     std::fs::remove_file(&ballast).unwrap();
     let (code, said) = grid.run(&out, 1);
@@ -325,10 +325,7 @@ fn a_folder_that_cannot_be_written_is_named() {
         mount.again("remount,ro");
         let (code, said) = grid.run(&out, 1);
         assert!(matches!(code, Some(1 | 2)), "{what}: {code:?} {said}");
-        assert!(
-            said.contains("Read-only file system") && said.contains(&*out.to_string_lossy()),
-            "{what}: {said}"
-        );
+        assert!(said.contains("Read-only file system") && said.contains("disk/runs"), "{what}: {said}");
         mount.again("remount,rw");
         nothing_half_done(&out, what);
     };
