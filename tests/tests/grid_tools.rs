@@ -204,3 +204,76 @@ fn two_calls_at_once_do_each_run_once() {
         assert_eq!(begun, 1, "{}", result.display());
     }
 }
+
+/// Every file of weights in a run's folder.
+fn weights(run: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.extension().is_some_and(|kind| kind == "safetensors"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+/// What another build would have left in a run's folder: other weights, and a result that says so.
+fn of_another_build(run: &Path) {
+    for name in weights(run).into_keys() {
+        std::fs::write(run.join(name), "of another build").unwrap();
+    }
+    let path = run.join("result.json");
+    let mut result: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    result["provenance"]["build"] = "0123456789abcdef".into();
+    result["final"]["test_loss"] = 7.into();
+    std::fs::write(&path, result.to_string()).unwrap();
+}
+
+/// `keep_top`, two builds, `--rerun-others`, and an attempt that left weights without a result.
+#[test]
+fn the_weights_beside_a_result_are_those_of_its_attempt() {
+    let place = Place::new();
+    let text = EXPERIMENT
+        .replace("epochs = [1]", "epochs = [3]")
+        .replace("seed = [0, 1]", "seed = [0]")
+        .replace("lr = 0.01", "lr = 0.01\nkeep_top = 2");
+    std::fs::write(&place.experiment, text).unwrap();
+    let keep = ["--keep", "all"];
+    assert_eq!(place.call("run", &keep).code, 0);
+    let run_dir = place.results()[0].parent().unwrap().to_path_buf();
+    let expected = weights(&run_dir);
+    assert_eq!(expected.len(), 4, "the best, the last and two epochs' weights");
+
+    of_another_build(&run_dir);
+    let again = place.call("run", &[&keep[..], &["--rerun-others"]].concat());
+    assert!(again.code == 0 && !again.err.contains("not deterministic"), "{}", again.err);
+    assert_eq!(weights(&run_dir), expected);
+    let aside = weights(&run_dir.join("superseded/1"));
+    assert_eq!(aside.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(aside.values().all(|bytes| bytes == b"of another build"));
+
+    // Weights without a result are of an attempt that did not get so far.
+    of_another_build(&run_dir);
+    std::fs::remove_file(run_dir.join("result.json")).unwrap();
+    let again = place.call("run", &["--keep", "best"]);
+    assert!(again.code == 0 && !again.err.contains("not deterministic"), "{}", again.err);
+    assert!(again.err.contains("best.safetensors: of an attempt that left no result"), "{}", again.err);
+    let best: Vec<_> = weights(&run_dir).into_iter().collect();
+    let kept = expected.into_iter().filter(|(name, _)| name != "last.safetensors");
+    assert_eq!(best, kept.collect::<Vec<_>>(), "those of this attempt and no others");
+
+    // An attempt that comes too late differs in everything: all of it is on record.
+    of_another_build(&run_dir);
+    let id = run_dir.file_name().unwrap().to_string_lossy().into_owned();
+    let late =
+        ["worker", "--out", "runs", "--run", &id, "--attempt", "9", "--device", "cpu", "--threads", "1"];
+    let late = run(place.folder.path(), &late);
+    assert!(late.code == 0 && late.err.contains("not deterministic"), "{}", late.err);
+    let record = std::fs::read(run_dir.join("attempts/9/nondeterminism.json")).unwrap();
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    let mut files: Vec<_> = record["differences"].as_array().unwrap().iter().map(|d| &d["file"]).collect();
+    files.sort_by_key(|name| name.to_string());
+    assert_eq!(files.len(), 4, "{record}");
+    let kept = weights(&run_dir.join("attempts/9"));
+    for file in &files[..3] {
+        assert!(kept.contains_key(file.as_str().unwrap()), "{record}");
+    }
+    assert_eq!(files[3], "result.json");
+}

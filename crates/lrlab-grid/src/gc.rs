@@ -275,6 +275,7 @@ mod tests {
         };
         let run = |n: usize, name: &str| store.run_dir(&ids[n]).join(name);
         leave(run(0, "attempts/1/best.safetensors"), true);
+        leave(run(0, "attempts/1/epoch-0003.safetensors"), true);
         leave(run(2, "attempts/1/.progress.tmp"), true);
         leave(folder.path().join("bin/0123/.lrlab.7.tmp"), true);
         leave(folder.path().join("e/report/.abc.tmp"), true);

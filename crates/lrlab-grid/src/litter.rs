@@ -16,7 +16,8 @@ use crate::{Error, attempts};
 
 /// Untouched for so long, it is nobody's.
 pub(crate) const IDLE: Duration = Duration::from_hours(1);
-const WEIGHTS: [&str; 2] = ["best.safetensors", "last.safetensors"];
+/// What the names of weights end in: `best`, `last`, `epoch-0003`.
+const WEIGHTS: &str = "safetensors";
 
 /// Everything in `store` that is half written and nobody's, by path.
 pub(crate) fn litter(store: &RunStore, clock: Clock) -> Result<Vec<PathBuf>, Error> {
@@ -95,8 +96,9 @@ fn weights(run_dir: &Path, clock: Clock, found: &mut Vec<PathBuf>) -> Result<(),
     for (number, _) in attempts(run_dir)? {
         let folder = attempt_dir(run_dir, number);
         if !folder.join("nondeterminism.json").exists() {
-            let left = WEIGHTS.map(|name| folder.join(name));
-            found.extend(left.into_iter().filter(|path| path.is_file() && idle(path, clock)));
+            let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            let left = files.filter(|path| path.extension().is_some_and(|kind| kind == WEIGHTS));
+            found.extend(left.filter(|path| path.is_file() && idle(path, clock)));
         }
     }
     Ok(())

@@ -91,7 +91,7 @@ impl Origins {
     }
 }
 
-/// Where the results of `runs` come from.
+/// Where the results of `runs` come from. What a search has of a run that paused counts as one.
 ///
 /// # Errors
 /// A result that cannot be read.
@@ -103,15 +103,19 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
     }
     let mut origins = Origins::default();
     for run in runs {
-        let path = store.run_dir(&run.run_id).join("result.json");
-        if let Some(result) = read_json::<Result_>(&path)? {
+        let folder = store.run_dir(&run.run_id);
+        let read = |name: &str| read_json::<Result_>(&folder.join(name));
+        if let Some(result) =
+            read("result.json")?.map_or_else(|| read("paused.json"), |result| Ok(Some(result)))?
+        {
             origins.0.entry(result.provenance).or_default().push(run.run_id.clone());
         }
     }
     Ok(origins)
 }
 
-/// Puts the result and the attempts of a run aside, into its folder `superseded/<n>`: the run is to be done again.
+/// Puts everything that was made of a run aside, into its folder `superseded/<n>`: the run is to be done again, and nothing
+/// of another build or machine is to lie beside what comes of it.
 ///
 /// # Errors
 /// Moving fails.
@@ -124,11 +128,15 @@ pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
     }
     let aside = superseded.join(number.to_string());
     std::fs::create_dir_all(&aside).map_err(|e| Error::io(&aside, e))?;
-    // The attempts first: with a result the run is done, whatever else is missing.
-    for name in
-        ["attempts", "failure.json", "paused.json", "best.safetensors", "last.safetensors", "result.json"]
-    {
-        match std::fs::rename(folder.join(name), aside.join(name)) {
+    let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut names: Vec<_> =
+        entries.map_err(|e| Error::io(&folder, e))?.into_iter().map(|entry| entry.file_name()).collect();
+    // What the run is stays.
+    names.retain(|name| name != "spec.json" && name != "superseded");
+    // The attempts first, the result last: as long as it is there the run is done, whatever else is missing.
+    names.sort_by_key(|name| (name == "result.json", name != "attempts"));
+    for name in names {
+        match std::fs::rename(folder.join(&name), aside.join(&name)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::io(&folder.join(name), e));
             }
@@ -183,8 +191,15 @@ mod tests {
         );
         assert!(warnings[1].contains("2 of cpu; 1 of gpu"), "{warnings:?}");
 
-        put_aside(&store, &runs[0].run_id).unwrap();
         let first = store.run_dir(&runs[0].run_id);
+        for name in ["spec.json", "best.safetensors", "epoch-0003.safetensors", "paused.json"] {
+            std::fs::write(first.join(name), "{}").unwrap();
+        }
+        put_aside(&store, &runs[0].run_id).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["spec.json", "superseded"]);
         assert!(!store.is_done(&runs[0].run_id) && !first.join("attempts").exists());
         assert!(
             first.join("superseded/1/result.json").is_file()

@@ -1,17 +1,19 @@
-//! What a finished run leaves under its own names: the first attempt to get there wins.
+//! What a finished run leaves under its own names: the first attempt with a result wins.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::Tensor;
-use lrlab_runs::{Difference, RunResult, RunStore, link_exclusive, write_atomic};
+use lrlab_runs::{RunResult, RunStore, link_exclusive, write_atomic};
 
 /// A file's name, and tensors by theirs.
 pub(crate) type Weights<'a> = (String, &'a BTreeMap<String, Tensor>);
 
-/// Commits weights, then the result, whose presence means that the run is done. Where another attempt was first, theirs
-/// stay, and ours are compared with them: what differs is filed in our attempt's folder, and told.
+/// Commits weights, then the result, whose presence means that the run is done. Weights that lie there without a result
+/// are of an attempt that did not get so far, perhaps of another build: ours replace them, as the weights beside a result
+/// are those of its attempt. Where another attempt's result is there first, its weights stay, and ours are compared with
+/// them: what differs stays in our attempt's folder, all of it is filed there, and told.
 pub(crate) fn commit(
     store: &RunStore,
     result: &RunResult,
@@ -19,48 +21,83 @@ pub(crate) fn commit(
     attempt: &Path,
 ) -> anyhow::Result<Vec<String>> {
     let run_dir = store.run_dir(&result.run_id);
-    let mut notes = Vec::new();
+    let (mut same, mut different) = (Vec::new(), Vec::new());
     for (name, tensors) in weights {
         let (ours, theirs) = (attempt.join(name), run_dir.join(name));
         write(tensors, &ours)?;
-        if !link_exclusive(&ours, &theirs)? && std::fs::read(&ours)? != std::fs::read(&theirs)? {
-            notes.push(differs(attempt, &ours, &theirs, None)?);
-        } else {
-            std::fs::remove_file(&ours).with_context(|| ours.display().to_string())?;
-        }
+        let equal = link_exclusive(&ours, &theirs)? || std::fs::read(&ours)? == std::fs::read(&theirs)?;
+        if equal { same.push(name.as_str()) } else { different.push(name.as_str()) }
     }
-    if !store.commit(result)?
-        && let Some(first) = store.result(&result.run_id)?
-        && let Some(difference) = first.difference(result)
-    {
-        let (ours, theirs) = (attempt.join("result.json"), run_dir.join("result.json"));
-        let mut text = serde_json::to_vec_pretty(result)?;
-        text.push(b'\n');
-        write_atomic(&ours, &text)?;
-        notes.push(differs(attempt, &ours, &theirs, Some(difference))?);
+    let notes = if store.commit(result)? {
+        replace(&run_dir, attempt, weights, &different)?
+    } else {
+        compare(store, result, attempt, &different)?
+    };
+    for name in same {
+        let ours = attempt.join(name);
+        std::fs::remove_file(&ours).with_context(|| ours.display().to_string())?;
     }
     Ok(notes)
 }
 
-/// Files that two attempts at one run did not give the same.
-fn differs(
+/// The result is ours: so are the weights beside it, and no others lie there.
+fn replace(
+    run_dir: &Path,
     attempt: &Path,
-    ours: &Path,
-    theirs: &Path,
-    difference: Option<Difference>,
-) -> anyhow::Result<String> {
+    weights: &[Weights<'_>],
+    different: &[&str],
+) -> anyhow::Result<Vec<String>> {
+    let mut replaced = Vec::new();
+    for name in different {
+        let theirs = run_dir.join(name);
+        std::fs::rename(attempt.join(name), &theirs).with_context(|| theirs.display().to_string())?;
+        replaced.push(theirs);
+    }
+    for entry in std::fs::read_dir(run_dir).with_context(|| run_dir.display().to_string())? {
+        let path = entry.with_context(|| run_dir.display().to_string())?.path();
+        let ours = weights.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+        if !ours && path.extension().is_some_and(|kind| kind == "safetensors") {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            replaced.push(path);
+        }
+    }
+    let note = |path: &PathBuf| {
+        format!("{}: of an attempt that left no result; this one's weights replace it", path.display())
+    };
+    Ok(replaced.iter().map(note).collect())
+}
+
+/// Files everything in which our attempt differs from the one whose result was first.
+fn compare(
+    store: &RunStore,
+    result: &RunResult,
+    attempt: &Path,
+    different: &[&str],
+) -> anyhow::Result<Vec<String>> {
+    let mut differences: Vec<_> =
+        different.iter().map(|name| serde_json::json!({ "file": name, "difference": null })).collect();
+    let mut told = different.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    if let Some(difference) = store.result(&result.run_id)?.and_then(|first| first.difference(result)) {
+        write_json(&attempt.join("result.json"), result)?;
+        told.push(format!("result.json, first at {}", difference.place));
+        differences.push(serde_json::json!({ "file": "result.json", "difference": difference }));
+    }
+    if differences.is_empty() {
+        return Ok(Vec::new());
+    }
     let path = attempt.join("nondeterminism.json");
-    let record = serde_json::json!({ "ours": ours, "theirs": theirs, "difference": difference });
-    let mut text = serde_json::to_vec_pretty(&record)?;
-    text.push(b'\n');
-    write_atomic(&path, &text)?;
-    let place = difference.map_or_else(String::new, |d| format!(", first at {}", d.place));
-    Ok(format!(
-        "not deterministic: {} differs from {}, which another attempt committed before{place}; see {}",
-        ours.display(),
-        theirs.display(),
+    write_json(&path, &serde_json::json!({ "differences": differences }))?;
+    Ok(vec![format!(
+        "not deterministic: what this attempt came to differs from what another committed before, in {}; see {}",
+        told.join("; "),
         path.display()
-    ))
+    )])
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(write_atomic(path, &text)?)
 }
 
 fn write(weights: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<()> {
