@@ -5,7 +5,7 @@
 use std::process::Stdio;
 
 use lrlab_tests::slurm::{kill, processes, wait};
-use lrlab_tests::{Ran, SHARED, files, results, runner};
+use lrlab_tests::{Ran, SHARED, files, program, results, runner, start};
 
 const EXPERIMENT: &str = r#"name = "stopped"
 [axes]
@@ -100,5 +100,34 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
                 assert_eq!(result[key], expected[&id][key], "{key}, asked {times} times");
             }
         }
+    }
+}
+
+/// `nohup` ignores SIGHUP for what it starts, and a shell SIGINT for what it starts in the background: so does the runner,
+/// which other signals still stop.
+#[test]
+fn a_signal_that_is_inherited_as_ignored_stays_ignored() {
+    for (trapped, sent, code) in
+        [("HUP", "-HUP", 0), ("INT", "-INT", 0), ("HUP", "-TERM", 85), ("USR2", "-HUP", 85)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("stopped.toml"), EXPERIMENT).unwrap();
+        let line = format!(
+            "trap '' {trapped}; exec {} run stopped.toml --device cpu --jobs 2 --threads 1",
+            program().display()
+        );
+        let mut command = start(std::path::Path::new("sh"), folder.path());
+        let grid = command.args(["-c", &line]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait("a run at work", 60, || {
+            files(&folder.path().join("runs/store"))
+                .iter()
+                .any(|path| path.ends_with("work.json"))
+                .then_some(())
+        });
+        kill(sent, &grid.id().to_string());
+        let ran = Ran::of(&grid.wait_with_output().unwrap());
+        assert_eq!(ran.code, code, "{trapped} {sent}: {}\n{}", ran.out, ran.err);
+        let done = results(&folder.path().join("runs")).len();
+        assert_eq!(done == 2, code == 0, "{trapped} {sent}: {done} done");
     }
 }

@@ -52,7 +52,7 @@ pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
 pub use gc::{Garbage, Kind as GarbageKind, collect, further, garbage};
 pub use gpu::{Gpu, at_once, gpus};
-pub use interrupt::Interrupt;
+pub use interrupt::{Interrupt, heeded};
 pub use live::Live;
 pub use local::{
     Assignment, Deadline, Finish, LocalExecutor, Memory, Notice, OnFailure, Others, Share, baseline,

@@ -60,7 +60,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     };
     let (cell, spec) = the_one(cells)?;
     let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in lrlab_grid::heeded(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
     let device = args.device.open()?;

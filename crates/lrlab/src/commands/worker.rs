@@ -324,7 +324,7 @@ fn register(interrupt: &Arc<AtomicBool>) -> std::io::Result<()> {
     let mut signals = vec![SIGINT, SIGTERM];
     #[cfg(unix)]
     signals.push(signal_hook::consts::SIGUSR1);
-    for signal in signals {
+    for signal in lrlab_grid::heeded(&signals) {
         signal_hook::flag::register(signal, Arc::clone(interrupt))?;
     }
     Ok(())
