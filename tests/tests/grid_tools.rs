@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lrlab_tests::{Ran, program, run, start};
+use lrlab_tests::{Ran, SHARED, program, run, start};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "tiny"
@@ -269,11 +269,65 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
     let record = std::fs::read(run_dir.join("attempts/9/nondeterminism.json")).unwrap();
     let record: Value = serde_json::from_slice(&record).unwrap();
     let mut files: Vec<_> = record["differences"].as_array().unwrap().iter().map(|d| &d["file"]).collect();
-    files.sort_by_key(|name| name.to_string());
+    files.sort_by_key(ToString::to_string);
     assert_eq!(files.len(), 4, "{record}");
     let kept = weights(&run_dir.join("attempts/9"));
     for file in &files[..3] {
         assert!(kept.contains_key(file.as_str().unwrap()), "{record}");
     }
     assert_eq!(files[3], "result.json");
+}
+
+/// Some results are damaged, each in its way: all are told, the others count, and the same command does those runs again.
+#[test]
+fn damaged_results_are_all_named_and_done_again() {
+    let place = Place::new();
+    let text = EXPERIMENT.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]");
+    std::fs::write(&place.experiment, text).unwrap();
+    assert_eq!(place.call("run", &[]).code, 0);
+    let all = place.results();
+    let before: Vec<_> = all.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    std::fs::write(&all[0], &before[0][..before[0].len() / 2]).unwrap();
+    std::fs::write(&all[1], "").unwrap();
+    std::fs::write(&all[2], &before[3]).unwrap();
+    let ids = all.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_string_lossy());
+    let ids: Vec<_> = ids.map(std::borrow::Cow::into_owned).collect();
+    let named = |words: &str| {
+        let named = ids.iter().filter(|id| words.contains(&format!("{id}/result.json: it is")));
+        named.cloned().collect::<Vec<_>>()
+    };
+    let planned = place.call("plan", &[]);
+    assert_eq!((planned.code, named(&planned.out)), (0, ids[..3].to_vec()), "{}", planned.out);
+    assert!(
+        planned.out.contains("1 done, 0 running, 0 failed, 3 missing (3 of them damaged)"),
+        "{}",
+        planned.out
+    );
+    let status = place.json("status", &[]);
+    assert_eq!(
+        (&status["status"]["done"], &status["status"]["damaged"]),
+        (&1.into(), &3.into()),
+        "{status:#}"
+    );
+    assert_eq!(named(&status.to_string()), ids[..3]);
+    let reported = place.call("report", &[]);
+    assert_eq!((reported.code, named(&reported.err)), (0, ids[..3].to_vec()), "{}", reported.err);
+    let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
+    assert!(page.contains("1 of 4 runs are done (0 missing, 3 failed)"), "{page}");
+    assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
+
+    let again = place.call("run", &[]);
+    assert_eq!((again.code, named(&again.err)), (0, ids[..3].to_vec()), "{}", again.err);
+    assert!(again.out.contains("4 of 4 runs are done (3 in this call)"), "{}", again.out);
+    for (path, bytes) in all.iter().zip(&before) {
+        let [old, new]: [Value; 2] = [
+            serde_json::from_slice(bytes).unwrap(),
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(),
+        ];
+        for key in SHARED {
+            assert_eq!(old[key], new[key], "{key}");
+        }
+    }
+    assert_eq!(std::fs::read(all[1].with_file_name("superseded").join("1/result.json")).unwrap(), b"");
+    assert_eq!(std::fs::read(&all[3]).unwrap(), before[3], "the good one is not touched");
 }

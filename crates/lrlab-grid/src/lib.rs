@@ -85,7 +85,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{path}: {source}; moved away, it is made again by the same `run`")]
+    #[error("{path}: it is damaged ({source}); once it is moved away, the same `run` makes it again")]
     Json {
         /// The file.
         path: PathBuf,
@@ -177,6 +177,15 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::json(path, e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(path, e)),
+    }
+}
+
+/// As [`read_json`]; what is damaged is as good as not there, and told by those who look for damage
+/// ([`RunStore::damage`](lrlab_runs::RunStore::damage)).
+pub(crate) fn read_whole<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match read_json(path) {
+        Err(Error::Json { .. }) => Ok(None),
+        read => read,
     }
 }
 

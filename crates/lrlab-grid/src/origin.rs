@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 use serde::Deserialize;
 
-use crate::{Error, read_json};
+use crate::{Error, read_whole};
 
 /// Where a result comes from, as far as results can differ by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -94,7 +94,7 @@ impl Origins {
 /// Where the results of `runs` come from. What a search has of a run that paused counts as one.
 ///
 /// # Errors
-/// A result that cannot be read.
+/// A result that cannot be read; a damaged one counts for nothing.
 pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> {
     #[derive(Deserialize)]
     struct Result_ {
@@ -104,7 +104,7 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
     let mut origins = Origins::default();
     for run in runs {
         let folder = store.run_dir(&run.run_id);
-        let read = |name: &str| read_json::<Result_>(&folder.join(name));
+        let read = |name: &str| read_whole::<Result_>(&folder.join(name));
         if let Some(result) =
             read("result.json")?.map_or_else(|| read("paused.json"), |result| Ok(Some(result)))?
         {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::attempts;
 use crate::gc::in_use;
-use crate::{Error, read_json};
+use crate::{Error, read_whole};
 
 /// How the searches of a plan stand.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,7 +205,7 @@ fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
 }
 
 fn read_part(path: &Path) -> Result<Option<Part>, Error> {
-    read_json(path)
+    read_whole(path)
 }
 
 /// The part of a result that judges need.

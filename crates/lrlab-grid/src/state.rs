@@ -25,6 +25,12 @@ pub enum RunState {
         /// How far it is, once it said so.
         live: Option<Box<Live>>,
     },
+    /// Its result, or what it left when it paused, is damaged: it is to be set aside and the run done again. Only
+    /// [`status()`] looks for it.
+    Damaged {
+        /// The file, and what is wrong with it.
+        error: String,
+    },
     /// Its last attempt failed.
     Failed(Box<Failure>),
     /// A trial that has come to its rung: the others decide whether it goes on. In a grid without a search: a search
@@ -61,6 +67,8 @@ pub struct Status {
     pub pruned: usize,
     /// Of those missing: they are somewhere on their way and wait.
     pub paused: usize,
+    /// Of those missing: their results are damaged.
+    pub damaged: usize,
     /// Not among the total: runs of the plan that the search does not ask for.
     pub unneeded: usize,
 }
@@ -81,7 +89,11 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
     }
     let newest = newest(&store.run_dir(id))?;
     let paused = |otherwise| -> Result<RunState, Error> {
-        Ok(store.paused_after(id)?.map_or(otherwise, |epochs| RunState::Paused { epochs }))
+        let epochs = match store.paused_after(id) {
+            Err(lrlab_runs::Error::Json { .. }) => None,
+            read => read?,
+        };
+        Ok(epochs.map_or(otherwise, |epochs| RunState::Paused { epochs }))
     };
     let Some(newest) = newest else { return paused(RunState::Missing) };
     Ok(match newest.exit.map(|exit| exit.ending) {
@@ -110,7 +122,13 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
 /// Files that cannot be read.
 pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), Error> {
     let mut clock = None;
-    let states = plan.runs.iter().map(|run| state(store, run, &mut clock));
+    let states = plan.runs.iter().map(|run| {
+        Ok::<_, Error>(match (state(store, run, &mut clock)?, store.damage(&run.run_id)?) {
+            (running @ RunState::Running { .. }, _) => running,
+            (_, Some(damage)) => RunState::Damaged { error: damage.to_string() },
+            (state, None) => state,
+        })
+    });
     let mut states = states.collect::<Result<Vec<_>, _>>()?;
     if let Some(search) = SearchState::read(store, plan)? {
         for (index, role) in search.roles().into_iter().enumerate() {
@@ -133,6 +151,10 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
             RunState::Pruned { .. } => {
                 status.pruned += 1;
                 &mut status.done
+            }
+            RunState::Damaged { .. } => {
+                status.damaged += 1;
+                &mut status.missing
             }
             RunState::Paused { .. } => {
                 status.paused += 1;

@@ -14,16 +14,6 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// A result lies under the name of another run.
-    #[error("{path}: the result is of run {found}, not {expected}")]
-    Misplaced {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The run it says it is.
-        found: String,
-        /// The run whose folder it is in.
-        expected: String,
-    },
     /// The folder is no report's, and has files that a report would overwrite.
     #[error(
         "{folder}: {} would be overwritten, and the folder has no report yet: move them away, or name another folder",

@@ -6,22 +6,19 @@ use lrlab_runs::{Event, Outcome, PlannedRun, RunResult, RunStore};
 
 use crate::{Error, State};
 
-/// Reads `result.json`, and where there is none, why the last attempt failed, if it did.
+/// Reads `result.json`, and where there is none, why the last attempt failed, if it did. A damaged one is a run that failed:
+/// the others are reported all the same.
 pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
     let folder = store.run_dir(&planned.run_id);
     let path = folder.join("result.json");
     let Some(bytes) = read(&path)? else {
         return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
     };
+    if let Some(damage) = store.damage(&planned.run_id)? {
+        return Ok(State::Failed { error: damage.to_string() });
+    }
     let result: RunResult = serde_json::from_slice(&bytes)
         .map_err(|source| lrlab_runs::Error::Json { path: path.clone(), source })?;
-    if result.run_id != planned.run_id {
-        return Err(Error::Misplaced {
-            path,
-            found: result.run_id.to_string(),
-            expected: planned.run_id.to_string(),
-        });
-    }
     // Left by a search where it was given up: it is no run of this length, and none of its figures counts as one's.
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);

@@ -40,12 +40,22 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("{path}: {source}; moved away, it is made again by the same `run`")]
+    #[error("{path}: it is damaged ({source}); the same `run` makes it again")]
     Json {
         /// The file.
         path: std::path::PathBuf,
         /// Why.
         source: serde_json::Error,
+    },
+    /// A result lies in the folder of another run.
+    #[error("{path}: it is the result of run {found}, not of {expected}; the same `run` makes it again")]
+    Misplaced {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The run it says it is.
+        found: RunId,
+        /// The run whose folder it is in.
+        expected: RunId,
     },
     /// A checkpoint that cannot be gone on from without mixing bits.
     #[error(

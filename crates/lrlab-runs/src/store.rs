@@ -72,9 +72,22 @@ impl RunStore {
     /// The result of a run, `None` where it is not done.
     ///
     /// # Errors
-    /// A file that cannot be read or is no result.
+    /// A file that cannot be read, is no result, or is that of another run.
     pub fn result(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
-        read_json(&self.run_dir(id).join("result.json"))
+        read_result(&self.run_dir(id).join("result.json"), id)
+    }
+
+    /// What is wrong with the result of a run, or with what it left when it paused; `None` where nothing is. Such a run
+    /// counts as done for [`Self::is_done`], and is to be set aside and done again.
+    ///
+    /// # Errors
+    /// A file that cannot be read: of that nobody knows whether it is damaged.
+    pub fn damage(&self, id: &RunId) -> Result<Option<Error>, Error> {
+        match self.result(id).and_then(|_| self.paused(id)) {
+            Ok(_) => Ok(None),
+            Err(error @ Error::Io { .. }) => Err(error),
+            Err(error) => Ok(Some(error)),
+        }
     }
 
     /// Writes `result.json`; `false` where another attempt was first. A run that a search gave up while it went on
@@ -100,7 +113,7 @@ impl RunStore {
     /// # Errors
     /// A file that cannot be read or is no result.
     pub fn paused(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
-        read_json(&self.paused_path(id))
+        read_result(&self.paused_path(id), id)
     }
 
     /// The completed epochs after which a run paused last; `None` where it never did.
@@ -189,6 +202,16 @@ fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::json(path, e))?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+fn read_result(path: &Path, id: &RunId) -> Result<Option<RunResult>, Error> {
+    let result: Option<RunResult> = read_json(path)?;
+    match result {
+        Some(result) if result.run_id != *id => {
+            Err(Error::Misplaced { path: path.to_path_buf(), found: result.run_id, expected: id.clone() })
+        }
+        result => Ok(result),
+    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {

@@ -121,6 +121,7 @@ pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(
                 // job is submitted; whether it may take the run over is another question.
                 RunState::Running { silent_s, .. } => silent_s > SILENT_S,
                 RunState::Missing
+                | RunState::Damaged { .. }
                 | RunState::Paused { .. }
                 | RunState::Pruned { .. }
                 | RunState::Unneeded => true,

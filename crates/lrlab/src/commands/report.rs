@@ -9,6 +9,7 @@ use lrlab_runs::{Plan, RunStore};
 use super::plan::{read_experiment, resolve};
 use super::say_line;
 use crate::cli::Selection;
+use crate::progress::tell;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -39,8 +40,13 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
 }
 
-/// Writes the report of a plan and shows its table.
+/// Writes the report of a plan and shows its table. Every damaged result is told.
 pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
+    for run in &plan.runs {
+        if let Some(damage) = store.damage(&run.run_id)? {
+            tell(&format!("error: {damage}"));
+        }
+    }
     let report = lrlab_report::summarise(plan, store)?;
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
     let written = lrlab_report::write(&report, &to)?;

@@ -116,6 +116,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
+    set_damaged_aside(&plan, &store)?;
     mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
     let Some(flown) = preflight(args, &plan, &store, &device, on_slurm)? else { return Ok(Exit::BadInput) };
     lrlab_grid::record(&store, &plan)?;
@@ -167,6 +168,17 @@ fn here(
         Finish { failed, missing, .. } if !failed.is_empty() || missing > 0 => Exit::SomeFailed,
         Finish { .. } => Exit::Done,
     })
+}
+
+/// Runs whose results are damaged are done again.
+fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
+    for run in &plan.runs {
+        if let Some(damage) = store.damage(&run.run_id)? {
+            lrlab_grid::put_aside(store, &run.run_id)?;
+            tell(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
+        }
+    }
+    Ok(())
 }
 
 /// Results of other builds and classes of numerics are never mixed in silently: another class is refused, another

@@ -153,6 +153,7 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
         RunState::Missing => "missing".to_owned(),
+        RunState::Damaged { error } => format!("damaged, {error}"),
         RunState::Paused { epochs } => format!("paused after epoch {epochs}"),
         RunState::Pruned { epochs } => format!("pruned after epoch {epochs}"),
         RunState::Unneeded => "not asked for".to_owned(),
@@ -162,11 +163,12 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
 
 /// `30 runs, 24 done (18 of them pruned), 2 running, 0 failed, 4 missing (3 of them paused)`.
 pub(crate) fn counts(status: &Status) -> String {
-    let Status { total, done, running, failed, missing, pruned, paused, .. } = status;
+    let Status { total, done, running, failed, missing, pruned, paused, damaged, .. } = status;
     let of_them = |n: &usize, word| if *n > 0 { format!(" ({n} of them {word})") } else { String::new() };
-    let (pruned, paused) = (of_them(pruned, "pruned"), of_them(paused, "paused"));
+    let (pruned, paused, damaged) =
+        (of_them(pruned, "pruned"), of_them(paused, "paused"), of_them(damaged, "damaged"));
     format!(
-        "{total} runs, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}"
+        "{total} runs, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}{damaged}"
     )
 }
 

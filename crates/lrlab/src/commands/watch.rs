@@ -88,7 +88,13 @@ fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usiz
     let of = |wanted: fn(&RunState) -> bool| all().filter(move |(_, state)| wanted(state));
     for (mark, list) in [
         ("✗", of(|state| matches!(state, RunState::Failed(_))).collect::<Vec<_>>()),
-        ("·", of(|state| matches!(state, RunState::Missing | RunState::Paused { .. })).collect()),
+        (
+            "·",
+            of(|state| {
+                matches!(state, RunState::Missing | RunState::Damaged { .. } | RunState::Paused { .. })
+            })
+            .collect(),
+        ),
         ("✓", of(|state| *state == RunState::Done).collect()),
         ("–", of(|state| matches!(state, RunState::Pruned { .. })).collect()),
     ] {
