@@ -137,9 +137,14 @@ pub fn cli(registry: &Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors; everything else is bad input, which clap also numbers 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            let printed = error.print();
+            if error.use_stderr() {
+                // Bad input, which clap also numbers 2.
+                return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            }
+            // Help or the version.
+            commands::said(printed);
+            return ended(Exit::Done).into();
         }
     };
     tracing_subscriber::fmt()
@@ -149,12 +154,19 @@ pub fn cli(registry: &Registry) -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     match run(cli.command, registry) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => ended(exit).into(),
         Err(error) => {
             complain(&error);
             Exit::BadInput.into()
         }
     }
+}
+
+/// What the command ends with: all is well only if all that there was to say arrived.
+fn ended(exit: Exit) -> Exit {
+    let Some(error) = commands::unsaid() else { return exit };
+    tell(&format!("error: standard output: {error}"));
+    if exit == Exit::Done { Exit::Unsaid } else { exit }
 }
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {

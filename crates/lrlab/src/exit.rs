@@ -9,6 +9,8 @@ pub enum Exit {
     Done,
     /// Some runs failed; the others are done.
     SomeFailed,
+    /// Everything asked for is done, but not all there was to say could be written to standard output.
+    Unsaid,
     /// Bad input: nothing was started.
     BadInput,
     /// Submitted to a cluster; runs are still queued.
@@ -25,7 +27,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::SomeFailed => 1,
+            Exit::SomeFailed | Exit::Unsaid => 1,
             Exit::BadInput => 2,
             Exit::Submitted => 3,
             Exit::ClaimNotReproduced => 4,

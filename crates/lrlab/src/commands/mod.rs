@@ -1,5 +1,8 @@
 //! One file per subcommand.
 
+use std::io::Write;
+use std::sync::OnceLock;
+
 pub(crate) mod bench;
 pub(crate) mod cluster;
 mod commit;
@@ -20,10 +23,29 @@ pub(crate) mod status;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
-/// Writes to standard output; a reader that went away is no error of ours.
+/// The first thing that could not be said, once there is one.
+static UNSAID: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes to standard output. What cannot be written stops nothing that is under way, and the command ends with an error
+/// ([`unsaid`]); a reader that went away is none.
 pub(crate) fn say(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Remembers how writing to standard output went.
+pub(crate) fn said(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        // The first one counts.
+        let _ = UNSAID.set(error);
+    }
+}
+
+/// Why something that was to be said could not be written to standard output.
+pub(crate) fn unsaid() -> Option<&'static std::io::Error> {
+    UNSAID.get()
 }
 
 /// As [`say`], with a line break.

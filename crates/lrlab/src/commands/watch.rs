@@ -1,6 +1,6 @@
 //! `lrlab status --watch`: a page in the terminal that follows a grid, with curves of the runs that are going on.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -60,14 +60,12 @@ impl Screen {
     fn draw(text: &str) {
         let lines: Vec<&str> = text.lines().collect();
         say(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
-        let _ = std::io::stdout().flush();
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         say("\x1b[?25h\x1b[?1049l");
-        let _ = std::io::stdout().flush();
     }
 }
 

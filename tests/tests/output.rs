@@ -1,0 +1,78 @@
+//! Standard output that cannot be written is an error, whichever command has something to say; a reader that went away is
+//! none.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::process::Stdio;
+
+use lrlab_tests::{Ran, run, runner};
+
+const EXPERIMENT: &str = r#"name = "tiny"
+[axes]
+model = ["linear"]
+schedule = ["static"]
+epochs = [1]
+seed = [0, 1]
+[defaults]
+lr = 0.01
+batch_size = 16
+optimizer = { sgd = {} }
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 40, test = 10 } }
+[schedules.static]
+static = {}
+"#;
+
+const RATES: &str = "--schedule cosine={} --lr 0.1 --updates 2000";
+
+#[test]
+fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
+    let ran = run(folder.path(), &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let rates = |verb: &str| format!("schedule {verb} {RATES}");
+    let (trace, plot, lint) = (rates("trace"), rates("plot"), rates("lint"));
+    for line in [
+        "plan tiny.toml",
+        "plan tiny.toml --explain",
+        "run tiny.toml --device cpu",
+        "run tiny.toml --device cpu --dry-run",
+        "run tiny.toml --device cpu --set defaults.lr=0.02 --emit commands",
+        "report tiny.toml",
+        "status tiny.toml",
+        "status tiny.toml --json",
+        "status tiny.toml --watch",
+        "gc",
+        "gc --json",
+        "schema",
+        "data list",
+        "lr-find tiny.toml --device cpu --updates 20",
+        "--help",
+        "--version",
+        "run --help",
+        &trace,
+        &plot,
+        &lint,
+    ] {
+        let words: Vec<&str> =
+            line.split(' ').map(|word| if word == "cosine={}" { "cosine = {}" } else { word }).collect();
+        let command = || {
+            let mut command = runner(folder.path());
+            command.args(&words).stderr(Stdio::piped());
+            command
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = Ran::of(&command().stdout(full).output().unwrap());
+        assert_eq!(ran.code, 1, "{line}: {}", ran.err);
+        assert!(ran.err.contains("error: standard output: No space left on device"), "{line}: {}", ran.err);
+
+        let mut child = command().stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ran = Ran::of(&child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{line}: {}", ran.err);
+    }
+}
