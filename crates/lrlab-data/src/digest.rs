@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use crate::catalog::KnownFile;
+use crate::files::folder::{self, Examples};
 use crate::{Error, cache};
 
 /// Which content a configuration names, without decoding it.
@@ -52,7 +53,7 @@ pub(crate) fn identify(
     let mut all = format!("lrlab data set {name}\n");
     for (known, path) in files {
         let file = known.path.clone();
-        let sha256 = remembered(path, cache)?;
+        let Content { sha256, others } = content(path, cache)?;
         let variant = known.variants.iter().find(|variant| variant.sha256 == sha256);
         let note = match variant {
             Some(variant) => {
@@ -65,6 +66,13 @@ pub(crate) fn identify(
             }
         };
         identity.notes.extend(note);
+        if let Some(first) = others.first() {
+            let more =
+                if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
+            identity
+                .notes
+                .push(format!("{name}: {file}: {first:?}{more}: no .txt file, so no review; not read"));
+        }
         let _ = writeln!(all, "{file} {sha256}");
         identity.files.push(FileIdentity { file, sha256, variant: variant.map(|v| v.name.clone()) });
     }
@@ -72,12 +80,27 @@ pub(crate) fn identify(
     Ok(identity)
 }
 
-/// The digest of a file or folder, read again only where names, sizes or times of change differ.
-fn remembered(path: &Path, cache: DigestCache<'_>) -> Result<String, Error> {
-    let files = listing(path)?;
-    let Some(folder) = cache else { return sha256(path, &files) };
+/// A file's content, or that of a folder of one file per example.
+struct Content {
+    sha256: String,
+    /// Names of files in the folder that are no examples and do not count.
+    others: Vec<String>,
+}
+
+fn content(path: &Path, cache: DigestCache<'_>) -> Result<Content, Error> {
+    if path.is_dir() {
+        let Examples { files, others } = folder::examples(path)?;
+        return Ok(Content { sha256: remembered(&files, true, cache)?, others });
+    }
+    let file = std::path::absolute(path).map_err(Error::io(path))?;
+    Ok(Content { sha256: remembered(&[file], false, cache)?, others: Vec::new() })
+}
+
+/// The digest of files, read again only where names, sizes or times of change differ.
+fn remembered(files: &[PathBuf], named: bool, cache: DigestCache<'_>) -> Result<String, Error> {
+    let Some(folder) = cache else { return sha256(files, named) };
     let mut state = String::new();
-    for file in &files {
+    for file in files {
         let meta = file.metadata().map_err(Error::io(file))?;
         let changed = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let _ = writeln!(state, "{} {} {changed:?}", file.display(), meta.len());
@@ -86,38 +109,25 @@ fn remembered(path: &Path, cache: DigestCache<'_>) -> Result<String, Error> {
     if let Some(known) = cache::load(&entry).and_then(|bytes| String::from_utf8(bytes).ok()) {
         return Ok(known);
     }
-    let digest = sha256(path, &files)?;
+    let digest = sha256(files, named)?;
     cache::store(&entry, digest.as_bytes());
     Ok(digest)
-}
-
-/// The file itself, or the files of a folder in the order of their names. Absolute paths.
-pub(crate) fn listing(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let path = std::path::absolute(path).map_err(Error::io(path))?;
-    if !path.is_dir() {
-        return Ok(vec![path]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(Error::io(&path))? {
-        files.push(entry.map_err(Error::io(&path))?.path());
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// SHA-256 of a file.
 #[cfg(feature = "hub")]
 pub(crate) fn of_file(path: &Path) -> Result<String, Error> {
-    sha256(path, &[path.to_path_buf()])
+    sha256(&[path.to_path_buf()], false)
 }
 
-fn sha256(path: &Path, files: &[PathBuf]) -> Result<String, Error> {
+/// Of the bytes of `files`; where they are `named`, also of their names and sizes.
+fn sha256(files: &[PathBuf], named: bool) -> Result<String, Error> {
     let mut hasher = Sha256::new();
     for file in files {
-        if path.is_dir() {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if named {
             let size = file.metadata().map_err(Error::io(file))?.len();
-            hasher.update(format!("{name} {size}\n"));
+            hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+            hasher.update(format!(" {size}\n"));
         }
         let mut reader = std::fs::File::open(file).map_err(Error::io(file))?;
         let mut buffer = vec![0; 1 << 16];

@@ -25,6 +25,27 @@ pub enum Error {
         /// What the folder is expected to hold.
         hint: &'static str,
     },
+    /// A folder stands where a data set has a file, or a file where it has a folder.
+    #[error("{}: {found} of that name; {hint}", path.display())]
+    WrongKind {
+        /// Where it stands.
+        path: PathBuf,
+        /// `a file` or `a folder`.
+        found: &'static str,
+        /// What the folder is expected to hold.
+        hint: &'static str,
+    },
+    /// Something stands among a folder's examples that is none, and may hold some.
+    #[error(
+        "{}: {found}, expected one .txt file per review here; move it elsewhere, or let its name begin with a dot",
+        path.display()
+    )]
+    NotAnExample {
+        /// Where it stands.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
     /// A file ends early or holds a part of a row.
     #[error("{}: row {row} is cut off: {bytes} bytes are no whole number of rows of {row_bytes} bytes", path.display())]
     Truncated {

@@ -6,6 +6,7 @@ use crate::catalog::{Card, KnownFile, Part, catalog};
 use crate::{Error, Files, Source};
 
 pub(crate) mod cifar10;
+pub(crate) mod folder;
 #[cfg(feature = "hub")]
 pub(crate) mod hub;
 pub(crate) mod imdb;
@@ -83,17 +84,23 @@ fn from_hub(
 /// Archives unpack into a folder of their own name: it or the folder around it will do.
 fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
     let Some(known) = &card.folder else { return Ok(Vec::new()) };
-    let (inner, hint) = match card.name.as_str() {
+    let (inner, folders, hint) = match card.name.as_str() {
         "cifar10" => (
             "cifar-10-batches-bin",
+            false,
             "the binary version holds data_batch_1.bin … data_batch_5.bin and test_batch.bin",
         ),
-        _ => ("aclImdb", "the folder holds train/neg, train/pos, test/neg and test/pos"),
+        _ => ("aclImdb", true, "the folder holds train/neg, train/pos, test/neg and test/pos"),
     };
     let inner = folder.join(inner);
     let folder = if inner.is_dir() { &inner } else { folder };
     let place = |file: &'static KnownFile| {
         let path = folder.join(&file.path);
+        let is_folder = path.is_dir();
+        if is_folder != folders && path.exists() {
+            let found = if is_folder { "a folder" } else { "a file" };
+            return Err(Error::WrongKind { path, found, hint });
+        }
         if path.exists() { Ok((file, path)) } else { Err(Error::MissingFile { path, hint }) }
     };
     known.files.iter().map(place).collect()

@@ -140,6 +140,86 @@ fn a_folder_of_reviews() {
     assert!(!tokenizer.contains("\"test\""), "the vocabulary comes from training alone");
 }
 
+/// What macOS, Windows, file managers and network drives leave in a folder is neither read nor part of the content.
+#[test]
+fn other_peoples_files_are_no_data() {
+    let (pristine, used) = (folder(), folder());
+    let quiet: Progress = std::sync::Arc::new(|_| ());
+    for make in [cifar10, imdb] {
+        let (first, second) = (make(pristine.path()), make(used.path()));
+        let known = load(&first).unwrap();
+        for place in ["aclImdb/train/pos", "aclImdb/test/neg", "aclImdb", "cifar-10-batches-bin", "."] {
+            let place = used.path().join(place);
+            if !place.is_dir() {
+                continue;
+            }
+            for name in ["._0_0.txt", ".DS_Store", ".directory", ".hidden.txt", "Thumbs.db", "desktop.ini"] {
+                std::fs::write(place.join(name), b"\0\x05\x16\x07 no review").unwrap();
+            }
+            for name in [".git", ".ipynb_checkpoints", "__MACOSX", "@eaDir"] {
+                std::fs::create_dir_all(place.join(name)).unwrap();
+                std::fs::write(place.join(name).join("3_3.txt"), b"a copy").unwrap();
+            }
+        }
+        let found = load(&second).unwrap();
+        assert_eq!((&found.digest, sizes(&found)), (&known.digest, sizes(&known)));
+        assert_eq!((found.train.labels(), found.notes), (known.train.labels(), known.notes));
+        let verified = verify(&second.source, &quiet).unwrap();
+        assert_eq!(verified.identity, digest(&first).unwrap());
+    }
+}
+
+/// A visible file that is no review is told of; a folder, a pipe or a link to nowhere is refused by its name.
+#[test]
+fn what_stands_among_reviews_and_is_none() {
+    let folder = folder();
+    let config = imdb(folder.path());
+    let known = digest(&config).unwrap().digest;
+    let place = folder.path().join("aclImdb/train/pos");
+    std::fs::write(place.join("3_3.txt~"), b"an older review").unwrap();
+    std::fs::write(place.join("notes.md"), b"mine").unwrap();
+    let data = load(&config).unwrap();
+    assert_eq!((&data.digest, sizes(&data)), (&known, (36, 4, 12)));
+    let notes = data.notes.join("\n");
+    assert!(notes.contains("train/pos: \"3_3.txt~\" and 1 more: no .txt file, so no review"), "{notes}");
+
+    let refused = |path: &Path, expected: &str| {
+        let text = load(&config).unwrap_err().to_string();
+        assert!(text.starts_with(&path.display().to_string()) && text.contains(expected), "{text}");
+    };
+    let older = place.join("older");
+    std::fs::create_dir(&older).unwrap();
+    refused(&older, "a folder, expected one .txt file per review here; move it elsewhere");
+    std::fs::remove_dir(&older).unwrap();
+    #[cfg(unix)]
+    {
+        let nowhere = place.join("90_9.txt");
+        std::os::unix::fs::symlink(place.join("gone"), &nowhere).unwrap();
+        refused(&nowhere, "No such file");
+        std::fs::remove_file(&nowhere).unwrap();
+        let socket = place.join("80_8.txt");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        refused(&socket, "a pipe, socket or device, expected one .txt file");
+    }
+}
+
+#[test]
+fn a_folder_in_a_files_place_and_the_reverse() {
+    let (one, two) = (folder(), folder());
+    let pictures = cifar10(one.path());
+    let file = one.path().join("cifar-10-batches-bin/data_batch_3.bin");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let text = load(&pictures).unwrap_err().to_string();
+    assert!(text.starts_with(&format!("{}: a folder of that name; the binary", file.display())), "{text}");
+    let reviews = imdb(two.path());
+    let place = two.path().join("aclImdb/test/pos");
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, b"").unwrap();
+    let text = load(&reviews).unwrap_err().to_string();
+    assert!(text.starts_with(&format!("{}: a file of that name; the folder", place.display())), "{text}");
+}
+
 #[test]
 fn faults_of_reviews() {
     let check = |bytes: &[u8], expected: &str| {

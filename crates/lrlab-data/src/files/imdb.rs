@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, digest};
+use super::folder;
+use crate::Error;
 
 /// Classes: negative, positive.
 pub(crate) const CLASSES: usize = 2;
@@ -23,18 +24,16 @@ pub(crate) fn read(places: &[PathBuf]) -> Result<Reviews, Error> {
     Ok(reviews)
 }
 
-/// A folder `pos` or `neg` of text files, in the order of their names. Other files in it are left alone.
+/// A folder `pos` or `neg` of text files, in the order of their names.
 fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
     let class = u32::from(folder.file_name().is_some_and(|name| name == "pos"));
-    let before = reviews.texts.len();
-    for file in digest::listing(folder)? {
-        if file.extension().is_some_and(|extension| extension == "txt") {
-            let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
-            reviews.texts.push(text(&file, 0, &bytes)?);
-            reviews.labels.push(class);
-        }
+    let files = folder::examples(folder)?.files;
+    for file in &files {
+        let bytes = std::fs::read(file).map_err(Error::io(file))?;
+        reviews.texts.push(text(file, 0, &bytes)?);
+        reviews.labels.push(class);
     }
-    if reviews.texts.len() == before {
+    if files.is_empty() {
         let hint = "the folder should hold one .txt file per review";
         return Err(Error::MissingFile { path: folder.join("0_1.txt"), hint });
     }
