@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
@@ -90,28 +90,77 @@ struct Content {
 fn content(path: &Path, cache: DigestCache<'_>) -> Result<Content, Error> {
     if path.is_dir() {
         let Examples { files, others } = folder::examples(path)?;
-        return Ok(Content { sha256: remembered(&files, true, cache)?, others });
+        return Ok(Content { sha256: remembered(&files, true, cache, SystemTime::now())?, others });
     }
     let file = std::path::absolute(path).map_err(Error::io(path))?;
-    Ok(Content { sha256: remembered(&[file], false, cache)?, others: Vec::new() })
+    Ok(Content { sha256: remembered(&[file], false, cache, SystemTime::now())?, others: Vec::new() })
 }
 
-/// The digest of files, read again only where names, sizes or times of change differ.
-fn remembered(files: &[PathBuf], named: bool, cache: DigestCache<'_>) -> Result<String, Error> {
-    let Some(folder) = cache else { return sha256(files, named) };
-    let mut state = String::new();
-    for file in files {
-        let meta = file.metadata().map_err(Error::io(file))?;
-        let changed = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let _ = writeln!(state, "{} {} {changed:?}", file.display(), meta.len());
-    }
-    let entry = folder.join("digests").join(blake3::hash(state.as_bytes()).to_hex().as_str());
+/// The digest of files, read again unless all that tells of a change is as it was; see [`Stamps`].
+fn remembered(
+    files: &[PathBuf],
+    named: bool,
+    cache: DigestCache<'_>,
+    now: SystemTime,
+) -> Result<String, Error> {
+    let Some((folder, before)) = cache.zip(Stamps::of(files)?) else { return sha256(files, named) };
+    let entry = folder.join("digests").join(blake3::hash(before.text.as_bytes()).to_hex().as_str());
     if let Some(known) = cache::load(&entry).and_then(|bytes| String::from_utf8(bytes).ok()) {
         return Ok(known);
     }
     let digest = sha256(files, named)?;
-    cache::store(&entry, digest.as_bytes());
+    // What changed while it was read, or so lately that the next change may bear the same time, is read again.
+    if before.are_settled(now) && Stamps::of(files)?.as_ref() == Some(&before) {
+        cache::store(&entry, digest.as_bytes());
+    }
     Ok(digest)
+}
+
+/// What the file system says of files: their places, sizes, inodes, and times of the last change of content and of
+/// anything. The last one cannot be set: putting back the time of a file's content changes it.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamps {
+    text: String,
+    /// The latest change, in seconds since 1970.
+    latest: i64,
+}
+
+impl Stamps {
+    /// `None` where the system tells too little to rely on.
+    #[cfg(unix)]
+    fn of(files: &[PathBuf]) -> Result<Option<Self>, Error> {
+        use std::os::unix::fs::MetadataExt;
+        let mut stamps = Self { text: String::new(), latest: i64::MIN };
+        for file in files {
+            let meta = file.metadata().map_err(Error::io(file))?;
+            stamps.latest = stamps.latest.max(meta.ctime());
+            let _ = writeln!(
+                stamps.text,
+                "{:?} {} {}:{} {}.{} {}.{}",
+                file,
+                meta.size(),
+                meta.dev(),
+                meta.ino(),
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+            );
+        }
+        Ok(Some(stamps))
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &[PathBuf]) -> Result<Option<Self>, Error> {
+        Ok(None)
+    }
+
+    /// Whether the latest change lies back by more than the coarsest clock of a file system, which is FAT's.
+    fn are_settled(&self, now: SystemTime) -> bool {
+        const COARSEST: i64 = 2;
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs().cast_signed());
+        self.latest.saturating_add(COARSEST) < now
+    }
 }
 
 /// SHA-256 of a file.
@@ -148,4 +197,57 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A file's content behind the system's back would be found; what the system sees, it must tell.
+    #[test]
+    fn what_is_remembered_and_what_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, file) = (folder.path().join("cache"), folder.path().join("file"));
+        std::fs::write(&file, b"content").unwrap();
+        let files = [file.clone()];
+        let ask = |after: u64| {
+            let now = SystemTime::now() + Duration::from_secs(after);
+            remembered(&files, false, Some(&cache), now).unwrap()
+        };
+        let kept = || {
+            let entries = std::fs::read_dir(cache.join("digests")).into_iter().flatten().flatten();
+            let entries = entries.map(|entry| entry.path()).filter(|path| path.extension().is_none());
+            entries.collect::<Vec<_>>()
+        };
+        let first = ask(0);
+        assert_eq!(
+            kept(),
+            Vec::<PathBuf>::new(),
+            "changed a moment ago: the next change may bear the same time"
+        );
+        assert_eq!(ask(10), first);
+        let [entry] = &kept()[..] else { panic!("{:?}", kept()) };
+        cache::store(entry, b"from memory");
+        assert_eq!(ask(0), "from memory");
+
+        // Another file in its place, of the same size and with the same time of its content.
+        let (times, other) = (file.metadata().unwrap().modified().unwrap(), folder.path().join("other"));
+        std::fs::write(&other, b"CONTENT").unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_modified(times).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        let second = ask(10);
+        assert!(second != first && second != "from memory");
+
+        // Written into, and the time of its content put back.
+        let before = Stamps::of(&files).unwrap();
+        while Stamps::of(&files).unwrap() == before {
+            std::fs::write(&file, b"Content").unwrap();
+            std::fs::File::options().write(true).open(&file).unwrap().set_modified(times).unwrap();
+        }
+        assert_ne!(ask(10), second);
+        assert_eq!(ask(10), sha256(&files, false).unwrap());
+    }
 }

@@ -32,7 +32,8 @@ pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Re
 }
 
 /// Which content the configuration names, without decoding it. Files that are missing are downloaded; digests of
-/// files that did not change since are remembered in the cache folder.
+/// files that did not change since (size, inode, and the times of the last change of content and of anything) are
+/// remembered in the cache folder; [`verify`] reads every byte.
 ///
 /// # Errors
 /// Files are missing or cannot be read, or the content is not the pinned one.

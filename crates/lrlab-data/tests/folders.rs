@@ -271,6 +271,26 @@ fn a_digest_follows_the_content() {
     }
 }
 
+/// An edit of the same length, after which the time of the content is put back.
+#[test]
+fn an_edit_that_hides_is_found() {
+    let (one, two) = (folder(), folder());
+    for config in [cifar10(one.path()), imdb(two.path())] {
+        let known = digest(&config).unwrap();
+        let quiet: Progress = std::sync::Arc::new(|_| ());
+        let file = fetch(&config.source, &quiet).unwrap().remove(0);
+        let file = if file.is_dir() { file.join("3_3.txt") } else { file };
+        let times = file.metadata().unwrap().modified().unwrap();
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[5] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(times).unwrap();
+        assert_ne!(digest(&config).unwrap().digest, known.digest);
+        assert_ne!(load(&config).unwrap().digest, known.digest);
+        assert_ne!(verify(&config.source, &quiet).unwrap().identity.digest, known.digest);
+    }
+}
+
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut open = vec![folder.to_path_buf()];
     let mut found = Vec::new();
