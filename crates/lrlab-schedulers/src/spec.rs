@@ -138,6 +138,13 @@ impl ScheduleSpec {
         self.plan().check().map_err(|error| error.under(self.name()))
     }
 
+    /// Whether any of its rates depends on the base rate. Those of `cyclic` and `one_cycle` do not, nor do those of
+    /// what is made of them alone.
+    #[must_use]
+    pub fn reads_base(&self) -> bool {
+        self.plan().reads_base()
+    }
+
     /// The schedule for a run of this length: every length is resolved here, once.
     ///
     /// # Errors

@@ -364,3 +364,41 @@ fn plateaus_check_their_parameters() {
     let ours = replay("plateau = { patience = 0 }", 1e-8, &seen, Compat::Lrlab).unwrap();
     assert!(close(ours[3], 1e-11) && ours[3] < ours[1]);
 }
+
+/// Some schedules set their rates themselves: over them a base rate is no choice, and they say so.
+#[test]
+fn a_schedule_says_whether_it_reads_the_base() {
+    let check = |text: &str, expected: bool| {
+        let spec: ScheduleSpec = toml::from_str(text).unwrap();
+        assert_eq!(spec.reads_base(), expected, "{text}");
+        let schedule = build(text);
+        let run = Horizon { updates: 100, updates_per_epoch: 10 };
+        let differs = (0..100).any(|t| schedule.lr(0.1, run.at(t)) != schedule.lr(0.3, run.at(t)));
+        assert_eq!(differs, expected, "{text}");
+    };
+    let (own, base) = ("{ one_cycle = { max_lr = 0.1 } }", "{ cosine = {} }");
+    for text in ["static = {}", "cosine = {}", "noam = { d_model = 512, warmup = '4 updates' }"] {
+        check(text, true);
+    }
+    check("one_cycle = { max_lr = 0.1 }", false);
+    check("cyclic = { base_lr = 0.01, max_lr = 0.1, step_size_up = '3 updates' }", false);
+    for (part, expected) in [(own, false), (base, true)] {
+        check(&format!("warmup = {{ over = '10%', then = {part} }}"), expected);
+        check(&format!("warmup = {{ over = '10%', clock = 'shared', then = {part} }}"), expected);
+        check(&format!("warmup = {{ over = '10%', clock = 'hidden', then = {part} }}"), true);
+        check(&format!("scale = {{ by = 0.5, of = {part} }}"), expected);
+        check(&format!("scale = {{ by = 0, of = {part} }}"), false);
+        check(&format!("clamp = {{ max = 1.0, of = {part} }}"), expected);
+        check(&format!("delay = {{ by = '1 epoch', of = {part} }}"), expected);
+        check(&format!("repeat = {{ period = '2 epochs', of = {part} }}"), expected);
+        check(&format!("staircase = {{ step = '1 epoch', of = {part} }}"), expected);
+        check(&format!("noise = {{ std = 0.1, of = {part} }}"), expected);
+        for way in ["min", "max"] {
+            check(&format!("{way} = {{ schedulers = [{own}, {part}] }}"), expected);
+        }
+        check(&format!("sequential = {{ milestones = ['50%'], schedulers = [{own}, {part}] }}"), expected);
+        check(&format!("chained = {{ schedulers = [{part}, {base}] }}"), expected);
+        check(&format!("chained = {{ schedulers = [{own}, {part}] }}"), false);
+        check(&format!("chained = {{ schedulers = [{part}, {own}] }}"), false);
+    }
+}

@@ -14,7 +14,7 @@ use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
 use crate::walk::{Slot, missing, unknown, walk};
-use crate::{RunSpec, claims, expand, explain, resolve, run_id, search, select, suggest};
+use crate::{RunSpec, claims, effect, expand, explain, resolve, run_id, search, select, suggest};
 
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,7 +161,8 @@ pub fn read(
             search::rungs(&mut log, rules, &cells);
         }
         check_doubles(&mut log, &points, &cells);
-        check_effect(&mut log, &definitions, &used, &effects);
+        let replaced = check_effect(&mut log, &definitions, &used, &effects);
+        effect::check(&mut log, &points, &cells, &replaced);
         claims::check_places(&mut log, &root, &cells);
     }
     if log.has_errors() {
@@ -274,8 +275,14 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
     }
 }
 
-/// Values that every run replaces: a warning, but an argument without effect is a mistake.
-fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], used: &BTreeSet<Place>) {
+/// Values that every run replaces: a warning, but an argument without effect is a mistake. Returns what the other
+/// arguments set.
+fn check_effect(
+    log: &mut Log,
+    definitions: &Definitions,
+    models: &[&Named],
+    used: &BTreeSet<Place>,
+) -> BTreeMap<Place, BTreeSet<String>> {
     let mut given = Vec::new();
     values(&definitions.defaults, "", &mut given);
     for model in models {
@@ -283,10 +290,19 @@ fn check_effect(log: &mut Log, definitions: &Definitions, models: &[&Named], use
             values(set, "", &mut given);
         }
     }
-    for (path, place) in given.into_iter().filter(|(_, place)| !used.contains(place)) {
+    let mut arguments: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
+    for (path, place) in given {
+        let argument = place.source != Some(0);
+        if used.contains(&place) {
+            if argument {
+                arguments.entry(place).or_default().insert(path);
+            }
+            continue;
+        }
         let message = format!("`{path}` has no effect: every run replaces it");
-        if place.source == Some(0) { log.warn(place, message, None) } else { log.error(place, message, None) }
+        if argument { log.error(place, message, None) } else { log.warn(place, message, None) }
     }
+    arguments
 }
 
 fn places(node: &Node, used: &mut BTreeSet<Place>) {

@@ -2,7 +2,7 @@
 
 use lrlab_schedulers::Horizon;
 
-use crate::{DataSpec, RunSpec, SourceSpec};
+use crate::{DataSpec, ModelSpec, ResNetSpec, RunSpec, SourceSpec, Stem};
 
 impl SourceSpec {
     /// Examples for training and validation together; `None` for a data set of the user's own.
@@ -13,6 +13,20 @@ impl SourceSpec {
             Self::Imdb(_) => Some(25_000),
             Self::SyntheticPictures(spec) => Some(spec.train),
             Self::SyntheticReviews(spec) => Some(spec.train),
+            Self::Custom(_) => None,
+        }
+    }
+}
+
+impl SourceSpec {
+    /// Examples of the test split; `None` for a data set of the user's own.
+    #[must_use]
+    pub fn test_rows(&self) -> Option<usize> {
+        match self {
+            Self::Cifar10(_) => Some(10_000),
+            Self::Imdb(_) => Some(25_000),
+            Self::SyntheticPictures(spec) => Some(spec.test),
+            Self::SyntheticReviews(spec) => Some(spec.test),
             Self::Custom(_) => None,
         }
     }
@@ -42,5 +56,58 @@ impl RunSpec {
         let batches = examples.div_ceil(self.batch_size.max(1));
         let updates_per_epoch = batches.div_ceil(self.accumulate.max(1)) as u64;
         Horizon { updates: updates_per_epoch.saturating_mul(self.epochs), updates_per_epoch }
+    }
+}
+
+impl ResNetSpec {
+    /// Height and width of the last stage's pictures, from those of the data set's.
+    fn last_side(&self, side: usize) -> usize {
+        let stem = if self.stem == Stem::Imagenet { 2 } else { 0 };
+        let stages = if matches!(self.depth, 18 | 34 | 50) { 4 } else { 3 };
+        // Each halving rounds up.
+        (0..stem + stages - 1).fold(side, |side, _| side.div_ceil(2))
+    }
+}
+
+/// A batch from which batch norm cannot learn a variance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoneExample {
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: String,
+}
+
+impl RunSpec {
+    /// Whether some batch of an epoch holds a single example where the network reduces a picture to one value per
+    /// channel, of `examples` for training with pictures of `side` × `side`. Such a run fails within its first epoch.
+    #[must_use]
+    pub fn lone_example(&self, examples: usize, side: usize) -> Option<LoneExample> {
+        let ModelSpec::Resnet(network) = &self.model else { return None };
+        let lone = |size: usize| size <= 1 || examples % size == 1;
+        if network.last_side(side) > 1 || !lone(self.batch_size) {
+            return None;
+        }
+        let size = self.batch_size;
+        let which = if size == 1 { "each batch is" } else { "the last batch of an epoch is" };
+        let message = format!(
+            "`batch_size` is {size}, so {which} 1 of {examples} examples, and from pictures of {side} × {side} this \
+             network's last stage is 1 × 1: one value per channel has no variance for its batch norm"
+        );
+        let others: Vec<String> =
+            [(2..size).rev().find(|size| !lone(*size)), (size + 1..=examples).find(|size| !lone(*size))]
+                .into_iter()
+                .flatten()
+                .map(|size| size.to_string())
+                .collect();
+        let suggestion = if others.is_empty() {
+            "use more examples for training".to_owned()
+        } else {
+            format!(
+                "a batch size of {} leaves no such batch; so does another number of examples",
+                others.join(" or ")
+            )
+        };
+        Some(LoneExample { message, suggestion })
     }
 }

@@ -83,7 +83,8 @@
 //!
 //! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis. Tables are merged
 //! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
-//! an override on the command line that does so is a mistake.
+//! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key that does
+//! nothing in its runs: `lr` beside a `one_cycle`, whose rates are its own, or `decay_all` without weight decay.
 //!
 //! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
 //! limits, no augmentation, no clipping, no ceiling, no early stopping, no averaging, no divergence guard, `keep_top = 0`, no
@@ -110,6 +111,7 @@ mod axes;
 mod claims;
 mod coupled;
 mod definitions;
+mod effect;
 mod expand;
 mod experiment;
 mod explain;
@@ -131,6 +133,7 @@ pub use experiment::{Catalog, Experiment, read};
 #[doc(hidden)]
 pub use identity::run_id_of;
 pub use identity::{canonical, run_id};
+pub use length::LoneExample;
 pub use mistake::{Mistake, Mistakes, Severity};
 pub use run_spec::*;
 pub use schema::schema;

@@ -172,6 +172,10 @@ impl Plan for SequentialSpec {
         }
         after.map(|(_, schedule)| schedule).ok_or_else(|| Error::new("schedulers", Problem::Empty))
     }
+
+    fn reads_base(&self) -> bool {
+        self.schedulers.iter().any(ScheduleSpec::reads_base)
+    }
 }
 
 impl Plan for ChainedSpec {
@@ -181,6 +185,10 @@ impl Plan for ChainedSpec {
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         build_all(&self.schedulers, run, |inner, outer| Box::new(outer.over(inner)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.schedulers.iter().all(ScheduleSpec::reads_base)
     }
 }
 
@@ -192,6 +200,10 @@ impl Plan for MinSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         build_all(&self.schedulers, run, |a, b| Box::new(Compose::min(a, b)))
     }
+
+    fn reads_base(&self) -> bool {
+        self.schedulers.iter().any(ScheduleSpec::reads_base)
+    }
 }
 
 impl Plan for MaxSpec {
@@ -201,6 +213,10 @@ impl Plan for MaxSpec {
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         build_all(&self.schedulers, run, |a, b| Box::new(Compose::max(a, b)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.schedulers.iter().any(ScheduleSpec::reads_base)
     }
 }
 
@@ -212,6 +228,10 @@ impl Plan for ScaleSpec {
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         Ok(Box::new(self.of.build(run).map_err(of)?.scale(self.by)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.by != 0.0 && self.of.reads_base()
     }
 }
 
@@ -228,6 +248,10 @@ impl Plan for ClampSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         Ok(Box::new(self.of.build(run).map_err(of)?.clamp(self.min, self.max.unwrap_or(f64::MAX))))
     }
+
+    fn reads_base(&self) -> bool {
+        self.of.reads_base()
+    }
 }
 
 impl Plan for DelaySpec {
@@ -239,6 +263,10 @@ impl Plan for DelaySpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let by = self.by.resolve_updates(run);
         Ok(Box::new(self.of.build(&run.after(by)).map_err(of)?.delay(by)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.of.reads_base()
     }
 }
 
@@ -257,6 +285,10 @@ impl Plan for RepeatSpec {
         let limit = self.limit.map_or(u64::MAX, u64::from);
         Ok(Box::new(inner.repeat(period).decay(self.decay).limit(limit)))
     }
+
+    fn reads_base(&self) -> bool {
+        self.of.reads_base()
+    }
 }
 
 impl Plan for StaircaseSpec {
@@ -269,6 +301,10 @@ impl Plan for StaircaseSpec {
         let step = self.step.resolve(run);
         let of = self.of.build(run).map_err(of)?;
         Ok(Box::new(Staircase { step, run: *run, of }))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.of.reads_base()
     }
 }
 

@@ -120,6 +120,10 @@ impl Plan for CyclicSpec {
         let down = self.step_size_down.map_or(up, |span| span.resolve(run));
         Ok(Box::new(Cyclic { spec: self.clone(), up, down, end: run.updates }))
     }
+
+    fn reads_base(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -176,6 +180,10 @@ impl Plan for OneCycleSpec {
         }
         phases.push((total, last));
         Ok(Box::new(OneCycle { phases, shape: self.anneal_strategy, end: run.updates }))
+    }
+
+    fn reads_base(&self) -> bool {
+        false
     }
 }
 

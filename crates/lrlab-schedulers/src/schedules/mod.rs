@@ -38,6 +38,11 @@ pub(crate) trait Plan {
 
     /// The schedule for a run. Called after [`Plan::check`], with at least one update to come.
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error>;
+
+    /// Whether any of its rates depends on the base rate.
+    fn reads_base(&self) -> bool {
+        true
+    }
 }
 
 /// Most marks of one kind that a schedule reports, so that a run of 10¹⁸ updates does not fill the memory.

@@ -58,6 +58,10 @@ impl Plan for NoiseSpec {
             of,
         }))
     }
+
+    fn reads_base(&self) -> bool {
+        self.of.reads_base()
+    }
 }
 
 #[derive(Debug)]

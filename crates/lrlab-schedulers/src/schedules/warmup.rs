@@ -63,6 +63,10 @@ impl Plan for WarmupSpec {
             WarmupClock::After | WarmupClock::Shared => Box::new(ramp.over(then.delay(offset))),
         })
     }
+
+    fn reads_base(&self) -> bool {
+        self.clock == WarmupClock::Hidden || self.then.reads_base()
+    }
 }
 
 /// The ramp before update `until`, from then on a schedule whose time began with the run.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::{MethodSpec, Rules};
 use crate::definitions::Definitions;
+use crate::effect;
 use crate::expand::{MOST_CELLS, Point};
 use crate::mistake::Log;
 use crate::resolve::{applies, chosen, named_parts};
@@ -22,15 +23,33 @@ pub(crate) fn trials(
 ) -> Vec<Point> {
     let mut of_arm: BTreeMap<[String; 3], Vec<Point>> = BTreeMap::new();
     let (mut used, mut all) = (vec![false; rules.spaces.len()], Vec::new());
+    let mut whys: BTreeMap<&str, String> = BTreeMap::new();
+    let words = |arm: &[String; 3]| {
+        arm.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" / ")
+    };
     for point in points {
         let name = |axis: &str| chosen(point, axis).and_then(Node::text).unwrap_or_default().to_owned();
         let arm = [name("model"), name("schedule"), name("monitor")];
         if !of_arm.contains_key(&arm) {
             let Some(tree) = named_parts(point, definitions) else { continue };
-            let open: Vec<bool> = rules.spaces.iter().map(|(key, _)| applies(&tree, &key.name)).collect();
+            let idle = effect::of_parts(&tree);
+            let idle = |key: &Key| idle.iter().find(|idle| idle.covers(&key.name));
+            let open: Vec<bool> = rules
+                .spaces
+                .iter()
+                .map(|(key, _)| applies(&tree, &key.name) && idle(key).is_none())
+                .collect();
+            for (key, why) in rules.spaces.iter().filter_map(|(key, _)| Some((key, &idle(key)?.why))) {
+                whys.entry(&key.name).or_insert_with(|| why.clone());
+                // An arm that does not search a rate still has to have one.
+                if key.name == "lr" && tree.get("lr").is_none() && !log.has_error_at(key.place) {
+                    let words = words(&arm);
+                    let message = format!("`lr` is not searched for `{words}`, where it does nothing: {why}");
+                    log.error(key.place, message, "give `lr` in [defaults] too".to_owned());
+                }
+            }
             used.iter_mut().zip(&open).for_each(|(used, open)| *used |= open);
-            let words = arm.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(" / ");
-            let Some(trials) = of_one(log, rules, &open, &words) else { return Vec::new() };
+            let Some(trials) = of_one(log, rules, &open, &words(&arm)) else { return Vec::new() };
             of_arm.insert(arm.clone(), trials);
         }
         let trials = &of_arm[&arm];
@@ -41,15 +60,16 @@ pub(crate) fn trials(
         all.extend(trials.iter().map(|trial| point.iter().chain(trial).cloned().collect::<Point>()));
     }
     for ((key, _), _) in rules.spaces.iter().zip(&used).filter(|(_, used)| !**used) {
-        log.error(key.place, format!("no run of the grid has `{}`", key.name), None);
+        if log.has_error_at(key.place) {
+            continue;
+        }
+        match whys.get(key.name.as_str()) {
+            Some(why) => log.error(key.place, format!("`{}` does nothing in any run: {why}", key.name), None),
+            None => log.error(key.place, format!("no run of the grid has `{}`", key.name), None),
+        }
     }
-    let counts = |(arm, trials): (&[String; 3], &Vec<Point>)| {
-        format!(
-            "{} for `{}`",
-            trials.len(),
-            arm.iter().filter(|w| !w.is_empty()).cloned().collect::<Vec<_>>().join(" / ")
-        )
-    };
+    let counts =
+        |(arm, trials): (&[String; 3], &Vec<Point>)| format!("{} for `{}`", trials.len(), words(arm));
     let fewest = of_arm.iter().min_by_key(|(_, trials)| trials.len());
     let most = of_arm.iter().max_by_key(|(_, trials)| trials.len());
     if let (Some(fewest), Some(most)) = (fewest, most)

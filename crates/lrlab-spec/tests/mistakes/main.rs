@@ -2,6 +2,7 @@
 
 use lrlab_spec::{Catalog, Severity, read};
 
+mod effect;
 mod telling;
 mod watching;
 

@@ -1,0 +1,224 @@
+//! Keys that do nothing in a run because of what its other keys are.
+//!
+//! An axis over such a key trains one run several times, and a search over it crowns a value that was never used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lrlab_runs::RunId;
+use lrlab_schedulers::{MarkKind, ScheduleSpec};
+use lrlab_search::TRIAL;
+use serde_json::Value as Json;
+
+use crate::axes::{NAMED, label};
+use crate::coupled::Kind;
+use crate::expand::Point;
+use crate::mistake::Log;
+use crate::resolve::{Resolved, chosen};
+use crate::tree::{Node, Place};
+use crate::{OptimizerSpec, RunSpec, SourceSpec};
+
+/// A key without effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Idle {
+    /// Its path; with it everything below.
+    pub(crate) path: String,
+    /// Why it does nothing.
+    pub(crate) why: String,
+}
+
+impl Idle {
+    fn new(path: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { path: path.into(), why: why.into() }
+    }
+
+    /// Whether it says that `key` does nothing.
+    pub(crate) fn covers(&self, key: &str) -> bool {
+        key.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+/// Every key that does nothing in `run`.
+pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
+    let mut found = of_schedule(&run.schedule);
+    found.extend(of_source(&run.data.source));
+    found.extend(of_limits(run));
+    let (name, decay) = match &run.optimizer {
+        OptimizerSpec::Sgd(sgd) => ("sgd", sgd.weight_decay),
+        OptimizerSpec::Adam(adam) => ("adam", adam.weight_decay),
+        OptimizerSpec::Adamw(adam) => ("adamw", adam.weight_decay),
+    };
+    if decay == 0.0 {
+        found.push(Idle::new(format!("optimizer.{name}.decay_all"), "`weight_decay` is 0"));
+    }
+    if run.monitor.is_some() && restarts(run) == Some(false) {
+        found.push(Idle::new("monitor.at_restart", "the schedule has no restart within the run"));
+    }
+    found
+}
+
+/// What the parts that a point names say already, before its other keys are known.
+pub(crate) fn of_parts(tree: &Node) -> Vec<Idle> {
+    let part = |path: &str| tree.at(path).map(Node::json).unwrap_or_default();
+    let schedule = serde_json::from_value::<ScheduleSpec>(part("schedule"));
+    let source = serde_json::from_value::<SourceSpec>(part("data.source"));
+    let of_schedule = schedule.iter().flat_map(of_schedule);
+    of_schedule.chain(source.iter().filter_map(of_source)).collect()
+}
+
+fn of_schedule(schedule: &ScheduleSpec) -> Vec<Idle> {
+    let mut found = Vec::new();
+    if !schedule.reads_base() {
+        let why = format!("the schedule's `{}` sets the rates itself", schedule.name());
+        found.push(Idle::new("lr", why));
+    }
+    if let ScheduleSpec::Cyclic(cyclic) = schedule
+        && cyclic.mode != lrlab_schedulers::CyclicMode::ExpRange
+    {
+        found.push(Idle::new("schedule.cyclic.gamma", "`mode` is not \"exp_range\""));
+    }
+    found
+}
+
+fn of_source(source: &SourceSpec) -> Option<Idle> {
+    let kind = Kind::held_by(source)?;
+    let path = match kind {
+        Kind::Pictures => "data.tokens",
+        Kind::Text => "data.augment",
+    };
+    Some(Idle::new(path, format!("the data set holds {}", kind.word())))
+}
+
+/// Limits at or above what there is.
+fn of_limits(run: &RunSpec) -> Vec<Idle> {
+    let data = &run.data;
+    let (Some(rows), Some(test)) = (data.source.rows(), data.source.test_rows()) else { return Vec::new() };
+    let without = crate::DataSpec { limit: crate::LimitSpec::default(), ..data.clone() };
+    let train = without.training_examples().unwrap_or(rows);
+    let parts = [
+        ("train", data.limit.train, train),
+        ("validation", data.limit.validation, rows - train),
+        ("test", data.limit.test, test),
+    ];
+    let idle = parts.into_iter().filter(|(_, limit, there)| limit.is_some_and(|limit| limit >= *there));
+    idle.map(|(part, _, there)| {
+        Idle::new(format!("data.limit.{part}"), format!("the split has {there} examples"))
+    })
+    .collect()
+}
+
+/// Whether the schedule begins anew within the run; `None` where the run's length is unknown.
+fn restarts(run: &RunSpec) -> Option<bool> {
+    let horizon = run.horizon()?;
+    let marks = run.schedule.build(&horizon).ok()?.marks();
+    Some(
+        marks
+            .iter()
+            .any(|mark| mark.kind == MarkKind::Restart && (1..horizon.updates).contains(&mark.update)),
+    )
+}
+
+/// Logs axes, arguments and definitions that make one run several times because what they set does nothing.
+pub(crate) fn check(
+    log: &mut Log,
+    points: &[Point],
+    cells: &[Resolved],
+    given: &BTreeMap<Place, BTreeSet<String>>,
+) {
+    let idle: Vec<Vec<Idle>> = cells.iter().map(|resolved| of_run(&resolved.spec)).collect();
+    let before = log.finish().len();
+    axes(log, points, &idle);
+    arguments(log, &idle, given);
+    if log.finish().len() == before {
+        doubles(log, points, cells, &idle);
+    }
+}
+
+/// An axis of several values that does nothing with one choice of model, schedule and monitor.
+fn axes(log: &mut Log, points: &[Point], idle: &[Vec<Idle>]) {
+    let mut values: BTreeMap<(String, Vec<String>), (Place, &Idle, BTreeSet<String>)> = BTreeMap::new();
+    for (point, idle) in points.iter().zip(idle) {
+        // What a trial sets is settled where the trials are made.
+        let trial = point.iter().position(|entry| entry.0.name == TRIAL).unwrap_or(point.len());
+        let named: Vec<String> = NAMED[..3]
+            .iter()
+            .filter_map(|axis| chosen(point, axis).and_then(Node::text))
+            .map(str::to_owned)
+            .collect();
+        for entry in &point[..trial] {
+            let (key, value) = &**entry;
+            let Some(found) = idle.iter().find(|idle| idle.covers(&key.name)) else { continue };
+            let group = (key.name.clone(), named.clone());
+            values
+                .entry(group)
+                .or_insert_with(|| (key.place, found, BTreeSet::new()))
+                .2
+                .insert(label(&value.json()));
+        }
+    }
+    for ((key, named), (place, found, values)) in
+        values.into_iter().filter(|(_, (.., values))| values.len() > 1)
+    {
+        if log.has_error_at(place) {
+            continue;
+        }
+        let values = values.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "`{key}` does nothing for `{}`: {}, so {values} make the same runs",
+            named.join(" / "),
+            found.why
+        );
+        log.error(place, message, remedy(&key));
+    }
+}
+
+fn remedy(key: &str) -> String {
+    let instead = if key == "lr" { "vary a rate of the schedule instead" } else { "take the axis away" };
+    format!("{instead}, or leave all but one of these values out where they do nothing, by [[exclude]]")
+}
+
+/// Arguments that set what does nothing in any run.
+fn arguments(log: &mut Log, idle: &[Vec<Idle>], given: &BTreeMap<Place, BTreeSet<String>>) {
+    for (place, paths) in given {
+        // A limit is an upper bound: one that lies above what there is keeps its word.
+        for path in paths.iter().filter(|path| !path.starts_with("data.limit")) {
+            let whys: Option<Vec<&str>> = idle
+                .iter()
+                .map(|idle| idle.iter().find(|idle| idle.covers(path)).map(|idle| idle.why.as_str()))
+                .collect();
+            if let Some(why) = whys.and_then(|whys| whys.first().copied()) {
+                log.error(*place, format!("`{path}` has no effect: {why}"), None);
+            }
+        }
+    }
+}
+
+/// Cells that differ in nothing but keys that do nothing.
+fn doubles(log: &mut Log, points: &[Point], cells: &[Resolved], idle: &[Vec<Idle>]) {
+    let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
+    for (index, (resolved, idle)) in cells.iter().zip(idle).enumerate() {
+        if chosen(&points[index], TRIAL).is_some() {
+            return;
+        }
+        let Some(earlier) = seen.insert(effective(&resolved.spec, idle), index) else { continue };
+        let differing = points[index].iter().zip(&points[earlier]).find(|(a, b)| a.1.json() != b.1.json());
+        let Some((ours, theirs)) = differing.filter(|(ours, _)| !log.has_error_at(ours.1.place)) else {
+            continue;
+        };
+        let (a, b) = (label(&theirs.1.json()), label(&ours.1.json()));
+        let nothing: Vec<String> =
+            idle.iter().map(|idle| format!("`{}` ({})", idle.path, idle.why)).collect();
+        let hint = format!("they differ only in what does nothing here: {}", nothing.join(", "));
+        log.error(ours.1.place, format!("`{a}` and `{b}` along `{}` make the same runs", ours.0.name), hint);
+    }
+}
+
+/// A hash of all that has an effect.
+fn effective(run: &RunSpec, idle: &[Idle]) -> RunId {
+    let mut json = serde_json::to_value(run).unwrap_or_default();
+    for idle in idle {
+        if let Some(slot) = json.pointer_mut(&format!("/{}", idle.path.replace('.', "/"))) {
+            *slot = Json::Null;
+        }
+    }
+    RunId::of(&json.to_string(), "effect")
+}

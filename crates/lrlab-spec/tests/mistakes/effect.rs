@@ -1,0 +1,130 @@
+//! Keys that do nothing in the runs they are given for.
+
+use lrlab_spec::{Catalog, read};
+
+use super::errors;
+
+const GRID: &str = r#"name = "x"
+[axes]
+model = ["resnet"]
+schedule = ["static", "cycle"]
+epochs = [2]
+seed = [0, 1]
+[defaults]
+lr = 0.1
+batch_size = 32
+optimizer = { sgd = {} }
+[models.resnet]
+network = { resnet = { depth = 8 } }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 80, test = 20 } }
+[schedules.static]
+static = {}
+[schedules.cycle]
+one_cycle = { max_lr = 0.1 }
+"#;
+
+fn with(changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(GRID.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+#[track_caller]
+fn check(changes: &[(&str, &str)], overrides: &[&str], expected: &[&str]) {
+    assert_eq!(errors(&with(changes), overrides), expected);
+}
+
+const REMEDY: &str = "or leave all but one of these values out where they do nothing, by [[exclude]]";
+
+#[test]
+fn an_axis_that_does_nothing() {
+    // One value is no axis, and `lr` has to be given somewhere.
+    check(&[], &[], &[]);
+    let rates = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01, 0.03]");
+    let found = format!(
+        "x.toml:7:1: `lr` does nothing for `resnet / cycle`: the schedule's `one_cycle` sets the rates itself, so \
+         0.003, 0.01, 0.03 make the same runs; vary a rate of the schedule instead, {REMEDY}"
+    );
+    let given = ("lr = 0.1\nbatch", "batch");
+    check(&[rates, given], &[], &[&found]);
+    // The way out that the mistake names.
+    let out = (
+        "optimizer = { sgd = {} }",
+        "optimizer = { sgd = {} }\n[[exclude]]\nschedule = \"cycle\"\nlr = [0.01, 0.03]",
+    );
+    check(&[rates, given, out], &[], &[]);
+    // Zipped with what has an effect, it still has none.
+    let zipped = ("[axes]", "zip = [[\"lr\", \"batch_size\"]]\n[axes]");
+    let both = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01]\nbatch_size = [8, 16]");
+    let found = errors(&with(&[zipped, both, ("lr = 0.1\nbatch_size = 32\n", "")]), &[]);
+    assert!(found.len() == 1 && found[0].starts_with("x.toml:8:1: `lr` does nothing"), "{found:?}");
+}
+
+#[test]
+fn other_keys_that_do_nothing() {
+    let axis = |text: &str, place: &str, why: &str| {
+        let axis = format!("seed = [0, 1]\n{text}");
+        let found = errors(&with(&[("\"static\", \"cycle\"", "\"static\""), ("seed = [0, 1]", &axis)]), &[]);
+        assert!(found.len() == 1 && found[0].starts_with(place) && found[0].contains(why), "{found:?}");
+    };
+    axis(
+        "\"optimizer.sgd.decay_all\" = [true, false]",
+        "x.toml:7:1: ",
+        "`weight_decay` is 0, so false, true make",
+    );
+    axis(
+        "\"data.tokens.max_length\" = [10, 20]",
+        "x.toml:7:1: ",
+        "does nothing for `resnet / static`: the data set holds pictures",
+    );
+    axis("\"data.limit.train\" = [64, 100]", "x.toml:7:1: ", "the split has 64 examples");
+    // Two models that differ only in a rate that nobody reads.
+    let two = with(&[
+        ("[\"resnet\"]", "[\"resnet\", \"twin\"]"),
+        ("\"static\", \"cycle\"", "\"cycle\""),
+        (
+            "[data.pictures]",
+            "[models.twin]\nnetwork = { resnet = { depth = 8 } }\ndata = \"pictures\"\nset = { lr = 0.2 }\n[data.pictures]",
+        ),
+    ]);
+    let found = errors(&two, &[]);
+    let expected = "x.toml:3:20: `resnet` and `twin` along `model` make the same runs; they differ only in what does nothing here: `lr`";
+    assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
+}
+
+#[test]
+fn an_argument_that_does_nothing() {
+    check(&[("\"static\", \"cycle\"", "\"static\"")], &["defaults.lr=0.2"], &[]);
+    check(&[], &["defaults.lr=0.2"], &[]);
+    check(
+        &[("\"static\", \"cycle\"", "\"cycle\"")],
+        &["defaults.lr=0.2"],
+        &["command line:1:19: `lr` has no effect: the schedule's `one_cycle` sets the rates itself"],
+    );
+    check(&[], &["defaults.data.limit.train=1000"], &[]);
+}
+
+#[test]
+fn a_search_that_does_nothing() {
+    let search = "[search]\nmethod = { grid = {} }\nspace.lr = { choice = [0.1, 0.2, 0.3] }\n";
+    let only = with(&[("\"static\", \"cycle\"", "\"cycle\"")]) + search;
+    assert_eq!(
+        errors(&only, &[]),
+        ["x.toml:22:7: `lr` does nothing in any run: the schedule's `one_cycle` sets the rates itself"]
+    );
+    // Each arm is searched over what it has, as over the keys of its own schedule.
+    let method = "method = { random = { trials = 2 } }";
+    let own = "space.schedule.one_cycle.max_lr = { choice = [0.1, 0.2, 0.3] }\n";
+    let both = with(&[]) + &search.replace("method = { grid = {} }", method) + own;
+    let cells = read(&both, "x.toml", &[], &Catalog::default()).unwrap().cells(&[], None).unwrap();
+    assert_eq!(cells.len(), 2 * 2 * 2);
+    assert!(cells.iter().all(|(cell, _)| cell.contains_key("lr") == (cell["schedule"] == "static")));
+    // An arm that is not searched over it has to be given one.
+    let found = errors(&both.replace("lr = 0.1\nbatch", "batch"), &[]);
+    let expected = "x.toml:21:7: `lr` is not searched for `resnet / cycle`, where it does nothing: the schedule's \
+                    `one_cycle` sets the rates itself; give `lr` in [defaults] too";
+    assert_eq!(found, [expected]);
+}
