@@ -5,8 +5,8 @@ use lrlab_schedulers::{Horizon, Span};
 use serde_json::Value as Json;
 
 use crate::{
-    AverageEvery, AveragingSpec, DataSpec, EarlyStoppingSpec, ModelSpec, MonitorSpec, OptimizerSpec, RunSpec,
-    SourceSpec,
+    AverageEvery, AveragingSpec, DataSpec, EarlyStoppingSpec, LoneExample, ModelSpec, MonitorSpec,
+    OptimizerSpec, RunSpec, SourceSpec,
 };
 
 /// A disagreement: the path of the value that is to be changed, and why.
@@ -66,6 +66,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     let mut found = model(&run.model);
     found.extend(reading(run));
     found.extend(data(&run.data));
+    found.extend(lone_example(run));
     found.extend(rate(run));
     found.extend(run.monitor.iter().filter_map(monitor));
     found.extend(run.early_stopping.iter().filter_map(|rule| stopping(rule, run.epochs)));
@@ -129,14 +130,26 @@ fn reading(run: &RunSpec) -> Option<Disagreement> {
     (reads != holds).then(|| disagreement("model", message()))
 }
 
+/// Height and width of a data set's pictures; unknown for a user's own.
+fn side(source: &SourceSpec) -> Option<usize> {
+    match source {
+        SourceSpec::Cifar10(_) => Some(32),
+        SourceSpec::SyntheticPictures(spec) => Some(spec.size),
+        SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) | SourceSpec::Custom(_) => None,
+    }
+}
+
+/// A batch of one example that the network cannot learn from.
+fn lone_example(run: &RunSpec) -> Option<Disagreement> {
+    let found = run.lone_example(run.data.training_examples()?, side(&run.data.source)?)?;
+    let LoneExample { message, suggestion } = found;
+    Some(Disagreement { path: "batch_size".to_owned(), message, suggestion: Some(suggestion) })
+}
+
 /// Within a data set.
 pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     let Some(rows) = data.source.rows() else { return Vec::new() };
-    let size = match &data.source {
-        SourceSpec::Cifar10(_) => 32,
-        SourceSpec::SyntheticPictures(spec) => spec.size,
-        SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) | SourceSpec::Custom(_) => 0,
-    };
+    let size = side(&data.source).unwrap_or(0);
     let mut found = Vec::new();
     if let Some(held_out) = data.validation
         && held_out >= rows

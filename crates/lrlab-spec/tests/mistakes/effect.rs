@@ -1,4 +1,4 @@
-//! Keys that do nothing in the runs they are given for.
+//! Keys that do nothing in the runs they are given for, and batches that nothing can be learned from.
 
 use lrlab_spec::{Catalog, read};
 
@@ -127,4 +127,38 @@ fn a_search_that_does_nothing() {
     let expected = "x.toml:21:7: `lr` is not searched for `resnet / cycle`, where it does nothing: the schedule's \
                     `one_cycle` sets the rates itself; give `lr` in [defaults] too";
     assert_eq!(found, [expected]);
+}
+
+#[test]
+fn a_batch_of_one_example() {
+    let small = ("train = 80, test = 20", "train = 41, test = 20, size = 4");
+    let batch = |size: usize| format!("batch_size = {size}");
+    let check = |size: usize, more: &[(&str, &str)], expected: Option<&str>| {
+        let (own, mut changes) = (batch(size), vec![small]);
+        changes.extend(more);
+        changes.push(("batch_size = 32", &own));
+        let found = errors(&with(&changes), &[]);
+        match expected {
+            None => assert_eq!(found, Vec::<String>::new(), "{size}"),
+            Some(expected) => assert!(found.len() == 1 && found[0].contains(expected), "{size}: {found:?}"),
+        }
+    };
+    // 41 − 8 = 33 examples for training.
+    check(
+        16,
+        &[],
+        Some(
+            "x.toml:9:14: `batch_size` is 16, so the last batch of an epoch is 1 of 33 examples, and from pictures of \
+             4 × 4 this network's last stage is 1 × 1: one value per channel has no variance for its batch norm; a batch \
+             size of 15 or 17 leaves no such batch",
+        ),
+    );
+    check(32, &[], Some("a batch size of 31 or 33 leaves no such batch"));
+    check(1, &[], Some("each batch is 1 of 33 examples"));
+    check(17, &[], None);
+    check(16, &[("size = 4", "size = 5")], None);
+    check(16, &[("size = 4", "size = 8")], None);
+    check(16, &[("size = 4", "size = 8"), ("depth = 8", "depth = 18")], Some("1 of 33 examples"));
+    check(16, &[("size = 4", "size = 16"), ("depth = 8", "depth = 8, stem = \"imagenet\"")], Some("1 of 33"));
+    check(16, &[("network = { resnet = { depth = 8 } }", "network = { linear = {} }")], None);
 }

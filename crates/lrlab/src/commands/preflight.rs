@@ -211,6 +211,12 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         );
     }
     let updates_per_epoch = assemble::settings(&spec).updates_per_epoch(data.train.len());
+    // The first updates would not show it, and a folder or a data set of the user's own has a size of its own.
+    if let lrlab_data::Kind::Pictures { height, width, .. } = data.kind
+        && let Some(lone) = spec.lone_example(data.train.len(), height.max(width))
+    {
+        anyhow::bail!("{}; {}", lone.message, lone.suggestion);
+    }
     if args.small {
         spec.batch_size = spec.batch_size.min(8);
         spec.accumulate = 1;
