@@ -136,8 +136,8 @@ impl Stamps {
             stamps.latest = stamps.latest.max(meta.ctime());
             let _ = writeln!(
                 stamps.text,
-                "{:?} {} {}:{} {}.{} {}.{}",
-                file,
+                "{} {} {}:{} {}.{} {}.{}",
+                file.as_os_str().as_encoded_bytes().escape_ascii(),
                 meta.size(),
                 meta.dev(),
                 meta.ino(),
