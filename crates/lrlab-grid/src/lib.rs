@@ -100,6 +100,14 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// A specification has no identity.
+    #[error("cell {cell}: {source}")]
+    Identity {
+        /// The cell.
+        cell: String,
+        /// Why.
+        source: lrlab_spec::NoIdentity,
+    },
     /// The data of some runs could not be identified: for each data set, the first cell that needs it, and why.
     #[error("{}", unknown(.0))]
     Data(Vec<(String, Box<dyn std::error::Error + Send + Sync>)>),

@@ -32,7 +32,8 @@ pub fn resolve(
             digests.len() - 1
         });
         let Some(dataset_digest) = digests[at].1.clone() else { continue };
-        let run_id = run_id(&spec, &dataset_digest);
+        let run_id = run_id(&spec, &dataset_digest)
+            .map_err(|source| Error::Identity { cell: words(&cell), source })?;
         if let Some(first) = seen.insert(run_id.clone(), runs.len()) {
             return Err(Error::Duplicate {
                 id: run_id,

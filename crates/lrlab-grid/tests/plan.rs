@@ -51,7 +51,7 @@ fn every_cell_gets_its_identity_and_data_are_identified_once() {
     assert_eq!((plan.experiment.as_str(), plan.runs.len(), asked), ("e", 3, 2));
     for (run, (spec, digest)) in plan.runs.iter().zip(specs.iter().zip(["digest 1", "digest 1", "digest 2"]))
     {
-        assert_eq!((&run.run_id, run.dataset_digest.as_str()), (&run_id(spec, digest), digest));
+        assert_eq!((&run.run_id, run.dataset_digest.as_str()), (&run_id(spec, digest).unwrap(), digest));
         assert_eq!(&serde_json::from_value::<RunSpec>(run.spec.clone()).unwrap(), spec);
     }
     assert_eq!(

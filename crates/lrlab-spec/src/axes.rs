@@ -25,9 +25,9 @@ impl Axis {
     }
 }
 
-/// Whether two coordinates are the same: `1` and `1.0` are.
+/// Whether two coordinates are the same: `1` and `1.0` are; of whole numbers every digit counts.
 pub(crate) fn same(a: &Json, b: &Json) -> bool {
-    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
+    a == b || ((a.is_f64() || b.is_f64()) && a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b))
 }
 
 /// A coordinate for readers.

@@ -133,41 +133,36 @@ pub(crate) fn check(
     }
 }
 
+/// Where an axis does nothing: its key, why, and its values.
+struct Nothing<'a> {
+    place: Place,
+    why: &'a str,
+    values: BTreeSet<String>,
+}
+
 /// An axis of several values that does nothing with one choice of model, schedule and monitor.
 fn axes(log: &mut Log, points: &[Point], idle: &[Vec<Idle>]) {
-    let mut values: BTreeMap<(String, Vec<String>), (Place, &Idle, BTreeSet<String>)> = BTreeMap::new();
+    let mut found: BTreeMap<(String, String), Nothing<'_>> = BTreeMap::new();
     for (point, idle) in points.iter().zip(idle) {
         // What a trial sets is settled where the trials are made.
         let trial = point.iter().position(|entry| entry.0.name == TRIAL).unwrap_or(point.len());
-        let named: Vec<String> = NAMED[..3]
-            .iter()
-            .filter_map(|axis| chosen(point, axis).and_then(Node::text))
-            .map(str::to_owned)
-            .collect();
+        let parts = NAMED[..3].iter().filter_map(|axis| chosen(point, axis).and_then(Node::text));
+        let parts = parts.collect::<Vec<_>>().join(" / ");
         for entry in &point[..trial] {
             let (key, value) = &**entry;
-            let Some(found) = idle.iter().find(|idle| idle.covers(&key.name)) else { continue };
-            let group = (key.name.clone(), named.clone());
-            values
-                .entry(group)
-                .or_insert_with(|| (key.place, found, BTreeSet::new()))
-                .2
-                .insert(label(&value.json()));
+            let Some(Idle { why, .. }) = idle.iter().find(|idle| idle.covers(&key.name)) else { continue };
+            let group = (key.name.clone(), parts.clone());
+            let nothing = Nothing { place: key.place, why, values: BTreeSet::new() };
+            found.entry(group).or_insert(nothing).values.insert(label(&value.json()));
         }
     }
-    for ((key, named), (place, found, values)) in
-        values.into_iter().filter(|(_, (.., values))| values.len() > 1)
-    {
-        if log.has_error_at(place) {
-            continue;
+    for ((key, parts), Nothing { place, why, values }) in found {
+        if values.len() > 1 && !log.has_error_at(place) {
+            let values = values.into_iter().collect::<Vec<_>>().join(", ");
+            let message =
+                format!("`{key}` does nothing for `{parts}`: {why}, so {values} make the same runs");
+            log.error(place, message, remedy(&key));
         }
-        let values = values.into_iter().collect::<Vec<_>>().join(", ");
-        let message = format!(
-            "`{key}` does nothing for `{}`: {}, so {values} make the same runs",
-            named.join(" / "),
-            found.why
-        );
-        log.error(place, message, remedy(&key));
     }
 }
 

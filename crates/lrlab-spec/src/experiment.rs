@@ -253,7 +253,15 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
     // Identities instead of whole specifications: of ten thousand cells these are megabytes.
     let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
     for (index, resolved) in cells.iter().enumerate() {
-        let Some(earlier) = seen.insert(run_id(&resolved.spec, ""), index) else { continue };
+        let id = match run_id(&resolved.spec, "") {
+            Ok(id) => id,
+            Err(error) => {
+                let place = points[index].iter().map(|entry| entry.0.place).max().unwrap_or(Place::BUILT_IN);
+                log.error(place, error.to_string(), None);
+                continue;
+            }
+        };
+        let Some(earlier) = seen.insert(id, index) else { continue };
         let text = || {
             let one = |entry: &Coordinate| format!("{} = {}", entry.0.name, label(&entry.1.json()));
             points[index].iter().map(one).collect::<Vec<_>>().join(", ")

@@ -1,9 +1,12 @@
 //! A run's canonical form and identity.
 
+use std::fmt;
+
 use lrlab_runs::RunId;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::RunSpec;
+use crate::{RunSpec, SourceSpec};
 
 /// Fields that were added after the first ids were given, each with what it means where nothing is said: what runs did
 /// before there was such a field. `*` stands for any one key.
@@ -20,31 +23,72 @@ fn later() -> [(&'static str, Value); 6] {
     ]
 }
 
-/// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space).
+/// Why a specification has no identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoIdentity {
+    /// A number of it is NaN or infinite, which JSON cannot hold: two different runs would look alike.
+    NotFinite,
+    /// It is no JSON.
+    NoJson(String),
+}
+
+impl fmt::Display for NoIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFinite => f.write_str(
+                "the specification holds a number that is NaN or infinite, so it has no identity: give a finite one",
+            ),
+            Self::NoJson(why) => write!(f, "the specification is no JSON, so it has no identity: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for NoIdentity {}
+
+/// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space), but whole
+/// numbers have all their digits, and in the options of a user's own model or data set `1.0` is not `1`: the builder
+/// can tell them apart.
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
 /// digest is the other half of the [identity](run_id). So is how many weights are kept beside the result, and so are fields
 /// that were added later and say nothing new.
-#[must_use]
-pub fn canonical(spec: &RunSpec) -> String {
-    canonical_of(serde_json::to_value(spec).unwrap_or_default(), &later())
+///
+/// # Errors
+/// A number is not finite.
+pub fn canonical(spec: &RunSpec) -> Result<String, NoIdentity> {
+    let mut spec = spec.clone();
+    // Left out here already: a path need not be text.
+    if let SourceSpec::Cifar10(files) | SourceSpec::Imdb(files) = &mut spec.data.source {
+        files.folder = None;
+    }
+    let json = serde_json::to_value(&spec).map_err(|error| NoIdentity::NoJson(error.to_string()))?;
+    // What JSON cannot hold became null, and reads as something else or as nothing.
+    if RunSpec::deserialize(&json).ok().as_ref() != Some(&spec) {
+        return Err(NoIdentity::NotFinite);
+    }
+    canonical_of(json, &later())
 }
 
 /// The identity of a run: a hash of the canonical form and the content digest of its data set.
-#[must_use]
-pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> RunId {
-    RunId::of(&canonical(spec), dataset_digest)
+///
+/// # Errors
+/// As [`canonical`].
+pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, NoIdentity> {
+    Ok(RunId::of(&canonical(spec)?, dataset_digest))
 }
 
 /// As [`run_id`], of a specification as JSON and with more later fields: what [`run_id`] would be had they been added.
+///
+/// # Errors
+/// As [`canonical`].
 #[doc(hidden)]
-#[must_use]
-pub fn run_id_of(spec: &Value, dataset_digest: &str, more: &[(&str, Value)]) -> RunId {
+pub fn run_id_of(spec: &Value, dataset_digest: &str, more: &[(&str, Value)]) -> Result<RunId, NoIdentity> {
     let later: Vec<_> = later().into_iter().chain(more.iter().cloned()).collect();
-    RunId::of(&canonical_of(spec.clone(), &later), dataset_digest)
+    Ok(RunId::of(&canonical_of(spec.clone(), &later)?, dataset_digest))
 }
 
-fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> String {
+fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> Result<String, NoIdentity> {
     if let Some(source) = json.pointer_mut("/data/source").and_then(Value::as_object_mut) {
         for name in ["cifar10", "imdb"] {
             if let Some(files) = source.get_mut(name).and_then(Value::as_object_mut) {
@@ -58,8 +102,59 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> String {
     for (path, silent) in later {
         leave_out(&mut json, path, silent);
     }
-    // A specification holds no map with keys other than strings and no NaN, the two things this refuses.
-    serde_json_canonicalizer::to_string(&json).unwrap_or_default()
+    let mut text = String::new();
+    write(&json, "", &mut text)?;
+    Ok(text)
+}
+
+/// Where options are passed on to a builder that sees whether a number has a point.
+const PASSED_ON: [&str; 2] = ["model.custom.options", "data.source.custom.options"];
+
+fn write(json: &Value, path: &str, text: &mut String) -> Result<(), NoIdentity> {
+    let leaf = |json: &Value| {
+        serde_json_canonicalizer::to_string(json).map_err(|error| NoIdentity::NoJson(error.to_string()))
+    };
+    match json {
+        Value::Object(fields) => {
+            let mut keys: Vec<&String> = fields.keys().collect();
+            // The order of RFC 8785, section 3.2.3.
+            keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+            text.push('{');
+            for (i, key) in keys.into_iter().enumerate() {
+                text.push_str(if i == 0 { "" } else { "," });
+                text.push_str(&leaf(&Value::String(key.clone()))?);
+                text.push(':');
+                // Below passed-on options the path stays theirs, whatever their keys are called.
+                let below = match path {
+                    "" => key.clone(),
+                    path if PASSED_ON.contains(&path) => path.to_owned(),
+                    path => format!("{path}.{key}"),
+                };
+                write(&fields[key], &below, text)?;
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                text.push_str(if i == 0 { "" } else { "," });
+                write(item, path, text)?;
+            }
+            text.push(']');
+        }
+        // RFC 8785 would round it to what a double holds.
+        Value::Number(number) if !number.is_f64() => text.push_str(&number.to_string()),
+        Value::Number(number) if PASSED_ON.contains(&path) => {
+            // ECMAScript writes -0 as 0.
+            let negative_zero = number.as_f64().is_some_and(|x| x == 0.0 && x.is_sign_negative());
+            let digits = leaf(json)?;
+            text.push_str(if negative_zero { "-" } else { "" });
+            text.push_str(&digits);
+            text.push_str(if digits.contains(['.', 'e']) { "" } else { ".0" });
+        }
+        _ => text.push_str(&leaf(json)?),
+    }
+    Ok(())
 }
 
 /// Removes what stands at `path` where it is `silent`.

@@ -132,7 +132,7 @@ mod walk;
 pub use experiment::{Catalog, Experiment, read};
 #[doc(hidden)]
 pub use identity::run_id_of;
-pub use identity::{canonical, run_id};
+pub use identity::{NoIdentity, canonical, run_id};
 pub use length::LoneExample;
 pub use mistake::{Mistake, Mistakes, Severity};
 pub use run_spec::*;

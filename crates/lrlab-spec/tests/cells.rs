@@ -224,12 +224,84 @@ fn a_folder_is_no_part_of_the_identity() {
     let (_, run) = experiment("cifar-resnet20").cells(&[], None).unwrap().remove(0);
     let mut moved = run.clone();
     moved.data.source = serde_json::from_value(json!({ "cifar10": { "folder": "/elsewhere" } })).unwrap();
-    assert_eq!(run_id(&run, "d"), run_id(&moved, "d"));
-    assert_ne!(run_id(&run, "d"), run_id(&run, "e"));
+    assert_eq!(run_id(&run, "d").unwrap(), run_id(&moved, "d").unwrap());
+    assert_ne!(run_id(&run, "d").unwrap(), run_id(&run, "e").unwrap());
     assert!(
         canonical(&run)
+            .unwrap()
             .starts_with(r#"{"accumulate":1,"batch_size":128,"clip_norm":null,"data":{"augment":"#)
     );
+}
+
+/// What a builder of the user's own can tell apart are different runs; what none can is one.
+#[test]
+fn options_of_ones_own_enter_the_identity_as_they_are() {
+    let text = |options: &str| {
+        format!(
+            "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"static\"]\nseed = [0]\n[defaults]\nlr = 0.1\n\
+             epochs = 1\nbatch_size = 8\noptimizer = {{ sgd = {{}} }}\n[models.m]\ndata = \"d\"\n\
+             network = {{ custom = {{ name = \"mine\", options = {{ {options} }} }} }}\n\
+             [data.d]\nsource = {{ custom = {{ name = \"ours\", options = {{ {options} }} }} }}\n\
+             [schedules.static]\nstatic = {{}}\n"
+        )
+    };
+    let catalog = Catalog { models: vec!["mine".to_owned()], data: vec!["ours".to_owned()] };
+    let spec = |options: &str| {
+        let cells =
+            read(&text(options), "x.toml", &[], &catalog).unwrap_or_else(|e| panic!("{options}: {e}"));
+        cells.cells(&[], None).unwrap().remove(0).1
+    };
+    let id = |options: &str| run_id(&spec(options), "d").unwrap();
+    let different = [
+        "n = 9007199254740992",
+        "n = 9007199254740993",
+        "n = 9007199254740992.0",
+        "n = 9223372036854775807",
+        "n = 9223372036854775806",
+        "n = -9007199254740993",
+        "n = 1",
+        "n = 1.0",
+        "n = [1]",
+        "n = [1.0]",
+        "n = 0",
+        "n = 0.0",
+        "n = -0.0",
+        "n = \"1\"",
+        "n.custom.options = 1",
+        "n.custom.options = 1.0",
+        "n.custom.options = 1e300",
+    ];
+    let ids: std::collections::BTreeSet<_> = different.iter().map(|options| id(options)).collect();
+    assert_eq!(ids.len(), different.len());
+    assert_eq!(id("n = 0.10"), id("n = 1e-1"));
+    assert_eq!(id("n = 1, m = 2"), id("m = 2, n = 1"));
+    // One part alone differs.
+    let (one, mut other) = (spec("n = 1"), spec("n = 1"));
+    other.data = spec("n = 1.0").data;
+    assert_ne!(run_id(&one, "d"), run_id(&other, "d"));
+}
+
+/// Once the id of all of them was that of the empty text.
+#[test]
+fn what_has_no_identity_gets_none() {
+    let (_, run) = experiment("cifar-resnet20").cells(&[], None).unwrap().remove(0);
+    for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for spec in [RunSpec { lr: x, ..run.clone() }, RunSpec { clip_norm: Some(x), ..run.clone() }] {
+            assert_eq!(run_id(&spec, "d"), Err(lrlab_spec::NoIdentity::NotFinite));
+        }
+    }
+    let seeds = [9_007_199_254_740_992, 9_007_199_254_740_993, u64::MAX - 1, u64::MAX];
+    let ids: std::collections::BTreeSet<_> =
+        seeds.iter().map(|&seed| run_id(&RunSpec { seed, ..run.clone() }, "d").unwrap()).collect();
+    assert_eq!(ids.len(), seeds.len());
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        let mut elsewhere = run.clone();
+        let folder = Some(std::ffi::OsString::from_vec(vec![b'/', 0xFF]).into());
+        elsewhere.data.source = lrlab_spec::SourceSpec::Cifar10(lrlab_spec::FilesSpec { folder });
+        assert_eq!(run_id(&elsewhere, "d"), run_id(&run, "d"), "a path need not be text");
+    }
 }
 
 /// Identities are for ever: a change here makes every stored result unknown. A field that is added later must not
@@ -239,7 +311,13 @@ fn identities_are_pinned() {
     let text = include_str!("identities.toml");
     let cells = read(text, "identities.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
     let line = |(cell, run): &(Cell, RunSpec)| {
-        format!("{} {} {} {}\n", run_id(run, "digest"), cell["model"], cell["schedule"], cell["monitor"])
+        format!(
+            "{} {} {} {}\n",
+            run_id(run, "digest").unwrap(),
+            cell["model"],
+            cell["schedule"],
+            cell["monitor"]
+        )
     };
     let found = cells.cells(&[], None).unwrap().iter().map(line).collect::<Vec<_>>().concat();
     assert_eq!(found, include_str!("identities.txt"));
@@ -249,7 +327,7 @@ fn identities_are_pinned() {
 fn a_run_survives_json() {
     for name in ["quickstart", "paper"] {
         for (_, run) in experiment(name).cells(&[], Some(1)).unwrap() {
-            let text = canonical(&run);
+            let text = canonical(&run).unwrap();
             assert_eq!(
                 serde_json::from_str::<RunSpec>(
                     &text.replace("{\"cifar10\":{}}", "{\"cifar10\":{\"folder\":null}}")
@@ -365,9 +443,10 @@ fn a_field_that_is_added_later_keeps_old_ids() {
     let cells = small("seed = [0]", "");
     let (_, run) = &cells[0];
     let mut json = serde_json::to_value(run).unwrap();
-    let old = run_id(run, "d");
+    let old = run_id(run, "d").unwrap();
     // A field that was: said or not, f32 is what runs did before, and bf16 is another run.
-    let id_of = |json: &serde_json::Value| run_id(&serde_json::from_value(json.clone()).unwrap(), "d");
+    let id_of =
+        |json: &serde_json::Value| run_id(&serde_json::from_value(json.clone()).unwrap(), "d").unwrap();
     let mut without = json.clone();
     without.as_object_mut().unwrap().remove("precision").unwrap();
     assert_eq!(id_of(&without), old);
@@ -376,16 +455,16 @@ fn a_field_that_is_added_later_keeps_old_ids() {
     json.as_object_mut().unwrap().remove("precision").unwrap();
     // What a later version reads of an old file, and writes where the field says nothing new.
     json["mixup"] = json!(null);
-    assert_eq!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]), old);
+    assert_eq!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]).unwrap(), old);
     json["mixup"] = json!(0.2);
-    assert_ne!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]), old);
+    assert_ne!(lrlab_spec::run_id_of(&json, "d", &[("mixup", json!(null))]).unwrap(), old);
     // Deeper down, too.
     json["mixup"] = json!(null);
     json["optimizer"]["sgd"]["centered"] = json!(false);
     let later = [("mixup", json!(null)), ("optimizer.*.centered", json!(false))];
-    assert_eq!(lrlab_spec::run_id_of(&json, "d", &later), old);
+    assert_eq!(lrlab_spec::run_id_of(&json, "d", &later).unwrap(), old);
     json["optimizer"]["sgd"]["centered"] = json!(true);
-    assert_ne!(lrlab_spec::run_id_of(&json, "d", &later), old);
+    assert_ne!(lrlab_spec::run_id_of(&json, "d", &later).unwrap(), old);
 }
 
 #[test]

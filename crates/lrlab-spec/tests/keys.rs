@@ -71,7 +71,7 @@ fn what_they_resolve_to() {
 /// Left alone they keep the ids that runs had before there were such keys; how many weights are kept never counts.
 #[test]
 fn what_they_do_to_ids() {
-    let old = run_id(&run(""), "d");
+    let old = run_id(&run(""), "d").unwrap();
     let mut before = serde_json::to_value(run("")).unwrap();
     for key in ["averaging", "divergence", "keep_top"] {
         assert!(before.as_object_mut().unwrap().remove(key).is_some());
@@ -81,21 +81,21 @@ fn what_they_do_to_ids() {
     {
         assert!(before[part].as_object_mut().unwrap().remove(key).is_some());
     }
-    assert_eq!(run_id_of(&before, "d", &[]), old);
-    assert_eq!(run_id(&run("keep_top = 3"), "d"), old);
+    assert_eq!(run_id_of(&before, "d", &[]).unwrap(), old);
+    assert_eq!(run_id(&run("keep_top = 3"), "d").unwrap(), old);
     let stopping = |rest: &str| TEXT.replace("patience = 2", &format!("patience = 2, {rest}"));
     let of = |text: &str| {
         let experiment = read(text, "keys.toml", &[], &Catalog::default()).unwrap();
-        run_id(&experiment.cells(&[], None).unwrap().remove(0).1, "d")
+        run_id(&experiment.cells(&[], None).unwrap().remove(0).1, "d").unwrap()
     };
     assert_eq!(of(&stopping("at_restart = \"ignore\"")), old);
     assert_eq!(of(&format!("{TEXT}at_restart = \"keep\"\n")), old);
     let mut all = vec![
         old,
-        run_id(&run("averaging = { ema = {} }"), "d"),
-        run_id(&run("averaging = { ema = { decay = 0.99 } }"), "d"),
-        run_id(&run("averaging = { swa = {} }"), "d"),
-        run_id(&run("divergence = {}"), "d"),
+        run_id(&run("averaging = { ema = {} }"), "d").unwrap(),
+        run_id(&run("averaging = { ema = { decay = 0.99 } }"), "d").unwrap(),
+        run_id(&run("averaging = { swa = {} }"), "d").unwrap(),
+        run_id(&run("divergence = {}"), "d").unwrap(),
         of(&stopping("at_restart = \"begin_anew\"")),
         of(&stopping("baseline = 0.5")),
         of(&format!("{TEXT}at_restart = \"reset\"\n")),
