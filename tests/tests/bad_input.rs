@@ -59,6 +59,19 @@ fn check_text(text: &str, expected: &[(usize, &str)]) {
     assert!(!folder.path().join("runs/store").exists(), "something was started");
 }
 
+/// A rate beside a schedule that sets its own, and a last batch of one example: told before anything is started.
+#[test]
+fn what_would_fail_or_be_trained_twice_is_told_first() {
+    let cycle = ("static = {}", "one_cycle = { max_lr = 0.1 }");
+    let axis = ("seed = [0]", "seed = [0]\nlr = [0.003, 0.01, 0.03]");
+    check(
+        &[cycle, axis, ("lr = 0.1\nbatch", "batch")],
+        &[(10, "`lr` does nothing"), (10, "`one_cycle` sets the rates")],
+    );
+    let small = ("train = 80, test = 20", "train = 41, test = 20, size = 4");
+    check(&[small, ("batch_size = 32", "batch_size = 16")], &[(13, "1 of 33 examples"), (13, "15 or 17")]);
+}
+
 #[test]
 fn unknown_key_gets_a_suggestion() {
     check(&[("batch_size = 32", "batch_sise = 32")], &[(13, "batch_sise"), (13, "batch_size")]);
@@ -107,6 +120,36 @@ fn empty_file() {
 #[test]
 fn no_toml() {
     check_text("name = \n", &[(1, "")]);
+}
+
+/// As editors of other systems save them.
+#[test]
+fn another_encoding_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    let out = folder.path().join("runs").display().to_string();
+    let check = |bytes: &[u8], line: usize, words: &[&str]| {
+        std::fs::write(&path, bytes).unwrap();
+        for command in ["plan", "run"] {
+            let ran = run(&[command, &path.display().to_string(), "--out", &out]);
+            assert_eq!(ran.code, 2, "{}", ran.err);
+            for word in [&format!("bad.toml:{line}:"), "iconv -f", "save it as UTF-8"].iter().chain(words) {
+                assert!(ran.err.contains(*word), "no {word:?} in\n{}", ran.err);
+            }
+        }
+    };
+    let wide: Vec<u8> = [0xFEFF].into_iter().chain(GOOD.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    check(&wide, 1, &["the file is UTF-16LE, expected UTF-8"]);
+    let latin =
+        GOOD.replace("One small run.", "Un \u{e9}t\u{e9}.").chars().map(|c| c as u8).collect::<Vec<_>>();
+    check(&latin, 2, &["byte 0xE9", "Latin-1", "`é`"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = run_text(folder.path(), &format!("\u{feff}{}", GOOD.replace("lr = 0.1", "lr = -1")), &[]);
+    assert!(ran.code == 2 && ran.err.contains("bad.toml:12:") && !ran.err.contains("TOML"), "{}", ran.err);
 }
 
 #[test]

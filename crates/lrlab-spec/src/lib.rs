@@ -112,6 +112,7 @@ mod claims;
 mod coupled;
 mod definitions;
 mod effect;
+mod encoding;
 mod expand;
 mod experiment;
 mod explain;
@@ -129,6 +130,7 @@ mod suggest;
 mod tree;
 mod walk;
 
+pub use encoding::decode;
 pub use experiment::{Catalog, Experiment, read};
 #[doc(hidden)]
 pub use identity::run_id_of;

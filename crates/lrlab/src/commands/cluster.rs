@@ -25,7 +25,7 @@ const ASK: Duration = Duration::from_secs(30);
 
 /// Reads a profile for the cells of `plan`; its mistakes are told, and `None` is returned.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<Option<SlurmProfile>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let Some(text) = super::plan::read_text(path)? else { return Ok(None) };
     let cells: Vec<&Cell> = plan.runs.iter().map(|run| &run.cell).collect();
     match SlurmProfile::read(&text, &path.display().to_string(), &cells) {
         Ok(profile) => Ok(Some(profile)),

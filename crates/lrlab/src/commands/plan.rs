@@ -51,7 +51,7 @@ pub(crate) fn read_experiment(
     registry: &Registry,
 ) -> anyhow::Result<Option<Experiment>> {
     let path = &selection.experiment;
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let Some(text) = read_text(path)? else { return Ok(None) };
     let name = path.display().to_string();
     match lrlab_spec::read(&text, &name, &selection.set, &registry.catalog()) {
         Ok(experiment) => {
@@ -65,6 +65,13 @@ pub(crate) fn read_experiment(
             Ok(None)
         }
     }
+}
+
+/// The text of a file that a user wrote; another encoding than UTF-8 is told, and `None` is returned.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| name.clone())?;
+    Ok(lrlab_spec::decode(&bytes, &name).map_err(|mistakes| tell(&mistakes.for_stderr())).ok())
 }
 
 /// The selected runs of an experiment, each with its identity.
@@ -126,7 +133,8 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
 }
 
 fn experiment_name(path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let name = path.display().to_string();
+    let text = lrlab_spec::decode(&std::fs::read(path).with_context(|| name.clone())?, &name)?;
     let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
     let name = table.get("name").and_then(toml::Value::as_str);
     Ok(name.with_context(|| format!("{}: no name", path.display()))?.to_owned())

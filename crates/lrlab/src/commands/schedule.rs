@@ -199,7 +199,8 @@ fn lines(rates: &[f64]) -> String {
 }
 
 fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let name = path.display().to_string();
+    let text = lrlab_spec::decode(&std::fs::read(path).with_context(|| name.clone())?, &name)?;
     let line = |(number, line): (usize, &str)| {
         read_observation(line).with_context(|| format!("{}:{}: {line:?}", path.display(), number + 1))
     };
