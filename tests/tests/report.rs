@@ -46,7 +46,7 @@ controller = { plateau = { factor = 0.5, patience = 0, threshold = 10.0 } }
 
 /// The runner, called from inside the user's folder.
 fn call(folder: &Path, args: &[&str]) -> Ran {
-    Ran::of(&runner().current_dir(folder).args(args).output().unwrap())
+    Ran::of(&runner(folder).args(args).output().unwrap())
 }
 
 fn column(csv: &str, name: &str) -> Vec<String> {

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use common::check;
 use lrlab_report::{
-    At, Comparison, Contrast, Metric, Plan, Verdict, check as claims, figures, summarise, tables, terminal_table,
+    At, Comparison, Contrast, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
+    terminal_table,
 };
 use lrlab_runs::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Event, Outcome, RunResult, Updates,

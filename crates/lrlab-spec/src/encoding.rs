@@ -103,8 +103,8 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &[u8], expected: &str) {
-        let found = decode(bytes, "x.toml")
-            .map_or_else(|mistakes| mistakes.iter().next().unwrap().to_string(), |text| text);
+        let found =
+            decode(bytes, "x.toml").unwrap_or_else(|mistakes| mistakes.iter().next().unwrap().to_string());
         assert_eq!(found, expected);
     }
 
