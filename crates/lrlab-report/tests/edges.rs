@@ -282,8 +282,8 @@ fn no_figure_takes_the_place_of_another() {
         "net-1".to_owned(),
         "Net 1".to_owned(),
         "figure-1".to_owned(),
-        "+".to_owned(),
-        "++".to_owned(),
+        "сеть".to_owned(),
+        "нейро".to_owned(),
         format!("{long}-a"),
         format!("{long}-b"),
         "plain".to_owned(),
@@ -397,6 +397,63 @@ fn the_rate_is_drawn_as_it_was() {
         it.decisions.clear();
     });
     assert!(died.iter().all(|line| line.diverged && line.joined && line.points.last() == Some(&(4.4, 0.05))));
+}
+
+/// Quotes and letters of any script, in claims and names: every table compiles with what its first line names.
+#[test]
+fn latex_compiles() {
+    let words = [
+        "\"quoted\", (\"twice\") and 5\" wide",
+        "Škoda, Łódź, gęślą, Ærø, ðþĐ, ĳ, naïve, İı",
+        "«guillemets» „low“ ‘single’ — ¿qué? ¡sí! 10 °C, 3 µs, ½",
+        "сеть нейро 学習率 مرحبا 🙂 e\u{301} \u{200b}",
+        "αβγΔΩ ≥ ≤ ≠ ≈ ∞ ∑ ∇ → ⁷ ₂",
+        "\\alpha $x$ {y} [z] a--b ''c'' `d` ,, <<e>> ~^_#%&|",
+    ];
+    let cells = words.iter().flat_map(|model| {
+        ["static", "cosine"].map(|schedule| {
+            cell(&[("model", json!(model)), ("schedule", json!(schedule)), ("seed", json!(0))])
+        })
+    });
+    let mut plan = plan(cells.collect());
+    plan.claims = words
+        .iter()
+        .map(|text| json!({ "id": text, "text": text, "metric": "val_accuracy", "value": 0.5, "tolerance": 0.5 }))
+        .collect();
+    let (_folder, store) = common::full(&plan);
+    let files = check::written(&plan, &store, "latex");
+    let folder = tempfile::tempdir().unwrap();
+    let mut engines = 0;
+    for engine in ["pdflatex", "lualatex", "xelatex"] {
+        if std::process::Command::new(engine).arg("--version").output().is_err() {
+            continue;
+        }
+        engines += 1;
+        for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".tex")) {
+            let needs = text.lines().next().unwrap().split_once("needs ").unwrap().1;
+            let document = format!(
+                "\\documentclass{{article}}\n{needs}\n\\begin{{document}}\n\\listoftables\n{text}\\end{{document}}\n"
+            );
+            std::fs::write(folder.path().join("t.tex"), document).unwrap();
+            // The second time the captions are read from the list of tables.
+            for _ in 0..2 {
+                let ran = std::process::Command::new(engine)
+                    .args(["-halt-on-error", "-interaction=nonstopmode", "t.tex"])
+                    .current_dir(folder.path())
+                    .output()
+                    .unwrap();
+                let log = String::from_utf8_lossy(&ran.stdout);
+                let error = log.split_once("\n!").map_or("", |(_, error)| error);
+                assert!(ran.status.success(), "{engine}, {name}: {error}");
+            }
+            for kind in ["aux", "lot"] {
+                std::fs::remove_file(folder.path().join(format!("t.{kind}"))).unwrap();
+            }
+        }
+    }
+    if engines == 0 {
+        eprintln!("skipped: no LaTeX here (pdflatex, lualatex, xelatex)");
+    }
 }
 
 /// What a script reads: a number is a number, in a column of its own, and raw.

@@ -4,6 +4,7 @@ mod csv;
 mod latex;
 mod markdown;
 mod terminal;
+mod tex;
 
 pub(crate) use csv::{csv, line as csv_line};
 pub(crate) use latex::latex;

@@ -206,7 +206,12 @@ fn latex(name: &str, text: &str) {
         .map(|l| l.replace("\\&", "").matches('&').count())
         .collect();
     assert!(rows.len() > 1 && rows.iter().all(|n| *n == rows[0]), "{name}: {rows:?}");
-    assert!(text.is_ascii() || name.contains("odd"), "{name}: {:?}", text.chars().find(|c| !c.is_ascii()));
+    let mut plain = String::new();
+    for (i, part) in text.split("\\else ").enumerate() {
+        // What only an engine for Unicode reads.
+        plain.push_str(if i == 0 { part } else { part.split_once("\\fi").unwrap().1 });
+    }
+    assert!(plain.is_ascii(), "{name}: {:?}", plain.chars().find(|c| !c.is_ascii()));
 }
 
 /// It is JSON, and every number's runs are runs that are done.
