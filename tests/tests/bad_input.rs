@@ -127,11 +127,10 @@ fn no_toml() {
 fn another_encoding_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.toml");
-    let out = folder.path().join("runs").display().to_string();
     let check = |bytes: &[u8], line: usize, words: &[&str]| {
         std::fs::write(&path, bytes).unwrap();
         for command in ["plan", "run"] {
-            let ran = run(&[command, &path.display().to_string(), "--out", &out]);
+            let ran = run(folder.path(), &[command, "bad.toml"]);
             assert_eq!(ran.code, 2, "{}", ran.err);
             for word in [&format!("bad.toml:{line}:"), "iconv -f", "save it as UTF-8"].iter().chain(words) {
                 assert!(ran.err.contains(*word), "no {word:?} in\n{}", ran.err);

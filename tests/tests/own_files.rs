@@ -20,7 +20,7 @@ fn reviews(folder: &Path) {
 }
 
 fn verify(folder: &Path) -> String {
-    let ran = run(&["data", "verify", "imdb", "--folder", &folder.display().to_string()]);
+    let ran = run(folder, &["data", "verify", "imdb", "--folder", "."]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     ran.out
 }
