@@ -158,7 +158,8 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
     assert!(!store.commit(&result(0.2)).unwrap());
     assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (true, Some(first)));
     std::fs::write(store.run_dir(&id).join("result.json"), "{\"run_id\"").unwrap();
-    assert!(store.result(&id).unwrap_err().to_string().contains("result.json: EOF"));
+    let error = store.result(&id).unwrap_err().to_string();
+    assert!(error.contains("result.json: it is damaged (EOF"), "{error}");
 
     let plan = Plan {
         experiment: "e".to_owned(),
