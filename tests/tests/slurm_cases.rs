@@ -172,12 +172,15 @@ fn scripts_are_submitted_by_hand_and_what_is_cancelled_begins_anew() {
     let Some(place) = Place::new(&GRID.replace("EPOCHS", "60")) else { return };
     let emitted = place.there(&["--emit", "slurm"]);
     assert_eq!(emitted.code, 0, "{}\n{}", emitted.out, emitted.err);
-    let paths: Vec<&str> = emitted.out.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+    // As seen from the user's folder.
+    let paths = emitted.out.lines().filter_map(|line| line.strip_prefix("# "));
+    let paths: Vec<String> = paths.map(|path| place.path(path).display().to_string()).collect();
     assert_eq!(paths.len(), 2, "{}", emitted.out);
     assert!(place.slurm().ask("squeue", &["--noheader"]).is_empty(), "nothing is submitted");
-    let job = place.slurm().ask("sbatch", &["--parsable", paths[0]]).trim().to_owned();
+    let job = place.slurm().ask("sbatch", &["--parsable", &paths[0]]).trim().to_owned();
+    assert!(!job.is_empty(), "{paths:?}");
     let after = format!("--dependency=afterany:{job}");
-    assert!(!place.slurm().ask("sbatch", &["--parsable", &after, paths[1]]).trim().is_empty());
+    assert!(!place.slurm().ask("sbatch", &["--parsable", &after, &paths[1]]).trim().is_empty());
     // The jobs are known by their names.
     let again = place.there(&[]);
     assert!(again.code == 3 && !place.submission(2).exists(), "{}\n{}", again.out, again.err);
