@@ -32,6 +32,31 @@ pub fn program() -> PathBuf {
     program
 }
 
+/// Two runs of a second: a linear model on forty pictures.
+pub const TINY: &str = r#"name = "tiny"
+description = "Two runs."
+
+[axes]
+model = ["linear"]
+schedule = ["static"]
+epochs = [1]
+seed = [0, 1]
+
+[defaults]
+lr = 0.01
+batch_size = 16
+optimizer = { sgd = {} }
+
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 40, test = 10 } }
+
+[schedules.static]
+static = {}
+"#;
+
 /// A command line of the runner, started inside the user's `folder`.
 ///
 /// # Panics

@@ -5,32 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lrlab_tests::{Ran, SHARED, program, run, start};
+use lrlab_tests::{Ran, SHARED, TINY, program, run, start};
 use serde_json::Value;
-
-const EXPERIMENT: &str = r#"name = "tiny"
-description = "Two runs."
-
-[axes]
-model = ["linear"]
-schedule = ["static"]
-epochs = [1]
-seed = [0, 1]
-
-[defaults]
-lr = 0.01
-batch_size = 16
-optimizer = { sgd = {} }
-
-[models.linear]
-network = { linear = {} }
-data = "pictures"
-[data.pictures]
-source = { synthetic_pictures = { train = 40, test = 10 } }
-
-[schedules.static]
-static = {}
-"#;
 
 /// The user's folder with its default store.
 struct Place {
@@ -43,7 +19,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (experiment, out) = (folder.path().join("tiny.toml"), folder.path().join("runs"));
-        std::fs::write(&experiment, EXPERIMENT).unwrap();
+        std::fs::write(&experiment, TINY).unwrap();
         Self { folder, experiment, out }
     }
 
@@ -141,7 +117,7 @@ fn garbage_is_shown_before_it_goes() {
     let told = place.call("status", &[]);
     assert!(told.out.contains("1 further runs (1 done)"), "{}", told.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
-    let text = EXPERIMENT.replace("lr = 0.01", "lr = 0.02");
+    let text = TINY.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();
     assert_eq!(place.call("run", &[]).code, 0);
     let shown = place.json("gc", &[]);
@@ -163,7 +139,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
 
     // More memory than there may be: only a batch through the network tells.
     let network = "lstm = { embedding = 8, hidden = 40000 }";
-    let text = EXPERIMENT.replace("linear = {}", network).replace(
+    let text = TINY.replace("linear = {}", network).replace(
         "source = { synthetic_pictures = { train = 40, test = 10 } }",
         "source = { synthetic_reviews = { train = 40, test = 10 } }\ntokens = { vocabulary = 100, max_length = 8 }",
     );
@@ -175,7 +151,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     assert!(output.status.code() == Some(2) && said.contains("preflight: linear"), "{said}");
     assert!(said.contains("memory allocation of") && !started(&place), "{said}");
 
-    std::fs::write(&place.experiment, EXPERIMENT).unwrap();
+    std::fs::write(&place.experiment, TINY).unwrap();
     let profile = place.experiment.with_file_name("profile.toml");
     std::fs::write(&profile, "tiem = \"10\"\ncpus = 0\n").unwrap();
     let profile = profile.display().to_string();
@@ -230,7 +206,7 @@ fn of_another_build(run: &Path) {
 #[test]
 fn the_weights_beside_a_result_are_those_of_its_attempt() {
     let place = Place::new();
-    let text = EXPERIMENT
+    let text = TINY
         .replace("epochs = [1]", "epochs = [3]")
         .replace("seed = [0, 1]", "seed = [0]")
         .replace("lr = 0.01", "lr = 0.01\nkeep_top = 2");
@@ -282,7 +258,7 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
 #[test]
 fn damaged_results_are_all_named_and_done_again() {
     let place = Place::new();
-    let text = EXPERIMENT.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]");
+    let text = TINY.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]");
     std::fs::write(&place.experiment, text).unwrap();
     assert_eq!(place.call("run", &[]).code, 0);
     let all = place.results();

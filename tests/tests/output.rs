@@ -5,33 +5,14 @@
 
 use std::process::Stdio;
 
-use lrlab_tests::{Ran, run, runner};
-
-const EXPERIMENT: &str = r#"name = "tiny"
-[axes]
-model = ["linear"]
-schedule = ["static"]
-epochs = [1]
-seed = [0, 1]
-[defaults]
-lr = 0.01
-batch_size = 16
-optimizer = { sgd = {} }
-[models.linear]
-network = { linear = {} }
-data = "pictures"
-[data.pictures]
-source = { synthetic_pictures = { train = 40, test = 10 } }
-[schedules.static]
-static = {}
-"#;
+use lrlab_tests::{Ran, TINY, run, runner};
 
 const RATES: &str = "--schedule cosine={} --lr 0.1 --updates 2000";
 
 #[test]
 fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("tiny.toml"), EXPERIMENT).unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
     let ran = run(folder.path(), &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let rates = |verb: &str| format!("schedule {verb} {RATES}");

@@ -33,7 +33,7 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
     command.args(feature.into_iter().flat_map(|feature| ["--features", feature]));
     command.envs(path.map(|path| ("PATH", path)));
     if !program.is_file() {
-        let time = if feature == Some(CUDA) { "half an hour" } else { "minutes" };
+        let time = if feature == Some(CUDA) { "a quarter of an hour" } else { "minutes" };
         tell(&format!("building the runner: the first time takes {time}"));
     }
     let colour = if std::io::stderr().is_terminal() { "always" } else { "never" };

@@ -58,18 +58,6 @@ pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
     }
 }
 
-/// Waits until everything that was asked of the device is done. At once on the CPU.
-///
-/// # Errors
-/// Something that was asked of the device failed.
-pub fn synchronize(device: &Device) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(_) = device {
-        return crate::cuda::synchronize(device);
-    }
-    device.synchronize()
-}
-
 /// What the driver calls a GPU; `None` on the CPU. Which kernels cuBLAS takes, and so the last bits of products, depend
 /// on it.
 #[must_use]

@@ -60,9 +60,7 @@ mod update;
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_in};
 pub use conv::conv2d;
-pub use device::{
-    DeviceMemory, DeviceTime, device_memory, device_name, open_cuda, synchronize, take_device_times,
-};
+pub use device::{DeviceMemory, DeviceTime, device_memory, device_name, open_cuda, take_device_times};
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use super::dropout::Bits;
 use super::product::Operand;
-use super::text::{Bits, Normed, Row, row_norm, row_norm_back, row_sum};
+use super::rows::{Normed, Row, row_norm, row_norm_back, row_sum};
 use super::{Gpu, Held, address, hold, words};
 use crate::{Dropout, Precision};
 

@@ -10,7 +10,7 @@ use candle_core::cuda::cudarc::driver::{CudaSlice, sys};
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::product::Operand;
-use super::{Gpu, Held, address, hold, text, words, wrap};
+use super::{Gpu, Held, address, embedding, hold, words, wrap};
 use crate::Precision;
 use crate::tiles::Resident;
 
@@ -102,7 +102,7 @@ impl Lstm {
         let Sizes { b, l, inputs, h } = self.sizes;
         let rows = self.rows();
         let x = match &self.ids {
-            Some(ids) => Some(text::gather(gpu, ids, (source, source_rows, inputs), 1.0, None, None)?),
+            Some(ids) => Some(embedding::gather(gpu, ids, (source, source_rows, inputs), 1.0, None, None)?),
             None => None,
         };
         let from = x.as_ref().map_or(source, |x| gpu.at(x));
@@ -295,7 +295,7 @@ impl CustomOp1 for Lstm {
             match &self.ids {
                 None => Ok(Some(gpu.tensor(dx, source.shape()))),
                 Some(ids) => {
-                    let to = text::table_grad(&gpu, ids, gpu.at(&dx), 1.0, None, source.dims2()?)?;
+                    let to = embedding::table_grad(&gpu, ids, gpu.at(&dx), 1.0, None, source.dims2()?)?;
                     Ok(crate::gradient::give(source, gpu.tensor(to, source.shape())))
                 }
             }

@@ -7,6 +7,9 @@
 
 mod activation;
 mod conv;
+mod device;
+mod dropout;
+mod embedding;
 mod encoder;
 mod examples;
 mod linear;
@@ -15,36 +18,38 @@ mod lstm;
 mod net;
 mod norm;
 mod product;
+mod rows;
 mod sums;
-mod text;
 mod times;
 mod update;
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
-use candle_core::cuda::cudarc::driver::sys::CUmemPool_attribute as PoolAttribute;
 use candle_core::cuda::cudarc::driver::{
     CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys,
 };
 use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CudaDevice, CudaStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Storage,
-    Tensor, bail,
+    CpuStorage, CudaDevice, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor,
+    bail,
 };
 
-use crate::{DeviceMemory, environment};
+use crate::environment;
 pub(crate) use activation::activation;
+pub(crate) use device::{memory, name, open};
+pub(crate) use dropout::dropout;
+pub(crate) use embedding::{at_positions, embedding, weighted_sum};
 pub(crate) use encoder::{Layer as EncoderLayer, encoder};
 pub(crate) use examples::{Ids, Pixels};
 pub(crate) use linear::linear;
 pub(crate) use loss::cross_entropy;
 pub(crate) use lstm::{Layer as LstmLayer, lstm};
 pub(crate) use norm::{BatchNorm, batch_norm2d};
-pub(crate) use text::{MOST_WIDE, at_positions, dropout, embedding, layer_norm, weighted_sum};
+pub(crate) use rows::{MOST_WIDE, layer_norm};
 pub(crate) use times::take as take_times;
 pub(crate) use update::{adam, sgd, squared_norm};
 pub(crate) use {conv::conv2d, net::conv_net};
@@ -59,68 +64,6 @@ const MODULES: [&str; 2] = [
     include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")),
     include_str!(concat!(env!("OUT_DIR"), "/conv.ptx")),
 ];
-
-/// See [`crate::open_cuda`].
-pub(crate) fn open(ordinal: usize) -> Result<Device> {
-    // One per GPU: two would have a stream each.
-    static OPENED: Mutex<BTreeMap<usize, Device>> = Mutex::new(BTreeMap::new());
-    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(device) = opened.get(&ordinal) {
-        return Ok(device.clone());
-    }
-    let device = Device::new_cuda_with_stream(ordinal)?;
-    let cuda = device.as_cuda_device()?;
-    // SAFETY: tensors of this device are used on its one stream only.
-    unsafe { cuda.disable_event_tracking() };
-    if cuda.cuda_stream().context().has_async_alloc() {
-        let mut most = u64::MAX;
-        // SAFETY: the pool is the device's own, and the attribute is a 64-bit number.
-        unsafe {
-            let pool =
-                result::device::get_mem_pool(cuda.cuda_stream().context().cu_device()).map_err(wrap)?;
-            let threshold = PoolAttribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-            result::mem_pool::set_attribute(pool, threshold, (&raw mut most).cast()).map_err(wrap)?;
-        }
-    }
-    if environment::tf32() {
-        candle_core::cuda::set_gemm_reduced_precision_f32(true);
-    }
-    opened.insert(ordinal, device.clone());
-    Ok(device)
-}
-
-/// See [`crate::device_memory`].
-pub(crate) fn memory(device: &Device) -> Option<DeviceMemory> {
-    let Device::Cuda(cuda) = device else { return None };
-    let context = cuda.cuda_stream().context().clone();
-    let (free, total) = context.mem_get_info().ok()?;
-    let mut peak = 0_u64;
-    // SAFETY: the pool is the device's own, and the attribute is a 64-bit number.
-    unsafe {
-        let pool = result::device::get_mem_pool(context.cu_device()).ok()?;
-        let high = PoolAttribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
-        result::mem_pool::get_attribute(pool, high, (&raw mut peak).cast()).ok()?;
-    }
-    Some(DeviceMemory {
-        peak_mib: peak >> 20,
-        free_mib: (free as u64) >> 20,
-        total_mib: (total as u64) >> 20,
-    })
-}
-
-/// See [`crate::device_name`].
-pub(crate) fn name(device: &Device) -> Option<String> {
-    let Device::Cuda(cuda) = device else { return None };
-    cuda.cuda_stream().context().name().ok()
-}
-
-/// See [`crate::synchronize`].
-pub(crate) fn synchronize(device: &Device) -> Result<()> {
-    match device {
-        Device::Cuda(cuda) => cuda.cuda_stream().synchronize().map_err(wrap),
-        other => other.synchronize(),
-    }
-}
 
 /// Whether these operators apply: f32 on a GPU, all of them, and nobody asked for candle's own.
 pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
@@ -210,8 +153,7 @@ struct Shared {
     counters: Mutex<HashMap<ThreadId, CudaSlice<u32>>>,
 }
 
-type Devices = Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>>;
-static DEVICES: OnceLock<Devices> = OnceLock::new();
+static DEVICES: Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>> = Mutex::new(Vec::new());
 
 /// A device, ready for launches.
 #[derive(Clone)]
@@ -271,7 +213,7 @@ pub(crate) use words;
 impl Gpu {
     pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream();
-        let mut devices = DEVICES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
         let id = device.id();
         let known = devices.iter().find(|(known, _)| *known == id).map(|(_, shared)| Arc::clone(shared));
         let shared = if let Some(shared) = known {

@@ -830,6 +830,29 @@ __device__ int tokens(const float *mask, int l) {
     return count;
 }
 
+// This thread's row of weights, of which R lie in registers and the others in shared memory, times a vector.
+template <int H, int R>
+__device__ __forceinline__ float times_row(const float (&w)[R], const float4 *weights, const float4 *from) {
+    float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+#pragma unroll
+    for (int k = 0; k < R; k += 4) {
+        float4 v = from[k / 4];
+        s0 = fmaf(w[k], v.x, s0);
+        s1 = fmaf(w[k + 1], v.y, s1);
+        s2 = fmaf(w[k + 2], v.z, s2);
+        s3 = fmaf(w[k + 3], v.w, s3);
+    }
+#pragma unroll 8
+    for (int k = R; k < H; k += 4) {
+        float4 v = from[k / 4], q = weights[(k - R) / 4 * (4 * H) + threadIdx.x];
+        s0 = fmaf(q.x, v.x, s0);
+        s1 = fmaf(q.y, v.y, s1);
+        s2 = fmaf(q.z, v.z, s2);
+        s3 = fmaf(q.w, v.w, s3);
+    }
+    return (s0 + s1) + (s2 + s3);
+}
+
 // A block per sequence, a thread per gate; the recurrent weights lie in registers (the first R columns) and in shared
 // memory. H is h rounded up.
 template <int H, int R>
@@ -840,7 +863,7 @@ __device__ void lstm_forward(const float *projected, const float *w_hh, const fl
     int b = blockIdx.x, unit = threadIdx.x / 4, gate = threadIdx.x % 4;
     int n = tokens(mask + (u64)b * l, l);
     bool real = unit < h;
-    float w[R > 0 ? R : 1];
+    float w[R];
     const float *row = w_hh + (u64)(gate * h + unit) * h;
 #pragma unroll
     for (int k = 0; k < R; k++) w[k] = real && k < h ? rounded(row[k], bf) : 0.0f;
@@ -864,24 +887,7 @@ __device__ void lstm_forward(const float *projected, const float *w_hh, const fl
         float x = next;
         if (step + 1 < n && real) next = projected[(reverse ? at - 1 : at + 1) * 4 * h + gate * h + unit];
         const float4 *from = state[step & 1];
-        float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-#pragma unroll
-        for (int k = 0; k < R; k += 4) {
-            float4 v = from[k / 4];
-            s0 = fmaf(w[k], v.x, s0);
-            s1 = fmaf(w[k + 1], v.y, s1);
-            s2 = fmaf(w[k + 2], v.z, s2);
-            s3 = fmaf(w[k + 3], v.w, s3);
-        }
-#pragma unroll 8
-        for (int k = R; k < H; k += 4) {
-            float4 v = from[k / 4], q = weights[(k - R) / 4 * (4 * H) + threadIdx.x];
-            s0 = fmaf(q.x, v.x, s0);
-            s1 = fmaf(q.y, v.y, s1);
-            s2 = fmaf(q.z, v.z, s2);
-            s3 = fmaf(q.w, v.w, s3);
-        }
-        float z = x + ((s0 + s1) + (s2 + s3));
+        float z = x + times_row<H, R>(w, weights, from);
         float a = gate == 2 ? tanhf(z) : sigmoid(z);
         float i = __shfl_sync(0xffffffffu, a, 0, 4), f = __shfl_sync(0xffffffffu, a, 1, 4);
         float g = __shfl_sync(0xffffffffu, a, 2, 4), o = __shfl_sync(0xffffffffu, a, 3, 4);
@@ -920,7 +926,7 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
     int n = tokens(mask + (u64)b * l, l);
     bool real = unit < h;
     // In the product this thread sums gate `gate` of every unit: row gate · h + k, column unit.
-    float w[R > 0 ? R : 1];
+    float w[R];
 #pragma unroll
     for (int k = 0; k < R; k++) w[k] = real && k < h ? rounded(w_hh[(u64)(gate * h + k) * h + unit], bf) : 0.0f;
 #pragma unroll 1
@@ -960,24 +966,7 @@ __device__ void lstm_backward(const float *d_states, const float *d_last, const 
         reinterpret_cast<float *>(slopes)[gate * (H + 4) + unit] = rounded(own, bf);
         __syncthreads();
         const float4 *from = slopes + gate * (H / 4 + 1);
-        float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
-#pragma unroll
-        for (int k = 0; k < R; k += 4) {
-            float4 v = from[k / 4];
-            s0 = fmaf(w[k], v.x, s0);
-            s1 = fmaf(w[k + 1], v.y, s1);
-            s2 = fmaf(w[k + 2], v.z, s2);
-            s3 = fmaf(w[k + 3], v.w, s3);
-        }
-#pragma unroll 8
-        for (int k = R; k < H; k += 4) {
-            float4 v = from[k / 4], q = weights[(k - R) / 4 * (4 * H) + threadIdx.x];
-            s0 = fmaf(q.x, v.x, s0);
-            s1 = fmaf(q.y, v.y, s1);
-            s2 = fmaf(q.z, v.z, s2);
-            s3 = fmaf(q.w, v.w, s3);
-        }
-        float sum = (s0 + s1) + (s2 + s3);
+        float sum = times_row<H, R>(w, weights, from);
         sum += __shfl_xor_sync(0xffffffffu, sum, 1, 4);
         sum += __shfl_xor_sync(0xffffffffu, sum, 2, 4);
         dh = sum;
