@@ -269,6 +269,140 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     assert!(third.code == 3 && place.submission(2).exists(), "{}\n{}", third.out, third.err);
 }
 
+/// Every file of a submission's folder and below, as text.
+fn texts(folder: &Path) -> BTreeMap<String, String> {
+    let name = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
+    let text = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    files(folder).iter().map(|path| (name(path), text(path))).collect()
+}
+
+/// From inside a job of another kind, into a folder whose name a shell would take apart.
+#[test]
+fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to() {
+    let Some(place) = Place::new(&GRID.replace("EPOCHS", "1")) else { return };
+    let profile = "time = \"10\"\nmax_tasks = 2\nsetup = [\"env\"]\n[report]\ntime = \"7\"\ncpus = 2\n";
+    std::fs::write(place.path("site.toml"), profile).unwrap();
+    let out = "50% of it's \"all\" #1";
+    let words = ["--executor", "slurm", "--slurm-profile", "site.toml"];
+    let mut submit = place.slurm().runner(place.folder.path());
+    submit.args(Place::arguments(out, &words)).env("HF_HUB_CACHE", "hub").env("HF_HOME", "/elsewhere");
+    let surroundings = [
+        ("SLURM_JOB_ID", "4711"),
+        ("SLURM_ARRAY_JOB_ID", "4711"),
+        ("SLURM_ARRAY_TASK_ID", "815"),
+        ("SLURM_RESTART_COUNT", "3"),
+        ("SLURM_MEM_PER_NODE", "4712"),
+        ("SLURM_CPU_BIND", "quiet,mask_cpu:0x4713"),
+        ("SBATCH_QOS", "nosuch"),
+        ("SQUEUE_FORMAT", "%A"),
+    ];
+    submit.envs(surroundings);
+    let submitted = Ran::of(&submit.output().unwrap());
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    place.slurm().idle(120);
+    assert_eq!(results(&place.path(out)).len(), 4);
+
+    let files = texts(&place.path(out).join("cases/slurm/attempts/1"));
+    for log in ["log/default-0.txt", "log/default-1.txt", "log/report.txt"] {
+        let text = &files[log];
+        for (name, value) in surroundings {
+            let stale = format!("{name}={value}");
+            assert!(text.lines().all(|line| line != stale), "{log}: {stale}\n{text}");
+        }
+        let cache = place.path("hub").canonicalize().unwrap_or_else(|_| place.path("hub"));
+        assert!(text.contains(&format!("HF_HUB_CACHE={}\n", cache.display())), "{log}\n{text}");
+    }
+    let report = &files["report.sbatch"];
+    assert!(report.contains("--time=00:07:00\n") && report.contains("--cpus-per-task=2\n"), "{report}");
+    // Owners are named as `squeue` names the tasks.
+    let submission: Value = serde_json::from_str(&files["submission.json"]).unwrap();
+    let job = submission["arrays"][0]["job"].as_u64().unwrap();
+    for (path, text) in texts(&place.path(out).join("store")) {
+        if path.ends_with("claim.json") {
+            let claim: Value = serde_json::from_str(&text).unwrap();
+            let name = claim["slurm"]["job"].as_str().unwrap_or_default();
+            assert!(["0", "1"].iter().any(|task| name == format!("{job}_{task}")), "{path}: {claim}");
+        }
+    }
+    // Alone, in the same surroundings, a run belongs to no job.
+    let mut alone = runner(place.folder.path());
+    alone.args(Place::arguments("alone", &[])).env("SLURM_JOB_ID", "4711");
+    assert_eq!(Ran::of(&alone.output().unwrap()).code, 0);
+    let claims = texts(&place.path("alone/store"));
+    assert!(claims.values().all(|text| !text.contains("4711")), "{claims:?}");
+
+    // A line of a script cannot name every folder.
+    for out in ["a\nb", "a\\b"] {
+        let refused = place.slurm().lrlab(
+            place.folder.path(),
+            &Place::arguments(out, &words).iter().map(String::as_str).collect::<Vec<_>>(),
+        );
+        let said = refused.err.contains("jobs cannot write logs there")
+            && refused.err.contains("choose another `--out`");
+        assert!(refused.code == 2 && said, "{}\n{}", refused.out, refused.err);
+        assert!(!place.path(out).join("cases/slurm").exists());
+    }
+}
+
+/// A site that takes some scripts and not others, with programs in Slurm's place.
+#[test]
+fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    let profile =
+        "time = \"10\"\n[classes.first]\nwhere = { seed = [0, 1] }\n[classes.second]\nwhere = { seed = 2 }\n";
+    std::fs::write(place.path("site.toml"), profile).unwrap();
+    place.program("squeue", "exit 0");
+    place.program("scancel", "echo \"$1\" >> cancelled");
+    let submit =
+        || place.call(&Place::arguments("there", &["--executor", "slurm", "--slurm-profile", "site.toml"]));
+    let attempt = |number: u32| place.submission(number).with_file_name("");
+
+    // Before anything is submitted.
+    let refuse = |what: &str| {
+        format!("case \"$*\" in *{what}*) echo 'sbatch: error: invalid gres' >&2; exit 1;; esac; echo $$")
+    };
+    place.program("sbatch", &refuse("--test-only*second"));
+    let ran = submit();
+    let script = attempt(1).join("second.sbatch").display().to_string();
+    assert!(
+        ran.code == 2 && ran.err.contains(&format!("{script}: sbatch: sbatch: error: invalid gres")),
+        "{}",
+        ran.err
+    );
+    assert!(!place.submission(1).exists() && !place.path("cancelled").exists());
+
+    // After two arrays were.
+    place.program("sbatch", &refuse("--parsable*default"));
+    let ran = submit();
+    assert!(
+        ran.code == 2 && ran.err.contains("default.sbatch: sbatch: sbatch: error: invalid gres"),
+        "{}",
+        ran.err
+    );
+    assert!(!place.submission(2).exists());
+    assert_eq!(std::fs::read_to_string(place.path("cancelled")).unwrap().lines().count(), 2);
+
+    // And the first of them cannot be cancelled: the second still is, and the first stays known.
+    place.program("scancel", "test -e failed || { touch failed; echo 'Unable to contact controller' >&2; exit 1; }; echo \"$1\" >> cancelled");
+    let ran = submit();
+    let submission: Value = serde_json::from_slice(&std::fs::read(place.submission(3)).unwrap()).unwrap();
+    let left = submission["arrays"][0]["job"].as_u64().unwrap();
+    assert!(submission["arrays"][1]["job"].is_null(), "{submission:#}");
+    let said = [format!("`scancel {left}` ends them"), "Unable to contact controller".to_owned()];
+    assert!(ran.code == 2 && said.iter().all(|said| ran.err.contains(said)), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(place.path("cancelled")).unwrap().lines().count(), 3);
+
+    // Its runs are not submitted twice.
+    place.program("squeue", &format!("echo '{left}_0|PENDING|job'"));
+    place.program("sbatch", "echo 99");
+    let ran = submit();
+    assert_eq!(ran.code, 3, "{}\n{}", ran.out, ran.err);
+    let again: Value = serde_json::from_slice(&std::fs::read(place.submission(4)).unwrap()).unwrap();
+    let classes: Vec<&Value> =
+        again["arrays"].as_array().unwrap().iter().map(|array| &array["class"]).collect();
+    assert_eq!(classes, ["second", "default"]);
+}
+
 /// The store has a second name, and by that name it is swept: what queued jobs will start stays.
 #[test]
 fn what_jobs_need_is_kept_by_whatever_path_the_store_is_named() {

@@ -18,6 +18,11 @@ pub struct Owner {
     pub slurm: Option<SlurmJob>,
 }
 
+/// The job that a script of a submission runs in, and how often it was started before. Slurm's own variables are not
+/// read: a shell may keep those of a job that is over, or of the one that surrounds it.
+pub(crate) const JOB: &str = "LRLAB_SLURM_JOB";
+pub(crate) const RESTARTS: &str = "LRLAB_SLURM_RESTARTS";
+
 /// A Slurm job, one task of an array, as `squeue` and `scontrol` name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlurmJob {
@@ -28,17 +33,15 @@ pub struct SlurmJob {
 }
 
 impl SlurmJob {
-    /// The job that this process is part of.
+    /// The job of a submission that this process is part of.
     #[must_use]
     pub fn current() -> Option<Self> {
         Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     fn from(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let task = variable("SLURM_ARRAY_JOB_ID").zip(variable("SLURM_ARRAY_TASK_ID"));
-        let job = task.map(|(job, task)| format!("{job}_{task}")).or_else(|| variable("SLURM_JOB_ID"))?;
-        let restarts = variable("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
-        Some(Self { job, restarts })
+        let restarts = variable(RESTARTS).and_then(|count| count.parse().ok()).unwrap_or(0);
+        Some(Self { job: variable(JOB)?, restarts })
     }
 }
 
@@ -169,18 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_named_as_slurm_names_them() {
+    fn only_scripts_of_a_submission_name_a_job() {
         for (variables, expected) in [
-            (&[("SLURM_JOB_ID", "7")][..], Some(("7", 0))),
-            (
-                &[
-                    ("SLURM_JOB_ID", "9"),
-                    ("SLURM_ARRAY_JOB_ID", "7"),
-                    ("SLURM_ARRAY_TASK_ID", "2"),
-                    ("SLURM_RESTART_COUNT", "3"),
-                ],
-                Some(("7_2", 3)),
-            ),
+            (&[(JOB, "7")][..], Some(("7", 0))),
+            (&[("SLURM_JOB_ID", "9"), (JOB, "7_2"), (RESTARTS, "3")], Some(("7_2", 3))),
+            (&[("SLURM_JOB_ID", "9"), ("SLURM_RESTART_COUNT", "3")], None),
             (&[], None),
         ] {
             let lookup = |name: &str| {

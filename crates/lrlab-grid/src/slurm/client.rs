@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::SlurmError;
 
-/// How long a program of Slurm is waited for.
+/// How long Slurm's programs may take to answer.
 const ANSWER: Duration = Duration::from_mins(1);
+/// How long `sbatch` may take: it tries again by itself while a controller is busy.
+const SUBMISSION: Duration = Duration::from_mins(5);
 
 /// A job that Slurm knows and that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub struct Queued {
 pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
     let mut command = command("sbatch");
     command.arg("--parsable").args(more).arg(script);
-    let said = run("sbatch", command)?;
+    let said = run("sbatch", command, SUBMISSION)?;
     // `17`, or `17;cluster`.
     let id = said.trim().split(';').next().and_then(|id| id.parse().ok());
     id.ok_or_else(|| SlurmError::Refused { program: "sbatch", message: format!("no job id in {said:?}") })
@@ -35,7 +37,7 @@ pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
 pub(crate) fn test(script: &Path) -> Result<(), SlurmError> {
     let mut command = command("sbatch");
     command.arg("--test-only").arg(script);
-    run("sbatch", command).map(drop)
+    run("sbatch", command, SUBMISSION).map(drop)
 }
 
 /// The user's jobs that have not ended, each task of an array by itself.
@@ -44,7 +46,7 @@ pub(crate) fn queue() -> Result<Vec<Queued>, SlurmError> {
     command.args(["--noheader", "--array", "--states=all", "--format=%i|%T|%j"]);
     #[cfg(unix)]
     command.arg(format!("--user={}", rustix::process::getuid().as_raw()));
-    Ok(rows(&run("squeue", command)?))
+    Ok(rows(&run("squeue", command, ANSWER)?))
 }
 
 fn rows(text: &str) -> Vec<Queued> {
@@ -78,7 +80,7 @@ fn is_over(state: &str) -> bool {
 pub fn is_running(job: &str) -> Option<bool> {
     let mut command = command("squeue");
     command.args(["--noheader", "--states=all", "--format=%T", "--jobs", job]);
-    match run("squeue", command) {
+    match run("squeue", command, ANSWER) {
         Ok(said) => Some(said.lines().any(|state| !is_over(state.trim()))),
         Err(SlurmError::Refused { message, .. }) if message.contains("Invalid job id") => Some(false),
         Err(_) => None,
@@ -92,7 +94,7 @@ pub fn is_running(job: &str) -> Option<bool> {
 pub fn requeue(job: &str) -> Result<(), SlurmError> {
     let mut command = command("scontrol");
     command.args(["requeue", job]);
-    run("scontrol", command).map(drop)
+    run("scontrol", command, ANSWER).map(drop)
 }
 
 /// Ends a job and all its tasks.
@@ -102,29 +104,46 @@ pub fn requeue(job: &str) -> Result<(), SlurmError> {
 pub fn cancel(job: u64) -> Result<(), SlurmError> {
     let mut command = command("scancel");
     command.arg(job.to_string());
-    run("scancel", command).map(drop)
+    run("scancel", command, ANSWER).map(drop)
 }
 
-/// A user's favourite formats and defaults would change what is printed or asked for.
+/// One of Slurm's programs, without the variables that [`is_dropped`] names.
 fn command(program: &'static str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let ours =
-            ["SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_"].iter().any(|prefix| name.starts_with(prefix));
-        if ours || name == "SLURM_TIME_FORMAT" {
+        if is_dropped(&name.to_string_lossy()) {
             command.env_remove(name);
         }
     }
     command
 }
 
-fn run(program: &'static str, mut command: Command) -> Result<String, SlurmError> {
+/// How Slurm's programs find and authenticate to the controller. Every other `SLURM_` variable is dropped.
+const KEPT: [&str; 7] = [
+    "SLURM_CONF",
+    "SLURM_CONF_SERVER",
+    "SLURM_CLUSTERS",
+    "SLURM_JWT",
+    "SLURM_SACK_KEY",
+    "SLURM_SACK_JWKS",
+    "SLURM_DEBUG_FLAGS",
+];
+
+/// Whether a variable of this environment would change what a program of Slurm prints, what a job asks for, or what a
+/// job takes itself for: a user's default formats and options, and all that describes the job that this process runs
+/// in, which `sbatch` would hand on (`SLURM_ARRAY_TASK_ID`, `SLURM_MEM_PER_NODE`, `SLURM_CPU_BIND`, …).
+fn is_dropped(name: &str) -> bool {
+    let prefixes = ["SLURM_", "SLURMD_", "SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_", "SRUN_"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.contains(&name)
+}
+
+/// Runs one of Slurm's programs. After `limit` it is left to itself and may still do what it was started for.
+fn run(program: &'static str, mut command: Command, limit: Duration) -> Result<String, SlurmError> {
     let (answer, answered) = channel();
     std::thread::spawn(move || answer.send(command.output()));
     let output = answered
-        .recv_timeout(ANSWER)
-        .map_err(|_| SlurmError::Silent { program, seconds: ANSWER.as_secs() })?
+        .recv_timeout(limit)
+        .map_err(|_| SlurmError::Silent { program, seconds: limit.as_secs() })?
         .map_err(|source| SlurmError::Missing { program, source })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -137,6 +156,26 @@ fn run(program: &'static str, mut command: Command) -> Result<String, SlurmError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_of_the_surrounding_job_and_of_the_users_habits_are_dropped() {
+        for name in
+            ["SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_CPU_BIND", "SLURM_TRES_PER_TASK", "SBATCH_QOS"]
+        {
+            assert!(is_dropped(name), "{name}");
+        }
+        for name in ["SLURM_CONF", "SLURM_JWT", "PATH", "HF_HOME", "MY_SLURM_NOTE", "CUDA_VISIBLE_DEVICES"] {
+            assert!(!is_dropped(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn programs_that_do_not_answer_are_not_waited_for() {
+        let mut command = Command::new("sleep");
+        command.arg("5");
+        let silent = run("sbatch", command, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(silent.to_string(), "sbatch gave no answer within 0 s");
+    }
 
     #[test]
     fn rows_are_read_and_what_is_over_is_left_out() {

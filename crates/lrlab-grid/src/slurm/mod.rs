@@ -19,10 +19,11 @@ mod submission;
 mod submit;
 
 pub use client::{Queued, cancel, is_running, requeue};
-pub use script::quoted;
 pub use standing::{Mode, Standing, standing};
 pub use submission::{Array, Member, Submission, submissions};
 pub use submit::{Outcome, Settings, submit, texts};
+
+use std::path::PathBuf;
 
 /// What can go wrong with Slurm.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,47 @@ pub enum SlurmError {
         program: &'static str,
         /// Its words.
         message: String,
+    },
+    /// It refused a script.
+    #[error("{}: {source}", script.display())]
+    Script {
+        /// The script.
+        script: PathBuf,
+        /// Why.
+        source: Box<SlurmError>,
+    },
+    /// Jobs that were submitted before another one was refused could not be cancelled.
+    #[error(
+        "{source}; what was submitted before could not be taken back ({left}): these jobs stay on record, and \
+         `scancel {}` ends them", jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+    )]
+    NotCancelled {
+        /// The jobs.
+        jobs: Vec<u64>,
+        /// Why the last of them is left.
+        left: Box<SlurmError>,
+        /// Why they were to be cancelled.
+        source: Box<SlurmError>,
+    },
+    /// Nobody knows whether a job was submitted.
+    #[error(
+        "{source}, so it may still submit that job. What was submitted stays on record and goes on; the same command \
+         again finds it by name and submits what is missing"
+    )]
+    Uncertain {
+        /// What gave no answer.
+        source: Box<SlurmError>,
+    },
+    /// A path that an option of `sbatch` cannot name.
+    #[error(
+        "{}: jobs cannot write logs there, because a line of a script cannot hold {character:?}; choose another \
+         `--out`", path.display()
+    )]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// The character.
+        character: char,
     },
     /// It gave no answer in time.
     #[error("{program} gave no answer within {seconds} s")]

@@ -5,81 +5,101 @@ use std::path::Path;
 
 use lrlab_spec::SlurmResources;
 
-use super::{Array, Settings};
+use super::{Array, Settings, SlurmError};
+use crate::owner::{JOB, RESTARTS};
 
 /// The script of an array. `folder` is the submission's.
 pub(crate) fn array(array: &Array, settings: &Settings, folder: &Path) -> String {
-    let resources = &array.resources;
     let throttle = array.throttle.map(|n| format!("%{n}")).unwrap_or_default();
-    let mut text = head(&array.name, &folder.join("log").join(format!("{}-%a.txt", array.class)), resources);
-    let mut option = |words: String| {
-        let _ = writeln!(text, "#SBATCH {words}");
+    let options = [
+        format!("--array=0-{}{throttle}", array.tasks.saturating_sub(1)),
+        // To the script itself, whose place the worker takes.
+        format!("--signal=B:USR1@{}", array.resources.save_before_s),
+        "--requeue".to_owned(),
+    ];
+    let job = Job {
+        name: &array.name,
+        log: &folder.join("log").join(&array.class),
+        log_suffix: "-%a.txt",
+        resources: &array.resources,
+        options: &options,
+        id: "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}",
     };
-    option(format!("--array=0-{}{throttle}", array.tasks.saturating_sub(1)));
-    option(format!("--cpus-per-task={}", resources.cpus));
-    for (name, value) in [("gres", &resources.gres), ("mem", &resources.memory)] {
-        if let Some(value) = value {
-            option(format!("--{name}={value}"));
-        }
-    }
-    option(format!("--time={}", time(resources.time_s)));
-    // To the script itself, whose place the worker takes.
-    option(format!("--signal=B:USR1@{}", resources.save_before_s));
-    option("--requeue".to_owned());
-    for words in &resources.extra {
-        option(words.clone());
-    }
-    text.push_str(&body(resources, settings));
-    let _ = writeln!(
-        text,
-        "exec {} grid-worker --submission {} --class {}",
-        quoted(&settings.program.display().to_string()),
-        quoted(&folder.display().to_string()),
-        quoted(&array.class)
-    );
-    text
+    let command = ["grid-worker", "--submission", &folder.display().to_string(), "--class", &array.class];
+    job.script(settings, &command)
 }
 
 /// The script of the job that writes the report when the arrays are over.
-pub(crate) fn report(name: &str, rest: &SlurmResources, settings: &Settings, folder: &Path) -> String {
-    let small = SlurmResources { modules: rest.modules.clone(), setup: rest.setup.clone(), ..rest.clone() };
-    let mut text = head(name, &folder.join("log/report.txt"), &small);
-    let _ = writeln!(text, "#SBATCH --time=30\n#SBATCH --cpus-per-task=1");
-    text.push_str(&body(&small, settings));
-    let _ = writeln!(
-        text,
-        "exec {} grid-report --submission {}",
-        quoted(&settings.program.display().to_string()),
-        quoted(&folder.display().to_string())
-    );
-    text
+pub(crate) fn report(name: &str, settings: &Settings, folder: &Path) -> String {
+    let job = Job {
+        name,
+        log: &folder.join("log/report"),
+        log_suffix: ".txt",
+        resources: &settings.profile.report,
+        options: &[],
+        id: "$SLURM_JOB_ID",
+    };
+    job.script(settings, &["grid-report", "--submission", &folder.display().to_string()])
 }
 
-fn head(name: &str, log: &Path, resources: &SlurmResources) -> String {
-    let mut text = format!(
-        "#!/bin/bash\n#SBATCH --job-name={name}\n#SBATCH --output={}\n#SBATCH --open-mode=append\n",
-        pattern(&log.display().to_string())
-    );
-    let options =
-        [("partition", &resources.partition), ("account", &resources.account), ("qos", &resources.qos)];
-    for (name, value) in options {
-        if let Some(value) = value {
-            let _ = writeln!(text, "#SBATCH --{name}={value}");
+struct Job<'a> {
+    name: &'a str,
+    /// The log without `log_suffix`.
+    log: &'a Path,
+    /// May hold Slurm's `%a`, the task's number.
+    log_suffix: &'a str,
+    resources: &'a SlurmResources,
+    /// Further options of `sbatch`.
+    options: &'a [String],
+    /// The job's own id, as the shell expands it.
+    id: &'a str,
+}
+
+impl Job<'_> {
+    /// The script that runs `command` of the frozen runner.
+    fn script(&self, settings: &Settings, command: &[&str]) -> String {
+        let SlurmResources { partition, account, qos, gres, memory, time_s, cpus, extra, .. } =
+            self.resources;
+        let mut text = String::from("#!/bin/bash\n");
+        let mut option = |words: &str| {
+            let _ = writeln!(text, "#SBATCH {words}");
+        };
+        option(&format!("--job-name={}", self.name));
+        option(&format!("--output={}{}", file_pattern(&self.log.display().to_string()), self.log_suffix));
+        option("--open-mode=append");
+        let words =
+            [("partition", partition), ("account", account), ("qos", qos), ("gres", gres), ("mem", memory)];
+        for (name, value) in words {
+            if let Some(value) = value {
+                option(&format!("--{name}={value}"));
+            }
         }
+        option(&format!("--time={}", time(*time_s)));
+        option(&format!("--cpus-per-task={cpus}"));
+        self.options.iter().chain(extra).for_each(|words| option(words));
+        text.push('\n');
+        text.push_str(&body(self.resources, settings));
+        // Variables of Slurm's own may be left over from the job in which a script is submitted by hand.
+        let _ = writeln!(text, "export {JOB}=\"{}\" {RESTARTS}=\"${{SLURM_RESTART_COUNT:-0}}\"", self.id);
+        let program = settings.program.display().to_string();
+        let words: Vec<String> =
+            [program.as_str()].iter().chain(command).map(|word| shell_word(word)).collect();
+        let _ = writeln!(text, "exec {}", words.join(" "));
+        text
     }
-    text
 }
 
 fn body(resources: &SlurmResources, settings: &Settings) -> String {
-    let mut text = String::from("\n");
+    let mut text = String::new();
+    // A line of the site's set-up may say otherwise.
+    for (name, value) in &settings.env {
+        let _ = writeln!(text, "export {name}={}", shell_word(value));
+    }
     for module in &resources.modules {
-        let _ = writeln!(text, "module load {}", quoted(module));
+        let _ = writeln!(text, "module load {}", shell_word(module));
     }
     for line in &resources.setup {
         let _ = writeln!(text, "{line}");
-    }
-    for (name, value) in &settings.env {
-        let _ = writeln!(text, "export {name}={}", quoted(value));
     }
     text
 }
@@ -91,21 +111,27 @@ pub(crate) fn time(seconds: u64) -> String {
     if days > 0 { format!("{days}-{clock}") } else { clock }
 }
 
-/// A word for a shell.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// `word`, quoted for a shell where that is needed. No path and no variable holds the NUL that cannot be quoted.
+fn shell_word(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| String::new(), std::borrow::Cow::into_owned)
 }
 
-/// A file name in an option of sbatch, whose last `%a` is the task's number; every other `%` is one.
-fn pattern(path: &str) -> String {
-    let (path, task) = path.strip_suffix("-%a.txt").map_or((path, ""), |path| (path, "-%a.txt"));
-    let path = path.replace('%', "%%") + task;
-    if path.chars().any(char::is_whitespace) { format!("\"{path}\"") } else { path }
+/// A path in `--output`, character for character: `%` begins a pattern there, and `sbatch` ends a value at a space and
+/// takes quotes away. [`check_path`] refuses what cannot be written.
+fn file_pattern(path: &str) -> String {
+    format!("\"{}\"", path.replace('%', "%%").replace('"', "\\\""))
+}
+
+/// Whether jobs can write logs below `path`.
+///
+/// # Errors
+/// [`SlurmError::Path`] where its name holds a control character, which no line of a script can hold, or a backslash,
+/// at which Slurm stops replacing patterns.
+pub(crate) fn check_path(path: &Path) -> Result<(), SlurmError> {
+    match path.to_str().and_then(|text| text.chars().find(|c| c.is_control() || *c == '\\')) {
+        Some(character) => Err(SlurmError::Path { path: path.to_path_buf(), character }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -114,10 +140,15 @@ mod tests {
 
     #[test]
     fn words_and_times() {
-        assert_eq!(quoted("a/b-1.txt"), "a/b-1.txt");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(pattern("/a b/50%/default-%a.txt"), "\"/a b/50%%/default-%a.txt\"");
+        assert_eq!(file_pattern(r#"/a b/50%/it's "all" #1"#), r#""/a b/50%%/it's \"all\" #1""#);
+        for (name, character) in [("a\nb", '\n'), ("a\\b", '\\'), ("a\u{7}", '\u{7}')] {
+            let refused = check_path(&Path::new("/out").join(name)).unwrap_err();
+            assert!(
+                matches!(&refused, SlurmError::Path { character: c, .. } if *c == character),
+                "{refused}"
+            );
+        }
+        assert!(check_path(Path::new("/a \"b\"/c'd/50%/ü")).is_ok());
         assert_eq!((time(90), time(93_784)), ("00:01:30".to_owned(), "1-02:03:04".to_owned()));
     }
 }

@@ -93,6 +93,12 @@ impl Submission {
         Ok(false)
     }
 
+    /// Takes the submission that lies in `folder` off the record.
+    pub(super) fn remove(folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))
+    }
+
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
         Ok(write_atomic(&path, &to_json(&path, self)?)?)

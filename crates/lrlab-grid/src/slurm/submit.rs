@@ -59,6 +59,7 @@ pub struct Outcome {
 /// # Errors
 /// Files that cannot be written, [`Error::Unreachable`], and what Slurm refuses.
 pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) -> Result<Outcome, Error> {
+    script::check_path(&settings.out)?;
     let (before, open) = standing::open(store, plan, mode)?;
     if open.due.is_empty() {
         return Ok(Outcome { submitted: None, before });
@@ -84,7 +85,11 @@ pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) ->
     let sent = send(&mut submission, &scripts);
     submission.write(&folder)?;
     if let Err(source) = sent {
-        std::fs::remove_file(folder.join("submission.json")).map_err(|e| Error::io(&folder, e))?;
+        // Jobs that are there, or may be, stay on record.
+        if !matches!(source, SlurmError::NotCancelled { .. } | SlurmError::Uncertain { .. }) {
+            Submission::remove(&folder)?;
+        }
+        lease.end(Ending::Done)?;
         return Err(Error::Slurm(source));
     }
     lease.end(Ending::Done)?;
@@ -96,6 +101,7 @@ pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) ->
 /// # Errors
 /// Files that cannot be read.
 pub fn texts(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Vec<(String, String)>, Error> {
+    script::check_path(&settings.out)?;
     let unfinished = |run: &PlannedRun| Ok(!store.is_finished(&run.run_id));
     let open = choose(store, plan, unfinished, |_| Ok(false))?;
     if open.due.is_empty() {
@@ -185,10 +191,7 @@ fn all_scripts(submission: &Submission, folder: &Path) -> Vec<(String, String)> 
         .iter()
         .map(|array| (format!("{}.sbatch", array.class), script::array(array, settings, folder)))
         .collect();
-    if let Some(rest) = settings.profile.classes.last() {
-        let text = script::report(&submission.report_name, &rest.resources, settings, folder);
-        texts.push((REPORT.to_owned(), text));
-    }
+    texts.push((REPORT.to_owned(), script::report(&submission.report_name, settings, folder)));
     texts
 }
 
@@ -206,28 +209,48 @@ fn write(submission: &Submission, folder: &Path) -> Result<Vec<PathBuf>, Error> 
     Ok(paths)
 }
 
-/// Submits the arrays and the report after them; takes back what was submitted where one is refused.
+/// Submits the arrays and the report after them. Where a script is refused, what was submitted before is cancelled.
 fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
     for script in scripts {
-        test(script)?;
+        test(script).map_err(|source| refused(script, source))?;
     }
-    let mut send_all = || {
-        let mut after = vec!["--dependency=afterany".to_owned()];
-        for (array, script) in submission.arrays.iter_mut().zip(scripts) {
-            let job = sbatch(script, &[])?;
-            array.job = Some(job);
-            after.push(job.to_string());
+    match send_each(submission, scripts) {
+        Err(SlurmError::Script { script, source }) if !matches!(*source, SlurmError::Silent { .. }) => {
+            Err(take_back(submission, SlurmError::Script { script, source }))
         }
-        if let Some(script) = scripts.last() {
-            submission.report_job = Some(sbatch(script, &[&after.join(":")])?);
-        }
-        Ok(())
-    };
-    let sent = send_all();
-    if sent.is_err() {
-        for job in submission.arrays.iter().filter_map(|array| array.job) {
-            cancel(job)?;
+        Err(source) => Err(SlurmError::Uncertain { source: Box::new(source) }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Submits one script after the other, up to the first that fails.
+fn send_each(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
+    let mut after = "--dependency=afterany".to_owned();
+    let jobs = submission.arrays.iter_mut().map(|array| &mut array.job).chain([&mut submission.report_job]);
+    for (job, script) in jobs.zip(scripts) {
+        let more: &[&str] = if script.ends_with(REPORT) { &[&after] } else { &[] };
+        let id = sbatch(script, more).map_err(|source| refused(script, source))?;
+        *job = Some(id);
+        after = format!("{after}:{id}");
+    }
+    Ok(())
+}
+
+fn refused(script: &Path, source: SlurmError) -> SlurmError {
+    SlurmError::Script { script: script.to_path_buf(), source: Box::new(source) }
+}
+
+/// Cancels the arrays of a submission, all that can be.
+fn take_back(submission: &mut Submission, source: SlurmError) -> SlurmError {
+    let mut left = None;
+    for array in &mut submission.arrays {
+        match array.job.map(cancel) {
+            Some(Err(error)) => left = Some(error),
+            Some(Ok(())) => array.job = None,
+            None => {}
         }
     }
-    sent
+    let Some(left) = left else { return source };
+    let jobs = submission.arrays.iter().filter_map(|array| array.job).collect();
+    SlurmError::NotCancelled { jobs, left: Box::new(left), source: Box::new(source) }
 }

@@ -14,6 +14,10 @@
 //! extra = ["--constraint=a100"]     # further options of sbatch
 //! throttle = 16                     # tasks at once
 //!
+//! [report]                          # the job that writes the report; see below
+//! partition = "cpu"
+//! time = "10"
+//!
 //! [classes.large]                   # runs that need something else, each class an array of its own
 //! where = { model = ["resnet50"] }  # coordinates of cells
 //! gres = "gpu:a100:1"
@@ -23,8 +27,13 @@
 //! let profile = lrlab_spec::SlurmProfile::read(text, "slurm.toml", &[&cell])?;
 //! let large = profile.class_of(&cell);
 //! assert_eq!((large.name.as_str(), large.resources.time_s, large.resources.cpus), ("large", 86_400, 4));
+//! assert_eq!((profile.report.partition.as_deref(), profile.report.gres.as_deref()), (Some("cpu"), None));
 //! # Ok::<(), lrlab_spec::Mistakes>(())
 //! ```
+//!
+//! The job that writes the report asks for what a task of the arrays asks for, so that a partition that takes the one
+//! takes the other, but for one CPU, thirty minutes and the partition's default memory. A table `[report]` describes it
+//! by itself: of the keys above, only `account`, `modules` and `setup` hold for it too.
 
 mod values;
 
@@ -69,6 +78,29 @@ pub struct SlurmResources {
     pub extra: Vec<String>,
 }
 
+impl Default for SlurmResources {
+    /// One CPU for thirty minutes, and nothing else.
+    fn default() -> Self {
+        Self {
+            partition: None,
+            account: None,
+            qos: None,
+            gres: None,
+            memory: None,
+            time_s: REPORT_TIME_S,
+            cpus: 1,
+            runs_at_once: 1,
+            save_before_s: 0,
+            modules: Vec::new(),
+            setup: Vec::new(),
+            extra: Vec::new(),
+        }
+    }
+}
+
+/// How long the job that writes the report may take, in seconds.
+const REPORT_TIME_S: u64 = 1800;
+
 /// Runs that need the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlurmClass {
@@ -85,6 +117,9 @@ pub struct SlurmClass {
 pub struct SlurmProfile {
     /// The classes in the order of the file; the last takes what no other does.
     pub classes: Vec<SlurmClass>,
+    /// What the job that writes the report asks for.
+    #[serde(default)]
+    pub report: SlurmResources,
     /// The most tasks of one array (below the site's `MaxArraySize`).
     pub max_tasks: u32,
     /// The most tasks that run at once.
@@ -132,13 +167,23 @@ impl SlurmProfile {
         }
         let rest = Key { name: REST.to_owned(), place: root.place };
         let resources = resources(&mut log, &[&root], &rest);
+        let report = match root.get("report") {
+            Some(node) => report(&mut log, node, &root),
+            None => SlurmResources {
+                memory: None,
+                time_s: REPORT_TIME_S,
+                cpus: 1,
+                runs_at_once: 1,
+                ..resources.clone()
+            },
+        };
         read.push(SlurmClass { name: REST.to_owned(), cells: Vec::new(), resources });
         let at_least_one = |log: &mut Log, key: &str| whole(log, &[&root], key);
         let (max_tasks, throttle) = (at_least_one(&mut log, "max_tasks"), at_least_one(&mut log, "throttle"));
         if log.has_errors() {
             return Err(log.finish());
         }
-        Ok(Self { classes: read, max_tasks: max_tasks.unwrap_or(1000), throttle })
+        Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle })
     }
 
     /// The first class that takes `cell`.
@@ -166,13 +211,37 @@ fn schema() -> Json {
     for key in LISTS {
         keys.insert(key.to_owned(), json!({ "type": "array", "items": text }));
     }
+    let mut report = keys.clone();
+    report.retain(|key, _| !matches!(key.as_str(), "save_before" | "runs_at_once"));
+    let report = json!({ "type": "object", "properties": report, "additionalProperties": false });
     let mut class = keys.clone();
     class.insert("where".to_owned(), json!({ "type": "object" }));
     let class = json!({ "type": "object", "properties": class, "additionalProperties": false });
     keys.insert("max_tasks".to_owned(), number.clone());
     keys.insert("throttle".to_owned(), number);
+    keys.insert("report".to_owned(), report);
     keys.insert("classes".to_owned(), json!({ "type": "object", "additionalProperties": class }));
     json!({ "type": "object", "properties": keys, "additionalProperties": false, "required": ["time"] })
+}
+
+/// The table `[report]`.
+fn report(log: &mut Log, own: &Node, root: &Node) -> SlurmResources {
+    let both = [own, root];
+    let [partition, qos, gres] = ["partition", "qos", "gres"].map(|key| word(log, own.get(key), key));
+    let [modules, setup] = ["modules", "setup"].map(|key| lines(log, find(&both, key), key));
+    SlurmResources {
+        partition,
+        account: word(log, find(&both, "account"), "account"),
+        qos,
+        gres,
+        memory: own.get("memory").and_then(|node| memory(log, node)),
+        time_s: own.get("time").and_then(|node| duration(log, node)).unwrap_or(REPORT_TIME_S),
+        cpus: whole(log, &[own], "cpus").unwrap_or(1),
+        modules,
+        setup,
+        extra: lines(log, own.get("extra"), "extra"),
+        ..SlurmResources::default()
+    }
 }
 
 fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
@@ -262,6 +331,38 @@ mod tests {
             ("default", 2, None)
         );
         assert_eq!((profile.max_tasks, profile.throttle, rest.resources.save_before_s), (1000, None, 120));
+    }
+
+    #[test]
+    fn the_report_asks_for_what_tasks_ask_for_unless_it_is_described_by_itself() {
+        let site = "partition = 'gpu'\naccount = 'lab'\nqos = 'long'\ntime = '4:00:00'\ncpus = 8\nmemory = '64G'\n\
+                    gres = 'gpu:1'\nextra = ['--constraint=a100']\nmodules = ['cuda']\n";
+        let report = read(site).unwrap().report;
+        assert_eq!((report.partition.as_deref(), report.gres.as_deref()), (Some("gpu"), Some("gpu:1")));
+        assert_eq!((report.qos.as_deref(), report.extra.len()), (Some("long"), 1));
+        assert_eq!((report.cpus, report.time_s, report.memory), (1, 1800, None));
+        let own = "[report]\npartition = 'cpu'\nmemory = '2G'\nextra = ['--nice=5']\ncpus = 2\ntime = '5'\n";
+        let report = read(&format!("{site}{own}")).unwrap().report;
+        let expected = SlurmResources {
+            partition: Some("cpu".to_owned()),
+            account: Some("lab".to_owned()),
+            memory: Some("2G".to_owned()),
+            modules: vec!["cuda".to_owned()],
+            extra: vec!["--nice=5".to_owned()],
+            cpus: 2,
+            time_s: 300,
+            ..SlurmResources::default()
+        };
+        assert_eq!(report, expected);
+        let wrong = "time = '10'\n[report]\npartiton = 'cpu'\ncpus = 0\nextra = ['--array=1']\n";
+        let mistakes = read(wrong).unwrap_err().to_string();
+        for expected in [
+            "s.toml:3:1: unknown key `partiton`; did you mean `partition`?",
+            "s.toml:4:8: `cpus` is 0: expected at least 1",
+            "s.toml:5:10: `--array` is set for every job",
+        ] {
+            assert!(mistakes.contains(expected), "{expected}\n{mistakes}");
+        }
     }
 
     #[test]

@@ -65,13 +65,14 @@ pub(crate) fn settings(
 
 /// What of this environment the jobs need; no secret is among it.
 fn env() -> BTreeMap<String, String> {
-    let mut env: BTreeMap<String, String> = ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG"]
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
-        .collect();
-    let home = std::env::var_os("HF_HOME").and_then(|home| std::path::absolute(home).ok());
-    env.extend(home.map(|home| ("HF_HOME".to_owned(), home.display().to_string())));
-    env
+    let words =
+        ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG", "LRLAB_SIMD", "LRLAB_KERNELS", "LRLAB_CUDA_TF32"];
+    let words = words.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let paths = ["HF_HOME", "HF_HUB_CACHE", "HF_XET_CACHE", "HF_TOKEN_PATH"].into_iter().filter_map(|name| {
+        let path = std::env::var_os(name).filter(|path| !path.is_empty())?;
+        Some((name.to_owned(), std::path::absolute(path).ok()?.display().to_string()))
+    });
+    words.chain(paths).collect()
 }
 
 /// Copies this program into the store, where the jobs find it.

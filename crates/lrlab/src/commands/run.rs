@@ -276,8 +276,8 @@ fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Resul
         words.extend([format!("--device={device}"), format!("--keep={}", keep.word())]);
         words.push(format!("--checkpoint-every={checkpoint_every}"));
         words.extend(threads.map(|threads| format!("--threads={threads}")));
-        let quoted: Vec<String> = words.iter().map(|word| lrlab_grid::slurm::quoted(word)).collect();
-        say_line(&quoted.join(" "));
+        // No path holds the NUL that cannot be quoted.
+        say_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
     };
     let Some(search) = SearchState::read(store, plan)? else {
         let missing = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id));
