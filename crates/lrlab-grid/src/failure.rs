@@ -165,6 +165,11 @@ fn telling_line(log: &str) -> Option<String> {
     panic.or(memory).or(error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
+/// Whether a signal ended it that people and systems send to have something stopped: SIGHUP, SIGINT, SIGTERM.
+pub(crate) fn asked_to_stop(status: ExitStatus) -> bool {
+    matches!(signal(status), Some(1 | 2 | 15))
+}
+
 #[cfg(unix)]
 fn signal(status: ExitStatus) -> Option<i32> {
     std::os::unix::process::ExitStatusExt::signal(&status)

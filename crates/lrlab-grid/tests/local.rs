@@ -134,6 +134,33 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
     assert!(!run_dir(&store, 1).join("failure.json").exists());
 }
 
+/// `scancel` and a closed terminal signal every process at once: a worker may die of it before it listens, and before
+/// this process has heard it too.
+#[test]
+fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
+    for signal in ["TERM", "INT", "HUP"] {
+        let (_folder, store) = store();
+        let interrupt = Interrupt::default();
+        let end = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !run_dir(&store, 0).join("attempts/1/claim.json").exists() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                std::thread::sleep(Duration::from_millis(300));
+                interrupt.ask();
+            });
+            execute_observed(&store, TWO, &[&format!("kill -{signal} $$")], &interrupt, |_, _| {}).unwrap()
+        });
+        assert!(end.interrupted && end.failed.is_empty(), "{signal}: {end:?}");
+        let ended = attempts(&run_dir(&store, 0)).unwrap();
+        assert!(matches!(&ended[..], [(1, Some(exit))] if exit.ending == Ending::Interrupted), "{ended:?}");
+        assert!(!run_dir(&store, 0).join("failure.json").exists());
+        // Nobody asked this process: it failed, as often as such a run is tried.
+        let end = execute(&store, TWO, &[&format!("kill -{signal} $$")]).unwrap();
+        assert_eq!(end.failed[0].1.kind, FailureKind::Killed, "{signal}: {end:?}");
+    }
+}
+
 #[test]
 fn fail_fast_stops_the_others_with_their_state_saved() {
     let (_folder, store) = store();

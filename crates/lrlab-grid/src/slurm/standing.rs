@@ -8,7 +8,7 @@ use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use super::client::{Queued, queue};
 use super::submission::submissions;
 use super::{Member, Submission};
-use crate::attempt::newest;
+use crate::attempt::{Ending, newest};
 use crate::{Error, RunState, SearchState, budget, run_state};
 
 /// Seconds without a beat after which a job is submitted for a run that somebody has.
@@ -19,7 +19,7 @@ const SILENT_S: f64 = 90.0;
 pub enum Mode {
     /// What is not done; what failed before is tried again.
     All,
-    /// What is not done and has not failed.
+    /// What is not done and was not given up.
     NotFailed,
     /// As `All`, but the scripts are only written: someone submits them by hand.
     WriteOnly,
@@ -32,6 +32,30 @@ pub struct Standing {
     pub queued: Vec<Queued>,
     /// Runs that are not done and that one of these jobs will do.
     pub covered: BTreeSet<RunId>,
+}
+
+/// The runs of `plan` that their jobs gave up: they failed as often as failures of their kind are tried again. One that
+/// failed once, and whose job was cancelled before it was tried again, is not among them.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error> {
+    let submissions = submissions(store, &plan.experiment)?;
+    let members =
+        || submissions.iter().flat_map(|(_, submission)| &submission.arrays).flat_map(|array| &array.runs);
+    let mut given_up = BTreeSet::new();
+    for PlannedRun { run_id, .. } in &plan.runs {
+        let folder = store.run_dir(run_id);
+        let exit = newest(&folder)?.and_then(|newest| newest.exit);
+        if store.is_finished(run_id) || !exit.is_some_and(|exit| matches!(exit.ending, Ending::Failed(_))) {
+            continue;
+        }
+        let since = members().find(|member| member.run_id == *run_id).map_or(0, |member| member.since);
+        if matches!(budget::standing(&folder, since)?, budget::Standing::Spent(_)) {
+            given_up.insert(run_id.clone());
+        }
+    }
+    Ok(given_up)
 }
 
 /// Asks Slurm what the recorded jobs of an experiment are doing.
@@ -112,11 +136,12 @@ pub(super) struct Open<'a> {
 /// What the recorded jobs are doing, and the runs that are left for others.
 pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(Standing, Open<'a>), Error> {
     let standing = standing(store, &plan.experiment)?;
+    let given_up = if mode == Mode::NotFailed { given_up(store, plan)? } else { BTreeSet::new() };
     let free = |run: &PlannedRun| -> Result<bool, Error> {
         Ok(!standing.covered.contains(&run.run_id)
             && match run_state(store, run)? {
                 RunState::Done => false,
-                RunState::Failed(_) => mode != Mode::NotFailed,
+                RunState::Failed(_) => !given_up.contains(&run.run_id),
                 // What another executor works on is its own, while it gives signs of life. This decides only whether a
                 // job is submitted; whether it may take the run over is another question.
                 RunState::Running { silent_s, .. } => silent_s > SILENT_S,
@@ -127,10 +152,7 @@ pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(
                 | RunState::Unneeded => true,
             })
     };
-    let given_up = |run: &PlannedRun| -> Result<bool, Error> {
-        Ok(mode == Mode::NotFailed && matches!(run_state(store, run)?, RunState::Failed(_)))
-    };
-    let open = choose(store, plan, free, given_up)?;
+    let open = choose(store, plan, free, |run| Ok(given_up.contains(&run.run_id)))?;
     Ok((standing, open))
 }
 
@@ -167,4 +189,40 @@ pub(super) fn choose<'a>(
 
 fn those<'a>(plan: &'a Plan, chosen: &[bool]) -> Vec<&'a PlannedRun> {
     plan.runs.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(run, _)| run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Acquired, Attempt, Failure, FailureKind};
+
+    #[test]
+    fn runs_are_given_up_when_they_have_failed_as_often_as_they_are_tried() {
+        use FailureKind::{Io, Killed, Panic};
+        let folder = tempfile::tempdir().unwrap();
+        let store = RunStore::new(folder.path());
+        for (failures, expected) in [
+            (&[][..], false),
+            (&[Killed], false),
+            (&[Killed; 4], true),
+            (&[Panic], true),
+            (&[Io, Killed], false),
+        ] {
+            let run_id = RunId::of(&format!("{failures:?}"), "");
+            for (number, kind) in (1..).zip(failures) {
+                let claimed = Attempt::claim(&store.run_dir(&run_id), number).unwrap();
+                let Acquired::Attempt(attempt) = claimed else { unreachable!() };
+                let failure = Failure { kind: *kind, ..Failure::lost(number, "x") };
+                attempt.end(Ending::Failed(Box::new(failure))).unwrap();
+            }
+            let run = PlannedRun {
+                run_id: run_id.clone(),
+                cell: lrlab_runs::Cell::new(),
+                spec: serde_json::Value::Null,
+                dataset_digest: String::new(),
+            };
+            let plan = Plan { experiment: "e".to_owned(), runs: vec![run], ..Plan::default() };
+            assert_eq!(given_up(&store, &plan).unwrap().contains(&run_id), expected, "{failures:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::Grid;
 use crate::attempt::holds;
 use crate::budget::{Standing, furthest, standing};
 use crate::child::{Output, Worker, tail};
-use crate::failure::PAUSED;
+use crate::failure::{PAUSED, asked_to_stop};
 use crate::live::Recorder;
 use crate::places::Place;
 use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, classify, to_json};
@@ -18,6 +18,9 @@ use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, cl
 const TICK: Duration = Duration::from_millis(50);
 /// For the last words of a worker that ended, where something it started keeps its standard output open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A worker that was asked to stop from outside, before it could listen, was asked together with this process, as
+/// `scancel` and a closed terminal do: that long its end is no failure.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// A worker and what it works on.
 pub(super) struct Active {
@@ -113,7 +116,10 @@ impl Grid<'_> {
             active.exited =
                 active.exited.or_else(|| active.worker.exited().map(|status| (status, Instant::now())));
             match active.exited {
-                Some((status, when)) if active.closed || when.elapsed() > LAST_WORDS => {
+                Some((status, when))
+                    if (active.closed || when.elapsed() > LAST_WORDS)
+                        && (self.asked > 0 || !asked_to_stop(status) || when.elapsed() > TOGETHER) =>
+                {
                     let active = self.active.swap_remove(at);
                     self.ended(active, status)?;
                 }
@@ -193,7 +199,9 @@ impl Grid<'_> {
         let ending = match classify(number, status, active.said.as_deref(), &log_tail) {
             None => Ending::Interrupted,
             // A worker that does not catch the signal we sent was interrupted all the same.
-            Some(failure) if self.asked > 0 && matches!(failure.signal, Some(9 | 15)) => Ending::Interrupted,
+            Some(failure) if self.asked > 0 && (failure.signal == Some(9) || asked_to_stop(status)) => {
+                Ending::Interrupted
+            }
             Some(failure) => Ending::Failed(Box::new(failure)),
         };
         if ending == Ending::Interrupted && self.out_of_time {

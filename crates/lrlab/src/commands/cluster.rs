@@ -206,12 +206,12 @@ enum Again {
     Waiting,
 }
 
-/// No job is left that would do what is missing: what was lost, not what failed, is submitted again, while that brings
-/// the grid further.
+/// No job is left that would do what is missing: what was lost, not what was given up, is submitted again, while that
+/// brings the grid further.
 fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Again> {
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
-    if settings.fail_fast && states.iter().any(|state| matches!(state, RunState::Failed(_))) {
+    if settings.fail_fast && !slurm::given_up(store, plan)?.is_empty() {
         tell("a run failed, so nothing is submitted again (--fail-fast)");
         return Ok(Again::NothingToDo);
     }
@@ -282,8 +282,14 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let mut exit = finish(&store, &plan, settings)?;
     for _ in 0..SILENT_LOOKS {
         // The arrays are over: who still seems to work is another executor, or dead on another node.
-        let (status, _) = lrlab_grid::status(&store, &plan)?;
-        if status.missing + status.running == 0 {
+        let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
+        let given_up = slurm::given_up(&store, &plan)?;
+        let lost = plan
+            .runs
+            .iter()
+            .zip(&states)
+            .any(|(run, state)| matches!(state, RunState::Failed(_)) && !given_up.contains(&run.run_id));
+        if missing + running == 0 && !lost {
             break;
         }
         let covered = slurm::standing(&store, &plan.experiment).map(|standing| !standing.covered.is_empty());
