@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use lrlab_runs::{LONGEST_NAME, RESERVED_NAMES};
 use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
@@ -60,7 +61,10 @@ fn experiment() -> Value {
         "title": "lrlab experiment",
         "type": "object",
         "properties": {
-            "name": { "type": "string", "pattern": "^[a-z0-9-]+$", "description": "Names the experiment's folder." },
+            "name": {
+                "type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": LONGEST_NAME, "not": { "enum": RESERVED_NAMES },
+                "description": "Names the experiment's folder.",
+            },
             "description": { "type": "string", "description": "What it asks, for readers of the report." },
             "axes": reference("Axes"),
             "zip": {

@@ -176,7 +176,7 @@ fn filters_and_seeds() {
     let mistake = |text: &str| Err(vec![text.to_owned()]);
     assert_eq!(
         count(&["modle=lstm"], None),
-        mistake("command line:1:10: cells have no `modle`; did you mean `model`?")
+        mistake("command line:1:10: `modle` is no axis of this grid; did you mean `model`?")
     );
     assert_eq!(
         count(&["model=lsmt"], None),
@@ -194,7 +194,7 @@ fn filters_and_seeds() {
 fn explains_where_every_value_comes_from() {
     let text = std::fs::read_to_string(format!("{FOLDER}/cifar-resnet20.toml")).unwrap();
     let experiment = read(&text, "c.toml", &["defaults.lr=0.2".to_owned()], &Catalog::default()).unwrap();
-    let lines = experiment.explain(&[], None).unwrap();
+    let lines = experiment.explain(&[], None).unwrap().join("\n");
     let origin = |key: &str| {
         lines.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().split("# ").nth(1).unwrap()
     };
