@@ -247,7 +247,10 @@ fn preflight(
         },
     };
     match preflight.fly(plan)? {
-        Ok(flown) => Ok(Some(flown)),
+        Ok(flown) => {
+            flown.notes().into_iter().for_each(|note| tell(&format!("warning: {note}")));
+            Ok(Some(flown))
+        }
         Err(wrong) => {
             for words in wrong {
                 tell(&format!("error: preflight: {words}"));
