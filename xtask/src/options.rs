@@ -246,7 +246,8 @@ impl GcOptions {
     /// The runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["gc".into()];
-        arguments.extend(self.experiment.as_ref().map(|path| experiment(Some(path))).transpose()?.map(Into::into));
+        arguments
+            .extend(self.experiment.as_ref().map(|path| experiment(Some(path))).transpose()?.map(Into::into));
         push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
         self.part.add_to(&mut arguments);
         arguments.extend(self.yes.then(|| "--yes".into()));

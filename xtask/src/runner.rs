@@ -37,7 +37,8 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
         let time = if feature == Some(CUDA) { "a quarter of an hour" } else { "minutes" };
         tell(&format!("building the runner: the first time takes {time}"));
     }
-    let colour = if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never { "never" } else { "always" };
+    let colour =
+        if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never { "never" } else { "always" };
     command.env("CARGO_TERM_COLOR", colour).stderr(Stdio::piped());
     let mut child = command.spawn().context("cargo")?;
     if let Some(progress) = child.stderr.take() {

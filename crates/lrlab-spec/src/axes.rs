@@ -48,8 +48,10 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
         log.error(node.place, format!("expected a table of lists for `axes`, found {}", node.kind()), None);
         return Vec::new();
     }
-    let axes: Vec<Axis> =
-        conditions::entries(node).into_iter().filter_map(|(key, node)| axis(log, key, node, definitions)).collect();
+    let axes: Vec<Axis> = conditions::entries(node)
+        .into_iter()
+        .filter_map(|(key, node)| axis(log, key, node, definitions))
+        .collect();
     for name in ["model", "schedule", "seed"] {
         if !node.table().iter().any(|(key, _)| key.name == name)
             && !log.meant.iter().any(|meant| meant == name)

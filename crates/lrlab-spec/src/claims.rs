@@ -66,7 +66,9 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved]) {
         let coordinates = PLACES.into_iter().filter_map(|key| claim.get(key)).flat_map(conditions::entries);
         for (key, node) in coordinates {
             let monitor = key.name == "monitor";
-            let meets = |ours: &Json, wanted: &Json| meets(ours, wanted) || (monitor && wanted == "on" && ours != "off");
+            let meets = |ours: &Json, wanted: &Json| {
+                meets(ours, wanted) || (monitor && wanted == "on" && ours != "off")
+            };
             let found = cells.iter().filter_map(|resolved| resolved.cell.get(&key.name)).cloned();
             conditions::check(log, (&key, std::slice::from_ref(node)), &names, found, meets);
         }
@@ -78,7 +80,8 @@ fn stated(claim: &Node) -> Json {
     let mut json = claim.json();
     for place in PLACES {
         if let (Some(node), Some(slot)) = (claim.get(place), json.get_mut(place)) {
-            *slot = conditions::entries(node).into_iter().map(|(key, node)| (key.name, node.json())).collect();
+            *slot =
+                conditions::entries(node).into_iter().map(|(key, node)| (key.name, node.json())).collect();
         }
     }
     json

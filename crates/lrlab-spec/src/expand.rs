@@ -144,10 +144,8 @@ fn include(
                 continue;
             };
             let values = conditions::values(node);
-            let checked: Vec<Node> = values
-                .iter()
-                .filter_map(|node| axes::value(log, axis.name(), node, definitions))
-                .collect();
+            let checked: Vec<Node> =
+                values.iter().filter_map(|node| axes::value(log, axis.name(), node, definitions)).collect();
             good &= checked.len() == values.len();
             sides.push(checked.into_iter().map(|node| single(key, node)).collect());
         }

@@ -220,8 +220,13 @@ fn check_name(log: &mut Log, node: &Node) {
     if name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')) {
         log.error(node.place, format!("\"{name}\" is no name: `a` … `z`, `0` … `9` and `-` only"), None);
     } else if RESERVED_NAMES.contains(&name) {
-        let message = format!("no experiment is called `{name}`: the store keeps files of its own in a folder of that name");
-        let hint = format!("take another name, for instance `{name}-1`; taken are {}", suggest::list(RESERVED_NAMES));
+        let message = format!(
+            "no experiment is called `{name}`: the store keeps files of its own in a folder of that name"
+        );
+        let hint = format!(
+            "take another name, for instance `{name}-1`; taken are {}",
+            suggest::list(RESERVED_NAMES)
+        );
         log.error(node.place, message, hint);
     } else {
         check_length(log, node.place, name);
@@ -231,7 +236,10 @@ fn check_name(log: &mut Log, node: &Node) {
 /// Names become names of files, which have a limit.
 pub(crate) fn check_length(log: &mut Log, place: Place, name: &str) {
     if name.len() > LONGEST_NAME {
-        let message = format!("a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it", name.len());
+        let message = format!(
+            "a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it",
+            name.len()
+        );
         log.error(place, message, "say more in `description`".to_owned());
     }
 }

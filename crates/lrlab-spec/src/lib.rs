@@ -52,7 +52,7 @@
 //! controller = { plateau = { factor = 0.5, patience = 1 } }
 //! metric = "val_loss"
 //!
-//! [[exclude]]                           # coordinates, each a value or a list; `dataset` is one too
+//! [[exclude]]                           # whatever may be an axis, and `dataset`: each a value or a list
 //! model = "lstm"
 //! epochs = 20
 //!

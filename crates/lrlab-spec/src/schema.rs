@@ -78,7 +78,7 @@ fn experiment() -> Value {
             "monitors": map(&reference("MonitorSpec"), "What changes the rate by a metric; `off` is built in."),
             "exclude": {
                 "type": "array", "items": { "type": "object" },
-                "description": "Cells that are left out: coordinates, each a value or a list of them.",
+                "description": "Cells that are left out: `dataset` and keys that may be axes, each a value or a list of them.",
             },
             "include": {
                 "type": "array", "items": { "type": "object" },

@@ -48,7 +48,8 @@ pub(crate) fn settings(
 ) -> anyhow::Result<Settings> {
     let build = provenance::own_build().context("this program cannot be read")?;
     let out = std::path::absolute(store.root())?;
-    let program = RunStore::new(&out).bin_dir().join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    let program =
+        RunStore::new(&out).bin_dir().join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
     Ok(Settings {
         program,
         out,

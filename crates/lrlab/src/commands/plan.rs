@@ -52,9 +52,9 @@ pub(crate) fn read_experiment(
     let name = path.display().to_string();
     let experiment = told(lrlab_spec::read(&text, &name, &selection.part.set, &registry.catalog()));
     if let Some(experiment) = &experiment {
-            if !experiment.warnings.is_empty() {
-                tell_mistakes(&experiment.warnings);
-            }
+        if !experiment.warnings.is_empty() {
+            tell_mistakes(&experiment.warnings);
+        }
     }
     Ok(experiment)
 }
@@ -144,7 +144,9 @@ fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let file = selection.experiment.display();
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if id.is_empty() || id.len() > 32 || !digits {
-        bail!("--run {id:?} is no run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids");
+        bail!(
+            "--run {id:?} is no run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
+        );
     }
     let found: Vec<usize> =
         (0..plan.runs.len()).filter(|index| plan.runs[*index].run_id.as_str().starts_with(id)).collect();

@@ -258,7 +258,10 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         update_s,
         peak_mib: peak_mib(),
         device_mib: lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib),
-        notes: oversized.into_iter().map(|found| format!("{}; {}", found.message, found.suggestion)).collect(),
+        notes: oversized
+            .into_iter()
+            .map(|found| format!("{}; {}", found.message, found.suggestion))
+            .collect(),
     };
     say_line(&serde_json::to_string(&seen)?);
     Ok(Exit::Done)
