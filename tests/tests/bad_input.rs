@@ -237,7 +237,7 @@ fn conditions_are_written_as_axes_are() {
     let wrong = format!("{text}\n[[exclude]]\noptimizer.sgd.momentun = 0.9\n");
     check_text(
         &wrong,
-        &[(29, "`optimizer.sgd.momentun` is no axis of this grid"), (29, "`optimizer.sgd.momentum`")],
+        &[(28, "`optimizer.sgd.momentun` is no axis of this grid"), (28, "`optimizer.sgd.momentum`")],
     );
 }
 

@@ -64,7 +64,7 @@ fn pipes_have_colours_only_where_they_are_forced() {
         (&[][..], false),
         (&[("CLICOLOR", "1")], false),
         (&[("CLICOLOR_FORCE", "1")], true),
-        (&[("CLICOLOR_FORCE", "0")], false),
+        (&[("CLICOLOR_FORCE", "")], false),
         (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
     ] {
         for (words, said) in KINDS {

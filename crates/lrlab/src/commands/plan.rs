@@ -51,10 +51,8 @@ pub(crate) fn read_experiment(
     let Some(text) = read_text(path)? else { return Ok(None) };
     let name = path.display().to_string();
     let experiment = told(lrlab_spec::read(&text, &name, &selection.part.set, &registry.catalog()));
-    if let Some(experiment) = &experiment {
-        if !experiment.warnings.is_empty() {
-            tell_mistakes(&experiment.warnings);
-        }
+    if let Some(experiment) = experiment.as_ref().filter(|experiment| !experiment.warnings.is_empty()) {
+        tell_mistakes(&experiment.warnings);
     }
     Ok(experiment)
 }
