@@ -368,13 +368,9 @@ fn names_that_no_folder_can_have() {
     let name = format!("{longest}b");
     check(&[("\"small\"", &format!("\"{name}\""))], &[&format!("x.toml:1:8: {}", long(&name))]);
     // Models, data sets, schedules and monitors.
-    for (named, section, line) in [
-        ("lstm]", "models", 15),
-        ("reviews]", "data", 25),
-        ("step]", "schedules", 35),
-        ("on]", "monitors", 38),
-    ] {
-        let short = named.trim_end_matches(']');
+    for (short, section, line) in
+        [("lstm", "models", 15), ("reviews", "data", 26), ("step", "schedules", 36), ("on", "monitors", 39)]
+    {
         let text = GOOD.replace(&format!("\"{short}\""), &format!("\"{name}\""));
         let text = text.replace(&format!("[{section}.{short}"), &format!("[{section}.{name}"));
         let found = errors(&text, &[]);
@@ -415,9 +411,9 @@ fn more_than_an_epoch_has() {
     assert_eq!(
         found,
         [
-            "command line:1:26: `batch_size` is 65, but an epoch has 64 training examples: one smaller batch; set \
+            "command line:1:27: `batch_size` is 65, but an epoch has 64 training examples: one smaller batch; set \
              `batch_size` to 64 or less",
-            "command line:1:26: `accumulate` is 2, but an epoch has 1 batch: each update takes in no more; set \
+            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch: each update takes in no more; set \
              `accumulate` to 1 or less, or make `batch_size` smaller",
         ]
     );
