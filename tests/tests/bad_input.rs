@@ -170,6 +170,77 @@ fn bad_override_is_shown_against_the_argument() {
     assert!(ran.err.contains("modle") && ran.err.contains("model"), "{}", ran.err);
 }
 
+/// Folders that the store keeps for itself, and a name that no folder can have: told by every command that reads the file.
+#[test]
+fn names_that_no_folder_can_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "n".repeat(300);
+    for (name, words) in [
+        ("cache", "no experiment is called `cache`"),
+        ("bin", "no experiment is called `bin`"),
+        ("store", "no experiment is called `store`"),
+        (&long, "a name of 300 bytes is too long: at most 100"),
+    ] {
+        let text = GOOD.replace("name = \"tiny\"", &format!("name = \"{name}\""));
+        std::fs::write(folder.path().join("bad.toml"), text).unwrap();
+        for command in ["plan", "run", "report", "lr-find", "gc"] {
+            let ran = run(folder.path(), &[command, "bad.toml"]);
+            assert_eq!(ran.code, 2, "{command}: {}", ran.err);
+            assert!(ran.err.contains("bad.toml:1:8") && ran.err.contains(words), "{command}: {}", ran.err);
+        }
+    }
+    // The longest there may be is no matter for any file.
+    let (name, model) = ("n".repeat(100), "m".repeat(100));
+    let text = GOOD
+        .replace("name = \"tiny\"", &format!("name = \"{name}\""))
+        .replace("\"resnet\"", &format!("\"{model}\""))
+        .replace("[models.resnet]", &format!("[models.{model}]"));
+    let ran = run_text(folder.path(), &text, &[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(folder.path().join("runs").join(name).join("report/report.html").is_file());
+}
+
+/// Legal, and hardly meant: told before anything is trained, and trained all the same.
+#[test]
+fn more_than_an_epoch_has_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, value, words) in [
+        ("accumulate", "7", "`accumulate` is 7, but an epoch has 2 batches"),
+        ("batch_size", "100", "`batch_size` is 100, but an epoch has 64 training examples"),
+    ] {
+        std::fs::write(folder.path().join("good.toml"), GOOD).unwrap();
+        for command in [&["plan"][..], &["run", "--device", "cpu"]] {
+            let set = format!("defaults.{key}={value}");
+            let ran = run(folder.path(), &[command, &["good.toml", "--set", &set]].concat());
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            assert!(ran.err.contains("warning: ") && ran.err.contains(words), "{}", ran.err);
+        }
+    }
+}
+
+/// What is excluded is written as the axes are.
+#[test]
+fn conditions_are_written_as_axes_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let axes = ("seed = [0]", "seed = [0]\noptimizer.sgd.momentum = [0.0, 0.9]");
+    let text = GOOD.replace(axes.0, axes.1);
+    for condition in [
+        "optimizer.sgd.momentum = 0.9",
+        "\"optimizer.sgd.momentum\" = [0.9]",
+        "optimizer = { sgd.momentum = 0.9 }",
+    ] {
+        std::fs::write(folder.path().join("good.toml"), format!("{text}\n[[exclude]]\n{condition}\n"))
+            .unwrap();
+        let ran = run(folder.path(), &["plan", "good.toml"]);
+        assert!(ran.code == 0 && ran.out.contains("tiny: 1 runs"), "{condition}: {}{}", ran.out, ran.err);
+    }
+    let wrong = format!("{text}\n[[exclude]]\noptimizer.sgd.momentun = 0.9\n");
+    check_text(
+        &wrong,
+        &[(28, "`optimizer.sgd.momentun` is no axis of this grid"), (28, "`optimizer.sgd.momentum`")],
+    );
+}
+
 #[test]
 fn unknown_option() {
     let folder = tempfile::tempdir().unwrap();

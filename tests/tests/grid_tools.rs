@@ -127,6 +127,78 @@ fn garbage_is_shown_before_it_goes() {
     assert_eq!((place.results().len(), place.json("status", &[])["status"]["done"].as_u64()), (2, Some(2)));
 }
 
+/// Whatever reads an experiment takes the same part of it.
+#[test]
+fn status_and_gc_take_a_part_of_the_experiment() {
+    let place = Place::new();
+    for rate in ["0.02", "0.03"] {
+        assert_eq!(place.call("run", &["--set", &format!("defaults.lr={rate}")]).code, 0);
+    }
+    let ids = |rate: &str, more: &[&str]| -> Vec<String> {
+        let set = format!("defaults.lr={rate}");
+        let status = place.json("status", &[&["--set", &set], more].concat());
+        let runs = status["runs"].as_array().unwrap();
+        runs.iter().map(|run| run["run_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (second, third) = (ids("0.02", &[]), ids("0.03", &[]));
+    assert_eq!((second.len(), third.len(), ids("0.04", &[]).len()), (2, 2, 2));
+    assert_ne!(second, third);
+    assert_eq!(ids("0.02", &["--seeds", "1"]), second[..1]);
+    assert_eq!(ids("0.02", &["--filter", "seed=1"]), second[1..]);
+    assert_eq!(ids("0.02", &["--run", &second[1][..9]]), second[1..]);
+    let done = |rate: &str| {
+        place.json("status", &["--set", &format!("defaults.lr={rate}")])["status"]["done"].clone()
+    };
+    assert_eq!((done("0.02"), done("0.03"), done("0.04")), (2.into(), 2.into(), 0.into()));
+    let told = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
+    assert!(told.code == 0 && told.out.contains("tiny: 1 runs, 1 done"), "{}{}", told.out, told.err);
+    assert!(
+        told.out.contains("besides these, earlier calls planned 3 further runs (3 done)"),
+        "{}",
+        told.out
+    );
+
+    // Of an experiment that is named, only what it has now with the options counts; nothing goes without --yes.
+    let gc = |more: &[&str]| {
+        let ran = run(place.folder.path(), &[&["gc", "--json"], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let found: Value = serde_json::from_str(&ran.out).unwrap();
+        let name = |item: &Value| item["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let mut names: Vec<String> = found["garbage"].as_array().unwrap().iter().map(name).collect();
+        names.sort();
+        names
+    };
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(gc(&[]), [""; 0]);
+    assert_eq!(gc(&["tiny.toml", "--set", "defaults.lr=0.03"]), sorted(second.clone()));
+    let part = ["tiny.toml", "--set", "defaults.lr=0.03", "--filter", "seed=0"];
+    assert_eq!(gc(&part), sorted([&second[..], &third[1..]].concat()));
+    assert_eq!((gc(&["tiny.toml"]).len(), place.results().len()), (4, 4));
+    let missing = run(place.folder.path(), &["gc", "--seeds", "1"]);
+    assert!(
+        missing.code == 2 && missing.err.contains("are about an experiment: name its file"),
+        "{}",
+        missing.err
+    );
+    assert_eq!(gc(&[&part[..3], &["--yes"]].concat()), sorted(second));
+    assert_eq!(
+        (place.results().len(), gc(&[]).len(), place.json("status", &[])["status"]["done"].clone()),
+        (2, 0, 2.into())
+    );
+
+    for command in ["status", "gc", "plan", "report", "lr-find"] {
+        let ran = run(place.folder.path(), &[command, "tiny.toml", "--filter", "modle=linear"]);
+        assert!(ran.code == 2 && ran.err.contains("did you mean `model`?"), "{command}: {}", ran.err);
+        let ran = run(place.folder.path(), &[command, "tiny.toml", "--seeds", "3"]);
+        assert!(ran.code == 2 && ran.err.contains("the experiment has 2 seeds"), "{command}: {}", ran.err);
+        let ran = run(place.folder.path(), &[command, "tiny.toml", "--set", "defaults.lrr=1"]);
+        assert!(ran.code == 2 && ran.err.contains("did you mean `lr`?"), "{command}: {}", ran.err);
+    }
+}
+
 #[test]
 fn what_cannot_work_is_found_before_anything_is_started() {
     let place = Place::new();

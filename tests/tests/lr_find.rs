@@ -35,5 +35,14 @@ fn wants_one_network() {
     let rates = ["--filter", "model=resnet", "--min-lr", "1", "--max-lr", "0.1"];
     let ran = run(folder.path(), &[&ARGS[..2], &rates].concat());
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("0 < min_lr < max_lr"), "{}", ran.err);
+    assert!(ran.err.contains("expected 0 < min_lr < max_lr, found 1 and 0.1"), "{}", ran.err);
+    // Values are named as they were given, not as the program holds them.
+    for (option, value, said) in [
+        ("--updates", "1", "expected updates > 1, found 1"),
+        ("--smoothing", "1.5", "expected 0 ≤ smoothing < 1, found 1.5"),
+        ("--divergence", "0", "expected divergence > 1, found 0"),
+    ] {
+        let ran = run(folder.path(), &["lr-find", "--filter", "model=resnet", option, value]);
+        assert!(ran.code == 2 && ran.err.contains(said) && !ran.err.contains('{'), "{}", ran.err);
+    }
 }

@@ -55,6 +55,18 @@ fn the_runner_gets_options_and_an_absolute_cache() {
     assert_eq!(Path::new(lines[6]), here.join("cache"));
 }
 
+/// What the runner's reports print for readers starts with what the user calls.
+#[test]
+fn the_runner_knows_what_it_was_called_as() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in ["run-grid", "report", "status"] {
+        let Some(command) = xtask(folder.path()) else { return };
+        let runner = script(folder.path(), r#"printf '%s' "$LRLAB_CALLED_AS""#);
+        let said = String::from_utf8(ran(command, &[verb], &runner).stdout).unwrap();
+        assert_eq!(said, format!("cargo xtask run-grid --runner {}", runner.display()));
+    }
+}
+
 #[test]
 fn exit_codes_and_signals_are_the_runners() {
     let folder = tempfile::tempdir().unwrap();

@@ -78,7 +78,7 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
     let program = runner::find(options.runner.as_deref(), &options.device)?;
     match options.peer {
         None if options.tf32 => runner::become_it_with(&program, &options.arguments(), &[(TF32, "on")]),
-        None => runner::become_it(&program, &options.arguments()),
+        None => runner::become_it_with(&program, &options.arguments(), &[]),
         Some(Peer::Torch) => against_torch(options, &program),
     }
 }

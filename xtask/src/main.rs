@@ -71,19 +71,19 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::RunGrid(options) => {
             let program = runner::find(options.runner.as_deref(), &options.device)?;
-            runner::become_it(&program, &options.arguments()?)
+            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Report(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, &options.arguments()?)
+            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Status(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, &options.arguments()?)
+            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Gc(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, &options.arguments()?)
+            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Build { device } => {
             workspace::tell(&runner::find(None, &device)?.display().to_string());

@@ -20,6 +20,13 @@ pub(crate) struct Selection {
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    part: Part,
+}
+
+/// Which part of an experiment, and what of it is changed.
+#[derive(Debug, Args)]
+struct Part {
     /// Override a key of the experiment (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<OsString>,
@@ -29,15 +36,25 @@ pub(crate) struct Selection {
     /// The first N seeds
     #[arg(long, value_name = "N")]
     seeds: Option<OsString>,
+    /// The run with this id, or with an id that begins so
+    #[arg(long, value_name = "RUN_ID")]
+    run: Option<OsString>,
+}
+
+impl Part {
+    fn add_to(&self, arguments: &mut Vec<OsString>) {
+        self.set.iter().for_each(|value| push(arguments, "--set", Some(value)));
+        self.filter.iter().for_each(|value| push(arguments, "--filter", Some(value)));
+        push(arguments, "--seeds", self.seeds.as_ref());
+        push(arguments, "--run", self.run.as_ref());
+    }
 }
 
 impl Selection {
     fn add_to(&self, arguments: &mut Vec<OsString>) -> anyhow::Result<()> {
         arguments.push(experiment(self.experiment.as_ref())?.into());
         push(arguments, "--out", Some(&store(self.out.as_ref())?));
-        self.set.iter().for_each(|value| push(arguments, "--set", Some(value)));
-        self.filter.iter().for_each(|value| push(arguments, "--filter", Some(value)));
-        push(arguments, "--seeds", self.seeds.as_ref());
+        self.part.add_to(arguments);
         Ok(())
     }
 }
@@ -180,11 +197,8 @@ impl ReportOptions {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusOptions {
-    /// The experiment file; without one experiments/quickstart.toml
-    experiment: Option<PathBuf>,
-    /// The store [default: runs/ in the workspace]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -199,8 +213,8 @@ pub(crate) struct StatusOptions {
 impl StatusOptions {
     /// The runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
-        let mut arguments = vec!["status".into(), experiment(self.experiment.as_ref())?.into()];
-        push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        let mut arguments = vec!["status".into()];
+        self.selection.add_to(&mut arguments)?;
         arguments.extend(self.json.then(|| "--json".into()));
         arguments.extend(self.watch.then(|| "--watch".into()));
         Ok(arguments)
@@ -210,9 +224,13 @@ impl StatusOptions {
 /// Options of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcOptions {
+    /// An experiment file: of its runs only those that it has now, with the options below, count as named
+    experiment: Option<PathBuf>,
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    part: Part,
     /// Remove what is shown
     #[arg(long)]
     yes: bool,
@@ -228,7 +246,10 @@ impl GcOptions {
     /// The runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["gc".into()];
+        arguments
+            .extend(self.experiment.as_ref().map(|path| experiment(Some(path))).transpose()?.map(Into::into));
         push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        self.part.add_to(&mut arguments);
         arguments.extend(self.yes.then(|| "--yes".into()));
         arguments.extend(self.json.then(|| "--json".into()));
         Ok(arguments)
@@ -309,6 +330,8 @@ mod tests {
             "model=lstm",
             "--seeds",
             "2",
+            "--run",
+            "1f2e",
             "--dry-run",
             "--keep",
             "none",
@@ -324,6 +347,7 @@ mod tests {
             "--set=epochs=2",
             "--filter=model=lstm",
             "--seeds=2",
+            "--run=1f2e",
             "--device=cuda:1",
             "--jobs=3",
             "--executor=slurm",
@@ -354,8 +378,12 @@ mod tests {
             Verb::Gc(options) => options.arguments().unwrap(),
         };
         assert_eq!(
-            told(&["status", "Cargo.toml", "--out=o", "--watch"]),
-            ["status", "Cargo.toml", "--out=o", "--watch"]
+            told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--watch"]),
+            ["status", "Cargo.toml", "--out=o", "--set=lr=1", "--watch"]
+        );
+        assert_eq!(
+            told(&["gc", "Cargo.toml", "--out=o", "--filter", "seed=0", "--seeds", "1", "--run", "1f"]),
+            ["gc", "Cargo.toml", "--out=o", "--filter=seed=0", "--seeds=1", "--run=1f"]
         );
         assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
     }

@@ -1,10 +1,11 @@
 //! The runner: built where it is needed, and then in our place.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, bail};
 
 use crate::cuda::Machine;
@@ -36,7 +37,8 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
         let time = if feature == Some(CUDA) { "a quarter of an hour" } else { "minutes" };
         tell(&format!("building the runner: the first time takes {time}"));
     }
-    let colour = if std::io::stderr().is_terminal() { "always" } else { "never" };
+    let colour =
+        if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never { "never" } else { "always" };
     command.env("CARGO_TERM_COLOR", colour).stderr(Stdio::piped());
     let mut child = command.spawn().context("cargo")?;
     if let Some(progress) = child.stderr.take() {
@@ -51,9 +53,21 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
 /// How the runner is built, here and by `cargo xtask test`.
 pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--package", RUNNER];
 
-/// Puts the runner in our place: signals and exit codes are its own.
-pub(crate) fn become_it(program: &Path, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
-    become_it_with(program, arguments, &[])
+/// The variable by which the runner learns what runs it again: its reports print commands for readers.
+const CALLED_AS: &str = "LRLAB_CALLED_AS";
+
+/// Puts the runner, the user's `own` or ours, in our place: signals and exit codes are its own.
+pub(crate) fn become_it(
+    program: &Path,
+    own: Option<&Path>,
+    arguments: &[OsString],
+) -> anyhow::Result<ExitCode> {
+    let mut called = "cargo xtask run-grid".to_owned();
+    if let Some(own) = own {
+        let own = own.to_str().with_context(|| format!("the path {} is no text", own.display()))?;
+        called = format!("{called} --runner {}", shlex::try_quote(own)?);
+    }
+    become_it_with(program, arguments, &[(CALLED_AS, &called)])
 }
 
 /// As [`become_it`], with these variables in its environment.

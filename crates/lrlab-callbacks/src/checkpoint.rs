@@ -73,13 +73,14 @@ impl Checkpoint {
     /// An unknown or incomparable metric, an interval that is not above 0.
     pub fn new(config: CheckpointConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
-        let sane = match config.last {
-            Some(SaveEvery::Epochs(n) | SaveEvery::Updates(n)) => n > 0,
-            Some(SaveEvery::Minutes(minutes)) => minutes > 0.0,
-            None => true,
+        let (number, unit) = match config.last {
+            Some(SaveEvery::Epochs(n)) => (n as f64, "epochs"),
+            Some(SaveEvery::Updates(n)) => (n as f64, "updates"),
+            Some(SaveEvery::Minutes(minutes)) => (minutes, "minutes"),
+            None => (f64::INFINITY, "epochs"),
         };
-        if !sane {
-            return Err(Error::config(NAME, format!("saves every {:?}, expected more than 0", config.last)));
+        if number.is_nan() || number <= 0.0 {
+            return Err(Error::config(NAME, format!("saves every {number} {unit}, expected more than 0")));
         }
         Ok(Self { config, metric, state: State::default() })
     }

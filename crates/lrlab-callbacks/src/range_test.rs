@@ -59,14 +59,15 @@ impl RangeTest {
     /// A field out of its range.
     pub fn new(config: RangeTestConfig) -> Result<Self, Error> {
         let RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence } = config;
-        for (sane, what) in [
-            (min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(), "0 < min_lr < max_lr"),
-            (updates > 1, "updates > 1"),
-            ((0.0..1.0).contains(&smoothing), "0 ≤ smoothing < 1"),
-            (divergence > 1.0, "divergence > 1"),
+        let rates = format!("{min_lr} and {max_lr}");
+        for (sane, what, found) in [
+            (min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(), "0 < min_lr < max_lr", rates),
+            (updates > 1, "updates > 1", updates.to_string()),
+            ((0.0..1.0).contains(&smoothing), "0 ≤ smoothing < 1", smoothing.to_string()),
+            (divergence > 1.0, "divergence > 1", divergence.to_string()),
         ] {
             if !sane {
-                return Err(Error::config(NAME, format!("expected {what}, found {config:?}")));
+                return Err(Error::config(NAME, format!("expected {what}, found {found}")));
             }
         }
         Ok(Self { config, state: State::default() })

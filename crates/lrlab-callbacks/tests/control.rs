@@ -395,14 +395,15 @@ fn range_test_sweeps_and_suggests() {
     let script = Script { loss: |update| if update == 4 { f64::NAN } else { 1.0 }, ..script };
     let (sim, _) = resumes_at_every_event(&script, make);
     assert_eq!((sim.ended, sim.update), (Some("stopped"), 4));
-    for bad in [
-        RangeTestConfig { min_lr: 0.0, ..config.clone() },
-        RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() },
-        RangeTestConfig { updates: 1, ..config.clone() },
-        RangeTestConfig { smoothing: 1.0, ..config.clone() },
-        RangeTestConfig { divergence: f64::NAN, ..config },
+    for (bad, said) in [
+        (RangeTestConfig { min_lr: 0.0, ..config.clone() }, "expected 0 < min_lr < max_lr, found 0 and 1"),
+        (RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() }, "max_lr, found 0.0001 and inf"),
+        (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates > 1, found 1"),
+        (RangeTestConfig { smoothing: 1.0, ..config.clone() }, "expected 0 ≤ smoothing < 1, found 1"),
+        (RangeTestConfig { divergence: f64::NAN, ..config }, "expected divergence > 1, found NaN"),
     ] {
-        assert!(matches!(RangeTest::new(bad), Err(Error::Config { .. })));
+        let error = RangeTest::new(bad).unwrap_err();
+        assert!(matches!(error, Error::Config { .. }) && error.to_string().ends_with(said), "{error}");
     }
     // A schedule at rate 0 cannot be swept by a gain.
     let mut callbacks = make();

@@ -64,8 +64,14 @@ fn checkpoints() {
         let make = || Callbacks::default().with(Checkpoint::new(config.clone()).unwrap());
         assert_eq!(words(&script, make), expected, "{config:?}");
     }
-    for last in [SaveEvery::Epochs(0), SaveEvery::Updates(0), SaveEvery::Minutes(0.0)] {
-        assert!(Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).is_err());
+    for (last, said) in [
+        (SaveEvery::Epochs(0), "saves every 0 epochs, expected more than 0"),
+        (SaveEvery::Updates(0), "saves every 0 updates, expected more than 0"),
+        (SaveEvery::Minutes(-0.5), "saves every -0.5 minutes, expected more than 0"),
+        (SaveEvery::Minutes(f64::NAN), "saves every NaN minutes, expected more than 0"),
+    ] {
+        let error = Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).unwrap_err();
+        assert!(error.to_string().ends_with(said), "{error}");
     }
     assert!(Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).is_err());
 }

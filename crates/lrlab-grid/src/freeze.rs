@@ -28,7 +28,7 @@ pub fn freeze(
     build: &str,
     about: &serde_json::Value,
 ) -> Result<PathBuf, Error> {
-    let folder = bin(store).join(build);
+    let folder = store.bin_dir().join(build);
     let folder = std::path::absolute(&folder).map_err(|e| Error::io(&folder, e))?;
     let path = folder.join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
     if path.is_file() {
@@ -42,11 +42,6 @@ pub fn freeze(
         copied.and_then(|()| std::fs::rename(&temporary, &path)).map_err(|e| Error::io(&path, e))?;
     }
     Ok(path)
-}
-
-/// Where frozen runners lie.
-pub(crate) fn bin(store: &RunStore) -> PathBuf {
-    store.root().join("bin")
 }
 
 fn executable(path: &Path) -> std::io::Result<()> {

@@ -12,7 +12,7 @@ use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 use crate::attempt::newest;
 use crate::clock::Clock;
 use crate::litter::{idle, litter};
-use crate::{Acquired, Attempt, Error, Life, freeze, read_json, slurm, to_json};
+use crate::{Acquired, Attempt, Error, Life, read_json, slurm, to_json};
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -73,26 +73,31 @@ pub fn further(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     Ok(named.into_iter().collect())
 }
 
-/// Every run that some experiment names, and the experiments.
-fn names(store: &RunStore) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
+/// Every run that some experiment names, and the experiments. The experiment of `only` names the runs of this plan.
+fn names(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());
     for folder in folders(store.root())? {
         let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
         let Some(plan) = store.plan(name)? else { continue };
-        named.extend(plan.runs.into_iter().map(|run| run.run_id));
-        named.extend(read_json::<Vec<RunId>>(&folder.join(NAMED))?.unwrap_or_default());
+        if let Some(only) = only.filter(|only| only.experiment == name) {
+            named.extend(only.runs.iter().map(|run| run.run_id.clone()));
+        } else {
+            named.extend(plan.runs.into_iter().map(|run| run.run_id));
+            named.extend(read_json::<Vec<RunId>>(&folder.join(NAMED))?.unwrap_or_default());
+        }
         experiments.push(name.to_owned());
     }
     Ok((named, experiments))
 }
 
 /// What no experiment names: runs that nobody works on, and frozen runners of which no job is left and that nobody uses;
-/// and what killed processes left half written. Removes nothing.
+/// and what killed processes left half written. The experiment of `only` names the runs of this plan, whatever it named
+/// before. Removes nothing.
 ///
 /// # Errors
 /// Files that cannot be read, and [`Error::Unreachable`] where it depends on Slurm what is still needed.
-pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
-    let (mut named, experiments) = names(store)?;
+pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Error> {
+    let (mut named, experiments) = names(store, only)?;
     let mut builds = BTreeSet::new();
     for experiment in &experiments {
         let standing = slurm::standing(store, experiment)?;
@@ -106,7 +111,7 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
     }
     let clock = Clock::of(store.root());
     let mut garbage = Vec::new();
-    for path in folders(&store.root().join("store"))? {
+    for path in folders(&store.runs_dir())? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
         let (kind, done) = match RunId::try_from(name.to_owned()) {
             Ok(id) if named.contains(&id) || in_use(&path)? => continue,
@@ -116,7 +121,7 @@ pub fn garbage(store: &RunStore) -> Result<Vec<Garbage>, Error> {
         };
         garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
     }
-    for path in folders(&freeze::bin(store))? {
+    for path in folders(&store.bin_dir())? {
         // Between the copy and the record of its jobs nobody names it, but it is new.
         let needed = path.file_name().is_some_and(|build| builds.contains(build));
         if !needed && idle(&path, clock) && !runs_here(&path) {
@@ -183,7 +188,7 @@ fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     let Acquired::Attempt(claim) = Attempt::claim(path, next)? else { return Ok(None) };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let id = RunId::try_from(name.clone())?;
-    if names(store)?.0.contains(&id) {
+    if names(store, None)?.0.contains(&id) {
         return Ok(None);
     }
     let going = path.with_file_name(format!("{GOING}{name}"));
@@ -297,7 +302,7 @@ mod tests {
         litter.push(run(2, "attempts/1/checkpoints/.a.tmp"));
         litter.sort();
 
-        let found = garbage(&store).unwrap();
+        let found = garbage(&store, None).unwrap();
         let mut paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
         paths.sort();
         assert_eq!(paths, litter);
@@ -305,9 +310,9 @@ mod tests {
         // Touched between the look and the removal: it stays.
         std::fs::write(run(0, "attempts/1/best.safetensors"), "3").unwrap();
         assert_eq!(collect(&store, &found).unwrap(), litter.len() - 1);
-        assert_eq!(garbage(&store).unwrap(), []);
+        assert_eq!(garbage(&store, None).unwrap(), []);
         drop(held);
-        assert_eq!(garbage(&store).unwrap().len(), 1, "what nobody works on any more");
+        assert_eq!(garbage(&store, None).unwrap().len(), 1, "what nobody works on any more");
     }
 
     #[test]
@@ -332,10 +337,10 @@ mod tests {
         };
         std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
         // It may just have been copied.
-        assert_eq!(garbage(&store).unwrap().len(), 1);
+        assert_eq!(garbage(&store, None).unwrap().len(), 1);
         age(&folder.path().join("bin/0123"));
 
-        let found = garbage(&store).unwrap();
+        let found = garbage(&store, None).unwrap();
         let paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
         assert_eq!(paths, [store.run_dir(&ids[5]), folder.path().join("bin/0123")]);
         assert!(found[0].done && found[0].bytes == 2);
@@ -345,12 +350,12 @@ mod tests {
         assert_eq!(collect(&store, &found).unwrap(), 1);
         assert!(store.is_done(&ids[5]));
         std::fs::remove_dir_all(folder.path().join("g")).unwrap();
-        assert_eq!(collect(&store, &garbage(&store).unwrap()).unwrap(), 1);
+        assert_eq!(collect(&store, &garbage(&store, None).unwrap()).unwrap(), 1);
         assert!(!store.run_dir(&ids[5]).exists());
         drop(held);
         // The whole experiment is 0 now.
         name(&store, &plan("e", &[&ids[0]]), true).unwrap();
-        assert_eq!(collect(&store, &garbage(&store).unwrap()).unwrap(), 3);
+        assert_eq!(collect(&store, &garbage(&store, None).unwrap()).unwrap(), 3);
         let left = folders(&folder.path().join("store")).unwrap();
         assert_eq!(left.len(), 2);
     }

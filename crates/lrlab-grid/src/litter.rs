@@ -78,7 +78,7 @@ pub(crate) fn idle(path: &Path, clock: Clock) -> bool {
 
 /// The runs' folders.
 fn runs(store: &RunStore) -> Result<Vec<(PathBuf, RunId)>, Error> {
-    let folder = store.root().join("store");
+    let folder = store.runs_dir();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,18 +1,19 @@
 //! `report.html` and `report.md`, from templates in this crate.
 
-use std::fmt::Write;
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
 use crate::table::{Link, Table, markdown as table_markdown, markdown_escape};
-use crate::{Error, Figure, Report, Run, label, tables};
+use crate::{Error, Figure, Report, Run, tables};
 
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
 const STYLE: &str = include_str!("templates/style.css");
 const SCRIPT: &str = include_str!("templates/page.js");
+
+/// Runs are made again in a store of this name, beside the one that the report is of.
+const REPEATED: &str = "repeated";
 
 /// Longer tables are linked from `report.md`, not shown: a repository's pages do not render files of any size.
 const MARKDOWN_ROWS: usize = 100;
@@ -26,6 +27,7 @@ struct Page<'a> {
     facts: Vec<Fact>,
     warnings: &'a [String],
     arms: Vec<PageArm>,
+    folder: Option<&'a str>,
     cost: String,
     tables: Vec<PageTable>,
     figures: Vec<PageFigure>,
@@ -95,7 +97,7 @@ struct PageRun {
     id: String,
     seed: String,
     word: &'static str,
-    command: String,
+    command: Option<String>,
     error: String,
 }
 
@@ -156,6 +158,7 @@ fn render(
         facts: facts(report),
         warnings: &report.warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
+        folder: report.call.as_ref().map(|call| call.folder.as_str()),
         cost: tables::total(report),
         tables,
         figures,
@@ -163,8 +166,8 @@ fn render(
         script: SCRIPT,
     };
     let mut text = env.get_template(name)?.render(minijinja::value::Serde(page))?;
-    // HTML has no control characters, and names may come from anywhere.
-    text.retain(|c| !c.is_control() || c == '\n');
+    // HTML has no other control characters, and names may come from anywhere.
+    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
     // Jinja drops the last line's end.
     text.push('\n');
     Ok(text)
@@ -296,46 +299,7 @@ fn page_run(report: &Report, run: &Run) -> PageRun {
         id: run.id.to_string(),
         seed: run.seed.clone(),
         word: run.word(),
-        command: command(report, run),
+        command: report.call.as_ref().map(|call| call.command(&run.id, REPEATED)),
         error,
-    }
-}
-
-/// The command that makes one run again, beside the store instead of in it.
-fn command(report: &Report, run: &Run) -> String {
-    let mut out = format!(
-        "cargo xtask run-grid {} --out repeated",
-        shell(&format!("experiments/{}.toml", report.experiment))
-    );
-    for (key, value) in &run.cell {
-        let _ = write!(out, " --filter {}", shell(&format!("{key}={}", label::value(value))));
-    }
-    out
-}
-
-/// A word of a POSIX shell.
-fn shell(word: &str) -> String {
-    let plain = |c: char| {
-        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '=' | ',' | ':' | '+' | '@')
-    };
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shell_words() {
-        let check = |word, expected: &str| assert_eq!(shell(word), expected);
-        check("model=resnet", "model=resnet");
-        check("a b", "'a b'");
-        check("it's", "'it'\\''s'");
-        check("$(rm -rf x)", "'$(rm -rf x)'");
-        check("", "''");
     }
 }

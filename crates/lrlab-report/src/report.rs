@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lrlab_runs::{Outcome, Plan, Provenance, RunStore};
+use lrlab_runs::{Call, Outcome, Plan, Provenance, RunStore};
 
 use crate::search::{self, ArmSearch, View};
 use crate::{Arm, ClaimVerdict, Comparison, Error, Run, State, arm, claim, compare, label};
@@ -52,6 +52,8 @@ pub struct Report {
     pub experiment: String,
     /// What it asks.
     pub description: String,
+    /// The call that planned it; `None` where the plan does not say.
+    pub call: Option<Call>,
     /// The axes of the grid, without the seed, in reading order.
     pub axes: Vec<String>,
     /// The arms, in reading order.
@@ -117,6 +119,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let mut report = Report {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
+        call: plan.call.clone(),
         axes,
         counts: Counts::default(),
         origin: Origin::default(),

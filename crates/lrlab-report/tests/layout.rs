@@ -17,6 +17,12 @@ use lrlab_report::{summarise, write};
 #[test]
 fn whole_grid() {
     let mut plan = common::plan(&common::quickstart());
+    plan.call = Some(lrlab_runs::Call {
+        program: ["cargo", "xtask", "run-grid"].map(str::to_owned).to_vec(),
+        experiment: "experiments/invented.toml".to_owned(),
+        folder: "/home/someone".to_owned(),
+        set: Vec::new(),
+    });
     plan.claims = common::claims();
     let (_folder, store) = common::full(&plan);
     let files = check::written(&plan, &store, "whole");
@@ -47,10 +53,13 @@ fn whole_grid() {
     for run in &plan.runs {
         assert!(html.contains(&format!("id=\"run-{}\"", run.run_id)));
     }
-    assert!(html.replace("&#x2f;", "/").contains(
-        "cargo xtask run-grid experiments/invented.toml --out repeated --filter dataset=synthetic_pictures \
-         --filter epochs=10 --filter model=resnet --filter monitor=off --filter schedule=static --filter seed=0"
-    ));
+    let plain = html.replace("&#x2f;", "/");
+    for run in &plan.runs {
+        let command =
+            format!("cargo xtask run-grid experiments/invented.toml --run {} --out repeated", run.run_id);
+        assert!(plain.contains(&format!("<pre><code>{command}</code></pre>")), "{command}");
+    }
+    assert!(plain.contains("In the folder <code>/home/someone</code>"));
     // One budget and no further axis: readers are spared the column, programs are not.
     assert!(!html.contains("<button type=\"button\">epochs</button>"));
     assert!(files["tables/results.csv"].starts_with(
@@ -88,6 +97,8 @@ fn torn_grid() {
     assert!(results.contains("45 of 48 runs done, 1 diverged; 3 missing"));
     assert!(results.contains("(1/2)") && results.contains("– (0/2)") && results.contains("2/2, 1 diverged"));
     assert!(!results.contains("(1/2)**"), "a cell that lacks runs is never the best");
+    let html = &files["report.html"];
+    assert!(html.contains("The plan does not say how it was made") && !html.contains("<pre><code>"));
     let svg = &files["figures/resnet-synthetic-pictures-val-loss.svg"];
     assert!(svg.contains("l7 7m0 -7l-7 7"), "the diverged run ends in a cross");
     assert!(svg.contains("1 diverged (thin lines ending in ×), not in the mean"));

@@ -20,12 +20,12 @@ pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, attempt_d
 pub use difference::Difference;
 pub use event::Event;
 pub use id::RunId;
-pub use plan::{Plan, PlannedRun, Search};
+pub use plan::{Call, Plan, PlannedRun, Search};
 pub use result::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, Updates,
     finite,
 };
-pub use store::RunStore;
+pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
 pub use work::{Work, WorkLog, work_before};
 
 /// What can go wrong with the files of a run.

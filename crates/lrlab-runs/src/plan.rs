@@ -26,6 +26,9 @@ pub struct Plan {
     pub experiment: String,
     /// What it asks, for readers of the report.
     pub description: String,
+    /// The call that made the plan; `None` in plans of versions that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
     /// The runs, in the order of the experiment's axes.
     pub runs: Vec<PlannedRun>,
     /// The experiment's claims, as its file states them, for the report.
@@ -34,6 +37,34 @@ pub struct Plan {
     /// Where the runs are trials of a search: its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
+}
+
+/// The call that made a plan, as far as the specifications of its runs depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The words that start the runner's `run`: `lrlab run`.
+    pub program: Vec<String>,
+    /// The experiment's file, as it was named.
+    pub experiment: String,
+    /// The folder in which the call was made, from the root of the file system: relative paths start there.
+    pub folder: String,
+    /// Overrides of the experiment's keys, `KEY=VALUE`, in their order.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+impl Call {
+    /// The command that makes the run `id` again, in the store `out`: words of a POSIX shell, for [`Call::folder`].
+    #[must_use]
+    pub fn command(&self, id: &RunId, out: &str) -> String {
+        let mut words: Vec<&str> = self.program.iter().map(String::as_str).collect();
+        words.push(&self.experiment);
+        words.extend(self.set.iter().flat_map(|set| ["--set", set]));
+        words.extend(["--run", id.as_str(), "--out", out]);
+        // No argument of a program holds the one character that cannot be quoted.
+        let quoted = words.into_iter().map(|word| shlex::try_quote(word).unwrap_or(word.into()));
+        quoted.collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// The rules of a search over the runs of a plan. A run's cell holds its trial's number and its values.

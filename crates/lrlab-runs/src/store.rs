@@ -5,6 +5,8 @@
 //! DIR/store/<run_id>/paused.json       what the result is if nobody goes on with a run that paused
 //! DIR/store/<run_id>/spec.json  best.safetensors  …
 //! DIR/store/<run_id>/attempts/<n>/checkpoints  events.jsonl  metrics.csv  tensorboard  …
+//! DIR/cache/…                          prepared data
+//! DIR/bin/<build>/…                    frozen runners
 //! DIR/<experiment>/plan.json
 //! DIR/<experiment>/report/…
 //! ```
@@ -15,6 +17,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::atomic::write_atomic_with;
 use crate::{Error, Outcome, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
+
+/// The folder of the runs within a store.
+const RUNS: &str = "store";
+/// The folder of prepared data within a store.
+const CACHE: &str = "cache";
+/// The folder of frozen runners within a store.
+const BIN: &str = "bin";
+
+/// Names that no experiment has: its folder would be one that the store keeps for itself.
+pub const RESERVED_NAMES: [&str; 3] = [RUNS, CACHE, BIN];
+
+/// The most bytes in the name of an experiment or of one of its parts: names become those of files, with more before and
+/// after them, and file systems take 255 bytes.
+pub const LONGEST_NAME: usize = 100;
 
 /// A folder of runs and grids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +51,28 @@ impl RunStore {
         &self.root
     }
 
+    /// `DIR/store`: the folders of the runs.
+    #[must_use]
+    pub fn runs_dir(&self) -> PathBuf {
+        self.root.join(RUNS)
+    }
+
     /// `DIR/store/<run_id>`.
     #[must_use]
     pub fn run_dir(&self, id: &RunId) -> PathBuf {
-        self.root.join("store").join(id.as_str())
+        self.runs_dir().join(id.as_str())
+    }
+
+    /// `DIR/cache`: prepared data, and what preflights saw.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.root.join(CACHE)
+    }
+
+    /// `DIR/bin`: frozen runners.
+    #[must_use]
+    pub fn bin_dir(&self) -> PathBuf {
+        self.root.join(BIN)
     }
 
     /// `DIR/<experiment>`.

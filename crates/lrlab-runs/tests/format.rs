@@ -7,8 +7,8 @@
 )]
 
 use lrlab_runs::{
-    Decision, DecisionKind, EpochMetrics, Error, Evaluation, Event, Outcome, Plan, PlannedRun, RunId,
-    RunResult, RunStore, finite,
+    Call, Decision, DecisionKind, EpochMetrics, Error, Evaluation, Event, Outcome, Plan, PlannedRun,
+    RESERVED_NAMES, RunId, RunResult, RunStore, finite,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -176,6 +176,49 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
     assert_eq!(store.plan("e").unwrap(), None);
     store.write_plan(&plan).unwrap();
     assert_eq!(store.plan("e").unwrap(), Some(plan));
+}
+
+/// A plan says which call it comes from; one that an earlier version wrote does not, and is read all the same.
+#[test]
+fn plans_of_earlier_versions_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RunStore::new(folder.path());
+    let call = Call {
+        program: vec!["lrlab".to_owned(), "run".to_owned()],
+        experiment: "it's mine.toml".to_owned(),
+        folder: "/home/me".to_owned(),
+        set: vec!["defaults.lr=0.1".to_owned(), r#"description=say "so" $HOME"#.to_owned()],
+    };
+    let id = result(0.1).run_id;
+    let command = call.command(&id, "repeated");
+    let words = [
+        "lrlab",
+        "run",
+        "it's mine.toml",
+        "--set",
+        "defaults.lr=0.1",
+        "--set",
+        r#"description=say "so" $HOME"#,
+    ];
+    let words = words.into_iter().chain(["--run", id.as_str(), "--out", "repeated"]);
+    assert_eq!(shlex::split(&command).unwrap(), words.collect::<Vec<_>>());
+
+    let plan = Plan { experiment: "e".to_owned(), call: Some(call), ..Plan::default() };
+    store.write_plan(&plan).unwrap();
+    assert_eq!(store.plan("e").unwrap().unwrap(), plan);
+    let path = store.experiment_dir("e").join("plan.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("call").unwrap();
+    std::fs::write(&path, json.to_string()).unwrap();
+    assert_eq!(store.plan("e").unwrap().unwrap(), Plan { call: None, ..plan });
+}
+
+/// What lies beside the experiments' folders has a name that no experiment takes.
+#[test]
+fn reserved_names_are_those_of_the_stores_folders() {
+    let store = RunStore::new("s");
+    let folders = [store.runs_dir(), store.cache_dir(), store.bin_dir()];
+    assert_eq!(folders, RESERVED_NAMES.map(|name| store.experiment_dir(name)));
 }
 
 proptest! {

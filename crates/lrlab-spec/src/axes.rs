@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use crate::conditions;
 use crate::definitions::{Definitions, OFF, undefined};
 use crate::mistake::Log;
 use crate::schema::definition;
@@ -30,6 +31,11 @@ pub(crate) fn same(a: &Json, b: &Json) -> bool {
     a == b || ((a.is_f64() || b.is_f64()) && a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b))
 }
 
+/// Whether a coordinate is the one that a condition names; `1` names a model called `1` too.
+pub(crate) fn meets(ours: &Json, wanted: &Json) -> bool {
+    same(ours, wanted) || label(ours) == label(wanted)
+}
+
 /// A coordinate for readers.
 pub(crate) fn label(value: &Json) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -42,10 +48,10 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
         log.error(node.place, format!("expected a table of lists for `axes`, found {}", node.kind()), None);
         return Vec::new();
     }
-    let mut lists = Vec::new();
-    flatten(node, "", &mut lists);
-    let axes: Vec<Axis> =
-        lists.into_iter().filter_map(|(key, node)| axis(log, key, node, definitions)).collect();
+    let axes: Vec<Axis> = conditions::entries(node)
+        .into_iter()
+        .filter_map(|(key, node)| axis(log, key, node, definitions))
+        .collect();
     for name in ["model", "schedule", "seed"] {
         if !node.table().iter().any(|(key, _)| key.name == name)
             && !log.meant.iter().any(|meant| meant == name)
@@ -63,23 +69,8 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
 
 /// The names under `[axes]`, those of axes with a mistake among them.
 pub(crate) fn declared(root: &Node) -> Vec<String> {
-    let mut lists = Vec::new();
-    if let Some(node) = root.get("axes") {
-        flatten(node, "", &mut lists);
-    }
+    let lists = root.get("axes").map(conditions::entries).unwrap_or_default();
     lists.into_iter().map(|(key, _)| key.name).collect()
-}
-
-/// Unquoted dotted keys are tables; an axis is what is none.
-fn flatten<'a>(node: &'a Node, path: &str, lists: &mut Vec<(Key, &'a Node)>) {
-    for (key, child) in node.table() {
-        let name = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
-        if matches!(child.value, Value::Table(_)) {
-            flatten(child, &name, lists);
-        } else {
-            lists.push((Key { name, place: key.place }, child));
-        }
-    }
 }
 
 fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Option<Axis> {

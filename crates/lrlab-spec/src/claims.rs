@@ -2,12 +2,15 @@
 
 use serde_json::Value as Json;
 
-use crate::axes::{label, same};
+use crate::axes::meets;
+use crate::conditions;
 use crate::mistake::Log;
 use crate::resolve::Resolved;
-use crate::suggest;
 use crate::tree::Node;
 use crate::walk::{Slot, walk};
+
+/// Keys of a claim that hold coordinates.
+const PLACES: [&str; 2] = ["where", "than"];
 
 /// Checks every claim by itself.
 pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
@@ -27,7 +30,7 @@ pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
         }
         complete(log, claim);
     }
-    node.json()
+    Json::Array(node.list().iter().map(stated).collect())
 }
 
 /// A claim needs something to be held against and a way to compare.
@@ -58,32 +61,28 @@ fn complete(log: &mut Log, claim: &Node) {
 /// Checks that claims speak of cells that the grid has.
 pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved]) {
     let Some(first) = cells.first() else { return };
+    let names: Vec<&str> = first.cell.keys().map(String::as_str).collect();
     for claim in root.get("claims").map(Node::list).unwrap_or_default() {
-        let coordinates =
-            ["where", "than"].into_iter().filter_map(|key| claim.get(key)).flat_map(Node::table);
+        let coordinates = PLACES.into_iter().filter_map(|key| claim.get(key)).flat_map(conditions::entries);
         for (key, node) in coordinates {
-            let names = || first.cell.keys().map(String::as_str);
-            if !names().any(|name| name == key.name) {
-                log.error(
-                    key.place,
-                    format!("`{}` is no axis of this grid", key.name),
-                    suggest::among(&key.name, names()),
-                );
-                continue;
-            }
-            let wanted = node.json();
-            let on = key.name == "monitor" && wanted == "on";
-            let mut known: Vec<String> = Vec::new();
-            let found = cells.iter().filter_map(|resolved| resolved.cell.get(&key.name)).any(|value| {
-                if !known.contains(&label(value)) {
-                    known.push(label(value));
-                }
-                same(value, &wanted) || (on && value != "off")
-            });
-            if !found {
-                let hint = suggest::among(&label(&wanted), known.iter().map(String::as_str));
-                log.error(node.place, format!("no cell has `{}` = `{}`", key.name, label(&wanted)), hint);
-            }
+            let monitor = key.name == "monitor";
+            let meets = |ours: &Json, wanted: &Json| {
+                meets(ours, wanted) || (monitor && wanted == "on" && ours != "off")
+            };
+            let found = cells.iter().filter_map(|resolved| resolved.cell.get(&key.name)).cloned();
+            conditions::check(log, (&key, std::slice::from_ref(node)), &names, found, meets);
         }
     }
+}
+
+/// A claim as the report reads it: its coordinates each under one key.
+fn stated(claim: &Node) -> Json {
+    let mut json = claim.json();
+    for place in PLACES {
+        if let (Some(node), Some(slot)) = (claim.get(place), json.get_mut(place)) {
+            *slot =
+                conditions::entries(node).into_iter().map(|(key, node)| (key.name, node.json())).collect();
+        }
+    }
+    json
 }

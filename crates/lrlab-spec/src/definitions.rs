@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use crate::coupled::{self, Disagreement, Kind};
-use crate::experiment::Catalog;
+use crate::experiment::{Catalog, check_length};
 use crate::mistake::Log;
 use crate::schema::definition;
 use crate::tree::{Key, Node, Value};
@@ -123,6 +123,8 @@ fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Nam
                 let message =
                     format!("`{}` is no name: letters, digits, `_`, `-`, `.` and `+` only", key.name);
                 log.error(key.place, message, None);
+            } else {
+                check_length(log, key.place, &key.name);
             }
             let named = Named { key: key.clone(), node: node.clone() };
             check(log, &named);

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::axes::{self, Axis, label, same};
-use crate::definitions::Definitions;
+use serde_json::Value as Json;
+
+use crate::axes::{self, Axis, meets};
+use crate::conditions;
+use crate::definitions::{Definitions, OFF};
 use crate::mistake::Log;
-use crate::resolve::chosen;
+use crate::resolve::{chosen, named_parts};
 use crate::suggest;
-use crate::tree::{Key, Node, Place, Value};
+use crate::tree::{Key, Node, Place};
 
 /// A coordinate; the cells along an axis share it.
 pub(crate) type Coordinate = Arc<(Key, Node)>;
@@ -65,29 +68,42 @@ fn product(log: &mut Log, sides: &[Vec<Point>], place: Place) -> Vec<Point> {
     })
 }
 
-/// The values of a condition: one, or a list of them.
-fn values(node: &Node) -> &[Node] {
-    if let Value::List(items) = &node.value { items } else { std::slice::from_ref(node) }
-}
-
-/// The coordinate of a point along an axis; the data set is the model's.
-fn coordinate<'a>(point: &'a Point, name: &str, definitions: &'a Definitions) -> Option<&'a Node> {
-    if name != "dataset" {
-        return chosen(point, name);
+/// The coordinate of a point along an axis, or what its named parts say of a key that is none.
+fn coordinate(point: &Point, name: &str, definitions: &Definitions) -> Option<Json> {
+    if let Some(node) = chosen(point, name) {
+        return Some(node.json());
     }
-    definitions.model(chosen(point, "model")?.text()?)?.get("data")
+    match name {
+        "dataset" => Some(definitions.model(chosen(point, "model")?.text()?)?.get("data")?.json()),
+        "monitor" => Some(Json::from(OFF)),
+        _ if conditions::is_key(name) => {
+            Some(conditions::coordinate(named_parts(point, definitions)?.at(name)?.json()))
+        }
+        _ => None,
+    }
 }
 
 fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions, points: &mut Vec<Point>) {
     let all = points.clone();
+    let names: Vec<&str> = axes.iter().map(Axis::name).chain(conditions::DERIVED).collect();
     for entry in entries(root, "exclude") {
-        if !conditions(log, entry, axes, &all, definitions) {
+        let wanted = conditions::entries(entry);
+        if wanted.is_empty() {
+            log.error(entry.place, "this names no coordinates", None);
+            continue;
+        }
+        let mut good = true;
+        for (key, node) in &wanted {
+            let found = all.iter().filter_map(|point| coordinate(point, &key.name, definitions));
+            good &= conditions::check(log, (key, conditions::values(node)), &names, found, meets);
+        }
+        if !good {
             continue;
         }
         let fits = |point: &Point| {
-            entry.table().iter().all(|(key, node)| {
+            wanted.iter().all(|(key, node)| {
                 let Some(ours) = coordinate(point, &key.name, definitions) else { return false };
-                values(node).iter().any(|value| same(&value.json(), &ours.json()))
+                conditions::values(node).iter().any(|value| meets(&ours, &value.json()))
             })
         };
         if !all.iter().any(fits) {
@@ -95,41 +111,6 @@ fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions,
         }
         points.retain(|point| !fits(point));
     }
-}
-
-/// Whether a condition speaks of the grid's axes and values.
-fn conditions(log: &mut Log, entry: &Node, axes: &[Axis], all: &[Point], definitions: &Definitions) -> bool {
-    let mut good = !entry.table().is_empty();
-    if !good {
-        log.error(entry.place, "this names no coordinates", None);
-    }
-    for (key, node) in entry.table() {
-        let names = || axes.iter().map(Axis::name).chain(["dataset"]);
-        if !names().any(|name| name == key.name) {
-            let hint = suggest::among(&key.name, names().collect::<Vec<_>>());
-            log.error(key.place, format!("`{}` is no axis of this grid", key.name), hint);
-            good = false;
-            continue;
-        }
-        for value in values(node) {
-            let json = value.json();
-            let mut known: Vec<String> = Vec::new();
-            for point in all {
-                let Some(ours) = coordinate(point, &key.name, definitions).map(Node::json) else { continue };
-                let label = if same(&ours, &json) { label(&json) } else { label(&ours) };
-                if !known.contains(&label) {
-                    known.push(label);
-                }
-            }
-            if !known.contains(&label(&json)) {
-                let hint =
-                    suggest::among(&label(&json), known.iter().map(String::as_str).collect::<Vec<_>>());
-                log.error(value.place, format!("no cell has `{}` = `{}`", key.name, label(&json)), hint);
-                good = false;
-            }
-        }
-    }
-    good
 }
 
 /// The sides of an entry's own product: its values where it has some, the axes' otherwise; axes that advance together
@@ -142,30 +123,31 @@ fn include(
     definitions: &Definitions,
 ) -> Option<Vec<Vec<Point>>> {
     let mut good = true;
-    for (key, _) in entry.table() {
+    let given = conditions::entries(entry);
+    for (key, _) in &given {
         if !axes.iter().any(|axis| axis.name() == key.name) {
             let hint = suggest::among(&key.name, axes.iter().map(Axis::name).collect::<Vec<_>>());
             log.error(key.place, format!("`{}` is no axis of this grid", key.name), hint);
             good = false;
         }
     }
+    let own = |axis: &Axis| given.iter().find(|(key, _)| key.name == axis.name());
     let mut sides = Vec::new();
     for group in groups {
-        if group.iter().all(|index| entry.entry(axes[*index].name()).is_none()) {
+        if group.iter().all(|index| own(&axes[*index]).is_none()) {
             sides.push(side(axes, group));
             continue;
         }
         for axis in group.iter().map(|index| &axes[*index]) {
-            let Some((key, node)) = entry.entry(axis.name()) else {
+            let Some((key, node)) = own(axis) else {
                 sides.push(axis.values.iter().map(|value| single(&axis.key, value.clone())).collect());
                 continue;
             };
-            let own: Vec<Node> = values(node)
-                .iter()
-                .filter_map(|node| axes::value(log, axis.name(), node, definitions))
-                .collect();
-            good &= own.len() == values(node).len();
-            sides.push(own.into_iter().map(|node| single(key, node)).collect());
+            let values = conditions::values(node);
+            let checked: Vec<Node> =
+                values.iter().filter_map(|node| axes::value(log, axis.name(), node, definitions)).collect();
+            good &= checked.len() == values.len();
+            sides.push(checked.into_iter().map(|node| single(key, node)).collect());
         }
     }
     good.then_some(sides)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_runs::{Cell, RunId, Search};
+use lrlab_runs::{Cell, LONGEST_NAME, RESERVED_NAMES, RunId, Search};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
@@ -14,7 +14,7 @@ use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
 use crate::walk::{Slot, missing, unknown, walk};
-use crate::{RunSpec, claims, effect, expand, explain, resolve, run_id, search, select, suggest};
+use crate::{RunSpec, claims, conditions, effect, expand, explain, resolve, run_id, search, select, suggest};
 
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,21 +70,19 @@ impl Experiment {
         Ok(chosen.into_iter().map(cell))
     }
 
-    /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`.
+    /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`. One text for each
+    /// of [`Experiment::cells`].
     ///
     /// # Errors
     /// As [`Experiment::cells`].
-    pub fn explain(&self, filters: &[String], seeds: Option<usize>) -> Result<String, Mistakes> {
+    pub fn explain(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<String>, Mistakes> {
         let chosen = self.select(filters, seeds)?;
         let mut log = self.log.clone();
-        let texts: Vec<String> = chosen
-            .into_iter()
-            .filter_map(|index| {
-                let tree = resolve::tree(&mut log, &self.points[index], &self.definitions)?;
-                Some(explain::explain(&self.log, &self.cells[index], &tree))
-            })
-            .collect();
-        Ok(texts.join("\n"))
+        let mut text = |index: usize| {
+            let tree = resolve::tree(&mut log, &self.points[index], &self.definitions);
+            tree.map(|tree| explain::explain(&self.log, &self.cells[index], &tree)).unwrap_or_default()
+        };
+        Ok(chosen.into_iter().map(&mut text).collect())
     }
 
     /// The indices of the cells that match.
@@ -210,13 +208,40 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
     for name in ["name", "axes"].into_iter().filter(|name| root.get(name).is_none()) {
         missing(log, root, name);
     }
-    if let Some(node) = root.get("name")
-        && let Some(name) = node.text()
-        && (name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')))
-    {
-        log.error(node.place, format!("\"{name}\" is no name: `a` … `z`, `0` … `9` and `-` only"), None);
+    if let Some(node) = root.get("name") {
+        check_name(log, node);
     }
     Definitions::read(log, root, catalog)
+}
+
+/// The name of the experiment, which is also its folder's.
+fn check_name(log: &mut Log, node: &Node) {
+    let Some(name) = node.text() else { return };
+    if name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+        log.error(node.place, format!("\"{name}\" is no name: `a` … `z`, `0` … `9` and `-` only"), None);
+    } else if RESERVED_NAMES.contains(&name) {
+        let message = format!(
+            "no experiment is called `{name}`: the store keeps files of its own in a folder of that name"
+        );
+        let hint = format!(
+            "take another name, for instance `{name}-1`; taken are {}",
+            suggest::list(RESERVED_NAMES)
+        );
+        log.error(node.place, message, hint);
+    } else {
+        check_length(log, node.place, name);
+    }
+}
+
+/// Names become names of files, which have a limit.
+pub(crate) fn check_length(log: &mut Log, place: Place, name: &str) {
+    if name.len() > LONGEST_NAME {
+        let message = format!(
+            "a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it",
+            name.len()
+        );
+        log.error(place, message, "say more in `description`".to_owned());
+    }
 }
 
 /// Where a key of a run that stands at the top level belongs.
@@ -236,10 +261,7 @@ fn elsewhere(root: &Node, name: &str) -> Option<String> {
 fn used_names<'a>(axes: &'a [Axis], root: &'a Node, axis: &str) -> Vec<&'a str> {
     let own = axes.iter().filter(|known| known.name() == axis).flat_map(|known| &known.values);
     let included = root.get("include").map(Node::list).unwrap_or_default();
-    let included = included.iter().filter_map(|entry| entry.get(axis)).flat_map(|node| match &node.value {
-        Value::List(items) => items.as_slice(),
-        _ => std::slice::from_ref(node),
-    });
+    let included = included.iter().filter_map(|entry| entry.get(axis)).flat_map(conditions::values);
     own.chain(included).filter_map(Node::text).collect()
 }
 

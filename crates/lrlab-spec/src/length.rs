@@ -111,3 +111,48 @@ impl RunSpec {
         Some(LoneExample { message, suggestion })
     }
 }
+
+/// A number that is larger than what there is of it: legal, and hardly meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oversized {
+    /// The key of the run.
+    pub key: &'static str,
+    /// What is suspicious.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: String,
+}
+
+impl RunSpec {
+    /// What of the batches is larger than an epoch of so many training examples: `batch_size` above the examples,
+    /// `accumulate` above the batches.
+    #[must_use]
+    pub fn oversized(&self, examples: usize) -> Vec<Oversized> {
+        let plural = |n: usize, word: &str, words: &str| format!("{n} {}", if n == 1 { word } else { words });
+        let mut found = Vec::new();
+        if self.batch_size > examples {
+            found.push(Oversized {
+                key: "batch_size",
+                message: format!(
+                    "`batch_size` is {}, but an epoch has {}: one smaller batch",
+                    self.batch_size,
+                    plural(examples, "training example", "training examples")
+                ),
+                suggestion: format!("set `batch_size` to {examples} or less"),
+            });
+        }
+        let batches = examples.div_ceil(self.batch_size.max(1));
+        if self.accumulate > batches {
+            found.push(Oversized {
+                key: "accumulate",
+                message: format!(
+                    "`accumulate` is {}, but an epoch has {}: each update takes in no more",
+                    self.accumulate,
+                    plural(batches, "batch", "batches")
+                ),
+                suggestion: format!("set `accumulate` to {batches} or less, or make `batch_size` smaller"),
+            });
+        }
+        found
+    }
+}

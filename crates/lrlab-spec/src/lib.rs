@@ -52,7 +52,7 @@
 //! controller = { plateau = { factor = 0.5, patience = 1 } }
 //! metric = "val_loss"
 //!
-//! [[exclude]]                           # coordinates, each a value or a list; `dataset` is one too
+//! [[exclude]]                           # whatever may be an axis, and `dataset`: each a value or a list
 //! model = "lstm"
 //! epochs = 20
 //!
@@ -109,6 +109,7 @@
 
 mod axes;
 mod claims;
+mod conditions;
 mod coupled;
 mod definitions;
 mod effect;
@@ -135,7 +136,7 @@ pub use experiment::{Catalog, Experiment, read};
 #[doc(hidden)]
 pub use identity::run_id_of;
 pub use identity::{NoIdentity, canonical, run_id};
-pub use length::LoneExample;
+pub use length::{LoneExample, Oversized};
 pub use mistake::{Mistake, Mistakes, Severity};
 pub use run_spec::*;
 pub use schema::schema;

@@ -1,7 +1,6 @@
 //! Mistakes with their place, shown as rustc shows them.
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,7 +65,7 @@ impl fmt::Display for Mistake {
 
 /// Every mistake of an input, in the order of their places.
 ///
-/// `Display` is plain text for logs; [`Mistakes::for_stderr`] has colours where they are wanted.
+/// `Display` is plain text; [`Mistakes::render`] has colours where they are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
@@ -93,13 +92,6 @@ impl Mistakes {
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         self.0.iter().map(|mistake| mistake.render(&renderer)).collect::<Vec<_>>().join("\n\n")
-    }
-
-    /// As [`Mistakes::render`], in colour where standard error is a terminal and `NO_COLOR` is not set.
-    #[must_use]
-    pub fn for_stderr(&self) -> String {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        self.render(!unwanted && std::io::stderr().is_terminal())
     }
 }
 
@@ -193,6 +185,11 @@ impl Log {
     /// Whether a mistake is known of exactly these words.
     pub(crate) fn has_error_at(&self, place: Place) -> bool {
         self.found.iter().any(|(known, mistake)| *known == place && mistake.severity == Severity::Error)
+    }
+
+    /// Whether anything was said about exactly these words.
+    pub(crate) fn knows_of(&self, place: Place) -> bool {
+        self.found.iter().any(|(known, _)| *known == place)
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -96,6 +96,14 @@ pub(crate) fn resolve(
             log.error(place, found.message, found.suggestion);
         }
     }
+    if let Some(examples) = spec.data.training_examples() {
+        for found in spec.oversized(examples) {
+            let place = tree.place_near(found.key);
+            if !log.knows_of(place) {
+                log.warn(place, found.message, found.suggestion);
+            }
+        }
+    }
     let dataset = definitions.model(chosen(point, "model")?.text()?)?.get("data")?.text()?;
     Some(Resolved { cell: cell(point, dataset, &spec), spec })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use lrlab_runs::{LONGEST_NAME, RESERVED_NAMES};
 use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
@@ -60,7 +61,10 @@ fn experiment() -> Value {
         "title": "lrlab experiment",
         "type": "object",
         "properties": {
-            "name": { "type": "string", "pattern": "^[a-z0-9-]+$", "description": "Names the experiment's folder." },
+            "name": {
+                "type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": LONGEST_NAME, "not": { "enum": RESERVED_NAMES },
+                "description": "Names the experiment's folder.",
+            },
             "description": { "type": "string", "description": "What it asks, for readers of the report." },
             "axes": reference("Axes"),
             "zip": {
@@ -74,7 +78,7 @@ fn experiment() -> Value {
             "monitors": map(&reference("MonitorSpec"), "What changes the rate by a metric; `off` is built in."),
             "exclude": {
                 "type": "array", "items": { "type": "object" },
-                "description": "Cells that are left out: coordinates, each a value or a list of them.",
+                "description": "Cells that are left out: `dataset` and keys that may be axes, each a value or a list of them.",
             },
             "include": {
                 "type": "array", "items": { "type": "object" },

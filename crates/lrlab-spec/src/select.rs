@@ -1,14 +1,14 @@
 //! Choosing among an experiment's cells by `--filter` and `--seeds`.
 
-use lrlab_runs::{Cell, Search};
+use lrlab_runs::Search;
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
-use crate::axes::{label, same};
+use crate::axes::meets;
+use crate::conditions;
 use crate::mistake::Log;
 use crate::resolve::Resolved;
-use crate::suggest;
-use crate::tree::{Place, parse_argument};
+use crate::tree::{Key, Place, parse_argument};
 
 const FILTER: &str = "--filter ";
 const SEEDS: &str = "--seeds ";
@@ -24,15 +24,15 @@ pub(crate) fn select(
     let conditions: Vec<(String, Json)> =
         filters.iter().filter_map(|argument| condition(log, cells, search, argument)).collect();
     let seeds = seeds.map(|n| first_seeds(log, cells, n));
-    let fits = |cell: &Cell| {
+    let fits = |resolved: &Resolved| {
         let by_filter = conditions.iter().all(|(key, _)| {
             let mut either = conditions.iter().filter(|(other, _)| other == key);
-            cell.get(key).is_some_and(|ours| either.any(|(_, wanted)| matches(ours, wanted)))
+            coordinate(resolved, key).is_some_and(|ours| either.any(|(_, wanted)| meets(&ours, wanted)))
         });
-        by_filter
-            && seeds.as_ref().is_none_or(|seeds| cell.get("seed").is_some_and(|seed| seeds.contains(seed)))
+        let seed = resolved.cell.get("seed");
+        by_filter && seeds.as_ref().is_none_or(|seeds| seed.is_some_and(|seed| seeds.contains(seed)))
     };
-    let chosen: Vec<usize> = (0..cells.len()).filter(|index| fits(&cells[*index].cell)).collect();
+    let chosen: Vec<usize> = (0..cells.len()).filter(|index| fits(&cells[*index])).collect();
     if chosen.is_empty() && !log.has_errors() && !cells.is_empty() {
         let source =
             log.argument("", &filters.iter().map(|f| format!("{FILTER}{f}")).collect::<Vec<_>>().join(" "));
@@ -43,8 +43,14 @@ pub(crate) fn select(
     chosen
 }
 
-fn matches(ours: &Json, wanted: &Json) -> bool {
-    same(ours, wanted) || label(ours) == label(wanted)
+/// A cell's coordinate, or the value of a key that is no axis of the grid.
+fn coordinate(resolved: &Resolved, name: &str) -> Option<Json> {
+    if let Some(value) = resolved.cell.get(name) {
+        return Some(value.clone());
+    }
+    let path = format!("/{}", name.replace('.', "/"));
+    let spec = conditions::is_key(name).then(|| serde_json::to_value(&resolved.spec).ok()).flatten()?;
+    spec.pointer(&path).cloned().map(conditions::coordinate)
 }
 
 fn condition(
@@ -63,29 +69,17 @@ fn condition(
         }
     };
     let name = keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(".");
-    let key_place = Place { end: keys.last().map_or(whole.end, |key| key.place.end), ..whole };
-    let names = || cells.first().into_iter().flat_map(|resolved| resolved.cell.keys()).map(String::as_str);
-    if !names().any(|known| known == name) {
-        log.error(key_place, format!("cells have no `{name}`"), suggest::among(&name, names()));
-        return None;
-    }
+    let place = Place { end: keys.last().map_or(whole.end, |key| key.place.end), ..whole };
     if search.is_some_and(|search| name == TRIAL || search.keys.contains(&name)) {
-        log.error(key_place, format!("`{name}` is searched: an arm's trials are judged together"), None);
+        log.error(place, format!("`{name}` is searched: an arm's trials are judged together"), None);
         return None;
     }
-    let wanted = node.json();
-    let mut known: Vec<String> = Vec::new();
-    for value in cells.iter().filter_map(|resolved| resolved.cell.get(&name)) {
-        if matches(value, &wanted) {
-            return Some((name, wanted));
-        }
-        if !known.contains(&label(value)) {
-            known.push(label(value));
-        }
-    }
-    let hint = suggest::among(&label(&wanted), known.iter().map(String::as_str));
-    log.error(node.place, format!("no cell has `{name}` = `{}`", label(&wanted)), hint);
-    None
+    let names: Vec<&str> =
+        cells.first().into_iter().flat_map(|resolved| resolved.cell.keys()).map(String::as_str).collect();
+    let key = Key { name, place };
+    let found = cells.iter().filter_map(|resolved| coordinate(resolved, &key.name));
+    conditions::check(log, (&key, std::slice::from_ref(&node)), &names, found, meets)
+        .then(|| (key.name, node.json()))
 }
 
 /// The first `n` seeds in the order of the cells.

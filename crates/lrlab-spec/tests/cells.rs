@@ -24,7 +24,13 @@ fn small_zipped(axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
 }
 
 fn grid(top: &str, axes: &str, rest: &str) -> Vec<(Cell, RunSpec)> {
-    let text = format!(
+    let text = grid_text(top, axes, rest);
+    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+    experiment.cells(&[], None).unwrap()
+}
+
+fn grid_text(top: &str, axes: &str, rest: &str) -> String {
+    format!(
         r#"name = "small"
 {top}
 [axes]
@@ -51,9 +57,7 @@ limit = {{ test = 50 }}
 static = {{ static = {{}} }}
 cosine = {{ cosine = {{}} }}
 {rest}"#
-    );
-    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
-    experiment.cells(&[], None).unwrap()
+    )
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn filters_and_seeds() {
     let mistake = |text: &str| Err(vec![text.to_owned()]);
     assert_eq!(
         count(&["modle=lstm"], None),
-        mistake("command line:1:10: cells have no `modle`; did you mean `model`?")
+        mistake("command line:1:10: `modle` is no axis of this grid; did you mean `model`?")
     );
     assert_eq!(
         count(&["model=lsmt"], None),
@@ -190,11 +194,73 @@ fn filters_and_seeds() {
     );
 }
 
+/// Whatever may be an axis is a condition too, written as under `[axes]`, whether it is an axis of the grid or not.
+#[test]
+fn conditions_take_what_axes_take() {
+    let axes = "seed = [0, 1]\noptimizer.sgd.momentum = [0.0, 0.9]\ndata.augment.flip = [false, true]";
+    assert_eq!(small(axes, "").len(), 16);
+    let left = |rest: &str| small(axes, &format!("[[exclude]]\n{rest}")).len();
+    for (condition, cells) in [
+        ("optimizer.sgd.momentum = 0.9", 8),
+        ("\"optimizer.sgd.momentum\" = [0.9]", 8),
+        ("optimizer = { sgd = { momentum = 0 } }\nschedule = \"cosine\"", 12),
+        ("data.augment.flip = true\nseed = 1", 12),
+        ("monitor = \"off\"\nseed = 0", 8),
+        ("epochs = 2\nseed = 0", 8),
+        ("dataset = \"pictures\"\nseed = [1]", 8),
+        ("lr = 0.1\nschedule = \"static\"", 8),
+        ("optimizer.sgd.weight_decay = 0.1\nlr_max = \"off\"\nseed = 0", 8),
+        ("data.limit.test = 50\ndata.split_seed = 3\nseed = 1", 8),
+    ] {
+        assert_eq!(left(condition), cells, "{condition}");
+    }
+    let further =
+        "[[exclude]]\nseed = 1\n[[include]]\nschedule = \"static\"\noptimizer.sgd.momentum = 0.5\nseed = 7";
+    let cells = small(axes, further);
+    let included: Vec<_> = cells.iter().filter(|(cell, _)| cell["seed"] == 7).collect();
+    assert_eq!((cells.len(), included.len()), (10, 2));
+    assert!(included.iter().all(|(cell, _)| cell["optimizer.sgd.momentum"] == 0.5));
+}
+
+#[test]
+fn filters_take_what_axes_take() {
+    let text = std::fs::read_to_string(format!("{FOLDER}/quickstart.toml")).unwrap();
+    let experiment = read(&text, "q.toml", &[], &Catalog::default()).unwrap();
+    let count = |filter: &str| experiment.cells(&[filter.to_owned()], None).map_or(0, |cells| cells.len());
+    let all = experiment.cells(&[], None).unwrap();
+    let with = |path: &str, value: &serde_json::Value| {
+        let run = |run: &RunSpec| serde_json::to_value(run).unwrap().pointer(path).cloned();
+        all.iter().filter(|(_, spec)| run(spec).as_ref() == Some(value)).count()
+    };
+    let rate = serde_json::to_value(all[0].1.lr).unwrap();
+    assert!(!all[0].0.contains_key("lr") && with("/lr", &rate) < all.len());
+    assert_eq!(count(&format!("lr={rate}")), with("/lr", &rate));
+    assert_eq!(
+        (count("lr_max=off"), count("accumulate=1"), count("accumulate=2")),
+        (all.len(), all.len(), 0)
+    );
+    let wrong = |filter: &str| experiment.cells(&[filter.to_owned()], None).unwrap_err().to_string();
+    assert!(wrong("accumulate=2").contains("no cell has `accumulate` = `2`"), "{}", wrong("accumulate=2"));
+    assert!(wrong("optimizer.sgd.momentun=0.9").contains("is no axis of this grid"));
+}
+
+/// The report reads the coordinates of claims: each under one key, however the file writes them.
+#[test]
+fn claims_state_dotted_keys_as_one() {
+    let axes = "seed = [0]\noptimizer.sgd.momentum = [0.0, 0.9]";
+    let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"final.val_accuracy\"\ncompare = \">\"\n\
+                 where.optimizer.sgd.momentum = 0.9\nthan = { optimizer.sgd.momentum = 0.0 }";
+    let text = grid_text("", axes, claim);
+    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(experiment.claims[0]["where"], json!({ "optimizer.sgd.momentum": 0.9 }));
+    assert_eq!(experiment.claims[0]["than"], json!({ "optimizer.sgd.momentum": 0.0 }));
+}
+
 #[test]
 fn explains_where_every_value_comes_from() {
     let text = std::fs::read_to_string(format!("{FOLDER}/cifar-resnet20.toml")).unwrap();
     let experiment = read(&text, "c.toml", &["defaults.lr=0.2".to_owned()], &Catalog::default()).unwrap();
-    let lines = experiment.explain(&[], None).unwrap();
+    let lines = experiment.explain(&[], None).unwrap().join("\n");
     let origin = |key: &str| {
         lines.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap().split("# ").nth(1).unwrap()
     };

@@ -108,7 +108,7 @@ fn what_they_do_to_ids() {
 
 #[test]
 fn where_they_come_from() {
-    let text = experiment("averaging = { swa = { start = \"50%\" } }").explain(&[], None).unwrap();
+    let text = experiment("averaging = { swa = { start = \"50%\" } }").explain(&[], None).unwrap().join("\n");
     let origin = |key: &str| {
         let line = text.lines().find(|line| line.starts_with(&format!("{key} ="))).unwrap_or(key);
         line.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -108,8 +108,10 @@ fn schedules_and_monitors_are_searched_where_they_are() {
         );
         assert_eq!(cell["batch_size"], json!(run.batch_size));
     }
-    let lines =
-        experiment.explain(&["seed=0".into(), "epochs=4".into(), "schedule=cosine".into()], None).unwrap();
+    let lines = experiment
+        .explain(&["seed=0".into(), "epochs=4".into(), "schedule=cosine".into()], None)
+        .unwrap()
+        .concat();
     assert!(lines.contains("schedule.cosine.eta_min = ") && lines.contains("# x.toml:23"), "{lines}");
 }
 

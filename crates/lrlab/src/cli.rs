@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::progress::tell;
-use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, commands};
+use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, color, commands};
 
 /// The lab for learning-rate schedules.
 #[derive(Debug, Parser)]
@@ -67,6 +67,13 @@ pub(crate) struct Selection {
     /// The store: results, plans, reports.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
+/// Which part of an experiment, and what of it is changed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Part {
     /// Override a key of the experiment (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -76,6 +83,17 @@ pub(crate) struct Selection {
     /// Only the first N seeds.
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<usize>,
+    /// Only the run with this id, or with an id that begins so; a trial of a search is trained in full.
+    #[arg(long, value_name = "RUN_ID")]
+    pub(crate) run: Option<String>,
+}
+
+impl Part {
+    /// Whether it is the whole experiment as its file states it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Self { set, filter, seeds, run } = self;
+        set.is_empty() && filter.is_empty() && seeds.is_none() && run.is_none()
+    }
 }
 
 /// Which files stay after a run is done.
@@ -152,6 +170,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(color::on_stderr())
         .init();
     match run(cli.command, registry) {
         Ok(exit) => ended(exit).into(),
@@ -179,8 +198,8 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::GridReport(args) => commands::cluster::grid_report(&args),
         Command::GridRun(args) => commands::grid_worker::grid_run(&args),
         Command::Preflight(args) => commands::preflight::preflight(&args, registry),
-        Command::Gc(args) => commands::gc::gc(&args),
-        Command::Status(args) => commands::status::status(&args),
+        Command::Gc(args) => commands::gc::gc(&args, registry),
+        Command::Status(args) => commands::status::status(&args, registry),
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),

@@ -24,6 +24,7 @@ struct Readme;
 mod assemble;
 mod bench;
 mod cli;
+mod color;
 mod commands;
 mod device;
 mod exit;

@@ -6,6 +6,9 @@ use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lrlab_runs::{Cell, Event, PlannedRun, RunId};
+use lrlab_spec::Mistakes;
+
+use crate::color;
 
 /// Follows the runs of a grid.
 pub(crate) struct Progress {
@@ -165,6 +168,11 @@ pub(crate) fn clock(seconds: f64) -> String {
 /// A line on standard error.
 pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Mistakes of an input on standard error, each with its place.
+pub(crate) fn tell_mistakes(mistakes: &Mistakes) {
+    tell(&mistakes.render(color::on_stderr()));
 }
 
 /// `resnet / cosine / on / 10 epochs / seed 0`.

@@ -346,3 +346,78 @@ fn no_toml() {
     let deep = format!("{} = 1", vec!["a"; 100_000].join("."));
     assert_eq!(errors(&deep, &[]), ["x.toml:1:1: this is no TOML: recursion limit"]);
 }
+
+/// Names become those of folders and files.
+#[test]
+fn names_that_no_folder_can_have() {
+    for name in lrlab_runs::RESERVED_NAMES {
+        let found = errors(GOOD, &[&format!("name={name}")]);
+        let [only] = &found[..] else { panic!("{name}: {found:?}") };
+        assert!(only.contains(&format!("no experiment is called `{name}`")), "{only}");
+        assert!(only.contains(&format!("for instance `{name}-1`")), "{only}");
+        assert_eq!(errors(GOOD, &[&format!("name={name}-1")]), [""; 0]);
+    }
+    let longest = "a".repeat(lrlab_runs::LONGEST_NAME);
+    assert_eq!(errors(&with(&[("\"small\"", &format!("\"{longest}\""))]), &[]), [""; 0]);
+    let long = |name: &str| {
+        format!(
+            "a name of {} bytes is too long: at most 100, as files are named after it; say more in `description`",
+            name.len()
+        )
+    };
+    let name = format!("{longest}b");
+    check(&[("\"small\"", &format!("\"{name}\""))], &[&format!("x.toml:1:8: {}", long(&name))]);
+    // Models, data sets, schedules and monitors.
+    for (short, section, line) in
+        [("lstm", "models", 15), ("reviews", "data", 26), ("step", "schedules", 36), ("on", "monitors", 39)]
+    {
+        let text = GOOD.replace(&format!("\"{short}\""), &format!("\"{name}\""));
+        let text = text.replace(&format!("[{section}.{short}"), &format!("[{section}.{name}"));
+        let found = errors(&text, &[]);
+        let [only] = &found[..] else { panic!("{section}: {found:?}") };
+        assert!(only.starts_with(&format!("x.toml:{line}:")) && only.ends_with(&long(&name)), "{only}");
+    }
+}
+
+/// Legal, and hardly meant: a warning, once for each value.
+#[test]
+fn more_than_an_epoch_has() {
+    let warnings = |changes: &[(&str, &str)], overrides: &[&str]| -> Vec<String> {
+        let overrides: Vec<String> = overrides.iter().map(|&argument| argument.to_owned()).collect();
+        let experiment = read(&with(changes), "x.toml", &overrides, &Catalog::default()).unwrap();
+        experiment.warnings.iter().map(ToString::to_string).collect()
+    };
+    let few = ("synthetic_pictures = {}", "synthetic_pictures = { train = 80, test = 20 }");
+    let lone = ("model = [\"lstm\", \"resnet\"]", "model = [\"resnet\"]");
+    let unused = |found: Vec<String>| -> Vec<String> {
+        found.into_iter().filter(|warning| !warning.contains("not used")).collect()
+    };
+    // 64 examples are two batches of 32.
+    for (accumulate, expected) in [
+        ("1", &[][..]),
+        ("2", &[]),
+        (
+            "3",
+            &[
+                "x.toml:12:14: `accumulate` is 3, but an epoch has 2 batches: each update takes in no more; set \
+               `accumulate` to 2 or less, or make `batch_size` smaller",
+            ],
+        ),
+    ] {
+        let given = format!("batch_size = 32\naccumulate = {accumulate}");
+        assert_eq!(unused(warnings(&[few, lone, ("batch_size = 32", &given)], &[])), expected);
+    }
+    let found = unused(warnings(&[few, lone], &["defaults.batch_size=65", "defaults.accumulate=2"]));
+    assert_eq!(
+        found,
+        [
+            "command line:1:27: `batch_size` is 65, but an epoch has 64 training examples: one smaller batch; set \
+             `batch_size` to 64 or less",
+            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch: each update takes in no more; set \
+             `accumulate` to 1 or less, or make `batch_size` smaller",
+        ]
+    );
+    // An axis is shown at the value that is too large.
+    let axis = ("seed = [0, 1]", "seed = [0, 1]\naccumulate = [1, 9]");
+    assert!(unused(warnings(&[few, lone, axis], &[]))[0].starts_with("x.toml:9:18: `accumulate` is 9"));
+}

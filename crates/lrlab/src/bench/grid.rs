@@ -10,7 +10,7 @@ use lrlab_runs::{Plan, RunStore};
 
 use super::{Kind, Step, Workload};
 use crate::Registry;
-use crate::cli::Selection;
+use crate::cli::{Part, Selection};
 use crate::commands::plan::{listing, read_experiment, resolve};
 
 /// Cells of the large grid.
@@ -52,7 +52,7 @@ fn experiment(rates: usize, seeds: usize, train: usize) -> String {
 fn plan(text: &str, registry: &Registry, store: &RunStore, filters: &[String]) -> anyhow::Result<Plan> {
     let experiment = lrlab_spec::read(text, "bench.toml", &[], &registry.catalog())?;
     let cells = experiment.cells(filters, None)?;
-    let cache = store.root().join("cache");
+    let cache = store.cache_dir();
     Ok(lrlab_grid::resolve(&experiment.name, cells, |data| Ok(registry.identify(data, &cache)?.0))?)
 }
 
@@ -63,9 +63,7 @@ fn large() -> anyhow::Result<Step> {
     let selection = Selection {
         experiment: folder.path().join("bench.toml"),
         out: folder.path().join("runs"),
-        set: Vec::new(),
-        filter: Vec::new(),
-        seeds: None,
+        part: Part::default(),
     };
     std::fs::write(&selection.experiment, experiment(CELLS / 10, 5, 512))?;
     let store = RunStore::new(&selection.out);

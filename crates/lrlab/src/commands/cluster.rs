@@ -13,7 +13,7 @@ use lrlab_spec::SlurmProfile;
 
 use super::{report, say_line};
 use crate::cli::Keep;
-use crate::progress::tell;
+use crate::progress::{tell, tell_mistakes};
 use crate::{Exit, provenance};
 
 /// How often submissions in a row may bring nothing further before nobody submits again.
@@ -30,7 +30,7 @@ pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Resul
     match SlurmProfile::read(&text, &path.display().to_string(), &cells) {
         Ok(profile) => Ok(Some(profile)),
         Err(mistakes) => {
-            tell(&mistakes.for_stderr());
+            tell_mistakes(&mistakes);
             Ok(None)
         }
     }
@@ -48,7 +48,8 @@ pub(crate) fn settings(
 ) -> anyhow::Result<Settings> {
     let build = provenance::own_build().context("this program cannot be read")?;
     let out = std::path::absolute(store.root())?;
-    let program = out.join("bin").join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    let program =
+        RunStore::new(&out).bin_dir().join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
     Ok(Settings {
         program,
         out,

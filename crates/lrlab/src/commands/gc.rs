@@ -2,18 +2,25 @@
 
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use lrlab_grid::{Garbage, GarbageKind};
 use lrlab_runs::RunStore;
 
+use super::plan::{read_experiment, resolve};
 use super::say_line;
-use crate::Exit;
+use crate::cli::{Part, Selection};
+use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
+    /// An experiment file: of its runs only those that it has now, with the options below, count as named.
+    experiment: Option<PathBuf>,
     /// The store.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
+    #[command(flatten)]
+    part: Part,
     /// Remove it.
     #[arg(long)]
     yes: bool,
@@ -22,11 +29,30 @@ pub(crate) struct GcArgs {
     json: bool,
 }
 
-pub(crate) fn gc(args: &GcArgs) -> anyhow::Result<Exit> {
+pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.out);
-    let garbage = lrlab_grid::garbage(&store)?;
+    let plan = match &args.experiment {
+        Some(experiment) => {
+            let (experiment, out, part) = (experiment.clone(), args.out.clone(), args.part.clone());
+            let selection = Selection { experiment, out, part };
+            let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(Exit::BadInput) };
+            let Some(plan) = resolve(&experiment, &selection, registry)? else { return Ok(Exit::BadInput) };
+            Some(plan)
+        }
+        None if args.part.is_whole() => None,
+        None => bail!("--set, --filter, --seeds and --run are about an experiment: name its file"),
+    };
+    let garbage = lrlab_grid::garbage(&store, plan.as_ref())?;
     let bytes: u64 = garbage.iter().map(|item| item.bytes).sum();
-    let removed = if args.yes { lrlab_grid::collect(&store, &garbage)? } else { 0 };
+    let removed = if args.yes {
+        if let Some(plan) = plan.filter(|plan| store.plan(&plan.experiment).is_ok_and(|old| old.is_some())) {
+            store.write_plan(&plan)?;
+            lrlab_grid::name_only(&store, &plan)?;
+        }
+        lrlab_grid::collect(&store, &garbage)?
+    } else {
+        0
+    };
     if args.json {
         let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed });
         say_line(&serde_json::to_string_pretty(&all)?);

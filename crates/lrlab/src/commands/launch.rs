@@ -84,6 +84,8 @@ impl Launch {
             bound.map_or_else(|| self.device.clone().into(), |_| "cuda:0".into()),
         ]);
         env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
+        // What a worker says on standard error goes to a file.
+        env.push(("NO_COLOR".into(), "1".into()));
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
     }

@@ -13,7 +13,7 @@ use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
 use lrlab_train::Fit;
 
-use super::plan::read_experiment;
+use super::plan::{cells, read_experiment};
 use super::say;
 use super::worker::cache_dir;
 use crate::cli::Selection;
@@ -51,13 +51,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let LrFindArgs { min_lr, max_lr, updates, smoothing, divergence, .. } = *args;
     let test = RangeTest::new(RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence })?;
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let cells = match experiment.cells(&args.selection.filter, args.selection.seeds) {
-        Ok(cells) => cells,
-        Err(mistakes) => {
-            tell(&mistakes.for_stderr());
-            return Ok(Exit::BadInput);
-        }
-    };
+    let Some(cells) = cells(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
     let (cell, spec) = the_one(cells)?;
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in lrlab_grid::heeded(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
-use lrlab_runs::{Plan, RunStore};
-use lrlab_spec::Experiment;
+use lrlab_runs::{Call, Cell, Plan, RunStore};
+use lrlab_spec::{Experiment, Mistakes, RunSpec};
 
 use super::status::{counts, line};
 use super::worker::cache_dir;
 use super::{say, say_line};
 use crate::cli::Selection;
-use crate::progress::tell;
+use crate::progress::{tell, tell_mistakes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -29,16 +29,13 @@ pub(crate) struct PlanArgs {
 pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
     if args.explain {
-        return match experiment.explain(&args.selection.filter, args.selection.seeds) {
-            Ok(text) => {
-                say_line(&text);
-                Ok(Exit::Done)
-            }
-            Err(mistakes) => {
-                tell(&mistakes.for_stderr());
-                Ok(Exit::BadInput)
-            }
+        let texts = told(experiment.explain(&args.selection.part.filter, args.selection.part.seeds));
+        let Some(texts) = texts else { return Ok(Exit::BadInput) };
+        let Some(texts) = narrowed(texts, &experiment, &args.selection, registry)? else {
+            return Ok(Exit::BadInput);
         };
+        say_line(&texts.join("\n"));
+        return Ok(Exit::Done);
     }
     let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
     show(&plan, &RunStore::new(&args.selection.out))?;
@@ -53,25 +50,18 @@ pub(crate) fn read_experiment(
     let path = &selection.experiment;
     let Some(text) = read_text(path)? else { return Ok(None) };
     let name = path.display().to_string();
-    match lrlab_spec::read(&text, &name, &selection.set, &registry.catalog()) {
-        Ok(experiment) => {
-            if !experiment.warnings.is_empty() {
-                tell(&experiment.warnings.for_stderr());
-            }
-            Ok(Some(experiment))
-        }
-        Err(mistakes) => {
-            tell(&mistakes.for_stderr());
-            Ok(None)
-        }
+    let experiment = told(lrlab_spec::read(&text, &name, &selection.part.set, &registry.catalog()));
+    if let Some(experiment) = experiment.as_ref().filter(|experiment| !experiment.warnings.is_empty()) {
+        tell_mistakes(&experiment.warnings);
     }
+    Ok(experiment)
 }
 
 /// The text of a file that a user wrote; another encoding than UTF-8 is told, and `None` is returned.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
-    Ok(lrlab_spec::decode(&bytes, &name).map_err(|mistakes| tell(&mistakes.for_stderr())).ok())
+    Ok(told(lrlab_spec::decode(&bytes, &name)))
 }
 
 /// The selected runs of an experiment, each with its identity.
@@ -80,18 +70,60 @@ pub(crate) fn resolve(
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Option<Plan>> {
-    let cells = match experiment.each_cell(&selection.filter, selection.seeds) {
-        Ok(cells) => cells,
-        Err(mistakes) => {
-            tell(&mistakes.for_stderr());
-            return Ok(None);
-        }
-    };
-    let (cache, mut told) = (cache_dir(&selection.out), BTreeSet::new());
+    let Some(mut plan) = resolve_all(experiment, selection, registry)? else { return Ok(None) };
+    if let Some(index) = named(&plan, selection)? {
+        plan.runs = vec![plan.runs.swap_remove(index)];
+        // One run is no search: it is trained in full.
+        plan.search = None;
+    }
+    Ok(Some(plan))
+}
+
+/// The selected cells of an experiment with their runs; mistakes in the selection are told, and `None` is returned.
+pub(crate) fn cells(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+) -> anyhow::Result<Option<Vec<(Cell, RunSpec)>>> {
+    match told(experiment.cells(&selection.part.filter, selection.part.seeds)) {
+        Some(cells) => narrowed(cells, experiment, selection, registry),
+        None => Ok(None),
+    }
+}
+
+/// Of things that belong to the cells in their order: that of the run that `--run` names, or all.
+fn narrowed<T>(
+    all: Vec<T>,
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+) -> anyhow::Result<Option<Vec<T>>> {
+    if selection.part.run.is_none() {
+        return Ok(Some(all));
+    }
+    let Some(plan) = resolve_all(experiment, selection, registry)? else { return Ok(None) };
+    let index = named(&plan, selection)?.unwrap_or_default();
+    Ok(Some(all.into_iter().skip(index).take(1).collect()))
+}
+
+/// What could be read; mistakes are told.
+fn told<T>(read: Result<T, Mistakes>) -> Option<T> {
+    read.map_err(|mistakes| tell_mistakes(&mistakes)).ok()
+}
+
+/// As [`resolve`], whatever `--run` says.
+fn resolve_all(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+) -> anyhow::Result<Option<Plan>> {
+    let cells = told(experiment.each_cell(&selection.part.filter, selection.part.seeds));
+    let Some(cells) = cells else { return Ok(None) };
+    let (cache, mut noted) = (cache_dir(&selection.out), BTreeSet::new());
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         let (digest, notes) = registry.identify(data, &cache)?;
         for note in notes {
-            if told.insert(note.clone()) {
+            if noted.insert(note.clone()) {
                 tell(&format!("note: {note}"));
             }
         }
@@ -100,7 +132,48 @@ pub(crate) fn resolve(
     plan.description.clone_from(&experiment.description);
     plan.claims.clone_from(&experiment.claims);
     plan.search.clone_from(&experiment.search);
+    plan.call = call(selection);
     Ok(Some(plan))
+}
+
+/// The place in the plan of the run that `--run` names.
+fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
+    let Some(id) = &selection.part.run else { return Ok(None) };
+    let file = selection.experiment.display();
+    let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if id.is_empty() || id.len() > 32 || !digits {
+        bail!(
+            "--run {id:?} is no run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
+        );
+    }
+    let found: Vec<usize> =
+        (0..plan.runs.len()).filter(|index| plan.runs[*index].run_id.as_str().starts_with(id)).collect();
+    match found[..] {
+        [index] => Ok(Some(index)),
+        [] => bail!(
+            "{file} has no run {id}: the experiment, its overrides (--set) or its data are not those that the id was \
+             made from; `lrlab plan {file}` lists the ids"
+        ),
+        _ => bail!("the ids of {} runs begin with {id}: give more digits", found.len()),
+    }
+}
+
+/// The variable by which a program that starts this one says what it was called as, as a shell reads it.
+const CALLED_AS: &str = "LRLAB_CALLED_AS";
+
+/// This call, as far as runs depend on it; `None` where a path is no text.
+fn call(selection: &Selection) -> Option<Call> {
+    let own = || {
+        let program = std::env::args().next().unwrap_or_else(|| "lrlab".to_owned());
+        vec![program, "run".to_owned()]
+    };
+    let called = std::env::var(CALLED_AS).ok().and_then(|words| shlex::split(&words));
+    Some(Call {
+        program: called.filter(|words| !words.is_empty()).unwrap_or_else(own),
+        experiment: selection.experiment.to_str()?.to_owned(),
+        folder: std::env::current_dir().ok()?.to_str()?.to_owned(),
+        set: selection.part.set.clone(),
+    })
 }
 
 /// Shows every run with its state, and the sums.

@@ -3,7 +3,7 @@
 //! Each model is tried in a process of its own, so that one that takes the process down is a line of the list of what
 //! is wrong, and so that its memory can be measured. What passed is remembered for this build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -38,6 +38,9 @@ pub(crate) struct Seen {
     pub(crate) peak_mib: Option<u64>,
     /// The most memory of a GPU for its tensors, in MiB.
     pub(crate) device_mib: Option<u64>,
+    /// What is suspicious and could not be known before the data were loaded.
+    #[serde(default)]
+    notes: Vec<String>,
 }
 
 /// What was seen of all of them.
@@ -48,6 +51,11 @@ pub(crate) struct Flown {
 }
 
 impl Flown {
+    /// What is suspicious, each thing once.
+    pub(crate) fn notes(&self) -> BTreeSet<&str> {
+        self.seen.values().flat_map(|seen| &seen.notes).map(String::as_str).collect()
+    }
+
     pub(crate) fn of(&self, run: &PlannedRun) -> Option<&Seen> {
         self.seen.get(&class(run))
     }
@@ -165,7 +173,7 @@ impl Preflight<'_> {
         if let Some(threads) = self.threads {
             command.arg(format!("--threads={threads}")).env("RAYON_NUM_THREADS", threads.to_string());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("preflight")?;
         if let Some(mut input) = child.stdin.take() {
             // A child that died before it read everything says why itself.
@@ -217,6 +225,9 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     {
         anyhow::bail!("{}; {}", lone.message, lone.suggestion);
     }
+    // Where the size is known from the experiment, reading it warned.
+    let unknown = spec.data.training_examples().is_none();
+    let oversized = if unknown { spec.oversized(data.train.len()) } else { Vec::new() };
     if args.small {
         spec.batch_size = spec.batch_size.min(8);
         spec.accumulate = 1;
@@ -247,6 +258,10 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         update_s,
         peak_mib: peak_mib(),
         device_mib: lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib),
+        notes: oversized
+            .into_iter()
+            .map(|found| format!("{}; {}", found.message, found.suggestion))
+            .collect(),
     };
     say_line(&serde_json::to_string(&seen)?);
     Ok(Exit::Done)

@@ -120,8 +120,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
     let Some(flown) = preflight(args, &plan, &store, &device, on_slurm)? else { return Ok(Exit::BadInput) };
     lrlab_grid::record(&store, &plan)?;
-    let Selection { set, filter, seeds, .. } = &args.selection;
-    if set.is_empty() && filter.is_empty() && seeds.is_none() {
+    if args.selection.part.is_whole() {
         lrlab_grid::name_only(&store, &plan)?;
     }
     match (args.emit, settings) {
@@ -248,7 +247,10 @@ fn preflight(
         },
     };
     match preflight.fly(plan)? {
-        Ok(flown) => Ok(Some(flown)),
+        Ok(flown) => {
+            flown.notes().into_iter().for_each(|note| tell(&format!("warning: {note}")));
+            Ok(Some(flown))
+        }
         Err(wrong) => {
             for words in wrong {
                 tell(&format!("error: preflight: {words}"));

@@ -1,26 +1,22 @@
 //! `lrlab status`: how far a grid is, also from another terminal while it runs.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 use lrlab_grid::slurm::{self, Queued};
 use lrlab_grid::{ArmStatus, Costs, Estimate, Live, Origins, RunState, SearchState, Status};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
-use super::plan::stored_plan;
+use super::plan::{read_experiment, resolve, stored_plan};
 use super::{say, say_line, search, watch};
-use crate::Exit;
+use crate::cli::Selection;
 use crate::progress::{clock, label};
+use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// The experiment file.
-    #[arg(default_value = "experiments/quickstart.toml")]
-    experiment: PathBuf,
-    /// The store.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -29,9 +25,16 @@ pub(crate) struct StatusArgs {
     watch: bool,
 }
 
-pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
-    let store = RunStore::new(&args.out);
-    let plan = stored_plan(&args.experiment, &store)?;
+/// Of a part of the experiment, where options name one; otherwise of what was planned last.
+pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    let store = RunStore::new(&args.selection.out);
+    let plan = if args.selection.part.is_whole() {
+        stored_plan(&args.selection.experiment, &store)?
+    } else {
+        let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
+        let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+        plan
+    };
     if args.watch {
         return watch::watch(&plan, &store);
     }
@@ -123,7 +126,7 @@ impl Board {
         if let (runs @ 1.., done) = self.further {
             let _ = write!(
                 text,
-                "\nnote: this is what the last call planned; earlier ones planned {runs} further runs ({done} done)"
+                "\nnote: besides these, earlier calls planned {runs} further runs ({done} done)"
             );
         }
         match &self.jobs {

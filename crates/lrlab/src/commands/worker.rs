@@ -309,7 +309,7 @@ fn finish_log(attempt: &Path, outcome: Outcome) {
 
 /// Where what is derived from data sets is kept: beside the runs, shared by all of them.
 pub(crate) fn cache_dir(out: &Path) -> PathBuf {
-    out.join("cache")
+    RunStore::new(out).cache_dir()
 }
 
 fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {

@@ -33,11 +33,19 @@ pub(super) fn pictures(place: &Place) -> anyhow::Result<Verdict> {
         for augment in augments {
             match compare(&data, augment, &place.device)? {
                 Ok(values) => count += values,
-                Err(differ) => return Ok(Verdict::failed(format!("{size}×{size}, {augment:?}: {differ}"))),
+                Err(differ) => {
+                    let changes = augment.map_or_else(|| "no augmentation".to_owned(), words);
+                    return Ok(Verdict::failed(format!("{size}×{size}, {changes}: {differ}")));
+                }
             }
         }
     }
     Ok(Verdict::passed(format!("all bits of {count} values, {} ways to change pictures", augments.len())))
+}
+
+fn words(augment: Augment) -> String {
+    let Augment { crop_padding, flip, cutout, .. } = augment;
+    format!("crop_padding = {crop_padding}, flip = {flip}, cutout = {cutout}")
 }
 
 /// Sequences of many lengths.

@@ -72,7 +72,7 @@ cosine = {{}}
     /// The runs of one network, a seed each.
     pub(super) fn runs(&self, network: &str) -> anyhow::Result<Vec<RunSpec>> {
         let read = lrlab_spec::read(&self.experiment(), "kit.toml", &[], &Registry::default().catalog());
-        let mistakes = |mistakes: lrlab_spec::Mistakes| anyhow!("{}", mistakes.for_stderr());
+        let mistakes = |mistakes: lrlab_spec::Mistakes| anyhow!("{mistakes}");
         let cells = read.map_err(mistakes)?.cells(&[format!("model={network}")], None).map_err(mistakes)?;
         Ok(cells.into_iter().map(|(_, run)| run).collect())
     }

@@ -1,0 +1,168 @@
+//! The command that a report prints for a run makes exactly that run, in whatever way the grid was started.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lrlab_tests::{TINY, results, run, start};
+
+/// The commands of a page by run id.
+fn commands(page: &Path) -> BTreeMap<String, String> {
+    let page = std::fs::read_to_string(page).unwrap();
+    let run = |part: &str| {
+        let id = part.split('"').next().unwrap().to_owned();
+        let command = part.split("<pre><code>").nth(1)?.split("</code></pre>").next()?;
+        let signs = [
+            ("&lt;", "<"),
+            ("&gt;", ">"),
+            ("&quot;", "\""),
+            ("&#x27;", "'"),
+            ("&#x2f;", "/"),
+            ("&amp;", "&"),
+        ];
+        Some((id, signs.iter().fold(command.to_owned(), |text, (from, to)| text.replace(from, to))))
+    };
+    page.split("<p id=\"run-").skip(1).filter_map(run).collect()
+}
+
+/// Runs the commands of the page in `folder`, each in a store that is not there before, and compares the run and its bits.
+fn check(folder: &Path, page: &str, expected: usize) {
+    let commands = commands(&folder.join(page));
+    assert_eq!(commands.len(), expected, "{commands:?}");
+    let made = results(&folder.join("runs"));
+    for (id, command) in commands {
+        let output = start(Path::new("sh"), folder).args(["-c", &command]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}\n{said}");
+        let again = results(&folder.join("repeated"));
+        assert_eq!(again.keys().collect::<Vec<_>>(), [&id], "{command}");
+        for key in ["spec", "final", "history"] {
+            assert_eq!(again[&id][key], made[&id][key], "{key}: {command}");
+        }
+        std::fs::remove_dir_all(folder.join("repeated")).unwrap();
+    }
+}
+
+const RUN: [&str; 5] = ["run", "--device", "cpu", "--threads", "1"];
+
+fn grid(folder: &Path, more: &[&str]) {
+    let ran = run(folder, &[&RUN, more].concat());
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
+fn overrides_and_names_are_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "it's \"tiny\" $HOME.toml";
+    std::fs::write(folder.path().join(file), TINY).unwrap();
+    grid(
+        folder.path(),
+        &[
+            file,
+            "--set",
+            "defaults.lr=0.5",
+            "--set",
+            "defaults.lr=0.02",
+            "--set",
+            "description=a 'quoted' \"text\" with `signs` & <tags> \\ and\ta tab",
+            "--set",
+            "schedules.static={ cosine = { t_max = \"100%\" } }",
+        ],
+    );
+    let made = results(&folder.path().join("runs"));
+    assert!(made.values().all(|result| result["spec"]["lr"] == 0.02), "the last override counts");
+    check(folder.path(), "runs/tiny/report/report.html", 2);
+}
+
+#[test]
+fn a_part_of_a_grid_names_its_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let axes = "seed = [0, 1]\noptimizer.sgd.momentum = [0.0, 0.9]\nlr = [0.1, 1e-3]";
+    std::fs::write(folder.path().join("tiny.toml"), TINY.replace("seed = [0, 1]", axes)).unwrap();
+    grid(
+        folder.path(),
+        &["tiny.toml", "--filter", "lr=0.001", "--seeds", "1", "--set", "defaults.batch_size=8"],
+    );
+    check(folder.path(), "runs/tiny/report/report.html", 2);
+}
+
+/// The winner of a search is shown without what was searched, and its run is made in full.
+#[test]
+fn the_winner_of_a_search_is_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = "\n[search]\nmethod = { halving = { rungs = [\"1 epoch\"], eta = 2 } }\n[search.space]\n\
+                  lr = { choice = [0.01, 0.001] }\n";
+    let text = TINY.replace("epochs = [1]", "epochs = [2]").replace("seed = [0, 1]", "seed = [3]");
+    std::fs::write(folder.path().join("tiny.toml"), text.replace("lr = 0.01\n", "") + search).unwrap();
+    grid(folder.path(), &["tiny.toml", "--set", "defaults.batch_size=8"]);
+    check(folder.path(), "runs/tiny/report/report.html", 1);
+}
+
+/// Experiment and store may have moved: a report says where it was written, and its commands are for that folder.
+#[test]
+fn a_moved_store_is_reported_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old");
+    std::fs::create_dir_all(old.join("mine")).unwrap();
+    std::fs::write(old.join("mine/tiny.toml"), TINY).unwrap();
+    grid(&old, &["mine/tiny.toml", "--set", "defaults.lr=0.02"]);
+    let told = |folder: &Path| {
+        let page = std::fs::read_to_string(folder.join("runs/tiny/report/report.html")).unwrap();
+        page.replace("&#x2f;", "/")
+            .contains(&format!("In the folder <code>{}</code>", folder.canonicalize().unwrap().display()))
+    };
+    assert!(told(&old));
+    let new = folder.path().join("new place");
+    std::fs::rename(&old, &new).unwrap();
+    // A page that nobody wrote anew names the experiment as it was named then.
+    check(&new, "runs/tiny/report/report.html", 2);
+    let ran = run(&new, &["report", "mine/tiny.toml", "--set", "defaults.lr=0.02"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(told(&new));
+    check(&new, "runs/tiny/report/report.html", 2);
+}
+
+/// What another program that stands before the runner is called.
+#[test]
+fn a_program_before_the_runner_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    let mut command = lrlab_tests::runner(folder.path());
+    command
+        .env("LRLAB_CALLED_AS", "cargo xtask run-grid --runner 'my own/runner'")
+        .args(RUN)
+        .arg("tiny.toml");
+    assert!(command.output().unwrap().status.success());
+    for command in commands(&folder.path().join("runs/tiny/report/report.html")).values() {
+        assert!(
+            command.starts_with("cargo xtask run-grid --runner 'my own/runner' tiny.toml --run "),
+            "{command}"
+        );
+    }
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    let id = |more: &[&str]| {
+        let ran = run(folder.path(), &[&["plan", "tiny.toml"], more].concat());
+        ran.out.lines().next().unwrap()[..8].to_owned()
+    };
+    let (plain, other) = (id(&[]), id(&["--set", "defaults.lr=0.02"]));
+    assert_ne!(plain, other);
+    assert_eq!(id(&["--run", &plain]), plain);
+    for command in ["plan", "run", "report", "status", "lr-find", "gc"] {
+        let call = |id: &str| run(folder.path(), &[command, "tiny.toml", "--run", id]);
+        let ran = call(&other);
+        let expected =
+            format!("tiny.toml has no run {other}: the experiment, its overrides (--set) or its data");
+        assert!(ran.code == 2 && ran.err.contains(&expected), "{command}: {}", ran.err);
+        let ran = call("xyz");
+        assert!(ran.code == 2 && ran.err.contains("--run \"xyz\" is no run id"), "{command}: {}", ran.err);
+    }
+    let ran = run(folder.path(), &["plan", "tiny.toml", "--explain", "--run", &plain]);
+    assert_eq!((ran.code, ran.out.matches("batch_size = 16").count()), (0, 1), "{}", ran.out);
+    assert!(!folder.path().join("runs/store").exists());
+}
