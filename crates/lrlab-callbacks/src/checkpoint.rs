@@ -73,13 +73,14 @@ impl Checkpoint {
     /// An unknown or incomparable metric, an interval that is not above 0.
     pub fn new(config: CheckpointConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
-        let sane = match config.last {
-            Some(SaveEvery::Epochs(n) | SaveEvery::Updates(n)) => n > 0,
-            Some(SaveEvery::Minutes(minutes)) => minutes > 0.0,
-            None => true,
+        let bad = match config.last {
+            Some(SaveEvery::Epochs(n)) => (n == 0).then(|| format!("{n} epochs")),
+            Some(SaveEvery::Updates(n)) => (n == 0).then(|| format!("{n} updates")),
+            Some(SaveEvery::Minutes(n)) => (n.is_nan() || n <= 0.0).then(|| format!("{n} minutes")),
+            None => None,
         };
-        if !sane {
-            return Err(Error::config(NAME, format!("saves every {:?}, expected more than 0", config.last)));
+        if let Some(every) = bad {
+            return Err(Error::config(NAME, format!("saves every {every}, expected more than 0")));
         }
         Ok(Self { config, metric, state: State::default() })
     }
