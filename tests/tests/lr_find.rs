@@ -11,7 +11,8 @@ const ARGS: [&str; 4] = ["lr-find", "experiments/quickstart.toml", "--device", "
 /// The first number after `words`.
 fn number(ran: &Ran, words: &str) -> f64 {
     let line = ran.out.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest);
-    line.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("{words}: {}", ran.out))
+    line.and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{words}: {}", ran.out))
 }
 
 /// The mean test accuracy of the network's runs under a fixed rate: the file's, or this one.
@@ -73,7 +74,11 @@ fn says_why_there_is_no_suggestion() {
     for (model, more, words) in [
         ("lstm", &["--max-lr", "1e-5", "--updates", "60"][..], "within its noise"),
         ("resnet", &["--updates", "5"], "5 finite losses are too few, expected at least 10"),
-        ("transformer", &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"], "begin at a lower"),
+        (
+            "transformer",
+            &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"],
+            "begin lower",
+        ),
     ] {
         let select = ["--filter", &format!("model={model}"), "--plot", "sweep.svg"];
         let ran = run(folder.path(), &[&ARGS[..], &select, more].concat());
@@ -81,7 +86,10 @@ fn says_why_there_is_no_suggestion() {
         assert!(ran.out.contains("no suggestion: ") && ran.out.contains(words), "{model}: {}", ran.out);
         assert!(!ran.out.contains("suggested lr"), "{}", ran.out);
         let picture = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
-        assert!(picture.starts_with("<svg") && !picture.contains("stroke-dasharray"), "{model}: nothing to mark");
+        assert!(
+            picture.starts_with("<svg") && !picture.contains("stroke-dasharray"),
+            "{model}: nothing to mark"
+        );
     }
 }
 
@@ -100,7 +108,10 @@ fn options_out_of_their_range() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
     for (options, words) in [
-        (["--min-lr", "1", "--max-lr", "0.1"], "0 < --min-lr < --max-lr, found --min-lr 1e0 and --max-lr 1e-1"),
+        (
+            ["--min-lr", "1", "--max-lr", "0.1"],
+            "0 < --min-lr < --max-lr, found --min-lr 1e0 and --max-lr 1e-1",
+        ),
         (["--min-lr", "0", "--max-lr", "1"], "found --min-lr 0e0 and --max-lr 1e0"),
         (["--updates", "1", "--smoothing", "0.5"], "--updates above 1, found 1"),
         (["--updates", "40", "--smoothing", "1"], "--smoothing from 0 to below 1, found 1"),

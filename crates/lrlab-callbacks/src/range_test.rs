@@ -59,7 +59,9 @@ impl RangeTest {
         for (sane, what) in [
             (
                 min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(),
-                format!("0 < min_lr < max_lr, both finite, found min_lr = {min_lr:e} and max_lr = {max_lr:e}"),
+                format!(
+                    "0 < min_lr < max_lr, both finite, found min_lr = {min_lr:e} and max_lr = {max_lr:e}"
+                ),
             ),
             (updates > 1, format!("updates > 1, found {updates}")),
             ((0.0..1.0).contains(&smoothing), format!("0 ≤ smoothing < 1, found {smoothing}")),

@@ -27,13 +27,15 @@ pub struct Suggestion {
 #[non_exhaustive]
 pub enum NoSuggestion {
     /// There are too few finite losses.
-    #[error("{points} finite losses are too few, expected at least {LEAST_POINTS}; try more updates or lower rates")]
+    #[error(
+        "{points} finite losses are too few, expected at least {LEAST_POINTS}; try more updates or lower rates"
+    )]
     TooFew {
         /// Finite losses before the first that is none.
         points: usize,
     },
     /// The loss rises among the first rates.
-    #[error("the loss rises at the rate {lr:.3e} already, among the first of the sweep; begin at a lower rate")]
+    #[error("the loss rises at the rate {lr:.3e} already, among the first of the sweep; begin lower")]
     Rises {
         /// The first rate at which it is above the first loss by more than noise.
         lr: f64,
@@ -41,7 +43,7 @@ pub enum NoSuggestion {
     /// The loss does not fall by more than its noise, 5 standard deviations, before it rises.
     #[error(
         "the loss falls by {fall:.2e} before it rises, which is within its noise (a standard deviation of {noise:.2e}); \
-         try more updates, or a wider range of rates"
+         try more updates, or rates that begin lower or end higher"
     )]
     NoFall {
         /// By how much it falls.

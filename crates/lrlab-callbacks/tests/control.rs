@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{Script, play, resumes_at_every_event, val_loss};
 use lrlab_callbacks::{
     Action, AtRestart, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
-    EarlyStopping, EarlyStoppingConfig, Error, GainPolicy, NoSuggestion, OnDivergence, RangeTest, RangeTestConfig,
-    ShamControl, Timer, ValidationLossMonitor,
+    EarlyStopping, EarlyStoppingConfig, Error, GainPolicy, NoSuggestion, OnDivergence, RangeTest,
+    RangeTestConfig, ShamControl, Timer, ValidationLossMonitor,
 };
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, OnNan, Plateau};
@@ -397,7 +397,10 @@ fn range_test_sweeps_and_suggests() {
     let (sim, _) = resumes_at_every_event(&script, make);
     assert_eq!((sim.ended, sim.update), (Some("stopped"), 4));
     for (bad, words) in [
-        (RangeTestConfig { min_lr: 0.0, ..config.clone() }, "min_lr < max_lr, both finite, found min_lr = 0e0"),
+        (
+            RangeTestConfig { min_lr: 0.0, ..config.clone() },
+            "min_lr < max_lr, both finite, found min_lr = 0e0",
+        ),
         (RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() }, "max_lr = inf"),
         (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates > 1, found 1"),
         (RangeTestConfig { smoothing: 1.0, ..config.clone() }, "expected 0 ≤ smoothing < 1, found 1"),

@@ -67,7 +67,15 @@ fn a_bowl_whose_descent_is_known() {
     assert!((found.lr / half).log10().abs() < 0.06, "{found:?}, expected {half}");
     assert!((found.lowest_lr / 0.1 - 1.0).abs() < 1e-9 && (found.lowest_loss - 1.0).abs() < 1e-12);
     // Where the loss falls at once, the margin to its lowest decides.
-    let cliff = |x: f64| if x < -2.0 { 2.0 } else if x < -1.7 { 1.0 } else { 3.0 };
+    let cliff = |x: f64| {
+        if x < -2.0 {
+            2.0
+        } else if x < -1.7 {
+            1.0
+        } else {
+            3.0
+        }
+    };
     let found = at(&curve(141, cliff), 0.0);
     assert!((found.lr * 4.0 / found.lowest_lr - 1.0).abs() < 1e-12 && found.lr < 1e-2, "{found:?}");
 }
@@ -97,8 +105,24 @@ fn noise_alone_suggests_nothing() {
 /// What comes after an explosion is no descent, also where it ends below the begin.
 #[test]
 fn the_recovery_from_an_explosion_is_no_descent() {
-    let at_once = |x: f64| if x < -5.9 { 1.4 } else if x < -5.0 { 60.0 } else { 10.0 - x };
-    let later = |x: f64| if x < -3.0 { 1.4 } else if x < -1.0 { 60.0 } else { 0.3 };
+    let at_once = |x: f64| {
+        if x < -5.9 {
+            1.4
+        } else if x < -5.0 {
+            60.0
+        } else {
+            10.0 - x
+        }
+    };
+    let later = |x: f64| {
+        if x < -3.0 {
+            1.4
+        } else if x < -1.0 {
+            60.0
+        } else {
+            0.3
+        }
+    };
     for beta in [0.0, 0.9] {
         for seed in 0..10 {
             let found = none(&noisy(200, 0.05, beta, seed, at_once), beta);
@@ -151,7 +175,9 @@ fn few_points_and_points_that_are_none() {
     for n in [0, 1, 2, 9] {
         assert_eq!(none(&points[..n], 0.9), NoSuggestion::TooFew { points: n });
     }
-    assert!(none(&points[..1], 0.9).to_string().contains("1 finite losses are too few, expected at least 10"));
+    assert!(
+        none(&points[..1], 0.9).to_string().contains("1 finite losses are too few, expected at least 10")
+    );
     let known = at(&points[..110], 0.0);
     for (lr, loss) in [(1.0, f64::NAN), (1.0, f64::INFINITY), (f64::NAN, 1.0), (0.0, 1.0), (-1.0, 1.0)] {
         let mut spoilt = points.clone();

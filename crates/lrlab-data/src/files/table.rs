@@ -155,10 +155,8 @@ impl Table {
         let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
         let named: Vec<&str> = there.iter().copied().filter(known).collect();
         let (path, what) = (self.path.clone(), wanted.what);
-        let found: Vec<String> = if named.is_empty() { &there } else { &named }
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect();
+        let found: Vec<String> =
+            if named.is_empty() { &there } else { &named }.iter().map(|name| (*name).to_owned()).collect();
         match named[..] {
             [one] => Ok(one),
             [] => Err(Error::MissingColumn { path, what, names: wanted.names, found }),
@@ -184,7 +182,9 @@ impl Table {
             let chunk = group.metadata().column(column.place);
             let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
             if start < 0 || chunk.compressed_size() < 0 {
-                return Err(self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name)));
+                return Err(
+                    self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name))
+                );
             }
             let codec = chunk.compression_codec();
             if !CODECS.contains(&codec) {

@@ -171,11 +171,8 @@ fn describe(found: &RangeTest) -> String {
     let smoothed: Vec<f64> = points.iter().map(|point| point.1).collect();
     let mut text = format!("loss {high:.4}\n{}", plot_dots(&smoothed, (low, high), 72, 12));
     let tried = points.len();
-    let _ = writeln!(
-        text,
-        "loss {low:.4}   lr {:.2e} … {:.2e}, logarithmic, {tried} updates",
-        first.0, last.0
-    );
+    let _ =
+        writeln!(text, "loss {low:.4}   lr {:.2e} … {:.2e}, logarithmic, {tried} updates", first.0, last.0);
     match found.suggestion() {
         Ok(Suggestion { lr, lowest_lr, lowest_loss }) => {
             let _ = writeln!(text, "suggested lr: {lr:.3e} (within the descent of the smoothed loss)");
