@@ -117,7 +117,7 @@ fn lowest_before_rise(curve: &[(f64, f64)], bound: f64) -> usize {
             lowest = i;
         }
         let (fall, rise) = (level - curve[lowest].1, loss - curve[lowest].1);
-        if loss > level + bound || fall > bound && rise > bound.max(fall / 2.0) {
+        if rise > bound && (loss > level + bound || fall > bound && rise > fall / 2.0) {
             break;
         }
     }
