@@ -2,27 +2,95 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use lrlab_tests::{quickstart, run};
+use std::path::Path;
 
-const ARGS: [&str; 8] =
-    ["lr-find", "experiments/quickstart.toml", "--device", "cpu", "--updates", "40", "--smoothing", "0.8"];
+use lrlab_tests::{Ran, quickstart, results, run};
 
+const ARGS: [&str; 4] = ["lr-find", "experiments/quickstart.toml", "--device", "cpu"];
+
+/// The first number after `words`.
+fn number(ran: &Ran, words: &str) -> f64 {
+    let line = ran.out.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest);
+    line.and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or_else(|| panic!("{words}: {}", ran.out))
+}
+
+/// The mean test accuracy of the network's runs under a fixed rate: the file's, or this one.
+fn accuracy(folder: &Path, model: &str, lr: Option<f64>) -> f64 {
+    let out = if lr.is_some() { "suggested" } else { "runs" };
+    let model_is = format!("model={model}");
+    let set = format!("models.{model}.set.lr={}", lr.unwrap_or_default());
+    let mut args = vec!["run", "--device", "cpu", "--out", out, "--filter", &model_is];
+    args.extend(["--filter", "schedule=static", "--filter", "monitor=off"]);
+    if lr.is_some() {
+        args.extend(["--set", &set]);
+    }
+    let ran = run(folder, &args);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let results = results(&folder.join(out));
+    let seen = results.values().filter(|result| result["cell"]["model"] == *model);
+    let accuracies: Vec<f64> = seen.map(|result| result["best"]["test_accuracy"].as_f64().unwrap()).collect();
+    assert_eq!(accuracies.len(), 2, "{model}: one for each seed");
+    accuracies.iter().sum::<f64>() / 2.0
+}
+
+/// What the README's command suggests is a rate that learns: it gets at least half as far above chance as the file's own.
 #[test]
-fn suggests_a_rate_and_draws() {
+fn a_run_at_the_suggested_rate_learns() {
     let folder = tempfile::tempdir().unwrap();
     quickstart(folder.path());
-    let more = ["--filter", "model=resnet", "--plot", "sweep.svg"];
+    for (model, chance) in [("resnet", 0.25), ("lstm", 0.5), ("transformer", 0.5)] {
+        let ran = run(folder.path(), &[&ARGS[..2], &["--filter", &format!("model={model}")]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let (lr, lowest) = (number(&ran, "suggested lr: "), number(&ran, " at lr "));
+        assert!(lr > 1e-7 && lr <= lowest / 3.99, "{model}: {lr} of {lowest}");
+        let (own, found) = (accuracy(folder.path(), model, None), accuracy(folder.path(), model, Some(lr)));
+        assert!(own > chance + 0.15, "{model} learns at the file's own rate: {own}");
+        assert!(found - chance >= 0.5 * (own - chance), "{model} at {lr}: {found}, at the file's rate {own}");
+    }
+}
+
+#[test]
+fn draws_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    let more = ["--filter", "model=resnet", "--plot", "sweep.svg", "--updates", "200"];
     let ran = run(folder.path(), &[&ARGS[..], &more].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(ran.err.contains("40 rates from 1e-7 to 1e1"), "{}", ran.err);
+    assert!(ran.err.contains("200 rates from 1e-7 to 1e1"), "{}", ran.err);
     assert!(ran.out.lines().count() > 12 && ran.out.contains("logarithmic"), "{}", ran.out);
-    let line = ran.out.lines().find_map(|line| line.strip_prefix("suggested lr: ")).unwrap();
-    let lr: f64 = line.split(' ').next().unwrap().parse().unwrap();
-    assert!((1e-6..10.0).contains(&lr), "{lr}");
+    assert!(number(&ran, "suggested lr: ") > 1e-4, "{}", ran.out);
     let picture = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("stroke-dasharray"), "the suggestion is marked");
     // Nothing is trained that would be a run: no plan, no results.
     assert!(!folder.path().join("runs/store").exists());
+}
+
+/// No suggestion is an answer too, with a reason, and nothing is marked.
+#[test]
+fn says_why_there_is_no_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    for (model, more, words) in [
+        ("lstm", &["--max-lr", "1e-5", "--updates", "60"][..], "within its noise"),
+        ("resnet", &["--updates", "5"], "5 finite losses are too few, expected at least 10"),
+        (
+            "transformer",
+            &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"],
+            "begin lower",
+        ),
+    ] {
+        let select = ["--filter", &format!("model={model}"), "--plot", "sweep.svg"];
+        let ran = run(folder.path(), &[&ARGS[..], &select, more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.out.contains("no suggestion: ") && ran.out.contains(words), "{model}: {}", ran.out);
+        assert!(!ran.out.contains("suggested lr"), "{}", ran.out);
+        let picture = std::fs::read_to_string(folder.path().join("sweep.svg")).unwrap();
+        assert!(
+            picture.starts_with("<svg") && !picture.contains("stroke-dasharray"),
+            "{model}: nothing to mark"
+        );
+    }
 }
 
 #[test]
@@ -32,17 +100,26 @@ fn wants_one_network() {
     let ran = run(folder.path(), &ARGS);
     assert_eq!(ran.code, 2, "{}", ran.out);
     assert!(ran.err.contains("choose one with --filter") && ran.err.contains("resnet"), "{}", ran.err);
-    let rates = ["--filter", "model=resnet", "--min-lr", "1", "--max-lr", "0.1"];
-    let ran = run(folder.path(), &[&ARGS[..2], &rates].concat());
-    assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("expected 0 < min_lr < max_lr, found 1 and 0.1"), "{}", ran.err);
-    // Values are named as they were given, not as the program holds them.
-    for (option, value, said) in [
-        ("--updates", "1", "expected updates > 1, found 1"),
-        ("--smoothing", "1.5", "expected 0 ≤ smoothing < 1, found 1.5"),
-        ("--divergence", "0", "expected divergence > 1, found 0"),
+}
+
+/// Options out of their range are named with their value, in words.
+#[test]
+fn options_out_of_their_range() {
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    for (options, words) in [
+        (
+            ["--min-lr", "1", "--max-lr", "0.1"],
+            "0 < --min-lr < --max-lr, found --min-lr 1e0 and --max-lr 1e-1",
+        ),
+        (["--min-lr", "0", "--max-lr", "1"], "found --min-lr 0e0 and --max-lr 1e0"),
+        (["--updates", "1", "--smoothing", "0.5"], "--updates above 1, found 1"),
+        (["--updates", "40", "--smoothing", "1"], "--smoothing from 0 to below 1, found 1"),
+        (["--updates", "40", "--divergence", "NaN"], "--divergence above 1, found NaN"),
     ] {
-        let ran = run(folder.path(), &["lr-find", "--filter", "model=resnet", option, value]);
-        assert!(ran.code == 2 && ran.err.contains(said) && !ran.err.contains('{'), "{}", ran.err);
+        let ran = run(folder.path(), &[&ARGS[..], &["--filter", "model=resnet"], &options].concat());
+        assert_eq!(ran.code, 2, "{options:?}: {}", ran.out);
+        assert!(ran.err.contains(words), "{options:?}: {}", ran.err);
+        assert!(!ran.err.contains('{') && !ran.err.contains("RangeTest"), "{}", ran.err);
     }
 }

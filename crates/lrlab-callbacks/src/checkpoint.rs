@@ -73,14 +73,14 @@ impl Checkpoint {
     /// An unknown or incomparable metric, an interval that is not above 0.
     pub fn new(config: CheckpointConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
-        let (number, unit) = match config.last {
-            Some(SaveEvery::Epochs(n)) => (n as f64, "epochs"),
-            Some(SaveEvery::Updates(n)) => (n as f64, "updates"),
-            Some(SaveEvery::Minutes(minutes)) => (minutes, "minutes"),
-            None => (f64::INFINITY, "epochs"),
+        let bad = match config.last {
+            Some(SaveEvery::Epochs(n)) => (n == 0).then(|| format!("{n} epochs")),
+            Some(SaveEvery::Updates(n)) => (n == 0).then(|| format!("{n} updates")),
+            Some(SaveEvery::Minutes(n)) => (n.is_nan() || n <= 0.0).then(|| format!("{n} minutes")),
+            None => None,
         };
-        if number.is_nan() || number <= 0.0 {
-            return Err(Error::config(NAME, format!("saves every {number} {unit}, expected more than 0")));
+        if let Some(every) = bad {
+            return Err(Error::config(NAME, format!("saves every {every}, expected more than 0")));
         }
         Ok(Self { config, metric, state: State::default() })
     }

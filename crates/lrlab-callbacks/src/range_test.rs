@@ -5,12 +5,9 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::times_worse;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Moment, NoSuggestion, Phase, Suggestion, suggest_lr};
 
 const NAME: &str = "range_test";
-/// Points at the sweep's begin and end that are not suggested, as in Lightning: the smoothed loss has seen too
-/// little there, or is about to diverge.
-const SKIP: (usize, usize) = (10, 1);
 
 /// The sweep. Defaults are Lightning's `LearningRateFinder`'s.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +35,8 @@ impl Default for RangeTestConfig {
 /// gain on whatever schedule there is, and records the smoothed loss. Ends the run after the sweep, or where
 /// the loss diverges or the gradient is not finite.
 ///
-/// [`RangeTest::suggestion`] is the rate of the steepest descent of the smoothed loss over the logarithm of the
-/// rate. The loss at a rate belongs to the weights before that rate's update.
+/// [`RangeTest::suggestion`] is a rate within the descent of the smoothed loss, by the rule of [`suggest_lr`]. The loss at
+/// a rate belongs to the weights before that rate's update.
 #[derive(Debug, Clone)]
 pub struct RangeTest {
     config: RangeTestConfig,
@@ -59,15 +56,19 @@ impl RangeTest {
     /// A field out of its range.
     pub fn new(config: RangeTestConfig) -> Result<Self, Error> {
         let RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence } = config;
-        let rates = format!("{min_lr} and {max_lr}");
-        for (sane, what, found) in [
-            (min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(), "0 < min_lr < max_lr", rates),
-            (updates > 1, "updates > 1", updates.to_string()),
-            ((0.0..1.0).contains(&smoothing), "0 ≤ smoothing < 1", smoothing.to_string()),
-            (divergence > 1.0, "divergence > 1", divergence.to_string()),
+        for (sane, what) in [
+            (
+                min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(),
+                format!(
+                    "0 < min_lr < max_lr, both finite, found min_lr = {min_lr:e} and max_lr = {max_lr:e}"
+                ),
+            ),
+            (updates > 1, format!("updates > 1, found {updates}")),
+            ((0.0..1.0).contains(&smoothing), format!("0 ≤ smoothing < 1, found {smoothing}")),
+            (divergence > 1.0, format!("divergence > 1, found {divergence}")),
         ] {
             if !sane {
-                return Err(Error::config(NAME, format!("expected {what}, found {found}")));
+                return Err(Error::config(NAME, format!("expected {what}")));
             }
         }
         Ok(Self { config, state: State::default() })
@@ -79,15 +80,12 @@ impl RangeTest {
         &self.state.points
     }
 
-    /// The rate of the steepest descent; `None` where the loss never fell or fewer than three points are there.
-    #[must_use]
-    pub fn suggestion(&self) -> Option<f64> {
-        let all = &self.state.points;
-        let (begin, end) = if all.len() > SKIP.0 + SKIP.1 + 2 { SKIP } else { (0, 0) };
-        let points = &all[begin..all.len() - end];
-        let slopes = points.windows(3).map(|w| (w[1].0, (w[2].1 - w[0].1) / 2.0));
-        let steepest = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (steepest.1 < 0.0).then_some(steepest.0)
+    /// The rate to begin with, by [`suggest_lr`].
+    ///
+    /// # Errors
+    /// The loss shows no descent; see [`NoSuggestion`].
+    pub fn suggestion(&self) -> Result<Suggestion, NoSuggestion> {
+        suggest_lr(&self.state.points, self.config.smoothing)
     }
 
     /// The gain under which the next update has its rate.

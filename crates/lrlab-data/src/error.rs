@@ -59,32 +59,73 @@ pub enum Error {
         row_bytes: u64,
     },
     /// A file is not the format it should be, or its content is damaged.
-    #[error("{}: row {row}: truncated or corrupt: {source}", path.display())]
+    #[error("{}: {}truncated or corrupt: {source}", path.display(), at(*row))]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The first row that could not be read.
-        row: usize,
+        /// The first row that could not be read; `None` where no row was reached.
+        row: Option<usize>,
         /// Why.
         source: Cause,
     },
-    /// A table lacks a column.
-    #[error("{}: row 0: no column {column:?}; the file has {found:?}", path.display())]
-    MissingColumn {
+    /// A file uses what its format allows and this build has no reader for.
+    #[error("{}: this build cannot read it: {source}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it uses.
+        source: Cause,
+    },
+    /// A column is compressed with a codec that is not read.
+    #[error(
+        "{}: column {column:?} is compressed with {codec}, expected {CODECS}; write the file again, in Python with \
+         pyarrow.parquet.write_table(table, file, compression=\"zstd\")",
+        path.display()
+    )]
+    Codec {
         /// The file.
         path: PathBuf,
         /// The column.
-        column: &'static str,
+        column: String,
+        /// The codec.
+        codec: String,
+    },
+    /// A table lacks a column.
+    #[error(
+        "{}: no column of {what}: expected one named {}; the file has {}; rename the one that holds them",
+        path.display(), list(names), list(found)
+    )]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// What the column holds.
+        what: &'static str,
+        /// The names it may have.
+        names: &'static [&'static str],
         /// The columns that are there.
         found: Vec<String>,
     },
+    /// Several columns of a table may be the one that is read.
+    #[error(
+        "{}: {} may each be the column of {what}; name the one that is {own:?}", path.display(), list(found)
+    )]
+    AmbiguousColumn {
+        /// The file.
+        path: PathBuf,
+        /// What the column holds.
+        what: &'static str,
+        /// The name that goes before all others.
+        own: &'static str,
+        /// The columns.
+        found: Vec<String>,
+    },
     /// A column holds another type of value.
-    #[error("{}: row 0: column {column:?} holds {found}, expected {expected}", path.display())]
+    #[error("{}: column {column:?} holds {found}, expected {expected}", path.display())]
     ColumnType {
         /// The file.
         path: PathBuf,
         /// The column.
-        column: &'static str,
+        column: String,
         /// The type that is read.
         expected: &'static str,
         /// The type that is there.
@@ -98,7 +139,7 @@ pub enum Error {
         /// The row.
         row: usize,
         /// The column.
-        column: &'static str,
+        column: String,
     },
     /// A picture does not decode.
     #[error("{}: row {row}: the picture does not decode: {source}", path.display())]
@@ -109,6 +150,18 @@ pub enum Error {
         row: usize,
         /// Why.
         source: image::ImageError,
+    },
+    /// A picture has a format that is not read.
+    #[error(
+        "{}: row {row}: the picture is in the format {found}, expected PNG, JPEG or WebP; convert it", path.display()
+    )]
+    PictureFormat {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The format.
+        found: String,
     },
     /// A picture has another size.
     #[error("{}: row {row}: the picture is {} × {} pixels, expected {} × {}", path.display(), found.0, found.1, expected.0, expected.1)]
@@ -130,25 +183,25 @@ pub enum Error {
         /// The row.
         row: usize,
         /// The label.
-        label: i64,
+        label: i128,
         /// How many classes there are.
         classes: usize,
     },
     /// A text has no content.
-    #[error("{}: row {row}: the text is empty", path.display())]
+    #[error("{}: {}the text is empty", path.display(), at(*row))]
     EmptyText {
         /// The file.
         path: PathBuf,
-        /// The row.
-        row: usize,
+        /// The row; `None` where the file is the text.
+        row: Option<usize>,
     },
     /// A text is no UTF-8.
-    #[error("{}: row {row}: the text is not UTF-8: {source}", path.display())]
+    #[error("{}: {}the text is not UTF-8: {source}", path.display(), at(*row))]
     Utf8 {
         /// The file.
         path: PathBuf,
-        /// The row.
-        row: usize,
+        /// The row; `None` where the file is the text.
+        row: Option<usize>,
         /// Where it fails.
         source: std::str::Utf8Error,
     },
@@ -239,6 +292,20 @@ pub enum Error {
     /// A tensor could not be made.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// The codecs that are read, for a reader.
+const CODECS: &str = "none, Snappy, gzip, Zstandard, Brotli or LZ4";
+
+/// Where in the file, if anywhere.
+fn at(row: Option<usize>) -> String {
+    row.map_or_else(String::new, |row| format!("row {row}: "))
+}
+
+/// Names in quotes.
+fn list(names: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{:?}", name.as_ref())).collect();
+    quoted.join(", ")
 }
 
 impl Error {

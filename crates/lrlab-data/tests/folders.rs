@@ -230,9 +230,9 @@ fn faults_of_reviews() {
         let text = load(&config).unwrap_err().to_string();
         assert!(text.starts_with(&file.display().to_string()) && text.contains(expected), "{text}");
     };
-    check(b"", "row 0: the text is empty");
-    check(b"\n \t", "row 0: the text is empty");
-    check(b"caf\xE9", "row 0: the text is not UTF-8");
+    check(b"", "3_3.txt: the text is empty");
+    check(b"\n \t", "3_3.txt: the text is empty");
+    check(b"caf\xE9", "3_3.txt: the text is not UTF-8");
     let folder = folder();
     let config = imdb(folder.path());
     std::fs::remove_dir_all(folder.path().join("aclImdb/test/neg")).unwrap();

@@ -172,7 +172,7 @@ fn the_sweep_finds_a_rate() {
         assert!((lr / expected - 1.0).abs() < 1e-9, "update {i}: {lr}, not {expected}");
     }
     assert!(found.points().len() < 60, "a rate of 1000 explodes");
-    let lr = found.suggestion().unwrap();
+    let lr = found.suggestion().unwrap().lr;
     assert!((1e-5..10.0).contains(&lr), "{lr}");
 }
 

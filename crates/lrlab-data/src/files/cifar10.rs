@@ -1,7 +1,7 @@
 //! CIFAR-10's two formats: the binary version, and a table of encoded pictures.
 //!
 //! Binary: per picture one byte of label and 3 × 1,024 bytes, one plane per channel, row after row. Table: a
-//! column of encoded pictures (PNG or JPEG) and a column of labels.
+//! column of encoded pictures (PNG, JPEG or WebP) and a column of labels.
 
 use std::path::{Path, PathBuf};
 
@@ -59,8 +59,9 @@ impl Encoded {
         #[cfg(feature = "hub")]
         if file.extension().is_some_and(|extension| extension == "parquet") {
             let table = super::table::Table::open(file)?;
-            let labels = table.labels("label", CLASSES)?;
-            return Ok(Self { labels, pictures: Pictures::Encoded(table.bytes("img.bytes")?) });
+            let labels = table.labels(CLASSES)?;
+            let pictures = Pictures::Encoded(table.bytes(&super::table::PICTURES)?);
+            return Ok(Self { labels, pictures });
         }
         let bytes = std::fs::read(file).map_err(Error::io(file))?;
         let row_bytes = BYTES + 1;
@@ -72,7 +73,7 @@ impl Encoded {
                 row_bytes: row_bytes as u64,
             });
         }
-        let label = |(row, picture): (usize, &[u8])| label(file, row, i64::from(picture[0]), CLASSES);
+        let label = |(row, picture): (usize, &[u8])| label(file, row, i128::from(picture[0]), CLASSES);
         let labels = bytes.chunks_exact(row_bytes).enumerate().map(label).collect::<Result<_, _>>()?;
         Ok(Self { labels, pictures: Pictures::Planes(bytes) })
     }
@@ -94,7 +95,12 @@ impl Encoded {
 #[cfg(feature = "hub")]
 fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };
-    let picture = image::load_from_memory(bytes).map_err(wrong)?.into_rgb8();
+    let format = image::guess_format(bytes).map_err(wrong)?;
+    if !format.reading_enabled() {
+        let found = format.extensions_str().first().map_or_else(String::new, |name| name.to_uppercase());
+        return Err(Error::PictureFormat { path: file.to_path_buf(), row, found });
+    }
+    let picture = image::load_from_memory_with_format(bytes, format).map_err(wrong)?.into_rgb8();
     let expected = (SIDE as u32, SIDE as u32);
     if picture.dimensions() != expected {
         let found = picture.dimensions();
@@ -109,8 +115,8 @@ fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), E
 }
 
 /// A label that is a class.
-pub(crate) fn label(file: &Path, row: usize, label: i64, classes: usize) -> Result<u32, Error> {
-    if (0..classes as i64).contains(&label) {
+pub(crate) fn label(file: &Path, row: usize, label: i128, classes: usize) -> Result<u32, Error> {
+    if (0..classes as i128).contains(&label) {
         Ok(label as u32)
     } else {
         Err(Error::Label { path: file.to_path_buf(), row, label, classes })

@@ -30,7 +30,7 @@ fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
     let files = folder::examples(folder)?.files;
     for file in &files {
         let bytes = std::fs::read(file).map_err(Error::io(file))?;
-        reviews.texts.push(text(file, 0, &bytes)?);
+        reviews.texts.push(text(file, None, &bytes)?);
         reviews.labels.push(class);
     }
     if files.is_empty() {
@@ -43,9 +43,9 @@ fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
 #[cfg(feature = "hub")]
 fn read_table(file: &Path, reviews: &mut Reviews) -> Result<(), Error> {
     let table = super::table::Table::open(file)?;
-    reviews.labels.extend(table.labels("label", CLASSES)?);
-    for (row, bytes) in table.bytes("text")?.iter().enumerate() {
-        reviews.texts.push(text(file, row, bytes.data())?);
+    reviews.labels.extend(table.labels(CLASSES)?);
+    for (row, bytes) in table.bytes(&super::table::TEXTS)?.iter().enumerate() {
+        reviews.texts.push(text(file, Some(row), bytes.data())?);
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ fn read_table(_: &Path, _: &mut Reviews) -> Result<(), Error> {
 }
 
 /// A text with content.
-fn text(file: &Path, row: usize, bytes: &[u8]) -> Result<String, Error> {
+fn text(file: &Path, row: Option<usize>, bytes: &[u8]) -> Result<String, Error> {
     let text =
         std::str::from_utf8(bytes).map_err(|source| Error::Utf8 { path: file.to_path_buf(), row, source })?;
     if text.trim().is_empty() {

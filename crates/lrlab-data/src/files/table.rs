@@ -4,12 +4,70 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use parquet::basic::Type;
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, DataType};
+use parquet::basic::{CompressionCodec, ConvertedType, LogicalType, Type};
+use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::ColumnDescriptor;
 
 use crate::Error;
+
+/// What a column is to hold, and what it is usually called.
+pub(crate) struct Wanted {
+    what: &'static str,
+    /// The first is the data set's own name and goes before the others.
+    names: &'static [&'static str],
+    /// The field to read where the column is a struct.
+    field: Option<&'static str>,
+    takes: &'static [Kind],
+    expected: &'static str,
+}
+
+pub(crate) const PICTURES: Wanted = Wanted {
+    what: "pictures",
+    names: &["img", "image", "images", "picture", "pictures"],
+    field: Some("bytes"),
+    takes: &[Kind::Binary],
+    expected: "encoded pictures as binary values, alone or as the field `bytes` of a struct",
+};
+pub(crate) const TEXTS: Wanted = Wanted {
+    what: "texts",
+    names: &["text", "sentence", "content", "review"],
+    field: None,
+    takes: &[Kind::Text, Kind::Binary],
+    expected: "strings",
+};
+pub(crate) const LABELS: Wanted = Wanted {
+    what: "labels",
+    names: &["label", "labels", "fine_label", "class", "target", "sentiment"],
+    field: None,
+    takes: &[Kind::Signed, Kind::Unsigned],
+    expected: "integers, the classes counted from 0",
+};
+
+/// What a column's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Integers of 8 to 64 bits.
+    Signed,
+    /// The same without a sign.
+    Unsigned,
+    Text,
+    Binary,
+    Other,
+}
+
+/// The codecs of pages that this build reads; LZO has no reader in parquet's library.
+const CODECS: [CompressionCodec; 7] = [
+    CompressionCodec::UNCOMPRESSED,
+    CompressionCodec::SNAPPY,
+    CompressionCodec::GZIP,
+    CompressionCodec::BROTLI,
+    CompressionCodec::LZ4,
+    CompressionCodec::ZSTD,
+    CompressionCodec::LZ4_RAW,
+];
 
 /// An open parquet file.
 pub(crate) struct Table {
@@ -17,98 +75,127 @@ pub(crate) struct Table {
     reader: SerializedFileReader<File>,
 }
 
+/// A column that was found.
+struct Column {
+    place: usize,
+    /// Its path within the schema.
+    name: String,
+    physical: Type,
+    kind: Kind,
+    /// The definition level of a value that is there.
+    level: i16,
+}
+
 impl Table {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::io(path))?;
-        let path = path.to_path_buf();
         match SerializedFileReader::new(file) {
-            Ok(reader) => Ok(Self { path, reader }),
-            Err(source) => Err(Error::Corrupt { path, row: 0, source: source.into() }),
+            Ok(reader) => Ok(Self { path: path.to_path_buf(), reader }),
+            Err(source) => Err(fault(path, None, source)),
         }
     }
 
-    /// A column of classes.
-    pub(crate) fn labels(&self, column: &'static str, classes: usize) -> Result<Vec<u32>, Error> {
-        let labels = self.column(column, Type::INT64, "whole numbers of 64 bits", |reader| match reader {
-            ColumnReader::Int64ColumnReader(reader) => Some(reader),
-            _ => None,
-        })?;
+    /// A column of classes: integers of any width, with a sign or without.
+    pub(crate) fn labels(&self, classes: usize) -> Result<Vec<u32>, Error> {
+        let column = self.find(&LABELS)?;
+        let unsigned = column.kind == Kind::Unsigned;
+        let labels: Vec<i128> = if column.physical == Type::INT32 {
+            let wide = |value: i32| if unsigned { i128::from(value as u32) } else { i128::from(value) };
+            self.column::<Int32Type>(&column)?.into_iter().map(wide).collect()
+        } else {
+            let wide = |value: i64| if unsigned { i128::from(value as u64) } else { i128::from(value) };
+            self.column::<Int64Type>(&column)?.into_iter().map(wide).collect()
+        };
         let label = |(row, label)| super::cifar10::label(&self.path, row, label, classes);
         labels.into_iter().enumerate().map(label).collect()
     }
 
     /// A column of texts or files.
-    pub(crate) fn bytes(&self, column: &'static str) -> Result<Vec<ByteArray>, Error> {
-        self.column(column, Type::BYTE_ARRAY, "bytes", |reader| match reader {
-            ColumnReader::ByteArrayColumnReader(reader) => Some(reader),
-            _ => None,
+    pub(crate) fn bytes(&self, wanted: &Wanted) -> Result<Vec<ByteArray>, Error> {
+        self.column::<ByteArrayType>(&self.find(wanted)?)
+    }
+
+    /// The column that holds what is wanted, of a type that is read.
+    fn find(&self, wanted: &Wanted) -> Result<Column, Error> {
+        let columns = self.reader.metadata().file_metadata().schema_descr().columns();
+        let name = self.choose(wanted)?;
+        let wrong = |found: String| {
+            let (path, column) = (self.path.clone(), name.to_owned());
+            Err(Error::ColumnType { path, column, expected: wanted.expected, found })
+        };
+        let leaves: Vec<_> = columns.iter().enumerate().filter(|(_, leaf)| root(leaf) == name).collect();
+        if leaves.iter().any(|(_, leaf)| leaf.max_rep_level() > 0) {
+            return wrong("lists".to_owned());
+        }
+        let is_it = |leaf: &ColumnDescriptor| match leaf.path().parts() {
+            [_] => true,
+            [_, field] => Some(field.as_str()) == wanted.field,
+            _ => false,
+        };
+        let Some((place, leaf)) = leaves.iter().find(|(_, leaf)| is_it(leaf)) else {
+            let fields: Vec<_> = leaves.iter().map(|(_, leaf)| leaf.path().parts()[1..].join(".")).collect();
+            return wrong(format!("a struct of {}", fields.join(", ")));
+        };
+        let kind = kind(leaf);
+        if !wanted.takes.contains(&kind) {
+            return wrong(type_name(leaf));
+        }
+        let (name, physical, level) = (leaf.path().string(), leaf.physical_type(), leaf.max_def_level());
+        Ok(Column { place: *place, name, physical, kind, level })
+    }
+
+    /// The data set's own name, else the one usual name that is there.
+    fn choose(&self, wanted: &Wanted) -> Result<&str, Error> {
+        let columns = self.reader.metadata().file_metadata().schema_descr().columns();
+        let mut there: Vec<&str> = columns.iter().map(|leaf| root(leaf)).collect();
+        there.dedup();
+        if let Some(own) = there.iter().find(|name| **name == wanted.names[0]) {
+            return Ok(own);
+        }
+        let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
+        let named: Vec<&str> = there.iter().copied().filter(known).collect();
+        let (path, what) = (self.path.clone(), wanted.what);
+        let found: Vec<String> =
+            if named.is_empty() { &there } else { &named }.iter().map(|name| (*name).to_owned()).collect();
+        match named[..] {
+            [one] => Ok(one),
+            [] => Err(Error::MissingColumn { path, what, names: wanted.names, found }),
+            _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0], found }),
+        }
+    }
+
+    /// Every value of a column, row group after row group. The library below asserts some of what a damaged file
+    /// breaks: that too is an error here.
+    fn column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
+        catch_unwind(AssertUnwindSafe(|| self.read_column::<T>(column))).unwrap_or_else(|_| {
+            Err(self.corrupt(None, format!("the structure of column {:?} is damaged", column.name)))
         })
     }
 
-    /// Every value of a column of `physical` type, row group after row group. The library below asserts some of
-    /// what a damaged file breaks: that too is an error here.
-    fn column<T: DataType>(
-        &self,
-        column: &'static str,
-        physical: Type,
-        expected: &'static str,
-        typed: impl Fn(ColumnReader) -> Option<ColumnReaderImpl<T>>,
-    ) -> Result<Vec<T::T>, Error> {
-        catch_unwind(AssertUnwindSafe(|| self.read_column(column, physical, expected, typed))).unwrap_or_else(
-            |_| {
-                Err(Error::Corrupt {
-                    path: self.path.clone(),
-                    row: 0,
-                    source: "its structure is damaged".into(),
-                })
-            },
-        )
-    }
-
-    fn read_column<T: DataType>(
-        &self,
-        column: &'static str,
-        physical: Type,
-        expected: &'static str,
-        typed: impl Fn(ColumnReader) -> Option<ColumnReaderImpl<T>>,
-    ) -> Result<Vec<T::T>, Error> {
-        let path = || self.path.clone();
-        let schema = self.reader.metadata().file_metadata().schema_descr();
-        let place = schema.columns().iter().position(|c| c.path().string() == column);
-        let Some(place) = place else {
-            let found = schema.columns().iter().map(|c| c.path().string()).collect();
-            return Err(Error::MissingColumn { path: path(), column, found });
-        };
-        let about = schema.column(place);
-        let wrong_type = |found| Error::ColumnType { path: path(), column, expected, found };
-        if about.max_rep_level() > 0 {
-            return Err(wrong_type("lists".to_owned()));
-        }
-        if about.physical_type() != physical {
-            return Err(wrong_type(about.physical_type().to_string()));
-        }
+    fn read_column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
         let mut values = Vec::new();
         for group in 0..self.reader.num_row_groups() {
             let row = values.len();
-            let corrupt = |source: parquet::errors::ParquetError| Error::Corrupt {
-                path: path(),
-                row,
-                source: source.into(),
-            };
-            let group = self.reader.get_row_group(group).map_err(corrupt)?;
+            let fault = |source| fault(&self.path, Some(row), source);
+            let group = self.reader.get_row_group(group).map_err(fault)?;
             let rows = group.metadata().num_rows() as usize;
-            let chunk = group.metadata().column(place);
+            let chunk = group.metadata().column(column.place);
             let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
             if start < 0 || chunk.compressed_size() < 0 {
-                return Err(Error::Corrupt {
-                    path: path(),
-                    row,
-                    source: "a column lies outside the file".into(),
+                return Err(
+                    self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name))
+                );
+            }
+            let codec = chunk.compression_codec();
+            if !CODECS.contains(&codec) {
+                return Err(Error::Codec {
+                    path: self.path.clone(),
+                    column: column.name.clone(),
+                    codec: format!("{codec:?}"),
                 });
             }
-            let reader = group.get_column_reader(place).map_err(corrupt)?;
-            let Some(reader) = typed(reader) else { return Err(wrong_type("another type".to_owned())) };
-            self.group(reader, column, about.max_def_level(), rows, &mut values)?;
+            let reader = group.get_column_reader(column.place).map_err(fault)?;
+            self.group::<T>(get_typed_column_reader(reader), column, rows, &mut values)?;
         }
         Ok(values)
     }
@@ -117,26 +204,79 @@ impl Table {
     fn group<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,
-        column: &'static str,
-        level: i16,
+        column: &Column,
         rows: usize,
         values: &mut Vec<T::T>,
     ) -> Result<(), Error> {
         let first = values.len();
         loop {
             let row = values.len();
-            let corrupt = |source| Error::Corrupt { path: self.path.clone(), row, source };
             let mut levels = Vec::new();
-            let (records, ..) =
-                reader.read_records(1024, Some(&mut levels), None, values).map_err(|e| corrupt(e.into()))?;
-            if let Some(null) = levels.iter().position(|&found| found < level) {
+            let (records, ..) = reader
+                .read_records(1024, Some(&mut levels), None, values)
+                .map_err(|source| fault(&self.path, Some(row), source))?;
+            if let Some(null) = levels.iter().position(|&found| found < column.level) {
+                let column = column.name.clone();
                 return Err(Error::NullValue { path: self.path.clone(), row: row + null, column });
             }
             if records == 0 {
                 let read = values.len() - first;
-                let short = || corrupt(format!("{read} of {rows} rows of column {column:?}").into());
-                return if read == rows { Ok(()) } else { Err(short()) };
+                if read == rows {
+                    return Ok(());
+                }
+                let short = format!("{read} of {rows} rows of column {:?}", column.name);
+                return Err(self.corrupt(Some(row), short));
             }
         }
+    }
+
+    fn corrupt(&self, row: Option<usize>, why: String) -> Error {
+        Error::Corrupt { path: self.path.clone(), row, source: why.into() }
+    }
+}
+
+/// The name of the column of the table that a leaf of the schema belongs to.
+fn root(about: &ColumnDescriptor) -> &str {
+    about.path().parts().first().map_or("", String::as_str)
+}
+
+fn kind(leaf: &ColumnDescriptor) -> Kind {
+    use ConvertedType::{
+        ENUM, INT_8, INT_16, INT_32, INT_64, JSON, NONE, UINT_8, UINT_16, UINT_32, UINT_64, UTF8,
+    };
+    let whole = |signed: bool| if signed { Kind::Signed } else { Kind::Unsigned };
+    match (leaf.physical_type(), leaf.logical_type_ref(), leaf.converted_type()) {
+        (Type::INT32 | Type::INT64, Some(LogicalType::Integer(about)), _) => whole(about.is_signed),
+        (Type::INT32 | Type::INT64, None, NONE | INT_8 | INT_16 | INT_32 | INT_64) => whole(true),
+        (Type::INT32 | Type::INT64, None, UINT_8 | UINT_16 | UINT_32 | UINT_64) => whole(false),
+        (Type::BYTE_ARRAY, Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _)
+        | (Type::BYTE_ARRAY, None, UTF8 | ENUM | JSON) => Kind::Text,
+        (Type::BYTE_ARRAY, None, NONE) => Kind::Binary,
+        _ => Kind::Other,
+    }
+}
+
+/// A type in parquet's words: `INT32 (DATE)`.
+fn type_name(leaf: &ColumnDescriptor) -> String {
+    let (physical, converted) = (leaf.physical_type(), leaf.converted_type());
+    match leaf.logical_type_ref() {
+        _ if converted != ConvertedType::NONE => format!("{physical} ({converted})"),
+        Some(LogicalType::Timestamp(_)) => format!("{physical} (TIMESTAMP)"),
+        Some(LogicalType::Time(_)) => format!("{physical} (TIME)"),
+        Some(LogicalType::Float16) => format!("{physical} (FLOAT16)"),
+        Some(LogicalType::Uuid) => format!("{physical} (UUID)"),
+        Some(LogicalType::Unknown) => format!("{physical} (UNKNOWN)"),
+        _ => physical.to_string(),
+    }
+}
+
+/// What the library below says: what it has no reader for is told apart from damage.
+fn fault(path: &Path, row: Option<usize>, source: ParquetError) -> Error {
+    let path = path.to_path_buf();
+    let left_out = |text: &str| text.contains("not supported") || text.contains("is disabled");
+    match &source {
+        ParquetError::NYI(_) => Error::Unsupported { path, source: source.into() },
+        ParquetError::General(text) if left_out(text) => Error::Unsupported { path, source: source.into() },
+        _ => Error::Corrupt { path, row, source: source.into() },
     }
 }

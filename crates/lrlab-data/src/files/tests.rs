@@ -144,12 +144,12 @@ fn faults_of_tables() {
 
     let path = folder.texts(&[Some(b"fine")], &[0]);
     let found = cifar10::read(std::slice::from_ref(&path), None).unwrap_err();
-    check(found, "no column \"img.bytes\"; the file has [\"text\", \"label\"]", &path);
+    check(found, "no column of pictures: expected one named \"img\"", &path);
     let path = folder.0.path().join("types.parquet");
     write_table(&path, "message m { required int64 text; required int64 label; }", &[Some(b"")], &[0]);
     check(
         imdb::read(std::slice::from_ref(&path)).unwrap_err(),
-        "column \"text\" holds INT64, expected bytes",
+        "column \"text\" holds INT64, expected strings",
         &path,
     );
     let path = folder.0.path().join("gone.parquet");

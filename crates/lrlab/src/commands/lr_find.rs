@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig};
+use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
 use lrlab_runs::Cell;
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
@@ -34,12 +34,12 @@ pub(crate) struct LrFindArgs {
     #[arg(long, value_name = "LR", default_value_t = 10.0)]
     max_lr: f64,
     /// Updates of the sweep: so many rates, each a constant factor above the one before.
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 300)]
     updates: u64,
     /// Weight of the past in the smoothed loss, from 0 to below 1.
     #[arg(long, value_name = "BETA", default_value_t = 0.9)]
     smoothing: f64,
-    /// Ends where the smoothed loss exceeds this multiple of its least.
+    /// Ends where the smoothed loss exceeds this multiple of its least, above 1.
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     divergence: f64,
     /// Also draw the loss by rate as SVG.
@@ -48,6 +48,7 @@ pub(crate) struct LrFindArgs {
 }
 
 pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    check(args)?;
     let LrFindArgs { min_lr, max_lr, updates, smoothing, divergence, .. } = *args;
     let test = RangeTest::new(RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence })?;
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
@@ -82,6 +83,24 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         lrlab_runs::write_atomic(path, svg(&found, &name).as_bytes())?;
     }
     Ok(Exit::Done)
+}
+
+/// What [`RangeTest::new`] refuses, in the words of the command line.
+fn check(args: &LrFindArgs) -> anyhow::Result<()> {
+    let LrFindArgs { min_lr, max_lr, updates, smoothing, divergence, .. } = *args;
+    if !(min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite()) {
+        bail!("expected 0 < --min-lr < --max-lr, found --min-lr {min_lr:e} and --max-lr {max_lr:e}");
+    }
+    if updates < 2 {
+        bail!("expected --updates above 1, found {updates}");
+    }
+    if !(0.0..1.0).contains(&smoothing) {
+        bail!("expected --smoothing from 0 to below 1, found {smoothing}");
+    }
+    if divergence.is_nan() || divergence <= 1.0 {
+        bail!("expected --divergence above 1, found {divergence}");
+    }
+    Ok(())
 }
 
 fn name(cell: &Cell) -> String {
@@ -125,31 +144,38 @@ fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     different.pop().context("no run matches")
 }
 
-/// What the vertical axis shows: from the least smoothed loss to a little above the first.
+/// What the vertical axis shows: from the lowest smoothed loss to a little above where it began, which is the median of
+/// the first third.
 fn losses(found: &RangeTest) -> (f64, f64) {
-    let least = found.points().iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
-    let first = found.points().first().map_or(1.0, |point| point.1);
-    let margin = (first - least).max(0.05 * first.abs()).max(f64::MIN_POSITIVE);
-    (least, first + margin)
+    let losses: Vec<f64> = found.points().iter().map(|point| point.1).collect();
+    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut begin = losses[..losses.len().div_ceil(3)].to_vec();
+    begin.sort_by(f64::total_cmp);
+    let begin = begin.get(begin.len() / 2).copied().unwrap_or(1.0);
+    let margin = (begin - least).max(0.05 * begin.abs()).max(f64::MIN_POSITIVE);
+    (least, begin + margin)
 }
 
 fn describe(found: &RangeTest) -> String {
     let points = found.points();
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return "the first loss is not finite: no rate was tried\n".to_owned();
+        return "no suggestion: the first loss is not finite, so no rate was tried\n".to_owned();
     };
     let (low, high) = losses(found);
     let smoothed: Vec<f64> = points.iter().map(|point| point.1).collect();
     let mut text = format!("loss {high:.4}\n{}", plot_dots(&smoothed, (low, high), 72, 12));
-    let _ = writeln!(text, "loss {low:.4}   lr {:.2e} … {:.2e}, logarithmic", first.0, last.0);
-    let lowest = points.iter().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or(first);
+    let tried = points.len();
+    let _ =
+        writeln!(text, "loss {low:.4}   lr {:.2e} … {:.2e}, logarithmic, {tried} updates", first.0, last.0);
     match found.suggestion() {
-        Some(lr) => {
-            let _ = writeln!(text, "suggested lr: {lr:.3e} (the loss falls steepest there)");
+        Ok(Suggestion { lr, lowest_lr, lowest_loss }) => {
+            let _ = writeln!(text, "suggested lr: {lr:.3e} (within the descent of the smoothed loss)");
+            let _ = writeln!(text, "lowest loss before it rises: {lowest_loss:.4} at lr {lowest_lr:.3e}");
         }
-        None => text.push_str("no suggestion: the loss never fell; try other ends or more updates\n"),
+        Err(reason) => {
+            let _ = writeln!(text, "no suggestion: {reason}");
+        }
     }
-    let _ = writeln!(text, "lowest loss {:.4} at lr {:.3e}, of {} updates", lowest.1, lowest.0, points.len());
     text
 }
 
@@ -160,7 +186,7 @@ fn svg(found: &RangeTest, title: &str) -> String {
         points: found.points(),
         x: ("rate", true),
         y: losses(found),
-        mark: found.suggestion(),
+        mark: found.suggestion().ok().map(|found| found.lr),
     }
     .svg()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::catalog;
 use crate::files::hub::Hub;
-use crate::files::table::Table;
+use crate::files::table::{PICTURES, TEXTS, Table};
 use crate::files::{Located, Progress};
 use crate::load::load_located;
 use crate::{BatchPlan, DataConfig, Dataset, Duplicates, Error, Features, Files, Keep, Limit, Order, Source};
@@ -60,7 +60,7 @@ fn cifar10_is_whole_and_upright() {
 
     // A batch against the pictures decoded from the file: value = table[byte], which grows with the byte.
     let table = Table::open(&located.files[0].1).unwrap();
-    let encoded = table.bytes("img.bytes").unwrap();
+    let encoded = table.bytes(&PICTURES).unwrap();
     let batch = data.validation.batches(BatchPlan::new(8, Order::Sequential)).next().unwrap().unwrap();
     let Features::Pictures(pictures) = &batch.features else { unreachable!() };
     let pictures: Vec<Vec<f32>> = pictures.flatten_from(1).unwrap().to_vec2().unwrap();
@@ -104,7 +104,7 @@ fn imdb_keeps_duplicates_on_one_side() {
     let expected = Duplicates { within_train: 96, within_test: 199, train_test: 123 };
     assert_eq!(data.duplicates, expected);
 
-    let texts = Table::open(&located.files[0].1).unwrap().bytes("text").unwrap();
+    let texts = Table::open(&located.files[0].1).unwrap().bytes(&TEXTS).unwrap();
     let validation: std::collections::BTreeSet<&[u8]> =
         data.validation.rows().iter().map(|&row| texts[row as usize].data()).collect();
     let in_validation = data.validation.rows();

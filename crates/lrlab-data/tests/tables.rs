@@ -1,0 +1,388 @@
+//! Parquet files as other people write them: codecs, widths of labels, names of columns, formats of pictures; and what is
+//! said of those that are not read. Each case is a process of its own, because where the files lie is in the environment.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it finds, and fails where it cannot go on"
+)]
+#![cfg(feature = "hub")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use image::{ImageFormat, Rgb, RgbImage};
+use lrlab_data::{DataConfig, Files, Progress, Source, load, verify};
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+const ROWS: usize = 20;
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// The child's part of every test here: loads the data set that the parent wrote, and says what became of it.
+#[test]
+fn child() {
+    let Some(name) = std::env::var_os("LRLAB_CHILD") else { return };
+    let source = if name == "imdb" { Source::Imdb(Files::Hub) } else { Source::Cifar10(Files::Hub) };
+    let quiet: Progress = Arc::new(|_| ());
+    match load(&DataConfig::new(source.clone(), "cache")) {
+        Ok(data) => {
+            let duplicates = verify(&source, &quiet).unwrap().duplicates;
+            println!("RESULT labels {:?} in both {}", data.test.labels(), duplicates.train_test);
+        }
+        Err(error) => println!("RESULT {error}"),
+    }
+}
+
+/// A folder with a cache of the hub in which the data set `name` has a file for training and one for the test.
+struct Cache {
+    folder: tempfile::TempDir,
+    name: &'static str,
+}
+
+impl Cache {
+    fn new(name: &'static str) -> Self {
+        let cache = Self { folder: tempfile::tempdir().unwrap(), name };
+        let refs = cache.repo().join("refs/refs/convert");
+        std::fs::create_dir_all(&refs).unwrap();
+        std::fs::write(refs.join("parquet"), COMMIT).unwrap();
+        for part in ["train", "test"] {
+            std::fs::create_dir_all(cache.file(part).parent().unwrap()).unwrap();
+        }
+        cache
+    }
+
+    fn repo(&self) -> PathBuf {
+        let repo = if self.name == "imdb" { "datasets--stanfordnlp--imdb" } else { "datasets--cifar10" };
+        self.folder.path().join("home/hub").join(repo)
+    }
+
+    fn file(&self, part: &str) -> PathBuf {
+        self.repo().join("snapshots").join(COMMIT).join("plain_text").join(part).join("0000.parquet")
+    }
+
+    /// What loading comes to, in a folder of the user's.
+    fn outcome(&self) -> String {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .current_dir(self.folder.path())
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HUGGINGFACE_HUB_CACHE")
+            .env("HF_HOME", "home")
+            .env("HF_HUB_OFFLINE", "1")
+            .env("LRLAB_CHILD", self.name)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text.split_once("RESULT ").unwrap().1.lines().next().unwrap().to_owned()
+    }
+}
+
+/// The values of a column.
+enum Values {
+    Bytes(Vec<Vec<u8>>),
+    /// As the column has 32 or 64 bits.
+    Whole(Vec<i64>),
+    Double(Vec<f64>),
+}
+
+/// Writes a table of these leaves.
+fn write(path: &Path, schema: &str, codec: Compression, columns: &[Values]) {
+    let file = std::fs::File::create(path).unwrap();
+    let schema = Arc::new(parse_message_type(&format!("message m {{ {schema} }}")).unwrap());
+    let properties = Arc::new(WriterProperties::builder().set_compression(codec).build());
+    let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut columns = columns.iter();
+    while let Some(mut column) = group.next_column().unwrap() {
+        let levels = |level: i16, n: usize| vec![level; n];
+        match (column.untyped(), columns.next().unwrap()) {
+            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Bytes(values)) => {
+                let about = writer.get_descriptor();
+                let (level, lists) = (about.max_def_level(), about.max_rep_level());
+                let values: Vec<ByteArray> = values.iter().map(|value| value.clone().into()).collect();
+                let starts = vec![0; values.len()];
+                let starts = (lists > 0).then_some(&starts[..]);
+                writer.write_batch(&values, Some(&levels(level, values.len())), starts).unwrap();
+            }
+            (ColumnWriter::Int32ColumnWriter(writer), Values::Whole(values)) => {
+                let narrow: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+                let level = writer.get_descriptor().max_def_level();
+                writer.write_batch(&narrow, Some(&levels(level, narrow.len())), None).unwrap();
+            }
+            (ColumnWriter::Int64ColumnWriter(writer), Values::Whole(values)) => {
+                let level = writer.get_descriptor().max_def_level();
+                writer.write_batch(values, Some(&levels(level, values.len())), None).unwrap();
+            }
+            (ColumnWriter::DoubleColumnWriter(writer), Values::Double(values)) => {
+                let level = writer.get_descriptor().max_def_level();
+                writer.write_batch(values, Some(&levels(level, values.len())), None).unwrap();
+            }
+            _ => unreachable!("values of another type than the schema's"),
+        }
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+fn labels(classes: i64) -> Values {
+    Values::Whole((0..ROWS as i64).map(|row| row % classes).collect())
+}
+
+fn texts(part: &str) -> Values {
+    Values::Bytes((0..ROWS).map(|row| format!("review {row} of {part}, a fine film").into_bytes()).collect())
+}
+
+/// A picture for each row, the same ones in every format without loss.
+fn pictures(format: ImageFormat) -> Values {
+    let picture = |row: usize| {
+        let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([8 * x as u8, 8 * y as u8, row as u8]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    Values::Bytes((0..ROWS).map(picture).collect())
+}
+
+/// Reviews under this schema, texts first.
+fn reviews(schema: &str, codec: Compression) -> Cache {
+    let cache = Cache::new("imdb");
+    for part in ["train", "test"] {
+        write(&cache.file(part), schema, codec, &[texts(part), labels(2)]);
+    }
+    cache
+}
+
+/// Pictures under this schema, in columns that come before the labels.
+fn picture_files(schema: &str, columns: impl Fn() -> Vec<Values>) -> Cache {
+    let cache = Cache::new("cifar10");
+    for part in ["train", "test"] {
+        let mut columns = columns();
+        columns.push(labels(10));
+        write(&cache.file(part), schema, Compression::UNCOMPRESSED, &columns);
+    }
+    cache
+}
+
+const ALTERNATING: &str = "labels [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1] in both 0";
+const TEN: &str = "labels [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9] in both 20";
+const TEXT_AND_LABEL: &str = "optional binary text (UTF8); optional int64 label;";
+
+#[test]
+fn every_codec() {
+    for codec in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::LZ4_RAW,
+    ] {
+        assert_eq!(reviews(TEXT_AND_LABEL, codec).outcome(), ALTERNATING, "{codec}");
+    }
+    // A file of LZO cannot be written here; one that says that it is one can.
+    let cache = reviews(TEXT_AND_LABEL, Compression::UNCOMPRESSED);
+    let mut bytes = std::fs::read(cache.file("train")).unwrap();
+    let name_and_codec = b"\x19\x18\x04text\x15\x00";
+    let place = bytes.windows(name_and_codec.len()).position(|window| window == name_and_codec).unwrap();
+    bytes[place + name_and_codec.len() - 1] = 6;
+    std::fs::write(cache.file("train"), bytes).unwrap();
+    let found = cache.outcome();
+    let words = "train/0000.parquet: column \"text\" is compressed with LZO, expected none, Snappy, gzip, Zstandard, Brotli \
+                 or LZ4; write the file again";
+    assert!(found.contains(words) && !found.contains("corrupt") && !found.contains(": row"), "{found}");
+}
+
+#[test]
+fn labels_of_every_width() {
+    for kind in [
+        "int32 label",
+        "int64 label",
+        "int32 label (INT_8)",
+        "int32 label (INT_16)",
+        "int32 label (INT_32)",
+        "int64 label (INT_64)",
+        "int32 label (UINT_8)",
+        "int32 label (UINT_16)",
+        "int32 label (UINT_32)",
+        "int64 label (UINT_64)",
+        "int32 label (INTEGER(8,true))",
+        "int32 label (INTEGER(32,false))",
+        "int64 label (INTEGER(64,false))",
+    ] {
+        for presence in ["required", "optional"] {
+            let schema = format!("required binary text (UTF8); {presence} {kind};");
+            assert_eq!(reviews(&schema, Compression::UNCOMPRESSED).outcome(), ALTERNATING, "{schema}");
+        }
+    }
+    // The same bits are another number without a sign.
+    for (kind, label) in [
+        ("int32 label", "-1"),
+        ("int64 label (INT_64)", "-1"),
+        ("int32 label (UINT_32)", "4294967295"),
+        ("int64 label (UINT_64)", "18446744073709551615"),
+    ] {
+        let cache = reviews(TEXT_AND_LABEL, Compression::UNCOMPRESSED);
+        let schema = format!("required binary text (UTF8); required {kind};");
+        let mut values = vec![0; ROWS];
+        values[7] = -1;
+        let columns = [texts("test"), Values::Whole(values)];
+        write(&cache.file("test"), &schema, Compression::UNCOMPRESSED, &columns);
+        let found = cache.outcome();
+        let words = format!("test/0000.parquet: row 7: label {label} is out of range 0 … 1");
+        assert!(found.contains(&words), "{found}");
+    }
+}
+
+#[test]
+fn columns_by_their_usual_names() {
+    for (text, label) in [
+        ("text", "labels"),
+        ("sentence", "label"),
+        ("content", "class"),
+        ("review", "sentiment"),
+        ("Text", "Label"),
+    ] {
+        let schema = format!("optional binary {text} (UTF8); optional int64 {label};");
+        assert_eq!(reviews(&schema, Compression::UNCOMPRESSED).outcome(), ALTERNATING, "{schema}");
+    }
+    for name in ["img", "image", "images", "picture", "Image"] {
+        for label in ["label", "fine_label", "target"] {
+            let png = || vec![pictures(ImageFormat::Png)];
+            let plain = format!("optional binary {name}; required int32 {label};");
+            assert_eq!(picture_files(&plain, png).outcome(), TEN, "{plain}");
+            let both = || vec![pictures(ImageFormat::Png), texts("path")];
+            let fields = "optional binary bytes; optional binary path (UTF8);";
+            let grouped = format!("optional group {name} {{ {fields} }} required int32 {label};");
+            assert_eq!(picture_files(&grouped, both).outcome(), TEN, "{grouped}");
+        }
+    }
+    // The data set's own name goes before the others; between two others nobody chooses.
+    let schema = "required binary review (UTF8); required binary text (UTF8); required int64 label;";
+    let cache = Cache::new("imdb");
+    for part in ["train", "test"] {
+        let empty = Values::Bytes(vec![Vec::new(); ROWS]);
+        let columns = [empty, texts(part), labels(2)];
+        write(&cache.file(part), schema, Compression::UNCOMPRESSED, &columns);
+    }
+    assert_eq!(cache.outcome(), ALTERNATING);
+    let schema = schema.replace(" text ", " sentence ");
+    let columns = [texts("a"), texts("b"), labels(2)];
+    write(&cache.file("train"), &schema, Compression::UNCOMPRESSED, &columns);
+    let found = cache.outcome();
+    let words = "\"review\", \"sentence\" may each be the column of texts; name the one that is \"text\"";
+    assert!(found.contains(words), "{found}");
+}
+
+#[test]
+fn formats_of_pictures() {
+    let schema = "required binary img; required int32 label;";
+    // The same pixels: all of the test's pictures also stand in training.
+    let cache = picture_files(schema, || vec![pictures(ImageFormat::Png)]);
+    let columns = [pictures(ImageFormat::WebP), labels(10)];
+    write(&cache.file("test"), schema, Compression::UNCOMPRESSED, &columns);
+    assert_eq!(cache.outcome(), TEN);
+    let jpeg = picture_files(schema, || vec![pictures(ImageFormat::Jpeg)]).outcome();
+    assert!(jpeg.starts_with("labels [0, 1, 2"), "{jpeg}");
+
+    for (first, format) in [(&b"GIF89a"[..], "GIF"), (b"BM\0\0\0\0", "BMP"), (b"II*\0", "TIFF")] {
+        let mut values = vec![[first, &[0; 64]].concat(); ROWS];
+        let Values::Bytes(good) = pictures(ImageFormat::Png) else { unreachable!() };
+        values[..4].clone_from_slice(&good[..4]);
+        let columns = [Values::Bytes(values), labels(10)];
+        write(&cache.file("train"), schema, Compression::UNCOMPRESSED, &columns);
+        let found = cache.outcome();
+        let words = format!("the picture is in the format {format}, expected PNG, JPEG or WebP; convert it");
+        assert!(found.contains("train/0000.parquet: row ") && found.contains(&words), "{found}");
+    }
+}
+
+/// A column that is not there or of another type: the file, the column, what it is and what it should be; no row.
+#[test]
+fn columns_that_are_not_read() {
+    let check = |cache: &Cache, words: &str| {
+        let found = cache.outcome();
+        assert!(found.contains("train/0000.parquet: ") && found.contains(words), "{found}");
+        assert!(!found.contains("row 0") && !found.contains("corrupt"), "{found}");
+    };
+    let schema = "required binary body (UTF8); required int64 label;";
+    check(
+        &reviews(schema, Compression::SNAPPY),
+        "no column of texts: expected one named \"text\", \"sentence\", \"content\", \"review\"; the file has \"body\", \
+         \"label\"; rename the one that holds them",
+    );
+    for (kind, name) in [
+        ("int32 label (DATE)", "INT32 (DATE)"),
+        ("int64 label (TIMESTAMP_MILLIS)", "INT64 (TIMESTAMP_MILLIS)"),
+        ("int64 label (TIMESTAMP(NANOS,true))", "INT64 (TIMESTAMP)"),
+        ("int64 label (DECIMAL(9,2))", "INT64 (DECIMAL)"),
+    ] {
+        let schema = format!("required binary text (UTF8); required {kind};");
+        let words = format!("column \"label\" holds {name}, expected integers, the classes counted from 0");
+        check(&reviews(&schema, Compression::UNCOMPRESSED), &words);
+    }
+    let other = |name, schema: &str, columns: &[Values]| {
+        let cache = Cache::new(name);
+        for part in ["train", "test"] {
+            write(&cache.file(part), schema, Compression::UNCOMPRESSED, columns);
+        }
+        cache
+    };
+    let double = Values::Double(vec![0.0; ROWS]);
+    let schema = "required binary text (UTF8); required double sentiment;";
+    check(
+        &other("imdb", schema, &[texts("a"), double]),
+        "column \"sentiment\" holds DOUBLE, expected integers",
+    );
+    let schema = "required binary review (UTF8); required binary sentiment (UTF8);";
+    check(
+        &other("imdb", schema, &[texts("a"), texts("b")]),
+        "\"sentiment\" holds BYTE_ARRAY (UTF8), expected int",
+    );
+    let schema = "required int64 text; required int64 label;";
+    check(&other("imdb", schema, &[labels(2), labels(2)]), "column \"text\" holds INT64, expected strings");
+
+    let expected = "expected encoded pictures as binary values, alone or as the field `bytes` of a struct";
+    let schema = "required binary image (UTF8); required int64 label;";
+    let words = format!("column \"image\" holds BYTE_ARRAY (UTF8), {expected}");
+    check(&picture_files(schema, || vec![texts("http")]), &words);
+    let schema = "required group image { required binary path (UTF8); } required int64 label;";
+    let words = format!("column \"image\" holds a struct of path, {expected}");
+    check(&picture_files(schema, || vec![texts("path")]), &words);
+    let schema = "required group images (LIST) { repeated group list { required binary element; } } required int64 label;";
+    let words = format!("column \"images\" holds lists, {expected}");
+    check(&picture_files(schema, || vec![pictures(ImageFormat::Png)]), &words);
+    let schema = "required binary text (UTF8); required int64 label;";
+    check(
+        &picture_files(schema, || vec![texts("a")]),
+        "no column of pictures: expected one named \"img\", \"image\"",
+    );
+}
+
+/// What is no parquet file, or an encrypted one.
+#[test]
+fn files_that_are_no_tables() {
+    let cache = reviews(TEXT_AND_LABEL, Compression::UNCOMPRESSED);
+    let mut bytes = std::fs::read(cache.file("train")).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(b"PARE");
+    std::fs::write(cache.file("train"), bytes).unwrap();
+    let found = cache.outcome();
+    assert!(
+        found.contains("train/0000.parquet: this build cannot read it") && found.contains("encrypted"),
+        "{found}"
+    );
+    std::fs::write(cache.file("train"), "text,label\nfine,1\n").unwrap();
+    let found = cache.outcome();
+    assert!(
+        found.contains("train/0000.parquet: truncated or corrupt") && !found.contains("row 0"),
+        "{found}"
+    );
+}
