@@ -19,12 +19,12 @@ pub(crate) fn floats<'a>(name: &str, arguments: impl IntoIterator<Item = (&'a st
     for (what, x) in arguments {
         let dtype = x.dtype();
         if !matches!(dtype, DType::F32 | DType::F64 | DType::BF16 | DType::F16) {
-            bail!("{name}: {what} is {}, expected f32, f64, bf16 or f16", dtype.as_str());
+            bail!("{name}: {what} of type {}, expected f32, f64, bf16 or f16", dtype.as_str());
         }
         let (other, like) = *first.get_or_insert((what, x));
         if dtype != like.dtype() {
             let (dtype, expected) = (dtype.as_str(), like.dtype().as_str());
-            bail!("{name}: {what} is {dtype}, expected {expected} as {other} is; convert one with `to_dtype`");
+            bail!("{name}: {what} of type {dtype}, expected {expected} as {other}; convert one with `to_dtype`");
         }
         beside(name, (what, x), (other, like))?;
     }
@@ -35,7 +35,7 @@ pub(crate) fn floats<'a>(name: &str, arguments: impl IntoIterator<Item = (&'a st
 pub(crate) fn beside(name: &str, (what, x): (&str, &Tensor), (other, like): (&str, &Tensor)) -> Result<()> {
     if !x.device().same_device(like.device()) {
         let (here, there) = (x.device().location(), like.device().location());
-        bail!("{name}: {what} is on {here:?}, expected {there:?} as {other} is; move one with `to_device`");
+        bail!("{name}: {what} on {here:?}, expected {there:?} as {other}; move one with `to_device`");
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ pub(crate) fn beside(name: &str, (what, x): (&str, &Tensor), (other, like): (&st
 pub(crate) fn indices(name: &str, what: &str, x: &Tensor, count: usize) -> Result<Option<Vec<u32>>> {
     let dtype = x.dtype();
     if !matches!(dtype, DType::U8 | DType::U32 | DType::I64) {
-        bail!("{name}: {what} are {}, expected u8, u32 or i64", dtype.as_str());
+        bail!("{name}: {what} of type {}, expected u8, u32 or i64", dtype.as_str());
     }
     if !x.device().is_cpu() {
         return Ok(None);

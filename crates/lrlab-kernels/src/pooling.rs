@@ -14,7 +14,7 @@ use crate::host::{self, Unwritten};
 /// weights get no gradient.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, or something is empty.
+/// Shapes or devices do not fit, something is empty, or a type is no float.
 pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let [b, l, d] = check::dims("weighted_sum", "x", x, "(b, l, d)")?;
     if weights.dims() != [b, l] {
@@ -23,8 +23,10 @@ pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     if b * l * d == 0 {
         bail!("weighted_sum: empty input {:?}", x.shape());
     }
-    check::floats("weighted_sum", [("x", x), ("weights", weights)])?;
-    let weights = weights.detach();
+    check::floats("weighted_sum", [("x", x)])?;
+    check::floats("weighted_sum", [("weights", weights)])?;
+    check::beside("weighted_sum", ("weights", weights), ("x", x))?;
+    let weights = weights.detach().to_dtype(x.dtype())?;
     if host::is_f32(&[x, &weights]) {
         let weights = weights.flatten_all()?.to_vec1()?;
         return x.contiguous()?.apply_op1(WeightedSum { dims: (b, l, d), weights });

@@ -92,11 +92,11 @@ fn composed(
     let (k, v) = blanked(k, v, mask)?;
     let scores = (precision.matmul(&q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
     // Masked scores are −∞, or 0 where no key counts, so that the softmax is one of numbers.
-    let counts = mask.ne(0.0)?;
+    let mask = mask.to_dtype(q.dtype())?;
     let full = |value: f32| Tensor::full(value, (b, 1), q.device())?.to_dtype(q.dtype());
-    let masked = counts.max_keepdim(1)?.where_cond(&full(f32::NEG_INFINITY)?, &full(0.0)?)?;
+    let masked = mask.max_keepdim(1)?.ne(0.0)?.where_cond(&full(f32::NEG_INFINITY)?, &full(0.0)?)?;
     let masked = masked.reshape((b, 1, 1, 1))?.broadcast_as(scores.shape())?;
-    let counts = counts.reshape((b, 1, 1, l))?.broadcast_as(scores.shape())?;
+    let counts = mask.ne(0.0)?.reshape((b, 1, 1, l))?.broadcast_as(scores.shape())?;
     let weights = candle_nn::ops::softmax(&counts.where_cond(&scores, &masked)?, 3)?;
     let weights = counts.where_cond(&weights, &weights.zeros_like()?)?;
     let weights = match drop {
