@@ -113,10 +113,10 @@ impl Pool {
         Self { idle: BTreeMap::new(), idle_lines: 0, used_lines: 0, most_lines: 0, clock: 0 }
     }
 
-    /// An idle buffer of `size` lines, or of up to a quarter more; it, or the one that the caller makes where there is
+    /// An idle buffer of `size` lines, or of up to twice as many; it, or the one that the caller makes where there is
     /// none, is in use from here on. Then what is to be freed.
     fn take(&mut self, size: usize) -> (Option<Vec<Line>>, Vec<Vec<Line>>) {
-        let fitting = self.idle.range(size..=size + size / 4).next().map(|(size, _)| *size);
+        let fitting = self.idle.range(size..=2 * size).next().map(|(size, _)| *size);
         let found = fitting.and_then(|size| self.remove(size, VecDeque::pop_back));
         self.used_lines += found.as_ref().map_or(size, Vec::len);
         self.most_lines = self.most_lines.max(self.used_lines);
@@ -194,7 +194,8 @@ mod tests {
 
     /// The lines of a batch of `length` in use at once, as an encoder's forward pass has them, then given back.
     fn batch(pool: &Mutex<Pool>, length: usize) -> usize {
-        let sequence = [24 * length, 8 * length, 8 * length, length.div_ceil(16), 16 * length, length * length / 16];
+        let sequence =
+            [24 * length, 8 * length, 8 * length, length.div_ceil(16), 16 * length, length * length / 16];
         let wanted: Vec<usize> = std::iter::repeat_n(sequence, 16).flatten().collect();
         let taken: Vec<Vec<Line>> = wanted.iter().map(|wanted| take(pool, *wanted)).collect();
         assert!(taken.iter().zip(&wanted).all(|(lines, wanted)| lines.len() >= *wanted));
@@ -223,8 +224,8 @@ mod tests {
             for length in lengths {
                 largest = largest.max(batch(&pool, length));
                 most = most.max(held(&pool));
-                // A buffer may be a quarter larger than its class, and a class an eighth larger than what it holds.
-                assert!(held(&pool) <= largest * 18 / 10, "{order}, {length}: {} of {largest}", held(&pool));
+                // Classes cost up to an eighth, and a quarter of what was in use may lie idle.
+                assert!(held(&pool) <= largest * 15 / 10, "{order}, {length}: {} of {largest}", held(&pool));
             }
             assert!(most >= largest, "{order}: {most} of {largest} kept");
         }

@@ -14,7 +14,10 @@ pub(crate) fn dims<const N: usize>(name: &str, what: &str, x: &Tensor, form: &st
 }
 
 /// Refuses types without fractions, and arguments of another type or on another device than the first.
-pub(crate) fn floats<'a>(name: &str, arguments: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+pub(crate) fn floats<'a>(
+    name: &str,
+    arguments: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
     let mut first = None;
     for (what, x) in arguments {
         let dtype = x.dtype();
@@ -24,7 +27,9 @@ pub(crate) fn floats<'a>(name: &str, arguments: impl IntoIterator<Item = (&'a st
         let (other, like) = *first.get_or_insert((what, x));
         if dtype != like.dtype() {
             let (dtype, expected) = (dtype.as_str(), like.dtype().as_str());
-            bail!("{name}: {what} of type {dtype}, expected {expected} as {other}; convert one with `to_dtype`");
+            bail!(
+                "{name}: {what} of type {dtype}, expected {expected} as {other}; convert one with `to_dtype`"
+            );
         }
         beside(name, (what, x), (other, like))?;
     }

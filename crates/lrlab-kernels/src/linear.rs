@@ -43,7 +43,10 @@ pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option
     {
         bail!("linear: bias {:?} for {out} outputs", bias.shape());
     }
-    check::floats("linear", [("x", x), ("weight", weight)].into_iter().chain(bias.map(|bias| ("bias", bias))))?;
+    check::floats(
+        "linear",
+        [("x", x), ("weight", weight)].into_iter().chain(bias.map(|bias| ("bias", bias))),
+    )?;
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x, weight])
         && bias.is_none_or(|bias| {

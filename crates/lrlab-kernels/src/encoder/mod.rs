@@ -100,9 +100,7 @@ impl EncoderLayer<'_> {
         let mut all = parameters.to_vec();
         all.push(x);
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&all)
-            && crate::cuda::are_leaves(parameters)
-            && dims.w <= crate::cuda::MOST_WIDE
+        if crate::cuda::takes(&all) && crate::cuda::are_leaves(parameters) && dims.w <= crate::cuda::MOST_WIDE
         {
             let layer = crate::cuda::EncoderLayer {
                 heads: self.heads,

@@ -83,7 +83,8 @@ pub fn batch_norm2d(
     if count == 1 && mode != Norm::Eval {
         bail!("batch_norm2d: one value per channel has no variance, input {:?}", x.shape());
     }
-    let named = std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
+    let named =
+        std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
     check::floats("batch_norm2d", named)?;
     check::eps("batch_norm2d", eps)?;
     mode.check("batch_norm2d")?;

@@ -63,7 +63,10 @@ fn labels_are_classes() {
             let expected = format!("labels of type {}, expected u8, u32 or i64", wrong.as_str());
             refused(ones(&[2], wrong), &expected);
         }
-        refused(ones(&[2], DType::U32).to_dtype(DType::I32).unwrap(), "labels of type i32, expected u8, u32 or i64");
+        refused(
+            ones(&[2], DType::U32).to_dtype(DType::I32).unwrap(),
+            "labels of type i32, expected u8, u32 or i64",
+        );
         refused(new([0, 1]).reshape((2, 1)).unwrap(), "labels of shape [2, 1], expected [2]");
         // The same loss and gradient whatever type the labels have, and from a part of something larger.
         let losses = [
@@ -88,10 +91,16 @@ fn labels_are_classes() {
     let labels = ones(&[2], DType::U32);
     refused(cross_entropy(&labels, &labels, 0.0), "cross_entropy: logits of shape [2], expected (n, c)");
     let logits = ones(&[2, 3], DType::U32);
-    refused(cross_entropy(&logits, &labels, 0.0), "cross_entropy: logits of type u32, expected f32, f64, bf16 or f16");
+    refused(
+        cross_entropy(&logits, &labels, 0.0),
+        "cross_entropy: logits of type u32, expected f32, f64, bf16 or f16",
+    );
     let nothing = ones(&[0], DType::U32);
     refused(cross_entropy(&ones(&[0, 3], DType::F64), &nothing, 0.0), "cross_entropy: empty logits [0, 3]");
-    refused(cross_entropy_each(&ones(&[2, 0], DType::F64), &labels), "cross_entropy_each: empty logits [2, 0]");
+    refused(
+        cross_entropy_each(&ones(&[2, 0], DType::F64), &labels),
+        "cross_entropy_each: empty logits [2, 0]",
+    );
 }
 
 /// The look-ups by their names, of ids `(2, 3)` in a table of 4 rows.
@@ -163,7 +172,8 @@ fn ids_are_rows() {
             self::refused(came, &format!("embedding: empty ids {empty:?} or table [4, 3]"));
         }
         refused(&good, &ones(&[4, 3], DType::U32), "table of type u32, expected f32, f64, bf16 or f16");
-        let run = |gain, positions: &Tensor, drop| embedding_at_positions(&good, &table, gain, positions, drop);
+        let run =
+            |gain, positions: &Tensor, drop| embedding_at_positions(&good, &table, gain, positions, drop);
         let positions = ones(&[3, 3], dtype);
         for gain in [f64::NAN, f64::NEG_INFINITY] {
             let expected = format!("embedding_at_positions: gain is {gain:?}, expected a finite number");
@@ -312,14 +322,19 @@ fn steps_are_in_their_ranges() {
         let one = &moments[..1];
         let few = Update { moments: one, ..update(0.1) };
         refused(adam_updates(&[few], adam), "adam_update: 1 moments for a parameter, expected 2");
-        refused(sgd_updates(&[update(0.1)], sgd), "sgd_update: 2 moments for a parameter, expected at most 1");
+        refused(
+            sgd_updates(&[update(0.1)], sgd),
+            "sgd_update: 2 moments for a parameter, expected at most 1",
+        );
         for other in FLOATS.into_iter().filter(|other| *other != dtype) {
             let (other, expected) = (ones(&[4], other), dtype.as_str());
-            let wrong = format!("gradient of type {}, expected {expected} as parameter;", other.dtype().as_str());
+            let wrong =
+                format!("gradient of type {}, expected {expected} as parameter;", other.dtype().as_str());
             refused(sgd_update(&w, &other, None, sgd), &format!("sgd_update: {wrong}"));
             refused(adam_update(&w, &other, &m, &v, adam), &format!("adam_update: {wrong}"));
             let moment = Var::from_tensor(&other).unwrap();
-            let wrong = format!("moment of type {}, expected {expected} as parameter;", other.dtype().as_str());
+            let wrong =
+                format!("moment of type {}, expected {expected} as parameter;", other.dtype().as_str());
             refused(sgd_update(&w, &grad, Some(&moment), sgd), &format!("sgd_update: {wrong}"));
             refused(adam_update(&w, &grad, &m, &moment, adam), &format!("adam_update: {wrong}"));
         }
@@ -383,7 +398,9 @@ fn types_are_floats_and_agree() {
             let (x, w) = (|dims: &[usize]| ones(dims, dtype), |dims: &[usize]| ones(dims, wrong));
             let said = |name: &str, what: &str, first: &str| {
                 let (dtype, wrong) = (dtype.as_str(), wrong.as_str());
-                format!("{name}: {what} of type {wrong}, expected {dtype} as {first}; convert one with `to_dtype`")
+                format!(
+                    "{name}: {what} of type {wrong}, expected {dtype} as {first}; convert one with `to_dtype`"
+                )
             };
             let picture = [1, 1, 2, 2];
             refused(conv2d(&x(&picture), &w(&[1, 1, 1, 1]), 1, 0), &said("conv2d", "weight", "x"));
@@ -414,7 +431,8 @@ fn types_are_floats_and_agree() {
 #[test]
 fn windows_fit() {
     for dtype in FLOATS {
-        let pool = |x: &[usize], kernel, stride, padding| max_pool2d(&ones(x, dtype), kernel, stride, padding);
+        let pool =
+            |x: &[usize], kernel, stride, padding| max_pool2d(&ones(x, dtype), kernel, stride, padding);
         refused(pool(&[1, 1, 4, 4], 0, 1, 0), "max_pool2d: kernel 0, expected at least 1");
         refused(pool(&[1, 1, 4, 4], 2, 0, 0), "max_pool2d: stride 0, expected at least 1");
         let expected = "max_pool2d: padding 2, expected at most half the kernel of 3";
@@ -431,7 +449,10 @@ fn windows_fit() {
         let expected = "conv2d: kernel (7, 3) is larger than the padded input (6, 7)";
         refused(conv(&picture, &[2, 3, 7, 3], 1, 1), expected);
         refused(conv(&picture, &[2, 2, 3, 3], 1, 1), "conv2d: input has 3 channels, weight 2");
-        refused(conv(&picture, &[3, 3, 3], 1, 1), "conv2d: weight of shape [3, 3, 3], expected (o, c, kh, kw)");
+        refused(
+            conv(&picture, &[3, 3, 3], 1, 1),
+            "conv2d: weight of shape [3, 3, 3], expected (o, c, kh, kw)",
+        );
         refused(conv(&[3, 4, 5], &[2, 3, 3, 3], 1, 1), "conv2d: x of shape [3, 4, 5], expected (n, c, h, w)");
         for at in 0..4 {
             let mut dims = picture;
@@ -439,7 +460,10 @@ fn windows_fit() {
             let mut weight = [2, 3, 1, 1];
             weight[1] = dims[1];
             assert!(conv(&dims, &weight, 1, 0).is_err_and(|error| error.to_string().contains("empty input")));
-            refused(global_avg_pool2d(&ones(&dims, dtype)), &format!("global_avg_pool2d: empty input {dims:?}"));
+            refused(
+                global_avg_pool2d(&ones(&dims, dtype)),
+                &format!("global_avg_pool2d: empty input {dims:?}"),
+            );
         }
     }
 }

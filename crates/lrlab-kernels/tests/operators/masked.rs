@@ -77,7 +77,8 @@ fn masked_keys_do_not_count() -> Result<()> {
         for sequence in [0, 1, 3] {
             let rows: Vec<u32> = (0..5_u32).filter(|t| MASKS[sequence][*t as usize] == 1).collect();
             let rows = Tensor::new(rows, &CPU)?;
-            let part = |x: &Tensor| x.narrow(0, sequence, 1)?.index_select(&rows, 1)?.transpose(1, 2)?.contiguous();
+            let part =
+                |x: &Tensor| x.narrow(0, sequence, 1)?.index_select(&rows, 1)?.transpose(1, 2)?.contiguous();
             let ones = Tensor::ones((1, kept[sequence]), DType::F32, &CPU)?;
             let alone = attention(&part(&(&q * 3e3)?)?, &part(&(&k * 3e3)?)?, &part(&v)?, &ones, None)?;
             let whole = Tensor::from_vec(far[0].clone(), (4, 2, 5, 3), &CPU)?;
@@ -94,10 +95,12 @@ fn padding_is_not_read() -> Result<()> {
         let mut draw = Draw::new("padding");
         let mask = Tensor::new(&MASKS, &CPU)?;
         let x = drawn(&mut draw, &[4, 5, 3], dtype);
-        let parameters = [[16, 3].as_slice(), &[16, 4], &[16], &[16]].map(|dims| drawn(&mut draw, dims, dtype));
+        let parameters =
+            [[16, 3].as_slice(), &[16, 4], &[16], &[16]].map(|dims| drawn(&mut draw, dims, dtype));
         for reverse in [false, true] {
             let states = |x: &[Tensor]| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask, reverse);
-            let operands = |x: Tensor| std::iter::once(x).chain(parameters.iter().cloned()).collect::<Vec<_>>();
+            let operands =
+                |x: Tensor| std::iter::once(x).chain(parameters.iter().cloned()).collect::<Vec<_>>();
             let plain = run(&operands(x.clone()), states)?;
             for spoil in SPOILS {
                 assert_eq!(run(&operands(spoiled(&x, &MASKS, spoil)), states)?, plain, "{dtype:?}, {spoil}");
@@ -165,7 +168,10 @@ fn half_precision_trains() -> Result<()> {
     trains("max_pool2d", &[&[2, 2, 5, 5]], |x| max_pool2d(&x[0], 3, 2, 1))?;
     trains("global_avg_pool2d", &[&[2, 2, 3, 3]], |x| global_avg_pool2d(&x[0]))?;
     trains("weighted_sum", &[&[2, 3, 4]], |x| {
-        weighted_sum(&x[0], &Tensor::new(&[[1_f32, 0.5, 0.0], [0.25, 0.0, 2.0]], &CPU)?.to_dtype(x[0].dtype())?)
+        weighted_sum(
+            &x[0],
+            &Tensor::new(&[[1_f32, 0.5, 0.0], [0.25, 0.0, 2.0]], &CPU)?.to_dtype(x[0].dtype())?,
+        )
     })?;
     let ids = Tensor::new(&[[0_i64, 3, 3], [1, 0, 4]], &CPU)?;
     trains("embedding", &[&[5, 4]], |x| embedding(&ids, &x[0]))?;

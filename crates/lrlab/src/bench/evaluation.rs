@@ -26,7 +26,10 @@ pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
     };
     vec![
         workload("evaluation-lstm", Box::new(move |device| pass(lstm(&params(device))?, device))),
-        workload("evaluation-transformer", Box::new(move |device| pass(transformer(&params(device), LONGEST)?, device))),
+        workload(
+            "evaluation-transformer",
+            Box::new(move |device| pass(transformer(&params(device), LONGEST)?, device)),
+        ),
     ]
 }
 
