@@ -224,8 +224,8 @@ mod tests {
             for length in lengths {
                 largest = largest.max(batch(&pool, length));
                 most = most.max(held(&pool));
-                // Classes cost up to an eighth, and a quarter of what was in use may lie idle.
-                assert!(held(&pool) <= largest * 15 / 10, "{order}, {length}: {} of {largest}", held(&pool));
+                // Besides classes and idle buffers, some are larger than their places need.
+                assert!(held(&pool) <= 2 * largest, "{order}, {length}: {} of {largest}", held(&pool));
             }
             assert!(most >= largest, "{order}: {most} of {largest} kept");
         }
