@@ -35,7 +35,7 @@ enum Peer {
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// Only this one, or all that are models, operators, limits, input or grids (repeatable) [default: everything; with a peer the models]
+    /// Only this one, or all that are models, evaluations, operators, limits, overheads, input or grids (repeatable) [default: everything; with a peer the models]
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file

@@ -5,6 +5,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::check;
 use crate::host::{self, Shared, Unwritten};
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts};
@@ -14,6 +15,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts};
 /// # Errors
 /// The type is no float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
+    check::floats("relu", [("x", x)])?;
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x]) {
         return crate::cuda::activation(x, false);
@@ -31,6 +33,7 @@ pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// The type is no float.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    check::floats("gelu", [("x", x)])?;
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x]) {
         return crate::cuda::activation(x, true);

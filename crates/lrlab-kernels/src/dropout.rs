@@ -2,10 +2,11 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use lrlab_random::Stream;
 use rayon::prelude::*;
 
+use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
 use crate::norm::{part, put};
@@ -22,8 +23,9 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    pub(crate) fn check(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.p) { Ok(()) } else { bail!("dropout: p = {} is not in [0, 1)", self.p) }
+    /// Refuses a probability outside [0, 1), in the name of the operator that drops.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
+        check::below_one(name, "p", self.p)
     }
 
     /// Words below this are dropped.
@@ -40,9 +42,10 @@ impl Dropout {
 /// Zeroes elements with probability p and multiplies the others by 1 / (1 − p).
 ///
 /// # Errors
-/// p is outside [0, 1).
+/// p is outside [0, 1), or the type is no float.
 pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
-    drop.check()?;
+    check::floats("dropout", [("x", x)])?;
+    drop.check("dropout")?;
     if drop.p == 0.0 {
         return Ok(x.clone());
     }

@@ -4,46 +4,80 @@
 
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::check;
 use crate::dropout::{Bits, Dropout, dropout};
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
-/// Rows of `table (v, d)` at u32 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
+/// Rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
 /// # Errors
-/// An id is not below v, or shapes do not fit.
+/// Shapes, types or devices do not fit, something is empty, or an id is not below v. Ids on a GPU are not looked at.
 pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
-    let (b, l) = ids.dims2()?;
-    let (_, d) = table.dims2()?;
-    if host::is_f32(&[table]) && ids.device().is_cpu() {
-        let ids = checked(ids, table)?;
-        return table.contiguous()?.apply_op1(Embedding { ids, shape: (b, l, d) });
-    }
+    let LookUp { shape, ids } = LookUp::new("embedding", ids, table)?;
+    let ids = match ids {
+        Ids::Seen(ids) if host::is_f32(&[table]) => {
+            return table.contiguous()?.apply_op1(Embedding { ids, shape });
+        }
+        ids => ids.into_tensor(shape)?,
+    };
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table]) && crate::cuda::together(&[table, ids]) && b * l * d > 0 {
-        return crate::cuda::embedding(ids, table);
+    if crate::cuda::takes(&[table]) {
+        return crate::cuda::embedding(&ids, table);
     }
-    table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape((b, l, d))
+    table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
+}
+
+/// A look-up whose arguments fit.
+pub(crate) struct LookUp {
+    /// Batch, length, width.
+    pub(crate) shape: (usize, usize, usize),
+    pub(crate) ids: Ids,
+}
+
+/// Ids, which are rows of their table as far as they can be looked at.
+pub(crate) enum Ids {
+    /// On the host.
+    Seen(Vec<u32>),
+    /// u32, on the device.
+    Unseen(Tensor),
+}
+
+impl LookUp {
+    pub(crate) fn new(name: &str, ids: &Tensor, table: &Tensor) -> Result<Self> {
+        let [b, l] = check::dims(name, "ids", ids, "(b, l)")?;
+        let [v, d] = check::dims(name, "table", table, "(v, d)")?;
+        if b * l * v * d == 0 {
+            bail!("{name}: empty ids {:?} or table {:?}", ids.shape(), table.shape());
+        }
+        check::floats(name, [("table", table)])?;
+        check::beside(name, ("ids", ids), ("table", table))?;
+        let ids = match check::indices(name, "ids", ids, v)? {
+            Some(ids) => Ids::Seen(ids),
+            None => Ids::Unseen(ids.to_dtype(DType::U32)?),
+        };
+        Ok(Self { shape: (b, l, d), ids })
+    }
+}
+
+impl Ids {
+    /// u32 `(b, l)`.
+    pub(crate) fn into_tensor(self, (b, l, _): (usize, usize, usize)) -> Result<Tensor> {
+        match self {
+            Self::Seen(ids) => Tensor::from_vec(ids, (b, l), &Device::Cpu),
+            Self::Unseen(ids) => Ok(ids),
+        }
+    }
 }
 
 struct Embedding {
     ids: Vec<u32>,
     shape: (usize, usize, usize),
-}
-
-/// The ids, all of them rows of the table.
-pub(crate) fn checked(ids: &Tensor, table: &Tensor) -> Result<Vec<u32>> {
-    let rows = table.dim(0)?;
-    let ids = ids.to_dtype(DType::U32)?.flatten_all()?.to_vec1::<u32>()?;
-    match ids.iter().find(|id| **id as usize >= rows) {
-        Some(id) => bail!("embedding: id {id} of {rows}"),
-        None => Ok(ids),
-    }
 }
 
 /// Rows of the table per task.
@@ -155,11 +189,11 @@ impl CustomOp1 for Embedding {
     }
 }
 
-/// What goes into an encoder: rows of `table (v, d)` at u32 `ids (b, l)` times `gain`, plus `positions (l, d)`, after
-/// dropout: `(b, l, d)`.
+/// What goes into an encoder: rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)` times `gain`, plus `positions (l, d)`,
+/// after dropout: `(b, l, d)`.
 ///
 /// # Errors
-/// An id is not below v, shapes do not fit, or the dropout's p is outside [0, 1).
+/// As [`embedding`], the gain is not finite, or the dropout's p is outside [0, 1).
 pub fn embedding_at_positions(
     ids: &Tensor,
     table: &Tensor,
@@ -167,27 +201,32 @@ pub fn embedding_at_positions(
     positions: &Tensor,
     drop: Option<Dropout>,
 ) -> Result<Tensor> {
-    let (b, l) = ids.dims2()?;
-    let (_, d) = table.dims2()?;
+    let name = "embedding_at_positions";
+    let LookUp { shape, ids } = LookUp::new(name, ids, table)?;
+    let (_, l, d) = shape;
     if positions.dims() != [l, d] {
-        bail!("embedding_at_positions: positions are {:?}, not {:?}", positions.shape(), (l, d));
+        bail!("{name}: positions of shape {:?}, expected {:?}", positions.shape(), [l, d]);
     }
-    if b * l * d == 0 {
-        bail!("embedding_at_positions: empty ids {:?} or table {:?}", ids.shape(), table.shape());
+    check::floats(name, [("table", table), ("positions", positions)])?;
+    if !gain.is_finite() {
+        bail!("{name}: gain is {gain:?}, expected a finite number");
     }
     if let Some(drop) = drop {
-        drop.check()?;
+        drop.check(name)?;
     }
-    if host::is_f32(&[table, positions]) && ids.device().is_cpu() {
-        let drop = drop.filter(|drop| drop.p > 0.0);
-        let op = AtPositions { ids: checked(ids, table)?, shape: (b, l, d), gain: gain as f32, drop };
-        return table.contiguous()?.apply_op2(&positions.contiguous()?, op);
-    }
+    let ids = match ids {
+        Ids::Seen(ids) if host::is_f32(&[table, positions]) => {
+            let drop = drop.filter(|drop| drop.p > 0.0);
+            let op = AtPositions { ids, shape, gain: gain as f32, drop };
+            return table.contiguous()?.apply_op2(&positions.contiguous()?, op);
+        }
+        ids => ids.into_tensor(shape)?,
+    };
     #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&[table, positions]) && crate::cuda::together(&[table, ids]) {
-        return crate::cuda::at_positions(ids, table, gain, positions, drop);
+    if crate::cuda::takes(&[table, positions]) {
+        return crate::cuda::at_positions(&ids, table, gain, positions, drop);
     }
-    let x = embedding(ids, table)?;
+    let x = embedding(&ids, table)?;
     let x = if gain == 1.0 { x } else { (x * gain)? };
     let x = x.broadcast_add(positions)?;
     match drop {

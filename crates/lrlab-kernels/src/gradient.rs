@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use candle_core::{Result, Tensor, backprop::GradStore};
+use candle_core::{Result, Tensor, backprop::GradStore, bail};
+
+use crate::check;
 
 thread_local! {
     /// Gradients handed past candle's sums, while a [`backward`] runs on this thread.
@@ -15,8 +17,12 @@ thread_local! {
 /// variables into the store as they are, which saves three passes over an embedding's table.
 ///
 /// # Errors
-/// As [`Tensor::backward`].
+/// As [`Tensor::backward`], or the loss is no scalar.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
+    if loss.elem_count() != 1 {
+        bail!("backward: loss of shape {:?}, expected a scalar; take its mean or sum", loss.shape());
+    }
+    check::floats("backward", [("loss", loss)])?;
     let given = Given::open();
     let mut grads = loss.backward()?;
     for (of, grad) in given.close() {

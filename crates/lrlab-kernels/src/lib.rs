@@ -6,6 +6,10 @@
 //! that train. The caller does not see which, with one exception: on NVIDIA GPUs the gradients of operators with
 //! parameters come from [`backward`] alone, and [`candle_core::Tensor::backward`] says so in an error.
 //!
+//! Arguments are checked before it is decided what runs, so every path refuses the same with the same words. Where the
+//! values of indices and masks lie on a GPU they are not looked at, as that would wait for it; each operator that takes
+//! such values says so.
+//!
 //! Matrix products may take their operands in bf16 (see [`Precision`]); parameters and sums are f32.
 //!
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
@@ -25,6 +29,7 @@ mod activation;
 pub mod alloc;
 mod attention;
 mod buffer;
+mod check;
 mod conv;
 #[cfg(feature = "cuda")]
 mod cuda;

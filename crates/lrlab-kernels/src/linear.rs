@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::Precision;
 use crate::buffer::Buffer;
+use crate::check;
 use crate::host::{self, Unwritten, add_up};
 use crate::matmul::{Into, Matrix, add_columns, matmul, matmul_to};
 use crate::product::{
@@ -17,7 +18,7 @@ use crate::simd::LANES;
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
 ///
 /// # Errors
-/// Shapes do not fit, or something is empty.
+/// Shapes, types or devices do not fit, or something is empty.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     linear_in(Precision::F32, x, weight, bias)
 }
@@ -25,9 +26,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 /// [`linear`] with the product in `precision`, as those of its gradients.
 ///
 /// # Errors
-/// Shapes do not fit, or something is empty.
+/// As [`linear`].
 pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let (out, inputs) = weight.dims2()?;
+    let [out, inputs] = check::dims("linear", "weight", weight, "(out, in)")?;
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
         Some(last) if *last == inputs => *last = out,
@@ -42,6 +43,10 @@ pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option
     {
         bail!("linear: bias {:?} for {out} outputs", bias.shape());
     }
+    check::floats(
+        "linear",
+        [("x", x), ("weight", weight)].into_iter().chain(bias.map(|bias| ("bias", bias))),
+    )?;
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x, weight])
         && bias.is_none_or(|bias| {

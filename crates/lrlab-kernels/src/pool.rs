@@ -2,20 +2,34 @@
 
 use candle_core::{Result, Tensor, bail};
 
+use crate::check;
+
 /// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding never wins:
 /// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.
 ///
 /// # Errors
-/// Shapes do not fit, kernel or stride is 0, or the padding exceeds half the kernel.
+/// The type is no float, something is empty, kernel or stride is 0, the padding exceeds half the kernel, or the kernel is
+/// larger than the padded input.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    if kernel == 0 || stride == 0 || padding > kernel / 2 {
-        bail!("max_pool2d: kernel {kernel}, stride {stride}, padding {padding}");
+    let [n, c, h, w] = check::dims("max_pool2d", "x", x, "(n, c, h, w)")?;
+    if kernel == 0 {
+        bail!("max_pool2d: kernel 0, expected at least 1");
+    }
+    if stride == 0 {
+        bail!("max_pool2d: stride 0, expected at least 1");
+    }
+    if padding > kernel / 2 {
+        bail!("max_pool2d: padding {padding}, expected at most half the kernel of {kernel}");
+    }
+    if n * c * h * w == 0 {
+        bail!("max_pool2d: empty input {:?}", x.shape());
     }
     // Twice the padding is at most the kernel, so this form does not overflow.
-    if n * c * h * w == 0 || h < kernel - 2 * padding || w < kernel - 2 * padding {
-        bail!("max_pool2d: kernel {kernel}, padding {padding} on input {:?}", x.shape());
+    if h < kernel - 2 * padding || w < kernel - 2 * padding {
+        let x = x.shape();
+        bail!("max_pool2d: kernel {kernel} is larger than the input {x:?} with padding {padding}");
     }
+    check::floats("max_pool2d", [("x", x)])?;
     let padded = |size: usize| size.checked_add(2 * padding);
     let elements = [Some(n), Some(c), padded(h), padded(w), Some(size_of::<f64>())];
     let bytes = elements.into_iter().try_fold(1_usize, |product, size| product.checked_mul(size?));
@@ -62,16 +76,17 @@ fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
     }
     let mut dims = x.dims().to_vec();
     dims[dim] = padding;
-    let edge = Tensor::full(f32::MIN, dims, x.device())?.to_dtype(x.dtype())?;
+    let edge = Tensor::full(f32::NEG_INFINITY, dims, x.device())?.to_dtype(x.dtype())?;
     Tensor::cat(&[&edge, x, &edge], dim)
 }
 
 /// Mean over h and w of `x (n, c, h, w)`: `(n, c)`.
 ///
 /// # Errors
-/// The input is empty or has another rank.
+/// The type is no float, or the input is empty or has another rank.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
-    x.dims4()?;
+    let [_, _, _, _] = check::dims("global_avg_pool2d", "x", x, "(n, c, h, w)")?;
+    check::floats("global_avg_pool2d", [("x", x)])?;
     if x.elem_count() == 0 {
         bail!("global_avg_pool2d: empty input {:?}", x.shape());
     }

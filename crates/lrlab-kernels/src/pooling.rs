@@ -5,32 +5,39 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::Precision;
+use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
 
-/// Σ over positions of weight · x: `x (b, l, d)`, `weights (b, l)`, to `(b, d)`. The weights get no gradient.
+/// Σ over positions of weight · x: `x (b, l, d)`, `weights (b, l)`, to `(b, d)`. Nothing is read where a weight is 0. The
+/// weights get no gradient.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// Shapes or devices do not fit, something is empty, or a type is no float.
 pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
-    let dims = x.dims3()?;
-    let (b, l, d) = dims;
+    let [b, l, d] = check::dims("weighted_sum", "x", x, "(b, l, d)")?;
     if weights.dims() != [b, l] {
         bail!("weighted_sum: weights {:?} for {:?}", weights.shape(), x.shape());
     }
     if b * l * d == 0 {
         bail!("weighted_sum: empty input {:?}", x.shape());
     }
-    let weights = weights.detach();
+    check::floats("weighted_sum", [("x", x)])?;
+    check::floats("weighted_sum", [("weights", weights)])?;
+    check::beside("weighted_sum", ("weights", weights), ("x", x))?;
+    let weights = weights.detach().to_dtype(x.dtype())?;
     if host::is_f32(&[x, &weights]) {
         let weights = weights.flatten_all()?.to_vec1()?;
-        return x.contiguous()?.apply_op1(WeightedSum { dims, weights });
+        return x.contiguous()?.apply_op1(WeightedSum { dims: (b, l, d), weights });
     }
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x, &weights]) {
         return crate::cuda::weighted_sum(x, &weights);
     }
-    weights.to_dtype(x.dtype())?.unsqueeze(1)?.matmul(&x.contiguous()?)?.squeeze(1)
+    let read = weights.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
+    let x = read.where_cond(x, &x.zeros_like()?)?;
+    Precision::F32.matmul(&weights.unsqueeze(1)?, &x)?.squeeze(1)
 }
 
 struct WeightedSum {

@@ -63,13 +63,18 @@ impl Precision {
         self.with(a, b, Tensor::matmul)
     }
 
-    /// `f` of the rounded operands, by candle's own operators.
+    /// `f` of the rounded operands, by candle's own operators. On the CPU these multiply no bf16: operands of that type are
+    /// widened to f32, and the result is rounded.
     pub(crate) fn with(
         self,
         a: &Tensor,
         b: &Tensor,
         f: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        if a.device().is_cpu() && matches!(a.dtype(), DType::BF16 | DType::F16) {
+            let [a32, b32] = [a, b].map(|x| x.to_dtype(DType::F32));
+            return self.with(&a32?, &b32?, f)?.to_dtype(a.dtype());
+        }
         if self == Self::F32 {
             return f(a, b);
         }

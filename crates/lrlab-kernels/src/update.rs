@@ -10,6 +10,7 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use crate::check;
 use crate::host::{self, Shared};
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
@@ -17,13 +18,13 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 /// One step of stochastic gradient descent with torch's momentum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SgdStep {
-    /// Learning rate.
+    /// Learning rate, 0 or more.
     pub lr: f64,
-    /// Momentum μ.
+    /// Momentum μ, in [0, 1).
     pub momentum: f64,
     /// Nesterov's form.
     pub nesterov: bool,
-    /// Added to the gradient times the parameter.
+    /// Added to the gradient times the parameter, 0 or more.
     pub weight_decay: f64,
     /// Whether this is the parameter's first step, which fills the buffer.
     pub first: bool,
@@ -32,20 +33,49 @@ pub struct SgdStep {
 /// One step of Adam (Kingma and Ba, 2015) or `AdamW` (Loshchilov and Hutter, 2019), as torch has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
-    /// Learning rate.
+    /// Learning rate, 0 or more.
     pub lr: f64,
-    /// Decay of the first moment.
+    /// Decay of the first moment, in [0, 1).
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay of the second moment, in [0, 1).
     pub beta2: f64,
-    /// Added to the root of the second moment.
+    /// Added to the root of the second moment, above 0.
     pub eps: f64,
-    /// Weight decay.
+    /// Weight decay, 0 or more.
     pub weight_decay: f64,
     /// Decay shrinks the parameter (`AdamW`) instead of joining the gradient (Adam).
     pub decoupled: bool,
     /// Number of this step, from 1.
     pub step: u64,
+}
+
+impl SgdStep {
+    /// Refuses numbers outside their range.
+    fn check(&self) -> Result<()> {
+        let name = "sgd_update";
+        check::not_negative(name, "lr", self.lr)?;
+        check::below_one(name, "momentum", self.momentum)?;
+        check::not_negative(name, "weight decay", self.weight_decay)
+    }
+}
+
+impl AdamStep {
+    /// Refuses numbers outside their range.
+    fn check(&self) -> Result<()> {
+        let name = "adam_update";
+        check::not_negative(name, "lr", self.lr)?;
+        check::below_one(name, "beta1", self.beta1)?;
+        check::below_one(name, "beta2", self.beta2)?;
+        check::not_negative(name, "eps", self.eps)?;
+        if self.eps == 0.0 {
+            bail!("{name}: eps is 0, expected a finite number above 0 such as 1e-8");
+        }
+        check::not_negative(name, "weight decay", self.weight_decay)?;
+        if self.step == 0 {
+            bail!("{name}: step 0, expected 1 or more: steps count from 1");
+        }
+        Ok(())
+    }
 }
 
 /// A parameter with what moves it, for [`sgd_updates`] and [`adam_updates`].
@@ -64,9 +94,12 @@ pub struct Update<'a> {
 /// [`sgd_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// Shapes do not fit, or a tensor is given twice, be it to two of them; then nothing moves.
+/// As [`sgd_update`], a tensor is given to two of them, or one has more than one moment; then nothing moves.
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
-    check_all("sgd_update", updates)?;
+    if let Some(update) = updates.iter().find(|u| u.moments.len() > 1) {
+        bail!("sgd_update: {} moments for a parameter, expected at most 1", update.moments.len());
+    }
+    check_all("sgd_update", updates, |weight_decay| SgdStep { weight_decay, ..step }.check())?;
     #[cfg(feature = "cuda")]
     if on_gpu(updates) {
         return crate::cuda::sgd(updates, step);
@@ -79,18 +112,14 @@ pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
 /// [`adam_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// Shapes do not fit, a tensor is given twice, be it to two of them, there are not two moments, or the step is 0; then
-/// nothing moves.
+/// As [`adam_update`], a tensor is given to two of them, or one has not two moments; then nothing moves.
 pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
-        bail!("adam_update: {} moments for a parameter, not 2", update.moments.len());
+        bail!("adam_update: {} moments for a parameter, expected 2", update.moments.len());
     }
-    check_all("adam_update", updates)?;
+    check_all("adam_update", updates, |weight_decay| AdamStep { weight_decay, ..step }.check())?;
     #[cfg(feature = "cuda")]
     if on_gpu(updates) {
-        if step.step == 0 {
-            bail!("adam_update: steps count from 1");
-        }
         return crate::cuda::adam(updates, step);
     }
     updates.iter().try_for_each(|u| {
@@ -109,10 +138,11 @@ fn on_gpu(updates: &[Update]) -> bool {
 }
 
 /// On a GPU all of them are moved at once, so no two of them may move the same tensor; it is the same elsewhere.
-fn check_all(name: &str, updates: &[Update]) -> Result<()> {
+fn check_all(name: &str, updates: &[Update], step: impl Fn(f64) -> Result<()>) -> Result<()> {
     let mut seen = std::collections::BTreeSet::new();
     for update in updates {
-        check(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())?;
+        step(update.weight_decay)?;
+        check_tensors(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())?;
         for var in update.moments.iter().chain([update.var]) {
             if !seen.insert(place(var)) {
                 bail!("{name}: a tensor is given twice");
@@ -129,9 +159,11 @@ const CHUNK: usize = 1 << 15;
 /// var ← var − lr · (buffer, or g + μ · buffer with Nesterov). Without a buffer var ← var − lr · g.
 ///
 /// # Errors
-/// Shapes do not fit, or a tensor is given twice.
+/// Shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside its range; then nothing
+/// moves.
 pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
-    check("sgd_update", var, grad, momentum_buffer.as_slice())?;
+    step.check()?;
+    check_tensors("sgd_update", var, grad, momentum_buffer.as_slice())?;
     let (lr, decay, momentum) = (step.lr as f32, step.weight_decay as f32, step.momentum as f32);
     #[cfg(feature = "cuda")]
     {
@@ -176,12 +208,10 @@ pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step:
 /// var ← var − lr · m̂ / (√v̂ + eps).
 ///
 /// # Errors
-/// Shapes do not fit, a tensor is given twice, or the step is 0.
+/// As [`sgd_update`].
 pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> Result<()> {
-    check("adam_update", var, grad, &[m, v])?;
-    if step.step == 0 {
-        bail!("adam_update: steps count from 1");
-    }
+    step.check()?;
+    check_tensors("adam_update", var, grad, &[m, v])?;
     #[cfg(feature = "cuda")]
     {
         let moments = [m.clone(), v.clone()];
@@ -313,13 +343,15 @@ pub fn squared_norms(tensors: &[&Tensor]) -> Result<f64> {
     tensors.iter().try_fold(0.0, |sum, x| Ok(sum + squared_norm(x)?))
 }
 
-fn check(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
+fn check_tensors(name: &str, var: &Var, grad: &Tensor, state: &[&Var]) -> Result<()> {
     let state = || state.iter().map(|v| v.as_tensor());
     for other in state().chain([grad]) {
         if other.shape() != var.shape() {
             bail!("{name}: {:?} for a parameter of {:?}", other.shape(), var.shape());
         }
     }
+    let moments = state().map(|moment| ("moment", moment));
+    check::floats(name, [("parameter", var.as_tensor()), ("gradient", grad)].into_iter().chain(moments))?;
     // Each tensor is locked while it is lent: the same one twice would wait for itself.
     let all: Vec<&Tensor> = state().chain([grad, var.as_tensor()]).collect();
     let places = all.iter().map(|t| place(t)).collect::<Vec<_>>();
@@ -486,17 +518,18 @@ mod tests {
             let var = |name: &str| Var::from_tensor(&draw(4, name).to_dtype(dtype)?);
             let (a, b, c, d, e, f) = (var("a")?, var("b")?, var("c")?, var("d")?, var("e")?, var("f")?);
             let update = |var, moments| Update { var, grad: &grad, moments, weight_decay: 0.0 };
-            let [cd, ef, ed, ea] =
-                [(&c, &d), (&e, &f), (&e, &d), (&e, &a)].map(|(m, v)| [m.clone(), v.clone()]);
-            let refused = |updates: &[Update]| {
-                for result in [sgd_updates(updates, sgd), adam_updates(updates, adam)] {
-                    let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
-                    assert!(error.contains("a tensor is given twice"), "{error}");
-                }
+            let [cd, ef, fd, fa] =
+                [(&c, &d), (&e, &f), (&f, &d), (&f, &a)].map(|(m, v)| [m.clone(), v.clone()]);
+            let refused = |result: Result<()>| {
+                let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+                assert!(error.contains("a tensor is given twice"), "{error}");
             };
-            refused(&[update(&a, &cd), update(&a, &ef)]);
-            refused(&[update(&a, &cd), update(&b, &ed)]);
-            refused(&[update(&a, &cd), update(&b, &ea)]);
+            for second in [update(&a, &ef), update(&b, &fd), update(&b, &fa)] {
+                refused(adam_updates(&[update(&a, &cd), second], adam));
+            }
+            for second in [update(&a, &ef[..1]), update(&b, &cd[..1]), update(&b, &fa[1..])] {
+                refused(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
+            }
             for (var, name) in [(&a, "a"), (&b, "b"), (&c, "c"), (&d, "d"), (&e, "e"), (&f, "f")] {
                 assert_eq!(values(var), values(&draw(4, name)), "{name} moved");
             }

@@ -34,6 +34,11 @@ impl Keys {
     fn pitch(&self) -> usize {
         self.real.len()
     }
+
+    /// Whether a key before the last that counts does not count.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.real[..self.count].contains(&0.0)
+    }
 }
 
 /// Query, key and value of a head, and where the draws of its `(length, length)` weights begin.
@@ -244,7 +249,7 @@ impl Kernel for Softmax<'_> {
         let real = &head.keys.real;
         let pitch = real.len();
         assert!(pitch.is_multiple_of(LANES) && scores.len() >= rows * pitch);
-        let (scale, lowest) = (s.splat(head.scale()), s.splat(f32::MIN));
+        let (scale, lowest) = (s.splat(head.scale()), s.splat(f32::NEG_INFINITY));
         for (row, scores) in scores.chunks_exact_mut(pitch).take(rows).enumerate() {
             let mut top = lowest;
             // SAFETY (both loops): within the row's `pitch` values, as many as `real` has.

@@ -6,10 +6,11 @@ mod kernel;
 
 use std::sync::OnceLock;
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::Precision;
+use crate::check;
 use crate::dropout::{Dropout, dropout};
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
@@ -18,11 +19,13 @@ pub(crate) use kernel::{Head, Kept, Keys};
 
 /// softmax(q kᵀ / √d + mask) v over `(batch, heads, length, d)`.
 ///
-/// `key_mask` is `(batch, length)`: 1 at keys that count, 0 at padding. A query whose keys are all masked gets
-/// zeros. `drop` is applied to the probabilities, element i of `(batch, heads, length, length)` by draw i.
+/// `key_mask` is `(batch, length)`: 1 at keys that count, 0 at others, of which nothing depends on key and value, whatever
+/// they are. A query whose keys are all masked gets zeros and has no part in any gradient. `drop` is applied to the
+/// probabilities, element i of `(batch, heads, length, length)` by draw i.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
+/// looked at), or the dropout's p is outside [0, 1).
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -36,7 +39,7 @@ pub fn attention(
 /// [`attention`] with both products in `precision`.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// As [`attention()`].
 pub fn attention_in(
     precision: Precision,
     q: &Tensor,
@@ -45,27 +48,36 @@ pub fn attention_in(
     key_mask: &Tensor,
     drop: Option<Dropout>,
 ) -> Result<Tensor> {
-    let (b, _, l, _) = q.dims4()?;
+    let [b, _, l, _] = check::dims("attention", "q", q, "(batch, heads, length, d)")?;
     if k.dims() != q.dims() || v.dims() != q.dims() {
         bail!("attention: q {:?}, k {:?}, v {:?} differ in shape", q.shape(), k.shape(), v.shape());
-    }
-    if key_mask.dims() != [b, l] {
-        bail!("attention: mask is {:?}, not {:?}", key_mask.shape(), (b, l));
     }
     if q.elem_count() == 0 {
         bail!("attention: empty input {:?}", q.shape());
     }
+    check::floats("attention", [("q", q), ("k", k), ("v", v)])?;
+    let mask = check::mask("attention", key_mask, (b, l), ("q", q))?;
     if let Some(drop) = drop {
-        drop.check()?;
+        drop.check("attention")?;
     }
-    if host::is_f32(&[q, k, v]) && key_mask.device().is_cpu() {
-        let mask = key_mask.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let keys = mask.chunks(l).map(Keys::new).collect();
+    if let Some(mask) = mask.filter(|_| host::is_f32(&[q, k, v])) {
+        let keys: Vec<Keys> = mask.chunks(l).map(Keys::new).collect();
         let drop = drop.filter(|drop| drop.p > 0.0);
+        // What is masked between keys that count goes through the products with a weight of 0.
+        let between = keys.iter().any(Keys::has_gaps);
+        let (k, v) = if between { blanked(k, v, key_mask)? } else { (k.clone(), v.clone()) };
         let op = Attention { precision, dims: q.dims4()?, keys, drop, kept: OnceLock::new() };
         return q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op);
     }
     composed(precision, q, k, v, key_mask, drop)
+}
+
+/// Keys and values with zeros where the mask is 0.
+fn blanked(k: &Tensor, v: &Tensor, mask: &Tensor) -> Result<(Tensor, Tensor)> {
+    let (b, l) = mask.dims2()?;
+    let counts = mask.ne(0.0)?.reshape((b, 1, l, 1))?.broadcast_as(k.shape())?;
+    let blank = |x: &Tensor| counts.where_cond(x, &x.zeros_like()?);
+    Ok((blank(k)?, blank(v)?))
 }
 
 fn composed(
@@ -77,10 +89,16 @@ fn composed(
     drop: Option<Dropout>,
 ) -> Result<Tensor> {
     let ((b, l), (.., d)) = (mask.dims2()?, q.dims4()?);
-    let mask = mask.to_dtype(q.dtype())?.reshape((b, 1, 1, l))?;
-    let penalty = mask.affine(1e4, -1e4)?;
+    let (k, v) = blanked(k, v, mask)?;
     let scores = (precision.matmul(&q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
-    let weights = candle_nn::ops::softmax(&scores.broadcast_add(&penalty)?, 3)?.broadcast_mul(&mask)?;
+    // Masked scores are −∞, or 0 where no key counts, so that the softmax is one of numbers.
+    let mask = mask.to_dtype(q.dtype())?;
+    let full = |value: f32| Tensor::full(value, (b, 1), q.device())?.to_dtype(q.dtype());
+    let masked = mask.max_keepdim(1)?.ne(0.0)?.where_cond(&full(f32::NEG_INFINITY)?, &full(0.0)?)?;
+    let masked = masked.reshape((b, 1, 1, 1))?.broadcast_as(scores.shape())?;
+    let counts = mask.ne(0.0)?.reshape((b, 1, 1, l))?.broadcast_as(scores.shape())?;
+    let weights = candle_nn::ops::softmax(&counts.where_cond(&scores, &masked)?, 3)?;
+    let weights = counts.where_cond(&weights, &weights.zeros_like()?)?;
     let weights = match drop {
         Some(drop) => dropout(&weights, drop)?,
         None => weights,
@@ -193,7 +211,7 @@ impl CustomOp3 for Attention {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Var;
+    use candle_core::{DType, Var};
     use lrlab_random::{Purpose, Stream};
 
     use super::*;
@@ -254,7 +272,7 @@ mod tests {
 
     #[test]
     fn bad_shapes_are_errors() {
-        let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m"));
+        let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m").ones_like().expect("ones"));
         assert!(attention(&q, &q, &q, &mask, None).is_ok());
         assert!(attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None).is_err());
         assert!(attention(&q, &q, &q, &draw((2, 6), "m"), None).is_err());

@@ -32,7 +32,7 @@ impl Geometry {
             bail!("conv2d: input has {c} channels, weight {weight_c}");
         }
         if stride == 0 {
-            bail!("conv2d: stride 0");
+            bail!("conv2d: stride 0, expected at least 1");
         }
         if [n, c, h, w, o, kh, kw].contains(&0) {
             bail!("conv2d: empty input {:?} or weight {:?}", (n, c, h, w), (o, c, kh, kw));

@@ -24,6 +24,7 @@ mod winograd;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::Precision;
+use crate::check;
 use crate::host::{self, Shared, Unwritten};
 use geometry::Geometry;
 use source::{Sink, Source};
@@ -32,7 +33,7 @@ use source::{Sink, Source};
 /// `(n, o, (h + 2 padding − kh) / stride + 1, (w + 2 padding − kw) / stride + 1)`.
 ///
 /// # Errors
-/// Shapes do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
+/// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
 pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     conv2d_in(Precision::F32, x, weight, stride, padding)
 }
@@ -45,7 +46,10 @@ pub(crate) fn conv2d_in(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
-    let geometry = Geometry::new(x.dims4()?, weight.dims4()?, stride, padding)?;
+    let [n, c, h, w] = check::dims("conv2d", "x", x, "(n, c, h, w)")?;
+    let [o, weight_c, kh, kw] = check::dims("conv2d", "weight", weight, "(o, c, kh, kw)")?;
+    let geometry = Geometry::new((n, c, h, w), (o, weight_c, kh, kw), stride, padding)?;
+    check::floats("conv2d", [("x", x), ("weight", weight)])?;
     if host::is_f32(&[x, weight]) {
         return x.contiguous()?.apply_op2(&weight.contiguous()?, Conv(geometry));
     }

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use candle_core::{Result, Tensor, bail};
 
 use crate::attention::Keys;
-use crate::{Dropout, Precision, attention_in, dropout, gelu, host, layer_norm, linear_in, relu};
+use crate::{Dropout, Precision, attention_in, check, dropout, gelu, host, layer_norm, linear_in, relu};
 use op::{Dims, Encoder};
 
 /// Where a layer's norms stand.
@@ -63,25 +63,44 @@ pub struct EncoderLayer<'a> {
     pub precision: Precision,
 }
 
+/// What [`EncoderLayer::parameters`] gives.
+const PARAMETERS: [&str; 12] = [
+    "in_proj weight",
+    "in_proj bias",
+    "out_proj weight",
+    "out_proj bias",
+    "linear1 weight",
+    "linear1 bias",
+    "linear2 weight",
+    "linear2 bias",
+    "norm1 scale",
+    "norm1 shift",
+    "norm2 scale",
+    "norm2 shift",
+];
+
 impl EncoderLayer<'_> {
     /// `x (b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding, to `(b, l, w)`. As in [`attention`](crate::attention()) a sequence
     /// without tokens attends to nothing.
     ///
     /// # Errors
-    /// Shapes do not fit, or a dropout's p is outside [0, 1).
+    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
+    /// looked at), eps is not above 0, or a dropout's p is outside [0, 1).
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        let dims = self.dims(x, mask)?;
+        let dims = self.dims(x)?;
+        let named = PARAMETERS.into_iter().zip(self.parameters());
+        check::floats("encoder", std::iter::once(("x", x)).chain(named))?;
+        let keys = check::mask("encoder", mask, (dims.b, dims.l), ("x", x))?;
+        check::eps("encoder", self.eps)?;
         for drop in self.dropouts.iter().flatten() {
-            drop.check()?;
+            drop.check("encoder")?;
         }
+        let keys = keys.map(|mask| mask.chunks(dims.l).map(Keys::new).collect::<Vec<_>>());
         let parameters = self.parameters();
         let mut all = parameters.to_vec();
         all.push(x);
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&all)
-            && crate::cuda::together(&[x, mask])
-            && crate::cuda::are_leaves(parameters)
-            && dims.w <= crate::cuda::MOST_WIDE
+        if crate::cuda::takes(&all) && crate::cuda::are_leaves(parameters) && dims.w <= crate::cuda::MOST_WIDE
         {
             let layer = crate::cuda::EncoderLayer {
                 heads: self.heads,
@@ -94,17 +113,17 @@ impl EncoderLayer<'_> {
             };
             return crate::cuda::encoder(x, mask, dims.f, &layer);
         }
-        if !(host::is_f32(&all) && mask.device().is_cpu()) {
+        // Gaps are left to the attention alone.
+        let Some(keys) = keys.filter(|keys| host::is_f32(&all) && !keys.iter().any(Keys::has_gaps)) else {
             return self.composed(x, mask, dims);
-        }
-        let mask = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        };
         let op = Encoder {
             dims,
             before: self.norm == EncoderNorm::Before,
             gelu: self.activation == EncoderActivation::Gelu,
             eps: self.eps,
             precision: self.precision,
-            keys: mask.chunks(dims.l).map(Keys::new).collect(),
+            keys,
             dropouts: self.dropouts.map(|drop| drop.filter(|drop| drop.p > 0.0)),
             kept: OnceLock::new(),
         };
@@ -121,26 +140,20 @@ impl EncoderLayer<'_> {
         ]
     }
 
-    fn dims(&self, x: &Tensor, mask: &Tensor) -> Result<Dims> {
-        let (b, l, w) = x.dims3()?;
-        let (f, _) = self.linear1.0.dims2()?;
+    fn dims(&self, x: &Tensor) -> Result<Dims> {
+        let [b, l, w] = check::dims("encoder", "x", x, "(b, l, w)")?;
+        let [f, _] = check::dims("encoder", "linear1 weight", self.linear1.0, "(f, w)")?;
         if b * l * w * f * self.heads == 0 {
             bail!("encoder: empty input {:?}, feed forward {f} or heads {}", x.shape(), self.heads);
         }
         if !w.is_multiple_of(self.heads) {
             bail!("encoder: {} heads do not divide a width of {w}", self.heads);
         }
-        if mask.dims() != [b, l] {
-            bail!("encoder: mask is {:?}, not {:?}", mask.shape(), (b, l));
-        }
         let dims = Dims { b, l, w, f, heads: self.heads };
-        for (found, expected) in self.parameters().iter().zip(dims.shapes()) {
+        for ((what, found), expected) in PARAMETERS.iter().zip(self.parameters()).zip(dims.shapes()) {
             if found.dims() != expected {
-                bail!(
-                    "encoder: parameter of {:?}, not {expected:?}, for input {:?}",
-                    found.shape(),
-                    x.shape()
-                );
+                let (found, x) = (found.shape(), x.shape());
+                bail!("encoder: {what} of shape {found:?}, expected {expected:?} for input {x:?}");
             }
         }
         Ok(dims)

@@ -110,11 +110,11 @@ fn bad_shapes_are_errors() {
         dropouts: [None; 3],
         precision: Precision::F32,
     };
-    let (x, mask) = (draw((2, 3, 4), "x"), draw((2, 3), "m"));
+    let (x, mask) = (draw((2, 3, 4), "x"), draw((2, 3), "m").ones_like().expect("ones"));
     assert!(layer.forward(&x, &mask).is_ok());
     assert!(layer.forward(&draw((2, 3, 5), "x"), &mask).is_err());
     assert!(layer.forward(&draw((0, 3, 4), "x"), &mask).is_err());
-    assert!(layer.forward(&x, &draw((2, 4), "m")).is_err());
+    assert!(layer.forward(&x, &draw((2, 4), "m").ones_like().expect("ones")).is_err());
     assert!(EncoderLayer { heads: 3, ..layer }.forward(&x, &mask).is_err());
     assert!(EncoderLayer { linear2: pair(1), ..layer }.forward(&x, &mask).is_err());
     let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };

@@ -10,8 +10,9 @@ use std::sync::Mutex;
 use candle_core::{Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
+use crate::embedding::{Ids, LookUp};
 use crate::parameters::{chain, pack};
-use crate::{Precision, host};
+use crate::{Precision, check, host};
 use op::{Lstm, Output, Sizes};
 
 /// What an LSTM reads.
@@ -21,7 +22,7 @@ pub enum Sequence<'a> {
     Vectors(&'a Tensor),
     /// Rows of a table, never written out one after the other.
     Tokens {
-        /// u32 `(b, l)`
+        /// u8, u32 or i64 `(b, l)`
         ids: &'a Tensor,
         /// `(v, in)`
         table: &'a Tensor,
@@ -39,7 +40,7 @@ pub struct LstmLayer<'a> {
     pub b_ih: &'a Tensor,
     /// `(4h)`
     pub b_hh: &'a Tensor,
-    /// f32 `(b, l)`: 1 at tokens, 0 at padding, which stands at the end. The state is carried over padding.
+    /// `(b, l)`: 1 at tokens, 0 at padding, of which nothing is read. The state is carried over padding.
     pub mask: &'a Tensor,
     /// Each sequence is read from its last token to its first, and the state at padding is 0.
     pub reverse: bool,
@@ -51,7 +52,8 @@ impl LstmLayer<'_> {
     /// The states at all times, `(b, l, h)`; they start at 0.
     ///
     /// # Errors
-    /// Shapes do not fit, or an id is not in the table.
+    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1, or an id is not in
+    /// the table; mask and ids on a GPU are not looked at.
     pub fn states(&self, of: Sequence) -> Result<Tensor> {
         self.run(of, Output::Every)
     }
@@ -66,15 +68,18 @@ impl LstmLayer<'_> {
 
     fn run(&self, of: Sequence, output: Output) -> Result<Tensor> {
         let Self { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision } = *self;
-        let (source, dims) = match of {
-            Sequence::Vectors(x) => (x, x.dims3()?),
+        let (source, dims, ids) = match of {
+            Sequence::Vectors(x) => {
+                let [b, l, inputs] = check::dims("lstm", "x", x, "(b, l, in)")?;
+                (("x", x), (b, l, inputs), None)
+            }
             Sequence::Tokens { ids, table } => {
-                let (b, l) = ids.dims2()?;
-                (table, (b, l, table.dims2()?.1))
+                let LookUp { shape, ids } = LookUp::new("lstm", ids, table)?;
+                (("table", table), shape, Some(ids))
             }
         };
         let (b, l, inputs) = dims;
-        let (rows, h) = w_hh.dims2()?;
+        let [rows, h] = check::dims("lstm", "w_hh", w_hh, "(4h, h)")?;
         if rows != 4 * h || w_ih.dims() != [rows, inputs] || b_ih.dims() != [rows] || b_hh.dims() != [rows] {
             bail!(
                 "lstm: input {dims:?}, w_ih {:?}, w_hh {:?}, b_ih {:?}, b_hh {:?} do not fit",
@@ -84,18 +89,18 @@ impl LstmLayer<'_> {
                 b_hh.shape()
             );
         }
-        if mask.dims() != [b, l] {
-            bail!("lstm: mask is {:?}, not {:?}", mask.shape(), (b, l));
-        }
         if b * l * inputs * h == 0 {
             bail!("lstm: empty input {dims:?} or weight {:?}", w_hh.shape());
         }
-        if host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh]) && mask.device().is_cpu() {
-            let real = mask.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let parameters = [("w_ih", w_ih), ("w_hh", w_hh), ("b_ih", b_ih), ("b_hh", b_hh)];
+        check::floats("lstm", std::iter::once(source).chain(parameters))?;
+        let (what, source) = source;
+        let real = check::mask("lstm", mask, (b, l), (what, source))?;
+        if let Some(real) = real.filter(|_| host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh])) {
             let real: Vec<bool> = real.iter().map(|m| *m != 0.0).collect();
-            let ids = match of {
-                Sequence::Tokens { ids, table } => Some(crate::embedding::checked(ids, table)?),
-                Sequence::Vectors(_) => None,
+            let ids = match ids {
+                Some(Ids::Seen(ids)) => Some(ids),
+                _ => None,
             };
             let readers = Lstm::readers(&real, source.elem_count() / inputs, ids.as_deref());
             let parameters = [w_ih, w_hh, b_ih, b_hh];
@@ -113,15 +118,12 @@ impl LstmLayer<'_> {
             };
             return source.contiguous()?.apply_op2(&chain, op);
         }
+        let ids = ids.map(|ids| ids.into_tensor(dims)).transpose()?;
         #[cfg(feature = "cuda")]
         if crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
-            && crate::cuda::together(&[source, mask])
             && crate::cuda::are_leaves([w_ih, w_hh, b_ih, b_hh])
         {
-            let ids = match of {
-                Sequence::Tokens { ids, .. } => Some(ids),
-                Sequence::Vectors(_) => None,
-            };
+            let ids = ids.as_ref();
             let parameters = [w_ih, w_hh, b_ih, b_hh];
             let last = output == Output::Last;
             return crate::cuda::lstm(
@@ -129,10 +131,13 @@ impl LstmLayer<'_> {
                 &crate::cuda::LstmLayer { parameters, mask, ids, reverse, last, precision },
             );
         }
-        let x = match of {
-            Sequence::Vectors(x) => x.clone(),
-            Sequence::Tokens { ids, table } => crate::embedding(ids, table)?,
+        let x = match ids {
+            None => source.clone(),
+            Some(ids) => crate::embedding(&ids, source)?,
         };
+        // Nothing is read at padding, whatever stands there.
+        let read = mask.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
+        let x = read.where_cond(&x, &x.zeros_like()?)?;
         let states = composed(precision, &x, [w_ih, w_hh, &(b_ih + b_hh)?], mask, reverse)?;
         match output {
             Output::Every => Ok(states),
@@ -144,7 +149,7 @@ impl LstmLayer<'_> {
 /// [`LstmLayer::states`] of `x (b, l, in)`.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// As [`LstmLayer::states`].
 pub fn lstm(
     x: &Tensor,
     w_ih: &Tensor,
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn bad_shapes_are_errors() {
-        let mask = draw((2, 3), "m");
+        let mask = draw((2, 3), "m").ones_like().expect("ones");
         let run = |x: (usize, usize, usize), w_ih, w_hh, bias: usize| {
             lstm(
                 &draw(x, "x"),

@@ -19,7 +19,7 @@ use candle_core::{Result, Tensor, Var, bail};
 use crate::conv::conv2d_in;
 use crate::conv::geometry::Geometry;
 use crate::conv::source::Sizes;
-use crate::{Norm, Precision, batch_norm2d, global_avg_pool2d, host, max_pool2d};
+use crate::{Norm, Precision, batch_norm2d, check, global_avg_pool2d, host, max_pool2d};
 
 /// A convolution without bias and the batch norm after it.
 #[derive(Debug, Clone)]
@@ -40,6 +40,17 @@ pub struct ConvNorm {
     pub running_var: Var,
     /// Added to the variance.
     pub eps: f64,
+}
+
+impl ConvNorm {
+    fn vectors(&self) -> [(&'static str, &Var); 4] {
+        [
+            ("scale", &self.scale),
+            ("shift", &self.shift),
+            ("running mean", &self.running_mean),
+            ("running variance", &self.running_var),
+        ]
+    }
 }
 
 /// More channels than these are a mistake, and sizes would overflow.
@@ -164,17 +175,21 @@ impl ConvNet {
     /// move.
     ///
     /// # Errors
-    /// Shapes do not fit, something is empty, or a training batch has a single element per channel.
+    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, a unit's
+    /// eps is not a finite number above 0, or the momentum is outside [0, 1].
     pub fn forward(&self, x: &Tensor, mode: Norm) -> Result<Tensor> {
-        let sizes = self.sizes(x.dims4()?, mode)?;
-        let mut tensors = vec![x];
+        let [n, c, h, w] = check::dims("conv_net", "x", x, "(n, c, h, w)")?;
+        let sizes = self.sizes((n, c, h, w), mode)?;
+        mode.check("conv_net")?;
+        let mut named = vec![("x", x)];
         for node in self.nodes.iter() {
             if let Node::Unit { unit, .. } = node {
-                for var in [&unit.weight, &unit.scale, &unit.shift, &unit.running_mean, &unit.running_var] {
-                    tensors.push(var.as_tensor());
-                }
+                named.push(("weight", &unit.weight));
+                named.extend(unit.vectors().map(|(what, var)| (what, var.as_tensor())));
             }
         }
+        check::floats("conv_net", named.iter().copied())?;
+        let tensors: Vec<&Tensor> = named.into_iter().map(|(_, tensor)| tensor).collect();
         if host::is_f32(&tensors) {
             return op::apply(self, sizes, x, mode);
         }
@@ -273,18 +288,15 @@ impl ConvNet {
 }
 
 fn unit_sizes(index: usize, from: Sizes, unit: &ConvNorm) -> Result<Sizes> {
-    let weight = unit.weight.dims4()?;
-    let vectors = [
-        ("scale", &unit.scale),
-        ("shift", &unit.shift),
-        ("running mean", &unit.running_mean),
-        ("running variance", &unit.running_var),
-    ];
-    for (name, var) in vectors {
-        if var.dims() != [weight.0] {
-            bail!("conv_net: node {index}: {name} is {:?} for {} channels", var.shape(), weight.0);
+    let name = format!("conv_net: node {index}");
+    let [o, c, kh, kw] = check::dims(&name, "weight", &unit.weight, "(o, c, kh, kw)")?;
+    for (what, var) in unit.vectors() {
+        if var.dims() != [o] {
+            bail!("{name}: {what} is {:?} for {o} channels", var.shape());
         }
     }
+    check::eps(&name, unit.eps)?;
+    let weight = (o, c, kh, kw);
     let g = Geometry::new((from.n, from.c, from.h, from.w), weight, unit.stride, unit.padding)?;
     Ok(g.output())
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{D, DType, Result, Tensor, Var, bail};
 
 use crate::activation::composed_relu;
+use crate::check;
 use crate::host;
 use batch::{BatchNorm, Statistics};
 pub(crate) use batch::{part, put};
@@ -21,11 +22,21 @@ pub(crate) use layer::measure;
 pub enum Norm {
     /// The batch's; the running statistics move by `momentum` towards them (the unbiased variance, as in torch).
     Train {
-        /// Weight of the batch in the running statistics.
+        /// Weight of the batch in the running statistics, in [0, 1].
         momentum: f64,
     },
     /// The running ones.
     Eval,
+}
+
+impl Norm {
+    /// Refuses a momentum outside [0, 1].
+    pub(crate) fn check(self, name: &str) -> Result<()> {
+        match self {
+            Self::Train { momentum } => check::share(name, "momentum", momentum),
+            Self::Eval => Ok(()),
+        }
+    }
 }
 
 /// Batch norm of `x (n, c, h, w)` over n, h, w (Ioffe and Szegedy, 2015), then the rest of a residual block's end:
@@ -34,7 +45,8 @@ pub enum Norm {
 /// `scale`, `shift`, `running_mean` and `running_var` are `(c)`.
 ///
 /// # Errors
-/// Shapes do not fit, or a training batch has a single element per channel.
+/// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps is not a
+/// finite number above 0, or the momentum is outside [0, 1].
 #[expect(clippy::too_many_arguments, reason = "torch's arguments of the layer, and what is fused with it")]
 pub fn batch_norm2d(
     x: &Tensor,
@@ -47,13 +59,14 @@ pub fn batch_norm2d(
     residual: Option<&Tensor>,
     relu: bool,
 ) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    for (name, t) in [
+    let [n, c, h, w] = check::dims("batch_norm2d", "x", x, "(n, c, h, w)")?;
+    let vectors = [
         ("scale", scale),
         ("shift", shift),
         ("running mean", running_mean.as_tensor()),
         ("running variance", running_var.as_tensor()),
-    ] {
+    ];
+    for (name, t) in vectors {
         if t.dims() != [c] {
             bail!("batch_norm2d: {name} is {:?} for {c} channels", t.shape());
         }
@@ -70,6 +83,11 @@ pub fn batch_norm2d(
     if count == 1 && mode != Norm::Eval {
         bail!("batch_norm2d: one value per channel has no variance, input {:?}", x.shape());
     }
+    let named =
+        std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
+    check::floats("batch_norm2d", named)?;
+    check::eps("batch_norm2d", eps)?;
+    mode.check("batch_norm2d")?;
     let mut arguments = vec![x, scale, shift, running_mean.as_tensor(), running_var.as_tensor()];
     arguments.extend(residual);
     if host::is_f32(&arguments) {
@@ -184,15 +202,19 @@ fn remember(running: &Var, batch: &Tensor, momentum: f64, factor: f64) -> Result
 /// Layer norm over the last dimension (Ba, Kiros, Hinton, 2016): `x (…, d)`, `scale` and `shift` `(d)`.
 ///
 /// # Errors
-/// Shapes do not fit.
+/// Shapes, types or devices do not fit, the input is empty, or eps is not a finite number above 0.
 pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
-    let d = x.dim(D::Minus1)?;
+    let Some(d) = x.dims().last().copied() else {
+        bail!("layer_norm: x of shape {:?}, expected (…, d)", x.shape());
+    };
     if scale.dims() != [d] || shift.dims() != [d] {
         bail!("layer_norm: scale {:?}, shift {:?} for input {:?}", scale.shape(), shift.shape(), x.shape());
     }
     if x.elem_count() == 0 {
         bail!("layer_norm: empty input {:?}", x.shape());
     }
+    check::floats("layer_norm", [("x", x), ("scale", scale), ("shift", shift)])?;
+    check::eps("layer_norm", eps)?;
     if host::is_f32(&[x, scale, shift]) {
         return x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, LayerNorm { d, eps });
     }

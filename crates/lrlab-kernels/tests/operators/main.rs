@@ -11,8 +11,10 @@
     reason = "a failed helper is a failed test"
 )]
 
+mod arguments;
 mod examples;
 mod harness;
+mod masked;
 mod misuse;
 mod nan;
 mod pictures;

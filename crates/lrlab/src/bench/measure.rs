@@ -69,7 +69,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
     device.synchronize()?;
     let budget = match kind {
         Kind::Operator | Kind::Limit | Kind::Overhead | Kind::Input => Duration::from_millis(500),
-        Kind::Model | Kind::Grid => Duration::from_secs(4),
+        Kind::Model | Kind::Evaluation | Kind::Grid => Duration::from_secs(4),
     };
     let mut seconds = Vec::new();
     let begun = Instant::now();

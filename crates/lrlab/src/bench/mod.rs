@@ -3,6 +3,7 @@
 //! A workload is one training step on random data by the path that runs take: the models, the kernels, the update
 //! rules and the allocator of this program.
 
+mod evaluation;
 mod grid;
 mod input;
 mod limits;
@@ -28,6 +29,8 @@ type Prepare = Box<dyn FnOnce(&Device) -> anyhow::Result<Step>>;
 pub(crate) enum Kind {
     /// A whole training step.
     Model,
+    /// A pass of evaluation.
+    Evaluation,
     /// One operator, with its gradients or without.
     Operator,
     /// What the machine could do at best.
@@ -45,6 +48,7 @@ impl Kind {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Model => "models",
+            Self::Evaluation => "evaluations",
             Self::Operator => "operators",
             Self::Limit => "limits",
             Self::Overhead => "overheads",
@@ -72,6 +76,7 @@ pub(crate) struct Workload {
 /// Every workload; those with products in linear maps, LSTM or attention have them in `precision`.
 pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
     let mut all = models::models(precision);
+    all.extend(evaluation::evaluations(precision));
     all.extend(operators::operators(precision));
     all.extend(limits::limits());
     all.extend(overhead::overhead());

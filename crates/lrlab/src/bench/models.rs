@@ -49,12 +49,17 @@ pub(super) fn models(precision: Precision) -> Vec<Workload> {
             resnet_flops(18, Stem::ImageNet),
             Box::new(move |d| resnet(18, Stem::ImageNet, &params(d))),
         ),
-        model("lstm", TEXTS, TRAINING * tokens * lstm_products, Box::new(move |d| lstm(&params(d)))),
+        model(
+            "lstm",
+            TEXTS,
+            TRAINING * tokens * lstm_products,
+            Box::new(move |d| text_step(lstm(&params(d))?, d)),
+        ),
         model(
             "transformer",
             TEXTS,
             TRAINING * tokens * LAYERS as f64 * layer_products,
-            Box::new(move |d| transformer(&params(d))),
+            Box::new(move |d| text_step(transformer(&params(d), LENGTH)?, d)),
         ),
     ]
 }
@@ -94,7 +99,7 @@ fn resnet(depth: usize, stem: Stem, params: &Params) -> anyhow::Result<Step> {
     Ok(step(Box::new(model), OptimizerConfig::Sgd(sgd), 0.05, pictures, labels))
 }
 
-fn lstm(params: &Params) -> anyhow::Result<Step> {
+pub(super) fn lstm(params: &Params) -> anyhow::Result<Box<dyn Model>> {
     let config = LstmConfig {
         vocabulary: VOCABULARY,
         embedding: WIDTH,
@@ -106,14 +111,14 @@ fn lstm(params: &Params) -> anyhow::Result<Step> {
         forget_bias: 1.0,
         classes: 2,
     };
-    let model = Lstm::new(&config, 0, params.clone())?;
-    text_step(Box::new(model), params.device())
+    Ok(Box::new(Lstm::new(&config, 0, params.clone())?))
 }
 
-fn transformer(params: &Params) -> anyhow::Result<Step> {
+/// For texts of up to `length` tokens.
+pub(super) fn transformer(params: &Params, length: usize) -> anyhow::Result<Box<dyn Model>> {
     let config = TransformerConfig {
         vocabulary: VOCABULARY,
-        max_length: LENGTH,
+        max_length: length,
         width: WIDTH,
         heads: 4,
         feed_forward: FEED_FORWARD,
@@ -125,8 +130,7 @@ fn transformer(params: &Params) -> anyhow::Result<Step> {
         pooling: Pooling::Mean,
         classes: 2,
     };
-    let model = Transformer::new(&config, 0, params.clone())?;
-    text_step(Box::new(model), params.device())
+    Ok(Box::new(Transformer::new(&config, 0, params.clone())?))
 }
 
 fn text_step(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {

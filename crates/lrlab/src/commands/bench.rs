@@ -16,7 +16,7 @@ use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this one, or all that are models, operators, limits, input or grids (repeatable); without it everything.
+    /// Only this one, or all that are models, evaluations, operators, limits, overheads, input or grids (repeatable); without it everything.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.

@@ -1,0 +1,53 @@
+//! Passes over texts ordered by their length, as evaluation makes them: every batch has another shape, and memory must
+//! not grow with the number of shapes.
+
+use candle_core::{DType, Device, Tensor};
+use lrlab_kernels::{Params, Precision};
+use lrlab_models::{Input, Mode, Model};
+
+use super::models::{TEXTS, VOCABULARY, below, lstm, transformer};
+use super::{Kind, Step, Workload};
+
+/// Lengths of the batches: multiples of this, up to [`LONGEST`].
+const APART: usize = 16;
+/// The longest text's tokens.
+const LONGEST: usize = 400;
+
+pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
+    let params = move |device: &Device| Params::new(device.clone(), DType::F32).in_precision(precision);
+    let workload = |name: &str, prepare: super::Prepare| Workload {
+        kind: Kind::Evaluation,
+        name: name.to_owned(),
+        examples: lengths().count() * TEXTS,
+        flops: 0.0,
+        bytes: 0.0,
+        precision,
+        prepare,
+    };
+    vec![
+        workload("evaluation-lstm", Box::new(move |device| pass(lstm(&params(device))?, device))),
+        workload(
+            "evaluation-transformer",
+            Box::new(move |device| pass(transformer(&params(device), LONGEST)?, device)),
+        ),
+    ]
+}
+
+fn lengths() -> impl Iterator<Item = usize> {
+    (APART..=LONGEST).step_by(APART)
+}
+
+/// One batch of each length, the shortest first; the last one's logits.
+fn pass(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {
+    let ids = below(TEXTS * LONGEST, VOCABULARY as u64, "ids", device)?.reshape((TEXTS, LONGEST))?;
+    let ones = Tensor::ones((TEXTS, LONGEST), DType::F32, device)?;
+    Ok(Box::new(move || {
+        let mut logits = None;
+        for length in lengths() {
+            let cut = |x: &Tensor| x.narrow(1, 0, length)?.contiguous();
+            let input = Input::Tokens { ids: cut(&ids)?, mask: cut(&ones)? };
+            logits = Some(model.forward(&input, Mode::Eval)?.detach());
+        }
+        logits.ok_or_else(|| candle_core::Error::Msg("no batch".to_owned()))
+    }))
+}
