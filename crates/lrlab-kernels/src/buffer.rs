@@ -199,7 +199,9 @@ mod tests {
         let wanted: Vec<usize> = std::iter::repeat_n(sequence, 16).flatten().collect();
         let taken: Vec<Vec<Line>> = wanted.iter().map(|wanted| take(pool, *wanted)).collect();
         assert!(taken.iter().zip(&wanted).all(|(lines, wanted)| lines.len() >= *wanted));
-        taken.into_iter().for_each(|lines| put(pool, lines));
+        for lines in taken {
+            put(pool, lines);
+        }
         wanted.iter().sum()
     }
 

@@ -25,7 +25,6 @@ fn drop_at(p: f64) -> Dropout {
 }
 
 #[track_caller]
-#[expect(clippy::needless_pass_by_value, reason = "each caller has just made it")]
 fn refused<T>(came: Result<T>, expected: &str) {
     match came {
         Ok(_) => panic!("accepted, expected {expected:?}"),
