@@ -75,8 +75,7 @@ fn batch(operator: fn(&Tensor, &Tensor) -> Result<Tensor>, length: usize, train:
 type Operator = fn(&Tensor, &Tensor) -> Result<Tensor>;
 
 /// The operators by the names under which a process is asked for one.
-const OPERATORS: [(&str, Operator); 3] =
-    [("encoder", encoder), ("lstm", recurrent), ("attention", attended)];
+const OPERATORS: [(&str, Operator); 3] = [("encoder", encoder), ("lstm", recurrent), ("attention", attended)];
 
 /// What a process is asked for: an operator, whether with gradients, and which lengths.
 const ASKED: &str = "LRLAB_TEST_MEMORY";
