@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
     Acquired, Attempt, Deadline, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Memory,
-    Notice, OnFailure, Others, Owner, RunState, Share, Status, attempts, run_state, status,
+    Notice, OnFailure, Others, Owner, RunState, Share, Status, attempts, heeded, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
 
@@ -138,7 +138,11 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
 /// this process has heard it too.
 #[test]
 fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
-    for signal in ["TERM", "INT", "HUP"] {
+    for (number, signal) in [(15, "TERM"), (2, "INT"), (1, "HUP")] {
+        if heeded(&[number]).is_empty() {
+            eprintln!("skipped: this process was started to ignore SIG{signal}, and so are its children");
+            continue;
+        }
         let (_folder, store) = store();
         let interrupt = Interrupt::default();
         let end = std::thread::scope(|scope| {

@@ -355,13 +355,13 @@ mod tests {
         };
         assert_eq!(report, expected);
         let wrong = "time = '10'\n[report]\npartiton = 'cpu'\ncpus = 0\nextra = ['--array=1']\n";
-        let mistakes = read(wrong).unwrap_err().to_string();
+        let mistakes: Vec<String> = read(wrong).unwrap_err().iter().map(ToString::to_string).collect();
         for expected in [
             "s.toml:3:1: unknown key `partiton`; did you mean `partition`?",
             "s.toml:4:8: `cpus` is 0: expected at least 1",
             "s.toml:5:10: `--array` is set for every job",
         ] {
-            assert!(mistakes.contains(expected), "{expected}\n{mistakes}");
+            assert!(mistakes.iter().any(|line| line.starts_with(expected)), "{expected}\n{mistakes:#?}");
         }
     }
 
