@@ -309,8 +309,8 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
             let stale = format!("{name}={value}");
             assert!(text.lines().all(|line| line != stale), "{log}: {stale}\n{text}");
         }
-        let cache = place.path("hub").canonicalize().unwrap_or_else(|_| place.path("hub"));
-        assert!(text.contains(&format!("HF_HUB_CACHE={}\n", cache.display())), "{log}\n{text}");
+        let cache = format!("HF_HUB_CACHE={}\n", place.path("hub").display());
+        assert!(text.contains(&cache), "{log}\n{text}");
     }
     let report = &files["report.sbatch"];
     assert!(report.contains("--time=00:07:00\n") && report.contains("--cpus-per-task=2\n"), "{report}");

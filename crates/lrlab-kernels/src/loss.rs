@@ -51,9 +51,11 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> {
     let name = "cross_entropy_each";
     let classes = classes(name, logits, labels)?;
-    let labels = check::indices(name, "labels", &labels.to_device(&Device::Cpu)?, classes)?;
+    let Some(labels) = check::indices(name, "labels", &labels.to_device(&Device::Cpu)?, classes)? else {
+        bail!("{name}: the labels did not come to the host");
+    };
     let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
-    let losses = rows.iter().zip(labels.unwrap_or_default()).map(|(row, label)| {
+    let losses = rows.iter().zip(labels).map(|(row, label)| {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         row.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - row[label as usize]
     });

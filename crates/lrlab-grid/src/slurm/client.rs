@@ -119,15 +119,8 @@ fn command(program: &'static str) -> Command {
 }
 
 /// How Slurm's programs find and authenticate to the controller. Every other `SLURM_` variable is dropped.
-const KEPT: [&str; 7] = [
-    "SLURM_CONF",
-    "SLURM_CONF_SERVER",
-    "SLURM_CLUSTERS",
-    "SLURM_JWT",
-    "SLURM_SACK_KEY",
-    "SLURM_SACK_JWKS",
-    "SLURM_DEBUG_FLAGS",
-];
+const KEPT: [&str; 6] =
+    ["SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"];
 
 /// Whether a variable of this environment would change what a program of Slurm prints, what a job asks for, or what a
 /// job takes itself for: a user's default formats and options, and all that describes the job that this process runs

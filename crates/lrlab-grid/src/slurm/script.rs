@@ -79,7 +79,7 @@ impl Job<'_> {
         self.options.iter().chain(extra).for_each(|words| option(words));
         text.push('\n');
         text.push_str(&body(self.resources, settings));
-        // Variables of Slurm's own may be left over from the job in which a script is submitted by hand.
+        // Owners are named by these: Slurm's own may be left over from the job in which a script is submitted by hand.
         let _ = writeln!(text, "export {JOB}=\"{}\" {RESTARTS}=\"${{SLURM_RESTART_COUNT:-0}}\"", self.id);
         let program = settings.program.display().to_string();
         let words: Vec<String> =

@@ -12,7 +12,7 @@ use lrlab_runs::{Cell, Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::{report, say_line};
-use crate::cli::Keep;
+use crate::cli::{Keep, complain};
 use crate::progress::{tell, tell_mistakes};
 use crate::{Exit, provenance};
 
@@ -301,7 +301,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
             Ok(Again::Waiting) => std::thread::sleep(LOOK),
             Ok(Again::Submitted | Again::NothingToDo) => break,
             Err(error) => {
-                tell(&format!("error: {error:#}"));
+                complain(&error);
                 break;
             }
         }
