@@ -95,7 +95,7 @@ impl RangeTest {
             return Err(Error::config(NAME, message));
         }
         let RangeTestConfig { min_lr, max_lr, updates, .. } = self.config;
-        let lr = min_lr * (max_lr / min_lr).powf(context.update as f64 / (updates - 1) as f64);
+        let lr = min_lr * libm::pow(max_lr / min_lr, context.update as f64 / (updates - 1) as f64);
         Ok(Action::SetGain {
             gain: lr / context.schedule_lr,
             metric: "loss".to_owned(),
@@ -115,7 +115,7 @@ impl RangeTest {
         let beta = self.config.smoothing;
         let state = &mut self.state;
         state.average = beta * state.average + (1.0 - beta) * loss;
-        let smoothed = state.average / (1.0 - beta.powf((state.points.len() + 1) as f64));
+        let smoothed = state.average / (1.0 - libm::pow(beta, (state.points.len() + 1) as f64));
         state.points.push((context.lr, smoothed));
         let least = state.points.iter().map(|point| point.1).fold(f64::INFINITY, f64::min);
         let bound = times_worse(least, self.config.divergence);

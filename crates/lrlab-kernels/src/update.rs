@@ -258,8 +258,8 @@ impl AdamRule {
             decay: decay as f32,
             keep: [beta1 as f32, beta2 as f32],
             take: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
-            rate: (lr / (1.0 - beta1.powf(step as f64))) as f32,
-            root: (1.0 / (1.0 - beta2.powf(step as f64)).sqrt()) as f32,
+            rate: (lr / (1.0 - libm::pow(beta1, step as f64))) as f32,
+            root: (1.0 / (1.0 - libm::pow(beta2, step as f64)).sqrt()) as f32,
             eps: eps as f32,
         }
     }
@@ -435,8 +435,8 @@ fn composed_adam(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -> 
     let second = ((v.as_detached_tensor() * step.beta2)? + (grad.sqr()? * (1.0 - step.beta2))?)?;
     m.set(&first)?;
     v.set(&second)?;
-    let correction1 = 1.0 - step.beta1.powf(step.step as f64);
-    let correction2 = (1.0 - step.beta2.powf(step.step as f64)).sqrt();
+    let correction1 = 1.0 - libm::pow(step.beta1, step.step as f64);
+    let correction2 = (1.0 - libm::pow(step.beta2, step.step as f64)).sqrt();
     let denominator = ((second.sqrt()? * (1.0 / correction2))? + step.eps)?;
     var.set(&(old - ((first / denominator)? * (step.lr / correction1))?)?)
 }

@@ -176,8 +176,8 @@ impl Model for Transformer {
 fn sinusoids(length: usize, width: usize) -> Vec<f32> {
     let value = |position: usize, column: usize| {
         let pair = (column - column % 2) as f64;
-        let angle = position as f64 / 10_000_f64.powf(pair / width as f64);
-        if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
+        let angle = position as f64 / libm::pow(10_000.0, pair / width as f64);
+        if column.is_multiple_of(2) { libm::sin(angle) } else { libm::cos(angle) }
     };
     (0..length).flat_map(|p| (0..width).map(move |c| value(p, c) as f32)).collect()
 }

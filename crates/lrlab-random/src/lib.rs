@@ -130,8 +130,8 @@ impl Stream {
         let unit = |lo: u32, hi: u32| {
             ((u64::from(lo) | u64::from(hi) << 32) >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
         };
-        let radius = (-2.0 * (1.0 - unit(a, b)).ln()).sqrt();
-        radius * (std::f64::consts::TAU * unit(c, d)).cos()
+        let radius = (-2.0 * libm::log(1.0 - unit(a, b))).sqrt();
+        radius * libm::cos(std::f64::consts::TAU * unit(c, d))
     }
 
     /// A random permutation of 0 … `n` − 1 (Fisher and Yates).

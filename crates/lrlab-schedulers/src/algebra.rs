@@ -202,7 +202,7 @@ impl<S: Schedule> Schedule for Repeat<S> {
             let share = self.period as f64 / time.update as f64;
             time = Time { update: self.period, epoch: time.epoch * share };
         }
-        let base = if n == 0 { base } else { saturate(base * saturate(self.decay.powf(n as f64))) };
+        let base = if n == 0 { base } else { saturate(base * saturate(libm::pow(self.decay, n as f64))) };
         self.of.lr(base, time)
     }
 

@@ -262,7 +262,7 @@ impl Findings {
         // Of a curve that never improves; from one cut to the next the patience runs out once more.
         let apart = (needed - 1).saturating_add(cooldown).max(1);
         let cuts = (observations - 1 - needed) / apart + 1;
-        let lowest = factor.powf(cuts as f64);
+        let lowest = libm::pow(factor, cuts as f64);
         if min_gain > 0.0 && lowest > min_gain {
             let message = format!("{min_gain} is never reached: {cuts} cuts at the most come to {lowest}");
             self.add(format!("{}.min_gain", spec.name()), message);

@@ -56,7 +56,7 @@ impl Space {
     fn at(&self, share: f64) -> Value {
         match *self {
             Self::Linear { min, max, whole, .. } => number((max - min).mul_add(share, min), whole, min, max),
-            Self::Log { min, max, whole, .. } => number(min * (max / min).powf(share), whole, min, max),
+            Self::Log { min, max, whole, .. } => number(min * libm::pow(max / min, share), whole, min, max),
             Self::Choice(ref values) => {
                 let index = (share * values.len() as f64) as usize;
                 values.get(index.min(values.len().saturating_sub(1))).cloned().unwrap_or_default()

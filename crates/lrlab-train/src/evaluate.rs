@@ -88,9 +88,9 @@ fn read_row(row: &[f32], label: u32) -> Outcome {
         }
     }
     let max = f64::from(row[predicted]);
-    let sum: f64 = row.iter().map(|&logit| (f64::from(logit) - max).exp()).sum();
+    let sum: f64 = row.iter().map(|&logit| libm::exp(f64::from(logit) - max)).sum();
     let loss = match row.get(label as usize) {
-        Some(&logit) => sum.ln() + max - f64::from(logit),
+        Some(&logit) => libm::log(sum) + max - f64::from(logit),
         None => f64::NAN,
     };
     Outcome { loss, label, predicted: predicted as u32, confidence: 1.0 / sum }

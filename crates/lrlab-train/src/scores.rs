@@ -50,7 +50,7 @@ impl Scores {
     pub fn of(outcomes: &[Outcome], classes: usize) -> Self {
         let n = outcomes.len() as f64;
         let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / n;
-        let squares = outcomes.iter().map(|o| (o.loss - loss).powi(2)).sum::<f64>();
+        let squares = outcomes.iter().map(|o| (o.loss - loss) * (o.loss - loss)).sum::<f64>();
         let right = outcomes.iter().map(Outcome::right).sum::<f64>();
         let per_class: Vec<_> = match classes {
             2 => vec![class_scores(outcomes, 1)],

@@ -59,7 +59,9 @@ fn paint(draw: Stream, angle: f64, size: usize, pixels: &mut Vec<u8>) {
         for y in 0..size {
             for x in 0..size {
                 let place = (channel as usize * size + y) * size + x;
-                let wave = (frequency * (x as f64 * angle.cos() + y as f64 * angle.sin()) + phase).sin();
+                let wave = libm::sin(
+                    frequency * (x as f64 * libm::cos(angle) + y as f64 * libm::sin(angle)) + phase,
+                );
                 let value = ground + weight * wave + PIXEL_NOISE * noise.normal(place as u64);
                 pixels.push(value.round().clamp(0.0, 255.0) as u8);
             }

@@ -106,9 +106,10 @@ impl AutoLrs {
         }
         let new = |gain: &f64| state.tried.iter().all(|trial| trial.gain != *gain);
         [state.gain, low, high].into_iter().find(new).or_else(|| {
-            let points: Vec<_> = state.tried.iter().map(|trial| (trial.gain.ln(), trial.loss)).collect();
-            let x = Surrogate::fit(&points)?.lowest(low.ln(), high.ln())?;
-            Some(x.exp().clamp(low, high)).filter(new)
+            let points: Vec<_> =
+                state.tried.iter().map(|trial| (libm::log(trial.gain), trial.loss)).collect();
+            let x = Surrogate::fit(&points)?.lowest(libm::log(low), libm::log(high))?;
+            Some(libm::exp(x).clamp(low, high)).filter(new)
         })
     }
 
@@ -131,7 +132,7 @@ impl AutoLrs {
         let gain = match (best, held) {
             (None, _) => state.tried.iter().map(|trial| trial.gain).fold(now, f64::min),
             (Some((best, loss)), Some((held, loss_now))) => {
-                let margin = check::saturate(self.z * best.stderr.hypot(held.stderr));
+                let margin = check::saturate(self.z * libm::hypot(best.stderr, held.stderr));
                 if loss < loss_now - margin { best.gain } else { now }
             }
             (Some((best, _)), None) => best.gain,

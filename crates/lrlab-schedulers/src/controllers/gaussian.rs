@@ -31,7 +31,7 @@ impl Surrogate {
             return None;
         }
         let mean = finite.iter().map(|y| y / n).sum::<f64>();
-        let deviation = finite.iter().map(|y| (y - mean).powi(2) / n).sum::<f64>().sqrt();
+        let deviation = finite.iter().map(|y| (y - mean) * (y - mean) / n).sum::<f64>().sqrt();
         let scale = if deviation > 0.0 && deviation.is_finite() { deviation } else { 1.0 };
         let xs: Vec<f64> = points.iter().map(|point| point.0).collect();
         let (low, high) =
@@ -64,7 +64,7 @@ impl Surrogate {
 }
 
 fn kernel(a: f64, b: f64, length: f64) -> f64 {
-    (-0.5 * ((a - b) / length).powi(2)).exp()
+    libm::exp(-0.5 * ((a - b) / length) * ((a - b) / length))
 }
 
 /// The factor of `K + NOISE · 1`, whose diagonal the noise keeps above 0.

@@ -73,7 +73,7 @@ impl Controller for NoiseAwarePlateau {
 
     fn observe(&self, state: &mut NoiseAwarePlateauState, seen: &Observation) -> Decision {
         let stderr = seen.stderr.filter(|stderr| stderr.is_finite()).map_or(0.0, f64::abs);
-        let margin = check::saturate(self.z * stderr.hypot(state.best_stderr));
+        let margin = check::saturate(self.z * libm::hypot(stderr, state.best_stderr));
         let decision = self
             .plateau()
             .decide(&mut state.plateau, seen.value, |best| self.mode.beats(seen.value, best, margin));

@@ -56,7 +56,7 @@ pub(crate) fn descend(high: f64, low: f64, t: f64, length: f64) -> f64 {
 /// beyond 2⁵³ updates, is 0.
 pub(crate) fn share(t: f64, length: f64) -> f64 {
     let t = t.max(0.0);
-    if t < length { f64::midpoint(1.0, (PI * t / length).cos()) } else { 0.0 }
+    if t < length { f64::midpoint(1.0, libm::cos(PI * t / length)) } else { 0.0 }
 }
 
 /// `to + (from − to) · share`, where a share of 1 is the begin. A way that rises begins at `from` itself and never falls

@@ -143,8 +143,8 @@ impl Schedule for Cyclic {
         let x = if within <= self.up { within / self.up } else { (length - within) / self.down };
         let peak = match self.spec.mode {
             CyclicMode::Triangular => 1.0,
-            CyclicMode::Triangular2 => 2.0_f64.powf(-cycle),
-            CyclicMode::ExpRange => self.spec.gamma.powf(t),
+            CyclicMode::Triangular2 => libm::pow(2.0, -cycle),
+            CyclicMode::ExpRange => libm::pow(self.spec.gamma, t),
         };
         self.spec.base_lr + (self.spec.max_lr - self.spec.base_lr) * x.clamp(0.0, 1.0) * peak
     }

@@ -143,10 +143,10 @@ impl Shape {
     /// From about 1 at p = 0 to about 0 at p = 1.
     fn at(self, p: f64) -> f64 {
         match self {
-            Self::Power(power) => (1.0 - p).powf(power),
+            Self::Power(power) => libm::pow(1.0 - p, power),
             Self::Rex => (1.0 - p) / (0.5 + (1.0 - p) / 2.0),
-            Self::Tanh { lb, ub } => (1.0 - (lb * (1.0 - p) + ub * p).tanh()) / 2.0,
-            Self::Cosine => f64::midpoint(1.0, (PI * p).cos()),
+            Self::Tanh { lb, ub } => (1.0 - libm::tanh(lb * (1.0 - p) + ub * p)) / 2.0,
+            Self::Cosine => f64::midpoint(1.0, libm::cos(PI * p)),
             Self::OneMinusSqrt => 1.0 - p.sqrt(),
         }
     }

@@ -63,8 +63,8 @@ impl Schedule for Exponential {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let t = self.clock.epochs(at);
         let factor = match self.decay {
-            Decay::Gamma(gamma) => gamma.powf(t),
-            Decay::Rate(rate) => (-rate * t).exp(),
+            Decay::Gamma(gamma) => libm::pow(gamma, t),
+            Decay::Rate(rate) => libm::exp(-rate * t),
         };
         check::saturate(base * check::saturate(factor))
     }

@@ -121,7 +121,7 @@ struct Cuts {
 impl Schedule for Cuts {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let reached = self.milestones.partition_point(|&milestone| milestone <= at.update as f64);
-        check::saturate(base * check::saturate(self.gamma.powf(reached as f64)))
+        check::saturate(base * check::saturate(libm::pow(self.gamma, reached as f64)))
     }
 
     fn marks(&self) -> Vec<Mark> {

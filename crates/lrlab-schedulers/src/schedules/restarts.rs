@@ -86,9 +86,9 @@ impl Cycles {
         let cycles = if growth == 0.0 {
             n
         } else if growth < 1e-3 {
-            (n * growth.ln_1p()).exp_m1() / growth
+            libm::expm1(n * libm::log1p(growth)) / growth
         } else {
-            (self.factor.powf(n) - 1.0) / growth
+            (libm::pow(self.factor, n) - 1.0) / growth
         };
         snap(self.first * cycles)
     }
@@ -98,7 +98,7 @@ impl Cycles {
     pub(crate) fn find(&self, t: f64) -> (f64, f64, f64) {
         let growth = self.factor - 1.0;
         let ratio = t / self.first;
-        let guess = if growth == 0.0 { ratio } else { (ratio * growth).ln_1p() / growth.ln_1p() };
+        let guess = if growth == 0.0 { ratio } else { libm::log1p(ratio * growth) / libm::log1p(growth) };
         let mut n = guess.floor().max(0.0);
         for _ in 0..4 {
             if n > 0.0 && self.start(n) > t {
@@ -131,7 +131,7 @@ impl Schedule for CosineWarmRestarts {
         let top = if self.decay == 1.0 || n == 0.0 {
             base
         } else {
-            (base * self.decay.powf(n)).max(self.eta_min.min(base))
+            (base * libm::pow(self.decay, n)).max(self.eta_min.min(base))
         };
         from_to(top, self.eta_min, share(t - start, end - start))
     }

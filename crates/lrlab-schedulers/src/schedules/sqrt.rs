@@ -63,7 +63,7 @@ impl Plan for NoamSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let (warmup, scale) = (self.warmup.resolve(run), f64::from(self.d_model).powf(-0.5));
+        let (warmup, scale) = (self.warmup.resolve(run), 1.0 / f64::from(self.d_model).sqrt());
         Ok(Box::new(Noam { scale, warmup, end: run.updates }))
     }
 }
@@ -78,7 +78,9 @@ struct Noam {
 impl Schedule for Noam {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let s = at.update as f64 + 1.0;
-        check::saturate(base * self.scale * s.powf(-0.5).min(check::saturate(s * self.warmup.powf(-1.5))))
+        check::saturate(
+            base * self.scale * libm::pow(s, -0.5).min(check::saturate(s * libm::pow(self.warmup, -1.5))),
+        )
     }
 
     fn marks(&self) -> Vec<Mark> {

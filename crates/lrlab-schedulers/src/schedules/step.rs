@@ -40,7 +40,7 @@ struct Step {
 impl Schedule for Step {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let steps = (at.update as f64 / self.size).floor();
-        check::saturate(base * check::saturate(self.gamma.powf(steps)))
+        check::saturate(base * check::saturate(libm::pow(self.gamma, steps)))
     }
 
     fn marks(&self) -> Vec<Mark> {
