@@ -37,6 +37,17 @@ pub(crate) fn own_kernels() -> bool {
     *OWN.get_or_init(|| std::env::var_os(KERNELS.0).is_none_or(|word| word != "candle"))
 }
 
+/// The version of the CPU's arithmetic in f32. It is raised whenever a change alters the bits of a result.
+const VERSION: u32 = 1;
+
+/// What decides the bits of a result on the CPU besides the specification: the version of this crate's arithmetic, or
+/// `candle` and the architecture with `LRLAB_KERNELS=candle`, where candle's own operators run, whose bits depend on the
+/// machine.
+#[must_use]
+pub fn cpu_numerics() -> String {
+    if own_kernels() { VERSION.to_string() } else { format!("candle {}", std::env::consts::ARCH) }
+}
+
 /// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times as
 /// fast, with about three decimal digits per product. Off by default.
 #[must_use]

@@ -13,8 +13,9 @@
 //! Matrix products may take their operands in bf16 (see [`Precision`]); parameters and sums are f32.
 //!
 //! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
-//! fixed order. On the CPU they depend on [`numerics_class`]: the SIMD level and the caches that matrix products block by;
-//! on a GPU on its kind ([`device_name`]), by which cuBLAS chooses its kernels.
+//! fixed order. On the CPU, in f32, they depend on the version of the arithmetic ([`cpu_numerics`]) alone: not on the
+//! processor, its SIMD level or its caches. Other types on the CPU run on candle's operators, whose bits depend on the
+//! machine. On a GPU they depend on its kind ([`device_name`]), by which cuBLAS chooses its kernels.
 
 #![allow(
     clippy::inline_always,
@@ -44,7 +45,6 @@ mod host;
 mod linear;
 mod loss;
 mod lstm;
-mod matmul;
 mod net;
 mod norm;
 mod parameters;
@@ -69,7 +69,7 @@ pub use device::{DeviceMemory, DeviceTime, device_memory, device_name, open_cuda
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};
-pub use environment::{check_environment, tf32};
+pub use environment::{cpu_numerics, check_environment, tf32};
 pub use examples::{DevicePictures, DeviceTokens, PictureView, holds_examples};
 pub use gradient::backward;
 pub use linear::{linear, linear_in};
@@ -81,7 +81,7 @@ pub use params::{Param, Params, Role};
 pub use pool::{global_avg_pool2d, max_pool2d};
 pub use pooling::weighted_sum;
 pub use precision::Precision;
-pub use simd::{numerics_class, simd_level};
+pub use simd::simd_level;
 pub use update::{
     AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm,
     squared_norms,

@@ -9,7 +9,6 @@ use crate::Precision;
 use crate::buffer::Buffer;
 use crate::check;
 use crate::host::{self, Unwritten, add_up};
-use crate::matmul::{Into, Matrix, add_columns, matmul, matmul_to};
 use crate::product::{
     Left, PANEL, Right, Rows, Store, accumulate, pack, pack_transposed, packed_len, product, sums_len,
 };
@@ -89,33 +88,12 @@ const CHUNKS: usize = 16;
 
 impl Linear {
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> (CpuStorage, Shape) {
-        let y = match self.precision {
-            Precision::F32 => self.plain_forward(x, weight, bias),
-            Precision::Bf16 => self.packed_product(x, weight, bias, true),
-        };
+        let y = self.product(x, weight, bias, true);
         (CpuStorage::F32(y), Shape::from(self.dims.as_slice()))
     }
 
-    fn plain_forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-        let weight = Matrix::new(weight, self.out, self.inputs).t();
-        let mut y = Unwritten::new(self.rows * self.out);
-        y.room().par_chunks_mut(ROWS * self.out).zip(x.par_chunks(ROWS * self.inputs)).for_each(|(y, x)| {
-            let x = Matrix::new(x, x.len() / self.inputs, self.inputs);
-            if let Some(bias) = bias {
-                for row in y.chunks_mut(self.out) {
-                    row.write_copy_of_slice(bias);
-                }
-            }
-            let into = if bias.is_some() { Into::Add } else { Into::Replace };
-            // SAFETY: the chunk has a row of `out` values for each row of x, filled with the bias for `Add`.
-            unsafe { matmul_to(x, weight, y.as_mut_ptr().cast(), into) };
-        });
-        // SAFETY: every chunk was written.
-        unsafe { y.written() }
-    }
-
     /// From inputs to outputs or, not `forward`, from the outputs' gradient to the inputs', on [`product()`].
-    fn packed_product(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>, forward: bool) -> Vec<f32> {
+    fn product(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>, forward: bool) -> Vec<f32> {
         let (inputs, precision) = (self.inputs, self.precision);
         let (k, n) = if forward { (inputs, self.out) } else { (self.out, inputs) };
         let mut right = Buffer::take(packed_len(precision, k, n, PANEL));
@@ -135,23 +113,6 @@ impl Linear {
         unsafe { y.written() }
     }
 
-    fn input_grad(&self, weight: &[f32], grad: &[f32]) -> Vec<f32> {
-        if self.precision == Precision::Bf16 {
-            return self.packed_product(grad, weight, None, false);
-        }
-        let weight = Matrix::new(weight, self.out, self.inputs);
-        let mut dx = Unwritten::new(self.rows * self.inputs);
-        dx.room().par_chunks_mut(ROWS * self.inputs).zip(grad.par_chunks(ROWS * self.out)).for_each(
-            |(dx, dy)| {
-                let dy = Matrix::new(dy, dy.len() / self.out, self.out);
-                // SAFETY: the chunk has a row of `inputs` values for each row of the gradient.
-                unsafe { matmul_to(dy, weight, dx.as_mut_ptr().cast(), Into::Replace) };
-            },
-        );
-        // SAFETY: every chunk was written.
-        unsafe { dx.written() }
-    }
-
     /// Weight and bias gradient, one after the other.
     fn parameter_grads(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
         let rows = self.rows.div_ceil(CHUNKS).max(ROWS);
@@ -160,13 +121,7 @@ impl Linear {
                 let count = dy.len() / self.out;
                 let mut sums = vec![0.0; self.out * (self.inputs + 1)];
                 let (dw, db) = sums.split_at_mut(self.out * self.inputs);
-                if self.precision == Precision::Bf16 {
-                    self.accumulated(count, (dy, x), dw, db);
-                    return sums;
-                }
-                let dy_t = Matrix::new(dy, count, self.out).t();
-                matmul(dy_t, Matrix::new(x, count, self.inputs), dw, Into::Replace);
-                add_columns(dy, db);
+                self.accumulated(count, (dy, x), dw, db);
                 sums
             });
         add_up(partial.collect())
@@ -187,7 +142,7 @@ impl Linear {
 
     fn backward(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let dx = if x.track_op() {
-            let dx = host::with(weight, |w| host::with(grad, |g| Ok(self.input_grad(w, g))))?;
+            let dx = host::with(weight, |w| host::with(grad, |g| Ok(self.product(g, w, None, false))))?;
             Some(host::tensor(dx, x.shape())?)
         } else {
             None
@@ -267,15 +222,20 @@ mod tests {
     use crate::testing::{assert_close, draw, grads_of, values};
 
     #[test]
-    fn in_bf16_against_f64() -> Result<()> {
+    fn against_f64() -> Result<()> {
         for (rows, inputs, out) in [(1, 1, 1), (5, 7, 3), (601, 33, 31), (17, 64, 96), (1030, 3, 10)] {
-            for biased in [false, true] {
+            for (precision, biased) in [
+                (Precision::F32, false),
+                (Precision::F32, true),
+                (Precision::Bf16, false),
+                (Precision::Bf16, true),
+            ] {
                 let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
                     let var =
                         |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name).to_dtype(dtype)?);
                     let (x, w, b) =
                         (var(&[rows, inputs], "x")?, var(&[out, inputs], "w")?, var(&[out], "b")?);
-                    let y = linear_in(Precision::Bf16, &x, &w, biased.then_some(b.as_tensor()))?;
+                    let y = linear_in(precision, &x, &w, biased.then_some(b.as_tensor()))?;
                     let weighted = (&y * draw((rows, out), "r").to_dtype(dtype)?)?;
                     let wanted = [&x, &w, &b];
                     let mut all = grads_of(&weighted, &wanted[..if biased { 3 } else { 2 }])?;

@@ -1,8 +1,15 @@
 //! Cross entropy.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+#![allow(unsafe_code, reason = "the gradient is written in place before it has a length")]
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 use crate::check;
+use crate::gradient::give;
+use crate::host::{self, Shared, Unwritten};
+use crate::norm::{part, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, exp};
 
 /// Refuses logits and labels that do not fit; gives the number of classes.
 fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
@@ -28,12 +35,17 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     let name = "cross_entropy";
     let classes = classes(name, logits, labels)?;
     check::beside(name, ("labels", labels), ("logits", logits))?;
-    check::indices(name, "labels", labels, classes)?;
+    let known = check::indices(name, "labels", labels, classes)?;
     check::share(name, "smoothing", smoothing)?;
     #[cfg(feature = "cuda")]
     // One block takes all rows, which pays for as many classes as networks have, not for vocabularies.
     if crate::cuda::takes(&[logits]) && classes <= 1024 {
         return crate::cuda::cross_entropy(logits, labels, smoothing);
+    }
+    if let Some(labels) = known
+        && host::is_f32(&[logits])
+    {
+        return logits.contiguous()?.apply_op1(CrossEntropy { labels, classes, smoothing });
     }
     let log_p = candle_nn::ops::log_softmax(logits, 1)?;
     let nll = log_p.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?.mean_all()?.neg()?;
@@ -57,7 +69,129 @@ pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> 
     let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let losses = rows.iter().zip(labels).map(|(row, label)| {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        row.iter().map(|z| (z - max).exp()).sum::<f64>().ln() + max - row[label as usize]
+        libm::log(row.iter().map(|z| libm::exp(z - max)).sum()) + max - row[label as usize]
     });
     Ok(losses.collect())
+}
+
+struct CrossEntropy {
+    labels: Vec<u32>,
+    classes: usize,
+    smoothing: f64,
+}
+
+/// Logits per task, about.
+const CHUNK: usize = 1 << 14;
+
+impl CrossEntropy {
+    /// Rows per task.
+    fn rows(&self) -> usize {
+        (CHUNK / self.classes).max(1)
+    }
+
+    fn loss(&self, row: &[f32], label: u32) -> f64 {
+        let Sums { max, exps, logits } = dispatch(SumUp { row });
+        let log_of_sum = libm::log(f64::from(exps)) + f64::from(max);
+        let nll = log_of_sum - f64::from(row[label as usize]);
+        if self.smoothing == 0.0 {
+            return nll;
+        }
+        let mean = log_of_sum - f64::from(logits) / self.classes as f64;
+        (1.0 - self.smoothing) * nll + self.smoothing * mean
+    }
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn cpu_fwd(&self, logits: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let logits = host::slice(logits, layout)?;
+        let rows = logits.par_chunks(self.classes).zip(self.labels.par_iter()).with_min_len(self.rows());
+        let losses: Vec<f64> = rows.map(|(row, label)| self.loss(row, *label)).collect();
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, logits: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let scale = f64::from(grad.to_scalar::<f32>()?) / self.labels.len() as f64;
+        let smooth = (scale * self.smoothing / self.classes as f64) as f32;
+        let at_label = (scale * (1.0 - self.smoothing)) as f32;
+        let (rows, classes) = (self.rows(), self.classes);
+        let mut dx = Unwritten::new(logits.elem_count());
+        let room = dx.room().par_chunks_mut(rows * classes);
+        host::with(logits, |logits| {
+            let tasks = room.zip(logits.par_chunks(rows * classes)).zip(self.labels.par_chunks(rows));
+            tasks.for_each(|((dx, logits), labels)| {
+                for ((dx, row), label) in dx.chunks_mut(classes).zip(logits.chunks(classes)).zip(labels) {
+                    let to = Shared(dx.as_mut_ptr().cast());
+                    dispatch(Slope { row, scale: scale as f32, smooth, to });
+                    // SAFETY: the kernel wrote the row, and the label is below the number of classes.
+                    unsafe { *to.get().add(*label as usize) -= at_label };
+                }
+            });
+            Ok(())
+        })?;
+        // SAFETY: every row was written.
+        let dx = unsafe { dx.written() };
+        Ok(give(logits, host::tensor(dx, logits.shape())?))
+    }
+}
+
+/// Of a row of logits z: max z, Σ exp(z − max z), Σ z.
+struct Sums {
+    max: f32,
+    exps: f32,
+    logits: f32,
+}
+
+/// A NaN in the row makes both sums NaN.
+struct SumUp<'a> {
+    row: &'a [f32],
+}
+
+impl Kernel for SumUp<'_> {
+    type Out = Sums;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Sums {
+        let row = self.row;
+        let mut largest = s.splat(f32::NEG_INFINITY);
+        let mut logits = s.zero();
+        for at in (0..row.len()).step_by(LANES) {
+            largest = s.max(part(s, row, at, f32::NEG_INFINITY), largest);
+            logits = s.add(logits, part(s, row, at, 0.0));
+        }
+        let max = s.largest(largest);
+        let mut exps = s.zero();
+        for at in (0..row.len()).step_by(LANES) {
+            exps = s.add(exps, exp(s, s.sub(part(s, row, at, f32::NEG_INFINITY), s.splat(max))));
+        }
+        Sums { max, exps: s.sum(exps), logits: s.sum(logits) }
+    }
+}
+
+/// to ← `scale` softmax(row) − `smooth`
+struct Slope<'a> {
+    row: &'a [f32],
+    scale: f32,
+    smooth: f32,
+    /// As large as the row.
+    to: Shared,
+}
+
+impl Kernel for Slope<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Sums { max, exps, .. } = SumUp { row: self.row }.run(s);
+        let (max, scale, smooth) = (s.splat(max), s.splat(self.scale / exps), s.splat(self.smooth));
+        for at in (0..self.row.len()).step_by(LANES) {
+            let p = exp(s, s.sub(part(s, self.row, at, 0.0), max));
+            // SAFETY: the row's own place.
+            unsafe { put(s, self.to, at, self.row.len() - at, s.sub(s.mul(p, scale), smooth)) };
+        }
+    }
 }

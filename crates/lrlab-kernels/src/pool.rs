@@ -1,8 +1,15 @@
 //! Pooling.
 
-use candle_core::{Result, Tensor, bail};
+#![allow(unsafe_code, reason = "the gradient is written in place before it has a length")]
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 use crate::check;
+use crate::gradient::give;
+use crate::host::{self, Unwritten};
+use crate::norm::part;
+use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding never wins:
 /// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.
@@ -85,10 +92,62 @@ fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
 /// # Errors
 /// The type is no float, or the input is empty or has another rank.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
-    let [_, _, _, _] = check::dims("global_avg_pool2d", "x", x, "(n, c, h, w)")?;
+    let [n, c, h, w] = check::dims("global_avg_pool2d", "x", x, "(n, c, h, w)")?;
     check::floats("global_avg_pool2d", [("x", x)])?;
     if x.elem_count() == 0 {
         bail!("global_avg_pool2d: empty input {:?}", x.shape());
     }
+    if host::is_f32(&[x]) {
+        return x.contiguous()?.apply_op1(GlobalAverage { n, c, plane: h * w });
+    }
     x.mean((2, 3))
+}
+
+struct GlobalAverage {
+    n: usize,
+    c: usize,
+    /// Values of a channel.
+    plane: usize,
+}
+
+impl CustomOp1 for GlobalAverage {
+    fn name(&self) -> &'static str {
+        "global_avg_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let planes = host::slice(x, layout)?.par_chunks(self.plane).with_min_len(self.c);
+        let y = planes.map(|plane| dispatch(Sum(plane)) / self.plane as f32).collect();
+        Ok((CpuStorage::F32(y), Shape::from((self.n, self.c))))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let mut dx = Unwritten::new(x.elem_count());
+        let planes = dx.room().par_chunks_mut(self.plane).with_min_len(self.c);
+        host::with(grad, |grad| {
+            planes.zip(grad.par_iter()).for_each(|(dx, dy)| {
+                let each = dy / self.plane as f32;
+                for dx in dx {
+                    dx.write(each);
+                }
+            });
+            Ok(())
+        })?;
+        // SAFETY: every plane was written.
+        let dx = unsafe { dx.written() };
+        Ok(give(x, host::tensor(dx, x.shape())?))
+    }
+}
+
+/// Sum of the values.
+struct Sum<'a>(&'a [f32]);
+
+impl Kernel for Sum<'_> {
+    type Out = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let starts = (0..self.0.len()).step_by(LANES);
+        s.sum(starts.fold(s.zero(), |sum, at| s.add(sum, part(s, self.0, at, 0.0))))
+    }
 }

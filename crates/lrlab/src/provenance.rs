@@ -25,12 +25,12 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
     }
 }
 
-/// The class within which equal specifications give equal bits: device kind, SIMD level, the caches that
-/// matrix products are blocked by, element type of parameters and sums. In which precision products take their operands
-/// is part of the specification; bf16 gives the same bits with AVX512-BF16 and without.
+/// The class within which equal specifications give equal bits: the device's kind, the element type of parameters and
+/// sums, and on the CPU the version of the arithmetic. In which precision products take their operands is part of the
+/// specification.
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
-        Device::Cpu => format!("cpu/{}/f32", lrlab_kernels::numerics_class()),
+        Device::Cpu => format!("cpu/f32/{}", lrlab_kernels::cpu_numerics()),
         Device::Cuda(_) => {
             let name = lrlab_kernels::device_name(device).unwrap_or_default();
             format!("cuda/{name}/{}", if lrlab_kernels::tf32() { "tf32" } else { "f32" })

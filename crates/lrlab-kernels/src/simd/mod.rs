@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
 
 mod bf16;
+mod fused;
 mod math;
 mod philox;
 mod scalar;
@@ -212,18 +213,6 @@ pub fn simd_level() -> &'static str {
         Level::Avx2 => "avx2",
         Level::Scalar => "scalar",
     }
-}
-
-/// What decides the bits of a result besides the program: the architecture, the SIMD level (`candle` where its own
-/// operators run), and size and ways of the caches that matrix products block by, for example
-/// `x86_64 avx512 l1=48k/12 l2=2048k/16 l3=266240k/20`.
-#[must_use]
-pub fn numerics_class() -> String {
-    let caches = gemm_common::cache::CACHE_INFO.iter().enumerate();
-    let caches = caches.map(|(i, c)| format!("l{}={}k/{}", i + 1, c.cache_bytes >> 10, c.associativity));
-    let kernels = if crate::environment::own_kernels() { simd_level() } else { "candle" };
-    let parts = [std::env::consts::ARCH.to_owned(), kernels.to_owned()];
-    parts.into_iter().chain(caches).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -48,8 +48,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn fma(self, a: V, b: V, c: V) -> V {
-        // Not fused: without the instruction a fused product is a slow library call.
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        std::array::from_fn(|i| super::fused::mul_add(a[i], b[i], c[i]))
     }
     #[inline(always)]
     fn max(self, a: V, b: V) -> V {

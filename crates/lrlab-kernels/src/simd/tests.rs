@@ -63,6 +63,33 @@ fn elementary_functions() {
 }
 
 #[test]
+fn emulated_products_are_fused() {
+    let stream = Stream::new(1, Purpose::Init, "fused");
+    for i in 0..200_000 {
+        let [a, b] = [0, 1].map(|k| bits(stream, 3 * i + k, 1, 254));
+        // Near the product, so that digits cancel and subnormal results come up, or anywhere.
+        let near = -a * b * (1.0 + (stream.bits(3 * i + 2) % 5) as f32 * f32::EPSILON);
+        let c = if i % 2 == 0 { near } else { bits(stream, 3 * i + 2, 0, 254) };
+        let (found, expected) = (fused::mul_add(a, b, c), a.mul_add(b, c));
+        let same = found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan();
+        assert!(same, "{a:e} · {b:e} + {c:e}: {found:e}, not {expected:e}");
+    }
+    for (a, b, c) in [
+        (f32::INFINITY, 0.0, 1.0),
+        (f32::INFINITY, 1.0, f32::NEG_INFINITY),
+        (f32::MAX, 2.0, f32::NEG_INFINITY),
+        (f32::MAX, f32::MAX, -f32::MAX),
+        (f32::NAN, 1.0, 1.0),
+        (0.0, -1.0, 0.0),
+        (-0.0, 1.0, -0.0),
+        (f32::MIN_POSITIVE, 0.5, f32::from_bits(1)),
+    ] {
+        let (found, expected) = (fused::mul_add(a, b, c), a.mul_add(b, c));
+        assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan());
+    }
+}
+
+#[test]
 fn extremes() {
     let xs = [-f32::INFINITY, -200.0, 200.0, f32::INFINITY];
     close(&[0.0, 0.0, 1.0, 1.0], &over!(&xs, s, v => sigmoid(s, v)), |y| y, 0.0, 1e-37);
