@@ -189,6 +189,24 @@ fn status_and_gc_take_a_part_of_the_experiment() {
         (2, 0, 2.into())
     );
 
+    // What is selected stays, with --run too; it is said before anything goes, and in the help.
+    let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
+    let shown = run(place.folder.path(), &one);
+    assert!(
+        shown.out.contains("tiny keeps what is selected, 1 run; 1 other run of it may go"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains(&third[1]) && !shown.out.contains(&third[0]), "{}", shown.out);
+    assert!(shown.out.contains("1 thing, ") && shown.out.contains("--yes removes all"), "{}", shown.out);
+    assert_eq!(place.results().len(), 2);
+    let help = run(place.folder.path(), &["gc", "--help"]).out;
+    assert!(help.contains("What stays of EXPERIMENT (its other runs go):\n      --set"), "{help}");
+    let gone = run(place.folder.path(), &[&one[..], &["--yes"]].concat());
+    assert!(gone.code == 0 && gone.out.contains("1 of 1 removed"), "{}{}", gone.out, gone.err);
+    let left = place.results();
+    assert!(left.len() == 1 && left[0].to_string_lossy().contains(&third[0]), "{left:?}");
+
     for command in ["status", "gc", "plan", "report", "lr-find"] {
         let ran = run(place.folder.path(), &[command, "tiny.toml", "--filter", "modle=linear"]);
         assert!(ran.code == 2 && ran.err.contains("did you mean `model`?"), "{command}: {}", ran.err);

@@ -224,13 +224,11 @@ impl StatusOptions {
 /// Options of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcOptions {
-    /// An experiment file: of its runs only those that it has now, with the options below, count as named
+    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go
     experiment: Option<PathBuf>,
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    #[command(flatten)]
-    part: Part,
     /// Remove what is shown
     #[arg(long)]
     yes: bool,
@@ -240,6 +238,8 @@ pub(crate) struct GcOptions {
     /// A runner binary of your own
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
+    part: Part,
 }
 
 impl GcOptions {
