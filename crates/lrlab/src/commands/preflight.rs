@@ -227,7 +227,9 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let settings = assemble::settings(&spec);
     // The first updates would not show it.
     if let Some(lone) = lone {
-        let probe = |examples| lrlab_train::probe(&*model, &data.train, examples, &settings, &device);
+        let probe = |examples| {
+            lrlab_train::probe(&*model, &data.train, examples, &settings, &device).map_err(|e| e.to_string())
+        };
         // What fails with two examples as well does not fail for the size of the batch.
         if let Err(error) = probe(1)
             && (data.train.len() < 2 || probe(2).is_ok())
