@@ -127,6 +127,37 @@ fn garbage_is_shown_before_it_goes() {
     assert_eq!((place.results().len(), place.json("status", &[])["status"]["done"].as_u64()), (2, Some(2)));
 }
 
+/// The list of what an experiment named is rebuilt, and nothing is removed for its damage.
+#[test]
+fn a_damaged_list_of_runs_stops_nothing() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    std::fs::write(&place.experiment, TINY.replace("\"tiny\"", "\"other\"").replace("0.01", "0.02")).unwrap();
+    assert_eq!(place.call("run", &[]).code, 0);
+    std::fs::write(&place.experiment, TINY).unwrap();
+    let list = place.out.join("tiny/named.json");
+    let whole = std::fs::read(&list).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b""] {
+        assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
+        std::fs::write(&list, damaged).unwrap();
+        for verb in ["gc", "status", "plan", "report"] {
+            let ran = place.call(verb, &[]);
+            assert_eq!(ran.code, 0, "{verb}: {}", ran.err);
+            let told = ran.err.contains("named.json: it is damaged (EOF");
+            assert_eq!(told, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
+        }
+        assert_eq!(place.json("gc", &["--yes"])["removed"], 0);
+        assert_eq!(place.json("status", &[])["further"]["runs"], 1);
+        let ran = place.call("run", &["--seeds", "1"]);
+        assert!(ran.code == 0 && ran.err.contains("and is now runs/tiny/named.json.damaged"), "{}", ran.err);
+        assert_eq!(std::fs::read(&list).unwrap(), whole);
+        assert_eq!(std::fs::read(list.with_extension("json.damaged")).unwrap(), damaged);
+        let again = place.call("run", &[]);
+        assert!(again.code == 0 && !again.err.contains("damaged"), "{}", again.err);
+        assert_eq!((place.json("gc", &["--yes"])["removed"].clone(), place.results().len()), (0.into(), 4));
+    }
+}
+
 /// Whatever reads an experiment takes the same part of it.
 #[test]
 fn status_and_gc_take_a_part_of_the_experiment() {
