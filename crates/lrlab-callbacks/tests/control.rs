@@ -316,13 +316,36 @@ fn guard_sees_nan_and_explosion() {
         let (sim, _) = resumes_at_every_event(&script, || guard(config.clone()));
         assert_eq!(sim.words(), expected, "{what}");
     }
-    for (explosion, action) in [
-        (Some(1.0), OnDivergence::Stop),
-        (Some(f64::NAN), OnDivergence::Stop),
-        (None, OnDivergence::Cut { factor: 1.0, limit: 1 }),
-        (None, OnDivergence::Rewind { factor: 0.0, limit: 1 }),
+    // Weights that the last update of an epoch spoiled show in its validation loss alone. Epochs and updates go on.
+    let spoiled = Script {
+        epochs: 4,
+        metrics: |epoch| val_loss(epoch, if epoch == 2 || epoch == 4 { f64::NAN } else { 1.0 }),
+        ..Script::default()
+    };
+    let back = [saves(&[0, 3]), say(&[&format!("6 restore {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
+    for (action, expected) in [(rewind, back), (cut, say(&[])), (OnDivergence::Diverge, say(&[]))] {
+        let config = DivergenceConfig { action, ..DivergenceConfig::default() };
+        let (sim, _) = resumes_at_every_event(&spoiled, || guard(config.clone()));
+        assert_eq!(sim.words(), expected, "{action:?}");
+        assert_eq!((sim.update, sim.epoch), (12, 4), "{action:?}");
+        let reasons: Vec<_> = sim.decisions.iter().map(|decision| decision.reason.as_str()).collect();
+        assert!(
+            reasons.iter().all(|reason| reason.ends_with("at update 6: validation loss is NaN")),
+            "{reasons:?}"
+        );
+    }
+    for (explosion, action, words) in [
+        (Some(1.0), OnDivergence::Stop, "explosion is 1, expected a number above 1"),
+        (Some(f64::NAN), OnDivergence::Stop, "explosion is NaN, expected a number above 1"),
+        (None, OnDivergence::Cut { factor: 1.0, limit: 1 }, "factor is 1, expected a number between 0 and 1"),
+        (
+            None,
+            OnDivergence::Rewind { factor: 0.0, limit: 1 },
+            "factor is 0, expected a number between 0 and 1",
+        ),
     ] {
-        assert!(DivergenceGuard::new(DivergenceConfig { explosion, patience: 1, action }).is_err());
+        let error = DivergenceGuard::new(DivergenceConfig { explosion, patience: 1, action }).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 
