@@ -470,6 +470,46 @@ fn scripts_export_what_jobs_need() {
     }
 }
 
+/// Jobs work in the folder in which the store was: that is told until they are gone.
+#[test]
+fn a_store_that_was_moved_has_jobs_elsewhere() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    place.program("sbatch", "echo 17");
+    place.program("squeue", "echo '17_0|PENDING|job'");
+    let words = ["--executor", "slurm", "--slurm-profile", "site.toml"];
+    let submitted = place.call(&Place::arguments("before", &words));
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    let status = |out: &str| place.call(&["status", "cases.toml", "--out", out].map(str::to_owned));
+    let old = place.path("before").display().to_string();
+    let words_of_it = format!(
+        "the queued jobs 17 were submitted from another folder, {old}, and work there: `scancel 17` ends them, and `run` \
+         then submits what is missing here"
+    );
+    // By another path it is the same folder.
+    std::os::unix::fs::symlink(&old, place.path("link")).unwrap();
+    for out in ["before", "link"] {
+        let told = status(out);
+        assert!(told.code == 0 && !told.out.contains("another folder"), "{out}: {}{}", told.out, told.err);
+    }
+    std::fs::rename(&old, place.path("after")).unwrap();
+    let told = status("after");
+    assert!(told.code == 0 && told.out.contains(&words_of_it), "{}{}", told.out, told.err);
+    let again = place.call(&Place::arguments("after", &words));
+    assert!(
+        again.code == 3 && again.err.contains(&format!("warning: {words_of_it}")),
+        "{}\n{}",
+        again.out,
+        again.err
+    );
+    // Once they are gone, what is missing is submitted from here.
+    place.program("squeue", "exit 0");
+    let again = place.call(&Place::arguments("after", &words));
+    assert!(again.code == 3 && !again.err.contains("another folder"), "{}\n{}", again.out, again.err);
+    assert!(again.out.contains("job 17 submitted: 4 runs"), "{}", again.out);
+    let told = status("after");
+    assert!(told.code == 0 && !told.out.contains("another folder"), "{}{}", told.out, told.err);
+}
+
 /// The store has a second name, and by that name it is swept: what queued jobs will start stays.
 #[test]
 fn what_jobs_need_is_kept_by_whatever_path_the_store_is_named() {

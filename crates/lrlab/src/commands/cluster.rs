@@ -142,6 +142,9 @@ fn told(plan: &Plan, outcome: &Outcome) {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
         say_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
     }
+    for elsewhere in &before.elsewhere {
+        tell(&format!("warning: {elsewhere}"));
+    }
     if let Some((folder, submission)) = submitted {
         for line in lines(submission) {
             say_line(&format!("{}: {line}", plan.experiment));
