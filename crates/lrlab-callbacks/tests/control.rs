@@ -425,9 +425,12 @@ fn range_test_sweeps_and_suggests() {
             "min_lr < max_lr, both finite, found min_lr = 0e0",
         ),
         (RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() }, "max_lr = inf"),
-        (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates > 1, found 1"),
-        (RangeTestConfig { smoothing: 1.0, ..config.clone() }, "expected 0 ≤ smoothing < 1, found 1"),
-        (RangeTestConfig { divergence: f64::NAN, ..config }, "expected divergence > 1, found NaN"),
+        (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates above 1, found 1"),
+        (
+            RangeTestConfig { smoothing: 1.0, ..config.clone() },
+            "expected smoothing from 0 to below 1, found 1",
+        ),
+        (RangeTestConfig { divergence: f64::NAN, ..config }, "expected divergence above 1, found NaN"),
     ] {
         let text = RangeTest::new(bad).unwrap_err().to_string();
         assert!(text.starts_with("range_test: ") && text.contains(words) && !text.contains('{'), "{text}");
