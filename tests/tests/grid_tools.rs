@@ -101,6 +101,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     std::fs::remove_file(&place.results()[1]).unwrap();
     let refused = place.call("run", &[]);
     assert!(refused.code == 2 && refused.err.contains("--rerun-others"), "{}", refused.err);
+    assert!(refused.err.contains("results would not compare"), "{}", refused.err);
     assert_eq!(place.call("run", &["--rerun-others"]).code, 0);
     assert_eq!(place.results().len(), 2);
 }
@@ -257,6 +258,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     std::fs::write(&file, "").unwrap();
     let ran = place.call("run", &["--out", "file/runs"]);
     assert!(ran.code == 2 && ran.err.contains("file/runs"), "{}", ran.err);
+    assert!(ran.err.contains("Not a directory"), "{}", ran.err);
 
     // More memory than there may be: only a batch through the network tells.
     let network = "lstm = { embedding = 8, hidden = 40000 }";

@@ -397,7 +397,9 @@ mod tests {
         assert_eq!(told[2], format!("--out={}", root.join(STORE).display()));
         assert_eq!(told[3..], ["--device=auto", "--keep-going"]);
         assert_eq!(experiment(Some(&"rustfmt.toml".into())).unwrap(), root.join("rustfmt.toml"));
-        assert!(experiment(Some(&"none.toml".into())).is_err());
-        assert!(Run::try_parse_from(["x", "--keep-going", "--fail-fast"]).is_err());
+        let missing = experiment(Some(&"none.toml".into())).unwrap_err();
+        assert_eq!(missing.to_string(), "there is no experiment file none.toml");
+        let both = Run::try_parse_from(["x", "--keep-going", "--fail-fast"]).unwrap_err();
+        assert!(both.to_string().contains("'--keep-going' cannot be used with '--fail-fast'"), "{both}");
     }
 }

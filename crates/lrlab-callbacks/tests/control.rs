@@ -129,8 +129,12 @@ fn any_controller_and_any_metric() {
         assert_eq!(seen, [(gain, stderr), (gain, stderr), (gain, "enough")]);
         assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
     }
-    for metric in ["val_los", "lr"] {
-        assert!(ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).is_err());
+    for (metric, words) in [
+        ("val_los", "monitors \"val_los\", which is no metric; there are: "),
+        ("lr", "\"lr\" is neither better high nor low, so it cannot be monitored"),
+    ] {
+        let error = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 

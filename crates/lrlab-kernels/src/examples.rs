@@ -87,7 +87,7 @@ impl DevicePictures {
     /// There is no such picture, or no memory.
     pub fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
         if let Some(view) = views.iter().find(|view| view.picture as usize >= self.count) {
-            bail!("pictures: number {} of {}", view.picture, self.count);
+            bail!("pictures: picture {} of {}, counted from 0", view.picture, self.count);
         }
         match &self.held {
             Pixels::Host { pixels, tables, device } => {
