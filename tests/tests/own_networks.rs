@@ -1,4 +1,4 @@
-//! Networks of a user's own, in a runner of theirs.
+//! Networks and data of a user's own, in a runner of theirs.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -43,6 +43,30 @@ fn a_last_batch_of_one_example() {
     }
     let ran = own(folder, "normed", 15);
     assert_eq!((ran.code, results(&folder.join("runs")).len()), (0, 2), "{}", ran.err);
+}
+
+/// Of data that only this runner knows the experiment does not tell how large they are.
+#[test]
+fn a_built_in_network_on_data_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = TINY
+        .replace("linear = {}", "resnet = { depth = 8 }")
+        .replace("synthetic_pictures = { train = 40, test = 10 }", "custom = { name = \"small\" }");
+    std::fs::write(folder.path().join("tiny.toml"), text).unwrap();
+    let call = |more: &[&str]| {
+        let mut command = start(Path::new(env!("CARGO_BIN_EXE_own-networks")), folder.path());
+        Ran::of(&command.args(["run", "tiny.toml", "--device", "cpu"]).args(more).output().unwrap())
+    };
+    let refused = call(&[]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    for words in [
+        "`batch_size` is 16, so the last batch of an epoch is 1 of 33",
+        "one value per channel has no variance",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?} in\n{}", refused.err);
+    }
+    let ran = call(&["--set", "defaults.batch_size=15"]);
+    assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, 2), "{}", ran.err);
 }
 
 /// What fails with every batch is not blamed on the size of one.

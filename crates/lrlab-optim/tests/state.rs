@@ -253,7 +253,7 @@ fn averages_refuse_what_makes_no_sense() -> Result<()> {
         (average.update(&other), "\"other.weight\" was not among the averaged weights"),
         (average.apply(&other), "snapshot lacks \"other.weight\""),
     ] {
-        let error = refused.map_or_else(|error| error.to_string(), |_| "no error".to_owned());
+        let error = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
         assert!(error.contains(words), "{error}");
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! A runner with networks of a user's own, as the README of `lrlab` describes it.
+//! A runner with networks and data of a user's own, as the README of `lrlab` describes it.
 
 use std::process::ExitCode;
 
 use candle_core::{Result, Tensor, Var};
-use lrlab_data::Kind;
+use lrlab_data::{DataConfig, Kind, Source, SyntheticPictures};
 use lrlab_kernels::{Norm, Params, Role, batch_norm2d, linear};
 use lrlab_models::{Input, Mode, Model};
 
@@ -76,6 +76,11 @@ fn main() -> ExitCode {
         let one = Tensor::zeros(1, params.dtype(), &params.device().clone())?;
         params.create("weight", &one, Role::Weight)?;
         Ok(Box::new(Failing(params)))
+    });
+    // 33 training examples of 4 × 4.
+    registry.data("small", |_, _, cache| {
+        let pictures = SyntheticPictures { train: 41, test: 10, size: 4, ..SyntheticPictures::default() };
+        Ok(lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache.to_path_buf()))?)
     });
     lrlab::cli(&registry)
 }
