@@ -101,6 +101,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     std::fs::remove_file(&place.results()[1]).unwrap();
     let refused = place.call("run", &[]);
     assert!(refused.code == 2 && refused.err.contains("--rerun-others"), "{}", refused.err);
+    assert!(refused.err.contains("results would not compare"), "{}", refused.err);
     assert_eq!(place.call("run", &["--rerun-others"]).code, 0);
     assert_eq!(place.results().len(), 2);
 }
@@ -125,6 +126,37 @@ fn garbage_is_shown_before_it_goes() {
     assert_eq!(place.results().len(), 4);
     assert_eq!(place.json("gc", &["--yes"])["removed"], 2);
     assert_eq!((place.results().len(), place.json("status", &[])["status"]["done"].as_u64()), (2, Some(2)));
+}
+
+/// The list of what an experiment named is rebuilt, and nothing is removed for its damage.
+#[test]
+fn a_damaged_list_of_runs_stops_nothing() {
+    let place = Place::new();
+    assert_eq!(place.call("run", &[]).code, 0);
+    std::fs::write(&place.experiment, TINY.replace("\"tiny\"", "\"other\"").replace("0.01", "0.02")).unwrap();
+    assert_eq!(place.call("run", &[]).code, 0);
+    std::fs::write(&place.experiment, TINY).unwrap();
+    let list = place.out.join("tiny/named.json");
+    let whole = std::fs::read(&list).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b""] {
+        assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
+        std::fs::write(&list, damaged).unwrap();
+        for verb in ["gc", "status", "plan", "report"] {
+            let ran = place.call(verb, &[]);
+            assert_eq!(ran.code, 0, "{verb}: {}", ran.err);
+            let told = ran.err.contains("named.json: it is damaged (EOF");
+            assert_eq!(told, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
+        }
+        assert_eq!(place.json("gc", &["--yes"])["removed"], 0);
+        assert_eq!(place.json("status", &[])["further"]["runs"], 1);
+        let ran = place.call("run", &["--seeds", "1"]);
+        assert!(ran.code == 0 && ran.err.contains("and is now runs/tiny/named.json.damaged"), "{}", ran.err);
+        assert_eq!(std::fs::read(&list).unwrap(), whole);
+        assert_eq!(std::fs::read(list.with_extension("json.damaged")).unwrap(), damaged);
+        let again = place.call("run", &[]);
+        assert!(again.code == 0 && !again.err.contains("damaged"), "{}", again.err);
+        assert_eq!((place.json("gc", &["--yes"])["removed"].clone(), place.results().len()), (0.into(), 4));
+    }
 }
 
 /// Whatever reads an experiment takes the same part of it.
@@ -189,6 +221,24 @@ fn status_and_gc_take_a_part_of_the_experiment() {
         (2, 0, 2.into())
     );
 
+    // What is selected stays, with --run too; it is said before anything goes, and in the help.
+    let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
+    let shown = run(place.folder.path(), &one);
+    assert!(
+        shown.out.contains("tiny keeps what is selected, 1 run; 1 other run of it may go"),
+        "{}",
+        shown.out
+    );
+    assert!(shown.out.contains(&third[1]) && !shown.out.contains(&third[0]), "{}", shown.out);
+    assert!(shown.out.contains("1 thing, ") && shown.out.contains("--yes removes all"), "{}", shown.out);
+    assert_eq!(place.results().len(), 2);
+    let help = run(place.folder.path(), &["gc", "--help"]).out;
+    assert!(help.contains("What stays of EXPERIMENT (its other runs go):\n      --set"), "{help}");
+    let gone = run(place.folder.path(), &[&one[..], &["--yes"]].concat());
+    assert!(gone.code == 0 && gone.out.contains("1 of 1 removed"), "{}{}", gone.out, gone.err);
+    let left = place.results();
+    assert!(left.len() == 1 && left[0].to_string_lossy().contains(&third[0]), "{left:?}");
+
     for command in ["status", "gc", "plan", "report", "lr-find"] {
         let ran = run(place.folder.path(), &[command, "tiny.toml", "--filter", "modle=linear"]);
         assert!(ran.code == 2 && ran.err.contains("did you mean `model`?"), "{command}: {}", ran.err);
@@ -208,6 +258,7 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     std::fs::write(&file, "").unwrap();
     let ran = place.call("run", &["--out", "file/runs"]);
     assert!(ran.code == 2 && ran.err.contains("file/runs"), "{}", ran.err);
+    assert!(ran.err.contains("Not a directory"), "{}", ran.err);
 
     // More memory than there may be: only a batch through the network tells.
     let network = "lstm = { embedding = 8, hidden = 40000 }";

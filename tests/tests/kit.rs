@@ -55,7 +55,11 @@ fn a_device_that_is_not_there_and_names_that_mean_nothing() {
     let absent = run(folder.path(), &["kit", "--device", "cuda:99", "--only", "relu"]);
     assert_eq!(absent.code, 1, "{}", absent.out);
     let rows: Vec<&str> = absent.out.lines().collect();
-    assert!(rows[1].starts_with("device") && rows[1].ends_with("FAILED"), "{}", absent.out);
+    assert!(
+        rows[1].starts_with("device") && rows[1].contains("cuda:99") && rows[1].ends_with("FAILED"),
+        "{}",
+        absent.out
+    );
     assert!(
         rows[2].starts_with("relu") && rows[2].ends_with("skipped: the device does not work"),
         "{}",

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use lrlab_tests::{Ran, quickstart, results, run};
+use serde_json::Value;
 
 const ARGS: [&str; 4] = ["lr-find", "experiments/quickstart.toml", "--device", "cpu"];
 
@@ -93,6 +94,40 @@ fn says_why_there_is_no_suggestion() {
     }
 }
 
+/// For programs: what was tried, and what is suggested or why nothing is.
+#[test]
+fn tells_programs_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    quickstart(folder.path());
+    let call = |more: &[&str]| run(folder.path(), &[&ARGS[..], more].concat());
+    let numbers = |value: &Value| value.as_array().unwrap().iter().map(Value::as_f64).collect::<Vec<_>>();
+    let ran = call(&["--filter", "model=resnet", "--updates", "200", "--json", "found.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let found: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("found.json")).unwrap()).unwrap();
+    assert_eq!((&found["cell"]["model"], &found["reason"]), (&"resnet".into(), &Value::Null));
+    let lr = found["suggestion"]["lr"].as_f64().unwrap();
+    assert!((lr / number(&ran, "suggested lr: ") - 1.0).abs() < 1e-3, "{lr}: {}", ran.out);
+    let lowest = found["suggestion"]["lowest_lr"].as_f64().unwrap();
+    assert!((lowest / number(&ran, " at lr ") - 1.0).abs() < 1e-3, "{lowest}: {}", ran.out);
+    let [rates, losses, smoothed] = ["rates", "losses", "smoothed"].map(|key| numbers(&found[key]));
+    assert!(rates.len() > 10 && rates.len() == losses.len() && rates.len() == smoothed.len());
+    assert!((rates[0].unwrap() / 1e-7 - 1.0).abs() < 1e-9 && rates.is_sorted(), "{rates:?}");
+    // The moving average of the losses, without its bias.
+    let mut average = 0.0;
+    for (i, (loss, smoothed)) in losses.iter().zip(&smoothed).enumerate() {
+        average = 0.9 * average + 0.1 * loss.unwrap();
+        let expected = average / (1.0 - 0.9_f64.powi(i as i32 + 1));
+        assert!((smoothed.unwrap() / expected - 1.0).abs() < 1e-9, "{i}: {smoothed:?} {expected}");
+    }
+    // To standard output it comes alone.
+    let ran = call(&["--filter", "model=resnet", "--updates", "5", "--json", "-"]);
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, numbers(&found["rates"]).len()), (0, 5), "{}", ran.err);
+    let reason = found["reason"].as_str().unwrap_or_default();
+    assert!(found["suggestion"].is_null() && reason.starts_with("5 finite losses are too few"), "{found:#}");
+}
+
 #[test]
 fn wants_one_network() {
     let folder = tempfile::tempdir().unwrap();
@@ -110,9 +145,9 @@ fn options_out_of_their_range() {
     for (options, words) in [
         (
             ["--min-lr", "1", "--max-lr", "0.1"],
-            "0 < --min-lr < --max-lr, found --min-lr 1e0 and --max-lr 1e-1",
+            "0 < --min-lr < --max-lr, both finite, found --min-lr = 1e0 and --max-lr = 1e-1",
         ),
-        (["--min-lr", "0", "--max-lr", "1"], "found --min-lr 0e0 and --max-lr 1e0"),
+        (["--min-lr", "0", "--max-lr", "1"], "found --min-lr = 0e0 and --max-lr = 1e0"),
         (["--updates", "1", "--smoothing", "0.5"], "--updates above 1, found 1"),
         (["--updates", "40", "--smoothing", "1"], "--smoothing from 0 to below 1, found 1"),
         (["--updates", "40", "--divergence", "NaN"], "--divergence above 1, found NaN"),

@@ -32,6 +32,7 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
         "schema",
         "data list",
         "lr-find tiny.toml --device cpu --updates 20",
+        "lr-find tiny.toml --device cpu --updates 20 --json -",
         "--help",
         "--version",
         "run --help",

@@ -78,7 +78,7 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
     std::fs::create_dir(folder.path().join("web")).unwrap();
     std::fs::write(folder.path().join("web/manifest.json"), "{}").unwrap();
     let refused = call(folder.path(), &["report", "looks.toml", "--to", "web"]);
-    assert_ne!(refused.code, 0);
+    assert_eq!(refused.code, 2, "{}", refused.err);
     assert!(refused.err.contains("manifest.json would be overwritten"), "{}", refused.err);
     assert_eq!(std::fs::read_dir(folder.path().join("web")).unwrap().count(), 1);
 

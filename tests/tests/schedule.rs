@@ -116,7 +116,7 @@ fn torch_raises() {
 fn a_misspelt_schedule_is_refused() {
     let ran = run(&["schedule", "trace", "--schedule", "cosin = {}", "--lr", "0.1", "--updates", "4"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("cosin"), "{}", ran.err);
+    assert!(ran.err.contains("unknown variant `cosin`, expected one of"), "{}", ran.err);
 }
 
 #[test]

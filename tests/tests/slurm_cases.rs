@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -401,6 +402,112 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     let classes: Vec<&Value> =
         again["arrays"].as_array().unwrap().iter().map(|array| &array["class"]).collect();
     assert_eq!(classes, ["second", "default"]);
+}
+
+/// What jobs take along of the environment in which they are submitted, as a shell reads it from their scripts; all of it,
+/// and nothing else.
+#[test]
+fn scripts_export_what_jobs_need() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    place.program("squeue", "exit 0");
+    let here = |name: &str| place.path(name).display().to_string();
+    let exported = [
+        ("HF_HUB_OFFLINE", "1", "1".to_owned()),
+        ("HF_ENDPOINT", "https://hub.example/a b?c='d'&$e", "https://hub.example/a b?c='d'&$e".to_owned()),
+        ("RUST_LOG", "lrlab=debug,\"x y\"", "lrlab=debug,\"x y\"".to_owned()),
+        ("LRLAB_SIMD", "scalar", "scalar".to_owned()),
+        ("LRLAB_KERNELS", "own", "own".to_owned()),
+        ("LRLAB_CUDA_TF32", "off", "off".to_owned()),
+        // Jobs begin in a folder of their own.
+        ("HF_HOME", "a home", here("a home")),
+        ("HF_HUB_CACHE", "hub", here("hub")),
+        ("HF_XET_CACHE", "/xet cache", "/xet cache".to_owned()),
+        ("HF_TOKEN_PATH", "tokens/$mine", here("tokens/$mine")),
+    ];
+    let submit = ["--emit", "slurm", "--slurm-profile", "site.toml"];
+    let call = |store: &str, variables: &[(&str, &str)]| {
+        let mut command = runner(place.folder.path());
+        let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
+        command.args(Place::arguments(store, &submit)).env("PATH", path);
+        for (name, ..) in &exported {
+            command.env_remove(name);
+        }
+        let ran = Ran::of(&command.envs(variables.iter().copied()).output().unwrap());
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+        let scripts = texts(&place.path(store).join("cases/slurm/attempts/1"));
+        ["default.sbatch", "report.sbatch"].map(|name| scripts[name].clone())
+    };
+    // What a script exports before it becomes the runner.
+    let exports = |script: &str| -> BTreeMap<String, String> {
+        let lines = script.lines().filter(|line| !line.starts_with("exec "));
+        let text = lines.chain(["exec env --null"]).collect::<Vec<_>>().join("\n");
+        let output =
+            Command::new("bash").args(["-c", &text]).env_clear().env("PATH", "/usr/bin:/bin").output();
+        let output = String::from_utf8(output.unwrap().stdout).unwrap();
+        let pairs = output.split('\0').filter_map(|pair| pair.split_once('='));
+        let ours =
+            |name: &str| ["HF_", "RUST_", "LRLAB_", "SECRET"].iter().any(|start| name.starts_with(start));
+        let ours = pairs.filter(|(name, _)| ours(name) && !name.starts_with("LRLAB_SLURM_"));
+        ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let mut variables: Vec<(&str, &str)> = exported.iter().map(|(name, value, _)| (*name, *value)).collect();
+    variables.extend([("HF_TOKEN", "secret"), ("LRLAB_BUILD", "another"), ("SECRET", "1")]);
+    let all: BTreeMap<String, String> =
+        exported.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+    for script in call("all", &variables) {
+        assert_eq!(exports(&script), all, "{script}");
+    }
+    // Each by itself; no path is none.
+    for (index, (name, value, expected)) in exported.iter().enumerate() {
+        for script in call(&format!("one{index}"), &[(name, value)]) {
+            assert_eq!(exports(&script), [((*name).to_owned(), expected.clone())].into(), "{script}");
+        }
+    }
+    for script in
+        call("none", &["HF_HOME", "HF_HUB_CACHE", "HF_XET_CACHE", "HF_TOKEN_PATH"].map(|name| (name, "")))
+    {
+        assert_eq!(exports(&script), BTreeMap::new(), "{script}");
+    }
+}
+
+/// Jobs work in the folder in which the store was: that is told until they are gone.
+#[test]
+fn a_store_that_was_moved_has_jobs_elsewhere() {
+    let place = Place::without_slurm(&GRID.replace("EPOCHS", "1"));
+    place.program("sbatch", "echo 17");
+    place.program("squeue", "echo '17_0|PENDING|job'");
+    let words = ["--executor", "slurm", "--slurm-profile", "site.toml"];
+    let submitted = place.call(&Place::arguments("before", &words));
+    assert_eq!(submitted.code, 3, "{}\n{}", submitted.out, submitted.err);
+    let status = |out: &str| place.call(&["status", "cases.toml", "--out", out].map(str::to_owned));
+    let old = place.path("before").display().to_string();
+    let words_of_it = format!(
+        "the queued jobs 17 were submitted from another folder, {old}, and work there: `scancel 17` ends them, and `run` \
+         then submits what is missing here"
+    );
+    // By another path it is the same folder.
+    std::os::unix::fs::symlink(&old, place.path("link")).unwrap();
+    for out in ["before", "link"] {
+        let told = status(out);
+        assert!(told.code == 0 && !told.out.contains("another folder"), "{out}: {}{}", told.out, told.err);
+    }
+    std::fs::rename(&old, place.path("after")).unwrap();
+    let told = status("after");
+    assert!(told.code == 0 && told.out.contains(&words_of_it), "{}{}", told.out, told.err);
+    let again = place.call(&Place::arguments("after", &words));
+    assert!(
+        again.code == 3 && again.err.contains(&format!("warning: {words_of_it}")),
+        "{}\n{}",
+        again.out,
+        again.err
+    );
+    // Once they are gone, what is missing is submitted from here.
+    place.program("squeue", "exit 0");
+    let again = place.call(&Place::arguments("after", &words));
+    assert!(again.code == 3 && !again.err.contains("another folder"), "{}\n{}", again.out, again.err);
+    assert!(again.out.contains("job 17 submitted: 4 runs"), "{}", again.out);
+    let told = status("after");
+    assert!(told.code == 0 && !told.out.contains("another folder"), "{}{}", told.out, told.err);
 }
 
 /// The store has a second name, and by that name it is swept: what queued jobs will start stays.

@@ -224,13 +224,11 @@ impl StatusOptions {
 /// Options of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcOptions {
-    /// An experiment file: of its runs only those that it has now, with the options below, count as named
+    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go
     experiment: Option<PathBuf>,
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    #[command(flatten)]
-    part: Part,
     /// Remove what is shown
     #[arg(long)]
     yes: bool,
@@ -240,6 +238,8 @@ pub(crate) struct GcOptions {
     /// A runner binary of your own
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
+    part: Part,
 }
 
 impl GcOptions {
@@ -397,7 +397,9 @@ mod tests {
         assert_eq!(told[2], format!("--out={}", root.join(STORE).display()));
         assert_eq!(told[3..], ["--device=auto", "--keep-going"]);
         assert_eq!(experiment(Some(&"rustfmt.toml".into())).unwrap(), root.join("rustfmt.toml"));
-        assert!(experiment(Some(&"none.toml".into())).is_err());
-        assert!(Run::try_parse_from(["x", "--keep-going", "--fail-fast"]).is_err());
+        let missing = experiment(Some(&"none.toml".into())).unwrap_err();
+        assert_eq!(missing.to_string(), "there is no experiment file none.toml");
+        let both = Run::try_parse_from(["x", "--keep-going", "--fail-fast"]).unwrap_err();
+        assert!(both.to_string().contains("'--keep-going' cannot be used with '--fail-fast'"), "{both}");
     }
 }

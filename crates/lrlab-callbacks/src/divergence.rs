@@ -19,7 +19,8 @@ pub enum OnDivergence {
     /// The run ends as stopped.
     Stop,
     /// Weights and optimizer go back to the end of the last sane epoch (or the start), and the gain is
-    /// multiplied by `factor`, 0 < factor ≤ 1.
+    /// multiplied by `factor`, 0 < factor ≤ 1. Time does not go back: updates, epochs, schedule and the order of the
+    /// data go on from where they are. A validation loss that is not finite counts here too, unless the run is over.
     Rewind {
         /// What the gain is multiplied by.
         factor: f64,
@@ -54,7 +55,8 @@ impl Default for DivergenceConfig {
     }
 }
 
-/// Watches the loss of every update for NaN, infinity and explosion.
+/// Watches the loss of every update for NaN, infinity and explosion, and with [`OnDivergence::Rewind`] the validation loss
+/// of every epoch for NaN and infinity: the update that ends an epoch is judged by nothing else.
 #[derive(Debug, Clone)]
 pub struct DivergenceGuard {
     config: DivergenceConfig,
@@ -108,13 +110,14 @@ impl DivergenceGuard {
             .then(|| format!("loss {loss} > {bound} for {} updates, the first was {first}", self.state.over))
     }
 
-    fn act(&mut self, loss: f64, finite: bool, update: u64, what: &str) -> Vec<Action> {
+    /// What is done about the value of a metric after `update` updates.
+    fn act(&mut self, (metric, value): (&str, f64), finite: bool, update: u64, what: &str) -> Vec<Action> {
         self.state.over = 0;
         let reason = |verb: &str| format!("{verb} at update {update}: {what}");
         let (factor, limit, rewind) = match self.config.action {
             OnDivergence::Diverge => return vec![Action::Diverge { reason: reason("diverged") }],
             OnDivergence::Stop => {
-                return vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason: reason("stop") }];
+                return vec![Action::Stop { metric: metric.to_owned(), value, reason: reason("stop") }];
             }
             OnDivergence::Rewind { factor, limit } => (factor, limit, true),
             OnDivergence::Cut { factor, limit } => (factor, limit, false),
@@ -131,7 +134,7 @@ impl DivergenceGuard {
             actions.push(Action::Restore { tag: TAG.to_owned(), reason: reason.clone() });
         }
         let gain = self.state.gain;
-        actions.push(Action::SetGain { gain, metric: "loss".to_owned(), value: loss, reason });
+        actions.push(Action::SetGain { gain, metric: metric.to_owned(), value, reason });
         actions
     }
 }
@@ -147,7 +150,16 @@ impl Callback for DivergenceGuard {
             (Phase::Control, Moment::Update { loss, grad_norm }) => {
                 let finite = loss.is_finite() && grad_norm.is_none_or(f64::is_finite);
                 match self.diagnose(loss, grad_norm) {
-                    Some(what) => self.act(loss, finite, context.update, &what),
+                    Some(what) => self.act(("loss", loss), finite, context.update, &what),
+                    None => Vec::new(),
+                }
+            }
+            (Phase::Control, Moment::Epoch(metrics)) if keeps && context.update < context.updates => {
+                match metrics.val_loss.filter(|loss| !loss.is_finite()) {
+                    Some(loss) => {
+                        let what = format!("validation loss is {loss}");
+                        self.act(("val_loss", loss), false, context.update, &what)
+                    }
                     None => Vec::new(),
                 }
             }

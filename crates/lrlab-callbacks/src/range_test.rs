@@ -31,6 +31,31 @@ impl Default for RangeTestConfig {
     }
 }
 
+impl RangeTestConfig {
+    /// What is out of its range, if anything is: what was expected, and what was found. `called` says what the reader calls
+    /// a field of this name.
+    #[must_use]
+    pub fn mistake(&self, called: impl Fn(&str) -> String) -> Option<String> {
+        let Self { min_lr, max_lr, updates, smoothing, divergence } = *self;
+        let [min, max] = ["min_lr", "max_lr"].map(&called);
+        let one = |name: &str, expected: &str, found: &dyn std::fmt::Display| {
+            format!("expected {} {expected}, found {found}", called(name))
+        };
+        if !(min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite()) {
+            return Some(format!(
+                "expected 0 < {min} < {max}, both finite, found {min} = {min_lr:e} and {max} = {max_lr:e}"
+            ));
+        }
+        if updates <= 1 {
+            return Some(one("updates", "above 1", &updates));
+        }
+        if !(0.0..1.0).contains(&smoothing) {
+            return Some(one("smoothing", "from 0 to below 1", &smoothing));
+        }
+        (divergence.is_nan() || divergence <= 1.0).then(|| one("divergence", "above 1", &divergence))
+    }
+}
+
 /// Raises the rate exponentially from update to update, `min_lr · (max_lr / min_lr)^(i / (updates − 1))`, by a
 /// gain on whatever schedule there is, and records the smoothed loss. Ends the run after the sweep, or where
 /// the loss diverges or the gradient is not finite.
@@ -55,23 +80,10 @@ impl RangeTest {
     /// # Errors
     /// A field out of its range.
     pub fn new(config: RangeTestConfig) -> Result<Self, Error> {
-        let RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence } = config;
-        for (sane, what) in [
-            (
-                min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite(),
-                format!(
-                    "0 < min_lr < max_lr, both finite, found min_lr = {min_lr:e} and max_lr = {max_lr:e}"
-                ),
-            ),
-            (updates > 1, format!("updates > 1, found {updates}")),
-            ((0.0..1.0).contains(&smoothing), format!("0 ≤ smoothing < 1, found {smoothing}")),
-            (divergence > 1.0, format!("divergence > 1, found {divergence}")),
-        ] {
-            if !sane {
-                return Err(Error::config(NAME, format!("expected {what}")));
-            }
+        match config.mistake(str::to_owned) {
+            Some(mistake) => Err(Error::config(NAME, mistake)),
+            None => Ok(Self { config, state: State::default() }),
         }
-        Ok(Self { config, state: State::default() })
     }
 
     /// Rate and smoothed loss, one per update with a finite loss.

@@ -129,8 +129,12 @@ fn any_controller_and_any_metric() {
         assert_eq!(seen, [(gain, stderr), (gain, stderr), (gain, "enough")]);
         assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
     }
-    for metric in ["val_los", "lr"] {
-        assert!(ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).is_err());
+    for (metric, words) in [
+        ("val_los", "monitors \"val_los\", which is no metric; there are: "),
+        ("lr", "\"lr\" is neither better high nor low, so it cannot be monitored"),
+    ] {
+        let error = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 
@@ -316,13 +320,36 @@ fn guard_sees_nan_and_explosion() {
         let (sim, _) = resumes_at_every_event(&script, || guard(config.clone()));
         assert_eq!(sim.words(), expected, "{what}");
     }
-    for (explosion, action) in [
-        (Some(1.0), OnDivergence::Stop),
-        (Some(f64::NAN), OnDivergence::Stop),
-        (None, OnDivergence::Cut { factor: 1.0, limit: 1 }),
-        (None, OnDivergence::Rewind { factor: 0.0, limit: 1 }),
+    // Weights that the last update of an epoch spoiled show in its validation loss alone. Epochs and updates go on.
+    let spoiled = Script {
+        epochs: 4,
+        metrics: |epoch| val_loss(epoch, if epoch == 2 || epoch == 4 { f64::NAN } else { 1.0 }),
+        ..Script::default()
+    };
+    let back = [saves(&[0, 3]), say(&[&format!("6 restore {sane}"), "6 gain 0.5"]), saves(&[9])].concat();
+    for (action, expected) in [(rewind, back), (cut, say(&[])), (OnDivergence::Diverge, say(&[]))] {
+        let config = DivergenceConfig { action, ..DivergenceConfig::default() };
+        let (sim, _) = resumes_at_every_event(&spoiled, || guard(config.clone()));
+        assert_eq!(sim.words(), expected, "{action:?}");
+        assert_eq!((sim.update, sim.epoch), (12, 4), "{action:?}");
+        let reasons: Vec<_> = sim.decisions.iter().map(|decision| decision.reason.as_str()).collect();
+        assert!(
+            reasons.iter().all(|reason| reason.ends_with("at update 6: validation loss is NaN")),
+            "{reasons:?}"
+        );
+    }
+    for (explosion, action, words) in [
+        (Some(1.0), OnDivergence::Stop, "explosion is 1, expected a number above 1"),
+        (Some(f64::NAN), OnDivergence::Stop, "explosion is NaN, expected a number above 1"),
+        (None, OnDivergence::Cut { factor: 1.0, limit: 1 }, "factor is 1, expected a number between 0 and 1"),
+        (
+            None,
+            OnDivergence::Rewind { factor: 0.0, limit: 1 },
+            "factor is 0, expected a number between 0 and 1",
+        ),
     ] {
-        assert!(DivergenceGuard::new(DivergenceConfig { explosion, patience: 1, action }).is_err());
+        let error = DivergenceGuard::new(DivergenceConfig { explosion, patience: 1, action }).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 
@@ -402,9 +429,12 @@ fn range_test_sweeps_and_suggests() {
             "min_lr < max_lr, both finite, found min_lr = 0e0",
         ),
         (RangeTestConfig { max_lr: f64::INFINITY, ..config.clone() }, "max_lr = inf"),
-        (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates > 1, found 1"),
-        (RangeTestConfig { smoothing: 1.0, ..config.clone() }, "expected 0 ≤ smoothing < 1, found 1"),
-        (RangeTestConfig { divergence: f64::NAN, ..config }, "expected divergence > 1, found NaN"),
+        (RangeTestConfig { updates: 1, ..config.clone() }, "expected updates above 1, found 1"),
+        (
+            RangeTestConfig { smoothing: 1.0, ..config.clone() },
+            "expected smoothing from 0 to below 1, found 1",
+        ),
+        (RangeTestConfig { divergence: f64::NAN, ..config }, "expected divergence above 1, found NaN"),
     ] {
         let text = RangeTest::new(bad).unwrap_err().to_string();
         assert!(text.starts_with("range_test: ") && text.contains(words) && !text.contains('{'), "{text}");

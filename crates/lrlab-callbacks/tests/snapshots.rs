@@ -73,7 +73,8 @@ fn checkpoints() {
         let error = Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).unwrap_err();
         assert!(error.to_string().ends_with(said), "{error}");
     }
-    assert!(Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).is_err());
+    let error = Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).unwrap_err();
+    assert!(error.to_string().contains("monitors \"accuracy\", which is no metric; there are: "), "{error}");
 }
 
 #[test]
@@ -187,17 +188,28 @@ fn averages() {
     // Nothing was averaged: nothing is applied.
     let never = || Callbacks::default().with(WeightAveraging::swa(Span::Updates(99)).unwrap());
     assert!(words(&script, never).is_empty());
-    assert!(WeightAveraging::ema(1.0).is_err());
-    assert!(WeightAveraging::ema(f64::NAN).is_err());
-    assert!(WeightAveraging::lawa(0).is_err());
-    assert!(WeightAveraging::new(Averaging::Apply, AverageEvery::Cycle, Span::Updates(0)).is_err());
-    assert!(WeightAveraging::new(Averaging::Uniform, AverageEvery::Epochs(0), Span::Updates(0)).is_err());
+    let new = |rule, every| WeightAveraging::new(rule, every, Span::Updates(0));
+    for (refused, words) in [
+        (WeightAveraging::ema(1.0), "decay is 1, expected 0 ≤ decay < 1"),
+        (WeightAveraging::ema(f64::NAN), "decay is NaN, expected 0 ≤ decay < 1"),
+        (WeightAveraging::lawa(0), "the latest 0 weights have no mean"),
+        (new(Averaging::Apply, AverageEvery::Cycle), "`Apply` is no way to average"),
+        (new(Averaging::Uniform, AverageEvery::Epochs(0)), "takes in weights every 0, expected more"),
+    ] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]
 fn two_averages_are_refused() {
     let ema = || WeightAveraging::ema(0.9).unwrap();
-    assert!(Sim::new(Script::default()).start(&mut Callbacks::default().with(ema()).with(ema())).is_err());
+    let mut both = Callbacks::default().with(ema()).with(ema());
+    let error = Sim::new(Script::default()).start(&mut both).unwrap_err();
+    assert!(
+        error.to_string().contains("two callbacks of one name: weight_averaging, weight_averaging"),
+        "{error}"
+    );
 }
 
 #[test]

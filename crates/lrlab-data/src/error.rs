@@ -131,6 +131,19 @@ pub enum Error {
         /// The type that is there.
         found: String,
     },
+    /// A column of labels holds the names of classes.
+    #[error(
+        "{}: column {column:?} holds names of classes, expected integers, the classes counted from 0; number them in every \
+         file alike, for example by the order of their letters, in Python with \
+         frame[{column:?}] = frame[{column:?}].map({{name: i for i, name in enumerate(sorted(names))}})",
+        path.display()
+    )]
+    LabelNames {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// A value is missing.
     #[error("{}: row {row}: column {column:?} is null", path.display())]
     NullValue {

@@ -45,18 +45,67 @@ const NAMED: &str = "named.json";
 /// What is being removed has this before its name.
 const GOING: &str = ".gc-";
 
-/// Adds the runs of `plan` to those its experiment names; `only` these, where the plan is the whole of it.
+/// Adds the runs of `plan` to those its experiment names; `only` these, where the plan is the whole of it. A damaged list
+/// is set aside.
 pub(crate) fn name(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
-    let path = store.experiment_dir(&plan.experiment).join(NAMED);
-    let before: BTreeSet<RunId> = read_json(&path)?.unwrap_or_default();
+    let path = list(store, &plan.experiment);
+    let before = match read_json::<BTreeSet<RunId>>(&path) {
+        Err(Error::Json { source, .. }) => {
+            let aside = path.with_extension("json.damaged");
+            std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
+            tracing::warn!(
+                "{}: it is damaged ({source}) and is now {}; {EVERY}",
+                path.display(),
+                aside.display()
+            );
+            Some(nobody_else_s(store, &plan.experiment)?)
+        }
+        read => read?,
+    };
+    let before = before.unwrap_or_default();
     let mut named: BTreeSet<RunId> = plan.runs.iter().map(|run| run.run_id.clone()).collect();
     if !only {
         named.extend(before.iter().cloned());
     }
-    if named != before {
+    if named != before || !path.is_file() {
         write_atomic(&path, &to_json(&path, &named)?)?;
     }
     Ok(())
+}
+
+fn list(store: &RunStore, experiment: &str) -> PathBuf {
+    store.experiment_dir(experiment).join(NAMED)
+}
+
+/// What takes the place of a damaged list, so that nothing is removed for it.
+const EVERY: &str =
+    "every run counts as named that no other experiment names, until a `run` of the whole experiment";
+
+/// The runs that an experiment named so far; of a damaged list that is told, and see [`EVERY`].
+fn listed(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
+    match read_json(&list(store, experiment)) {
+        Err(Error::Json { path, source }) => {
+            tracing::warn!("{}: it is damaged ({source}); {EVERY}", path.display());
+            nobody_else_s(store, experiment)
+        }
+        read => Ok(read?.unwrap_or_default()),
+    }
+}
+
+/// The runs in the store that no other experiment names.
+fn nobody_else_s(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
+    let ids = folders(&store.runs_dir())?.into_iter().filter_map(name);
+    let mut ids: BTreeSet<RunId> = ids.filter_map(|id| RunId::try_from(id).ok()).collect();
+    for other in folders(store.root())?.into_iter().filter_map(name).filter(|other| other != experiment) {
+        // Of what is damaged there, the call that needs it tells.
+        let planned = store.plan(&other).ok().flatten().map(|plan| plan.runs).unwrap_or_default();
+        let listed: Option<Vec<RunId>> = read_json(&list(store, &other)).ok().flatten();
+        for id in planned.into_iter().map(|run| run.run_id).chain(listed.into_iter().flatten()) {
+            ids.remove(&id);
+        }
+    }
+    Ok(ids)
 }
 
 /// The runs that the experiment of `plan` names besides those of the plan: a call for a part of it leaves the plan of
@@ -65,8 +114,7 @@ pub(crate) fn name(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Erro
 /// # Errors
 /// A file that cannot be read.
 pub fn further(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
-    let path = store.experiment_dir(&plan.experiment).join(NAMED);
-    let mut named: BTreeSet<RunId> = read_json(&path)?.unwrap_or_default();
+    let mut named = listed(store, &plan.experiment)?;
     for run in &plan.runs {
         named.remove(&run.run_id);
     }
@@ -83,7 +131,7 @@ fn names(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<
             named.extend(only.runs.iter().map(|run| run.run_id.clone()));
         } else {
             named.extend(plan.runs.into_iter().map(|run| run.run_id));
-            named.extend(read_json::<Vec<RunId>>(&folder.join(NAMED))?.unwrap_or_default());
+            named.extend(listed(store, name)?);
         }
         experiments.push(name.to_owned());
     }

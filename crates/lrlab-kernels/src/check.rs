@@ -3,7 +3,7 @@
 //! Shapes, types and devices are known everywhere. Values of tensors are looked at on the host only, for reading them
 //! from a GPU would wait for it.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, DeviceLocation, Result, Tensor, bail};
 
 /// Refuses a tensor of another rank than `N`; `form` shows the dimensions that are expected.
 pub(crate) fn dims<const N: usize>(name: &str, what: &str, x: &Tensor, form: &str) -> Result<[usize; N]> {
@@ -39,10 +39,19 @@ pub(crate) fn floats<'a>(
 /// Refuses arguments on two devices.
 pub(crate) fn beside(name: &str, (what, x): (&str, &Tensor), (other, like): (&str, &Tensor)) -> Result<()> {
     if !x.device().same_device(like.device()) {
-        let (here, there) = (x.device().location(), like.device().location());
-        bail!("{name}: {what} on {here:?}, expected {there:?} as {other}; move one with `to_device`");
+        let (here, there) = (device(x), device(like));
+        bail!("{name}: {what} on {here}, expected {there} as {other}; move one with `to_device`");
     }
     Ok(())
+}
+
+/// A tensor's device, as the command line names it.
+fn device(x: &Tensor) -> String {
+    match x.device().location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
 }
 
 /// Refuses indices of another type than u8, u32 and i64; on the host also those that are not below `count`. Returns them

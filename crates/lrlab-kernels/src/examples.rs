@@ -66,7 +66,7 @@ impl DevicePictures {
     pub fn upload(device: &Device, pixels: &[u8], shape: [usize; 3], tables: &[[f32; 256]]) -> Result<Self> {
         let bytes = match shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side)) {
             Some(bytes) if bytes > 0 && i32::try_from(bytes).is_ok() => bytes,
-            _ => bail!("pictures: a picture of {shape:?}"),
+            _ => bail!("pictures: a picture of {shape:?}, expected 1 to {} values", i32::MAX),
         };
         if !pixels.len().is_multiple_of(bytes) || tables.len() != shape[0] {
             bail!("pictures: {} bytes and {} tables for {shape:?}", pixels.len(), tables.len());
@@ -87,7 +87,7 @@ impl DevicePictures {
     /// There is no such picture, or no memory.
     pub fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
         if let Some(view) = views.iter().find(|view| view.picture as usize >= self.count) {
-            bail!("pictures: number {} of {}", view.picture, self.count);
+            bail!("pictures: picture {} of {}, counted from 0", view.picture, self.count);
         }
         match &self.held {
             Pixels::Host { pixels, tables, device } => {
@@ -148,7 +148,7 @@ impl DeviceTokens {
     pub fn batch(&self, spans: &[Range<u32>]) -> Result<(Tensor, Tensor)> {
         let bad = |span: &&Range<u32>| span.start > span.end || span.end as usize > self.count;
         if let Some(span) = spans.iter().find(bad) {
-            bail!("tokens: {span:?} of {}", self.count);
+            bail!("tokens: a sequence from {} to {} of {} ids", span.start, span.end, self.count);
         }
         let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
         match &self.held {

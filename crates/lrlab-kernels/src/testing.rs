@@ -27,6 +27,13 @@ pub(crate) fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
     }
 }
 
+/// An error that says so.
+#[track_caller]
+pub(crate) fn refused<T>(words: &str, came: Result<T>) {
+    let error = came.map_or_else(|error| error.to_string(), |_| "no error".to_owned());
+    assert!(error.contains(words), "{error}");
+}
+
 /// The elements as f64.
 pub(crate) fn values(x: &Tensor) -> Vec<f64> {
     x.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()

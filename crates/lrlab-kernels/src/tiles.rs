@@ -50,11 +50,19 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Input => "input",
+            Self::Weight => "weight",
+        }
+    }
+
     /// For tables of times.
     #[cfg(feature = "cuda")]
     pub(crate) fn name(self, g: &Geometry) -> String {
         let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
-        format!("{self:?} of {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}")
+        format!("{} of {c}×{h}×{w} by {o} of {kh}×{kw} stride {stride}", self.word())
     }
 }
 
@@ -107,25 +115,31 @@ impl Product {
     }
 
     pub(crate) fn kernel(&self, way: Way, precision: Precision) -> String {
-        let way = match way {
-            Way::Forward => "forward",
-            Way::Input => "input",
-            Way::Weight => "weight",
-        };
         let kind = match precision {
             Precision::Bf16 => "bf16",
             Precision::F32 if environment::tf32() => "tf32",
             Precision::F32 => "f32",
         };
-        format!("conv_{way}_{}x{}_{}_{kind}", self.tile.0, self.tile.1, self.pack)
+        format!("conv_{}_{}x{}_{}_{kind}", way.word(), self.tile.0, self.tile.1, self.pack)
     }
 }
 
-/// Sizes that the device code counts in 32 bits.
+/// Sizes that the device code counts in 32 bits, at most.
+const MOST: usize = i32::MAX as usize / 2;
+
+/// Refuses sizes beyond [`MOST`].
 pub(crate) fn fits(g: &Geometry) -> Result<()> {
     let sizes = [g.n * g.h * g.w, g.n * g.oh * g.ow, g.kh * g.kw * g.c * g.o];
-    match sizes.iter().find(|size| **size > i32::MAX as usize / 2) {
-        Some(_) => bail!("conv2d: {g:?} is more than a GPU's kernels count"),
+    match sizes.iter().find(|size| **size > MOST) {
+        Some(size) => bail!(
+            "conv2d: input {} and weight [{}, {}, {}, {}] make {size} numbers at once, more than a GPU's kernels count \
+             ({MOST})",
+            g.input(),
+            g.o,
+            g.c,
+            g.kh,
+            g.kw
+        ),
         None => Ok(()),
     }
 }
@@ -215,7 +229,9 @@ mod tests {
     fn a_convolution_that_is_too_large_is_named() -> Result<()> {
         let g = Geometry::new((1 << 20, 1, 64, 64), (1, 1, 1, 1), 1, 0)?;
         let error = fits(&g).unwrap_err().to_string();
-        assert!(error.contains("is more than a GPU's kernels count"), "{error}");
+        let words = "conv2d: input [1048576, 1, 64, 64] and weight [1, 1, 1, 1] make 4294967296 numbers at once, more than \
+                     a GPU's kernels count (1073741823)";
+        assert!(error.starts_with(words), "{error}");
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "vector stores into borrowed slices")]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
@@ -94,7 +95,8 @@ pub struct Update<'a> {
 /// [`sgd_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// As [`sgd_update`], a tensor is given to two of them, or one has more than one moment; then nothing moves.
+/// As [`sgd_update`], two of them move the same tensor or one reads as its gradient what another moves, or one has more than
+/// one moment; then nothing moves.
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() > 1) {
         bail!("sgd_update: {} moments for a parameter, expected at most 1", update.moments.len());
@@ -112,7 +114,8 @@ pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
 /// [`adam_update`] of each; on a GPU all of them at once.
 ///
 /// # Errors
-/// As [`adam_update`], a tensor is given to two of them, or one has not two moments; then nothing moves.
+/// As [`adam_update`], two of them move the same tensor or one reads as its gradient what another moves, or one has not two
+/// moments; then nothing moves.
 pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
         bail!("adam_update: {} moments for a parameter, expected 2", update.moments.len());
@@ -137,17 +140,21 @@ fn on_gpu(updates: &[Update]) -> bool {
     })
 }
 
-/// On a GPU all of them are moved at once, so no two of them may move the same tensor; it is the same elsewhere.
+/// On a GPU all of them are moved at once, so none may move a tensor that another one moves or reads; it is the same
+/// elsewhere. Two may read the same gradient.
 fn check_all(name: &str, updates: &[Update], step: impl Fn(f64) -> Result<()>) -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut moved = BTreeSet::new();
     for update in updates {
         step(update.weight_decay)?;
         check_tensors(name, update.var, update.grad, &update.moments.iter().collect::<Vec<_>>())?;
         for var in update.moments.iter().chain([update.var]) {
-            if !seen.insert(place(var)) {
+            if !moved.insert(place(var)) {
                 bail!("{name}: a tensor is given twice");
             }
         }
+    }
+    if updates.iter().any(|update| moved.contains(&place(update.grad))) {
+        bail!("{name}: a gradient is a parameter or moment of another update");
     }
     Ok(())
 }
@@ -502,9 +509,12 @@ mod tests {
     fn misuse_is_an_error() -> Result<()> {
         let var = Var::from_tensor(&draw(4, "a"))?;
         let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0, first: true };
-        assert!(sgd_update(&var, &draw(3, "g"), None, step).is_err());
-        assert!(sgd_update(&var, &draw(4, "g"), Some(&var), step).is_err());
-        assert!(sgd_update(&var, &var.as_detached_tensor(), None, step).is_err());
+        let error = |grad: &Tensor, buffer| sgd_update(&var, grad, buffer, step).unwrap_err().to_string();
+        let short = error(&draw(3, "g"), None);
+        assert!(short.starts_with("sgd_update: [3] for a parameter of [4]"), "{short}");
+        for twice in [error(&draw(4, "g"), Some(&var)), error(&var.as_detached_tensor(), None)] {
+            assert!(twice.starts_with("sgd_update: a tensor is given twice"), "{twice}");
+        }
         Ok(())
     }
 
@@ -520,15 +530,37 @@ mod tests {
             let update = |var, moments| Update { var, grad: &grad, moments, weight_decay: 0.0 };
             let [cd, ef, fd, fa] =
                 [(&c, &d), (&e, &f), (&f, &d), (&f, &a)].map(|(m, v)| [m.clone(), v.clone()]);
-            let refused = |result: Result<()>| {
+            let refused_with = |words: &str, result: Result<()>| {
                 let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
-                assert!(error.contains("a tensor is given twice"), "{error}");
+                assert!(error.contains(words), "{error}");
             };
+            let refused = |result| refused_with("a tensor is given twice", result);
             for second in [update(&a, &ef), update(&b, &fd), update(&b, &fa)] {
                 refused(adam_updates(&[update(&a, &cd), second], adam));
             }
             for second in [update(&a, &ef[..1]), update(&b, &cd[..1]), update(&b, &fa[1..])] {
                 refused(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
+            }
+            // What one of them moves is the gradient of another, before it or after.
+            for moved in [&a, &c, &d] {
+                let grad = moved.as_detached_tensor();
+                let [first, second] = [update(&a, &cd), Update { grad: &grad, ..update(&b, &ef) }];
+                for both in [[first, second], [second, first]] {
+                    refused_with(
+                        "adam_update: a gradient is a parameter or moment of another",
+                        adam_updates(&both, adam),
+                    );
+                }
+            }
+            for moved in [&a, &c] {
+                let grad = moved.as_detached_tensor();
+                let [first, second] = [update(&a, &cd[..1]), Update { grad: &grad, ..update(&b, &ef[..1]) }];
+                for both in [[first, second], [second, first]] {
+                    refused_with(
+                        "sgd_update: a gradient is a parameter or moment of another",
+                        sgd_updates(&both, sgd),
+                    );
+                }
             }
             for (var, name) in [(&a, "a"), (&b, "b"), (&c, "c"), (&d, "d"), (&e, "e"), (&f, "f")] {
                 assert_eq!(values(var), values(&draw(4, name)), "{name} moved");

@@ -196,10 +196,12 @@ fn the_forget_gate_starts_open() -> Result<()> {
 #[test]
 fn the_wrong_input_is_an_error() -> Result<()> {
     for model in text_models(0.0)? {
-        assert!(model.forward(&common::pictures(9)?, Mode::Eval).is_err());
+        let error = model.forward(&common::pictures(9)?, Mode::Eval).expect_err("pictures");
+        assert!(error.to_string().contains("reads tokens"), "{error}");
     }
     for model in picture_models()? {
-        assert!(model.forward(&common::tokens(6)?, Mode::Eval).is_err());
+        let error = model.forward(&common::tokens(6)?, Mode::Eval).expect_err("tokens");
+        assert!(error.to_string().contains("reads pictures"), "{error}");
     }
     for model in encoders(0.0)? {
         let error = model.forward(&common::tokens(7)?, Mode::Eval).expect_err("too long");

@@ -243,12 +243,18 @@ fn averages_are_what_they_say() -> Result<()> {
 #[test]
 fn averages_refuse_what_makes_no_sense() -> Result<()> {
     let params = two()?;
-    assert!(WeightAverage::uniform().apply(&params).is_err());
-    assert!(WeightAverage::latest(0).update(&params).is_err());
-    assert!(WeightAverage::exponential(1.5).update(&params).is_err());
     let mut average = WeightAverage::uniform();
     average.update(&params)?;
     let other = common::params(&[("other.weight", &[1], &[0.0])])?;
-    assert!(average.update(&other).is_err() && average.apply(&other).is_err());
+    for (refused, words) in [
+        (WeightAverage::uniform().apply(&params), "no weights were averaged yet"),
+        (WeightAverage::latest(0).update(&params), "an average of the latest 0 weights"),
+        (WeightAverage::exponential(1.5).update(&params), "decay 1.5 is not in 0 … 1"),
+        (average.update(&other), "\"other.weight\" was not among the averaged weights"),
+        (average.apply(&other), "snapshot lacks \"other.weight\""),
+    ] {
+        let error = refused.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
+        assert!(error.contains(words), "{error}");
+    }
     Ok(())
 }

@@ -63,6 +63,5 @@ mod tests {
         assert_ne!(id, RunId::of("{}", "e"));
         assert_ne!(id, RunId::of("{ }", "d"));
         assert_eq!(RunId::try_from(id.to_string()).unwrap(), id);
-        assert!(RunId::try_from("G".repeat(32)).is_err());
     }
 }

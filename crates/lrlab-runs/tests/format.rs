@@ -57,7 +57,8 @@ fn ids_stay() {
     assert_eq!(RunId::of("{}", "").short().len(), 8);
     for bad in ["", "0123", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33)] {
         assert!(matches!(RunId::try_from(bad.to_owned()), Err(Error::BadId(text)) if text == *bad));
-        assert!(serde_json::from_value::<RunId>(json!(bad)).is_err());
+        let error = serde_json::from_value::<RunId>(json!(bad)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{bad:?} is no run id: expected 32 hexadecimal digits"));
     }
 }
 

@@ -257,7 +257,8 @@ fn foreign_state_is_refused() {
     let mut controller = build("bold_driver");
     controller.observe(&seen(1.0));
     let before = controller.state();
-    assert!(controller.restore(build("new_bob").state()).is_err());
+    let error = controller.restore(build("new_bob").state()).unwrap_err();
+    assert!(error.to_string().contains("unknown field `previous`, expected `gain` or `last`"), "{error}");
     assert_eq!(controller.state(), before);
 }
 

@@ -1,8 +1,10 @@
-//! Conditions on cells: tables of coordinates in `[[exclude]]`, `[[include]]` and claims, and `--filter`.
+//! Conditions on cells: tables of coordinates in `[[exclude]]`, `[[include]]`, claims and a
+//! Slurm profile's classes, and `--filter`.
 
+use lrlab_runs::Cell;
 use serde_json::Value as Json;
 
-use crate::axes::label;
+use crate::axes::{label, meets};
 use crate::definitions::OFF;
 use crate::mistake::Log;
 use crate::suggest;
@@ -43,6 +45,21 @@ pub(crate) fn is_key(name: &str) -> bool {
 /// The value of a run's key as a coordinate: what is absent is `off`.
 pub(crate) fn coordinate(value: Json) -> Json {
     if value.is_null() { Json::from(OFF) } else { value }
+}
+
+/// A cell's coordinate, or what its run, resolved as `spec`, has of a key that is no axis of the grid.
+pub(crate) fn of_run(cell: &Cell, spec: impl FnOnce() -> Option<Json>, name: &str) -> Option<Json> {
+    if let Some(value) = cell.get(name) {
+        return Some(value.clone());
+    }
+    let path = format!("/{}", name.replace('.', "/"));
+    let spec = is_key(name).then(spec).flatten()?;
+    spec.pointer(&path).cloned().map(coordinate)
+}
+
+/// Whether a coordinate is one of the wanted values.
+pub(crate) fn any(ours: Option<Json>, wanted: impl IntoIterator<Item = Json>) -> bool {
+    ours.is_some_and(|ours| wanted.into_iter().any(|wanted| meets(&ours, &wanted)))
 }
 
 /// Logs a coordinate that cells do not have, or values of it that none of the cells has. `names` are the cells' own

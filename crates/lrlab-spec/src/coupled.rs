@@ -141,7 +141,7 @@ fn side(source: &SourceSpec) -> Option<usize> {
 
 /// A batch of one example that the network cannot learn from.
 fn lone_example(run: &RunSpec) -> Option<Disagreement> {
-    let found = run.lone_example(run.data.training_examples()?, side(&run.data.source)?)?;
+    let found = run.lone_value(run.data.training_examples()?, side(&run.data.source)?)?;
     let LoneExample { message, suggestion } = found;
     Some(Disagreement { path: "batch_size".to_owned(), message, suggestion: Some(suggestion) })
 }

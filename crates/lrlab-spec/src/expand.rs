@@ -102,8 +102,8 @@ fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions,
         }
         let fits = |point: &Point| {
             wanted.iter().all(|(key, node)| {
-                let Some(ours) = coordinate(point, &key.name, definitions) else { return false };
-                conditions::values(node).iter().any(|value| meets(&ours, &value.json()))
+                let ours = coordinate(point, &key.name, definitions);
+                conditions::any(ours, conditions::values(node).iter().map(Node::json))
             })
         };
         if !all.iter().any(fits) {

@@ -69,31 +69,27 @@ impl ResNetSpec {
     }
 }
 
-/// A batch from which batch norm cannot learn a variance.
+/// A batch of a single example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoneExample {
-    /// What is wrong.
+    /// Which batch it is.
     pub message: String,
     /// What to do about it.
     pub suggestion: String,
 }
 
 impl RunSpec {
-    /// Whether some batch of an epoch holds a single example where the network reduces a picture to one value per
-    /// channel, of `examples` for training with pictures of `side` × `side`. Such a run fails within its first epoch.
+    /// Whether some batch of an epoch of so many training examples holds a single one. A network whose batch norm sees
+    /// one value per channel there fails within its first epoch.
     #[must_use]
-    pub fn lone_example(&self, examples: usize, side: usize) -> Option<LoneExample> {
-        let ModelSpec::Resnet(network) = &self.model else { return None };
+    pub fn lone_example(&self, examples: usize) -> Option<LoneExample> {
         let lone = |size: usize| size <= 1 || examples % size == 1;
-        if network.last_side(side) > 1 || !lone(self.batch_size) {
+        let size = self.batch_size;
+        if examples == 0 || !lone(size) {
             return None;
         }
-        let size = self.batch_size;
         let which = if size == 1 { "each batch is" } else { "the last batch of an epoch is" };
-        let message = format!(
-            "`batch_size` is {size}, so {which} 1 of {examples} examples, and from pictures of {side} × {side} this \
-             network's last stage is 1 × 1: one value per channel has no variance for its batch norm"
-        );
+        let message = format!("`batch_size` is {size}, so {which} 1 of {examples} examples");
         let others: Vec<String> =
             [(2..size).rev().find(|size| !lone(*size)), (size + 1..=examples).find(|size| !lone(*size))]
                 .into_iter()
@@ -108,6 +104,18 @@ impl RunSpec {
                 others.join(" or ")
             )
         };
+        Some(LoneExample { message, suggestion })
+    }
+
+    /// The same where the network is known to reduce pictures of `side` × `side` to one value per channel.
+    pub(crate) fn lone_value(&self, examples: usize, side: usize) -> Option<LoneExample> {
+        let ModelSpec::Resnet(network) = &self.model else { return None };
+        let LoneExample { message, suggestion } =
+            self.lone_example(examples).filter(|_| network.last_side(side) <= 1)?;
+        let message = format!(
+            "{message}, and from pictures of {side} × {side} this network's last stage is 1 × 1: one value per channel \
+             has no variance for its batch norm"
+        );
         Some(LoneExample { message, suggestion })
     }
 }

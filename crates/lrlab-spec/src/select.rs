@@ -21,13 +21,13 @@ pub(crate) fn select(
     filters: &[String],
     seeds: Option<usize>,
 ) -> Vec<usize> {
-    let conditions: Vec<(String, Json)> =
+    let wanted: Vec<(String, Json)> =
         filters.iter().filter_map(|argument| condition(log, cells, search, argument)).collect();
     let seeds = seeds.map(|n| first_seeds(log, cells, n));
     let fits = |resolved: &Resolved| {
-        let by_filter = conditions.iter().all(|(key, _)| {
-            let mut either = conditions.iter().filter(|(other, _)| other == key);
-            coordinate(resolved, key).is_some_and(|ours| either.any(|(_, wanted)| meets(&ours, wanted)))
+        let by_filter = wanted.iter().all(|(key, _)| {
+            let either = wanted.iter().filter(|(other, _)| other == key);
+            conditions::any(coordinate(resolved, key), either.map(|(_, value)| value.clone()))
         });
         let seed = resolved.cell.get("seed");
         by_filter && seeds.as_ref().is_none_or(|seeds| seed.is_some_and(|seed| seeds.contains(seed)))
@@ -43,14 +43,8 @@ pub(crate) fn select(
     chosen
 }
 
-/// A cell's coordinate, or the value of a key that is no axis of the grid.
 fn coordinate(resolved: &Resolved, name: &str) -> Option<Json> {
-    if let Some(value) = resolved.cell.get(name) {
-        return Some(value.clone());
-    }
-    let path = format!("/{}", name.replace('.', "/"));
-    let spec = conditions::is_key(name).then(|| serde_json::to_value(&resolved.spec).ok()).flatten()?;
-    spec.pointer(&path).cloned().map(conditions::coordinate)
+    conditions::of_run(&resolved.cell, || serde_json::to_value(&resolved.spec).ok(), name)
 }
 
 fn condition(

@@ -220,6 +220,80 @@ fn a_gradient_that_is_not_finite_reaches_no_weight() {
     }
 }
 
+/// Its weights are spoiled by one update, which nothing but what is evaluated afterwards shows.
+struct Spoiled {
+    model: Box<dyn Model>,
+    /// The batch whose update does it.
+    batch: u64,
+    /// The weights then; the network is sane with any others.
+    weights: std::sync::Mutex<Option<Vec<f32>>>,
+}
+
+impl Spoiled {
+    fn values(&self) -> candle_core::Result<Vec<f32>> {
+        let weight = &self.model.params().iter().next().unwrap().1.var;
+        weight.flatten_all()?.to_vec1()
+    }
+}
+
+impl Model for Spoiled {
+    fn forward(&self, input: &Input, mode: Mode) -> candle_core::Result<Tensor> {
+        let logits = self.model.forward(input, mode)?;
+        let mut weights = self.weights.lock().unwrap();
+        match mode {
+            Mode::Train { batch, .. } => {
+                if batch == self.batch {
+                    *weights = Some(Vec::new());
+                }
+                Ok(logits)
+            }
+            Mode::Eval => {
+                let now = self.values()?;
+                if weights.as_ref().is_some_and(|weights| weights.is_empty() || *weights == now) {
+                    *weights = Some(now);
+                    return logits * f64::NAN;
+                }
+                Ok(logits)
+            }
+        }
+    }
+
+    fn params(&self) -> &Params {
+        self.model.params()
+    }
+}
+
+/// Where the update that ends an epoch spoils the weights, the guard goes back too; at the end of the run nothing is left
+/// to go on with.
+#[test]
+fn a_guard_goes_back_from_an_epoch_that_does_not_validate() {
+    let data = data();
+    let guard = |action| {
+        let config = DivergenceConfig { action, ..DivergenceConfig::default() };
+        Callbacks::default().with(DivergenceGuard::new(config).unwrap())
+    };
+    let settings = Settings { epochs: 3, batch_size: 20, ..Settings::new(0.01) };
+    let rewind = OnDivergence::Rewind { factor: 0.5, limit: 3 };
+    for (batch, action, stop, epochs) in [
+        (7, rewind, Stop::Completed, 3),
+        (7, OnDivergence::Diverge, Stop::Diverged, 2),
+        (11, rewind, Stop::Diverged, 3),
+    ] {
+        let model = Box::new(Spoiled { model: linear(&data), batch, weights: None.into() });
+        let interrupt = AtomicBool::new(false);
+        let (fitted, events) = train_with(&data, model, &settings, "static", guard(action), &interrupt);
+        assert_eq!((fitted.stop, fitted.history.len()), (stop, epochs), "{batch} {action:?}");
+        let kinds: Vec<_> = fitted.decisions.iter().map(|d| (d.update, d.epoch, d.kind)).collect();
+        if stop == Stop::Completed {
+            assert_eq!(kinds, [(8, 2, DecisionKind::Rewind), (8, 2, DecisionKind::Cut)]);
+            assert_eq!(rates(&events)[8..], [0.005; 4]);
+            assert!(fitted.last.metrics.val_loss.is_some());
+        } else {
+            assert_eq!(kinds, []);
+        }
+    }
+}
+
 /// Early stopping that puts the best weights back decides what is left at the end, whether it stopped the run or not.
 #[test]
 fn restored_weights_are_the_last() {

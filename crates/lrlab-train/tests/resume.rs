@@ -519,9 +519,16 @@ fn what_is_no_state_is_refused() {
     case.run(None, &mut keeper);
     let (facts, tensors) = keeper.kept.unwrap();
     assert!(State::read(&facts, &tensors).is_ok());
-    for (facts, tensors) in
-        [(&facts[1..], &tensors[..]), (&facts, &tensors[..tensors.len() - 1]), (b"{}", &tensors)]
-    {
-        assert!(State::read(facts, tensors).is_err());
+    for (facts, tensors, words) in [
+        (&facts[1..], &tensors[..], "the state of the run cannot be read: "),
+        (
+            &facts,
+            &tensors[..tensors.len() - 1],
+            "tensor operation: incomplete metadata, file not fully covered",
+        ),
+        (b"{}", &tensors, "the state of the run cannot be read: missing field"),
+    ] {
+        let error = State::read(facts, tensors).unwrap_err().to_string();
+        assert!(error.starts_with(words), "{error}");
     }
 }

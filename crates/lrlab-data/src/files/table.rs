@@ -137,6 +137,9 @@ impl Table {
             return wrong(format!("a struct of {}", fields.join(", ")));
         };
         let kind = kind(leaf);
+        if wanted.what == LABELS.what && matches!(kind, Kind::Text | Kind::Binary) {
+            return Err(Error::LabelNames { path: self.path.clone(), column: name.to_owned() });
+        }
         if !wanted.takes.contains(&kind) {
             return wrong(type_name(leaf));
         }

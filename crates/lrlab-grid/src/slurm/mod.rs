@@ -19,7 +19,7 @@ mod submission;
 mod submit;
 
 pub use client::{Queued, cancel, is_running, requeue};
-pub use standing::{Mode, Standing, given_up, standing};
+pub use standing::{Elsewhere, Mode, Standing, given_up, standing};
 pub use submission::{Array, Member, Submission, submissions};
 pub use submit::{Outcome, Settings, submit, texts};
 

@@ -32,6 +32,29 @@ pub struct Standing {
     pub queued: Vec<Queued>,
     /// Runs that are not done and that one of these jobs will do.
     pub covered: BTreeSet<RunId>,
+    /// Those of the jobs that were submitted when the store was another folder.
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// Jobs that work in another folder than the store: it was moved or copied after they were submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The folder in which they work.
+    pub folder: PathBuf,
+    /// Their ids, ascending.
+    pub jobs: BTreeSet<u64>,
+}
+
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let jobs: Vec<String> = self.jobs.iter().map(u64::to_string).collect();
+        let (folder, jobs) = (self.folder.display(), jobs.join(" "));
+        write!(
+            f,
+            "the queued jobs {jobs} were submitted from another folder, {folder}, and work there: `scancel {jobs}` ends \
+             them, and `run` then submits what is missing here"
+        )
+    }
 }
 
 /// The runs of `plan` that their jobs gave up: they failed as often as failures of their kind are tried again. One that
@@ -70,7 +93,7 @@ pub fn standing(store: &RunStore, experiment: &str) -> Result<Standing, Error> {
     let all = queue().map_err(|source| Error::Unreachable { jobs: jobs(&submissions), source })?;
     let mut standing = Standing::default();
     for (folder, submission) in &submissions {
-        let mut wanted = None;
+        let (mut wanted, before) = (None, standing.queued.len());
         let ours = |name: &str, job: Option<u64>| -> Vec<Queued> {
             let same = |queued: &&Queued| {
                 queued.name == name || job.is_some_and(|job| base(&queued.job) == job.to_string())
@@ -94,8 +117,19 @@ pub fn standing(store: &RunStore, experiment: &str) -> Result<Standing, Error> {
             standing.queued.extend(queued);
         }
         standing.queued.extend(ours(&submission.report_name, submission.report_job));
+        let folder = &submission.settings.out;
+        if standing.queued.len() > before && !is_here(store, folder) {
+            let jobs = standing.queued[before..].iter().filter_map(|queued| base(&queued.job).parse().ok());
+            standing.elsewhere.push(Elsewhere { folder: folder.clone(), jobs: jobs.collect() });
+        }
     }
     Ok(standing)
+}
+
+/// Whether a folder is the store, by whatever path.
+fn is_here(store: &RunStore, folder: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    place(folder).is_some_and(|folder| place(store.root()) == Some(folder))
 }
 
 /// The runs that the search submitted in `folder` may still train; `None` where nothing is searched.

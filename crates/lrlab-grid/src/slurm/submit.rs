@@ -150,7 +150,7 @@ fn compose(
     let name = |what: &str| format!("lrlab-{}-{}-{number}-{what}", plan.experiment, &here.short()[..6]);
     let mut arrays = Vec::new();
     for class in &settings.profile.classes {
-        let of_class = |run: &&&PlannedRun| is(settings.profile.class_of(&run.cell), class);
+        let of_class = |run: &&&PlannedRun| is(settings.profile.class_of(&run.cell, &run.spec), class);
         let runs: Vec<&PlannedRun> = open.all.iter().filter(of_class).copied().collect();
         if runs.is_empty() {
             continue;

@@ -215,7 +215,7 @@ mod tests {
     use lrlab_random::{Purpose, Stream};
 
     use super::*;
-    use crate::testing::{assert_close, draw, grads_of, values};
+    use crate::testing::{assert_close, draw, grads_of, refused, values};
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], p: f64) -> Result<()> {
         check_in(Precision::F32, dims, lengths, p, 2e-5)
@@ -274,9 +274,10 @@ mod tests {
     fn bad_shapes_are_errors() {
         let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m").ones_like().expect("ones"));
         assert!(attention(&q, &q, &q, &mask, None).is_ok());
-        assert!(attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None).is_err());
-        assert!(attention(&q, &q, &q, &draw((2, 6), "m"), None).is_err());
+        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None));
+        let short = attention(&q, &q, &q, &draw((2, 6), "m"), None);
+        refused("attention: mask of shape [2, 6], expected [2, 7]", short);
         let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
-        assert!(attention(&q, &q, &q, &mask, Some(drop)).is_err());
+        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop)));
     }
 }

@@ -21,6 +21,13 @@ pub(crate) struct Sizes {
     pub(crate) w: usize,
 }
 
+/// As candle writes shapes.
+impl std::fmt::Display for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
+    }
+}
+
 impl Sizes {
     /// Blocks of sixteen channels.
     pub(crate) fn blocks(&self) -> usize {

@@ -2,7 +2,7 @@ use candle_core::{DType, Var};
 use lrlab_random::{Purpose, Stream};
 
 use super::*;
-use crate::testing::{assert_close, draw, grads_of, values};
+use crate::testing::{assert_close, draw, grads_of, refused, values};
 
 fn check(
     dims: Dims,
@@ -112,11 +112,15 @@ fn bad_shapes_are_errors() {
     };
     let (x, mask) = (draw((2, 3, 4), "x"), draw((2, 3), "m").ones_like().expect("ones"));
     assert!(layer.forward(&x, &mask).is_ok());
-    assert!(layer.forward(&draw((2, 3, 5), "x"), &mask).is_err());
-    assert!(layer.forward(&draw((0, 3, 4), "x"), &mask).is_err());
-    assert!(layer.forward(&x, &draw((2, 4), "m").ones_like().expect("ones")).is_err());
-    assert!(EncoderLayer { heads: 3, ..layer }.forward(&x, &mask).is_err());
-    assert!(EncoderLayer { linear2: pair(1), ..layer }.forward(&x, &mask).is_err());
+    refused("encoder: 2 heads do not divide a width of 5", layer.forward(&draw((2, 3, 5), "x"), &mask));
+    refused("encoder: empty input [0, 3, 4]", layer.forward(&draw((0, 3, 4), "x"), &mask));
+    let long = draw((2, 4), "m").ones_like().expect("ones");
+    refused("encoder: mask of shape [2, 4], expected [2, 3]", layer.forward(&x, &long));
+    let three = EncoderLayer { heads: 3, ..layer };
+    refused("encoder: 3 heads do not divide a width of 4", three.forward(&x, &mask));
+    let other = EncoderLayer { linear2: pair(1), ..layer };
+    refused("encoder: linear2 weight of shape [4, 4], expected", other.forward(&x, &mask));
     let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
-    assert!(EncoderLayer { dropouts: [None, Some(drop), None], ..layer }.forward(&x, &mask).is_err());
+    let all = EncoderLayer { dropouts: [None, Some(drop), None], ..layer };
+    refused("encoder: p is 1.0, expected 0", all.forward(&x, &mask));
 }

@@ -200,7 +200,7 @@ mod tests {
     use candle_core::{DType, Var};
 
     use super::*;
-    use crate::testing::{assert_close, draw, grads_of, values};
+    use crate::testing::{assert_close, draw, grads_of, refused, values};
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], reverse: bool) -> Result<()> {
         check_in(Precision::F32, dims, lengths, reverse, 2e-5)?;
@@ -280,10 +280,10 @@ mod tests {
             )
         };
         assert!(run((2, 3, 4), (20, 4), (20, 5), 20).is_ok());
-        assert!(run((2, 3, 4), (20, 5), (20, 5), 20).is_err());
-        assert!(run((2, 3, 4), (20, 4), (20, 4), 20).is_err());
-        assert!(run((2, 3, 4), (20, 4), (20, 5), 19).is_err());
-        assert!(run((2, 4, 4), (20, 4), (20, 5), 20).is_err());
-        assert!(run((0, 3, 4), (20, 4), (20, 5), 20).is_err());
+        refused("w_ih [20, 5], w_hh [20, 5], b_ih [20]", run((2, 3, 4), (20, 5), (20, 5), 20));
+        refused("w_ih [20, 4], w_hh [20, 4], b_ih [20]", run((2, 3, 4), (20, 4), (20, 4), 20));
+        refused("w_ih [20, 4], w_hh [20, 5], b_ih [19]", run((2, 3, 4), (20, 4), (20, 5), 19));
+        refused("lstm: mask of shape [2, 3], expected [2, 4]", run((2, 4, 4), (20, 4), (20, 5), 20));
+        refused("lstm: empty input (0, 3, 4)", run((0, 3, 4), (20, 4), (20, 5), 20));
     }
 }

@@ -249,12 +249,12 @@ impl ConvNet {
                 Node::Unit { unit, residual, .. } => {
                     let to = unit_sizes(index, from, unit)?;
                     if mode != Norm::Eval && to.n * to.pixels() == 1 {
-                        bail!("conv_net: node {index}: one value per channel has no variance, output {to:?}");
+                        bail!("conv_net: node {index}: one value per channel has no variance, output {to}");
                     }
                     match residual.map(|residual| sizes.get(residual)) {
                         Some(None) => bail!("conv_net: node {index} adds a value which comes later"),
                         Some(Some(residual)) if *residual != to => {
-                            bail!("conv_net: node {index} adds {residual:?} to {to:?}")
+                            bail!("conv_net: node {index} adds {residual} to {to}")
                         }
                         _ => to,
                     }
@@ -264,7 +264,7 @@ impl ConvNet {
                     let (Some(h), Some(w)) = (side(from.h), side(from.w)) else {
                         bail!(
                             "conv_net: node {index}: a pool of kernel {kernel}, stride {stride} and padding \
-                             {padding} does not fit {from:?}"
+                             {padding} does not fit {from}"
                         );
                     };
                     Sizes { h, w, ..from }

@@ -106,19 +106,25 @@ fn mistakes_are_errors() -> Result<()> {
     let train = Norm::Train { momentum: 0.1 };
     let sample = sample(DType::F32, 3, [4, 8], false)?;
     let ones = |dims: &[usize]| Tensor::ones(dims, DType::F32, &Device::Cpu);
-    assert!(sample.net.forward(&ones(&[0, 3, 8, 8])?, train).is_err());
-    assert!(sample.net.forward(&ones(&[2, 4, 8, 8])?, train).is_err());
-    assert!(sample.net.forward(&ones(&[3, 8, 8])?, train).is_err());
-    assert!(sample.net.forward(&ones(&[1, 3, 1, 1])?, train).is_err());
+    let check = |net: &ConvNet, x: &[usize], words: &str| -> Result<()> {
+        let error = net.forward(&ones(x)?, train).map_or_else(|e| e.to_string(), |_| "no error".to_owned());
+        assert!(error.contains(words), "{error}");
+        Ok(())
+    };
+    check(&sample.net, &[0, 3, 8, 8], "conv_net: empty input (0, 3, 8, 8)")?;
+    check(&sample.net, &[2, 4, 8, 8], "conv2d: input has 4 channels, weight 3")?;
+    check(&sample.net, &[3, 8, 8], "of shape [3, 8, 8]")?;
+    let lone = "conv_net: node 0: one value per channel has no variance, output [1, 4, 1, 1]";
+    check(&sample.net, &[1, 3, 1, 1], lone)?;
     let mut net = ConvNet::new();
     let later = Value(3);
     net.max_pool(later, 2, 2, 0);
-    assert!(net.forward(&ones(&[1, 3, 4, 4])?, train).is_err());
+    check(&net, &[1, 3, 4, 4], "conv_net: node 0 reads value 3, which comes later")?;
     let mut net = ConvNet::new();
     let x = net.input();
     net.max_pool(x, 2, 0, 0);
-    assert!(net.forward(&ones(&[1, 3, 4, 4])?, train).is_err());
-    Ok(())
+    let pool = "conv_net: node 0: a pool of kernel 2, stride 0 and padding 0 does not fit [1, 3, 4, 4]";
+    check(&net, &[1, 3, 4, 4], pool)
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn a_batch_has_its_pictures_in_order() {
     let one = |view: &PictureView| values(&pictures.batch(std::slice::from_ref(view)).unwrap());
     assert_eq!(values(&pictures.batch(&views).unwrap()), views.iter().flat_map(one).collect::<Vec<_>>());
     assert_eq!(pictures.batch(&[]).unwrap().dims(), [0, 2, 2, 3]);
-    assert!(pictures.batch(&[plain(0), plain(2)]).is_err(), "there are two");
+    let error = pictures.batch(&[plain(0), plain(2)]).unwrap_err().to_string();
+    assert!(error.contains("pictures: picture 2 of 2, counted from 0"), "{error}");
 }
 
 #[test]
@@ -60,7 +61,13 @@ fn pictures_of_other_sizes_are_refused() {
         (0, [1, usize::MAX, 2], 1),
         (0, [1, 1 << 16, 1 << 16], 1),
     ] {
-        assert!(upload(bytes, shape, tables).is_err(), "{bytes} {shape:?} {tables}");
+        let error = upload(bytes, shape, tables).err().unwrap().to_string();
+        let expected = match bytes {
+            0 => format!("pictures: a picture of {shape:?}, expected 1 to 2147483647 values"),
+            _ if shape.contains(&0) => format!("pictures: a picture of {shape:?}, expected 1 to"),
+            _ => format!("pictures: {bytes} bytes and {tables} tables for {shape:?}"),
+        };
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
 
@@ -74,6 +81,8 @@ fn sequences_stand_before_their_padding() {
     assert_eq!(tokens.batch(&[]).unwrap().0.dims(), [0, 0]);
     assert_eq!(tokens.batch(&[1..1, 2..2]).unwrap().1.dims(), [2, 0]);
     for bad in [4..6, 3..2, 6..6] {
-        assert!(tokens.batch(&[0..1, bad.clone()]).is_err(), "{bad:?}");
+        let error = tokens.batch(&[0..1, bad.clone()]).unwrap_err().to_string();
+        let expected = format!("tokens: a sequence from {} to {} of 5 ids", bad.start, bad.end);
+        assert!(error.starts_with(&expected), "{error}");
     }
 }

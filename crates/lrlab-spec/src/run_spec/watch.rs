@@ -225,7 +225,8 @@ pub enum OnDivergence {
     Diverge,
     /// The run ends as stopped.
     Stop,
-    /// Weights and optimizer go back to the end of the last sane epoch, and the rate is cut.
+    /// Weights and optimizer go back to the end of the last sane epoch, and the rate is cut; a validation loss that is no
+    /// number counts too, but at the end of the run.
     Rewind(RewindSpec),
     /// The rate is cut. NaN and infinity end the run as diverged: no rate brings such weights back.
     Cut(CutSpec),

@@ -19,13 +19,14 @@
 //! time = "10"
 //!
 //! [classes.large]                   # runs that need something else, each class an array of its own
-//! where = { model = ["resnet50"] }  # coordinates of cells
+//! where = { model = ["resnet50"] }  # as in [[exclude]]: any key of a run, with a value or a list of them
 //! gres = "gpu:a100:1"
 //! time = "1-00:00:00"
 //! "#;
 //! let cell = [("model".to_owned(), "resnet50".into())].into();
-//! let profile = lrlab_spec::SlurmProfile::read(text, "slurm.toml", &[&cell])?;
-//! let large = profile.class_of(&cell);
+//! let spec = serde_json::Value::Null; // the run's, of which keys are read that are no axes
+//! let profile = lrlab_spec::SlurmProfile::read(text, "slurm.toml", &[(&cell, &spec)])?;
+//! let large = profile.class_of(&cell, &spec);
 //! assert_eq!((large.name.as_str(), large.resources.time_s, large.resources.cpus), ("large", 86_400, 4));
 //! assert_eq!((profile.report.partition.as_deref(), profile.report.gres.as_deref()), (Some("cpu"), None));
 //! # Ok::<(), lrlab_spec::Mistakes>(())
@@ -41,10 +42,10 @@ use lrlab_runs::Cell;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::axes::label;
+use crate::axes::meets;
+use crate::conditions;
 use crate::mistake::{Log, Mistakes};
-use crate::suggest;
-use crate::tree::{Key, Node, Value, parse};
+use crate::tree::{Key, Node, parse};
 use crate::walk::{Slot, missing, walk};
 
 use self::values::{duration, find, lines, memory, whole, word};
@@ -106,7 +107,7 @@ const REPORT_TIME_S: u64 = 1800;
 pub struct SlurmClass {
     /// Its name.
     pub name: String,
-    /// Coordinates of the cells that belong to it, each with the values that do; none takes every cell.
+    /// Keys of the runs that belong to it, each with the values that do; none takes every run.
     pub cells: Vec<(String, Vec<Json>)>,
     /// What a task asks for.
     pub resources: SlurmResources,
@@ -130,11 +131,11 @@ pub struct SlurmProfile {
 const REST: &str = "default";
 
 impl SlurmProfile {
-    /// Reads a profile for a grid of `cells`.
+    /// Reads a profile for a grid of runs: their cells and resolved specifications.
     ///
     /// # Errors
     /// Every mistake, with its place and, where there is one, a suggestion.
-    pub fn read(text: &str, file_name: &str, cells: &[&Cell]) -> Result<Self, Mistakes> {
+    pub fn read(text: &str, file_name: &str, runs: &[(&Cell, &Json)]) -> Result<Self, Mistakes> {
         let mut log = Log::new(file_name, text);
         let (root, complaints) = parse(text, 0);
         for (place, message) in &complaints {
@@ -161,7 +162,7 @@ impl SlurmProfile {
                 missing(&mut log, node, "where");
             }
             let coordinates =
-                node.get("where").map(|node| conditions(&mut log, node, cells)).unwrap_or_default();
+                node.get("where").map(|node| conditions(&mut log, node, runs)).unwrap_or_default();
             let resources = resources(&mut log, &[node, &root], key);
             read.push(SlurmClass { name: key.name.clone(), cells: coordinates, resources });
         }
@@ -186,11 +187,14 @@ impl SlurmProfile {
         Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle })
     }
 
-    /// The first class that takes `cell`.
+    /// The first class that takes a run, by its cell and its resolved specification.
     #[must_use]
-    pub fn class_of(&self, cell: &Cell) -> &SlurmClass {
+    pub fn class_of(&self, cell: &Cell, spec: &Json) -> &SlurmClass {
         let takes = |class: &&SlurmClass| {
-            class.cells.iter().all(|(key, values)| cell.get(key).is_some_and(|value| values.contains(value)))
+            let meets = |(key, values): &(String, Vec<Json>)| {
+                conditions::any(coordinate((cell, spec), key), values.iter().cloned())
+            };
+            class.cells.iter().all(meets)
         };
         // The last one has no conditions.
         self.classes.iter().find(takes).unwrap_or(&self.classes[self.classes.len() - 1])
@@ -275,35 +279,22 @@ fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
 }
 
 /// Coordinates with the values that belong to a class.
-fn conditions(log: &mut Log, node: &Node, cells: &[&Cell]) -> Vec<(String, Vec<Json>)> {
-    let mut conditions = Vec::new();
-    for (key, value) in node.table() {
-        let mut known: Vec<&Json> = Vec::new();
-        for value in cells.iter().filter_map(|cell| cell.get(&key.name)) {
-            if !known.contains(&value) {
-                known.push(value);
-            }
+fn conditions(log: &mut Log, node: &Node, runs: &[(&Cell, &Json)]) -> Vec<(String, Vec<Json>)> {
+    let names: Vec<&str> =
+        runs.first().into_iter().flat_map(|(cell, _)| cell.keys()).map(String::as_str).collect();
+    let mut read = Vec::new();
+    for (key, node) in conditions::entries(node) {
+        let found = runs.iter().filter_map(|run| coordinate(*run, &key.name));
+        let wanted = conditions::values(node);
+        if conditions::check(log, (&key, wanted), &names, found, meets) {
+            read.push((key.name, wanted.iter().map(Node::json).collect()));
         }
-        if known.is_empty() {
-            let keys: Vec<&str> = cells.iter().flat_map(|cell| cell.keys()).map(String::as_str).collect();
-            let keys: std::collections::BTreeSet<&str> = keys.into_iter().collect();
-            let hint = suggest::among(&key.name, keys.iter().copied());
-            log.error(key.place, format!("cells have no coordinate `{}`", key.name), hint);
-            continue;
-        }
-        let wanted = match &value.value {
-            Value::List(items) => items.as_slice(),
-            _ => std::slice::from_ref(value),
-        };
-        for item in wanted.iter().filter(|item| !known.contains(&&item.json())) {
-            let (labels, text) =
-                (known.iter().map(|value| label(value)).collect::<Vec<_>>(), label(&item.json()));
-            let hint = suggest::among(&text, labels.iter().map(String::as_str));
-            log.error(item.place, format!("no cell has {} = {text}", key.name), hint);
-        }
-        conditions.push((key.name.clone(), wanted.iter().map(Node::json).collect()));
     }
-    conditions
+    read
+}
+
+fn coordinate((cell, spec): (&Cell, &Json), name: &str) -> Option<Json> {
+    conditions::of_run(cell, || Some(spec.clone()), name)
 }
 
 #[cfg(test)]
@@ -314,8 +305,12 @@ mod tests {
         [("model".to_owned(), Json::from(model)), ("seed".to_owned(), Json::from(0))].into()
     }
 
+    fn spec(momentum: f64) -> Json {
+        json!({ "optimizer": { "sgd": { "momentum": momentum } }, "clip_norm": null })
+    }
+
     fn read(text: &str) -> Result<SlurmProfile, Mistakes> {
-        SlurmProfile::read(text, "s.toml", &[&cell("lstm"), &cell("resnet")])
+        SlurmProfile::read(text, "s.toml", &[(&cell("lstm"), &spec(0.0)), (&cell("resnet"), &spec(0.9))])
     }
 
     #[test]
@@ -324,13 +319,35 @@ mod tests {
             "time = '10'\ncpus = 2\n[classes.big]\nwhere = { model = 'resnet' }\ncpus = 8\nmemory = '16G'\n",
         )
         .unwrap();
-        let (big, rest) = (profile.class_of(&cell("resnet")), profile.class_of(&cell("lstm")));
+        let of = |model: &str| profile.class_of(&cell(model), &spec(0.0));
+        let (big, rest) = (of("resnet"), of("lstm"));
         assert_eq!((big.name.as_str(), big.resources.cpus, big.resources.time_s), ("big", 8, 600));
         assert_eq!(
             (rest.name.as_str(), rest.resources.cpus, rest.resources.memory.as_deref()),
             ("default", 2, None)
         );
         assert_eq!((profile.max_tasks, profile.throttle, rest.resources.save_before_s), (1000, None, 120));
+    }
+
+    /// As `[[exclude]]` and `--filter` have them.
+    #[test]
+    fn classes_take_what_conditions_take() {
+        for (conditions, taken) in [
+            ("seed = 0.0", [true, true]),
+            ("seed = '0'", [true, true]),
+            ("optimizer.sgd.momentum = 0.9", [false, true]),
+            ("optimizer = { sgd = { momentum = [0] } }", [true, false]),
+            ("\"optimizer.sgd.momentum\" = [0.9]\nmodel = ['resnet', 'lstm']", [false, true]),
+            ("optimizer.sgd.momentum = 0.9\nmodel = 'lstm'", [false, false]),
+            ("clip_norm = 'off'", [true, true]),
+        ] {
+            let text = format!("time = '10'\n[classes.big.where]\n{conditions}\n");
+            let profile = read(&text).unwrap();
+            let of = |model, momentum| profile.class_of(&cell(model), &spec(momentum)).name == "big";
+            assert_eq!([of("lstm", 0.0), of("resnet", 0.9)], taken, "{conditions}");
+        }
+        let wrong = read("time = '10'\n[classes.big]\nwhere.optimizer.sgd.momentun = 0.9\n").unwrap_err();
+        assert!(wrong.to_string().contains("`optimizer.sgd.momentun` is no axis of this grid"), "{wrong}");
     }
 
     #[test]
@@ -381,8 +398,8 @@ mod tests {
             "s.toml:6:25: \"constraint=x\" is no option; write \"--constraint=x\"",
             "s.toml:7:12: \"a\\nb\": expected one word",
             "s.toml:8:12: expected an integer for `throttle`, found a text",
-            "s.toml:10:11: cells have no coordinate `modle`; did you mean `model`?",
-            "s.toml:10:38: no cell has model = resent; did you mean `resnet`?",
+            "s.toml:10:11: `modle` is no axis of this grid; did you mean `model`?",
+            "s.toml:10:38: no cell has `model` = `resent`; did you mean `resnet`?",
             "s.toml:11:10: `default` is no name for a class",
             "s.toml:11:1: `where` is missing",
         ] {

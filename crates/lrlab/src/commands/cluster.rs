@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Mode, Outcome, Settings, Submission};
 use lrlab_grid::{Interrupt, RunState, SearchState, Status, freeze};
-use lrlab_runs::{Cell, Plan, RunStore};
+use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::{report, say_line};
@@ -23,11 +23,11 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Between two questions to Slurm; the first come sooner.
 const ASK: Duration = Duration::from_secs(30);
 
-/// Reads a profile for the cells of `plan`; its mistakes are told, and `None` is returned.
+/// Reads a profile for the runs of `plan`; its mistakes are told, and `None` is returned.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<Option<SlurmProfile>> {
     let Some(text) = super::plan::read_text(path)? else { return Ok(None) };
-    let cells: Vec<&Cell> = plan.runs.iter().map(|run| &run.cell).collect();
-    match SlurmProfile::read(&text, &path.display().to_string(), &cells) {
+    let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
+    match SlurmProfile::read(&text, &path.display().to_string(), &runs) {
         Ok(profile) => Ok(Some(profile)),
         Err(mistakes) => {
             tell_mistakes(&mistakes);
@@ -141,6 +141,9 @@ fn told(plan: &Plan, outcome: &Outcome) {
     if !before.queued.is_empty() {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
         say_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
+    }
+    for elsewhere in &before.elsewhere {
+        tell(&format!("warning: {elsewhere}"));
     }
     if let Some((folder, submission)) = submitted {
         for line in lines(submission) {

@@ -14,19 +14,29 @@ use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// An experiment file: of its runs only those that it has now, with the options below, count as named.
+    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go.
     experiment: Option<PathBuf>,
     /// The store.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    #[command(flatten)]
-    part: Part,
     /// Remove it.
     #[arg(long)]
     yes: bool,
     /// As JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
+    part: Part,
+}
+
+/// What an experiment that is named keeps.
+#[derive(Debug, serde::Serialize)]
+struct Kept {
+    experiment: String,
+    /// Runs that are selected and stay.
+    runs: usize,
+    /// Runs that it named so far and does not name any more.
+    others: usize,
 }
 
 pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
@@ -42,6 +52,14 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run are about an experiment: name its file"),
     };
+    let kept = match &plan {
+        Some(plan) => Some(Kept {
+            experiment: plan.experiment.clone(),
+            runs: plan.runs.len(),
+            others: lrlab_grid::further(&store, plan)?.len(),
+        }),
+        None => None,
+    };
     let garbage = lrlab_grid::garbage(&store, plan.as_ref())?;
     let bytes: u64 = garbage.iter().map(|item| item.bytes).sum();
     let removed = if args.yes {
@@ -54,9 +72,13 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         0
     };
     if args.json {
-        let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed });
+        let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed, "kept": kept });
         say_line(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Done);
+    }
+    if let Some(Kept { experiment, runs, others }) = kept {
+        let (runs, others) = (counted(runs, "run"), counted(others, "other run"));
+        say_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
     }
     for item in &garbage {
         say_line(&line(item));
@@ -67,7 +89,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             "nothing: some experiment names everything in this store, or someone works on it".to_owned()
         }
         (n, true) => format!("{removed} of {n} removed ({size})"),
-        (n, false) => format!("{n} things, {size}; --yes removes them"),
+        (n, false) => format!("{}, {size}; --yes removes all that is listed", counted(n, "thing")),
     });
     Ok(Exit::Done)
 }
@@ -81,6 +103,10 @@ fn line(item: &Garbage) -> String {
         (GarbageKind::Temporary, _) => "half written",
     };
     format!("{:>10}  {what:<20}  {}", size(item.bytes), item.path.display())
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn size(bytes: u64) -> String {

@@ -1,7 +1,7 @@
 //! `lrlab lr-find`: the rate-range test on an experiment's model, optimizer and data.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use lrlab_runs::Cell;
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
 use lrlab_train::Fit;
+use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
 use super::say;
@@ -45,12 +46,18 @@ pub(crate) struct LrFindArgs {
     /// Also draw the loss by rate as SVG.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+    /// Write rates, losses and the suggestion as JSON to this file; - is standard output.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    check(args)?;
     let LrFindArgs { min_lr, max_lr, updates, smoothing, divergence, .. } = *args;
-    let test = RangeTest::new(RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence })?;
+    let config = RangeTestConfig { min_lr, max_lr, updates, smoothing, divergence };
+    if let Some(mistake) = config.mistake(|field| format!("--{}", field.replace('_', "-"))) {
+        bail!(mistake);
+    }
+    let test = RangeTest::new(config)?;
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
     let Some(cells) = cells(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
     let (cell, spec) = the_one(cells)?;
@@ -74,33 +81,25 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     };
     let name = name(&cell);
     tell(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
-    let found = lrlab_train::sweep(parts, test, &interrupt, &mut |_, _| {})?;
+    let mut seen = Vec::new();
+    let found = lrlab_train::sweep(parts, test, &interrupt, &mut |lr, loss| seen.push((lr, loss)))?;
     if interrupt.load(Ordering::Relaxed) {
         return Ok(Exit::Interrupted);
     }
-    say(&describe(&found));
     if let Some(path) = &args.plot {
         lrlab_runs::write_atomic(path, svg(&found, &name).as_bytes())?;
     }
+    let json = serde_json::to_string_pretty(&json(&cell, &seen, &found))? + "\n";
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => say(&json),
+        path => {
+            say(&describe(&found));
+            if let Some(path) = path {
+                lrlab_runs::write_atomic(path, json.as_bytes())?;
+            }
+        }
+    }
     Ok(Exit::Done)
-}
-
-/// What [`RangeTest::new`] refuses, in the words of the command line.
-fn check(args: &LrFindArgs) -> anyhow::Result<()> {
-    let LrFindArgs { min_lr, max_lr, updates, smoothing, divergence, .. } = *args;
-    if !(min_lr > 0.0 && min_lr < max_lr && max_lr.is_finite()) {
-        bail!("expected 0 < --min-lr < --max-lr, found --min-lr {min_lr:e} and --max-lr {max_lr:e}");
-    }
-    if updates < 2 {
-        bail!("expected --updates above 1, found {updates}");
-    }
-    if !(0.0..1.0).contains(&smoothing) {
-        bail!("expected --smoothing from 0 to below 1, found {smoothing}");
-    }
-    if divergence.is_nan() || divergence <= 1.0 {
-        bail!("expected --divergence above 1, found {divergence}");
-    }
-    Ok(())
 }
 
 fn name(cell: &Cell) -> String {
@@ -156,18 +155,41 @@ fn losses(found: &RangeTest) -> (f64, f64) {
     (least, begin + margin)
 }
 
+/// Why there is no suggestion, where there is none.
+fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
+    if found.points().is_empty() {
+        return Err("the first loss is not finite, so no rate was tried".to_owned());
+    }
+    found.suggestion().map_err(|reason| reason.to_string())
+}
+
+/// Every rate that was tried with its loss, null where it is not finite, and the smoothed loss, null from there on; and
+/// the suggestion, or the reason why there is none.
+fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest) -> Json {
+    let smoothed = |index: usize| found.points().get(index).map(|point| point.1);
+    let suggestion = suggestion(found);
+    serde_json::json!({
+        "cell": cell,
+        "rates": seen.iter().map(|(lr, _)| lr).collect::<Vec<_>>(),
+        "losses": seen.iter().map(|(_, loss)| loss).collect::<Vec<_>>(),
+        "smoothed": (0..seen.len()).map(smoothed).collect::<Vec<_>>(),
+        "suggestion": suggestion.as_ref().ok().map(|Suggestion { lr, lowest_lr, lowest_loss }| {
+            serde_json::json!({ "lr": lr, "lowest_lr": lowest_lr, "lowest_loss": lowest_loss })
+        }),
+        "reason": suggestion.err(),
+    })
+}
+
 fn describe(found: &RangeTest) -> String {
-    let points = found.points();
-    let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        return "no suggestion: the first loss is not finite, so no rate was tried\n".to_owned();
-    };
-    let (low, high) = losses(found);
-    let smoothed: Vec<f64> = points.iter().map(|point| point.1).collect();
-    let mut text = format!("loss {high:.4}\n{}", plot_dots(&smoothed, (low, high), 72, 12));
-    let tried = points.len();
-    let _ =
-        writeln!(text, "loss {low:.4}   lr {:.2e} … {:.2e}, logarithmic, {tried} updates", first.0, last.0);
-    match found.suggestion() {
+    let (points, mut text) = (found.points(), String::new());
+    if let (Some(first), Some(last)) = (points.first(), points.last()) {
+        let (low, high) = losses(found);
+        let smoothed: Vec<f64> = points.iter().map(|point| point.1).collect();
+        let _ = write!(text, "loss {high:.4}\n{}", plot_dots(&smoothed, (low, high), 72, 12));
+        let (first, last, tried) = (first.0, last.0, points.len());
+        let _ = writeln!(text, "loss {low:.4}   lr {first:.2e} … {last:.2e}, logarithmic, {tried} updates");
+    }
+    match suggestion(found) {
         Ok(Suggestion { lr, lowest_lr, lowest_loss }) => {
             let _ = writeln!(text, "suggested lr: {lr:.3e} (within the descent of the smoothed loss)");
             let _ = writeln!(text, "lowest loss before it rises: {lowest_loss:.4} at lr {lowest_lr:.3e}");

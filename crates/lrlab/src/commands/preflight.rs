@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::Callbacks;
 use lrlab_grid::{Gpu, Memory};
@@ -212,19 +212,10 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let device = args.machine.device.open()?;
     let data = registry.load(&spec.data, &cache_dir(&args.out))?;
     if data.digest != planned.dataset_digest {
-        anyhow::bail!(
-            "the data's digest is {}, and was {} a moment ago",
-            data.digest,
-            planned.dataset_digest
-        );
+        bail!("the data's digest is {}, and was {} a moment ago", data.digest, planned.dataset_digest);
     }
     let updates_per_epoch = assemble::settings(&spec).updates_per_epoch(data.train.len());
-    // The first updates would not show it, and a folder or a data set of the user's own has a size of its own.
-    if let lrlab_data::Kind::Pictures { height, width, .. } = data.kind
-        && let Some(lone) = spec.lone_example(data.train.len(), height.max(width))
-    {
-        anyhow::bail!("{}; {}", lone.message, lone.suggestion);
-    }
+    let lone = spec.lone_example(data.train.len());
     // Where the size is known from the experiment, reading it warned.
     let unknown = spec.data.training_examples().is_none();
     let oversized = if unknown { spec.oversized(data.train.len()) } else { Vec::new() };
@@ -234,6 +225,18 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     }
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
+    // The first updates would not show it.
+    if let Some(lone) = lone {
+        let probe = |examples| {
+            lrlab_train::probe(&*model, &data.train, examples, &settings, &device).map_err(|e| e.to_string())
+        };
+        // What fails with two examples as well does not fail for the size of the batch.
+        if let Err(error) = probe(1)
+            && (data.train.len() < 2 || probe(2).is_ok())
+        {
+            bail!("{}, and this network cannot learn from one; {}; {error}", lone.message, lone.suggestion);
+        }
+    }
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {
         optimizer: assemble::optimizer(&spec, model.params())?,

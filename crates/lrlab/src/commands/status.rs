@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use lrlab_grid::slurm::{self, Queued};
-use lrlab_grid::{ArmStatus, Costs, Estimate, Live, Origins, RunState, SearchState, Status};
+use lrlab_grid::{ArmStatus, Costs, Estimate, Live, RunState, SearchState, Status};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::plan::{read_experiment, resolve, stored_plan};
@@ -53,13 +53,14 @@ pub(crate) struct Board {
     pub(crate) states: Vec<RunState>,
     /// What is left, taking into account how far running ones are.
     pub(crate) left: Estimate,
-    origins: Origins,
     /// Runs of the experiment that are not part of the plan, and how many of them are done.
     further: (usize, usize),
     /// Of a search: how far each arm is.
     search: Option<Vec<ArmStatus>>,
     /// Jobs on Slurm, or why they cannot be asked for.
     jobs: Result<Vec<Queued>, String>,
+    /// What there is to say of results and jobs.
+    warnings: Vec<String>,
 }
 
 impl Board {
@@ -67,15 +68,17 @@ impl Board {
         let (status, states) = lrlab_grid::status(store, plan)?;
         let further = lrlab_grid::further(store, plan)?;
         let costs = Costs::measured(store, &plan.runs);
-        let jobs = slurm::standing(store, &plan.experiment).map(|standing| standing.queued);
+        let standing = slurm::standing(store, &plan.experiment);
+        let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
+        warnings.extend(standing.iter().flat_map(|standing| &standing.elsewhere).map(ToString::to_string));
         Ok(Self {
             left: left(plan, &states, &costs, status.running),
             status,
             states,
-            origins: lrlab_grid::origins(store, &plan.runs)?,
             further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
-            jobs: jobs.map_err(|error| error.to_string()),
+            jobs: standing.map(|standing| standing.queued).map_err(|error| error.to_string()),
+            warnings,
         })
     }
 
@@ -99,7 +102,7 @@ impl Board {
             "search": self.search,
             "runs": runs,
             "jobs": jobs,
-            "warnings": self.origins.warnings(),
+            "warnings": self.warnings,
         })
     }
 
@@ -139,7 +142,7 @@ impl Board {
                 let _ = write!(text, "\nslurm: {error}");
             }
         }
-        for warning in self.origins.warnings() {
+        for warning in &self.warnings {
             let _ = write!(text, "\nnote: {warning}");
         }
         text

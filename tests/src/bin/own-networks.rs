@@ -1,0 +1,86 @@
+//! A runner with networks and data of a user's own, as the README of `lrlab` describes it.
+
+use std::process::ExitCode;
+
+use candle_core::{Result, Tensor, Var};
+use lrlab_data::{DataConfig, Kind, Source, SyntheticPictures};
+use lrlab_kernels::{Norm, Params, Role, batch_norm2d, linear};
+use lrlab_models::{Input, Mode, Model};
+
+/// Batch norm of every value of a picture over the batch, then a linear map: of one picture it has no variance.
+struct Normed {
+    params: Params,
+    weight: Var,
+    norm: [Var; 4],
+}
+
+impl Normed {
+    fn new(inputs: usize, classes: usize, mut params: Params) -> Result<Self> {
+        let device = params.device().clone();
+        let zeros = Tensor::zeros((classes, inputs), params.dtype(), &device)?;
+        let weight = params.create("weight", &zeros, Role::Weight)?;
+        let mut vector = |name: &str, value: f64, role| {
+            params.create(name, &Tensor::full(value as f32, inputs, &device)?, role)
+        };
+        let norm = [
+            vector("scale", 1.0, Role::NoDecay)?,
+            vector("shift", 0.0, Role::NoDecay)?,
+            vector("running_mean", 0.0, Role::Buffer)?,
+            vector("running_var", 1.0, Role::Buffer)?,
+        ];
+        Ok(Self { params, weight, norm })
+    }
+}
+
+impl Model for Normed {
+    fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
+        let Input::Pictures(x) = input else { candle_core::bail!("\"normed\" reads pictures") };
+        let mode = match mode {
+            Mode::Train { .. } => Norm::Train { momentum: 0.1 },
+            Mode::Eval => Norm::Eval,
+        };
+        let x = x.flatten_from(1)?.unsqueeze(2)?.unsqueeze(3)?;
+        let [scale, shift, mean, var] = &self.norm;
+        let x = batch_norm2d(&x, scale, shift, mean, var, 1e-5, mode, None, false)?;
+        linear(&x.flatten_from(1)?, &self.weight, None)
+    }
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+/// Fails whatever it is given.
+struct Failing(Params);
+
+impl Model for Failing {
+    fn forward(&self, _: &Input, _: Mode) -> Result<Tensor> {
+        candle_core::bail!("\"failing\" never works")
+    }
+
+    fn params(&self) -> &Params {
+        &self.0
+    }
+}
+
+fn main() -> ExitCode {
+    let mut registry = lrlab::Registry::default();
+    registry.model("normed", |_, context| {
+        let Kind::Pictures { channels, height, width } = context.kind else {
+            anyhow::bail!("\"normed\" reads pictures")
+        };
+        Ok(Box::new(Normed::new(channels * height * width, context.classes, context.params)?))
+    });
+    registry.model("failing", |_, context| {
+        let mut params = context.params;
+        let one = Tensor::zeros(1, params.dtype(), &params.device().clone())?;
+        params.create("weight", &one, Role::Weight)?;
+        Ok(Box::new(Failing(params)))
+    });
+    // 33 training examples of 4 × 4.
+    registry.data("small", |_, _, cache| {
+        let pictures = SyntheticPictures { train: 41, test: 10, size: 4, ..SyntheticPictures::default() };
+        Ok(lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache.to_path_buf()))?)
+    });
+    lrlab::cli(&registry)
+}

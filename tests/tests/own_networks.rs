@@ -1,0 +1,90 @@
+//! Networks and data of a user's own, in a runner of theirs.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use lrlab_tests::{Ran, TINY, results, start};
+
+/// Calls `run` of a runner on the tiny experiment with this network, on 33 training examples in batches of this size.
+fn run(program: &Path, folder: &Path, network: &str, batch_size: usize) -> Ran {
+    let text = TINY
+        .replace("linear = {}", network)
+        .replace("train = 40, test = 10", "train = 41, test = 10, size = 8")
+        .replace("batch_size = 16", &format!("batch_size = {batch_size}"));
+    std::fs::write(folder.join("tiny.toml"), text).unwrap();
+    let mut command = start(program, folder);
+    Ran::of(&command.args(["run", "tiny.toml", "--device", "cpu"]).output().unwrap())
+}
+
+fn own(folder: &Path, name: &str, batch_size: usize) -> Ran {
+    let program = Path::new(env!("CARGO_BIN_EXE_own-networks"));
+    run(program, folder, &format!("custom = {{ name = \"{name}\" }}"), batch_size)
+}
+
+/// A batch of one example that the network cannot learn from is told before anything is trained.
+#[test]
+fn a_last_batch_of_one_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (batch_size, words) in [
+        (
+            16,
+            ["so the last batch of an epoch is 1 of 33 examples", "a batch size of 15 or 17 leaves no such"],
+        ),
+        (1, ["so each batch is 1 of 33 examples", "a batch size of 3 leaves no such batch"]),
+    ] {
+        let ran = own(folder, "normed", batch_size);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        for word in words.into_iter().chain(["one value per channel has no variance"]) {
+            assert!(ran.err.contains(word), "no {word:?} in\n{}", ran.err);
+        }
+        assert!(results(&folder.join("runs")).is_empty());
+    }
+    let ran = own(folder, "normed", 15);
+    assert_eq!((ran.code, results(&folder.join("runs")).len()), (0, 2), "{}", ran.err);
+}
+
+/// Of data that only this runner knows the experiment does not tell how large they are.
+#[test]
+fn a_built_in_network_on_data_of_ones_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = TINY
+        .replace("linear = {}", "resnet = { depth = 8 }")
+        .replace("synthetic_pictures = { train = 40, test = 10 }", "custom = { name = \"small\" }");
+    std::fs::write(folder.path().join("tiny.toml"), text).unwrap();
+    let call = |more: &[&str]| {
+        let mut command = start(Path::new(env!("CARGO_BIN_EXE_own-networks")), folder.path());
+        Ran::of(&command.args(["run", "tiny.toml", "--device", "cpu"]).args(more).output().unwrap())
+    };
+    let refused = call(&[]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    for words in [
+        "`batch_size` is 16, so the last batch of an epoch is 1 of 33",
+        "one value per channel has no variance",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?} in\n{}", refused.err);
+    }
+    let ran = call(&["--set", "defaults.batch_size=15"]);
+    assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, 2), "{}", ran.err);
+}
+
+/// What fails with every batch is not blamed on the size of one.
+#[test]
+fn a_network_that_never_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = own(folder.path(), "failing", 16);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("\"failing\" never works"), "{}", ran.err);
+    assert!(!ran.err.contains("1 of 33"), "{}", ran.err);
+}
+
+/// Built-in networks that learn from a single example are not refused one.
+#[test]
+fn a_built_in_network_takes_a_last_batch_of_one_example() {
+    let folder = tempfile::tempdir().unwrap();
+    for (network, runs) in [("linear = {}", 2), ("resnet = { depth = 8 }", 4)] {
+        let ran = run(&lrlab_tests::program(), folder.path(), network, 16);
+        assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, runs), "{}", ran.err);
+    }
+}
