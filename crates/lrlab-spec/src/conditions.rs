@@ -2,8 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::axes::label;
-use crate::definitions::OFF;
+use crate::coordinate::{OFF, label};
 use crate::mistake::Log;
 use crate::suggest;
 use crate::tree::{Key, Node, Value};

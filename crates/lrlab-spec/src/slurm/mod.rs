@@ -41,11 +41,12 @@ use lrlab_runs::Cell;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::axes::label;
+use crate::coordinate::label;
 use crate::mistake::{Log, Mistakes};
+use crate::ranges::Slot;
 use crate::suggest;
 use crate::tree::{Key, Node, Value, parse};
-use crate::walk::{Slot, missing, walk};
+use crate::walk::{missing, walk};
 
 use self::values::{duration, find, lines, memory, whole, word};
 
