@@ -69,6 +69,8 @@ struct Module {
     items: BTreeSet<String>,
     /// What `use` brings in: the name here, and the path as it is written.
     imports: Vec<(String, Vec<String>)>,
+    /// The paths before `::*`.
+    globs: Vec<Vec<String>>,
     /// The paths that its code names.
     paths: BTreeSet<Vec<String>>,
 }
@@ -144,6 +146,13 @@ impl Tree {
         let mut all: Vec<_> = imported.filter_map(|(_, path)| self.find(module, path, depth + 1)).collect();
         all.extend(item);
         all.extend(child);
+        if all.is_empty() && depth < 16 {
+            let inside = |path: &Vec<String>| match self.find(module, path, depth + 1)? {
+                Found::Module(inside) if inside != module => self.member(&inside, name, last, depth + 1),
+                _ => None,
+            };
+            all.extend(here.globs.iter().find_map(inside));
+        }
         let wanted = all.iter().position(|found| matches!(found, Found::Item(..)) == last).unwrap_or(0);
         (!all.is_empty()).then(|| all.swap_remove(wanted))
     }
@@ -214,10 +223,8 @@ impl Module {
             }
             UseTree::Name(name) => (&name.ident, &name.ident),
             UseTree::Rename(rename) => (&rename.ident, &rename.rename),
-            // Globs are for preludes of others and for tests.
             UseTree::Glob(_) => {
-                let inside = ["crate", "self", "super"].contains(&before[0].as_str());
-                assert!(!inside, "use {}::*: name what is used", before.join("::"));
+                self.globs.push(before.clone());
                 return;
             }
         };
@@ -334,6 +341,9 @@ fn circles_are_found_and_re_exports_are_none() {
     check(&[lib, ("a.rs", "pub struct A; fn f() { assert!(x.y(crate::b::B::new())) }"), b], &[circle]);
     check(&[lib, ("a.rs", "use super::b; pub struct A; type C = b::B;"), b], &[circle]);
     check(&[lib, ("a.rs", "pub struct A { #[serde(with = \"crate::b::B\")] x: u8 }"), b], &[circle]);
+    let globs = ("lib.rs", "mod a; mod b; pub use a::*; pub use b::*;");
+    check(&[globs, ("a.rs", "pub struct A(Vec<super::B>);"), b], &[circle]);
+    check(&[globs, ("a.rs", "use super::*; pub struct A(Vec<B>);"), b], &[circle]);
     check(&[lib, ("a.rs", "pub struct A; #[cfg(test)] mod tests { use crate::B; }"), b], &[]);
     check(&[lib, ("a.rs", "pub struct A; #[cfg(test)] fn f(b: crate::B) {}"), b], &[]);
     // A parent and its child.
