@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::batch::{BatchPlan, Batches, Recipes};
 use crate::digest::FileIdentity;
 use crate::pictures::PictureSplit;
 use crate::tokens::TokenSplit;
@@ -107,17 +106,5 @@ impl Split {
             Store::Pictures(split) => &split.rows,
             Store::Tokens(split) => &split.rows,
         }
-    }
-
-    /// One pass over the examples.
-    #[must_use]
-    pub fn batches(&self, plan: BatchPlan) -> Batches {
-        Batches::new(self.clone(), plan)
-    }
-
-    /// The recipes of the same batches in the same order, for whoever makes them elsewhere.
-    #[must_use]
-    pub fn recipes(&self, plan: BatchPlan) -> Recipes {
-        Recipes::new(self.clone(), plan)
     }
 }

@@ -13,7 +13,7 @@ use lrlab_runs::{attempt_dir, write_atomic, write_exclusive};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::touch;
-use crate::{Error, Failure, Owner, read_json, to_json};
+use crate::{Error, Failure, Life, Owner, read_json, to_json};
 
 const CLAIM: &str = "claim.json";
 /// Between two touches of a claim.
@@ -183,22 +183,6 @@ pub fn holds(run_dir: &Path, number: u32) -> Result<bool, Error> {
     Ok(!numbers(&attempts_dir(run_dir))?.into_iter().any(|later| later > number && claimed(later)))
 }
 
-/// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
-/// had it.
-pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
-    let folder = attempts_dir(run_dir);
-    for number in numbers(&folder)?.into_iter().rev() {
-        let attempt = folder.join(number.to_string());
-        let claim = attempt.join(CLAIM);
-        let Some(owner) = owner_of(&attempt)? else { continue };
-        let touched =
-            std::fs::metadata(&claim).and_then(|m| m.modified()).map_err(|e| Error::io(&claim, e))?;
-        let exit = exit_of(&attempt)?;
-        return Ok(Some(Newest { number, owner, touched, exit }));
-    }
-    Ok(None)
-}
-
 /// Who claimed the attempt that writes in `folder`. Of a damaged claim nobody knows: it is as good as one from far away,
 /// which is waited for.
 pub(crate) fn owner_of(folder: &Path) -> Result<Option<Owner>, Error> {
@@ -256,6 +240,27 @@ fn beat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
         }
     });
     (stop, thread)
+}
+
+/// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
+/// had it.
+pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
+    let folder = attempts_dir(run_dir);
+    for number in numbers(&folder)?.into_iter().rev() {
+        let attempt = folder.join(number.to_string());
+        let claim = attempt.join(CLAIM);
+        let Some(owner) = owner_of(&attempt)? else { continue };
+        let touched =
+            std::fs::metadata(&claim).and_then(|m| m.modified()).map_err(|e| Error::io(&claim, e))?;
+        let exit = exit_of(&attempt)?;
+        return Ok(Some(Newest { number, owner, touched, exit }));
+    }
+    Ok(None)
+}
+
+/// Whether someone works on the run in `folder`, or may.
+pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
+    Ok(newest(folder)?.is_some_and(|newest| newest.exit.is_none() && newest.owner.life() != Life::Dead))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 
-use crate::attempt::newest;
+use crate::attempt::{in_use, newest};
 use crate::clock::Clock;
 use crate::litter::{idle, litter};
-use crate::{Acquired, Attempt, Error, Life, read_json, slurm, to_json};
+use crate::{Acquired, Attempt, Error, read_json, slurm, to_json};
 
 /// What kind of thing it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -196,11 +196,6 @@ fn runs_here(folder: &Path) -> bool {
     let mut programs = processes.filter_map(|process| std::fs::read_link(process.path().join("exe")).ok());
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     programs.any(|program| program.starts_with(&folder))
-}
-
-/// Whether someone works on the run in `folder`, or may.
-pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
-    Ok(newest(folder)?.is_some_and(|newest| newest.exit.is_none() && newest.owner.life() != Life::Dead))
 }
 
 /// Removes `garbage`, less what became needed meanwhile. How many things were removed.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use lrlab_runs::{RunId, RunStore, attempt_dir};
 
+use crate::attempt::in_use;
 use crate::clock::Clock;
-use crate::gc::in_use;
 use crate::{Error, attempts};
 
 /// Untouched for so long, it is nobody's.

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use lrlab_runs::{Event, PlannedRun, RunStore};
 
 use crate::attempt::newest;
-use crate::work::Grid;
-use crate::{Ending, Error, Estimate, Failure, Interrupt, Life, Owner, WorkerCommand};
+use crate::{Ending, Error, Estimate, Failure, Life, Owner};
 
 /// What a failed run does to the rest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -202,47 +201,4 @@ pub struct Finish {
     pub out_of_time: bool,
     /// Runs are missing because the first ones all failed for this reason.
     pub alike: Option<String>,
-}
-
-impl LocalExecutor {
-    /// Runs every one of `runs` that is not done, and returns when each is done or failed, by this process or by
-    /// others on the same store, or when `interrupt` was asked: once asks the workers to stop,
-    /// twice kills them. Runs that failed in an earlier call are tried again.
-    ///
-    /// `worker` says how to start a worker. A worker prints one [`Event`] per line, writes below its folder only,
-    /// commits `result.json`, ends with 0, or with 85 after SIGTERM or the end of its
-    /// standard input. `observe` is called from this thread.
-    ///
-    /// # Errors
-    /// A worker cannot be started, or the store cannot be read or written. A run that fails is no error.
-    pub fn run(
-        &self,
-        store: &RunStore,
-        runs: &[PlannedRun],
-        interrupt: &Interrupt,
-        worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
-        observe: impl FnMut(&PlannedRun, Notice<'_>),
-    ) -> Result<Finish, Error> {
-        self.run_share(store, Share::all(store, runs)?, interrupt, worker, observe)
-    }
-
-    /// As [`LocalExecutor::run`], where more is known about what others do: one of many on the same runs.
-    ///
-    /// # Errors
-    /// As [`LocalExecutor::run`].
-    pub fn run_share(
-        &self,
-        store: &RunStore,
-        share: Share<'_>,
-        interrupt: &Interrupt,
-        worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
-        mut observe: impl FnMut(&PlannedRun, Notice<'_>),
-    ) -> Result<Finish, Error> {
-        let mut grid = Grid::new(self, store, share, &worker, &mut observe);
-        let end = grid.work(interrupt);
-        if end.is_err() {
-            grid.abandon();
-        }
-        end.map(|()| grid.finish())
-    }
 }

@@ -7,8 +7,7 @@ use lrlab_runs::{Cell, EpochMetrics, Outcome, Plan, PlannedRun, RunStore, attemp
 use lrlab_search::{Arm, Due, Record, Standing, Verdict, arms, judge};
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::attempts;
-use crate::gc::in_use;
+use crate::attempt::{attempts, in_use};
 use crate::{Error, read_whole};
 
 /// How the searches of a plan stand.

@@ -11,6 +11,7 @@ use crate::{
 
 mod block;
 
+pub use block::Shortcut;
 use block::{Block, Kind};
 
 /// Where a residual network begins.
@@ -20,15 +21,6 @@ pub enum Stem {
     Cifar,
     /// 7×7, stride 2, then a 3×3 max-pool of stride 2.
     ImageNet,
-}
-
-/// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shortcut {
-    /// Every second pixel, new channels zero, half of them before and half after the old: no parameters.
-    A,
-    /// 1×1 convolution with batch norm.
-    B,
 }
 
 /// Which residual network.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use candle_core::{Device, Result, Tensor, bail};
 use lrlab_kernels::Params;
 
-use crate::config::in_range;
+use crate::check::in_range;
 
 /// Name of the count in a state.
 const SEEN: &str = "seen";

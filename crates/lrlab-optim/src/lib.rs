@@ -10,15 +10,16 @@ struct Readme;
 
 mod adam;
 mod average;
+mod check;
 mod config;
 mod grads;
 mod optimizer;
 mod sgd;
 mod slots;
 
-pub use adam::Adam;
+pub use adam::{Adam, AdamConfig};
 pub use average::WeightAverage;
-pub use config::{AdamConfig, OptimizerConfig, SgdConfig, build};
+pub use config::{OptimizerConfig, build};
 pub use grads::{accumulate, clip_finite_grad_norm, clip_grad_norm};
 pub use optimizer::Optimizer;
-pub use sgd::Sgd;
+pub use sgd::{Sgd, SgdConfig};

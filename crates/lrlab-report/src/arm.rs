@@ -6,26 +6,8 @@ use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
 
 use crate::stats::{Summary, summary};
-use crate::{Error, Metric, label, store};
-
-/// What is known of a planned run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// It is done; a run that diverged is done.
-    Done {
-        /// Its result.
-        result: Box<RunResult>,
-        /// BLAKE3 of `result.json`.
-        digest: String,
-    },
-    /// Its last attempt failed.
-    Failed {
-        /// Why.
-        error: String,
-    },
-    /// It has no result.
-    Missing,
-}
+use crate::store::{self, State};
+use crate::{Error, Metric, label};
 
 /// One planned run.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,6 +151,23 @@ impl Arm {
         };
         kept(&self.cell) == kept(&other.cell)
     }
+}
+
+/// Arms that differ in nothing but schedule and monitor: the indices of each such block.
+pub(crate) fn blocks(arms: &[Arm]) -> Vec<Vec<usize>> {
+    grouped(arms, &[label::SCHEDULE, label::MONITOR])
+}
+
+/// Indices of the arms that agree on every axis but those named, in their order.
+pub(crate) fn grouped(arms: &[Arm], except: &[&str]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (i, arm) in arms.iter().enumerate() {
+        match groups.iter_mut().find(|group| group.first().is_some_and(|j| arms[*j].agrees(arm, except))) {
+            Some(group) => group.push(i),
+            None => groups.push(vec![i]),
+        }
+    }
+    groups
 }
 
 /// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the

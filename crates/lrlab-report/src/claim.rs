@@ -16,8 +16,8 @@ use lrlab_runs::Cell;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::arm::Estimate;
-use crate::{Arm, Metric, Report, label};
+use crate::arm::{Arm, Estimate};
+use crate::{Metric, label};
 
 /// Whether a claim holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -88,12 +88,6 @@ pub struct ClaimVerdict {
     pub note: String,
 }
 
-/// The verdicts of a report, for `report --check`.
-#[must_use]
-pub fn check(report: &Report) -> Vec<ClaimVerdict> {
-    report.claims.clone()
-}
-
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Claim {
@@ -152,12 +146,12 @@ impl Condition {
     }
 }
 
-pub(crate) fn verdicts(claims: &Value, report: &Report) -> Vec<ClaimVerdict> {
+pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
     let Some(list) = claims.as_array() else { return Vec::new() };
     list.iter()
         .enumerate()
         .map(|(i, json)| match Claim::deserialize(json) {
-            Ok(claim) => judge(&claim, report),
+            Ok(claim) => judge(&claim, arms),
             Err(e) => ClaimVerdict {
                 id: json
                     .get("id")
@@ -178,7 +172,7 @@ pub(crate) fn verdicts(claims: &Value, report: &Report) -> Vec<ClaimVerdict> {
         .collect()
 }
 
-fn judge(claim: &Claim, report: &Report) -> ClaimVerdict {
+fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
     let mut out = ClaimVerdict {
         id: claim.id.clone(),
         text: claim.text.clone(),
@@ -205,7 +199,7 @@ fn judge(claim: &Claim, report: &Report) -> ClaimVerdict {
         return out;
     }
     out.claimed = claimed(claim, condition, metric);
-    out.measured = measure(claim, condition, metric, report);
+    out.measured = measure(claim, condition, metric, arms);
     let verdicts: Vec<Option<bool>> = out.measured.iter().map(|m| m.holds).collect();
     out.verdict = if verdicts.contains(&Some(false)) {
         Verdict::NotReproduced
@@ -214,30 +208,28 @@ fn judge(claim: &Claim, report: &Report) -> ClaimVerdict {
     } else {
         Verdict::Reproduced
     };
-    out.note = note(&out, report);
+    out.note = note(&out, arms);
     out
 }
 
-fn measure(claim: &Claim, condition: Condition, metric: Metric, report: &Report) -> Vec<Measured> {
+fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) -> Vec<Measured> {
     let matching = |(i, arm): (usize, &Arm)| matches(arm, &claim.place).then_some(i);
-    report
-        .arms
-        .iter()
+    arms.iter()
         .enumerate()
         .filter_map(matching)
         .map(|arm| {
-            let estimate = report.arms[arm].estimate(metric);
-            let than = claim.than.as_ref().and_then(|than| other(report, arm, than));
+            let estimate = arms[arm].estimate(metric);
+            let than = claim.than.as_ref().and_then(|than| other(arms, arm, than));
             let offset = claim.value.unwrap_or(0.0);
             let expected = match (&claim.than, than) {
                 (None, _) => claim.value,
                 (Some(_), None) => None,
-                (Some(_), Some(i)) => report.arms[i].estimate(metric).summary.map(|s| s.mean + offset),
+                (Some(_), Some(i)) => arms[i].estimate(metric).summary.map(|s| s.mean + offset),
             };
             let holds = match estimate.summary {
                 Some(s) => expected.map(|expected| condition.holds(s.mean, expected)),
                 // Every run came to an end, and none to a figure.
-                None => (report.arms[arm].diverged() == estimate.planned).then_some(false),
+                None => (arms[arm].diverged() == estimate.planned).then_some(false),
             };
             Measured { arm, estimate, expected, than, holds }
         })
@@ -245,13 +237,11 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, report: &Report)
 }
 
 /// The arm with the coordinates of `arm` where `than` does not say otherwise.
-fn other(report: &Report, arm: usize, than: &Cell) -> Option<usize> {
+fn other(arms: &[Arm], arm: usize, than: &Cell) -> Option<usize> {
     let changed: Vec<&str> = than.keys().map(String::as_str).collect();
-    report
-        .arms
-        .iter()
+    arms.iter()
         .enumerate()
-        .find(|(i, other)| *i != arm && matches(other, than) && other.agrees(&report.arms[arm], &changed))
+        .find(|(i, other)| *i != arm && matches(other, than) && other.agrees(&arms[arm], &changed))
         .map(|(i, _)| i)
 }
 
@@ -293,7 +283,7 @@ fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
     }
 }
 
-fn note(verdict: &ClaimVerdict, report: &Report) -> String {
+fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
     if verdict.measured.is_empty() {
         return "no arm of this grid is what it speaks about".to_owned();
     }
@@ -305,7 +295,7 @@ fn note(verdict: &ClaimVerdict, report: &Report) -> String {
     if have < planned {
         notes.push(format!("{have} of {planned} runs"));
     }
-    let diverged: usize = verdict.measured.iter().map(|m| report.arms[m.arm].diverged()).sum();
+    let diverged: usize = verdict.measured.iter().map(|m| arms[m.arm].diverged()).sum();
     if diverged > 0 {
         notes.push(format!("{diverged} diverged"));
     }

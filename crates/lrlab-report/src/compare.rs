@@ -4,7 +4,7 @@
 use lrlab_random::{Purpose, Stream};
 
 use crate::stats::{self, SignFlip, Summary};
-use crate::{Arm, Metric, Report, label};
+use crate::{Arm, Metric, arm, label};
 
 /// Level of the intervals and of the word "significant".
 const LEVEL: f64 = 0.95;
@@ -110,15 +110,15 @@ pub(crate) fn pairs_needed(family: usize) -> usize {
 }
 
 /// Every comparison of the grid.
-pub(crate) fn comparisons(report: &Report) -> Vec<Comparison> {
+pub(crate) fn comparisons(arms: &[Arm]) -> Vec<Comparison> {
     let mut out = Vec::new();
-    for block in report.blocks() {
+    for block in arm::blocks(arms) {
         for contrast in [Contrast::Schedule, Contrast::Monitor] {
-            let pairs = pairs(&report.arms, &block, contrast);
+            let pairs = pairs(arms, &block, contrast);
             for metric in Comparison::METRICS {
                 let family = out.len();
                 out.extend(
-                    pairs.iter().map(|&(arm, baseline)| compare(report, contrast, metric, arm, baseline)),
+                    pairs.iter().map(|&(arm, baseline)| compare(arms, contrast, metric, arm, baseline)),
                 );
                 correct(&mut out[family..]);
             }
@@ -146,8 +146,8 @@ fn pairs(arms: &[Arm], block: &[usize], contrast: Contrast) -> Vec<(usize, usize
     block.iter().filter_map(|&arm| Some((arm, baseline(arm)?))).collect()
 }
 
-fn compare(report: &Report, contrast: Contrast, metric: Metric, arm: usize, baseline: usize) -> Comparison {
-    let (ours, theirs) = (&report.arms[arm], &report.arms[baseline]);
+fn compare(arms: &[Arm], contrast: Contrast, metric: Metric, arm: usize, baseline: usize) -> Comparison {
+    let (ours, theirs) = (&arms[arm], &arms[baseline]);
     let before = theirs.values(metric);
     let differences: Vec<f64> = ours
         .values(metric)

@@ -27,14 +27,15 @@ mod table;
 mod tables;
 mod write;
 
-pub use arm::{Arm, Estimate, Run, State};
-pub use claim::{ClaimVerdict, Measured, Verdict, check};
+pub use arm::{Arm, Estimate, Run};
+pub use claim::{ClaimVerdict, Measured, Verdict};
 pub use compare::{Comparison, Contrast, Paired};
 pub use error::Error;
 pub use figure::{Dash, Figure, Line, Panel, Scale, figures};
 pub use metric::{At, Metric, Unit};
-pub use report::{Counts, Origin, Report, summarise};
+pub use report::{Counts, Origin, Report, check, summarise};
 pub use search::{ArmSearch, TrialReport};
+pub use store::State;
 pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
 pub use write::{Written, write};

@@ -89,22 +89,12 @@ impl Report {
     /// Arms that differ in nothing but schedule and monitor stand together: the indices of each such block.
     #[must_use]
     pub fn blocks(&self) -> Vec<Vec<usize>> {
-        self.grouped(&[label::SCHEDULE, label::MONITOR])
+        arm::blocks(&self.arms)
     }
 
     /// Indices of the arms that agree on every axis but those named, in the report's order.
     pub(crate) fn grouped(&self, except: &[&str]) -> Vec<Vec<usize>> {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for (i, arm) in self.arms.iter().enumerate() {
-            match groups
-                .iter_mut()
-                .find(|group| group.first().is_some_and(|j| self.arms[*j].agrees(arm, except)))
-            {
-                Some(group) => group.push(i),
-                None => groups.push(vec![i]),
-            }
-        }
-        groups
+        arm::grouped(&self.arms, except)
     }
 }
 
@@ -131,11 +121,17 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     };
     report.counts = counts(&report);
     report.origin = origin(&report);
-    report.comparisons = compare::comparisons(&report);
-    report.claims = claim::verdicts(&plan.claims, &report);
+    report.comparisons = compare::comparisons(&report.arms);
+    report.claims = claim::verdicts(&plan.claims, &report.arms);
     report.warnings = warnings(&report);
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
+}
+
+/// The verdicts of a report, for `report --check`.
+#[must_use]
+pub fn check(report: &Report) -> Vec<ClaimVerdict> {
+    report.claims.clone()
 }
 
 fn counts(report: &Report) -> Counts {

@@ -4,7 +4,26 @@ use std::path::Path;
 
 use lrlab_runs::{Event, Outcome, PlannedRun, RunResult, RunStore};
 
-use crate::{Error, State};
+use crate::Error;
+
+/// What is known of a planned run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// It is done; a run that diverged is done.
+    Done {
+        /// Its result.
+        result: Box<RunResult>,
+        /// BLAKE3 of `result.json`.
+        digest: String,
+    },
+    /// Its last attempt failed.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// It has no result.
+    Missing,
+}
 
 /// Reads `result.json`, and where there is none, why the last attempt failed, if it did. A damaged one is a run that failed:
 /// the others are reported all the same.

@@ -242,7 +242,8 @@ fn read_result(path: &Path, id: &RunId) -> Result<Option<RunResult>, Error> {
     let result: Option<RunResult> = read_json(path)?;
     match result {
         Some(result) if result.run_id != *id => {
-            Err(Error::Misplaced { path: path.to_path_buf(), found: result.run_id, expected: id.clone() })
+            let (found, expected) = (result.run_id.to_string(), id.to_string());
+            Err(Error::Misplaced { path: path.to_path_buf(), found, expected })
         }
         result => Ok(result),
     }

@@ -78,6 +78,7 @@ mod drive;
 mod error;
 mod lambda;
 mod lint;
+mod parse;
 mod plot;
 mod schedule;
 mod schedules;
@@ -100,6 +101,9 @@ pub use plot::{Curve, plot_dots, plot_svg, plot_text};
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
-pub use spec::{ControllerSpec, ScheduleSpec};
+pub use spec::{
+    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
+    SequentialSpec, StaircaseSpec, WarmupClock, WarmupSpec,
+};
 pub use text::{Compat, decisions, replay, trace};
 pub use time::{Every, Horizon, Time};

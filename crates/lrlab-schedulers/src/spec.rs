@@ -1,15 +1,15 @@
-//! Schedules and controllers as experiment files write them: externally tagged, `cosine = { … }`.
+//! Schedules as experiment files write them, externally tagged: `cosine = { … }`. Those that are made of schedules are
+//! defined here, beside what they are made of; what they do is in [`schedules`](crate::schedules).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schedules::{Plan, one, tenth};
 use crate::{
-    AnyController, AutoLrs, BoldDriver, ChainedSpec, ClampSpec, ConstantSpec, Controlled, CosineSpec,
-    CosineWarmRestartsSpec, CyclicSpec, DelaySpec, Error, ExponentialSpec, Greedy, Horizon, InverseSqrtSpec,
-    LinearSpec, LinearToZeroSpec, MaxSpec, MinSpec, MultiStepSpec, NewBob, NoamSpec, NoiseAwarePlateau,
-    NoiseSpec, OneCycleSpec, PiecewiseLinearSpec, Plateau, PolynomialSpec, Problem, RepeatSpec, RexSpec,
-    ScaleSpec, Schedule, SequentialSpec, StaircaseSpec, StaticSpec, StepSpec, TanhSpec, WarmupSpec, WsdSpec,
-    schedules::Plan,
+    ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec, Horizon,
+    InverseSqrtSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
+    PiecewiseLinearSpec, PolynomialSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec, TanhSpec,
+    WsdSpec,
 };
 
 /// A schedule as data.
@@ -74,6 +74,176 @@ pub enum ScheduleSpec {
     Max(MaxSpec),
     /// A schedule with seeded noise.
     Noise(NoiseSpec),
+}
+
+/// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
+///
+/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · t / over`, t in updates, until
+/// `t = over`, where it is 1. A floor of the schedule's (`eta_min`) stays as it is afterwards.
+///
+/// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
+/// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
+/// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
+/// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
+/// `base` (timm without `warmup_prefix`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WarmupSpec {
+    /// Length of the ramp, > 0.
+    pub over: Span,
+    /// The ramp's first factor, 0 … 1; default 0.1. A start of 0 wastes the first update.
+    #[serde(default = "tenth")]
+    pub start_factor: f64,
+    /// When the schedule's own time begins; default `after`.
+    #[serde(default)]
+    pub clock: WarmupClock,
+    /// The schedule that is warmed up.
+    pub then: Box<ScheduleSpec>,
+}
+
+/// When the time of a warmed-up schedule begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WarmupClock {
+    /// When the warm-up has ended.
+    #[default]
+    After,
+    /// With the warm-up.
+    Shared,
+    /// With the warm-up, but not seen until that has ended.
+    Hidden,
+}
+
+/// `sequential = { schedulers = [{ … }, { … }], milestones = ["30%"] }`: one schedule after the other.
+///
+/// Each begins anew at its milestone, which belongs to it, and its percentages are of its own part of the run. Any
+/// schedule may stand anywhere in the list, sequences and chains too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SequentialSpec {
+    /// One after the other; at least one.
+    pub schedulers: Vec<ScheduleSpec>,
+    /// When each of them but the first begins; increasing, one fewer than schedules.
+    pub milestones: Vec<Span>,
+}
+
+/// `chained = { schedulers = [{ … }, { … }] }`: all at once; each takes the one before's rate as its base.
+///
+/// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`: products
+/// for schedules that multiply, and floors come out as the order says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChainedSpec {
+    /// From the inside out; at least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `min = { schedulers = [{ … }, { … }] }`: the lowest rate of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MinSpec {
+    /// At least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `max = { schedulers = [{ … }, { … }] }`: the highest rate of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaxSpec {
+    /// At least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `scale = { by = 0.5, of = { … } }`: the rate times a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleSpec {
+    /// The number, 0 … 1e30.
+    pub by: f64,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: the rate kept within bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClampSpec {
+    /// The lowest rate, 0 … 1e30; default 0.
+    #[serde(default)]
+    pub min: f64,
+    /// The highest rate, from `min` to 1e30; default none.
+    #[serde(default)]
+    pub max: Option<f64>,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `delay = { by = "1 epoch", of = { … } }`: a schedule that starts later; until then its first rate.
+///
+/// Its percentages are of what is left of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelaySpec {
+    /// How much later.
+    pub by: Span,
+    /// What starts later.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `repeat = { period = "10 epochs", of = { … } }`: a schedule again and again.
+///
+/// Its percentages are of a period. After `limit` periods it holds what the last one ended with; without a limit
+/// it goes on. A period that is no whole number of updates is rounded up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatSpec {
+    /// After how long it starts anew, > 0.
+    pub period: Span,
+    /// What the base rate is multiplied by from one period to the next, 0 … 1; default 1.
+    #[serde(default = "one")]
+    pub decay: f64,
+    /// How many periods, ≥ 1; default: no limit.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// What is repeated.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `staircase = { step = "1 epoch", of = { … } }`: a schedule that moves only so often.
+///
+/// `lr(t) = of(step · ⌊t / step⌋)`, t in updates: within a step the rate is that of the step's first update (rounded
+/// up to a whole one). Optax's and Keras's `staircase`, for every schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaircaseSpec {
+    /// How long the rate stays, > 0.
+    pub step: Span,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
+}
+
+/// `noise = { std = 0.1, of = { cosine = {} } }`: the rate times `1 + n`, n a normal number of its update or epoch.
+///
+/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. The draw is a
+/// function of seed and time, nothing else: asking twice, or in another order, gives the same rate. Source: timm's
+/// `noise_range`, with `std`, `limit` and `seed` as its `noise_std`, `noise_pct` and `noise_seed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoiseSpec {
+    /// Standard deviation of n before the limit, 0 … 1e30; default 1.
+    #[serde(default = "one")]
+    pub std: f64,
+    /// Bound of |n|, above 0, at most 1; default 0.67.
+    #[serde(default = "two_thirds")]
+    pub limit: f64,
+    /// Seed of the draws; default 42.
+    #[serde(default = "forty_two")]
+    pub seed: u64,
+    /// How often n changes; default `update`.
+    #[serde(default)]
+    pub every: Every,
+    /// Whose rate.
+    pub of: Box<ScheduleSpec>,
 }
 
 macro_rules! schedules {
@@ -158,66 +328,10 @@ impl ScheduleSpec {
     }
 }
 
-/// A controller as data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ControllerSpec {
-    /// Cuts when the metric no longer improves.
-    Plateau(Plateau),
-    /// Cuts when the metric no longer improves by more than its noise.
-    NoiseAwarePlateau(NoiseAwarePlateau),
-    /// Raises while it improves, lowers while it does not.
-    Greedy(Greedy),
-    /// Cuts when the metric has hardly improved on the one before.
-    NewBob(NewBob),
-    /// Raises after each improvement; cuts and goes back after each setback.
-    BoldDriver(BoldDriver),
-    /// Tries some gains out and goes on with the best.
-    AutoLrs(AutoLrs),
+fn two_thirds() -> f64 {
+    0.67
 }
 
-macro_rules! controllers {
-    ($($controller:ident = $name:literal),* $(,)?) => {
-        impl ControllerSpec {
-            /// The name by which files call it.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$controller(_) => $name),* }
-            }
-
-            /// Checks every value.
-            ///
-            /// # Errors
-            /// The first value out of its range, with the keys that lead to it.
-            pub fn check(&self) -> Result<(), Error> {
-                match self { $(Self::$controller(controller) => controller.check()),* }
-                    .map_err(|error| error.under(self.name()))
-            }
-
-            /// The controller with its first state.
-            ///
-            /// # Errors
-            /// What [`ControllerSpec::check`] finds.
-            pub fn build(&self) -> Result<Box<dyn AnyController>, Error> {
-                self.check()?;
-                Ok(match self {
-                    $(Self::$controller(controller) => Box::new(Controlled::new(controller.clone()))),*
-                })
-            }
-        }
-        $(impl From<$controller> for ControllerSpec {
-            fn from(controller: $controller) -> Self {
-                Self::$controller(controller)
-            }
-        })*
-    };
-}
-
-controllers! {
-    Plateau = "plateau",
-    NoiseAwarePlateau = "noise_aware_plateau",
-    Greedy = "greedy",
-    NewBob = "new_bob",
-    BoldDriver = "bold_driver",
-    AutoLrs = "auto_lrs",
+fn forty_two() -> u64 {
+    42
 }

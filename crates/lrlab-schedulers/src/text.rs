@@ -1,7 +1,6 @@
 //! Schedules and controllers from a line of text, as the command line takes them.
 
-use serde::de::DeserializeOwned;
-
+use crate::parse::parse;
 use crate::{ControllerSpec, Decision, Error, Horizon, Observation, Problem, ScheduleSpec, torch};
 
 /// Whose meaning a text has.
@@ -137,17 +136,4 @@ impl ControllerSpec {
     pub fn parse(text: &str) -> Result<Self, Error> {
         parse(text)
     }
-}
-
-/// Reads `name = { … }`; a name alone stands for it with its defaults.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let trimmed = text.trim();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let completed = if !trimmed.is_empty() && trimmed.chars().all(is_name) {
-        format!("{trimmed} = {{}}")
-    } else {
-        text.into()
-    };
-    toml::from_str(&completed)
-        .map_err(|error| Error::new("", Problem::Syntax { message: error.to_string().trim_end().to_owned() }))
 }

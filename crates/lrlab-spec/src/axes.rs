@@ -3,15 +3,14 @@
 use serde_json::Value as Json;
 
 use crate::conditions;
-use crate::definitions::{Definitions, OFF, undefined};
+use crate::coordinate::{NAMED, OFF, label, same};
+use crate::definitions::{Definitions, undefined};
 use crate::mistake::Log;
+use crate::ranges::Slot;
 use crate::schema::definition;
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
-use crate::walk::{Slot, target, walk};
-
-/// Axes that are more than a key of a run.
-pub(crate) const NAMED: [&str; 4] = ["model", "schedule", "monitor", "seed"];
+use crate::walk::{target, walk};
 
 /// A name and its values in the order of the file.
 #[derive(Debug, Clone)]
@@ -24,21 +23,6 @@ impl Axis {
     pub(crate) fn name(&self) -> &str {
         &self.key.name
     }
-}
-
-/// Whether two coordinates are the same: `1` and `1.0` are; of whole numbers every digit counts.
-pub(crate) fn same(a: &Json, b: &Json) -> bool {
-    a == b || ((a.is_f64() || b.is_f64()) && a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b))
-}
-
-/// Whether a coordinate is the one that a condition names; `1` names a model called `1` too.
-pub(crate) fn meets(ours: &Json, wanted: &Json) -> bool {
-    same(ours, wanted) || label(ours) == label(wanted)
-}
-
-/// A coordinate for readers.
-pub(crate) fn label(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Reads `[axes]`; an axis with a mistake is left out.

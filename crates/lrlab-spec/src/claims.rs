@@ -2,12 +2,13 @@
 
 use serde_json::Value as Json;
 
-use crate::axes::meets;
 use crate::conditions;
+use crate::coordinate::meets;
 use crate::mistake::Log;
+use crate::ranges::Slot;
 use crate::resolve::Resolved;
 use crate::tree::Node;
-use crate::walk::{Slot, walk};
+use crate::walk::walk;
 
 /// Keys of a claim that hold coordinates.
 const PLACES: [&str; 2] = ["where", "than"];

@@ -4,8 +4,7 @@
 use lrlab_runs::Cell;
 use serde_json::Value as Json;
 
-use crate::axes::{label, meets};
-use crate::definitions::OFF;
+use crate::coordinate::{OFF, label, meets};
 use crate::mistake::Log;
 use crate::suggest;
 use crate::tree::{Key, Node, Value};

@@ -1,16 +1,27 @@
 //! The named parts of an experiment: defaults, models, data, schedules, monitors.
 
+use lrlab_runs::LONGEST_NAME;
 use lrlab_schedulers::{ControllerSpec, ScheduleSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use crate::coordinate::OFF;
 use crate::coupled::{self, Disagreement, Kind};
-use crate::experiment::{Catalog, check_length};
 use crate::mistake::Log;
+use crate::ranges::Slot;
 use crate::schema::definition;
-use crate::tree::{Key, Node, Value};
-use crate::walk::{Slot, walk};
+use crate::tree::{Key, Node, Place, Value};
+use crate::walk::walk;
 use crate::{CustomSpec, ModelSpec, MonitorSpec, SourceSpec, suggest};
+
+/// The models and data sets that a runner of the user's own adds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// Names of custom models.
+    pub models: Vec<String>,
+    /// Names of custom data sets.
+    pub data: Vec<String>,
+}
 
 /// A named table.
 #[derive(Debug, Clone)]
@@ -28,9 +39,6 @@ pub(crate) struct Definitions {
     pub(crate) schedules: Vec<Named>,
     pub(crate) monitors: Vec<Named>,
 }
-
-/// The monitor that needs no definition.
-pub(crate) const OFF: &str = "off";
 
 impl Definitions {
     /// Checks every definition by itself.
@@ -84,6 +92,17 @@ impl Definitions {
                 undefined(log, node, "data set", "data", self.data.iter().map(|data| data.key.name.as_str()));
             }
         }
+    }
+}
+
+/// Names become names of files, which have a limit.
+pub(crate) fn check_length(log: &mut Log, place: Place, name: &str) {
+    if name.len() > LONGEST_NAME {
+        let message = format!(
+            "a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it",
+            name.len()
+        );
+        log.error(place, message, "say more in `description`".to_owned());
     }
 }
 

@@ -9,11 +9,10 @@ use lrlab_schedulers::{MarkKind, ScheduleSpec};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
-use crate::axes::{NAMED, label};
+use crate::coordinate::{NAMED, Point, chosen, label};
 use crate::coupled::Kind;
-use crate::expand::Point;
 use crate::mistake::Log;
-use crate::resolve::{Resolved, chosen};
+use crate::resolve::Resolved;
 use crate::tree::{Node, Place};
 use crate::{OptimizerSpec, RunSpec, SourceSpec};
 

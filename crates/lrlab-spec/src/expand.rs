@@ -4,19 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::axes::{self, Axis, meets};
+use crate::axes::{self, Axis};
 use crate::conditions;
-use crate::definitions::{Definitions, OFF};
+use crate::coordinate::{OFF, Point, chosen, meets};
+use crate::definitions::Definitions;
 use crate::mistake::Log;
-use crate::resolve::{chosen, named_parts};
+use crate::resolve::named_parts;
 use crate::suggest;
 use crate::tree::{Key, Node, Place};
-
-/// A coordinate; the cells along an axis share it.
-pub(crate) type Coordinate = Arc<(Key, Node)>;
-
-/// One cell's coordinates.
-pub(crate) type Point = Vec<Coordinate>;
 
 /// More cells than anyone means.
 pub(crate) const MOST_CELLS: usize = 100_000;

@@ -2,28 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_runs::{Cell, LONGEST_NAME, RESERVED_NAMES, RunId, Search};
+use lrlab_runs::{Cell, RESERVED_NAMES, RunId, Search};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
-use crate::axes::{self, Axis, label};
-use crate::definitions::{Definitions, Named};
-use crate::expand::{Coordinate, Point};
+use crate::axes::{self, Axis};
+use crate::coordinate::{Coordinate, NAMED, Point, label};
+use crate::definitions::{Catalog, Definitions, Named, check_length};
 use crate::mistake::{Log, Mistakes};
+use crate::ranges::Slot;
 use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
-use crate::walk::{Slot, missing, unknown, walk};
+use crate::walk::{missing, unknown, walk};
 use crate::{RunSpec, claims, conditions, effect, expand, explain, resolve, run_id, search, select, suggest};
-
-/// The models and data sets that a runner of the user's own adds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Catalog {
-    /// Names of custom models.
-    pub models: Vec<String>,
-    /// Names of custom data sets.
-    pub data: Vec<String>,
-}
 
 /// An experiment without a mistake, expanded and resolved.
 #[derive(Debug, Clone)]
@@ -233,23 +225,12 @@ fn check_name(log: &mut Log, node: &Node) {
     }
 }
 
-/// Names become names of files, which have a limit.
-pub(crate) fn check_length(log: &mut Log, place: Place, name: &str) {
-    if name.len() > LONGEST_NAME {
-        let message = format!(
-            "a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it",
-            name.len()
-        );
-        log.error(place, message, "say more in `description`".to_owned());
-    }
-}
-
 /// Where a key of a run that stands at the top level belongs.
 fn elsewhere(root: &Node, name: &str) -> Option<String> {
     let is_axis = root.get("axes").is_some_and(|axes| axes.get(name).is_some());
     let is_key = EXPERIMENT["$defs"]["RunKeys"]["properties"].get(name).is_some() && name != "data";
     let is_named =
-        axes::NAMED.contains(&name) && suggest::nearest(name, ["models", "schedules", "monitors"]).is_none();
+        NAMED.contains(&name) && suggest::nearest(name, ["models", "schedules", "monitors"]).is_none();
     match (is_axis || is_named, is_key) {
         (true, _) => Some(format!("axes.{name}")),
         (false, true) => Some(format!("defaults.{name}")),

@@ -13,8 +13,11 @@ pub(crate) fn explain(log: &Log, resolved: &Resolved, tree: &Node) -> String {
     let mut lines = Vec::new();
     leaves("", &serde_json::to_value(&resolved.spec).unwrap_or_default(), &mut lines);
     let width = lines.iter().map(|(path, value)| path.len() + value.len()).max().unwrap_or(0);
-    let cell: Vec<String> =
-        resolved.cell.iter().map(|(key, value)| format!("{key}={}", crate::axes::label(value))).collect();
+    let cell: Vec<String> = resolved
+        .cell
+        .iter()
+        .map(|(key, value)| format!("{key}={}", crate::coordinate::label(value)))
+        .collect();
     let mut text = format!("# {}\n", cell.join(" "));
     for (path, value) in lines {
         let origin = given(tree, &path).map_or_else(|| "default".to_owned(), |place| log.describe(place));

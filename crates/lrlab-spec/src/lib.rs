@@ -110,6 +110,7 @@
 mod axes;
 mod claims;
 mod conditions;
+mod coordinate;
 mod coupled;
 mod definitions;
 mod effect;
@@ -131,8 +132,9 @@ mod suggest;
 mod tree;
 mod walk;
 
+pub use definitions::Catalog;
 pub use encoding::decode;
-pub use experiment::{Catalog, Experiment, read};
+pub use experiment::{Experiment, read};
 #[doc(hidden)]
 pub use identity::run_id_of;
 pub use identity::{NoIdentity, canonical, run_id};

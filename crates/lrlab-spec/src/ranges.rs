@@ -4,7 +4,13 @@ use lrlab_runs::EpochMetrics;
 
 use crate::suggest;
 use crate::tree::{Node, Value};
-use crate::walk::Slot;
+
+/// The key of a definition that a value stands under: `SgdSpec`, `momentum`. Ranges are looked up by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Slot<'a> {
+    pub(crate) owner: &'a str,
+    pub(crate) key: &'a str,
+}
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,8 @@ use lrlab_runs::Cell;
 use lrlab_search::TRIAL;
 use serde_json::{Value as Json, json};
 
-use crate::axes::NAMED;
-use crate::definitions::{Definitions, Named, OFF};
-use crate::expand::Point;
+use crate::coordinate::{NAMED, OFF, Point, chosen};
+use crate::definitions::{Definitions, Named};
 use crate::mistake::Log;
 use crate::tree::{Key, Node, Place, Value};
 use crate::{RunSpec, coupled};
@@ -150,11 +149,6 @@ pub(crate) fn named_parts(point: &Point, definitions: &Definitions) -> Option<No
     let seed = chosen(point, "seed")?.clone();
     put(&mut tree, "seed", |node| *node = seed);
     Some(tree)
-}
-
-/// A point's coordinate along an axis.
-pub(crate) fn chosen<'a>(point: &'a Point, axis: &str) -> Option<&'a Node> {
-    point.iter().find(|entry| entry.0.name == axis).map(|entry| &entry.1)
 }
 
 fn cell(point: &Point, dataset: &str, spec: &RunSpec) -> Cell {

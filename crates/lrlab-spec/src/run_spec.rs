@@ -7,10 +7,12 @@ use lrlab_schedulers::ScheduleSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod custom;
 mod data;
 mod models;
 mod watch;
 
+pub use custom::*;
 pub use data::*;
 pub use models::*;
 pub use watch::*;
@@ -126,15 +128,4 @@ impl Default for AdamSpec {
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay_all: false }
     }
-}
-
-/// `custom = { name = "my_model", options = { … } }`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CustomSpec {
-    /// The name it is registered under.
-    pub name: String,
-    /// Passed on as it stands.
-    #[serde(default)]
-    pub options: serde_json::Value,
 }

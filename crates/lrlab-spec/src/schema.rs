@@ -6,7 +6,8 @@ use lrlab_runs::{LONGEST_NAME, RESERVED_NAMES};
 use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
-use crate::search::Spaces;
+use crate::coordinate::NAMED;
+use crate::search::spec::Spaces;
 
 /// The JSON schema (draft 2020-12) of an experiment file, for editors that complete and check TOML by one.
 #[must_use]
@@ -16,9 +17,6 @@ pub fn schema() -> Value {
 
 /// The schema, made once.
 pub(crate) static EXPERIMENT: LazyLock<Value> = LazyLock::new(experiment);
-
-/// What a run is made of by name: definitions of the file rather than keys of a run.
-const NAMED: [&str; 4] = ["model", "schedule", "monitor", "seed"];
 
 /// A definition, `RunKeys` or `SgdSpec`; an empty schema, which allows everything, for a name there is none of.
 pub(crate) fn definition(name: &str) -> &'static Value {

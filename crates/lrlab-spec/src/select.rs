@@ -4,8 +4,8 @@ use lrlab_runs::Search;
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
-use crate::axes::meets;
 use crate::conditions;
+use crate::coordinate::meets;
 use crate::mistake::Log;
 use crate::resolve::Resolved;
 use crate::tree::{Key, Place, parse_argument};

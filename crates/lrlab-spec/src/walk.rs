@@ -3,16 +3,10 @@
 use serde_json::Value as Json;
 
 use crate::mistake::Log;
+use crate::ranges::{self, Slot};
 use crate::schema::{EXPERIMENT, branches};
+use crate::suggest;
 use crate::tree::{Key, Node, Value};
-use crate::{ranges, suggest};
-
-/// The key of a definition that a value stands under: `SgdSpec`, `momentum`. Ranges are looked up by it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Slot<'a> {
-    pub(crate) owner: &'a str,
-    pub(crate) key: &'a str,
-}
 
 /// Checks `node` against `schema`; every mistake goes to the log. Whether there was none.
 pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) -> bool {

@@ -20,7 +20,9 @@ struct Readme;
 
 mod error;
 mod evaluate;
+mod exact;
 mod fit;
+mod fitted;
 mod keeper;
 mod pass;
 mod probe;
@@ -35,7 +37,8 @@ mod trainer;
 
 pub use error::Error;
 pub use evaluate::{evaluate, outcomes};
-pub use fit::{Fit, Fitted, Stop, fit, fit_from};
+pub use fit::{Fit, fit, fit_from};
+pub use fitted::{Fitted, Stop};
 pub use keeper::{Keeper, Position, Wish};
 pub use pass::{DeviceBatches, DeviceData};
 pub use probe::probe;

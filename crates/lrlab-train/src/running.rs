@@ -1,12 +1,27 @@
 //! Figures that add up while an epoch goes on.
 
 use lrlab_runs::{EpochMetrics, finite};
-
 use serde::{Deserialize, Serialize};
 
-use crate::state::exact;
-use crate::trainer::Updated;
-use crate::{Outcome, Scores};
+use crate::{Outcome, Scores, exact};
+
+/// What an update saw.
+#[derive(Debug, Clone)]
+pub(crate) struct Updated {
+    /// Every example's outcome, before the update.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Mean cross-entropy over the update's examples, without label smoothing.
+    pub(crate) loss: f64,
+    /// Global gradient norm before clipping.
+    pub(crate) grad_norm: f64,
+}
+
+impl Updated {
+    /// Whether the update was made: neither loss nor gradient left the finite numbers.
+    pub(crate) fn finite(&self) -> bool {
+        self.loss.is_finite() && self.grad_norm.is_finite()
+    }
+}
 
 /// Running figures of an epoch, in training mode, weighted by examples.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

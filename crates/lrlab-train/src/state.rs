@@ -10,7 +10,7 @@ use lrlab_runs::{Decision, EpochMetrics, Work, exact_history};
 use serde::{Deserialize, Serialize};
 
 use crate::running::Running;
-use crate::{Error, Stop};
+use crate::{Error, Stop, exact};
 
 /// Tensors by name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -124,49 +124,5 @@ impl Groups {
 
     pub(crate) fn get(&self, group: &str) -> Tensors {
         self.0.get(group).cloned().unwrap_or_default()
-    }
-}
-
-/// Numbers that JSON does not have, as words.
-pub(crate) mod exact {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(f64),
-        Word(String),
-    }
-
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        if x.is_finite() { serializer.serialize_f64(*x) } else { serializer.collect_str(x) }
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        match Written::deserialize(deserializer)? {
-            Written::Number(x) => Ok(x),
-            Written::Word(word) => word.parse().map_err(serde::de::Error::custom),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_that_json_lacks() {
-        #[derive(Serialize, Deserialize)]
-        struct Number(#[serde(with = "exact")] f64);
-        for x in [0.1, -0.0, 1e-310, f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
-            let text = serde_json::to_string(&Number(x)).unwrap();
-            let read: Number = serde_json::from_str(&text).unwrap();
-            assert_eq!(read.0.to_bits(), x.to_bits(), "{text}");
-        }
-        let text = serde_json::to_string(&Number(f64::NAN)).unwrap();
-        assert!(serde_json::from_str::<Number>(&text).unwrap().0.is_nan(), "{text}");
-        let error = serde_json::from_str::<Number>("\"much\"").err().unwrap().to_string();
-        assert!(error.contains("invalid float literal"), "{error}");
     }
 }

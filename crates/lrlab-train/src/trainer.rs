@@ -12,32 +12,15 @@ use lrlab_schedulers::Observation;
 
 use crate::evaluate::{input, outcomes_of, read, scores};
 use crate::pass::{DeviceData, Pass};
+use crate::running::Updated;
 use crate::state::{Facts, Groups};
-use crate::{Error, Outcome, Rate, Scores, Settings};
+use crate::{Error, Rate, Scores, Settings};
 
 /// Weights and optimizer at one moment.
 #[derive(Debug, Clone)]
 struct Kept {
     params: BTreeMap<String, Tensor>,
     optimizer: BTreeMap<String, Tensor>,
-}
-
-/// What an update saw.
-#[derive(Debug, Clone)]
-pub(crate) struct Updated {
-    /// Every example's outcome, before the update.
-    pub(crate) outcomes: Vec<Outcome>,
-    /// Mean cross-entropy over the update's examples, without label smoothing.
-    pub(crate) loss: f64,
-    /// Global gradient norm before clipping.
-    pub(crate) grad_norm: f64,
-}
-
-impl Updated {
-    /// Whether the update was made: neither loss nor gradient left the finite numbers.
-    pub(crate) fn finite(&self) -> bool {
-        self.loss.is_finite() && self.grad_norm.is_finite()
-    }
 }
 
 /// Model, optimizer, data and what is kept of them.

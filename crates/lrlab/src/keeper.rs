@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lrlab_runs::{Checkpoints, Event, Moment, WorkLog};
 use lrlab_train::{Error, Keeper, Position, State, Wish};
 
-use crate::commands::worker::Reporter;
+use crate::reporter::Reporter;
 
 /// Where the default says when, training waits for checkpoints at most one part in so many of the time,
 const WAITING: u32 = 50;

@@ -30,9 +30,11 @@ mod device;
 mod exit;
 mod keeper;
 mod kit;
+mod options;
 mod progress;
 mod provenance;
 mod registry;
+mod reporter;
 
 pub use cli::cli;
 pub use device::DeviceChoice;

@@ -198,6 +198,18 @@ pub(crate) fn label(cell: &Cell) -> String {
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
 
+/// Tells an error and its causes on standard error; a cause that was already quoted is not told twice.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    tell(&format!("error: {text}"));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use lrlab_random::{Purpose, Stream};
 
-use super::{BatchPlan, Order};
+use super::plan::{BatchPlan, Order};
 use crate::dataset::{Split, Store};
 
 /// Batches within which training sequences are gathered by length: enough to save most of the padding, few

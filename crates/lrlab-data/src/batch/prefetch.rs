@@ -4,10 +4,20 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Batch, Batches};
+use super::batches::Batches;
+use super::tensors::Batch;
 use crate::Error;
 
 type Made = Result<Batch, Error>;
+
+impl Batches {
+    /// The same batches in the same order, up to `depth` of them made ahead of time by a thread of their own; 0 makes
+    /// them when they are asked for.
+    #[must_use]
+    pub fn prefetch(self, depth: usize) -> Prefetch {
+        Prefetch::new(self, depth)
+    }
+}
 
 /// The batches of one pass, made while the ones before them are used.
 ///
@@ -36,7 +46,7 @@ enum Source {
 
 impl Prefetch {
     /// Batches are made here, when they are asked for, where `depth` is 0.
-    pub(super) fn new(batches: Batches, depth: usize) -> Self {
+    fn new(batches: Batches, depth: usize) -> Self {
         match depth {
             0 => Self { source: Source::Here(Box::new(batches)), waited: Duration::ZERO },
             _ => Self::ahead(batches, depth),

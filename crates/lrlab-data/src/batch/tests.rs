@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataset::Store;
+use crate::Error;
+use crate::dataset::{Split, Store};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::tokens::{Sequences, TokenSplit};
 

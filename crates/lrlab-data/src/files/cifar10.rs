@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::label::label;
 use crate::Error;
 
 /// Classes.
@@ -112,13 +113,4 @@ fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), E
         }
     }
     Ok(())
-}
-
-/// A label that is a class.
-pub(crate) fn label(file: &Path, row: usize, label: i128, classes: usize) -> Result<u32, Error> {
-    if (0..classes as i128).contains(&label) {
-        Ok(label as u32)
-    } else {
-        Err(Error::Label { path: file.to_path_buf(), row, label, classes })
-    }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
 
-use super::{Fetched, Progress};
+use super::progress::{Fetched, Progress};
 use crate::{Cause, Error};
 
 /// How to reach the hub.

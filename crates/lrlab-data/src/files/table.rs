@@ -106,7 +106,7 @@ impl Table {
             let wide = |value: i64| if unsigned { i128::from(value as u64) } else { i128::from(value) };
             self.column::<Int64Type>(&column)?.into_iter().map(wide).collect()
         };
-        let label = |(row, label)| super::cifar10::label(&self.path, row, label, classes);
+        let label = |(row, label)| super::label::label(&self.path, row, label, classes);
         labels.into_iter().enumerate().map(label).collect()
     }
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, classes, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
-use crate::dataset::{Duplicates, Store};
+use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, imdb};
-use crate::tokens::{Sequences, TokenSplit, packed, tokenizer};
+use crate::tokens::{Sequences, TokenSplit, packed, packed::Prepared, tokenizer};
 use crate::{DataConfig, Dataset, Error, Kind, Source, Split, TokenConfig, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
@@ -71,14 +71,6 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
         Ok(Rowset { texts, labels, noisy: None })
     };
     Ok((part(Part::Train)?, part(Part::Test)?))
-}
-
-/// What the cache keeps.
-pub(crate) struct Prepared {
-    pub(crate) vocabulary: usize,
-    pub(crate) duplicates: Duplicates,
-    /// Training, validation, test.
-    pub(crate) splits: [Split; 3],
 }
 
 fn prepare(config: &DataConfig, located: Option<&Located>, keys: &Keys) -> Result<Prepared, Error> {

@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Sequences, TokenSplit};
+use super::sequences::{Sequences, TokenSplit};
 use crate::dataset::{Duplicates, Split, Store};
-use crate::load::Prepared;
 
 /// Raised whenever the layout changes.
 const VERSION: u32 = 1;
+
+/// What the cache keeps.
+pub(crate) struct Prepared {
+    pub(crate) vocabulary: usize,
+    pub(crate) duplicates: Duplicates,
+    /// Training, validation, test.
+    pub(crate) splits: [Split; 3],
+}
 
 pub(crate) fn pack(prepared: &Prepared) -> Vec<u8> {
     let Duplicates { within_train, within_test, train_test } = prepared.duplicates;

@@ -17,7 +17,7 @@ use tokenizers::{
     PreTokenizer, Tokenizer,
 };
 
-use super::Sequences;
+use super::sequences::Sequences;
 use crate::{Error, Keep, TokenConfig, TokenizerKind};
 
 /// Raised whenever the same texts give other tokens.

@@ -20,8 +20,8 @@ mod submit;
 
 pub use client::{Queued, cancel, is_running, requeue};
 pub use standing::{Elsewhere, Mode, Standing, given_up, standing};
-pub use submission::{Array, Member, Submission, submissions};
-pub use submit::{Outcome, Settings, submit, texts};
+pub use submission::{Array, Member, Settings, Submission, submissions};
+pub use submit::{Outcome, submit, texts};
 
 use std::path::PathBuf;
 

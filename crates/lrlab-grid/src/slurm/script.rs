@@ -5,7 +5,8 @@ use std::path::Path;
 
 use lrlab_spec::SlurmResources;
 
-use super::{Array, Settings, SlurmError};
+use super::SlurmError;
+use super::submission::{Array, Settings};
 use crate::owner::{JOB, RESTARTS};
 
 /// The script of an array. `folder` is the submission's.

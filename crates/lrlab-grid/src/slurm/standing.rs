@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 
 use super::client::{Queued, queue};
-use super::submission::submissions;
-use super::{Member, Submission};
+use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
 use crate::{Error, RunState, SearchState, budget, run_state};
 

@@ -1,13 +1,38 @@
 //! What was submitted, on record.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
-use lrlab_spec::SlurmResources;
+use lrlab_spec::{SlurmProfile, SlurmResources};
 use serde::{Deserialize, Serialize};
 
-use super::Settings;
 use crate::{Error, budget, read_json, to_json};
+
+/// How the runs of a submission are done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The frozen runner.
+    pub program: PathBuf,
+    /// The store, from the root of the file system.
+    pub out: PathBuf,
+    /// Where to train.
+    pub device: String,
+    /// Which weights stay.
+    pub keep: String,
+    /// How often a run's state is saved.
+    pub checkpoint_every: String,
+    /// Threads per run.
+    pub threads: Option<usize>,
+    /// What a failed run does to the rest.
+    pub fail_fast: bool,
+    /// Set for the jobs.
+    pub env: BTreeMap<String, String>,
+    /// The profile, for what is submitted again.
+    pub profile: SlurmProfile,
+    /// How many submissions in a row brought no run further.
+    pub fruitless: u32,
+}
 
 /// One submission: the arrays that do the runs, and the job that writes the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

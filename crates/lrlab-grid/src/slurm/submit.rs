@@ -1,44 +1,17 @@
 //! Submits what nobody does yet.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
-use lrlab_spec::{SlurmClass, SlurmProfile};
-use serde::{Deserialize, Serialize};
+use lrlab_spec::SlurmClass;
 
 use super::client::{cancel, sbatch, test};
 use super::standing::{self, Mode, Open, Standing, choose};
-use super::submission::{PLAN, folder};
-use super::{Array, Member, SlurmError, Submission, script};
+use super::submission::{Array, Member, PLAN, Settings, Submission, folder};
+use super::{SlurmError, script};
 use crate::attempt::newest;
 use crate::{Acquired, Attempt, Ending, Error, Life, Patience, Sign, baseline, to_json};
-
-/// How the runs of a submission are done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The frozen runner.
-    pub program: PathBuf,
-    /// The store, from the root of the file system.
-    pub out: PathBuf,
-    /// Where to train.
-    pub device: String,
-    /// Which weights stay.
-    pub keep: String,
-    /// How often a run's state is saved.
-    pub checkpoint_every: String,
-    /// Threads per run.
-    pub threads: Option<usize>,
-    /// What a failed run does to the rest.
-    pub fail_fast: bool,
-    /// Set for the jobs.
-    pub env: BTreeMap<String, String>,
-    /// The profile, for what is submitted again.
-    pub profile: SlurmProfile,
-    /// How many submissions in a row brought no run further.
-    pub fruitless: u32,
-}
 
 /// What a call came to.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Grid;
+use super::grid::Grid;
 use crate::attempt::{Newest, newest};
 use crate::budget::{Standing, standing};
 use crate::{Acquired, Attempt, Ending, Error, Failure, Life, Owner, Sign, slurm};

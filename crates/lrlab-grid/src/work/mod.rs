@@ -2,100 +2,66 @@
 //! what to do with it.
 
 mod active;
+mod grid;
 mod look;
+mod workers;
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use lrlab_runs::{PlannedRun, RunStore};
 
-use self::active::Active;
+use self::grid::Grid;
 use self::look::Look;
-use crate::alike::Alike;
-use crate::child::Output;
-use crate::gpu;
-use crate::places::Places;
-use crate::queue::Queue;
-use crate::{
-    Assignment, Costs, Error, Estimate, Failure, Finish, Interrupt, LocalExecutor, Machine, Notice,
-    OnFailure, Others, Patience, Share, WorkerCommand,
-};
+use crate::{Assignment, Error, Finish, Interrupt, LocalExecutor, Notice, Others, Share, WorkerCommand};
 
 /// Between two looks at runs that other processes have.
 const LOOK: Duration = Duration::from_secs(1);
 
-pub(crate) struct Grid<'a> {
-    executor: &'a LocalExecutor,
-    store: &'a RunStore,
-    share: Share<'a>,
-    worker: &'a dyn Fn(&Assignment<'_>) -> WorkerCommand,
-    observe: &'a mut dyn FnMut(&PlannedRun, Notice<'_>),
-    output: (Sender<Output>, Receiver<Output>),
-    threads: usize,
-    costs: Costs,
-    patience: Patience,
-    alike: Alike,
-    places: Places,
-    queue: Queue,
-    active: Vec<Active>,
-    /// Runs that other processes have, and whether these were seen to live.
-    away: Vec<(usize, bool)>,
-    /// Runs that are tried again a little later.
-    resting: Vec<(Instant, usize)>,
-    looked: Instant,
-    started: u64,
-    /// How often the workers were asked to stop.
-    asked: u32,
-    /// The time limit asked.
-    out_of_time: bool,
-    end: Finish,
-}
-
-impl<'a> Grid<'a> {
-    pub(crate) fn new(
-        executor: &'a LocalExecutor,
-        store: &'a RunStore,
-        share: Share<'a>,
-        worker: &'a dyn Fn(&Assignment<'_>) -> WorkerCommand,
-        observe: &'a mut dyn FnMut(&PlannedRun, Notice<'_>),
-    ) -> Self {
-        let (mut queue, mut end) = (Queue::new(share.runs, share.first), Finish::default());
-        for (index, run) in share.runs.iter().enumerate() {
-            if store.is_finished(&run.run_id) {
-                end.done += 1;
-            } else {
-                queue.push(index);
-            }
-        }
-        let devices = match &share.memory {
-            None => Places::even(executor.jobs, executor.devices),
-            Some(memory) => gpu::devices(&memory.free_mib, executor.devices),
-        };
-        Self {
-            executor,
-            store,
-            worker,
-            observe,
-            output: channel(),
-            threads: executor.threads.unwrap_or_else(|| Machine::detect().threads(executor.jobs)),
-            costs: Costs::measured(store, share.runs),
-            patience: Patience::new(executor.patience),
-            alike: Alike::new(executor.alike),
-            places: Places::new(executor.jobs, devices),
-            queue,
-            share,
-            active: Vec::new(),
-            away: Vec::new(),
-            resting: Vec::new(),
-            looked: Instant::now(),
-            started: 0,
-            asked: 0,
-            out_of_time: false,
-            end,
-        }
+impl LocalExecutor {
+    /// Runs every one of `runs` that is not done, and returns when each is done or failed, by this process or by
+    /// others on the same store, or when `interrupt` was asked: once asks the workers to stop,
+    /// twice kills them. Runs that failed in an earlier call are tried again.
+    ///
+    /// `worker` says how to start a worker. A worker prints one [`Event`](lrlab_runs::Event) per line, writes below its
+    /// folder only, commits `result.json`, ends with 0, or with 85 after SIGTERM or the end of its standard input.
+    /// `observe` is called from this thread.
+    ///
+    /// # Errors
+    /// A worker cannot be started, or the store cannot be read or written. A run that fails is no error.
+    pub fn run(
+        &self,
+        store: &RunStore,
+        runs: &[PlannedRun],
+        interrupt: &Interrupt,
+        worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
+        observe: impl FnMut(&PlannedRun, Notice<'_>),
+    ) -> Result<Finish, Error> {
+        self.run_share(store, Share::all(store, runs)?, interrupt, worker, observe)
     }
 
-    pub(crate) fn work(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
+    /// As [`LocalExecutor::run`], where more is known about what others do: one of many on the same runs.
+    ///
+    /// # Errors
+    /// As [`LocalExecutor::run`].
+    pub fn run_share(
+        &self,
+        store: &RunStore,
+        share: Share<'_>,
+        interrupt: &Interrupt,
+        worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
+        mut observe: impl FnMut(&PlannedRun, Notice<'_>),
+    ) -> Result<Finish, Error> {
+        let mut grid = Grid::new(self, store, share, &worker, &mut observe);
+        let end = grid.work(interrupt);
+        if end.is_err() {
+            grid.abandon();
+        }
+        end.map(|()| grid.finish())
+    }
+}
+
+impl Grid<'_> {
+    fn work(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
         loop {
             self.heed(interrupt);
             if self.asked == 0 {
@@ -133,13 +99,6 @@ impl<'a> Grid<'a> {
                 (self.observe)(&self.share.runs[active.index], notice);
             }
             self.stop_workers(asked);
-        }
-    }
-
-    fn stop_workers(&mut self, asked: u32) {
-        self.asked = asked;
-        for active in &mut self.active {
-            if asked > 1 { active.worker.kill() } else { active.worker.stop() }
         }
     }
 
@@ -186,38 +145,13 @@ impl<'a> Grid<'a> {
         Ok(())
     }
 
-    /// Memory that the run will take of its device, where something is known of it. More counts than was seen first.
-    fn need(&self, index: usize) -> Option<u64> {
-        let memory = self.share.memory.as_ref()?;
-        let seen = memory.peak_mib.get(index).copied().flatten();
-        seen.max(self.costs.device_mib(&self.share.runs[index])).map(gpu::need)
-    }
-
-    fn failed(&mut self, index: usize, failure: Failure) {
-        let nothing_done = self.end.executed == 0;
-        self.end.alike = self.end.alike.take().or_else(|| self.alike.add(&failure, nothing_done));
-        self.end.failed.push((index, failure));
-        let stop = self.executor.on_failure == OnFailure::FailFast || self.end.alike.is_some();
-        if stop && self.asked == 0 {
-            self.stop_workers(1);
-        }
-    }
-
-    fn left(&self) -> Estimate {
-        let active = self.active.iter().map(|active| active.index);
-        let others = self.away.iter().map(|(index, _)| *index);
-        let resting = self.resting.iter().map(|(_, index)| *index);
-        let indices = self.queue.waiting().chain(others).chain(resting).chain(active);
-        self.costs.sum(self.queue.seconds(indices, &self.costs), self.executor.jobs)
-    }
-
     /// After an error of the grid's own: no worker is left behind.
-    pub(crate) fn abandon(&mut self) {
+    fn abandon(&mut self) {
         self.stop_workers(1);
         self.active.iter_mut().for_each(|active| active.worker.wait());
     }
 
-    pub(crate) fn finish(mut self) -> Finish {
+    fn finish(mut self) -> Finish {
         self.end.missing = self.share.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
         self.end.elsewhere = self.away.len();
         self.end.interrupted &= self.end.missing > 0;

@@ -18,6 +18,6 @@ pub(super) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
     let bits = sum.to_bits();
     let away = (lost > 0.0) == (sum > 0.0);
     let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
-    let inexact = lost > 0.0 || lost < 0.0;
+    let inexact = lost != 0.0 && !lost.is_nan();
     f64::from_bits(if inexact && bits & 1 == 0 { odd } else { bits }) as f32
 }

@@ -3,8 +3,16 @@
 use candle_core::Result;
 use lrlab_kernels::{ConvNet, Value};
 
-use super::Shortcut;
 use crate::{init::Builder, layers::conv_norm};
+
+/// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortcut {
+    /// Every second pixel, new channels zero, half of them before and half after the old: no parameters.
+    A,
+    /// 1×1 convolution with batch norm.
+    B,
+}
 
 /// What F is (He et al., figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var};
 use lrlab_kernels::{EncoderActivation, EncoderNorm, Precision, Role};
 
-use super::{Activation, NormPlacement, TransformerConfig};
+use super::config::{Activation, NormPlacement, TransformerConfig};
 use crate::{
     Mode,
     init::{Builder, Init},

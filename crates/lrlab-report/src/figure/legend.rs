@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::paint::{escape, fill, stroke, text_width};
 use super::{Dash, Figure, Line, mark};
 
 const ROW: f64 = 17.0;
@@ -41,7 +42,7 @@ fn layout(figure: &Figure, width: f64) -> Layout<'_> {
 }
 
 fn columns(entries: &[&Line], per_row: usize) -> Vec<f64> {
-    let width = |line: &&Line| SAMPLE + GAP + super::svg::text_width(&line.label, 11.0) + 2.0 * GAP;
+    let width = |line: &&Line| SAMPLE + GAP + text_width(&line.label, 11.0) + 2.0 * GAP;
     (0..per_row.min(entries.len()))
         .map(|column| entries.iter().skip(column).step_by(per_row).map(width).fold(0.0, f64::max))
         .collect()
@@ -65,18 +66,18 @@ pub(super) fn draw(out: &mut String, figure: &Figure, width: f64, top: f64) {
                 out,
                 "<line x1=\"{x:.2}\" x2=\"{:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
                 x + SAMPLE,
-                super::svg::stroke(line)
+                stroke(line)
             );
         }
         if line.marks || line.points.len() == 1 {
-            mark::mark(out, line.color, x + SAMPLE / 2.0, y, 3.0, &super::svg::fill(line));
+            mark::mark(out, line.color, x + SAMPLE / 2.0, y, 3.0, &fill(line));
         }
         let _ = writeln!(
             out,
             "<text class=\"ink\" x=\"{:.2}\" y=\"{:.2}\" font-size=\"11\" fill=\"#1a1a1a\">{}</text>",
             x + SAMPLE + GAP,
             y + 3.8,
-            super::svg::escape(&line.label)
+            escape(&line.label)
         );
     }
 }

@@ -4,6 +4,7 @@ mod axis;
 mod curves;
 mod legend;
 mod mark;
+mod paint;
 mod svg;
 
 pub use curves::figures;

@@ -4,7 +4,8 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, integer_ticks};
-use super::{Dash, Figure, Line, PALETTE, Panel, legend, mark};
+use super::paint::{escape, fill, index, stroke};
+use super::{Figure, Line, PALETTE, Panel, legend, mark};
 
 /// Width and height of the area between the axes.
 const AREA: (f64, f64) = (262.0, 190.0);
@@ -213,32 +214,6 @@ impl Drawing<'_> {
     }
 }
 
-const fn index(line: &Line) -> usize {
-    line.color % PALETTE.len()
-}
-
-/// The paint of a line's marks as attributes: full on solid lines, hollow on dashed ones.
-pub(super) fn fill(line: &Line) -> String {
-    let (i, colour) = (index(line), PALETTE[index(line)]);
-    match line.dash {
-        Dash::Solid => format!("class=\"f{i}\" fill=\"{colour}\""),
-        Dash::Dashed => {
-            format!("class=\"hollow s{i}\" fill=\"#ffffff\" stroke=\"{colour}\" stroke-width=\"1.2\"")
-        }
-    }
-}
-
-/// The stroke of a line as attributes.
-pub(super) fn stroke(line: &Line) -> String {
-    let width = if line.diverged { 0.8 } else { 1.7 };
-    let dash = if line.dash == Dash::Dashed { " stroke-dasharray=\"5 3\"" } else { "" };
-    format!(
-        "class=\"s{}\" stroke=\"{}\" stroke-width=\"{width}\" stroke-linejoin=\"round\"{dash}",
-        index(line),
-        PALETTE[index(line)]
-    )
-}
-
 fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) {
     let _ = writeln!(
         out,
@@ -246,27 +221,4 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) 
          fill=\"#1a1a1a\">{}</text>",
         escape(words)
     );
-}
-
-/// About how wide words are in a sans-serif face.
-pub(super) fn text_width(words: &str, size: f64) -> f64 {
-    words.chars().count() as f64 * size * 0.54
-}
-
-/// XML's special characters; control characters, which XML 1.0 does not have, are dropped.
-pub(super) fn escape(words: &str) -> String {
-    let mut out = String::with_capacity(words.len());
-    for c in words.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(' '),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
 }

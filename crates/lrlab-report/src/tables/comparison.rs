@@ -2,8 +2,8 @@
 
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
+use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
 use crate::tables::result::{detail, place, short};
-use crate::tables::{axis_cells, axis_columns, block_of, rule};
 use crate::{Column, Comparison, Contrast, Metric, Report, Run, Table, Unit, Value, label};
 
 /// The split that nothing was chosen on, and the two ways in which overfitting shows.

@@ -3,7 +3,7 @@
 use crate::arm::Estimate;
 use crate::stats::summary;
 use crate::table::{Link, Row, TableCell};
-use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
 use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm.

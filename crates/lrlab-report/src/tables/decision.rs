@@ -3,7 +3,7 @@
 use lrlab_runs::{Decision, DecisionKind};
 
 use crate::table::{Link, Row, TableCell};
-use crate::tables::{axis_cells, axis_columns, block_of, rule, seed};
+use crate::tables::cells::{axis_cells, axis_columns, block_of, rule, seed};
 use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm, source and kind.

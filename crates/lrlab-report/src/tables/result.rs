@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
-use crate::tables::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
 use crate::{At, Column, Counts, Metric, Report, Run, Table, Unit, Value};
 
 const MAIN: [Metric; 7] = [

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use lrlab_runs::EpochMetrics;
 
 use crate::table::{Link, MISSING, Row, TableCell, csv_line};
-use crate::tables::{axis_cells, axis_columns, seed};
+use crate::tables::cells::{axis_cells, axis_columns, seed};
 use crate::{Column, Metric, Report, State, Table, Value};
 
 const SHOWN: [Metric; 6] = [

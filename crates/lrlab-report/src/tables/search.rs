@@ -5,6 +5,7 @@ use lrlab_search::Standing;
 use crate::arm::Estimate;
 use crate::search::{ArmSearch, TrialReport};
 use crate::table::{Link, Row, TableCell};
+use crate::tables::cells::{axis_columns, coordinate};
 use crate::{Column, Metric, Report, Table, Value, label};
 
 /// The searches and their trials; nothing where nothing was searched.
@@ -25,7 +26,7 @@ fn keys(report: &Report) -> Vec<&str> {
 }
 
 fn arm_columns(report: &Report) -> Vec<Column> {
-    super::axis_columns(report)
+    axis_columns(report)
 }
 
 fn text(words: impl Into<String>) -> TableCell {
@@ -33,7 +34,7 @@ fn text(words: impl Into<String>) -> TableCell {
 }
 
 fn arm_cells(report: &Report, search: &ArmSearch) -> Vec<TableCell> {
-    report.axes.iter().map(|axis| super::coordinate(&search.cell, axis)).collect()
+    report.axes.iter().map(|axis| coordinate(&search.cell, axis)).collect()
 }
 
 fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {

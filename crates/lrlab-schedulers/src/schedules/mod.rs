@@ -14,20 +14,15 @@ mod sqrt;
 mod step;
 mod warmup;
 
-pub use compound::{
-    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, RepeatSpec, ScaleSpec, SequentialSpec, StaircaseSpec,
-};
 pub use cosine::CosineSpec;
 pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};
 pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, RexSpec, TanhSpec, WsdSpec};
 pub use exponential::ExponentialSpec;
 pub use fixed::StaticSpec;
-pub use noise::NoiseSpec;
 pub use pieces::{ConstantSpec, Knot, LinearSpec, MultiStepSpec, PiecewiseLinearSpec};
 pub use restarts::CosineWarmRestartsSpec;
 pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
-pub use warmup::{WarmupClock, WarmupSpec};
 
 use crate::{Error, Horizon, Mark, MarkKind, Schedule};
 
@@ -59,10 +54,10 @@ pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind
     marks
 }
 
-fn one() -> f64 {
+pub(crate) fn one() -> f64 {
     1.0
 }
 
-fn tenth() -> f64 {
+pub(crate) fn tenth() -> f64 {
     0.1
 }

@@ -1,43 +1,8 @@
 //! Seeded noise on any schedule.
 
+use super::Plan;
+use crate::{Error, Horizon, Mark, NoiseSpec, Schedule, Time, check, time::Clock};
 use lrlab_random::{Purpose, Stream};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use super::{Plan, one};
-use crate::{Error, Every, Horizon, Mark, Schedule, ScheduleSpec, Time, check, time::Clock};
-
-/// `noise = { std = 0.1, of = { cosine = {} } }`: the rate times `1 + n`, n a normal number of its update or epoch.
-///
-/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. The draw is a
-/// function of seed and time, nothing else: asking twice, or in another order, gives the same rate. Source: timm's
-/// `noise_range`, with `std`, `limit` and `seed` as its `noise_std`, `noise_pct` and `noise_seed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoiseSpec {
-    /// Standard deviation of n before the limit, 0 … 1e30; default 1.
-    #[serde(default = "one")]
-    pub std: f64,
-    /// Bound of |n|, above 0, at most 1; default 0.67.
-    #[serde(default = "two_thirds")]
-    pub limit: f64,
-    /// Seed of the draws; default 42.
-    #[serde(default = "forty_two")]
-    pub seed: u64,
-    /// How often n changes; default `update`.
-    #[serde(default)]
-    pub every: Every,
-    /// Whose rate.
-    pub of: Box<ScheduleSpec>,
-}
-
-fn two_thirds() -> f64 {
-    0.67
-}
-
-fn forty_two() -> u64 {
-    42
-}
 
 impl Plan for NoiseSpec {
     fn check(&self) -> Result<(), Error> {

@@ -22,12 +22,14 @@
 //! # Ok::<(), lrlab_schedulers::Error>(())
 //! ```
 
+mod group;
 mod plateau;
 mod python;
 mod rule;
 mod scheduler;
 mod spec;
 
+pub use group::Group;
 pub use plateau::{Plateau, PlateauState};
-pub use scheduler::{Group, Scheduler, trace};
+pub use scheduler::{Scheduler, trace};
 pub use spec::*;

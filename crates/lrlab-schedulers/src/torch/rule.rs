@@ -3,8 +3,8 @@
 use std::{f64::consts::PI, fmt, sync::Arc};
 
 use super::{
-    Anneal, Constant, Cosine, Cyclic, CyclicMode, Exponential, Group, Linear, MultiStep, OneCycle,
-    Polynomial, Step,
+    Anneal, Constant, Cosine, Cyclic, CyclicMode, Exponential, Linear, MultiStep, OneCycle, Polynomial, Step,
+    group::Group,
     python::{bisect_right, cos, divide, power, raises},
 };
 use crate::Error;

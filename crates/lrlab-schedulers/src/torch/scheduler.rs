@@ -4,44 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Spec,
+    group::Group,
     python::{bisect_right, raises},
     rule::{Rule, WarmRestarts},
 };
 use crate::{Error, Problem};
-
-/// One parameter group of an optimizer: what `PyTorch`'s schedulers read and write.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Group {
-    /// The rate in force.
-    pub lr: f64,
-    /// Momentum, or Adam's first beta.
-    pub momentum: f64,
-    pub(super) initial_lr: Option<f64>,
-    pub(super) max_lr: f64,
-    pub(super) min_lr: f64,
-    pub(super) max_momentum: f64,
-    pub(super) base_momentum: f64,
-}
-
-impl Group {
-    /// The group of a new optimizer.
-    #[must_use]
-    pub fn new(lr: f64, momentum: f64) -> Self {
-        Self {
-            lr,
-            momentum,
-            initial_lr: None,
-            max_lr: lr,
-            min_lr: lr,
-            max_momentum: momentum,
-            base_momentum: momentum,
-        }
-    }
-
-    pub(super) fn initial_lr(&self) -> f64 {
-        self.initial_lr.unwrap_or(self.lr)
-    }
-}
 
 /// A scheduler on a [`Group`].
 #[derive(Debug, Clone)]

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::parse::parse;
 pub use crate::{Anneal, CyclicMode};
-use crate::{Error, text};
 
 macro_rules! spec {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
@@ -52,7 +53,7 @@ impl Spec {
     /// # Errors
     /// What is no such scheduler, with line and column.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        text::parse(text)
+        parse(text)
     }
 }
 

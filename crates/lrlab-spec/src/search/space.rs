@@ -3,12 +3,14 @@
 use lrlab_search::Space;
 use serde_json::Value as Json;
 
-use crate::axes::{Axis, label, same, typed};
+use crate::axes::{Axis, typed};
+use crate::coordinate::{label, same};
 use crate::mistake::Log;
+use crate::ranges::Slot;
 use crate::schema::{branches, definition};
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
-use crate::walk::{Slot, Target, target, type_of, walk};
+use crate::walk::{Target, target, type_of, walk};
 
 /// Keys that a search cannot vary, and why.
 const FIXED: [(&str, &str); 2] =

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use lrlab_search::{Space, TRIAL};
 use serde_json::Value as Json;
 
-use super::{MethodSpec, Rules};
+use super::Rules;
+use super::spec::MethodSpec;
+use crate::coordinate::{Point, chosen};
 use crate::definitions::Definitions;
 use crate::effect;
-use crate::expand::{MOST_CELLS, Point};
+use crate::expand::MOST_CELLS;
 use crate::mistake::Log;
-use crate::resolve::{applies, chosen, named_parts};
+use crate::resolve::{applies, named_parts};
 use crate::tree::{Key, Node};
 
 /// The points of the grid, each with every trial of its arm: equally many for all.

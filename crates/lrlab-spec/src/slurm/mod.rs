@@ -42,11 +42,12 @@ use lrlab_runs::Cell;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::axes::meets;
 use crate::conditions;
+use crate::coordinate::meets;
 use crate::mistake::{Log, Mistakes};
+use crate::ranges::Slot;
 use crate::tree::{Key, Node, parse};
-use crate::walk::{Slot, missing, walk};
+use crate::walk::{missing, walk};
 
 use self::values::{duration, find, lines, memory, whole, word};
 

@@ -6,7 +6,7 @@ use lrlab_kernels::{Params, Precision};
 use lrlab_models::{Input, Mode, Model};
 
 use super::models::{TEXTS, VOCABULARY, below, lstm, transformer};
-use super::{Kind, Step, Workload};
+use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Lengths of the batches: multiples of this, up to [`LONGEST`].
 const APART: usize = 16;
@@ -15,7 +15,7 @@ const LONGEST: usize = 400;
 
 pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
     let params = move |device: &Device| Params::new(device.clone(), DType::F32).in_precision(precision);
-    let workload = |name: &str, prepare: super::Prepare| Workload {
+    let workload = |name: &str, prepare: Prepare| Workload {
         kind: Kind::Evaluation,
         name: name.to_owned(),
         examples: lengths().count() * TEXTS,

@@ -8,16 +8,16 @@ use candle_core::{Device, Tensor};
 use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, WorkerCommand};
 use lrlab_runs::{Plan, RunStore};
 
-use super::{Kind, Step, Workload};
+use super::workload::{Kind, Prepare, Step, Workload};
 use crate::Registry;
-use crate::cli::{Part, Selection};
 use crate::commands::plan::{listing, read_experiment, resolve};
+use crate::options::{Part, Selection};
 
 /// Cells of the large grid.
 const CELLS: usize = 10_000;
 
 pub(super) fn grids() -> Vec<Workload> {
-    let workload = |name: &str, examples: usize, prepare: super::Prepare| Workload {
+    let workload = |name: &str, examples: usize, prepare: Prepare| Workload {
         kind: Kind::Grid,
         name: name.to_owned(),
         examples,

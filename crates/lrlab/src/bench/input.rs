@@ -8,7 +8,7 @@ use lrlab_data::{
 };
 
 use super::models::{LENGTH, PICTURES, TEXTS};
-use super::{Kind, Prepare, Step, Workload};
+use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Each with the training step that takes such batches in.
 pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::models::normal;
-use super::{Kind, Prepare, Workload};
+use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Side of the square matrices.
 const SIDE: usize = 2048;
@@ -28,12 +28,12 @@ pub(super) fn limits() -> Vec<Workload> {
     ]
 }
 
-fn matmul(device: &Device) -> anyhow::Result<super::Step> {
+fn matmul(device: &Device) -> anyhow::Result<Step> {
     let (a, b) = (normal(&[SIDE, SIDE], "a", device)?, normal(&[SIDE, SIDE], "b", device)?);
     Ok(Box::new(move || a.matmul(&b)))
 }
 
-fn copy(device: &Device) -> anyhow::Result<super::Step> {
+fn copy(device: &Device) -> anyhow::Result<Step> {
     let x = Tensor::full(1.0_f32, VALUES, device)?;
     Ok(Box::new(move || x.copy()))
 }

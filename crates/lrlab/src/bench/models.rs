@@ -9,7 +9,7 @@ use lrlab_models::{
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig, build};
 use lrlab_random::{Purpose, Stream};
 
-use super::{Kind, Prepare, Step, Workload};
+use super::workload::{Kind, Prepare, Step, Workload};
 
 pub(super) const PICTURES: usize = 128;
 pub(super) const TEXTS: usize = 64;

@@ -10,7 +10,7 @@ use lrlab_kernels::{
 use lrlab_random::{Purpose, Stream};
 
 use super::models::{LENGTH, PICTURES, TEXTS, VOCABULARY, WIDTH, below, normal};
-use super::{Kind, Step, Workload};
+use super::workload::{Kind, Step, Workload};
 
 /// (inputs, outputs, kernel, stride, side), as ResNet-20 and ResNet-18 have them on 32×32 pictures.
 const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 9] = [

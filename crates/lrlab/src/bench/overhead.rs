@@ -11,7 +11,7 @@ use lrlab_callbacks::{
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::{ControllerSpec, Horizon, Observation, ScheduleSpec};
 
-use super::{Kind, Step, Workload};
+use super::workload::{Kind, Step, Workload};
 
 /// Its name; its cost is told as a share of a step of [`BESIDE`].
 pub(crate) const NAME: &str = "overhead";

@@ -12,8 +12,8 @@ use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::{report, say_line};
-use crate::cli::{Keep, complain};
-use crate::progress::{tell, tell_mistakes};
+use crate::options::Keep;
+use crate::progress::{complain, tell, tell_mistakes};
 use crate::{Exit, provenance};
 
 /// How often submissions in a row may bring nothing further before nobody submits again.

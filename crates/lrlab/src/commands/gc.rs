@@ -9,7 +9,7 @@ use lrlab_runs::RunStore;
 
 use super::plan::{read_experiment, resolve};
 use super::say_line;
-use crate::cli::{Part, Selection};
+use crate::options::{Part, Selection};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::launch::{Launch, planned, show};
 use super::search::{self, Stages};
-use crate::cli::{Keep, Machine};
+use crate::options::{Keep, Machine};
 use crate::progress::{Progress, tell};
 use crate::{DeviceChoice, Exit, provenance};
 

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use super::plan::{cells, read_experiment};
 use super::say;
 use super::worker::cache_dir;
-use crate::cli::Selection;
+use crate::options::Selection;
 use crate::progress::{label, tell};
 use crate::{DeviceChoice, Exit, Registry, assemble};
 

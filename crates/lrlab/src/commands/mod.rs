@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 pub(crate) mod bench;
+mod board;
 pub(crate) mod cluster;
 mod commit;
 pub(crate) mod data;
@@ -11,6 +12,7 @@ pub(crate) mod gc;
 pub(crate) mod grid_worker;
 pub(crate) mod kit;
 pub(crate) mod launch;
+mod lines;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
 pub(crate) mod preflight;

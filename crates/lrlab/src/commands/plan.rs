@@ -10,10 +10,10 @@ use lrlab_grid::RunState;
 use lrlab_runs::{Call, Cell, Plan, RunStore};
 use lrlab_spec::{Experiment, Mistakes, RunSpec};
 
-use super::status::{counts, line};
+use super::lines::{counts, line};
 use super::worker::cache_dir;
 use super::{say, say_line};
-use crate::cli::Selection;
+use crate::options::Selection;
 use crate::progress::{tell, tell_mistakes};
 use crate::{Exit, Registry};
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::say_line;
 use super::worker::cache_dir;
-use crate::cli::Machine;
+use crate::options::Machine;
 use crate::progress::label;
 use crate::{Exit, Registry, assemble, provenance};
 

@@ -8,7 +8,7 @@ use lrlab_runs::{Plan, RunStore};
 
 use super::plan::{read_experiment, resolve};
 use super::say_line;
-use crate::cli::Selection;
+use crate::options::Selection;
 use crate::progress::tell;
 use crate::{Exit, Registry};
 

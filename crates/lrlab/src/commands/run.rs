@@ -16,8 +16,8 @@ use super::launch::Launch;
 use super::plan::{read_experiment, resolve, show};
 use super::preflight::{Flown, Preflight};
 use super::{cluster, launch, report, say_line, search};
-use crate::cli::{Keep, Machine, Selection, complain};
-use crate::progress::{Progress, clock, tell};
+use crate::options::{Keep, Machine, Selection};
+use crate::progress::{Progress, clock, complain, tell};
 use crate::{DeviceChoice, Exit, Registry, device, provenance};
 
 /// What one run may need where it was not measured; small networks on small data stay well below.

@@ -8,8 +8,9 @@ use console::Term;
 use lrlab_grid::{Interrupt, RunState};
 use lrlab_runs::{Event, Plan, PlannedRun, RunStore, attempt_dir};
 
+use super::board::Board;
+use super::lines::{far, line};
 use super::say;
-use super::status::{Board, far, line};
 use crate::Exit;
 use crate::progress::label;
 

@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Args;
@@ -23,12 +23,11 @@ use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
 
 use super::commit::{Weights, commit};
-use crate::cli::{Keep, Machine};
 use crate::keeper::{self, FILES, RunKeeper};
+use crate::options::{Keep, Machine};
+use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
-/// Between two progress events of one run.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// What the loggers write below an attempt's folder.
 const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
 
@@ -340,28 +339,4 @@ fn watch_stdin(interrupt: &Arc<AtomicBool>) {
 
 fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// Sends events to whoever started us.
-#[derive(Default)]
-pub(crate) struct Reporter {
-    last_progress: Option<Instant>,
-}
-
-impl Reporter {
-    /// A listener that went away does not stop the training.
-    pub(crate) fn report(&mut self, event: &Event) {
-        match event {
-            Event::Progress { .. } if self.last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) => {
-                return;
-            }
-            Event::Progress { .. } => self.last_progress = Some(Instant::now()),
-            // Also for the attempt's log.
-            Event::Note { message } => crate::progress::tell(&format!("note: {message}")),
-            _ => {}
-        }
-        let Ok(line) = serde_json::to_string(event) else { return };
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-    }
 }

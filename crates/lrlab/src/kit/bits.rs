@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 
-use super::Place;
+use super::place::Place;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 

@@ -8,7 +8,7 @@ use lrlab_data::{
 };
 use lrlab_train::DeviceData;
 
-use super::Place;
+use super::place::Place;
 use super::verdict::Verdict;
 
 /// Not a divisor of a split, so that the last batch is a small one.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::Place;
+use super::place::Place;
 use super::training::{NETWORKS, Sizes};
 use super::verdict::Verdict;
 

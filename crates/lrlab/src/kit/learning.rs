@@ -3,7 +3,7 @@
 use candle_core::Device;
 use lrlab_train::Fitted;
 
-use super::Place;
+use super::place::Place;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 

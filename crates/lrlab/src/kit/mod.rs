@@ -11,19 +11,18 @@ mod data;
 mod grids;
 mod learning;
 mod machine;
+mod place;
 mod side;
 mod threads;
 mod training;
 mod verdict;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
-use candle_core::Device;
 use lrlab_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::DeviceChoice;
+pub(crate) use place::Place;
 use training::NETWORKS;
 pub(crate) use verdict::{Outcome, Verdict};
 
@@ -60,16 +59,6 @@ impl Kind {
             Self::Grids => "grids",
         }
     }
-}
-
-/// Where checks are made.
-pub(crate) struct Place {
-    /// As the command line says it.
-    pub(crate) choice: DeviceChoice,
-    /// The same, opened.
-    pub(crate) device: Device,
-    /// For what is written on the way; shared by the checks of one call.
-    pub(crate) folder: PathBuf,
 }
 
 type Work = Box<dyn FnOnce(&Place) -> anyhow::Result<Verdict>>;

@@ -10,7 +10,7 @@ use lrlab_kernels::{
     sgd_updates,
 };
 
-use super::Place;
+use super::place::Place;
 use super::side::Side;
 use super::verdict::Verdict;
 

@@ -1,5 +1,6 @@
 //! Every public operator of `lrlab-kernels`, on shapes that networks have and on shapes that are nobody's favourites.
 
+mod dims;
 mod encoder;
 mod lstm;
 mod net;
@@ -31,9 +32,4 @@ pub(super) fn for_nan() -> Vec<Case> {
     all.extend(lstm::for_nan());
     all.extend(encoder::for_nan());
     all
-}
-
-/// `in×out` and the like.
-fn joined(dims: &[usize]) -> String {
-    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
 }

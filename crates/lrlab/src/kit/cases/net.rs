@@ -3,7 +3,7 @@
 use candle_core::Result;
 use lrlab_kernels::{ConvNet, ConvNorm, Norm, Value};
 
-use super::joined;
+use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Side;
 

@@ -2,7 +2,7 @@
 
 use lrlab_kernels::{Norm, batch_norm2d, conv2d, global_avg_pool2d, max_pool2d};
 
-use super::joined;
+use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Wanted;
 

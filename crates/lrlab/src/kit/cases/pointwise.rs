@@ -7,7 +7,7 @@ use lrlab_kernels::{
 };
 use lrlab_random::{Purpose, Stream};
 
-use super::joined;
+use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Wanted;
 

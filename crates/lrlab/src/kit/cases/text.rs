@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use lrlab_kernels::{Dropout, attention, attention_in, embedding, embedding_at_positions, weighted_sum};
 use lrlab_random::{Purpose, Stream};
 
-use super::joined;
+use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Side;
 

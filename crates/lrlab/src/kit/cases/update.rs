@@ -5,7 +5,7 @@ use lrlab_kernels::{
     AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norms,
 };
 
-use super::joined;
+use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::{Outputs, Side};
 

@@ -1,0 +1,14 @@
+//! Labels as files hold them.
+
+use std::path::Path;
+
+use crate::Error;
+
+/// A label that is a class.
+pub(super) fn label(file: &Path, row: usize, label: i128, classes: usize) -> Result<u32, Error> {
+    if (0..classes as i128).contains(&label) {
+        Ok(label as u32)
+    } else {
+        Err(Error::Label { path: file.to_path_buf(), row, label, classes })
+    }
+}

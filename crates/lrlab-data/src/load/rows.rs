@@ -1,0 +1,90 @@
+//! What pictures and reviews share: which rows each split has, and what is said of the content.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::catalog::Part;
+use crate::dataset::Duplicates;
+use crate::digest::DatasetIdentity;
+use crate::files::{Located, cifar10, imdb};
+use crate::{DataConfig, Error, Source, split};
+
+/// Rows of each split, ascending.
+pub(super) struct Rows {
+    pub(super) train: Vec<u32>,
+    pub(super) validation: Vec<u32>,
+    pub(super) test: Vec<u32>,
+}
+
+/// Splits rows by true labels and contents.
+pub(super) fn split_rows(
+    config: &DataConfig,
+    classes: usize,
+    train: (&[u32], &[u128]),
+    test: &[u32],
+) -> Result<Rows, Error> {
+    let (labels, contents) = train;
+    let share = match config.source {
+        Source::Cifar10(_) | Source::Imdb(_) => 10, // 5,000 of 50,000 and 2,500 of 25,000
+        Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => 5,
+    };
+    let wanted = config.validation.unwrap_or(labels.len() / share);
+    if wanted >= labels.len() {
+        let dataset = config.source.name().to_owned();
+        return Err(Error::TooFewExamples { dataset, wanted, available: labels.len() });
+    }
+    let (seed, limit) = (config.split_seed, &config.limit);
+    let (train, validation) = split::hold_out(labels, contents, classes, wanted, seed);
+    let all_test = (0..test.len() as u32).collect();
+    Ok(Rows {
+        train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
+        validation: split::limited(validation, labels, classes, limit.validation, seed, "limit validation"),
+        test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
+    })
+}
+
+pub(super) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
+    rows.iter().map(|&row| values[row as usize]).collect()
+}
+
+/// The notes of the content, and what is to be said about duplicates.
+pub(super) fn notes(identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
+    let name = &identity.name;
+    let mut notes = identity.notes.clone();
+    let Duplicates { within_train, within_test, train_test } = duplicates;
+    if within_train > 0 {
+        notes.push(format!(
+            "{name}: {within_train} examples of training and validation repeat another; equal ones are on one side"
+        ));
+    }
+    if within_test > 0 {
+        notes.push(format!("{name}: {within_test} test examples repeat another; they are kept"));
+    }
+    if train_test > 0 {
+        notes.push(format!(
+            "{name}: {train_test} test examples also stand in training or validation; they are kept"
+        ));
+    }
+    notes
+}
+
+/// A content's hash, for finding equal ones.
+pub(super) fn content_hash(bytes: &[u8]) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    u128::from_le_bytes(half)
+}
+
+/// The files of one part.
+pub(super) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
+    located.map(|located| located.part(part)).unwrap_or_default()
+}
+
+/// Classes of a source.
+pub(super) fn classes(source: &Source) -> usize {
+    match source {
+        Source::Cifar10(_) => cifar10::CLASSES,
+        Source::Imdb(_) | Source::SyntheticReviews(_) => imdb::CLASSES,
+        Source::SyntheticPictures(settings) => settings.classes,
+    }
+}

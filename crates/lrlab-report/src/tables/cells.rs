@@ -1,0 +1,44 @@
+//! What the tables share: coordinates, and rules between blocks.
+
+use lrlab_runs::Cell;
+
+use crate::table::{MISSING, Row, TableCell};
+use crate::{Column, Report, Run, Value, label};
+
+/// One column per axis of the grid.
+pub(super) fn axis_columns(report: &Report) -> Vec<Column> {
+    let constant = |axis: &str| report.arms.len() > 1 && report.values(axis).len() == 1;
+    let column = |axis: &String| Column {
+        numeric: axis == label::EPOCHS,
+        constant: constant(axis),
+        ..Column::text(axis, axis)
+    };
+    report.axes.iter().map(column).collect()
+}
+
+/// The coordinates of an arm.
+pub(super) fn axis_cells(report: &Report, arm: usize) -> Vec<TableCell> {
+    report.axes.iter().map(|axis| coordinate(&report.arms[arm].cell, axis)).collect()
+}
+
+/// One coordinate, empty for programs where there is none.
+pub(super) fn coordinate(cell: &Cell, axis: &str) -> TableCell {
+    Value::Label(label::coordinate(cell, axis)).into()
+}
+
+/// A run's seed.
+pub(super) fn seed(run: &Run) -> TableCell {
+    Value::Label(Some(run.seed.clone()).filter(|seed| seed != MISSING)).into()
+}
+
+/// The index of the block that an arm is in: where it changes, a rule is drawn.
+pub(super) fn block_of(blocks: &[Vec<usize>], arm: usize) -> Option<usize> {
+    blocks.iter().position(|block| block.contains(&arm))
+}
+
+/// Marks the rows at which another block begins; `blocks` holds one per row.
+pub(super) fn rule(rows: &mut [Row], blocks: &[Option<usize>]) {
+    for i in 1..rows.len().min(blocks.len()) {
+        rows[i].rule = blocks[i] != blocks[i - 1];
+    }
+}

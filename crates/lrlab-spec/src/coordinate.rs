@@ -1,0 +1,39 @@
+//! Coordinates: where a cell stands along each axis of the grid, and when two places are the same.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::tree::{Key, Node};
+
+/// Axes that are more than a key of a run.
+pub(crate) const NAMED: [&str; 4] = ["model", "schedule", "monitor", "seed"];
+
+/// The monitor that needs no definition.
+pub(crate) const OFF: &str = "off";
+
+/// A coordinate; the cells along an axis share it.
+pub(crate) type Coordinate = Arc<(Key, Node)>;
+
+/// One cell's coordinates.
+pub(crate) type Point = Vec<Coordinate>;
+
+/// A point's coordinate along an axis.
+pub(crate) fn chosen<'a>(point: &'a Point, axis: &str) -> Option<&'a Node> {
+    point.iter().find(|entry| entry.0.name == axis).map(|entry| &entry.1)
+}
+
+/// Whether two coordinates are the same: `1` and `1.0` are; of whole numbers every digit counts.
+pub(crate) fn same(a: &Json, b: &Json) -> bool {
+    a == b || ((a.is_f64() || b.is_f64()) && a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b))
+}
+
+/// Whether a coordinate is the one that a condition names; `1` names a model called `1` too.
+pub(crate) fn meets(ours: &Json, wanted: &Json) -> bool {
+    same(ours, wanted) || label(ours) == label(wanted)
+}
+
+/// A coordinate for readers.
+pub(crate) fn label(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

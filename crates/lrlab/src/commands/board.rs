@@ -1,0 +1,127 @@
+//! Everything that is to be seen of a grid at one moment.
+
+use std::fmt::Write as _;
+
+use lrlab_grid::slurm::{self, Queued};
+use lrlab_grid::{ArmStatus, Costs, Estimate, RunState, SearchState, Status};
+use lrlab_runs::{Plan, RunStore};
+
+use super::lines::{counts, line};
+use super::search;
+use crate::progress::clock;
+
+/// Everything that is to be seen of a grid at one moment.
+pub(crate) struct Board {
+    pub(crate) status: Status,
+    pub(crate) states: Vec<RunState>,
+    /// What is left, taking into account how far running ones are.
+    pub(crate) left: Estimate,
+    /// Runs of the experiment that are not part of the plan, and how many of them are done.
+    further: (usize, usize),
+    /// Of a search: how far each arm is.
+    search: Option<Vec<ArmStatus>>,
+    /// Jobs on Slurm, or why they cannot be asked for.
+    jobs: Result<Vec<Queued>, String>,
+    /// What there is to say of results and jobs.
+    warnings: Vec<String>,
+}
+
+impl Board {
+    pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
+        let (status, states) = lrlab_grid::status(store, plan)?;
+        let further = lrlab_grid::further(store, plan)?;
+        let costs = Costs::measured(store, &plan.runs);
+        let standing = slurm::standing(store, &plan.experiment);
+        let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
+        warnings.extend(standing.iter().flat_map(|standing| &standing.elsewhere).map(ToString::to_string));
+        Ok(Self {
+            left: left(plan, &states, &costs, status.running),
+            status,
+            states,
+            further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
+            search: SearchState::read(store, plan)?.map(|search| search.status()),
+            jobs: standing.map(|standing| standing.queued).map_err(|error| error.to_string()),
+            warnings,
+        })
+    }
+
+    pub(crate) fn json(&self, plan: &Plan) -> serde_json::Value {
+        let runs: Vec<_> = plan
+            .runs
+            .iter()
+            .zip(&self.states)
+            .map(|(run, state)| serde_json::json!({ "run_id": run.run_id, "cell": run.cell, "state": state }))
+            .collect();
+        let job = |job: &Queued| serde_json::json!({ "job": job.job, "state": job.state, "name": job.name });
+        let jobs = match &self.jobs {
+            Ok(jobs) => jobs.iter().map(job).collect::<Vec<_>>().into(),
+            Err(error) => serde_json::json!({ "error": error }),
+        };
+        serde_json::json!({
+            "experiment": plan.experiment,
+            "status": self.status,
+            "left": self.left,
+            "further": { "runs": self.further.0, "done": self.further.1 },
+            "search": self.search,
+            "runs": runs,
+            "jobs": jobs,
+            "warnings": self.warnings,
+        })
+    }
+
+    /// Every run with its state, and the sums.
+    pub(crate) fn text(&self, plan: &Plan) -> String {
+        let mut text = String::new();
+        let needed = plan.runs.iter().zip(&self.states).filter(|(_, state)| **state != RunState::Unneeded);
+        for (run, state) in needed {
+            let _ = writeln!(text, "{}", line(run, state));
+        }
+        let _ = writeln!(text, "{}", self.sums(plan));
+        text
+    }
+
+    /// The sums, what is left, and what there is to say.
+    pub(crate) fn sums(&self, plan: &Plan) -> String {
+        let mut text = format!("{}: {}", plan.experiment, counts(&self.status));
+        if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
+            let _ = write!(text, ", about {} left", clock(wall));
+        }
+        for line in search::lines(plan, self.search.as_deref().unwrap_or_default()) {
+            let _ = write!(text, "\n{line}");
+        }
+        if let (runs @ 1.., done) = self.further {
+            let _ = write!(
+                text,
+                "\nnote: besides these, earlier calls planned {runs} further runs ({done} done)"
+            );
+        }
+        match &self.jobs {
+            Ok(jobs) if jobs.is_empty() => {}
+            Ok(jobs) => {
+                let waiting = jobs.iter().filter(|job| job.state == "PENDING").count();
+                let _ = write!(text, "\nslurm: {} jobs, {waiting} of them waiting", jobs.len());
+            }
+            Err(error) => {
+                let _ = write!(text, "\nslurm: {error}");
+            }
+        }
+        for warning in &self.warnings {
+            let _ = write!(text, "\nnote: {warning}");
+        }
+        text
+    }
+}
+
+/// What is left: of running ones what they have not made yet, by their own pace where nothing else is known.
+fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
+    let open = plan.runs.iter().zip(states);
+    let open = open
+        .filter(|(_, state)| !matches!(state, RunState::Done | RunState::Pruned { .. } | RunState::Unneeded));
+    let seconds = open.map(|(run, state)| match state {
+        RunState::Running { live: Some(live), .. } => {
+            live.left_s().or_else(|| costs.seconds(run).map(|all| all * (1.0 - live.share())))
+        }
+        _ => costs.seconds(run),
+    });
+    costs.sum(seconds, running)
+}

@@ -1,0 +1,49 @@
+//! Runs and grids in a line each, for people.
+
+use std::fmt::Write as _;
+
+use lrlab_grid::{Live, RunState, Status};
+use lrlab_runs::PlannedRun;
+
+use crate::progress::{clock, label};
+
+/// `1f2e3d4c  resnet / … / seed 0  running, 45 %, epoch 3 of 10, loss 0.52, 12 s left (process 7 on host)`.
+pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
+    let state = match state {
+        RunState::Done => "done".to_owned(),
+        RunState::Running { owner, live, .. } => {
+            let live = live.as_ref().map(|live| format!(", {}", far(live))).unwrap_or_default();
+            format!("running{live} ({owner})")
+        }
+        RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
+        RunState::Missing => "missing".to_owned(),
+        RunState::Damaged { error } => format!("damaged, {error}"),
+        RunState::Paused { epochs } => format!("paused after epoch {epochs}"),
+        RunState::Pruned { epochs } => format!("pruned after epoch {epochs}"),
+        RunState::Unneeded => "not asked for".to_owned(),
+    };
+    format!("{}  {}  {state}", run.run_id.short(), label(&run.cell))
+}
+
+/// `30 runs, 24 done (18 of them pruned), 2 running, 0 failed, 4 missing (3 of them paused)`.
+pub(crate) fn counts(status: &Status) -> String {
+    let Status { total, done, running, failed, missing, pruned, paused, damaged, .. } = status;
+    let of_them = |n: &usize, word| if *n > 0 { format!(" ({n} of them {word})") } else { String::new() };
+    let (pruned, paused, damaged) =
+        (of_them(pruned, "pruned"), of_them(paused, "paused"), of_them(damaged, "damaged"));
+    format!(
+        "{total} runs, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}{damaged}"
+    )
+}
+
+/// How far an attempt is.
+pub(crate) fn far(live: &Live) -> String {
+    let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
+    if let Some(loss) = live.loss {
+        let _ = write!(text, ", loss {loss:.4}");
+    }
+    if let Some(left) = live.left_s() {
+        let _ = write!(text, ", {} left", clock(left));
+    }
+    text
+}

@@ -1,0 +1,99 @@
+//! The options that several commands share.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::{CheckpointEvery, DeviceChoice};
+
+/// Which experiment, and which of its runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Selection {
+    /// The experiment file.
+    #[arg(default_value = "experiments/quickstart.toml")]
+    pub(crate) experiment: PathBuf,
+    /// The store: results, plans, reports.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) part: Part,
+}
+
+/// Which part of an experiment, and what of it is changed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Part {
+    /// Override a key of the experiment (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Only cells that match (repeatable; one key twice means either).
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Only the first N seeds.
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<usize>,
+    /// Only the run with this id, or with an id that begins so; a trial of a search is trained in full.
+    #[arg(long, value_name = "RUN_ID")]
+    pub(crate) run: Option<String>,
+}
+
+impl Part {
+    /// Whether it is the whole experiment as its file states it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Self { set, filter, seeds, run } = self;
+        set.is_empty() && filter.is_empty() && seeds.is_none() && run.is_none()
+    }
+}
+
+/// Which files stay after a run is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    /// Figures and logs only.
+    None,
+    /// The best epoch's weights as `best.safetensors`.
+    Best,
+    /// The best and the last epoch's weights, and the last two checkpoints.
+    All,
+}
+
+impl Keep {
+    /// The word on the command line.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Best => "best",
+            Self::All => "all",
+        }
+    }
+
+    /// How many weights stay: the best, the last.
+    pub(crate) const fn weights(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Best => 1,
+            Self::All => 2,
+        }
+    }
+
+    /// Whether checkpoints stay.
+    pub(crate) const fn checkpoints(self) -> bool {
+        matches!(self, Self::All)
+    }
+}
+
+/// Where and with what a run trains.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Machine {
+    /// Where to train: auto, cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+    /// Which weights stay.
+    #[arg(long, value_enum, default_value = "best")]
+    pub(crate) keep: Keep,
+    /// Threads per run; by default the cores divided among the jobs.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// How often a run's state is saved while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
+    #[arg(long, value_name = "INTERVAL", default_value_t)]
+    pub(crate) checkpoint_every: CheckpointEvery,
+}
