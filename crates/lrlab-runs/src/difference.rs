@@ -8,7 +8,7 @@ use crate::RunResult;
 /// What two runs of one specification share, in the order in which it comes about.
 const SHARED: [&str; 5] = ["history", "decisions", "outcome", "final", "best"];
 
-/// The first place at which two results differ.
+/// A place at which two results differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The place, such as `history[3].val_loss`.
@@ -21,19 +21,24 @@ pub struct Difference {
 
 impl RunResult {
     /// The first place at which `other` differs from this result in what two runs of one specification share;
-    /// clocks and provenance are not part of it.
+    /// clocks and provenance are not part of it. Numbers are equal where their bits are: `-0` is not `0`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let values = [self, other].map(|result| serde_json::to_value(result).unwrap_or_default());
         SHARED.iter().find_map(|key| walk((*key).to_owned(), &values[0][*key], &values[1][*key]))
     }
+
+    /// Every key in which the provenance of `other` differs from this result's: builds, machines, data.
+    #[must_use]
+    pub fn other_provenance(&self, other: &Self) -> Vec<Difference> {
+        let values = [self, other].map(|result| serde_json::to_value(&result.provenance).unwrap_or_default());
+        let Value::Object(ours) = &values[0] else { return Vec::new() };
+        ours.keys().filter_map(|key| walk(key.clone(), &ours[key], &values[1][key])).collect()
+    }
 }
 
 fn walk(place: String, first: &Value, other: &Value) -> Option<Difference> {
-    if first == other {
-        return None;
-    }
-    let inside = match (first, other) {
+    match (first, other) {
         (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).find_map(|i| {
             let at = |list: &[Value]| list.get(i).cloned().unwrap_or_default();
             walk(format!("{place}[{i}]"), &at(a), &at(b))
@@ -42,7 +47,11 @@ fn walk(place: String, first: &Value, other: &Value) -> Option<Difference> {
             let at = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
             walk(format!("{place}.{key}"), &at(a), &at(b))
         }),
-        _ => None,
-    };
-    inside.or_else(|| Some(Difference { place, first: first.clone(), other: other.clone() }))
+        _ => (!equal(first, other)).then(|| Difference { place, first: first.clone(), other: other.clone() }),
+    }
+}
+
+fn equal(first: &Value, other: &Value) -> bool {
+    let bits = |value: &Value| value.as_f64().map(f64::to_bits);
+    first == other && bits(first) == bits(other)
 }

@@ -44,6 +44,43 @@ pub enum Error {
         /// The class here.
         expected: String,
     },
+    /// A line of a file of records is none.
+    #[error(
+        "{path}:{line}:{column}: it is no record of a run ({}): expected a whole result.json on one line",
+        of_a_line(source)
+    )]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Nothing is on record in a file or folder.
+    #[error(
+        "{0}: no record of a run is in it: expected a file with a whole result.json a line, or a folder of such *.jsonl files"
+    )]
+    NoRecords(PathBuf),
+    /// Two records of one run differ.
+    #[error(
+        "{}:{}: another result of run {id} than in {}:{}: {place} is {} here and {} there; keep one of the two lines",
+        other.0.display(), other.1, first.0.display(), first.1, values[1], values[0]
+    )]
+    OtherRecord {
+        /// The run.
+        id: String,
+        /// File and line of the first one.
+        first: (PathBuf, usize),
+        /// File and line of the other one.
+        other: (PathBuf, usize),
+        /// Where they differ first.
+        place: String,
+        /// The values there, the first one's first.
+        values: [String; 2],
+    },
     /// Text that is no run id.
     #[error("{0:?} is no run id: expected 32 hexadecimal digits")]
     BadId(String),
@@ -56,4 +93,11 @@ impl Error {
     pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
         Self::Json { path: path.to_path_buf(), source }
     }
+}
+
+/// What is wrong, without the place within a text of one line.
+fn of_a_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).map_or_else(|| text.clone(), str::to_owned)
 }

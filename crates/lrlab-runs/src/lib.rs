@@ -12,6 +12,7 @@ mod event;
 pub mod exact_history;
 mod id;
 mod plan;
+mod records;
 mod result;
 mod store;
 mod work;
@@ -23,6 +24,7 @@ pub use error::Error;
 pub use event::Event;
 pub use id::RunId;
 pub use plan::{Call, Plan, PlannedRun, Search};
+pub use records::{Record, Records, write_records};
 pub use result::{
     Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, Updates,
     finite,

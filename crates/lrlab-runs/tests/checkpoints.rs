@@ -183,4 +183,6 @@ fn results_that_differ_say_where_first() {
     assert_eq!((difference.first, difference.other), (json!(0.25), json!(0.75)));
     let difference = result(0.25, 0.5).difference(&result(0.25, 0.125)).unwrap();
     assert_eq!(difference.place, "best.test_loss");
+    // Equal as numbers, not to the bit.
+    assert_eq!(result(0.0, 0.5).difference(&result(-0.0, 0.5)).unwrap().place, "history[1].val_loss");
 }

@@ -1,0 +1,81 @@
+//! Files of records: what is written is read again, and what is wrong is told with file and line.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_runs::{Records, RunId, RunResult, write_records};
+use serde_json::json;
+
+fn result(n: u64, val_loss: f64, outcome: &str) -> RunResult {
+    serde_json::from_value(json!({
+        "run_id": RunId::of(&n.to_string(), ""), "cell": { "seed": n }, "spec": {}, "outcome": outcome,
+        "history": [{ "epoch": 1, "val_loss": val_loss }], "final": {}, "best": {}, "decisions": [],
+        "timing": { "train_s": 0.1 }, "provenance": { "host": "here" },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn files_hold_whole_results_in_the_order_of_their_ids() {
+    let folder = tempfile::tempdir().unwrap();
+    let results: Vec<RunResult> = (0..5).map(|n| result(n, 1.0 / (n as f64 + 3.0), "completed")).collect();
+    let [a, b] = ["a.jsonl", "b.jsonl"].map(|name| folder.path().join(name));
+    write_records(&a, &results).unwrap();
+    write_records(&b, results.iter().rev()).unwrap();
+    let text = std::fs::read_to_string(&a).unwrap();
+    assert_eq!(text, std::fs::read_to_string(&b).unwrap());
+    let ids: Vec<&str> = text.lines().map(|line| &line[11..43]).collect();
+    assert!(ids.len() == 5 && ids.is_sorted(), "{text}");
+    // Both files of the folder, each run once: as it is on record first.
+    let read = Records::read(&[folder.path().to_path_buf()]).unwrap();
+    assert_eq!(read.len(), 5);
+    for result in &results {
+        let record = read.get(&result.run_id).unwrap();
+        assert_eq!((&record.result, &record.path), (result, &a));
+        assert_eq!(ids[record.line - 1], result.run_id.as_str());
+    }
+    let again = folder.path().join("c.jsonl");
+    write_records(&again, read.iter().map(|record| &record.result)).unwrap();
+    assert_eq!(std::fs::read_to_string(&again).unwrap(), text);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_file_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let fails = |names: &[&str]| {
+        let paths: Vec<_> = names.iter().map(|name| path(name)).collect();
+        let error = Records::read(&paths).unwrap_err().to_string();
+        error.replace(&format!("{}/", folder.path().display()), "")
+    };
+    let line = |n, loss, outcome: &str| serde_json::to_string(&result(n, loss, outcome)).unwrap();
+    let whole = line(1, 0.5, "completed");
+    std::fs::write(path("cut.jsonl"), format!("{whole}\n\n{}", &whole[..100])).unwrap();
+    let told = fails(&["cut.jsonl"]);
+    assert!(told.starts_with("cut.jsonl:3:100: it is no record of a run (EOF while parsing"), "{told}");
+    assert!(told.ends_with("): expected a whole result.json on one line"), "{told}");
+    std::fs::write(
+        path("other.jsonl"),
+        format!("{}\n{}\n", line(2, 0.5, "completed"), line(1, 0.25, "completed")),
+    )
+    .unwrap();
+    std::fs::write(path("whole.jsonl"), &whole).unwrap();
+    let id = result(1, 0.0, "completed").run_id;
+    assert_eq!(
+        fails(&["whole.jsonl", "other.jsonl"]),
+        format!(
+            "other.jsonl:2: another result of run {id} than in whole.jsonl:1: history[0].val_loss is 0.25 here and 0.5 \
+             there; keep one of the two lines"
+        )
+    );
+    std::fs::write(path("empty.jsonl"), "\n").unwrap();
+    assert!(fails(&["empty.jsonl"]).starts_with("empty.jsonl: no record of a run is in it"));
+    std::fs::create_dir(path("nothing")).unwrap();
+    assert!(fails(&["nothing"]).starts_with("nothing: no record of a run is in it"));
+    assert!(fails(&["absent.jsonl"]).starts_with("absent.jsonl: No such file"));
+
+    // What a search gave up gives way to the whole run, whichever comes first.
+    std::fs::write(path("pruned.jsonl"), line(1, 0.5, "pruned")).unwrap();
+    for names in [["pruned.jsonl", "whole.jsonl"], ["whole.jsonl", "pruned.jsonl"]] {
+        let read = Records::read(&names.map(path)).unwrap();
+        assert_eq!(read.get(&id).unwrap().path, path("whole.jsonl"));
+    }
+}
