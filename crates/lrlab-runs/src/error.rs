@@ -65,25 +65,37 @@ pub enum Error {
     )]
     NoRecords(PathBuf),
     /// Two records of one run differ.
-    #[error(
-        "{}:{}: another result of run {id} than in {}:{}: {place} is {} here and {} there; keep one of the two lines",
-        other.0.display(), other.1, first.0.display(), first.1, values[1], values[0]
-    )]
-    OtherRecord {
-        /// The run.
-        id: String,
-        /// File and line of the first one.
-        first: (PathBuf, usize),
-        /// File and line of the other one.
-        other: (PathBuf, usize),
-        /// Where they differ first.
-        place: String,
-        /// The values there, the first one's first.
-        values: [String; 2],
-    },
+    #[error("{0}; keep one of the two lines")]
+    Conflict(Box<Conflict>),
     /// Text that is no run id.
     #[error("{0:?} is no run id: expected 32 hexadecimal digits")]
     BadId(String),
+}
+
+/// Two records of one run that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The run.
+    pub id: String,
+    /// File and line of the first one.
+    pub first: (PathBuf, usize),
+    /// File and line of the other one.
+    pub other: (PathBuf, usize),
+    /// Where they differ first, such as `history[3].val_loss`.
+    pub place: String,
+    /// The values there as JSON, the first one's first.
+    pub values: [String; 2],
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, first, other, place, values: [there, here] } = self;
+        let [first, other] = [first, other].map(|(path, line)| format!("{}:{line}", path.display()));
+        write!(
+            f,
+            "{other}: another result of run {id} than in {first}: {place} is {here} here and {there} there"
+        )
+    }
 }
 
 impl Error {

@@ -20,7 +20,7 @@ mod work;
 pub use atomic::{file_digest, link_exclusive, write_atomic, write_exclusive};
 pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, attempt_dir, progress};
 pub use difference::Difference;
-pub use error::Error;
+pub use error::{Conflict, Error};
 pub use event::Event;
 pub use id::RunId;
 pub use plan::{Call, Plan, PlannedRun, Search};

@@ -9,7 +9,7 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic_with;
-use crate::{Error, Outcome, RunId, RunResult};
+use crate::{Conflict, Error, Outcome, RunId, RunResult};
 
 /// A finished run, and where it is on record.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,13 +77,13 @@ impl Records {
             (false, true) => {}
             _ => {
                 let known = known.get();
-                return Err(Error::OtherRecord {
+                return Err(Error::Conflict(Box::new(Conflict {
                     id: record.result.run_id.into(),
                     first: (known.path.clone(), known.line),
                     other: (record.path, record.line),
                     values: [difference.first.to_string(), difference.other.to_string()],
                     place: difference.place,
-                });
+                })));
             }
         }
         Ok(())

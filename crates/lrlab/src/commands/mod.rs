@@ -13,6 +13,7 @@ pub(crate) mod grid_worker;
 pub(crate) mod kit;
 pub(crate) mod launch;
 mod lines;
+mod local;
 pub(crate) mod lr_find;
 pub(crate) mod plan;
 pub(crate) mod preflight;

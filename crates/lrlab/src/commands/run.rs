@@ -6,22 +6,16 @@ use std::path::PathBuf;
 
 use candle_core::Device;
 use clap::Args;
-use lrlab_grid::{
-    Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Origins, SearchState,
-    Share,
-};
+use lrlab_grid::{Finish, Interrupt, OnFailure, Origins, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
-use super::launch::Launch;
+use super::local::Local;
 use super::plan::{read_experiment, resolve, show};
-use super::preflight::{Flown, Preflight};
-use super::{cluster, launch, report, say_line, search};
-use crate::options::{Keep, Machine, Selection};
-use crate::progress::{Progress, clock, complain, tell};
-use crate::{DeviceChoice, Exit, Registry, device, provenance};
-
-/// What one run may need where it was not measured; small networks on small data stay well below.
-const MEMORY_PER_RUN: u64 = 3 << 30;
+use super::preflight::Flown;
+use super::{cluster, report, say_line, search};
+use crate::options::{Machine, Selection};
+use crate::progress::{complain, tell};
+use crate::{Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -108,9 +102,17 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(_) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
         None => None,
     };
+    let local = Local {
+        plan: &plan,
+        store: &store,
+        machine: &args.machine,
+        device: &device,
+        jobs: args.jobs,
+        on_failure: if args.failing.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
+    };
     if args.dry_run {
         show(&plan, &store)?;
-        estimate(&plan, &store, jobs(args, &plan, &device, &[], None), None);
+        local.estimate(local.at_once(&[], None), None);
         if let Some(settings) = &settings {
             cluster::show_scripts(&store, &plan, settings)?;
         }
@@ -118,7 +120,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
     set_damaged_aside(&plan, &store)?;
     mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
-    let Some(flown) = preflight(args, &plan, &store, &device, on_slurm)? else { return Ok(Exit::BadInput) };
+    let Some(flown) = local.preflight(on_slurm)? else { return Ok(Exit::BadInput) };
     lrlab_grid::record(&store, &plan)?;
     if args.selection.part.is_whole() {
         lrlab_grid::name_only(&store, &plan)?;
@@ -127,27 +129,15 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         (Some(Emit::Commands), _) => emit_commands(args, &plan, &store),
         (Some(Emit::Slurm), Some(settings)) => cluster::emit_scripts(&store, &plan, &settings),
         (_, Some(settings)) => cluster::run(&store, &plan, &settings, args.wait),
-        (_, None) => here(args, &plan, &store, &device, &flown),
+        (_, None) => here(&local, &flown),
     }
 }
 
 /// Runs the grid on this machine.
-fn here(
-    args: &RunArgs,
-    plan: &Plan,
-    store: &RunStore,
-    device: &Device,
-    flown: &Flown,
-) -> anyhow::Result<Exit> {
-    let launch = Launch::new(
-        store,
-        args.machine.device,
-        device,
-        args.machine.keep.word(),
-        &args.machine.checkpoint_every.to_string(),
-    )?;
-    let jobs = jobs(args, plan, device, &launch.gpus, Some(flown));
-    let finish = match execute(args, plan, store, jobs, &launch, flown) {
+fn here(local: &Local<'_>, flown: &Flown) -> anyhow::Result<Exit> {
+    let Local { plan, store, .. } = local;
+    let (launch, interrupt) = (local.launch()?, Interrupt::on_signals()?);
+    let finish = match local.run(&launch, flown, &interrupt, |_| None) {
         Ok(finish) => finish,
         // What was begun is on record, and the same command goes on.
         Err(error) => {
@@ -227,40 +217,6 @@ fn told_builds(builds: &Origins) -> Vec<String> {
     builds.0.iter().map(line).collect()
 }
 
-/// `None`: something is wrong, and it was told.
-fn preflight(
-    args: &RunArgs,
-    plan: &Plan,
-    store: &RunStore,
-    device: &Device,
-    on_slurm: bool,
-) -> anyhow::Result<Option<Flown>> {
-    let preflight = Preflight {
-        store,
-        device: &device::name(device),
-        small: on_slurm,
-        threads: args.machine.threads.map(NonZeroUsize::get),
-        kept: match args.machine.keep {
-            Keep::None => 0,
-            Keep::Best => 1,
-            Keep::All => 2,
-        },
-    };
-    match preflight.fly(plan)? {
-        Ok(flown) => {
-            flown.notes().into_iter().for_each(|note| tell(&format!("warning: {note}")));
-            Ok(Some(flown))
-        }
-        Err(wrong) => {
-            for words in wrong {
-                tell(&format!("error: preflight: {words}"));
-            }
-            tell("nothing was started");
-            Ok(None)
-        }
-    }
-}
-
 /// A command for each run that is not done; of a search, for each that is due.
 fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     let program = cluster::freeze_this(store)?;
@@ -303,95 +259,6 @@ fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Resul
         )
     });
     Ok(Exit::Done)
-}
-
-/// Runs at once. GPUs take as many as their memory holds of those that need least, and the executor sees to it that those
-/// that need more get it; the rest is a matter of cores and memory.
-fn jobs(
-    args: &RunArgs,
-    plan: &Plan,
-    device: &Device,
-    gpus: &[lrlab_grid::Gpu],
-    flown: Option<&Flown>,
-) -> usize {
-    if let Some(jobs) = args.jobs {
-        return usize::from(jobs);
-    }
-    let host = Host::detect();
-    let memory = flown.and_then(Flown::memory_per_run).unwrap_or(MEMORY_PER_RUN);
-    let fit = host.jobs(plan.runs.len(), memory);
-    if device.is_cpu() {
-        return fit;
-    }
-    let on_devices = match args.machine.device {
-        DeviceChoice::Metal => 1,
-        _ => lrlab_grid::at_once(gpus, flown.and_then(Flown::least_device_mib)),
-    };
-    on_devices.min(fit)
-}
-
-fn estimate(plan: &Plan, store: &RunStore, jobs: usize, flown: Option<&Flown>) {
-    let missing: Vec<_> = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).collect();
-    if missing.is_empty() {
-        return;
-    }
-    let mut costs = lrlab_grid::Costs::measured(store, &plan.runs);
-    let measured = costs.estimate(missing.iter().copied(), jobs).unknown < missing.len();
-    for run in &missing {
-        if let Some(seen) = flown.and_then(|flown| flown.of(run)) {
-            costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
-        }
-    }
-    let estimate = costs.estimate(missing.iter().copied(), jobs);
-    let basis = if measured { "" } else { ", judged by the first updates" };
-    tell(&match estimate.wall_s.zip(estimate.seconds) {
-        Some((wall, all)) => format!(
-            "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
-            estimate.runs,
-            clock(wall),
-            clock(all)
-        ),
-        None => format!("{} runs to do, {jobs} at once; no run of this kind was measured yet", estimate.runs),
-    });
-}
-
-fn execute(
-    args: &RunArgs,
-    plan: &Plan,
-    store: &RunStore,
-    jobs: usize,
-    launch: &Launch,
-    flown: &Flown,
-) -> anyhow::Result<Finish> {
-    let executor = LocalExecutor {
-        jobs,
-        threads: args.machine.threads.map(NonZeroUsize::get),
-        devices: launch.devices(),
-        on_failure: if args.failing.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
-        ..LocalExecutor::default()
-    };
-    let runs = search::asked_for(plan, store)?;
-    let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
-    let total = runs.len();
-    let device = launch.device_words();
-    tell(&format!("{}: {total} runs, {done} of {total} done, {jobs} at once on {device}", plan.experiment));
-    if plan.search.is_none() {
-        estimate(plan, store, jobs, Some(flown));
-    }
-    let interrupt = Interrupt::on_signals()?;
-    let mut progress = Progress::new(&runs, done);
-    let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
-    let keep = args.machine.keep.checkpoints();
-    let stages = search::Stages { plan, store, keep, ours: &|_| true, wait: &|_| false };
-    let finish = stages.run(|runs, until| {
-        // Who says how many has the last word on it.
-        let memory = if args.jobs.is_none() { flown.memory(&launch.gpus, runs) } else { None };
-        let share = Share { memory, ..search::share(store, runs, until)? };
-        let command = |assignment: &Assignment<'_>| launch.command(assignment);
-        Ok(executor.run_share(store, share, &interrupt, command, &mut observe)?)
-    });
-    progress.close();
-    finish
 }
 
 fn summary(plan: &Plan, finish: &Finish) -> String {
