@@ -221,6 +221,75 @@ impl StatusOptions {
     }
 }
 
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// The experiment whose finished runs are done again. Without one: every run of --records; the runs that --run names,
+    /// whatever experiment they belong to; or else those of experiments/quickstart.toml
+    experiment: Option<PathBuf>,
+    /// The store that has the results [default: runs/ in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Take the results from this file of records, or from the *.jsonl files of this folder (repeatable)
+    #[arg(long, value_name = "FILE|DIR")]
+    records: Vec<PathBuf>,
+    /// Override a key of the experiment (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<OsString>,
+    /// Only matching cells (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<OsString>,
+    /// The first N seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<OsString>,
+    /// Only the run with this id, or with an id that begins so (repeatable)
+    #[arg(long, value_name = "RUN_ID")]
+    run: Vec<OsString>,
+    /// Only N runs, the same at every call
+    #[arg(long, value_name = "N")]
+    sample: Option<OsString>,
+    /// Where to train: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// Threads per run
+    #[arg(long, value_name = "N")]
+    threads: Option<OsString>,
+    /// Runs at once on this machine [default: from cores, memory and devices]
+    #[arg(long, value_name = "N")]
+    jobs: Option<OsString>,
+    /// Do the runs in this folder, which is new or empty, and leave them there
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl VerifyOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["verify".into()];
+        match &self.experiment {
+            None if !(self.records.is_empty() && self.run.is_empty()) => {}
+            given => arguments.push(experiment(given.as_ref())?.into()),
+        }
+        push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        self.records.iter().for_each(|value| push(&mut arguments, "--records", Some(value)));
+        for (name, values) in [("--set", &self.set), ("--filter", &self.filter), ("--run", &self.run)] {
+            for value in values {
+                push(&mut arguments, name, Some(value));
+            }
+        }
+        push(&mut arguments, "--seeds", self.seeds.as_ref());
+        push(&mut arguments, "--sample", self.sample.as_ref());
+        push(&mut arguments, "--device", Some(&self.device));
+        push(&mut arguments, "--threads", self.threads.as_ref());
+        push(&mut arguments, "--jobs", self.jobs.as_ref());
+        push(&mut arguments, "--keep", self.keep.as_ref());
+        Ok(arguments)
+    }
+}
+
 /// Options of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcOptions {
@@ -367,15 +436,17 @@ mod tests {
     }
 
     #[test]
-    fn status_and_gc_reach_the_runner_too() {
+    fn status_gc_and_verify_reach_the_runner_too() {
         #[derive(Debug, Parser)]
         enum Verb {
             Status(StatusOptions),
             Gc(GcOptions),
+            Verify(VerifyOptions),
         }
         let told = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
             Verb::Status(options) => options.arguments().unwrap(),
             Verb::Gc(options) => options.arguments().unwrap(),
+            Verb::Verify(options) => options.arguments().unwrap(),
         };
         assert_eq!(
             told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--watch"]),
@@ -386,6 +457,15 @@ mod tests {
             ["gc", "Cargo.toml", "--out=o", "--filter=seed=0", "--seeds=1", "--run=1f"]
         );
         assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
+        let words = "--out=o --records=a --records=b --set=lr=1 --filter=seed=0 --run=1f --run=2e --seeds=1 --sample=3 \
+                     --device=cpu --threads=1 --jobs=2 --keep=k";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        // What is on record needs no experiment.
+        assert_eq!(told(&[&["verify"], &words[..]].concat()), [&["verify"], &words[..]].concat());
+        assert_eq!(
+            told(&["verify", "Cargo.toml", "--out=o"]),
+            ["verify", "Cargo.toml", "--out=o", "--device=auto"]
+        );
     }
 
     #[test]

@@ -25,29 +25,43 @@ impl RunResult {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         let values = [self, other].map(|result| serde_json::to_value(result).unwrap_or_default());
-        SHARED.iter().find_map(|key| walk((*key).to_owned(), &values[0][*key], &values[1][*key]))
+        SHARED.iter().find_map(|key| {
+            let mut found = Vec::new();
+            walk((*key).to_owned(), &values[0][*key], &values[1][*key], &mut found);
+            found.into_iter().next()
+        })
     }
 
-    /// Every key in which the provenance of `other` differs from this result's: builds, machines, data.
+    /// Every place at which the provenance of `other` differs from this result's, such as `host` or `versions.candle`.
     #[must_use]
     pub fn other_provenance(&self, other: &Self) -> Vec<Difference> {
         let values = [self, other].map(|result| serde_json::to_value(&result.provenance).unwrap_or_default());
-        let Value::Object(ours) = &values[0] else { return Vec::new() };
-        ours.keys().filter_map(|key| walk(key.clone(), &ours[key], &values[1][key])).collect()
+        let mut found = Vec::new();
+        for key in values[0].as_object().into_iter().flat_map(|keys| keys.keys()) {
+            walk(key.clone(), &values[0][key], &values[1][key], &mut found);
+        }
+        found
     }
 }
 
-fn walk(place: String, first: &Value, other: &Value) -> Option<Difference> {
+/// Adds every place at which two values differ.
+fn walk(place: String, first: &Value, other: &Value, found: &mut Vec<Difference>) {
     match (first, other) {
-        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).find_map(|i| {
+        (Value::Array(a), Value::Array(b)) => (0..a.len().max(b.len())).for_each(|i| {
             let at = |list: &[Value]| list.get(i).cloned().unwrap_or_default();
-            walk(format!("{place}[{i}]"), &at(a), &at(b))
+            walk(format!("{place}[{i}]"), &at(a), &at(b), found);
         }),
-        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
-            let at = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
-            walk(format!("{place}.{key}"), &at(a), &at(b))
-        }),
-        _ => (!equal(first, other)).then(|| Difference { place, first: first.clone(), other: other.clone() }),
+        (Value::Object(a), Value::Object(b)) => {
+            let only_there = b.keys().filter(|key| !a.contains_key(*key));
+            a.keys().chain(only_there).for_each(|key| {
+                let at = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+                walk(format!("{place}.{key}"), &at(a), &at(b), found);
+            });
+        }
+        _ if !equal(first, other) => {
+            found.push(Difference { place, first: first.clone(), other: other.clone() });
+        }
+        _ => {}
     }
 }
 

@@ -103,6 +103,24 @@ impl RunStore {
         self.paused_path(id).is_file() && outcome() == Some(Outcome::Pruned)
     }
 
+    /// The ids of the runs that are done, sorted.
+    ///
+    /// # Errors
+    /// The folder of the runs cannot be read; one that is not there has none.
+    pub fn done(&self) -> Result<Vec<RunId>, Error> {
+        let folder = self.runs_dir();
+        let entries = match std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(&folder, e)),
+        };
+        let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let ids = names.filter_map(|name| RunId::try_from(name).ok());
+        let mut done: Vec<RunId> = ids.filter(|id| self.is_done(id)).collect();
+        done.sort_unstable();
+        Ok(done)
+    }
+
     /// The result of a run, `None` where it is not done.
     ///
     /// # Errors

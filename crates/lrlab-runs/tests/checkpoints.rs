@@ -185,4 +185,14 @@ fn results_that_differ_say_where_first() {
     assert_eq!(difference.place, "best.test_loss");
     // Equal as numbers, not to the bit.
     assert_eq!(result(0.0, 0.5).difference(&result(-0.0, 0.5)).unwrap().place, "history[1].val_loss");
+
+    // Provenance is compared by itself, all of it.
+    let (mut here, mut there) = (result(0.5, 0.5), result(0.5, 0.5));
+    here.provenance.host = "here".to_owned();
+    here.provenance.versions = [("candle", "1"), ("rustc", "2")].map(|(a, b)| (a.into(), b.into())).into();
+    there.provenance.versions = [("lrlab", "3"), ("rustc", "2")].map(|(a, b)| (a.into(), b.into())).into();
+    assert_eq!(here.difference(&there), None);
+    let mut places: Vec<_> = here.other_provenance(&there).into_iter().map(|found| found.place).collect();
+    places.sort();
+    assert_eq!(places, ["host", "versions.candle", "versions.lrlab"]);
 }

@@ -155,7 +155,12 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
     let store = RunStore::new(folder.path());
     let (first, id) = (result(0.1), result(0.1).run_id);
     assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (false, None));
+    assert_eq!(store.done().unwrap(), []);
     assert!(store.commit(&first).unwrap());
+    // A folder without a result, and one that is no run's.
+    std::fs::create_dir(store.run_dir(&RunId::of("{}", "other data"))).unwrap();
+    std::fs::create_dir(store.runs_dir().join("notes")).unwrap();
+    assert_eq!(store.done().unwrap(), std::slice::from_ref(&id));
     assert!(!store.commit(&result(0.2)).unwrap());
     assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (true, Some(first)));
     std::fs::write(store.run_dir(&id).join("result.json"), "{\"run_id\"").unwrap();

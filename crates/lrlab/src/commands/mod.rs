@@ -15,6 +15,7 @@ pub(crate) mod launch;
 mod lines;
 mod local;
 pub(crate) mod lr_find;
+mod on_record;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod report;
@@ -23,6 +24,7 @@ pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod watch;
 pub(crate) mod worker;
 

@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
-use lrlab_runs::{Call, Cell, Plan, RunStore};
+use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
 use lrlab_spec::{Experiment, Mistakes, RunSpec};
 
 use super::lines::{counts, line};
+use super::on_record::{Digests, check_id};
 use super::worker::cache_dir;
 use super::{say, say_line};
 use crate::options::Selection;
@@ -70,7 +71,17 @@ pub(crate) fn resolve(
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Option<Plan>> {
-    let Some(mut plan) = resolve_all(experiment, selection, registry)? else { return Ok(None) };
+    resolve_with(experiment, selection, registry, &Records::default())
+}
+
+/// As [`resolve`]. Of data sets of which there are runs on record, the digest is the one on record, and they need not be here.
+pub(crate) fn resolve_with(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+) -> anyhow::Result<Option<Plan>> {
+    let Some(mut plan) = resolve_all(experiment, selection, registry, records)? else { return Ok(None) };
     if let Some(index) = named(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
         // One run is no search: it is trained in full.
@@ -101,7 +112,9 @@ fn narrowed<T>(
     if selection.part.run.is_none() {
         return Ok(Some(all));
     }
-    let Some(plan) = resolve_all(experiment, selection, registry)? else { return Ok(None) };
+    let Some(plan) = resolve_all(experiment, selection, registry, &Records::default())? else {
+        return Ok(None);
+    };
     let index = named(&plan, selection)?.unwrap_or_default();
     Ok(Some(all.into_iter().skip(index).take(1).collect()))
 }
@@ -111,16 +124,21 @@ fn told<T>(read: Result<T, Mistakes>) -> Option<T> {
     read.map_err(|mistakes| tell_mistakes(&mistakes)).ok()
 }
 
-/// As [`resolve`], whatever `--run` says.
+/// As [`resolve_with`], whatever `--run` says.
 fn resolve_all(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
+    records: &Records,
 ) -> anyhow::Result<Option<Plan>> {
     let cells = told(experiment.each_cell(&selection.part.filter, selection.part.seeds));
     let Some(cells) = cells else { return Ok(None) };
     let (cache, mut noted) = (cache_dir(&selection.out), BTreeSet::new());
+    let on_record = Digests::of(records);
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
+        if let Some(digest) = on_record.get(data) {
+            return Ok(digest.to_owned());
+        }
         let (digest, notes) = registry.identify(data, &cache)?;
         for note in notes {
             if noted.insert(note.clone()) {
@@ -140,12 +158,7 @@ fn resolve_all(
 fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
     let file = selection.experiment.display();
-    let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if id.is_empty() || id.len() > 32 || !digits {
-        bail!(
-            "--run {id:?} is no run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
-        );
-    }
+    check_id(id, &file.to_string())?;
     let found: Vec<usize> =
         (0..plan.runs.len()).filter(|index| plan.runs[*index].run_id.as_str().starts_with(id)).collect();
     match found[..] {
