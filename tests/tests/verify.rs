@@ -1,0 +1,380 @@
+//! `lrlab verify`: finished runs are done again, from a store and from files of records, and what differs is named.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::{Path, PathBuf};
+
+use lrlab_tests::{Ran, files, run, runner};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Two arms with two seeds, of a second; the monitor cuts after every epoch from the second.
+const EXPERIMENT: &str = r#"name = "again"
+description = "Four runs with decisions."
+
+[axes]
+model = ["linear"]
+schedule = ["static", "cosine"]
+monitor = ["on"]
+epochs = [3]
+seed = [0, 1]
+
+[defaults]
+lr = 0.01
+batch_size = 16
+optimizer = { sgd = {} }
+
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+[data.pictures]
+source = { synthetic_pictures = { train = 40, test = 10 } }
+
+[schedules.static]
+static = {}
+[schedules.cosine]
+cosine = {}
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 0, threshold = 10.0 } }
+"#;
+
+/// The user's folder, with the runs done in its default store.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("again.toml"), EXPERIMENT).unwrap();
+        let ran = run(folder.path(), &["run", "again.toml", "--device", "cpu", "--threads", "1"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        Self { folder }
+    }
+
+    /// Does runs again; nothing is left where temporary folders are made.
+    fn verify(&self, args: &[&str]) -> Ran {
+        let temporary = self.folder.path().join("temporary");
+        std::fs::create_dir_all(&temporary).unwrap();
+        let mut command = runner(self.folder.path());
+        command.env("TMPDIR", &temporary).args(["verify", "--device", "cpu"]).args(args);
+        let ran = Ran::of(&command.output().unwrap());
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "{args:?}");
+        ran
+    }
+
+    fn ids(&self) -> Vec<String> {
+        lrlab_tests::results(&self.folder.path().join("runs")).into_keys().collect()
+    }
+
+    fn result(&self, id: &str) -> PathBuf {
+        self.folder.path().join("runs/store").join(id).join("result.json")
+    }
+
+    /// Changes the result of a run as `change` says, and gives back what it was.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Value)) -> Value {
+        let was: Value = serde_json::from_slice(&std::fs::read(self.result(id)).unwrap()).unwrap();
+        let mut result = was.clone();
+        change(&mut result);
+        std::fs::write(self.result(id), result.to_string()).unwrap();
+        was
+    }
+
+    /// Writes the results of the store as a file of records, and gives back its name.
+    fn records(&self, folder: &Path) -> &'static str {
+        let results = lrlab_tests::results(&self.folder.path().join("runs"));
+        let lines: Vec<String> = results.values().map(|result| format!("{result}\n")).collect();
+        std::fs::write(folder.join("records.jsonl"), lines.concat()).unwrap();
+        "records.jsonl"
+    }
+}
+
+/// One step in the last place.
+fn next(x: f64) -> f64 {
+    f64::from_bits(x.to_bits() + 1)
+}
+
+#[test]
+fn equal_runs_are_identical_and_nothing_is_left() {
+    let place = Place::new();
+    let before = files(&place.folder.path().join("runs"));
+    let ran = place.verify(&["again.toml"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.out.matches("  identical\n").count(), 4, "{}", ran.out);
+    assert!(ran.out.ends_with("\n4 of 4 runs are identical\n"), "{}", ran.out);
+    assert_eq!(files(&place.folder.path().join("runs")), before);
+
+    // With more threads, on record in another class of numerics: noted before, and compared all the same.
+    let first = &place.ids()[0];
+    place.change(first, |result| result["provenance"]["numerics"] = "cpu/other".into());
+    let ran = place.verify(&["again.toml", "--seeds", "1", "--filter", "schedule=cosine", "--threads", "2"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 2), "{}{}", ran.out, ran.err);
+    let ran = place.verify(&["--run", &first[..8]]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    let note = "note: 1 of 1 runs are of the numerics class \"cpu/other\", this device's is \"cpu/f32/";
+    assert!(ran.err.contains(note), "{}", ran.err);
+
+    // Where the runs are to be kept, they are; a folder with something in it is left alone.
+    let ran = place.verify(&["--run", first, "--keep", "kept"]);
+    assert!(ran.code == 0 && lrlab_tests::results(&place.folder.path().join("kept")).contains_key(first));
+    let ran = place.verify(&["--run", first, "--keep", "kept"]);
+    assert!(ran.code == 2 && ran.err.contains("--keep kept: the folder is not empty"), "{}", ran.err);
+}
+
+#[test]
+fn the_first_difference_is_named() {
+    let place = Place::new();
+    let ids = place.ids();
+    // One digit of one epoch, and where the run was made.
+    let was = place.change(&ids[0], |result| {
+        let loss = result["history"][1]["val_loss"].as_f64().unwrap();
+        result["history"][1]["val_loss"] = next(loss).into();
+        result["provenance"]["host"] = "elsewhere".into();
+        result["provenance"]["commit"] = "0123".into();
+    });
+    let loss = was["history"][1]["val_loss"].as_f64().unwrap();
+    let told = format!("differs at epoch 2, val_loss: {} on record, {loss} here", next(loss));
+    let ran = place.verify(&["again.toml"]);
+    assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains(&format!("{}  linear / ", &ids[0][..8])) && ran.out.contains(&told),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("commit \"0123\" on record, ")
+            && ran.out.contains("host \"elsewhere\" on record, \"")
+    );
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 differ\n"), "{}", ran.out);
+
+    // The same from a file of records, where there is neither store nor experiment.
+    let alone = tempfile::tempdir().unwrap();
+    let records = place.records(alone.path());
+    let there = run(alone.path(), &["verify", "--records", records, "--device", "cpu", "--threads", "1"]);
+    assert_eq!(there.code, 4, "{}{}", there.out, there.err);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&there.out), sorted(&ran.out));
+    assert_eq!(std::fs::read_dir(alone.path()).unwrap().count(), 1, "something was left there");
+    // With the experiment beside it, its options choose among the records.
+    std::fs::copy(place.folder.path().join("again.toml"), alone.path().join("again.toml")).unwrap();
+    let args = ["verify", "again.toml", "--records", records, "--filter", "seed=1", "--device", "cpu"];
+    let part = run(alone.path(), &args);
+    assert_eq!(part.out.matches("/ seed 1  ").count(), 2, "{}{}", part.out, part.err);
+    assert_eq!(part.out.lines().filter(|line| line.contains("/ seed")).count(), 2, "{}", part.out);
+
+    // Of every part of a result; a static rate, so that what the monitor makes of it is known.
+    std::fs::write(place.result(&ids[0]), was.to_string()).unwrap();
+    let results = lrlab_tests::results(&place.folder.path().join("runs"));
+    let id = results.iter().find(|(_, result)| result["cell"]["schedule"] == "static").unwrap().0;
+    for (change, expected) in [
+        (
+            Box::new(|result: &mut Value| result["decisions"][0]["lr_after"] = 0.004.into())
+                as Box<dyn Fn(&mut Value)>,
+            "differs at decision 1 (epoch 2, update 4), lr_after: 0.004 on record, 0.005 here",
+        ),
+        (
+            Box::new(|result| drop(result["decisions"].as_array_mut().unwrap().pop())),
+            "differs at decision 2: here, not on record",
+        ),
+        (
+            Box::new(|result| drop(result["history"].as_array_mut().unwrap().pop())),
+            "differs at epoch 3: here, not on record",
+        ),
+        (
+            Box::new(|result| result["history"][0]["lr"] = Value::Null),
+            "differs at epoch 1, lr: null on record, 0.01 here",
+        ),
+        (
+            Box::new(|result| result["outcome"] = "stopped".into()),
+            "differs at outcome: \"stopped\" on record, \"completed\" here",
+        ),
+        (
+            Box::new(|result| result["best"]["test_f1"] = 2.0.into()),
+            "differs at best, test_f1: 2.0 on record, ",
+        ),
+    ] {
+        let was = place.change(id, change);
+        let ran = place.verify(&["--run", id, "--threads", "1"]);
+        assert!(ran.code == 4 && ran.out.contains(expected), "{expected}: {}{}", ran.out, ran.err);
+        assert!(ran.out.contains("build, machine and data are the same"), "{}", ran.out);
+        std::fs::write(place.result(id), was.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
+    let place = Place::new();
+    let chosen = |n: &str| {
+        let ran = place.verify(&["again.toml", "--sample", n]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        let lines = ran.out.lines().filter(|line| line.ends_with("  identical"));
+        (lines.map(str::to_owned).collect::<Vec<_>>(), ran.err)
+    };
+    let (two, told) = chosen("2");
+    assert!(told.contains("note: a sample of 2 of 4 runs, the same at every call"), "{told}");
+    assert_eq!(two.len(), 2);
+    for schedule in ["static", "cosine"] {
+        assert_eq!(two.iter().filter(|line| line.contains(schedule)).count(), 1, "{two:?}");
+    }
+    assert_eq!(chosen("2").0, two);
+    assert_eq!(chosen("3").0[..2], two);
+    let (all, told) = chosen("9");
+    assert!(
+        all.len() == 4 && told.contains("--sample 9: there are 4 runs, and all of them are done again"),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_cannot_be_verified_is_told() {
+    let place = Place::new();
+    let ids = place.ids();
+    let fails = |args: &[&str], expected: &str| {
+        let ran = place.verify(args);
+        assert!(
+            ran.code == 2 && ran.err.contains(expected) && ran.out.is_empty(),
+            "{args:?}: {}{}",
+            ran.out,
+            ran.err
+        );
+    };
+    // A slip in an id; an id of another experiment, of a run that is not done; nothing at all.
+    let slip = format!("{}{}", if ids[2].starts_with('0') { '1' } else { '0' }, &ids[2][1..]);
+    fails(&["--run", &slip], &format!("runs has no finished run {slip}; the nearest are {}", ids[2]));
+    fails(&["again.toml", "--run", &slip], &format!("the nearest are {}", ids[2]));
+    fails(&["--run", "xyz"], "--run \"xyz\" is no run id");
+    let other = ["again.toml", "--set", "defaults.lr=0.02", "--run", &ids[0]];
+    fails(
+        &other,
+        &format!("run {} is none of again.toml's, with its data and the options given here", ids[0]),
+    );
+    fails(
+        &["again.toml", "--set", "defaults.lr=0.02"],
+        "nothing to verify: none of the 4 runs of again.toml is finished in runs; `lrlab run again.toml` does them",
+    );
+    fails(&["--run", &ids[0], "--seeds", "1"], "--set, --filter and --seeds are about an experiment");
+    let moved = place.folder.path().join("moved.json");
+    std::fs::rename(place.result(&ids[1]), &moved).unwrap();
+    fails(&["again.toml", "--run", &ids[1]], "is not finished in runs; `lrlab run again.toml --run ");
+    std::fs::rename(&moved, place.result(&ids[1])).unwrap();
+
+    // A line of a file that was cut off, a result that is no JSON.
+    let records = place.records(place.folder.path());
+    let text = std::fs::read_to_string(place.folder.path().join(records)).unwrap();
+    std::fs::write(place.folder.path().join("cut.jsonl"), &text[..text.len() - 100]).unwrap();
+    fails(&["--records", "cut.jsonl"], "cut.jsonl:4:");
+    fails(&["--records", "none.jsonl"], "none.jsonl: No such file");
+    fails(
+        &["--records", records, "--run", &slip],
+        &format!("records.jsonl has no finished run {slip}; the nearest"),
+    );
+    let whole = std::fs::read(place.result(&ids[3])).unwrap();
+    std::fs::write(place.result(&ids[3]), &whole[..whole.len() / 2]).unwrap();
+    fails(&["again.toml"], &format!("runs/store/{}/result.json: it is damaged", ids[3]));
+    std::fs::write(place.result(&ids[3]), whole).unwrap();
+
+    // Specification or data that are not those of the run: the others are verified.
+    let was = place.change(&ids[0], |result| result["spec"]["lr"] = 0.5.into());
+    let ran = place.verify(&["again.toml"]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("cannot be verified: what is on record was changed: its specification"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
+    std::fs::write(place.result(&ids[0]), was.to_string()).unwrap();
+    // What another generator made: its run has another id, here made from the same specification.
+    let mut moved = was;
+    moved["provenance"]["dataset_digest"] = "other".into();
+    let spec = lrlab_spec::RunSpec::deserialize(&moved["spec"]).unwrap();
+    moved["run_id"] = lrlab_spec::run_id(&spec, "other").unwrap().to_string().into();
+    std::fs::write(place.folder.path().join("moved.jsonl"), moved.to_string()).unwrap();
+    let ran = place.verify(&["--records", "moved.jsonl"]);
+    assert!(
+        ran.code == 2
+            && ran.out.contains("cannot be verified: its data are other ones here: their digest is "),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert!(
+        ran.out.contains(", on record it is other\n0 of 1 runs are identical, 1 cannot be verified"),
+        "{}",
+        ran.out
+    );
+}
+
+/// A search leaves runs that it gave up: they are done again as far as they went.
+#[test]
+fn runs_that_a_search_gave_up_are_verified_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = r#"
+[search]
+method = { halving = { trials = 3, rungs = ["1 epoch"], eta = 3 } }
+[search.space]
+lr = { log = { min = 1e-3, max = 1.0 } }
+"#;
+    std::fs::write(folder.path().join("again.toml"), format!("{EXPERIMENT}{search}")).unwrap();
+    let part = ["again.toml", "--filter", "schedule=static", "--device", "cpu", "--threads", "1"];
+    let ran = run(folder.path(), &[&["run"], &part[..]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let results = lrlab_tests::results(&folder.path().join("runs"));
+    let pruned = results.values().filter(|result| result["outcome"] == "pruned").count();
+    assert!(pruned == 2 && results.len() == 4, "{pruned} of {}", results.len());
+    let ran = run(folder.path(), &[&["verify"], &part[..]].concat());
+    assert_eq!(
+        (ran.code, ran.out.lines().last()),
+        (0, Some("4 of 4 runs are identical")),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+}
+
+/// Someone asks to stop: what is done by then is told, and the temporary store goes.
+#[cfg(unix)]
+#[test]
+fn an_interruption_leaves_nothing() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = Place::new();
+    // A run of the same kind that takes minutes, with a result that says it is done.
+    let ran = run(
+        place.folder.path(),
+        &["run", "again.toml", "--set", "axes.epochs=[500000]", "--emit", "commands"],
+    );
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let plan = std::fs::read(place.folder.path().join("runs/again/plan.json")).unwrap();
+    let long = serde_json::from_slice::<Value>(&plan).unwrap()["runs"][0].clone();
+    let mut result = lrlab_tests::results(&place.folder.path().join("runs")).into_values().next().unwrap();
+    for key in ["run_id", "cell", "spec"] {
+        result[key] = long[key].clone();
+    }
+    result["provenance"]["dataset_digest"] = long["dataset_digest"].clone();
+    std::fs::write(place.folder.path().join("long.jsonl"), result.to_string()).unwrap();
+
+    let temporary = place.folder.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = runner(place.folder.path());
+    command.env("TMPDIR", &temporary).args(["verify", "--records", "long.jsonl", "--device", "cpu"]);
+    let process =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let started = |path: &PathBuf| path.ends_with("progress.json");
+    while !files(&temporary).iter().any(started) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&process), Signal::INT).unwrap();
+    let ran = Ran::of(&process.wait_with_output().unwrap());
+    assert_eq!(ran.code, 85, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.ends_with("  not done again\n0 of 1 runs are identical, 1 were not done again\n"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.contains("interrupted: the same command begins anew"), "{}", ran.err);
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}
