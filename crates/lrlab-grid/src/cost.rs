@@ -52,8 +52,7 @@ impl Costs {
 
     /// Counts `run` in, if it is done. A result that cannot be read is no measurement.
     pub fn add(&mut self, store: &RunStore, run: &PlannedRun) {
-        let path = store.run_dir(&run.run_id).join("result.json");
-        let Ok(bytes) = std::fs::read(path) else { return };
+        let Ok(Some(bytes)) = store.result_bytes(&run.run_id) else { return };
         let Ok(result) = serde_json::from_slice::<Clocks>(&bytes) else { return };
         let Span { started, finished, elapsed_s, device_peak_mib } = result.timing;
         // A run that was interrupted lay still between its attempts.

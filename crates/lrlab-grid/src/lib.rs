@@ -68,7 +68,7 @@ pub use state::{RunState, Status, run_state, status};
 
 use std::path::{Path, PathBuf};
 
-use lrlab_runs::RunId;
+use lrlab_runs::{RunId, RunStore};
 
 /// What can go wrong with a grid. A run that fails is no error of the grid: see [`Failure`].
 #[derive(Debug, thiserror::Error)]
@@ -188,10 +188,21 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
     }
 }
 
-/// As [`read_json`]; what is damaged is as good as not there, and told by those who look for damage
-/// ([`RunStore::damage`](lrlab_runs::RunStore::damage)).
-pub(crate) fn read_whole<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
-    match read_json(path) {
+/// Part of the result of a run, `None` where it is not done. What is damaged is as good as not there, and told by those who
+/// look for damage ([`RunStore::damage`](lrlab_runs::RunStore::damage)).
+pub(crate) fn read_result<T: serde::de::DeserializeOwned>(
+    store: &RunStore,
+    id: &RunId,
+) -> Result<Option<T>, Error> {
+    Ok(store.result_bytes(id)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// As [`read_result`], of what is the result of a paused run if nobody goes on with it.
+pub(crate) fn read_paused<T: serde::de::DeserializeOwned>(
+    store: &RunStore,
+    id: &RunId,
+) -> Result<Option<T>, Error> {
+    match read_json(&store.run_dir(id).join("paused.json")) {
         Err(Error::Json { .. }) => Ok(None),
         read => read,
     }

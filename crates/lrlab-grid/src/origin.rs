@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 use serde::Deserialize;
 
-use crate::{Error, read_whole};
+use crate::{Error, read_paused, read_result};
 
 /// Where a result comes from, as far as results can differ by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -103,11 +103,9 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
     }
     let mut origins = Origins::default();
     for run in runs {
-        let folder = store.run_dir(&run.run_id);
-        let read = |name: &str| read_whole::<Result_>(&folder.join(name));
-        if let Some(result) =
-            read("result.json")?.map_or_else(|| read("paused.json"), |result| Ok(Some(result)))?
-        {
+        let id = &run.run_id;
+        let found: Option<Result_> = read_result(store, id)?;
+        if let Some(result) = found.map_or_else(|| read_paused(store, id), |found| Ok(Some(found)))? {
             origins.0.entry(result.provenance).or_default().push(run.run_id.clone());
         }
     }

@@ -8,7 +8,7 @@ use lrlab_search::{Arm, Due, Record, Standing, Verdict, arms, judge};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{attempts, in_use};
-use crate::{Error, read_whole};
+use crate::{Error, read_paused, read_result};
 
 /// How the searches of a plan stand.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,15 +196,10 @@ fn remove_checkpoints(run_dir: &Path) -> Result<(), Error> {
 
 /// What the files say of a run: its result, or where it paused.
 fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
-    let folder = store.run_dir(&run.run_id);
-    if let Some(part) = read_part(&folder.join("result.json"))? {
+    if let Some(part) = read_result::<Part>(store, &run.run_id)? {
         return Ok(Some(Record::new(part.history, Some(part.outcome))));
     }
-    Ok(read_part(&folder.join("paused.json"))?.map(|part| Record::new(part.history, None)))
-}
-
-fn read_part(path: &Path) -> Result<Option<Part>, Error> {
-    read_whole(path)
+    Ok(read_paused::<Part>(store, &run.run_id)?.map(|part| Record::new(part.history, None)))
 }
 
 /// The part of a result that judges need.

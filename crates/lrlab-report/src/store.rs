@@ -29,15 +29,14 @@ pub enum State {
 /// the others are reported all the same.
 pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
     let folder = store.run_dir(&planned.run_id);
-    let path = folder.join("result.json");
-    let Some(bytes) = read(&path)? else {
+    let Some(bytes) = store.result_bytes(&planned.run_id)? else {
         return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
     };
     if let Some(damage) = store.damage(&planned.run_id)? {
         return Ok(State::Failed { error: damage.to_string() });
     }
     let result: RunResult = serde_json::from_slice(&bytes)
-        .map_err(|source| lrlab_runs::Error::Json { path: path.clone(), source })?;
+        .map_err(|source| lrlab_runs::Error::Json { path: folder.join("result.json"), source })?;
     // Left by a search where it was given up: it is no run of this length, and none of its figures counts as one's.
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);

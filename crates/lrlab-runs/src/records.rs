@@ -89,6 +89,11 @@ impl Records {
         Ok(())
     }
 
+    /// Keeps those of the runs that `keep` names.
+    pub fn retain(&mut self, mut keep: impl FnMut(&RunId) -> bool) {
+        self.0.retain(|id, _| keep(id));
+    }
+
     /// The record of a run.
     #[must_use]
     pub fn get(&self, id: &RunId) -> Option<&Record> {

@@ -12,11 +12,12 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::atomic::write_atomic_with;
-use crate::{Error, Outcome, Plan, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
+use crate::{Error, Outcome, Plan, Records, RunId, RunResult, link_exclusive, write_atomic, write_exclusive};
 
 /// The folder of the runs within a store.
 const RUNS: &str = "store";
@@ -33,16 +34,25 @@ pub const RESERVED_NAMES: [&str; 3] = [RUNS, CACHE, BIN];
 pub const LONGEST_NAME: usize = 100;
 
 /// A folder of runs and grids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunStore {
     root: PathBuf,
+    /// Results that count where the folder has none.
+    records: Arc<Records>,
 }
 
 impl RunStore {
     /// The store at `root`; nothing is created until something is written.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), records: Arc::default() }
+    }
+
+    /// The same store to those who only look: a run without a result in it has the one on record. Nothing of `records` is
+    /// written; [`Self::put`] does that.
+    #[must_use]
+    pub fn with_records(self, records: Records) -> Self {
+        Self { records: Arc::new(records), ..self }
     }
 
     /// The store's folder.
@@ -84,7 +94,7 @@ impl RunStore {
     /// Whether the run is done.
     #[must_use]
     pub fn is_done(&self, id: &RunId) -> bool {
-        self.run_dir(id).join("result.json").is_file()
+        self.result_path(id).is_file() || self.records.get(id).is_some()
     }
 
     /// Whether the run is done and no search gave it up on the way: nothing is left to be trained.
@@ -95,15 +105,19 @@ impl RunStore {
 
     /// Whether the result of the run is what it had come to when a search gave it up: it can go on.
     fn is_pruned(&self, id: &RunId) -> bool {
+        let path = self.result_path(id);
+        if let (false, Some(record)) = (path.is_file(), self.records.get(id)) {
+            return record.result.outcome == Outcome::Pruned;
+        }
         // Only a run that paused can have been given up; the result of any other is not read for this.
         let outcome = || -> Option<Outcome> {
-            let bytes = std::fs::read(self.run_dir(id).join("result.json")).ok()?;
+            let bytes = std::fs::read(path).ok()?;
             serde_json::from_slice::<Ended>(&bytes).ok().map(|ended| ended.outcome)
         };
         self.paused_path(id).is_file() && outcome() == Some(Outcome::Pruned)
     }
 
-    /// The ids of the runs that are done, sorted.
+    /// The ids of the runs with a result in the folder, sorted.
     ///
     /// # Errors
     /// The folder of the runs cannot be read; one that is not there has none.
@@ -116,7 +130,7 @@ impl RunStore {
         };
         let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
         let ids = names.filter_map(|name| RunId::try_from(name).ok());
-        let mut done: Vec<RunId> = ids.filter(|id| self.is_done(id)).collect();
+        let mut done: Vec<RunId> = ids.filter(|id| self.result_path(id).is_file()).collect();
         done.sort_unstable();
         Ok(done)
     }
@@ -126,7 +140,38 @@ impl RunStore {
     /// # Errors
     /// A file that cannot be read, is no result, or is that of another run.
     pub fn result(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
-        read_result(&self.run_dir(id).join("result.json"), id)
+        let result = read_result(&self.result_path(id), id)?;
+        Ok(result.or_else(|| self.records.get(id).map(|record| record.result.clone())))
+    }
+
+    /// The bytes of the result of a run, `None` where it is not done: a run on record has those that its file would have.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn result_bytes(&self, id: &RunId) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.result_path(id);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.records.get(id).map(|record| to_json(&path, &record.result)).transpose()
+            }
+            Err(e) => Err(Error::io(&path, e)),
+        }
+    }
+
+    /// Puts a finished run into the store, as if it had been run here; `false` where there is a result already, which stays.
+    ///
+    /// # Errors
+    /// Writing fails.
+    pub fn put(&self, result: &RunResult) -> Result<bool, Error> {
+        if result.outcome != Outcome::Pruned {
+            return self.commit(result);
+        }
+        if self.is_done(&result.run_id) {
+            return Ok(false);
+        }
+        self.pause(result)?;
+        self.prune(&result.run_id)
     }
 
     /// What is wrong with the result of a run, or with what it left when it paused; `None` where nothing is. Such a run
@@ -148,7 +193,7 @@ impl RunStore {
     /// # Errors
     /// Writing fails.
     pub fn commit(&self, result: &RunResult) -> Result<bool, Error> {
-        let path = self.run_dir(&result.run_id).join("result.json");
+        let path = self.result_path(&result.run_id);
         let bytes = to_json(&path, result)?;
         let mut first = write_exclusive(&path, &bytes)?;
         if !first && self.is_pruned(&result.run_id) {
@@ -194,7 +239,7 @@ impl RunStore {
         if self.is_done(id) || !paused.is_file() {
             return Ok(false);
         }
-        link_exclusive(&paused, &self.run_dir(id).join("result.json"))
+        link_exclusive(&paused, &self.result_path(id))
     }
 
     /// Takes the result of a pruned run away, which goes on where it paused.
@@ -202,12 +247,16 @@ impl RunStore {
     /// # Errors
     /// The file cannot be removed.
     pub fn revive(&self, id: &RunId) -> Result<(), Error> {
-        let path = self.run_dir(id).join("result.json");
+        let path = self.result_path(id);
         // It is `paused.json` under another name: nothing is lost.
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, e)),
             _ => Ok(()),
         }
+    }
+
+    fn result_path(&self, id: &RunId) -> PathBuf {
+        self.run_dir(id).join("result.json")
     }
 
     fn paused_path(&self, id: &RunId) -> PathBuf {

@@ -42,6 +42,8 @@ enum Command {
     Report(commands::report::ReportArgs),
     /// Do finished runs again and compare them to the bit.
     Verify(commands::verify::VerifyArgs),
+    /// Move finished runs between stores and files of records.
+    Records(commands::records::RecordsArgs),
     /// Remove what no experiment names any more, after showing it.
     Gc(commands::gc::GcArgs),
     /// Look at schedules and controllers without training.
@@ -111,6 +113,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Status(args) => commands::status::status(&args, registry),
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Verify(args) => commands::verify::verify(&args, registry),
+        Command::Records(args) => commands::records::records(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),
         Command::Schema => commands::schema::schema(),

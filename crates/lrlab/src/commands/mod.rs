@@ -18,6 +18,7 @@ pub(crate) mod lr_find;
 mod on_record;
 pub(crate) mod plan;
 pub(crate) mod preflight;
+pub(crate) mod records;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod schedule;

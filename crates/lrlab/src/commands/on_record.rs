@@ -1,8 +1,102 @@
 //! Runs on record: finished ones that lie in files outside of the store.
 
-use lrlab_runs::{Records, RunId};
+use std::path::PathBuf;
+
+use clap::Args;
+use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, SourceSpec};
 use serde::Deserialize;
+
+use crate::progress::tell;
+
+/// The files that runs are on record in. None is looked for by itself: a file of results that happens to lie somewhere
+/// decides nothing.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OnRecord {
+    /// Runs in this file of records (one whole result.json a line), or in the *.jsonl files of this folder, count as done
+    /// (repeatable); what they say of the digest of their data holds, and the data need not be here. `run` puts them into
+    /// the store first, as `records import` does.
+    #[arg(long = "records", value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+}
+
+impl OnRecord {
+    /// Reads the files.
+    pub(crate) fn read(&self) -> anyhow::Result<Records> {
+        Ok(Records::read(&self.paths)?)
+    }
+
+    /// Whether none is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Of `records`, those of the plan's runs, which agree with what the store has. Says how many they are.
+    fn of_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
+        records.retain(|id| plan.runs.iter().any(|run| run.run_id == *id));
+        if !self.is_empty() {
+            agree(store, &records)?;
+            tell(&format!(
+                "{}: {} of {} runs are on record",
+                plan.experiment,
+                records.len(),
+                plan.runs.len()
+            ));
+        }
+        Ok(records)
+    }
+
+    /// The store as those see it who only look: with the plan's runs that are on record.
+    pub(crate) fn beside(&self, store: RunStore, plan: &Plan, records: Records) -> anyhow::Result<RunStore> {
+        let records = self.of_plan(&store, plan, records)?;
+        Ok(store.with_records(records))
+    }
+
+    /// Puts the plan's runs that are on record into the store.
+    pub(crate) fn put(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
+        put(store, &self.of_plan(store, plan, records)?).map(drop)
+    }
+}
+
+/// Puts runs into the store, and says how many were not there yet. [`agree`] comes before.
+pub(crate) fn put(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
+    let mut new = 0;
+    for record in records.iter() {
+        new += usize::from(store.put(&record.result)?);
+    }
+    Ok(new)
+}
+
+/// Refuses runs whose result in the store differs from the one on record, but for those that a search gave up in one of
+/// the two. A damaged result says nothing.
+pub(crate) fn agree(store: &RunStore, records: &Records) -> anyhow::Result<()> {
+    let mut conflicts = Vec::new();
+    for record in records.iter() {
+        let id = &record.result.run_id;
+        if store.damage(id)?.is_some() {
+            continue;
+        }
+        let Some(ours) = store.result(id)? else { continue };
+        let pruned = [&ours, &record.result].map(|result| result.outcome == Outcome::Pruned);
+        if let (true, Some(difference)) = (pruned[0] == pruned[1], ours.difference(&record.result)) {
+            conflicts.push(format!(
+                "{}:{}: another result of run {id} than in {}: {} is {} on record and {} there",
+                record.path.display(),
+                record.line,
+                store.run_dir(id).display(),
+                difference.place,
+                difference.other,
+                difference.first
+            ));
+        }
+    }
+    anyhow::ensure!(
+        conflicts.is_empty(),
+        "{}\nkeep one of the two: take the line out, or the run's folder away (`lrlab verify` says which is right)",
+        conflicts.join("\n")
+    );
+    Ok(())
+}
 
 /// The digests of data sets as records state them, so that whoever has the records need not have the data.
 pub(crate) struct Digests(Vec<(DataSpec, String)>);

@@ -11,7 +11,7 @@ use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
 use lrlab_spec::{Experiment, Mistakes, RunSpec};
 
 use super::lines::{counts, line};
-use super::on_record::{Digests, check_id};
+use super::on_record::{Digests, OnRecord, check_id};
 use super::worker::cache_dir;
 use super::{say, say_line};
 use crate::options::Selection;
@@ -22,6 +22,8 @@ use crate::{Exit, Registry};
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// Print each resolved value and where it comes from.
     #[arg(long)]
     explain: bool,
@@ -38,8 +40,11 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         say_line(&texts.join("\n"));
         return Ok(Exit::Done);
     }
-    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
-    show(&plan, &RunStore::new(&args.selection.out))?;
+    let records = args.on_record.read()?;
+    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
+        return Ok(Exit::BadInput);
+    };
+    show(&plan, &args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?)?;
     Ok(Exit::Done)
 }
 

@@ -6,7 +6,8 @@ use clap::Args;
 use lrlab_report::{Report, Verdict};
 use lrlab_runs::{Plan, RunStore};
 
-use super::plan::{read_experiment, resolve};
+use super::on_record::OnRecord;
+use super::plan::{read_experiment, resolve_with};
 use super::say_line;
 use crate::options::Selection;
 use crate::progress::tell;
@@ -16,6 +17,8 @@ use crate::{Exit, Registry};
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// Where to write it; by default `DIR/<experiment>/report`. Files there that are not an earlier report's stay.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -26,8 +29,11 @@ pub(crate) struct ReportArgs {
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let store = RunStore::new(&args.selection.out);
+    let records = args.on_record.read()?;
+    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
+        return Ok(Exit::BadInput);
+    };
+    let store = args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?;
     let report = write(&plan, &store, args.to.clone())?;
     if !args.check {
         return Ok(Exit::Done);

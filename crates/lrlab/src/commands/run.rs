@@ -10,7 +10,8 @@ use lrlab_grid::{Finish, Interrupt, OnFailure, Origins, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::local::Local;
-use super::plan::{read_experiment, resolve, show};
+use super::on_record::OnRecord;
+use super::plan::{read_experiment, resolve_with, show};
 use super::preflight::Flown;
 use super::{cluster, report, say_line, search};
 use crate::options::{Machine, Selection};
@@ -21,6 +22,8 @@ use crate::{Exit, Registry, provenance};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     #[command(flatten)]
     machine: Machine,
     /// Runs at once; by default chosen from cores, memory and devices.
@@ -80,7 +83,10 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let on_slurm = args.executor == Executor::Slurm || args.emit == Some(Emit::Slurm);
     // On Slurm it is the node that must have the device.
     let device = if on_slurm { Device::Cpu } else { args.machine.device.open()? };
-    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let records = args.on_record.read()?;
+    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
+        return Ok(Exit::BadInput);
+    };
     let store = RunStore::new(&args.selection.out);
     let settings = match &args.slurm_profile {
         Some(path) if on_slurm => {
@@ -102,6 +108,13 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(_) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
         None => None,
     };
+    let store = if args.dry_run {
+        args.on_record.beside(store, &plan, records)?
+    } else {
+        set_damaged_aside(&plan, &store)?;
+        args.on_record.put(&store, &plan, records)?;
+        store
+    };
     let local = Local {
         plan: &plan,
         store: &store,
@@ -118,7 +131,6 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    set_damaged_aside(&plan, &store)?;
     mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
     let Some(flown) = local.preflight(on_slurm)? else { return Ok(Exit::BadInput) };
     lrlab_grid::record(&store, &plan)?;

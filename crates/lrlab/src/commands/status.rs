@@ -4,7 +4,8 @@ use clap::Args;
 use lrlab_runs::RunStore;
 
 use super::board::Board;
-use super::plan::{read_experiment, resolve, stored_plan};
+use super::on_record::OnRecord;
+use super::plan::{read_experiment, resolve_with, stored_plan};
 use super::{say, say_line, watch};
 use crate::options::Selection;
 use crate::{Exit, Registry};
@@ -13,6 +14,8 @@ use crate::{Exit, Registry};
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// As JSON.
     #[arg(long)]
     json: bool,
@@ -24,13 +27,17 @@ pub(crate) struct StatusArgs {
 /// Of a part of the experiment, where options name one; otherwise of what was planned last.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let store = RunStore::new(&args.selection.out);
-    let plan = if args.selection.part.is_whole() {
+    let records = args.on_record.read()?;
+    let plan = if args.selection.part.is_whole() && args.on_record.is_empty() {
         stored_plan(&args.selection.experiment, &store)?
     } else {
         let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-        let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+        let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
+            return Ok(Exit::BadInput);
+        };
         plan
     };
+    let store = args.on_record.beside(store, &plan, records)?;
     if args.watch {
         return watch::watch(&plan, &store);
     }

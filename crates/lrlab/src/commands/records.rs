@@ -1,0 +1,109 @@
+//! `lrlab records`: finished runs between stores and files of records.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use lrlab_runs::{Records, RunStore, write_records};
+
+use super::on_record::{agree, put};
+use super::plan::{read_experiment, resolve};
+use super::say_line;
+use crate::options::Selection;
+use crate::progress::tell;
+use crate::{Exit, Registry};
+
+/// Move finished runs between stores and files of records: one run a line, each a whole result.json, sorted by id.
+#[derive(Debug, Args)]
+pub(crate) struct RecordsArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write the finished runs of an experiment from the store to a file. Equal results give equal bytes.
+    Export(ExportArgs),
+    /// Put the runs of files into the store, where they count as done. An equal result that is there stays; where one
+    /// differs, nothing is put.
+    Import(ImportArgs),
+    /// Join files into one. Equal records of a run become one, the first; where two differ, nothing is written.
+    Merge(MergeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// The file, such as experiments/results/quickstart/runs.jsonl; it is replaced.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// Files of records, or folders of *.jsonl files.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// The store. `gc` counts the runs as nobody's until a `run` of their experiment names them.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct MergeArgs {
+    /// Files of records, or folders of *.jsonl files.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// The file; it is replaced.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+pub(crate) fn records(args: &RecordsArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    match &args.verb {
+        Verb::Export(args) => export(args, registry),
+        Verb::Import(args) => import(args),
+        Verb::Merge(args) => merge(args),
+    }
+}
+
+fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let store = RunStore::new(&args.selection.out);
+    let mut results = Vec::new();
+    for run in &plan.runs {
+        results.extend(store.result(&run.run_id)?);
+    }
+    let (file, out, planned) =
+        (args.selection.experiment.display(), args.selection.out.display(), plan.runs.len());
+    if results.is_empty() {
+        bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` does them");
+    }
+    write_records(&args.to, &results)?;
+    if results.len() < planned {
+        let missing = planned - results.len();
+        tell(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
+    }
+    say_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
+    Ok(Exit::Done)
+}
+
+fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
+    let (store, records) = (RunStore::new(&args.out), Records::read(&args.paths)?);
+    agree(&store, &records)?;
+    let new = put(&store, &records)?;
+    let there = records.len() - new;
+    say_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
+    Ok(Exit::Done)
+}
+
+fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
+    let records = Records::read(&args.paths)?;
+    write_records(&args.to, records.iter().map(|record| &record.result))?;
+    let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
+    say_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
+    Ok(Exit::Done)
+}
