@@ -50,6 +50,20 @@ impl Part {
     }
 }
 
+/// Runs that count as done.
+#[derive(Debug, Args)]
+struct OnRecord {
+    /// Runs in this file of records, or in the *.jsonl files of this folder, count as done (repeatable)
+    #[arg(long, value_name = "FILE|DIR")]
+    records: Vec<PathBuf>,
+}
+
+impl OnRecord {
+    fn add_to(&self, arguments: &mut Vec<OsString>) {
+        self.records.iter().for_each(|value| push(arguments, "--records", Some(value)));
+    }
+}
+
 impl Selection {
     fn add_to(&self, arguments: &mut Vec<OsString>) -> anyhow::Result<()> {
         arguments.push(experiment(self.experiment.as_ref())?.into());
@@ -90,6 +104,8 @@ enum Keep {
 pub(crate) struct RunOptions {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// Where to train: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
@@ -146,6 +162,7 @@ impl RunOptions {
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["run".into()];
         self.selection.add_to(&mut arguments)?;
+        self.on_record.add_to(&mut arguments);
         push(&mut arguments, "--device", Some(&self.device));
         push(&mut arguments, "--jobs", self.jobs.as_ref());
         push(&mut arguments, "--executor", self.executor.as_ref().and_then(word).as_ref());
@@ -172,6 +189,8 @@ impl RunOptions {
 pub(crate) struct ReportOptions {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// Where to write it; without it `DIR/<experiment>/report`
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -188,6 +207,7 @@ impl ReportOptions {
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["report".into()];
         self.selection.add_to(&mut arguments)?;
+        self.on_record.add_to(&mut arguments);
         push(&mut arguments, "--to", self.to.as_ref());
         arguments.extend(self.check.then(|| "--check".into()));
         Ok(arguments)
@@ -199,6 +219,8 @@ impl ReportOptions {
 pub(crate) struct StatusOptions {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -215,6 +237,7 @@ impl StatusOptions {
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["status".into()];
         self.selection.add_to(&mut arguments)?;
+        self.on_record.add_to(&mut arguments);
         arguments.extend(self.json.then(|| "--json".into()));
         arguments.extend(self.watch.then(|| "--watch".into()));
         Ok(arguments)
@@ -401,6 +424,8 @@ mod tests {
             "2",
             "--run",
             "1f2e",
+            "--records",
+            "a.jsonl",
             "--dry-run",
             "--keep",
             "none",
@@ -417,6 +442,7 @@ mod tests {
             "--filter=model=lstm",
             "--seeds=2",
             "--run=1f2e",
+            "--records=a.jsonl",
             "--device=cuda:1",
             "--jobs=3",
             "--executor=slurm",
@@ -449,8 +475,8 @@ mod tests {
             Verb::Verify(options) => options.arguments().unwrap(),
         };
         assert_eq!(
-            told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--watch"]),
-            ["status", "Cargo.toml", "--out=o", "--set=lr=1", "--watch"]
+            told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--records", "r", "--watch"]),
+            ["status", "Cargo.toml", "--out=o", "--set=lr=1", "--records=r", "--watch"]
         );
         assert_eq!(
             told(&["gc", "Cargo.toml", "--out=o", "--filter", "seed=0", "--seeds", "1", "--run", "1f"]),

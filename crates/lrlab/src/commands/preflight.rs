@@ -212,7 +212,11 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let device = args.machine.device.open()?;
     let data = registry.load(&spec.data, &cache_dir(&args.out))?;
     if data.digest != planned.dataset_digest {
-        bail!("the data's digest is {}, and was {} a moment ago", data.digest, planned.dataset_digest);
+        bail!(
+            "the data's digest is {}, the plan says {}: they changed a moment ago, or --records names runs on other data",
+            data.digest,
+            planned.dataset_digest
+        );
     }
     let updates_per_epoch = assemble::settings(&spec).updates_per_epoch(data.train.len());
     let lone = spec.lone_example(data.train.len());

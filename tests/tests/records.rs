@@ -1,0 +1,257 @@
+//! Runs on record: from a store to a file and back, and as runs that count as done.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use lrlab_tests::{Ran, TINY, files, results, run};
+use serde_json::{Value, json};
+
+/// A user's folder with the experiment and, where it is told to, its runs.
+fn place(done: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tiny.toml"), TINY).unwrap();
+    if done {
+        succeeds(folder.path(), &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    }
+    folder
+}
+
+fn succeeds(folder: &Path, args: &[&str]) -> Ran {
+    let ran = run(folder, args);
+    assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
+    ran
+}
+
+fn fails(folder: &Path, args: &[&str], expected: &str) {
+    let before = files(folder);
+    let ran = run(folder, args);
+    assert!(ran.code == 2 && ran.err.contains(expected), "{args:?}: {}{}", ran.out, ran.err);
+    // What the data sets' digests are may be kept; results, reports and records are not written.
+    let new = files(folder)
+        .into_iter()
+        .filter(|path| !before.contains(path) && !path.starts_with(folder.join("runs/cache")));
+    assert_eq!(new.collect::<Vec<_>>(), [""; 0].map(std::path::PathBuf::from), "{args:?}");
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    std::fs::read_to_string(folder.join(name)).unwrap()
+}
+
+#[test]
+fn a_store_and_its_file_of_records_hold_the_same() {
+    let (here, there) = (place(true), place(false));
+    let (here, there) = (here.path(), there.path());
+    let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "results/tiny.jsonl"]);
+    assert_eq!(ran.out, "2 runs of tiny are in results/tiny.jsonl\n");
+    succeeds(here, &["records", "export", "tiny.toml", "--to", "again.jsonl"]);
+    let text = read(here, "results/tiny.jsonl");
+    assert_eq!(text, read(here, "again.jsonl"));
+    let ids: Vec<String> = results(&here.join("runs")).into_keys().collect();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["run_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+
+    // Back into another store: the same files, byte by byte, and nothing is left to be run.
+    std::fs::copy(here.join("again.jsonl"), there.join("tiny.jsonl")).unwrap();
+    let import = ["records", "import", "tiny.jsonl"];
+    assert_eq!(succeeds(there, &import).out, "2 runs were put into runs, 0 were there\n");
+    assert_eq!(succeeds(there, &import).out, "0 runs were put into runs, 2 were there\n");
+    for id in &ids {
+        let name = format!("runs/store/{id}/result.json");
+        assert_eq!(read(here, &name), read(there, &name));
+    }
+    let ran = succeeds(there, &["run", "tiny.toml", "--device", "cpu"]);
+    assert!(ran.out.contains("2 of 2 runs are done (0 in this call)"), "{}", ran.out);
+    succeeds(there, &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]);
+    assert_eq!(read(there, "tiny.jsonl"), text);
+    succeeds(there, &["verify", "--records", "tiny.jsonl", "--device", "cpu"]);
+
+    // A part of the experiment, and one of which nothing is finished.
+    let ran = succeeds(here, &["records", "export", "tiny.toml", "--seeds", "1", "--to", "part.jsonl"]);
+    assert!(ran.err.is_empty() || !ran.err.contains("not finished"), "{}", ran.err);
+    assert_eq!(read(here, "part.jsonl").lines().count(), 1);
+    let nothing = ["records", "export", "tiny.toml", "--set", "defaults.lr=0.5", "--to", "none.jsonl"];
+    fails(
+        here,
+        &nothing,
+        "none of the 2 runs of tiny.toml is finished in runs; `lrlab run tiny.toml` does them",
+    );
+    std::fs::remove_dir_all(here.join("runs/store").join(&ids[0])).unwrap();
+    let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl"]);
+    assert!(ran.err.contains("note: 1 of 2 runs are not finished, and are not in the file"), "{}", ran.err);
+}
+
+#[test]
+fn runs_on_record_count_as_done() {
+    let (here, there) = (place(true), place(false));
+    let (here, there) = (here.path(), there.path());
+    std::fs::create_dir(there.join("results")).unwrap();
+    for (seed, name) in [("0", "a.jsonl"), ("1", "b.jsonl")] {
+        let filter = format!("seed={seed}");
+        succeeds(here, &["records", "export", "tiny.toml", "--filter", &filter, "--to", name]);
+        std::fs::copy(here.join(name), there.join("results").join(name)).unwrap();
+    }
+    // Who only looks writes no result.
+    let plan = succeeds(there, &["plan", "tiny.toml", "--records", "results/a.jsonl"]);
+    assert!(plan.out.contains("2 runs, 1 done, 0 running, 0 failed, 1 missing"), "{}", plan.out);
+    assert!(plan.err.contains("tiny: 1 of 2 runs are on record"), "{}", plan.err);
+    let status = succeeds(there, &["status", "tiny.toml", "--records", "results"]);
+    assert!(status.out.contains("tiny: 2 runs, 2 done"), "{}", status.out);
+    let dry = succeeds(
+        there,
+        &["run", "tiny.toml", "--dry-run", "--records", "results/b.jsonl", "--device", "cpu"],
+    );
+    assert!(dry.out.contains("1 done") && dry.err.contains("1 runs to do"), "{}{}", dry.out, dry.err);
+    let report = succeeds(there, &["report", "tiny.toml", "--records", "results", "--to", "page"]);
+    assert!(!there.join("runs").exists(), "{}", report.err);
+    // The report is that of the store, to the digests of the results.
+    for name in files(&here.join("runs/tiny/report/tables")) {
+        let name = name.file_name().unwrap().to_str().unwrap();
+        assert_eq!(
+            read(there, &format!("page/tables/{name}")),
+            read(here, &format!("runs/tiny/report/tables/{name}"))
+        );
+    }
+
+    // `run` does the rest, and has all of it in its store.
+    let args = ["run", "tiny.toml", "--records", "results/a.jsonl", "--device", "cpu", "--threads", "1"];
+    let ran = succeeds(there, &args);
+    assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
+    assert_eq!(results(&there.join("runs")).len(), 2);
+    let ran = succeeds(there, &args);
+    assert!(ran.out.contains("2 of 2 runs are done (0 in this call)"), "{}", ran.out);
+    // Nothing is found that is not named.
+    let ran = succeeds(there, &["plan", "tiny.toml", "--out", "other"]);
+    assert!(ran.out.contains("2 runs, 0 done"), "{}", ran.out);
+}
+
+#[test]
+fn other_results_of_a_run_are_refused_and_named() {
+    let folder = place(true);
+    let folder = folder.path();
+    succeeds(folder, &["records", "export", "tiny.toml", "--to", "a.jsonl"]);
+    let text = read(folder, "a.jsonl");
+    let mut other: Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    let id = other["run_id"].as_str().unwrap().to_owned();
+    let loss = other["history"][0]["val_loss"].as_f64().unwrap();
+    // Clocks and machines make no other result.
+    other["timing"]["train_s"] = 1e3.into();
+    other["provenance"]["host"] = "elsewhere".into();
+    std::fs::write(folder.join("b.jsonl"), other.to_string()).unwrap();
+    let ran = succeeds(folder, &["records", "merge", "b.jsonl", "a.jsonl", "--to", "c.jsonl"]);
+    assert_eq!(ran.out, "2 runs of 2 files are in c.jsonl\n");
+    let merged: Vec<Value> =
+        read(folder, "c.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&merged[1], merged.len()), (&other, 2));
+    assert!(
+        succeeds(folder, &["records", "import", "b.jsonl"])
+            .out
+            .starts_with("0 runs were put into runs, 1 were")
+    );
+
+    other["history"][0]["val_loss"] = json!(f64::from_bits(loss.to_bits() + 1));
+    let changed = other["history"][0]["val_loss"].clone();
+    std::fs::write(folder.join("b.jsonl"), format!("\n{other}\n")).unwrap();
+    fails(
+        folder,
+        &["records", "merge", "a.jsonl", "b.jsonl", "--to", "d.jsonl"],
+        &format!(
+            "b.jsonl:2: another result of run {id} than in a.jsonl:2: history[0].val_loss is {changed} here and {loss} there; \
+             keep one of the two lines"
+        ),
+    );
+    let expected = format!(
+        "b.jsonl:2: another result of run {id} than in runs/store/{id}: history[0].val_loss is {changed} on record and {loss} \
+         there\nkeep one of the two"
+    );
+    fails(folder, &["records", "import", "b.jsonl"], &expected);
+    for verb in ["plan", "status", "report", "run"] {
+        let device: &[&str] = if verb == "run" { &["--device", "cpu"] } else { &[] };
+        fails(folder, &[&[verb, "tiny.toml", "--records", "b.jsonl"], device].concat(), &expected);
+    }
+    // Verifying says which of the two is right.
+    let ran = run(folder, &["verify", "--records", "b.jsonl", "--device", "cpu"]);
+    assert!(
+        ran.code == 4 && ran.out.contains(&format!("val_loss: {changed} on record, {loss} here")),
+        "{}",
+        ran.out
+    );
+
+    fails(folder, &["records", "import", "none"], "none: No such file");
+    std::fs::write(folder.join("empty.jsonl"), "").unwrap();
+    fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run is in it");
+    std::fs::write(folder.join("torn.jsonl"), &text[..text.len() / 4]).unwrap();
+    fails(folder, &["report", "tiny.toml", "--records", "torn.jsonl"], "torn.jsonl:1:");
+}
+
+/// The data of runs on record need not be here: what they say of the digest holds, as long as nothing is to be trained.
+#[test]
+fn a_report_of_runs_on_record_needs_no_data() {
+    let folder = place(true);
+    let folder = folder.path();
+    let text = TINY.replace(
+        "source = { synthetic_pictures = { train = 40, test = 10 } }",
+        "source = { cifar10 = { folder = \"nowhere\" } }",
+    );
+    std::fs::write(folder.join("cifar.toml"), &text).unwrap();
+    let experiment = lrlab_spec::read(&text, "cifar.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
+    let mut record = results(&folder.join("runs")).into_values().next().unwrap();
+    record["provenance"]["dataset_digest"] = "made up".into();
+    let lines = experiment.cells(&[], None).unwrap().into_iter().map(|(cell, mut spec)| {
+        record["run_id"] = lrlab_spec::run_id(&spec, "made up").unwrap().to_string().into();
+        // Where the files lay on the machine that has them.
+        if let lrlab_spec::SourceSpec::Cifar10(files) = &mut spec.data.source {
+            files.folder = Some("/elsewhere".into());
+        }
+        record["cell"] = json!(cell);
+        record["spec"] = json!(spec);
+        format!("{record}\n")
+    });
+    std::fs::write(folder.join("cifar.jsonl"), lines.collect::<String>()).unwrap();
+    fails(folder, &["report", "cifar.toml"], "nowhere");
+    let args = ["report", "cifar.toml", "--records", "cifar.jsonl", "--out", "empty"];
+    succeeds(folder, &args);
+    assert!(read(folder, "empty/tiny/report/report.md").contains("(digest made up…)"));
+    assert!(!folder.join("empty/store").exists());
+    let ran = succeeds(
+        folder,
+        &["run", "cifar.toml", "--records", "cifar.jsonl", "--out", "full", "--device", "cpu"],
+    );
+    assert!(ran.out.contains("2 of 2 runs are done (0 in this call)"), "{}", ran.out);
+    // They cannot be done again here, which is no difference.
+    let ran = run(folder, &["verify", "--records", "cifar.jsonl", "--device", "cpu"]);
+    assert!(
+        ran.code == 2 && ran.out.matches("cannot be verified: its data cannot be read here: ").count() == 2
+    );
+}
+
+/// The trials that a search gave up are on record too, so that its report tells of them.
+#[test]
+fn a_search_on_record_is_over() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (here.path(), there.path());
+    let search = "\n[search]\nmethod = { halving = { trials = 3, rungs = [\"1 epoch\"], eta = 3 } }\n[search.space]\n\
+                  lr = { log = { min = 1e-3, max = 1.0 } }\n";
+    let text = format!("{}{search}", TINY.replace("epochs = [1]", "epochs = [3]"));
+    for folder in [here, there] {
+        std::fs::write(folder.join("tiny.toml"), &text).unwrap();
+    }
+    succeeds(here, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    succeeds(here, &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]);
+    std::fs::copy(here.join("tiny.jsonl"), there.join("tiny.jsonl")).unwrap();
+    let on_record = ["tiny.toml", "--records", "tiny.jsonl"];
+    let expected = succeeds(here, &["status", "tiny.toml"]).out;
+    assert_eq!(succeeds(there, &[&["status"], &on_record[..]].concat()).out, expected);
+    succeeds(there, &[&["report"], &on_record[..], &["--to", "page"]].concat());
+    let tables = |folder: &Path| {
+        files(&folder.join("tables"))
+            .iter()
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tables(&there.join("page")), tables(&here.join("runs/tiny/report")));
+    let ran = succeeds(there, &[&["run"], &on_record[..], &["--device", "cpu"]].concat());
+    assert!(ran.out.contains("(0 in this call)"), "{}", ran.out);
+    succeeds(there, &["records", "export", "tiny.toml", "--to", "back.jsonl"]);
+    assert_eq!(read(there, "back.jsonl"), read(there, "tiny.jsonl"));
+}
