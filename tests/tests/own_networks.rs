@@ -69,6 +69,40 @@ fn a_built_in_network_on_data_of_ones_own() {
     assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, 2), "{}", ran.err);
 }
 
+/// What a runner of one's own did is done again by the same runner; runs that fail then are no difference.
+#[test]
+fn runs_of_a_runner_of_ones_own_are_verified_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ran = own(folder, "moody", 15);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let verify = |program: &Path, moody: &[(&str, &str)]| {
+        let mut command = start(program, folder);
+        command.args(["verify", "--records", "runs.jsonl", "--device", "cpu"]).envs(moody.iter().copied());
+        Ran::of(&command.output().unwrap())
+    };
+    let lines = results(&folder.join("runs")).into_values().map(|result| format!("{result}\n"));
+    std::fs::write(folder.join("runs.jsonl"), lines.collect::<String>()).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_own-networks"));
+    let ran = verify(program, &[]);
+    assert!(ran.code == 0 && ran.out.ends_with("\n2 of 2 runs are identical\n"), "{}{}", ran.out, ran.err);
+    let ran = verify(program, &[("MOODY", "1")]);
+    assert!(
+        ran.code == 1 && ran.out.ends_with("\n0 of 2 runs are identical, 2 failed\n"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert_eq!(ran.out.matches("  failed: error: \"moody\" does not want to").count(), 2, "{}", ran.out);
+    // One that does not know the network says so before anything is trained.
+    let ran = verify(&lrlab_tests::program(), &[]);
+    assert!(
+        ran.code == 2 && ran.err.contains("error: preflight: ") && ran.err.contains("\"moody\""),
+        "{}",
+        ran.err
+    );
+}
+
 /// What fails with every batch is not blamed on the size of one.
 #[test]
 fn a_network_that_never_works() {

@@ -41,8 +41,18 @@ enum Command {
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
     /// Do finished runs again and compare them to the bit.
+    ///
+    /// Each run is done from the specification on record, in a temporary store, by the preflight and the workers of `run`.
+    /// Epochs, decisions, outcome, final and best figures are compared; clocks and machines are not. A line for each run says
+    /// `identical`, or where it differs first, both values, and how builds, machines and data differ.
+    ///
+    /// Exit code 0: all are identical. 4: one differs. 1: one failed. 2: bad input, or one cannot be verified, because its
+    /// data are other ones here or cannot be read, or because its record was changed. 85: interrupted; the same command begins anew.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
+    ///
+    /// A file of records has one run a line, each a whole result.json, sorted by id. `run`, `plan`, `status`, `report` and
+    /// `verify` take such files by --records; none is looked for by itself.
     Records(commands::records::RecordsArgs),
     /// Remove what no experiment names any more, after showing it.
     Gc(commands::gc::GcArgs),

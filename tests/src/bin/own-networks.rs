@@ -71,6 +71,16 @@ fn main() -> ExitCode {
         };
         Ok(Box::new(Normed::new(channels * height * width, context.classes, context.params)?))
     });
+    // Passes every preflight, and its workers fail where someone wants it.
+    registry.model("moody", |_, context| {
+        if std::env::var_os("MOODY").is_some() && std::env::args().nth(1).as_deref() == Some("worker") {
+            anyhow::bail!("\"moody\" does not want to")
+        }
+        let Kind::Pictures { channels, height, width } = context.kind else {
+            anyhow::bail!("\"moody\" reads pictures")
+        };
+        Ok(Box::new(Normed::new(channels * height * width, context.classes, context.params)?))
+    });
     registry.model("failing", |_, context| {
         let mut params = context.params;
         let one = Tensor::zeros(1, params.dtype(), &params.device().clone())?;

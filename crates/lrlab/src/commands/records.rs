@@ -14,7 +14,6 @@ use crate::options::Selection;
 use crate::progress::tell;
 use crate::{Exit, Registry};
 
-/// Move finished runs between stores and files of records: one run a line, each a whole result.json, sorted by id.
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArgs {
     #[command(subcommand)]

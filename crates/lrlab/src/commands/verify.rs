@@ -28,12 +28,6 @@ use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
 /// The experiment where none is named.
 const QUICKSTART: &str = "experiments/quickstart.toml";
 
-/// Does finished runs again, each from the specification on record, and compares epochs, decisions, outcome, final and
-/// best figures to the bit.
-///
-/// A line for each run says `identical`, or where it differs first, with both values and what else was different. The
-/// runs are done in a temporary store. Ends with 0 where all are identical, 4 where one differs, 1 where one failed, 2
-/// where one cannot be verified (its data are other ones here, or are missing), 85 after an interruption.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The experiment whose finished runs are done again. Without one: every run of --records; the runs that --run names,
