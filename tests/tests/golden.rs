@@ -47,11 +47,10 @@ fn golden(folder: &Path, level: &str, threads: &str) -> Golden {
         numerics.clone_into(&mut golden.numerics);
         let cell = |key: &str| result["cell"][key].as_str().unwrap().to_owned();
         let shared: BTreeMap<_, &Value> = SHARED.iter().map(|key| (key, &result[*key])).collect();
-        let weights = std::fs::read(folder.join(&out).join("store").join(&id).join("best.safetensors")).unwrap();
-        let digests = Digests {
-            result: digest(&serde_json::to_vec(&shared).unwrap()),
-            weights: digest(&weights),
-        };
+        let weights =
+            std::fs::read(folder.join(&out).join("store").join(&id).join("best.safetensors")).unwrap();
+        let digests =
+            Digests { result: digest(&serde_json::to_vec(&shared).unwrap()), weights: digest(&weights) };
         assert_eq!(golden.runs.insert(format!("{} {}", cell("model"), cell("schedule")), digests), None);
     }
     golden
@@ -72,11 +71,17 @@ fn every_level_gives_the_recorded_bits() {
     for level in ["avx512", "avx2", "scalar"] {
         for threads in ["1", "2"] {
             let found = golden(folder.path(), level, threads);
-            assert_eq!(found.numerics, expected.numerics, "{FILE} is of another version: see this test's docs");
+            assert_eq!(
+                found.numerics, expected.numerics,
+                "{FILE} is of another version: see this test's docs"
+            );
             let names = |golden: &Golden| golden.runs.keys().cloned().collect::<Vec<_>>();
             assert_eq!(names(&found), names(&expected), "LRLAB_SIMD={level}, {threads} threads");
             for (name, digests) in &found.runs {
-                assert_eq!(digests, &expected.runs[name], "{name} with LRLAB_SIMD={level} and {threads} threads");
+                assert_eq!(
+                    digests, &expected.runs[name],
+                    "{name} with LRLAB_SIMD={level} and {threads} threads"
+                );
             }
         }
     }
