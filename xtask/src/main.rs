@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
-use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions};
+use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions, VerifyOptions};
 
 /// Builds the runner, starts grids, runs every check.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Command {
     Report(ReportOptions),
     /// Show how far a grid is, also while it runs
     Status(StatusOptions),
+    /// Do finished runs again from their recorded specifications, and compare the results to the bit
+    Verify(VerifyOptions),
     /// Remove what no experiment names any more, after showing it
     Gc(GcOptions),
     /// Build the runner that run-grid would use
@@ -79,6 +81,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+        }
+        Command::Verify(options) => {
+            let program = runner::find(options.runner.as_deref(), &options.device)?;
             runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Gc(options) => {

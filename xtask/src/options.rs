@@ -256,6 +256,67 @@ impl GcOptions {
     }
 }
 
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// The experiment file; without one experiments/quickstart.toml, or with --records every run that is recorded there
+    experiment: Option<PathBuf>,
+    /// The store [default: runs/ in the workspace]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Take the results from a file of records, or from the .jsonl files of a folder (repeatable)
+    #[arg(long, value_name = "FILE")]
+    records: Vec<PathBuf>,
+    /// Override a key of the experiment (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<OsString>,
+    /// Only matching cells (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<OsString>,
+    /// The first N seeds
+    #[arg(long, value_name = "N")]
+    seeds: Option<OsString>,
+    /// The run with this id, or with an id that begins so (repeatable)
+    #[arg(long, value_name = "RUN_ID")]
+    run: Vec<OsString>,
+    /// Only N of the runs
+    #[arg(long, value_name = "N")]
+    sample: Option<OsString>,
+    /// Where to train: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: String,
+    /// Threads per run
+    #[arg(long, value_name = "N")]
+    threads: Option<OsString>,
+    /// Runs at once
+    #[arg(long, value_name = "N")]
+    jobs: Option<OsString>,
+    /// A runner binary of your own
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl VerifyOptions {
+    /// The runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["verify".into()];
+        if self.experiment.is_some() || self.records.is_empty() {
+            arguments.push(experiment(self.experiment.as_ref())?.into());
+        }
+        push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
+        self.records.iter().for_each(|path| push(&mut arguments, "--records", Some(path)));
+        self.set.iter().for_each(|value| push(&mut arguments, "--set", Some(value)));
+        self.filter.iter().for_each(|value| push(&mut arguments, "--filter", Some(value)));
+        push(&mut arguments, "--seeds", self.seeds.as_ref());
+        self.run.iter().for_each(|id| push(&mut arguments, "--run", Some(id)));
+        push(&mut arguments, "--sample", self.sample.as_ref());
+        push(&mut arguments, "--device", Some(&self.device));
+        push(&mut arguments, "--threads", self.threads.as_ref());
+        push(&mut arguments, "--jobs", self.jobs.as_ref());
+        Ok(arguments)
+    }
+}
+
 fn store(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     given.cloned().map_or_else(|| in_root(STORE), Ok)
 }
@@ -372,10 +433,12 @@ mod tests {
         enum Verb {
             Status(StatusOptions),
             Gc(GcOptions),
+            Verify(VerifyOptions),
         }
         let told = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
             Verb::Status(options) => options.arguments().unwrap(),
             Verb::Gc(options) => options.arguments().unwrap(),
+            Verb::Verify(options) => options.arguments().unwrap(),
         };
         assert_eq!(
             told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--watch"]),
@@ -386,6 +449,14 @@ mod tests {
             ["gc", "Cargo.toml", "--out=o", "--filter=seed=0", "--seeds=1", "--run=1f"]
         );
         assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
+        assert_eq!(
+            told(&["verify", "--out=o", "--records=a.jsonl", "--run", "1f", "--run", "2", "--sample=5"]),
+            ["verify", "--out=o", "--records=a.jsonl", "--run=1f", "--run=2", "--sample=5", "--device=auto"]
+        );
+        assert_eq!(
+            told(&["verify", "Cargo.toml", "--out=o", "--set=lr=1", "--jobs=1", "--device=cpu"]),
+            ["verify", "Cargo.toml", "--out=o", "--set=lr=1", "--device=cpu", "--jobs=1"]
+        );
     }
 
     #[test]

@@ -40,6 +40,8 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
+    /// Do finished runs again from their recorded specifications, and compare the results to the bit.
+    Verify(commands::verify::VerifyArgs),
     /// Remove what no experiment names any more, after showing it.
     Gc(commands::gc::GcArgs),
     /// Look at schedules and controllers without training.
@@ -107,6 +109,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Preflight(args) => commands::preflight::preflight(&args, registry),
         Command::Gc(args) => commands::gc::gc(&args, registry),
         Command::Status(args) => commands::status::status(&args, registry),
+        Command::Verify(args) => commands::verify::verify(&args, registry),
         Command::Report(args) => commands::report::report(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),

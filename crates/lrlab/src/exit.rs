@@ -17,6 +17,8 @@ pub enum Exit {
     Submitted,
     /// A claim is not reproduced, or not run.
     ClaimNotReproduced,
+    /// A run that was done again differs from its record.
+    Different,
     /// Interrupted; the same command goes on.
     Interrupted,
     /// A worker saved its run at the epoch it was to pause at.
@@ -30,7 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::SomeFailed | Exit::Unsaid => 1,
             Exit::BadInput => 2,
             Exit::Submitted => 3,
-            Exit::ClaimNotReproduced => 4,
+            Exit::ClaimNotReproduced | Exit::Different => 4,
             Exit::Interrupted => 85,
             Exit::Paused => 86,
         })

@@ -22,6 +22,7 @@ pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod status;
+pub(crate) mod verify;
 pub(crate) mod watch;
 pub(crate) mod worker;
 

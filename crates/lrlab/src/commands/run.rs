@@ -21,7 +21,7 @@ use crate::progress::{Progress, clock, complain, tell};
 use crate::{DeviceChoice, Exit, Registry, device, provenance};
 
 /// What one run may need where it was not measured; small networks on small data stay well below.
-const MEMORY_PER_RUN: u64 = 3 << 30;
+pub(crate) const MEMORY_PER_RUN: u64 = 3 << 30;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
