@@ -142,7 +142,7 @@ fn noise(curve: &[(f64, f64)], beta: f64) -> f64 {
 /// By how many updates the moving average at `index` lags behind: the mean age of what it has seen.
 fn delay(index: usize, beta: f64) -> usize {
     let seen = (index + 1) as f64;
-    let forgotten = beta.powf(seen);
+    let forgotten = libm::pow(beta, seen);
     (beta / (1.0 - beta) - seen * forgotten / (1.0 - forgotten)).round() as usize
 }
 

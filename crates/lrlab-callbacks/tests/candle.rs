@@ -1,5 +1,7 @@
 //! The example's loop on a candle `VarMap` with candle's own optimizer: what a user needs to write, at work.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
+
 #[path = "../examples/var_map.rs"]
 mod example;
 

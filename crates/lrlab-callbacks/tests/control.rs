@@ -1,6 +1,7 @@
 //! What acts on the rate or ends a run: monitor, early stopping, guard, timer, sham control, range test. Each
 //! also goes on after an interruption at any event as if there had been none.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod common;

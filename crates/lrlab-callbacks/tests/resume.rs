@@ -1,6 +1,7 @@
 //! Every callback, with every controller in the monitor, goes on after an interruption at any event as if there had
 //! been none: same actions, same weights, same state.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod common;

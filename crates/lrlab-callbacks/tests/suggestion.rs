@@ -1,4 +1,6 @@
 //! The rate that a range test suggests: curves of known shape, noise of a known size.
+
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lrlab_callbacks::{NoSuggestion, Suggestion, suggest_lr};

@@ -10,6 +10,8 @@ pub(crate) mod folder;
 #[cfg(feature = "hub")]
 pub(crate) mod hub;
 pub(crate) mod imdb;
+#[cfg(feature = "hub")]
+mod jpeg;
 mod label;
 mod progress;
 #[cfg(feature = "hub")]

@@ -7,7 +7,7 @@ use candle_core::{Result, bail};
 /// Whose operators run.
 const KERNELS: (&str, &[&str]) = ("LRLAB_KERNELS", &["own", "candle"]);
 /// The highest SIMD level that is used.
-const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "scalar"]);
+const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "neon", "scalar"]);
 
 /// Whether products of f32 on NVIDIA GPUs round their operands to TF32, ten bits behind the point.
 const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
@@ -15,7 +15,7 @@ const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
 /// Whether the program waits for every kernel on an NVIDIA GPU and adds up its time.
 const TIMES: (&str, &[&str]) = ("LRLAB_CUDA_TIMES", &["off", "on"]);
 
-/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `scalar`), `LRLAB_CUDA_TF32`
+/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `neon`, `scalar`), `LRLAB_CUDA_TF32`
 /// and `LRLAB_CUDA_TIMES` (`off`, `on`) that mean nothing; without this check they count as the first of each. Programs call it when they start.
 ///
 /// # Errors

@@ -7,6 +7,8 @@
 //! its values, whatever else they are made of and whatever was created before. Dropout masks are a function of the
 //! seed, the layer's name and the index of the batch.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

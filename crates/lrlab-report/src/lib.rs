@@ -8,6 +8,8 @@
 //! The report never averages over what is missing without a word: a cell with one of two runs says so, a run
 //! that diverged is counted, and a comparison with too few seeds to be significant says that.
 
+#![allow(clippy::disallowed_methods, reason = "statistics and figures decide no bits of a run")]
+
 mod arm;
 mod claim;
 mod compare;

@@ -61,6 +61,8 @@
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
 //! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,7 @@
 //! Rates, and other curves, as a picture: SVG for pages, text for terminals.
 
+#![allow(clippy::disallowed_methods, reason = "a drawing decides no bits of a run")]
+
 use std::fmt::Write;
 
 /// A curve to be drawn as SVG, 640 × 320. Colours follow the page's text colour.

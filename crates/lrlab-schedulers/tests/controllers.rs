@@ -1,5 +1,6 @@
 //! What controllers decide, and that their state is all they remember.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 use lrlab_schedulers::{AnyController, Compat, ControllerSpec, Decision, Observation, replay};

@@ -1,6 +1,7 @@
 //! PyTorch's defects, one test each: what PyTorch does (the `torch` module shows it, to the bit), and that the
 //! schedules and controllers of this crate do not.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 use lrlab_schedulers::torch::{self, Group, Scheduler, Spec};

@@ -4,6 +4,7 @@
 //! Equal bits on linux-gnu, whose mathematical library `CPython` uses too; elsewhere 4 units in the last place for
 //! each step taken.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 use lrlab_schedulers::torch::{Group, Plateau, Scheduler, Spec, trace};

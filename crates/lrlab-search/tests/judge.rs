@@ -1,4 +1,6 @@
 //! Searches over landscapes whose best is known.
+
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use lrlab_random::{Purpose, Stream};

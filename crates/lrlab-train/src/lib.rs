@@ -14,6 +14,8 @@
 //! [`fit_from`] goes on from a [`State`], taken between any two updates by a [`Keeper`], and ends with the bits of a run
 //! that was never interrupted.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,5 +1,6 @@
 //! The loop on small synthetic data: what is applied when, and what is left at the end.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::atomic::{AtomicBool, Ordering};

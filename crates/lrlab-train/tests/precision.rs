@@ -1,5 +1,6 @@
 //! Training in bf16 ends where training in f32 does: small networks on generated data, several seeds.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,6 @@
 //! Trials from a snapshot, the noise of the validation loss, and the sweep: what controllers are given by the trainer.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::atomic::AtomicBool;

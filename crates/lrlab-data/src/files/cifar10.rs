@@ -101,7 +101,11 @@ fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), E
         let found = format.extensions_str().first().map_or_else(String::new, |name| name.to_uppercase());
         return Err(Error::PictureFormat { path: file.to_path_buf(), row, found });
     }
-    let picture = image::load_from_memory_with_format(bytes, format).map_err(wrong)?.into_rgb8();
+    let picture = match format {
+        image::ImageFormat::Jpeg => super::jpeg::decode(bytes),
+        _ => image::load_from_memory_with_format(bytes, format).map(image::DynamicImage::into_rgb8),
+    };
+    let picture = picture.map_err(wrong)?;
     let expected = (SIDE as u32, SIDE as u32);
     if picture.dimensions() != expected {
         let found = picture.dimensions();

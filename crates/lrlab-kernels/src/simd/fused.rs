@@ -13,11 +13,12 @@ pub(super) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
     let rest = sum - product;
-    // What the sum lost: NaN where it is not finite, and then nothing below applies.
+    // What the sum lost: NaN where it is not finite.
     let lost = (product - (sum - rest)) + (c - rest);
+    // Without branches, so that the compiler vectorises it: one step towards what was lost, if the last bit is even.
     let bits = sum.to_bits();
-    let away = (lost > 0.0) == (sum > 0.0);
-    let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
-    let inexact = lost != 0.0 && !lost.is_nan();
-    f64::from_bits(if inexact && bits & 1 == 0 { odd } else { bits }) as f32
+    let step = 1_u64.wrapping_sub(2 * ((lost.to_bits() ^ bits) >> 63));
+    let even = (bits & 1).wrapping_sub(1);
+    let inexact = if lost.abs() > 0.0 { u64::MAX } else { 0 };
+    f64::from_bits(bits.wrapping_add(step & even & inexact)) as f32
 }

@@ -1,13 +1,17 @@
 //! Sixteen f32 lanes on whatever the processor has, chosen at run time.
 //!
 //! A [`Kernel`] is written once over [`Simd`]; [`dispatch`] compiles it for each level and runs the best one that is
-//! there. `LRLAB_SIMD=avx2` or `scalar` in the environment asks for a lower level.
+//! there. `LRLAB_SIMD=avx2` or `scalar` in the environment asks for a lower level. Every level gives the same bits.
 
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
 
 mod bf16;
 mod fused;
 mod math;
+#[cfg(any(target_arch = "aarch64", test))]
+mod neon;
+#[cfg(all(not(target_arch = "aarch64"), test))]
+mod neon_emulated;
 mod philox;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -126,19 +130,24 @@ pub(crate) trait Kernel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Scalar,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
 fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        let asked = match std::env::var("LRLAB_SIMD").as_deref() {
+        let best = detected();
+        match std::env::var("LRLAB_SIMD").as_deref() {
             Ok("scalar") => Level::Scalar,
-            Ok("avx2") => Level::Avx2,
-            _ => Level::Avx512,
-        };
-        detected().min(asked)
+            #[cfg(target_arch = "x86_64")]
+            Ok("avx2") => best.min(Level::Avx2),
+            _ => best,
+        }
     })
 }
 
@@ -155,7 +164,12 @@ fn detected() -> Level {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn detected() -> Level {
+    Level::Neon
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn detected() -> Level {
     Level::Scalar
 }
@@ -170,7 +184,9 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 => unsafe { x86::run_avx2(kernel) },
-        _ => kernel.run(scalar::Scalar),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run(neon::Neon),
+        Level::Scalar => kernel.run(scalar::Scalar),
     }
 }
 
@@ -188,7 +204,7 @@ pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) -> K::Out {
 /// At every level that this processor has, by name.
 #[cfg(test)]
 pub(crate) fn every_level<K: Kernel>(kernel: impl Fn() -> K) -> Vec<(&'static str, K::Out)> {
-    let mut outs = vec![("scalar", kernel().run(scalar::Scalar))];
+    let mut outs = vec![("scalar", kernel().run(scalar::Scalar)), ("neon", kernel().run(neon::Neon))];
     // SAFETY: each level is detected before it runs.
     #[cfg(target_arch = "x86_64")]
     unsafe {
@@ -205,12 +221,16 @@ pub(crate) fn every_level<K: Kernel>(kernel: impl Fn() -> K) -> Vec<(&'static st
     outs
 }
 
-/// The SIMD level the kernels run at: `avx512`, `avx2` or `scalar`.
+/// The SIMD level the kernels run at: `avx512`, `avx2`, `neon` or `scalar`.
 #[must_use]
 pub fn simd_level() -> &'static str {
     match level() {
+        #[cfg(target_arch = "x86_64")]
         Level::Avx512 => "avx512",
+        #[cfg(target_arch = "x86_64")]
         Level::Avx2 => "avx2",
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => "neon",
         Level::Scalar => "scalar",
     }
 }

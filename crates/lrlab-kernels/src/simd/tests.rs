@@ -238,3 +238,69 @@ fn products_of_pairs() {
         }
     }
 }
+
+/// Every operation but those on pairs, on two vectors, and the functions that are made of them.
+struct Operations<'a>(&'a [f32], &'a [f32]);
+
+impl Kernel for Operations<'_> {
+    type Out = Vec<f32>;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Vec<f32> {
+        let mut out = Vec::new();
+        for (a, b) in self.0.chunks_exact(LANES).zip(self.1.chunks_exact(LANES)) {
+            let bits = a[0].to_bits() as u16;
+            let (a, b) = (s.load_partial(a, 0.0), s.load_partial(b, 0.0));
+            let near = |x: S::V| s.max(s.splat(-126.0), s.min(s.splat(127.0), x));
+            let (phi, density) = erf_parts(s, a);
+            let vectors = [
+                s.add(a, b),
+                s.sub(a, b),
+                s.mul(a, b),
+                s.div(a, b),
+                s.fma(a, b, s.sub(b, a)),
+                s.max(a, b),
+                s.min(a, b),
+                s.sqrt(s.max(a, s.zero())),
+                s.round(a),
+                s.power_of_two(s.round(near(b))),
+                s.where_greater(a, b, b, s.zero()),
+                s.keep(bits, b),
+                exp(s, a),
+                sigmoid(s, a),
+                tanh(s, b),
+                phi,
+            ];
+            let mut lanes = [0.0; LANES];
+            for v in s.transpose(vectors).into_iter().chain([density]) {
+                s.store_partial(&mut lanes, v);
+                out.extend(lanes);
+            }
+            out.extend([s.sum(a), s.largest(b)]);
+            for words in s.draws(u64::from(bits), [1, 2], 1 << 30) {
+                out.push(f32::from(words));
+            }
+        }
+        out
+    }
+}
+
+#[test]
+fn every_level_gives_the_same_bits() {
+    let stream = Stream::new(7, Purpose::Init, "operations");
+    let draw = |salt: u64, low, high| -> Vec<f32> {
+        (0..1600).map(|i| bits(stream, 2 * i + salt, low, high)).collect()
+    };
+    let (a, b) = (draw(0, 100, 150), draw(1, 100, 150));
+    same_at_every_level(|| Operations(&a, &b));
+    // Where a result is subnormal, infinite or no number too.
+    let mut wide = draw(0, 1, 254);
+    for (x, special) in wide
+        .iter_mut()
+        .step_by(17)
+        .zip([0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(1)].repeat(9))
+    {
+        *x = special;
+    }
+    let b = draw(1, 1, 254);
+    same_at_every_level(|| Operations(&wide, &b));
+}

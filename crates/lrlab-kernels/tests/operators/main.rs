@@ -4,6 +4,7 @@
 //! A new operator gets a reference in `reference` and a test that calls [`harness::check`] with operands of random
 //! shapes; layouts, gradients and repeatability come with it.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -22,6 +22,8 @@
 //! # Ok::<(), lrlab_schedulers::Error>(())
 //! ```
 
+#![allow(clippy::disallowed_methods, reason = "the system's functions, as PyTorch calls them")]
+
 mod group;
 mod plateau;
 mod python;

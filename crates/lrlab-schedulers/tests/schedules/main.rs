@@ -1,5 +1,6 @@
 //! What every schedule promises, and the laws of composition.
 
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail like tests")]
 
 mod common;

@@ -1,5 +1,7 @@
 //! Networks learn on the device what they learn on the CPU.
 
+#![allow(clippy::disallowed_methods, reason = "a bound for a test decides no bits of a run")]
+
 use candle_core::Device;
 use lrlab_train::Fitted;
 
