@@ -39,7 +39,7 @@ fn the_average_is_scored_and_may_be_the_best() {
             chosen += 1;
         }
     }
-    assert!(chosen > 0, "no average was the best: the test shows little");
+    assert!((1..4).contains(&chosen), "of four averages {chosen} are the best: the test shows little");
     // The two best epochs by `select`, beside the best weights.
     for (id, result) in &results {
         let mut epochs: Vec<_> = result["history"].as_array().unwrap().iter().collect();
