@@ -5,8 +5,10 @@
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lrlab_tests::{SHARED, copy, files, results, runner};
@@ -286,21 +288,23 @@ fn a_full_disk_is_told_and_survived() {
     assert!(results(&out).is_empty());
 
     std::fs::remove_file(&ballast).unwrap();
-    let filler = std::thread::spawn({
-        let (out, ballast) = (out.clone(), ballast.clone());
-        move || {
-            for _ in 0..10_000 {
-                if checkpoints(&out).len() == 2 {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(2));
+    let over = AtomicBool::new(false);
+    let (code, said) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while checkpoints(&out).len() < 2 && !over.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
             }
-            // As much as there is room for.
-            let _ = std::fs::write(&ballast, vec![0; 64 << 20]);
-        }
+            // As much as there is room for, also of what a checkpoint leaves that is removed.
+            let mut ballast = std::fs::File::create(&ballast).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                while ballast.write(&[0; 1 << 14]).is_ok_and(|written| written > 0) {}
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let ran = grid.run(&out, 1);
+        over.store(true, Ordering::Relaxed);
+        ran
     });
-    let (code, said) = grid.run(&out, 1);
-    filler.join().unwrap();
     assert_ne!(code, Some(0), "{said}");
     assert!(said.contains("No space left on device") && said.contains("disk/runs"), "{said}");
 
