@@ -169,6 +169,30 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// What cargo knows, for this machine's platform, without asking the network.
+///
+/// # Panics
+/// Cargo does not say.
+#[must_use]
+#[expect(clippy::unwrap_used, reason = "a test helper")]
+pub fn metadata() -> Value {
+    let rustc = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let rustc = String::from_utf8(rustc).unwrap();
+    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root()).args([
+        "metadata",
+        "--format-version=1",
+        "--offline",
+        "--filter-platform",
+        &host,
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Copies a folder with everything below it.
 ///
 /// # Panics

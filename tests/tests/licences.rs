@@ -7,28 +7,15 @@
 )]
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use lrlab_tests::root;
-use serde_json::Value;
+use lrlab_tests::{metadata, root};
 
 #[test]
 fn every_dependency_is_permissive() {
     let deny = std::fs::read_to_string(root().join("deny.toml")).unwrap();
     let allowed = allowed(&deny);
     assert!(allowed.contains("MIT") && allowed.contains("Apache-2.0"), "{allowed:?}");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let rustc = String::from_utf8(Command::new("rustc").arg("-vV").output().unwrap().stdout).unwrap();
-    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
-    let mut command = Command::new(cargo);
-    command.current_dir(root()).args([
-        "metadata",
-        "--format-version=1",
-        "--offline",
-        "--filter-platform",
-        &host,
-    ]);
-    let metadata: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    let metadata = metadata();
     let used: BTreeSet<_> = metadata["resolve"]["nodes"]
         .as_array()
         .unwrap()

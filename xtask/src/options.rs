@@ -27,6 +27,23 @@ pub(crate) struct Selection {
 /// Which part of an experiment, and what of it is changed.
 #[derive(Debug, Args)]
 struct Part {
+    #[command(flatten)]
+    cells: Cells,
+    /// The run with this id, or with an id that begins so
+    #[arg(long, value_name = "RUN_ID")]
+    run: Option<OsString>,
+}
+
+impl Part {
+    fn add_to(&self, arguments: &mut Vec<OsString>) {
+        self.cells.add_to(arguments);
+        push(arguments, "--run", self.run.as_ref());
+    }
+}
+
+/// Which cells of an experiment, and what of them is changed.
+#[derive(Debug, Args)]
+struct Cells {
     /// Override a key of the experiment (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<OsString>,
@@ -36,17 +53,13 @@ struct Part {
     /// The first N seeds
     #[arg(long, value_name = "N")]
     seeds: Option<OsString>,
-    /// The run with this id, or with an id that begins so
-    #[arg(long, value_name = "RUN_ID")]
-    run: Option<OsString>,
 }
 
-impl Part {
+impl Cells {
     fn add_to(&self, arguments: &mut Vec<OsString>) {
         self.set.iter().for_each(|value| push(arguments, "--set", Some(value)));
         self.filter.iter().for_each(|value| push(arguments, "--filter", Some(value)));
         push(arguments, "--seeds", self.seeds.as_ref());
-        push(arguments, "--run", self.run.as_ref());
     }
 }
 
@@ -256,15 +269,8 @@ pub(crate) struct VerifyOptions {
     /// Take the results from this file of records, or from the *.jsonl files of this folder (repeatable)
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
-    /// Override a key of the experiment (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<OsString>,
-    /// Only matching cells (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<OsString>,
-    /// The first N seeds
-    #[arg(long, value_name = "N")]
-    seeds: Option<OsString>,
+    #[command(flatten)]
+    cells: Cells,
     /// Only the run with this id, or with an id that begins so (repeatable)
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<OsString>,
@@ -298,12 +304,8 @@ impl VerifyOptions {
         }
         push(&mut arguments, "--out", Some(&store(self.out.as_ref())?));
         self.records.iter().for_each(|value| push(&mut arguments, "--records", Some(value)));
-        for (name, values) in [("--set", &self.set), ("--filter", &self.filter), ("--run", &self.run)] {
-            for value in values {
-                push(&mut arguments, name, Some(value));
-            }
-        }
-        push(&mut arguments, "--seeds", self.seeds.as_ref());
+        self.cells.add_to(&mut arguments);
+        self.run.iter().for_each(|value| push(&mut arguments, "--run", Some(value)));
         push(&mut arguments, "--sample", self.sample.as_ref());
         push(&mut arguments, "--device", Some(&self.device));
         push(&mut arguments, "--threads", self.threads.as_ref());
@@ -483,7 +485,7 @@ mod tests {
             ["gc", "Cargo.toml", "--out=o", "--filter=seed=0", "--seeds=1", "--run=1f"]
         );
         assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
-        let words = "--out=o --records=a --records=b --set=lr=1 --filter=seed=0 --run=1f --run=2e --seeds=1 --sample=3 \
+        let words = "--out=o --records=a --records=b --set=lr=1 --filter=seed=0 --seeds=1 --run=1f --run=2e --sample=3 \
                      --device=cpu --threads=1 --jobs=2 --keep=k";
         let words: Vec<&str> = words.split_whitespace().collect();
         // What is on record needs no experiment.

@@ -6,7 +6,7 @@ use candle_core::{Result, bail};
 
 /// Whose operators run.
 const KERNELS: (&str, &[&str]) = ("LRLAB_KERNELS", &["own", "candle"]);
-/// The highest SIMD level that is used.
+/// The highest SIMD level that is used. A level of another architecture asks for the best one of this.
 const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "neon", "scalar"]);
 
 /// Whether products of f32 on NVIDIA GPUs round their operands to TF32, ten bits behind the point.

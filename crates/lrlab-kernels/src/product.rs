@@ -1,7 +1,7 @@
 //! Matrix products over packed operands, on one thread, with what is done to the result while it is in registers.
 //!
-//! The order of every sum is that of k, whatever the sizes: bits depend on the SIMD level alone. In bf16 two neighbours in
-//! k stand in the place of one f32, so that the same loops run over half as many places.
+//! The order of every sum is that of k, whatever the sizes and the SIMD level. In bf16 two neighbours in k stand in the
+//! place of one f32, so that the same loops run over half as many places.
 
 #![allow(
     unsafe_code,

@@ -46,8 +46,7 @@ pub enum Error {
     },
     /// A line of a file of records is none.
     #[error(
-        "{path}:{line}:{column}: it is no record of a run ({}): expected a whole result.json on one line",
-        of_a_line(source)
+        "{path}:{line}:{column}: it is no record of a run ({why}): expected a whole result.json on one line"
     )]
     BadRecord {
         /// The file.
@@ -57,7 +56,7 @@ pub enum Error {
         /// The column, from 1.
         column: usize,
         /// Why.
-        source: serde_json::Error,
+        why: String,
     },
     /// Nothing is on record in a file or folder.
     #[error(
@@ -108,7 +107,7 @@ impl Error {
 }
 
 /// What is wrong, without the place within a text of one line.
-fn of_a_line(error: &serde_json::Error) -> String {
+pub(crate) fn of_a_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     text.strip_suffix(&place).map_or_else(|| text.clone(), str::to_owned)

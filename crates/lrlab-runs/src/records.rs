@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::write_atomic_with;
+use crate::error::of_a_line;
 use crate::{Conflict, Error, Outcome, RunId, RunResult};
 
 /// A finished run, and where it is on record.
@@ -57,7 +58,7 @@ impl Records {
             let (path, line) = (path.to_path_buf(), index + 1);
             match serde_json::from_slice(text) {
                 Ok(result) => self.add(Record { result, path, line }),
-                Err(source) => Err(Error::BadRecord { path, line, column: source.column(), source }),
+                Err(e) => Err(Error::BadRecord { path, line, column: e.column(), why: of_a_line(&e) }),
             }
         })
     }

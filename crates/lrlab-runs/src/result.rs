@@ -275,7 +275,8 @@ pub struct Provenance {
     pub dataset_notes: Vec<String>,
     /// Parameters that are trained.
     pub parameters: usize,
-    /// The class within which equal specifications give equal bits: device kind, SIMD level, cache geometry, dtype.
+    /// The class within which equal specifications give equal bits: the device's kind, the element type, and on the CPU the
+    /// version of the arithmetic, as in `cpu/f32/1`.
     pub numerics: String,
 }
 

@@ -23,6 +23,23 @@ pub(crate) struct Selection {
 /// Which part of an experiment, and what of it is changed.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Part {
+    #[command(flatten)]
+    pub(crate) cells: Cells,
+    /// Only the run with this id, or with an id that begins so; a trial of a search is trained in full.
+    #[arg(long, value_name = "RUN_ID")]
+    pub(crate) run: Option<String>,
+}
+
+impl Part {
+    /// Whether it is the whole experiment as its file states it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cells.are_all() && self.run.is_none()
+    }
+}
+
+/// Which cells of an experiment, and what of them is changed.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Cells {
     /// Override a key of the experiment (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -32,16 +49,13 @@ pub(crate) struct Part {
     /// Only the first N seeds.
     #[arg(long, value_name = "N")]
     pub(crate) seeds: Option<usize>,
-    /// Only the run with this id, or with an id that begins so; a trial of a search is trained in full.
-    #[arg(long, value_name = "RUN_ID")]
-    pub(crate) run: Option<String>,
 }
 
-impl Part {
-    /// Whether it is the whole experiment as its file states it.
-    pub(crate) fn is_whole(&self) -> bool {
-        let Self { set, filter, seeds, run } = self;
-        set.is_empty() && filter.is_empty() && seeds.is_none() && run.is_none()
+impl Cells {
+    /// Whether they are those of the experiment as its file states it.
+    pub(crate) fn are_all(&self) -> bool {
+        let Self { set, filter, seeds } = self;
+        set.is_empty() && filter.is_empty() && seeds.is_none()
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lrlab_tests::root;
+use lrlab_tests::{metadata, root};
 use serde_json::Value;
 
 /// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
@@ -34,25 +34,6 @@ const FLOORS: [(&str, u8, bool); 16] = [
     ("xtask", 5, false),
     ("lrlab-tests", 5, true),
 ];
-
-/// What cargo knows, for this machine's platform, without asking the network.
-fn metadata() -> Value {
-    let rustc = Command::new("rustc").arg("-vV").output().unwrap().stdout;
-    let rustc = String::from_utf8(rustc).unwrap();
-    let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root()).args([
-        "metadata",
-        "--format-version=1",
-        "--offline",
-        "--filter-platform",
-        &host,
-    ]);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()

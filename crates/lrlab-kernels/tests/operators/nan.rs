@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
     ConvNet, ConvNorm, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Precision, Sequence,
-    attention, batch_norm2d, gelu, layer_norm, linear, lstm, max_pool2d, relu, weighted_sum,
+    attention, batch_norm2d, cross_entropy, gelu, global_avg_pool2d, layer_norm, linear, lstm, max_pool2d,
+    relu, weighted_sum,
 };
 
 use crate::harness::Draw;
@@ -55,6 +56,12 @@ fn of_pointwise_operators_and_norms() -> Result<()> {
     check("gelu", &[&[3, 50]], |x| gelu(&x[0]))?;
     check("layer_norm", &[&[4, 33], &[33], &[33]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
     check("linear", &[&[5, 17], &[9, 17], &[9]], |x| linear(&x[0], &x[1], Some(&x[2])))?;
+    for (classes, smoothing) in [(3, 0.0), (19, 0.0), (19, 0.1)] {
+        let labels = Tensor::new(&[0_u32, 2, 1, 1], &Device::Cpu)?;
+        let name = format!("cross_entropy of {classes} classes, smoothed by {smoothing}");
+        check(&name, &[&[4, classes]], |x| cross_entropy(&x[0], &labels, smoothing))?;
+    }
+    check("global_avg_pool2d", &[&[2, 3, 5, 4]], |x| global_avg_pool2d(&x[0]))?;
     check("weighted_sum", &[&[2, 7, 5]], |x| weighted_sum(&x[0], &mask(2, 7, &x[0])?))?;
     check("batch_norm2d", &[&[3, 5, 4, 4], &[5], &[5], &[3, 5, 4, 4]], |x| {
         let running = || Var::from_tensor(&x[1].ones_like()?);

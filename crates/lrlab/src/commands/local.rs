@@ -9,7 +9,7 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 use super::launch::{self, Launch};
 use super::preflight::{Flown, Preflight};
 use super::search;
-use crate::options::{Keep, Machine};
+use crate::options::Machine;
 use crate::progress::{Progress, clock, tell};
 use crate::{DeviceChoice, device};
 
@@ -37,11 +37,7 @@ impl Local<'_> {
             device: &device::name(self.device),
             small,
             threads: self.machine.threads.map(NonZeroUsize::get),
-            kept: match self.machine.keep {
-                Keep::None => 0,
-                Keep::Best => 1,
-                Keep::All => 2,
-            },
+            kept: self.machine.keep.weights() as u64,
         };
         match preflight.fly(self.plan)? {
             Ok(flown) => {

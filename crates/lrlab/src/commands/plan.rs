@@ -32,7 +32,8 @@ pub(crate) struct PlanArgs {
 pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
     if args.explain {
-        let texts = told(experiment.explain(&args.selection.part.filter, args.selection.part.seeds));
+        let texts =
+            told(experiment.explain(&args.selection.part.cells.filter, args.selection.part.cells.seeds));
         let Some(texts) = texts else { return Ok(Exit::BadInput) };
         let Some(texts) = narrowed(texts, &experiment, &args.selection, registry)? else {
             return Ok(Exit::BadInput);
@@ -56,7 +57,7 @@ pub(crate) fn read_experiment(
     let path = &selection.experiment;
     let Some(text) = read_text(path)? else { return Ok(None) };
     let name = path.display().to_string();
-    let experiment = told(lrlab_spec::read(&text, &name, &selection.part.set, &registry.catalog()));
+    let experiment = told(lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog()));
     if let Some(experiment) = experiment.as_ref().filter(|experiment| !experiment.warnings.is_empty()) {
         tell_mistakes(&experiment.warnings);
     }
@@ -101,7 +102,7 @@ pub(crate) fn cells(
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Option<Vec<(Cell, RunSpec)>>> {
-    match told(experiment.cells(&selection.part.filter, selection.part.seeds)) {
+    match told(experiment.cells(&selection.part.cells.filter, selection.part.cells.seeds)) {
         Some(cells) => narrowed(cells, experiment, selection, registry),
         None => Ok(None),
     }
@@ -136,7 +137,7 @@ fn resolve_all(
     registry: &Registry,
     records: &Records,
 ) -> anyhow::Result<Option<Plan>> {
-    let cells = told(experiment.each_cell(&selection.part.filter, selection.part.seeds));
+    let cells = told(experiment.each_cell(&selection.part.cells.filter, selection.part.cells.seeds));
     let Some(cells) = cells else { return Ok(None) };
     let (cache, mut noted) = (cache_dir(&selection.out), BTreeSet::new());
     let on_record = Digests::of(records);
@@ -190,7 +191,7 @@ fn call(selection: &Selection) -> Option<Call> {
         program: called.filter(|words| !words.is_empty()).unwrap_or_else(own),
         experiment: selection.experiment.to_str()?.to_owned(),
         folder: std::env::current_dir().ok()?.to_str()?.to_owned(),
-        set: selection.part.set.clone(),
+        set: selection.part.cells.set.clone(),
     })
 }
 

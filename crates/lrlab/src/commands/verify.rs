@@ -21,7 +21,7 @@ use super::on_record::{check_id, nearest};
 use super::plan::{read_experiment, resolve_with};
 use super::say_line;
 use super::worker::cache_dir;
-use crate::options::{Keep, Machine, Part, Selection};
+use crate::options::{Cells, Keep, Machine, Part, Selection};
 use crate::progress::{complain, label, tell};
 use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
 
@@ -40,15 +40,8 @@ pub(crate) struct VerifyArgs {
     /// folder, instead of the store (repeatable). Neither store nor experiment is needed.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
-    /// Override a key of the experiment (repeatable).
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Only cells that match (repeatable; one key twice means either).
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
-    /// Only the first N seeds.
-    #[arg(long, value_name = "N")]
-    seeds: Option<usize>,
+    #[command(flatten)]
+    cells: Cells,
     /// Only the run with this id, or with an id that begins so (repeatable).
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<String>,
@@ -240,7 +233,7 @@ impl Source<'_> {
 
 /// The finished runs that the options name; mistakes in the experiment are told, and `None` is returned.
 fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<RunResult>>> {
-    let VerifyArgs { experiment, out, records, set, filter, seeds, run, .. } = args;
+    let VerifyArgs { experiment, out, records, cells, run, .. } = args;
     let file = experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
     run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
     let source = if records.is_empty() {
@@ -248,15 +241,15 @@ fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<R
     } else {
         Source::Records(Records::read(records)?, records)
     };
-    let part = Part { set: set.clone(), filter: filter.clone(), seeds: *seeds, run: None };
     // Of these it is known which runs are meant.
     let named = experiment.is_none() && !(records.is_empty() && run.is_empty());
     let planned: Option<Vec<RunId>> = if named {
-        if !part.is_whole() {
+        if !cells.are_all() {
             bail!("--set, --filter and --seeds are about an experiment: name its file");
         }
         None
     } else {
+        let part = Part { cells: cells.clone(), run: None };
         let selection = Selection { experiment: file.to_path_buf(), out: out.clone(), part };
         let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(None) };
         let none = Records::default();
