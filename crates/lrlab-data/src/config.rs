@@ -9,9 +9,9 @@ pub struct DataConfig {
     pub source: Source,
     /// Seed of the split into training and validation and of the choice under [`Limit`]; not a run's seed.
     pub split_seed: u64,
-    /// Examples held out for validation; `None` is the data set's own: 5,000 for CIFAR-10, 2,500 for IMDB, a
-    /// fifth for synthetic sets.
-    pub validation: Option<usize>,
+    /// What validation reads; `None` is the data set's own number of held-out examples: 5,000 for CIFAR-10, 2,500 for
+    /// IMDB, a fifth for synthetic sets.
+    pub validation: Option<Validation>,
     /// Upper bounds on the examples used.
     pub limit: Limit,
     /// Refuse data whose digest is another.
@@ -36,6 +36,16 @@ impl DataConfig {
             cache: cache.into(),
         }
     }
+}
+
+/// What validation reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validation {
+    /// So many training examples, held out.
+    Examples(usize),
+    /// The test split; every training example is trained on. What is chosen by validation has then seen the test
+    /// examples, which the data set's notes say.
+    TestSplit,
 }
 
 /// Where examples come from.

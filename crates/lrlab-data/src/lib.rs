@@ -50,6 +50,7 @@ pub use batch::{
 pub use catalog::{Card, FolderFiles, Generator, HubFiles, KnownFile, Part, Variant, catalog};
 pub use config::{
     DataConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,
+    Validation,
 };
 pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};

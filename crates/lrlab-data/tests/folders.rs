@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use lrlab_data::{
-    BatchPlan, DataConfig, Dataset, Error, Features, Files, Order, Progress, Source, digest, fetch, load,
-    verify,
+    BatchPlan, DataConfig, Dataset, Error, Features, Files, Limit, Order, Progress, Source, Validation,
+    digest, fetch, load, verify,
 };
 
 const ROW: usize = 3073;
@@ -102,6 +102,27 @@ fn the_binary_version() {
     let again = load(&DataConfig { source: inner, ..config }).unwrap();
     assert_eq!(again.digest, data.digest);
     assert_eq!(again.train.rows(), data.train.rows());
+}
+
+/// Pictures and text: every training row is trained on, validation is the test split, and the notes say so.
+#[test]
+fn validation_on_the_test_split_is_called_a_leak() {
+    let folder = folder();
+    for (config, rows, test) in [(cifar10(folder.path()), 100, 20), (imdb(folder.path()), 40, 12)] {
+        let config = DataConfig { validation: Some(Validation::TestSplit), ..config };
+        // The second time reviews come from the cache.
+        for _ in 0..2 {
+            let data = load(&config).unwrap();
+            assert_eq!(sizes(&data), (rows, test, test));
+            assert_eq!(data.validation.rows(), data.test.rows());
+            assert_eq!(data.validation.labels(), data.test.labels());
+            let notes = data.notes.join("\n");
+            assert!(notes.contains("LEAK: validation is the test split"), "{notes}");
+        }
+        let data =
+            load(&DataConfig { limit: Limit { test: Some(10), ..Limit::default() }, ..config }).unwrap();
+        assert_eq!(sizes(&data), (rows, 10, 10));
+    }
 }
 
 #[test]
@@ -354,7 +375,7 @@ fn verification_reads_every_row() {
 fn settings_out_of_range() {
     let folder = folder();
     let config = cifar10(folder.path());
-    let error = load(&DataConfig { validation: Some(100), ..config }).unwrap_err();
+    let error = load(&DataConfig { validation: Some(Validation::Examples(100)), ..config }).unwrap_err();
     assert!(matches!(error, Error::TooFewExamples { wanted: 100, available: 100, .. }), "{error}");
     let mut config = imdb(folder.path());
     config.tokens.max_length = 0;

@@ -30,6 +30,11 @@ impl Init {
         Self::Normal { std: (2.0 / (out * kernel * kernel) as f64).sqrt() }
     }
 
+    /// The default of `torch.nn.Conv2d`, as [`torch_linear`](Self::torch_linear) over inputs × kernel × kernel values.
+    pub(crate) fn torch_conv(inputs: usize, kernel: usize) -> Self {
+        Self::torch_linear(inputs * kernel * kernel)
+    }
+
     /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, equation 16).
     pub(crate) fn xavier(inputs: usize, outputs: usize) -> Self {
         Self::Uniform { bound: (6.0 / (inputs + outputs) as f64).sqrt() }
@@ -100,6 +105,7 @@ mod tests {
         };
         check(Init::torch_linear(64), 0.125 / 3_f64.sqrt(), 0.125);
         check(Init::kaiming_fan_out(32, 3), (2.0_f64 / 288.0).sqrt(), 1.0);
+        check(Init::torch_conv(16, 3), 1.0 / 432.0_f64.sqrt(), 1.0 / 12.0);
         check(Init::xavier(16, 48), (2.0_f64 / 64.0).sqrt(), (6.0_f64 / 64.0).sqrt());
     }
 

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, Var, bail};
 use lrlab_kernels::{ConvNorm, Precision, Role};
 use lrlab_random::{Purpose, Stream};
 
-use crate::{Mode, init::Builder, init::Init};
+use crate::{ConvInit, Mode, init::Builder, init::Init};
 
 /// Weight of the batch in batch norm's running statistics, torch's default.
 pub const NORM_MOMENTUM: f64 = 0.1;
@@ -12,19 +12,22 @@ pub const NORM_MOMENTUM: f64 = 0.1;
 /// torch's default, for batch norm and layer norm.
 pub(crate) const NORM_EPS: f64 = 1e-5;
 
-/// A convolution without bias, initialised as torchvision does (He et al., ICCV 2015), and its batch norm: scale 1,
-/// shift 0, running mean 0, running variance 1 at the start.
+/// A convolution without bias, and its batch norm: scale 1, shift 0, running mean 0, running variance 1 at the start.
 ///
 /// `conv.weight (outputs, inputs, kernel, kernel)`, padded by half the kernel; `norm.weight`, `norm.bias`,
 /// `norm.running_mean`, `norm.running_var`.
 pub(crate) fn conv_norm(
     b: &mut Builder,
+    init: ConvInit,
     [conv, norm]: [&str; 2],
     [inputs, outputs]: [usize; 2],
     kernel: usize,
     stride: usize,
 ) -> Result<ConvNorm> {
-    let init = Init::kaiming_fan_out(outputs, kernel);
+    let init = match init {
+        ConvInit::Torchvision => Init::kaiming_fan_out(outputs, kernel),
+        ConvInit::TorchDefault => Init::torch_conv(inputs, kernel),
+    };
     let shape = [outputs, inputs, kernel, kernel];
     let weight = b.create(&format!("{conv}.weight"), &shape, init, Role::Weight)?;
     let mut create = |field: &str, value, role| {

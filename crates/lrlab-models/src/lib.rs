@@ -29,5 +29,5 @@ pub use linear::{Linear, LinearConfig};
 pub use lstm::{Lstm, LstmConfig};
 pub use model::{Input, Mode, Model};
 pub use pooling::Pooling;
-pub use resnet::{ResNet, ResNetConfig, Shortcut, Stem};
+pub use resnet::{ConvInit, ResNet, ResNetConfig, Shortcut, Stem};
 pub use transformer::{Activation, NormPlacement, Positions, Transformer, TransformerConfig};

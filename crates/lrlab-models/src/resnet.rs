@@ -23,6 +23,16 @@ pub enum Stem {
     ImageNet,
 }
 
+/// How convolutions are initialised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ConvInit {
+    /// Normal with variance 2 / fan-out (He et al., ICCV 2015), as torchvision's `ResNet`.
+    #[default]
+    Torchvision,
+    /// Uniform on ±1/√fan-in, as `torch.nn.Conv2d` by itself.
+    TorchDefault,
+}
+
 /// Which residual network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResNetConfig {
@@ -35,6 +45,8 @@ pub struct ResNetConfig {
     pub shortcut: Shortcut,
     /// Multiplies every width; 1 is the published network.
     pub width: f64,
+    /// How convolutions are initialised.
+    pub init: ConvInit,
     /// Classes.
     pub classes: usize,
     /// Channels of the pictures.
@@ -52,8 +64,7 @@ pub struct ResNet {
 impl ResNet {
     /// Parameters `conv1.weight`, `bn1.weight`, `layer1.0.conv1.weight`, `layer2.0.downsample.0.weight`, …, `fc.bias`.
     ///
-    /// Convolutions start normal with variance 2 / fan-out, norms with scale 1 and shift 0 (torchvision's
-    /// `ResNet.__init__`; He et al., ICCV 2015); `fc` is `torch.nn.Linear`'s.
+    /// Convolutions start as `config.init` says, norms with scale 1 and shift 0, and `fc` as `torch.nn.Linear` does.
     ///
     /// # Errors
     /// There is no network of this depth, a size is zero, or `params` holds these names already.
@@ -67,7 +78,8 @@ impl ResNet {
             Stem::ImageNet => (7, 2),
         };
         let mut features = ConvNet::in_precision(b.precision());
-        let stem = conv_norm(&mut b, ["conv1", "bn1"], [config.channels, inputs], kernel, stride)?;
+        let stem =
+            conv_norm(&mut b, config.init, ["conv1", "bn1"], [config.channels, inputs], kernel, stride)?;
         let mut x = features.unit(features.input(), stem, None, true);
         if config.stem == Stem::ImageNet {
             x = features.max_pool(x, 3, 2, 1);
@@ -76,7 +88,14 @@ impl ResNet {
             for index in 0..count {
                 let name = format!("layer{}.{index}", stage + 1);
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
-                let block = Block { kind: plan.kind, inputs, width, stride, shortcut: config.shortcut };
+                let block = Block {
+                    kind: plan.kind,
+                    inputs,
+                    width,
+                    stride,
+                    shortcut: config.shortcut,
+                    init: config.init,
+                };
                 x = block.add_to(&mut features, x, &mut b, &name)?;
                 inputs = block.outputs();
             }

@@ -5,12 +5,14 @@ mod common;
 
 use candle_core::Result;
 use lrlab_models::{
-    Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, Linear, LinearConfig, Lstm, LstmConfig, Model,
-    NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, ConvInit, Linear, LinearConfig, Lstm, LstmConfig,
+    Model, NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer,
+    TransformerConfig,
 };
 
 fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, classes: usize) -> Result<usize> {
-    let config = ResNetConfig { depth, stem, shortcut, width: 1.0, classes, channels: 3 };
+    let config =
+        ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width: 1.0, classes, channels: 3 };
     Ok(ResNet::new(&config, 0, common::params())?.params().count())
 }
 

@@ -6,8 +6,8 @@ mod common;
 use candle_core::{Device, Result, Tensor};
 use lrlab_kernels::cross_entropy;
 use lrlab_models::{
-    Activation, Input, LinearConfig, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions, ResNet,
-    ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, ConvInit, Input, LinearConfig, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions,
+    ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
 };
 
 const TRAIN: Mode = Mode::Train { seed: 3, batch: 5 };
@@ -166,7 +166,15 @@ fn dropout_depends_on_seed_and_batch_and_is_off_in_evaluation() -> Result<()> {
 fn initial_values_depend_on_seed_and_name_alone() -> Result<()> {
     let build = |depth, seed| {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::A);
-        let config = ResNetConfig { depth, stem, shortcut, width: 0.25, classes: 3, channels: 3 };
+        let config = ResNetConfig {
+            depth,
+            stem,
+            shortcut,
+            init: ConvInit::default(),
+            width: 0.25,
+            classes: 3,
+            channels: 3,
+        };
         ResNet::new(&config, seed, common::params())
     };
     let (short, long, other) = (build(8, 1)?, build(14, 1)?, build(8, 2)?);
@@ -220,7 +228,11 @@ fn bad_sizes_are_refused() {
     }
     let resnet = |depth, width, channels| {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
-        ResNet::new(&ResNetConfig { depth, stem, shortcut, width, classes: 2, channels }, 0, common::params())
+        ResNet::new(
+            &ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width, classes: 2, channels },
+            0,
+            common::params(),
+        )
     };
     for depth in [0, 2, 19, 21, 101] {
         refused(resnet(depth, 1.0, 3), "depth");

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::{
     AverageEvery, AveragingSpec, DataSpec, EarlyStoppingSpec, LoneExample, ModelSpec, MonitorSpec,
-    OptimizerSpec, RunSpec, SourceSpec,
+    OptimizerSpec, RunSpec, SourceSpec, ValidationSpec,
 };
 
 /// A disagreement: the path of the value that is to be changed, and why.
@@ -151,11 +151,18 @@ pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     let Some(rows) = data.source.rows() else { return Vec::new() };
     let size = side(&data.source).unwrap_or(0);
     let mut found = Vec::new();
-    if let Some(held_out) = data.validation
+    if let Some(ValidationSpec::Examples(held_out)) = data.validation
         && held_out >= rows
     {
         let message = format!("{held_out} examples for validation leave none of {rows} for training");
         found.push(disagreement("data.validation", message));
+    }
+    if data.validates_on_test() && data.limit.validation.is_some() {
+        let message = "`limit.validation` does nothing where `validation = \"test\"`".to_owned();
+        found.push(Disagreement {
+            suggestion: Some("limit the test split, which both read".to_owned()),
+            ..disagreement("data.limit.validation", message)
+        });
     }
     if size > 0 && data.augment.crop_padding >= size {
         let message = format!(

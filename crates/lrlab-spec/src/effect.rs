@@ -95,7 +95,7 @@ fn of_limits(run: &RunSpec) -> Vec<Idle> {
     let train = without.training_examples().unwrap_or(rows);
     let parts = [
         ("train", data.limit.train, train),
-        ("validation", data.limit.validation, rows - train),
+        ("validation", data.limit.validation, if data.validates_on_test() { test } else { rows - train }),
         ("test", data.limit.test, test),
     ];
     let idle = parts.into_iter().filter(|(_, limit, there)| limit.is_some_and(|limit| limit >= *there));

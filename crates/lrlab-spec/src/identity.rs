@@ -12,12 +12,13 @@ use crate::{RunSpec, SourceSpec};
 /// before there was such a field. `*` stands for any one key.
 ///
 /// A run that leaves a later field at that meaning keeps the id it had before.
-fn later() -> [(&'static str, Value); 6] {
+fn later() -> [(&'static str, Value); 7] {
     [
         ("averaging", Value::Null),
         ("divergence", Value::Null),
         ("early_stopping.baseline", Value::Null),
         ("early_stopping.at_restart", "ignore".into()),
+        ("model.resnet.init", "torchvision".into()),
         ("monitor.at_restart", "keep".into()),
         ("precision", json!("f32")),
     ]

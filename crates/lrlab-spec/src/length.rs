@@ -2,7 +2,7 @@
 
 use lrlab_schedulers::Horizon;
 
-use crate::{DataSpec, ModelSpec, ResNetSpec, RunSpec, SourceSpec, Stem};
+use crate::{DataSpec, ModelSpec, ResNetSpec, RunSpec, SourceSpec, Stem, ValidationSpec, ValidationSplit};
 
 impl SourceSpec {
     /// Examples for training and validation together; `None` for a data set of the user's own.
@@ -38,8 +38,21 @@ impl DataSpec {
     pub fn training_examples(&self) -> Option<usize> {
         let rows = self.source.rows()?;
         let share = if matches!(self.source, SourceSpec::Cifar10(_) | SourceSpec::Imdb(_)) { 10 } else { 5 };
-        let left = rows.saturating_sub(self.validation.unwrap_or(rows / share));
+        let held_out = match self.validation {
+            None => rows / share,
+            Some(ValidationSpec::Examples(examples)) => examples,
+            Some(ValidationSpec::Split(ValidationSplit::Test)) => 0,
+        };
+        let left = rows.saturating_sub(held_out);
         Some(self.limit.train.map_or(left, |limit| left.min(limit)))
+    }
+}
+
+impl DataSpec {
+    /// Whether validation reads the test split, so that what is chosen by it has seen the test examples.
+    #[must_use]
+    pub fn validates_on_test(&self) -> bool {
+        self.validation == Some(ValidationSpec::Split(ValidationSplit::Test))
     }
 }
 

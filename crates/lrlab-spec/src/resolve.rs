@@ -95,6 +95,18 @@ pub(crate) fn resolve(
             log.error(place, found.message, found.suggestion);
         }
     }
+    if spec.data.validates_on_test() {
+        let place = tree.place_near("data.validation");
+        if !log.knows_of(place) {
+            let message = "`validation` is the test split: what is chosen by validation (best epoch, monitor, early \
+                           stopping) has seen the test examples";
+            log.warn(
+                place,
+                message,
+                "hold out training examples unless you repeat such a protocol".to_owned(),
+            );
+        }
+    }
     if let Some(examples) = spec.data.training_examples() {
         for found in spec.oversized(examples) {
             let place = tree.place_near(found.key);

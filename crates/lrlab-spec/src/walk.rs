@@ -20,7 +20,7 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) ->
         log.error(node.place, format!("this is {name}, which no key takes"), None);
         return false;
     }
-    let alternatives: Vec<&Json> = branches(schema).filter(|branch| branch["type"] != "null").collect();
+    let alternatives = alternatives(schema);
     if !alternatives.is_empty() {
         return alternative(log, node, &alternatives, slot);
     }
@@ -146,6 +146,13 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], slot: Slot<'_>) -> boo
         return true;
     }
     let rest = all.iter().find(|branch| words_of(branch).is_empty() && variant(branch).is_none());
+    if let (Some(text), Some("integer" | "number")) = (node.text(), rest.and_then(|rest| type_of(rest)))
+        && instead("number", node).is_none()
+    {
+        let message = format!("unknown value \"{text}\" for {}", named(slot));
+        log.error(node.place, message, suggest::among(text, words));
+        return false;
+    }
     if let Some(schema) = rest {
         return walk(log, node, schema, slot);
     }
@@ -261,6 +268,15 @@ pub(crate) fn type_of(schema: &Json) -> Option<&str> {
 fn words_of(branch: &Json) -> Vec<&str> {
     let listed = branch["enum"].as_array().into_iter().flatten();
     listed.chain([&branch["const"]]).filter_map(Json::as_str).collect()
+}
+
+/// The alternatives of a schema and of those that are alternatives themselves, without null.
+fn alternatives(schema: &Json) -> Vec<&Json> {
+    let leaves = |branch| {
+        let below = alternatives(branch);
+        if below.is_empty() { vec![branch] } else { below }
+    };
+    branches(schema).filter(|branch| branch["type"] != "null").flat_map(leaves).collect()
 }
 
 /// Name and schema of a branch that is a table with one key.

@@ -69,12 +69,17 @@ fn the_experiments_of_the_house() {
     names.sort();
     for name in names {
         let experiment = experiment(&name);
-        assert_eq!(experiment.warnings.to_string(), "", "{name}");
+        for warning in &experiment.warnings {
+            let wanted =
+                name == "paper-recipe" && warning.message.starts_with("`validation` is the test split");
+            assert!(wanted, "{warning}");
+        }
         assert_eq!(experiment.name, name);
         let cells = experiment.cells(&[], None).unwrap();
         let expected = match name.as_str() {
             "quickstart" | "paper-smoke" => Some(48),
             "paper" => Some(288),
+            "paper-recipe" => Some(19),
             "imdb-baselines" => Some(9),
             "cifar-resnet20" => Some(1),
             _ => None,
@@ -220,6 +225,44 @@ fn conditions_take_what_axes_take() {
     let included: Vec<_> = cells.iter().filter(|(cell, _)| cell["seed"] == 7).collect();
     assert_eq!((cells.len(), included.len()), (10, 2));
     assert!(included.iter().all(|(cell, _)| cell["optimizer.sgd.momentum"] == 0.5));
+}
+
+/// A run that validates on the test split trains on every example, and is told apart from one that holds some out.
+#[test]
+fn validation_may_be_the_test_split() {
+    let cells = small("seed = [0]\ndata.validation = [\"test\", 140, \"off\"]", "");
+    let of = |validation: &serde_json::Value| {
+        let found = cells.iter().find(|(cell, _)| cell["data.validation"] == *validation);
+        &found.unwrap_or_else(|| panic!("{validation}")).1
+    };
+    let examples = |run: &RunSpec| {
+        let all = lrlab_spec::DataSpec { limit: lrlab_spec::LimitSpec::default(), ..run.data.clone() };
+        (run.data.validates_on_test(), all.training_examples())
+    };
+    let (test, held_out, own) = (of(&json!("test")), of(&json!(140)), of(&json!("off")));
+    assert_eq!(examples(test), (true, Some(640)));
+    assert_eq!(examples(held_out), (false, Some(500)));
+    assert_eq!(examples(own), (false, Some(512)));
+    let id = |run| run_id(run, "d").unwrap();
+    assert!(id(test) != id(held_out) && id(held_out) != id(own) && id(own) != id(test));
+}
+
+/// torchvision's initialisation is what runs without the key had.
+#[test]
+fn the_initialisation_of_convolutions_is_an_axis() {
+    let text = std::fs::read_to_string(format!("{FOLDER}/quickstart.toml")).unwrap();
+    let axis = "axes.\"model.resnet.init\"=[\"torchvision\", \"torch_default\"]";
+    let ids = |overrides: &[&str]| -> Vec<_> {
+        let given = ["axes.model=[\"resnet\"]"].iter().chain(overrides);
+        let overrides: Vec<String> = given.map(ToString::to_string).collect();
+        let experiment =
+            read(&text, "q.toml", &overrides, &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        let cells = experiment.cells(&[], None).unwrap();
+        cells.iter().map(|(_, run)| run_id(run, "d").unwrap()).collect()
+    };
+    let (plain, both) = (ids(&[]), ids(&[axis]));
+    assert_eq!(both.len(), 2 * plain.len());
+    assert!(plain.iter().all(|id| both.contains(id)));
 }
 
 #[test]

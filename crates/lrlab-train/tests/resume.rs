@@ -16,8 +16,8 @@ use lrlab_data::{
 };
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
-    Activation, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions, ResNet,
-    ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, ConvInit, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions,
+    ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
 };
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig};
 use lrlab_runs::{Decision, DecisionKind};
@@ -373,8 +373,15 @@ fn resnet() {
     let data = pictures();
     let network = |data: &Dataset| -> Box<dyn Model> {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
-        let config =
-            ResNetConfig { depth: 8, stem, shortcut, width: 0.25, classes: data.classes, channels: 3 };
+        let config = ResNetConfig {
+            depth: 8,
+            stem,
+            shortcut,
+            init: ConvInit::default(),
+            width: 0.25,
+            classes: data.classes,
+            channels: 3,
+        };
         Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
     let augment = Augment { crop_padding: 1, flip: true, cutout: 2, seed: 1, epoch: 0 };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use candle_core::{DType, Device};
-use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig};
+use lrlab_data::{Augment, DataConfig, Files, Kind, Limit, Source, TokenConfig, Validation};
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{self as models, Model};
 use lrlab_optim::{AdamConfig, Optimizer, OptimizerConfig, SgdConfig};
@@ -102,7 +102,10 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> 
     Ok(DataConfig {
         source,
         split_seed: data.split_seed,
-        validation: data.validation,
+        validation: data.validation.map(|validation| match validation {
+            spec::ValidationSpec::Examples(examples) => Validation::Examples(examples),
+            spec::ValidationSpec::Split(spec::ValidationSplit::Test) => Validation::TestSplit,
+        }),
         limit: Limit { train: data.limit.train, validation: data.limit.validation, test: data.limit.test },
         pin_digest: data.pin_digest.clone(),
         tokens: TokenConfig {
@@ -191,6 +194,10 @@ fn resnet(r: &spec::ResNetSpec, channels: usize, classes: usize) -> models::ResN
             spec::Shortcut::B => models::Shortcut::B,
         },
         width: r.width,
+        init: match r.init {
+            spec::ConvInit::Torchvision => models::ConvInit::Torchvision,
+            spec::ConvInit::TorchDefault => models::ConvInit::TorchDefault,
+        },
         classes,
         channels,
     }

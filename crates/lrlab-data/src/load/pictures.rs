@@ -11,7 +11,7 @@ use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, cifar10};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
-use crate::{DataConfig, Dataset, Error, Kind, Source, Split, cache, split, synthetic};
+use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
 pub(super) struct Rowset {
@@ -41,9 +41,10 @@ pub(super) fn load(
     let duplicates = split::duplicates(&train.contents, &test.contents);
     let side = side(&config.source);
     let kind = Kind::Pictures { channels: 3, height: side, width: side };
-    let (training, validation, test) = assemble(train, test, &rows, side)?;
+    let (training, held_out, test) = assemble(train, test, &rows, side)?;
+    let validation = if config.validation == Some(Validation::TestSplit) { test.clone() } else { held_out };
     Ok(Dataset {
-        notes: notes(&identity, duplicates),
+        notes: notes(config, &identity, duplicates),
         name: identity.name,
         classes,
         kind,

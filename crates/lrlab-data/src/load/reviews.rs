@@ -9,7 +9,9 @@ use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, imdb};
 use crate::tokens::{Sequences, TokenSplit, packed, packed::Prepared, tokenizer};
-use crate::{DataConfig, Dataset, Error, Kind, Source, Split, TokenConfig, cache, split, synthetic};
+use crate::{
+    DataConfig, Dataset, Error, Kind, Source, Split, TokenConfig, Validation, cache, split, synthetic,
+};
 
 /// The rows of the training files or the test files.
 pub(super) struct Rowset {
@@ -41,9 +43,10 @@ pub(super) fn load(
         Some(prepared) => prepared,
         None => prepare(config, located, &keys)?,
     };
-    let [train, validation, test] = prepared.splits;
+    let [train, held_out, test] = prepared.splits;
+    let validation = if config.validation == Some(Validation::TestSplit) { test.clone() } else { held_out };
     Ok(Dataset {
-        notes: notes(&identity, prepared.duplicates),
+        notes: notes(config, &identity, prepared.duplicates),
         name: identity.name,
         classes: classes(&config.source),
         kind: Kind::Tokens { vocabulary: prepared.vocabulary, max_length: config.tokens.max_length },

@@ -7,7 +7,7 @@ use crate::catalog::Part;
 use crate::dataset::Duplicates;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, cifar10, imdb};
-use crate::{DataConfig, Error, Source, split};
+use crate::{DataConfig, Error, Source, Validation, split};
 
 /// Rows of each split, ascending.
 pub(super) struct Rows {
@@ -28,7 +28,11 @@ pub(super) fn split_rows(
         Source::Cifar10(_) | Source::Imdb(_) => 10, // 5,000 of 50,000 and 2,500 of 25,000
         Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => 5,
     };
-    let wanted = config.validation.unwrap_or(labels.len() / share);
+    let wanted = match config.validation {
+        None => labels.len() / share,
+        Some(Validation::Examples(examples)) => examples,
+        Some(Validation::TestSplit) => 0,
+    };
     if wanted >= labels.len() {
         let dataset = config.source.name().to_owned();
         return Err(Error::TooFewExamples { dataset, wanted, available: labels.len() });
@@ -47,10 +51,15 @@ pub(super) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
     rows.iter().map(|&row| values[row as usize]).collect()
 }
 
-/// The notes of the content, and what is to be said about duplicates.
-pub(super) fn notes(identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
+/// The notes of the content, and what is to be said about duplicates and the split.
+pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
     let name = &identity.name;
     let mut notes = identity.notes.clone();
+    if config.validation == Some(Validation::TestSplit) {
+        notes.push(format!(
+            "{name}: LEAK: validation is the test split, so what is chosen by validation has seen the test examples"
+        ));
+    }
     let Duplicates { within_train, within_test, train_test } = duplicates;
     if within_train > 0 {
         notes.push(format!(

@@ -3,7 +3,7 @@
 use candle_core::Result;
 use lrlab_kernels::{ConvNet, Value};
 
-use crate::{init::Builder, layers::conv_norm};
+use crate::{ConvInit, init::Builder, layers::conv_norm};
 
 /// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(super) struct Block {
     pub(super) stride: usize,
     /// Where shapes differ.
     pub(super) shortcut: Shortcut,
+    pub(super) init: ConvInit,
 }
 
 impl Block {
@@ -60,7 +61,7 @@ impl Block {
         let mut units = Vec::with_capacity(layers.len());
         for (i, (out, kernel, stride)) in (1..).zip(layers) {
             let names = [format!("{name}.conv{i}"), format!("{name}.bn{i}")];
-            units.push(conv_norm(b, [&names[0], &names[1]], [channels, out], kernel, stride)?);
+            units.push(conv_norm(b, self.init, [&names[0], &names[1]], [channels, out], kernel, stride)?);
             channels = out;
         }
         let last = units.pop();
@@ -83,7 +84,7 @@ impl Block {
             Shortcut::B => {
                 let names = [format!("{name}.downsample.0"), format!("{name}.downsample.1")];
                 let sizes = [self.inputs, self.outputs()];
-                let unit = conv_norm(b, [&names[0], &names[1]], sizes, 1, self.stride)?;
+                let unit = conv_norm(b, self.init, [&names[0], &names[1]], sizes, 1, self.stride)?;
                 net.unit(x, unit, None, false)
             }
         })

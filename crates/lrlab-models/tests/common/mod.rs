@@ -4,8 +4,9 @@
 use candle_core::{DType, Device, Result, Tensor};
 use lrlab_kernels::Params;
 use lrlab_models::{
-    Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, Input, Linear, LinearConfig, Lstm, LstmConfig, Model,
-    NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, ConvInit, Input, Linear, LinearConfig, Lstm,
+    LstmConfig, Model, NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer,
+    TransformerConfig,
 };
 
 pub(crate) const VOCABULARY: usize = 17;
@@ -29,7 +30,8 @@ pub(crate) fn resnet_of(
     shortcut: Shortcut,
     width: f64,
 ) -> Result<Box<dyn Model>> {
-    let config = ResNetConfig { depth, stem, shortcut, width, classes: 3, channels: 3 };
+    let config =
+        ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width, classes: 3, channels: 3 };
     Ok(Box::new(ResNet::new(&config, 0, params)?))
 }
 

@@ -13,8 +13,9 @@ pub struct DataSpec {
     pub source: SourceSpec,
     /// Seed of the split into training and validation; not the run's seed.
     pub split_seed: u64,
-    /// Examples held out for validation; `None` is the data set's own (5,000 for CIFAR-10, 2,500 for IMDB).
-    pub validation: Option<usize>,
+    /// What validation reads: so many training examples held out, or `"test"`; `None` is the data set's own number
+    /// (5,000 for CIFAR-10, 2,500 for IMDB).
+    pub validation: Option<ValidationSpec>,
     /// Use only so many examples of each split, a fixed choice by `split_seed`.
     pub limit: LimitSpec,
     /// Refuse to run unless the data have this content digest.
@@ -23,6 +24,27 @@ pub struct DataSpec {
     pub augment: AugmentSpec,
     /// For text.
     pub tokens: TokensSpec,
+}
+
+/// What validation reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum ValidationSpec {
+    /// So many training examples, held out.
+    Examples(usize),
+    /// Another split.
+    Split(ValidationSplit),
+}
+
+/// A split that validation reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum ValidationSplit {
+    /// The test split: every example of the training files is trained on. A leak: what is chosen by validation has seen
+    /// the test examples.
+    Test,
 }
 
 /// Where examples come from.

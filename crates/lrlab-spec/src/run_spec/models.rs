@@ -43,6 +43,17 @@ pub enum Shortcut {
     B,
 }
 
+/// How a residual network's convolutions are initialised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConvInit {
+    /// Normal with variance 2 / fan-out (He et al., ICCV 2015), as torchvision's `ResNet`.
+    #[default]
+    Torchvision,
+    /// Uniform on ±1/√fan-in, as `torch.nn.Conv2d` by itself.
+    TorchDefault,
+}
+
 /// `resnet = { depth = 20 }`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -55,10 +66,12 @@ pub struct ResNetSpec {
     pub shortcut: Shortcut,
     /// Multiplies every width; 1 is the published network.
     pub width: f64,
+    /// How convolutions are initialised. Default: `torchvision`.
+    pub init: ConvInit,
 }
 impl Default for ResNetSpec {
     fn default() -> Self {
-        Self { depth: 20, stem: Stem::Cifar, shortcut: Shortcut::B, width: 1.0 }
+        Self { depth: 20, stem: Stem::Cifar, shortcut: Shortcut::B, width: 1.0, init: ConvInit::Torchvision }
     }
 }
 

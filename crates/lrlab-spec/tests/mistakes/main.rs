@@ -128,6 +128,41 @@ fn wrong_types() {
     );
 }
 
+/// Validation is a number of examples or the test split; the split that it leaks is warned of.
+#[test]
+fn what_validation_reads() {
+    let source = "source = { synthetic_pictures = {} }";
+    let with_validation = |rest: &str| with(&[(source, &format!("{source}\n{rest}"))]);
+    let found = |rest: &str| errors(&with_validation(rest), &[]).join("\n");
+    for (rest, expected) in [
+        (
+            "validation = \"tset\"",
+            "x.toml:32:14: unknown value \"tset\" for `validation`; did you mean \"test\"?",
+        ),
+        (
+            "validation = \"64\"",
+            "x.toml:32:14: expected an integer for `validation`, found a text; write it without quotes: `64`",
+        ),
+        ("validation = 0", "x.toml:32:14: `validation` is 0: expected at least 1"),
+        (
+            "validation = \"test\"\nlimit = { validation = 5 }",
+            "x.toml:33:24: `limit.validation` does nothing where `validation = \"test\"`; limit the test split, which \
+             both read",
+        ),
+    ] {
+        assert_eq!(found(rest), expected);
+    }
+    let experiment = read(&with_validation("validation = \"test\""), "x.toml", &[], &Catalog::default());
+    let warnings: Vec<String> = experiment.unwrap().warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            "x.toml:32:14: `validation` is the test split: what is chosen by validation (best epoch, monitor, early \
+          stopping) has seen the test examples; hold out training examples unless you repeat such a protocol"
+        ]
+    );
+}
+
 #[test]
 fn impossible_ranges() {
     check(

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use lrlab_kernels::{Params, Precision, cross_entropy};
 use lrlab_models::{
-    Activation, Input, Lstm, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions, ResNet,
+    Activation, ConvInit, Input, Lstm, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions, ResNet,
     ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
 };
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig, build};
@@ -91,7 +91,15 @@ fn resnet_flops(depth: usize, stem: Stem) -> f64 {
 
 fn resnet(depth: usize, stem: Stem, params: &Params) -> anyhow::Result<Step> {
     let device = params.device();
-    let config = ResNetConfig { depth, stem, shortcut: Shortcut::B, width: 1.0, classes: 10, channels: 3 };
+    let config = ResNetConfig {
+        depth,
+        stem,
+        shortcut: Shortcut::B,
+        init: ConvInit::default(),
+        width: 1.0,
+        classes: 10,
+        channels: 3,
+    };
     let model = ResNet::new(&config, 0, params.clone())?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 1e-4, decay_all: true, ..SgdConfig::default() };
     let pictures = Input::Pictures(normal(&[PICTURES, 3, SIDE, SIDE], "pictures", device)?);
