@@ -137,7 +137,7 @@ fn what_validation_reads() {
     for (rest, expected) in [
         (
             "validation = \"tset\"",
-            "x.toml:32:14: unknown value \"tset\" for `validation`; did you mean \"test\"?",
+            "x.toml:32:14: unknown value \"tset\" for `validation`; did you mean `test`?",
         ),
         (
             "validation = \"64\"",
