@@ -3,7 +3,7 @@
 
 use lrlab_random::{Purpose, Stream};
 
-use crate::stats::{self, SignFlip, Summary};
+use crate::stats::{self, Bootstrap, SignFlip, SignedRank, Summary};
 use crate::{Arm, Metric, arm, label};
 
 /// Level of the intervals and of the word "significant".
@@ -39,10 +39,16 @@ pub struct Paired {
     pub summary: Summary,
     /// 95 % t-interval of the mean; from two pairs on.
     pub t_interval: Option<(f64, f64)>,
-    /// 95 % percentile bootstrap interval of the mean, 10,000 resamples; from three pairs on.
-    pub bootstrap: Option<(f64, f64)>,
+    /// 95 % BCa bootstrap interval of the mean, 10,000 resamples; from three pairs on.
+    pub bootstrap: Bootstrap,
     /// Exact two-sided sign-flip test.
     pub test: SignFlip,
+    /// Exact two-sided signed-rank test; `None` where every difference is zero.
+    pub signed_rank: Option<SignedRank>,
+    /// Mean over standard deviation of the differences, corrected for few pairs.
+    pub effect: Option<f64>,
+    /// The probability that a run of the arm exceeds one of the baseline, over all pairs of runs.
+    pub superiority: Option<f64>,
     /// The test's p after Holm's correction over its family.
     pub p_holm: f64,
 }
@@ -162,6 +168,9 @@ fn compare(arms: &[Arm], contrast: Contrast, metric: Metric, arm: usize, baselin
             Paired {
                 t_interval: stats::t_interval(&differences, LEVEL),
                 bootstrap: stats::bootstrap_interval(&differences, LEVEL, RESAMPLES, stream),
+                signed_rank: stats::signed_rank(&differences),
+                effect: stats::standardised(&differences),
+                superiority: superiority(ours, theirs, metric),
                 summary,
                 test,
                 p_holm: test.p,
@@ -169,6 +178,11 @@ fn compare(arms: &[Arm], contrast: Contrast, metric: Metric, arm: usize, baselin
             }
         });
     Comparison { contrast, metric, arm, baseline, planned: shared, family: 1, paired }
+}
+
+fn superiority(ours: &Arm, theirs: &Arm, metric: Metric) -> Option<f64> {
+    let figures = |arm: &Arm| arm.values(metric).into_iter().map(|(_, x)| x).collect::<Vec<_>>();
+    stats::superiority(&figures(ours), &figures(theirs))
 }
 
 /// Holm's correction over the comparisons that could be made.

@@ -12,6 +12,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::check;
+use lrlab_report::stats::Bootstrap;
 use lrlab_report::{
     At, Comparison, Contrast, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
@@ -596,7 +597,7 @@ fn pairs_are_runs_of_equal_seed() {
     let paired = c.paired.as_ref().unwrap();
     assert_eq!((paired.summary.n, c.planned), (1, 3));
     assert!((paired.differences[0] - 0.3).abs() < 1e-12);
-    assert_eq!((paired.t_interval, paired.bootstrap, paired.test.p), (None, None, 1.0));
+    assert_eq!((paired.t_interval, paired.bootstrap, paired.test.p), (None, Bootstrap::TooFew, 1.0));
 }
 
 #[test]
@@ -612,7 +613,7 @@ fn enough_seeds_can_be_significant() {
     let c = report.comparisons.iter().find(|c| c.metric == Metric::last("val_accuracy")).unwrap();
     assert_eq!(c.conclusion(), "better");
     assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
-    assert!(c.paired.as_ref().unwrap().bootstrap.unwrap().0 > 0.01);
+    assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
 }
 
 #[test]

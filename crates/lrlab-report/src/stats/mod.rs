@@ -1,16 +1,23 @@
-//! Small statistics for few seeds: mean and spread, intervals, an exact permutation test, Holm's correction.
+//! Small statistics for few seeds: mean and spread, intervals, exact tests, Holm's correction, sizes of effects and
+//! equivalence.
 //!
 //! Everything is exact or counter-based, so equal inputs give equal bits. Checked against `SciPy`.
 
 mod bootstrap;
+mod effect;
+mod equivalence;
 mod holm;
 mod permutation;
 mod student;
+mod wilcoxon;
 
-pub use bootstrap::bootstrap_interval;
+pub use bootstrap::{Bootstrap, bootstrap_interval};
+pub use effect::{interquartile_mean, standardised, superiority};
+pub use equivalence::equivalence;
 pub use holm::holm;
 pub use permutation::{SignFlip, sign_flip};
 pub use student::{t_cdf, t_interval, t_quantile};
+pub use wilcoxon::{SignedRank, signed_rank};
 
 /// Number, mean and sample standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]

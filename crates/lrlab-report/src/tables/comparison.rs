@@ -135,6 +135,9 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         Column::number("p_smallest", "smallest p", "2/2ⁿ"),
         Column::number("family", "family", "comparisons"),
         Column::number("p_holm", "p", "Holm"),
+        Column::number("p_signed_rank", "p", "signed rank"),
+        Column::number("effect", "effect", "mean / std"),
+        Column::number("superiority", "P(arm > baseline)", "all pairs of runs"),
         Column::text("conclusion", "conclusion"),
     ]);
     let blocks = report.blocks();
@@ -144,9 +147,11 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     Some(Table {
         name: "comparisons",
         title: "All paired comparisons".to_owned(),
-        caption: "Arm minus baseline, paired by seed: mean difference, t-interval, percentile bootstrap interval \
-                  (10,000 resamples), exact two-sided sign-flip test and Holm's correction over the comparisons of \
-                  one kind, metric and block. “n too small”: no outcome of so few pairs could be significant after \
+        caption: "Arm minus baseline, paired by seed: mean difference, t-interval, BCa bootstrap interval \
+                  (10,000 resamples; none where all differences are equal), exact two-sided sign-flip test and Holm's \
+                  correction over the comparisons of one kind, metric and block, exact signed-rank test, mean over \
+                  standard deviation of the differences with Hedges' correction, and the probability that a run of \
+                  the arm exceeds one of the baseline. “n too small”: no outcome of so few pairs could be significant after \
                   the correction."
             .to_owned(),
         columns,
@@ -171,12 +176,15 @@ fn long_row(report: &Report, c: &Comparison) -> Row {
         number(Value::Number(p.map(|p| p.summary.mean), unit)),
         number(Value::Number(p.and_then(|p| p.summary.std), unit)),
         number(Value::Interval(p.and_then(|p| p.t_interval), unit)),
-        number(Value::Interval(p.and_then(|p| p.bootstrap), unit)),
+        number(Value::Interval(p.and_then(|p| p.bootstrap.interval()), unit)),
         number(Value::Signs(signs)),
         number(Value::P(p.map(|p| p.test.p))),
         Value::P(p.map(|p| p.test.smallest)).into(),
         Value::Count(c.family as u64).into(),
         number(Value::P(p.map(|p| p.p_holm))),
+        number(Value::P(p.and_then(|p| p.signed_rank).map(|test| test.p))),
+        number(Value::Number(p.and_then(|p| p.effect), Unit::Score)),
+        number(Value::Number(p.and_then(|p| p.superiority), Unit::Score)),
         Value::Text(c.conclusion().to_owned()).into(),
     ]);
     Row { cells, rule: false, link: Some(Link::Arm(c.arm)) }

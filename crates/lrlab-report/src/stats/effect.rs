@@ -1,0 +1,78 @@
+//! Sizes of effects.
+
+use super::{mean, summary};
+
+/// Mean of paired differences over their standard deviation, with Hedges' correction for few pairs
+/// (d_z · (1 − 3 / (4(n − 1) − 1)); Hedges, Journal of Educational Statistics 6, 1981). `None` below three pairs and where
+/// all differences are equal.
+#[must_use]
+pub fn standardised(differences: &[f64]) -> Option<f64> {
+    let s = summary(differences).filter(|s| s.n > 2)?;
+    let std = s.std.filter(|std| *std > 0.0)?;
+    Some(s.mean / std * (1.0 - 3.0 / (4.0 * (s.n as f64 - 1.0) - 1.0)))
+}
+
+/// The probability that a run of `ours` exceeds one of `theirs`, ties counting half, over all pairs of runs: the
+/// Mann-Whitney statistic over its largest value (Agarwal et al., `NeurIPS` 2021, "probability of improvement"). `None`
+/// where one is empty.
+#[must_use]
+pub fn superiority(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+    let won = |a: f64, b: f64| match a.total_cmp(&b) {
+        _ if a == b => 0.5,
+        std::cmp::Ordering::Greater => 1.0,
+        _ => 0.0,
+    };
+    let all = ours.iter().flat_map(|&a| theirs.iter().map(move |&b| won(a, b)));
+    (!ours.is_empty() && !theirs.is_empty())
+        .then(|| all.sum::<f64>() / (ours.len() as f64 * theirs.len() as f64))
+}
+
+/// The mean of the middle half: a quarter of the values, rounded down, is cut at each end. `None` of no values.
+#[must_use]
+pub fn interquartile_mean(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let cut = sorted.len() / 4;
+    let middle = &sorted[cut..sorted.len() - cut];
+    (!middle.is_empty()).then(|| mean(middle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `d.mean() / d.std(ddof=1) * (1 - 3 / (4 * (len(d) - 1) - 1))`
+    #[test]
+    fn standardised_differences() {
+        let check = |d: &[f64], expected: Option<f64>| match (standardised(d), expected) {
+            (Some(got), Some(expected)) => assert!((got - expected).abs() < 1e-12, "{got}"),
+            (got, expected) => assert_eq!(got, expected),
+        };
+        check(&[0.012, -0.021, 0.008, 0.015, 0.019, 0.011], Some(0.429_568_661_335_734_8));
+        check(&[1.2, -0.4, 0.7, 2.1, -0.1, 0.9, 1.4, 0.3], Some(0.825_510_993_244_363_7));
+        check(&[0.5, 0.5, 0.5], None);
+        check(&[0.5, 0.7], None);
+    }
+
+    /// `scipy.stats.mannwhitneyu(a, b).statistic / (len(a) * len(b))`
+    #[test]
+    fn probability_of_improvement() {
+        let (a, b) = ([0.74, 0.75, 0.757, 0.749], [0.73, 0.75, 0.741, 0.760]);
+        assert_eq!(superiority(&a, &b), Some(0.531_25));
+        assert_eq!(superiority(&b, &a), Some(1.0 - 0.531_25));
+        assert_eq!(superiority(&[0.0], &[-0.0]), Some(0.5));
+        assert_eq!(superiority(&a, &[]), None);
+    }
+
+    /// `scipy.stats.trim_mean(x, 0.25)`
+    #[test]
+    fn interquartile_means() {
+        let check = |x: &[f64], expected: f64| {
+            assert!((interquartile_mean(x).unwrap() - expected).abs() < 1e-15, "{x:?}");
+        };
+        check(&[1.0, 2.0, 4.0, 8.0], 3.0);
+        check(&[0.74, 0.75, 0.757, 0.749, 0.762, 0.738, 0.751, 0.9], 0.751_75);
+        check(&[3.0, 1.0, 2.0], 2.0);
+        assert_eq!(interquartile_mean(&[]), None);
+    }
+}
