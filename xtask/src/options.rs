@@ -207,7 +207,7 @@ pub(crate) struct ReportOptions {
     /// Where to write it; without it `DIR/<experiment>/report`
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Fail unless every claim is reproduced
+    /// Print the verdict on each claim, and fail unless each is what the experiment expects
     #[arg(long)]
     check: bool,
     /// A runner binary of your own

@@ -8,25 +8,55 @@
 //! | `metric` | `val_accuracy`, `best.test_f1`, `max.val_accuracy`, `final.accuracy_gap`, … ([`Metric::parse`]) |
 //! | `where` | coordinates of the arms it speaks about, e.g. `{ model = "resnet", schedule = "static" }` |
 //! | `value` | the number claimed, in the units of `result.json` (accuracies are fractions) |
-//! | `tolerance` | reproduced where the mean over seeds lies within so much of `value` |
+//! | `tolerance` | the claim is that the mean over seeds lies within so much of `value` |
 //! | `compare` | instead of a tolerance: `>=`, `>`, `<=`, `<` (or `at_least`, `above`, `at_most`, `below`) against `value` |
-//! | `than` | further coordinates; `compare` is then against the mean of those arms, plus `value` where given |
+//! | `than` | further coordinates; `compare` is then against the runs of equal seed there, plus `value` where given |
+//! | `arms` | `every` arm that it speaks about (the default), `most` of them, or on `average` over them |
+//! | `margin` | a difference within ± so much is none: what makes a claim *equivalent* |
+//! | `expect` | the verdict that `report --check` expects: `supported` (the default), `contradicted`, `equivalent`, or `any` |
+//!
+//! Tests and intervals decide, not means alone ([`Verdict`]).
 
 use lrlab_runs::Cell;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::arm::{Arm, Estimate};
+use crate::stats::Summary;
 use crate::{Metric, label};
 
-/// Whether a claim holds.
+mod judge;
+
+/// The level of tests and, from one, of intervals.
+const ALPHA: f64 = 0.05;
+
+/// What the runs say about a claim.
+///
+/// By differences over seeds (to the number claimed, or to the runs of equal seed that it is compared with):
+///
+/// - a comparison is *supported* where their mean lies on the side that is claimed and an exact two-sided sign-flip test
+///   gives p < 0.05 after Holm's correction over the arms of the claim, and *contradicted* where it lies on the other side
+///   with such a p;
+/// - it is *equivalent* where the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
+///   whichever side it lies on;
+/// - a claim of a value with a tolerance is *supported* where two one-sided t-tests place the mean within the tolerance,
+///   and *contradicted* where the 95 % t-interval lies wholly outside;
+/// - anything else is *undecided*.
+///
+/// Over several arms: *every* is supported or equivalent where all arms are, and contradicted where one arm is, or where
+/// one is equivalent and another is not; *most* is what more than half of the arms are, where an arm that is equivalent
+/// speaks against the claim as one that contradicts it does; *average* judges the mean over the arms, seed by seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// What was measured agrees with it.
-    Reproduced,
-    /// What was measured does not.
-    NotReproduced,
+    /// What was measured shows it.
+    Supported,
+    /// What was measured shows the opposite.
+    Contradicted,
+    /// No difference larger than the margin.
+    Equivalent,
+    /// What was measured shows neither.
+    Undecided,
     /// No run that it speaks about has the figure.
     NotRun,
     /// It cannot be read: an unknown metric, a missing value.
@@ -38,12 +68,73 @@ impl Verdict {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Reproduced => "reproduced",
-            Self::NotReproduced => "not reproduced",
+            Self::Supported => "supported",
+            Self::Contradicted => "contradicted",
+            Self::Equivalent => "equivalent",
+            Self::Undecided => "undecided",
             Self::NotRun => "not run",
             Self::Unreadable => "unreadable",
         }
     }
+}
+
+/// The verdict that an experiment expects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// It holds.
+    #[default]
+    Supported,
+    /// Its opposite holds.
+    Contradicted,
+    /// There is no difference.
+    Equivalent,
+    /// Nothing.
+    Any,
+}
+
+/// Over which of its arms a claim is to hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All.
+    #[default]
+    Every,
+    /// More than half.
+    Most,
+    /// Their mean, seed by seed.
+    Average,
+}
+
+impl Scope {
+    /// For readers.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Every => "in every arm",
+            Self::Most => "in most arms",
+            Self::Average => "on average",
+        }
+    }
+}
+
+/// What differences over seeds say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// Seed, and figure minus what it is held against.
+    pub by_seed: Vec<(String, f64)>,
+    /// Their mean and spread.
+    pub summary: Summary,
+    /// 95 % t-interval of the mean; from two seeds on.
+    pub interval: Option<(f64, f64)>,
+    /// Exact two-sided sign-flip test, after Holm's correction over the arms of the claim.
+    pub p: f64,
+    /// The smallest p that so many seeds can reach, corrected alike.
+    pub smallest_p: f64,
+    /// Two one-sided t-tests against the margin (of a claim with a tolerance: against that); from two seeds on.
+    pub p_equivalent: Option<f64>,
+    /// The verdict on these seeds alone.
+    pub verdict: Verdict,
 }
 
 /// One arm's figure beside a claim.
@@ -53,12 +144,12 @@ pub struct Measured {
     pub arm: usize,
     /// Our figure.
     pub estimate: Estimate,
-    /// What it is held against: `value`, or the other arm's mean plus `value`.
-    pub expected: Option<f64>,
-    /// Index of that other arm.
+    /// Index of the arm it is compared with.
     pub than: Option<usize>,
-    /// Whether it agrees; `None` where nothing can be said. An arm whose runs all diverged does not.
-    pub holds: Option<bool>,
+    /// What the seeds say; `None` where none has the figure, or where a pair lacks one.
+    pub judged: Option<Judged>,
+    /// The verdict on this arm. One whose runs all diverged contradicts the claim.
+    pub verdict: Verdict,
 }
 
 /// A claim and what became of it.
@@ -80,12 +171,33 @@ pub struct ClaimVerdict {
     pub tolerance: Option<f64>,
     /// The coordinates it is held against, for readers; empty where it is held against the number alone.
     pub than: String,
+    /// Over which arms it is to hold.
+    pub scope: Scope,
+    /// A difference within ± so much is none.
+    pub margin: Option<f64>,
+    /// What the experiment expects.
+    pub expect: Expect,
     /// Every arm that it speaks about.
     pub measured: Vec<Measured>,
-    /// Whether it holds: in every arm that it speaks about.
+    /// The mean over the arms, of a claim on average.
+    pub average: Option<Judged>,
+    /// What the runs say.
     pub verdict: Verdict,
     /// What a reader should know: missing runs, why it cannot be read.
     pub note: String,
+}
+
+impl ClaimVerdict {
+    /// Whether the verdict is the one that the experiment expects.
+    #[must_use]
+    pub fn as_expected(&self) -> bool {
+        match self.expect {
+            Expect::Supported => self.verdict == Verdict::Supported,
+            Expect::Contradicted => self.verdict == Verdict::Contradicted,
+            Expect::Equivalent => self.verdict == Verdict::Equivalent,
+            Expect::Any => self.verdict != Verdict::Unreadable,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -100,6 +212,9 @@ struct Claim {
     tolerance: Option<f64>,
     compare: Option<String>,
     than: Option<Cell>,
+    arms: Scope,
+    margin: Option<f64>,
+    expect: Expect,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,18 +247,6 @@ impl Condition {
             Self::Below => "<",
         }
     }
-
-    fn holds(self, ours: f64, expected: f64) -> bool {
-        // Numbers that are equal in decimals may differ in the last bits.
-        let slack = 1e-12 * ours.abs().max(expected.abs()).max(1.0);
-        match self {
-            Self::Within(tolerance) => (ours - expected).abs() <= tolerance + slack,
-            Self::AtLeast => ours >= expected - slack,
-            Self::Above => ours > expected,
-            Self::AtMost => ours <= expected + slack,
-            Self::Below => ours < expected,
-        }
-    }
 }
 
 pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
@@ -164,7 +267,11 @@ pub(crate) fn verdicts(claims: &Value, arms: &[Arm]) -> Vec<ClaimVerdict> {
                 value: None,
                 tolerance: None,
                 than: String::new(),
+                scope: Scope::default(),
+                margin: None,
+                expect: Expect::default(),
                 measured: Vec::new(),
+                average: None,
                 verdict: Verdict::Unreadable,
                 note: e.to_string(),
             },
@@ -182,7 +289,11 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
         value: claim.value.filter(|x| x.is_finite()),
         tolerance: claim.tolerance.filter(|x| x.is_finite()),
         than: claim.than.as_ref().map(coordinates).unwrap_or_default(),
+        scope: claim.arms,
+        margin: claim.margin.filter(|x| x.is_finite()),
+        expect: claim.expect,
         measured: Vec::new(),
+        average: None,
         verdict: Verdict::Unreadable,
         note: String::new(),
     };
@@ -200,40 +311,72 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
     }
     out.claimed = claimed(claim, condition, metric);
     out.measured = measure(claim, condition, metric, arms);
-    let verdicts: Vec<Option<bool>> = out.measured.iter().map(|m| m.holds).collect();
-    out.verdict = if verdicts.contains(&Some(false)) {
-        Verdict::NotReproduced
-    } else if verdicts.is_empty() || verdicts.contains(&None) {
-        Verdict::NotRun
-    } else {
-        Verdict::Reproduced
-    };
+    out.average =
+        judge::average(&out.measured, condition, out.margin).filter(|_| out.scope == Scope::Average);
+    out.verdict = overall(&out);
     out.note = note(&out, arms);
     out
 }
 
 fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) -> Vec<Measured> {
     let matching = |(i, arm): (usize, &Arm)| matches(arm, &claim.place).then_some(i);
-    arms.iter()
+    let mut measured: Vec<Measured> = arms
+        .iter()
         .enumerate()
         .filter_map(matching)
         .map(|arm| {
-            let estimate = arms[arm].estimate(metric);
             let than = claim.than.as_ref().and_then(|than| other(arms, arm, than));
-            let offset = claim.value.unwrap_or(0.0);
-            let expected = match (&claim.than, than) {
-                (None, _) => claim.value,
-                (Some(_), None) => None,
-                (Some(_), Some(i)) => arms[i].estimate(metric).summary.map(|s| s.mean + offset),
-            };
-            let holds = match estimate.summary {
-                Some(s) => expected.map(|expected| condition.holds(s.mean, expected)),
-                // Every run came to an end, and none to a figure.
-                None => (arms[arm].diverged() == estimate.planned).then_some(false),
-            };
-            Measured { arm, estimate, expected, than, holds }
+            let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
+                .and_then(|differences| judge::of(differences, condition, claim.margin));
+            let estimate = arms[arm].estimate(metric);
+            let died = estimate.summary.is_none() && arms[arm].diverged() == estimate.planned;
+            let verdict = if died { Verdict::Contradicted } else { Verdict::NotRun };
+            Measured { arm, estimate, than, judged, verdict }
         })
-        .collect()
+        .collect();
+    judge::correct(&mut measured, condition);
+    measured
+}
+
+/// Figure minus what it is held against, by seed; `None` where the arm that it is compared with is not there.
+fn differences(
+    claim: &Claim,
+    metric: Metric,
+    ours: &Arm,
+    theirs: Option<&Arm>,
+) -> Option<Vec<(String, f64)>> {
+    let offset = claim.value.unwrap_or(0.0);
+    let figures = ours.values(metric).into_iter();
+    if claim.than.is_none() {
+        return Some(figures.map(|(seed, x)| (seed.to_owned(), x - offset)).collect());
+    }
+    let before = theirs?.values(metric);
+    let pair = |(seed, x): (&str, f64)| {
+        let (_, y) = before.iter().find(|(other, _)| *other == seed)?;
+        Some((seed.to_owned(), x - y - offset))
+    };
+    Some(figures.filter_map(pair).collect())
+}
+
+/// The verdict over the arms.
+fn overall(claim: &ClaimVerdict) -> Verdict {
+    let count = |verdict| claim.measured.iter().filter(|m| m.verdict == verdict).count();
+    let (all, missing) = (claim.measured.len(), count(Verdict::NotRun));
+    let [supported, contradicted, equivalent] =
+        [Verdict::Supported, Verdict::Contradicted, Verdict::Equivalent].map(count);
+    if missing == all {
+        return Verdict::NotRun;
+    }
+    match claim.scope {
+        Scope::Average => claim.average.as_ref().map_or(Verdict::NotRun, |average| average.verdict),
+        Scope::Every if supported == all => Verdict::Supported,
+        Scope::Every if equivalent == all => Verdict::Equivalent,
+        Scope::Every if contradicted > 0 || (equivalent > 0 && supported > 0) => Verdict::Contradicted,
+        Scope::Most if 2 * supported > all => Verdict::Supported,
+        Scope::Most if 2 * equivalent > all => Verdict::Equivalent,
+        Scope::Most if 2 * (contradicted + equivalent) > all => Verdict::Contradicted,
+        Scope::Every | Scope::Most => Verdict::Undecided,
+    }
 }
 
 /// The arm with the coordinates of `arm` where `than` does not say otherwise.
@@ -300,8 +443,30 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
         notes.push(format!("{diverged} diverged"));
     }
     if verdict.measured.len() > 1 {
-        let agree = verdict.measured.iter().filter(|m| m.holds == Some(true)).count();
-        notes.push(format!("agrees in {agree} of {} arms", verdict.measured.len()));
+        let mut words: Vec<String> = Vec::new();
+        for kind in [
+            Verdict::Supported,
+            Verdict::Contradicted,
+            Verdict::Equivalent,
+            Verdict::Undecided,
+            Verdict::NotRun,
+        ] {
+            let count = verdict.measured.iter().filter(|m| m.verdict == kind).count();
+            if count > 0 {
+                words.push(format!("{} in {count}", kind.word()));
+            }
+        }
+        notes.push(format!(
+            "{}: {} of {} arms",
+            verdict.scope.word(),
+            words.join(", "),
+            verdict.measured.len()
+        ));
+    }
+    let judged = || verdict.average.iter().chain(verdict.measured.iter().filter_map(|m| m.judged.as_ref()));
+    if verdict.verdict == Verdict::Undecided && judged().all(|judged| judged.smallest_p >= ALPHA) {
+        let seeds = judged().map(|judged| judged.summary.n).max().unwrap_or(0);
+        notes.push(format!("n = {seeds} cannot reach p < {ALPHA}"));
     }
     notes.join("; ")
 }

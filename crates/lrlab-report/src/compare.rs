@@ -39,7 +39,7 @@ pub struct Paired {
     pub summary: Summary,
     /// 95 % t-interval of the mean; from two pairs on.
     pub t_interval: Option<(f64, f64)>,
-    /// 95 % BCa bootstrap interval of the mean, 10,000 resamples; from three pairs on.
+    /// 95 % bias-corrected and accelerated (`BCa`) bootstrap interval of the mean, 10,000 resamples; from three pairs on.
     pub bootstrap: Bootstrap,
     /// Exact two-sided sign-flip test.
     pub test: SignFlip,

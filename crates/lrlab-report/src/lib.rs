@@ -30,7 +30,7 @@ mod tables;
 mod write;
 
 pub use arm::{Arm, Estimate, Run};
-pub use claim::{ClaimVerdict, Measured, Verdict};
+pub use claim::{ClaimVerdict, Expect, Judged, Measured, Scope, Verdict};
 pub use compare::{Comparison, Contrast, Paired};
 pub use error::Error;
 pub use figure::{Dash, Figure, Line, Panel, Scale, figures};

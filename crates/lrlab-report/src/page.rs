@@ -243,14 +243,15 @@ fn page_table(table: &Table) -> PageTable {
 
 fn page_cell(row: &crate::table::Row, cell: &crate::table::TableCell, column: &crate::Column) -> PageCell {
     let text = cell.value.to_string();
+    let verdict = matches!(column.key.as_str(), "verdict" | "arm_verdict");
     let mut class = Vec::new();
     for (is, name) in [
         (column.numeric, "num"),
         (cell.bold, "best"),
         (cell.value.is_missing(), "missing"),
-        (column.key == "verdict", "verdict"),
-        (column.key == "verdict" && text == "reproduced", "good"),
-        (column.key == "verdict" && text == "not reproduced", "bad"),
+        (verdict, "verdict"),
+        (verdict && text == "supported", "good"),
+        (verdict && text == "contradicted", "bad"),
         (matches!(column.key.as_str(), "run_id" | "result_blake3"), "mono"),
         (matches!(column.key.as_str(), "text" | "reason" | "note" | "error" | "metric" | "arm"), "prose"),
     ] {

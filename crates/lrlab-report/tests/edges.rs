@@ -169,10 +169,10 @@ fn diverged_runs_with_figures_enter_no_mean() {
     }
     assert!(report.comparisons.iter().all(|c| c.paired.is_none()));
     let verdicts = claims(&report);
-    assert_eq!(verdicts[0].verdict, Verdict::NotReproduced);
+    assert_eq!(verdicts[0].verdict, Verdict::Contradicted);
     assert_eq!(verdicts[0].note, "0 of 2 runs; 2 diverged");
-    assert_eq!(verdicts[1].verdict, Verdict::Reproduced);
-    assert_eq!(verdicts[1].note, "1 of 2 runs; 1 diverged");
+    assert_eq!(verdicts[1].verdict, Verdict::Undecided);
+    assert_eq!(verdicts[1].note, "1 of 2 runs; 1 diverged; n = 1 cannot reach p < 0.05");
 
     let files = check::written(&plan, &store, "died");
     let row = |table: &str, start: &str| -> String {
@@ -616,39 +616,54 @@ fn enough_seeds_can_be_significant() {
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
 }
 
+/// Eight seeds of two schedules, a point apart but for the seed's own noise.
 #[test]
 fn claims_are_judged() {
-    let mut plan = small(&["static", "cosine"], 2);
+    let mut plan = small(&["static", "cosine"], 8);
     let claim = |id: &str, more: serde_json::Value| {
         let mut it =
             json!({ "id": id, "text": "t", "metric": "val_accuracy", "where": { "schedule": "static" } });
         it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         it
     };
+    let cosine = |id: &str, more: serde_json::Value| {
+        let mut it =
+            claim(id, json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" } }));
+        it.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        it
+    };
     let cases = [
-        (claim("within", json!({ "value": 0.75, "tolerance": 0.01 })), Verdict::Reproduced),
-        (claim("edge", json!({ "value": 0.77, "tolerance": 0.02 })), Verdict::Reproduced),
-        (claim("outside", json!({ "value": 0.8, "tolerance": 0.01 })), Verdict::NotReproduced),
-        (claim("at least", json!({ "value": 0.75, "compare": ">=" })), Verdict::Reproduced),
-        (claim("above", json!({ "value": 0.76, "compare": "above" })), Verdict::NotReproduced),
-        (claim("below", json!({ "than": { "schedule": "cosine" }, "compare": "<" })), Verdict::Reproduced),
+        (claim("within", json!({ "value": 0.75, "tolerance": 0.01 })), Verdict::Supported),
+        (claim("at the edge", json!({ "value": 0.74, "tolerance": 0.01 })), Verdict::Undecided),
+        (claim("outside", json!({ "value": 0.8, "tolerance": 0.01 })), Verdict::Contradicted),
+        (claim("at least", json!({ "value": 0.74, "compare": ">=" })), Verdict::Supported),
+        (claim("above", json!({ "value": 0.76, "compare": "above" })), Verdict::Contradicted),
+        (claim("about it", json!({ "value": 0.75, "compare": "above" })), Verdict::Undecided),
+        (claim("below", json!({ "than": { "schedule": "cosine" }, "compare": "<" })), Verdict::Supported),
+        (cosine("by half a point", json!({ "value": 0.005, "compare": ">=" })), Verdict::Supported),
+        (cosine("by two points", json!({ "value": 0.02, "compare": ">=" })), Verdict::Contradicted),
+        (cosine("worse", json!({ "compare": "<" })), Verdict::Contradicted),
         (
-            claim(
-                "by two points",
-                json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" }, "value": 0.02, "compare": ">=" }),
-            ),
-            Verdict::Reproduced,
+            cosine("no difference that matters", json!({ "compare": ">", "margin": 0.02 })),
+            Verdict::Equivalent,
+        ),
+        (cosine("a difference that matters", json!({ "compare": ">", "margin": 0.005 })), Verdict::Supported),
+        (cosine("a point better", json!({ "value": 0.01, "tolerance": 0.001 })), Verdict::Supported),
+        (claim("every arm", json!({ "where": {}, "value": 0.755, "compare": ">=" })), Verdict::Contradicted),
+        (
+            claim("average", json!({ "where": {}, "value": 0.755, "compare": ">=", "arms": "average" })),
+            Verdict::Undecided,
         ),
         (
             claim(
-                "by six points",
-                json!({ "where": { "schedule": "cosine" }, "than": { "schedule": "static" }, "value": 0.06, "compare": ">=" }),
+                "lower average",
+                json!({ "where": {}, "value": 0.752, "compare": ">=", "arms": "average" }),
             ),
-            Verdict::NotReproduced,
+            Verdict::Supported,
         ),
         (
-            claim("every arm", json!({ "where": {}, "value": 0.75, "tolerance": 0.01 })),
-            Verdict::NotReproduced,
+            claim("most arms", json!({ "where": {}, "value": 0.755, "compare": ">=", "arms": "most" })),
+            Verdict::Undecided,
         ),
         (
             claim("nowhere", json!({ "where": { "schedule": "rex" }, "value": 0.75, "tolerance": 0.01 })),
@@ -667,8 +682,11 @@ fn claims_are_judged() {
         (json!({ "id": 3 }), Verdict::Unreadable),
     ];
     plan.claims = cases.iter().map(|c| c.0.clone()).collect();
+    // Of mean 0, and another such for the difference.
+    let noise = [-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0];
     let (_folder, store) = common::store(&plan, |i, planned| {
-        let mut it = with_accuracy(planned, [0.74, 0.76, 0.78, 0.80][i]);
+        let ours = if i < 8 { 0.0 } else { 0.01 + 0.0003 * noise[(3 * i) % 8] };
+        let mut it = with_accuracy(planned, 0.75 + 0.001 * noise[i % 8] + ours);
         it.best.test_ece = None;
         Some(it)
     });
@@ -677,11 +695,41 @@ fn claims_are_judged() {
     assert_eq!(verdicts.len(), cases.len());
     for (verdict, (claim, expected)) in verdicts.iter().zip(&cases) {
         assert_eq!(verdict.verdict, *expected, "{claim} {verdict:?}");
+        assert_eq!(verdict.as_expected(), *expected == Verdict::Supported, "{claim}");
     }
     assert_eq!(verdicts[0].claimed, "75.00 ± 1.00 %");
-    assert_eq!(verdicts[0].measured[0].estimate.summary.unwrap().n, 2);
-    assert_eq!(verdicts[8].note, "agrees in 1 of 2 arms");
+    let half_a_point = verdicts[7].measured[0].judged.as_ref().unwrap();
+    assert_eq!((half_a_point.summary.n, half_a_point.p), (8, 2.0 / 256.0));
+    let every = &verdicts[13];
+    assert_eq!(every.note, "in every arm: supported in 1, contradicted in 1 of 2 arms");
+    // Two tests: the larger p stays, the smaller is doubled.
+    assert_eq!(every.measured[0].judged.as_ref().unwrap().p, 4.0 / 256.0);
+    assert_eq!(verdicts[14].average.as_ref().unwrap().summary.n, 8);
     check::written(&plan, &store, "claims");
+}
+
+#[test]
+fn an_experiment_says_what_it_expects_of_a_claim() {
+    let mut plan = small(&["static"], 8);
+    let expecting = |expect: &str, value: f64| {
+        json!({ "id": expect, "text": "t", "metric": "val_accuracy", "value": value,
+        "compare": ">", "margin": 0.002, "expect": expect })
+    };
+    let cases = [
+        ("supported", [true, false, false, false]),
+        ("contradicted", [false, false, false, true]),
+        ("equivalent", [false, true, false, false]),
+        ("any", [true; 4]),
+    ];
+    let values = [0.74, 0.7501, 0.7519, 0.76];
+    plan.claims = cases.iter().flat_map(|(name, _)| values.map(|value| expecting(name, value))).collect();
+    let (_folder, store) =
+        common::store(&plan, |i, planned| Some(with_accuracy(planned, 0.75 + 0.001 * (i as f64 - 3.5))));
+    let found: Vec<bool> = claims(&summarise(&plan, &store).unwrap())
+        .iter()
+        .map(lrlab_report::ClaimVerdict::as_expected)
+        .collect();
+    assert_eq!(found, cases.iter().flat_map(|(_, expected)| *expected).collect::<Vec<_>>());
 }
 
 #[test]
@@ -691,7 +739,8 @@ fn claims_say_how_many_runs_they_rest_on() {
         json!([{ "id": "c", "text": "t", "metric": "max.val_accuracy", "value": 0.75, "tolerance": 0.01 }]);
     let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| with_accuracy(planned, 0.75)));
     let verdict = claims(&summarise(&plan, &store).unwrap()).remove(0);
-    assert_eq!((verdict.verdict, verdict.note.as_str()), (Verdict::Reproduced, "1 of 3 runs"));
+    let found = (verdict.verdict, verdict.note.as_str());
+    assert_eq!(found, (Verdict::Undecided, "1 of 3 runs; n = 1 cannot reach p < 0.05"));
     assert_eq!(verdict.metric.unwrap().at, At::Max);
 }
 

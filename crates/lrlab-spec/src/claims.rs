@@ -54,6 +54,16 @@ fn complete(log: &mut Log, claim: &Node) {
             "shift `value` instead".to_owned(),
         );
     }
+    if within && let Some(margin) = claim.get("margin") {
+        log.error(
+            margin.place,
+            "a claim of a value takes no margin",
+            "its `tolerance` is one, or compare by order".to_owned(),
+        );
+    }
+    if let Some(margin) = claim.get("margin").filter(|node| node.number().is_some_and(|x| x <= 0.0)) {
+        log.error(margin.place, "`margin` is not above 0", None);
+    }
     if let Some(tolerance) = claim.get("tolerance").filter(|node| node.number().is_some_and(|x| x < 0.0)) {
         log.error(tolerance.place, "`tolerance` is below 0", None);
     }

@@ -115,6 +115,15 @@ fn claim() -> Value {
             "tolerance": { "type": "number", "description": "Reproduced within so much of the value." },
             "compare": { "oneOf": COMPARISONS.map(|name| json!({ "type": "string", "const": name })) },
             "than": { "type": "object", "description": "Coordinates of the arms it is compared with." },
+            "arms": {
+                "oneOf": SCOPES.map(|name| json!({ "type": "string", "const": name })),
+                "description": "Where it is to hold: in `every` arm (default), in `most`, or on `average`.",
+            },
+            "margin": { "type": "number", "description": "A difference within ± so much is none." },
+            "expect": {
+                "oneOf": EXPECTED.map(|name| json!({ "type": "string", "const": name })),
+                "description": "The verdict that `report --check` expects. Default: `supported`.",
+            },
         },
         "additionalProperties": false,
         "required": ["id", "text", "metric"],
@@ -124,6 +133,12 @@ fn claim() -> Value {
 /// How a claim compares.
 const COMPARISONS: [&str; 11] =
     [">=", ">", "<=", "<", "=", "at_least", "above", "at_most", "below", "within", "about"];
+
+/// Where a claim is to hold.
+const SCOPES: [&str; 3] = ["every", "most", "average"];
+
+/// What an experiment may expect of a claim.
+const EXPECTED: [&str; 4] = ["supported", "contradicted", "equivalent", "any"];
 
 const SEARCH: &str = "A search by itself in every arm of the grid: equally many trials for each, judged on the \
                       validation split; the winner stands for the arm.";

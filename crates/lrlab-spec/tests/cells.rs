@@ -78,7 +78,7 @@ fn the_experiments_of_the_house() {
         let cells = experiment.cells(&[], None).unwrap();
         let expected = match name.as_str() {
             "quickstart" | "paper-smoke" => Some(48),
-            "paper" => Some(288),
+            "paper" => Some(384),
             "paper-recipe" => Some(19),
             "imdb-baselines" => Some(9),
             "cifar-resnet20" => Some(1),

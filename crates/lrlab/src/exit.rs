@@ -15,8 +15,8 @@ pub enum Exit {
     BadInput,
     /// Submitted to a cluster; runs are still queued.
     Submitted,
-    /// A claim is not reproduced, or not run.
-    ClaimNotReproduced,
+    /// The verdict on a claim is not the one that the experiment expects.
+    UnexpectedVerdict,
     /// A run that was done again came to something else.
     Differs,
     /// Interrupted; the same command goes on.
@@ -32,7 +32,7 @@ impl From<Exit> for ExitCode {
             Exit::SomeFailed | Exit::Unsaid => 1,
             Exit::BadInput => 2,
             Exit::Submitted => 3,
-            Exit::ClaimNotReproduced | Exit::Differs => 4,
+            Exit::UnexpectedVerdict | Exit::Differs => 4,
             Exit::Interrupted => 85,
             Exit::Paused => 86,
         })

@@ -28,7 +28,7 @@ impl Bootstrap {
     }
 }
 
-/// The BCa interval for the mean of `values` at `level` (0.95) from `resamples` resamples with replacement. With few
+/// The `BCa` interval for the mean of `values` at `level` (0.95) from `resamples` resamples with replacement. With few
 /// values it is too narrow: read it beside [`super::t_interval`].
 #[must_use]
 pub fn bootstrap_interval(values: &[f64], level: f64, resamples: u64, stream: Stream) -> Bootstrap {
@@ -57,11 +57,7 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: u64, stream: St
     };
     let tail = (1.0 - level) / 2.0;
     let (low, high) = (end(tail), end(1.0 - tail));
-    if low.is_finite() && high.is_finite() {
-        Bootstrap::Interval(low, high)
-    } else {
-        Bootstrap::Degenerate
-    }
+    if low.is_finite() && high.is_finite() { Bootstrap::Interval(low, high) } else { Bootstrap::Degenerate }
 }
 
 /// A sixth of the skewness of the jackknife's means.

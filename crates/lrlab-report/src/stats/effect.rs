@@ -3,7 +3,7 @@
 use super::{mean, summary};
 
 /// Mean of paired differences over their standard deviation, with Hedges' correction for few pairs
-/// (d_z · (1 − 3 / (4(n − 1) − 1)); Hedges, Journal of Educational Statistics 6, 1981). `None` below three pairs and where
+/// (mean / std · (1 − 3 / (4(n − 1) − 1)); Hedges, Journal of Educational Statistics 6, 1981). `None` below three pairs and where
 /// all differences are equal.
 #[must_use]
 pub fn standardised(differences: &[f64]) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! The paper's claims beside ours.
 
 use crate::claim::Measured;
-use crate::table::{Link, Row, TableCell};
+use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::result::place;
 use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
 
@@ -16,14 +16,21 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
         Column::text("verdict", "verdict"),
         Column::number("claimed", "claimed", "").suffixed(&["compare", "value", "tolerance", "than"]),
         Column::estimate("measured", "measured", "mean ± std"),
-        Column::number("difference", "difference", "to expected"),
+        Column::number("difference", "difference", "mean, 95 % interval")
+            .suffixed(&["mean", "low", "high", "n"]),
+        Column::number("p", "p", "sign-flip, Holm"),
+        Column::number("p_equivalent", "p", "equivalence"),
         Column::text("arm", "arm"),
+        Column::text("arm_verdict", "in this arm"),
         Column::text("metric", "figure"),
         Column::text("note", "note"),
     ];
     let mut rows = Vec::new();
     for claim in &report.claims {
         let before = rows.len();
+        if claim.average.is_some() {
+            rows.push(row(report, claim, None));
+        }
         rows.extend(claim.measured.iter().map(|m| row(report, claim, Some(m))));
         if rows.len() == before {
             rows.push(row(report, claim, None));
@@ -33,10 +40,12 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
     Some(Table {
         name: "claims",
         title: "The paper's claims beside ours".to_owned(),
-        caption:
-            "A claim is reproduced where the mean over our seeds meets its condition in every arm that it \
-                  speaks about. Conditions and tolerances are the experiment file's, set before the runs."
-                .to_owned(),
+        caption: "By runs of equal seed. Supported: the difference lies on the claimed side, with p < 0.05 in an exact \
+                  sign-flip test after Holm's correction over the claim's arms (a value with a tolerance: two one-sided \
+                  t-tests place the mean within it). Contradicted: the opposite, by the same tests. Equivalent: no \
+                  difference larger than the claim's margin, by two one-sided t-tests. Undecided: neither. Conditions, \
+                  tolerances and margins are the experiment file's, set before the runs."
+            .to_owned(),
         columns,
         rows,
         long: false,
@@ -55,7 +64,14 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
     let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };
     let ours =
         measured.map_or_else(|| crate::arm::Estimate { summary: None, planned: 0 }, |m| m.estimate.clone());
-    let away = measured.and_then(|m| Some(m.estimate.summary?.mean - m.expected?));
+    let judged = measured.map_or(claim.average.as_ref(), |m| m.judged.as_ref());
+    let away = judged.map(|j| Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
+    let planned = measured.map_or(0, |m| m.estimate.planned);
+    let arm = match measured {
+        Some(m) => arm_name(report, m.arm),
+        None if claim.average.is_some() => "average".to_owned(),
+        None => String::new(),
+    };
     let figure = claim.metric.map_or_else(String::new, |m| format!("{}, {}", m.title(), place(m)));
     let cells = vec![
         text(&claim.id),
@@ -70,8 +86,11 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
         }
         .into(),
         number(Value::Estimate(ours, unit)),
-        number(Value::Number(away, if unit == Unit::Percent { Unit::Points } else { unit })),
-        text(&measured.map_or_else(String::new, |m| arm_name(report, m.arm))),
+        number(Value::Difference(away, if unit == Unit::Percent { Unit::Points } else { unit }, planned)),
+        number(Value::P(judged.map(|j| j.p))),
+        number(Value::P(judged.and_then(|j| j.p_equivalent))),
+        text(&arm),
+        text(measured.map_or(claim.verdict, |m| m.verdict).word()),
         text(&figure),
         text(&claim.note),
     ];

@@ -129,7 +129,7 @@ fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
 }
 
 /// Columns of words; every other column of every table holds one number a row, or nothing.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 26] = [
     "model",
     "dataset",
     "schedule",
@@ -149,6 +149,7 @@ const WORDS: [&str; 25] = [
     "id",
     "text",
     "verdict",
+    "arm_verdict",
     "claimed_compare",
     "claimed_than",
     "arm",

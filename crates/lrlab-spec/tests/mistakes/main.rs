@@ -352,6 +352,23 @@ fn conditions_and_claims() {
             "x.toml:39:27: `eopchs` is no axis of this grid; did you mean `epochs`?",
         ],
     );
+    let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"val_loss\"\n";
+    let judged = |rest: &str| {
+        errors(&with(&[("[schedules.static]", &format!("{claim}{rest}[schedules.static]"))]), &[])
+    };
+    assert_eq!(
+        judged("value = 1\ncompare = \">\"\narms = \"evry\"\nmargin = 0\nexpect = \"yes\"\n"),
+        [
+            "x.toml:39:8: unknown value \"evry\" for `arms`; did you mean `every`?",
+            "x.toml:41:10: unknown value \"yes\" for `expect`; expected one of `supported`, `contradicted`, \
+             `equivalent`, `any`",
+        ]
+    );
+    assert_eq!(judged("value = 1\ncompare = \">\"\nmargin = 0\n"), ["x.toml:39:10: `margin` is not above 0"]);
+    assert_eq!(
+        judged("value = 1\ntolerance = 0.1\nmargin = 0.1\n"),
+        ["x.toml:39:10: a claim of a value takes no margin; its `tolerance` is one, or compare by order"]
+    );
 }
 
 #[test]

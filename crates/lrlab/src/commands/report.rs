@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lrlab_report::{Report, Verdict};
+use lrlab_report::{ClaimVerdict, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::OnRecord;
@@ -22,7 +22,8 @@ pub(crate) struct ReportArgs {
     /// Where to write it; by default `DIR/<experiment>/report`. Files there that are not an earlier report's stay.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Fail unless every claim is reproduced.
+    /// Print the verdict on each claim, and fail unless each is what the experiment expects (`expect`, by default
+    /// "supported").
     #[arg(long)]
     check: bool,
 }
@@ -40,10 +41,17 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     }
     let verdicts = lrlab_report::check(&report);
     for claim in &verdicts {
-        say_line(&format!("{}: {} ({}) {}", claim.id, claim.verdict.word(), claim.claimed, claim.note));
+        let unexpected = if claim.as_expected() { "" } else { ", which the experiment does not expect" };
+        say_line(&format!(
+            "{}: {}{unexpected} ({}) {}",
+            claim.id,
+            claim.verdict.word(),
+            claim.claimed,
+            claim.note
+        ));
     }
-    let all = verdicts.iter().all(|claim| claim.verdict == Verdict::Reproduced);
-    Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
+    let all = verdicts.iter().all(ClaimVerdict::as_expected);
+    Ok(if all { Exit::Done } else { Exit::UnexpectedVerdict })
 }
 
 /// Writes the report of a plan and shows its table. Every damaged result is told.
