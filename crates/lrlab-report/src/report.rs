@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lrlab_runs::{Call, Outcome, Plan, Provenance, RunStore};
+use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
 
 use crate::search::{self, ArmSearch, View};
 use crate::{Arm, ClaimVerdict, Comparison, Error, Run, State, arm, claim, compare, label};
@@ -123,7 +123,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     report.origin = origin(&report);
     report.comparisons = compare::comparisons(&report.arms);
     report.claims = claim::verdicts(&plan.claims, &report.arms);
-    report.warnings = warnings(&report);
+    report.warnings = leaks(&plan).into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
 }
@@ -208,6 +208,22 @@ fn add(list: &mut Vec<String>, item: String) {
     if !item.is_empty() && !list.contains(&item) {
         list.push(item);
     }
+}
+
+/// Runs that validate on the test split.
+fn leaks(plan: &Plan) -> Option<String> {
+    let leaky = |run: &&PlannedRun| {
+        run.spec.pointer("/data/validation").is_some_and(|validation| validation == "test")
+    };
+    let count = plan.runs.iter().filter(leaky).count();
+    (count > 0).then(|| {
+        format!(
+            "LEAK: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
+             stopping did, was chosen by the test examples: no figure of theirs says how the network does on examples \
+             that nothing was chosen by.",
+            plan.runs.len()
+        )
+    })
 }
 
 fn warnings(report: &Report) -> Vec<String> {

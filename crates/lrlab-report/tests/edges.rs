@@ -744,6 +744,21 @@ fn claims_say_how_many_runs_they_rest_on() {
     assert_eq!(verdict.metric.unwrap().at, At::Max);
 }
 
+#[test]
+fn validation_on_the_test_split_is_said_first() {
+    let mut plan = small(&["static", "cosine"], 1);
+    plan.runs[1].spec = json!({ "data": { "validation": "test" } });
+    let (_folder, store) = common::store(&plan, |_, planned| Some(common::result(planned)));
+    let report = summarise(&plan, &store).unwrap();
+    assert!(
+        report.warnings[0].starts_with("LEAK: 1 of 2 runs validate on the test split"),
+        "{:?}",
+        report.warnings
+    );
+    plan.runs[1].spec = json!({ "data": { "validation": 10 } });
+    assert!(!summarise(&plan, &store).unwrap().warnings.join("\n").contains("LEAK"));
+}
+
 /// Mixed builds and numerics are said, not hidden.
 #[test]
 fn mixed_origins() {
