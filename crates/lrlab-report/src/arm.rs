@@ -18,6 +18,8 @@ pub struct Run {
     pub cell: Cell,
     /// Its seed, by which runs of two arms are paired.
     pub seed: String,
+    /// Its specification, as the plan has it.
+    pub spec: Value,
     /// What is known of it.
     pub state: State,
 }
@@ -185,6 +187,7 @@ pub(crate) fn arms(
         let run = Run {
             id: planned.run_id.clone(),
             cell: planned.cell.clone(),
+            spec: planned.spec.clone(),
             seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
             state: if undecided.contains(&planned.run_id) {
                 State::Missing

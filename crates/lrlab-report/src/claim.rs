@@ -388,7 +388,7 @@ fn other(arms: &[Arm], arm: usize, than: &Cell) -> Option<usize> {
         .map(|(i, _)| i)
 }
 
-fn matches(arm: &Arm, place: &Cell) -> bool {
+pub(crate) fn matches(arm: &Arm, place: &Cell) -> bool {
     place.iter().all(|(axis, wanted)| {
         let wanted = label::value(wanted);
         label::coordinate(&arm.cell, axis).is_some_and(|label| {
@@ -399,7 +399,7 @@ fn matches(arm: &Arm, place: &Cell) -> bool {
 }
 
 /// "schedule = static, monitor = off".
-fn coordinates(cell: &Cell) -> String {
+pub(crate) fn coordinates(cell: &Cell) -> String {
     cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")
 }
 

@@ -28,6 +28,14 @@ pub enum Error {
     /// A template of the page failed.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),
+    /// A document cannot be rendered.
+    #[error("{place}: {message}")]
+    Document {
+        /// The template and the line.
+        place: String,
+        /// What is wrong there.
+        message: String,
+    },
     /// A value could not be written as JSON.
     #[error("manifest: {0}")]
     Json(#[from] serde_json::Error),

@@ -13,6 +13,7 @@
 mod arm;
 mod claim;
 mod compare;
+mod document;
 mod error;
 mod figure;
 mod label;
@@ -32,6 +33,7 @@ mod write;
 pub use arm::{Arm, Estimate, Run};
 pub use claim::{ClaimVerdict, Expect, Judged, Measured, Scope, Verdict};
 pub use compare::{Comparison, Contrast, Paired};
+pub use document::{Document, render};
 pub use error::Error;
 pub use figure::{Dash, Figure, Line, Panel, Scale, figures};
 pub use metric::{At, Metric, Unit};

@@ -21,11 +21,14 @@ pub struct Written {
     pub tables: Vec<PathBuf>,
     /// SVG.
     pub figures: Vec<PathBuf>,
+    /// The user's own, rendered.
+    pub documents: Vec<PathBuf>,
     /// Files of an earlier report that somebody changed, under the names that they have now.
     pub kept: Vec<PathBuf>,
 }
 
-/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.svg` into `out`.
+/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.svg` into `out`, and beside them
+/// `documents`, by name (see [`render`](crate::render)).
 ///
 /// An earlier report there is replaced: what its manifest names with its digest, and only that, is overwritten or, where
 /// this report has no such file, removed. A file of an earlier report that somebody changed since keeps its contents
@@ -34,7 +37,7 @@ pub struct Written {
 /// # Errors
 /// [`Error::InTheWay`] where `out` has files with a report's names and no report: nothing is written then. Or writing
 /// fails; the files written so far are whole.
-pub fn write(report: &Report, out: &Path) -> Result<Written, Error> {
+pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
     let (tables, figures) = (tables(report), figures(report));
     let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
     let mut files = Vec::new();
@@ -50,6 +53,7 @@ pub fn write(report: &Report, out: &Path) -> Result<Written, Error> {
     );
     files.push(("report.md".to_owned(), page::markdown(report, &tables, &figures)?));
     files.push(("report.html".to_owned(), page::html(report, &tables, &figures, &drawn)?));
+    files.extend(documents.iter().cloned());
     let kept = replace(out, &files, &Manifest { report, tables: &tables, figures: &figures })?;
     let within = |folder: &str| -> Vec<PathBuf> {
         files.iter().filter(|(name, _)| name.starts_with(folder)).map(|(name, _)| out.join(name)).collect()
@@ -60,6 +64,7 @@ pub fn write(report: &Report, out: &Path) -> Result<Written, Error> {
         manifest: out.join(MANIFEST),
         tables: within("tables/"),
         figures: within("figures/"),
+        documents: documents.iter().map(|(name, _)| out.join(name)).collect(),
         kept,
     })
 }

@@ -36,7 +36,7 @@ fn files_of_others_stay() {
         put(folder.path(), name, "not a report's\n");
     }
     for models in [3, 1] {
-        let written = write(&report(models), folder.path()).unwrap();
+        let written = write(&report(models), &[], folder.path()).unwrap();
         assert!(written.kept.is_empty());
         let files = check::files(folder.path());
         assert!(mine.iter().all(|name| files[*name] == "not a report's\n"), "{:?}", files.keys());
@@ -51,11 +51,11 @@ fn files_of_others_stay() {
 fn edited_files_are_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let (path, three, one) = (folder.path(), report(3), report(1));
-    write(&three, path).unwrap();
+    write(&three, &[], path).unwrap();
     let stale = "figures/lstm-synthetic-reviews-val-loss.svg";
     put(path, "tables/results.tex", "edited by hand\n");
     put(path, stale, "drawn again by hand\n");
-    let written = write(&one, path).unwrap();
+    let written = write(&one, &[], path).unwrap();
     assert_eq!(written.kept, [path.join("tables/results.tex.kept")]);
     let files = check::files(path);
     assert_eq!(files["tables/results.tex.kept"], "edited by hand\n");
@@ -64,7 +64,7 @@ fn edited_files_are_set_aside() {
     // Once more: another edit, and a file that the report did not have before.
     put(path, "tables/results.tex", "edited again\n");
     put(path, "figures/transformer-synthetic-reviews-val-loss.svg", "mine\n");
-    let written = write(&three, path).unwrap();
+    let written = write(&three, &[], path).unwrap();
     assert_eq!(written.kept.len(), 3, "{:?}", written.kept);
     let files = check::files(path);
     assert_eq!(files["tables/results.tex.kept"], "edited by hand\n");
@@ -81,7 +81,7 @@ fn a_folder_of_others_is_refused() {
         for text in ["mine\n", "{ \"format\": \"of a web page\", \"files\": [] }\n"] {
             let folder = tempfile::tempdir().unwrap();
             put(folder.path(), name, text);
-            let refused = write(&report, folder.path()).unwrap_err();
+            let refused = write(&report, &[], folder.path()).unwrap_err();
             assert!(
                 matches!(&refused, Error::InTheWay { folder: at, files } if at == folder.path() && *files == [name]),
                 "{refused}"
@@ -97,21 +97,21 @@ fn a_folder_of_others_is_refused() {
 fn interrupted_and_old_reports_are_replaced() {
     let (three, one) = (report(3), report(1));
     let whole = tempfile::tempdir().unwrap();
-    write(&one, whole.path()).unwrap();
+    write(&one, &[], whole.path()).unwrap();
     let expected = check::files(whole.path());
 
     let old = tempfile::tempdir().unwrap();
-    write(&three, old.path()).unwrap();
+    write(&three, &[], old.path()).unwrap();
     let text = std::fs::read_to_string(old.path().join("manifest.json")).unwrap();
     let (before, _) = text.split_once(",\n\"files\":").unwrap();
     put(old.path(), "manifest.json", &format!("{before}\n}}\n"));
-    assert!(write(&one, old.path()).unwrap().kept.is_empty());
+    assert!(write(&one, &[], old.path()).unwrap().kept.is_empty());
     let files = check::files(old.path());
     assert!(expected.iter().all(|(name, text)| files[name] == *text));
 
     // Interrupted after its tables: the manifest names what was there and what was to come.
     let torn = tempfile::tempdir().unwrap();
-    write(&three, torn.path()).unwrap();
+    write(&three, &[], torn.path()).unwrap();
     let manifest = |folder: &Path| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap()
     };
@@ -123,7 +123,7 @@ fn interrupted_and_old_reports_are_replaced() {
         .iter()
         .filter(|(name, _)| name.starts_with("tables/"))
         .for_each(|(name, text)| put(torn.path(), name, text));
-    assert!(write(&one, torn.path()).unwrap().kept.is_empty());
+    assert!(write(&one, &[], torn.path()).unwrap().kept.is_empty());
     assert_eq!(check::files(torn.path()), expected);
 }
 
@@ -142,6 +142,6 @@ fn a_manifest_of_others_removes_nothing_elsewhere() {
     );
     let folder = outer.path().join("report");
     put(&folder, "manifest.json", &text);
-    write(&report(1), &folder).unwrap();
+    write(&report(1), &[], &folder).unwrap();
     assert_eq!(std::fs::read_to_string(absolute).unwrap(), "mine\n");
 }

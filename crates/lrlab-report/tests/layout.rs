@@ -121,9 +121,9 @@ fn deterministic() {
     let (_one, first) = common::full(&plan);
     let (_two, second) = common::full(&plan);
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write(&summarise(&plan, &first).unwrap(), a.path()).unwrap();
-    write(&summarise(&plan, &first).unwrap(), b.path()).unwrap();
-    write(&summarise(&plan, &second).unwrap(), b.path()).unwrap();
+    write(&summarise(&plan, &first).unwrap(), &[], a.path()).unwrap();
+    write(&summarise(&plan, &first).unwrap(), &[], b.path()).unwrap();
+    write(&summarise(&plan, &second).unwrap(), &[], b.path()).unwrap();
     assert_eq!(check::files(a.path()), check::files(b.path()));
 }
 

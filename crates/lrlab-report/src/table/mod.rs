@@ -10,6 +10,7 @@ pub(crate) use csv::{csv, line as csv_line};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
+pub(crate) use tex::escape as tex_escape;
 
 use lrlab_runs::RunId;
 

@@ -163,7 +163,7 @@ pub(super) fn needs_t1(latex: &str) -> bool {
 }
 
 /// Text as LaTeX, in ASCII but for letters that no command stands for.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
     for c in text.chars() {

@@ -13,10 +13,10 @@ use lrlab_report::{Plan, RunStore, summarise, terminal_table, write};
 pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, String> {
     let report = summarise(plan, store).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let written = write(&report, folder.path()).unwrap();
+    let written = write(&report, &[], folder.path()).unwrap();
     assert!(written.html.is_file() && written.markdown.is_file() && written.manifest.is_file());
     if let Some(keep) = std::env::var_os("LRLAB_REPORT_KEEP") {
-        write(&report, &Path::new(&keep).join(name)).unwrap();
+        write(&report, &[], &Path::new(&keep).join(name)).unwrap();
         std::fs::write(Path::new(&keep).join(name).join("terminal.txt"), terminal_table(&report)).unwrap();
     }
     let files = files(folder.path());
@@ -30,7 +30,7 @@ pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, St
 /// As [`written`], for a plan without runs, whose tables have no rows.
 pub fn written_without_latex_rows(plan: &Plan, store: &RunStore) {
     let folder = tempfile::tempdir().unwrap();
-    write(&summarise(plan, store).unwrap(), folder.path()).unwrap();
+    write(&summarise(plan, store).unwrap(), &[], folder.path()).unwrap();
     let files = files(folder.path());
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".tex")) {
         check(name, text);

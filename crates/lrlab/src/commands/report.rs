@@ -63,7 +63,7 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
     }
     let report = lrlab_report::summarise(plan, store)?;
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
-    let written = lrlab_report::write(&report, &to)?;
+    let written = lrlab_report::write(&report, &[], &to)?;
     say_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
         say_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));

@@ -1,0 +1,418 @@
+//! Documents of the user's own, with the report's numbers in them: every number of a paper computed, none typed.
+//!
+//! A document is a [minijinja](https://docs.rs/minijinja) template, named after the file it makes: `paper.md.jinja` makes
+//! `paper.md`. In LaTeX (`.tex.jinja`) expressions stand between `<<` and `>>`, statements between `<%` and `%>` and comments
+//! between `<#` and `#>`, because braces and `%` are LaTeX's own; anywhere else they are Jinja's `{{ }}`, `{% %}` and
+//! `{# #}`. What a function returns is escaped for Markdown or LaTeX.
+//!
+//! | function | value |
+//! | --- | --- |
+//! | `estimate("best.test_accuracy", model="resnet", …)` | `mean`, `std`, `n`, `planned`, `runs`; by itself "75.02 ± 0.41 % (n = 8)", or "not run" |
+//! | `difference("final.val_loss", "schedule", model="resnet", …)` | the arm against its baseline (`"schedule"`: the fixed rate, `"monitor"`: off): `mean`, `low`, `high`, `n`, `p`, `p_holm`, `effect`, `superiority`, `conclusion`, `runs`; by itself "+1.20 [+0.80, +1.60] pp (n = 8, p = 0.047)" |
+//! | `claim("cosine-gap")` | `id`, `text`, `claimed`, `verdict`, `note`, `arms` (each with `arm`, `verdict`, `mean`, `low`, `high`, `n`, `p`, `runs`) |
+//! | `claims()` | all of them |
+//! | `setting("lr", model="resnet", …)` | the value of a run's key, as the specification has it |
+//! | `arms(model="resnet", …)` | the coordinates of the arms that match |
+//! | `runs(model="resnet", …)` | the ids of their runs |
+//! | `axis("schedule")` | the values of an axis |
+//! | `table("results")`, `figure("…")` | a table of the report, in Markdown or LaTeX; the path of a figure |
+//! | `counts`, `origin`, `experiment`, `description`, `warnings` | as the report has them |
+//!
+//! Coordinates that fit no arm, or several where one is meant, are errors that name them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lrlab_runs::{Cell, RunId};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use serde_json::Value as Json;
+
+use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
+use crate::tables::tables;
+use crate::{Contrast, Error, Judged, Metric, Report, Unit, claim, figures, label};
+
+/// A template and the name of the file that it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// `paper.md`.
+    pub name: String,
+    /// The template's text.
+    pub template: String,
+}
+
+type Result<T> = std::result::Result<T, minijinja::Error>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Markdown,
+    Latex,
+    Plain,
+}
+
+impl Format {
+    fn of(name: &str) -> Self {
+        match name.rsplit('.').next() {
+            Some("md") => Self::Markdown,
+            Some("tex") => Self::Latex,
+            _ => Self::Plain,
+        }
+    }
+
+    fn escape(self, text: &str) -> String {
+        match self {
+            Self::Markdown => markdown_escape(text),
+            Self::Latex => tex_escape(text),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+/// Renders a document.
+///
+/// # Errors
+/// The template cannot be read, or asks for what the report does not have; the error names the document and the line.
+pub fn render(report: &Arc<Report>, document: &Document) -> std::result::Result<String, Error> {
+    let failed = |error: &minijinja::Error| Error::Document {
+        place: format!("{}.jinja:{}", document.name, error.line().unwrap_or(1)),
+        message: error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+    };
+    let format = Format::of(&document.name);
+    let mut env = environment(report, format).map_err(|error| failed(&error))?;
+    env.add_template(&document.name, &document.template).map_err(|error| failed(&error))?;
+    let rendered = env.get_template(&document.name).and_then(|template| template.render(()));
+    rendered.map_err(|error| failed(&error))
+}
+
+fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'static>> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    if format == Format::Latex {
+        syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>").comment_delimiters("<#", "#>");
+    }
+    env.set_syntax(syntax.build()?);
+    env.set_auto_escape_callback(|_| AutoEscape::Custom("document".into()));
+    env.set_formatter(move |out, _, value| {
+        let text = match value.get_attr("shown") {
+            Ok(shown) if !shown.is_undefined() => shown.to_string(),
+            _ if value.is_safe() => return write(out, &value.to_string()),
+            _ => value.to_string(),
+        };
+        write(out, &format.escape(&text))
+    });
+    let r = || Arc::clone(report);
+    let it = r();
+    env.add_function("estimate", move |metric: &str, place: Kwargs| estimate(&it, metric, &place));
+    let it = r();
+    env.add_function("difference", move |metric: &str, contrast: &str, place: Kwargs| {
+        difference(&it, metric, contrast, &place)
+    });
+    let it = r();
+    env.add_function("claim", move |id: &str| one_claim(&it, id));
+    let it = r();
+    env.add_function("claims", move || it.claims.iter().map(|claim| claimed(&it, claim)).collect::<Vec<_>>());
+    let it = r();
+    env.add_function("setting", move |key: &str, place: Kwargs| setting(&it, key, &place));
+    let it = r();
+    env.add_function("arms", move |place: Kwargs| -> Result<Vec<Value>> {
+        let cell =
+            |arm: usize| it.arms[arm].cell.iter().map(|(k, v)| (k.clone(), Value::from(label::value(v))));
+        Ok(matching(&it, &place)?
+            .into_iter()
+            .map(|arm| cell(arm).collect::<BTreeMap<_, _>>().into())
+            .collect())
+    });
+    let it = r();
+    env.add_function("runs", move |place: Kwargs| -> Result<Vec<String>> {
+        let of = |arm: usize| it.arms[arm].runs.iter().map(|run| run.id.to_string());
+        Ok(matching(&it, &place)?.into_iter().flat_map(of).collect())
+    });
+    let it = r();
+    env.add_function("axis", move |axis: &str| it.values(axis));
+    let it = r();
+    env.add_function("table", move |name: &str| one_table(&it, name, format));
+    let it = r();
+    env.add_function("figure", move |name: &str| one_figure(&it, name, format));
+    env.add_global("experiment", report.experiment.as_str());
+    env.add_global("description", report.description.as_str());
+    env.add_global("warnings", report.warnings.clone());
+    let counts = &report.counts;
+    let numbers = [
+        ("planned", counts.planned),
+        ("done", counts.done),
+        ("failed", counts.failed),
+        ("missing", counts.missing),
+        ("diverged", counts.diverged),
+        ("stopped", counts.stopped),
+    ];
+    env.add_global(
+        "counts",
+        numbers.into_iter().map(|(k, n)| (k, Value::from(n))).collect::<BTreeMap<_, _>>(),
+    );
+    let origin = &report.origin;
+    let lists = [
+        ("builds", &origin.builds),
+        ("hosts", &origin.hosts),
+        ("devices", &origin.devices),
+        ("numerics", &origin.numerics),
+        ("datasets", &origin.datasets),
+        ("notes", &origin.notes),
+    ];
+    env.add_global(
+        "origin",
+        lists.into_iter().map(|(k, v)| (k, Value::from(v.clone()))).collect::<BTreeMap<_, _>>(),
+    );
+    Ok(env)
+}
+
+fn write(out: &mut minijinja::Output<'_>, text: &str) -> Result<()> {
+    out.write_str(text).map_err(|_| wrong("the text cannot be written".to_owned()))
+}
+
+fn wrong(message: String) -> minijinja::Error {
+    minijinja::Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// The arms at a place.
+fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
+    let mut cell = Cell::new();
+    for axis in place.args() {
+        let value: Value = place.get(axis)?;
+        let known = report.values(axis);
+        let json = match value.as_str() {
+            Some(text) => Json::from(text),
+            None => serde_json::from_str(&value.to_string()).map_err(|_| {
+                wrong(format!("{axis} = {value} is no coordinate: expected a text or a number"))
+            })?,
+        };
+        if known.iter().all(|label| label == MISSING) {
+            let axes = report.axes.join(", ");
+            return Err(wrong(format!("the report has no axis `{axis}`: expected one of {axes}")));
+        }
+        cell.insert(axis.to_owned(), json);
+    }
+    place.assert_all_used()?;
+    let arms: Vec<usize> =
+        (0..report.arms.len()).filter(|arm| claim::matches(&report.arms[*arm], &cell)).collect();
+    if arms.is_empty() {
+        return Err(wrong(format!("no arm has {}", claim::coordinates(&cell))));
+    }
+    Ok(arms)
+}
+
+/// The arm at a place.
+fn one(report: &Report, place: &Kwargs) -> Result<usize> {
+    match matching(report, place)?[..] {
+        [arm] => Ok(arm),
+        ref arms => {
+            let named: Vec<String> =
+                arms.iter().take(3).map(|arm| claim::coordinates(&report.arms[*arm].cell)).collect();
+            Err(wrong(format!(
+                "{} arms are meant ({}{}): name more coordinates",
+                arms.len(),
+                named.join("; "),
+                if arms.len() > 3 { "; …" } else { "" }
+            )))
+        }
+    }
+}
+
+fn metric(name: &str) -> Result<Metric> {
+    Metric::parse(name).ok_or_else(|| {
+        wrong(format!(
+            "{name:?} is no metric: expected one such as \"best.test_accuracy\" or \"final.val_loss\""
+        ))
+    })
+}
+
+/// A value by its parts, which is written as `shown`.
+fn parts<const N: usize>(shown: String, parts: [(&'static str, Value); N]) -> Value {
+    let mut map: BTreeMap<&str, Value> = parts.into_iter().collect();
+    map.insert("shown", shown.into());
+    map.into()
+}
+
+/// What may be missing.
+fn maybe<T: Into<Value>>(value: Option<T>) -> Value {
+    value.map_or_else(|| Value::from(()), Into::into)
+}
+
+fn ids<'a>(runs: impl Iterator<Item = &'a RunId>) -> Value {
+    runs.map(ToString::to_string).collect::<Vec<_>>().into()
+}
+
+fn with_unit(text: String, unit: Unit) -> String {
+    if unit.sign().is_empty() { text } else { format!("{text} {}", unit.sign()) }
+}
+
+fn estimate(report: &Report, name: &str, place: &Kwargs) -> Result<Value> {
+    let (metric, arm) = (metric(name)?, &report.arms[one(report, place)?]);
+    let (unit, estimate) = (metric.unit(), arm.estimate(metric));
+    let number = |x: f64| fixed(x * unit.factor(), unit.digits());
+    let shown = estimate.summary.map_or_else(
+        || "not run".to_owned(),
+        |s| {
+            let spread = s.std.map_or_else(String::new, |std| format!(" ± {}", number(std)));
+            let of = if estimate.complete() { String::new() } else { format!(" of {}", estimate.planned) };
+            format!("{} (n = {}{of})", with_unit(format!("{}{spread}", number(s.mean)), unit), s.n)
+        },
+    );
+    let has = |run: &&crate::Run| run.figure(metric).is_some();
+    Ok(parts(
+        shown,
+        [
+            ("mean", maybe(estimate.summary.map(|s| s.mean))),
+            ("std", maybe(estimate.summary.and_then(|s| s.std))),
+            ("n", estimate.n().into()),
+            ("planned", estimate.planned.into()),
+            ("runs", ids(arm.runs.iter().filter(has).map(|run| &run.id))),
+        ],
+    ))
+}
+
+fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Result<Value> {
+    let (metric, arm) = (metric(name)?, one(report, place)?);
+    let contrast = match contrast {
+        "schedule" => Contrast::Schedule,
+        "monitor" => Contrast::Monitor,
+        other => {
+            return Err(wrong(format!("{other:?} is no contrast: expected \"schedule\" or \"monitor\"")));
+        }
+    };
+    let found = report.comparisons.iter().find(|c| (c.arm, c.metric, c.contrast) == (arm, metric, contrast));
+    let Some(comparison) = found else {
+        let arm = claim::coordinates(&report.arms[arm].cell);
+        return Err(wrong(format!("{arm} is compared with nothing by {name} ({})", contrast.word())));
+    };
+    let paired = comparison.paired.as_ref();
+    let unit = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
+    let shown = paired.map_or_else(
+        || "not run".to_owned(),
+        |p| {
+            let d = table::Difference { mean: p.summary.mean, interval: p.t_interval, n: p.summary.n };
+            let text = table::Value::Difference(Some(d), unit, d.n).to_string();
+            let p = table::Value::P(Some(p.p_holm)).to_string();
+            let p = if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") };
+            format!("{} (n = {}, {p})", with_unit(text, unit), d.n)
+        },
+    );
+    let runs = [comparison.arm, comparison.baseline].into_iter().flat_map(|arm| &report.arms[arm].runs);
+    Ok(parts(
+        shown,
+        [
+            ("mean", maybe(paired.map(|p| p.summary.mean))),
+            ("low", maybe(paired.and_then(|p| p.t_interval).map(|interval| interval.0))),
+            ("high", maybe(paired.and_then(|p| p.t_interval).map(|interval| interval.1))),
+            ("n", paired.map_or(0, |p| p.summary.n).into()),
+            ("p", maybe(paired.map(|p| p.test.p))),
+            ("p_holm", maybe(paired.map(|p| p.p_holm))),
+            ("effect", maybe(paired.and_then(|p| p.effect))),
+            ("superiority", maybe(paired.and_then(|p| p.superiority))),
+            ("conclusion", comparison.conclusion().into()),
+            ("runs", ids(runs.filter(|run| run.figure(metric).is_some()).map(|run| &run.id))),
+        ],
+    ))
+}
+
+fn one_claim(report: &Report, id: &str) -> Result<Value> {
+    let found = report.claims.iter().find(|claim| claim.id == id);
+    found.map(|claim| claimed(report, claim)).ok_or_else(|| {
+        let known: Vec<&str> = report.claims.iter().map(|claim| claim.id.as_str()).collect();
+        wrong(format!("there is no claim {id:?}: expected one of {}", known.join(", ")))
+    })
+}
+
+fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
+    let unit = claim.metric.map_or(Unit::Plain, Metric::unit);
+    let unit = if unit == Unit::Percent { Unit::Points } else { unit };
+    let judged = |name: String, verdict: claim::Verdict, judged: Option<&Judged>, runs: Value| {
+        let d =
+            judged.map(|j| table::Difference { mean: j.summary.mean, interval: j.interval, n: j.summary.n });
+        let n = d.map_or(0, |d| d.n);
+        let text = with_unit(table::Value::Difference(d, unit, n).to_string(), unit);
+        parts(
+            if d.is_some() { text } else { "not run".to_owned() },
+            [
+                ("arm", name.into()),
+                ("verdict", verdict.word().into()),
+                ("mean", maybe(d.map(|d| d.mean))),
+                ("low", maybe(d.and_then(|d| d.interval).map(|interval| interval.0))),
+                ("high", maybe(d.and_then(|d| d.interval).map(|interval| interval.1))),
+                ("n", n.into()),
+                ("p", maybe(judged.map(|j| j.p))),
+                ("runs", runs),
+            ],
+        )
+    };
+    let arms: Vec<Value> = claim
+        .measured
+        .iter()
+        .map(|m| {
+            let runs = report.arms[m.arm].runs.iter();
+            let has = |run: &&crate::Run| claim.metric.is_some_and(|metric| run.figure(metric).is_some());
+            let name = claim::coordinates(&report.arms[m.arm].cell);
+            judged(name, m.verdict, m.judged.as_ref(), ids(runs.filter(has).map(|run| &run.id)))
+        })
+        .collect();
+    let average = claim.average.as_ref();
+    parts(
+        claim.verdict.word().to_owned(),
+        [
+            ("id", claim.id.as_str().into()),
+            ("text", claim.text.as_str().into()),
+            ("claimed", claim.claimed.as_str().into()),
+            ("verdict", claim.verdict.word().into()),
+            ("scope", claim.scope.word().into()),
+            ("note", claim.note.as_str().into()),
+            (
+                "average",
+                average.map_or_else(
+                    || Value::from(()),
+                    |it| judged("average".to_owned(), it.verdict, average, ids([].iter())),
+                ),
+            ),
+            ("arms", arms.into()),
+        ],
+    )
+}
+
+fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
+    let pointer = format!("/{}", key.replace('.', "/"));
+    let arms = matching(report, place)?;
+    let specs = arms.iter().flat_map(|arm| &report.arms[*arm].runs).map(|run| &run.spec);
+    let mut values: Vec<&Json> = specs.map(|spec| spec.pointer(&pointer).unwrap_or(&Json::Null)).collect();
+    values.dedup();
+    match values[..] {
+        [Json::Null] => Ok("off".into()),
+        [value] => Ok(label::value(value).into()),
+        _ => Err(wrong(format!(
+            "`{key}` is not one value there: {}",
+            values.iter().take(3).map(|v| label::value(v)).collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
+fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
+    let all = tables(report);
+    let Some(found) = all.iter().find(|table| table.name == name) else {
+        let known: Vec<&str> = all.iter().map(|table| table.name).collect();
+        return Err(wrong(format!("there is no table {name:?}: expected one of {}", known.join(", "))));
+    };
+    Ok(Value::from_safe_string(match format {
+        Format::Latex => table::latex(found, &report.experiment),
+        Format::Markdown | Format::Plain => table::markdown(found),
+    }))
+}
+
+fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
+    let all = figures(report);
+    if !all.iter().any(|figure| figure.name == name) {
+        let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
+        return Err(wrong(format!("there is no figure {name:?}: expected one of {}", known.join(", "))));
+    }
+    let extension = if format == Format::Latex { "" } else { ".svg" };
+    Ok(Value::from_safe_string(format!("figures/{name}{extension}")))
+}

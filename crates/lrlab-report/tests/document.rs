@@ -1,0 +1,143 @@
+//! Documents with the report's numbers in them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
+mod common;
+
+use std::sync::Arc;
+
+use lrlab_report::{Document, Metric, Report, render, summarise, write};
+use serde_json::json;
+
+/// Two models, two schedules, eight seeds of invented runs; one arm has none.
+fn report() -> Arc<Report> {
+    let grid = common::Grid {
+        models: vec![("resnet", "pictures"), ("lstm", "reviews")],
+        schedules: vec!["static", "cosine"],
+        monitors: vec!["off"],
+        seeds: 8,
+        ..common::quickstart()
+    };
+    let mut plan = common::plan(&grid);
+    for run in &mut plan.runs {
+        let schedule = run.cell["schedule"].as_str().unwrap().to_owned();
+        run.spec = json!({ "lr": 0.01, "schedule": { &schedule: { "t_max": "100%" } }, "note": schedule, "lr_max": null });
+    }
+    plan.claims = json!([
+        { "id": "helps", "text": "Cosine & co. help: 100 % of the time", "metric": "val_accuracy",
+          "where": { "schedule": "cosine", "model": "resnet" }, "compare": ">", "than": { "schedule": "static" } },
+    ]);
+    let (_folder, store) = common::store(&plan, |i, planned| (i < 24).then(|| common::result(planned)));
+    Arc::new(summarise(&plan, &store).unwrap())
+}
+
+fn of(name: &str, template: &str) -> Result<String, String> {
+    let document = Document { name: name.to_owned(), template: template.to_owned() };
+    render(&report(), &document).map_err(|error| error.to_string())
+}
+
+#[test]
+fn numbers_come_from_the_report() {
+    let report = report();
+    let arm =
+        report.arms.iter().find(|arm| arm.label("model") == "resnet" && arm.label("schedule") == "cosine");
+    let s = arm.unwrap().estimate(Metric::best("test_accuracy")).summary.unwrap();
+    let expected = format!("{:.2} ± {:.2} % (n = 8)", 100.0 * s.mean, 100.0 * s.std.unwrap());
+    let call = "estimate(\"best.test_accuracy\", model=\"resnet\", schedule=\"cosine\")";
+    assert_eq!(of("a.txt", &format!("{{{{ {call} }}}}\n")).unwrap(), format!("{expected}\n"));
+    assert_eq!(of("a.txt", &format!("{{{{ {call}.n }}}}")).unwrap(), "8");
+    assert_eq!(of("a.txt", &format!("{{{{ {call}.mean }}}}")).unwrap(), s.mean.to_string());
+    assert_eq!(of("a.txt", &format!("{{{{ {call}.runs | length }}}}")).unwrap(), "8");
+    assert_eq!(
+        of("a.tex", &format!("<< {call} >> {{%")).unwrap(),
+        format!("{} {{%", expected.replace('±', "$\\pm$").replace('%', "\\%")),
+        "LaTeX has its own delimiters"
+    );
+    assert_eq!(
+        of("a.txt", "{{ estimate(\"best.test_f1\", model=\"lstm\", schedule=\"cosine\") }}").unwrap(),
+        "not run"
+    );
+    assert_eq!(of("a.txt", "{{ setting(\"lr\") }} {{ setting(\"lr_max\") }}").unwrap(), "0.01 off");
+    assert_eq!(of("a.txt", "{{ setting(\"schedule.cosine.t_max\", schedule=\"cosine\") }}").unwrap(), "100%");
+    assert_eq!(of("a.txt", "{{ counts.done }} of {{ counts.planned }}").unwrap(), "24 of 32");
+    assert_eq!(of("a.txt", "{{ axis(\"schedule\") | join(\", \") }}").unwrap(), "static, cosine");
+    let each = "{% for arm in arms(model=\"lstm\") %}\n{{ arm.schedule }}\n{% endfor %}\n";
+    assert_eq!(of("a.txt", each).unwrap(), "static\ncosine\n");
+}
+
+#[test]
+fn differences_and_claims_state_their_tests() {
+    let text = of(
+        "a.txt",
+        "{{ difference(\"final.val_loss\", \"schedule\", model=\"resnet\", schedule=\"cosine\") }}",
+    );
+    let text = text.unwrap();
+    assert!(text.contains(" nats (n = 8, p = ") && text.contains(", +") | text.contains(", −"), "{text}");
+    let claim =
+        of("a.md", "{{ claim(\"helps\").text }}: {{ claim(\"helps\") }}, {{ claim(\"helps\").arms[0] }}")
+            .unwrap();
+    assert!(claim.starts_with("Cosine &amp; co. help: 100 % of the time: "), "{claim}");
+    assert!(claim.contains(" pp") && claim.contains("\\["), "{claim}");
+    assert!(of("a.tex", "<< claim(\"helps\").text >>").unwrap().starts_with("Cosine \\& co. help: 100 \\%"));
+}
+
+#[test]
+fn tables_are_in_the_language_of_the_document() {
+    assert!(of("a.md", "{{ table(\"results\") }}").unwrap().starts_with("| model | "));
+    assert!(of("a.tex", "<< table(\"results\") >>").unwrap().contains("\\begin{tabular}"));
+    assert_eq!(
+        of("a.md", "{{ figure(\"resnet-pictures-val-loss\") }}").unwrap(),
+        "figures/resnet-pictures-val-loss.svg"
+    );
+}
+
+#[test]
+fn what_the_report_does_not_have_is_an_error_with_its_line() {
+    let check = |template: &str, expected: &str| {
+        assert_eq!(of("a.md", template).unwrap_err(), expected, "{template}")
+    };
+    check(
+        "one\n{{ estimate(\"best.test_acuracy\", model=\"lstm\") }}",
+        "a.md.jinja:2: \"best.test_acuracy\" is no metric: expected one such as \"best.test_accuracy\" or \
+         \"final.val_loss\"",
+    );
+    check("{{ estimate(\"val_loss\", model=\"vgg\") }}", "a.md.jinja:1: no arm has model = vgg");
+    check(
+        "{{ estimate(\"val_loss\", modle=\"lstm\") }}",
+        "a.md.jinja:1: the report has no axis `modle`: expected one of model, dataset, epochs, schedule, monitor",
+    );
+    let many = of("a.md", "{{ estimate(\"val_loss\", model=\"lstm\") }}").unwrap_err();
+    assert!(
+        many.starts_with("a.md.jinja:1: 2 arms are meant (") && many.ends_with("): name more coordinates"),
+        "{many}"
+    );
+    check("{{ claim(\"hepls\") }}", "a.md.jinja:1: there is no claim \"hepls\": expected one of helps");
+    check("{{ setting(\"note\") }}", "a.md.jinja:1: `note` is not one value there: static, cosine, static");
+    assert!(
+        of("a.md", "{{ table(\"result\") }}")
+            .unwrap_err()
+            .starts_with("a.md.jinja:1: there is no table \"result\"")
+    );
+    assert!(of("a.md", "{{ nothing }}").unwrap_err().starts_with("a.md.jinja:1: "));
+    assert!(of("a.md", "\n\n{% if %}").unwrap_err().starts_with("a.md.jinja:3: "));
+}
+
+#[test]
+fn documents_are_files_of_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = report();
+    let rendered = |text: &str| [("paper.md".to_owned(), text.to_owned())];
+    let written = write(&report, &rendered("first\n"), folder.path()).unwrap();
+    let path = folder.path().join("paper.md");
+    assert_eq!(written.documents, std::slice::from_ref(&path));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\n");
+    write(&report, &rendered("second\n"), folder.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
+    std::fs::write(&path, "by hand").unwrap();
+    let written = write(&report, &[], folder.path()).unwrap();
+    assert!(written.kept.is_empty(), "no document of this report is in its way");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "by hand");
+    let written = write(&report, &rendered("third\n"), folder.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(&written.kept[0]).unwrap(), "by hand");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
+}
