@@ -29,7 +29,7 @@ enum Command {
     GridWorker(commands::grid_worker::GridWorkerArgs),
     /// The job after the arrays: the report, and what was lost is submitted again.
     #[command(hide = true)]
-    GridReport(commands::cluster::GridReportArgs),
+    GridReport(commands::slurm::GridReportArgs),
     /// Claim and run one run of a grid: a line of `run --emit commands`.
     #[command(hide = true)]
     GridRun(commands::grid_worker::GridRunArgs),
@@ -116,7 +116,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Run(args) => commands::run::run(&args, registry),
         Command::Worker(args) => commands::worker::worker(&args, registry),
         Command::GridWorker(args) => commands::grid_worker::grid_worker(&args),
-        Command::GridReport(args) => commands::cluster::grid_report(&args),
+        Command::GridReport(args) => commands::slurm::grid_report(&args),
         Command::GridRun(args) => commands::grid_worker::grid_run(&args),
         Command::Preflight(args) => commands::preflight::preflight(&args, registry),
         Command::Gc(args) => commands::gc::gc(&args, registry),

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 use lrlab_kernels::open_cuda;
 
 /// `auto | cpu | cuda[:N] | metal`.
@@ -75,13 +75,13 @@ impl DeviceChoice {
     }
 }
 
-/// `cpu`, `cuda:0`, `metal`.
-#[must_use]
-pub(crate) fn name(device: &Device) -> String {
-    use candle_core::DeviceLocation;
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { .. } => "metal".to_owned(),
+/// The choice of exactly this device: `cpu`, `cuda:0`, `metal`.
+impl From<&Device> for DeviceChoice {
+    fn from(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Metal { .. } => Self::Metal,
+        }
     }
 }

@@ -71,15 +71,6 @@ pub(crate) enum Keep {
 }
 
 impl Keep {
-    /// The word on the command line.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Best => "best",
-            Self::All => "all",
-        }
-    }
-
     /// How many weights stay: the best, the last.
     pub(crate) const fn weights(self) -> usize {
         match self {
@@ -95,8 +86,26 @@ impl Keep {
     }
 }
 
+impl std::fmt::Display for Keep {
+    /// The value on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Best => "best",
+            Self::All => "all",
+        })
+    }
+}
+
+impl std::str::FromStr for Keep {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false)
+    }
+}
+
 /// Where and with what a run trains.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Machine {
     /// Where to train: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "auto")]
@@ -110,4 +119,18 @@ pub(crate) struct Machine {
     /// How often a run's state is saved while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
     #[arg(long, value_name = "INTERVAL", default_value_t)]
     pub(crate) checkpoint_every: CheckpointEvery,
+}
+
+impl Machine {
+    /// The options that pass these values on to another process of this program.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let Self { device, keep, threads, checkpoint_every } = self;
+        let mut arguments = vec![
+            format!("--device={device}"),
+            format!("--keep={keep}"),
+            format!("--checkpoint-every={checkpoint_every}"),
+        ];
+        arguments.extend(threads.map(|threads| format!("--threads={threads}")));
+        arguments
+    }
 }

@@ -200,6 +200,9 @@ const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "
 
 /// Tells an error and its causes on standard error; a cause that was already quoted is not told twice.
 pub(crate) fn complain(error: &anyhow::Error) {
+    if let Some(mistakes) = error.downcast_ref() {
+        return tell_mistakes(mistakes);
+    }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use candle_core::Device;
 use lrlab_data::Dataset;
-use lrlab_runs::Provenance;
+use lrlab_runs::{Provenance, RunStore};
 
 /// What is known about this build, this machine and these data.
 pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance {
@@ -14,7 +15,7 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
         build: build(),
         commit: option_env!("LRLAB_COMMIT").map(str::to_owned),
         dirty: option_env!("LRLAB_DIRTY").map(|dirty| dirty == "true"),
-        device: crate::device::name(device),
+        device: crate::DeviceChoice::from(device).to_string(),
         host: lrlab_grid::host(),
         threads,
         dataset_digest: data.digest.clone(),
@@ -70,8 +71,14 @@ pub(crate) fn this_program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Copies this program into the store, where jobs and printed commands find it.
+pub(crate) fn freeze(store: &RunStore) -> anyhow::Result<PathBuf> {
+    let build = own_build().context("this program cannot be read")?;
+    Ok(lrlab_grid::freeze(store, &this_program()?, &build, &about())?)
+}
+
 /// What is known about this build, for `build.json`.
-pub(crate) fn about() -> serde_json::Value {
+fn about() -> serde_json::Value {
     serde_json::json!({
         "versions": versions(),
         "commit": option_env!("LRLAB_COMMIT"),

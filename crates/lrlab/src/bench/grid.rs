@@ -3,7 +3,7 @@
 use std::cell::Cell as Counter;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use candle_core::{Device, Tensor};
 use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, WorkerCommand};
 use lrlab_runs::{Plan, RunStore};
@@ -84,8 +84,7 @@ fn large() -> anyhow::Result<Step> {
 }
 
 fn planned(selection: &Selection, registry: &Registry) -> anyhow::Result<Plan> {
-    let read = read_experiment(selection, registry)?.context("the experiment has mistakes")?;
-    resolve(&read, selection, registry)?.context("the experiment has mistakes")
+    resolve(&read_experiment(selection, registry)?, selection, registry)
 }
 
 /// One run from its claim to its result, another at each step.

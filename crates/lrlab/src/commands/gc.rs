@@ -45,9 +45,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(experiment) => {
             let (experiment, out, part) = (experiment.clone(), args.out.clone(), args.part.clone());
             let selection = Selection { experiment, out, part };
-            let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(Exit::BadInput) };
-            let Some(plan) = resolve(&experiment, &selection, registry)? else { return Ok(Exit::BadInput) };
-            Some(plan)
+            Some(resolve(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run are about an experiment: name its file"),

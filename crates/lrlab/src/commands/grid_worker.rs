@@ -2,6 +2,7 @@
 //! near, and then lets Slurm begin it anew.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,11 @@ use lrlab_grid::{Deadline, Finish, Interrupt, LocalExecutor, OnFailure, Others, 
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::launch::{Launch, planned, show};
-use super::search::{self, Stages};
-use crate::options::{Keep, Machine};
+use super::search::Stages;
+use super::slurm::machine;
+use crate::options::Machine;
 use crate::progress::{Progress, tell};
-use crate::{DeviceChoice, Exit, provenance};
+use crate::{Exit, provenance};
 
 /// Slurm's own clock may be so much ahead when it sends a signal.
 const EARLY: Duration = Duration::from_mins(1);
@@ -50,15 +52,15 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let runs = plan.runs.iter().filter(|run| members.contains_key(&run.run_id)).cloned();
     let runs: Vec<PlannedRun> = runs.collect();
 
-    let choice: DeviceChoice = settings.device.parse().map_err(anyhow::Error::msg)?;
-    let device = choice.open()?;
+    let machine = machine(settings)?;
+    let device = machine.device.open()?;
     refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
-    let launch = Launch::new(&store, choice, &device, &settings.keep, &settings.checkpoint_every)?;
+    let launch = Launch::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
     let executor = LocalExecutor {
         jobs: array.resources.runs_at_once as usize,
-        threads: Some(settings.threads.unwrap_or_else(|| threads(array))),
+        threads: Some(machine.threads.map_or_else(|| threads(array), NonZeroUsize::get)),
         devices: launch.devices(),
         on_failure: if settings.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         others: Others::Leave,
@@ -75,9 +77,8 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         job.as_ref()
             .map_or_else(|| "no job".to_owned(), |j| format!("job {}, start {}", j.job, j.restarts + 1))
     ));
-    let keep = settings.keep == Keep::All.word();
     let (ours, wait) = (|id: &RunId| members.contains_key(id), |next| wait(next, &interrupt));
-    let stages = Stages { plan: &plan, store: &store, keep, ours: &ours, wait: &wait };
+    let stages = Stages { plan: &plan, store: &store, keep: machine.keep, ours: &ours, wait: &wait };
     let mut begun = 0;
     let finish = stages.run(|runs, until| {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
@@ -131,20 +132,14 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = args.machine.device.open()?;
-    let launch = Launch::new(
-        &store,
-        args.machine.device,
-        &device,
-        args.machine.keep.word(),
-        &args.machine.checkpoint_every.to_string(),
-    )?;
+    let launch = Launch::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
-        threads: args.machine.threads.map(std::num::NonZeroUsize::get),
+        threads: args.machine.threads.map(NonZeroUsize::get),
         devices: launch.devices(),
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let share = search::share(&store, &runs, vec![args.until_epoch])?;
+    let share = Share { until: vec![args.until_epoch], ..Share::all(&store, &runs)? };
     let finish = work(&executor, &store, share, &interrupt, &launch)?;
     Ok(match finish {
         Finish { interrupted: true, .. } => Exit::Interrupted,

@@ -1,22 +1,22 @@
 //! How the worker of one run is started, and what is said about it.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
 use lrlab_runs::{Event, PlannedRun, RunStore};
 
+use crate::options::Machine;
 use crate::progress::Progress;
-use crate::{DeviceChoice, device, provenance};
+use crate::{DeviceChoice, provenance};
 
 /// What every worker of a grid is started with.
 pub(crate) struct Launch {
     program: PathBuf,
     out: PathBuf,
-    /// `cpu`, `metal`, or `cuda:N` among the GPUs that the worker sees.
-    device: String,
-    keep: String,
-    checkpoint_every: String,
+    /// Its device is the one that was opened here, among the GPUs that this process sees.
+    machine: Machine,
     build: Option<String>,
     /// The NVIDIA GPUs that workers are placed on: all, or the one that was chosen.
     pub(crate) gpus: Vec<Gpu>,
@@ -25,16 +25,10 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// Workers of this program in `store`, on `device`, which is what `choice` came to.
-    pub(crate) fn new(
-        store: &RunStore,
-        choice: DeviceChoice,
-        device: &Device,
-        keep: &str,
-        checkpoint_every: &str,
-    ) -> anyhow::Result<Self> {
+    /// Workers of this program in `store`, on `device`, which is what the choice of `machine` came to.
+    pub(crate) fn new(store: &RunStore, machine: &Machine, device: &Device) -> anyhow::Result<Self> {
         let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
-        let (mut gpus, bound) = match choice {
+        let (mut gpus, bound) = match machine.device {
             DeviceChoice::Cuda(ordinal) => (gpus.into_iter().skip(ordinal).take(1).collect(), false),
             _ => (gpus, true),
         };
@@ -45,9 +39,7 @@ impl Launch {
         Ok(Self {
             program: provenance::this_program()?,
             out: std::path::absolute(store.root())?,
-            device: device::name(device),
-            keep: keep.to_owned(),
-            checkpoint_every: checkpoint_every.to_owned(),
+            machine: Machine { device: device.into(), ..*machine },
             build: provenance::own_build(),
             gpus,
             bound,
@@ -62,7 +54,7 @@ impl Launch {
     /// The device, for people.
     pub(crate) fn device_words(&self) -> String {
         match self.gpus.len() {
-            0 | 1 => self.device.clone(),
+            0 | 1 => self.machine.device.to_string(),
             n => format!("{n} GPUs"),
         }
     }
@@ -72,17 +64,13 @@ impl Launch {
         let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
         args.extend(["--attempt".into(), attempt.to_string().into()]);
-        args.extend(["--keep".into(), self.keep.clone().into()]);
-        args.extend(["--checkpoint-every".into(), self.checkpoint_every.clone().into()]);
-        args.extend(["--threads".into(), threads.to_string().into()]);
         args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
-        let mut env = Vec::new();
         let bound = self.gpus.get(*device).filter(|_| self.bound);
         // A worker that is bound to one GPU sees no other.
-        args.extend([
-            "--device".into(),
-            bound.map_or_else(|| self.device.clone().into(), |_| "cuda:0".into()),
-        ]);
+        let device = bound.map_or(self.machine.device, |_| DeviceChoice::Cuda(0));
+        let machine = Machine { device, threads: NonZeroUsize::new(*threads), ..self.machine };
+        args.extend(machine.arguments().into_iter().map(Into::into));
+        let mut env = Vec::new();
         env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
         // What a worker says on standard error goes to a file.
         env.push(("NO_COLOR".into(), "1".into()));
@@ -124,6 +112,8 @@ pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<Planned
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CheckpointEvery;
+    use crate::options::Keep;
 
     #[test]
     fn workers_are_bound_to_the_gpu_of_their_place() {
@@ -135,17 +125,20 @@ mod tests {
             dataset_digest: String::new(),
         };
         for (gpus, bound, device, argument, seen) in [
-            (vec![gpu("3"), gpu("GPU-7")], true, 1, "cuda:0", Some("GPU-7")),
+            (vec![gpu("3"), gpu("GPU-7")], true, 1, "--device=cuda:0", Some("GPU-7")),
             // Of the one that was chosen only the memory is of interest.
-            (vec![gpu("GPU-7")], false, 0, "cuda:2", None),
-            (vec![], true, 0, "cuda:2", None),
+            (vec![gpu("GPU-7")], false, 0, "--device=cuda:2", None),
+            (vec![], true, 0, "--device=cuda:2", None),
         ] {
             let launch = Launch {
                 program: "lrlab".into(),
                 out: "/out".into(),
-                device: "cuda:2".to_owned(),
-                keep: "best".to_owned(),
-                checkpoint_every: "never".to_owned(),
+                machine: Machine {
+                    device: DeviceChoice::Cuda(2),
+                    keep: Keep::Best,
+                    threads: None,
+                    checkpoint_every: CheckpointEvery::Never,
+                },
                 build: None,
                 gpus,
                 bound,
@@ -160,8 +153,7 @@ mod tests {
                 device,
                 until: None,
             });
-            let at = command.args.iter().position(|word| word == "--device").unwrap();
-            assert_eq!(command.args[at + 1], argument);
+            assert!(command.args.iter().any(|word| word == argument), "{:?}", command.args);
             let set = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
             assert_eq!(set.map(|(_, id)| id.to_str().unwrap()), seen);
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
-use lrlab_runs::Cell;
+use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
 use lrlab_train::Fit;
@@ -16,7 +16,6 @@ use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
 use super::say;
-use super::worker::cache_dir;
 use crate::options::Selection;
 use crate::progress::{label, tell};
 use crate::{DeviceChoice, Exit, Registry, assemble};
@@ -58,15 +57,14 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         bail!(mistake);
     }
     let test = RangeTest::new(config)?;
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let Some(cells) = cells(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let (cell, spec) = the_one(cells)?;
+    let experiment = read_experiment(&args.selection, registry)?;
+    let (cell, spec) = the_one(cells(&experiment, &args.selection, registry)?)?;
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in lrlab_grid::heeded(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
     let device = args.device.open()?;
-    let data = registry.load(&spec.data, &cache_dir(&args.selection.out))?;
+    let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());

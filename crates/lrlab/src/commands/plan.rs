@@ -8,13 +8,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{Experiment, Mistakes, RunSpec};
+use lrlab_spec::{Experiment, RunSpec};
 
 use super::lines::{counts, line};
 use super::on_record::{Digests, OnRecord, check_id};
-use super::worker::cache_dir;
 use super::{say, say_line};
-use crate::options::Selection;
+use crate::options::{Cells, Selection};
 use crate::progress::{tell, tell_mistakes};
 use crate::{Exit, Registry};
 
@@ -30,45 +29,56 @@ pub(crate) struct PlanArgs {
 }
 
 pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
     if args.explain {
-        let texts =
-            told(experiment.explain(&args.selection.part.cells.filter, args.selection.part.cells.seeds));
-        let Some(texts) = texts else { return Ok(Exit::BadInput) };
-        let Some(texts) = narrowed(texts, &experiment, &args.selection, registry)? else {
-            return Ok(Exit::BadInput);
-        };
-        say_line(&texts.join("\n"));
+        let experiment = read_experiment(&args.selection, registry)?;
+        let Cells { filter, seeds, .. } = &args.selection.part.cells;
+        let texts = experiment.explain(filter, *seeds)?;
+        say_line(&narrowed(texts, &experiment, &args.selection, registry)?.join("\n"));
         return Ok(Exit::Done);
     }
-    let records = args.on_record.read()?;
-    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-        return Ok(Exit::BadInput);
-    };
-    show(&plan, &args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?)?;
+    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
+    show(&plan, &store)?;
     Ok(Exit::Done)
 }
 
-/// Reads an experiment; its mistakes are told, all of them, and `None` is returned.
-pub(crate) fn read_experiment(
+/// The selected runs of the experiment that `selection` names, and the store with the runs on record beside its own.
+pub(crate) fn read_plan(
     selection: &Selection,
+    on_record: &OnRecord,
     registry: &Registry,
-) -> anyhow::Result<Option<Experiment>> {
+) -> anyhow::Result<(Plan, RunStore)> {
+    let (plan, records) = read_with_records(selection, on_record, registry)?;
+    let store = on_record.beside(RunStore::new(&selection.out), &plan, records)?;
+    Ok((plan, store))
+}
+
+/// The selected runs of the experiment that `selection` names, and the runs on record.
+pub(crate) fn read_with_records(
+    selection: &Selection,
+    on_record: &OnRecord,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, Records)> {
+    let experiment = read_experiment(selection, registry)?;
+    let records = on_record.read()?;
+    Ok((resolve_with(&experiment, selection, registry, &records)?, records))
+}
+
+/// Reads an experiment and reports its warnings. All its mistakes together are the error.
+pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
-    let Some(text) = read_text(path)? else { return Ok(None) };
-    let name = path.display().to_string();
-    let experiment = told(lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog()));
-    if let Some(experiment) = experiment.as_ref().filter(|experiment| !experiment.warnings.is_empty()) {
+    let (text, name) = (read_text(path)?, path.display().to_string());
+    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog())?;
+    if !experiment.warnings.is_empty() {
         tell_mistakes(&experiment.warnings);
     }
     Ok(experiment)
 }
 
-/// The text of a file that a user wrote; another encoding than UTF-8 is told, and `None` is returned.
-pub(crate) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
+/// The text of a file that a user wrote, in UTF-8.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
-    Ok(told(lrlab_spec::decode(&bytes, &name)))
+    Ok(lrlab_spec::decode(&bytes, &name)?)
 }
 
 /// The selected runs of an experiment, each with its identity.
@@ -76,7 +86,7 @@ pub(crate) fn resolve(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Plan>> {
+) -> anyhow::Result<Plan> {
     resolve_with(experiment, selection, registry, &Records::default())
 }
 
@@ -86,26 +96,24 @@ pub(crate) fn resolve_with(
     selection: &Selection,
     registry: &Registry,
     records: &Records,
-) -> anyhow::Result<Option<Plan>> {
-    let Some(mut plan) = resolve_all(experiment, selection, registry, records)? else { return Ok(None) };
+) -> anyhow::Result<Plan> {
+    let mut plan = resolve_all(experiment, selection, registry, records)?;
     if let Some(index) = named(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
         // One run is no search: it is trained in full.
         plan.search = None;
     }
-    Ok(Some(plan))
+    Ok(plan)
 }
 
-/// The selected cells of an experiment with their runs; mistakes in the selection are told, and `None` is returned.
+/// The selected cells of an experiment with their runs.
 pub(crate) fn cells(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Vec<(Cell, RunSpec)>>> {
-    match told(experiment.cells(&selection.part.cells.filter, selection.part.cells.seeds)) {
-        Some(cells) => narrowed(cells, experiment, selection, registry),
-        None => Ok(None),
-    }
+) -> anyhow::Result<Vec<(Cell, RunSpec)>> {
+    let Cells { filter, seeds, .. } = &selection.part.cells;
+    narrowed(experiment.cells(filter, *seeds)?, experiment, selection, registry)
 }
 
 /// Of things that belong to the cells in their order: that of the run that `--run` names, or all.
@@ -114,20 +122,13 @@ fn narrowed<T>(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Vec<T>>> {
+) -> anyhow::Result<Vec<T>> {
     if selection.part.run.is_none() {
-        return Ok(Some(all));
+        return Ok(all);
     }
-    let Some(plan) = resolve_all(experiment, selection, registry, &Records::default())? else {
-        return Ok(None);
-    };
+    let plan = resolve_all(experiment, selection, registry, &Records::default())?;
     let index = named(&plan, selection)?.unwrap_or_default();
-    Ok(Some(all.into_iter().skip(index).take(1).collect()))
-}
-
-/// What could be read; mistakes are told.
-fn told<T>(read: Result<T, Mistakes>) -> Option<T> {
-    read.map_err(|mistakes| tell_mistakes(&mistakes)).ok()
+    Ok(all.into_iter().skip(index).take(1).collect())
 }
 
 /// As [`resolve_with`], whatever `--run` says.
@@ -136,10 +137,10 @@ fn resolve_all(
     selection: &Selection,
     registry: &Registry,
     records: &Records,
-) -> anyhow::Result<Option<Plan>> {
-    let cells = told(experiment.each_cell(&selection.part.cells.filter, selection.part.cells.seeds));
-    let Some(cells) = cells else { return Ok(None) };
-    let (cache, mut noted) = (cache_dir(&selection.out), BTreeSet::new());
+) -> anyhow::Result<Plan> {
+    let Cells { filter, seeds, .. } = &selection.part.cells;
+    let cells = experiment.each_cell(filter, *seeds)?;
+    let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
     let on_record = Digests::of(records);
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         if let Some(digest) = on_record.get(data) {
@@ -157,7 +158,7 @@ fn resolve_all(
     plan.claims.clone_from(&experiment.claims);
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
-    Ok(Some(plan))
+    Ok(plan)
 }
 
 /// The place in the plan of the run that `--run` names.
@@ -226,8 +227,7 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
 
 fn experiment_name(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
-    let text = lrlab_spec::decode(&std::fs::read(path).with_context(|| name.clone())?, &name)?;
-    let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
-    let name = table.get("name").and_then(toml::Value::as_str);
-    Ok(name.with_context(|| format!("{}: no name", path.display()))?.to_owned())
+    let table: toml::Table = read_text(path)?.parse().with_context(|| name.clone())?;
+    let found = table.get("name").and_then(toml::Value::as_str);
+    Ok(found.with_context(|| format!("{name}: no name"))?.to_owned())
 }

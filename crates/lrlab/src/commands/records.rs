@@ -69,8 +69,8 @@ pub(crate) fn records(args: &RecordsArgs, registry: &Registry) -> anyhow::Result
 }
 
 fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let experiment = read_experiment(&args.selection, registry)?;
+    let plan = resolve(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
     let mut results = Vec::new();
     for run in &plan.runs {

@@ -7,7 +7,7 @@ use lrlab_report::{Report, Verdict};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::OnRecord;
-use super::plan::{read_experiment, resolve_with};
+use super::plan::read_plan;
 use super::say_line;
 use crate::options::Selection;
 use crate::progress::tell;
@@ -28,12 +28,7 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let records = args.on_record.read()?;
-    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-        return Ok(Exit::BadInput);
-    };
-    let store = args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?;
+    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
     let report = write(&plan, &store, args.to.clone())?;
     if !args.check {
         return Ok(Exit::Done);
@@ -44,6 +39,15 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     }
     let all = verdicts.iter().all(|claim| claim.verdict == Verdict::Reproduced);
     Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
+}
+
+/// Writes the report of a grid that ended, says how it ended, and gives its exit code.
+pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
+    let reported = write(plan, store, None);
+    say_line(summary);
+    let Err(error) = reported else { return exit };
+    tell(&format!("error: the report could not be written: {error:#}"));
+    if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
 /// Writes the report of a plan and shows its table. Every damaged result is told.

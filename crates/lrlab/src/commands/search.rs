@@ -5,19 +5,20 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lrlab_grid::{ArmStatus, Finish, Role, SearchState, Share};
+use lrlab_grid::{ArmStatus, Finish, Role, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
 use super::say_line;
+use crate::options::Keep;
 use crate::progress::tell;
 
 /// The part of a search that a process does.
 pub(crate) struct Stages<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
-    /// The checkpoints of trials that lost stay.
-    pub(crate) keep: bool,
+    /// Whether the checkpoints of trials that lost stay.
+    pub(crate) keep: Keep,
     /// Which runs this process may do.
     pub(crate) ours: &'a dyn Fn(&RunId) -> bool,
     /// Asked where all that is due is in other hands, with the most runs that may be due after it: waits a moment and says
@@ -44,7 +45,7 @@ impl Stages<'_> {
                 let ours: Vec<PlannedRun> = ours.cloned().collect();
                 return work(&ours, vec![None; ours.len()]);
             };
-            state.prune(self.store, self.plan, self.keep)?;
+            state.prune(self.store, self.plan, self.keep.checkpoints())?;
             let (due, next) = self.due(&state, &failed);
             if due.is_empty() {
                 return Ok(self.finish(all, &state));
@@ -118,15 +119,6 @@ pub(crate) fn until_words(due: &[Due]) -> String {
     let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
     let runs = if due.len() == 1 { "run" } else { "runs" };
     format!("{} {runs} until epoch {}", due.len(), epochs.join(" or "))
-}
-
-/// What there is to do of one of the runs of a grid.
-pub(crate) fn share<'a>(
-    store: &RunStore,
-    runs: &'a [PlannedRun],
-    until: Vec<Option<u64>>,
-) -> anyhow::Result<Share<'a>> {
-    Ok(Share { until, ..Share::all(store, runs)? })
 }
 
 /// The runs that are asked for: all of a grid; of a search those that it needs, as far as is known.

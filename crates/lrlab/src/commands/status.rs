@@ -5,7 +5,7 @@ use lrlab_runs::RunStore;
 
 use super::board::Board;
 use super::on_record::OnRecord;
-use super::plan::{read_experiment, resolve_with, stored_plan};
+use super::plan::{read_plan, stored_plan};
 use super::{say, say_line, watch};
 use crate::options::Selection;
 use crate::{Exit, Registry};
@@ -26,18 +26,12 @@ pub(crate) struct StatusArgs {
 
 /// Of a part of the experiment, where options name one; otherwise of what was planned last.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let store = RunStore::new(&args.selection.out);
-    let records = args.on_record.read()?;
-    let plan = if args.selection.part.is_whole() && args.on_record.is_empty() {
-        stored_plan(&args.selection.experiment, &store)?
+    let (plan, store) = if args.selection.part.is_whole() && args.on_record.is_empty() {
+        let store = RunStore::new(&args.selection.out);
+        (stored_plan(&args.selection.experiment, &store)?, store)
     } else {
-        let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-        let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-            return Ok(Exit::BadInput);
-        };
-        plan
+        read_plan(&args.selection, &args.on_record, registry)?
     };
-    let store = args.on_record.beside(store, &plan, records)?;
     if args.watch {
         return watch::watch(&plan, &store);
     }

@@ -16,11 +16,13 @@ use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::grid::Grid;
+use super::launch::Launch;
 use super::local::Local;
 use super::on_record::{check_id, nearest};
 use super::plan::{read_experiment, resolve_with};
+use super::preflight::run_preflight;
 use super::say_line;
-use super::worker::cache_dir;
 use crate::options::{Cells, Keep, Machine, Part, Selection};
 use crate::progress::{complain, label, tell};
 use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
@@ -78,7 +80,7 @@ enum Verdict {
 }
 
 pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(mut recorded) = chosen(args, registry)? else { return Ok(Exit::BadInput) };
+    let mut recorded = chosen(args, registry)?;
     if let Some(n) = args.sample {
         recorded = sample(recorded, n.get());
     }
@@ -96,7 +98,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         temporary.path()
     };
     let store = RunStore::new(folder);
-    let mut data = DataHere { registry, cache: cache_dir(folder), known: Vec::new() };
+    let mut data = DataHere { registry, cache: store.cache_dir(), known: Vec::new() };
     let refused: Vec<Option<String>> =
         recorded.iter().map(|result| data.check(result).err().map(|why| format!("{why:#}"))).collect();
     let sound = recorded.iter().zip(&refused).filter(|(_, why)| why.is_none());
@@ -111,15 +113,9 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         threads: args.threads,
         checkpoint_every: CheckpointEvery::default(),
     };
-    let local = Local {
-        plan: &plan,
-        store: &store,
-        machine: &machine,
-        device: &device,
-        jobs: args.jobs.map(NonZeroU16::get),
-        on_failure: OnFailure::KeepGoing,
-    };
-    let finish = match again(&local, &recorded, &interrupt) {
+    let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
+    let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
+    let finish = match again(&grid, local, &recorded, &interrupt) {
         Ok(Some(finish)) => finish,
         Ok(None) if interrupt.asked() > 0 => Finish { interrupted: true, ..Finish::default() },
         Ok(None) => return Ok(Exit::BadInput),
@@ -158,19 +154,29 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
 }
 
 /// Does the runs of the plan. `None`: preflight found something wrong, and told it.
-fn again(local: &Local<'_>, recorded: &[RunResult], interrupt: &Interrupt) -> anyhow::Result<Option<Finish>> {
-    if local.plan.runs.is_empty() {
+fn again(
+    grid: &Grid<'_>,
+    local: Local,
+    recorded: &[RunResult],
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Finish>> {
+    if grid.plan.runs.is_empty() {
         return Ok(Some(Finish::default()));
     }
-    let Some(flown) = local.preflight(false)? else { return Ok(None) };
-    lrlab_grid::record(local.store, local.plan)?;
+    let preflight = run_preflight(grid)?;
+    if !preflight.show() {
+        tell("nothing was started");
+        return Ok(None);
+    }
+    lrlab_grid::record(grid.store, grid.plan)?;
     // A run that a search gave up goes as far as it went.
     let pruned: BTreeMap<&RunId, u64> = recorded
         .iter()
         .filter(|result| result.outcome == Outcome::Pruned)
         .map(|result| (&result.run_id, result.history.len() as u64))
         .collect();
-    local.run(&local.launch()?, &flown, interrupt, |run| pruned.get(&run.run_id).copied()).map(Some)
+    let launch = Launch::new(grid.store, grid.machine, grid.device)?;
+    local.run(grid, &launch, &preflight, interrupt, |run| pruned.get(&run.run_id).copied()).map(Some)
 }
 
 fn compare(recorded: &RunResult, store: &RunStore) -> anyhow::Result<Verdict> {
@@ -231,8 +237,8 @@ impl Source<'_> {
     }
 }
 
-/// The finished runs that the options name; mistakes in the experiment are told, and `None` is returned.
-fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<RunResult>>> {
+/// The finished runs that the options name.
+fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Vec<RunResult>> {
     let VerifyArgs { experiment, out, records, cells, run, .. } = args;
     let file = experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
     run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
@@ -251,10 +257,10 @@ fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<R
     } else {
         let part = Part { cells: cells.clone(), run: None };
         let selection = Selection { experiment: file.to_path_buf(), out: out.clone(), part };
-        let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(None) };
+        let experiment = read_experiment(&selection, registry)?;
         let none = Records::default();
         let on_record = if let Source::Records(records, _) = &source { records } else { &none };
-        let Some(plan) = resolve_with(&experiment, &selection, registry, on_record)? else { return Ok(None) };
+        let plan = resolve_with(&experiment, &selection, registry, on_record)?;
         Some(plan.runs.into_iter().map(|run| run.run_id).collect())
     };
     let finished: Vec<RunId> = match &planned {
@@ -283,10 +289,7 @@ fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<R
             None => bail!("nothing to verify: {} has no finished run", source.words()),
         }
     }
-    ids.into_iter()
-        .map(|id| source.result(id)?.context("the result is gone"))
-        .collect::<Result<_, _>>()
-        .map(Some)
+    ids.into_iter().map(|id| source.result(id)?.context("the result is gone")).collect()
 }
 
 fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {

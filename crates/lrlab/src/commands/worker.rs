@@ -71,7 +71,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
 
     let device = args.machine.device.open()?;
     let clock = Instant::now();
-    let data = load(&spec, &planned, &args.out, registry)?;
+    let data = load(&spec, &planned, &store, registry)?;
     let data_s = clock.elapsed().as_secs_f64();
 
     let reporter = RefCell::new(Reporter::default());
@@ -183,8 +183,13 @@ fn result(
     }
 }
 
-fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -> anyhow::Result<Dataset> {
-    let data = registry.load(&spec.data, &cache_dir(out))?;
+fn load(
+    spec: &RunSpec,
+    planned: &PlannedRun,
+    store: &RunStore,
+    registry: &Registry,
+) -> anyhow::Result<Dataset> {
+    let data = registry.load(&spec.data, &store.cache_dir())?;
     if data.digest != planned.dataset_digest {
         anyhow::bail!(
             "the data changed since the plan was made: their digest is {}, the plan says {}; start the grid again",
@@ -304,11 +309,6 @@ fn finish_log(attempt: &Path, outcome: Outcome) {
     if let Err(error) = written {
         tracing::warn!("{}: {error}", path.display());
     }
-}
-
-/// Where what is derived from data sets is kept: beside the runs, shared by all of them.
-pub(crate) fn cache_dir(out: &Path) -> PathBuf {
-    RunStore::new(out).cache_dir()
 }
 
 fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {

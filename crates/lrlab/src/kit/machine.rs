@@ -15,7 +15,7 @@ pub(super) fn tell(device: &Device) -> Verdict {
         Ok(other) => return Verdict::failed(format!("a sum of 1000 ones is {other}")),
         Err(error) => return Verdict::failed(error.to_string()),
     }
-    let mut words = vec![crate::device::name(device)];
+    let mut words = vec![crate::DeviceChoice::from(device).to_string()];
     match device {
         Device::Cpu => {
             let machine = lrlab_grid::Machine::detect();

@@ -1,19 +1,22 @@
 //! A grid on Slurm, from where a person sits: submit what is missing, look how it goes, write the report.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Mode, Outcome, Settings, Submission};
-use lrlab_grid::{Interrupt, RunState, SearchState, Status, freeze};
+use lrlab_grid::{Interrupt, RunState, SearchState, Status};
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
+use super::grid::{Execution, Grid};
 use super::{report, say_line};
-use crate::options::Keep;
-use crate::progress::{complain, tell, tell_mistakes};
+use crate::options::{Keep, Machine};
+use crate::progress::{complain, tell};
 use crate::{Exit, provenance};
 
 /// How often submissions in a row may bring nothing further before nobody submits again.
@@ -23,27 +26,18 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Between two questions to Slurm; the first come sooner.
 const ASK: Duration = Duration::from_secs(30);
 
-/// Reads a profile for the runs of `plan`; its mistakes are told, and `None` is returned.
-pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<Option<SlurmProfile>> {
-    let Some(text) = super::plan::read_text(path)? else { return Ok(None) };
+/// Reads a profile for the runs of `plan`; all its mistakes together are the error.
+pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
+    let text = super::plan::read_text(path)?;
     let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
-    match SlurmProfile::read(&text, &path.display().to_string(), &runs) {
-        Ok(profile) => Ok(Some(profile)),
-        Err(mistakes) => {
-            tell_mistakes(&mistakes);
-            Ok(None)
-        }
-    }
+    Ok(SlurmProfile::read(&text, &path.display().to_string(), &runs)?)
 }
 
 /// Settings of a submission of this program.
 pub(crate) fn settings(
     store: &RunStore,
     profile: SlurmProfile,
-    device: String,
-    keep: &str,
-    checkpoint_every: String,
-    threads: Option<usize>,
+    machine: &Machine,
     fail_fast: bool,
 ) -> anyhow::Result<Settings> {
     let build = provenance::own_build().context("this program cannot be read")?;
@@ -53,14 +47,25 @@ pub(crate) fn settings(
     Ok(Settings {
         program,
         out,
-        device,
-        keep: keep.to_owned(),
-        checkpoint_every,
-        threads,
+        device: machine.device.to_string(),
+        keep: machine.keep.to_string(),
+        checkpoint_every: machine.checkpoint_every.to_string(),
+        threads: machine.threads.map(NonZeroUsize::get),
         fail_fast,
         env: env(),
         profile,
         fruitless: 0,
+    })
+}
+
+/// What [`settings`] wrote down of the machine.
+pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
+    let Settings { device, keep, checkpoint_every, threads, .. } = settings;
+    Ok(Machine {
+        device: device.parse().map_err(anyhow::Error::msg)?,
+        keep: keep.parse().map_err(anyhow::Error::msg)?,
+        checkpoint_every: checkpoint_every.parse().map_err(anyhow::Error::msg)?,
+        threads: threads.and_then(NonZeroUsize::new),
     })
 }
 
@@ -76,28 +81,21 @@ fn env() -> BTreeMap<String, String> {
     words.chain(paths).collect()
 }
 
-/// Copies this program into the store, where the jobs find it.
-pub(crate) fn freeze_this(store: &RunStore) -> anyhow::Result<PathBuf> {
-    let program = provenance::this_program()?;
-    let build = provenance::own_build().context("this program cannot be read")?;
-    Ok(freeze(store, &program, &build, &provenance::about())?)
-}
-
 /// Prints the scripts that would be submitted.
-pub(crate) fn show_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<()> {
-    for (name, text) in slurm::texts(store, plan, settings)? {
+pub(crate) fn show_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
+    for (name, text) in slurm::texts(grid.store, grid.plan, settings)? {
         say_line(&format!("# {name}\n{text}"));
     }
     Ok(())
 }
 
 /// Writes the scripts into the store and prints them, for someone who submits them by hand.
-pub(crate) fn emit_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Exit> {
-    freeze_this(store)?;
-    let outcome = slurm::submit(store, plan, settings, Mode::WriteOnly)?;
+pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
+    provenance::freeze(grid.store)?;
+    let outcome = slurm::submit(grid.store, grid.plan, settings, Mode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
         tell("nothing is missing that no queued job will do");
-        return Ok(Exit::Done);
+        return Ok(());
     };
     let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
     for name in names.chain(["report.sbatch".to_owned()]) {
@@ -105,35 +103,41 @@ pub(crate) fn emit_scripts(store: &RunStore, plan: &Plan, settings: &Settings) -
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         say_line(&format!("# {}\n{text}", path.display()));
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// Submits what is missing; with `wait`, stays until the grid is done.
-pub(crate) fn run(store: &RunStore, plan: &Plan, settings: &Settings, wait: bool) -> anyhow::Result<Exit> {
+pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyhow::Result<Execution> {
+    let Grid { plan, store, .. } = grid;
     let interrupt = Interrupt::on_signals()?;
-    freeze_this(store)?;
+    provenance::freeze(store)?;
     let outcome = match slurm::submit(store, plan, settings, Mode::All) {
         Ok(outcome) => outcome,
         Err(error @ lrlab_grid::Error::Unreachable { .. }) => {
             tell(&format!("{error}; nothing was submitted"));
-            return Ok(Exit::Submitted);
+            return Ok(Execution::Left(Exit::Submitted));
         }
         Err(error) => return Err(error.into()),
     };
     told(plan, &outcome);
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
-    if !open {
-        return finish(store, plan, settings);
+    if open && !wait {
+        say_line(&format!(
+            "{}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
+             says how far they are",
+            plan.experiment
+        ));
+        return Ok(Execution::Left(Exit::Submitted));
     }
-    if wait {
-        return stay(store, plan, settings, &interrupt);
+    if open && stay(store, plan, settings, &interrupt)? == Stay::Interrupted {
+        say_line(&format!(
+            "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
+            plan.experiment
+        ));
+        return Ok(Execution::Left(Exit::Interrupted));
     }
-    let jobs = plan.experiment.as_str();
-    say_line(&format!(
-        "{jobs}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
-         says how far they are"
-    ));
-    Ok(Exit::Submitted)
+    let (summary, exit) = ended(store, plan, grid.machine.keep)?;
+    Ok(Execution::Ended { summary, exit })
 }
 
 fn told(plan: &Plan, outcome: &Outcome) {
@@ -162,8 +166,17 @@ fn lines(submission: &Submission) -> Vec<String> {
     arrays.chain([format!("job {} writes the report after them", job(submission.report_job))]).collect()
 }
 
+/// Why waiting for the jobs is over.
+#[derive(PartialEq)]
+enum Stay {
+    /// Nothing is left for them to do.
+    Ended,
+    /// Someone asked to stop.
+    Interrupted,
+}
+
 /// Waits until every run is done or given up, and submits again what was lost.
-fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Exit> {
+fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Stay> {
     let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), LOOK);
     loop {
         let (status, _) = lrlab_grid::status(store, plan)?;
@@ -176,7 +189,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
             last = status;
         }
         if status.done == status.total {
-            return finish(store, plan, settings);
+            return Ok(Stay::Ended);
         }
         if asked.elapsed() >= pause {
             (asked, pause) = (Instant::now(), (pause * 2).min(ASK));
@@ -184,7 +197,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
                 Err(error) => tell(&format!("{error}; waiting")),
                 Ok(standing) if standing.covered.is_empty() => match again(store, plan, settings)? {
                     Again::Submitted => pause = LOOK,
-                    Again::NothingToDo => return finish(store, plan, settings),
+                    Again::NothingToDo => return Ok(Stay::Ended),
                     Again::Waiting => {}
                 },
                 Ok(_) => {}
@@ -193,11 +206,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
         let looked = Instant::now();
         while looked.elapsed() < LOOK {
             if interrupt.asked() > 0 {
-                say_line(&format!(
-                    "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
-                    plan.experiment
-                ));
-                return Ok(Exit::Interrupted);
+                return Ok(Stay::Interrupted);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -240,22 +249,21 @@ fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<A
     })
 }
 
-/// Writes the report; the grid's exit code.
-fn finish(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Exit> {
+/// Ends the trials that the search gave up; how the grid ended, and its exit code.
+fn ended(store: &RunStore, plan: &Plan, keep: Keep) -> anyhow::Result<(String, Exit)> {
     if let Some(search) = SearchState::read(store, plan)? {
-        search.prune(store, plan, settings.keep == Keep::All.word())?;
+        search.prune(store, plan, keep.checkpoints())?;
     }
-    report::write(plan, store, None)?;
     let (status, states) = lrlab_grid::status(store, plan)?;
     let Status { total, done, failed, .. } = status;
-    say_line(&format!("{}: {done} of {total} runs are done, {failed} failed", plan.experiment));
+    let mut summary = format!("{}: {done} of {total} runs are done, {failed} failed", plan.experiment);
     for (run, state) in plan.runs.iter().zip(&states) {
         if let RunState::Failed(failure) = state {
             let label = crate::progress::label(&run.cell);
-            say_line(&format!("  {} {label}: {}", run.run_id.short(), failure.message));
+            let _ = write!(summary, "\n  {} {label}: {}", run.run_id.short(), failure.message);
         }
     }
-    Ok(if done == total { Exit::Done } else { Exit::SomeFailed })
+    Ok((summary, if done == total { Exit::Done } else { Exit::SomeFailed }))
 }
 
 /// The job after the arrays.
@@ -283,7 +291,12 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
             store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?
         }
     };
-    let mut exit = finish(&store, &plan, settings)?;
+    let keep = machine(settings)?.keep;
+    let conclude = || -> anyhow::Result<Exit> {
+        let (summary, exit) = ended(&store, &plan, keep)?;
+        Ok(report::conclude(&plan, &store, &summary, exit))
+    };
+    let mut exit = conclude()?;
     for _ in 0..SILENT_LOOKS {
         // The arrays are over: who still seems to work is another executor, or dead on another node.
         let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
@@ -308,7 +321,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
                 break;
             }
         }
-        exit = finish(&store, &plan, settings)?;
+        exit = conclude()?;
     }
     Ok(exit)
 }
