@@ -47,7 +47,7 @@ enum Command {
     /// `identical`, or where it differs first, both values, and how builds, machines and data differ.
     ///
     /// Exit code 0: all are identical. 4: one differs. 1: one failed. 2: bad input, or one cannot be verified, because its
-    /// data are other ones here or cannot be read, or because its record was changed. 85: interrupted; the same command begins anew.
+    /// data are other ones here or cannot be read, or because its record was changed or is damaged. 85: interrupted; the same command begins anew.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///

@@ -59,16 +59,32 @@ impl PreflightReport {
     pub(crate) fn show(&self) -> bool {
         let models = self.failed.values().map(|(cell, why)| format!("{}: {why}", label(cell)));
         let errors: Vec<String> = models.chain(self.store.iter().cloned()).collect();
-        for error in &errors {
+        self.show_these(&errors)
+    }
+
+    /// As [`show`](Self::show), where a model that failed is no error.
+    pub(crate) fn show_store(&self) -> bool {
+        self.show_these(&self.store)
+    }
+
+    fn show_these(&self, errors: &[String]) -> bool {
+        for error in errors {
             tell(&format!("error: preflight: {error}"));
         }
-        if errors.is_empty() {
-            let warnings: BTreeSet<&String> = self.measured.values().flat_map(|of| &of.warnings).collect();
-            for warning in warnings {
-                tell(&format!("warning: {warning}"));
-            }
+        if !errors.is_empty() {
+            tell("nothing was started");
+            return false;
         }
-        errors.is_empty()
+        let warnings: BTreeSet<&String> = self.measured.values().flat_map(|of| &of.warnings).collect();
+        for warning in warnings {
+            tell(&format!("warning: {warning}"));
+        }
+        true
+    }
+
+    /// Why the model of a run failed, if it did.
+    pub(crate) fn failure(&self, run: &PlannedRun) -> Option<&str> {
+        self.failed.get(&class(run)).map(|(_, why)| why.as_str())
     }
 
     /// What was measured of the model of a run.

@@ -1,11 +1,11 @@
 //! `lrlab records`: finished runs between stores and files of records.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use lrlab_runs::{Records, RunStore, write_records};
+use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{agree, put};
 use super::plan::{read_experiment, resolve};
@@ -35,7 +35,8 @@ enum Verb {
 struct ExportArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The file, such as experiments/results/quickstart/runs.jsonl; it is replaced.
+    /// The file, such as experiments/results/quickstart/runs.jsonl. Further runs that are in it stay; a different result
+    /// of one of these is refused.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -55,7 +56,7 @@ struct MergeArgs {
     /// Files of records, or folders of *.jsonl files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// The file; it is replaced.
+    /// The file. Runs that are in it stay, and are joined like the others.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -81,13 +82,51 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     if results.is_empty() {
         bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` does them");
     }
-    write_records(&args.to, &results)?;
+    let all = joined(&args.to, &store, &results)?;
+    write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
         tell(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
     }
+    let further = all.len() - results.len();
+    if further > 0 {
+        tell(&format!("note: {further} further runs that were in {} stay there", args.to.display()));
+    }
     say_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
     Ok(Exit::Done)
+}
+
+/// The runs of a file of records, with `results` of the store in their places. A result in the file that differs from
+/// that in the store is an error, but for a run that a search gave up in one of the two: there the whole run counts.
+fn joined(
+    path: &Path,
+    store: &RunStore,
+    results: &[RunResult],
+) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
+    let records = existing(path)?.unwrap_or_default();
+    agree(store, &records)?;
+    let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
+    let mut all: BTreeMap<RunId, RunResult> = before.collect();
+    for result in results {
+        let whole = |known: &RunResult| known.outcome != Outcome::Pruned;
+        if whole(result) || !all.get(&result.run_id).is_some_and(whole) {
+            all.insert(result.run_id.clone(), result.clone());
+        }
+    }
+    Ok(all)
+}
+
+/// The runs in a file of records that is about to be written; `None` where there is no such file, or nothing in it.
+fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match Records::read(&[path.to_path_buf()]) {
+        Err(lrlab_runs::Error::NoRecords(_)) => Ok(None),
+        read => Ok(Some(read.with_context(|| {
+            format!("--to {} would replace a file that is no file of records", path.display())
+        })?)),
+    }
 }
 
 fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
@@ -100,7 +139,11 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
 }
 
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
-    let records = Records::read(&args.paths)?;
+    let mut paths = args.paths.clone();
+    if existing(&args.to)?.is_some() && !paths.contains(&args.to) {
+        paths.push(args.to.clone());
+    }
+    let records = Records::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
     say_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));

@@ -55,7 +55,6 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
 
     let preflight = run_preflight(&grid)?;
     if !preflight.show() {
-        tell("nothing was started");
         return Ok(Exit::BadInput);
     }
     lrlab_grid::record(&store, &plan)?;
