@@ -41,7 +41,7 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// Where it ran.
     pub(crate) device: String,
-    /// Share in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
+    /// Workload in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
     /// of ResNet-20, a batch's making in the one that takes it in.
     pub(crate) share: Option<f64>,
     /// Timed steps.

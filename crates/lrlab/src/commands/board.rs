@@ -29,18 +29,18 @@ pub(crate) struct Board {
 impl Board {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
-        let further = lrlab_grid::further(store, plan)?;
+        let further = lrlab_grid::other_runs(store, plan)?;
         let costs = Costs::measured(store, &plan.runs);
-        let standing = slurm::standing(store, &plan.experiment);
+        let submitted = slurm::submission_status(store, &plan.experiment);
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
-        warnings.extend(standing.iter().flat_map(|standing| &standing.elsewhere).map(ToString::to_string));
+        warnings.extend(submitted.iter().flat_map(|submitted| &submitted.moved).map(ToString::to_string));
         Ok(Self {
             left: left(plan, &states, &costs, status.running),
             status,
             states,
             further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
-            jobs: standing.map(|standing| standing.queued).map_err(|error| error.to_string()),
+            jobs: submitted.map(|submitted| submitted.queued).map_err(|error| error.to_string()),
             warnings,
         })
     }

@@ -54,7 +54,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(plan) => Some(Kept {
             experiment: plan.experiment.clone(),
             runs: plan.runs.len(),
-            others: lrlab_grid::further(&store, plan)?.len(),
+            others: lrlab_grid::other_runs(&store, plan)?.len(),
         }),
         None => None,
     };
@@ -63,7 +63,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let removed = if args.yes {
         if let Some(plan) = plan.filter(|plan| store.plan(&plan.experiment).is_ok_and(|old| old.is_some())) {
             store.write_plan(&plan)?;
-            lrlab_grid::name_only(&store, &plan)?;
+            lrlab_grid::set_referenced(&store, &plan)?;
         }
         lrlab_grid::collect(&store, &garbage)?
     } else {

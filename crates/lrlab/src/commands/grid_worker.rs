@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Array, Submission};
-use lrlab_grid::{Deadline, Finish, Interrupt, LocalExecutor, OnFailure, Others, Share, SlurmJob, origins};
+use lrlab_grid::{
+    Deadline, GridOutcome, Interrupt, LocalExecutor, OnFailure, Others, SlurmJob, Workload, origins,
+};
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
 use super::launch::{Launch, planned, show};
@@ -84,10 +86,10 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
         // The first is begun in any case: without it nothing would ever get further.
         if begun > 0 && late {
-            return Ok(Finish { missing: runs.len(), out_of_time: true, ..Finish::default() });
+            return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let share = Share { runs, since, until, first: task(), memory: None };
+        let share = Workload { runs, since, until, first: task(), memory: None };
         let finish = work(&executor, &store, share, &interrupt, &launch)?;
         begun += finish.begun;
         Ok(finish)
@@ -98,15 +100,15 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         others.for_each(|job| drop(slurm::cancel(job)));
     }
     let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
-    let left = finish.missing > finish.elsewhere && finish.alike.is_none();
+    let left = finish.missing > finish.elsewhere && finish.common_failure.is_none();
     if let (true, true, Some(job)) = (out_of_time && finish.begun > 0, left, job) {
         begin_anew(&job)?;
         return Ok(Exit::Interrupted);
     }
     Ok(match finish {
-        Finish { interrupted: true, .. } => Exit::Interrupted,
-        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
-        Finish { .. } => Exit::Done,
+        GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+        GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        GridOutcome { .. } => Exit::Done,
     })
 }
 
@@ -139,25 +141,25 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let share = Share { until: vec![args.until_epoch], ..Share::all(&store, &runs)? };
+    let share = Workload { until: vec![args.until_epoch], ..Workload::all(&store, &runs)? };
     let finish = work(&executor, &store, share, &interrupt, &launch)?;
     Ok(match finish {
-        Finish { interrupted: true, .. } => Exit::Interrupted,
-        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
-        Finish { .. } => Exit::Done,
+        GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+        GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        GridOutcome { .. } => Exit::Done,
     })
 }
 
 fn work(
     executor: &LocalExecutor,
     store: &RunStore,
-    share: Share<'_>,
+    share: Workload<'_>,
     interrupt: &Interrupt,
     launch: &Launch,
-) -> anyhow::Result<Finish> {
+) -> anyhow::Result<GridOutcome> {
     let done = share.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let mut progress = Progress::new(share.runs, done);
-    let finish = executor.run_share(
+    let finish = executor.run_workload(
         store,
         share,
         interrupt,
@@ -175,14 +177,14 @@ fn wait(next: usize, interrupt: &Interrupt) -> bool {
         return false;
     }
     let began = Instant::now();
-    while began.elapsed() < LOOK && interrupt.asked() == 0 {
+    while began.elapsed() < LOOK && interrupt.requests() == 0 {
         std::thread::sleep(Duration::from_millis(50));
     }
-    interrupt.asked() == 0
+    interrupt.requests() == 0
 }
 
-fn words(finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, elsewhere, .. } = finish;
+fn words(finish: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, elsewhere, .. } = finish;
     let failed = failed.len();
     format!(
         "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} in other hands)"

@@ -84,8 +84,8 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
     let id = &run.run_id;
     let told = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
     match notice {
-        Notice::Said(Event::Note { message }) => progress.note(id, message),
-        Notice::Said(event) => progress.event(id, event),
+        Notice::Event(Event::Note { message }) => progress.note(id, message),
+        Notice::Event(event) => progress.event(id, event),
         Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
             let again = if again { " (it will be tried again)" } else { "" };
@@ -93,9 +93,9 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         }
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
-        Notice::Asked { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
-        Notice::Asked { out_of_time: false } => progress.note(id, "asked to stop: saving"),
-        Notice::Began { .. }
+        Notice::StopRequested { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
+        Notice::StopRequested { out_of_time: false } => progress.note(id, "asked to stop: saving"),
+        Notice::Started { .. }
         | Notice::Elsewhere(_)
         | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lrlab_grid::{Live, RunState, Status};
+use lrlab_grid::{AttemptProgress, RunState, Status};
 use lrlab_runs::PlannedRun;
 
 use crate::progress::{clock, label};
@@ -37,7 +37,7 @@ pub(crate) fn counts(status: &Status) -> String {
 }
 
 /// How far an attempt is.
-pub(crate) fn far(live: &Live) -> String {
+pub(crate) fn far(live: &AttemptProgress) -> String {
     let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
     if let Some(loss) = live.loss {
         let _ = write!(text, ", loss {loss:.4}");

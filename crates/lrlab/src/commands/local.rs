@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
-use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Share};
+use lrlab_grid::{
+    Assignment, GridOutcome, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Workload,
+};
 use lrlab_runs::PlannedRun;
 
 use super::grid::{Execution, Grid};
@@ -41,9 +43,9 @@ impl Local {
             }
         };
         let exit = match &finish {
-            Finish { interrupted: true, .. } => Exit::Interrupted,
-            Finish { failed, missing, .. } if !failed.is_empty() || *missing > 0 => Exit::SomeFailed,
-            Finish { .. } => Exit::Done,
+            GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+            GridOutcome { failed, missing, .. } if !failed.is_empty() || *missing > 0 => Exit::SomeFailed,
+            GridOutcome { .. } => Exit::Done,
         };
         Ok(Execution::Ended { summary: summary(grid, &finish), exit })
     }
@@ -57,7 +59,7 @@ impl Local {
         preflight: &PreflightReport,
         interrupt: &Interrupt,
         until: impl Fn(&PlannedRun) -> Option<u64>,
-    ) -> anyhow::Result<Finish> {
+    ) -> anyhow::Result<GridOutcome> {
         let Grid { plan, store, machine, .. } = grid;
         let jobs = self.at_once(grid, &launch.gpus, Some(preflight));
         let executor = LocalExecutor {
@@ -86,9 +88,9 @@ impl Local {
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
             // Who says how many has the last word on it.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
-            let share = Share { memory, until, ..Share::all(store, runs)? };
+            let share = Workload { memory, until, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
-            Ok(executor.run_share(store, share, interrupt, command, &mut observe)?)
+            Ok(executor.run_workload(store, share, interrupt, command, &mut observe)?)
         });
         progress.close();
         finish
@@ -146,8 +148,8 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
     });
 }
 
-fn summary(grid: &Grid<'_>, finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, interrupted, alike, .. } = finish;
+fn summary(grid: &Grid<'_>, finish: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, interrupted, common_failure, .. } = finish;
     let total = done + failed.len() + missing;
     let mut text =
         format!("{}: {done} of {total} runs are done ({executed} in this call)", grid.plan.experiment);
@@ -160,7 +162,7 @@ fn summary(grid: &Grid<'_>, finish: &Finish) -> String {
     if *interrupted {
         text.push_str("; interrupted: the same command goes on where it was");
     }
-    if let Some(reason) = alike {
+    if let Some(reason) = common_failure {
         let n = failed.len();
         let _ = write!(
             text,

@@ -60,7 +60,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let experiment = read_experiment(&args.selection, registry)?;
     let (cell, spec) = the_one(cells(&experiment, &args.selection, registry)?)?;
     let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in lrlab_grid::heeded(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
+    for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
     let device = args.device.open()?;

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
     lrlab_grid::record(&store, &plan)?;
     if selection.part.is_whole() {
-        lrlab_grid::name_only(&store, &plan)?;
+        lrlab_grid::set_referenced(&store, &plan)?;
     }
     match executor.execute(&grid, &preflight)? {
         Execution::Ended { summary, exit } => Ok(report::conclude(&plan, &store, &summary, exit)),
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
 fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
-            lrlab_grid::put_aside(store, &run.run_id)?;
+            lrlab_grid::supersede(store, &run.run_id)?;
             tell(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
         }
     }
@@ -89,7 +89,7 @@ fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
     let (classes, builds) = all.others(&build, &class);
     if rerun {
         let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
-        again.iter().try_for_each(|id| lrlab_grid::put_aside(store, id))?;
+        again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
         if !again.is_empty() {
             tell(&format!(
                 "{}: {} results of other builds or machines were put aside (in `superseded` in the runs' folders)",
@@ -116,7 +116,7 @@ fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
 
 fn told_builds(builds: &Origins) -> Vec<String> {
     let line = |(origin, runs): (&Origin, &Vec<_>)| {
-        format!("{} results were made by another build: {}", runs.len(), origin.build_words())
+        format!("{} results were made by another build: {}", runs.len(), origin.describe_build())
     };
     builds.0.iter().map(line).collect()
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lrlab_grid::{ArmStatus, Finish, Role, SearchState};
+use lrlab_grid::{ArmStatus, GridOutcome, Role, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
@@ -35,9 +35,9 @@ impl Stages<'_> {
     /// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
     pub(crate) fn run(
         &self,
-        mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<Finish>,
-    ) -> anyhow::Result<Finish> {
-        let (mut all, mut failed) = (Finish::default(), BTreeSet::new());
+        mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<GridOutcome>,
+    ) -> anyhow::Result<GridOutcome> {
+        let (mut all, mut failed) = (GridOutcome::default(), BTreeSet::new());
         let mut before: Vec<Due> = Vec::new();
         loop {
             let Some(state) = SearchState::read(self.store, self.plan)? else {
@@ -59,7 +59,7 @@ impl Stages<'_> {
             let end = work(&runs, until)?;
             failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
             let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
-            all = Finish {
+            all = GridOutcome {
                 executed: all.executed + end.executed,
                 begun: all.begun + end.begun,
                 failed: all.failed.into_iter().chain(those).collect(),
@@ -94,15 +94,16 @@ impl Stages<'_> {
     }
 
     /// The sums over what the search asks for.
-    fn finish(&self, all: Finish, state: &SearchState) -> Finish {
+    fn finish(&self, all: GridOutcome, state: &SearchState) -> GridOutcome {
         let (mut total, mut done) = (0, 0);
         for (run, role) in self.plan.runs.iter().zip(state.roles()) {
             total += usize::from(role != Role::Unneeded);
-            done +=
-                usize::from(role == Role::Out || role == Role::Open && self.store.is_finished(&run.run_id));
+            done += usize::from(
+                role == Role::Eliminated || role == Role::Open && self.store.is_finished(&run.run_id),
+            );
         }
         let missing = total - done - all.failed.len().min(total - done);
-        Finish { done, missing, ..all }
+        GridOutcome { done, missing, ..all }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use lrlab_grid::slurm::{self, Mode, Outcome, Settings, Submission};
+use lrlab_grid::slurm::{self, Settings, Submission, SubmitMode, SubmitOutcome};
 use lrlab_grid::{Interrupt, RunState, SearchState, Status};
 use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
@@ -92,7 +92,7 @@ pub(crate) fn show_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Resu
 /// Writes the scripts into the store and prints them, for someone who submits them by hand.
 pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
     provenance::freeze(grid.store)?;
-    let outcome = slurm::submit(grid.store, grid.plan, settings, Mode::WriteOnly)?;
+    let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
         tell("nothing is missing that no queued job will do");
         return Ok(());
@@ -111,7 +111,7 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     let Grid { plan, store, .. } = grid;
     let interrupt = Interrupt::on_signals()?;
     provenance::freeze(store)?;
-    let outcome = match slurm::submit(store, plan, settings, Mode::All) {
+    let outcome = match slurm::submit(store, plan, settings, SubmitMode::All) {
         Ok(outcome) => outcome,
         Err(error @ lrlab_grid::Error::Unreachable { .. }) => {
             tell(&format!("{error}; nothing was submitted"));
@@ -140,14 +140,14 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     Ok(Execution::Ended { summary, exit })
 }
 
-fn told(plan: &Plan, outcome: &Outcome) {
-    let Outcome { submitted, before } = outcome;
+fn told(plan: &Plan, outcome: &SubmitOutcome) {
+    let SubmitOutcome { submitted, before } = outcome;
     if !before.queued.is_empty() {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
         say_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
     }
-    for elsewhere in &before.elsewhere {
-        tell(&format!("warning: {elsewhere}"));
+    for moved in &before.moved {
+        tell(&format!("warning: {moved}"));
     }
     if let Some((folder, submission)) = submitted {
         for line in lines(submission) {
@@ -193,9 +193,9 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
         }
         if asked.elapsed() >= pause {
             (asked, pause) = (Instant::now(), (pause * 2).min(ASK));
-            match slurm::standing(store, &plan.experiment) {
+            match slurm::submission_status(store, &plan.experiment) {
                 Err(error) => tell(&format!("{error}; waiting")),
-                Ok(standing) if standing.covered.is_empty() => match again(store, plan, settings)? {
+                Ok(status) if status.covered.is_empty() => match again(store, plan, settings)? {
                     Again::Submitted => pause = LOOK,
                     Again::NothingToDo => return Ok(Stay::Ended),
                     Again::Waiting => {}
@@ -205,7 +205,7 @@ fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrup
         }
         let looked = Instant::now();
         while looked.elapsed() < LOOK {
-            if interrupt.asked() > 0 {
+            if interrupt.requests() > 0 {
                 return Ok(Stay::Interrupted);
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -240,7 +240,7 @@ fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<A
         return Ok(Again::NothingToDo);
     }
     let settings = Settings { fruitless, ..settings.clone() };
-    let outcome = slurm::submit(store, plan, &settings, Mode::NotFailed)?;
+    let outcome = slurm::submit(store, plan, &settings, SubmitMode::NotFailed)?;
     told(plan, &outcome);
     Ok(match outcome.submitted {
         Some(_) => Again::Submitted,
@@ -309,7 +309,8 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
         if missing + running == 0 && !lost {
             break;
         }
-        let covered = slurm::standing(&store, &plan.experiment).map(|standing| !standing.covered.is_empty());
+        let covered =
+            slurm::submission_status(&store, &plan.experiment).map(|status| !status.covered.is_empty());
         match covered
             .map_err(anyhow::Error::from)
             .and_then(|covered| if covered { Ok(Again::Submitted) } else { again(&store, &plan, settings) })

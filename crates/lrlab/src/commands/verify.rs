@@ -122,7 +122,7 @@ fn rerun(
     interrupt: &Interrupt,
 ) -> anyhow::Result<Option<Rerun>> {
     let preflight = run_preflight(grid)?;
-    if interrupt.asked() > 0 {
+    if interrupt.requests() > 0 {
         return Ok(Some(Rerun { interrupted: true, ..Rerun::default() }));
     }
     if !preflight.show_store() {

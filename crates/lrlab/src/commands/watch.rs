@@ -33,7 +33,7 @@ pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
         let (rows, columns) = term.size();
         let over = board.status.done + board.status.failed == board.status.total;
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));
-        if over || interrupt.asked() > 0 {
+        if over || interrupt.requests() > 0 {
             drop(screen);
             // What was seen last stays to be seen.
             say(&text);
@@ -41,7 +41,7 @@ pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
         }
         Screen::draw(&text);
         let drawn = Instant::now();
-        while drawn.elapsed() < LOOK && interrupt.asked() == 0 {
+        while drawn.elapsed() < LOOK && interrupt.requests() == 0 {
             std::thread::sleep(Duration::from_millis(50));
         }
     }

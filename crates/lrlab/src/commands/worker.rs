@@ -323,7 +323,7 @@ fn register(interrupt: &Arc<AtomicBool>) -> std::io::Result<()> {
     let mut signals = vec![SIGINT, SIGTERM];
     #[cfg(unix)]
     signals.push(signal_hook::consts::SIGUSR1);
-    for signal in lrlab_grid::heeded(&signals) {
+    for signal in lrlab_grid::catchable(&signals) {
         signal_hook::flag::register(signal, Arc::clone(interrupt))?;
     }
     Ok(())
