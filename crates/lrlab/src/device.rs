@@ -1,4 +1,4 @@
-//! Where to train.
+//! The device to train on.
 
 use std::str::FromStr;
 
@@ -8,11 +8,11 @@ use lrlab_kernels::open_cuda;
 /// `auto | cpu | cuda[:N] | metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best that is there.
+    /// The best device available.
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The NVIDIA GPUs: one run takes one of them.
+    /// The NVIDIA GPUs; each run uses one of them.
     AnyCuda,
     /// An NVIDIA GPU, by ordinal.
     Cuda(usize),
@@ -50,10 +50,10 @@ impl std::fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device. `Auto` takes CUDA, then Metal, then the processor.
+    /// Opens the device. `Auto` tries CUDA, then Metal, then the CPU.
     ///
     /// # Errors
-    /// The device is not there, or this build has no support for it.
+    /// The device does not exist, or this build does not support it.
     pub fn open(self) -> anyhow::Result<Device> {
         use anyhow::Context;
         let lacks = |feature: &str| {

@@ -1,27 +1,27 @@
-//! Exit codes: a contract with scripts and schedulers.
+//! Exit codes, which scripts and schedulers rely on.
 
 use std::process::ExitCode;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything asked for is done.
+    /// Everything requested is done.
     Done,
     /// Some runs failed; the others are done.
     SomeFailed,
-    /// Everything asked for is done, but not all there was to say could be written to standard output.
+    /// Everything requested is done, but some output could not be written.
     Unsaid,
-    /// Bad input: nothing was started.
+    /// Bad input; nothing was started.
     BadInput,
     /// Submitted to a cluster; runs are still queued.
     Submitted,
-    /// A claim is not reproduced, or not run.
+    /// A claim is not reproduced, or its runs are missing.
     ClaimNotReproduced,
-    /// A run that was done again came to something else.
+    /// A redone run differs from the recorded one.
     Differs,
-    /// Interrupted; the same command goes on.
+    /// Interrupted; the same command resumes.
     Interrupted,
-    /// A worker saved its run at the epoch it was to pause at.
+    /// A worker saved its run at the requested epoch.
     Paused,
 }
 

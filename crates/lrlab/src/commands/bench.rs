@@ -1,4 +1,4 @@
-//! `lrlab bench`: how fast this machine trains.
+//! `lrlab bench`: measures the training speed of this machine.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -16,25 +16,26 @@ use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this one, or all that are models, evaluations, operators, limits, overheads, input or grids (repeatable); without it everything.
+    /// Only this workload, or all of models, evaluations, operators, limits, overheads, input or grids (repeatable);
+    /// by default everything.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Threads; by default two, or one where there is one core.
+    /// Threads; by default two, or one on a single core.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// How often each is measured, in turn.
+    /// How often to measure each workload, in turn.
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u16,
-    /// Where: auto, cpu, cuda, cuda:N or metal.
+    /// The device: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16.
+    /// The precision of matrix products in linear maps, LSTM and attention: f32 or bf16.
     #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
-    /// Measure one workload here, not in a process of its own.
+    /// Measure one workload in this process.
     #[arg(long, hide = true)]
     here: bool,
 }
@@ -54,7 +55,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     let mut lines = String::new();
     let mut exit = Exit::Done;
-    // Milliseconds of a step by workload, once it was measured.
+    // Milliseconds per step of the workloads measured so far.
     let mut steps = BTreeMap::new();
     if !quiet {
         say(&head());
@@ -98,7 +99,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// The named ones; all without names.
+/// The named workloads; without names, all.
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
@@ -121,7 +122,7 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
 }
 
-/// Measures in a process of its own: its memory is its own, and its pool of threads as large as asked for.
+/// Measures in a process of its own, with its own memory and a thread pool of the requested size.
 fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "--here", "--workload", name, "--device", &args.device.to_string()]);

@@ -1,4 +1,4 @@
-//! Everything that is to be seen of a grid at one moment.
+//! The state of a grid at one moment, as `lrlab status` shows it.
 
 use std::fmt::Write as _;
 
@@ -10,19 +10,19 @@ use super::lines::{counts, line};
 use super::search;
 use crate::progress::clock;
 
-/// Everything that is to be seen of a grid at one moment.
+/// The state of a grid at one moment.
 pub(crate) struct Board {
     pub(crate) status: Status,
     pub(crate) states: Vec<RunState>,
-    /// What is left, taking into account how far running ones are.
+    /// The remaining work, less the progress of running runs.
     pub(crate) left: Estimate,
-    /// Runs of the experiment that are not part of the plan, and how many of them are done.
+    /// Runs of the experiment outside the plan, and how many of them are done.
     further: (usize, usize),
-    /// Of a search: how far each arm is.
+    /// The status of each arm of a search.
     search: Option<Vec<ArmStatus>>,
-    /// Jobs on Slurm, or why they cannot be asked for.
+    /// Jobs on Slurm, or why Slurm cannot be reached.
     jobs: Result<Vec<Queued>, String>,
-    /// What there is to say of results and jobs.
+    /// Warnings about results and jobs.
     warnings: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Board {
         })
     }
 
-    /// Every run with its state, and the sums.
+    /// Every run with its state, and the totals.
     pub(crate) fn text(&self, plan: &Plan) -> String {
         let mut text = String::new();
         let needed = plan.runs.iter().zip(&self.states).filter(|(_, state)| **state != RunState::Unneeded);
@@ -80,7 +80,7 @@ impl Board {
         text
     }
 
-    /// The sums, what is left, and what there is to say.
+    /// The totals, the remaining time, and warnings.
     pub(crate) fn sums(&self, plan: &Plan) -> String {
         let mut text = format!("{}: {}", plan.experiment, counts(&self.status));
         if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
@@ -112,7 +112,7 @@ impl Board {
     }
 }
 
-/// What is left: of running ones what they have not made yet, by their own pace where nothing else is known.
+/// The remaining work. For running runs it is the rest, by their own pace if nothing else is known.
 fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
     let open = plan.runs.iter().zip(states);
     let open = open

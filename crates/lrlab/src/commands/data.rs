@@ -20,11 +20,11 @@ pub(crate) struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// What is known: where it comes from, its licence, the known variants of its files.
+    /// Show the origin, the licence and the known variants of a data set.
     List,
-    /// Bring a data set to this machine: from the hub's cache, else over the network.
+    /// Fetch a data set from the hub's cache or over the network.
     Fetch(Named),
-    /// Read and decode every row, and say which variant the files are.
+    /// Read and decode every row, and identify the variant of the files.
     Verify(Named),
 }
 
@@ -32,7 +32,7 @@ enum What {
 struct Named {
     /// cifar10, imdb, synthetic-pictures or synthetic-reviews.
     name: String,
-    /// The data set's own files instead of the hub: CIFAR-10's binary version, or aclImdb.
+    /// A folder with the original files instead of the hub: CIFAR-10's binary version, or aclImdb.
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }
@@ -109,7 +109,7 @@ fn source(named: &Named) -> anyhow::Result<Source> {
     })
 }
 
-/// Tells of downloads, one line a second.
+/// Reports downloads once per second.
 fn progress() -> Progress {
     let last = std::sync::Mutex::new(None::<Instant>);
     Arc::new(move |fetched: &Fetched| {

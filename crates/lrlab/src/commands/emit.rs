@@ -1,4 +1,4 @@
-//! `lrlab run --emit commands`: a command for each run, for whatever starts processes.
+//! `lrlab run --emit commands`: prints a command for each run.
 
 use lrlab_grid::SearchState;
 use lrlab_runs::PlannedRun;
@@ -18,7 +18,7 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
             [&program, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.extend(machine.arguments());
-        // No path holds the NUL that cannot be quoted.
+        // Paths cannot contain the NUL that cannot be quoted.
         say_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
     };
     let Some(search) = SearchState::read(store, plan)? else {

@@ -1,4 +1,5 @@
-//! Where the runs of a grid go. An executor is a variant of [`Executor`]; nothing outside this module asks which one.
+//! Where the runs of a grid go. Each executor is a variant of [`Executor`]; nothing outside this module distinguishes
+//! them.
 
 use std::path::PathBuf;
 
@@ -20,19 +21,19 @@ pub(crate) struct ExecutorArgs {
     /// Runs at once; by default chosen from cores, memory and devices.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Where runs go.
+    /// Where to do the runs.
     #[arg(long, value_enum, default_value = "local")]
     executor: Target,
-    /// What the cluster calls its partitions and what runs need there (TOML); needed for Slurm.
+    /// The site's partitions and the resources of runs (TOML); required for Slurm.
     #[arg(long, value_name = "FILE", required_if_eq("executor", "slurm"))]
     slurm_profile: Option<PathBuf>,
-    /// With Slurm: stay until the grid is done.
+    /// With Slurm: wait until the grid is done.
     #[arg(long)]
     wait: bool,
     /// Print what would do the runs instead of doing them: a command per run, or the scripts for Slurm.
     #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
     emit: Option<Emit>,
-    /// The other runs go on when one fails (the default).
+    /// Continue with the other runs when one fails (the default).
     #[arg(long, conflicts_with = "fail_fast")]
     keep_going: bool,
     /// Stop the other runs when one fails.
@@ -50,7 +51,7 @@ enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Emit {
-    /// One command per line, for GNU parallel and the like; each may be started anywhere and any number of times.
+    /// One command per line, for GNU parallel and the like; each can be started anywhere and any number of times.
     Commands,
     /// The scripts for `sbatch`.
     Slurm,
@@ -62,19 +63,19 @@ pub(crate) enum Executor {
     Local(Local),
     /// One command per run on standard output.
     Commands,
-    /// Job arrays; `wait` stays until they have ended.
+    /// Job arrays; `wait` waits until they have ended.
     Slurm { settings: Box<Settings>, wait: bool },
-    /// The scripts of the job arrays, for someone who submits them.
+    /// The scripts of the job arrays, to be submitted by hand.
     SlurmScripts { settings: Box<Settings> },
 }
 
 impl ExecutorArgs {
-    /// Whether the runs train on nodes of a cluster, and not on the device of this process.
+    /// Whether the runs train on the nodes of a cluster rather than on the device of this process.
     pub(crate) fn on_cluster(&self) -> bool {
         self.executor == Target::Slurm || self.emit == Some(Emit::Slurm)
     }
 
-    /// The executor that the options choose for the runs of a plan.
+    /// Returns the executor for the runs of a plan.
     pub(crate) fn executor(
         &self,
         plan: &Plan,
@@ -103,7 +104,7 @@ impl ExecutorArgs {
 }
 
 impl Executor {
-    /// Shows what the runs will take, and the scripts that would be submitted. Starts nothing.
+    /// Prints an estimate and the scripts that would be submitted. Starts nothing.
     pub(crate) fn dry_run(&self, grid: &Grid<'_>) -> anyhow::Result<()> {
         match self {
             Self::Local(local) => show_estimate(grid, local.at_once(grid, &[], None), None),
@@ -116,7 +117,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Does the runs of a recorded plan that are not finished, or hands them on.
+    /// Does the missing runs of a recorded plan, or hands them on.
     pub(crate) fn execute(&self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         match self {
             Self::Local(local) => local.execute(grid, preflight),

@@ -1,4 +1,4 @@
-//! `lrlab gc`: removes what no experiment names any more, after showing it.
+//! `lrlab gc`: removes what no experiment refers to any more, after listing it.
 
 use std::path::PathBuf;
 
@@ -14,28 +14,28 @@ use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go.
+    /// An experiment file: its current runs that match the options below are kept; its other runs are removed.
     experiment: Option<PathBuf>,
     /// The store.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    /// Remove it.
+    /// Remove the listed files.
     #[arg(long)]
     yes: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
     part: Part,
 }
 
-/// What an experiment that is named keeps.
+/// The runs that a given experiment keeps.
 #[derive(Debug, serde::Serialize)]
 struct Kept {
     experiment: String,
-    /// Runs that are selected and stay.
+    /// Selected runs, which are kept.
     runs: usize,
-    /// Runs that it named so far and does not name any more.
+    /// Runs that it referred to before and no longer refers to.
     others: usize,
 }
 

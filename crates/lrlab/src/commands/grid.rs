@@ -1,4 +1,4 @@
-//! What `lrlab run` and `lrlab verify` hand from step to step once the runs are resolved.
+//! What `lrlab run` and `lrlab verify` pass from step to step once the runs are resolved.
 
 use candle_core::Device;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
@@ -6,29 +6,29 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 use crate::Exit;
 use crate::options::Machine;
 
-/// A resolved plan, the store that holds its runs, and what workers are started with.
+/// A resolved plan, the store of its runs, and the options of workers.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
     pub(crate) machine: &'a Machine,
-    /// The device of this process: the CPU where only the nodes of a cluster need the chosen one.
+    /// The device of this process: the CPU if only the nodes of a cluster need the chosen one.
     pub(crate) device: &'a Device,
     /// Whether the runs train on the device of this process.
     pub(crate) trains_here: bool,
 }
 
 impl<'a> Grid<'a> {
-    /// The runs that are not finished.
+    /// Returns the runs that are not finished.
     pub(crate) fn missing(&self) -> Vec<&'a PlannedRun> {
         self.plan.runs.iter().filter(|run| !self.store.is_finished(&run.run_id)).collect()
     }
 }
 
-/// What executing a grid came to.
+/// The outcome of executing a grid.
 pub(crate) enum Execution {
-    /// The runs ended; the report is due, and after it these lines and this exit code.
+    /// The runs ended. The report follows, then this summary and this exit code.
     Ended { summary: String, exit: Exit },
-    /// The grid goes on without this process, or stopped with an error; no report is due.
+    /// The grid continues without this process, or stopped with an error. No report follows.
     Left(Exit),
 }

@@ -1,5 +1,5 @@
 //! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left or its time limit is
-//! near, and then lets Slurm begin it anew.
+//! near, and then requeues itself.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -21,11 +21,11 @@ use crate::options::Machine;
 use crate::progress::{Progress, tell};
 use crate::{Exit, provenance};
 
-/// Slurm's own clock may be so much ahead when it sends a signal.
+/// How much earlier than the time limit Slurm's clock may send its signal.
 const EARLY: Duration = Duration::from_mins(1);
-/// Between two looks at trials that other workers have.
+/// The interval between two checks of trials that other workers have.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long Slurm is asked again to begin this job anew, where it does not answer.
+/// How long requeueing is retried while Slurm does not answer.
 const INSIST: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) struct GridWorkerArgs {
     /// The folder of the submission.
     #[arg(long, value_name = "DIR")]
     submission: PathBuf,
-    /// The class of resources.
+    /// The resource class.
     #[arg(long, value_name = "NAME")]
     class: String,
 }
@@ -84,7 +84,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let mut begun = 0;
     let finish = stages.run(|runs, until| {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
-        // The first is begun in any case: without it nothing would ever get further.
+        // The first run is started in any case; otherwise there would never be progress.
         if begun > 0 && late {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
@@ -112,7 +112,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// One run of a grid, claimed as every other is: a line of `--emit commands`.
+/// One run of a grid, claimed like any other: a line of `--emit commands`.
 #[derive(Debug, Args)]
 pub(crate) struct GridRunArgs {
     /// The store.
@@ -121,7 +121,7 @@ pub(crate) struct GridRunArgs {
     /// The run.
     #[arg(long, value_name = "RUN_ID")]
     run: String,
-    /// Pause once so many epochs are complete: a search decides whether it goes on.
+    /// Pause after this many completed epochs; the search decides whether the run is resumed.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
     #[command(flatten)]
@@ -170,8 +170,8 @@ fn work(
     Ok(finish)
 }
 
-/// Waits for what other workers have: which trials go on is decided by all of them. Of the tasks of an array those stay
-/// that may be needed for what follows; whoever still works goes on in any case.
+/// Waits for trials of other workers, whose results decide which trials are promoted. Only as many tasks of the array
+/// wait as the next stage may need; working tasks continue in any case.
 fn wait(next: usize, interrupt: &Interrupt) -> bool {
     if task().is_some_and(|task| task >= next) {
         return false;
@@ -191,7 +191,7 @@ fn words(finish: &GridOutcome) -> String {
     )
 }
 
-/// Which task of the array this is.
+/// The index of this task in the array.
 fn task() -> Option<usize> {
     std::env::var("SLURM_ARRAY_TASK_ID").ok()?.parse().ok()
 }
@@ -200,7 +200,7 @@ fn threads(array: &Array) -> usize {
     (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
 }
 
-/// This node may differ from the one that the grid was begun on.
+/// This node may differ from the one that the grid was started on.
 fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
@@ -213,7 +213,7 @@ fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> 
     Ok(())
 }
 
-/// Lets Slurm start this job again. A controller that is away for a moment is asked again.
+/// Requeues this job, and retries while the controller is away.
 fn begin_anew(job: &SlurmJob) -> anyhow::Result<()> {
     tell(&format!("job {} begins anew", job.job));
     let began = Instant::now();

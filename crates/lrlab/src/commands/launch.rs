@@ -1,4 +1,4 @@
-//! How the worker of one run is started, and what is said about it.
+//! Starts the worker of a run and shows its events.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ use crate::{DeviceChoice, provenance};
 pub(crate) struct Launch {
     program: PathBuf,
     out: PathBuf,
-    /// Its device is the one that was opened here, among the GPUs that this process sees.
+    /// Its device is the opened one, as this process numbers it.
     machine: Machine,
     build: Option<String>,
-    /// The NVIDIA GPUs that workers are placed on: all, or the one that was chosen.
+    /// The NVIDIA GPUs that workers are placed on: all, or the chosen one.
     pub(crate) gpus: Vec<Gpu>,
-    /// A worker sees the GPU of its place and no other.
+    /// Whether a worker sees only the GPU of its slot.
     bound: bool,
 }
 
 impl Launch {
-    /// Workers of this program in `store`, on `device`, which is what the choice of `machine` came to.
+    /// Workers of this program in `store`, on `device`, which `machine` chose.
     pub(crate) fn new(store: &RunStore, machine: &Machine, device: &Device) -> anyhow::Result<Self> {
         let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
         let (mut gpus, bound) = match machine.device {
             DeviceChoice::Cuda(ordinal) => (gpus.into_iter().skip(ordinal).take(1).collect(), false),
             _ => (gpus, true),
         };
-        // It is open here. What CUDA itself says holds for a slice of a GPU too, of which the driver's tools know nothing.
+        // The device is open here. CUDA also knows the memory of a GPU slice, which the driver's tools do not report.
         if let ([gpu], Some(memory)) = (&mut gpus[..], lrlab_kernels::device_memory(device)) {
             gpu.free_mib = Some(memory.free_mib);
         }
@@ -46,12 +46,12 @@ impl Launch {
         })
     }
 
-    /// How many devices there are to spread workers over.
+    /// The number of devices to spread workers over.
     pub(crate) fn devices(&self) -> usize {
         self.gpus.len().max(1)
     }
 
-    /// The device, for people.
+    /// Describes the devices.
     pub(crate) fn device_words(&self) -> String {
         match self.gpus.len() {
             0 | 1 => self.machine.device.to_string(),
@@ -66,13 +66,13 @@ impl Launch {
         args.extend(["--attempt".into(), attempt.to_string().into()]);
         args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
         let bound = self.gpus.get(*device).filter(|_| self.bound);
-        // A worker that is bound to one GPU sees no other.
+        // A worker that is bound to a GPU sees it as the first.
         let device = bound.map_or(self.machine.device, |_| DeviceChoice::Cuda(0));
         let machine = Machine { device, threads: NonZeroUsize::new(*threads), ..self.machine };
         args.extend(machine.arguments().into_iter().map(Into::into));
         let mut env = Vec::new();
         env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
-        // What a worker says on standard error goes to a file.
+        // The worker's standard error goes to a file.
         env.push(("NO_COLOR".into(), "1".into()));
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
@@ -101,7 +101,7 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
     }
 }
 
-/// A run's `spec.json`.
+/// Reads a run's `spec.json`.
 pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<PlannedRun> {
     use anyhow::Context;
     let path = folder.join("spec.json");
@@ -126,7 +126,7 @@ mod tests {
         };
         for (gpus, bound, device, argument, seen) in [
             (vec![gpu("3"), gpu("GPU-7")], true, 1, "--device=cuda:0", Some("GPU-7")),
-            // Of the one that was chosen only the memory is of interest.
+            // Only the memory of the chosen GPU matters.
             (vec![gpu("GPU-7")], false, 0, "--device=cuda:2", None),
             (vec![], true, 0, "--device=cuda:2", None),
         ] {

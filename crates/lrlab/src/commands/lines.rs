@@ -1,4 +1,4 @@
-//! Runs and grids in a line each, for people.
+//! One-line descriptions of runs and grids.
 
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ pub(crate) fn counts(status: &Status) -> String {
     )
 }
 
-/// How far an attempt is.
+/// Describes the progress of an attempt.
 pub(crate) fn far(live: &AttemptProgress) -> String {
     let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
     if let Some(loss) = live.loss {

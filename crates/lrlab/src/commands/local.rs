@@ -1,4 +1,4 @@
-//! The runs of a plan on this machine: done by workers, as many at once as fit.
+//! Does the runs of a plan on this machine by workers, as many at once as fit.
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
@@ -15,10 +15,10 @@ use super::search;
 use crate::progress::{Progress, clock, complain, label, tell};
 use crate::{DeviceChoice, Exit};
 
-/// What one run may need where it was not measured; small networks on small data stay well below.
+/// The assumed memory of a run that was not measured; small networks on small data need much less.
 const MEMORY_PER_RUN: u64 = 3 << 30;
 
-/// How a grid is run on this machine.
+/// How to run a grid on this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Local {
     /// Runs at once; `None` is as many as fit.
@@ -27,13 +27,13 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Does the runs that are missing.
+    /// Does the missing runs.
     pub(crate) fn execute(self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         let (launch, interrupt) =
             (Launch::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
         let finish = match self.run(grid, &launch, preflight, &interrupt, |_| None) {
             Ok(finish) => finish,
-            // What was begun is on record, and the same command goes on.
+            // Started runs are on record, and the same command resumes them.
             Err(error) => {
                 complain(&error);
                 tell(
@@ -50,8 +50,7 @@ impl Local {
         Ok(Execution::Ended { summary: summary(grid, &finish), exit })
     }
 
-    /// Does the runs that are missing; each until the epoch that `until` names for it beside what a search says, or to its
-    /// end.
+    /// Does the missing runs, each to the epoch that the search or `until` gives, or to its end.
     pub(crate) fn run(
         self,
         grid: &Grid<'_>,
@@ -86,7 +85,7 @@ impl Local {
         let finish = stages.run(|runs, stage| {
             let until =
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
-            // Who says how many has the last word on it.
+            // An explicit number of jobs takes precedence over memory.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
             let share = Workload { memory, until, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
@@ -96,8 +95,8 @@ impl Local {
         finish
     }
 
-    /// Runs at once. GPUs take as many as their memory holds of those that need least, and the executor sees to it that
-    /// those that need more get it; the rest is a matter of cores and memory.
+    /// Returns the number of runs at once. GPUs take as many as fit of the runs that need least memory, and the
+    /// executor makes room for those that need more; otherwise cores and memory decide.
     pub(crate) fn at_once(
         self,
         grid: &Grid<'_>,
@@ -120,7 +119,7 @@ impl Local {
     }
 }
 
-/// Says what the missing runs will take.
+/// Prints an estimate for the missing runs.
 pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&PreflightReport>) {
     let missing = grid.missing();
     if missing.is_empty() {

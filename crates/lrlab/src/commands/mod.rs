@@ -1,4 +1,4 @@
-//! One file per subcommand.
+//! The subcommands, one file each.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -32,32 +32,32 @@ pub(crate) mod verify;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
-/// The first thing that could not be said, once there is one.
+/// The first error of writing to standard output.
 static UNSAID: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes to standard output. What cannot be written stops nothing that is under way, and the command ends with an error
-/// ([`unsaid`]); a reader that went away is none.
+/// Writes to standard output. An error interrupts nothing, but the command then ends with an error ([`unsaid`]). A
+/// closed pipe is not an error.
 pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Remembers how writing to standard output went.
+/// Records the result of writing to standard output.
 pub(crate) fn said(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
-        // The first one counts.
+        // The first error counts.
         let _ = UNSAID.set(error);
     }
 }
 
-/// Why something that was to be said could not be written to standard output.
+/// Returns the first error of writing to standard output.
 pub(crate) fn unsaid() -> Option<&'static std::io::Error> {
     UNSAID.get()
 }
 
-/// As [`say`], with a line break.
+/// Like [`say`], with a line break.
 pub(crate) fn say_line(text: &str) {
     say(&format!("{text}\n"));
 }

@@ -1,4 +1,4 @@
-//! `lrlab plan`: from an experiment file to its runs, and what is done of them.
+//! `lrlab plan`: the runs of an experiment and their states.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
     Ok(Exit::Done)
 }
 
-/// The selected runs of the experiment that `selection` names, and the store with the runs on record beside its own.
+/// Reads the selected runs of an experiment, and the store together with the runs on record.
 pub(crate) fn read_plan(
     selection: &Selection,
     on_record: &OnRecord,
@@ -52,7 +52,7 @@ pub(crate) fn read_plan(
     Ok((plan, store))
 }
 
-/// The selected runs of the experiment that `selection` names, and the runs on record.
+/// Reads the selected runs of an experiment, and the runs on record.
 pub(crate) fn read_with_records(
     selection: &Selection,
     on_record: &OnRecord,
@@ -63,7 +63,7 @@ pub(crate) fn read_with_records(
     Ok((resolve_with(&experiment, selection, registry, &records)?, records))
 }
 
-/// Reads an experiment and reports its warnings. All its mistakes together are the error.
+/// Reads an experiment and reports its warnings. The error contains all its mistakes.
 pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
     let (text, name) = (read_text(path)?, path.display().to_string());
@@ -74,14 +74,14 @@ pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> any
     Ok(experiment)
 }
 
-/// The text of a file that a user wrote, in UTF-8.
+/// Reads a text file in UTF-8.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
     Ok(lrlab_spec::decode(&bytes, &name)?)
 }
 
-/// The selected runs of an experiment, each with its identity.
+/// Resolves the selected runs of an experiment to their identities.
 pub(crate) fn resolve(
     experiment: &Experiment,
     selection: &Selection,
@@ -90,7 +90,7 @@ pub(crate) fn resolve(
     resolve_with(experiment, selection, registry, &Records::default())
 }
 
-/// As [`resolve`]. Of data sets of which there are runs on record, the digest is the one on record, and they need not be here.
+/// Like [`resolve`]. The digests of data sets with runs on record are taken from there, and the data are not needed.
 pub(crate) fn resolve_with(
     experiment: &Experiment,
     selection: &Selection,
@@ -100,13 +100,13 @@ pub(crate) fn resolve_with(
     let mut plan = resolve_all(experiment, selection, registry, records)?;
     if let Some(index) = named(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
-        // One run is no search: it is trained in full.
+        // A single run is not a search; it is trained in full.
         plan.search = None;
     }
     Ok(plan)
 }
 
-/// The selected cells of an experiment with their runs.
+/// Returns the selected cells of an experiment with their runs.
 pub(crate) fn cells(
     experiment: &Experiment,
     selection: &Selection,
@@ -116,7 +116,7 @@ pub(crate) fn cells(
     narrowed(experiment.cells(filter, *seeds)?, experiment, selection, registry)
 }
 
-/// Of things that belong to the cells in their order: that of the run that `--run` names, or all.
+/// Narrows values in the order of the cells to that of the run that `--run` selects.
 fn narrowed<T>(
     all: Vec<T>,
     experiment: &Experiment,
@@ -131,7 +131,7 @@ fn narrowed<T>(
     Ok(all.into_iter().skip(index).take(1).collect())
 }
 
-/// As [`resolve_with`], whatever `--run` says.
+/// Like [`resolve_with`], ignoring `--run`.
 fn resolve_all(
     experiment: &Experiment,
     selection: &Selection,
@@ -161,7 +161,7 @@ fn resolve_all(
     Ok(plan)
 }
 
-/// The place in the plan of the run that `--run` names.
+/// Returns the position in the plan of the run that `--run` selects.
 fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
     let file = selection.experiment.display();
@@ -178,10 +178,10 @@ fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     }
 }
 
-/// The variable by which a program that starts this one says what it was called as, as a shell reads it.
+/// The variable in which a program that starts this one passes its own command line, quoted for a shell.
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
-/// This call, as far as runs depend on it; `None` where a path is no text.
+/// The parts of this call that runs depend on; `None` if a path is not valid Unicode.
 fn call(selection: &Selection) -> Option<Call> {
     let own = || {
         let program = std::env::args().next().unwrap_or_else(|| "lrlab".to_owned());
@@ -196,13 +196,13 @@ fn call(selection: &Selection) -> Option<Call> {
     })
 }
 
-/// Shows every run with its state, and the sums.
+/// Prints every run with its state, and the totals.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     say(&listing(plan, store)?);
     super::search::show(plan, store)
 }
 
-/// Every run that is asked for with its state, and the sums.
+/// Lists every needed run with its state, and the totals.
 pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     let (status, states) = lrlab_grid::status(store, plan)?;
     let mut text = String::new();
@@ -213,7 +213,7 @@ pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The name of the experiment in `path`, without checking the rest of it.
+/// Returns the name of the experiment in `path` without checking the rest of the file.
 pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result<Plan> {
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {

@@ -1,7 +1,7 @@
-//! Before anything is queued: a batch through every distinct model, room on the disk, a store that can be written.
+//! Checks before anything is queued: a batch through every distinct model, free disk space, a writable store.
 //!
-//! Each model is tried in a process of its own, so that one that takes the process down is a line of the list of what
-//! is wrong, and so that its memory can be measured. What passed is remembered for this build.
+//! Each model is tried in a process of its own, so that a crash becomes an entry in the list of errors, and memory can
+//! be measured. Models that passed are remembered for this build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -30,39 +30,39 @@ use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 pub(crate) struct Measured {
     /// Trained elements.
     pub(crate) parameters: usize,
-    /// Updates of an epoch.
+    /// Updates per epoch.
     pub(crate) updates_per_epoch: u64,
-    /// Seconds of an update.
+    /// Seconds per update.
     pub(crate) update_s: f64,
-    /// The most memory of the process, in MiB.
+    /// Peak memory of the process, in MiB.
     pub(crate) peak_mib: Option<u64>,
-    /// The most memory of a GPU for its tensors, in MiB.
+    /// Peak GPU memory of its tensors, in MiB.
     pub(crate) device_mib: Option<u64>,
-    /// Warnings that need the data to be loaded.
+    /// Warnings that require the data to be loaded.
     #[serde(default, rename = "notes")]
     warnings: Vec<String>,
 }
 
-/// What the preflight of a plan found, model by model.
+/// The findings of a preflight, by model.
 #[derive(Debug, Default)]
 pub(crate) struct PreflightReport {
     /// The models that passed, by [`class`].
     measured: BTreeMap<String, Measured>,
-    /// The models that failed, by [`class`]: the first run that needs one, and why.
+    /// The models that failed, by [`class`]: the first run with the model, and the cause.
     failed: BTreeMap<String, (Cell, String)>,
-    /// What is wrong with the store.
+    /// Problems with the store.
     store: Vec<String>,
 }
 
 impl PreflightReport {
-    /// Shows errors, or else warnings, each once. Returns whether there is no error.
+    /// Prints errors, or otherwise warnings, each once. Returns whether there is no error.
     pub(crate) fn show(&self) -> bool {
         let models = self.failed.values().map(|(cell, why)| format!("{}: {why}", label(cell)));
         let errors: Vec<String> = models.chain(self.store.iter().cloned()).collect();
         self.show_these(&errors)
     }
 
-    /// As [`show`](Self::show), where a model that failed is no error.
+    /// Like [`show`](Self::show), but models that failed are not errors.
     pub(crate) fn show_store(&self) -> bool {
         self.show_these(&self.store)
     }
@@ -82,23 +82,23 @@ impl PreflightReport {
         true
     }
 
-    /// Why the model of a run failed, if it did.
+    /// Returns why the model of a run failed, if it did.
     pub(crate) fn failure(&self, run: &PlannedRun) -> Option<&str> {
         self.failed.get(&class(run)).map(|(_, why)| why.as_str())
     }
 
-    /// What was measured of the model of a run.
+    /// Returns what was measured of the model of a run.
     pub(crate) fn of(&self, run: &PlannedRun) -> Option<&Measured> {
         self.measured.get(&class(run))
     }
 
-    /// The most memory that one run needs, in bytes, with what evaluation may add.
+    /// Returns the peak memory of a run in bytes, with a margin for evaluation.
     pub(crate) fn memory_per_run(&self) -> Option<u64> {
         let most = self.measured.values().map(|of| of.peak_mib).collect::<Option<Vec<_>>>()?;
         most.into_iter().max().map(|mib| (mib * 3 / 2 + 128) << 20)
     }
 
-    /// What `gpus` have free and `runs` were measured to need of them; `None` where runs go on something else.
+    /// Returns the free memory of `gpus` and the measured need of `runs`; `None` if the runs do not use GPUs.
     pub(crate) fn memory(&self, gpus: &[Gpu], runs: &[PlannedRun]) -> Option<Memory> {
         let peak = |run| self.of(run)?.device_mib;
         (!gpus.is_empty()).then(|| Memory {
@@ -107,20 +107,21 @@ impl PreflightReport {
         })
     }
 
-    /// The GPU memory of the model that needs least, in MiB.
+    /// Returns the GPU memory of the model that needs least, in MiB.
     pub(crate) fn least_device_mib(&self) -> Option<u64> {
         self.measured.values().filter_map(|of| of.device_mib).min()
     }
 }
 
-/// What distinguishes models here: network, data, batch, precision.
+/// The parts of a specification that distinguish models: network, data, batch, optimizer, precision.
 fn class(run: &PlannedRun) -> String {
     let parts =
         ["model", "data", "batch_size", "accumulate", "optimizer", "precision"].map(|key| run.spec.get(key));
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
-/// Tries what the missing runs of a grid need: a batch of each model, or a few examples where the runs train elsewhere.
+/// Tries what the missing runs of a grid need: a full batch of each model, or a few examples if the runs train
+/// elsewhere.
 pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> {
     let missing = grid.missing();
     let mut report = PreflightReport::default();
@@ -157,7 +158,7 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
     Ok(report)
 }
 
-/// Bytes that the missing runs will write: what stays of each, and checkpoints of one at a time.
+/// Returns the bytes that the missing runs will write: what each keeps, and the checkpoints of one at a time.
 fn disk_need(missing: &[&PlannedRun], keep: Keep, report: &PreflightReport) -> u64 {
     const FILES: u64 = 64 << 10;
     const RESERVE: u64 = 32 << 20;
@@ -174,7 +175,7 @@ fn probe_store(store: &RunStore) -> anyhow::Result<()> {
     Ok(std::fs::remove_file(&probe)?)
 }
 
-/// Tries the model of a run in a process of its own, unless the model that `identity` names passed before.
+/// Tries the model of a run in a process of its own, unless the model `identity` passed before.
 fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Result<Result<Measured, String>> {
     let Grid { store, machine, .. } = grid;
     let small = !grid.trains_here;
@@ -198,7 +199,7 @@ fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Resul
     command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("preflight")?;
     if let Some(mut input) = child.stdin.take() {
-        // A child that died before it read everything says why itself.
+        // A child that ends early reports the error itself.
         let _ = input.write_all(&serde_json::to_vec(run)?);
     }
     let output = child.wait_with_output().context("preflight")?;
@@ -210,13 +211,13 @@ fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Resul
     Ok(Err(failure.map_or_else(|| "interrupted".to_owned(), |failure| failure.message)))
 }
 
-/// The process of one model.
+/// The process that tries one model.
 #[derive(Debug, Args)]
 pub(crate) struct PreflightArgs {
     /// The store.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Eight examples instead of a batch.
+    /// Use eight examples instead of a batch.
     #[arg(long)]
     small: bool,
     #[command(flatten)]
@@ -240,7 +241,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     }
     let updates_per_epoch = assemble::settings(&spec).updates_per_epoch(data.train.len());
     let lone = spec.lone_example(data.train.len());
-    // Where the size is known from the experiment, reading it warned.
+    // If the experiment states the size, reading it has already warned.
     let unknown = spec.data.training_examples().is_none();
     let oversized = if unknown { spec.oversized(data.train.len()) } else { Vec::new() };
     if args.small {
@@ -249,12 +250,12 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     }
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
-    // The first updates would not show it.
+    // The first updates would not reveal it.
     if let Some(lone) = lone {
         let probe = |examples| {
             lrlab_train::probe(&*model, &data.train, examples, &settings, &device).map_err(|e| e.to_string())
         };
-        // What fails with two examples as well does not fail for the size of the batch.
+        // If two examples fail too, the size of the batch is not the cause.
         if let Err(error) = probe(1)
             && (data.train.len() < 2 || probe(2).is_ok())
         {
@@ -327,7 +328,7 @@ mod tests {
             peak_mib: vec![Some(900), Some(300), Some(900), None],
         };
         assert_eq!(report.memory(&[free(Some(8000)), free(None)], &runs), Some(expected));
-        // On the processor there is nothing to place by.
+        // The CPU has no GPU memory to place by.
         assert_eq!(report.memory(&[], &runs), None);
     }
 }

@@ -1,4 +1,4 @@
-//! `lrlab records`: finished runs between stores and files of records.
+//! `lrlab records`: moves finished runs between stores and files of records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -24,10 +24,10 @@ pub(crate) struct RecordsArgs {
 enum Verb {
     /// Write the finished runs of an experiment from the store to a file. Equal results give equal bytes.
     Export(ExportArgs),
-    /// Put the runs of files into the store, where they count as done. An equal result that is there stays; where one
-    /// differs, nothing is put.
+    /// Import the runs of files into the store, where they count as done. Equal results are kept; if one differs,
+    /// nothing is imported.
     Import(ImportArgs),
-    /// Join files into one. Equal records of a run become one, the first; where two differ, nothing is written.
+    /// Merge files. Of equal records of a run the first is kept; if two differ, nothing is written.
     Merge(MergeArgs),
 }
 
@@ -35,8 +35,8 @@ enum Verb {
 struct ExportArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The file, such as experiments/results/quickstart/runs.jsonl. Further runs that are in it stay; a different result
-    /// of one of these is refused.
+    /// The file, such as experiments/results/quickstart/runs.jsonl. Other runs in an existing file are kept; a
+    /// different result of one of these is an error.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -46,7 +46,7 @@ struct ImportArgs {
     /// Files of records, or folders of *.jsonl files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// The store. `gc` counts the runs as nobody's until a `run` of their experiment names them.
+    /// The store. `gc` removes imported runs unless a `run` of their experiment refers to them.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
 }
@@ -56,7 +56,7 @@ struct MergeArgs {
     /// Files of records, or folders of *.jsonl files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// The file. Runs that are in it stay, and are joined like the others.
+    /// The file. Runs in an existing file are merged too.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -96,8 +96,8 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The runs of a file of records, with `results` of the store in their places. A result in the file that differs from
-/// that in the store is an error, but for a run that a search gave up in one of the two: there the whole run counts.
+/// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an
+/// error, unless a search gave up one of them: then the complete run counts.
 fn joined(
     path: &Path,
     store: &RunStore,
@@ -116,7 +116,7 @@ fn joined(
     Ok(all)
 }
 
-/// The runs in a file of records that is about to be written; `None` where there is no such file, or nothing in it.
+/// Reads the file of records that is about to be written; `None` if it does not exist or is empty.
 fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
     if !path.exists() {
         return Ok(None);

@@ -19,7 +19,8 @@ pub(crate) struct ReportArgs {
     selection: Selection,
     #[command(flatten)]
     on_record: OnRecord,
-    /// Where to write it; by default `DIR/<experiment>/report`. Files there that are not an earlier report's stay.
+    /// The folder to write to; by default `DIR/<experiment>/report`. Files that are not from an earlier report are
+    /// kept.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Fail unless every claim is reproduced.
@@ -41,7 +42,7 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
 }
 
-/// Writes the report of a grid that ended, says how it ended, and gives its exit code.
+/// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
     let reported = write(plan, store, None);
     say_line(summary);
@@ -50,7 +51,7 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
-/// Writes the report of a plan and shows its table. Every damaged result is told.
+/// Writes the report of a plan and prints its table. Reports every damaged result.
 pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {

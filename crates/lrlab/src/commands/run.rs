@@ -25,15 +25,15 @@ pub(crate) struct RunArgs {
     machine: Machine,
     #[command(flatten)]
     executor: ExecutorArgs,
-    /// Plan and estimate, start nothing.
+    /// Print the plan and an estimate; start nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Results of another build or another class of numerics are put aside, and their runs are done again.
+    /// Set results of other builds or numerics classes aside and redo their runs.
     #[arg(long)]
     rerun_others: bool,
 }
 
-/// Reads, resolves, tries, records, executes and reports; each step takes what the ones before it made.
+/// Read, resolve, preflight, record, execute, report: each step uses the results of the steps before it.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let RunArgs { selection, on_record, machine, .. } = args;
     let trains_here = !args.executor.on_cluster();
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
 }
 
-/// Runs whose results are damaged are done again.
+/// Sets damaged results aside, so that their runs are redone.
 fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
@@ -78,8 +78,8 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Results of other builds and classes of numerics are never mixed in silently: another class is refused, another
-/// build is told, and both can be put aside. Where the runs train elsewhere, only what is there is compared.
+/// Results of different builds and numerics classes are never mixed silently: another class is an error, another build
+/// a note, and `--rerun-others` sets both aside. If the runs train elsewhere, only existing results are compared.
 fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let all = lrlab_grid::origins(store, &plan.runs)?;

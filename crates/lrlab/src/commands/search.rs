@@ -1,5 +1,5 @@
-//! A search, stage by stage: what is due is run, what lost is ended, until every arm has its winner. What is due follows
-//! from the files of the trials, so every process on a store comes to the same by itself.
+//! Runs a search stage by stage: due runs are done and eliminated ones ended until every arm has its winner. Every
+//! process on a store derives the due runs from the files of the trials.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -17,19 +17,19 @@ use crate::progress::tell;
 pub(crate) struct Stages<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
-    /// Whether the checkpoints of trials that lost stay.
+    /// Whether to keep the checkpoints of eliminated trials.
     pub(crate) keep: Keep,
-    /// Which runs this process may do.
+    /// The runs that this process may do.
     pub(crate) ours: &'a dyn Fn(&RunId) -> bool,
-    /// Asked where all that is due is in other hands, with the most runs that may be due after it: waits a moment and says
-    /// whether to look again.
+    /// Called when other processes have all due runs, with the maximum number of runs that may be due next. Waits
+    /// briefly and returns whether to check again.
     pub(crate) wait: &'a dyn Fn(usize) -> bool,
 }
 
 impl Stages<'_> {
-    /// Runs the stages. `work` runs each of the runs it is given until the epoch that is named for it, or to its end. An
-    /// arm in which a run failed is left as it is: trials are never judged by a part of them. Without a search, all
-    /// that is ours is one stage.
+    /// Runs the stages. `work` does each of the given runs to the given epoch, or to its end. An arm with a failed run
+    /// is left as it is, because its trials are only judged together. Without a search, all runs of this process are
+    /// one stage.
     ///
     /// # Errors
     /// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
@@ -74,7 +74,8 @@ impl Stages<'_> {
         }
     }
 
-    /// What of ours is due in the arms without a failure, and the most that may be due there next.
+    /// The due runs of this process in the arms without a failure, and the maximum number of runs that may be due
+    /// there next.
     fn due(&self, state: &SearchState, failed: &BTreeSet<usize>) -> (Vec<Due>, usize) {
         let ours = |due: &&Due| (self.ours)(&self.plan.runs[due.run].run_id);
         let (mut all, mut next) = (Vec::new(), 0);
@@ -93,7 +94,7 @@ impl Stages<'_> {
         format!("{}: {}", self.plan.experiment, until_words(due))
     }
 
-    /// The sums over what the search asks for.
+    /// The totals over the runs that the search needs.
     fn finish(&self, all: GridOutcome, state: &SearchState) -> GridOutcome {
         let (mut total, mut done) = (0, 0);
         for (run, role) in self.plan.runs.iter().zip(state.roles()) {
@@ -107,7 +108,7 @@ impl Stages<'_> {
     }
 }
 
-/// The epoch until which a run goes, unless that is its end.
+/// The epoch at which a run pauses; `None` if that is its end.
 pub(crate) fn until(run: &PlannedRun, epochs: u64) -> Option<u64> {
     (run.spec["epochs"] != epochs).then_some(epochs)
 }
@@ -122,14 +123,14 @@ pub(crate) fn until_words(due: &[Due]) -> String {
     format!("{} {runs} until epoch {}", due.len(), epochs.join(" or "))
 }
 
-/// The runs that are asked for: all of a grid; of a search those that it needs, as far as is known.
+/// The runs that are needed: all of a grid; of a search those known to be needed.
 pub(crate) fn asked_for<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
     let Some(state) = SearchState::read(store, plan)? else { return Ok(Cow::Borrowed(&plan.runs)) };
     let asked = plan.runs.iter().zip(state.roles()).filter(|(_, role)| *role != Role::Unneeded);
     Ok(asked.map(|(run, _)| run.clone()).collect())
 }
 
-/// What a search will take, and what it came to.
+/// Prints the cost and the status of a search.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     let (Some(rules), Some(state)) = (&plan.search, SearchState::read(store, plan)?) else { return Ok(()) };
     for ((arm, _), status) in state.arms.iter().zip(state.status()) {
@@ -154,7 +155,7 @@ fn head(method: &str, status: &ArmStatus, budget: u64) -> String {
     format!("search by {method}, {}, {budget} epochs", name.collect::<Vec<_>>().join(" / "))
 }
 
-/// How far each arm is, a line for each.
+/// Describes the status of each arm, one line each.
 pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
     let Some(rules) = &plan.search else { return Vec::new() };
     let budget = |status: &ArmStatus| status.rungs.last().map_or(0, |rung| rung.epochs);

@@ -1,4 +1,4 @@
-//! A grid on Slurm, from where a person sits: submit what is missing, look how it goes, write the report.
+//! A grid on Slurm from the submitting side: submits missing runs, waits for them, writes the report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,21 +19,21 @@ use crate::options::{Keep, Machine};
 use crate::progress::{complain, tell};
 use crate::{Exit, provenance};
 
-/// How often submissions in a row may bring nothing further before nobody submits again.
+/// The number of consecutive submissions without progress after which nothing is resubmitted.
 const FRUITLESS: u32 = 2;
-/// Between two looks at the runs' files.
+/// The interval between two checks of the runs' files.
 const LOOK: Duration = Duration::from_secs(2);
-/// Between two questions to Slurm; the first come sooner.
+/// The maximum interval between two queries of Slurm; the first ones are shorter.
 const ASK: Duration = Duration::from_secs(30);
 
-/// Reads a profile for the runs of `plan`; all its mistakes together are the error.
+/// Reads a profile for the runs of `plan`. The error contains all its mistakes.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
     let text = super::plan::read_text(path)?;
     let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
     Ok(SlurmProfile::read(&text, &path.display().to_string(), &runs)?)
 }
 
-/// Settings of a submission of this program.
+/// Makes the settings of a submission of this program.
 pub(crate) fn settings(
     store: &RunStore,
     profile: SlurmProfile,
@@ -58,7 +58,7 @@ pub(crate) fn settings(
     })
 }
 
-/// What [`settings`] wrote down of the machine.
+/// Restores what [`settings`] recorded of the machine options.
 pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
     let Settings { device, keep, checkpoint_every, threads, .. } = settings;
     Ok(Machine {
@@ -69,7 +69,7 @@ pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
     })
 }
 
-/// What of this environment the jobs need; no secret is among it.
+/// The environment variables that jobs need; none of them is a secret.
 fn env() -> BTreeMap<String, String> {
     let words =
         ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG", "LRLAB_SIMD", "LRLAB_KERNELS", "LRLAB_CUDA_TF32"];
@@ -106,7 +106,7 @@ pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Res
     Ok(())
 }
 
-/// Submits what is missing; with `wait`, stays until the grid is done.
+/// Submits the missing runs; with `wait`, stays until the grid is done.
 pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyhow::Result<Execution> {
     let Grid { plan, store, .. } = grid;
     let interrupt = Interrupt::on_signals()?;
@@ -166,16 +166,16 @@ fn lines(submission: &Submission) -> Vec<String> {
     arrays.chain([format!("job {} writes the report after them", job(submission.report_job))]).collect()
 }
 
-/// Why waiting for the jobs is over.
+/// Why waiting has ended.
 #[derive(PartialEq)]
 enum Stay {
-    /// Nothing is left for them to do.
+    /// The jobs have nothing left to do.
     Ended,
     /// Someone asked to stop.
     Interrupted,
 }
 
-/// Waits until every run is done or given up, and submits again what was lost.
+/// Waits until every run is done or out of retries, and resubmits lost runs.
 fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Stay> {
     let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), LOOK);
     loop {
@@ -219,8 +219,8 @@ enum Again {
     Waiting,
 }
 
-/// No job is left that would do what is missing: what was lost, not what was given up, is submitted again, while that
-/// brings the grid further.
+/// Resubmits lost runs, but not those out of retries, if no job is left that would do them and earlier submissions
+/// made progress.
 fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Again> {
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
@@ -249,7 +249,7 @@ fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<A
     })
 }
 
-/// Ends the trials that the search gave up; how the grid ended, and its exit code.
+/// Ends eliminated trials. Returns a summary of the grid and its exit code.
 fn ended(store: &RunStore, plan: &Plan, keep: Keep) -> anyhow::Result<(String, Exit)> {
     if let Some(search) = SearchState::read(store, plan)? {
         search.prune(store, plan, keep.checkpoints())?;
@@ -274,17 +274,17 @@ pub(crate) struct GridReportArgs {
     submission: PathBuf,
 }
 
-/// How long runs of silent owners are waited for, in looks.
+/// The number of checks for which runs with silent owners are waited for.
 const SILENT_LOOKS: u32 = 60;
 
-/// `lrlab grid-report`: writes the report, and submits again what was lost.
+/// `lrlab grid-report`: writes the report and resubmits lost runs.
 pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let submission = Submission::read(&args.submission)?
         .with_context(|| format!("{} holds no submission", args.submission.display()))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
     let submitted = Submission::plan(&args.submission)?;
-    // Of a plain grid a later call may have planned more; a search is judged as it was submitted.
+    // A plain grid may have been extended since; a search is judged as it was submitted.
     let plan = match submitted.filter(|plan| plan.search.is_some()) {
         Some(plan) => plan,
         None => {
@@ -298,7 +298,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     };
     let mut exit = conclude()?;
     for _ in 0..SILENT_LOOKS {
-        // The arrays are over: who still seems to work is another executor, or dead on another node.
+        // The arrays are over: remaining owners are other executors, or dead on another node.
         let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
         let given_up = slurm::given_up(&store, &plan)?;
         let lost = plan

@@ -1,4 +1,4 @@
-//! `lrlab status`: how far a grid is, also from another terminal while it runs.
+//! `lrlab status`: the progress of a grid, also from another terminal while it runs.
 
 use clap::Args;
 use lrlab_runs::RunStore;
@@ -16,15 +16,15 @@ pub(crate) struct StatusArgs {
     selection: Selection,
     #[command(flatten)]
     on_record: OnRecord,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Look again every second, with curves, until the grid is done or Ctrl-C; once where there is no terminal.
+    /// Refresh every second, with curves, until the grid is done or Ctrl-C; prints once if there is no terminal.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
 
-/// Of a part of the experiment, where options name one; otherwise of what was planned last.
+/// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (plan, store) = if args.selection.part.is_whole() && args.on_record.is_empty() {
         let store = RunStore::new(&args.selection.out);

@@ -1,7 +1,7 @@
-//! `lrlab verify`: does finished runs again and compares what they come to, to the bit.
+//! `lrlab verify`: redoes finished runs and compares them bit by bit.
 //!
-//! A run is done again from the specification on record, in a store of its own, by the same preflight, executor and
-//! workers as in `lrlab run`.
+//! A run is redone from its recorded specification, in a store of its own, by the same preflight, executor and workers
+//! as in `lrlab run`.
 
 mod selection;
 mod verdict;
@@ -41,7 +41,7 @@ pub(crate) struct VerifyArgs {
     /// Runs at once; by default chosen from cores, memory and devices.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroU16>,
-    /// Do the runs in this folder, which is new or empty, and leave them there.
+    /// Redo the runs in this new or empty folder and keep it.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
@@ -104,17 +104,17 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     Ok(verdict::exit(&verdicts))
 }
 
-/// What doing runs again came to, beside the results in the store.
+/// The outcome of redoing runs, besides the results in the store.
 #[derive(Default)]
 struct Rerun {
     /// Why runs failed.
     failures: BTreeMap<RunId, String>,
-    /// Someone asked to stop.
+    /// Whether someone asked to stop.
     interrupted: bool,
 }
 
-/// Does the runs of the plan, less those whose model fails the preflight. `None`: the store cannot take them, which was
-/// shown.
+/// Redoes the runs of the plan, except those whose model fails the preflight. Returns `None` if the store is unusable,
+/// which is reported.
 fn rerun(
     grid: &Grid<'_>,
     local: Local,
@@ -138,7 +138,7 @@ fn rerun(
     }
     let grid = Grid { plan: &plan, ..*grid };
     lrlab_grid::record(grid.store, &plan)?;
-    // A run that a search gave up goes as far as it went.
+    // A run that a search gave up is redone to the same epoch.
     let pruned: BTreeMap<&RunId, u64> = sound
         .iter()
         .filter(|result| result.outcome == Outcome::Pruned)
@@ -161,7 +161,7 @@ fn planned(result: &RunResult) -> PlannedRun {
     }
 }
 
-/// Between classes of numerics nobody promises equal bits.
+/// Equal bits are not promised across numerics classes.
 fn note_other_classes(recorded: &[Recorded], class: &str) {
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
     let results = recorded.iter().filter_map(|run| run.result.as_ref().ok());
@@ -189,7 +189,7 @@ fn check_empty(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The data sets as they are here.
+/// The data sets on this machine.
 struct DataHere<'a> {
     registry: &'a Registry,
     cache: PathBuf,
@@ -197,14 +197,14 @@ struct DataHere<'a> {
 }
 
 impl DataHere<'_> {
-    /// The result of a run that can be done again as it was, or why it cannot.
+    /// Returns the result of a run that can be redone, or why it cannot.
     fn check<'a>(&mut self, recorded: &'a Recorded) -> Result<&'a RunResult, String> {
         let result = recorded.result.as_ref().map_err(Clone::clone)?;
         self.check_identity(result).map_err(|why| format!("{why:#}"))?;
         Ok(result)
     }
 
-    /// Refuses a run whose specification and data are not those that its id was made from.
+    /// Rejects a run whose specification or data differ from those that its id was derived from.
     fn check_identity(&mut self, result: &RunResult) -> anyhow::Result<()> {
         let spec = RunSpec::deserialize(&result.spec)
             .map_err(|error| anyhow::anyhow!("this build cannot read its specification ({error})"))?;

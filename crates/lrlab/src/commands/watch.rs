@@ -1,4 +1,4 @@
-//! `lrlab status --watch`: a page in the terminal that follows a grid, with curves of the runs that are going on.
+//! `lrlab status --watch`: a terminal page that follows a grid, with curves of running runs.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,9 +14,9 @@ use super::say;
 use crate::Exit;
 use crate::progress::label;
 
-/// Between two looks.
+/// The refresh interval.
 const LOOK: Duration = Duration::from_secs(1);
-/// Columns of a curve.
+/// The columns of a curve.
 const CURVE: usize = 24;
 
 /// Shows the page until the grid is done or someone asks to stop.
@@ -35,7 +35,7 @@ pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));
         if over || interrupt.requests() > 0 {
             drop(screen);
-            // What was seen last stays to be seen.
+            // The last page stays visible.
             say(&text);
             return Ok(Exit::Done);
         }
@@ -47,17 +47,17 @@ pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     }
 }
 
-/// The terminal's other screen; the first one comes back when this goes, however it goes.
+/// The terminal's alternate screen; dropping it restores the main one.
 struct Screen;
 
 impl Screen {
     fn open() -> Self {
-        // The other screen, without a cursor.
+        // The alternate screen, without a cursor.
         say("\x1b[?1049h\x1b[?25l");
         Self
     }
 
-    /// Line by line over what is there, so that nothing flickers.
+    /// Draws over the previous page line by line, without flicker.
     fn draw(text: &str) {
         let lines: Vec<&str> = text.lines().collect();
         say(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
@@ -70,7 +70,7 @@ impl Drop for Screen {
     }
 }
 
-/// The page: the sums, a bar, then running, failed, missing and done runs, as many as there is room for.
+/// The page: totals, a bar, then running, failed, missing and done runs, as many as fit.
 fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usize) -> String {
     let mut lines: Vec<String> = board.sums(plan).lines().map(str::to_owned).collect();
     let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
@@ -130,7 +130,7 @@ fn bar(share: f64, columns: usize) -> String {
     format!("{}{} {:>3.0} %", "█".repeat(full), "░".repeat(columns - full), share * 100.0)
 }
 
-/// The validation loss of every epoch so far, over all attempts: a later attempt's word counts.
+/// The validation loss of every epoch over all attempts; later attempts take precedence.
 fn history(run_dir: &Path) -> Vec<f64> {
     let mut epochs = std::collections::BTreeMap::new();
     let attempts = lrlab_grid::attempts(run_dir).unwrap_or_default();
@@ -146,7 +146,7 @@ fn history(run_dir: &Path) -> Vec<f64> {
     epochs.into_values().collect()
 }
 
-/// The last values as a line of blocks, the lowest the smallest of them.
+/// The last values as a line of blocks, scaled to their range.
 fn curve(values: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let values = &values[values.len().saturating_sub(CURVE)..];

@@ -1,4 +1,4 @@
-//! Which finished runs are verified.
+//! Selects the finished runs to verify.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -15,28 +15,28 @@ use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::progress::tell;
 
-/// The experiment where none is named.
+/// The default experiment.
 const QUICKSTART: &str = "experiments/quickstart.toml";
 
-/// The options that choose runs.
+/// The options that select runs.
 #[derive(Debug, Args)]
 pub(super) struct RecordedArgs {
-    /// The experiment whose finished runs are done again. Without one: every run of --records; the runs that --run names,
-    /// whatever experiment they belong to; or else those of experiments/quickstart.toml.
+    /// The experiment whose finished runs are redone. Without one: every run of --records; the runs of --run, of any
+    /// experiment; or otherwise those of experiments/quickstart.toml.
     experiment: Option<PathBuf>,
-    /// The store that has the results.
+    /// The store with the results.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    /// Take the results from this file of records (one whole result.json a line), or from the *.jsonl files of this
-    /// folder, instead of the store (repeatable). Neither store nor experiment is needed.
+    /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
+    /// this folder, instead of the store (repeatable). Neither store nor experiment is needed.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id, or with an id that begins so (repeatable).
+    /// Only the run with this id or this beginning of an id (repeatable).
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<String>,
-    /// Only N runs, the same at every call: from each arm in turn the run with the smallest id. Ids are hashes.
+    /// Only N runs, the same in every call: from each arm in turn the run with the smallest id. Ids are hashes.
     #[arg(long, value_name = "N")]
     sample: Option<NonZeroUsize>,
 }
@@ -44,13 +44,13 @@ pub(super) struct RecordedArgs {
 /// A finished run.
 pub(super) struct Recorded {
     pub(super) run_id: RunId,
-    /// Its cell; empty where a damaged result is all there is.
+    /// Its cell; empty if only a damaged result is left.
     pub(super) cell: Cell,
     /// Its result, or why it cannot be read.
     pub(super) result: Result<RunResult, String>,
 }
 
-/// Where finished runs are taken from.
+/// Where finished runs are read from.
 enum Source<'a> {
     Store(RunStore),
     Records(Records, &'a [PathBuf]),
@@ -71,7 +71,7 @@ impl Source<'_> {
         }
     }
 
-    /// A run with its result. One that cannot be read stops no other.
+    /// Returns a run with its result. An unreadable result does not affect other runs.
     fn recorded(&self, run_id: &RunId) -> Recorded {
         let result = match self {
             Self::Store(store) => store.result(run_id).map_err(|error| format!("{error:#}")),
@@ -90,7 +90,7 @@ impl Source<'_> {
     }
 }
 
-/// The files, for people.
+/// The files, for messages.
 impl std::fmt::Display for Source<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -104,7 +104,7 @@ impl std::fmt::Display for Source<'_> {
 }
 
 impl RecordedArgs {
-    /// The finished runs that the options choose.
+    /// Reads the selected runs.
     pub(super) fn read(&self, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
         let file = self.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
         self.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
@@ -147,7 +147,7 @@ impl RecordedArgs {
         })
     }
 
-    /// The runs of the experiment; `None` where records or ids choose the runs by themselves.
+    /// Returns the runs of the experiment; `None` if records or ids select the runs.
     fn planned(
         &self,
         file: &Path,
@@ -175,7 +175,7 @@ fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
     ids.iter().filter(|id| id.as_str().starts_with(digits)).collect()
 }
 
-/// Why the run that --run names is not among the finished ones.
+/// Explains why the run of --run is not among the finished ones.
 fn not_finished(
     id: &str,
     file: &Path,
@@ -203,7 +203,7 @@ fn not_finished(
     Ok(format!("{source} has no finished run {id}; {near}"))
 }
 
-/// `n` of the runs, drawn without looking at what they came to: from each arm in turn the run with the smallest id.
+/// Samples `n` runs regardless of their results: from each arm in turn the run with the smallest id.
 fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let all = recorded.len();
     if n >= all {

@@ -1,4 +1,4 @@
-//! What verifying a run came to, and its words.
+//! The verdicts on verified runs, and their description.
 
 use std::fmt::Write as _;
 
@@ -9,28 +9,28 @@ use super::selection::Recorded;
 use crate::Exit;
 use crate::progress::label;
 
-/// What doing a run again came to.
+/// The verdict on a redone run.
 pub(super) enum Verdict {
     Identical,
-    /// It differs from the run on record.
+    /// It differs from the recorded run.
     Differs(Box<Differing>),
     Failed(String),
-    /// It was not done again.
+    /// It was not redone, for this reason.
     Refused(String),
-    /// Interrupted, or stopped by others that failed.
+    /// It was interrupted, or stopped because others failed.
     Missing,
 }
 
-/// Two results of one run.
+/// Two results of one run that differ.
 pub(super) struct Differing {
     recorded: RunResult,
     here: RunResult,
-    /// Where they differ first.
+    /// The first difference.
     first: Difference,
 }
 
 impl Verdict {
-    /// Compares a result on record with that of the run that was done again in `store`.
+    /// Compares a recorded result with that of the redone run in `store`.
     pub(super) fn compare(recorded: &RunResult, store: &RunStore) -> anyhow::Result<Self> {
         let id = &recorded.run_id;
         let here = if recorded.outcome == Outcome::Pruned { store.paused(id)? } else { store.result(id)? };
@@ -87,7 +87,7 @@ impl Differing {
         }
     }
 
-    /// What else was different, as far as is known.
+    /// Describes other differences, as far as known.
     fn provenance(&self) -> String {
         let Self { recorded, here, .. } = self;
         let told = recorded
@@ -124,7 +124,7 @@ pub(super) fn summary(verdicts: &[Verdict]) -> String {
     text
 }
 
-/// A difference counts more than a failure, and a failure more than a run that could not be verified.
+/// A difference takes precedence over a failure, and a failure over a run that could not be verified.
 pub(super) fn exit(verdicts: &[Verdict]) -> Exit {
     let any = |which: fn(&Verdict) -> bool| verdicts.iter().any(which);
     if any(|verdict| matches!(verdict, Verdict::Differs(_))) {
