@@ -342,7 +342,7 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
     let digest = other["provenance"]["dataset_digest"].as_str().unwrap();
     let id = lrlab_spec::run_id(&spec, digest).unwrap().to_string();
     other["run_id"] = id.as_str().into();
-    std::fs::write(&path, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    std::fs::write(&path, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
     let ran = place.verify(&["--records", records]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     let failed = ran.out.lines().find(|line| line.starts_with(&id[..8])).unwrap();

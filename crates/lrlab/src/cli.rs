@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::progress::{complain, tell};
+use crate::progress::{eprint_line, report_error};
 use crate::{Exit, Registry, color, commands};
 
 /// The lab for learning-rate schedules.
@@ -83,7 +83,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
                 return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
             }
             // Help or the version.
-            commands::said(printed);
+            commands::note_write(printed);
             return ended(Exit::Done).into();
         }
     };
@@ -97,7 +97,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
     match run(cli.command, registry) {
         Ok(exit) => ended(exit).into(),
         Err(error) => {
-            complain(&error);
+            report_error(&error);
             Exit::BadInput.into()
         }
     }
@@ -105,9 +105,9 @@ pub fn cli(registry: &Registry) -> ExitCode {
 
 /// The exit code of the command: success requires that all output was written.
 fn ended(exit: Exit) -> Exit {
-    let Some(error) = commands::unsaid() else { return exit };
-    tell(&format!("error: standard output: {error}"));
-    if exit == Exit::Done { Exit::Unsaid } else { exit }
+    let Some(error) = commands::write_error() else { return exit };
+    eprint_line(&format!("error: standard output: {error}"));
+    if exit == Exit::Done { Exit::OutputFailed } else { exit }
 }
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {

@@ -10,7 +10,7 @@ pub enum Exit {
     /// Some runs failed; the others are done.
     SomeFailed,
     /// Everything requested is done, but some output could not be written.
-    Unsaid,
+    OutputFailed,
     /// Bad input; nothing was started.
     BadInput,
     /// Submitted to a cluster; runs are still queued.
@@ -29,7 +29,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
-            Exit::SomeFailed | Exit::Unsaid => 1,
+            Exit::SomeFailed | Exit::OutputFailed => 1,
             Exit::BadInput => 2,
             Exit::Submitted => 3,
             Exit::ClaimNotReproduced | Exit::Differs => 4,

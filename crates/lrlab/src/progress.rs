@@ -80,7 +80,7 @@ impl Progress {
         let line =
             format!("[{}/{}] {}: {latest} in {seconds:.1} s{left}", self.done, self.total, self.label(id));
         match &mut self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars: _, grid, runs } => {
                 grid.inc(1);
                 grid.set_message(
@@ -97,7 +97,7 @@ impl Progress {
     pub(crate) fn note(&mut self, id: &RunId, message: &str) {
         let line = format!("{}: {message}", self.label(id));
         match &self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars, .. } => drop(bars.println(line)),
         }
     }
@@ -117,7 +117,7 @@ impl Progress {
     pub(crate) fn failed(&mut self, id: &RunId, error: &str) {
         let line = format!("{}: FAILED: {error}", self.label(id));
         match &mut self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars, grid: _, runs } => {
                 let _ = bars.println(line);
                 if let Some(bar) = runs.remove(id) {
@@ -166,13 +166,13 @@ pub(crate) fn clock(seconds: f64) -> String {
 }
 
 /// Prints a line to standard error.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Prints mistakes in an input to standard error, each with its place.
-pub(crate) fn tell_mistakes(mistakes: &Mistakes) {
-    tell(&mistakes.render(color::on_stderr()));
+pub(crate) fn report_mistakes(mistakes: &Mistakes) {
+    eprint_line(&mistakes.render(color::on_stderr()));
 }
 
 /// `resnet / cosine / on / 10 epochs / seed 0`.
@@ -199,9 +199,9 @@ pub(crate) fn label(cell: &Cell) -> String {
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
 
 /// Prints an error and its causes to standard error; a cause that is already quoted is not repeated.
-pub(crate) fn complain(error: &anyhow::Error) {
+pub(crate) fn report_error(error: &anyhow::Error) {
     if let Some(mistakes) = error.downcast_ref() {
-        return tell_mistakes(mistakes);
+        return report_mistakes(mistakes);
     }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -210,7 +210,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    tell(&format!("error: {text}"));
+    eprint_line(&format!("error: {text}"));
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl Reporter {
             }
             Event::Progress { .. } => self.last_progress = Some(Instant::now()),
             // The note also goes to the attempt's log.
-            Event::Note { message } => crate::progress::tell(&format!("note: {message}")),
+            Event::Note { message } => crate::progress::eprint_line(&format!("note: {message}")),
             _ => {}
         }
         let Ok(line) = serde_json::to_string(event) else { return };

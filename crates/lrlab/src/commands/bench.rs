@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_kernels::Precision;
 
-use super::{say, say_line};
+use super::{print, print_line};
 use crate::bench::{Kind, Measured, Workload, beside, measure, overhead, workloads};
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
         let device = args.device.open()?;
         args.precision.check(&device)?;
         for workload in chosen {
-            say_line(&serde_json::to_string(&measure(workload, &device)?)?);
+            print_line(&serde_json::to_string(&measure(workload, &device)?)?);
         }
         return Ok(Exit::Done);
     }
@@ -58,7 +58,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     // Milliseconds per step of the workloads measured so far.
     let mut steps = BTreeMap::new();
     if !quiet {
-        say(&head());
+        print(&head());
     }
     for _ in 0..args.rounds {
         for name in &names {
@@ -77,7 +77,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
             let measured = match measured {
                 Ok(measured) => measured,
                 Err(error) => {
-                    tell(&format!("error: {error:#}"));
+                    eprint_line(&format!("error: {error:#}"));
                     exit = Exit::SomeFailed;
                     continue;
                 }
@@ -85,9 +85,9 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
             steps.insert(name.clone(), measured.ms);
             let line = serde_json::to_string(&measured)?;
             if quiet {
-                say_line(&line);
+                print_line(&line);
             } else {
-                say_line(&row(&measured));
+                print_line(&row(&measured));
             }
             lines.push_str(&line);
             lines.push('\n');

@@ -4,8 +4,8 @@ use lrlab_grid::SearchState;
 use lrlab_runs::PlannedRun;
 
 use super::grid::Grid;
-use super::{say_line, search};
-use crate::progress::tell;
+use super::{print_line, search};
+use crate::progress::eprint_line;
 use crate::provenance;
 
 /// Prints a command for each run that is not done; of a search, for each that is due.
@@ -19,7 +19,7 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.extend(machine.arguments());
         // Paths cannot contain the NUL that cannot be quoted.
-        say_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
+        print_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
     };
     let Some(search) = SearchState::read(store, plan)? else {
         grid.missing().into_iter().for_each(|run| print(run, None));
@@ -31,14 +31,14 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         let run = &plan.runs[due.run];
         print(run, search::until(run, due.until));
     }
-    tell(&if due.is_empty() {
+    eprint_line(&if due.is_empty() {
         format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
     } else {
         format!(
             "{}: {}, and only these: which trials go on is decided by all of them. Once they are done, the same \
              command prints what follows, and nothing when the search is over",
             plan.experiment,
-            search::until_words(&due)
+            search::describe_due(&due)
         )
     });
     Ok(())

@@ -8,7 +8,7 @@ use lrlab_grid::{Garbage, GarbageKind};
 use lrlab_runs::RunStore;
 
 use super::plan::{read_experiment, resolve};
-use super::say_line;
+use super::print_line;
 use crate::options::{Part, Selection};
 use crate::{Exit, Registry};
 
@@ -71,18 +71,18 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     };
     if args.json {
         let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed, "kept": kept });
-        say_line(&serde_json::to_string_pretty(&all)?);
+        print_line(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Done);
     }
     if let Some(Kept { experiment, runs, others }) = kept {
         let (runs, others) = (counted(runs, "run"), counted(others, "other run"));
-        say_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
+        print_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
     }
     for item in &garbage {
-        say_line(&line(item));
+        print_line(&line(item));
     }
     let size = size(bytes);
-    say_line(&match (garbage.len(), args.yes) {
+    print_line(&match (garbage.len(), args.yes) {
         (0, _) => {
             "nothing: some experiment names everything in this store, or someone works on it".to_owned()
         }

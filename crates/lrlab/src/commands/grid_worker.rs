@@ -14,19 +14,19 @@ use lrlab_grid::{
 };
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
-use super::launch::{Launch, planned, show};
+use super::launch::{Launcher, planned, show};
 use super::search::Stages;
 use super::slurm::machine;
 use crate::options::Machine;
-use crate::progress::{Progress, tell};
+use crate::progress::{Progress, eprint_line};
 use crate::{Exit, provenance};
 
 /// How much earlier than the time limit Slurm's clock may send its signal.
 const EARLY: Duration = Duration::from_mins(1);
 /// The interval between two checks of trials that other workers have.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 /// How long requeueing is retried while Slurm does not answer.
-const INSIST: Duration = Duration::from_mins(1);
+const REQUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct GridWorkerArgs {
@@ -57,7 +57,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let machine = machine(settings)?;
     let device = machine.device.open()?;
     refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
-    let launch = Launch::new(&store, &machine, &device)?;
+    let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
     let executor = LocalExecutor {
@@ -71,7 +71,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     };
     let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let job = SlurmJob::current();
-    tell(&format!(
+    eprint_line(&format!(
         "{} of class {}: {done} of {} runs done, {}",
         submission.experiment,
         array.class,
@@ -94,7 +94,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         begun += finish.begun;
         Ok(finish)
     })?;
-    tell(&words(&finish));
+    eprint_line(&describe(&finish));
     if settings.fail_fast && !finish.failed.is_empty() {
         let others = submission.arrays.iter().filter_map(|array| array.job);
         others.for_each(|job| drop(slurm::cancel(job)));
@@ -102,7 +102,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
     let left = finish.missing > finish.elsewhere && finish.common_failure.is_none();
     if let (true, true, Some(job)) = (out_of_time && finish.begun > 0, left, job) {
-        begin_anew(&job)?;
+        requeue(&job)?;
         return Ok(Exit::Interrupted);
     }
     Ok(match finish {
@@ -134,7 +134,7 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = args.machine.device.open()?;
-    let launch = Launch::new(&store, &args.machine, &device)?;
+    let launch = Launcher::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
         threads: args.machine.threads.map(NonZeroUsize::get),
         devices: launch.devices(),
@@ -155,7 +155,7 @@ fn work(
     store: &RunStore,
     share: Workload<'_>,
     interrupt: &Interrupt,
-    launch: &Launch,
+    launch: &Launcher,
 ) -> anyhow::Result<GridOutcome> {
     let done = share.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let mut progress = Progress::new(share.runs, done);
@@ -177,13 +177,13 @@ fn wait(next: usize, interrupt: &Interrupt) -> bool {
         return false;
     }
     let began = Instant::now();
-    while began.elapsed() < LOOK && interrupt.requests() == 0 {
+    while began.elapsed() < POLL && interrupt.requests() == 0 {
         std::thread::sleep(Duration::from_millis(50));
     }
     interrupt.requests() == 0
 }
 
-fn words(finish: &GridOutcome) -> String {
+fn describe(finish: &GridOutcome) -> String {
     let GridOutcome { done, executed, failed, missing, elsewhere, .. } = finish;
     let failed = failed.len();
     format!(
@@ -214,14 +214,14 @@ fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> 
 }
 
 /// Requeues this job, and retries while the controller is away.
-fn begin_anew(job: &SlurmJob) -> anyhow::Result<()> {
-    tell(&format!("job {} begins anew", job.job));
+fn requeue(job: &SlurmJob) -> anyhow::Result<()> {
+    eprint_line(&format!("job {} begins anew", job.job));
     let began = Instant::now();
     loop {
         match slurm::requeue(&job.job) {
             Ok(()) => return Ok(()),
-            Err(error) if began.elapsed() > INSIST => return Err(error.into()),
-            Err(error) => tell(&format!("{error}")),
+            Err(error) if began.elapsed() > REQUEUE_TIMEOUT => return Err(error.into()),
+            Err(error) => eprint_line(&format!("{error}")),
         }
         std::thread::sleep(Duration::from_secs(5));
     }

@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{say, say_line};
-use crate::kit::{Check, Kind, Outcome, Place, Verdict, checks};
-use crate::progress::tell;
+use super::{print, print_line};
+use crate::kit::{Check, CheckContext, Kind, Outcome, Verdict, checks};
+use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 /// The time limit of one check.
@@ -72,27 +72,27 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
             device: device.clone(),
         };
         if !broken {
-            tell(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+            eprint_line(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
         }
         rows.push(row);
     }
     let lines =
         rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<anyhow::Result<String>>()?;
     match &args.json {
-        Some(_) if quiet => say(&lines),
+        Some(_) if quiet => print(&lines),
         Some(path) => {
             lrlab_runs::write_atomic(path, lines.as_bytes()).with_context(|| path.display().to_string())?;
         }
         None => {}
     }
     if args.work_dir.is_some() {
-        tell(&format!("kit: what was written on the way is in {}", folder.keep().display()));
+        eprint_line(&format!("kit: what was written on the way is in {}", folder.keep().display()));
     }
     if !quiet {
         if rows.first().is_some_and(stands_in) {
-            say_line("the CPU is its own stand-in here: this says nothing about a GPU");
+            print_line("the CPU is its own stand-in here: this says nothing about a GPU");
         }
-        say(&table(&rows));
+        print(&table(&rows));
     }
     let failed = rows.iter().any(|row| row.verdict.outcome == Outcome::Failed);
     Ok(if failed { Exit::SomeFailed } else { Exit::Done })
@@ -129,10 +129,10 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
         return Ok(Exit::BadInput);
     };
     let verdict = match args.device.open() {
-        Ok(device) => check.make(&Place { choice: args.device, device, folder }),
+        Ok(device) => check.make(&CheckContext { choice: args.device, device, folder }),
         Err(error) => Verdict::failed(format!("{error:#}")),
     };
-    say_line(&serde_json::to_string(&verdict)?);
+    print_line(&serde_json::to_string(&verdict)?);
     Ok(Exit::Done)
 }
 

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::{DeviceChoice, provenance};
 
 /// What every worker of a grid is started with.
-pub(crate) struct Launch {
+pub(crate) struct Launcher {
     program: PathBuf,
     out: PathBuf,
     /// Its device is the opened one, as this process numbers it.
@@ -24,7 +24,7 @@ pub(crate) struct Launch {
     bound: bool,
 }
 
-impl Launch {
+impl Launcher {
     /// Workers of this program in `store`, on `device`, which `machine` chose.
     pub(crate) fn new(store: &RunStore, machine: &Machine, device: &Device) -> anyhow::Result<Self> {
         let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
@@ -52,7 +52,7 @@ impl Launch {
     }
 
     /// Describes the devices.
-    pub(crate) fn device_words(&self) -> String {
+    pub(crate) fn describe_device(&self) -> String {
         match self.gpus.len() {
             0 | 1 => self.machine.device.to_string(),
             n => format!("{n} GPUs"),
@@ -130,7 +130,7 @@ mod tests {
             (vec![gpu("GPU-7")], false, 0, "--device=cuda:2", None),
             (vec![], true, 0, "--device=cuda:2", None),
         ] {
-            let launch = Launch {
+            let launch = Launcher {
                 program: "lrlab".into(),
                 out: "/out".into(),
                 machine: Machine {

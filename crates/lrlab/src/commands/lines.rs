@@ -12,7 +12,7 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
     let state = match state {
         RunState::Done => "done".to_owned(),
         RunState::Running { owner, live, .. } => {
-            let live = live.as_ref().map(|live| format!(", {}", far(live))).unwrap_or_default();
+            let live = live.as_ref().map(|live| format!(", {}", describe_progress(live))).unwrap_or_default();
             format!("running{live} ({owner})")
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
@@ -37,7 +37,7 @@ pub(crate) fn counts(status: &Status) -> String {
 }
 
 /// Describes the progress of an attempt.
-pub(crate) fn far(live: &AttemptProgress) -> String {
+pub(crate) fn describe_progress(live: &AttemptProgress) -> String {
     let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
     if let Some(loss) = live.loss {
         let _ = write!(text, ", loss {loss:.4}");

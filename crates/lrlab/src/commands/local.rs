@@ -9,10 +9,10 @@ use lrlab_grid::{
 use lrlab_runs::PlannedRun;
 
 use super::grid::{Execution, Grid};
-use super::launch::{self, Launch};
+use super::launch::{self, Launcher};
 use super::preflight::PreflightReport;
 use super::search;
-use crate::progress::{Progress, clock, complain, label, tell};
+use crate::progress::{Progress, clock, eprint_line, label, report_error};
 use crate::{DeviceChoice, Exit};
 
 /// The assumed memory of a run that was not measured; small networks on small data need much less.
@@ -30,13 +30,13 @@ impl Local {
     /// Does the missing runs.
     pub(crate) fn execute(self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         let (launch, interrupt) =
-            (Launch::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
+            (Launcher::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
         let finish = match self.run(grid, &launch, preflight, &interrupt, |_| None) {
             Ok(finish) => finish,
             // Started runs are on record, and the same command resumes them.
             Err(error) => {
-                complain(&error);
-                tell(
+                report_error(&error);
+                eprint_line(
                     "the grid was stopped by this; runs that are done stay done, and the same command goes on",
                 );
                 return Ok(Execution::Left(Exit::SomeFailed));
@@ -54,7 +54,7 @@ impl Local {
     pub(crate) fn run(
         self,
         grid: &Grid<'_>,
-        launch: &Launch,
+        launch: &Launcher,
         preflight: &PreflightReport,
         interrupt: &Interrupt,
         until: impl Fn(&PlannedRun) -> Option<u64>,
@@ -71,8 +71,8 @@ impl Local {
         let runs = search::asked_for(plan, store)?;
         let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
         let total = runs.len();
-        let device = launch.device_words();
-        tell(&format!(
+        let device = launch.describe_device();
+        eprint_line(&format!(
             "{}: {total} runs, {done} of {total} done, {jobs} at once on {device}",
             plan.experiment
         ));
@@ -134,7 +134,7 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
     }
     let estimate = costs.estimate(missing.iter().copied(), jobs);
     let basis = if measured { "" } else { ", judged by the first updates" };
-    tell(&match estimate.wall_s.zip(estimate.seconds) {
+    eprint_line(&match estimate.wall_s.zip(estimate.seconds) {
         Some((wall, all)) => format!(
             "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
             estimate.runs,

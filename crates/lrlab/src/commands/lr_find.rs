@@ -15,9 +15,9 @@ use lrlab_train::Fit;
 use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
-use super::say;
+use super::print;
 use crate::options::Selection;
-use crate::progress::{label, tell};
+use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble};
 
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         device: &device,
     };
     let name = name(&cell);
-    tell(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
+    eprint_line(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
     let mut seen = Vec::new();
     let found = lrlab_train::sweep(parts, test, &interrupt, &mut |lr, loss| seen.push((lr, loss)))?;
     if interrupt.load(Ordering::Relaxed) {
@@ -89,9 +89,9 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let json = serde_json::to_string_pretty(&json(&cell, &seen, &found))? + "\n";
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => say(&json),
+        Some(path) if path == Path::new("-") => print(&json),
         path => {
-            say(&describe(&found));
+            print(&describe(&found));
             if let Some(path) = path {
                 lrlab_runs::write_atomic(path, json.as_bytes())?;
             }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 pub(crate) mod bench;
-mod board;
 mod commit;
+mod dashboard;
 pub(crate) mod data;
 mod emit;
 mod executor;
@@ -33,31 +33,31 @@ pub(crate) mod watch;
 pub(crate) mod worker;
 
 /// The first error of writing to standard output.
-static UNSAID: OnceLock<std::io::Error> = OnceLock::new();
+static WRITE_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes to standard output. An error interrupts nothing, but the command then ends with an error ([`unsaid`]). A
+/// Writes to standard output. An error interrupts nothing, but the command then ends with an error ([`write_error`]). A
 /// closed pipe is not an error.
-pub(crate) fn say(text: &str) {
+pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    note_write(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
 /// Records the result of writing to standard output.
-pub(crate) fn said(written: std::io::Result<()>) {
+pub(crate) fn note_write(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
         // The first error counts.
-        let _ = UNSAID.set(error);
+        let _ = WRITE_ERROR.set(error);
     }
 }
 
 /// Returns the first error of writing to standard output.
-pub(crate) fn unsaid() -> Option<&'static std::io::Error> {
-    UNSAID.get()
+pub(crate) fn write_error() -> Option<&'static std::io::Error> {
+    WRITE_ERROR.get()
 }
 
-/// Like [`say`], with a line break.
-pub(crate) fn say_line(text: &str) {
-    say(&format!("{text}\n"));
+/// Like [`print`], with a line break.
+pub(crate) fn print_line(text: &str) {
+    print(&format!("{text}\n"));
 }

@@ -7,11 +7,11 @@ use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, SourceSpec};
 use serde::Deserialize;
 
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
 /// The files of records to read. None is read by default, so that a stray file of results has no effect.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct OnRecord {
+pub(crate) struct RecordFiles {
     /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
     /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
     /// `run` imports the runs into the store first, like `records import`.
@@ -19,7 +19,7 @@ pub(crate) struct OnRecord {
     paths: Vec<PathBuf>,
 }
 
-impl OnRecord {
+impl RecordFiles {
     /// Reads the files.
     pub(crate) fn read(&self) -> anyhow::Result<Records> {
         Ok(Records::read(&self.paths)?)
@@ -31,11 +31,11 @@ impl OnRecord {
     }
 
     /// Keeps the records of the plan's runs, checks them against the store, and reports their number.
-    fn of_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
+    fn for_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
         records.retain(|id| plan.runs.iter().any(|run| run.run_id == *id));
         if !self.is_empty() {
-            agree(store, &records)?;
-            tell(&format!(
+            check_conflicts(store, &records)?;
+            eprint_line(&format!(
                 "{}: {} of {} runs are on record",
                 plan.experiment,
                 records.len(),
@@ -46,19 +46,24 @@ impl OnRecord {
     }
 
     /// Returns the store with the plan's runs on record, for commands that only read.
-    pub(crate) fn beside(&self, store: RunStore, plan: &Plan, records: Records) -> anyhow::Result<RunStore> {
-        let records = self.of_plan(&store, plan, records)?;
+    pub(crate) fn with_store(
+        &self,
+        store: RunStore,
+        plan: &Plan,
+        records: Records,
+    ) -> anyhow::Result<RunStore> {
+        let records = self.for_plan(&store, plan, records)?;
         Ok(store.with_records(records))
     }
 
     /// Imports the plan's runs on record into the store.
-    pub(crate) fn put(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
-        put(store, &self.of_plan(store, plan, records)?).map(drop)
+    pub(crate) fn import(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
+        import_all(store, &self.for_plan(store, plan, records)?).map(drop)
     }
 }
 
-/// Imports runs into the store. Returns how many were missing there. [`agree`] comes first.
-pub(crate) fn put(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
+/// Imports runs into the store. Returns how many were missing there. [`check_conflicts`] comes first.
+pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
     let mut new = 0;
     for record in records.iter() {
         new += usize::from(store.put(&record.result)?);
@@ -68,7 +73,7 @@ pub(crate) fn put(store: &RunStore, records: &Records) -> anyhow::Result<usize> 
 
 /// Rejects runs whose result in the store differs from the recorded one, unless a search gave up exactly one of them.
 /// A damaged result is ignored.
-pub(crate) fn agree(store: &RunStore, records: &Records) -> anyhow::Result<()> {
+pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
         let id = &record.result.run_id;

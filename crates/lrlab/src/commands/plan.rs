@@ -11,10 +11,10 @@ use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
 use lrlab_spec::{Experiment, RunSpec};
 
 use super::lines::{counts, line};
-use super::on_record::{Digests, OnRecord, check_id};
-use super::{say, say_line};
+use super::on_record::{Digests, RecordFiles, check_id};
+use super::{print, print_line};
 use crate::options::{Cells, Selection};
-use crate::progress::{tell, tell_mistakes};
+use crate::progress::{eprint_line, report_mistakes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     /// Print each resolved value and where it comes from.
     #[arg(long)]
     explain: bool,
@@ -33,7 +33,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         let experiment = read_experiment(&args.selection, registry)?;
         let Cells { filter, seeds, .. } = &args.selection.part.cells;
         let texts = experiment.explain(filter, *seeds)?;
-        say_line(&narrowed(texts, &experiment, &args.selection, registry)?.join("\n"));
+        print_line(&narrowed(texts, &experiment, &args.selection, registry)?.join("\n"));
         return Ok(Exit::Done);
     }
     let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
@@ -44,18 +44,18 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
 /// Reads the selected runs of an experiment, and the store together with the runs on record.
 pub(crate) fn read_plan(
     selection: &Selection,
-    on_record: &OnRecord,
+    on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let (plan, records) = read_with_records(selection, on_record, registry)?;
-    let store = on_record.beside(RunStore::new(&selection.out), &plan, records)?;
+    let store = on_record.with_store(RunStore::new(&selection.out), &plan, records)?;
     Ok((plan, store))
 }
 
 /// Reads the selected runs of an experiment, and the runs on record.
 pub(crate) fn read_with_records(
     selection: &Selection,
-    on_record: &OnRecord,
+    on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, Records)> {
     let experiment = read_experiment(selection, registry)?;
@@ -69,7 +69,7 @@ pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> any
     let (text, name) = (read_text(path)?, path.display().to_string());
     let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog())?;
     if !experiment.warnings.is_empty() {
-        tell_mistakes(&experiment.warnings);
+        report_mistakes(&experiment.warnings);
     }
     Ok(experiment)
 }
@@ -98,7 +98,7 @@ pub(crate) fn resolve_with(
     records: &Records,
 ) -> anyhow::Result<Plan> {
     let mut plan = resolve_all(experiment, selection, registry, records)?;
-    if let Some(index) = named(&plan, selection)? {
+    if let Some(index) = selected_run(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
         // A single run is not a search; it is trained in full.
         plan.search = None;
@@ -127,7 +127,7 @@ fn narrowed<T>(
         return Ok(all);
     }
     let plan = resolve_all(experiment, selection, registry, &Records::default())?;
-    let index = named(&plan, selection)?.unwrap_or_default();
+    let index = selected_run(&plan, selection)?.unwrap_or_default();
     Ok(all.into_iter().skip(index).take(1).collect())
 }
 
@@ -149,7 +149,7 @@ fn resolve_all(
         let (digest, notes) = registry.identify(data, &cache)?;
         for note in notes {
             if noted.insert(note.clone()) {
-                tell(&format!("note: {note}"));
+                eprint_line(&format!("note: {note}"));
             }
         }
         Ok(digest)
@@ -162,7 +162,7 @@ fn resolve_all(
 }
 
 /// Returns the position in the plan of the run that `--run` selects.
-fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
+fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
     let file = selection.experiment.display();
     check_id(id, &file.to_string())?;
@@ -198,7 +198,7 @@ fn call(selection: &Selection) -> Option<Call> {
 
 /// Prints every run with its state, and the totals.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
-    say(&listing(plan, store)?);
+    print(&listing(plan, store)?);
     super::search::show(plan, store)
 }
 

@@ -20,9 +20,9 @@ use lrlab_train::Fit;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
-use super::say_line;
+use super::print_line;
 use crate::options::{Keep, Machine};
-use crate::progress::{label, tell};
+use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 
 /// What the first updates of a model showed.
@@ -69,15 +69,15 @@ impl PreflightReport {
 
     fn show_these(&self, errors: &[String]) -> bool {
         for error in errors {
-            tell(&format!("error: preflight: {error}"));
+            eprint_line(&format!("error: preflight: {error}"));
         }
         if !errors.is_empty() {
-            tell("nothing was started");
+            eprint_line("nothing was started");
             return false;
         }
         let warnings: BTreeSet<&String> = self.measured.values().flat_map(|of| &of.warnings).collect();
         for warning in warnings {
-            tell(&format!("warning: {warning}"));
+            eprint_line(&format!("warning: {warning}"));
         }
         true
     }
@@ -291,7 +291,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
             .map(|found| format!("{}; {}", found.message, found.suggestion))
             .collect(),
     };
-    say_line(&serde_json::to_string(&measured)?);
+    print_line(&serde_json::to_string(&measured)?);
     Ok(Exit::Done)
 }
 

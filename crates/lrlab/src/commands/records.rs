@@ -7,11 +7,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
-use super::on_record::{agree, put};
+use super::on_record::{check_conflicts, import_all};
 use super::plan::{read_experiment, resolve};
-use super::say_line;
+use super::print_line;
 use crate::options::Selection;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -86,13 +86,13 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
-        tell(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
+        eprint_line(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
     }
     let further = all.len() - results.len();
     if further > 0 {
-        tell(&format!("note: {further} further runs that were in {} stay there", args.to.display()));
+        eprint_line(&format!("note: {further} further runs that were in {} stay there", args.to.display()));
     }
-    say_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
+    print_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
     Ok(Exit::Done)
 }
 
@@ -104,7 +104,7 @@ fn joined(
     results: &[RunResult],
 ) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
     let records = existing(path)?.unwrap_or_default();
-    agree(store, &records)?;
+    check_conflicts(store, &records)?;
     let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
     let mut all: BTreeMap<RunId, RunResult> = before.collect();
     for result in results {
@@ -131,10 +131,10 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
 
 fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let (store, records) = (RunStore::new(&args.out), Records::read(&args.paths)?);
-    agree(&store, &records)?;
-    let new = put(&store, &records)?;
+    check_conflicts(&store, &records)?;
+    let new = import_all(&store, &records)?;
     let there = records.len() - new;
-    say_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
+    print_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
     Ok(Exit::Done)
 }
 
@@ -146,6 +146,6 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let records = Records::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
-    say_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
+    print_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
     Ok(Exit::Done)
 }

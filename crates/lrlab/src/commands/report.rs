@@ -6,11 +6,11 @@ use clap::Args;
 use lrlab_report::{Report, Verdict};
 use lrlab_runs::{Plan, RunStore};
 
-use super::on_record::OnRecord;
+use super::on_record::RecordFiles;
 use super::plan::read_plan;
-use super::say_line;
+use super::print_line;
 use crate::options::Selection;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -18,7 +18,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     /// The folder to write to; by default `DIR/<experiment>/report`. Files that are not from an earlier report are
     /// kept.
     #[arg(long, value_name = "DIR")]
@@ -36,7 +36,7 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     }
     let verdicts = lrlab_report::check(&report);
     for claim in &verdicts {
-        say_line(&format!("{}: {} ({}) {}", claim.id, claim.verdict.word(), claim.claimed, claim.note));
+        print_line(&format!("{}: {} ({}) {}", claim.id, claim.verdict.word(), claim.claimed, claim.note));
     }
     let all = verdicts.iter().all(|claim| claim.verdict == Verdict::Reproduced);
     Ok(if all { Exit::Done } else { Exit::ClaimNotReproduced })
@@ -45,9 +45,9 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
 /// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
     let reported = write(plan, store, None);
-    say_line(summary);
+    print_line(summary);
     let Err(error) = reported else { return exit };
-    tell(&format!("error: the report could not be written: {error:#}"));
+    eprint_line(&format!("error: the report could not be written: {error:#}"));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
@@ -55,16 +55,16 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
 pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
-            tell(&format!("error: {damage}"));
+            eprint_line(&format!("error: {damage}"));
         }
     }
     let report = lrlab_report::summarise(plan, store)?;
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
     let written = lrlab_report::write(&report, &to)?;
-    say_line(&lrlab_report::terminal_table(&report));
+    print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
-        say_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
+        print_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
     }
-    say_line(&format!("report: {}", written.html.display()));
+    print_line(&format!("report: {}", written.html.display()));
     Ok(report)
 }

@@ -7,12 +7,12 @@ use lrlab_runs::{Plan, RunStore};
 
 use super::executor::ExecutorArgs;
 use super::grid::{Execution, Grid};
-use super::on_record::OnRecord;
+use super::on_record::RecordFiles;
 use super::plan::{read_with_records, show};
 use super::preflight::run_preflight;
 use super::report;
 use crate::options::{Machine, Selection};
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     #[command(flatten)]
     machine: Machine,
     #[command(flatten)]
@@ -43,15 +43,15 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let executor = args.executor.executor(&plan, &store, machine)?;
 
     if args.dry_run {
-        let store = on_record.beside(store, &plan, records)?;
+        let store = on_record.with_store(store, &plan, records)?;
         show(&plan, &store)?;
         executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);
     }
     set_damaged_aside(&plan, &store)?;
-    on_record.put(&store, &plan, records)?;
+    on_record.import(&store, &plan, records)?;
     let grid = Grid { plan: &plan, store: &store, machine, device: &device, trains_here };
-    mind_other_origins(&grid, args.rerun_others)?;
+    check_origins(&grid, args.rerun_others)?;
 
     let preflight = run_preflight(&grid)?;
     if !preflight.show() {
@@ -72,7 +72,7 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
             lrlab_grid::supersede(store, &run.run_id)?;
-            tell(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
+            eprint_line(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
 
 /// Results of different builds and numerics classes are never mixed silently: another class is an error, another build
 /// a note, and `--rerun-others` sets both aside. If the runs train elsewhere, only existing results are compared.
-fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
+fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let all = lrlab_grid::origins(store, &plan.runs)?;
     let build = provenance::own_build().unwrap_or_default();
@@ -91,7 +91,7 @@ fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
         let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
         again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
         if !again.is_empty() {
-            tell(&format!(
+            eprint_line(&format!(
                 "{}: {} results of other builds or machines were put aside (in `superseded` in the runs' folders)",
                 plan.experiment,
                 again.len()
@@ -109,7 +109,9 @@ fn mind_other_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
         );
     }
     for line in told_builds(&builds) {
-        tell(&format!("note: {line}; the report says so (--rerun-others does them again with this build)"));
+        eprint_line(&format!(
+            "note: {line}; the report says so (--rerun-others does them again with this build)"
+        ));
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
 
-use super::say;
+use super::print;
 use crate::Exit;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
@@ -103,23 +103,23 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
     match &args.what {
         What::Trace { schedule, compat } => {
             let rates = trace(schedule, (*compat).into())?;
-            say(&lines(&rates));
+            print(&lines(&rates));
         }
         What::Replay { controller, lr, metrics, compat } => {
             let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
             let rates = lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?;
-            tell("note: open loop: under another rate the metric would have been another");
+            eprint_line("note: open loop: under another rate the metric would have been another");
             if compat == Compat::Lrlab {
                 for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
-                    tell(&format!("observation {after}: {}", words(&decision)));
+                    eprint_line(&format!("observation {after}: {}", words(&decision)));
                 }
             }
-            say(&lines(&rates));
+            print(&lines(&rates));
         }
         What::Plot { schedule, compat, out } => {
             let rates = trace(schedule, (*compat).into())?;
             match out {
-                None => say(&lrlab_schedulers::plot_text(&rates, 72, 12)),
+                None => print(&lrlab_schedulers::plot_text(&rates, 72, 12)),
                 Some(path) => {
                     let svg = lrlab_schedulers::plot_svg(&rates, &schedule.schedule);
                     lrlab_runs::write_atomic(path, svg.as_bytes())?;
@@ -133,10 +133,10 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let findings =
                 lrlab_schedulers::lint(&spec, rate(schedule.lr)?, &schedule.horizon()?, &controllers)?;
             if findings.is_empty() {
-                say("nothing to complain about\n");
+                print("nothing to report_error about\n");
             }
             for finding in findings {
-                say(&format!("{finding}\n"));
+                print(&format!("{finding}\n"));
             }
         }
     }

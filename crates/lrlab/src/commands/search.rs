@@ -9,9 +9,9 @@ use lrlab_grid::{ArmStatus, GridOutcome, Role, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
-use super::say_line;
+use super::print_line;
 use crate::options::Keep;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
 /// The part of a search that a process does.
 pub(crate) struct Stages<'a> {
@@ -54,7 +54,7 @@ impl Stages<'_> {
             let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
             let until = due.iter().zip(&runs).map(|(due, run)| until(run, due.until)).collect();
             if all.elsewhere == 0 {
-                tell(&self.words(&due));
+                eprint_line(&self.words(&due));
             }
             let end = work(&runs, until)?;
             failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
@@ -91,7 +91,7 @@ impl Stages<'_> {
     }
 
     fn words(&self, due: &[Due]) -> String {
-        format!("{}: {}", self.plan.experiment, until_words(due))
+        format!("{}: {}", self.plan.experiment, describe_due(due))
     }
 
     /// The totals over the runs that the search needs.
@@ -114,7 +114,7 @@ pub(crate) fn until(run: &PlannedRun, epochs: u64) -> Option<u64> {
 }
 
 /// `9 runs until epoch 3`.
-pub(crate) fn until_words(due: &[Due]) -> String {
+pub(crate) fn describe_due(due: &[Due]) -> String {
     let mut epochs: Vec<u64> = due.iter().map(|due| due.until).collect();
     epochs.sort_unstable();
     epochs.dedup();
@@ -137,20 +137,20 @@ pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
         let (ours, full) = (arm.epochs(), arm.full_epochs());
         let mut text = format!(
             "{}: {} trials, {ours} epochs",
-            head(&rules.method, &status, arm.budget),
+            title(&rules.method, &status, arm.budget),
             arm.trials.len()
         );
         if ours < full {
             let _ = write!(text, " of {full}");
         }
-        let _ = write!(text, "; {}", far(&status));
-        say_line(&text);
+        let _ = write!(text, "; {}", describe_status(&status));
+        print_line(&text);
     }
     Ok(())
 }
 
 /// `search by halving, linear / static, 9 epochs`.
-fn head(method: &str, status: &ArmStatus, budget: u64) -> String {
+fn title(method: &str, status: &ArmStatus, budget: u64) -> String {
     let name = ["model", "schedule", "monitor"].into_iter().filter_map(|key| status.cell.get(key)?.as_str());
     format!("search by {method}, {}, {budget} epochs", name.collect::<Vec<_>>().join(" / "))
 }
@@ -162,13 +162,17 @@ pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
     let line = |status: &ArmStatus| {
         let whole = plan.runs.iter().find(|run| status.cell.iter().all(|(k, v)| run.cell.get(k) == Some(v)));
         let whole = whole.and_then(|run| run.spec["epochs"].as_u64());
-        format!("{}: {}", head(&rules.method, status, whole.unwrap_or_else(|| budget(status))), far(status))
+        format!(
+            "{}: {}",
+            title(&rules.method, status, whole.unwrap_or_else(|| budget(status))),
+            describe_status(status)
+        )
     };
     arms.iter().map(line).collect()
 }
 
 /// `epoch 1: 9 of 9 trials, 3 go on; epoch 3: 1 of 3 trials`.
-fn far(status: &ArmStatus) -> String {
+fn describe_status(status: &ArmStatus) -> String {
     let rung = |rung: &lrlab_grid::RungStatus| {
         let mut text = format!("epoch {}: {} of {} trials are there", rung.epochs, rung.reached, rung.trials);
         if rung.diverged > 0 {

@@ -14,17 +14,17 @@ use lrlab_runs::{Plan, RunStore};
 use lrlab_spec::SlurmProfile;
 
 use super::grid::{Execution, Grid};
-use super::{report, say_line};
+use super::{print_line, report};
 use crate::options::{Keep, Machine};
-use crate::progress::{complain, tell};
+use crate::progress::{eprint_line, report_error};
 use crate::{Exit, provenance};
 
 /// The number of consecutive submissions without progress after which nothing is resubmitted.
-const FRUITLESS: u32 = 2;
+const MAX_FRUITLESS: u32 = 2;
 /// The interval between two checks of the runs' files.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
 /// The maximum interval between two queries of Slurm; the first ones are shorter.
-const ASK: Duration = Duration::from_secs(30);
+const MAX_QUERY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Reads a profile for the runs of `plan`. The error contains all its mistakes.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
@@ -84,7 +84,7 @@ fn env() -> BTreeMap<String, String> {
 /// Prints the scripts that would be submitted.
 pub(crate) fn show_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
     for (name, text) in slurm::texts(grid.store, grid.plan, settings)? {
-        say_line(&format!("# {name}\n{text}"));
+        print_line(&format!("# {name}\n{text}"));
     }
     Ok(())
 }
@@ -94,14 +94,14 @@ pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Res
     provenance::freeze(grid.store)?;
     let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
-        tell("nothing is missing that no queued job will do");
+        eprint_line("nothing is missing that no queued job will do");
         return Ok(());
     };
     let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
     for name in names.chain(["report.sbatch".to_owned()]) {
         let path = folder.join(&name);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        say_line(&format!("# {}\n{text}", path.display()));
+        print_line(&format!("# {}\n{text}", path.display()));
     }
     Ok(())
 }
@@ -114,23 +114,23 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     let outcome = match slurm::submit(store, plan, settings, SubmitMode::All) {
         Ok(outcome) => outcome,
         Err(error @ lrlab_grid::Error::Unreachable { .. }) => {
-            tell(&format!("{error}; nothing was submitted"));
+            eprint_line(&format!("{error}; nothing was submitted"));
             return Ok(Execution::Left(Exit::Submitted));
         }
         Err(error) => return Err(error.into()),
     };
-    told(plan, &outcome);
+    report_submission(plan, &outcome);
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
     if open && !wait {
-        say_line(&format!(
+        print_line(&format!(
             "{}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
              says how far they are",
             plan.experiment
         ));
         return Ok(Execution::Left(Exit::Submitted));
     }
-    if open && stay(store, plan, settings, &interrupt)? == Stay::Interrupted {
-        say_line(&format!(
+    if open && wait_for_jobs(store, plan, settings, &interrupt)? == WaitEnd::Interrupted {
+        print_line(&format!(
             "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
             plan.experiment
         ));
@@ -140,20 +140,20 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     Ok(Execution::Ended { summary, exit })
 }
 
-fn told(plan: &Plan, outcome: &SubmitOutcome) {
+fn report_submission(plan: &Plan, outcome: &SubmitOutcome) {
     let SubmitOutcome { submitted, before } = outcome;
     if !before.queued.is_empty() {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
-        say_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
+        print_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
     }
     for moved in &before.moved {
-        tell(&format!("warning: {moved}"));
+        eprint_line(&format!("warning: {moved}"));
     }
     if let Some((folder, submission)) = submitted {
         for line in lines(submission) {
-            say_line(&format!("{}: {line}", plan.experiment));
+            print_line(&format!("{}: {line}", plan.experiment));
         }
-        say_line(&format!("{}: scripts and logs are in {}", plan.experiment, folder.display()));
+        print_line(&format!("{}: scripts and logs are in {}", plan.experiment, folder.display()));
     }
 }
 
@@ -168,7 +168,7 @@ fn lines(submission: &Submission) -> Vec<String> {
 
 /// Why waiting has ended.
 #[derive(PartialEq)]
-enum Stay {
+enum WaitEnd {
     /// The jobs have nothing left to do.
     Ended,
     /// Someone asked to stop.
@@ -176,44 +176,49 @@ enum Stay {
 }
 
 /// Waits until every run is done or out of retries, and resubmits lost runs.
-fn stay(store: &RunStore, plan: &Plan, settings: &Settings, interrupt: &Interrupt) -> anyhow::Result<Stay> {
-    let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), LOOK);
+fn wait_for_jobs(
+    store: &RunStore,
+    plan: &Plan,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<WaitEnd> {
+    let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), POLL);
     loop {
         let (status, _) = lrlab_grid::status(store, plan)?;
         if status != last {
             let Status { total, done, running, failed, missing, .. } = status;
-            tell(&format!(
+            eprint_line(&format!(
                 "{}: {done} of {total} done, {running} running, {failed} failed, {missing} missing",
                 plan.experiment
             ));
             last = status;
         }
         if status.done == status.total {
-            return Ok(Stay::Ended);
+            return Ok(WaitEnd::Ended);
         }
         if asked.elapsed() >= pause {
-            (asked, pause) = (Instant::now(), (pause * 2).min(ASK));
+            (asked, pause) = (Instant::now(), (pause * 2).min(MAX_QUERY_INTERVAL));
             match slurm::submission_status(store, &plan.experiment) {
-                Err(error) => tell(&format!("{error}; waiting")),
-                Ok(status) if status.covered.is_empty() => match again(store, plan, settings)? {
-                    Again::Submitted => pause = LOOK,
-                    Again::NothingToDo => return Ok(Stay::Ended),
-                    Again::Waiting => {}
+                Err(error) => eprint_line(&format!("{error}; waiting")),
+                Ok(status) if status.covered.is_empty() => match resubmit(store, plan, settings)? {
+                    Resubmission::Submitted => pause = POLL,
+                    Resubmission::NothingToDo => return Ok(WaitEnd::Ended),
+                    Resubmission::Waiting => {}
                 },
                 Ok(_) => {}
             }
         }
         let looked = Instant::now();
-        while looked.elapsed() < LOOK {
+        while looked.elapsed() < POLL {
             if interrupt.requests() > 0 {
-                return Ok(Stay::Interrupted);
+                return Ok(WaitEnd::Interrupted);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-enum Again {
+enum Resubmission {
     Submitted,
     NothingToDo,
     Waiting,
@@ -221,31 +226,31 @@ enum Again {
 
 /// Resubmits lost runs, but not those out of retries, if no job is left that would do them and earlier submissions
 /// made progress.
-fn again(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Again> {
+fn resubmit(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Resubmission> {
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
     if settings.fail_fast && !slurm::given_up(store, plan)?.is_empty() {
-        tell("a run failed, so nothing is submitted again (--fail-fast)");
-        return Ok(Again::NothingToDo);
+        eprint_line("a run failed, so nothing is submitted again (--fail-fast)");
+        return Ok(Resubmission::NothingToDo);
     }
     let fruitless = match slurm::submissions(store, &plan.experiment)?.first() {
         Some((_, newest)) if newest.progressed(store)? => 0,
         Some((_, newest)) => newest.settings.fruitless + 1,
         None => 0,
     };
-    if fruitless > FRUITLESS {
-        tell(
+    if fruitless > MAX_FRUITLESS {
+        eprint_line(
             "the last submissions brought no run further, so nothing is submitted again; their logs say more",
         );
-        return Ok(Again::NothingToDo);
+        return Ok(Resubmission::NothingToDo);
     }
     let settings = Settings { fruitless, ..settings.clone() };
     let outcome = slurm::submit(store, plan, &settings, SubmitMode::NotFailed)?;
-    told(plan, &outcome);
+    report_submission(plan, &outcome);
     Ok(match outcome.submitted {
-        Some(_) => Again::Submitted,
-        None if running || !outcome.before.covered.is_empty() => Again::Waiting,
-        None => Again::NothingToDo,
+        Some(_) => Resubmission::Submitted,
+        None if running || !outcome.before.covered.is_empty() => Resubmission::Waiting,
+        None => Resubmission::NothingToDo,
     })
 }
 
@@ -275,7 +280,7 @@ pub(crate) struct GridReportArgs {
 }
 
 /// The number of checks for which runs with silent owners are waited for.
-const SILENT_LOOKS: u32 = 60;
+const SILENT_POLLS: u32 = 60;
 
 /// `lrlab grid-report`: writes the report and resubmits lost runs.
 pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
@@ -297,7 +302,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
         Ok(report::conclude(&plan, &store, &summary, exit))
     };
     let mut exit = conclude()?;
-    for _ in 0..SILENT_LOOKS {
+    for _ in 0..SILENT_POLLS {
         // The arrays are over: remaining owners are other executors, or dead on another node.
         let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
         let given_up = slurm::given_up(&store, &plan)?;
@@ -311,14 +316,13 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
         }
         let covered =
             slurm::submission_status(&store, &plan.experiment).map(|status| !status.covered.is_empty());
-        match covered
-            .map_err(anyhow::Error::from)
-            .and_then(|covered| if covered { Ok(Again::Submitted) } else { again(&store, &plan, settings) })
-        {
-            Ok(Again::Waiting) => std::thread::sleep(LOOK),
-            Ok(Again::Submitted | Again::NothingToDo) => break,
+        match covered.map_err(anyhow::Error::from).and_then(|covered| {
+            if covered { Ok(Resubmission::Submitted) } else { resubmit(&store, &plan, settings) }
+        }) {
+            Ok(Resubmission::Waiting) => std::thread::sleep(POLL),
+            Ok(Resubmission::Submitted | Resubmission::NothingToDo) => break,
             Err(error) => {
-                complain(&error);
+                report_error(&error);
                 break;
             }
         }

@@ -3,10 +3,10 @@
 use clap::Args;
 use lrlab_runs::RunStore;
 
-use super::board::Board;
-use super::on_record::OnRecord;
+use super::dashboard::Dashboard;
+use super::on_record::RecordFiles;
 use super::plan::{read_plan, stored_plan};
-use super::{say, say_line, watch};
+use super::{print, print_line, watch};
 use crate::options::Selection;
 use crate::{Exit, Registry};
 
@@ -15,7 +15,7 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -35,11 +35,11 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
     if args.watch {
         return watch::watch(&plan, &store);
     }
-    let board = Board::read(&plan, &store)?;
+    let board = Dashboard::read(&plan, &store)?;
     if args.json {
-        say_line(&serde_json::to_string_pretty(&board.json(&plan))?);
+        print_line(&serde_json::to_string_pretty(&board.json(&plan))?);
     } else {
-        say(&board.text(&plan));
+        print(&board.text(&plan));
     }
     Ok(Exit::Done)
 }

@@ -20,12 +20,12 @@ use serde::Deserialize;
 use self::selection::{Recorded, RecordedArgs};
 use self::verdict::{Verdict, summary};
 use super::grid::Grid;
-use super::launch::Launch;
+use super::launch::Launcher;
 use super::local::Local;
 use super::preflight::run_preflight;
-use super::say_line;
+use super::print_line;
 use crate::options::{Keep, Machine};
-use crate::progress::{complain, tell};
+use crate::progress::{eprint_line, report_error};
 use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         Ok(Some(rerun)) => rerun,
         Ok(None) => return Ok(Exit::BadInput),
         Err(error) => {
-            complain(&error);
+            report_error(&error);
             return Ok(Exit::SomeFailed);
         }
     };
@@ -93,12 +93,12 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
             (Ok(_), Some(why)) => Verdict::Failed(why.clone()),
             (Ok(result), None) => Verdict::compare(result, &store)?,
         };
-        say_line(&verdict.line(run));
+        print_line(&verdict.line(run));
         verdicts.push(verdict);
     }
-    say_line(&summary(&verdicts));
+    print_line(&summary(&verdicts));
     if rerun.interrupted {
-        tell("interrupted: the same command begins anew");
+        eprint_line("interrupted: the same command begins anew");
         return Ok(Exit::Interrupted);
     }
     Ok(verdict::exit(&verdicts))
@@ -144,7 +144,7 @@ fn rerun(
         .filter(|result| result.outcome == Outcome::Pruned)
         .map(|result| (&result.run_id, result.history.len() as u64))
         .collect();
-    let launch = Launch::new(grid.store, grid.machine, grid.device)?;
+    let launch = Launcher::new(grid.store, grid.machine, grid.device)?;
     let finish = local.run(&grid, &launch, &preflight, interrupt, |run| pruned.get(&run.run_id).copied())?;
     let failed = finish.failed.into_iter().map(|(at, why)| (plan.runs[at].run_id.clone(), why.message));
     rerun.failures.extend(failed);
@@ -169,7 +169,7 @@ fn note_other_classes(recorded: &[Recorded], class: &str) {
         *others.entry(&result.provenance.numerics).or_default() += 1;
     }
     for (other, n) in others {
-        tell(&format!(
+        eprint_line(&format!(
             "note: {n} of {} runs are of the numerics class {other:?}, this device's is {class:?}: between the two, \
              equal bits are not promised",
             recorded.len()

@@ -8,40 +8,40 @@ use console::Term;
 use lrlab_grid::{Interrupt, RunState};
 use lrlab_runs::{Event, Plan, PlannedRun, RunStore, attempt_dir};
 
-use super::board::Board;
-use super::lines::{far, line};
-use super::say;
+use super::dashboard::Dashboard;
+use super::lines::{describe_progress, line};
+use super::print;
 use crate::Exit;
 use crate::progress::label;
 
 /// The refresh interval.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 /// The columns of a curve.
 const CURVE: usize = 24;
 
 /// Shows the page until the grid is done or someone asks to stop.
 pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     if !std::io::stdout().is_terminal() {
-        say(&page(plan, store, &Board::read(plan, store)?, usize::MAX, 160));
+        print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 160));
         return Ok(Exit::Done);
     }
     let interrupt = Interrupt::on_signals()?;
     let term = Term::stdout();
     let screen = Screen::open();
     loop {
-        let board = Board::read(plan, store)?;
+        let board = Dashboard::read(plan, store)?;
         let (rows, columns) = term.size();
         let over = board.status.done + board.status.failed == board.status.total;
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));
         if over || interrupt.requests() > 0 {
             drop(screen);
             // The last page stays visible.
-            say(&text);
+            print(&text);
             return Ok(Exit::Done);
         }
         Screen::draw(&text);
         let drawn = Instant::now();
-        while drawn.elapsed() < LOOK && interrupt.requests() == 0 {
+        while drawn.elapsed() < POLL && interrupt.requests() == 0 {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -53,25 +53,25 @@ struct Screen;
 impl Screen {
     fn open() -> Self {
         // The alternate screen, without a cursor.
-        say("\x1b[?1049h\x1b[?25l");
+        print("\x1b[?1049h\x1b[?25l");
         Self
     }
 
     /// Draws over the previous page line by line, without flicker.
     fn draw(text: &str) {
         let lines: Vec<&str> = text.lines().collect();
-        say(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
+        print(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        say("\x1b[?25h\x1b[?1049l");
+        print("\x1b[?25h\x1b[?1049l");
     }
 }
 
 /// The page: totals, a bar, then running, failed, missing and done runs, as many as fit.
-fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usize) -> String {
+fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: usize) -> String {
     let mut lines: Vec<String> = board.sums(plan).lines().map(str::to_owned).collect();
     let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
     lines.push(bar(made / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
@@ -79,7 +79,7 @@ fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usiz
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
             let curve = curve(&history(&store.run_dir(&run.run_id)));
-            let how = live.as_ref().map_or_else(|| "begins".to_owned(), |live| far(live));
+            let how = live.as_ref().map_or_else(|| "begins".to_owned(), |live| describe_progress(live));
             let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
             lines.push(format!("▶ {curve} {how}  {}{again}", label(&run.cell)));
         }

@@ -84,7 +84,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         passed_over = true;
         reporter.borrow_mut().report(&Event::Note { message });
     })?;
-    let state = go_on_from(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
+    let state = resume_state(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
@@ -217,7 +217,7 @@ fn weights(keep: Keep, fitted: &Fitted) -> Vec<Weights<'_>> {
 
 /// Writes what becomes the run's result if it is not resumed.
 fn pause(store: &RunStore, mut result: RunResult, select: &str) -> anyhow::Result<Exit> {
-    (result.last, result.best) = so_far(&result.history, select);
+    (result.last, result.best) = paused_evaluations(&result.history, select);
     store.pause(&result)?;
     Ok(Exit::Paused)
 }
@@ -235,7 +235,7 @@ fn outcome(stop: Stop) -> Option<Outcome> {
 }
 
 /// The last and the best epoch of a paused run. Only the validation split was evaluated.
-fn so_far(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
+fn paused_evaluations(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
     let higher = EpochMetrics::higher_is_better(select).unwrap_or(true);
     let value = |epoch: &EpochMetrics| epoch.get(select).flatten().filter(|value| value.is_finite());
     let better = |a: f64, b: f64| if higher { b > a } else { b < a };
@@ -260,7 +260,7 @@ fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
 
 /// Reads the state in a checkpoint. The logs of its attempt are copied into ours, where the loggers truncate what came
 /// after it.
-fn go_on_from(
+fn resume_state(
     found: Option<&Checkpoint>,
     passed_over: bool,
     run_dir: &Path,
@@ -280,7 +280,7 @@ fn go_on_from(
     if checkpoint.attempt != attempt {
         let [from, to] = [checkpoint.attempt, attempt].map(|number| attempt_dir(run_dir, number));
         for name in LOGS {
-            carry_over(&from.join(name), &to.join(name))?;
+            copy_log(&from.join(name), &to.join(name))?;
         }
     }
     let message = format!("goes on at update {} from {place}", state.update());
@@ -289,12 +289,12 @@ fn go_on_from(
 }
 
 /// Copies a file or a folder of files if it exists.
-fn carry_over(from: &Path, to: &Path) -> anyhow::Result<()> {
+fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
         std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
         for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
             let entry = entry.with_context(|| from.display().to_string())?;
-            carry_over(&entry.path(), &to.join(entry.file_name()))?;
+            copy_log(&entry.path(), &to.join(entry.file_name()))?;
         }
     } else if from.is_file() {
         std::fs::copy(from, to).with_context(|| to.display().to_string())?;

@@ -8,7 +8,7 @@ use super::compare::tf32;
 use super::verdict::Verdict;
 
 /// Which device this is, once it has shown that it computes at all.
-pub(super) fn tell(device: &Device) -> Verdict {
+pub(super) fn eprint_line(device: &Device) -> Verdict {
     let sum = || Tensor::ones(1000, DType::F32, device)?.sum_all()?.to_scalar::<f32>();
     match sum() {
         Ok(1000.0) => {}

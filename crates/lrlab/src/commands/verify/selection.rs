@@ -13,7 +13,7 @@ use crate::commands::launch;
 use crate::commands::on_record::{check_id, nearest};
 use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
 /// The default experiment.
 const QUICKSTART: &str = "experiments/quickstart.toml";
@@ -208,7 +208,7 @@ fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let all = recorded.len();
     if n >= all {
         if n > all {
-            tell(&format!("note: --sample {n}: there are {all} runs, and all of them are done again"));
+            eprint_line(&format!("note: --sample {n}: there are {all} runs, and all of them are done again"));
         }
         return recorded;
     }
@@ -224,6 +224,6 @@ fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let mut ranked: Vec<(usize, Recorded)> =
         recorded.into_iter().map(|recorded| (rank(&recorded), recorded)).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
-    tell(&format!("note: a sample of {n} of {all} runs, the same at every call"));
+    eprint_line(&format!("note: a sample of {n} of {all} runs, the same at every call"));
     ranked.into_iter().take(n).map(|(_, recorded)| recorded).collect()
 }

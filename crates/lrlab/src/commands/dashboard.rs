@@ -11,7 +11,7 @@ use super::search;
 use crate::progress::clock;
 
 /// The state of a grid at one moment.
-pub(crate) struct Board {
+pub(crate) struct Dashboard {
     pub(crate) status: Status,
     pub(crate) states: Vec<RunState>,
     /// The remaining work, less the progress of running runs.
@@ -26,7 +26,7 @@ pub(crate) struct Board {
     warnings: Vec<String>,
 }
 
-impl Board {
+impl Dashboard {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
         let further = lrlab_grid::other_runs(store, plan)?;
