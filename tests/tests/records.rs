@@ -81,6 +81,55 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     assert!(ran.err.contains("note: 1 of 2 runs are not finished, and are not in the file"), "{}", ran.err);
 }
 
+/// A file that is written again loses no run that only it has.
+#[test]
+fn files_of_records_keep_what_is_in_them() {
+    let folder = place(true);
+    let folder = folder.path();
+    let export = ["records", "export", "tiny.toml", "--to", "a.jsonl"];
+    succeeds(folder, &export);
+    let text = read(folder, "a.jsonl");
+    let lines: Vec<&str> = text.lines().collect();
+    let id = results(&folder.join("runs")).into_keys().next().unwrap();
+    let (run, away) = (folder.join("runs/store").join(&id), folder.join("away"));
+    std::fs::rename(&run, &away).unwrap();
+    let ran = succeeds(folder, &export);
+    assert!(ran.err.contains("note: 1 further runs that were in a.jsonl stay there"), "{}", ran.err);
+    assert!(ran.out.contains("1 runs of tiny are in a.jsonl"), "{}", ran.out);
+    assert_eq!(read(folder, "a.jsonl"), text);
+
+    std::fs::write(folder.join("b.jsonl"), lines[1]).unwrap();
+    std::fs::write(folder.join("c.jsonl"), lines[0]).unwrap();
+    let merge = ["records", "merge", "b.jsonl", "--to", "c.jsonl"];
+    assert_eq!(succeeds(folder, &merge).out, "2 runs of 2 files are in c.jsonl\n");
+    assert_eq!(read(folder, "c.jsonl"), text);
+    succeeds(folder, &["records", "merge", "c.jsonl", "--to", "c.jsonl"]);
+    assert_eq!(read(folder, "c.jsonl"), text);
+
+    // Another result of a run, and another kind of file: nothing is replaced.
+    std::fs::rename(&away, &run).unwrap();
+    let mut other: Value = serde_json::from_str(lines[0]).unwrap();
+    other["history"][0]["val_loss"] = json!(7.0);
+    std::fs::write(folder.join("a.jsonl"), format!("{other}\n")).unwrap();
+    std::fs::write(folder.join("d.jsonl"), lines[0]).unwrap();
+    std::fs::write(folder.join("notes.txt"), "mine\n").unwrap();
+    let different =
+        format!("a.jsonl:1: another result of run {id} than in runs/store/{id}: history[0].val_loss is 7.0");
+    for (args, expected) in [
+        (&export[..], different.as_str()),
+        (&["records", "merge", "d.jsonl", "--to", "a.jsonl"], "a.jsonl:1: another result of run "),
+        (
+            &["records", "export", "tiny.toml", "--to", "notes.txt"],
+            "--to notes.txt would replace a file that is no file of records: notes.txt:1:",
+        ),
+        (&["records", "merge", "d.jsonl", "--to", "notes.txt"], "--to notes.txt would replace a file"),
+    ] {
+        fails(folder, args, expected);
+    }
+    assert_eq!(read(folder, "a.jsonl"), format!("{other}\n"));
+    assert_eq!(read(folder, "notes.txt"), "mine\n");
+}
+
 #[test]
 fn runs_on_record_count_as_done() {
     let (here, there) = (place(true), place(false));

@@ -1,6 +1,6 @@
 //! On a real Slurm of one node: a search that nobody has to stay for, scripts that are submitted by hand, jobs that are
 //! cancelled and submitted again by the job that writes the report, and a grid that stops at the first failure. Without
-//! a Slurm: a `squeue` that cannot be asked.
+//! a Slurm: a `squeue` that cannot be reached.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
@@ -253,7 +253,7 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     let first = submit();
     assert_eq!(first.code, 3, "{}\n{}", first.out, first.err);
     let second = submit();
-    let said = "Slurm cannot be asked (squeue: slurm_load_jobs error: Unable to contact slurm controller";
+    let said = "Slurm cannot be reached (squeue: slurm_load_jobs error: Unable to contact slurm controller";
     assert!(second.code == 3 && second.err.contains(said), "{}\n{}", second.out, second.err);
     assert!(second.err.contains("17") && second.err.contains("nothing was submitted"), "{}", second.err);
     assert!(!place.submission(2).exists());
@@ -391,7 +391,7 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     let submission: Value = serde_json::from_slice(&std::fs::read(place.submission(3)).unwrap()).unwrap();
     let left = submission["arrays"][0]["job"].as_u64().unwrap();
     assert!(submission["arrays"][1]["job"].is_null(), "{submission:#}");
-    let said = [format!("`scancel {left}` ends them"), "Unable to contact controller".to_owned()];
+    let said = [format!("`scancel {left}` cancels them"), "Unable to contact controller".to_owned()];
     assert!(ran.code == 2 && said.iter().all(|said| ran.err.contains(said)), "{}", ran.err);
     assert_eq!(std::fs::read_to_string(place.path("cancelled")).unwrap().lines().count(), 3);
 
@@ -484,7 +484,7 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
     let status = |out: &str| place.call(&["status", "cases.toml", "--out", out].map(str::to_owned));
     let old = place.path("before").display().to_string();
     let words_of_it = format!(
-        "the queued jobs 17 were submitted from another folder, {old}, and work there: `scancel 17` ends them, and `run` \
+        "the queued jobs 17 were submitted from another folder, {old}, and work there: `scancel 17` cancels them, and `run` \
          then submits what is missing here"
     );
     // By another path it is the same folder.

@@ -262,7 +262,7 @@ fn what_cannot_be_verified_is_told() {
     fails(&["again.toml", "--run", &ids[1]], "is not finished in runs; `lrlab run again.toml --run ");
     std::fs::rename(&moved, place.result(&ids[1])).unwrap();
 
-    // A line of a file that was cut off, a result that is no JSON.
+    // A line of a file that was cut off.
     let records = place.records(place.folder.path());
     let text = std::fs::read_to_string(place.folder.path().join(records)).unwrap();
     std::fs::write(place.folder.path().join("cut.jsonl"), &text[..text.len() - 100]).unwrap();
@@ -272,10 +272,6 @@ fn what_cannot_be_verified_is_told() {
         &["--records", records, "--run", &slip],
         &format!("records.jsonl has no finished run {slip}; the nearest"),
     );
-    let whole = std::fs::read(place.result(&ids[3])).unwrap();
-    std::fs::write(place.result(&ids[3]), &whole[..whole.len() / 2]).unwrap();
-    fails(&["again.toml"], &format!("runs/store/{}/result.json: it is damaged", ids[3]));
-    std::fs::write(place.result(&ids[3]), whole).unwrap();
 
     // Specification or data that are not those of the run: the others are verified.
     let was = place.change(&ids[0], |result| result["spec"]["lr"] = 0.5.into());
@@ -307,6 +303,51 @@ fn what_cannot_be_verified_is_told() {
         "{}",
         ran.out
     );
+}
+
+/// What is wrong with one run, or with one model, concerns no other.
+#[test]
+fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
+    let place = Place::new();
+    let ids = place.ids();
+    let whole = std::fs::read(place.result(&ids[3])).unwrap();
+    std::fs::write(place.result(&ids[3]), &whole[..whole.len() / 2]).unwrap();
+    for args in
+        [&["again.toml"][..], &["--run", &ids[3], "--run", &ids[0], "--run", &ids[1], "--run", &ids[2]]]
+    {
+        let ran = place.verify(args);
+        assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+        let refused = ran.out.lines().find(|line| line.starts_with(&ids[3][..8])).unwrap();
+        let words = format!("cannot be verified: runs/store/{}/result.json: it is damaged", ids[3]);
+        assert!(refused.contains("  linear / ") && refused.contains(&words), "{refused}");
+        assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
+    }
+    // Without the plan of the run, its id is all that is known of it.
+    std::fs::remove_file(place.result(&ids[3]).with_file_name("spec.json")).unwrap();
+    let ran = place.verify(&["--run", &ids[3]]);
+    assert!(ran.code == 2 && ran.out.starts_with(&format!("{}  cannot be verified: ", &ids[3][..8])));
+    std::fs::write(place.result(&ids[3]), whole).unwrap();
+
+    // A network that this runner does not have.
+    let records = place.records(place.folder.path());
+    let path = place.folder.path().join(records);
+    let mut lines: Vec<Value> = std::fs::read_to_string(&path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let other = &mut lines[1];
+    other["spec"]["model"] = serde_json::json!({ "custom": { "name": "theirs", "options": {} } });
+    let spec = lrlab_spec::RunSpec::deserialize(&other["spec"]).unwrap();
+    let digest = other["provenance"]["dataset_digest"].as_str().unwrap();
+    let id = lrlab_spec::run_id(&spec, digest).unwrap().to_string();
+    other["run_id"] = id.as_str().into();
+    std::fs::write(&path, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
+    let ran = place.verify(&["--records", records]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let failed = ran.out.lines().find(|line| line.starts_with(&id[..8])).unwrap();
+    assert!(failed.contains("failed: preflight: error: this runner has no model \"theirs\""), "{failed}");
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 failed\n"), "{}", ran.out);
 }
 
 /// A search leaves runs that it gave up: they are done again as far as they went.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::options::push;
 use crate::runner;
-use crate::workspace::{root, tell};
+use crate::workspace::{eprint_line, root};
 
 /// Measured against a peer where nothing is named.
 const MODELS: [&str; 4] = ["resnet20", "resnet18-imagenet-stem", "lstm", "transformer"];
@@ -77,8 +77,8 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
     }
     let program = runner::find(options.runner.as_deref(), &options.device)?;
     match options.peer {
-        None if options.tf32 => runner::become_it_with(&program, &options.arguments(), &[(TF32, "on")]),
-        None => runner::become_it_with(&program, &options.arguments(), &[]),
+        None if options.tf32 => runner::exec_with(&program, &options.arguments(), &[(TF32, "on")]),
+        None => runner::exec_with(&program, &options.arguments(), &[]),
         Some(Peer::Torch) => against_torch(options, &program),
     }
 }
@@ -145,7 +145,7 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
                 }
                 let mut settings = vec![BEST];
                 settings.extend(BESIDE.iter().filter(|_| round == 0));
-                // `auto` is what it came to.
+                // The device that `auto` chose.
                 let device = line["device"].as_str().unwrap_or(&options.device);
                 let theirs = options.theirs(&script, &workload, &threads, device, &settings);
                 for line in lines_of(theirs, &mut text)? {
@@ -154,7 +154,7 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
             }
         }
     }
-    tell(&found.table());
+    eprint_line(&found.table());
     if let Some(path) = &options.json {
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         std::fs::write(&temporary, text)
@@ -179,7 +179,7 @@ fn lines_of(mut command: Command, text: &mut String) -> anyhow::Result<Vec<Value
     if !output.status.success() {
         bail!("{program}: {}", output.status);
     }
-    tell(said.trim_end());
+    eprint_line(said.trim_end());
     text.push_str(&said);
     said.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("{program}: {line}")))

@@ -7,8 +7,8 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::runner::BUILD;
-use crate::steps::{Came, all};
-use crate::workspace::{cargo, tell};
+use crate::steps::{StepResult, all};
+use crate::workspace::{cargo, eprint_line};
 
 /// Options of `chaos`.
 #[derive(Debug, Args)]
@@ -39,6 +39,6 @@ pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<ExitCode> {
         }
         test.env("LRLAB_CHAOS_EXPERIMENT", std::path::absolute(experiment)?);
     }
-    tell(&format!("{} kills with seed {}", options.kills, options.seed));
-    Ok(if all([build, test])? == Came::Passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    eprint_line(&format!("{} kills with seed {}", options.kills, options.seed));
+    Ok(if all([build, test])? == StepResult::Passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -93,7 +93,7 @@ const NVCC: &str = if cfg!(windows) { "nvcc.exe" } else { "nvcc" };
 
 /// A machine that is made up, with `roots` for toolkits.
 #[cfg(test)]
-pub(crate) fn made_up(variables: &[(&str, String)], roots: &[PathBuf], gpu: bool) -> Machine {
+pub(crate) fn fake_machine(variables: &[(&str, String)], roots: &[PathBuf], gpu: bool) -> Machine {
     let variables: Vec<_> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let variable =
@@ -123,7 +123,7 @@ mod tests {
         let toolkit = folder("toolkit", &["bin/nvcc"]);
         let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let check = |variables: &[(&str, String)], root: &PathBuf, gpu, auto, missing: Option<&str>| {
-            let machine = made_up(variables, std::slice::from_ref(root), gpu);
+            let machine = fake_machine(variables, std::slice::from_ref(root), gpu);
             assert_eq!(machine.auto(), auto, "{variables:?} {root:?}");
             match (machine.cuda(), missing) {
                 (Ok(()), None) => {}
@@ -153,8 +153,9 @@ mod tests {
     fn the_compiler_is_put_on_the_path_where_it_is_not() {
         let toolkit = folder("path", &["bin/nvcc"]);
         let bin = toolkit.join("bin");
-        let path =
-            |path: &str| made_up(&[("PATH", path.to_owned())], std::slice::from_ref(&toolkit), true).path();
+        let path = |path: &str| {
+            fake_machine(&[("PATH", path.to_owned())], std::slice::from_ref(&toolkit), true).path()
+        };
         let expected = format!("{}:/nowhere", bin.display());
         assert_eq!(path("/nowhere").unwrap(), *expected);
         assert_eq!(path(&expected), None);

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            workspace::tell(&format!("error: {error:#}"));
+            workspace::eprint_line(&format!("error: {error:#}"));
             // Nothing was started; 1 would say that some runs failed.
             ExitCode::from(2)
         }
@@ -73,26 +73,26 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::RunGrid(options) => {
             let program = runner::find(options.runner.as_deref(), &options.device)?;
-            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Report(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Status(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Verify(options) => {
             let program = runner::find(options.runner.as_deref(), &options.device)?;
-            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Gc(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
-            runner::become_it(&program, options.runner.as_deref(), &options.arguments()?)
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Build { device } => {
-            workspace::tell(&runner::find(None, &device)?.display().to_string());
+            workspace::eprint_line(&runner::find(None, &device)?.display().to_string());
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::bench(&options),

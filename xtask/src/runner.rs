@@ -9,7 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, bail};
 
 use crate::cuda::Machine;
-use crate::workspace::{cargo, tell};
+use crate::workspace::{cargo, eprint_line};
 
 /// The package of the runner, and the name of its binary.
 pub(crate) const RUNNER: &str = "lrlab";
@@ -27,7 +27,7 @@ pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> 
 
 /// Builds the runner with what `device` needs. Says nothing where there is nothing to do.
 fn build(device: &str) -> anyhow::Result<PathBuf> {
-    let program = beside_us()?;
+    let program = runner_path()?;
     let (feature, path) = needs(device, Machine::detect)?;
     let mut command = cargo()?;
     command.args(BUILD);
@@ -35,7 +35,7 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
     command.envs(path.map(|path| ("PATH", path)));
     if !program.is_file() {
         let time = if feature == Some(CUDA) { "a quarter of an hour" } else { "minutes" };
-        tell(&format!("building the runner: the first time takes {time}"));
+        eprint_line(&format!("building the runner: the first time takes {time}"));
     }
     let colour =
         if AutoStream::choice(&std::io::stderr()) == ColorChoice::Never { "never" } else { "always" };
@@ -57,21 +57,17 @@ pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--package", RUNNER];
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
 /// Puts the runner, the user's `own` or ours, in our place: signals and exit codes are its own.
-pub(crate) fn become_it(
-    program: &Path,
-    own: Option<&Path>,
-    arguments: &[OsString],
-) -> anyhow::Result<ExitCode> {
+pub(crate) fn exec(program: &Path, own: Option<&Path>, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut called = "cargo xtask run-grid".to_owned();
     if let Some(own) = own {
         let own = own.to_str().with_context(|| format!("the path {} is no text", own.display()))?;
         called = format!("{called} --runner {}", shlex::try_quote(own)?);
     }
-    become_it_with(program, arguments, &[(CALLED_AS, &called)])
+    exec_with(program, arguments, &[(CALLED_AS, &called)])
 }
 
-/// As [`become_it`], with these variables in its environment.
-pub(crate) fn become_it_with(
+/// As [`exec`], with these variables in its environment.
+pub(crate) fn exec_with(
     program: &Path,
     arguments: &[OsString],
     variables: &[(&str, &str)],
@@ -98,7 +94,7 @@ fn replace(mut command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Cargo puts the runner where it put us: same target folder, same profile.
-fn beside_us() -> anyhow::Result<PathBuf> {
+fn runner_path() -> anyhow::Result<PathBuf> {
     let us = std::env::current_exe()?;
     Ok(us.with_file_name(format!("{RUNNER}{}", std::env::consts::EXE_SUFFIX)))
 }
@@ -133,7 +129,7 @@ fn show(progress: impl BufRead) {
     for line in progress.lines().map_while(Result::ok) {
         quiet &= line.contains("Finished");
         if !quiet {
-            tell(&line);
+            eprint_line(&line);
         }
     }
 }
@@ -141,12 +137,12 @@ fn show(progress: impl BufRead) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::made_up;
+    use crate::cuda::fake_machine;
 
     #[test]
     fn devices_and_their_features() {
         // On a machine with a GPU, without a compiler.
-        let machine = || made_up(&[], &[], true);
+        let machine = || fake_machine(&[], &[], true);
         for (device, expected) in [
             ("cpu", Ok(None)),
             ("metal", Ok(Some("metal"))),

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::workspace::tell;
+use crate::workspace::eprint_line;
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum StepResult {
     /// As it should.
     Passed,
     /// Something it needs is not here.
@@ -21,7 +21,7 @@ pub(crate) enum Came {
 /// The steps so far.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    done: Vec<(&'static str, Came, Duration)>,
+    done: Vec<(&'static str, StepResult, Duration)>,
 }
 
 impl Steps {
@@ -30,48 +30,48 @@ impl Steps {
         &mut self,
         name: &'static str,
         what: &str,
-        work: impl FnOnce() -> anyhow::Result<Came>,
+        work: impl FnOnce() -> anyhow::Result<StepResult>,
     ) -> anyhow::Result<bool> {
-        tell(&format!("\n=== {name}: {what}"));
+        eprint_line(&format!("\n=== {name}: {what}"));
         let start = Instant::now();
-        let came = work().with_context(|| name.to_owned())?;
-        if let Came::Skipped(why) = &came {
-            tell(&format!("skipped: {why}"));
+        let result = work().with_context(|| name.to_owned())?;
+        if let StepResult::Skipped(why) = &result {
+            eprint_line(&format!("skipped: {why}"));
         }
-        let passed = came != Came::Failed;
-        self.done.push((name, came, start.elapsed()));
+        let passed = result != StepResult::Failed;
+        self.done.push((name, result, start.elapsed()));
         Ok(passed)
     }
 
     /// The steps with their seconds, one a line.
     pub(crate) fn table(&self) -> String {
-        let line = |(name, came, time): &(&str, Came, Duration)| {
-            let came = match came {
-                Came::Passed => "passed".to_owned(),
-                Came::Skipped(why) => format!("skipped: {why}"),
-                Came::Failed => "FAILED".to_owned(),
+        let line = |(name, result, time): &(&str, StepResult, Duration)| {
+            let result = match result {
+                StepResult::Passed => "passed".to_owned(),
+                StepResult::Skipped(why) => format!("skipped: {why}"),
+                StepResult::Failed => "FAILED".to_owned(),
             };
-            format!("{name:<14}{:>8.1} s  {came}", time.as_secs_f64())
+            format!("{name:<14}{:>8.1} s  {result}", time.as_secs_f64())
         };
         self.done.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// The step that failed, if one did.
     pub(crate) fn failed(&self) -> Option<&'static str> {
-        self.done.iter().find(|(_, came, _)| *came == Came::Failed).map(|(name, ..)| *name)
+        self.done.iter().find(|(_, result, _)| *result == StepResult::Failed).map(|(name, ..)| *name)
     }
 }
 
 /// Runs each of `commands` until one fails.
-pub(crate) fn all(commands: impl IntoIterator<Item = Command>) -> anyhow::Result<Came> {
+pub(crate) fn all(commands: impl IntoIterator<Item = Command>) -> anyhow::Result<StepResult> {
     for mut command in commands {
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        tell(&format!("+ cargo {}", words.join(" ")));
+        eprint_line(&format!("+ cargo {}", words.join(" ")));
         if !command.status().context("cargo")?.success() {
-            return Ok(Came::Failed);
+            return Ok(StepResult::Failed);
         }
     }
-    Ok(Came::Passed)
+    Ok(StepResult::Passed)
 }
 
 #[cfg(test)]
@@ -81,10 +81,10 @@ mod tests {
     #[test]
     fn failures_are_named() {
         let mut steps = Steps::default();
-        assert!(steps.step("one", "", || Ok(Came::Passed)).unwrap());
-        assert!(steps.step("two", "", || Ok(Came::Skipped("no tool".to_owned()))).unwrap());
+        assert!(steps.step("one", "", || Ok(StepResult::Passed)).unwrap());
+        assert!(steps.step("two", "", || Ok(StepResult::Skipped("no tool".to_owned()))).unwrap());
         assert_eq!(steps.failed(), None);
-        assert!(!steps.step("three", "", || Ok(Came::Failed)).unwrap());
+        assert!(!steps.step("three", "", || Ok(StepResult::Failed)).unwrap());
         assert_eq!(steps.failed(), Some("three"));
         let table = steps.table();
         let lines: Vec<_> = table.lines().collect();

@@ -10,11 +10,11 @@ use clap::builder::PossibleValuesParser;
 
 use crate::cuda::Machine;
 use crate::runner::{self, BUILD, RUNNER};
-use crate::steps::{Came, Steps, all};
-use crate::workspace::{cargo, tell};
+use crate::steps::{StepResult, Steps, all};
+use crate::workspace::{cargo, eprint_line};
 
 /// Its name, what it does, how.
-type Step = (&'static str, &'static str, fn() -> anyhow::Result<Came>);
+type Step = (&'static str, &'static str, fn() -> anyhow::Result<StepResult>);
 
 const STEPS: [Step; 11] = [
     ("format", "the code is formatted", format),
@@ -48,35 +48,35 @@ pub(crate) fn test(only: &[String]) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    tell(&format!("\n{}", steps.table()));
+    eprint_line(&format!("\n{}", steps.table()));
     Ok(match steps.failed() {
         None => ExitCode::SUCCESS,
         Some(name) => {
-            tell(&format!("FAILED: {name}; again with: cargo xtask test {name}"));
+            eprint_line(&format!("FAILED: {name}; again with: cargo xtask test {name}"));
             ExitCode::FAILURE
         }
     })
 }
 
-fn format() -> anyhow::Result<Came> {
+fn format() -> anyhow::Result<StepResult> {
     all([with(&["fmt", "--all", "--check"])?])
 }
 
-fn lints() -> anyhow::Result<Came> {
+fn lints() -> anyhow::Result<StepResult> {
     all([with(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])?])
 }
 
-fn docs() -> anyhow::Result<Came> {
+fn docs() -> anyhow::Result<StepResult> {
     let mut command = with(&["doc", "--release", "--workspace", "--no-deps"])?;
     command.env("RUSTDOCFLAGS", "-D warnings");
     all([command])
 }
 
 /// Only where a compiler for GPUs is: candle's kernels take it minutes, the first time.
-fn cuda() -> anyhow::Result<Came> {
+fn cuda() -> anyhow::Result<StepResult> {
     let machine = Machine::detect();
     if let Err(lacks) = machine.cuda() {
-        return Ok(Came::Skipped(lacks.to_string()));
+        return Ok(StepResult::Skipped(lacks.to_string()));
     }
     let mut command =
         with(&["clippy", "--release", "--package", RUNNER, "--features", "cuda", "--", "-D", "warnings"])?;
@@ -84,49 +84,51 @@ fn cuda() -> anyhow::Result<Came> {
     all([command])
 }
 
-fn runner() -> anyhow::Result<Came> {
+fn runner() -> anyhow::Result<StepResult> {
     all([with(&BUILD)?])
 }
 
-fn unit() -> anyhow::Result<Came> {
+fn unit() -> anyhow::Result<StepResult> {
     let mut command = with(&["test", "--release", "--workspace", "--exclude", "lrlab-tests"])?;
     // The same cases every time, so that a failure is the change's; leave it out of the environment to explore.
     command.env("PROPTEST_RNG_SEED", "20");
     all([command])
 }
 
-fn end_to_end() -> anyhow::Result<Came> {
+fn end_to_end() -> anyhow::Result<StepResult> {
     // With the runner beside it, so that shared dependencies are chosen as in every other step.
     all([with(&["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "*"])?])
 }
 
-fn dependencies() -> anyhow::Result<Came> {
+fn dependencies() -> anyhow::Result<StepResult> {
     if !cargo()?.args(["deny", "--version"]).output()?.status.success() {
-        return Ok(Came::Skipped("cargo-deny is not installed".to_owned()));
+        return Ok(StepResult::Skipped("cargo-deny is not installed".to_owned()));
     }
     let mut checks = vec!["deny", "--offline", "check", "bans", "licenses", "sources"];
     if advisories_are_here() {
         checks.push("advisories");
     } else {
-        tell("skipped: advisories (their database is not here; `cargo deny fetch db` gets it)");
+        eprint_line("skipped: advisories (their database is not here; `cargo deny fetch db` gets it)");
     }
     all([with(&checks)?])
 }
 
 /// Building each crate from its package would build candle once more: the sources are those just tested, so only
 /// what goes into the packages is checked.
-fn package() -> anyhow::Result<Came> {
+fn package() -> anyhow::Result<StepResult> {
     all([with(&["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])?])
 }
 
 /// Reads and writes out of bounds, and of what was freed. The sanitizer is unstable, hence the bootstrap variable; the
 /// dependencies are built with it too, into a folder of their own.
-fn sanitizer() -> anyhow::Result<Came> {
+fn sanitizer() -> anyhow::Result<StepResult> {
     let target = match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => "x86_64-unknown-linux-gnu",
         ("linux", "aarch64") => "aarch64-unknown-linux-gnu",
         ("macos", "aarch64") => "aarch64-apple-darwin",
-        (os, arch) => return Ok(Came::Skipped(format!("no address sanitizer known for {os} on {arch}"))),
+        (os, arch) => {
+            return Ok(StepResult::Skipped(format!("no address sanitizer known for {os} on {arch}")));
+        }
     };
     let mut command = with(&["test", "--release", "--package", "lrlab-kernels", "--lib", "--tests"])?;
     command.args(["--target", target, "--target-dir", "target/sanitizer"]);
@@ -135,11 +137,11 @@ fn sanitizer() -> anyhow::Result<Came> {
 }
 
 /// The runner's kit on the device that is here; where there is no GPU, or no compiler for it, on the CPU.
-fn gpu() -> anyhow::Result<Came> {
+fn gpu() -> anyhow::Result<StepResult> {
     let program = runner::find(None, "auto")?;
-    tell(&format!("+ {} kit --device auto", program.display()));
+    eprint_line(&format!("+ {} kit --device auto", program.display()));
     let status = Command::new(&program).args(["kit", "--device", "auto"]).status().context("the runner")?;
-    Ok(if status.success() { Came::Passed } else { Came::Failed })
+    Ok(if status.success() { StepResult::Passed } else { StepResult::Failed })
 }
 
 fn advisories_are_here() -> bool {

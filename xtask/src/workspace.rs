@@ -38,6 +38,6 @@ pub(crate) fn cargo() -> anyhow::Result<Command> {
 }
 
 /// A line on standard error.
-pub(crate) fn tell(line: &str) {
+pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

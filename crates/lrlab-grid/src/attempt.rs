@@ -1,8 +1,8 @@
-//! Claims: of all processes that want a run, one has it.
+//! Claims: of all processes that want a run, exactly one gets it.
 //!
-//! Attempt `n` of a run is the folder `attempts/<n>`. Whoever creates its `claim.json` (exclusively) has it; a
-//! thread touches the file while they live; `exit.json` says how it ended. Nothing is ever taken away: to take over
-//! an attempt whose owner died is to claim the next number.
+//! Attempt `n` at a run is the folder `attempts/<n>`. The process that creates its `claim.json` exclusively owns it; a
+//! thread touches the file while the process lives, and `exit.json` records how the attempt ended. Claims are never
+//! removed: a process takes over an abandoned run by claiming the next number.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -13,21 +13,21 @@ use lrlab_runs::{attempt_dir, write_atomic, write_exclusive};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::touch;
-use crate::{Error, Failure, Life, Owner, read_json, to_json};
+use crate::{Error, Failure, Liveness, Owner, read_json, to_json};
 
 const CLAIM: &str = "claim.json";
-/// Between two touches of a claim.
+/// The interval between two touches of a claim.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// The result is there.
+    /// The result exists.
     Done,
-    /// It was asked to stop, and did.
+    /// It stopped on request.
     Interrupted,
-    /// It was to go so far and no further, and did; a later attempt goes on.
+    /// It paused at the requested epoch; a later attempt resumes the run.
     Paused,
     /// It failed.
     Failed(Box<Failure>),
@@ -36,13 +36,13 @@ pub enum Ending {
 /// `exit.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
-    /// How it ended.
+    /// How the attempt ended.
     pub ending: Ending,
-    /// Seconds from claim to end.
+    /// Seconds from the claim to the end.
     pub seconds: f64,
-    /// Updates that the run had made when the attempt ended, as far as it said so.
-    #[serde(default)]
-    pub reached: u64,
+    /// Updates that the run had made by then, as far as the worker reported them.
+    #[serde(default, rename = "reached")]
+    pub updates: u64,
 }
 
 /// The newest claim on a run.
@@ -50,33 +50,33 @@ pub struct Exit {
 pub(crate) struct Newest {
     pub(crate) number: u32,
     pub(crate) owner: Owner,
-    /// When the owner last touched it, by the clock of the machine that keeps the file.
+    /// When the owner last touched it, by the clock of the file system.
     pub(crate) touched: SystemTime,
     pub(crate) exit: Option<Exit>,
 }
 
-/// What came of wanting a run.
+/// The outcome of claiming a run.
 #[derive(Debug)]
 pub enum Acquired {
-    /// It is ours until [`Attempt::end`].
+    /// This process owns the run until [`Attempt::end`].
     Attempt(Attempt),
     /// Another process was faster.
     Taken,
 }
 
-/// An attempt at a run that this process has claimed. Dropped without an end, it counts as interrupted.
+/// An attempt that this process has claimed. It counts as interrupted if it is dropped before [`end`](Self::end).
 #[derive(Debug)]
 pub struct Attempt {
     folder: PathBuf,
     number: u32,
     began: Instant,
-    reached: u64,
-    heart: Option<(Sender<()>, JoinHandle<()>)>,
+    updates: u64,
+    heartbeat: Option<(Sender<()>, JoinHandle<()>)>,
     ended: bool,
 }
 
 impl Attempt {
-    /// Claims attempt `number` of the run in `run_dir`, unless another process already has.
+    /// Claims attempt `number` at the run in `run_dir`, unless another process already has.
     ///
     /// # Errors
     /// Writing the claim fails.
@@ -86,40 +86,47 @@ impl Attempt {
         if !write_exclusive(&path, &to_json(&path, &Owner::current())?)? {
             return Ok(Acquired::Taken);
         }
-        let heart = Some(beat(path));
-        Ok(Acquired::Attempt(Self { folder, number, began: Instant::now(), reached: 0, heart, ended: false }))
+        let heartbeat = Some(start_heartbeat(path));
+        Ok(Acquired::Attempt(Self {
+            folder,
+            number,
+            began: Instant::now(),
+            updates: 0,
+            heartbeat,
+            ended: false,
+        }))
     }
 
-    /// Where this attempt may write.
+    /// Returns the folder that the attempt may write to.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Its number, from 1.
+    /// Returns the number of the attempt, from 1.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// Since it was claimed.
+    /// Returns the time since the claim.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Remembers how many updates the run has made.
-    pub fn reach(&mut self, update: u64) {
-        self.reached = self.reached.max(update);
+    /// Records how many updates the run has made.
+    pub fn note_update(&mut self, update: u64) {
+        self.updates = self.updates.max(update);
     }
 
-    /// How many updates the run has made, as far as it said so.
+    /// Returns how many updates the run has made, as far as the worker reported them.
     #[must_use]
-    pub fn reached(&self) -> u64 {
-        self.reached
+    pub fn updates(&self) -> u64 {
+        self.updates
     }
 
-    /// Says how it ended and gives it up.
+    /// Records how the attempt ended and gives up the run.
     ///
     /// # Errors
     /// Writing `exit.json` fails.
@@ -127,25 +134,25 @@ impl Attempt {
         self.write_end(ending)
     }
 
-    /// Gives it up without a word: its folder is gone.
-    pub(crate) fn vanish(mut self) {
+    /// Gives up the run without a record: its folder is gone.
+    pub(crate) fn discard(mut self) {
         self.ended = true;
-        self.stop_heart();
+        self.stop_heartbeat();
     }
 
-    fn stop_heart(&mut self) {
-        if let Some((stop, thread)) = self.heart.take() {
+    fn stop_heartbeat(&mut self) {
+        if let Some((stop, thread)) = self.heartbeat.take() {
             drop(stop);
-            // The thread only sleeps and touches a file; a panic in it would have nothing to say here.
+            // The thread only sleeps and touches a file; a panic in it does not matter here.
             let _ = thread.join();
         }
     }
 
     fn write_end(&mut self, ending: Ending) -> Result<(), Error> {
         self.ended = true;
-        self.stop_heart();
+        self.stop_heartbeat();
         let path = self.folder.join("exit.json");
-        let exit = Exit { ending, seconds: self.began.elapsed().as_secs_f64(), reached: self.reached };
+        let exit = Exit { ending, seconds: self.began.elapsed().as_secs_f64(), updates: self.updates };
         Ok(write_atomic(&path, &to_json(&path, &exit)?)?)
     }
 }
@@ -160,7 +167,7 @@ impl Drop for Attempt {
     }
 }
 
-/// How each attempt at the run in `run_dir` ended so far, oldest first; `None` for one that has not.
+/// Returns how each attempt at the run in `run_dir` ended, oldest first; `None` for one that has not.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -173,8 +180,8 @@ pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
         .collect()
 }
 
-/// Whether attempt `number` still has the run in `run_dir`: no later one was claimed. To be asked before a result is
-/// committed, by a process that may have been frozen for longer than others were patient.
+/// Whether attempt `number` still owns the run in `run_dir`: no later one has been claimed. A process asks before it
+/// commits a result, because it may have been suspended for longer than the claim timeout.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -183,19 +190,19 @@ pub fn holds(run_dir: &Path, number: u32) -> Result<bool, Error> {
     Ok(!numbers(&attempts_dir(run_dir))?.into_iter().any(|later| later > number && claimed(later)))
 }
 
-/// Who claimed the attempt that writes in `folder`. Of a damaged claim nobody knows: it is as good as one from far away,
-/// which is waited for.
+/// The owner of the attempt in `folder`. The owner of a damaged claim is unknown, and treated like one on another
+/// machine.
 pub(crate) fn owner_of(folder: &Path) -> Result<Option<Owner>, Error> {
     unless_damaged(&folder.join(CLAIM), Owner::unknown)
 }
 
-/// How the attempt that wrote in `folder` ended. What a damaged file said cannot be known, only that it is over.
+/// How the attempt in `folder` ended. A damaged file only says that it has.
 fn exit_of(folder: &Path) -> Result<Option<Exit>, Error> {
-    let over = || Exit { ending: Ending::Interrupted, seconds: 0.0, reached: 0 };
+    let over = || Exit { ending: Ending::Interrupted, seconds: 0.0, updates: 0 };
     unless_damaged(&folder.join("exit.json"), over)
 }
 
-/// What a file holds; where it is there and damaged, that is told, and `instead` counts: no single file stops a grid.
+/// Reads a file, or warns and returns `instead` if it is damaged: no single file stops a grid.
 fn unless_damaged<T: serde::de::DeserializeOwned>(
     path: &Path,
     instead: impl Fn() -> T,
@@ -230,7 +237,7 @@ fn numbers(folder: &Path) -> Result<Vec<u32>, Error> {
 }
 
 /// Touches `claim` until the sender is dropped.
-fn beat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
+fn start_heartbeat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = channel();
     let thread = std::thread::spawn(move || {
         while stopped.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
@@ -242,8 +249,8 @@ fn beat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
     (stop, thread)
 }
 
-/// The newest claim on the run in `run_dir`. A folder without a claim is not counted: its maker died before they
-/// had it.
+/// The newest claim on the run in `run_dir`. A folder without a claim does not count: its process died before it
+/// claimed.
 pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     let folder = attempts_dir(run_dir);
     for number in numbers(&folder)?.into_iter().rev() {
@@ -258,9 +265,10 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     Ok(None)
 }
 
-/// Whether someone works on the run in `folder`, or may.
+/// Whether a process works, or may work, on the run in `folder`.
 pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
-    Ok(newest(folder)?.is_some_and(|newest| newest.exit.is_none() && newest.owner.life() != Life::Dead))
+    Ok(newest(folder)?
+        .is_some_and(|newest| newest.exit.is_none() && newest.owner.liveness() != Liveness::Dead))
 }
 
 #[cfg(test)]
@@ -279,7 +287,7 @@ mod tests {
         for damage in ["", "xx{", "{\"host\":", "[]"] {
             let run = tempfile::tempdir().unwrap();
             let folder = claim(run.path(), 1).unwrap().folder().to_path_buf();
-            // Dropped, it ended.
+            // Dropping it ended it.
             std::fs::write(folder.join("exit.json"), damage).unwrap();
             let ended = newest(run.path()).unwrap().unwrap();
             assert_eq!(ended.exit.map(|exit| exit.ending), Some(Ending::Interrupted), "{damage:?}");
@@ -288,8 +296,8 @@ mod tests {
             std::fs::write(folder.join(CLAIM), damage).unwrap();
             let held = newest(run.path()).unwrap().unwrap();
             assert_eq!(
-                (held.number, held.owner.life(), held.exit),
-                (1, crate::Life::Unknown, None),
+                (held.number, held.owner.liveness(), held.exit),
+                (1, crate::Liveness::Unknown, None),
                 "{damage:?}"
             );
         }
@@ -313,7 +321,7 @@ mod tests {
         assert_eq!(attempts(run.path()).unwrap(), []);
         drop(claim(run.path(), 1).unwrap());
         claim(run.path(), 2).unwrap().end(Ending::Done).unwrap();
-        // Someone died between making the folder and claiming it.
+        // A process died between creating the folder and claiming it.
         std::fs::create_dir_all(run.path().join("attempts/3")).unwrap();
         let endings: Vec<_> =
             attempts(run.path()).unwrap().into_iter().map(|(n, exit)| (n, exit.unwrap().ending)).collect();

@@ -1,4 +1,4 @@
-//! One run, one child process: nothing that happens in it can take the grid down.
+//! One child process per run: nothing that happens in it can take the grid down.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -10,18 +10,18 @@ use lrlab_runs::Event;
 
 use crate::Error;
 
-/// How a worker is started.
+/// How to start a worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerCommand {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Set on top of this process' environment.
+    /// Environment variables in addition to those of this process.
     pub env: Vec<(OsString, OsString)>,
 }
 
-/// What comes out of a worker. The number tells workers apart.
+/// Output of a worker. The number identifies the worker.
 #[derive(Debug)]
 pub(crate) enum Output {
     Event(u64, Event),
@@ -30,7 +30,7 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// Which worker it comes from.
+    /// Returns the number of the worker.
     pub(crate) fn number(&self) -> u64 {
         match self {
             Self::Event(number, _) | Self::Closed(number) => *number,
@@ -40,9 +40,9 @@ impl Output {
 
 /// A running worker.
 ///
-/// It holds the reading end of a pipe that nobody writes to; when this process is gone, however it went, the pipe
-/// closes and the worker stops. It is the head of a process group of its own, so that Ctrl-C in a terminal reaches
-/// this process only, and signals sent to the worker reach what it started.
+/// It holds the reading end of a pipe that nobody writes to; when this process ends for any reason, the pipe closes
+/// and the worker stops. The worker leads a process group of its own, so that Ctrl-C in a terminal reaches this
+/// process only, and signals to the worker reach its children.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
@@ -50,7 +50,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker whose standard error, and whatever it prints that is no [`Event`], goes to `log`.
+    /// Starts a worker. Its standard error, and output that is not an [`Event`], go to `log`.
     pub(crate) fn start(
         number: u64,
         command: &WorkerCommand,
@@ -81,7 +81,7 @@ impl Worker {
         Ok(Self { child, lifeline })
     }
 
-    /// How it ended, if it did.
+    /// Returns how it ended, if it has.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
@@ -98,7 +98,7 @@ impl Worker {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Ends it now.
+    /// Kills it.
     pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::KILL);
@@ -106,7 +106,7 @@ impl Worker {
         let _ = self.child.kill();
     }
 
-    /// To its whole group; not once it was waited for, when the number may be someone else's.
+    /// Signals the process group; never after the worker was waited for, when its id may have been reused.
     #[cfg(unix)]
     fn signal(&mut self, signal: rustix::process::Signal) {
         if self.exited().is_none()
@@ -117,7 +117,7 @@ impl Worker {
     }
 }
 
-/// The last lines of a log, at most 4 KiB of them; empty where there is none.
+/// Returns the last lines of a log, at most 4 KiB; empty if there is none.
 pub(crate) fn tail(log: &Path) -> String {
     const BYTES: u64 = 4096;
     let read = || -> std::io::Result<Vec<u8>> {

@@ -1,33 +1,33 @@
-//! The clock of the machine that keeps the files of a store, which may be another one.
+//! The clock of the file system that holds a store, which may run on another machine.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// What time it was there when it was asked.
+/// The time there when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clock {
     now: SystemTime,
 }
 
 impl Clock {
-    /// Asks the machine that keeps `folder`, by the time it gives a file that is made and goes at once. Where none can be
-    /// made, this machine's clock has to do.
+    /// Reads the clock of the file system of `folder` from the modification time of a temporary file. Falls back to
+    /// this machine's clock.
     pub(crate) fn of(folder: &Path) -> Self {
         let path = folder.join(format!(".clock.{}.tmp", std::process::id()));
         let told = std::fs::File::create(&path).and_then(|file| file.metadata()?.modified());
-        // It is of no use to anyone, and `gc` would find it.
+        // The file serves no other purpose, and `gc` would find it.
         let _ = std::fs::remove_file(&path);
         Self { now: told.unwrap_or_else(|_| SystemTime::now()) }
     }
 
-    /// How long ago a file there was touched.
+    /// Returns the time since a file there was modified.
     pub(crate) fn since(self, touched: SystemTime) -> Duration {
         self.now.duration_since(touched).unwrap_or_default()
     }
 }
 
-/// Touches a file, so that its time is that of the machine that keeps it: two machines that work on one store need not
-/// agree on the time.
+/// Sets the modification time of a file to the file system's own time, so that machines that share a store need no
+/// common clock.
 #[cfg(unix)]
 pub(crate) fn touch(path: &Path) -> std::io::Result<()> {
     use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
@@ -36,7 +36,7 @@ pub(crate) fn touch(path: &Path) -> std::io::Result<()> {
     Ok(futimens(std::fs::File::options().append(true).open(path)?, &times)?)
 }
 
-/// Touches a file.
+/// Sets the modification time of a file to this machine's time.
 #[cfg(not(unix))]
 pub(crate) fn touch(path: &Path) -> std::io::Result<()> {
     std::fs::File::options().append(true).open(path)?.set_modified(SystemTime::now())

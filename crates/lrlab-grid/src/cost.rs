@@ -1,14 +1,14 @@
-//! What runs cost, measured by those that are done.
+//! Estimates the time and memory of runs from the results of similar ones.
 
 use std::collections::BTreeMap;
 
 use lrlab_runs::{PlannedRun, RunStore};
 use serde::{Deserialize, Serialize};
 
-/// How many results of one class are looked at before the first run starts.
+/// The number of results of a class that are read before the first run starts.
 const SAMPLES: usize = 4;
 
-/// Seconds per epoch for each class of runs: same network, same data, same batches.
+/// Seconds per epoch by class of runs: same network, same data, same batches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Costs {
     classes: BTreeMap<String, Measured>,
@@ -16,29 +16,29 @@ pub struct Costs {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Measured {
-    /// 0 where it is a guess that the first measurement replaces.
+    /// 0 for a guess, which the first measurement replaces.
     runs: usize,
     seconds: f64,
     epochs: f64,
-    /// The most memory that one of them had of its device.
+    /// The maximum device memory among them.
     device_mib: Option<u64>,
 }
 
-/// What is left to do.
+/// An estimate of the remaining work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Runs that are not done.
+    /// The runs that are not done.
     pub runs: usize,
-    /// Those of which nothing of the kind was measured yet; they are taken to cost the mean of the others.
+    /// Those among them without a measurement of their class. They are estimated by the mean of the others.
     pub unknown: usize,
-    /// Seconds of all of them together, `None` where nothing was measured yet.
+    /// The seconds of all runs together; `None` if nothing has been measured.
     pub seconds: Option<f64>,
-    /// Seconds until the last one ends, so many at once.
+    /// The seconds until the last run ends.
     pub wall_s: Option<f64>,
 }
 
 impl Costs {
-    /// From the results that are there: a few of each class.
+    /// Measures the results in the store: a few of each class.
     #[must_use]
     pub fn measured(store: &RunStore, runs: &[PlannedRun]) -> Self {
         let mut costs = Self::default();
@@ -50,12 +50,12 @@ impl Costs {
         costs
     }
 
-    /// Counts `run` in, if it is done. A result that cannot be read is no measurement.
+    /// Adds the measurement of `run` if it is done. An unreadable result is ignored.
     pub fn add(&mut self, store: &RunStore, run: &PlannedRun) {
         let Ok(Some(bytes)) = store.result_bytes(&run.run_id) else { return };
         let Ok(result) = serde_json::from_slice::<Clocks>(&bytes) else { return };
         let Span { started, finished, elapsed_s, device_peak_mib } = result.timing;
-        // A run that was interrupted lay still between its attempts.
+        // An interrupted run also spent time between its attempts.
         let seconds = if elapsed_s > 0.0 { elapsed_s } else { finished - started };
         let epochs = result.history.len() as f64;
         if seconds > 0.0 && epochs > 0.0 {
@@ -70,25 +70,25 @@ impl Costs {
         }
     }
 
-    /// Takes an epoch of `run` to cost so many seconds, where nothing of its class was measured.
+    /// Assumes this many seconds per epoch for the class of `run` until something is measured.
     pub fn assume(&mut self, run: &PlannedRun, epoch_s: f64) {
         let guess = Measured { seconds: epoch_s, epochs: 1.0, ..Measured::default() };
         self.classes.entry(class(run)).or_insert(guess);
     }
 
-    /// Expected seconds of `run`, `None` where nothing of its class was measured.
+    /// Returns the expected seconds of `run`; `None` if its class has not been measured.
     #[must_use]
     pub fn seconds(&self, run: &PlannedRun) -> Option<f64> {
         self.of_class(&class(run), epochs(run))
     }
 
-    /// Expected seconds of one epoch of `run`, `None` where nothing of its class was measured.
+    /// Returns the expected seconds of one epoch of `run`; `None` if its class has not been measured.
     #[must_use]
     pub fn epoch_s(&self, run: &PlannedRun) -> Option<f64> {
         self.of_class(&class(run), 1.0)
     }
 
-    /// The most memory of its device, in MiB, that a run of the kind of `run` had; `None` where none was measured.
+    /// Returns the maximum device memory in MiB among runs of the class of `run`; `None` if it has not been measured.
     #[must_use]
     pub fn device_mib(&self, run: &PlannedRun) -> Option<u64> {
         self.classes.get(&class(run))?.device_mib
@@ -98,13 +98,13 @@ impl Costs {
         self.classes.get(class).map(|m| m.seconds / m.epochs * epochs)
     }
 
-    /// What `runs` will take, `jobs` at once.
+    /// Estimates `runs` with `jobs` of them at once.
     #[must_use]
     pub fn estimate<'a>(&self, runs: impl IntoIterator<Item = &'a PlannedRun>, jobs: usize) -> Estimate {
         self.sum(runs.into_iter().map(|run| self.seconds(run)), jobs)
     }
 
-    /// What runs of so many seconds each will take, `jobs` at once; `None` is one of which nothing is known.
+    /// Estimates runs of the given seconds with `jobs` of them at once. `None` is a run without a measurement.
     #[must_use]
     pub fn sum(&self, seconds: impl Iterator<Item = Option<f64>>, jobs: usize) -> Estimate {
         let (mut runs, mut unknown, mut known, mut longest) = (0, 0, 0.0, 0.0_f64);
@@ -130,13 +130,13 @@ impl Costs {
     }
 }
 
-/// What a run's cost per epoch depends on.
+/// The parts of a specification that decide the cost of an epoch.
 pub(crate) fn class(run: &PlannedRun) -> String {
     let parts = ["model", "data", "batch_size", "accumulate"].map(|key| run.spec.get(key));
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
-/// The epochs a run will make at most.
+/// The maximum number of epochs of a run.
 pub(crate) fn epochs(run: &PlannedRun) -> f64 {
     run.spec.get("epochs").and_then(serde_json::Value::as_f64).unwrap_or(1.0)
 }
@@ -174,7 +174,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let runs = [run("a", 1), run("a", 2), run("a", 3), run("b", 1)];
-        // The second is of a version that did not measure it.
+        // The second result was written by a version that did not measure memory.
         for (run, peak) in runs.iter().zip([json!(700), json!(null), json!(900)]) {
             let dir = store.run_dir(&run.run_id);
             std::fs::create_dir_all(&dir).unwrap();
@@ -206,7 +206,7 @@ mod tests {
         let costs = Costs::measured(&store, &runs);
         assert_eq!(costs.seconds(&runs[1]), Some(40.0));
         assert_eq!(costs.seconds(&runs[2]), None);
-        // The unknown one is taken to cost as much as the known ones do on average.
+        // The run without a measurement is estimated by the mean of the others.
         let estimate = costs.estimate(&runs[1..], 4);
         assert_eq!(estimate, Estimate { runs: 2, unknown: 1, seconds: Some(80.0), wall_s: Some(40.0) });
         assert_eq!(costs.estimate(&runs[2..], 1).wall_s, Some(8.0));

@@ -1,38 +1,39 @@
-//! Why a run failed, and whether trying again may help.
+//! Why a run failed, and whether a retry can help.
 
 use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
-/// The worker's exit code for "interrupted".
+/// The worker's exit code after an interruption.
 pub(crate) const INTERRUPTED: i32 = 85;
-/// The worker's exit code for "paused where it was to pause".
+/// The worker's exit code after a pause at the requested epoch.
 pub(crate) const PAUSED: i32 = 86;
 
-/// What kind of failure it was.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The worker refused what it was given (exit code 2).
+    /// The worker rejected its input (exit code 2).
     Configuration,
-    /// Memory of the machine or of the device ran out.
+    /// The machine or the device ran out of memory.
     OutOfMemory,
-    /// A panic (exit code 101), which is a bug.
+    /// The worker panicked (exit code 101), which is a bug.
     Panic,
-    /// A disk that is full, read-only or broken.
+    /// The disk is full, read-only or broken.
     Io,
-    /// A signal ended it, or its process was gone without a word.
+    /// A signal ended the worker, or its process disappeared.
     Killed,
-    /// A time limit, or silence for too long, ended it before it got further than an attempt before it.
+    /// A time limit or a hang ended the worker before it got further than an earlier attempt.
     Timeout,
-    /// It ended with 0 and left no result.
+    /// The worker ended with code 0 and left no result.
     NoResult,
     /// Any other exit code.
     Error,
 }
 
 impl FailureKind {
-    /// How often such a run is tried again before it is given up. What would only repeat itself is not repeated.
+    /// Returns how often a run is retried after failures of this kind. Failures that would only repeat are not
+    /// retried.
     #[must_use]
     pub const fn retries(self) -> u32 {
         match self {
@@ -43,8 +44,8 @@ impl FailureKind {
         }
     }
 
-    /// Whether an attempt that got further than every one before it leaves the budget untouched: what came from
-    /// outside may come again and again over a long run.
+    /// Whether a failure of this kind does not count if the attempt made progress: over a long run, external failures
+    /// may happen again and again.
     pub(crate) const fn comes_from_outside(self) -> bool {
         matches!(self, Self::Killed | Self::Io | Self::Timeout)
     }
@@ -70,20 +71,20 @@ impl std::fmt::Display for FailureKind {
 pub struct Failure {
     /// The attempt that failed.
     pub attempt: u32,
-    /// What kind it was.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// The worker's exit code, where it had one.
+    /// The worker's exit code, if it exited.
     pub code: Option<i32>,
-    /// The signal that ended it, where one did.
+    /// The signal that ended the worker, if one did.
     pub signal: Option<i32>,
-    /// One line for people.
+    /// A one-line description.
     pub message: String,
     /// The last lines of the attempt's log.
     pub log_tail: String,
 }
 
-/// What a worker's end means, if it was a failure. `said` is the error that it reported itself, `log_tail` the end
-/// of its log. `None`: it was interrupted (exit code 85).
+/// Classifies how a worker ended. `said` is the error that it reported, `log_tail` the end of its log. Returns `None`
+/// if it was interrupted (exit code 85).
 #[must_use]
 pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: &str) -> Option<Failure> {
     let (code, signal) = (status.code(), signal(status));
@@ -101,7 +102,7 @@ pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: 
         (Some(_), _) => FailureKind::Error,
     };
     let end = match (code, signal) {
-        (_, Some(9)) => "ended by signal 9, as the system does when memory runs out".to_owned(),
+        (_, Some(9)) => "ended by signal 9, possibly because memory ran out".to_owned(),
         (_, Some(signal)) => format!("ended by signal {signal}"),
         (Some(0), None) => "ended with code 0 and left no result".to_owned(),
         (Some(code), None) => format!("ended with code {code}"),
@@ -113,9 +114,9 @@ pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: 
 }
 
 impl Failure {
-    /// An attempt whose process was gone without a word.
+    /// The failure of an attempt whose process disappeared.
     pub(crate) fn lost(attempt: u32, owner: &str) -> Self {
-        let message = format!("{owner} was gone before the run was done");
+        let message = format!("{owner} ended before the run was done");
         Self {
             attempt,
             kind: FailureKind::Killed,
@@ -126,19 +127,19 @@ impl Failure {
         }
     }
 
-    /// An attempt that ran out of time.
+    /// The failure of an attempt that ran out of time.
     pub(crate) fn timeout(attempt: u32, message: String, log_tail: String) -> Self {
         Self { attempt, kind: FailureKind::Timeout, code: None, signal: None, message, log_tail }
     }
 
-    /// What two failures with one cause have in common: everything but numbers.
+    /// What failures with the same cause have in common: everything except numbers.
     pub(crate) fn signature(&self) -> String {
         let words: String = self.message.chars().filter(|c| !c.is_ascii_digit()).collect();
         format!("{} {:?} {:?} {words}", self.kind, self.code, self.signal)
     }
 }
 
-/// The words of the system, of Rust's allocator, and of CUDA's driver and libraries (cuBLAS, cuRAND).
+/// The messages of the operating system, of Rust's allocator, and of CUDA's driver and libraries (cuBLAS, cuRAND).
 const OUT_OF_MEMORY: &[&str] = &[
     "memory allocation of",
     "out of memory",
@@ -155,7 +156,7 @@ fn mentions(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
 }
 
-/// The line of a log that says most: where a panic or an error begins, otherwise the last that is no note.
+/// The most informative line of a log: the first of a panic or an error, otherwise the last that is not a note.
 fn telling_line(log: &str) -> Option<String> {
     let says = |line: &&str| !line.is_empty() && !line.starts_with("note:");
     let lines = || log.lines().map(str::trim).filter(says);
@@ -165,7 +166,7 @@ fn telling_line(log: &str) -> Option<String> {
     panic.or(memory).or(error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
-/// Whether a signal ended it that people and systems send to have something stopped: SIGHUP, SIGINT, SIGTERM.
+/// Whether one of the signals that request a stop ended it: SIGHUP, SIGINT, SIGTERM.
 pub(crate) fn asked_to_stop(status: ExitStatus) -> bool {
     matches!(signal(status), Some(1 | 2 | 15))
 }
@@ -201,13 +202,7 @@ mod tests {
                 "index out of bounds (ended with code 101)",
             ),
             (signal(15), None, "", FailureKind::Killed, "ended by signal 15"),
-            (
-                signal(9),
-                None,
-                "",
-                FailureKind::Killed,
-                "ended by signal 9, as the system does when memory runs out",
-            ),
+            (signal(9), None, "", FailureKind::Killed, "ended by signal 9, possibly because memory ran out"),
             (
                 signal(6),
                 None,
@@ -244,7 +239,7 @@ mod tests {
         ] {
             let status = ExitStatus::from_raw(1 << 8);
             assert_eq!(classify(1, status, Some(said), "").map(|f| f.kind), Some(kind), "{said}");
-            // A worker that could not say it itself left it in its log.
+            // A worker that could not report its error left it in its log.
             assert_eq!(classify(1, status, None, said).map(|f| f.kind), Some(kind), "{said}");
         }
     }

@@ -1,4 +1,4 @@
-//! The runner as it was when a grid was submitted: a copy in the store, named after its content.
+//! A copy of the runner in the store, named after its content: later builds do not change queued runs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use lrlab_runs::{RunStore, write_atomic};
 
 use crate::{Error, to_json};
 
-/// The identity of a build: the first 16 hexadecimal digits of the BLAKE3 hash of its program.
+/// Returns the identity of a build: the first 16 hexadecimal digits of the BLAKE3 hash of its program.
 ///
 /// # Errors
 /// The program cannot be read.
@@ -17,8 +17,8 @@ pub fn build_id(program: &Path) -> Result<String, Error> {
     Ok(hasher.finalize().to_hex()[..16].to_owned())
 }
 
-/// Copies `program` to `DIR/bin/<build>/lrlab`, unless it is there, with what is known `about` it in `build.json`.
-/// The path is from the root of the file system.
+/// Copies `program` to `DIR/bin/<build>/lrlab` unless it exists, and writes `about` to `build.json` beside it. Returns
+/// the absolute path.
 ///
 /// # Errors
 /// Reading or writing fails.
@@ -32,7 +32,7 @@ pub fn freeze(
     let folder = std::path::absolute(&folder).map_err(|e| Error::io(&folder, e))?;
     let path = folder.join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
     if path.is_file() {
-        // `gc` leaves alone what was of use a moment ago.
+        // `gc` keeps what was used recently.
         crate::clock::touch(&folder.join("build.json")).map_err(|e| Error::io(&folder, e))?;
     } else {
         let told = folder.join("build.json");

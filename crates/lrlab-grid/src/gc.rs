@@ -1,6 +1,6 @@
-//! What no experiment names any more.
+//! Removes what no experiment refers to any more.
 //!
-//! An experiment names the runs of its plans: of the last whole one, and of every part of it (`--filter`, `--seeds`,
+//! An experiment refers to the runs of its plans: the last whole one and every partial one (`--filter`, `--seeds`,
 //! `--set`) since.
 
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 
 use crate::attempt::{in_use, newest};
 use crate::clock::Clock;
-use crate::litter::{idle, litter};
+use crate::stale::{is_stale, stale_files};
 use crate::{Acquired, Attempt, Error, read_json, slurm, to_json};
 
-/// What kind of thing it is.
+/// The kind of garbage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -22,18 +22,18 @@ pub enum Kind {
     Run,
     /// A frozen runner.
     Binary,
-    /// What an earlier collection had begun to remove.
+    /// Remains of an interrupted collection.
     Leftover,
-    /// What a killed process left half written.
+    /// A temporary file of a killed process.
     Temporary,
 }
 
-/// Something that no experiment names.
+/// Something that no experiment refers to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Garbage {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its size in bytes.
     pub bytes: u64,
@@ -42,23 +42,19 @@ pub struct Garbage {
 }
 
 const NAMED: &str = "named.json";
-/// What is being removed has this before its name.
+/// The prefix of folders that are being removed.
 const GOING: &str = ".gc-";
 
-/// Adds the runs of `plan` to those its experiment names; `only` these, where the plan is the whole of it. A damaged list
+/// Adds the runs of `plan` to those that its experiment refers to, or replaces them if `only` is set. A damaged list
 /// is set aside.
-pub(crate) fn name(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
+pub(crate) fn add_referenced(store: &RunStore, plan: &Plan, only: bool) -> Result<(), Error> {
     let path = list(store, &plan.experiment);
     let before = match read_json::<BTreeSet<RunId>>(&path) {
         Err(Error::Json { source, .. }) => {
             let aside = path.with_extension("json.damaged");
             std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
-            tracing::warn!(
-                "{}: it is damaged ({source}) and is now {}; {EVERY}",
-                path.display(),
-                aside.display()
-            );
-            Some(nobody_else_s(store, &plan.experiment)?)
+            tracing::warn!("{}: damaged ({source}), moved to {}; {EVERY}", path.display(), aside.display());
+            Some(not_of_others(store, &plan.experiment)?)
         }
         read => read?,
     };
@@ -77,28 +73,28 @@ fn list(store: &RunStore, experiment: &str) -> PathBuf {
     store.experiment_dir(experiment).join(NAMED)
 }
 
-/// What takes the place of a damaged list, so that nothing is removed for it.
+/// What replaces a damaged list, so that nothing is removed because of it.
 const EVERY: &str =
-    "every run counts as named that no other experiment names, until a `run` of the whole experiment";
+    "every run that no other experiment refers to is kept until a `run` of the whole experiment";
 
-/// The runs that an experiment named so far; of a damaged list that is told, and see [`EVERY`].
+/// The runs that an experiment refers to. A damaged list is reported; see [`EVERY`].
 fn listed(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
     match read_json(&list(store, experiment)) {
         Err(Error::Json { path, source }) => {
-            tracing::warn!("{}: it is damaged ({source}); {EVERY}", path.display());
-            nobody_else_s(store, experiment)
+            tracing::warn!("{}: damaged ({source}); {EVERY}", path.display());
+            not_of_others(store, experiment)
         }
         read => Ok(read?.unwrap_or_default()),
     }
 }
 
-/// The runs in the store that no other experiment names.
-fn nobody_else_s(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
+/// The runs in the store that no other experiment refers to.
+fn not_of_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
     let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
     let ids = folders(&store.runs_dir())?.into_iter().filter_map(name);
     let mut ids: BTreeSet<RunId> = ids.filter_map(|id| RunId::try_from(id).ok()).collect();
     for other in folders(store.root())?.into_iter().filter_map(name).filter(|other| other != experiment) {
-        // Of what is damaged there, the call that needs it tells.
+        // A damaged plan is reported by the call that needs it.
         let planned = store.plan(&other).ok().flatten().map(|plan| plan.runs).unwrap_or_default();
         let listed: Option<Vec<RunId>> = read_json(&list(store, &other)).ok().flatten();
         for id in planned.into_iter().map(|run| run.run_id).chain(listed.into_iter().flatten()) {
@@ -108,12 +104,12 @@ fn nobody_else_s(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, 
     Ok(ids)
 }
 
-/// The runs that the experiment of `plan` names besides those of the plan: a call for a part of it leaves the plan of
-/// that part.
+/// Returns the runs that the experiment of `plan` refers to besides those of the plan. A call for a part of an
+/// experiment writes the plan of that part.
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn further(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
+pub fn other_runs(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     let mut named = listed(store, &plan.experiment)?;
     for run in &plan.runs {
         named.remove(&run.run_id);
@@ -121,8 +117,8 @@ pub fn further(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     Ok(named.into_iter().collect())
 }
 
-/// Every run that some experiment names, and the experiments. The experiment of `only` names the runs of this plan.
-fn names(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
+/// The runs that experiments refer to, and the experiments. The experiment of `only` refers to the runs of that plan.
+fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());
     for folder in folders(store.root())? {
         let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { continue };
@@ -138,19 +134,19 @@ fn names(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<
     Ok((named, experiments))
 }
 
-/// What no experiment names: runs that nobody works on, and frozen runners of which no job is left and that nobody uses;
-/// and what killed processes left half written. The experiment of `only` names the runs of this plan, whatever it named
-/// before. Removes nothing.
+/// Returns what no experiment refers to: runs that nobody works on, frozen runners without jobs or processes, and
+/// files that killed processes left behind. The experiment of `only` refers to the runs of that plan alone. Removes
+/// nothing.
 ///
 /// # Errors
-/// Files that cannot be read, and [`Error::Unreachable`] where it depends on Slurm what is still needed.
+/// Files that cannot be read, and [`Error::Unreachable`] if Slurm has to be asked what is still needed.
 pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Error> {
-    let (mut named, experiments) = names(store, only)?;
+    let (mut named, experiments) = referenced(store, only)?;
     let mut builds = BTreeSet::new();
     for experiment in &experiments {
-        let standing = slurm::standing(store, experiment)?;
-        named.extend(standing.covered);
-        if !standing.queued.is_empty() {
+        let status = slurm::submission_status(store, experiment)?;
+        named.extend(status.covered);
+        if !status.queued.is_empty() {
             let submissions = slurm::submissions(store, experiment)?;
             builds.extend(
                 submissions.iter().filter_map(|(_, submission)| build_of(&submission.settings.program)),
@@ -170,13 +166,13 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
         garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
     }
     for path in folders(&store.bin_dir())? {
-        // Between the copy and the record of its jobs nobody names it, but it is new.
+        // A new copy is not on record until its jobs are.
         let needed = path.file_name().is_some_and(|build| builds.contains(build));
-        if !needed && idle(&path, clock) && !runs_here(&path) {
+        if !needed && is_stale(&path, clock) && !runs_here(&path) {
             garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Binary, done: false });
         }
     }
-    for path in litter(store, clock)? {
+    for path in stale_files(store, clock)? {
         if !garbage.iter().any(|item| path.starts_with(&item.path)) {
             garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Temporary, done: false });
         }
@@ -184,13 +180,13 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
     Ok(garbage)
 }
 
-/// The build of a frozen runner, after which its folder is named: the store may have been given by another path when its
-/// jobs were submitted.
+/// The build of a frozen runner, by the name of its folder: the store may have had another path when its jobs were
+/// submitted.
 fn build_of(program: &Path) -> Option<OsString> {
     Some(program.parent()?.file_name()?.to_owned())
 }
 
-/// Whether a process of this machine runs a program that lies in `folder`: commands that were listed, say.
+/// Whether a process of this machine runs a program in `folder`, such as an emitted command.
 fn runs_here(folder: &Path) -> bool {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut programs = processes.filter_map(|process| std::fs::read_link(process.path().join("exe")).ok());
@@ -198,7 +194,7 @@ fn runs_here(folder: &Path) -> bool {
     programs.any(|program| program.starts_with(&folder))
 }
 
-/// Removes `garbage`, less what became needed meanwhile. How many things were removed.
+/// Removes `garbage` except what is needed again. Returns how many items were removed.
 ///
 /// # Errors
 /// Files that cannot be read or removed.
@@ -209,7 +205,7 @@ pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
             Kind::Run => retire(store, &item.path)?,
             Kind::Leftover => Some(item.path.clone()),
             Kind::Binary | Kind::Temporary => {
-                idle(&item.path, Clock::of(store.root())).then(|| item.path.clone())
+                is_stale(&item.path, Clock::of(store.root())).then(|| item.path.clone())
             }
         };
         if let Some(path) = going {
@@ -222,7 +218,7 @@ pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Claims a run, so that nobody begins it, looks once more whether it is named, and takes it out of the way.
+/// Claims a run so that nobody begins it, checks again that no experiment refers to it, and moves it out of the way.
 fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     if in_use(path)? {
         return Ok(None);
@@ -231,16 +227,16 @@ fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     let Acquired::Attempt(claim) = Attempt::claim(path, next)? else { return Ok(None) };
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
     let id = RunId::try_from(name.clone())?;
-    if names(store, None)?.0.contains(&id) {
+    if referenced(store, None)?.0.contains(&id) {
         return Ok(None);
     }
     let going = path.with_file_name(format!("{GOING}{name}"));
     std::fs::rename(path, &going).map_err(|e| Error::io(path, e))?;
-    claim.vanish();
+    claim.discard();
     Ok(Some(going))
 }
 
-/// The folders in `folder`, by name; none where it is not there.
+/// The folders in `folder`, sorted; none if it does not exist.
 fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -292,7 +288,7 @@ mod tests {
     }
 
     fn age(path: &Path) {
-        let before = std::time::SystemTime::now() - crate::litter::IDLE * 2;
+        let before = std::time::SystemTime::now() - crate::stale::STALE_AFTER * 2;
         std::fs::File::open(path).unwrap().set_modified(before).unwrap();
     }
 
@@ -327,7 +323,7 @@ mod tests {
         leave(run(2, "attempts/1/.progress.tmp"), true);
         leave(folder.path().join("bin/0123/.lrlab.7.tmp"), true);
         leave(folder.path().join("e/report/.abc.tmp"), true);
-        // Young, or somebody's, or whole.
+        // Recent, in use, or complete.
         leave(run(2, ".spec.7.tmp"), false);
         leave(run(2, "attempts/1/best.safetensors"), false);
         leave(run(1, "attempts/1/.progress.tmp"), false);
@@ -350,7 +346,7 @@ mod tests {
         paths.sort();
         assert_eq!(paths, litter);
         assert!(found.iter().all(|item| item.kind == Kind::Temporary && item.bytes >= 2));
-        // Touched between the look and the removal: it stays.
+        // Modified between the listing and the removal: it stays.
         std::fs::write(run(0, "attempts/1/best.safetensors"), "3").unwrap();
         assert_eq!(collect(&store, &found).unwrap(), litter.len() - 1);
         assert_eq!(garbage(&store, None).unwrap(), []);
@@ -367,12 +363,12 @@ mod tests {
             std::fs::create_dir_all(store.run_dir(id)).unwrap();
             std::fs::write(store.run_dir(id).join("result.json"), "{}").unwrap();
         }
-        // 0 and 1 were the whole, then 2 was added as a part, then the plan is 0 alone; 3 is another experiment's;
-        // 4 is being worked on; 5 is nobody's.
+        // 0 and 1 were the whole, then 2 was added as a part, then the plan is 0 alone; 3 belongs to another
+        // experiment; 4 is being worked on; 5 is garbage.
         for (runs, only) in [(&[&ids[0], &ids[1]][..], true), (&[&ids[2]], false), (&[&ids[0]], false)] {
             let plan = plan("e", runs);
             store.write_plan(&plan).unwrap();
-            name(&store, &plan, only).unwrap();
+            add_referenced(&store, &plan, only).unwrap();
         }
         store.write_plan(&plan("f", &[&ids[3]])).unwrap();
         let Acquired::Attempt(held) = Attempt::claim(&store.run_dir(&ids[4]), 1).unwrap() else {
@@ -388,7 +384,7 @@ mod tests {
         assert_eq!(paths, [store.run_dir(&ids[5]), folder.path().join("bin/0123")]);
         assert!(found[0].done && found[0].bytes == 2);
 
-        // Named between the look and the removal: it stays.
+        // Referred to between the listing and the removal: it stays.
         store.write_plan(&plan("g", &[&ids[5]])).unwrap();
         assert_eq!(collect(&store, &found).unwrap(), 1);
         assert!(store.is_done(&ids[5]));
@@ -397,7 +393,7 @@ mod tests {
         assert!(!store.run_dir(&ids[5]).exists());
         drop(held);
         // The whole experiment is 0 now.
-        name(&store, &plan("e", &[&ids[0]]), true).unwrap();
+        add_referenced(&store, &plan("e", &[&ids[0]]), true).unwrap();
         assert_eq!(collect(&store, &garbage(&store, None).unwrap()).unwrap(), 3);
         let left = folders(&folder.path().join("store")).unwrap();
         assert_eq!(left.len(), 2);

@@ -1,20 +1,20 @@
-//! NVIDIA GPUs as places for runs: which are ours, and how many runs fit on one.
+//! NVIDIA GPUs: which ones this process may use, and how many runs fit on them.
 
 use std::process::Command;
 
-use crate::places::Device;
+use crate::slots::DeviceSlots;
 
 /// A GPU that this process may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// As `CUDA_VISIBLE_DEVICES` names it: as it does, where it is set, otherwise by its own name, since CUDA need not
-    /// count as the driver's tools do.
+    /// Its name for `CUDA_VISIBLE_DEVICES`: the one given there, or else its UUID, because CUDA and the driver's tools
+    /// may number GPUs differently.
     pub id: String,
-    /// Free memory in MiB, where known.
+    /// Free memory in MiB, if known.
     pub free_mib: Option<u64>,
 }
 
-/// The GPUs that this process may use: those of `CUDA_VISIBLE_DEVICES` where it is set, otherwise all.
+/// Returns the GPUs of `CUDA_VISIBLE_DEVICES` if it is set, otherwise all.
 #[must_use]
 pub fn gpus() -> Vec<Gpu> {
     let mut command = Command::new("nvidia-smi");
@@ -35,7 +35,7 @@ fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
     };
     let ids: Vec<&str> = match variable {
         Some(ids) => {
-            // CUDA itself stops at the first that is no device.
+            // CUDA stops at the first invalid entry.
             ids.split(',')
                 .map(str::trim)
                 .take_while(|id| !id.is_empty() && *id != "-1" && *id != "NoDevFiles")
@@ -46,35 +46,36 @@ fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
     ids.into_iter().map(|id| Gpu { id: id.to_owned(), free_mib: free(id) }).collect()
 }
 
-/// The most runs on one GPU: more only wait for each other.
+/// The maximum number of runs on one GPU; more would only wait for each other.
 const MOST: u64 = 8;
-/// What the driver and its libraries take of a GPU for every process, beside what the process itself asks for.
+/// The GPU memory that the driver and its libraries use per process, in addition to the process's own.
 const CONTEXT_MIB: u64 = 768;
 
-/// How many runs that were seen to have `peak_mib` fit on `gpus` at once, all GPUs together. Where either is not
-/// known, one on each.
+/// Returns how many runs that need `peak_mib` fit on `gpus` at once, over all GPUs. Where either is unknown, each GPU
+/// takes one.
 #[must_use]
 pub fn at_once(gpus: &[Gpu], peak_mib: Option<u64>) -> usize {
     let fit = |gpu: &Gpu| Some((room(gpu.free_mib?) / need(peak_mib?)).clamp(1, MOST));
     gpus.iter().map(|gpu| fit(gpu).unwrap_or(1) as usize).sum::<usize>().max(1)
 }
 
-/// What `count` devices hold that have so much memory free; one run each where it is not known.
-pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<Device> {
+/// The slots of `count` devices with this much free memory; one each where it is unknown.
+pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<DeviceSlots> {
     let free = |device: usize| free_mib.get(device).copied().flatten();
     let of = |free: Option<u64>| match free {
-        Some(free) => Device { most: MOST as usize, room_mib: Some(room(free)) },
-        None => Device { most: 1, room_mib: None },
+        Some(free) => DeviceSlots { max_workers: MOST as usize, capacity_mib: Some(room(free)) },
+        None => DeviceSlots { max_workers: 1, capacity_mib: None },
     };
     (0..count.max(1)).map(|device| of(free(device))).collect()
 }
 
-/// Of what is free, a tenth is left.
+/// The usable part of the free memory: a tenth is kept free.
 pub(crate) fn room(free_mib: u64) -> u64 {
     free_mib * 9 / 10
 }
 
-/// What a run is given that was seen to have `peak_mib` for its tensors: a fifth more, and what its process takes.
+/// The memory to reserve for a run with a peak of `peak_mib` for tensors: a margin of a fifth and the driver's
+/// context.
 pub(crate) fn need(peak_mib: u64) -> u64 {
     peak_mib * 6 / 5 + CONTEXT_MIB
 }
@@ -110,7 +111,7 @@ mod tests {
         for (free, peak, expected) in [
             // 72,000 MiB hold five times 12,768.
             (&[Some(80_000)][..], Some(10_000), 5),
-            // The small one holds one, which adds up.
+            // The small GPU adds one.
             (&[Some(80_000), Some(24_000)], Some(10_000), 6),
             (&[Some(80_000)], Some(100), 8),
             (&[Some(80_000), Some(80_000)], Some(100), 16),

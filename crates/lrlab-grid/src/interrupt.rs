@@ -1,42 +1,42 @@
-//! The wish to stop, by a person or by the system.
+//! Requests to stop, from a person or from the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::Error;
 
-/// How often someone asked to stop: once is "finish what you do and save", twice is "now".
+/// Counts requests to stop: one means "save and stop", two mean "stop now".
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<Wish>);
+pub struct Interrupt(Arc<StopRequest>);
 
 #[derive(Debug, Default)]
-struct Wish {
-    asked: AtomicU32,
+struct StopRequest {
+    count: AtomicU32,
     out_of_time: AtomicBool,
 }
 
 impl Interrupt {
-    /// Counts SIGINT (Ctrl-C), SIGTERM and SIGHUP from now on, for as long as the process lives, but not those that
-    /// [`heeded`] leaves out. SIGUSR1 says that the time limit is near, as Slurm's `--signal` does.
+    /// Counts SIGINT (Ctrl-C), SIGTERM and SIGHUP for the rest of the process's life, except those that [`catchable`]
+    /// leaves out. SIGUSR1 announces the time limit, as Slurm's `--signal` does.
     ///
     /// # Errors
     /// The handlers cannot be installed.
     #[cfg(unix)]
     pub fn on_signals() -> Result<Self, Error> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-        let signals = signal_hook::iterator::Signals::new(heeded(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1]));
+        let signals = signal_hook::iterator::Signals::new(catchable(&[SIGINT, SIGTERM, SIGHUP, SIGUSR1]));
         let mut signals = signals.map_err(|source| Error::Signals { source })?;
         let interrupt = Self::default();
         let ours = interrupt.clone();
         std::thread::spawn(move || {
             for signal in signals.forever() {
-                if signal == SIGUSR1 { ours.time_is_up() } else { ours.ask() }
+                if signal == SIGUSR1 { ours.request_out_of_time() } else { ours.request() }
             }
         });
         Ok(interrupt)
     }
 
-    /// Never asked by a signal: on this system the runner ends, and the workers with it.
+    /// Signals are not caught on this system: the runner ends, and its workers with it.
     ///
     /// # Errors
     /// None.
@@ -45,35 +45,35 @@ impl Interrupt {
         Ok(Self::default())
     }
 
-    /// Asks once more.
-    pub fn ask(&self) {
-        self.0.asked.fetch_add(1, Ordering::Relaxed);
+    /// Requests to stop once more.
+    pub fn request(&self) {
+        self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks, if nobody has yet, because the time limit is near.
-    pub fn time_is_up(&self) {
+    /// Requests to stop because the time limit is near, if nobody has yet.
+    pub fn request_out_of_time(&self) {
         self.0.out_of_time.store(true, Ordering::Relaxed);
-        let _ = self.0.asked.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.0.count.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// How often it was asked.
+    /// Returns the number of requests.
     #[must_use]
-    pub fn asked(&self) -> u32 {
-        self.0.asked.load(Ordering::Relaxed)
+    pub fn requests(&self) -> u32 {
+        self.0.count.load(Ordering::Relaxed)
     }
 
-    /// Whether it was the time limit that asked.
+    /// Whether the time limit requested the stop.
     #[must_use]
     pub fn is_out_of_time(&self) -> bool {
         self.0.out_of_time.load(Ordering::Relaxed)
     }
 }
 
-/// Of these signals, those that this process may catch: one that it was told to ignore when it was started, as `nohup` does
-/// with SIGHUP and a shell with SIGINT for what it starts in the background, stays ignored. To be asked before the first
-/// handler is installed; only Linux says which they are, elsewhere it is none.
+/// Returns those of `signals` that this process may catch. A signal that was ignored when the process started, as by
+/// `nohup` or a background job of a shell, stays ignored. To be called before the first handler is installed. Only
+/// Linux tells which signals are ignored; elsewhere none is.
 #[must_use]
-pub fn heeded(signals: &[i32]) -> Vec<i32> {
+pub fn catchable(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = ignored(&status);
     signals

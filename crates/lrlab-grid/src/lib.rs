@@ -1,67 +1,67 @@
 //! Experiment grids: plan, claims, attempts and executors.
 //!
 //! A grid is a list of runs and a folder. [`resolve`] gives every cell its identity, [`record`] writes
-//! `plan.json`, and an executor starts one process per run until nothing is missing. Nothing about the state of
-//! a run is stored as a field that could lie: [`run_state`] derives it from the files of [`lrlab_runs::RunStore`].
+//! `plan.json`, and an executor starts one process per run until nothing is missing. The state of a run is not stored:
+//! [`run_state`] derives it from the files of [`lrlab_runs::RunStore`].
 //!
 //! ```text
 //! DIR/store/<run_id>/spec.json               what to train
-//! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: who works on attempt n; touched while alive
+//! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: the owner of attempt n; touched while it lives
 //! DIR/store/<run_id>/attempts/<n>/exit.json  how attempt n ended
-//! DIR/store/<run_id>/attempts/<n>/log.txt    what the worker said on standard error
-//! DIR/store/<run_id>/attempts/<n>/progress.json   how far it is, for those who look from outside
+//! DIR/store/<run_id>/attempts/<n>/log.txt    standard error of the worker
+//! DIR/store/<run_id>/attempts/<n>/progress.json   its progress, for observers
 //! DIR/store/<run_id>/failure.json            why the last attempt failed
 //! DIR/store/<run_id>/result.json             the run is done
 //! ```
 //!
-//! The next attempt may begin when the newest one ended, or when its owner is provably gone ([`Owner::life`]), or
-//! when its claim was not touched for a while ([`Patience`]). Claims are numbered and only ever added, so that of
-//! two processes that find a run free exactly one gets it, on a shared folder too: no locks, no server.
+//! The next attempt may begin when the newest one has ended, when its owner is dead ([`Owner::liveness`]), or when its
+//! claim is abandoned ([`ClaimMonitor`]). Claims are numbered and never removed, so that exactly one of two processes
+//! that find a run free gets it, on a shared file system too, without locks or a server.
 
-mod alike;
 mod attempt;
-mod budget;
 mod child;
+mod claim_monitor;
 mod clock;
+mod common_failure;
 mod cost;
 mod failure;
 mod freeze;
 mod gc;
 mod gpu;
 mod interrupt;
-mod litter;
-mod live;
 mod local;
 mod machine;
 mod origin;
 mod owner;
-mod patience;
-mod places;
 mod plan;
+mod progress;
 mod queue;
+mod retry;
 mod search;
+mod slots;
 pub mod slurm;
 mod space;
+mod stale;
 mod state;
 mod work;
 
 pub use attempt::{Acquired, Attempt, Ending, Exit, attempts, holds};
 pub use child::WorkerCommand;
+pub use claim_monitor::{ClaimMonitor, ClaimState};
 pub use cost::{Costs, Estimate};
 pub use failure::{Failure, FailureKind, classify};
 pub use freeze::{build_id, freeze};
-pub use gc::{Garbage, Kind as GarbageKind, collect, further, garbage};
+pub use gc::{Garbage, Kind as GarbageKind, collect, garbage, other_runs};
 pub use gpu::{Gpu, at_once, gpus};
-pub use interrupt::{Interrupt, heeded};
-pub use live::Live;
+pub use interrupt::{Interrupt, catchable};
 pub use local::{
-    Assignment, Deadline, Finish, LocalExecutor, Memory, Notice, OnFailure, Others, Share, baseline,
+    Assignment, Deadline, GridOutcome, LocalExecutor, Memory, Notice, OnFailure, Others, Workload, baseline,
 };
 pub use machine::Machine;
-pub use origin::{Origin, Origins, origins, put_aside};
-pub use owner::{Life, Owner, SlurmJob, host};
-pub use patience::{Patience, Sign};
-pub use plan::{name_only, record, resolve};
+pub use origin::{Origin, Origins, origins, supersede};
+pub use owner::{Liveness, Owner, SlurmJob, host};
+pub use plan::{record, resolve, set_referenced};
+pub use progress::AttemptProgress;
 pub use search::{ArmStatus, Role, RungStatus, SearchState};
 pub use space::free_space;
 pub use state::{RunState, Status, run_state, status};
@@ -70,10 +70,10 @@ use std::path::{Path, PathBuf};
 
 use lrlab_runs::{RunId, RunStore};
 
-/// What can go wrong with a grid. A run that fails is no error of the grid: see [`Failure`].
+/// An error of a grid. A failed run is not one: see [`Failure`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The files of a run or a plan.
+    /// An error of the files of a run or a plan.
     #[error(transparent)]
     Runs(#[from] lrlab_runs::Error),
     /// Reading or writing failed.
@@ -81,23 +81,23 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{path}: it is damaged ({source}); once it is moved away, the same `run` makes it again")]
+    /// A file is damaged.
+    #[error("{path}: damaged ({source}); move it away, and the same `run` makes it again")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A specification is no JSON.
+    /// A specification cannot be serialised.
     #[error("cell {cell}: {source}")]
     Spec {
         /// The cell.
         cell: String,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
     /// A specification has no identity.
@@ -105,13 +105,13 @@ pub enum Error {
     Identity {
         /// The cell.
         cell: String,
-        /// Why.
+        /// The cause.
         source: lrlab_spec::NoIdentity,
     },
     /// The data of some runs could not be identified: for each data set, the first cell that needs it, and why.
-    #[error("{}", unknown(.0))]
+    #[error("{}", unidentified(.0))]
     Data(Vec<(String, Box<dyn std::error::Error + Send + Sync>)>),
-    /// Two cells are one and the same run; counting it twice would make a report lie.
+    /// Two cells are the same run, which a report must not count twice.
     #[error("cells {first} and {second} are the same run {id}: they differ in nothing that decides a result")]
     Duplicate {
         /// The run.
@@ -126,24 +126,27 @@ pub enum Error {
     Spawn {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Jobs of the grid were submitted before, and Slurm cannot be asked about them.
-    #[error("Slurm cannot be asked ({source}), and jobs of this grid were submitted before: {}", list(jobs))]
+    /// Jobs of the grid were submitted before, and Slurm cannot be reached.
+    #[error(
+        "Slurm cannot be reached ({source}), and jobs of this grid were submitted before: {}",
+        list(jobs)
+    )]
     Unreachable {
         /// The jobs.
         jobs: Vec<u64>,
-        /// Why.
+        /// The cause.
         source: slurm::SlurmError,
     },
-    /// Slurm refused something.
+    /// An error of Slurm.
     #[error(transparent)]
     Slurm(#[from] slurm::SlurmError),
     /// Signals could not be caught.
     #[error("cannot listen for signals: {source}")]
     Signals {
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
@@ -152,8 +155,8 @@ fn list(jobs: &[u64]) -> String {
     jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// One line per data set, with every cause.
-fn unknown(all: &[(String, Box<dyn std::error::Error + Send + Sync>)]) -> String {
+/// One line per data set, with all causes.
+fn unidentified(all: &[(String, Box<dyn std::error::Error + Send + Sync>)]) -> String {
     let line = |(cell, error): &(String, Box<dyn std::error::Error + Send + Sync>)| {
         let mut text = format!("cell {cell}: {error}");
         let mut cause = error.source();
@@ -179,7 +182,7 @@ impl Error {
     }
 }
 
-/// Reads a JSON file; `None` where there is none.
+/// Reads a JSON file; `None` if it does not exist.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::json(path, e)),
@@ -188,8 +191,8 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
     }
 }
 
-/// Part of the result of a run, `None` where it is not done. What is damaged is as good as not there, and told by those who
-/// look for damage ([`RunStore::damage`](lrlab_runs::RunStore::damage)).
+/// Reads part of the result of a run; `None` if it is not done. A damaged result counts as missing and is reported by
+/// [`RunStore::damage`](lrlab_runs::RunStore::damage).
 pub(crate) fn read_result<T: serde::de::DeserializeOwned>(
     store: &RunStore,
     id: &RunId,
@@ -197,7 +200,7 @@ pub(crate) fn read_result<T: serde::de::DeserializeOwned>(
     Ok(store.result_bytes(id)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// As [`read_result`], of what is the result of a paused run if nobody goes on with it.
+/// Like [`read_result`], for what becomes the result of a paused run if it is not resumed.
 pub(crate) fn read_paused<T: serde::de::DeserializeOwned>(
     store: &RunStore,
     id: &RunId,
@@ -214,7 +217,6 @@ pub(crate) fn to_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<Vec
     Ok(bytes)
 }
 
-/// The README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! Runs a grid on this machine, one process per run: what it takes and what it tells.
+//! The options, work items, notices and outcome of the executor that runs a grid on this machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -6,58 +6,58 @@ use std::time::{Duration, Instant};
 use lrlab_runs::{Event, PlannedRun, RunStore};
 
 use crate::attempt::newest;
-use crate::{Ending, Error, Estimate, Failure, Life, Owner};
+use crate::{Ending, Error, Estimate, Failure, Liveness, Owner};
 
-/// What a failed run does to the rest.
+/// What a failed run does to the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The others go on.
+    /// The others continue.
     #[default]
     KeepGoing,
-    /// The others are asked to stop; what was not done begins again in a later call.
+    /// The others are asked to stop; a later call resumes them.
     FailFast,
 }
 
-/// What is done about runs that other processes work on, once there is nothing else to do.
+/// What to do about runs that other processes have claimed once nothing else is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Others {
-    /// They are waited for.
+    /// Wait for them.
     #[default]
     Wait,
-    /// They are left to those who have them, as soon as these were seen to live.
+    /// Leave them to their owners once these are known to be alive.
     Leave,
 }
 
-/// When the executor has to be gone.
+/// When the executor has to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline {
-    /// The moment.
+    /// The time.
     pub at: Instant,
-    /// What is kept for saving. A run is begun only where an epoch of its kind, and this, still fit.
+    /// The time reserved for saving. A run starts only if an epoch of its kind fits before the margin.
     pub margin: Duration,
 }
 
-/// Runs a grid on this machine.
+/// Runs a grid on this machine, one process per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalExecutor {
     /// Runs at once.
     pub jobs: usize,
     /// Threads per run; `None` divides the cores among the jobs.
     pub threads: Option<usize>,
-    /// Devices that the jobs are spread over.
+    /// The number of devices that the jobs are spread over.
     pub devices: usize,
-    /// What a failed run does to the rest.
+    /// What a failed run does to the others.
     pub on_failure: OnFailure,
-    /// When the first so many runs all failed for the same reason, the rest would too: the executor stops. 0 is never.
-    pub alike: usize,
-    /// How long a claim of a process that cannot be seen from here (another machine) may be silent before it is
-    /// taken over. Beats come every five seconds.
-    pub patience: Duration,
-    /// What is done about runs that other processes have.
+    /// The executor stops when this many runs, the first to end, all failed for the same reason. 0 is never.
+    pub common_failures: usize,
+    /// How long a claim on another machine may stay untouched before it is abandoned. Owners touch their claims every
+    /// five seconds.
+    pub claim_timeout: Duration,
+    /// What to do about runs that other processes have claimed.
     pub others: Others,
-    /// When the executor has to be gone.
+    /// When the executor has to end.
     pub deadline: Option<Deadline>,
-    /// A worker that says nothing for so long is ended: it hangs.
+    /// A worker without output for this long hangs and is killed.
     pub silence: Option<Duration>,
 }
 
@@ -68,8 +68,8 @@ impl Default for LocalExecutor {
             threads: None,
             devices: 1,
             on_failure: OnFailure::KeepGoing,
-            alike: 3,
-            patience: Duration::from_mins(1),
+            common_failures: 3,
+            claim_timeout: Duration::from_mins(1),
             others: Others::Wait,
             deadline: None,
             silence: Some(Duration::from_hours(1)),
@@ -77,34 +77,33 @@ impl Default for LocalExecutor {
     }
 }
 
-/// What an executor is to do.
+/// The work of an executor.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Share<'a> {
+pub struct Workload<'a> {
     /// The runs.
     pub runs: &'a [PlannedRun],
-    /// For each of them, the number of the attempt up to which failures are history: see [`baseline`].
+    /// For each run, the attempt up to which failures do not count: see [`baseline`].
     pub since: Vec<u32>,
-    /// For each of them, the completed epochs at which it is to pause, unless that is its end: see [`Assignment::until`].
+    /// For each run, the completed epochs at which it pauses unless it ends there: see [`Assignment::until`].
     pub until: Vec<Option<u64>>,
-    /// The run to begin with, where it is still free, so that many executors that start at once do not all reach for
-    /// the same.
+    /// The position of the run to begin with, so that executors that start together do not all claim the same one.
     pub first: Option<usize>,
-    /// What the devices have and the runs need; without it the number of jobs is all that counts.
+    /// The memory of the devices and of the runs. Without it only the number of jobs limits.
     pub memory: Option<Memory>,
 }
 
-/// Memory of devices in MiB. Runs are placed so that what they need fits, whatever the number of jobs; one that needs
-/// more than there is, or whose need is not known, gets a device for itself.
+/// Device memory in MiB. Runs are placed where their memory fits, whatever the number of jobs. A run that needs more
+/// than there is, or whose need is unknown, gets a device of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// What is free on each of the executor's devices, where known.
+    /// The free memory of each device, if known.
     pub free_mib: Vec<Option<u64>>,
-    /// The most that each run was seen to have, where known. What results of runs of the same kind say counts too.
+    /// The measured peak of each run, if known. The results of runs of the same kind count too.
     pub peak_mib: Vec<Option<u64>>,
 }
 
-impl<'a> Share<'a> {
-    /// All of `runs`, and what failed before is history.
+impl<'a> Workload<'a> {
+    /// All of `runs`; earlier failures do not count.
     ///
     /// # Errors
     /// Files that cannot be read.
@@ -114,14 +113,14 @@ impl<'a> Share<'a> {
     }
 }
 
-/// The newest attempt of `run` that is over: what failed up to there does not count for a call that begins now.
+/// Returns the newest attempt of `run` that is over: failures up to it do not count for a call that begins now.
 ///
 /// # Errors
 /// Files that cannot be read.
 pub fn baseline(store: &RunStore, run: &PlannedRun) -> Result<u32, Error> {
     let newest = newest(&store.run_dir(&run.run_id))?;
     Ok(newest.map_or(0, |newest| {
-        let over = newest.exit.is_some() || newest.owner.life() == Life::Dead;
+        let over = newest.exit.is_some() || newest.owner.liveness() == Liveness::Dead;
         if over { newest.number } else { newest.number - 1 }
     }))
 }
@@ -133,55 +132,55 @@ pub struct Assignment<'a> {
     pub run: &'a PlannedRun,
     /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Where the attempt may write.
+    /// The folder that the attempt may write to.
     pub folder: &'a Path,
-    /// Threads it should use.
+    /// The threads that the worker should use.
     pub threads: usize,
-    /// Which of the executor's places it has, 0 … `jobs` − 1.
+    /// The worker's slot, 0 … `jobs` − 1.
     pub slot: usize,
-    /// Which of the executor's devices it has, 0 … `devices` − 1.
+    /// The worker's device, 0 … `devices` − 1.
     pub device: usize,
-    /// Once it has completed so many epochs it is to save, say so in `paused.json`, and end with 86: its search decides
-    /// whether it goes on.
+    /// Completed epochs at which the worker saves its state, writes `paused.json` and exits with 86, so that its
+    /// search can decide whether it is resumed.
     pub until: Option<u64>,
 }
 
-/// What an observer is told.
+/// What an observer is notified of.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice<'a> {
-    /// A worker was started.
-    Began {
+    /// A worker started.
+    Started {
         /// The attempt.
         attempt: u32,
     },
-    /// The worker said something.
-    Said(&'a Event),
-    /// The worker is asked to save and stop, because someone asked or the time limit is near.
-    Asked {
-        /// It is the time limit.
+    /// The worker sent an event.
+    Event(&'a Event),
+    /// The worker is asked to save and stop, on request or because the time limit is near.
+    StopRequested {
+        /// Whether it is the time limit.
         out_of_time: bool,
     },
     /// The worker ended.
     Ended {
-        /// How.
+        /// How it ended.
         ending: &'a Ending,
-        /// Seconds since it began.
+        /// Seconds since the claim.
         seconds: f64,
-        /// It will be tried again.
+        /// Whether the run is tried again.
         again: bool,
-        /// What is left now.
+        /// The remaining work.
         left: Estimate,
     },
-    /// Another process works on it; it is waited for.
+    /// Another process has claimed the run; the executor waits for it.
     Elsewhere(Option<&'a Owner>),
-    /// Another process ended it, well (`None`) or with a failure.
+    /// Another process ended the run: well (`None`) or with a failure.
     EndedElsewhere(Option<&'a Failure>),
 }
 
 /// How a grid ended.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Finish {
-    /// Runs that are done, those done before included.
+pub struct GridOutcome {
+    /// Runs that are done, including earlier ones.
     pub done: usize,
     /// Runs that this call did.
     pub executed: usize,
@@ -189,16 +188,16 @@ pub struct Finish {
     pub begun: usize,
     /// Runs that failed, by their index.
     pub failed: Vec<(usize, Failure)>,
-    /// Runs that paused where their worker was told to.
+    /// Runs that paused at the requested epoch.
     pub paused: usize,
-    /// Runs that are none of these.
+    /// All other runs.
     pub missing: usize,
-    /// Of the missing ones: those that others work on, and that were left to them.
+    /// Missing runs that were left to the processes that claimed them.
     pub elsewhere: usize,
-    /// Runs are missing because someone asked to stop.
+    /// Runs are missing because of a request to stop.
     pub interrupted: bool,
-    /// Runs are missing because there was not enough time left for one more.
+    /// Runs are missing because the time was not enough for another one.
     pub out_of_time: bool,
     /// Runs are missing because the first ones all failed for this reason.
-    pub alike: Option<String>,
+    pub common_failure: Option<String>,
 }

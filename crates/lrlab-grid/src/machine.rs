@@ -1,16 +1,16 @@
-//! How much fits on this machine.
+//! How many runs fit on this machine.
 
 /// Cores and memory that this process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
     /// Cores.
     pub cores: usize,
-    /// Free memory in bytes, where known.
+    /// Free memory in bytes, if known.
     pub memory: Option<u64>,
 }
 
 impl Machine {
-    /// This machine, within the limits of the control group.
+    /// Returns this machine, within the limits of the control group.
     #[must_use]
     pub fn detect() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -18,15 +18,15 @@ impl Machine {
         Self { cores, memory }
     }
 
-    /// How many runs at once: one per core, fewer where each needs more memory than would be left, never more than
-    /// there are runs. Several runs of one thread each do more work than one run of several threads.
+    /// Returns the number of runs at once: one per core, fewer if memory would not suffice, at most as many as there
+    /// are runs. Several runs with one thread each get more done than one run with several threads.
     #[must_use]
     pub fn jobs(&self, runs: usize, memory_per_run: u64) -> usize {
         let fit = self.memory.map_or(usize::MAX, |memory| (memory / memory_per_run.max(1)) as usize);
         self.cores.min(fit).min(runs).max(1)
     }
 
-    /// Threads for each of `jobs` runs.
+    /// Returns the threads for each of `jobs` runs.
     #[must_use]
     pub fn threads(&self, jobs: usize) -> usize {
         (self.cores / jobs.max(1)).max(1)
@@ -40,7 +40,7 @@ fn available() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// What is left below the limit of a version 2 control group.
+/// The memory left below the limit of a version 2 control group.
 fn control_group() -> Option<u64> {
     let read = |name: &str| {
         let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;

@@ -1,4 +1,4 @@
-//! Which builds and machines the results of a grid come from: they are never mixed without a word.
+//! The builds and machines that the results of a grid come from. They are never mixed silently.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use crate::{Error, read_paused, read_result};
 
-/// Where a result comes from, as far as results can differ by it.
+/// Where a result comes from, as far as it can affect the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default)]
 pub struct Origin {
-    /// Identity of the program.
+    /// The identity of the program.
     pub build: Option<String>,
-    /// Commit of its source.
+    /// The commit of its source.
     pub commit: Option<String>,
     /// Whether the source differed from the commit.
     pub dirty: Option<bool>,
@@ -22,9 +22,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// `build 1f2e… (commit 3d4c…, with uncommitted changes)`.
+    /// Describes the build: `build 1f2e… (commit 3d4c…, with uncommitted changes)`.
     #[must_use]
-    pub fn build_words(&self) -> String {
+    pub fn describe_build(&self) -> String {
         let commit = self.commit.as_ref().map(|commit| {
             let changes = if self.dirty == Some(true) { ", with uncommitted changes" } else { "" };
             format!("commit {}{changes}", commit.get(..12).unwrap_or(commit))
@@ -33,17 +33,18 @@ impl Origin {
             (Some(build), Some(commit)) => format!("build {build} ({commit})"),
             (Some(build), None) => format!("build {build}"),
             (None, Some(commit)) => commit,
-            (None, None) => "a build that is not known".to_owned(),
+            (None, None) => "an unknown build".to_owned(),
         }
     }
 }
 
-/// The origins of the results that are there, and by which runs.
+/// The runs with a result, by the origin of the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(pub BTreeMap<Origin, Vec<RunId>>);
 
 impl Origins {
-    /// Results of another class of numerics than `class`, and of another build than `build` in the same class.
+    /// Returns the results of another numerics class than `class`, and those of the same class but another build than
+    /// `build`.
     #[must_use]
     pub fn others(&self, build: &str, class: &str) -> (Self, Self) {
         let others = self
@@ -57,19 +58,19 @@ impl Origins {
         (collect(classes), collect(builds))
     }
 
-    /// How many results.
+    /// Returns the number of results.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there is no result.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is to be said where the results have more than one origin: builds, then classes.
+    /// Returns warnings about results of several builds or several numerics classes.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let count = |words: fn(&Origin) -> String| {
@@ -84,17 +85,20 @@ impl Origins {
             (counts.len() > 1)
                 .then(|| format!("the results come from {} {what}: {}", counts.len(), each.join("; ")))
         };
-        [told("builds", count(Origin::build_words)), told("numerics classes", count(|o| o.numerics.clone()))]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            told("builds", count(Origin::describe_build)),
+            told("numerics classes", count(|o| o.numerics.clone())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
-/// Where the results of `runs` come from. What a search has of a run that paused counts as one.
+/// Returns where the results of `runs` come from. The state of a run that a search paused counts as a result.
 ///
 /// # Errors
-/// A result that cannot be read; a damaged one counts for nothing.
+/// A result that cannot be read. A damaged one is ignored.
 pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> {
     #[derive(Deserialize)]
     struct Result_ {
@@ -112,12 +116,12 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
     Ok(origins)
 }
 
-/// Puts everything that was made of a run aside, into its folder `superseded/<n>`: the run is to be done again, and nothing
-/// of another build or machine is to lie beside what comes of it.
+/// Moves all files of a run into its folder `superseded/<n>`, so that the run is done again and files of different
+/// builds or machines are not mixed.
 ///
 /// # Errors
 /// Moving fails.
-pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
+pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let folder = store.run_dir(id);
     let superseded = folder.join("superseded");
     let mut number = 1_u32;
@@ -129,9 +133,9 @@ pub fn put_aside(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut names: Vec<_> =
         entries.map_err(|e| Error::io(&folder, e))?.into_iter().map(|entry| entry.file_name()).collect();
-    // What the run is stays.
+    // The specification stays.
     names.retain(|name| name != "spec.json" && name != "superseded");
-    // The attempts first, the result last: as long as it is there the run is done, whatever else is missing.
+    // The attempts first, the result last: while the result exists, the run is done.
     names.sort_by_key(|name| (name == "result.json", name != "attempts"));
     for name in names {
         match std::fs::rename(folder.join(&name), aside.join(&name)) {
@@ -193,7 +197,7 @@ mod tests {
         for name in ["spec.json", "best.safetensors", "epoch-0003.safetensors", "paused.json"] {
             std::fs::write(first.join(name), "{}").unwrap();
         }
-        put_aside(&store, &runs[0].run_id).unwrap();
+        supersede(&store, &runs[0].run_id).unwrap();
         let mut left: Vec<_> =
             std::fs::read_dir(&first).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

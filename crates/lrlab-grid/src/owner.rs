@@ -1,39 +1,39 @@
-//! Who works on an attempt, and whether they still live.
+//! The process that works on an attempt, and whether it is alive.
 
 use serde::{Deserialize, Serialize};
 
-/// A process, told apart from every other one: process ids are used again, and two containers each have a first.
+/// A process. Process ids are reused, and containers have process ids of their own, so more is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
-    /// The machine's name, for people.
+    /// The name of the machine.
     pub host: String,
-    /// The process.
+    /// The process id.
     pub pid: u32,
-    /// Boot id and process-id namespace: within one of these, process ids mean the same.
+    /// The boot id and the process-id namespace: process ids are comparable within one of these.
     pub realm: Option<String>,
-    /// When the process started, in clock ticks since boot.
+    /// The start time of the process, in clock ticks since boot.
     pub started: Option<u64>,
-    /// The Slurm job it is part of.
+    /// The Slurm job that the process is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slurm: Option<SlurmJob>,
 }
 
-/// The job that a script of a submission runs in, and how often it was started before. Slurm's own variables are not
-/// read: a shell may keep those of a job that is over, or of the one that surrounds it.
+/// The job that a script of a submission runs in, and how often it was restarted. Slurm's own variables are not read:
+/// a shell may keep those of an earlier or of a surrounding job.
 pub(crate) const JOB: &str = "LRLAB_SLURM_JOB";
 pub(crate) const RESTARTS: &str = "LRLAB_SLURM_RESTARTS";
 
-/// A Slurm job, one task of an array, as `squeue` and `scontrol` name it.
+/// A Slurm job, or one task of an array, as `squeue` and `scontrol` name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlurmJob {
     /// `17`, or `17_3` for task 3 of the array 17.
     pub job: String,
-    /// How often it was started before.
+    /// How often it was restarted.
     pub restarts: u32,
 }
 
 impl SlurmJob {
-    /// The job of a submission that this process is part of.
+    /// Returns the job of a submission that this process is part of.
     #[must_use]
     pub fn current() -> Option<Self> {
         Self::from(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
@@ -45,19 +45,19 @@ impl SlurmJob {
     }
 }
 
-/// What is known about a process.
+/// Whether a process is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Life {
+pub enum Liveness {
     /// It runs.
     Alive,
-    /// It is gone: no such process, or its id belongs to another one now.
+    /// It has ended: there is no such process, or its id belongs to another one.
     Dead,
-    /// It cannot be seen from here (another machine, another container, no `/proc`).
+    /// It cannot be observed (another machine, another container, no `/proc`).
     Unknown,
 }
 
 impl Owner {
-    /// This process.
+    /// Returns this process.
     #[must_use]
     pub fn current() -> Self {
         let pid = std::process::id();
@@ -65,34 +65,28 @@ impl Owner {
         Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current() }
     }
 
-    /// Somebody of whom nothing is known.
+    /// An owner of whom nothing is known.
     pub(crate) fn unknown() -> Self {
-        Self {
-            host: "a machine that is not known".to_owned(),
-            pid: 0,
-            realm: None,
-            started: None,
-            slurm: None,
-        }
+        Self { host: "an unknown machine".to_owned(), pid: 0, realm: None, started: None, slurm: None }
     }
 
-    /// Whether the process still runs, as far as can be known without asking another machine.
+    /// Returns whether the process is alive, as far as this machine can tell.
     #[must_use]
-    pub fn life(&self) -> Life {
+    pub fn liveness(&self) -> Liveness {
         if let (Some(theirs), Some(ours)) = (&self.slurm, SlurmJob::current())
             && theirs.job == ours.job
             && theirs.restarts < ours.restarts
         {
-            // Slurm starts a job again only after its processes are gone.
-            return Life::Dead;
+            // Slurm restarts a job only after its processes have ended.
+            return Liveness::Dead;
         }
-        let (Some(realm), Some(started)) = (&self.realm, self.started) else { return Life::Unknown };
+        let (Some(realm), Some(started)) = (&self.realm, self.started) else { return Liveness::Unknown };
         if self::realm().as_ref() != Some(realm) {
-            return Life::Unknown;
+            return Liveness::Unknown;
         }
         match proc_stat(self.pid) {
-            Some(stat) if stat.started == started && !stat.gone => Life::Alive,
-            _ => Life::Dead,
+            Some(stat) if stat.started == started && !stat.gone => Liveness::Alive,
+            _ => Liveness::Dead,
         }
     }
 }
@@ -108,7 +102,7 @@ struct Stat {
     gone: bool,
 }
 
-/// Fields 3 (state) and 22 (start time) of `/proc/<pid>/stat`; see proc(5). The name in field 2 may hold anything,
+/// Fields 3 (state) and 22 (start time) of `/proc/<pid>/stat`; see proc(5). The name in field 2 may contain anything,
 /// so fields are counted from its closing parenthesis.
 fn proc_stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -118,7 +112,7 @@ fn proc_stat(pid: u32) -> Option<Stat> {
     Some(Stat { started, gone })
 }
 
-/// Gives this machine a name of its own, where several share one: containers on one kernel, a test.
+/// Overrides the name of this machine where several share one: containers on one kernel, tests.
 const HOST: &str = "LRLAB_HOST";
 
 fn given_name() -> Option<String> {
@@ -132,7 +126,7 @@ fn realm() -> Option<String> {
     Some(format!("{} {}{given}", boot.trim(), namespace.display()))
 }
 
-/// The machine's name: `LRLAB_HOST` where that is set.
+/// Returns the name of this machine: `LRLAB_HOST` if it is set.
 #[must_use]
 pub fn host() -> String {
     given_name()
@@ -157,18 +151,22 @@ mod tests {
         while proc_stat(pid).is_some_and(|stat| !stat.gone) {
             std::thread::yield_now();
         }
-        let zombie = it.life();
+        let zombie = it.liveness();
         child.wait().unwrap();
         for (what, owner, expected) in [
-            ("this process", me.clone(), Life::Alive),
-            ("its id used again", Owner { started: me.started.map(|t| t + 1), ..me.clone() }, Life::Dead),
-            ("a child that ended", it, Life::Dead),
-            ("another machine", Owner { realm: Some("elsewhere".to_owned()), ..me.clone() }, Life::Unknown),
-            ("no realm", Owner { realm: None, ..me }, Life::Unknown),
+            ("this process", me.clone(), Liveness::Alive),
+            ("its id used again", Owner { started: me.started.map(|t| t + 1), ..me.clone() }, Liveness::Dead),
+            ("a child that ended", it, Liveness::Dead),
+            (
+                "another machine",
+                Owner { realm: Some("elsewhere".to_owned()), ..me.clone() },
+                Liveness::Unknown,
+            ),
+            ("no realm", Owner { realm: None, ..me }, Liveness::Unknown),
         ] {
-            assert_eq!(owner.life(), expected, "{what}");
+            assert_eq!(owner.liveness(), expected, "{what}");
         }
-        assert_eq!(zombie, Life::Dead);
+        assert_eq!(zombie, Liveness::Dead);
     }
 
     #[test]

@@ -9,13 +9,14 @@ use crate::{Error, gc, to_json};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The plan of an experiment: its cells with their identities, in the order given. Writes nothing.
+/// Makes the plan of an experiment: its cells with their identities, in the given order. Writes nothing.
 ///
-/// `digest` gives the content digest of a data set; it is asked once for each distinct [`DataSpec`]. The
-/// description and the claims of the experiment are the caller's to fill in.
+/// `digest` returns the content digest of a data set and is called once per distinct [`DataSpec`]. The caller fills in
+/// the description and the claims of the experiment.
 ///
 /// # Errors
-/// Data that cannot be identified (all of them are told), a specification that is no JSON, and two cells that are the same run.
+/// Data sets that cannot be identified (all of them), a specification that cannot be serialised, and two cells that
+/// are the same run.
 pub fn resolve(
     experiment: &str,
     cells: impl IntoIterator<Item = (Cell, RunSpec)>,
@@ -45,7 +46,7 @@ pub fn resolve(
             serde_json::to_value(&spec).map_err(|source| Error::Spec { cell: words(&cell), source })?;
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
-    // The same data under another limit are not there either: one word is enough.
+    // The same data set with another limit fails for the same reason, which is reported once.
     let mut told: Vec<String> = Vec::new();
     unknown.retain(|(_, error)| {
         let new = !told.contains(&error.to_string());
@@ -58,28 +59,29 @@ pub fn resolve(
     Ok(Plan { experiment: experiment.to_owned(), description: String::new(), runs, ..Plan::default() })
 }
 
-/// Writes `plan.json`, and `spec.json` of every run that is not done. The experiment names these runs from now on,
-/// besides those it named before.
+/// Writes `plan.json`, and `spec.json` of every run that is not done. From then on the experiment refers to these runs
+/// in addition to earlier ones.
 ///
-/// A run's folder is not touched where it already says the same.
+/// A `spec.json` that is up to date is not written.
 ///
 /// # Errors
 /// Writing fails.
 pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     store.write_plan(plan)?;
-    gc::name(store, plan, false)?;
+    gc::add_referenced(store, plan, false)?;
     plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).try_for_each(|run| write_spec(store, run))
 }
 
-/// After [`record`] of the whole experiment: what it named before and does not name now is garbage.
+/// Makes the runs of the whole experiment the only ones it refers to; others become garbage. To be called after
+/// [`record`].
 ///
 /// # Errors
 /// Writing fails.
-pub fn name_only(store: &RunStore, plan: &Plan) -> Result<(), Error> {
-    gc::name(store, plan, true)
+pub fn set_referenced(store: &RunStore, plan: &Plan) -> Result<(), Error> {
+    gc::add_referenced(store, plan, true)
 }
 
-/// `model=resnet schedule=cosine seed=0`: a cell for people.
+/// A cell as text: `model=resnet schedule=cosine seed=0`.
 pub(crate) fn words(cell: &Cell) -> String {
     let word = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
@@ -88,8 +90,8 @@ pub(crate) fn words(cell: &Cell) -> String {
     cell.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
 }
 
-/// The file can be derived again from the plan, so it is renamed into place but not synced: ten thousand runs are
-/// planned in a second.
+/// Writes `spec.json`. It can be derived from the plan again, so it is renamed into place but not synced: ten thousand
+/// runs are planned in a second.
 pub(crate) fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error> {
     let folder = store.run_dir(&run.run_id);
     let path = folder.join("spec.json");

@@ -1,5 +1,5 @@
-//! In which order runs begin: one seed of every cell first, so that a report is useful early, and within that the
-//! longest first, so that none is left over at the end.
+//! The order of runs: one seed of every cell first, so that a report is useful early, and among those the longest
+//! first, so that none is left over at the end.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,25 @@ use lrlab_runs::PlannedRun;
 use crate::Costs;
 use crate::cost::{class, epochs};
 
-/// The runs that wait, by their index.
+/// Waiting runs, by their index.
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: Vec<Entry>,
     waiting: Vec<usize>,
-    /// How many places down the order to begin, the first time.
+    /// The position in the order of the first run to take.
     skip: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// How many runs of the same cell, another seed, come before it.
+    /// The number of runs of the same cell with other seeds that come before it.
     round: usize,
     class: String,
     epochs: f64,
 }
 
 impl Queue {
-    /// A queue over `runs`, with none waiting yet. The first run taken is the one `first` places down the order.
+    /// Makes an empty queue over `runs`. The first run taken is the one at position `first` of the order.
     pub(crate) fn new(runs: &[PlannedRun], first: Option<usize>) -> Self {
         let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
         let entries = runs
@@ -49,7 +49,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Takes the run that should begin next. Where nothing was measured, more epochs stand for longer.
+    /// Takes the next run. Without measurements, more epochs count as longer.
     pub(crate) fn pop(&mut self, costs: &Costs) -> Option<usize> {
         let key = |index: usize| {
             let entry = &self.entries[index];
@@ -72,7 +72,7 @@ impl Queue {
         Some(self.waiting.swap_remove(at))
     }
 
-    /// Expected seconds of each of `indices`.
+    /// Returns the expected seconds of each of `indices`.
     pub(crate) fn seconds<'a>(
         &'a self,
         indices: impl Iterator<Item = usize> + 'a,
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn first_seeds_first_and_the_longest_of_them_before() {
         let runs = [run("a", 10, 7), run("a", 10, 8), run("a", 20, 7), run("a", 20, 8), run("b", 10, 7)];
-        // The second of many executors begins with the second run, the seventh with the second again.
+        // The second of many executors begins with the second run; the seventh begins with the second again.
         for (first, expected) in
             [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])]
         {

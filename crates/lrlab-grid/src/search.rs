@@ -1,69 +1,69 @@
-//! How the searches of a plan stand, from the files of its runs: what is due, who is out, who won. A pure function of
-//! what is there, so that every process on a store comes to the same, and none has to stay for the others.
+//! The state of a plan's searches, derived from the files of its runs: every process on a store derives the same, and
+//! none has to wait for the others.
 
 use std::path::Path;
 
 use lrlab_runs::{Cell, EpochMetrics, Outcome, Plan, PlannedRun, RunStore, attempt_dir};
-use lrlab_search::{Arm, Due, Record, Standing, Verdict, arms, judge};
+use lrlab_search::{Arm, Due, Record, TrialStatus, Verdict, arms, judge};
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{attempts, in_use};
 use crate::{Error, read_paused, read_result};
 
-/// How the searches of a plan stand.
+/// The state of a plan's searches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchState {
-    /// Every arm of the grid with what follows from what is known of its trials.
+    /// The arms of the grid, judged by the records of their trials.
     pub arms: Vec<(Arm, Verdict)>,
-    /// For each run of the plan, the epochs that are known of it.
+    /// The recorded epochs of each run of the plan.
     known: Vec<u64>,
 }
 
-/// What a search wants of a run.
+/// The role of a run in its search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It is, or may come to be, trained.
+    /// It is trained, or may be.
     Open,
-    /// Nobody goes on with it: other trials were better, or it diverged.
-    Out,
-    /// A further seed of a trial that has not won, or not yet.
+    /// Its trial was eliminated: others were better, or it diverged.
+    Eliminated,
+    /// A remaining seed of a trial that has not won.
     Unneeded,
 }
 
-/// How the search of one arm stands.
+/// The status of the search of one arm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ArmStatus {
     /// The coordinates of the arm.
     pub cell: Cell,
-    /// The metric of the validation split that decides.
+    /// The validation metric that trials are judged by.
     pub metric: String,
-    /// The stages that were begun, the whole run last.
+    /// The rungs begun so far; the last is the full run.
     pub rungs: Vec<RungStatus>,
-    /// The number of the best trial, once it is known.
+    /// The index of the best trial, once it is known.
     pub winner: Option<usize>,
     /// Its values.
     pub point: Option<Cell>,
-    /// Nothing is left to be trained.
+    /// Whether nothing is left to train.
     pub over: bool,
 }
 
-/// How a stage stands.
+/// The status of a rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RungStatus {
-    /// Completed epochs at which trials are judged.
+    /// The completed epochs at which trials are judged.
     pub epochs: u64,
-    /// Trials that take part.
+    /// The trials that take part.
     pub trials: usize,
-    /// Of these: those that have come so far.
+    /// Those of them that have reached the rung.
     pub reached: usize,
-    /// Of these: those that diverged, once all have come so far.
+    /// Those of them that diverged, once all have reached the rung.
     pub diverged: usize,
-    /// Those that go on, once all have come so far; after the last stage, the winner.
+    /// Those that are promoted, once all have reached the rung; after the last rung, the winner.
     pub promoted: Option<usize>,
 }
 
 impl SearchState {
-    /// The searches of `plan`; `None` where its runs are no trials.
+    /// Reads the searches of `plan`; `None` if it has none.
     ///
     /// # Errors
     /// A result that cannot be read.
@@ -81,35 +81,35 @@ impl SearchState {
         }))
     }
 
-    /// What to train next, over all arms.
+    /// Returns the runs to train next, over all arms.
     #[must_use]
     pub fn due(&self) -> Vec<Due> {
         self.arms.iter().flat_map(|(_, verdict)| verdict.due.iter().copied()).collect()
     }
 
-    /// What the search wants of each run of the plan.
+    /// Returns the role of each run of the plan.
     #[must_use]
     pub fn roles(&self) -> Vec<Role> {
         let mut roles = vec![Role::Unneeded; self.known.len()];
         for (arm, verdict) in &self.arms {
             for (number, trial) in arm.trials.iter().enumerate() {
-                let further = trial.further.iter().filter(|_| verdict.winner == Some(number));
-                trial.judged.iter().chain(further).for_each(|run| roles[*run] = Role::Open);
+                let remaining = trial.remaining.iter().filter(|_| verdict.winner == Some(number));
+                trial.judged.iter().chain(remaining).for_each(|run| roles[*run] = Role::Open);
             }
-            verdict.out.iter().for_each(|run| roles[*run] = Role::Out);
+            verdict.eliminated.iter().for_each(|run| roles[*run] = Role::Eliminated);
         }
         roles
     }
 
-    /// The runs of the arms in which something is due: they are trained together, or wait for each other.
+    /// Returns the runs of the arms in which something is due. Such runs are trained together, or wait for each other.
     #[must_use]
     pub fn members(&self, due: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut members = vec![false; self.known.len()];
         for (arm, verdict) in &self.arms {
             if verdict.due.iter().any(|each| due(each.run)) {
-                for (trial, standing) in arm.trials.iter().zip(&verdict.standings) {
-                    if matches!(standing, Standing::In | Standing::Won) {
-                        trial.judged.iter().chain(&trial.further).for_each(|run| members[*run] = true);
+                for (trial, status) in arm.trials.iter().zip(&verdict.statuses) {
+                    if matches!(status, TrialStatus::Active | TrialStatus::Won) {
+                        trial.judged.iter().chain(&trial.remaining).for_each(|run| members[*run] = true);
                     }
                 }
             }
@@ -117,27 +117,27 @@ impl SearchState {
         members
     }
 
-    /// Epochs that are known of a run.
+    /// Returns the recorded epochs of a run.
     #[must_use]
     pub fn epochs(&self, run: usize) -> u64 {
         self.known[run]
     }
 
-    /// How each arm stands, stage by stage.
+    /// Returns the status of each arm.
     #[must_use]
     pub fn status(&self) -> Vec<ArmStatus> {
         self.arms.iter().map(|(arm, verdict)| status(arm, verdict)).collect()
     }
 
-    /// Ends the paused runs that nobody goes on with; how many there were. What somebody works on, for another
-    /// experiment, is left to them. Without `keep` checkpoints go: a search that wants such a run after all begins
-    /// it anew.
+    /// Ends the paused runs of eliminated trials. Returns how many there were. Runs that another experiment works on
+    /// are left alone. Unless `keep` is set, their checkpoints are removed, and a search that needs such a run later
+    /// begins it again.
     ///
     /// # Errors
     /// Their files cannot be read, written or removed.
     pub fn prune(&self, store: &RunStore, plan: &Plan, keep: bool) -> Result<usize, Error> {
         let mut pruned = 0;
-        for run in self.arms.iter().flat_map(|(_, verdict)| &verdict.out) {
+        for run in self.arms.iter().flat_map(|(_, verdict)| &verdict.eliminated) {
             let id = &plan.runs[*run].run_id;
             if !store.is_done(id) && !in_use(&store.run_dir(id))? && store.prune(id)? {
                 pruned += 1;
@@ -151,8 +151,8 @@ impl SearchState {
 }
 
 fn status(arm: &Arm, verdict: &Verdict) -> ArmStatus {
-    let going_on = |standing: &&Standing| matches!(standing, Standing::In | Standing::Won);
-    let now = verdict.standings.iter().filter(going_on).count();
+    let going_on = |status: &&TrialStatus| matches!(status, TrialStatus::Active | TrialStatus::Won);
+    let now = verdict.statuses.iter().filter(going_on).count();
     let on = |stage: usize| verdict.stages.get(stage + 1).map_or(now, |next| next.ranking.len());
     let mut rungs: Vec<RungStatus> = verdict
         .stages
@@ -167,7 +167,7 @@ fn status(arm: &Arm, verdict: &Verdict) -> ArmStatus {
         })
         .collect();
     let all = arm.rungs.iter().copied().chain([arm.budget]);
-    let alive = || arm.trials.iter().zip(&verdict.standings).filter(|(_, s)| **s == Standing::In);
+    let alive = || arm.trials.iter().zip(&verdict.statuses).filter(|(_, s)| **s == TrialStatus::Active);
     if let (Some(epochs), 1..) = (all.clone().nth(rungs.len()), alive().count()) {
         let waits = |run: &usize| verdict.due.iter().any(|due| due.run == *run);
         let reached = alive().filter(|(trial, _)| !trial.judged.iter().any(waits)).count();
@@ -194,7 +194,7 @@ fn remove_checkpoints(run_dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the files say of a run: its result, or where it paused.
+/// The record of a run: its result, or its state when it paused.
 fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
     if let Some(part) = read_result::<Part>(store, &run.run_id)? {
         return Ok(Some(Record::new(part.history, Some(part.outcome))));
@@ -202,7 +202,7 @@ fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
     Ok(read_paused::<Part>(store, &run.run_id)?.map(|part| Record::new(part.history, None)))
 }
 
-/// The part of a result that judges need.
+/// The part of a result that judging needs.
 #[derive(Deserialize)]
 struct Part {
     history: Vec<EpochMetrics>,

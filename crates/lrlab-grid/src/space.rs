@@ -1,13 +1,13 @@
-//! Room on a disk.
+//! Free disk space.
 
 use std::path::Path;
 
 use crate::Error;
 
-/// Bytes that this user may still write where `path` is, or would be.
+/// Returns the bytes that this user can still write to the file system of `path`, which need not exist.
 ///
 /// # Errors
-/// The file system cannot be asked.
+/// The file system cannot be queried.
 #[cfg(unix)]
 pub fn free_space(path: &Path) -> Result<u64, Error> {
     let there = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
@@ -16,7 +16,7 @@ pub fn free_space(path: &Path) -> Result<u64, Error> {
     Ok(told.f_bavail.saturating_mul(told.f_frsize))
 }
 
-/// Not known on this system, so nothing is refused for it.
+/// Returns the maximum: the free space is unknown on this system, so nothing is refused.
 ///
 /// # Errors
 /// None.

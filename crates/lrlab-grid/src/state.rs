@@ -1,79 +1,79 @@
-//! What state a run is in, derived from its files.
+//! The state of a run, derived from its files.
 
 use lrlab_runs::{Plan, PlannedRun, RunStore, attempt_dir};
 use serde::Serialize;
 
 use crate::attempt::{Ending, newest};
 use crate::clock::Clock;
-use crate::{Error, Failure, Life, Live, Owner, Role, SearchState};
+use crate::{AttemptProgress, Error, Failure, Liveness, Owner, Role, SearchState};
 
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// It has a result, and nothing is left to be trained.
+    /// It has a result and is trained in full.
     Done,
-    /// A process that lives, or may live, has claimed it.
+    /// A process that is or may be alive has claimed it.
     Running {
         /// The process.
         owner: Owner,
         /// Its attempt.
         attempt: u32,
-        /// Seconds since it last gave a sign of life, by the clock of the machine that keeps the files; beats come
-        /// every five seconds.
+        /// Seconds since the claim was last touched, by the clock of the file system. Owners touch their claims every
+        /// five seconds.
         silent_s: f64,
-        /// How far it is, once it said so.
-        live: Option<Box<Live>>,
+        /// Its progress, once reported.
+        live: Option<Box<AttemptProgress>>,
     },
-    /// Its result, or what it left when it paused, is damaged: it is to be set aside and the run done again. Only
-    /// [`status()`] looks for it.
+    /// Its result or its paused state is damaged; `run` sets it aside and does the run again. Only [`status()`]
+    /// detects it.
     Damaged {
-        /// The file, and what is wrong with it.
+        /// The file and the damage.
         error: String,
     },
     /// Its last attempt failed.
     Failed(Box<Failure>),
-    /// A trial that has come to its rung: the others decide whether it goes on. In a grid without a search: a search
-    /// left it there, and it is still to be trained to its end.
+    /// A trial that has reached its rung and waits for the others. In a grid without a search: a run that a search
+    /// left there and that is still to be trained in full.
     Paused {
         /// Completed epochs.
         epochs: u64,
     },
-    /// A search gave it up.
+    /// A search eliminated it.
     Pruned {
         /// Completed epochs.
         epochs: u64,
     },
-    /// A further seed that its search does not ask for: its trial has not won, or not yet.
+    /// A remaining seed that its search does not need, or not yet.
     Unneeded,
-    /// None of these: never begun, interrupted, or its process is gone.
+    /// None of these: never begun, interrupted, or abandoned.
     Missing,
 }
 
-/// How far a grid is.
+/// The status of a grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Runs in all; of a search, those it asks for as far as is known.
+    /// All runs; of a search, those that it needs as far as is known.
     pub total: usize,
-    /// Nothing is left to be done with them.
+    /// Runs with nothing left to do.
     pub done: usize,
     /// Running.
     pub running: usize,
     /// Failed.
     pub failed: usize,
-    /// Neither.
+    /// None of these.
     pub missing: usize,
-    /// Of those done: given up by the search.
+    /// Of those done: eliminated by the search.
     pub pruned: usize,
-    /// Of those missing: they are somewhere on their way and wait.
+    /// Of those missing: paused at a rung.
     pub paused: usize,
-    /// Of those missing: their results are damaged.
+    /// Of those missing: damaged.
     pub damaged: usize,
-    /// Not among the total: runs of the plan that the search does not ask for.
+    /// Not in the total: runs of the plan that the search does not need.
     pub unneeded: usize,
 }
 
-/// The state of `run`, whatever grid it is part of.
+/// Returns the state of `run` in any grid.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -97,14 +97,14 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
     };
     let Some(newest) = newest else { return paused(RunState::Missing) };
     Ok(match newest.exit.map(|exit| exit.ending) {
-        // The result was committed between our two looks, or taken away by hand.
+        // The result was committed between the two checks, or removed by hand.
         Some(Ending::Done) if finished() => RunState::Done,
         Some(Ending::Paused) => paused(RunState::Missing)?,
         Some(Ending::Done | Ending::Interrupted) => RunState::Missing,
         Some(Ending::Failed(failure)) => RunState::Failed(failure),
-        None if newest.owner.life() == Life::Dead => RunState::Missing,
+        None if newest.owner.liveness() == Liveness::Dead => RunState::Missing,
         None => RunState::Running {
-            live: Live::read(&attempt_dir(&store.run_dir(id), newest.number)).map(Box::new),
+            live: AttemptProgress::read(&attempt_dir(&store.run_dir(id), newest.number)).map(Box::new),
             silent_s: clock
                 .get_or_insert_with(|| Clock::of(store.root()))
                 .since(newest.touched)
@@ -115,8 +115,8 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
     })
 }
 
-/// How far the runs of `plan` are, and the state of each in the plan's order. In a search only the runs that it asks
-/// for count, and a run that it gave up is done.
+/// Returns the status of a grid, and the state of each run in the plan's order. In a search only the runs that it
+/// needs count, and eliminated runs are done.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -135,7 +135,7 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
             let state = &mut states[index];
             let nobody = matches!(state, RunState::Missing | RunState::Paused { .. } | RunState::Failed(_));
             match role {
-                Role::Out if nobody => *state = RunState::Pruned { epochs: search.epochs(index) },
+                Role::Eliminated if nobody => *state = RunState::Pruned { epochs: search.epochs(index) },
                 Role::Unneeded if nobody => *state = RunState::Unneeded,
                 _ => {}
             }

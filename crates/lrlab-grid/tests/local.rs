@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use common::{SUCCEED, execute, execute_observed, executions, run_dir, runs, store};
 use lrlab_grid::{
-    Acquired, Attempt, Deadline, Ending, Failure, FailureKind, Finish, Interrupt, LocalExecutor, Memory,
-    Notice, OnFailure, Others, Owner, RunState, Share, Status, attempts, heeded, run_state, status,
+    Acquired, Attempt, Deadline, Ending, Failure, FailureKind, GridOutcome, Interrupt, LocalExecutor, Memory,
+    Notice, OnFailure, Others, Owner, RunState, Status, Workload, attempts, catchable, run_state, status,
 };
 use lrlab_runs::{Event, Outcome, Plan};
 
@@ -23,8 +23,8 @@ const TWO: LocalExecutor = LocalExecutor {
     threads: Some(3),
     devices: 1,
     on_failure: OnFailure::KeepGoing,
-    alike: 0,
-    patience: Duration::from_mins(1),
+    common_failures: 0,
+    claim_timeout: Duration::from_mins(1),
     others: Others::Wait,
     deadline: None,
     silence: None,
@@ -35,8 +35,8 @@ fn plan(count: usize) -> Plan {
     Plan { experiment, description, runs: runs(count), ..Plan::default() }
 }
 
-fn finish(done: usize, executed: usize, missing: usize) -> Finish {
-    Finish { done, executed, missing, begun: executed, ..Finish::default() }
+fn finish(done: usize, executed: usize, missing: usize) -> GridOutcome {
+    GridOutcome { done, executed, missing, begun: executed, ..GridOutcome::default() }
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn events_reach_the_observer_and_the_rest_the_log() {
     execute_observed(&store, TWO, &[&script], &Interrupt::default(), |run, notice| {
         assert_eq!(run, &runs(1)[0]);
         seen.push(match notice {
-            Notice::Began { attempt } => format!("began {attempt}"),
-            Notice::Said(Event::Started { updates, .. }) => format!("started {updates}"),
-            Notice::Said(Event::Finished { outcome }) => {
+            Notice::Started { attempt } => format!("began {attempt}"),
+            Notice::Event(Event::Started { updates, .. }) => format!("started {updates}"),
+            Notice::Event(Event::Finished { outcome }) => {
                 format!("finished {}", *outcome == Outcome::Completed)
             }
             Notice::Ended { ending: Ending::Done, again: false, left, .. } => {
@@ -139,7 +139,7 @@ fn failures_are_classified_retried_within_budget_and_stop_nobody() {
 #[test]
 fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
     for (number, signal) in [(15, "TERM"), (2, "INT"), (1, "HUP")] {
-        if heeded(&[number]).is_empty() {
+        if catchable(&[number]).is_empty() {
             eprintln!("skipped: this process was started to ignore SIG{signal}, and so are its children");
             continue;
         }
@@ -151,7 +151,7 @@ fn a_worker_that_is_stopped_together_with_its_executor_has_not_failed() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 std::thread::sleep(Duration::from_millis(300));
-                interrupt.ask();
+                interrupt.request();
             });
             execute_observed(&store, TWO, &[&format!("kill -{signal} $$")], &interrupt, |_, _| {}).unwrap()
         });
@@ -188,8 +188,8 @@ fn asked_once_workers_save_and_asked_twice_they_are_killed() {
         );
         let interrupt = Interrupt::default();
         let end = execute_observed(&store, TWO, &[script.as_str(); 3], &interrupt, |_, notice| {
-            if matches!(notice, Notice::Said(_)) {
-                (0..asks).for_each(|_| interrupt.ask());
+            if matches!(notice, Notice::Event(_)) {
+                (0..asks).for_each(|_| interrupt.request());
             }
         })
         .unwrap();
@@ -212,7 +212,7 @@ fn two_executors_at_once_share_the_work() {
     let (_folder, store) = store();
     let script = format!("sleep 0.05; {SUCCEED}");
     let scripts = [script.as_str(); 8];
-    let ends: Vec<Finish> = std::thread::scope(|scope| {
+    let ends: Vec<GridOutcome> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..2).map(|_| scope.spawn(|| execute(&store, TWO, &scripts).unwrap())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -239,7 +239,7 @@ fn a_silent_claim_from_afar_is_taken_over() {
         matches!(state, RunState::Running { ref owner, attempt: 1, .. } if owner.host == "far"),
         "{state:?}"
     );
-    let executor = LocalExecutor { patience: Duration::from_millis(500), ..TWO };
+    let executor = LocalExecutor { claim_timeout: Duration::from_millis(500), ..TWO };
     assert_eq!(execute(&store, executor, &[SUCCEED]).unwrap(), finish(1, 1, 0));
     assert_eq!(attempts(&run_dir(&store, 0)).unwrap().len(), 2);
 }
@@ -259,7 +259,7 @@ fn clocks_that_disagree_decide_nothing() {
             |at| std::fs::File::options().append(true).open(&claim).unwrap().set_modified(at).unwrap();
         touch(skewed);
         let beats = std::sync::atomic::AtomicBool::new(true);
-        let executor = LocalExecutor { patience: Duration::from_secs(2), ..TWO };
+        let executor = LocalExecutor { claim_timeout: Duration::from_secs(2), ..TWO };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for beat in 1..25 {
@@ -269,7 +269,7 @@ fn clocks_that_disagree_decide_nothing() {
                 beats.store(false, std::sync::atomic::Ordering::Relaxed);
             });
             let end = execute_observed(&store, executor, &[SUCCEED], &Interrupt::default(), |_, notice| {
-                let began = matches!(notice, Notice::Began { .. });
+                let began = matches!(notice, Notice::Started { .. });
                 assert!(
                     !began || !beats.load(std::sync::atomic::Ordering::Relaxed),
                     "{what}: it still beats"
@@ -293,7 +293,11 @@ fn what_another_process_ends_meanwhile_is_not_run_again() {
     let exit = serde_json::json!({ "ending": { "failed": failure }, "seconds": 1.0 }).to_string();
     for (file, content, expected) in [
         ("result.json", "{}", finish(1, 0, 0)),
-        ("attempts/1/exit.json", exit.as_str(), Finish { failed: vec![(0, failure)], ..finish(0, 0, 0) }),
+        (
+            "attempts/1/exit.json",
+            exit.as_str(),
+            GridOutcome { failed: vec![(0, failure)], ..finish(0, 0, 0) },
+        ),
     ] {
         let (_folder, store) = store();
         claim_from_afar(&store);
@@ -352,9 +356,9 @@ fn a_run_that_gets_further_each_time_is_never_given_up() {
         [ "$n" -lt 7 ] && kill -9 $$
         {SUCCEED}"#
     );
-    assert_eq!(execute(&store, TWO, &[&script]).unwrap(), Finish { begun: 7, ..finish(1, 1, 0) });
+    assert_eq!(execute(&store, TWO, &[&script]).unwrap(), GridOutcome { begun: 7, ..finish(1, 1, 0) });
     let reached: Vec<_> =
-        attempts(&run_dir(&store, 0)).unwrap().into_iter().map(|(_, exit)| exit.unwrap().reached).collect();
+        attempts(&run_dir(&store, 0)).unwrap().into_iter().map(|(_, exit)| exit.unwrap().updates).collect();
     assert_eq!(reached, [1, 2, 3, 4, 5, 6, 7]);
 }
 
@@ -417,10 +421,10 @@ fn runs_are_placed_by_the_memory_that_was_measured() {
         let runs = runs(7);
         // 9,000 MiB hold four times 1,968, of which three are begun; once 5,568; once 6,768.
         let memory = Memory { free_mib: vec![Some(10_000)], peak_mib: vec![known; runs.len()] };
-        let share = Share { memory: Some(memory), ..Share::all(&store, &runs).unwrap() };
+        let share = Workload { memory: Some(memory), ..Workload::all(&store, &runs).unwrap() };
         let executor = LocalExecutor { jobs: 3, ..TWO };
         let worker = |a: &lrlab_grid::Assignment<'_>| common::shell(&store, a, &script);
-        let end = executor.run_share(&store, share, &Interrupt::default(), worker, |_, _| {}).unwrap();
+        let end = executor.run_workload(&store, share, &Interrupt::default(), worker, |_, _| {}).unwrap();
         assert_eq!(end.done, 7);
         let most = |range: std::ops::Range<usize>| range.map(|index| company(&store, index)).max().unwrap();
         assert_eq!((most(0..1), most(5..7)), (first, later), "{known:?} {found}");
@@ -430,10 +434,10 @@ fn runs_are_placed_by_the_memory_that_was_measured() {
 #[test]
 fn the_first_failures_for_one_reason_stop_the_rest() {
     let (_folder, store) = store();
-    let executor = LocalExecutor { jobs: 1, alike: 3, ..TWO };
+    let executor = LocalExecutor { jobs: 1, common_failures: 3, ..TWO };
     let end = execute(&store, executor, &["echo 'error: no GPU' >&2; exit 2"; 8]).unwrap();
     assert_eq!((end.failed.len(), end.missing, end.interrupted), (3, 5, false));
-    assert_eq!(end.alike.as_deref(), Some("error: no GPU (ended with code 2)"));
+    assert_eq!(end.common_failure.as_deref(), Some("error: no GPU (ended with code 2)"));
 }
 
 #[test]
@@ -472,16 +476,16 @@ fn time_limits_count_only_where_nothing_was_gained() {
         [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
     {
         let interrupt = Interrupt::default();
-        let share = Share { runs: &runs(1), since: vec![0], until: vec![None], first: None, memory: None };
+        let share = Workload { runs: &runs(1), since: vec![0], until: vec![None], first: None, memory: None };
         let script = script(updates);
-        let end = TWO.run_share(
+        let end = TWO.run_workload(
             &store,
             share,
             &interrupt,
             |a| common::shell(&store, a, &script),
             |_, notice| {
-                if matches!(notice, Notice::Said(Event::Progress { .. })) {
-                    interrupt.time_is_up();
+                if matches!(notice, Notice::Event(Event::Progress { .. })) {
+                    interrupt.request_out_of_time();
                 }
             },
         );

@@ -44,7 +44,8 @@ fn the_other_process() {
     let (Ok(store), Ok(script)) = (std::env::var(STORE), std::env::var(SCRIPT)) else { return };
     let interrupt = Interrupt::on_signals().unwrap();
     let patience = std::env::var(PATIENCE).ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
-    let two = LocalExecutor { jobs: 2, patience: Duration::from_secs(patience), ..LocalExecutor::default() };
+    let two =
+        LocalExecutor { jobs: 2, claim_timeout: Duration::from_secs(patience), ..LocalExecutor::default() };
     let scripts = [script.as_str(); RUNS];
     let end = common::execute_observed(&RunStore::new(store), two, &scripts, &interrupt, |_, _| {}).unwrap();
     std::process::exit(if end.interrupted { 85 } else { i32::from(end.done != RUNS) });

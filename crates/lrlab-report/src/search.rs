@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunStore};
-use lrlab_search::{Arm, Record, Standing, TRIAL, arms, judge};
+use lrlab_search::{Arm, Record, TRIAL, TrialStatus, arms, judge};
 
 use crate::Error;
 
@@ -37,7 +37,7 @@ pub struct TrialReport {
     /// What it was judged by at each stage that it reached; `None` where it had diverged.
     pub values: Vec<Option<f64>>,
     /// How it stands.
-    pub standing: Standing,
+    pub status: TrialStatus,
     /// The runs it was judged by.
     pub runs: Vec<RunId>,
     /// Epochs they were trained.
@@ -62,7 +62,7 @@ pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Err
     for arm in arms(rules, &plan.runs) {
         let verdict = judge(&arm, |run| known[run].as_ref());
         let trial = &arm.trials[verdict.winner.unwrap_or(0)];
-        for index in trial.judged.iter().chain(&trial.further) {
+        for index in trial.judged.iter().chain(&trial.remaining) {
             let mut run = plan.runs[*index].clone();
             run.cell.retain(|key, _| key != TRIAL && !rules.keys.contains(key));
             if verdict.winner.is_none() {
@@ -84,7 +84,7 @@ fn told(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Option<
         TrialReport {
             point: trial.point.clone(),
             values: verdict.stages.iter().filter_map(at).map(|score| score.value).collect(),
-            standing: verdict.standings[number],
+            status: verdict.statuses[number],
             runs: trial.judged.iter().map(|run| plan.runs[*run].run_id.clone()).collect(),
             epochs: trial.judged.iter().map(length).sum(),
         }

@@ -6,39 +6,39 @@ use serde_json::Value;
 /// The coordinate that numbers an arm's trials, from 0.
 pub const TRIAL: &str = "trial";
 
-/// What is searched for by itself: the cells that agree on everything but the searched keys and the seed.
+/// An independent search: the cells that agree on everything but the searched keys and the seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
-    /// The coordinates they agree on.
+    /// The coordinates that the cells share.
     pub cell: Cell,
-    /// The metric that decides; its best epoch so far counts.
+    /// The metric that trials are judged by, at its best epoch so far.
     pub metric: String,
-    /// Epochs of a whole run.
+    /// The epochs of a full run.
     pub budget: u64,
-    /// Epochs at which trials are judged, increasing, below the budget.
+    /// The epochs at which trials are judged: increasing, below the budget.
     pub rungs: Vec<u64>,
-    /// At each rung one in so many goes on.
+    /// The reduction factor: one in `eta` trials is promoted at each rung.
     pub eta: usize,
-    /// In the order of their numbers.
+    /// The trials, in the order of their indices.
     pub trials: Vec<Trial>,
 }
 
-/// A point of the searched keys.
+/// One point of the search space.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// Its values.
+    /// The values of the searched keys.
     pub point: Cell,
-    /// The runs it is judged by, one per judging seed, by their index in the plan.
+    /// The runs that judge it, one per judging seed, by their index in the plan.
     pub judged: Vec<usize>,
-    /// The other seeds, which only the winner is run with.
-    pub further: Vec<usize>,
+    /// The runs with the remaining seeds, which only the winner needs.
+    pub remaining: Vec<usize>,
 }
 
 impl Arm {
-    /// An arm of so many trials, each judged by the run with its own index.
+    /// Makes an arm of this many trials, each judged by the run with the same index.
     #[must_use]
     pub fn of_trials(trials: usize, metric: &str, budget: u64, rungs: Vec<u64>, eta: usize) -> Self {
-        let trial = |run| Trial { point: Cell::new(), judged: vec![run], further: Vec::new() };
+        let trial = |run| Trial { point: Cell::new(), judged: vec![run], remaining: Vec::new() };
         Self {
             cell: Cell::new(),
             metric: metric.to_owned(),
@@ -49,32 +49,32 @@ impl Arm {
         }
     }
 
-    /// How many go on of `trials` that were judged: at least one.
+    /// Returns how many of `trials` are promoted at a rung: at least one.
     #[must_use]
-    pub fn keep(&self, trials: usize) -> usize {
+    pub fn promoted(&self, trials: usize) -> usize {
         (trials / self.eta.max(2)).max(1)
     }
 
-    /// Epochs that the search trains if nothing diverges, further seeds left out.
+    /// Returns the epochs that the search trains if no trial diverges, without the remaining seeds.
     #[must_use]
     pub fn epochs(&self) -> u64 {
         let (mut alive, mut before, mut sum) = (self.trials.len(), 0, 0);
         let seeds = self.trials.first().map_or(0, |trial| trial.judged.len()) as u64;
         for &rung in self.rungs.iter().chain([&self.budget]) {
             sum += alive as u64 * (rung - before) * seeds;
-            (alive, before) = (self.keep(alive), rung);
+            (alive, before) = (self.promoted(alive), rung);
         }
         sum
     }
 
-    /// Epochs of training every trial in full, further seeds left out.
+    /// Returns the epochs of training every trial in full, without the remaining seeds.
     #[must_use]
     pub fn full_epochs(&self) -> u64 {
         self.trials.iter().map(|trial| trial.judged.len() as u64 * self.budget).sum()
     }
 }
 
-/// The arms of a search, in the order of the plan.
+/// Groups the runs of a plan into the arms of a search, in the order of the plan.
 #[must_use]
 pub fn arms(search: &Search, runs: &[PlannedRun]) -> Vec<Arm> {
     let mut arms: Vec<Arm> = Vec::new();
@@ -101,12 +101,12 @@ pub fn arms(search: &Search, runs: &[PlannedRun]) -> Vec<Arm> {
         let trials = &mut arms[at].trials;
         let number = number.as_u64().map_or(trials.len(), |n| n as usize);
         while trials.len() <= number {
-            trials.push(Trial { point: Cell::new(), judged: Vec::new(), further: Vec::new() });
+            trials.push(Trial { point: Cell::new(), judged: Vec::new(), remaining: Vec::new() });
         }
         let trial = &mut trials[number];
         trial.point = point;
         let seeds =
-            if trial.judged.len() < search.seeds.max(1) { &mut trial.judged } else { &mut trial.further };
+            if trial.judged.len() < search.seeds.max(1) { &mut trial.judged } else { &mut trial.remaining };
         seeds.push(index);
     }
     arms

@@ -1,20 +1,20 @@
-//! What is known of an arm's trials → what is due next, who is out, who won.
+//! Judges an arm: from the records of its trials to the runs that are due, the trials that are eliminated, and the winner.
 
 use lrlab_runs::{EpochMetrics, Outcome};
 
 use crate::{Arm, Trial};
 
-/// What is known of a run.
+/// The record of a run so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// One entry per completed epoch.
     pub history: Vec<EpochMetrics>,
-    /// How it ended; `None` where it can go on.
+    /// How it ended; `None` if it can be resumed.
     pub outcome: Option<Outcome>,
 }
 
 impl Record {
-    /// A run with this history. One that was pruned can go on.
+    /// Makes the record of a run with this history. A pruned run can be resumed.
     #[must_use]
     pub fn new(history: Vec<EpochMetrics>, outcome: Option<Outcome>) -> Self {
         Self { history, outcome: outcome.filter(|outcome| *outcome != Outcome::Pruned) }
@@ -24,9 +24,9 @@ impl Record {
         self.outcome.is_some() || self.history.len() as u64 >= epochs
     }
 
-    /// The best value within the first `epochs` epochs; `None` where the run diverged within them.
+    /// Returns the best value within the first `epochs` epochs, or `None` if the run diverged within them.
     ///
-    /// Later epochs have no say: asked again when more is known, the answer is the same.
+    /// Later epochs do not count, so the value stays the same when the run is trained remaining.
     fn best(&self, metric: &str, epochs: u64) -> Option<f64> {
         let short = (self.history.len() as u64) < epochs;
         let diverged = match self.history.get((epochs as usize).saturating_sub(1)) {
@@ -41,76 +41,76 @@ impl Record {
     }
 }
 
-/// A run that is to be trained on.
+/// A run that has to be trained next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// Its index in the plan.
     pub run: usize,
-    /// Until it has completed so many epochs.
+    /// The number of completed epochs to train it to.
     pub until: u64,
 }
 
-/// How a trial did at a stage.
+/// The score of a trial at a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
-    /// The trial.
+    /// The index of the trial.
     pub trial: usize,
-    /// Mean over the judging seeds of the best value so far; `None` where one of them diverged.
+    /// The mean over the judging seeds of the best value so far; `None` if one of them diverged.
     pub value: Option<f64>,
 }
 
-/// A rung, or the end, that every trial still in has reached.
+/// A rung, or the end of training, that every active trial has reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// Epochs trained.
+    /// The completed epochs.
     pub epochs: u64,
-    /// From the best to the worst.
+    /// The scores, best first.
     pub ranking: Vec<Score>,
 }
 
-/// How a trial stands.
+/// The status of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Still in.
-    In,
-    /// Given up after so many epochs.
+pub enum TrialStatus {
+    /// It takes part in the next stage.
+    Active,
+    /// It was eliminated after this many epochs.
     Pruned(u64),
-    /// Its loss left the finite numbers, found after at most so many epochs.
+    /// Its loss became non-finite within this many epochs.
     Diverged(u64),
-    /// Trained in full; another was better.
+    /// It was trained in full, and another trial was better.
     Lost,
-    /// The best.
+    /// It is the best trial.
     Won,
 }
 
-/// What follows from what is known.
+/// What the records of an arm lead to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// The stages that were judged.
+    /// The stages judged so far.
     pub stages: Vec<Stage>,
-    /// How each trial stands.
-    pub standings: Vec<Standing>,
-    /// What to train next; empty where the search is over.
+    /// The status of each trial.
+    pub statuses: Vec<TrialStatus>,
+    /// The runs to train next; empty once the search is over.
     pub due: Vec<Due>,
-    /// The most runs that can be due once these are done.
+    /// The maximum number of runs that can be due after these.
     pub next: usize,
-    /// Runs that nobody goes on with.
-    pub out: Vec<usize>,
-    /// The best trial, once it is known.
+    /// The runs of eliminated trials, by their index in the plan.
+    pub eliminated: Vec<usize>,
+    /// The index of the best trial, once it is known.
     pub winner: Option<usize>,
 }
 
-/// Judges an arm by what is known of the plan's runs.
+/// Judges an arm. `known` returns the record of a run of the plan, by its index.
 ///
-/// A stage is judged when every trial still in has reached it. Better first; equal ones in the order of their
-/// numbers; diverged ones last, and they never go on.
+/// A stage is judged once every active trial has reached it. Better trials rank first, equal ones in the order of their
+/// indices. Diverged trials rank last and are always eliminated.
 pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verdict {
     let mut verdict = Verdict {
         stages: Vec::new(),
-        standings: vec![Standing::In; arm.trials.len()],
+        statuses: vec![TrialStatus::Active; arm.trials.len()],
         due: Vec::new(),
         next: 0,
-        out: Vec::new(),
+        eliminated: Vec::new(),
         winner: None,
     };
     let lacks = |run: usize, until: u64| known(run).is_none_or(|record| !record.reaches(until));
@@ -123,9 +123,9 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
             let seeds =
                 |of: fn(&Trial) -> &Vec<usize>| alive.iter().map(move |trial| of(&arm.trials[*trial]).len());
             verdict.next = if last {
-                seeds(|trial| &trial.further).max().unwrap_or(0)
+                seeds(|trial| &trial.remaining).max().unwrap_or(0)
             } else {
-                arm.keep(alive.len()) * seeds(|trial| &trial.judged).max().unwrap_or(0)
+                arm.promoted(alive.len()) * seeds(|trial| &trial.judged).max().unwrap_or(0)
             };
             return verdict;
         }
@@ -137,22 +137,22 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         };
         let ranking =
             ranked(&arm.metric, alive.iter().map(|&trial| Score { trial, value: value(trial) }).collect());
-        let keep = if last { 1 } else { arm.keep(alive.len()) };
+        let keep = if last { 1 } else { arm.promoted(alive.len()) };
         let good = ranking.iter().filter(|score| score.value.is_some()).count();
         alive.clear();
         for (place, score) in ranking.iter().enumerate() {
-            let standing = match (score.value, last) {
-                (None, _) => Standing::Diverged(until),
-                (Some(_), true) if place == 0 => Standing::Won,
-                (Some(_), true) => Standing::Lost,
-                (Some(_), false) if place < keep => Standing::In,
-                (Some(_), false) => Standing::Pruned(until),
+            let status = match (score.value, last) {
+                (None, _) => TrialStatus::Diverged(until),
+                (Some(_), true) if place == 0 => TrialStatus::Won,
+                (Some(_), true) => TrialStatus::Lost,
+                (Some(_), false) if place < keep => TrialStatus::Active,
+                (Some(_), false) => TrialStatus::Pruned(until),
             };
-            verdict.standings[score.trial] = standing;
-            match standing {
-                Standing::In => alive.push(score.trial),
-                Standing::Won => verdict.winner = Some(score.trial),
-                _ => verdict.out.extend(&arm.trials[score.trial].judged),
+            verdict.statuses[score.trial] = status;
+            match status {
+                TrialStatus::Active => alive.push(score.trial),
+                TrialStatus::Won => verdict.winner = Some(score.trial),
+                _ => verdict.eliminated.extend(&arm.trials[score.trial].judged),
             }
         }
         alive.sort_unstable();
@@ -161,8 +161,8 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
             return verdict;
         }
     }
-    let further = verdict.winner.iter().flat_map(|trial| &arm.trials[*trial].further);
-    verdict.due = further
+    let remaining = verdict.winner.iter().flat_map(|trial| &arm.trials[*trial].remaining);
+    verdict.due = remaining
         .filter(|run| lacks(**run, arm.budget))
         .map(|run| Due { run: *run, until: arm.budget })
         .collect();

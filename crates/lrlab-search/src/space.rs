@@ -1,4 +1,4 @@
-//! The values a key may take, and the points that are tried.
+//! Search spaces and the points drawn from them.
 
 use lrlab_random::{Purpose, Stream};
 use serde_json::{Number, Value};
@@ -6,26 +6,26 @@ use serde_json::{Number, Value};
 /// The values a key may take.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Space {
-    /// From `min` to `max`, evenly spread.
+    /// From `min` to `max`, uniform.
     Linear {
         /// The lowest value.
         min: f64,
         /// The highest value.
         max: f64,
-        /// Only so many equally distant values, both ends among them.
+        /// If set, only this many evenly spaced values, both ends included.
         points: Option<usize>,
-        /// Whole numbers only.
+        /// Whether values are rounded to integers.
         whole: bool,
     },
-    /// From `min` to `max`, evenly spread in the logarithm.
+    /// From `min` to `max`, uniform in the logarithm.
     Log {
         /// The lowest value, above 0.
         min: f64,
         /// The highest value.
         max: f64,
-        /// Only so many values with equal ratios, both ends among them.
+        /// If set, only this many values at equal ratios, both ends included.
         points: Option<usize>,
-        /// Whole numbers only.
+        /// Whether values are rounded to integers.
         whole: bool,
     },
     /// One of these.
@@ -33,7 +33,7 @@ pub enum Space {
 }
 
 impl Space {
-    /// Every value, where they can be counted.
+    /// Returns every distinct value, or `None` if the space is continuous.
     #[must_use]
     pub fn values(&self) -> Option<Vec<Value>> {
         let all: Vec<Value> = match self {
@@ -52,7 +52,7 @@ impl Space {
         Some(distinct)
     }
 
-    /// The value at a share of the way, 0 … 1.
+    /// Returns the value at a fraction of the way from `min` to `max`, 0 … 1.
     fn at(&self, share: f64) -> Value {
         match *self {
             Self::Linear { min, max, whole, .. } => number((max - min).mul_add(share, min), whole, min, max),
@@ -65,7 +65,7 @@ impl Space {
     }
 }
 
-/// A number that can be read and typed: whole, or of four digits.
+/// Rounds to an integer, or to four significant digits, which are easy to read and type.
 fn number(x: f64, whole: bool, min: f64, max: f64) -> Value {
     if whole {
         return Value::from(x.round().clamp(min.ceil(), max.floor()) as i64);
@@ -74,13 +74,13 @@ fn number(x: f64, whole: bool, min: f64, max: f64) -> Value {
     Number::from_f64(short).map_or(Value::Null, Value::Number)
 }
 
-/// More draws than this for one point mean that there is none left.
+/// The draws per point after which the space counts as exhausted.
 const MOST_TRIES: u64 = 1000;
 
-/// `trials` distinct points, each one value per space, drawn by `seed`; `None` where the spaces hold fewer.
+/// Draws `trials` distinct points, each with one value per space. Returns `None` if the spaces hold fewer.
 ///
-/// A key's values depend on the seed, the key's name and the index of the draw alone: arms that search the same keys try
-/// the same points.
+/// A key's values depend only on the seed, the key's name and the index of the draw, so arms that search the same keys
+/// try the same points.
 #[must_use]
 pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<Vec<Value>>> {
     let counts: Option<Vec<usize>> = spaces.iter().map(|(_, space)| Some(space.values()?.len())).collect();
@@ -109,7 +109,7 @@ pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<
     (points.len() == trials).then_some(points)
 }
 
-/// Every point, the last space fastest; `None` where a space cannot be counted.
+/// Returns every point, the last space varying fastest, or `None` if a space is continuous.
 #[must_use]
 pub fn grid(spaces: &[(String, Space)]) -> Option<Vec<Vec<Value>>> {
     spaces.iter().try_fold(vec![Vec::new()], |points, (_, space)| {

@@ -5,7 +5,7 @@
 
 use lrlab_random::{Purpose, Stream};
 use lrlab_runs::{EpochMetrics, Outcome};
-use lrlab_search::{Arm, Record, Score, Space, Standing, Trial, Verdict, draw, grid, judge};
+use lrlab_search::{Arm, Record, Score, Space, Trial, TrialStatus, Verdict, draw, grid, judge};
 use serde_json::Value;
 
 const ETA: usize = 3;
@@ -117,8 +117,11 @@ fn what_was_judged_stays_judged() {
     };
     let first: Vec<Record> = (0..4).map(|trial| at(trial, 1)).collect();
     let verdict = judge(&arm, |run| first.get(run));
-    assert_eq!(verdict.standings, [Standing::Pruned(1), Standing::In, Standing::Pruned(1), Standing::In]);
-    assert_eq!(verdict.out, [0, 2]);
+    assert_eq!(
+        verdict.statuses,
+        [TrialStatus::Pruned(1), TrialStatus::Active, TrialStatus::Pruned(1), TrialStatus::Active]
+    );
+    assert_eq!(verdict.eliminated, [0, 2]);
     // All of them trained in full, as another experiment may have done.
     let all: Vec<Record> = (0..4).map(|trial| at(trial, 4)).collect();
     let later = judge(&arm, |run| all.get(run));
@@ -138,11 +141,18 @@ fn equal_trials_in_their_order_and_diverged_ones_last() {
     let verdict = judge(&arm, |run| known.get(run));
     let order: Vec<usize> = verdict.stages[0].ranking.iter().map(|score| score.trial).collect();
     assert_eq!(order, [1, 2, 3, 0]);
-    assert_eq!(verdict.standings, [Standing::Diverged(1), Standing::In, Standing::In, Standing::Pruned(1)]);
+    assert_eq!(
+        verdict.statuses,
+        [TrialStatus::Diverged(1), TrialStatus::Active, TrialStatus::Active, TrialStatus::Pruned(1)]
+    );
 
     let lost = vec![record(1, 2, |_| None); 4];
     let verdict = judge(&arm, |run| lost.get(run));
-    assert_eq!((verdict.winner, verdict.due.len(), verdict.out.len()), (None, 0, 4), "none is left to go on");
+    assert_eq!(
+        (verdict.winner, verdict.due.len(), verdict.eliminated.len()),
+        (None, 0, 4),
+        "none is left to go on"
+    );
 }
 
 #[test]
@@ -156,7 +166,7 @@ fn a_pruned_run_can_go_on() {
 #[test]
 fn seeds_judge_together_and_the_winner_is_run_with_the_others() {
     let trial =
-        |first: usize| Trial { point: [].into(), judged: vec![first, first + 1], further: vec![first + 2] };
+        |first: usize| Trial { point: [].into(), judged: vec![first, first + 1], remaining: vec![first + 2] };
     let arm = Arm {
         trials: vec![trial(0), trial(3)],
         rungs: vec![],

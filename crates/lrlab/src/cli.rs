@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::progress::{complain, tell};
+use crate::progress::{eprint_line, report_error};
 use crate::{Exit, Registry, color, commands};
 
 /// The lab for learning-rate schedules.
@@ -17,56 +17,57 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the runs of an experiment, what is done and what is missing.
+    /// List the runs of an experiment and their states.
     Plan(commands::plan::PlanArgs),
     /// Run a whole grid and write its report.
     Run(commands::run::RunArgs),
-    /// Run one planned run; `run` starts these.
+    /// Do one planned run; `run` starts these.
     #[command(hide = true)]
     Worker(commands::worker::WorkerArgs),
-    /// The task of a job array: runs of a grid until none is left.
+    /// The task of a job array: does runs of a grid until none is left.
     #[command(hide = true)]
     GridWorker(commands::grid_worker::GridWorkerArgs),
-    /// The job after the arrays: the report, and what was lost is submitted again.
+    /// The job after the arrays: writes the report and resubmits lost runs.
     #[command(hide = true)]
-    GridReport(commands::cluster::GridReportArgs),
-    /// Claim and run one run of a grid: a line of `run --emit commands`.
+    GridReport(commands::slurm::GridReportArgs),
+    /// Claim and do one run of a grid: a line of `run --emit commands`.
     #[command(hide = true)]
     GridRun(commands::grid_worker::GridRunArgs),
     /// Try a model before anything is queued.
     #[command(hide = true)]
     Preflight(commands::preflight::PreflightArgs),
-    /// Show how far a grid is.
+    /// Show the progress of a grid.
     Status(commands::status::StatusArgs),
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
-    /// Do finished runs again and compare them to the bit.
+    /// Redo finished runs and compare them bit by bit.
     ///
-    /// Each run is done from the specification on record, in a temporary store, by the preflight and the workers of `run`.
-    /// Epochs, decisions, outcome, final and best figures are compared; clocks and machines are not. A line for each run says
-    /// `identical`, or where it differs first, both values, and how builds, machines and data differ.
+    /// Each run is redone from its recorded specification, in a temporary store, by the preflight and the workers of
+    /// `run`. Epochs, decisions, outcome, final and best figures are compared; clocks and machines are not. One line
+    /// per run says `identical`, or gives the first difference, both values, and how builds, machines and data differ.
     ///
-    /// Exit code 0: all are identical. 4: one differs. 1: one failed. 2: bad input, or one cannot be verified, because its
-    /// data are other ones here or cannot be read, or because its record was changed. 85: interrupted; the same command begins anew.
+    /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be
+    /// verified, because its data differ or cannot be read here, or because its record was changed or is damaged. 85:
+    /// interrupted; the same command starts again.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///
-    /// A file of records has one run a line, each a whole result.json, sorted by id. `run`, `plan`, `status`, `report` and
-    /// `verify` take such files by --records; none is looked for by itself.
+    /// A file of records has one run per line, each a complete result.json, sorted by id. `run`, `plan`, `status`,
+    /// `report` and `verify` read such files with --records; none is read by default.
     Records(commands::records::RecordsArgs),
-    /// Remove what no experiment names any more, after showing it.
+    /// Remove what no experiment refers to any more, after listing it.
     Gc(commands::gc::GcArgs),
-    /// Look at schedules and controllers without training.
+    /// Inspect schedules and controllers without training.
     Schedule(commands::schedule::ScheduleArgs),
-    /// Find a rate: sweep through all of them on an experiment's model and data, and suggest one.
+    /// Run a learning-rate range test on an experiment's model and data, and suggest a rate.
     LrFind(commands::lr_find::LrFindArgs),
-    /// Print the JSON schema of experiment files, for editors: `experiments/schema.json` is a copy.
+    /// Print the JSON schema of experiment files for editors; `experiments/schema.json` is a copy.
     Schema,
     /// List, fetch and verify data sets.
     Data(commands::data::DataArgs),
-    /// Measure how fast this machine trains.
+    /// Measure the training speed of this machine.
     Bench(commands::bench::BenchArgs),
-    /// Check that a device trains as the CPU does: operators, batches, bits, learning, killed runs; a table in the end.
+    /// Check that a device trains like the CPU: operators, batches, bits, learning, killed runs; prints a table.
     Kit(commands::kit::KitArgs),
 }
 
@@ -78,11 +79,11 @@ pub fn cli(registry: &Registry) -> ExitCode {
         Err(error) => {
             let printed = error.print();
             if error.use_stderr() {
-                // Bad input, which clap also numbers 2.
+                // Bad input, which is 2 for clap too.
                 return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
             }
             // Help or the version.
-            commands::said(printed);
+            commands::note_write(printed);
             return ended(Exit::Done).into();
         }
     };
@@ -96,17 +97,17 @@ pub fn cli(registry: &Registry) -> ExitCode {
     match run(cli.command, registry) {
         Ok(exit) => ended(exit).into(),
         Err(error) => {
-            complain(&error);
+            report_error(&error);
             Exit::BadInput.into()
         }
     }
 }
 
-/// What the command ends with: all is well only if all that there was to say arrived.
+/// The exit code of the command: success requires that all output was written.
 fn ended(exit: Exit) -> Exit {
-    let Some(error) = commands::unsaid() else { return exit };
-    tell(&format!("error: standard output: {error}"));
-    if exit == Exit::Done { Exit::Unsaid } else { exit }
+    let Some(error) = commands::write_error() else { return exit };
+    eprint_line(&format!("error: standard output: {error}"));
+    if exit == Exit::Done { Exit::OutputFailed } else { exit }
 }
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
@@ -116,7 +117,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Run(args) => commands::run::run(&args, registry),
         Command::Worker(args) => commands::worker::worker(&args, registry),
         Command::GridWorker(args) => commands::grid_worker::grid_worker(&args),
-        Command::GridReport(args) => commands::cluster::grid_report(&args),
+        Command::GridReport(args) => commands::slurm::grid_report(&args),
         Command::GridRun(args) => commands::grid_worker::grid_run(&args),
         Command::Preflight(args) => commands::preflight::preflight(&args, registry),
         Command::Gc(args) => commands::gc::gc(&args, registry),

@@ -1,18 +1,18 @@
-//! Where to train.
+//! The device to train on.
 
 use std::str::FromStr;
 
-use candle_core::Device;
+use candle_core::{Device, DeviceLocation};
 use lrlab_kernels::open_cuda;
 
 /// `auto | cpu | cuda[:N] | metal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The best that is there.
+    /// The best device available.
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The NVIDIA GPUs: one run takes one of them.
+    /// The NVIDIA GPUs; each run uses one of them.
     AnyCuda,
     /// An NVIDIA GPU, by ordinal.
     Cuda(usize),
@@ -50,10 +50,10 @@ impl std::fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// Opens the device. `Auto` takes CUDA, then Metal, then the processor.
+    /// Opens the device. `Auto` tries CUDA, then Metal, then the CPU.
     ///
     /// # Errors
-    /// The device is not there, or this build has no support for it.
+    /// The device does not exist, or this build does not support it.
     pub fn open(self) -> anyhow::Result<Device> {
         use anyhow::Context;
         let lacks = |feature: &str| {
@@ -75,13 +75,13 @@ impl DeviceChoice {
     }
 }
 
-/// `cpu`, `cuda:0`, `metal`.
-#[must_use]
-pub(crate) fn name(device: &Device) -> String {
-    use candle_core::DeviceLocation;
-    match device.location() {
-        DeviceLocation::Cpu => "cpu".to_owned(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { .. } => "metal".to_owned(),
+/// The choice of exactly this device: `cpu`, `cuda:0`, `metal`.
+impl From<&Device> for DeviceChoice {
+    fn from(device: &Device) -> Self {
+        match device.location() {
+            DeviceLocation::Cpu => Self::Cpu,
+            DeviceLocation::Cuda { gpu_id } => Self::Cuda(gpu_id),
+            DeviceLocation::Metal { .. } => Self::Metal,
+        }
     }
 }

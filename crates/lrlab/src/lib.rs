@@ -1,8 +1,8 @@
-//! The lab for learning-rate schedules: specification → parts → fit, the command line, and the registry of
-//! models and data sets.
+//! The lab for learning-rate schedules: builds training from specifications, and provides the command line and the
+//! registry of models and data sets.
 //!
-//! A runner with further models or data sets is a small crate that registers them and calls [`cli`]; then
-//! `cargo xtask run-grid --runner PATH` uses it:
+//! A runner with additional models or data sets is a small crate that registers them and calls [`cli`]; `cargo xtask
+//! run-grid --runner PATH` uses it:
 //!
 //! ```no_run
 //! use std::process::ExitCode;

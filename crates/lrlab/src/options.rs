@@ -1,4 +1,4 @@
-//! The options that several commands share.
+//! Options shared by several commands.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,43 +7,43 @@ use clap::{Args, ValueEnum};
 
 use crate::{CheckpointEvery, DeviceChoice};
 
-/// Which experiment, and which of its runs.
+/// An experiment and a selection of its runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
     /// The experiment file.
     #[arg(default_value = "experiments/quickstart.toml")]
     pub(crate) experiment: PathBuf,
-    /// The store: results, plans, reports.
+    /// The store: results, plans and reports.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) part: Part,
 }
 
-/// Which part of an experiment, and what of it is changed.
+/// A selection of an experiment's runs, and overrides.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Part {
     #[command(flatten)]
     pub(crate) cells: Cells,
-    /// Only the run with this id, or with an id that begins so; a trial of a search is trained in full.
+    /// Only the run with this id or this beginning of an id; a trial of a search is trained in full.
     #[arg(long, value_name = "RUN_ID")]
     pub(crate) run: Option<String>,
 }
 
 impl Part {
-    /// Whether it is the whole experiment as its file states it.
+    /// Whether it is the whole experiment without overrides.
     pub(crate) fn is_whole(&self) -> bool {
         self.cells.are_all() && self.run.is_none()
     }
 }
 
-/// Which cells of an experiment, and what of them is changed.
+/// A selection of an experiment's cells, and overrides.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Cells {
     /// Override a key of the experiment (repeatable).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Only cells that match (repeatable; one key twice means either).
+    /// Only matching cells (repeatable; several values of one key are alternatives).
     #[arg(long = "filter", value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Only the first N seeds.
@@ -52,35 +52,26 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// Whether they are those of the experiment as its file states it.
+    /// Whether they are all cells of the experiment without overrides.
     pub(crate) fn are_all(&self) -> bool {
         let Self { set, filter, seeds } = self;
         set.is_empty() && filter.is_empty() && seeds.is_none()
     }
 }
 
-/// Which files stay after a run is done.
+/// The files to keep after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
     /// Figures and logs only.
     None,
-    /// The best epoch's weights as `best.safetensors`.
+    /// Also the best epoch's weights, as `best.safetensors`.
     Best,
-    /// The best and the last epoch's weights, and the last two checkpoints.
+    /// Also the last epoch's weights, and the last two checkpoints.
     All,
 }
 
 impl Keep {
-    /// The word on the command line.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Best => "best",
-            Self::All => "all",
-        }
-    }
-
-    /// How many weights stay: the best, the last.
+    /// Returns how many sets of weights are kept: the best, the last.
     pub(crate) const fn weights(self) -> usize {
         match self {
             Self::None => 0,
@@ -89,25 +80,57 @@ impl Keep {
         }
     }
 
-    /// Whether checkpoints stay.
+    /// Whether checkpoints are kept.
     pub(crate) const fn checkpoints(self) -> bool {
         matches!(self, Self::All)
     }
 }
 
-/// Where and with what a run trains.
-#[derive(Debug, Clone, Args)]
+impl std::fmt::Display for Keep {
+    /// The value on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Best => "best",
+            Self::All => "all",
+        })
+    }
+}
+
+impl std::str::FromStr for Keep {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        <Self as ValueEnum>::from_str(text, false)
+    }
+}
+
+/// How and on what a run trains.
+#[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Machine {
     /// Where to train: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// Which weights stay.
+    /// Which weights to keep.
     #[arg(long, value_enum, default_value = "best")]
     pub(crate) keep: Keep,
     /// Threads per run; by default the cores divided among the jobs.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// How often a run's state is saved while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
+    /// How often to save a run's state while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
     #[arg(long, value_name = "INTERVAL", default_value_t)]
     pub(crate) checkpoint_every: CheckpointEvery,
+}
+
+impl Machine {
+    /// Returns the options that pass these values on to another process of this program.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let Self { device, keep, threads, checkpoint_every } = self;
+        let mut arguments = vec![
+            format!("--device={device}"),
+            format!("--keep={keep}"),
+            format!("--checkpoint-every={checkpoint_every}"),
+        ];
+        arguments.extend(threads.map(|threads| format!("--threads={threads}")));
+        arguments
+    }
 }

@@ -1,4 +1,4 @@
-//! What a person sees while a grid runs: bars on a terminal, plain lines elsewhere.
+//! Progress display: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use lrlab_spec::Mistakes;
 
 use crate::color;
 
-/// Follows the runs of a grid.
+/// The progress display of a grid.
 pub(crate) struct Progress {
     total: usize,
     done: usize,
@@ -25,7 +25,7 @@ enum View {
 }
 
 impl Progress {
-    /// `done` of `runs` were done before.
+    /// Makes the display of `runs`, of which `done` are done.
     pub(crate) fn new(runs: &[PlannedRun], done: usize) -> Self {
         let total = runs.len();
         let view = if std::io::stderr().is_terminal() { View::bars(total, done) } else { View::Lines };
@@ -33,7 +33,7 @@ impl Progress {
         Self { total, done, cells, latest: BTreeMap::new(), view }
     }
 
-    /// A run said something.
+    /// Shows an event of a run.
     pub(crate) fn event(&mut self, id: &RunId, event: &Event) {
         if let Event::Epoch { metrics } = event {
             let figure = |name: &str, value: Option<f64>| match value {
@@ -71,7 +71,7 @@ impl Progress {
         }
     }
 
-    /// A run is done; about so many seconds are left for the grid.
+    /// Shows that a run is done, and the estimated time left for the grid.
     pub(crate) fn done(&mut self, id: &RunId, seconds: f64, left_s: Option<f64>) {
         self.done += 1;
         let latest = self.latest.get(id).map_or("", String::as_str);
@@ -80,7 +80,7 @@ impl Progress {
         let line =
             format!("[{}/{}] {}: {latest} in {seconds:.1} s{left}", self.done, self.total, self.label(id));
         match &mut self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars: _, grid, runs } => {
                 grid.inc(1);
                 grid.set_message(
@@ -93,16 +93,16 @@ impl Progress {
         }
     }
 
-    /// A run has something to say to a person.
+    /// Shows a note about a run.
     pub(crate) fn note(&mut self, id: &RunId, message: &str) {
         let line = format!("{}: {message}", self.label(id));
         match &self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars, .. } => drop(bars.println(line)),
         }
     }
 
-    /// Another process did a run; it said so itself.
+    /// Counts a run that another process did and reported itself.
     pub(crate) fn done_elsewhere(&mut self, id: &RunId) {
         self.done += 1;
         if let View::Bars { bars: _, grid, runs } = &mut self.view {
@@ -113,11 +113,11 @@ impl Progress {
         }
     }
 
-    /// A run failed.
+    /// Shows that a run failed.
     pub(crate) fn failed(&mut self, id: &RunId, error: &str) {
         let line = format!("{}: FAILED: {error}", self.label(id));
         match &mut self.view {
-            View::Lines => tell(&line),
+            View::Lines => eprint_line(&line),
             View::Bars { bars, grid: _, runs } => {
                 let _ = bars.println(line);
                 if let Some(bar) = runs.remove(id) {
@@ -127,7 +127,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(crate) fn close(self) {
         if let View::Bars { bars, grid, .. } = self.view {
             grid.finish_and_clear();
@@ -165,14 +165,14 @@ pub(crate) fn clock(seconds: f64) -> String {
     }
 }
 
-/// A line on standard error.
-pub(crate) fn tell(line: &str) {
+/// Prints a line to standard error.
+pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Mistakes of an input on standard error, each with its place.
-pub(crate) fn tell_mistakes(mistakes: &Mistakes) {
-    tell(&mistakes.render(color::on_stderr()));
+/// Prints mistakes in an input to standard error, each with its place.
+pub(crate) fn report_mistakes(mistakes: &Mistakes) {
+    eprint_line(&mistakes.render(color::on_stderr()));
 }
 
 /// `resnet / cosine / on / 10 epochs / seed 0`.
@@ -198,8 +198,11 @@ pub(crate) fn label(cell: &Cell) -> String {
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
 
-/// Tells an error and its causes on standard error; a cause that was already quoted is not told twice.
-pub(crate) fn complain(error: &anyhow::Error) {
+/// Prints an error and its causes to standard error; a cause that is already quoted is not repeated.
+pub(crate) fn report_error(error: &anyhow::Error) {
+    if let Some(mistakes) = error.downcast_ref() {
+        return report_mistakes(mistakes);
+    }
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -207,7 +210,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    tell(&format!("error: {text}"));
+    eprint_line(&format!("error: {text}"));
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
-//! Where a result comes from: versions, source, machine, numerics.
+//! The origin of a result: versions, source, machine, numerics.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use candle_core::Device;
 use lrlab_data::Dataset;
-use lrlab_runs::Provenance;
+use lrlab_runs::{Provenance, RunStore};
 
-/// What is known about this build, this machine and these data.
+/// Describes this build, this machine and the data.
 pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance {
     Provenance {
         versions: versions(),
         build: build(),
         commit: option_env!("LRLAB_COMMIT").map(str::to_owned),
         dirty: option_env!("LRLAB_DIRTY").map(|dirty| dirty == "true"),
-        device: crate::device::name(device),
+        device: crate::DeviceChoice::from(device).to_string(),
         host: lrlab_grid::host(),
         threads,
         dataset_digest: data.digest.clone(),
@@ -25,9 +26,8 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
     }
 }
 
-/// The class within which equal specifications give equal bits: the device's kind, the element type of parameters and
-/// sums, and on the CPU the version of the arithmetic. In which precision products take their operands is part of the
-/// specification.
+/// The class within which equal specifications give equal bits: the kind of device, the element type of parameters and
+/// sums, and on the CPU the version of the arithmetic. The precision of products is part of the specification.
 pub(crate) fn numerics(device: &Device) -> String {
     match device {
         Device::Cpu => format!("cpu/f32/{}", lrlab_kernels::cpu_numerics()),
@@ -49,20 +49,20 @@ fn versions() -> BTreeMap<String, String> {
     .into()
 }
 
-/// How a process that starts workers tells them its build, so that not each of them reads the whole program.
+/// The variable that passes the build's identity on to workers, which then need not hash the program.
 pub(crate) const BUILD: &str = "LRLAB_BUILD";
 
-/// The identity of this program; `None` where it cannot read itself.
+/// The identity of this program; `None` if it cannot read itself.
 fn build() -> Option<String> {
     std::env::var(BUILD).ok().filter(|build| !build.is_empty()).or_else(own_build)
 }
 
-/// As the program lies there, whatever the environment says.
+/// The identity of the program file, regardless of the environment.
 pub(crate) fn own_build() -> Option<String> {
     lrlab_grid::build_id(&this_program().ok()?).ok()
 }
 
-/// The binary that runs now, also where another was built in its place since: a grid is run by one build.
+/// The running program, even if its file has been replaced: a grid is run by one build.
 pub(crate) fn this_program() -> std::io::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok(format!("/proc/{}/exe", std::process::id()).into());
@@ -70,8 +70,14 @@ pub(crate) fn this_program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
 }
 
-/// What is known about this build, for `build.json`.
-pub(crate) fn about() -> serde_json::Value {
+/// Copies this program into the store for jobs and emitted commands.
+pub(crate) fn freeze(store: &RunStore) -> anyhow::Result<PathBuf> {
+    let build = own_build().context("this program cannot be read")?;
+    Ok(lrlab_grid::freeze(store, &this_program()?, &build, &about())?)
+}
+
+/// Describes this build for `build.json`.
+fn about() -> serde_json::Value {
     serde_json::json!({
         "versions": versions(),
         "commit": option_env!("LRLAB_COMMIT"),

@@ -1,4 +1,4 @@
-//! Models and data sets that a runner of the user's own adds.
+//! Models and data sets that user-defined runners add.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,22 +12,22 @@ use serde_json::Value;
 
 use crate::assemble;
 
-/// What a model is built for.
+/// What a model is built from.
 pub struct ModelContext<'a> {
     /// The kind of examples.
     pub kind: &'a Kind,
-    /// Classes to tell apart.
+    /// The number of classes.
     pub classes: usize,
-    /// Seed of the initialisation.
+    /// The seed of the initialisation.
     pub seed: u64,
-    /// Where parameters are created; its precision is the run's, for the network's matrix products.
+    /// Creates the parameters; its precision is that of the run's matrix products.
     pub params: Params,
 }
 
 type ModelBuilder = Box<dyn Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync>;
 type DataLoader = Box<dyn Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync>;
 
-/// The models and data sets of a runner beyond the built-in ones: `custom = { name = "…", options = { … } }`.
+/// Additional models and data sets of a runner: `custom = { name = "…", options = { … } }`.
 #[derive(Default)]
 pub struct Registry {
     models: BTreeMap<String, ModelBuilder>,
@@ -35,7 +35,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Registers a model under `name`. `build` gets the experiment's `options`.
+    /// Registers a model under `name`. `build` receives the experiment's `options`.
     pub fn model<F>(&mut self, name: &str, build: F)
     where
         F: Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync + 'static,
@@ -43,8 +43,8 @@ impl Registry {
         self.models.insert(name.to_owned(), Box::new(build));
     }
 
-    /// Registers a data set under `name`. `load` gets the experiment's `options`, the rest of its data table,
-    /// and a folder for what it wants to keep.
+    /// Registers a data set under `name`. `load` receives the experiment's `options`, the rest of its data table, and
+    /// a folder for cached files.
     pub fn data<F>(&mut self, name: &str, load: F)
     where
         F: Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync + 'static,
@@ -52,7 +52,7 @@ impl Registry {
         self.data.insert(name.to_owned(), Box::new(load));
     }
 
-    /// The names an experiment may use.
+    /// Returns the names that experiments may use.
     #[must_use]
     pub fn catalog(&self) -> Catalog {
         Catalog { models: self.models.keys().cloned().collect(), data: self.data.keys().cloned().collect() }
@@ -85,7 +85,7 @@ impl Registry {
         Ok(lrlab_data::load(&assemble::data(spec, cache)?)?)
     }
 
-    /// The content digest of a data set, and what there is to say about it.
+    /// Returns the content digest of a data set, and notes about it.
     pub(crate) fn identify(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<(String, Vec<String>)> {
         if let SourceSpec::Custom(custom) = &spec.source
             && self.data.contains_key(&custom.name)

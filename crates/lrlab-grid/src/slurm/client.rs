@@ -1,4 +1,4 @@
-//! Slurm's programs. Only formats that are asked for are read; `--json` differs between versions.
+//! Calls Slurm's programs. Only requested formats are parsed; `--json` differs between versions.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::SlurmError;
 
-/// How long Slurm's programs may take to answer.
+/// The time limit for answers of Slurm's programs.
 const ANSWER: Duration = Duration::from_mins(1);
-/// How long `sbatch` may take: it tries again by itself while a controller is busy.
+/// The time limit for `sbatch`, which retries by itself while a controller is busy.
 const SUBMISSION: Duration = Duration::from_mins(5);
 
-/// A job that Slurm knows and that has not ended.
+/// A job in Slurm's queue that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
     /// `17`, or `17_3`.
@@ -23,7 +23,7 @@ pub struct Queued {
     pub state: String,
 }
 
-/// Submits a script; its job id.
+/// Submits a script and returns its job id.
 pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
     let mut command = command("sbatch");
     command.arg("--parsable").args(more).arg(script);
@@ -33,14 +33,14 @@ pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
     id.ok_or_else(|| SlurmError::Refused { program: "sbatch", message: format!("no job id in {said:?}") })
 }
 
-/// Whether Slurm would take a script.
+/// Checks that Slurm would accept a script.
 pub(crate) fn test(script: &Path) -> Result<(), SlurmError> {
     let mut command = command("sbatch");
     command.arg("--test-only").arg(script);
     run("sbatch", command, SUBMISSION).map(drop)
 }
 
-/// The user's jobs that have not ended, each task of an array by itself.
+/// Returns the user's jobs that have not ended, each array task separately.
 pub(crate) fn queue() -> Result<Vec<Queued>, SlurmError> {
     let mut command = command("squeue");
     command.args(["--noheader", "--array", "--states=all", "--format=%i|%T|%j"]);
@@ -58,7 +58,7 @@ fn rows(text: &str) -> Vec<Queued> {
     text.lines().filter_map(row).filter(|queued| !is_over(&queued.state)).collect()
 }
 
-/// Whether a job in this state will not run again.
+/// Whether a job in this state is over for good.
 fn is_over(state: &str) -> bool {
     matches!(
         state,
@@ -75,7 +75,7 @@ fn is_over(state: &str) -> bool {
     )
 }
 
-/// Whether a job is there and has not ended; `None` where Slurm cannot be asked.
+/// Returns whether a job exists and has not ended; `None` if Slurm cannot be reached.
 #[must_use]
 pub fn is_running(job: &str) -> Option<bool> {
     let mut command = command("squeue");
@@ -87,20 +87,20 @@ pub fn is_running(job: &str) -> Option<bool> {
     }
 }
 
-/// Lets a job begin anew, this one included.
+/// Requeues a job, which may be this one.
 ///
 /// # Errors
-/// Slurm cannot be asked, or refuses.
+/// Slurm cannot be reached, or refuses.
 pub fn requeue(job: &str) -> Result<(), SlurmError> {
     let mut command = command("scontrol");
     command.args(["requeue", job]);
     run("scontrol", command, ANSWER).map(drop)
 }
 
-/// Ends a job and all its tasks.
+/// Cancels a job and all its tasks.
 ///
 /// # Errors
-/// Slurm cannot be asked, or refuses.
+/// Slurm cannot be reached, or refuses.
 pub fn cancel(job: u64) -> Result<(), SlurmError> {
     let mut command = command("scancel");
     command.arg(job.to_string());
@@ -118,19 +118,20 @@ fn command(program: &'static str) -> Command {
     command
 }
 
-/// How Slurm's programs find and authenticate to the controller. Every other `SLURM_` variable is dropped.
+/// Variables by which Slurm's programs find and authenticate to the controller. Every other `SLURM_` variable is
+/// dropped.
 const KEPT: [&str; 6] =
     ["SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"];
 
-/// Whether a variable of this environment would change what a program of Slurm prints, what a job asks for, or what a
-/// job takes itself for: a user's default formats and options, and all that describes the job that this process runs
-/// in, which `sbatch` would hand on (`SLURM_ARRAY_TASK_ID`, `SLURM_MEM_PER_NODE`, `SLURM_CPU_BIND`, …).
+/// Whether a variable would change the output of Slurm's programs, the resources of a job, or a job's environment: the
+/// user's default formats and options, and the description of the job that this process runs in, which `sbatch` would
+/// propagate (`SLURM_ARRAY_TASK_ID`, `SLURM_MEM_PER_NODE`, `SLURM_CPU_BIND`, …).
 fn is_dropped(name: &str) -> bool {
     let prefixes = ["SLURM_", "SLURMD_", "SQUEUE_", "SBATCH_", "SALLOC_", "SCANCEL_", "SRUN_"];
     prefixes.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.contains(&name)
 }
 
-/// Runs one of Slurm's programs. After `limit` it is left to itself and may still do what it was started for.
+/// Runs one of Slurm's programs. After `limit` it is no longer waited for and may still complete its work.
 fn run(program: &'static str, mut command: Command, limit: Duration) -> Result<String, SlurmError> {
     let (answer, answered) = channel();
     std::thread::spawn(move || answer.send(command.output()));
@@ -167,7 +168,7 @@ mod tests {
         let mut command = Command::new("sleep");
         command.arg("5");
         let silent = run("sbatch", command, Duration::from_millis(20)).unwrap_err();
-        assert_eq!(silent.to_string(), "sbatch gave no answer within 0 s");
+        assert_eq!(silent.to_string(), "sbatch did not answer within 0 s");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The scripts: written into the store, so that everyone can read what was submitted.
+//! Batch scripts. They are kept in the store, so that everyone can read what was submitted.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,12 +9,12 @@ use super::SlurmError;
 use super::submission::{Array, Settings};
 use crate::owner::{JOB, RESTARTS};
 
-/// The script of an array. `folder` is the submission's.
+/// Returns the script of an array; `folder` is the submission's.
 pub(crate) fn array(array: &Array, settings: &Settings, folder: &Path) -> String {
     let throttle = array.throttle.map(|n| format!("%{n}")).unwrap_or_default();
     let options = [
         format!("--array=0-{}{throttle}", array.tasks.saturating_sub(1)),
-        // To the script itself, whose place the worker takes.
+        // The signal goes to the script itself, which the worker replaces.
         format!("--signal=B:USR1@{}", array.resources.save_before_s),
         "--requeue".to_owned(),
     ];
@@ -30,7 +30,7 @@ pub(crate) fn array(array: &Array, settings: &Settings, folder: &Path) -> String
     job.script(settings, &command)
 }
 
-/// The script of the job that writes the report when the arrays are over.
+/// Returns the script of the job that writes the report after the arrays.
 pub(crate) fn report(name: &str, settings: &Settings, folder: &Path) -> String {
     let job = Job {
         name,
@@ -47,7 +47,7 @@ struct Job<'a> {
     name: &'a str,
     /// The log without `log_suffix`.
     log: &'a Path,
-    /// May hold Slurm's `%a`, the task's number.
+    /// May contain Slurm's `%a`, the task's number.
     log_suffix: &'a str,
     resources: &'a SlurmResources,
     /// Further options of `sbatch`.
@@ -57,7 +57,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The script that runs `command` of the frozen runner.
+    /// Returns the script that runs `command` of the frozen runner.
     fn script(&self, settings: &Settings, command: &[&str]) -> String {
         let SlurmResources { partition, account, qos, gres, memory, time_s, cpus, extra, .. } =
             self.resources;
@@ -80,7 +80,8 @@ impl Job<'_> {
         self.options.iter().chain(extra).for_each(|words| option(words));
         text.push('\n');
         text.push_str(&body(self.resources, settings));
-        // Owners are named by these: Slurm's own may be left over from the job in which a script is submitted by hand.
+        // Owners are named by these variables. Slurm's own may be inherited from the job in which a script is
+        // submitted by hand.
         let _ = writeln!(text, "export {JOB}=\"{}\" {RESTARTS}=\"${{SLURM_RESTART_COUNT:-0}}\"", self.id);
         let program = settings.program.display().to_string();
         let words: Vec<String> =
@@ -92,7 +93,7 @@ impl Job<'_> {
 
 fn body(resources: &SlurmResources, settings: &Settings) -> String {
     let mut text = String::new();
-    // A line of the site's set-up may say otherwise.
+    // The site's setup lines may override these.
     for (name, value) in &settings.env {
         let _ = writeln!(text, "export {name}={}", shell_word(value));
     }
@@ -112,22 +113,22 @@ pub(crate) fn time(seconds: u64) -> String {
     if days > 0 { format!("{days}-{clock}") } else { clock }
 }
 
-/// `word`, quoted for a shell where that is needed. No path and no variable holds the NUL that cannot be quoted.
+/// Quotes `word` for a shell if necessary. Paths and variables cannot contain the NUL that cannot be quoted.
 fn shell_word(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| String::new(), std::borrow::Cow::into_owned)
 }
 
-/// A path in `--output`, character for character: `%` begins a pattern there, and `sbatch` ends a value at a space and
-/// takes quotes away. [`check_path`] refuses what cannot be written.
+/// Escapes a path for `--output`, where `%` starts a pattern, and `sbatch` splits at spaces and removes quotes.
+/// [`check_path`] rejects paths that cannot be escaped.
 fn file_pattern(path: &str) -> String {
     format!("\"{}\"", path.replace('%', "%%").replace('"', "\\\""))
 }
 
-/// Whether jobs can write logs below `path`.
+/// Checks that jobs can write logs below `path`.
 ///
 /// # Errors
-/// [`SlurmError::Path`] where its name holds a control character, which no line of a script can hold, or a backslash,
-/// at which Slurm stops replacing patterns.
+/// [`SlurmError::Path`] if it contains a control character, which a line of a script cannot hold, or a backslash, at
+/// which Slurm stops replacing patterns.
 pub(crate) fn check_path(path: &Path) -> Result<(), SlurmError> {
     match path.to_str().and_then(|text| text.chars().find(|c| c.is_control() || *c == '\\')) {
         Some(character) => Err(SlurmError::Path { path: path.to_path_buf(), character }),

@@ -1,4 +1,4 @@
-//! What was submitted, on record.
+//! Submissions on record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,62 +7,62 @@ use lrlab_runs::{Plan, RunId, RunStore, write_atomic};
 use lrlab_spec::{SlurmProfile, SlurmResources};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, budget, read_json, to_json};
+use crate::{Error, read_json, retry, to_json};
 
 /// How the runs of a submission are done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The frozen runner.
     pub program: PathBuf,
-    /// The store, from the root of the file system.
+    /// The absolute path of the store.
     pub out: PathBuf,
-    /// Where to train.
+    /// The device to train on.
     pub device: String,
-    /// Which weights stay.
+    /// Which weights to keep.
     pub keep: String,
-    /// How often a run's state is saved.
+    /// How often to save a run's state.
     pub checkpoint_every: String,
     /// Threads per run.
     pub threads: Option<usize>,
-    /// What a failed run does to the rest.
+    /// Whether a failed run stops the others.
     pub fail_fast: bool,
-    /// Set for the jobs.
+    /// Environment variables of the jobs.
     pub env: BTreeMap<String, String>,
-    /// The profile, for what is submitted again.
+    /// The profile, for resubmissions.
     pub profile: SlurmProfile,
-    /// How many submissions in a row brought no run further.
+    /// The number of consecutive submissions without progress.
     pub fruitless: u32,
 }
 
-/// One submission: the arrays that do the runs, and the job that writes the report.
+/// A submission: the arrays that do the runs, and the job that writes the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// The experiment.
     pub experiment: String,
     /// How the runs are done.
     pub settings: Settings,
-    /// One array per class of resources.
+    /// One array per resource class.
     pub arrays: Vec<Array>,
     /// The name of the job that writes the report.
     pub report_name: String,
-    /// Its id, once it was submitted.
+    /// The id of that job, once submitted.
     pub report_job: Option<u64>,
 }
 
-/// A job array: its tasks do the runs of one class of resources.
+/// A job array: its tasks do the runs of one resource class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Array {
     /// The class.
     pub class: String,
-    /// What each task asks for.
+    /// The resources of each task.
     pub resources: SlurmResources,
-    /// The name of the job: how it is found again where its id was not recorded.
+    /// The name of the job, by which it is found if its id was not recorded.
     pub name: String,
-    /// How many tasks.
+    /// The number of tasks.
     pub tasks: u32,
-    /// The most that run at once.
+    /// The maximum number of tasks at once.
     pub throttle: Option<u32>,
-    /// Its id, once it was submitted.
+    /// The id of the job, once submitted.
     pub job: Option<u64>,
     /// The runs.
     pub runs: Vec<Member>,
@@ -73,21 +73,21 @@ pub struct Array {
 pub struct Member {
     /// The run.
     pub run_id: RunId,
-    /// The attempt up to which failures were history when it was submitted.
+    /// The attempt up to which failures do not count.
     pub since: u32,
 }
 
 const FILE: &str = "submission.json";
-/// The plan as it was when it was submitted, so that no job depends on what a later call plans.
+/// The plan at the time of the submission, so that no job depends on later plans.
 pub(super) const PLAN: &str = "plan.json";
 
-/// Where the submissions of an experiment are numbered, as attempts at a run are.
+/// The folder in which the submissions of an experiment are numbered, like attempts at a run.
 pub(crate) fn folder(store: &RunStore, experiment: &str) -> PathBuf {
     store.experiment_dir(experiment).join("slurm")
 }
 
 impl Submission {
-    /// Reads the submission that lies in `folder`; `None` where none was made.
+    /// Reads the submission in `folder`; `None` if there is none.
     ///
     /// # Errors
     /// A file that cannot be read or is no submission.
@@ -95,7 +95,7 @@ impl Submission {
         read_json(&folder.join(FILE))
     }
 
-    /// The plan that was submitted; `None` where none was.
+    /// Reads the plan that was submitted; `None` if there is none.
     ///
     /// # Errors
     /// A file that cannot be read or is no plan.
@@ -103,14 +103,14 @@ impl Submission {
         read_json(&folder.join(PLAN))
     }
 
-    /// Whether its jobs brought any run further.
+    /// Whether the jobs made progress with any run.
     ///
     /// # Errors
     /// Files that cannot be read.
     pub fn progressed(&self, store: &RunStore) -> Result<bool, Error> {
         for member in self.arrays.iter().flat_map(|array| &array.runs) {
             let folder = store.run_dir(&member.run_id);
-            let reached = |attempts: Option<u32>| budget::furthest(&folder, attempts.unwrap_or(u32::MAX));
+            let reached = |attempts: Option<u32>| retry::furthest(&folder, attempts.unwrap_or(u32::MAX));
             if store.is_finished(&member.run_id) || reached(None)? > reached(Some(member.since + 1))? {
                 return Ok(true);
             }
@@ -118,7 +118,7 @@ impl Submission {
         Ok(false)
     }
 
-    /// Takes the submission that lies in `folder` off the record.
+    /// Removes the record of the submission in `folder`.
     pub(super) fn remove(folder: &Path) -> Result<(), Error> {
         let path = folder.join(FILE);
         std::fs::remove_file(&path).map_err(|source| Error::io(&path, source))
@@ -130,7 +130,7 @@ impl Submission {
     }
 }
 
-/// Every submission of an experiment with its folder, the newest first.
+/// Returns every submission of an experiment with its folder, newest first.
 ///
 /// # Errors
 /// Files that cannot be read.

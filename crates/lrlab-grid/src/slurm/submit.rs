@@ -1,4 +1,4 @@
-//! Submits what nobody does yet.
+//! Submits the runs that no job does yet.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,58 +7,63 @@ use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_spec::SlurmClass;
 
 use super::client::{cancel, sbatch, test};
-use super::standing::{self, Mode, Open, Standing, choose};
+use super::status::{self, Open, SubmissionStatus, SubmitMode, choose};
 use super::submission::{Array, Member, PLAN, Settings, Submission, folder};
 use super::{SlurmError, script};
 use crate::attempt::newest;
-use crate::{Acquired, Attempt, Ending, Error, Life, Patience, Sign, baseline, to_json};
+use crate::{Acquired, Attempt, ClaimMonitor, ClaimState, Ending, Error, Liveness, baseline, to_json};
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// What was submitted, if anything was missing.
+pub struct SubmitOutcome {
+    /// The submission, if anything was missing.
     pub submitted: Option<(PathBuf, Submission)>,
-    /// What had been before.
-    pub before: Standing,
+    /// The status before.
+    pub before: SubmissionStatus,
 }
 
-/// Submits the runs of `plan` that are not done and that no queued job will do.
+/// Submits the missing runs of `plan` that no queued job will do.
 ///
-/// One array per class of the profile, of as many tasks as runs where the site allows it, and a job that writes the
-/// report after them. Where Slurm refuses one script, none is left behind.
+/// Makes one array per class of the profile, with as many tasks as runs if the site allows it, and a job that writes
+/// the report after them. If Slurm refuses one script, none is left behind.
 ///
-/// Of a search, the trials that are due decide how many tasks there are; these go on with what follows.
+/// In a search, the number of due trials decides the number of tasks; these continue with the trials that follow.
 ///
 /// # Errors
-/// Files that cannot be written, [`Error::Unreachable`], and what Slurm refuses.
-pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) -> Result<Outcome, Error> {
+/// Files that cannot be written, [`Error::Unreachable`], and refusals by Slurm.
+pub fn submit(
+    store: &RunStore,
+    plan: &Plan,
+    settings: &Settings,
+    mode: SubmitMode,
+) -> Result<SubmitOutcome, Error> {
     script::check_path(&settings.out)?;
-    let (before, open) = standing::open(store, plan, mode)?;
+    let (before, open) = status::open(store, plan, mode)?;
     if open.due.is_empty() {
-        return Ok(Outcome { submitted: None, before });
+        return Ok(SubmitOutcome { submitted: None, before });
     }
     let lease = lease(&folder(store, &plan.experiment))?;
-    // Another call may have submitted them while this one waited for its turn.
-    let (before, open) = standing::open(store, plan, mode)?;
+    // Another call may have submitted them while this one waited.
+    let (before, open) = status::open(store, plan, mode)?;
     if open.due.is_empty() {
         lease.end(Ending::Done)?;
-        return Ok(Outcome { submitted: None, before });
+        return Ok(SubmitOutcome { submitted: None, before });
     }
     let folder = lease.folder().to_path_buf();
     let mut submission = compose(store, plan, &open, settings, lease.number())?;
     let scripts = write(&submission, &folder)?;
     let path = folder.join(PLAN);
     lrlab_runs::write_atomic(&path, &to_json(&path, plan)?)?;
-    // On record before it is submitted: a job is found again by its name.
+    // Recorded before it is submitted, because a job is found again by its name.
     submission.write(&folder)?;
-    if mode == Mode::WriteOnly {
+    if mode == SubmitMode::WriteOnly {
         lease.end(Ending::Done)?;
-        return Ok(Outcome { submitted: Some((folder, submission)), before });
+        return Ok(SubmitOutcome { submitted: Some((folder, submission)), before });
     }
     let sent = send(&mut submission, &scripts);
     submission.write(&folder)?;
     if let Err(source) = sent {
-        // Jobs that are there, or may be, stay on record.
+        // Jobs that exist, or may exist, stay on record.
         if !matches!(source, SlurmError::NotCancelled { .. } | SlurmError::Uncertain { .. }) {
             Submission::remove(&folder)?;
         }
@@ -66,10 +71,10 @@ pub fn submit(store: &RunStore, plan: &Plan, settings: &Settings, mode: Mode) ->
         return Err(Error::Slurm(source));
     }
     lease.end(Ending::Done)?;
-    Ok(Outcome { submitted: Some((folder, submission)), before })
+    Ok(SubmitOutcome { submitted: Some((folder, submission)), before })
 }
 
-/// The scripts that would be submitted for what is not done, by their names. Nothing is written, and nobody asked.
+/// Returns the scripts that would be submitted, by name. Writes nothing and does not ask Slurm.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -88,22 +93,23 @@ pub fn texts(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Vec<(
     Ok(all_scripts(&submission, &folder))
 }
 
-/// Of several that submit at once, one does; the others wait for it.
+/// Lets one of several concurrent submissions proceed; the others wait.
 fn lease(folder: &Path) -> Result<Attempt, Error> {
-    let mut patience = Patience::new(Duration::from_mins(1));
+    let mut monitor = ClaimMonitor::new(Duration::from_mins(1));
     loop {
         let newest = newest(folder)?;
         let next = newest.as_ref().map_or(1, |newest| newest.number + 1);
-        let busy =
-            newest.filter(|newest| newest.exit.is_none()).is_some_and(|newest| match newest.owner.life() {
-                Life::Alive => true,
-                Life::Dead => false,
-                Life::Unknown => {
+        let busy = newest.filter(|newest| newest.exit.is_none()).is_some_and(|newest| {
+            match newest.owner.liveness() {
+                Liveness::Alive => true,
+                Liveness::Dead => false,
+                Liveness::Unknown => {
                     let id = RunId::of("submission", "");
-                    let sign = patience.sign(&id, newest.number, newest.touched, Instant::now());
-                    matches!(sign, Sign::Beating | Sign::Quiet)
+                    let sign = monitor.state(&id, newest.number, newest.touched, Instant::now());
+                    matches!(sign, ClaimState::Fresh | ClaimState::Unconfirmed)
                 }
-            });
+            }
+        });
         if !busy && let Acquired::Attempt(attempt) = Attempt::claim(folder, next)? {
             return Ok(attempt);
         }
@@ -118,7 +124,7 @@ fn compose(
     settings: &Settings,
     number: u32,
 ) -> Result<Submission, Error> {
-    // The same experiment may lie in several stores.
+    // The same experiment may be in several stores.
     let here = RunId::of(&settings.out.to_string_lossy(), "");
     let name = |what: &str| format!("lrlab-{}-{}-{number}-{what}", plan.experiment, &here.short()[..6]);
     let mut arrays = Vec::new();
@@ -168,7 +174,7 @@ fn all_scripts(submission: &Submission, folder: &Path) -> Vec<(String, String)> 
     texts
 }
 
-/// Writes the scripts; their paths.
+/// Writes the scripts and returns their paths.
 fn write(submission: &Submission, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let folder = std::path::absolute(folder).map_err(|e| Error::io(folder, e))?;
     let log = folder.join("log");
@@ -182,7 +188,7 @@ fn write(submission: &Submission, folder: &Path) -> Result<Vec<PathBuf>, Error> 
     Ok(paths)
 }
 
-/// Submits the arrays and the report after them. Where a script is refused, what was submitted before is cancelled.
+/// Submits the arrays and then the report. If a script is refused, the jobs submitted before it are cancelled.
 fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
     for script in scripts {
         test(script).map_err(|source| refused(script, source))?;
@@ -196,7 +202,7 @@ fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmErr
     }
 }
 
-/// Submits one script after the other, up to the first that fails.
+/// Submits one script after another, up to the first that fails.
 fn send_each(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
     let mut after = "--dependency=afterany".to_owned();
     let jobs = submission.arrays.iter_mut().map(|array| &mut array.job).chain([&mut submission.report_job]);
@@ -213,7 +219,7 @@ fn refused(script: &Path, source: SlurmError) -> SlurmError {
     SlurmError::Script { script: script.to_path_buf(), source: Box::new(source) }
 }
 
-/// Cancels the arrays of a submission, all that can be.
+/// Cancels the arrays of a submission, as many as possible.
 fn take_back(submission: &mut Submission, source: SlurmError) -> SlurmError {
     let mut left = None;
     for array in &mut submission.arrays {

@@ -1,26 +1,26 @@
-//! A worker and what it works on.
+//! A running worker and its run.
 
 use std::process::ExitStatus;
 use std::time::Instant;
 
 use crate::Attempt;
 use crate::child::Worker;
-use crate::live::Recorder;
-use crate::places::Place;
+use crate::progress::Recorder;
+use crate::slots::Slot;
 
-/// A worker and what it works on.
+/// A running worker and its run.
 pub(super) struct Active {
     pub(super) number: u64,
     pub(super) index: usize,
-    pub(super) place: Place,
+    pub(super) slot: Slot,
     pub(super) attempt: Attempt,
     pub(super) worker: Worker,
     pub(super) recorder: Recorder,
-    /// The error it reported itself.
-    pub(super) said: Option<String>,
-    /// When it last said something.
-    pub(super) heard: Instant,
-    /// It was ended for its silence.
+    /// The error that it reported.
+    pub(super) error: Option<String>,
+    /// When it last sent an event.
+    pub(super) last_event: Instant,
+    /// It was killed because it hung.
     pub(super) hung: bool,
     pub(super) closed: bool,
     pub(super) exited: Option<(ExitStatus, Instant)>,

@@ -1,4 +1,4 @@
-//! What a grid under way consists of.
+//! The state of a running grid.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -6,62 +6,62 @@ use std::time::Instant;
 use lrlab_runs::{PlannedRun, RunStore};
 
 use super::active::Active;
-use crate::alike::Alike;
 use crate::child::Output;
+use crate::common_failure::CommonFailure;
 use crate::gpu;
-use crate::places::Places;
 use crate::queue::Queue;
+use crate::slots::Slots;
 use crate::{
-    Assignment, Costs, Estimate, Failure, Finish, LocalExecutor, Machine, Notice, OnFailure, Patience, Share,
-    WorkerCommand,
+    Assignment, ClaimMonitor, Costs, Estimate, Failure, GridOutcome, LocalExecutor, Machine, Notice,
+    OnFailure, WorkerCommand, Workload,
 };
 
-/// A grid under way.
+/// A running grid.
 pub(super) struct Grid<'a> {
     pub(super) executor: &'a LocalExecutor,
     pub(super) store: &'a RunStore,
-    pub(super) share: Share<'a>,
+    pub(super) workload: Workload<'a>,
     pub(super) worker: &'a dyn Fn(&Assignment<'_>) -> WorkerCommand,
     pub(super) observe: &'a mut dyn FnMut(&PlannedRun, Notice<'_>),
     pub(super) output: (Sender<Output>, Receiver<Output>),
     pub(super) threads: usize,
     pub(super) costs: Costs,
-    pub(super) patience: Patience,
-    pub(super) alike: Alike,
-    pub(super) places: Places,
+    pub(super) claims: ClaimMonitor,
+    pub(super) common_failure: CommonFailure,
+    pub(super) slots: Slots,
     pub(super) queue: Queue,
     pub(super) active: Vec<Active>,
-    /// Runs that other processes have, and whether these were seen to live.
-    pub(super) away: Vec<(usize, bool)>,
-    /// Runs that are tried again a little later.
-    pub(super) resting: Vec<(Instant, usize)>,
-    pub(super) looked: Instant,
+    /// Runs that other processes have claimed, and whether their owners are known to be alive.
+    pub(super) elsewhere: Vec<(usize, bool)>,
+    /// Runs to try again after a delay.
+    pub(super) delayed: Vec<(Instant, usize)>,
+    pub(super) last_poll: Instant,
     pub(super) started: u64,
     /// How often the workers were asked to stop.
-    pub(super) asked: u32,
-    /// The time limit asked.
+    pub(super) stop_requests: u32,
+    /// The time limit requested the stop.
     pub(super) out_of_time: bool,
-    pub(super) end: Finish,
+    pub(super) end: GridOutcome,
 }
 
 impl<'a> Grid<'a> {
     pub(super) fn new(
         executor: &'a LocalExecutor,
         store: &'a RunStore,
-        share: Share<'a>,
+        workload: Workload<'a>,
         worker: &'a dyn Fn(&Assignment<'_>) -> WorkerCommand,
         observe: &'a mut dyn FnMut(&PlannedRun, Notice<'_>),
     ) -> Self {
-        let (mut queue, mut end) = (Queue::new(share.runs, share.first), Finish::default());
-        for (index, run) in share.runs.iter().enumerate() {
+        let (mut queue, mut end) = (Queue::new(workload.runs, workload.first), GridOutcome::default());
+        for (index, run) in workload.runs.iter().enumerate() {
             if store.is_finished(&run.run_id) {
                 end.done += 1;
             } else {
                 queue.push(index);
             }
         }
-        let devices = match &share.memory {
-            None => Places::even(executor.jobs, executor.devices),
+        let devices = match &workload.memory {
+            None => Slots::even(executor.jobs, executor.devices),
             Some(memory) => gpu::devices(&memory.free_mib, executor.devices),
         };
         Self {
@@ -71,42 +71,43 @@ impl<'a> Grid<'a> {
             observe,
             output: channel(),
             threads: executor.threads.unwrap_or_else(|| Machine::detect().threads(executor.jobs)),
-            costs: Costs::measured(store, share.runs),
-            patience: Patience::new(executor.patience),
-            alike: Alike::new(executor.alike),
-            places: Places::new(executor.jobs, devices),
+            costs: Costs::measured(store, workload.runs),
+            claims: ClaimMonitor::new(executor.claim_timeout),
+            common_failure: CommonFailure::new(executor.common_failures),
+            slots: Slots::new(executor.jobs, devices),
             queue,
-            share,
+            workload,
             active: Vec::new(),
-            away: Vec::new(),
-            resting: Vec::new(),
-            looked: Instant::now(),
+            elsewhere: Vec::new(),
+            delayed: Vec::new(),
+            last_poll: Instant::now(),
             started: 0,
-            asked: 0,
+            stop_requests: 0,
             out_of_time: false,
             end,
         }
     }
 
-    /// Memory that the run will take of its device, where something is known of it. More counts than was seen first.
+    /// The device memory that the run needs, if known: the larger of the preflight's and the measured value.
     pub(super) fn need(&self, index: usize) -> Option<u64> {
-        let memory = self.share.memory.as_ref()?;
+        let memory = self.workload.memory.as_ref()?;
         let seen = memory.peak_mib.get(index).copied().flatten();
-        seen.max(self.costs.device_mib(&self.share.runs[index])).map(gpu::need)
+        seen.max(self.costs.device_mib(&self.workload.runs[index])).map(gpu::need)
     }
 
     pub(super) fn failed(&mut self, index: usize, failure: Failure) {
         let nothing_done = self.end.executed == 0;
-        self.end.alike = self.end.alike.take().or_else(|| self.alike.add(&failure, nothing_done));
+        self.end.common_failure =
+            self.end.common_failure.take().or_else(|| self.common_failure.add(&failure, nothing_done));
         self.end.failed.push((index, failure));
-        let stop = self.executor.on_failure == OnFailure::FailFast || self.end.alike.is_some();
-        if stop && self.asked == 0 {
+        let stop = self.executor.on_failure == OnFailure::FailFast || self.end.common_failure.is_some();
+        if stop && self.stop_requests == 0 {
             self.stop_workers(1);
         }
     }
 
     pub(super) fn stop_workers(&mut self, asked: u32) {
-        self.asked = asked;
+        self.stop_requests = asked;
         for active in &mut self.active {
             if asked > 1 { active.worker.kill() } else { active.worker.stop() }
         }
@@ -114,9 +115,9 @@ impl<'a> Grid<'a> {
 
     pub(super) fn left(&self) -> Estimate {
         let active = self.active.iter().map(|active| active.index);
-        let others = self.away.iter().map(|(index, _)| *index);
-        let resting = self.resting.iter().map(|(_, index)| *index);
-        let indices = self.queue.waiting().chain(others).chain(resting).chain(active);
+        let others = self.elsewhere.iter().map(|(index, _)| *index);
+        let delayed = self.delayed.iter().map(|(_, index)| *index);
+        let indices = self.queue.waiting().chain(others).chain(delayed).chain(active);
         self.costs.sum(self.queue.seconds(indices, &self.costs), self.executor.jobs)
     }
 }

@@ -1,33 +1,34 @@
-//! Runs a grid on this machine: the work. One thread looks after all workers; each look at a run's files decides anew
-//! what to do with it.
+//! Runs a grid on this machine. One thread supervises all workers; every decision about a run is made from its files.
 
 mod active;
+mod claim;
 mod grid;
-mod look;
 mod workers;
 
 use std::time::{Duration, Instant};
 
 use lrlab_runs::{PlannedRun, RunStore};
 
+use self::claim::Claim;
 use self::grid::Grid;
-use self::look::Look;
-use crate::{Assignment, Error, Finish, Interrupt, LocalExecutor, Notice, Others, Share, WorkerCommand};
+use crate::{
+    Assignment, Error, GridOutcome, Interrupt, LocalExecutor, Notice, Others, WorkerCommand, Workload,
+};
 
-/// Between two looks at runs that other processes have.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval between two checks of runs that other processes have claimed.
+const POLL: Duration = Duration::from_secs(1);
 
 impl LocalExecutor {
-    /// Runs every one of `runs` that is not done, and returns when each is done or failed, by this process or by
-    /// others on the same store, or when `interrupt` was asked: once asks the workers to stop,
-    /// twice kills them. Runs that failed in an earlier call are tried again.
+    /// Does the runs that are not done. Returns when each is done or failed, by this process or by others on the same
+    /// store, or after a request to stop: one asks the workers to stop, two kill them. Runs that failed in an earlier
+    /// call are tried again.
     ///
-    /// `worker` says how to start a worker. A worker prints one [`Event`](lrlab_runs::Event) per line, writes below its
-    /// folder only, commits `result.json`, ends with 0, or with 85 after SIGTERM or the end of its standard input.
-    /// `observe` is called from this thread.
+    /// `worker` describes how to start a worker. A worker prints one [`Event`](lrlab_runs::Event) per line, writes
+    /// only below its folder, commits `result.json`, and exits with 0, or with 85 after SIGTERM or the end of its
+    /// standard input. `observe` is called from this thread.
     ///
     /// # Errors
-    /// A worker cannot be started, or the store cannot be read or written. A run that fails is no error.
+    /// A worker cannot be started, or the store cannot be read or written. A failed run is not an error.
     pub fn run(
         &self,
         store: &RunStore,
@@ -35,23 +36,23 @@ impl LocalExecutor {
         interrupt: &Interrupt,
         worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
         observe: impl FnMut(&PlannedRun, Notice<'_>),
-    ) -> Result<Finish, Error> {
-        self.run_share(store, Share::all(store, runs)?, interrupt, worker, observe)
+    ) -> Result<GridOutcome, Error> {
+        self.run_workload(store, Workload::all(store, runs)?, interrupt, worker, observe)
     }
 
-    /// As [`LocalExecutor::run`], where more is known about what others do: one of many on the same runs.
+    /// Like [`LocalExecutor::run`], for one of several executors that share the runs.
     ///
     /// # Errors
     /// As [`LocalExecutor::run`].
-    pub fn run_share(
+    pub fn run_workload(
         &self,
         store: &RunStore,
-        share: Share<'_>,
+        workload: Workload<'_>,
         interrupt: &Interrupt,
         worker: impl Fn(&Assignment<'_>) -> WorkerCommand,
         mut observe: impl FnMut(&PlannedRun, Notice<'_>),
-    ) -> Result<Finish, Error> {
-        let mut grid = Grid::new(self, store, share, &worker, &mut observe);
+    ) -> Result<GridOutcome, Error> {
+        let mut grid = Grid::new(self, store, workload, &worker, &mut observe);
         let end = grid.work(interrupt);
         if end.is_err() {
             grid.abandon();
@@ -63,80 +64,80 @@ impl LocalExecutor {
 impl Grid<'_> {
     fn work(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
         loop {
-            self.heed(interrupt);
-            if self.asked == 0 {
-                self.wake();
-                self.fill()?;
+            self.pass_on_stop(interrupt);
+            if self.stop_requests == 0 {
+                self.requeue();
+                self.start_workers()?;
             }
-            if self.active.is_empty() && (self.asked > 0 || !self.waiting()) {
+            if self.active.is_empty() && (self.stop_requests > 0 || !self.waiting()) {
                 return Ok(());
             }
-            self.listen();
-            self.end_silent_ones();
+            self.read_events();
+            self.kill_hung();
             self.reap()?;
         }
     }
 
-    /// Whether something may still come to be done here.
+    /// Whether there may be more to do here.
     fn waiting(&self) -> bool {
-        let away = match self.executor.others {
-            Others::Wait => !self.away.is_empty(),
-            Others::Leave => self.away.iter().any(|(_, lives)| !lives),
+        let elsewhere = match self.executor.others {
+            Others::Wait => !self.elsewhere.is_empty(),
+            Others::Leave => self.elsewhere.iter().any(|(_, alive)| !alive),
         };
-        away || !self.queue.is_empty() || !self.resting.is_empty()
+        elsewhere || !self.queue.is_empty() || !self.delayed.is_empty()
     }
 
-    /// Passes the wish to stop on to the workers.
-    fn heed(&mut self, interrupt: &Interrupt) {
-        let asked = interrupt.asked().min(2);
+    /// Passes requests to stop on to the workers.
+    fn pass_on_stop(&mut self, interrupt: &Interrupt) {
+        let asked = interrupt.requests().min(2);
         if asked > 0 {
             self.end.interrupted = true;
             self.out_of_time = interrupt.is_out_of_time();
         }
-        if asked > self.asked {
+        if asked > self.stop_requests {
             for active in &self.active {
-                let notice = Notice::Asked { out_of_time: self.out_of_time };
-                (self.observe)(&self.share.runs[active.index], notice);
+                let notice = Notice::StopRequested { out_of_time: self.out_of_time };
+                (self.observe)(&self.workload.runs[active.index], notice);
             }
             self.stop_workers(asked);
         }
     }
 
-    /// Puts runs back into the queue that are to be looked at again.
-    fn wake(&mut self) {
+    /// Puts runs back into the queue that are due for another check.
+    fn requeue(&mut self) {
         let now = Instant::now();
-        let awake = self.resting.extract_if(.., |(until, _)| *until <= now);
+        let awake = self.delayed.extract_if(.., |(until, _)| *until <= now);
         awake.for_each(|(_, index)| self.queue.push(index));
-        if !self.away.is_empty() && self.looked.elapsed() >= LOOK {
-            self.looked = now;
-            self.away.drain(..).for_each(|(index, _)| self.queue.push(index));
+        if !self.elsewhere.is_empty() && self.last_poll.elapsed() >= POLL {
+            self.last_poll = now;
+            self.elsewhere.drain(..).for_each(|(index, _)| self.queue.push(index));
         }
     }
 
-    /// Starts workers while there is room.
-    fn fill(&mut self) -> Result<(), Error> {
-        while self.asked == 0 && self.places.free() {
+    /// Starts workers while there are free slots.
+    fn start_workers(&mut self) -> Result<(), Error> {
+        while self.stop_requests == 0 && self.slots.has_free() {
             let Some(index) = self.queue.pop(&self.costs) else { break };
-            let run = &self.share.runs[index];
-            match self.look(index)? {
-                Look::Ours { attempt, alone } => self.start(index, attempt, alone)?,
-                Look::Crowded => {
+            let run = &self.workload.runs[index];
+            match self.claim(index)? {
+                Claim::Held { attempt, exclusive } => self.start(index, attempt, exclusive)?,
+                Claim::NoCapacity => {
                     self.queue.push(index);
                     break;
                 }
-                Look::Away { owner, lives } => {
+                Claim::Elsewhere { owner, alive } => {
                     (self.observe)(run, Notice::Elsewhere(owner.as_ref()));
-                    self.away.push((index, lives));
+                    self.elsewhere.push((index, alive));
                 }
-                Look::Rest(rest) => self.resting.push((Instant::now() + rest, index)),
-                Look::Late => self.end.out_of_time = true,
-                Look::Stopping => self.end.interrupted = true,
-                Look::Paused => self.end.paused += 1,
-                Look::Done => {
+                Claim::Delayed(rest) => self.delayed.push((Instant::now() + rest, index)),
+                Claim::OutOfTime => self.end.out_of_time = true,
+                Claim::KeepsStopping => self.end.interrupted = true,
+                Claim::Paused => self.end.paused += 1,
+                Claim::Done => {
                     (self.observe)(run, Notice::EndedElsewhere(None));
                     self.end.done += 1;
                 }
-                Look::Failed(failure) => {
+                Claim::Failed(failure) => {
                     (self.observe)(run, Notice::EndedElsewhere(Some(&failure)));
                     self.failed(index, *failure);
                 }
@@ -145,15 +146,15 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// After an error of the grid's own: no worker is left behind.
+    /// Stops all workers after an error of the executor itself.
     fn abandon(&mut self) {
         self.stop_workers(1);
         self.active.iter_mut().for_each(|active| active.worker.wait());
     }
 
-    fn finish(mut self) -> Finish {
-        self.end.missing = self.share.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
-        self.end.elsewhere = self.away.len();
+    fn finish(mut self) -> GridOutcome {
+        self.end.missing = self.workload.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
+        self.end.elsewhere = self.elsewhere.len();
         self.end.interrupted &= self.end.missing > 0;
         self.end
     }

@@ -1,4 +1,4 @@
-//! Workers, from their start to what their end means.
+//! Starts workers, reads their events and handles their end.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -8,33 +8,33 @@ use lrlab_runs::write_atomic;
 use super::active::Active;
 use super::grid::Grid;
 use crate::attempt::holds;
-use crate::budget::{Standing, furthest, standing};
 use crate::child::{Output, Worker, tail};
 use crate::failure::{PAUSED, asked_to_stop};
-use crate::live::Recorder;
 use crate::plan::write_spec;
+use crate::progress::Recorder;
+use crate::retry::{RetryDecision, furthest, retry_decision};
 use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, classify, to_json};
 
-/// Between two looks at workers that say nothing.
+/// The interval between two checks of silent workers.
 const TICK: Duration = Duration::from_millis(50);
-/// For the last words of a worker that ended, where something it started keeps its standard output open.
+/// How long to wait for the last output of an ended worker whose children keep its standard output open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A worker that was asked to stop from outside, before it could listen, was asked together with this process, as
-/// `scancel` and a closed terminal do: that long its end is no failure.
+/// How long the end of a worker by a signal is not yet a failure: `scancel` and a closing terminal signal the workers
+/// together with this process.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 impl Grid<'_> {
-    pub(super) fn start(&mut self, index: usize, attempt: Attempt, alone: bool) -> Result<(), Error> {
-        let run = &self.share.runs[index];
-        let place = self.places.take(self.need(index), alone);
+    pub(super) fn start(&mut self, index: usize, attempt: Attempt, exclusive: bool) -> Result<(), Error> {
+        let run = &self.workload.runs[index];
+        let slot = self.slots.take(self.need(index), exclusive);
         let assignment = Assignment {
             run,
             attempt: attempt.number(),
             folder: attempt.folder(),
             threads: self.threads,
-            slot: place.slot,
-            device: place.device,
-            until: self.share.until[index],
+            slot: slot.index,
+            device: slot.device,
+            until: self.workload.until[index],
         };
         write_spec(self.store, run)?;
         let command = (self.worker)(&assignment);
@@ -43,16 +43,16 @@ impl Grid<'_> {
         let worker = Worker::start(number, &command, self.threads, &log, self.output.0.clone())?;
         self.started += 1;
         self.end.begun += 1;
-        (self.observe)(run, Notice::Began { attempt: attempt.number() });
+        (self.observe)(run, Notice::Started { attempt: attempt.number() });
         self.active.push(Active {
             number,
             index,
-            place,
+            slot,
             attempt,
             worker,
             recorder: Recorder::new(),
-            said: None,
-            heard: Instant::now(),
+            error: None,
+            last_event: Instant::now(),
             hung: false,
             closed: false,
             exited: None,
@@ -60,8 +60,8 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// Waits a moment for what workers say, and passes it on.
-    pub(super) fn listen(&mut self) {
+    /// Waits briefly for events of workers and passes them on.
+    pub(super) fn read_events(&mut self) {
         let mut next = self.output.1.recv_timeout(TICK).ok();
         while let Some(output) = next {
             let number = output.number();
@@ -69,12 +69,12 @@ impl Grid<'_> {
                 match output {
                     Output::Event(_, event) => {
                         if let lrlab_runs::Event::Failed { error } = &event {
-                            active.said = Some(error.clone());
+                            active.error = Some(error.clone());
                         }
-                        active.heard = Instant::now();
-                        let update = active.recorder.hear(&event, active.attempt.folder());
-                        active.attempt.reach(update);
-                        (self.observe)(&self.share.runs[active.index], Notice::Said(&event));
+                        active.last_event = Instant::now();
+                        let update = active.recorder.record(&event, active.attempt.folder());
+                        active.attempt.note_update(update);
+                        (self.observe)(&self.workload.runs[active.index], Notice::Event(&event));
                     }
                     Output::Closed(_) => active.closed = true,
                 }
@@ -83,15 +83,17 @@ impl Grid<'_> {
         }
     }
 
-    pub(super) fn end_silent_ones(&mut self) {
+    pub(super) fn kill_hung(&mut self) {
         let Some(limit) = self.executor.silence else { return };
-        for active in self.active.iter_mut().filter(|active| !active.hung && active.heard.elapsed() > limit) {
+        for active in
+            self.active.iter_mut().filter(|active| !active.hung && active.last_event.elapsed() > limit)
+        {
             active.hung = true;
             active.worker.kill();
         }
     }
 
-    /// Looks after workers that ended.
+    /// Handles workers that ended.
     pub(super) fn reap(&mut self) -> Result<(), Error> {
         let mut at = 0;
         while at < self.active.len() {
@@ -101,7 +103,9 @@ impl Grid<'_> {
             match active.exited {
                 Some((status, when))
                     if (active.closed || when.elapsed() > LAST_WORDS)
-                        && (self.asked > 0 || !asked_to_stop(status) || when.elapsed() > TOGETHER) =>
+                        && (self.stop_requests > 0
+                            || !asked_to_stop(status)
+                            || when.elapsed() > TOGETHER) =>
                 {
                     let active = self.active.swap_remove(at);
                     self.ended(active, status)?;
@@ -114,22 +118,22 @@ impl Grid<'_> {
 
     fn ended(&mut self, active: Active, status: ExitStatus) -> Result<(), Error> {
         let (index, seconds) = (active.index, active.attempt.elapsed().as_secs_f64());
-        let run = &self.share.runs[index];
+        let run = &self.workload.runs[index];
         let folder = self.store.run_dir(&run.run_id);
         let ending = self.ending(&active, status)?;
-        let together = self.places.give_back(active.place);
+        let together = self.slots.release(active.slot);
         if matches!(&ending, Ending::Failed(failure) if failure.kind == FailureKind::OutOfMemory)
-            && let Some(most) = self.places.fewer(active.place.device, together)
+            && let Some(most) = self.slots.reduce(active.slot.device, together)
         {
             tracing::warn!(
-                "memory ran out with {together} runs at once on a device; it gets {most} from now on"
+                "memory ran out with {together} runs at once on a device; from now on it gets {most}"
             );
         }
-        // Whoever took the run over meanwhile has the last word on it.
+        // A process that took the run over in the meantime has precedence.
         let ours = holds(&folder, active.attempt.number())?;
         let failure_file = folder.join("failure.json");
         match &ending {
-            // Not being there is the usual case.
+            // It usually does not exist.
             Ending::Done => drop(std::fs::remove_file(&failure_file)),
             Ending::Failed(failure) if ours => {
                 write_atomic(&failure_file, &to_json(&failure_file, failure)?)?;
@@ -139,10 +143,10 @@ impl Grid<'_> {
         active.attempt.end(ending.clone())?;
         let given_up = match (&ending, ours) {
             (Ending::Done | Ending::Paused, _) | (_, false) => false,
-            _ => !matches!(standing(&folder, self.share.since[index])?, Standing::Open { .. }),
+            _ => !matches!(retry_decision(&folder, self.workload.since[index])?, RetryDecision::Retry { .. }),
         };
         let over = matches!(ending, Ending::Done | Ending::Paused);
-        let again = !over && self.asked == 0 && !given_up;
+        let again = !over && self.stop_requests == 0 && !given_up;
         if again {
             self.queue.push(index);
         }
@@ -155,34 +159,36 @@ impl Grid<'_> {
         (self.observe)(run, Notice::Ended { ending: &ending, seconds, again, left });
         match ending {
             Ending::Failed(failure) if given_up => self.failed(index, *failure),
-            // It stops each time and nobody here asked for it: the same command goes on later.
-            Ending::Interrupted if given_up => self.end.interrupted |= self.asked == 0,
+            // It stops each time without a request here; a later call resumes it.
+            Ending::Interrupted if given_up => self.end.interrupted |= self.stop_requests == 0,
             Ending::Paused => self.end.paused += 1,
             _ => {}
         }
         Ok(())
     }
 
-    /// How the worker ended: what it left counts, not the code it left with.
+    /// Returns how the worker ended, by the files it left rather than its exit code.
     fn ending(&self, active: &Active, status: ExitStatus) -> Result<Ending, Error> {
-        let run_dir = self.store.run_dir(&self.share.runs[active.index].run_id);
-        if self.store.is_finished(&self.share.runs[active.index].run_id) {
+        let run_dir = self.store.run_dir(&self.workload.runs[active.index].run_id);
+        if self.store.is_finished(&self.workload.runs[active.index].run_id) {
             return Ok(Ending::Done);
         }
         if status.code() == Some(PAUSED) {
             return Ok(Ending::Paused);
         }
-        let (number, reached) = (active.attempt.number(), active.attempt.reached());
+        let (number, reached) = (active.attempt.number(), active.attempt.updates());
         let log_tail = tail(&active.attempt.folder().join("log.txt"));
         if active.hung {
             let limit = self.executor.silence.unwrap_or_default().as_secs_f64();
-            let message = format!("said nothing for {limit:.0} s and was ended");
+            let message = format!("no output for {limit:.0} s: killed");
             return Ok(Ending::Failed(Box::new(Failure::timeout(number, message, log_tail))));
         }
-        let ending = match classify(number, status, active.said.as_deref(), &log_tail) {
+        let ending = match classify(number, status, active.error.as_deref(), &log_tail) {
             None => Ending::Interrupted,
-            // A worker that does not catch the signal we sent was interrupted all the same.
-            Some(failure) if self.asked > 0 && (failure.signal == Some(9) || asked_to_stop(status)) => {
+            // A worker that does not catch our signal was interrupted all the same.
+            Some(failure)
+                if self.stop_requests > 0 && (failure.signal == Some(9) || asked_to_stop(status)) =>
+            {
                 Ending::Interrupted
             }
             Some(failure) => Ending::Failed(Box::new(failure)),
@@ -191,7 +197,7 @@ impl Grid<'_> {
             let before = furthest(&run_dir, number)?;
             if let Some(before) = before.filter(|before| reached <= *before) {
                 let message = format!(
-                    "the time limit came after {reached} updates, and an earlier attempt had come to {before}: \
+                    "the time limit came after {reached} updates, and an earlier attempt had reached {before}: \
                      the limit is too short for this run"
                 );
                 return Ok(Ending::Failed(Box::new(Failure::timeout(number, message, log_tail))));

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lrlab_grid::{Assignment, Error, Finish, Interrupt, LocalExecutor, Notice, WorkerCommand};
+use lrlab_grid::{Assignment, Error, GridOutcome, Interrupt, LocalExecutor, Notice, WorkerCommand};
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 use serde_json::json;
 
@@ -48,7 +48,11 @@ pub(crate) fn shell(store: &RunStore, assignment: &Assignment<'_>, script: &str)
 }
 
 /// Runs the grid; run `i` is worked on by `scripts[i]`.
-pub(crate) fn execute(store: &RunStore, executor: LocalExecutor, scripts: &[&str]) -> Result<Finish, Error> {
+pub(crate) fn execute(
+    store: &RunStore,
+    executor: LocalExecutor,
+    scripts: &[&str],
+) -> Result<GridOutcome, Error> {
     execute_observed(store, executor, scripts, &Interrupt::default(), |_, _| {})
 }
 
@@ -58,7 +62,7 @@ pub(crate) fn execute_observed(
     scripts: &[&str],
     interrupt: &Interrupt,
     observe: impl FnMut(&PlannedRun, Notice<'_>),
-) -> Result<Finish, Error> {
+) -> Result<GridOutcome, Error> {
     let runs = runs(scripts.len());
     let script = |run: &PlannedRun| scripts[run.cell["model"].as_u64().unwrap() as usize];
     executor.run(store, &runs, interrupt, |a| shell(store, a, script(a.run)), observe)

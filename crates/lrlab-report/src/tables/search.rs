@@ -1,6 +1,6 @@
 //! What was searched: one row per arm with its winner and what it cost, and every trial.
 
-use lrlab_search::Standing;
+use lrlab_search::TrialStatus;
 
 use crate::arm::Estimate;
 use crate::search::{ArmSearch, TrialReport};
@@ -121,7 +121,7 @@ fn trials(report: &Report) -> Table {
             cells.push(Value::Count(number as u64).into());
             cells.extend(point_cells(&keys, Some(trial)));
             cells.extend((0..stages).map(|stage| judged(trial.values.get(stage).copied().flatten(), trial)));
-            cells.extend([outcome(trial.standing).into(), Value::Count(trial.epochs).into()]);
+            cells.extend([outcome(trial.status).into(), Value::Count(trial.epochs).into()]);
             let link = trial.runs.first().cloned().map(Link::Run);
             rows.push(Row { cells, rule: number == 0 && i > 0, link });
         }
@@ -139,17 +139,17 @@ fn trials(report: &Report) -> Table {
 }
 
 /// The word, with the epoch that it came after.
-fn outcome(standing: Standing) -> Value {
+fn outcome(status: TrialStatus) -> Value {
     let told = |word: &'static str| Value::Told { shown: word.to_owned(), number: None, word };
-    match standing {
-        Standing::In => told("in"),
-        Standing::Pruned(epochs) => Value::Told {
+    match status {
+        TrialStatus::Active => told("in"),
+        TrialStatus::Pruned(epochs) => Value::Told {
             shown: format!("pruned after epoch {epochs}"),
             number: Some(epochs),
             word: "pruned",
         },
-        Standing::Diverged(_) => told("diverged"),
-        Standing::Lost => told("lost"),
-        Standing::Won => told("won"),
+        TrialStatus::Diverged(_) => told("diverged"),
+        TrialStatus::Lost => told("lost"),
+        TrialStatus::Won => told("won"),
     }
 }

@@ -3,9 +3,9 @@
 use std::cell::Cell as Counter;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use candle_core::{Device, Tensor};
-use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, WorkerCommand};
+use lrlab_grid::{Assignment, GridOutcome, Interrupt, LocalExecutor, WorkerCommand};
 use lrlab_runs::{Plan, RunStore};
 
 use super::workload::{Kind, Prepare, Step, Workload};
@@ -84,8 +84,7 @@ fn large() -> anyhow::Result<Step> {
 }
 
 fn planned(selection: &Selection, registry: &Registry) -> anyhow::Result<Plan> {
-    let read = read_experiment(selection, registry)?.context("the experiment has mistakes")?;
-    resolve(&read, selection, registry)?.context("the experiment has mistakes")
+    resolve(&read_experiment(selection, registry)?, selection, registry)
 }
 
 /// One run from its claim to its result, another at each step.
@@ -112,8 +111,8 @@ fn one_run() -> anyhow::Result<Step> {
         let runs = std::slice::from_ref(&plan.runs[index]);
         let end = LocalExecutor::default().run(&store, runs, &Interrupt::default(), command, |_, _| {});
         match end.map_err(candle)? {
-            Finish { done: 1, .. } => Tensor::new(&[1.0_f32], &Device::Cpu),
-            Finish { failed, .. } => {
+            GridOutcome { done: 1, .. } => Tensor::new(&[1.0_f32], &Device::Cpu),
+            GridOutcome { failed, .. } => {
                 let why = failed.first().map_or_else(|| "no result".to_owned(), |(_, f)| f.message.clone());
                 Err(candle_core::Error::Msg(why))
             }

@@ -41,7 +41,7 @@ pub(crate) struct Measured {
     pub(crate) threads: usize,
     /// Where it ran.
     pub(crate) device: String,
-    /// Share in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
+    /// Workload in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
     /// of ResNet-20, a batch's making in the one that takes it in.
     pub(crate) share: Option<f64>,
     /// Timed steps.
@@ -114,7 +114,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         resident_mib: peak.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         dtype: precision.name().to_owned(),
         threads: candle_core::utils::get_num_threads(),
-        device: crate::device::name(device),
+        device: crate::DeviceChoice::from(device).to_string(),
         share: None,
         steps: seconds.len() * window,
         device_peak_mib: lrlab_kernels::device_memory(device).map(|memory| memory.peak_mib),

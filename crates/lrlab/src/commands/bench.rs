@@ -1,4 +1,4 @@
-//! `lrlab bench`: how fast this machine trains.
+//! `lrlab bench`: measures the training speed of this machine.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -9,32 +9,33 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_kernels::Precision;
 
-use super::{say, say_line};
+use super::{print, print_line};
 use crate::bench::{Kind, Measured, Workload, beside, measure, overhead, workloads};
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this one, or all that are models, evaluations, operators, limits, overheads, input or grids (repeatable); without it everything.
+    /// Only this workload, or all of models, evaluations, operators, limits, overheads, input or grids (repeatable);
+    /// by default everything.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Threads; by default two, or one where there is one core.
+    /// Threads; by default two, or one on a single core.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// How often each is measured, in turn.
+    /// How often to measure each workload, in turn.
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u16,
-    /// Where: auto, cpu, cuda, cuda:N or metal.
+    /// The device: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16.
+    /// The precision of matrix products in linear maps, LSTM and attention: f32 or bf16.
     #[arg(long, default_value = "f32", value_parser = precision)]
     precision: Precision,
-    /// Measure one workload here, not in a process of its own.
+    /// Measure one workload in this process.
     #[arg(long, hide = true)]
     here: bool,
 }
@@ -45,7 +46,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
         let device = args.device.open()?;
         args.precision.check(&device)?;
         for workload in chosen {
-            say_line(&serde_json::to_string(&measure(workload, &device)?)?);
+            print_line(&serde_json::to_string(&measure(workload, &device)?)?);
         }
         return Ok(Exit::Done);
     }
@@ -54,10 +55,10 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     let mut lines = String::new();
     let mut exit = Exit::Done;
-    // Milliseconds of a step by workload, once it was measured.
+    // Milliseconds per step of the workloads measured so far.
     let mut steps = BTreeMap::new();
     if !quiet {
-        say(&head());
+        print(&head());
     }
     for _ in 0..args.rounds {
         for name in &names {
@@ -76,7 +77,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
             let measured = match measured {
                 Ok(measured) => measured,
                 Err(error) => {
-                    tell(&format!("error: {error:#}"));
+                    eprint_line(&format!("error: {error:#}"));
                     exit = Exit::SomeFailed;
                     continue;
                 }
@@ -84,9 +85,9 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
             steps.insert(name.clone(), measured.ms);
             let line = serde_json::to_string(&measured)?;
             if quiet {
-                say_line(&line);
+                print_line(&line);
             } else {
-                say_line(&row(&measured));
+                print_line(&row(&measured));
             }
             lines.push_str(&line);
             lines.push('\n');
@@ -98,7 +99,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// The named ones; all without names.
+/// The named workloads; without names, all.
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
     let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
@@ -121,7 +122,7 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
 }
 
-/// Measures in a process of its own: its memory is its own, and its pool of threads as large as asked for.
+/// Measures in a process of its own, with its own memory and a thread pool of the requested size.
 fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "--here", "--workload", name, "--device", &args.device.to_string()]);

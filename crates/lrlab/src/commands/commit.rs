@@ -1,4 +1,4 @@
-//! What a finished run leaves under its own names: the first attempt with a result wins.
+//! Commits the files of a finished run: the first attempt with a result wins.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use anyhow::Context;
 use candle_core::Tensor;
 use lrlab_runs::{RunResult, RunStore, link_exclusive, write_atomic};
 
-/// A file's name, and tensors by theirs.
+/// A file name, and tensors by name.
 pub(crate) type Weights<'a> = (String, &'a BTreeMap<String, Tensor>);
 
-/// Commits weights, then the result, whose presence means that the run is done. Weights that lie there without a result
-/// are of an attempt that did not get so far, perhaps of another build: ours replace them, as the weights beside a result
-/// are those of its attempt. Where another attempt's result is there first, its weights stay, and ours are compared with
-/// them: what differs stays in our attempt's folder, all of it is filed there, and told.
+/// Commits the weights and then the result, which marks the run as done. Weights without a result belong to an attempt
+/// that did not finish, perhaps of another build, and are replaced, because the weights beside a result belong to its
+/// attempt. If another attempt's result exists, its weights stay and ours are compared with them: files that differ
+/// stay in our attempt's folder, and the differences are recorded there and reported.
 pub(crate) fn commit(
     store: &RunStore,
     result: &RunResult,
@@ -40,7 +40,7 @@ pub(crate) fn commit(
     Ok(notes)
 }
 
-/// The result is ours: so are the weights beside it, and no others lie there.
+/// The result is ours, so no other weights may lie beside it.
 fn replace(
     run_dir: &Path,
     attempt: &Path,
@@ -67,7 +67,7 @@ fn replace(
     Ok(replaced.iter().map(note).collect())
 }
 
-/// Files everything in which our attempt differs from the one whose result was first.
+/// Records how our attempt differs from the one whose result was first.
 fn compare(
     store: &RunStore,
     result: &RunResult,
@@ -106,7 +106,7 @@ fn write(weights: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<()> 
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(std::fs::File::open(path)?.sync_all()?));
     if written.is_err() {
-        // What is half written helps nobody; the error to tell is the first one.
+        // A partial file is useless; the first error is reported.
         let _ = std::fs::remove_file(path);
     }
     written.with_context(|| path.display().to_string())

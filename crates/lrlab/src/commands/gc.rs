@@ -1,4 +1,4 @@
-//! `lrlab gc`: removes what no experiment names any more, after showing it.
+//! `lrlab gc`: removes what no experiment refers to any more, after listing it.
 
 use std::path::PathBuf;
 
@@ -8,34 +8,34 @@ use lrlab_grid::{Garbage, GarbageKind};
 use lrlab_runs::RunStore;
 
 use super::plan::{read_experiment, resolve};
-use super::say_line;
+use super::print_line;
 use crate::options::{Part, Selection};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go.
+    /// An experiment file: its current runs that match the options below are kept; its other runs are removed.
     experiment: Option<PathBuf>,
     /// The store.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    /// Remove it.
+    /// Remove the listed files.
     #[arg(long)]
     yes: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
     part: Part,
 }
 
-/// What an experiment that is named keeps.
+/// The runs that a given experiment keeps.
 #[derive(Debug, serde::Serialize)]
 struct Kept {
     experiment: String,
-    /// Runs that are selected and stay.
+    /// Selected runs, which are kept.
     runs: usize,
-    /// Runs that it named so far and does not name any more.
+    /// Runs that it referred to before and no longer refers to.
     others: usize,
 }
 
@@ -45,9 +45,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(experiment) => {
             let (experiment, out, part) = (experiment.clone(), args.out.clone(), args.part.clone());
             let selection = Selection { experiment, out, part };
-            let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(Exit::BadInput) };
-            let Some(plan) = resolve(&experiment, &selection, registry)? else { return Ok(Exit::BadInput) };
-            Some(plan)
+            Some(resolve(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run are about an experiment: name its file"),
@@ -56,7 +54,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(plan) => Some(Kept {
             experiment: plan.experiment.clone(),
             runs: plan.runs.len(),
-            others: lrlab_grid::further(&store, plan)?.len(),
+            others: lrlab_grid::other_runs(&store, plan)?.len(),
         }),
         None => None,
     };
@@ -65,7 +63,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let removed = if args.yes {
         if let Some(plan) = plan.filter(|plan| store.plan(&plan.experiment).is_ok_and(|old| old.is_some())) {
             store.write_plan(&plan)?;
-            lrlab_grid::name_only(&store, &plan)?;
+            lrlab_grid::set_referenced(&store, &plan)?;
         }
         lrlab_grid::collect(&store, &garbage)?
     } else {
@@ -73,18 +71,18 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     };
     if args.json {
         let all = serde_json::json!({ "garbage": garbage, "bytes": bytes, "removed": removed, "kept": kept });
-        say_line(&serde_json::to_string_pretty(&all)?);
+        print_line(&serde_json::to_string_pretty(&all)?);
         return Ok(Exit::Done);
     }
     if let Some(Kept { experiment, runs, others }) = kept {
         let (runs, others) = (counted(runs, "run"), counted(others, "other run"));
-        say_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
+        print_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
     }
     for item in &garbage {
-        say_line(&line(item));
+        print_line(&line(item));
     }
     let size = size(bytes);
-    say_line(&match (garbage.len(), args.yes) {
+    print_line(&match (garbage.len(), args.yes) {
         (0, _) => {
             "nothing: some experiment names everything in this store, or someone works on it".to_owned()
         }

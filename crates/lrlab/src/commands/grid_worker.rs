@@ -1,35 +1,39 @@
 //! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left or its time limit is
-//! near, and then lets Slurm begin it anew.
+//! near, and then requeues itself.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 use lrlab_grid::slurm::{self, Array, Submission};
-use lrlab_grid::{Deadline, Finish, Interrupt, LocalExecutor, OnFailure, Others, Share, SlurmJob, origins};
+use lrlab_grid::{
+    Deadline, GridOutcome, Interrupt, LocalExecutor, OnFailure, Others, SlurmJob, Workload, origins,
+};
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
-use super::launch::{Launch, planned, show};
-use super::search::{self, Stages};
-use crate::options::{Keep, Machine};
-use crate::progress::{Progress, tell};
-use crate::{DeviceChoice, Exit, provenance};
+use super::launch::{Launcher, planned, show};
+use super::search::Stages;
+use super::slurm::machine;
+use crate::options::Machine;
+use crate::progress::{Progress, eprint_line};
+use crate::{Exit, provenance};
 
-/// Slurm's own clock may be so much ahead when it sends a signal.
+/// How much earlier than the time limit Slurm's clock may send its signal.
 const EARLY: Duration = Duration::from_mins(1);
-/// Between two looks at trials that other workers have.
-const LOOK: Duration = Duration::from_secs(1);
-/// How long Slurm is asked again to begin this job anew, where it does not answer.
-const INSIST: Duration = Duration::from_mins(1);
+/// The interval between two checks of trials that other workers have.
+const POLL: Duration = Duration::from_secs(1);
+/// How long requeueing is retried while Slurm does not answer.
+const REQUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct GridWorkerArgs {
     /// The folder of the submission.
     #[arg(long, value_name = "DIR")]
     submission: PathBuf,
-    /// The class of resources.
+    /// The resource class.
     #[arg(long, value_name = "NAME")]
     class: String,
 }
@@ -50,15 +54,15 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let runs = plan.runs.iter().filter(|run| members.contains_key(&run.run_id)).cloned();
     let runs: Vec<PlannedRun> = runs.collect();
 
-    let choice: DeviceChoice = settings.device.parse().map_err(anyhow::Error::msg)?;
-    let device = choice.open()?;
+    let machine = machine(settings)?;
+    let device = machine.device.open()?;
     refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
-    let launch = Launch::new(&store, choice, &device, &settings.keep, &settings.checkpoint_every)?;
+    let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
     let executor = LocalExecutor {
         jobs: array.resources.runs_at_once as usize,
-        threads: Some(settings.threads.unwrap_or_else(|| threads(array))),
+        threads: Some(machine.threads.map_or_else(|| threads(array), NonZeroUsize::get)),
         devices: launch.devices(),
         on_failure: if settings.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         others: Others::Leave,
@@ -67,7 +71,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     };
     let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let job = SlurmJob::current();
-    tell(&format!(
+    eprint_line(&format!(
         "{} of class {}: {done} of {} runs done, {}",
         submission.experiment,
         array.class,
@@ -75,41 +79,40 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         job.as_ref()
             .map_or_else(|| "no job".to_owned(), |j| format!("job {}, start {}", j.job, j.restarts + 1))
     ));
-    let keep = settings.keep == Keep::All.word();
     let (ours, wait) = (|id: &RunId| members.contains_key(id), |next| wait(next, &interrupt));
-    let stages = Stages { plan: &plan, store: &store, keep, ours: &ours, wait: &wait };
+    let stages = Stages { plan: &plan, store: &store, keep: machine.keep, ours: &ours, wait: &wait };
     let mut begun = 0;
     let finish = stages.run(|runs, until| {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
-        // The first is begun in any case: without it nothing would ever get further.
+        // The first run is started in any case; otherwise there would never be progress.
         if begun > 0 && late {
-            return Ok(Finish { missing: runs.len(), out_of_time: true, ..Finish::default() });
+            return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let share = Share { runs, since, until, first: task(), memory: None };
+        let share = Workload { runs, since, until, first: task(), memory: None };
         let finish = work(&executor, &store, share, &interrupt, &launch)?;
         begun += finish.begun;
         Ok(finish)
     })?;
-    tell(&words(&finish));
+    eprint_line(&describe(&finish));
     if settings.fail_fast && !finish.failed.is_empty() {
         let others = submission.arrays.iter().filter_map(|array| array.job);
         others.for_each(|job| drop(slurm::cancel(job)));
     }
     let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
-    let left = finish.missing > finish.elsewhere && finish.alike.is_none();
+    let left = finish.missing > finish.elsewhere && finish.common_failure.is_none();
     if let (true, true, Some(job)) = (out_of_time && finish.begun > 0, left, job) {
-        begin_anew(&job)?;
+        requeue(&job)?;
         return Ok(Exit::Interrupted);
     }
     Ok(match finish {
-        Finish { interrupted: true, .. } => Exit::Interrupted,
-        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
-        Finish { .. } => Exit::Done,
+        GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+        GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        GridOutcome { .. } => Exit::Done,
     })
 }
 
-/// One run of a grid, claimed as every other is: a line of `--emit commands`.
+/// One run of a grid, claimed like any other: a line of `--emit commands`.
 #[derive(Debug, Args)]
 pub(crate) struct GridRunArgs {
     /// The store.
@@ -118,7 +121,7 @@ pub(crate) struct GridRunArgs {
     /// The run.
     #[arg(long, value_name = "RUN_ID")]
     run: String,
-    /// Pause once so many epochs are complete: a search decides whether it goes on.
+    /// Pause after this many completed epochs; the search decides whether the run is resumed.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
     #[command(flatten)]
@@ -131,38 +134,32 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
     let id = RunId::try_from(args.run.clone())?;
     let runs = [planned(&store, &store.run_dir(&id))?];
     let device = args.machine.device.open()?;
-    let launch = Launch::new(
-        &store,
-        args.machine.device,
-        &device,
-        args.machine.keep.word(),
-        &args.machine.checkpoint_every.to_string(),
-    )?;
+    let launch = Launcher::new(&store, &args.machine, &device)?;
     let executor = LocalExecutor {
-        threads: args.machine.threads.map(std::num::NonZeroUsize::get),
+        threads: args.machine.threads.map(NonZeroUsize::get),
         devices: launch.devices(),
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let share = search::share(&store, &runs, vec![args.until_epoch])?;
+    let share = Workload { until: vec![args.until_epoch], ..Workload::all(&store, &runs)? };
     let finish = work(&executor, &store, share, &interrupt, &launch)?;
     Ok(match finish {
-        Finish { interrupted: true, .. } => Exit::Interrupted,
-        Finish { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
-        Finish { .. } => Exit::Done,
+        GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+        GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
+        GridOutcome { .. } => Exit::Done,
     })
 }
 
 fn work(
     executor: &LocalExecutor,
     store: &RunStore,
-    share: Share<'_>,
+    share: Workload<'_>,
     interrupt: &Interrupt,
-    launch: &Launch,
-) -> anyhow::Result<Finish> {
+    launch: &Launcher,
+) -> anyhow::Result<GridOutcome> {
     let done = share.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
     let mut progress = Progress::new(share.runs, done);
-    let finish = executor.run_share(
+    let finish = executor.run_workload(
         store,
         share,
         interrupt,
@@ -173,28 +170,28 @@ fn work(
     Ok(finish)
 }
 
-/// Waits for what other workers have: which trials go on is decided by all of them. Of the tasks of an array those stay
-/// that may be needed for what follows; whoever still works goes on in any case.
+/// Waits for trials of other workers, whose results decide which trials are promoted. Only as many tasks of the array
+/// wait as the next stage may need; working tasks continue in any case.
 fn wait(next: usize, interrupt: &Interrupt) -> bool {
     if task().is_some_and(|task| task >= next) {
         return false;
     }
     let began = Instant::now();
-    while began.elapsed() < LOOK && interrupt.asked() == 0 {
+    while began.elapsed() < POLL && interrupt.requests() == 0 {
         std::thread::sleep(Duration::from_millis(50));
     }
-    interrupt.asked() == 0
+    interrupt.requests() == 0
 }
 
-fn words(finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, elsewhere, .. } = finish;
+fn describe(finish: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, elsewhere, .. } = finish;
     let failed = failed.len();
     format!(
         "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} in other hands)"
     )
 }
 
-/// Which task of the array this is.
+/// The index of this task in the array.
 fn task() -> Option<usize> {
     std::env::var("SLURM_ARRAY_TASK_ID").ok()?.parse().ok()
 }
@@ -203,7 +200,7 @@ fn threads(array: &Array) -> usize {
     (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
 }
 
-/// This node may differ from the one that the grid was begun on.
+/// This node may differ from the one that the grid was started on.
 fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
@@ -216,15 +213,15 @@ fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> 
     Ok(())
 }
 
-/// Lets Slurm start this job again. A controller that is away for a moment is asked again.
-fn begin_anew(job: &SlurmJob) -> anyhow::Result<()> {
-    tell(&format!("job {} begins anew", job.job));
+/// Requeues this job, and retries while the controller is away.
+fn requeue(job: &SlurmJob) -> anyhow::Result<()> {
+    eprint_line(&format!("job {} begins anew", job.job));
     let began = Instant::now();
     loop {
         match slurm::requeue(&job.job) {
             Ok(()) => return Ok(()),
-            Err(error) if began.elapsed() > INSIST => return Err(error.into()),
-            Err(error) => tell(&format!("{error}")),
+            Err(error) if began.elapsed() > REQUEUE_TIMEOUT => return Err(error.into()),
+            Err(error) => eprint_line(&format!("{error}")),
         }
         std::thread::sleep(Duration::from_secs(5));
     }

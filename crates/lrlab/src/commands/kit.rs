@@ -1,4 +1,4 @@
-//! `lrlab kit`: what shows that a device trains as the CPU does.
+//! `lrlab kit`: checks that a device trains like the CPU.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,29 +8,29 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{say, say_line};
-use crate::kit::{Check, Kind, Outcome, Place, Verdict, checks};
-use crate::progress::tell;
+use super::{print, print_line};
+use crate::kit::{Check, CheckContext, Kind, Outcome, Verdict, checks};
+use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
-/// How long one check may take.
+/// The time limit of one check.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct KitArgs {
-    /// What is checked: auto, cpu, cuda, cuda:N or metal; the CPU is its own stand-in.
+    /// The device to check: auto, cpu, cuda, cuda:N or metal. The CPU is compared with itself.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Only this check, or all of operators, data, bits, learning or grids (repeatable); the device is always told.
+    /// Only this check, or all of operators, data, bits, learning or grids (repeatable); the device is always shown.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Write one JSON object per check to this file; - is standard output.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Keep what is written on the way in this folder; by default it is removed in the end.
+    /// Keep temporary files in this folder; by default they are removed.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Make one check here, not in a process of its own, in the work folder of the others.
+    /// Make one check in this process, in the work folder of the others.
     #[arg(long, hide = true, requires = "work_dir")]
     here: bool,
 }
@@ -43,7 +43,7 @@ struct Row {
     #[serde(flatten)]
     verdict: Verdict,
     seconds: f64,
-    /// As asked for.
+    /// The requested device.
     device: String,
 }
 
@@ -72,33 +72,33 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
             device: device.clone(),
         };
         if !broken {
-            tell(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+            eprint_line(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
         }
         rows.push(row);
     }
     let lines =
         rows.iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect::<anyhow::Result<String>>()?;
     match &args.json {
-        Some(_) if quiet => say(&lines),
+        Some(_) if quiet => print(&lines),
         Some(path) => {
             lrlab_runs::write_atomic(path, lines.as_bytes()).with_context(|| path.display().to_string())?;
         }
         None => {}
     }
     if args.work_dir.is_some() {
-        tell(&format!("kit: what was written on the way is in {}", folder.keep().display()));
+        eprint_line(&format!("kit: what was written on the way is in {}", folder.keep().display()));
     }
     if !quiet {
         if rows.first().is_some_and(stands_in) {
-            say_line("the CPU is its own stand-in here: this says nothing about a GPU");
+            print_line("the CPU is its own stand-in here: this says nothing about a GPU");
         }
-        say(&table(&rows));
+        print(&table(&rows));
     }
     let failed = rows.iter().any(|row| row.verdict.outcome == Outcome::Failed);
     Ok(if failed { Exit::SomeFailed } else { Exit::Done })
 }
 
-/// The device, and what is named; everything without names.
+/// The device and the named checks; without names, all.
 fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
         let kinds = Kind::ALL.map(Kind::word).join(", ");
@@ -111,7 +111,7 @@ fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// A folder of this call's own.
+/// A temporary folder of this call.
 fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     let within = match within {
         Some(folder) => std::path::absolute(folder)?,
@@ -123,16 +123,16 @@ fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     made.with_context(|| within.display().to_string())
 }
 
-/// Makes the last of the checks, the one that was named, and tells its verdict as JSON.
+/// Makes the named check and prints its verdict as JSON.
 fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     let (Some(check), Some(folder)) = (chosen.pop(), args.work_dir.clone()) else {
         return Ok(Exit::BadInput);
     };
     let verdict = match args.device.open() {
-        Ok(device) => check.make(&Place { choice: args.device, device, folder }),
+        Ok(device) => check.make(&CheckContext { choice: args.device, device, folder }),
         Err(error) => Verdict::failed(format!("{error:#}")),
     };
-    say_line(&serde_json::to_string(&verdict)?);
+    print_line(&serde_json::to_string(&verdict)?);
     Ok(Exit::Done)
 }
 
@@ -153,7 +153,7 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    // A line, which the pipe holds.
+    // The line fits into the pipe.
     let output = child.wait_with_output()?;
     if !status.success() {
         bail!("its process ended with {status}");
@@ -167,7 +167,7 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Whether the device that was told is no GPU.
+/// Whether the device is not a GPU.
 fn stands_in(device: &Row) -> bool {
     device.verdict.outcome.passed() && device.verdict.detail.starts_with("cpu")
 }
@@ -180,7 +180,7 @@ fn word(outcome: &Outcome) -> String {
     }
 }
 
-/// Check, detail, seconds, outcome; and the sum.
+/// Check, detail, seconds and outcome, and the totals.
 fn table(rows: &[Row]) -> String {
     let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (names, details) = (width(&|row| &row.check).max(5), width(&|row| &row.verdict.detail).max(6));

@@ -1,68 +1,60 @@
-//! How the worker of one run is started, and what is said about it.
+//! Starts the worker of a run and shows its events.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
 use lrlab_runs::{Event, PlannedRun, RunStore};
 
+use crate::options::Machine;
 use crate::progress::Progress;
-use crate::{DeviceChoice, device, provenance};
+use crate::{DeviceChoice, provenance};
 
 /// What every worker of a grid is started with.
-pub(crate) struct Launch {
+pub(crate) struct Launcher {
     program: PathBuf,
     out: PathBuf,
-    /// `cpu`, `metal`, or `cuda:N` among the GPUs that the worker sees.
-    device: String,
-    keep: String,
-    checkpoint_every: String,
+    /// Its device is the opened one, as this process numbers it.
+    machine: Machine,
     build: Option<String>,
-    /// The NVIDIA GPUs that workers are placed on: all, or the one that was chosen.
+    /// The NVIDIA GPUs that workers are placed on: all, or the chosen one.
     pub(crate) gpus: Vec<Gpu>,
-    /// A worker sees the GPU of its place and no other.
+    /// Whether a worker sees only the GPU of its slot.
     bound: bool,
 }
 
-impl Launch {
-    /// Workers of this program in `store`, on `device`, which is what `choice` came to.
-    pub(crate) fn new(
-        store: &RunStore,
-        choice: DeviceChoice,
-        device: &Device,
-        keep: &str,
-        checkpoint_every: &str,
-    ) -> anyhow::Result<Self> {
+impl Launcher {
+    /// Workers of this program in `store`, on `device`, which `machine` chose.
+    pub(crate) fn new(store: &RunStore, machine: &Machine, device: &Device) -> anyhow::Result<Self> {
         let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
-        let (mut gpus, bound) = match choice {
+        let (mut gpus, bound) = match machine.device {
             DeviceChoice::Cuda(ordinal) => (gpus.into_iter().skip(ordinal).take(1).collect(), false),
             _ => (gpus, true),
         };
-        // It is open here. What CUDA itself says holds for a slice of a GPU too, of which the driver's tools know nothing.
+        // The device is open here. CUDA also knows the memory of a GPU slice, which the driver's tools do not report.
         if let ([gpu], Some(memory)) = (&mut gpus[..], lrlab_kernels::device_memory(device)) {
             gpu.free_mib = Some(memory.free_mib);
         }
         Ok(Self {
             program: provenance::this_program()?,
             out: std::path::absolute(store.root())?,
-            device: device::name(device),
-            keep: keep.to_owned(),
-            checkpoint_every: checkpoint_every.to_owned(),
+            machine: Machine { device: device.into(), ..*machine },
             build: provenance::own_build(),
             gpus,
             bound,
         })
     }
 
-    /// How many devices there are to spread workers over.
+    /// The number of devices to spread workers over.
     pub(crate) fn devices(&self) -> usize {
         self.gpus.len().max(1)
     }
 
-    /// The device, for people.
-    pub(crate) fn device_words(&self) -> String {
+    /// Describes the devices.
+    pub(crate) fn describe_device(&self) -> String {
         match self.gpus.len() {
-            0 | 1 => self.device.clone(),
+            0 | 1 => self.machine.device.to_string(),
             n => format!("{n} GPUs"),
         }
     }
@@ -72,19 +64,15 @@ impl Launch {
         let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
         args.extend(["--attempt".into(), attempt.to_string().into()]);
-        args.extend(["--keep".into(), self.keep.clone().into()]);
-        args.extend(["--checkpoint-every".into(), self.checkpoint_every.clone().into()]);
-        args.extend(["--threads".into(), threads.to_string().into()]);
         args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
-        let mut env = Vec::new();
         let bound = self.gpus.get(*device).filter(|_| self.bound);
-        // A worker that is bound to one GPU sees no other.
-        args.extend([
-            "--device".into(),
-            bound.map_or_else(|| self.device.clone().into(), |_| "cuda:0".into()),
-        ]);
+        // A worker that is bound to a GPU sees it as the first.
+        let device = bound.map_or(self.machine.device, |_| DeviceChoice::Cuda(0));
+        let machine = Machine { device, threads: NonZeroUsize::new(*threads), ..self.machine };
+        args.extend(machine.arguments().into_iter().map(Into::into));
+        let mut env = Vec::new();
         env.extend(bound.map(|gpu| ("CUDA_VISIBLE_DEVICES".into(), gpu.id.clone().into())));
-        // What a worker says on standard error goes to a file.
+        // The worker's standard error goes to a file.
         env.push(("NO_COLOR".into(), "1".into()));
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
@@ -96,8 +84,8 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
     let id = &run.run_id;
     let told = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
     match notice {
-        Notice::Said(Event::Note { message }) => progress.note(id, message),
-        Notice::Said(event) => progress.event(id, event),
+        Notice::Event(Event::Note { message }) => progress.note(id, message),
+        Notice::Event(event) => progress.event(id, event),
         Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
             let again = if again { " (it will be tried again)" } else { "" };
@@ -105,15 +93,15 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         }
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
-        Notice::Asked { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
-        Notice::Asked { out_of_time: false } => progress.note(id, "asked to stop: saving"),
-        Notice::Began { .. }
+        Notice::StopRequested { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
+        Notice::StopRequested { out_of_time: false } => progress.note(id, "asked to stop: saving"),
+        Notice::Started { .. }
         | Notice::Elsewhere(_)
         | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
     }
 }
 
-/// A run's `spec.json`.
+/// Reads a run's `spec.json`.
 pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<PlannedRun> {
     use anyhow::Context;
     let path = folder.join("spec.json");
@@ -124,6 +112,8 @@ pub(crate) fn planned(store: &RunStore, folder: &Path) -> anyhow::Result<Planned
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CheckpointEvery;
+    use crate::options::Keep;
 
     #[test]
     fn workers_are_bound_to_the_gpu_of_their_place() {
@@ -135,17 +125,20 @@ mod tests {
             dataset_digest: String::new(),
         };
         for (gpus, bound, device, argument, seen) in [
-            (vec![gpu("3"), gpu("GPU-7")], true, 1, "cuda:0", Some("GPU-7")),
-            // Of the one that was chosen only the memory is of interest.
-            (vec![gpu("GPU-7")], false, 0, "cuda:2", None),
-            (vec![], true, 0, "cuda:2", None),
+            (vec![gpu("3"), gpu("GPU-7")], true, 1, "--device=cuda:0", Some("GPU-7")),
+            // Only the memory of the chosen GPU matters.
+            (vec![gpu("GPU-7")], false, 0, "--device=cuda:2", None),
+            (vec![], true, 0, "--device=cuda:2", None),
         ] {
-            let launch = Launch {
+            let launch = Launcher {
                 program: "lrlab".into(),
                 out: "/out".into(),
-                device: "cuda:2".to_owned(),
-                keep: "best".to_owned(),
-                checkpoint_every: "never".to_owned(),
+                machine: Machine {
+                    device: DeviceChoice::Cuda(2),
+                    keep: Keep::Best,
+                    threads: None,
+                    checkpoint_every: CheckpointEvery::Never,
+                },
                 build: None,
                 gpus,
                 bound,
@@ -160,8 +153,7 @@ mod tests {
                 device,
                 until: None,
             });
-            let at = command.args.iter().position(|word| word == "--device").unwrap();
-            assert_eq!(command.args[at + 1], argument);
+            assert!(command.args.iter().any(|word| word == argument), "{:?}", command.args);
             let set = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");
             assert_eq!(set.map(|(_, id)| id.to_str().unwrap()), seen);
         }

@@ -1,8 +1,8 @@
-//! Runs and grids in a line each, for people.
+//! One-line descriptions of runs and grids.
 
 use std::fmt::Write as _;
 
-use lrlab_grid::{Live, RunState, Status};
+use lrlab_grid::{AttemptProgress, RunState, Status};
 use lrlab_runs::PlannedRun;
 
 use crate::progress::{clock, label};
@@ -12,7 +12,7 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
     let state = match state {
         RunState::Done => "done".to_owned(),
         RunState::Running { owner, live, .. } => {
-            let live = live.as_ref().map(|live| format!(", {}", far(live))).unwrap_or_default();
+            let live = live.as_ref().map(|live| format!(", {}", describe_progress(live))).unwrap_or_default();
             format!("running{live} ({owner})")
         }
         RunState::Failed(failure) => format!("failed, {}: {}", failure.kind, failure.message),
@@ -36,8 +36,8 @@ pub(crate) fn counts(status: &Status) -> String {
     )
 }
 
-/// How far an attempt is.
-pub(crate) fn far(live: &Live) -> String {
+/// Describes the progress of an attempt.
+pub(crate) fn describe_progress(live: &AttemptProgress) -> String {
     let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
     if let Some(loss) = live.loss {
         let _ = write!(text, ", loss {loss:.4}");

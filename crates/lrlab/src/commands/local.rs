@@ -1,76 +1,66 @@
-//! The runs of a plan on this machine: tried first, then done by workers, as many at once as fit.
+//! Does the runs of a plan on this machine by workers, as many at once as fit.
 
+use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 
-use candle_core::Device;
-use lrlab_grid::{Assignment, Finish, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Share};
-use lrlab_runs::{Plan, PlannedRun, RunStore};
+use lrlab_grid::{
+    Assignment, GridOutcome, Interrupt, LocalExecutor, Machine as Host, Notice, OnFailure, Workload,
+};
+use lrlab_runs::PlannedRun;
 
-use super::launch::{self, Launch};
-use super::preflight::{Flown, Preflight};
+use super::grid::{Execution, Grid};
+use super::launch::{self, Launcher};
+use super::preflight::PreflightReport;
 use super::search;
-use crate::options::Machine;
-use crate::progress::{Progress, clock, tell};
-use crate::{DeviceChoice, device};
+use crate::progress::{Progress, clock, eprint_line, label, report_error};
+use crate::{DeviceChoice, Exit};
 
-/// What one run may need where it was not measured; small networks on small data stay well below.
+/// The assumed memory of a run that was not measured; small networks on small data need much less.
 const MEMORY_PER_RUN: u64 = 3 << 30;
 
-/// A plan, and with what it is run.
-pub(crate) struct Local<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) store: &'a RunStore,
-    pub(crate) machine: &'a Machine,
-    /// What the machine's choice came to.
-    pub(crate) device: &'a Device,
+/// How to run a grid on this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Local {
     /// Runs at once; `None` is as many as fit.
     pub(crate) jobs: Option<u16>,
     pub(crate) on_failure: OnFailure,
 }
 
-impl Local<'_> {
-    /// Tries what the missing runs need, with a few examples where this is not the machine that will train. `None`:
-    /// something is wrong, and it was told.
-    pub(crate) fn preflight(&self, small: bool) -> anyhow::Result<Option<Flown>> {
-        let preflight = Preflight {
-            store: self.store,
-            device: &device::name(self.device),
-            small,
-            threads: self.machine.threads.map(NonZeroUsize::get),
-            kept: self.machine.keep.weights() as u64,
+impl Local {
+    /// Does the missing runs.
+    pub(crate) fn execute(self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
+        let (launch, interrupt) =
+            (Launcher::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
+        let finish = match self.run(grid, &launch, preflight, &interrupt, |_| None) {
+            Ok(finish) => finish,
+            // Started runs are on record, and the same command resumes them.
+            Err(error) => {
+                report_error(&error);
+                eprint_line(
+                    "the grid was stopped by this; runs that are done stay done, and the same command goes on",
+                );
+                return Ok(Execution::Left(Exit::SomeFailed));
+            }
         };
-        match preflight.fly(self.plan)? {
-            Ok(flown) => {
-                flown.notes().into_iter().for_each(|note| tell(&format!("warning: {note}")));
-                Ok(Some(flown))
-            }
-            Err(wrong) => {
-                for words in wrong {
-                    tell(&format!("error: preflight: {words}"));
-                }
-                tell("nothing was started");
-                Ok(None)
-            }
-        }
+        let exit = match &finish {
+            GridOutcome { interrupted: true, .. } => Exit::Interrupted,
+            GridOutcome { failed, missing, .. } if !failed.is_empty() || *missing > 0 => Exit::SomeFailed,
+            GridOutcome { .. } => Exit::Done,
+        };
+        Ok(Execution::Ended { summary: summary(grid, &finish), exit })
     }
 
-    /// How workers are started.
-    pub(crate) fn launch(&self) -> anyhow::Result<Launch> {
-        let Machine { device, keep, checkpoint_every, .. } = self.machine;
-        Launch::new(self.store, *device, self.device, keep.word(), &checkpoint_every.to_string())
-    }
-
-    /// Does the runs that are missing; each until the epoch that `until` names for it beside what a search says, or to its
-    /// end.
+    /// Does the missing runs, each to the epoch that the search or `until` gives, or to its end.
     pub(crate) fn run(
-        &self,
-        launch: &Launch,
-        flown: &Flown,
+        self,
+        grid: &Grid<'_>,
+        launch: &Launcher,
+        preflight: &PreflightReport,
         interrupt: &Interrupt,
         until: impl Fn(&PlannedRun) -> Option<u64>,
-    ) -> anyhow::Result<Finish> {
-        let Self { plan, store, machine, .. } = self;
-        let jobs = self.at_once(&launch.gpus, Some(flown));
+    ) -> anyhow::Result<GridOutcome> {
+        let Grid { plan, store, machine, .. } = grid;
+        let jobs = self.at_once(grid, &launch.gpus, Some(preflight));
         let executor = LocalExecutor {
             jobs,
             threads: machine.threads.map(NonZeroUsize::get),
@@ -81,76 +71,106 @@ impl Local<'_> {
         let runs = search::asked_for(plan, store)?;
         let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
         let total = runs.len();
-        let device = launch.device_words();
-        tell(&format!(
+        let device = launch.describe_device();
+        eprint_line(&format!(
             "{}: {total} runs, {done} of {total} done, {jobs} at once on {device}",
             plan.experiment
         ));
         if plan.search.is_none() {
-            self.estimate(jobs, Some(flown));
+            show_estimate(grid, jobs, Some(preflight));
         }
         let mut progress = Progress::new(&runs, done);
         let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
-        let keep = machine.keep.checkpoints();
-        let stages = search::Stages { plan, store, keep, ours: &|_| true, wait: &|_| false };
+        let stages = search::Stages { plan, store, keep: machine.keep, ours: &|_| true, wait: &|_| false };
         let finish = stages.run(|runs, stage| {
             let until =
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
-            // Who says how many has the last word on it.
-            let memory = if self.jobs.is_none() { flown.memory(&launch.gpus, runs) } else { None };
-            let share = Share { memory, ..search::share(store, runs, until)? };
+            // An explicit number of jobs takes precedence over memory.
+            let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
+            let share = Workload { memory, until, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
-            Ok(executor.run_share(store, share, interrupt, command, &mut observe)?)
+            Ok(executor.run_workload(store, share, interrupt, command, &mut observe)?)
         });
         progress.close();
         finish
     }
 
-    /// Runs at once. GPUs take as many as their memory holds of those that need least, and the executor sees to it that
-    /// those that need more get it; the rest is a matter of cores and memory.
-    pub(crate) fn at_once(&self, gpus: &[lrlab_grid::Gpu], flown: Option<&Flown>) -> usize {
+    /// Returns the number of runs at once. GPUs take as many as fit of the runs that need least memory, and the
+    /// executor makes room for those that need more; otherwise cores and memory decide.
+    pub(crate) fn at_once(
+        self,
+        grid: &Grid<'_>,
+        gpus: &[lrlab_grid::Gpu],
+        preflight: Option<&PreflightReport>,
+    ) -> usize {
         if let Some(jobs) = self.jobs {
             return usize::from(jobs);
         }
-        let host = Host::detect();
-        let memory = flown.and_then(Flown::memory_per_run).unwrap_or(MEMORY_PER_RUN);
-        let fit = host.jobs(self.plan.runs.len(), memory);
-        if self.device.is_cpu() {
+        let memory = preflight.and_then(PreflightReport::memory_per_run).unwrap_or(MEMORY_PER_RUN);
+        let fit = Host::detect().jobs(grid.plan.runs.len(), memory);
+        if grid.device.is_cpu() {
             return fit;
         }
-        let on_devices = match self.machine.device {
+        let on_devices = match grid.machine.device {
             DeviceChoice::Metal => 1,
-            _ => lrlab_grid::at_once(gpus, flown.and_then(Flown::least_device_mib)),
+            _ => lrlab_grid::at_once(gpus, preflight.and_then(PreflightReport::least_device_mib)),
         };
         on_devices.min(fit)
     }
+}
 
-    /// Says what the missing runs will take.
-    pub(crate) fn estimate(&self, jobs: usize, flown: Option<&Flown>) {
-        let Self { plan, store, .. } = self;
-        let missing: Vec<_> = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).collect();
-        if missing.is_empty() {
-            return;
-        }
-        let mut costs = lrlab_grid::Costs::measured(store, &plan.runs);
-        let measured = costs.estimate(missing.iter().copied(), jobs).unknown < missing.len();
-        for run in &missing {
-            if let Some(seen) = flown.and_then(|flown| flown.of(run)) {
-                costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
-            }
-        }
-        let estimate = costs.estimate(missing.iter().copied(), jobs);
-        let basis = if measured { "" } else { ", judged by the first updates" };
-        tell(&match estimate.wall_s.zip(estimate.seconds) {
-            Some((wall, all)) => format!(
-                "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
-                estimate.runs,
-                clock(wall),
-                clock(all)
-            ),
-            None => {
-                format!("{} runs to do, {jobs} at once; no run of this kind was measured yet", estimate.runs)
-            }
-        });
+/// Prints an estimate for the missing runs.
+pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&PreflightReport>) {
+    let missing = grid.missing();
+    if missing.is_empty() {
+        return;
     }
+    let mut costs = lrlab_grid::Costs::measured(grid.store, &grid.plan.runs);
+    let measured = costs.estimate(missing.iter().copied(), jobs).unknown < missing.len();
+    for run in &missing {
+        if let Some(seen) = preflight.and_then(|preflight| preflight.of(run)) {
+            costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
+        }
+    }
+    let estimate = costs.estimate(missing.iter().copied(), jobs);
+    let basis = if measured { "" } else { ", judged by the first updates" };
+    eprint_line(&match estimate.wall_s.zip(estimate.seconds) {
+        Some((wall, all)) => format!(
+            "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
+            estimate.runs,
+            clock(wall),
+            clock(all)
+        ),
+        None => {
+            format!("{} runs to do, {jobs} at once; no run of this kind was measured yet", estimate.runs)
+        }
+    });
+}
+
+fn summary(grid: &Grid<'_>, finish: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, interrupted, common_failure, .. } = finish;
+    let total = done + failed.len() + missing;
+    let mut text =
+        format!("{}: {done} of {total} runs are done ({executed} in this call)", grid.plan.experiment);
+    if !failed.is_empty() {
+        let _ = write!(text, ", {} failed", failed.len());
+    }
+    if *missing > 0 {
+        let _ = write!(text, ", {missing} are missing");
+    }
+    if *interrupted {
+        text.push_str("; interrupted: the same command goes on where it was");
+    }
+    if let Some(reason) = common_failure {
+        let n = failed.len();
+        let _ = write!(
+            text,
+            "; stopped, because the first {n} runs failed for one reason, and the rest would too: {reason}"
+        );
+    }
+    for (index, failure) in failed {
+        let run = &grid.plan.runs[*index];
+        let _ = write!(text, "\n  {} {}: {}", run.run_id.short(), label(&run.cell), failure.message);
+    }
+    text
 }

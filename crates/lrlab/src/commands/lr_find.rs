@@ -8,17 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
-use lrlab_runs::Cell;
+use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
 use lrlab_train::Fit;
 use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
-use super::say;
-use super::worker::cache_dir;
+use super::print;
 use crate::options::Selection;
-use crate::progress::{label, tell};
+use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble};
 
 #[derive(Debug, Args)]
@@ -34,16 +33,16 @@ pub(crate) struct LrFindArgs {
     /// The last rate.
     #[arg(long, value_name = "LR", default_value_t = 10.0)]
     max_lr: f64,
-    /// Updates of the sweep: so many rates, each a constant factor above the one before.
+    /// Updates of the sweep. The rates form a geometric sequence.
     #[arg(long, value_name = "N", default_value_t = 300)]
     updates: u64,
     /// Weight of the past in the smoothed loss, from 0 to below 1.
     #[arg(long, value_name = "BETA", default_value_t = 0.9)]
     smoothing: f64,
-    /// Ends where the smoothed loss exceeds this multiple of its least, above 1.
+    /// The sweep ends when the smoothed loss exceeds this multiple of its minimum; above 1.
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     divergence: f64,
-    /// Also draw the loss by rate as SVG.
+    /// Also plot the loss over the rate as SVG.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Write rates, losses and the suggestion as JSON to this file; - is standard output.
@@ -58,15 +57,14 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         bail!(mistake);
     }
     let test = RangeTest::new(config)?;
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let Some(cells) = cells(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let (cell, spec) = the_one(cells)?;
+    let experiment = read_experiment(&args.selection, registry)?;
+    let (cell, spec) = the_one(cells(&experiment, &args.selection, registry)?)?;
     let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in lrlab_grid::heeded(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
+    for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
     }
     let device = args.device.open()?;
-    let data = registry.load(&spec.data, &cache_dir(&args.selection.out))?;
+    let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
@@ -80,7 +78,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
         device: &device,
     };
     let name = name(&cell);
-    tell(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
+    eprint_line(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
     let mut seen = Vec::new();
     let found = lrlab_train::sweep(parts, test, &interrupt, &mut |lr, loss| seen.push((lr, loss)))?;
     if interrupt.load(Ordering::Relaxed) {
@@ -91,9 +89,9 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let json = serde_json::to_string_pretty(&json(&cell, &seen, &found))? + "\n";
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => say(&json),
+        Some(path) if path == Path::new("-") => print(&json),
         path => {
-            say(&describe(&found));
+            print(&describe(&found));
             if let Some(path) = path {
                 lrlab_runs::write_atomic(path, json.as_bytes())?;
             }
@@ -107,8 +105,8 @@ fn name(cell: &Cell) -> String {
     format!("{} on {}", word("model"), word("dataset"))
 }
 
-/// The first seed of the one network, data set and optimizer that the cells have in common. Schedule, monitor and
-/// length play no part in a sweep.
+/// The first seed of the network, data set and optimizer that the cells have in common. Schedule, monitor and length
+/// do not affect a sweep.
 fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     let swept = |(cell, spec): (Cell, RunSpec)| {
         let (schedule, monitor, early_stopping) = (ScheduleSpec::from(StaticSpec {}), None, None);
@@ -143,7 +141,7 @@ fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     different.pop().context("no run matches")
 }
 
-/// What the vertical axis shows: from the lowest smoothed loss to a little above where it began, which is the median of
+/// The range of the vertical axis: from the minimum of the smoothed loss to slightly above its start, the median of
 /// the first third.
 fn losses(found: &RangeTest) -> (f64, f64) {
     let losses: Vec<f64> = found.points().iter().map(|point| point.1).collect();
@@ -155,7 +153,7 @@ fn losses(found: &RangeTest) -> (f64, f64) {
     (least, begin + margin)
 }
 
-/// Why there is no suggestion, where there is none.
+/// Explains a missing suggestion.
 fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     if found.points().is_empty() {
         return Err("the first loss is not finite, so no rate was tried".to_owned());
@@ -163,8 +161,8 @@ fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     found.suggestion().map_err(|reason| reason.to_string())
 }
 
-/// Every rate that was tried with its loss, null where it is not finite, and the smoothed loss, null from there on; and
-/// the suggestion, or the reason why there is none.
+/// The rates with their losses, null if not finite, and the smoothed loss, null from there on; and the suggestion, or
+/// why there is none.
 fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest) -> Json {
     let smoothed = |index: usize| found.points().get(index).map(|point| point.1);
     let suggestion = suggestion(found);

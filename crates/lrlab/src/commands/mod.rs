@@ -1,14 +1,16 @@
-//! One file per subcommand.
+//! The subcommands, one file each.
 
 use std::io::Write;
 use std::sync::OnceLock;
 
 pub(crate) mod bench;
-mod board;
-pub(crate) mod cluster;
 mod commit;
+mod dashboard;
 pub(crate) mod data;
+mod emit;
+mod executor;
 pub(crate) mod gc;
+mod grid;
 pub(crate) mod grid_worker;
 pub(crate) mod kit;
 pub(crate) mod launch;
@@ -24,37 +26,38 @@ pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod search;
+pub(crate) mod slurm;
 pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod watch;
 pub(crate) mod worker;
 
-/// The first thing that could not be said, once there is one.
-static UNSAID: OnceLock<std::io::Error> = OnceLock::new();
+/// The first error of writing to standard output.
+static WRITE_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes to standard output. What cannot be written stops nothing that is under way, and the command ends with an error
-/// ([`unsaid`]); a reader that went away is none.
-pub(crate) fn say(text: &str) {
+/// Writes to standard output. An error interrupts nothing, but the command then ends with an error ([`write_error`]). A
+/// closed pipe is not an error.
+pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    said(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    note_write(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Remembers how writing to standard output went.
-pub(crate) fn said(written: std::io::Result<()>) {
+/// Records the result of writing to standard output.
+pub(crate) fn note_write(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
-        // The first one counts.
-        let _ = UNSAID.set(error);
+        // The first error counts.
+        let _ = WRITE_ERROR.set(error);
     }
 }
 
-/// Why something that was to be said could not be written to standard output.
-pub(crate) fn unsaid() -> Option<&'static std::io::Error> {
-    UNSAID.get()
+/// Returns the first error of writing to standard output.
+pub(crate) fn write_error() -> Option<&'static std::io::Error> {
+    WRITE_ERROR.get()
 }
 
-/// As [`say`], with a line break.
-pub(crate) fn say_line(text: &str) {
-    say(&format!("{text}\n"));
+/// Like [`print`], with a line break.
+pub(crate) fn print_line(text: &str) {
+    print(&format!("{text}\n"));
 }

@@ -1,4 +1,4 @@
-//! Runs on record: finished ones that lie in files outside of the store.
+//! Runs on record: finished runs in files outside of the store.
 
 use std::path::PathBuf;
 
@@ -7,36 +7,35 @@ use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
 use lrlab_spec::{DataSpec, RunSpec, SourceSpec};
 use serde::Deserialize;
 
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
-/// The files that runs are on record in. None is looked for by itself: a file of results that happens to lie somewhere
-/// decides nothing.
+/// The files of records to read. None is read by default, so that a stray file of results has no effect.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct OnRecord {
-    /// Runs in this file of records (one whole result.json a line), or in the *.jsonl files of this folder, count as done
-    /// (repeatable); what they say of the digest of their data holds, and the data need not be here. `run` puts them into
-    /// the store first, as `records import` does.
+pub(crate) struct RecordFiles {
+    /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
+    /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
+    /// `run` imports the runs into the store first, like `records import`.
     #[arg(long = "records", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 }
 
-impl OnRecord {
+impl RecordFiles {
     /// Reads the files.
     pub(crate) fn read(&self) -> anyhow::Result<Records> {
         Ok(Records::read(&self.paths)?)
     }
 
-    /// Whether none is named.
+    /// Whether no file is given.
     pub(crate) fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
 
-    /// Of `records`, those of the plan's runs, which agree with what the store has. Says how many they are.
-    fn of_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
+    /// Keeps the records of the plan's runs, checks them against the store, and reports their number.
+    fn for_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
         records.retain(|id| plan.runs.iter().any(|run| run.run_id == *id));
         if !self.is_empty() {
-            agree(store, &records)?;
-            tell(&format!(
+            check_conflicts(store, &records)?;
+            eprint_line(&format!(
                 "{}: {} of {} runs are on record",
                 plan.experiment,
                 records.len(),
@@ -46,20 +45,25 @@ impl OnRecord {
         Ok(records)
     }
 
-    /// The store as those see it who only look: with the plan's runs that are on record.
-    pub(crate) fn beside(&self, store: RunStore, plan: &Plan, records: Records) -> anyhow::Result<RunStore> {
-        let records = self.of_plan(&store, plan, records)?;
+    /// Returns the store with the plan's runs on record, for commands that only read.
+    pub(crate) fn with_store(
+        &self,
+        store: RunStore,
+        plan: &Plan,
+        records: Records,
+    ) -> anyhow::Result<RunStore> {
+        let records = self.for_plan(&store, plan, records)?;
         Ok(store.with_records(records))
     }
 
-    /// Puts the plan's runs that are on record into the store.
-    pub(crate) fn put(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
-        put(store, &self.of_plan(store, plan, records)?).map(drop)
+    /// Imports the plan's runs on record into the store.
+    pub(crate) fn import(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
+        import_all(store, &self.for_plan(store, plan, records)?).map(drop)
     }
 }
 
-/// Puts runs into the store, and says how many were not there yet. [`agree`] comes before.
-pub(crate) fn put(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
+/// Imports runs into the store. Returns how many were missing there. [`check_conflicts`] comes first.
+pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
     let mut new = 0;
     for record in records.iter() {
         new += usize::from(store.put(&record.result)?);
@@ -67,9 +71,9 @@ pub(crate) fn put(store: &RunStore, records: &Records) -> anyhow::Result<usize> 
     Ok(new)
 }
 
-/// Refuses runs whose result in the store differs from the one on record, but for those that a search gave up in one of
-/// the two. A damaged result says nothing.
-pub(crate) fn agree(store: &RunStore, records: &Records) -> anyhow::Result<()> {
+/// Rejects runs whose result in the store differs from the recorded one, unless a search gave up exactly one of them.
+/// A damaged result is ignored.
+pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
         let id = &record.result.run_id;
@@ -98,11 +102,11 @@ pub(crate) fn agree(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The digests of data sets as records state them, so that whoever has the records need not have the data.
+/// The digests of data sets from records, so that the data themselves are not needed.
 pub(crate) struct Digests(Vec<(DataSpec, String)>);
 
 impl Digests {
-    /// A record that this version cannot read states none.
+    /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
         let mut all: Vec<(DataSpec, String)> = Vec::new();
         for record in records.iter() {
@@ -115,7 +119,7 @@ impl Digests {
         Self(all)
     }
 
-    /// The digest of a data set; `None` where no record states one, or different ones are stated.
+    /// Returns the digest of a data set; `None` if no record has one, or records disagree.
     pub(crate) fn get(&self, data: &DataSpec) -> Option<&str> {
         let wanted = content(data);
         let mut found = self.0.iter().filter(|(data, _)| *data == wanted).map(|(_, digest)| digest.as_str());
@@ -123,7 +127,7 @@ impl Digests {
     }
 }
 
-/// Where files lie decides nothing: what is the same for two runs of one identity.
+/// The content of a data set, without the location of its files: equal for runs with the same identity.
 fn content(data: &DataSpec) -> DataSpec {
     let mut data = data.clone();
     if let SourceSpec::Cifar10(files) | SourceSpec::Imdb(files) = &mut data.source {
@@ -132,7 +136,7 @@ fn content(data: &DataSpec) -> DataSpec {
     data
 }
 
-/// Refuses what is no beginning of a run id; `file` is the experiment that could list the ids.
+/// Rejects what cannot be the beginning of a run id; `file` is the experiment that could list the ids.
 pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
@@ -142,7 +146,7 @@ pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The ids whose first digits differ least from those of `id`, at most three.
+/// Returns up to three ids that differ least from `id`.
 pub(crate) fn nearest<'a>(id: &str, ids: &'a [RunId]) -> Vec<&'a str> {
     let mut all: Vec<(usize, &str)> = ids
         .iter()

@@ -1,4 +1,4 @@
-//! `lrlab plan`: from an experiment file to its runs, and what is done of them.
+//! `lrlab plan`: the runs of an experiment and their states.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,14 +8,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_grid::RunState;
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{Experiment, Mistakes, RunSpec};
+use lrlab_spec::{Experiment, RunSpec};
 
 use super::lines::{counts, line};
-use super::on_record::{Digests, OnRecord, check_id};
-use super::worker::cache_dir;
-use super::{say, say_line};
-use crate::options::Selection;
-use crate::progress::{tell, tell_mistakes};
+use super::on_record::{Digests, RecordFiles, check_id};
+use super::{print, print_line};
+use crate::options::{Cells, Selection};
+use crate::progress::{eprint_line, report_mistakes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -23,123 +22,125 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     /// Print each resolved value and where it comes from.
     #[arg(long)]
     explain: bool,
 }
 
 pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
     if args.explain {
-        let texts =
-            told(experiment.explain(&args.selection.part.cells.filter, args.selection.part.cells.seeds));
-        let Some(texts) = texts else { return Ok(Exit::BadInput) };
-        let Some(texts) = narrowed(texts, &experiment, &args.selection, registry)? else {
-            return Ok(Exit::BadInput);
-        };
-        say_line(&texts.join("\n"));
+        let experiment = read_experiment(&args.selection, registry)?;
+        let Cells { filter, seeds, .. } = &args.selection.part.cells;
+        let texts = experiment.explain(filter, *seeds)?;
+        print_line(&narrowed(texts, &experiment, &args.selection, registry)?.join("\n"));
         return Ok(Exit::Done);
     }
-    let records = args.on_record.read()?;
-    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-        return Ok(Exit::BadInput);
-    };
-    show(&plan, &args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?)?;
+    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
+    show(&plan, &store)?;
     Ok(Exit::Done)
 }
 
-/// Reads an experiment; its mistakes are told, all of them, and `None` is returned.
-pub(crate) fn read_experiment(
+/// Reads the selected runs of an experiment, and the store together with the runs on record.
+pub(crate) fn read_plan(
     selection: &Selection,
+    on_record: &RecordFiles,
     registry: &Registry,
-) -> anyhow::Result<Option<Experiment>> {
+) -> anyhow::Result<(Plan, RunStore)> {
+    let (plan, records) = read_with_records(selection, on_record, registry)?;
+    let store = on_record.with_store(RunStore::new(&selection.out), &plan, records)?;
+    Ok((plan, store))
+}
+
+/// Reads the selected runs of an experiment, and the runs on record.
+pub(crate) fn read_with_records(
+    selection: &Selection,
+    on_record: &RecordFiles,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, Records)> {
+    let experiment = read_experiment(selection, registry)?;
+    let records = on_record.read()?;
+    Ok((resolve_with(&experiment, selection, registry, &records)?, records))
+}
+
+/// Reads an experiment and reports its warnings. The error contains all its mistakes.
+pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
-    let Some(text) = read_text(path)? else { return Ok(None) };
-    let name = path.display().to_string();
-    let experiment = told(lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog()));
-    if let Some(experiment) = experiment.as_ref().filter(|experiment| !experiment.warnings.is_empty()) {
-        tell_mistakes(&experiment.warnings);
+    let (text, name) = (read_text(path)?, path.display().to_string());
+    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog())?;
+    if !experiment.warnings.is_empty() {
+        report_mistakes(&experiment.warnings);
     }
     Ok(experiment)
 }
 
-/// The text of a file that a user wrote; another encoding than UTF-8 is told, and `None` is returned.
-pub(crate) fn read_text(path: &Path) -> anyhow::Result<Option<String>> {
+/// Reads a text file in UTF-8.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
-    Ok(told(lrlab_spec::decode(&bytes, &name)))
+    Ok(lrlab_spec::decode(&bytes, &name)?)
 }
 
-/// The selected runs of an experiment, each with its identity.
+/// Resolves the selected runs of an experiment to their identities.
 pub(crate) fn resolve(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Plan>> {
+) -> anyhow::Result<Plan> {
     resolve_with(experiment, selection, registry, &Records::default())
 }
 
-/// As [`resolve`]. Of data sets of which there are runs on record, the digest is the one on record, and they need not be here.
+/// Like [`resolve`]. The digests of data sets with runs on record are taken from there, and the data are not needed.
 pub(crate) fn resolve_with(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
     records: &Records,
-) -> anyhow::Result<Option<Plan>> {
-    let Some(mut plan) = resolve_all(experiment, selection, registry, records)? else { return Ok(None) };
-    if let Some(index) = named(&plan, selection)? {
+) -> anyhow::Result<Plan> {
+    let mut plan = resolve_all(experiment, selection, registry, records)?;
+    if let Some(index) = selected_run(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
-        // One run is no search: it is trained in full.
+        // A single run is not a search; it is trained in full.
         plan.search = None;
     }
-    Ok(Some(plan))
+    Ok(plan)
 }
 
-/// The selected cells of an experiment with their runs; mistakes in the selection are told, and `None` is returned.
+/// Returns the selected cells of an experiment with their runs.
 pub(crate) fn cells(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Vec<(Cell, RunSpec)>>> {
-    match told(experiment.cells(&selection.part.cells.filter, selection.part.cells.seeds)) {
-        Some(cells) => narrowed(cells, experiment, selection, registry),
-        None => Ok(None),
-    }
+) -> anyhow::Result<Vec<(Cell, RunSpec)>> {
+    let Cells { filter, seeds, .. } = &selection.part.cells;
+    narrowed(experiment.cells(filter, *seeds)?, experiment, selection, registry)
 }
 
-/// Of things that belong to the cells in their order: that of the run that `--run` names, or all.
+/// Narrows values in the order of the cells to that of the run that `--run` selects.
 fn narrowed<T>(
     all: Vec<T>,
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-) -> anyhow::Result<Option<Vec<T>>> {
+) -> anyhow::Result<Vec<T>> {
     if selection.part.run.is_none() {
-        return Ok(Some(all));
+        return Ok(all);
     }
-    let Some(plan) = resolve_all(experiment, selection, registry, &Records::default())? else {
-        return Ok(None);
-    };
-    let index = named(&plan, selection)?.unwrap_or_default();
-    Ok(Some(all.into_iter().skip(index).take(1).collect()))
+    let plan = resolve_all(experiment, selection, registry, &Records::default())?;
+    let index = selected_run(&plan, selection)?.unwrap_or_default();
+    Ok(all.into_iter().skip(index).take(1).collect())
 }
 
-/// What could be read; mistakes are told.
-fn told<T>(read: Result<T, Mistakes>) -> Option<T> {
-    read.map_err(|mistakes| tell_mistakes(&mistakes)).ok()
-}
-
-/// As [`resolve_with`], whatever `--run` says.
+/// Like [`resolve_with`], ignoring `--run`.
 fn resolve_all(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
     records: &Records,
-) -> anyhow::Result<Option<Plan>> {
-    let cells = told(experiment.each_cell(&selection.part.cells.filter, selection.part.cells.seeds));
-    let Some(cells) = cells else { return Ok(None) };
-    let (cache, mut noted) = (cache_dir(&selection.out), BTreeSet::new());
+) -> anyhow::Result<Plan> {
+    let Cells { filter, seeds, .. } = &selection.part.cells;
+    let cells = experiment.each_cell(filter, *seeds)?;
+    let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
     let on_record = Digests::of(records);
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         if let Some(digest) = on_record.get(data) {
@@ -148,7 +149,7 @@ fn resolve_all(
         let (digest, notes) = registry.identify(data, &cache)?;
         for note in notes {
             if noted.insert(note.clone()) {
-                tell(&format!("note: {note}"));
+                eprint_line(&format!("note: {note}"));
             }
         }
         Ok(digest)
@@ -157,11 +158,11 @@ fn resolve_all(
     plan.claims.clone_from(&experiment.claims);
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
-    Ok(Some(plan))
+    Ok(plan)
 }
 
-/// The place in the plan of the run that `--run` names.
-fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
+/// Returns the position in the plan of the run that `--run` selects.
+fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
     let file = selection.experiment.display();
     check_id(id, &file.to_string())?;
@@ -177,10 +178,10 @@ fn named(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     }
 }
 
-/// The variable by which a program that starts this one says what it was called as, as a shell reads it.
+/// The variable in which a program that starts this one passes its own command line, quoted for a shell.
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
-/// This call, as far as runs depend on it; `None` where a path is no text.
+/// The parts of this call that runs depend on; `None` if a path is not valid Unicode.
 fn call(selection: &Selection) -> Option<Call> {
     let own = || {
         let program = std::env::args().next().unwrap_or_else(|| "lrlab".to_owned());
@@ -195,13 +196,13 @@ fn call(selection: &Selection) -> Option<Call> {
     })
 }
 
-/// Shows every run with its state, and the sums.
+/// Prints every run with its state, and the totals.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
-    say(&listing(plan, store)?);
+    print(&listing(plan, store)?);
     super::search::show(plan, store)
 }
 
-/// Every run that is asked for with its state, and the sums.
+/// Lists every needed run with its state, and the totals.
 pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     let (status, states) = lrlab_grid::status(store, plan)?;
     let mut text = String::new();
@@ -212,7 +213,7 @@ pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The name of the experiment in `path`, without checking the rest of it.
+/// Returns the name of the experiment in `path` without checking the rest of the file.
 pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result<Plan> {
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
@@ -226,8 +227,7 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
 
 fn experiment_name(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
-    let text = lrlab_spec::decode(&std::fs::read(path).with_context(|| name.clone())?, &name)?;
-    let table: toml::Table = text.parse().with_context(|| path.display().to_string())?;
-    let name = table.get("name").and_then(toml::Value::as_str);
-    Ok(name.with_context(|| format!("{}: no name", path.display()))?.to_owned())
+    let table: toml::Table = read_text(path)?.parse().with_context(|| name.clone())?;
+    let found = table.get("name").and_then(toml::Value::as_str);
+    Ok(found.with_context(|| format!("{name}: no name"))?.to_owned())
 }

@@ -1,17 +1,17 @@
-//! `lrlab records`: finished runs between stores and files of records.
+//! `lrlab records`: moves finished runs between stores and files of records.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use lrlab_runs::{Records, RunStore, write_records};
+use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
-use super::on_record::{agree, put};
+use super::on_record::{check_conflicts, import_all};
 use super::plan::{read_experiment, resolve};
-use super::say_line;
+use super::print_line;
 use crate::options::Selection;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -24,10 +24,10 @@ pub(crate) struct RecordsArgs {
 enum Verb {
     /// Write the finished runs of an experiment from the store to a file. Equal results give equal bytes.
     Export(ExportArgs),
-    /// Put the runs of files into the store, where they count as done. An equal result that is there stays; where one
-    /// differs, nothing is put.
+    /// Import the runs of files into the store, where they count as done. Equal results are kept; if one differs,
+    /// nothing is imported.
     Import(ImportArgs),
-    /// Join files into one. Equal records of a run become one, the first; where two differ, nothing is written.
+    /// Merge files. Of equal records of a run the first is kept; if two differ, nothing is written.
     Merge(MergeArgs),
 }
 
@@ -35,7 +35,8 @@ enum Verb {
 struct ExportArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The file, such as experiments/results/quickstart/runs.jsonl; it is replaced.
+    /// The file, such as experiments/results/quickstart/runs.jsonl. Other runs in an existing file are kept; a
+    /// different result of one of these is an error.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -45,7 +46,7 @@ struct ImportArgs {
     /// Files of records, or folders of *.jsonl files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// The store. `gc` counts the runs as nobody's until a `run` of their experiment names them.
+    /// The store. `gc` removes imported runs unless a `run` of their experiment refers to them.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
 }
@@ -55,7 +56,7 @@ struct MergeArgs {
     /// Files of records, or folders of *.jsonl files.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// The file; it is replaced.
+    /// The file. Runs in an existing file are merged too.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -69,8 +70,8 @@ pub(crate) fn records(args: &RecordsArgs, registry: &Registry) -> anyhow::Result
 }
 
 fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let Some(plan) = resolve(&experiment, &args.selection, registry)? else { return Ok(Exit::BadInput) };
+    let experiment = read_experiment(&args.selection, registry)?;
+    let plan = resolve(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
     let mut results = Vec::new();
     for run in &plan.runs {
@@ -81,28 +82,70 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     if results.is_empty() {
         bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` does them");
     }
-    write_records(&args.to, &results)?;
+    let all = joined(&args.to, &store, &results)?;
+    write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
-        tell(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
+        eprint_line(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
     }
-    say_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
+    let further = all.len() - results.len();
+    if further > 0 {
+        eprint_line(&format!("note: {further} further runs that were in {} stay there", args.to.display()));
+    }
+    print_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
     Ok(Exit::Done)
+}
+
+/// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an
+/// error, unless a search gave up one of them: then the complete run counts.
+fn joined(
+    path: &Path,
+    store: &RunStore,
+    results: &[RunResult],
+) -> anyhow::Result<BTreeMap<RunId, RunResult>> {
+    let records = existing(path)?.unwrap_or_default();
+    check_conflicts(store, &records)?;
+    let before = records.iter().map(|record| (record.result.run_id.clone(), record.result.clone()));
+    let mut all: BTreeMap<RunId, RunResult> = before.collect();
+    for result in results {
+        let whole = |known: &RunResult| known.outcome != Outcome::Pruned;
+        if whole(result) || !all.get(&result.run_id).is_some_and(whole) {
+            all.insert(result.run_id.clone(), result.clone());
+        }
+    }
+    Ok(all)
+}
+
+/// Reads the file of records that is about to be written; `None` if it does not exist or is empty.
+fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    match Records::read(&[path.to_path_buf()]) {
+        Err(lrlab_runs::Error::NoRecords(_)) => Ok(None),
+        read => Ok(Some(read.with_context(|| {
+            format!("--to {} would replace a file that is no file of records", path.display())
+        })?)),
+    }
 }
 
 fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let (store, records) = (RunStore::new(&args.out), Records::read(&args.paths)?);
-    agree(&store, &records)?;
-    let new = put(&store, &records)?;
+    check_conflicts(&store, &records)?;
+    let new = import_all(&store, &records)?;
     let there = records.len() - new;
-    say_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
+    print_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
     Ok(Exit::Done)
 }
 
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
-    let records = Records::read(&args.paths)?;
+    let mut paths = args.paths.clone();
+    if existing(&args.to)?.is_some() && !paths.contains(&args.to) {
+        paths.push(args.to.clone());
+    }
+    let records = Records::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
-    say_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
+    print_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
     Ok(Exit::Done)
 }

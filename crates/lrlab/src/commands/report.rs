@@ -6,11 +6,11 @@ use clap::Args;
 use lrlab_report::{ClaimVerdict, Report};
 use lrlab_runs::{Plan, RunStore};
 
-use super::on_record::OnRecord;
-use super::plan::{read_experiment, resolve_with};
-use super::say_line;
+use super::on_record::RecordFiles;
+use super::plan::read_plan;
+use super::print_line;
 use crate::options::Selection;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -18,8 +18,9 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
-    /// Where to write it; by default `DIR/<experiment>/report`. Files there that are not an earlier report's stay.
+    on_record: RecordFiles,
+    /// The folder to write to; by default `DIR/<experiment>/report`. Files that are not from an earlier report are
+    /// kept.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Print the verdict on each claim, and fail unless each is what the experiment expects (`expect`, by default
@@ -29,12 +30,7 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let records = args.on_record.read()?;
-    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-        return Ok(Exit::BadInput);
-    };
-    let store = args.on_record.beside(RunStore::new(&args.selection.out), &plan, records)?;
+    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
     let report = write(&plan, &store, args.to.clone())?;
     if !args.check {
         return Ok(Exit::Done);
@@ -42,7 +38,7 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     let verdicts = lrlab_report::check(&report);
     for claim in &verdicts {
         let unexpected = if claim.as_expected() { "" } else { ", which the experiment does not expect" };
-        say_line(&format!(
+        print_line(&format!(
             "{}: {}{unexpected} ({}) {}",
             claim.id,
             claim.verdict.word(),
@@ -54,20 +50,29 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     Ok(if all { Exit::Done } else { Exit::UnexpectedVerdict })
 }
 
-/// Writes the report of a plan and shows its table. Every damaged result is told.
+/// Writes the report of a grid that ended and prints its summary. Returns the exit code.
+pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
+    let reported = write(plan, store, None);
+    print_line(summary);
+    let Err(error) = reported else { return exit };
+    eprint_line(&format!("error: the report could not be written: {error:#}"));
+    if exit == Exit::Done { Exit::SomeFailed } else { exit }
+}
+
+/// Writes the report of a plan and prints its table. Reports every damaged result.
 pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
-            tell(&format!("error: {damage}"));
+            eprint_line(&format!("error: {damage}"));
         }
     }
     let report = lrlab_report::summarise(plan, store)?;
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
     let written = lrlab_report::write(&report, &[], &to)?;
-    say_line(&lrlab_report::terminal_table(&report));
+    print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
-        say_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
+        print_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
     }
-    say_line(&format!("report: {}", written.html.display()));
+    print_line(&format!("report: {}", written.html.display()));
     Ok(report)
 }

@@ -1,21 +1,18 @@
 //! `lrlab run`: a whole grid, from the experiment file to its report.
 
-use std::fmt::Write as _;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-
 use candle_core::Device;
 use clap::Args;
-use lrlab_grid::{Finish, Interrupt, OnFailure, Origins, SearchState};
-use lrlab_runs::{Plan, PlannedRun, RunStore};
+use lrlab_grid::{Origin, Origins};
+use lrlab_runs::{Plan, RunStore};
 
-use super::local::Local;
-use super::on_record::OnRecord;
-use super::plan::{read_experiment, resolve_with, show};
-use super::preflight::Flown;
-use super::{cluster, report, say_line, search};
+use super::executor::ExecutorArgs;
+use super::grid::{Execution, Grid};
+use super::on_record::RecordFiles;
+use super::plan::{read_with_records, show};
+use super::preflight::run_preflight;
+use super::report;
 use crate::options::{Machine, Selection};
-use crate::progress::{complain, tell};
+use crate::progress::eprint_line;
 use crate::{Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
@@ -23,183 +20,78 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
+    on_record: RecordFiles,
     #[command(flatten)]
     machine: Machine,
-    /// Runs at once; by default chosen from cores, memory and devices.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
-    /// Where runs go.
-    #[arg(long, value_enum, default_value = "local")]
-    executor: Executor,
-    /// What the cluster calls its partitions and what runs need there (TOML); needed for Slurm.
-    #[arg(long, value_name = "FILE", required_if_eq("executor", "slurm"))]
-    slurm_profile: Option<PathBuf>,
-    /// With Slurm: stay until the grid is done.
-    #[arg(long)]
-    wait: bool,
-    /// Print what would do the runs instead of doing them: a command per run, or the scripts for Slurm.
-    #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
-    emit: Option<Emit>,
-    /// Plan and estimate, start nothing.
+    #[command(flatten)]
+    executor: ExecutorArgs,
+    /// Print the plan and an estimate; start nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Results of another build or another class of numerics are put aside, and their runs are done again.
+    /// Set results of other builds or numerics classes aside and redo their runs.
     #[arg(long)]
     rerun_others: bool,
-    #[command(flatten)]
-    failing: Failing,
 }
 
-/// What a failed run does to the rest.
-#[derive(Debug, Args)]
-struct Failing {
-    /// The other runs go on when one fails (the default).
-    #[arg(long, conflicts_with = "fail_fast")]
-    keep_going: bool,
-    /// Stop the other runs when one fails.
-    #[arg(long)]
-    fail_fast: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Executor {
-    /// Processes on this machine.
-    Local,
-    /// Job arrays.
-    Slurm,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Emit {
-    /// One command per line, for GNU parallel and the like; each may be started anywhere and any number of times.
-    Commands,
-    /// The scripts for `sbatch`.
-    Slurm,
-}
-
+/// Read, resolve, preflight, record, execute, report: each step uses the results of the steps before it.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-    let on_slurm = args.executor == Executor::Slurm || args.emit == Some(Emit::Slurm);
-    // On Slurm it is the node that must have the device.
-    let device = if on_slurm { Device::Cpu } else { args.machine.device.open()? };
-    let records = args.on_record.read()?;
-    let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-        return Ok(Exit::BadInput);
-    };
-    let store = RunStore::new(&args.selection.out);
-    let settings = match &args.slurm_profile {
-        Some(path) if on_slurm => {
-            let Some(profile) = cluster::read_profile(path, &plan)? else { return Ok(Exit::BadInput) };
-            let Machine { device, keep, threads, checkpoint_every } = &args.machine;
-            let threads = threads.map(NonZeroUsize::get);
-            let device = device.to_string();
-            Some(cluster::settings(
-                &store,
-                profile,
-                device,
-                keep.word(),
-                checkpoint_every.to_string(),
-                threads,
-                args.failing.fail_fast,
-            )?)
-        }
-        None if on_slurm => anyhow::bail!("--emit slurm needs --slurm-profile FILE"),
-        Some(_) => anyhow::bail!("--slurm-profile is for --executor slurm or --emit slurm"),
-        None => None,
-    };
-    let store = if args.dry_run {
-        args.on_record.beside(store, &plan, records)?
-    } else {
-        set_damaged_aside(&plan, &store)?;
-        args.on_record.put(&store, &plan, records)?;
-        store
-    };
-    let local = Local {
-        plan: &plan,
-        store: &store,
-        machine: &args.machine,
-        device: &device,
-        jobs: args.jobs,
-        on_failure: if args.failing.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
-    };
+    let RunArgs { selection, on_record, machine, .. } = args;
+    let trains_here = !args.executor.on_cluster();
+    let device = if trains_here { machine.device.open()? } else { Device::Cpu };
+    let (plan, records) = read_with_records(selection, on_record, registry)?;
+    let store = RunStore::new(&selection.out);
+    let executor = args.executor.executor(&plan, &store, machine)?;
+
     if args.dry_run {
+        let store = on_record.with_store(store, &plan, records)?;
         show(&plan, &store)?;
-        local.estimate(local.at_once(&[], None), None);
-        if let Some(settings) = &settings {
-            cluster::show_scripts(&store, &plan, settings)?;
-        }
+        executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);
     }
-    mind_other_origins(args, &plan, &store, (!on_slurm).then_some(&device))?;
-    let Some(flown) = local.preflight(on_slurm)? else { return Ok(Exit::BadInput) };
+    set_damaged_aside(&plan, &store)?;
+    on_record.import(&store, &plan, records)?;
+    let grid = Grid { plan: &plan, store: &store, machine, device: &device, trains_here };
+    check_origins(&grid, args.rerun_others)?;
+
+    let preflight = run_preflight(&grid)?;
+    if !preflight.show() {
+        return Ok(Exit::BadInput);
+    }
     lrlab_grid::record(&store, &plan)?;
-    if args.selection.part.is_whole() {
-        lrlab_grid::name_only(&store, &plan)?;
+    if selection.part.is_whole() {
+        lrlab_grid::set_referenced(&store, &plan)?;
     }
-    match (args.emit, settings) {
-        (Some(Emit::Commands), _) => emit_commands(args, &plan, &store),
-        (Some(Emit::Slurm), Some(settings)) => cluster::emit_scripts(&store, &plan, &settings),
-        (_, Some(settings)) => cluster::run(&store, &plan, &settings, args.wait),
-        (_, None) => here(&local, &flown),
+    match executor.execute(&grid, &preflight)? {
+        Execution::Ended { summary, exit } => Ok(report::conclude(&plan, &store, &summary, exit)),
+        Execution::Left(exit) => Ok(exit),
     }
 }
 
-/// Runs the grid on this machine.
-fn here(local: &Local<'_>, flown: &Flown) -> anyhow::Result<Exit> {
-    let Local { plan, store, .. } = local;
-    let (launch, interrupt) = (local.launch()?, Interrupt::on_signals()?);
-    let finish = match local.run(&launch, flown, &interrupt, |_| None) {
-        Ok(finish) => finish,
-        // What was begun is on record, and the same command goes on.
-        Err(error) => {
-            complain(&error);
-            tell("the grid was stopped by this; runs that are done stay done, and the same command goes on");
-            return Ok(Exit::SomeFailed);
-        }
-    };
-    let reported = report::write(plan, store, None);
-    say_line(&summary(plan, &finish));
-    if let Err(error) = &reported {
-        tell(&format!("error: the report could not be written: {error:#}"));
-    }
-    Ok(match finish {
-        Finish { interrupted: true, .. } => Exit::Interrupted,
-        Finish { .. } if reported.is_err() => Exit::SomeFailed,
-        Finish { failed, missing, .. } if !failed.is_empty() || missing > 0 => Exit::SomeFailed,
-        Finish { .. } => Exit::Done,
-    })
-}
-
-/// Runs whose results are damaged are done again.
+/// Sets damaged results aside, so that their runs are redone.
 fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
-            lrlab_grid::put_aside(store, &run.run_id)?;
-            tell(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
+            lrlab_grid::supersede(store, &run.run_id)?;
+            eprint_line(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
         }
     }
     Ok(())
 }
 
-/// Results of other builds and classes of numerics are never mixed in silently: another class is refused, another
-/// build is told, and both can be put aside. Without a device, only what is there is compared.
-fn mind_other_origins(
-    args: &RunArgs,
-    plan: &Plan,
-    store: &RunStore,
-    device: Option<&Device>,
-) -> anyhow::Result<()> {
+/// Results of different builds and numerics classes are never mixed silently: another class is an error, another build
+/// a note, and `--rerun-others` sets both aside. If the runs train elsewhere, only existing results are compared.
+fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
+    let Grid { plan, store, .. } = grid;
     let all = lrlab_grid::origins(store, &plan.runs)?;
     let build = provenance::own_build().unwrap_or_default();
-    let class = device.map(provenance::numerics).or_else(|| Some(all.0.keys().next()?.numerics.clone()));
-    let Some(class) = class else { return Ok(()) };
+    let here = grid.trains_here.then(|| provenance::numerics(grid.device));
+    let Some(class) = here.or_else(|| Some(all.0.keys().next()?.numerics.clone())) else { return Ok(()) };
     let (classes, builds) = all.others(&build, &class);
-    if args.rerun_others {
+    if rerun {
         let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
-        again.iter().try_for_each(|id| lrlab_grid::put_aside(store, id))?;
+        again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
         if !again.is_empty() {
-            tell(&format!(
+            eprint_line(&format!(
                 "{}: {} results of other builds or machines were put aside (in `superseded` in the runs' folders)",
                 plan.experiment,
                 again.len()
@@ -217,91 +109,16 @@ fn mind_other_origins(
         );
     }
     for line in told_builds(&builds) {
-        tell(&format!("note: {line}; the report says so (--rerun-others does them again with this build)"));
+        eprint_line(&format!(
+            "note: {line}; the report says so (--rerun-others does them again with this build)"
+        ));
     }
     Ok(())
 }
 
 fn told_builds(builds: &Origins) -> Vec<String> {
-    let line = |(origin, runs): (&lrlab_grid::Origin, &Vec<_>)| {
-        format!("{} results were made by another build: {}", runs.len(), origin.build_words())
+    let line = |(origin, runs): (&Origin, &Vec<_>)| {
+        format!("{} results were made by another build: {}", runs.len(), origin.describe_build())
     };
     builds.0.iter().map(line).collect()
-}
-
-/// A command for each run that is not done; of a search, for each that is due.
-fn emit_commands(args: &RunArgs, plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
-    let program = cluster::freeze_this(store)?;
-    let out = std::path::absolute(store.root())?;
-    let Machine { device, keep, threads, checkpoint_every } = &args.machine;
-    let emit = |run: &PlannedRun, until: Option<u64>| {
-        let mut words = vec![program.display().to_string(), "grid-run".to_owned()];
-        words.extend([
-            "--run".to_owned(),
-            run.run_id.to_string(),
-            "--out".to_owned(),
-            out.display().to_string(),
-        ]);
-        words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
-        words.extend([format!("--device={device}"), format!("--keep={}", keep.word())]);
-        words.push(format!("--checkpoint-every={checkpoint_every}"));
-        words.extend(threads.map(|threads| format!("--threads={threads}")));
-        // No path holds the NUL that cannot be quoted.
-        say_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
-    };
-    let Some(search) = SearchState::read(store, plan)? else {
-        let missing = plan.runs.iter().filter(|run| !store.is_finished(&run.run_id));
-        missing.for_each(|run| emit(run, None));
-        return Ok(Exit::Done);
-    };
-    search.prune(store, plan, keep.checkpoints())?;
-    let due = search.due();
-    for due in &due {
-        let run = &plan.runs[due.run];
-        emit(run, search::until(run, due.until));
-    }
-    tell(&if due.is_empty() {
-        format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
-    } else {
-        format!(
-            "{}: {}, and only these: which trials go on is decided by all of them. Once they are done, the same \
-             command prints what follows, and nothing when the search is over",
-            plan.experiment,
-            search::until_words(&due)
-        )
-    });
-    Ok(Exit::Done)
-}
-
-fn summary(plan: &Plan, finish: &Finish) -> String {
-    let Finish { done, executed, failed, missing, interrupted, alike, .. } = finish;
-    let total = done + failed.len() + missing;
-    let mut text = format!("{}: {done} of {total} runs are done ({executed} in this call)", plan.experiment);
-    if !failed.is_empty() {
-        let _ = write!(text, ", {} failed", failed.len());
-    }
-    if *missing > 0 {
-        let _ = write!(text, ", {missing} are missing");
-    }
-    if *interrupted {
-        text.push_str("; interrupted: the same command goes on where it was");
-    }
-    if let Some(reason) = alike {
-        let n = failed.len();
-        let _ = write!(
-            text,
-            "; stopped, because the first {n} runs failed for one reason, and the rest would too: {reason}"
-        );
-    }
-    for (index, failure) in failed {
-        let run = &plan.runs[*index];
-        let _ = write!(
-            text,
-            "\n  {} {}: {}",
-            run.run_id.short(),
-            crate::progress::label(&run.cell),
-            failure.message
-        );
-    }
-    text
 }

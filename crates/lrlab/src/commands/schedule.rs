@@ -1,4 +1,4 @@
-//! `lrlab schedule`: look at schedules and controllers without training.
+//! `lrlab schedule`: inspects schedules and controllers without training.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
 
-use super::say;
+use super::print;
 use crate::Exit;
-use crate::progress::tell;
+use crate::progress::eprint_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
@@ -23,11 +23,11 @@ enum What {
     Trace {
         #[command(flatten)]
         schedule: Scheduled,
-        /// Whose meaning the schedule has.
+        /// The semantics of the schedule.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
     },
-    /// Print the rate in force after each observation of a recorded metric (open loop: the metric does not answer).
+    /// Print the rate after each observation of a recorded metric (open loop: the metric does not respond).
     Replay {
         /// The controller: `plateau = { factor = 0.5, patience = 2 }`.
         #[arg(long)]
@@ -38,26 +38,26 @@ enum What {
         /// One metric per line, optionally followed by its standard error.
         #[arg(long, value_name = "FILE")]
         metrics: PathBuf,
-        /// Whose meaning the controller has.
+        /// The semantics of the controller.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
     },
-    /// Draw the schedule, in the terminal or as SVG.
+    /// Plot the schedule in the terminal or as SVG.
     Plot {
         #[command(flatten)]
         schedule: Scheduled,
-        /// Whose meaning the schedule has.
+        /// The semantics of the schedule.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
-        /// An SVG file; without it the terminal is drawn on.
+        /// An SVG file; by default the plot goes to the terminal.
         #[arg(long, value_name = "FILE.svg")]
         out: Option<PathBuf>,
     },
-    /// Look for what is legal but hardly meant: lengths that do not fit the run, controllers that cannot act.
+    /// Check for valid but unlikely settings: lengths that do not fit the run, controllers that cannot act.
     Lint {
         #[command(flatten)]
         schedule: Scheduled,
-        /// A controller that would watch the run (repeatable).
+        /// A controller that watches the run (repeatable).
         #[arg(long)]
         controller: Vec<String>,
     },
@@ -84,9 +84,9 @@ struct Scheduled {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CompatArg {
-    /// This program's.
+    /// Those of this program.
     Lrlab,
-    /// PyTorch's: one update is one `scheduler.step()`, bare numbers are steps, and the bits are PyTorch's.
+    /// Those of PyTorch: one update is one `scheduler.step()`, bare numbers are steps, and the bits are PyTorch's.
     Torch,
 }
 
@@ -103,23 +103,23 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
     match &args.what {
         What::Trace { schedule, compat } => {
             let rates = trace(schedule, (*compat).into())?;
-            say(&lines(&rates));
+            print(&lines(&rates));
         }
         What::Replay { controller, lr, metrics, compat } => {
             let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
             let rates = lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?;
-            tell("note: open loop: under another rate the metric would have been another");
+            eprint_line("note: open loop: under another rate the metric would have been another");
             if compat == Compat::Lrlab {
                 for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
-                    tell(&format!("observation {after}: {}", words(&decision)));
+                    eprint_line(&format!("observation {after}: {}", words(&decision)));
                 }
             }
-            say(&lines(&rates));
+            print(&lines(&rates));
         }
         What::Plot { schedule, compat, out } => {
             let rates = trace(schedule, (*compat).into())?;
             match out {
-                None => say(&lrlab_schedulers::plot_text(&rates, 72, 12)),
+                None => print(&lrlab_schedulers::plot_text(&rates, 72, 12)),
                 Some(path) => {
                     let svg = lrlab_schedulers::plot_svg(&rates, &schedule.schedule);
                     lrlab_runs::write_atomic(path, svg.as_bytes())?;
@@ -133,10 +133,10 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let findings =
                 lrlab_schedulers::lint(&spec, rate(schedule.lr)?, &schedule.horizon()?, &controllers)?;
             if findings.is_empty() {
-                say("nothing to complain about\n");
+                print("nothing to report_error about\n");
             }
             for finding in findings {
-                say(&format!("{finding}\n"));
+                print(&format!("{finding}\n"));
             }
         }
     }
@@ -166,7 +166,7 @@ fn words(decision: &Decision) -> String {
 }
 
 impl Scheduled {
-    /// Without a word on epochs the run is one epoch.
+    /// Without a number of epochs the run is one epoch.
     fn horizon(&self) -> anyhow::Result<Horizon> {
         let Self { updates, epochs, updates_per_epoch, .. } = *self;
         let horizon = match (updates, epochs, updates_per_epoch) {
@@ -190,7 +190,7 @@ impl Scheduled {
     }
 }
 
-/// The shortest decimals that read back to the same numbers, one per line.
+/// The shortest decimals that parse to the same numbers, one per line.
 fn lines(rates: &[f64]) -> String {
     rates.iter().fold(String::new(), |mut text, rate| {
         let _ = writeln!(text, "{rate:?}");
@@ -204,7 +204,7 @@ fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
     let line = |(number, line): (usize, &str)| {
         read_observation(line).with_context(|| format!("{}:{}: {line:?}", path.display(), number + 1))
     };
-    // A byte-order mark is no part of the first number.
+    // A byte-order mark is not part of the first number.
     let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     let seen: Vec<_> =
         lines.filter(|(_, text)| !text.trim().is_empty()).map(line).collect::<Result<_, _>>()?;

@@ -1,9 +1,9 @@
 //! `lrlab schema`: the JSON schema of experiment files, for editors.
 
-use super::say_line;
+use super::print_line;
 use crate::Exit;
 
 pub(crate) fn schema() -> anyhow::Result<Exit> {
-    say_line(&serde_json::to_string_pretty(&lrlab_spec::schema())?);
+    print_line(&serde_json::to_string_pretty(&lrlab_spec::schema())?);
     Ok(Exit::Done)
 }

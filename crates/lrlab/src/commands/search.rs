@@ -1,42 +1,43 @@
-//! A search, stage by stage: what is due is run, what lost is ended, until every arm has its winner. What is due follows
-//! from the files of the trials, so every process on a store comes to the same by itself.
+//! Runs a search stage by stage: due runs are done and eliminated ones ended until every arm has its winner. Every
+//! process on a store derives the due runs from the files of the trials.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lrlab_grid::{ArmStatus, Finish, Role, SearchState, Share};
+use lrlab_grid::{ArmStatus, GridOutcome, Role, SearchState};
 use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
-use super::say_line;
-use crate::progress::tell;
+use super::print_line;
+use crate::options::Keep;
+use crate::progress::eprint_line;
 
 /// The part of a search that a process does.
 pub(crate) struct Stages<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
-    /// The checkpoints of trials that lost stay.
-    pub(crate) keep: bool,
-    /// Which runs this process may do.
+    /// Whether to keep the checkpoints of eliminated trials.
+    pub(crate) keep: Keep,
+    /// The runs that this process may do.
     pub(crate) ours: &'a dyn Fn(&RunId) -> bool,
-    /// Asked where all that is due is in other hands, with the most runs that may be due after it: waits a moment and says
-    /// whether to look again.
+    /// Called when other processes have all due runs, with the maximum number of runs that may be due next. Waits
+    /// briefly and returns whether to check again.
     pub(crate) wait: &'a dyn Fn(usize) -> bool,
 }
 
 impl Stages<'_> {
-    /// Runs the stages. `work` runs each of the runs it is given until the epoch that is named for it, or to its end. An
-    /// arm in which a run failed is left as it is: trials are never judged by a part of them. Without a search, all
-    /// that is ours is one stage.
+    /// Runs the stages. `work` does each of the given runs to the given epoch, or to its end. An arm with a failed run
+    /// is left as it is, because its trials are only judged together. Without a search, all runs of this process are
+    /// one stage.
     ///
     /// # Errors
     /// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
     pub(crate) fn run(
         &self,
-        mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<Finish>,
-    ) -> anyhow::Result<Finish> {
-        let (mut all, mut failed) = (Finish::default(), BTreeSet::new());
+        mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<GridOutcome>,
+    ) -> anyhow::Result<GridOutcome> {
+        let (mut all, mut failed) = (GridOutcome::default(), BTreeSet::new());
         let mut before: Vec<Due> = Vec::new();
         loop {
             let Some(state) = SearchState::read(self.store, self.plan)? else {
@@ -44,7 +45,7 @@ impl Stages<'_> {
                 let ours: Vec<PlannedRun> = ours.cloned().collect();
                 return work(&ours, vec![None; ours.len()]);
             };
-            state.prune(self.store, self.plan, self.keep)?;
+            state.prune(self.store, self.plan, self.keep.checkpoints())?;
             let (due, next) = self.due(&state, &failed);
             if due.is_empty() {
                 return Ok(self.finish(all, &state));
@@ -53,12 +54,12 @@ impl Stages<'_> {
             let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
             let until = due.iter().zip(&runs).map(|(due, run)| until(run, due.until)).collect();
             if all.elsewhere == 0 {
-                tell(&self.words(&due));
+                eprint_line(&self.words(&due));
             }
             let end = work(&runs, until)?;
             failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
             let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
-            all = Finish {
+            all = GridOutcome {
                 executed: all.executed + end.executed,
                 begun: all.begun + end.begun,
                 failed: all.failed.into_iter().chain(those).collect(),
@@ -73,7 +74,8 @@ impl Stages<'_> {
         }
     }
 
-    /// What of ours is due in the arms without a failure, and the most that may be due there next.
+    /// The due runs of this process in the arms without a failure, and the maximum number of runs that may be due
+    /// there next.
     fn due(&self, state: &SearchState, failed: &BTreeSet<usize>) -> (Vec<Due>, usize) {
         let ours = |due: &&Due| (self.ours)(&self.plan.runs[due.run].run_id);
         let (mut all, mut next) = (Vec::new(), 0);
@@ -89,29 +91,30 @@ impl Stages<'_> {
     }
 
     fn words(&self, due: &[Due]) -> String {
-        format!("{}: {}", self.plan.experiment, until_words(due))
+        format!("{}: {}", self.plan.experiment, describe_due(due))
     }
 
-    /// The sums over what the search asks for.
-    fn finish(&self, all: Finish, state: &SearchState) -> Finish {
+    /// The totals over the runs that the search needs.
+    fn finish(&self, all: GridOutcome, state: &SearchState) -> GridOutcome {
         let (mut total, mut done) = (0, 0);
         for (run, role) in self.plan.runs.iter().zip(state.roles()) {
             total += usize::from(role != Role::Unneeded);
-            done +=
-                usize::from(role == Role::Out || role == Role::Open && self.store.is_finished(&run.run_id));
+            done += usize::from(
+                role == Role::Eliminated || role == Role::Open && self.store.is_finished(&run.run_id),
+            );
         }
         let missing = total - done - all.failed.len().min(total - done);
-        Finish { done, missing, ..all }
+        GridOutcome { done, missing, ..all }
     }
 }
 
-/// The epoch until which a run goes, unless that is its end.
+/// The epoch at which a run pauses; `None` if that is its end.
 pub(crate) fn until(run: &PlannedRun, epochs: u64) -> Option<u64> {
     (run.spec["epochs"] != epochs).then_some(epochs)
 }
 
 /// `9 runs until epoch 3`.
-pub(crate) fn until_words(due: &[Due]) -> String {
+pub(crate) fn describe_due(due: &[Due]) -> String {
     let mut epochs: Vec<u64> = due.iter().map(|due| due.until).collect();
     epochs.sort_unstable();
     epochs.dedup();
@@ -120,61 +123,56 @@ pub(crate) fn until_words(due: &[Due]) -> String {
     format!("{} {runs} until epoch {}", due.len(), epochs.join(" or "))
 }
 
-/// What there is to do of one of the runs of a grid.
-pub(crate) fn share<'a>(
-    store: &RunStore,
-    runs: &'a [PlannedRun],
-    until: Vec<Option<u64>>,
-) -> anyhow::Result<Share<'a>> {
-    Ok(Share { until, ..Share::all(store, runs)? })
-}
-
-/// The runs that are asked for: all of a grid; of a search those that it needs, as far as is known.
+/// The runs that are needed: all of a grid; of a search those known to be needed.
 pub(crate) fn asked_for<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
     let Some(state) = SearchState::read(store, plan)? else { return Ok(Cow::Borrowed(&plan.runs)) };
     let asked = plan.runs.iter().zip(state.roles()).filter(|(_, role)| *role != Role::Unneeded);
     Ok(asked.map(|(run, _)| run.clone()).collect())
 }
 
-/// What a search will take, and what it came to.
+/// Prints the cost and the status of a search.
 pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     let (Some(rules), Some(state)) = (&plan.search, SearchState::read(store, plan)?) else { return Ok(()) };
     for ((arm, _), status) in state.arms.iter().zip(state.status()) {
         let (ours, full) = (arm.epochs(), arm.full_epochs());
         let mut text = format!(
             "{}: {} trials, {ours} epochs",
-            head(&rules.method, &status, arm.budget),
+            title(&rules.method, &status, arm.budget),
             arm.trials.len()
         );
         if ours < full {
             let _ = write!(text, " of {full}");
         }
-        let _ = write!(text, "; {}", far(&status));
-        say_line(&text);
+        let _ = write!(text, "; {}", describe_status(&status));
+        print_line(&text);
     }
     Ok(())
 }
 
 /// `search by halving, linear / static, 9 epochs`.
-fn head(method: &str, status: &ArmStatus, budget: u64) -> String {
+fn title(method: &str, status: &ArmStatus, budget: u64) -> String {
     let name = ["model", "schedule", "monitor"].into_iter().filter_map(|key| status.cell.get(key)?.as_str());
     format!("search by {method}, {}, {budget} epochs", name.collect::<Vec<_>>().join(" / "))
 }
 
-/// How far each arm is, a line for each.
+/// Describes the status of each arm, one line each.
 pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
     let Some(rules) = &plan.search else { return Vec::new() };
     let budget = |status: &ArmStatus| status.rungs.last().map_or(0, |rung| rung.epochs);
     let line = |status: &ArmStatus| {
         let whole = plan.runs.iter().find(|run| status.cell.iter().all(|(k, v)| run.cell.get(k) == Some(v)));
         let whole = whole.and_then(|run| run.spec["epochs"].as_u64());
-        format!("{}: {}", head(&rules.method, status, whole.unwrap_or_else(|| budget(status))), far(status))
+        format!(
+            "{}: {}",
+            title(&rules.method, status, whole.unwrap_or_else(|| budget(status))),
+            describe_status(status)
+        )
     };
     arms.iter().map(line).collect()
 }
 
 /// `epoch 1: 9 of 9 trials, 3 go on; epoch 3: 1 of 3 trials`.
-fn far(status: &ArmStatus) -> String {
+fn describe_status(status: &ArmStatus) -> String {
     let rung = |rung: &lrlab_grid::RungStatus| {
         let mut text = format!("epoch {}: {} of {} trials are there", rung.epochs, rung.reached, rung.trials);
         if rung.diverged > 0 {

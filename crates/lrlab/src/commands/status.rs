@@ -1,12 +1,12 @@
-//! `lrlab status`: how far a grid is, also from another terminal while it runs.
+//! `lrlab status`: the progress of a grid, also from another terminal while it runs.
 
 use clap::Args;
 use lrlab_runs::RunStore;
 
-use super::board::Board;
-use super::on_record::OnRecord;
-use super::plan::{read_experiment, resolve_with, stored_plan};
-use super::{say, say_line, watch};
+use super::dashboard::Dashboard;
+use super::on_record::RecordFiles;
+use super::plan::{read_plan, stored_plan};
+use super::{print, print_line, watch};
 use crate::options::Selection;
 use crate::{Exit, Registry};
 
@@ -15,37 +15,31 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    on_record: OnRecord,
-    /// As JSON.
+    on_record: RecordFiles,
+    /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Look again every second, with curves, until the grid is done or Ctrl-C; once where there is no terminal.
+    /// Refresh every second, with curves, until the grid is done or Ctrl-C; prints once if there is no terminal.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
 
-/// Of a part of the experiment, where options name one; otherwise of what was planned last.
+/// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let store = RunStore::new(&args.selection.out);
-    let records = args.on_record.read()?;
-    let plan = if args.selection.part.is_whole() && args.on_record.is_empty() {
-        stored_plan(&args.selection.experiment, &store)?
+    let (plan, store) = if args.selection.part.is_whole() && args.on_record.is_empty() {
+        let store = RunStore::new(&args.selection.out);
+        (stored_plan(&args.selection.experiment, &store)?, store)
     } else {
-        let Some(experiment) = read_experiment(&args.selection, registry)? else { return Ok(Exit::BadInput) };
-        let Some(plan) = resolve_with(&experiment, &args.selection, registry, &records)? else {
-            return Ok(Exit::BadInput);
-        };
-        plan
+        read_plan(&args.selection, &args.on_record, registry)?
     };
-    let store = args.on_record.beside(store, &plan, records)?;
     if args.watch {
         return watch::watch(&plan, &store);
     }
-    let board = Board::read(&plan, &store)?;
+    let board = Dashboard::read(&plan, &store)?;
     if args.json {
-        say_line(&serde_json::to_string_pretty(&board.json(&plan))?);
+        print_line(&serde_json::to_string_pretty(&board.json(&plan))?);
     } else {
-        say(&board.text(&plan));
+        print(&board.text(&plan));
     }
     Ok(Exit::Done)
 }

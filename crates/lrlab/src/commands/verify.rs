@@ -1,53 +1,37 @@
-//! `lrlab verify`: does finished runs again and compares what they come to, to the bit.
+//! `lrlab verify`: redoes finished runs and compares them bit by bit.
 //!
-//! A run is done again from the specification on record, in a store of its own, by the same preflight, executor and
-//! workers as in `lrlab run`.
+//! A run is redone from its recorded specification, in a store of its own, by the same preflight, executor and workers
+//! as in `lrlab run`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod selection;
+mod verdict;
+
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use lrlab_grid::{Finish, Interrupt, OnFailure};
-use lrlab_runs::{Difference, Outcome, Plan, PlannedRun, Records, RunId, RunResult, RunStore};
+use lrlab_grid::{Interrupt, OnFailure};
+use lrlab_runs::{Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
 use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
-use serde_json::Value;
 
+use self::selection::{Recorded, RecordedArgs};
+use self::verdict::{Verdict, summary};
+use super::grid::Grid;
+use super::launch::Launcher;
 use super::local::Local;
-use super::on_record::{check_id, nearest};
-use super::plan::{read_experiment, resolve_with};
-use super::say_line;
-use super::worker::cache_dir;
-use crate::options::{Cells, Keep, Machine, Part, Selection};
-use crate::progress::{complain, label, tell};
+use super::preflight::run_preflight;
+use super::print_line;
+use crate::options::{Keep, Machine};
+use crate::progress::{eprint_line, report_error};
 use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
-
-/// The experiment where none is named.
-const QUICKSTART: &str = "experiments/quickstart.toml";
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The experiment whose finished runs are done again. Without one: every run of --records; the runs that --run names,
-    /// whatever experiment they belong to; or else those of experiments/quickstart.toml.
-    experiment: Option<PathBuf>,
-    /// The store that has the results.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
-    /// Take the results from this file of records (one whole result.json a line), or from the *.jsonl files of this
-    /// folder, instead of the store (repeatable). Neither store nor experiment is needed.
-    #[arg(long, value_name = "FILE|DIR")]
-    records: Vec<PathBuf>,
     #[command(flatten)]
-    cells: Cells,
-    /// Only the run with this id, or with an id that begins so (repeatable).
-    #[arg(long, value_name = "RUN_ID")]
-    run: Vec<String>,
-    /// Only N runs, the same at every call: from each arm in turn the run with the smallest id. Ids are hashes.
-    #[arg(long, value_name = "N")]
-    sample: Option<NonZeroUsize>,
+    recorded: RecordedArgs,
     /// Where to train: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -57,34 +41,15 @@ pub(crate) struct VerifyArgs {
     /// Runs at once; by default chosen from cores, memory and devices.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroU16>,
-    /// Do the runs in this folder, which is new or empty, and leave them there.
+    /// Redo the runs in this new or empty folder and keep it.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
-/// What doing a run again came to.
-enum Verdict {
-    Identical,
-    /// The run that was done here differs from the one on record.
-    Differs {
-        difference: Difference,
-        here: Box<RunResult>,
-    },
-    Failed(String),
-    /// It was not done again.
-    Refused(String),
-    /// Interrupted, or stopped by others that failed.
-    Missing,
-}
-
 pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let Some(mut recorded) = chosen(args, registry)? else { return Ok(Exit::BadInput) };
-    if let Some(n) = args.sample {
-        recorded = sample(recorded, n.get());
-    }
+    let recorded = args.recorded.read(registry)?;
     let device = args.device.open()?;
-    let class = provenance::numerics(&device);
-    note_other_classes(&recorded, &class);
+    note_other_classes(&recorded, &provenance::numerics(&device));
 
     let interrupt = Interrupt::on_signals()?;
     let temporary;
@@ -96,13 +61,13 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         temporary.path()
     };
     let store = RunStore::new(folder);
-    let mut data = DataHere { registry, cache: cache_dir(folder), known: Vec::new() };
-    let refused: Vec<Option<String>> =
-        recorded.iter().map(|result| data.check(result).err().map(|why| format!("{why:#}"))).collect();
-    let sound = recorded.iter().zip(&refused).filter(|(_, why)| why.is_none());
+    let mut data = DataHere { registry, cache: store.cache_dir(), known: Vec::new() };
+    let checked: Vec<Result<&RunResult, String>> = recorded.iter().map(|run| data.check(run)).collect();
+    let sound: Vec<&RunResult> =
+        checked.iter().filter_map(|checked| checked.as_ref().ok().copied()).collect();
     let plan = Plan {
         experiment: "verify".to_owned(),
-        runs: sound.map(|(result, _)| planned(result)).collect(),
+        runs: sound.iter().copied().map(planned).collect(),
         ..Plan::default()
     };
     let machine = Machine {
@@ -111,76 +76,80 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         threads: args.threads,
         checkpoint_every: CheckpointEvery::default(),
     };
-    let local = Local {
-        plan: &plan,
-        store: &store,
-        machine: &machine,
-        device: &device,
-        jobs: args.jobs.map(NonZeroU16::get),
-        on_failure: OnFailure::KeepGoing,
-    };
-    let finish = match again(&local, &recorded, &interrupt) {
-        Ok(Some(finish)) => finish,
-        Ok(None) if interrupt.asked() > 0 => Finish { interrupted: true, ..Finish::default() },
+    let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
+    let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
+    let rerun = match rerun(&grid, local, &sound, &interrupt) {
+        Ok(Some(rerun)) => rerun,
         Ok(None) => return Ok(Exit::BadInput),
         Err(error) => {
-            complain(&error);
+            report_error(&error);
             return Ok(Exit::SomeFailed);
         }
     };
-    let failures: BTreeMap<&RunId, &str> =
-        finish.failed.iter().map(|(at, why)| (&plan.runs[*at].run_id, why.message.as_str())).collect();
     let mut verdicts = Vec::new();
-    for (result, refused) in recorded.iter().zip(refused) {
-        let verdict = match (refused, failures.get(&result.run_id)) {
-            (Some(why), _) => Verdict::Refused(why),
-            (None, Some(why)) => Verdict::Failed((*why).to_owned()),
-            (None, None) => compare(result, &store)?,
+    for (run, checked) in recorded.iter().zip(checked) {
+        let verdict = match (checked, rerun.failures.get(&run.run_id)) {
+            (Err(why), _) => Verdict::Refused(why),
+            (Ok(_), Some(why)) => Verdict::Failed(why.clone()),
+            (Ok(result), None) => Verdict::compare(result, &store)?,
         };
-        say_line(&verdict.words(result));
+        print_line(&verdict.line(run));
         verdicts.push(verdict);
     }
-    say_line(&summary(&verdicts));
-    if finish.interrupted {
-        tell("interrupted: the same command begins anew");
+    print_line(&summary(&verdicts));
+    if rerun.interrupted {
+        eprint_line("interrupted: the same command begins anew");
         return Ok(Exit::Interrupted);
     }
-    let any = |which: fn(&Verdict) -> bool| verdicts.iter().any(which);
-    Ok(if any(|verdict| matches!(verdict, Verdict::Differs { .. })) {
-        Exit::Differs
-    } else if any(|verdict| matches!(verdict, Verdict::Failed(_) | Verdict::Missing)) {
-        Exit::SomeFailed
-    } else if any(|verdict| matches!(verdict, Verdict::Refused(_))) {
-        Exit::BadInput
-    } else {
-        Exit::Done
-    })
+    Ok(verdict::exit(&verdicts))
 }
 
-/// Does the runs of the plan. `None`: preflight found something wrong, and told it.
-fn again(local: &Local<'_>, recorded: &[RunResult], interrupt: &Interrupt) -> anyhow::Result<Option<Finish>> {
-    if local.plan.runs.is_empty() {
-        return Ok(Some(Finish::default()));
+/// The outcome of redoing runs, besides the results in the store.
+#[derive(Default)]
+struct Rerun {
+    /// Why runs failed.
+    failures: BTreeMap<RunId, String>,
+    /// Whether someone asked to stop.
+    interrupted: bool,
+}
+
+/// Redoes the runs of the plan, except those whose model fails the preflight. Returns `None` if the store is unusable,
+/// which is reported.
+fn rerun(
+    grid: &Grid<'_>,
+    local: Local,
+    sound: &[&RunResult],
+    interrupt: &Interrupt,
+) -> anyhow::Result<Option<Rerun>> {
+    let preflight = run_preflight(grid)?;
+    if interrupt.requests() > 0 {
+        return Ok(Some(Rerun { interrupted: true, ..Rerun::default() }));
     }
-    let Some(flown) = local.preflight(false)? else { return Ok(None) };
-    lrlab_grid::record(local.store, local.plan)?;
-    // A run that a search gave up goes as far as it went.
-    let pruned: BTreeMap<&RunId, u64> = recorded
+    if !preflight.show_store() {
+        return Ok(None);
+    }
+    let (mut rerun, mut plan) = (Rerun::default(), grid.plan.clone());
+    plan.runs.retain(|run| match preflight.failure(run) {
+        Some(why) => rerun.failures.insert(run.run_id.clone(), format!("preflight: {why}")).is_some(),
+        None => true,
+    });
+    if plan.runs.is_empty() {
+        return Ok(Some(rerun));
+    }
+    let grid = Grid { plan: &plan, ..*grid };
+    lrlab_grid::record(grid.store, &plan)?;
+    // A run that a search gave up is redone to the same epoch.
+    let pruned: BTreeMap<&RunId, u64> = sound
         .iter()
         .filter(|result| result.outcome == Outcome::Pruned)
         .map(|result| (&result.run_id, result.history.len() as u64))
         .collect();
-    local.run(&local.launch()?, &flown, interrupt, |run| pruned.get(&run.run_id).copied()).map(Some)
-}
-
-fn compare(recorded: &RunResult, store: &RunStore) -> anyhow::Result<Verdict> {
-    let id = &recorded.run_id;
-    let here = if recorded.outcome == Outcome::Pruned { store.paused(id)? } else { store.result(id)? };
-    let Some(here) = here else { return Ok(Verdict::Missing) };
-    Ok(match recorded.difference(&here) {
-        None => Verdict::Identical,
-        Some(difference) => Verdict::Differs { difference, here: Box::new(here) },
-    })
+    let launch = Launcher::new(grid.store, grid.machine, grid.device)?;
+    let finish = local.run(&grid, &launch, &preflight, interrupt, |run| pruned.get(&run.run_id).copied())?;
+    let failed = finish.failed.into_iter().map(|(at, why)| (plan.runs[at].run_id.clone(), why.message));
+    rerun.failures.extend(failed);
+    rerun.interrupted = finish.interrupted;
+    Ok(Some(rerun))
 }
 
 fn planned(result: &RunResult) -> PlannedRun {
@@ -192,168 +161,15 @@ fn planned(result: &RunResult) -> PlannedRun {
     }
 }
 
-/// Where finished runs are taken from.
-enum Source<'a> {
-    Store(RunStore),
-    Records(Records, &'a [PathBuf]),
-}
-
-impl Source<'_> {
-    fn ids(&self) -> anyhow::Result<Vec<RunId>> {
-        Ok(match self {
-            Self::Store(store) => store.done()?,
-            Self::Records(records, _) => records.iter().map(|record| record.result.run_id.clone()).collect(),
-        })
-    }
-
-    fn has(&self, id: &RunId) -> bool {
-        match self {
-            Self::Store(store) => store.is_done(id),
-            Self::Records(records, _) => records.get(id).is_some(),
-        }
-    }
-
-    fn result(&self, id: &RunId) -> anyhow::Result<Option<RunResult>> {
-        Ok(match self {
-            Self::Store(store) => store.result(id)?,
-            Self::Records(records, _) => records.get(id).map(|record| record.result.clone()),
-        })
-    }
-
-    /// Its files, for people.
-    fn words(&self) -> String {
-        match self {
-            Self::Store(store) => store.root().display().to_string(),
-            Self::Records(_, paths) => {
-                paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-            }
-        }
-    }
-}
-
-/// The finished runs that the options name; mistakes in the experiment are told, and `None` is returned.
-fn chosen(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<Option<Vec<RunResult>>> {
-    let VerifyArgs { experiment, out, records, cells, run, .. } = args;
-    let file = experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
-    run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
-    let source = if records.is_empty() {
-        Source::Store(RunStore::new(out))
-    } else {
-        Source::Records(Records::read(records)?, records)
-    };
-    // Of these it is known which runs are meant.
-    let named = experiment.is_none() && !(records.is_empty() && run.is_empty());
-    let planned: Option<Vec<RunId>> = if named {
-        if !cells.are_all() {
-            bail!("--set, --filter and --seeds are about an experiment: name its file");
-        }
-        None
-    } else {
-        let part = Part { cells: cells.clone(), run: None };
-        let selection = Selection { experiment: file.to_path_buf(), out: out.clone(), part };
-        let Some(experiment) = read_experiment(&selection, registry)? else { return Ok(None) };
-        let none = Records::default();
-        let on_record = if let Source::Records(records, _) = &source { records } else { &none };
-        let Some(plan) = resolve_with(&experiment, &selection, registry, on_record)? else { return Ok(None) };
-        Some(plan.runs.into_iter().map(|run| run.run_id).collect())
-    };
-    let finished: Vec<RunId> = match &planned {
-        None => source.ids()?,
-        Some(planned) => planned.iter().filter(|id| source.has(id)).cloned().collect(),
-    };
-    let mut ids = Vec::new();
-    for id in run {
-        match &beginning(id, &finished)[..] {
-            [one] => ids.push((*one).clone()),
-            [] => bail!(not_there(id, file, &source, planned.as_deref())?),
-            several => bail!("the ids of {} runs begin with {id}: give more digits", several.len()),
-        }
-    }
-    let mut seen = BTreeSet::new();
-    let ids: Vec<RunId> = if run.is_empty() { finished } else { ids };
-    let ids: Vec<&RunId> = ids.iter().filter(|id| seen.insert(*id)).collect();
-    if ids.is_empty() {
-        let file = file.display();
-        match planned {
-            Some(planned) => bail!(
-                "nothing to verify: none of the {} runs of {file} is finished in {}; `lrlab run {file}` does them",
-                planned.len(),
-                source.words()
-            ),
-            None => bail!("nothing to verify: {} has no finished run", source.words()),
-        }
-    }
-    ids.into_iter()
-        .map(|id| source.result(id)?.context("the result is gone"))
-        .collect::<Result<_, _>>()
-        .map(Some)
-}
-
-fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
-    ids.iter().filter(|id| id.as_str().starts_with(digits)).collect()
-}
-
-/// Why the run that --run names is not among the finished ones.
-fn not_there(
-    id: &str,
-    file: &Path,
-    source: &Source<'_>,
-    planned: Option<&[RunId]>,
-) -> anyhow::Result<String> {
-    let (file, place, all) = (file.display(), source.words(), source.ids()?);
-    if let Some(planned) = planned {
-        if !beginning(id, planned).is_empty() {
-            return Ok(format!(
-                "run {id} of {file} is not finished in {place}; `lrlab run {file} --run {id}` does it"
-            ));
-        }
-        if let [one, ..] = beginning(id, &all)[..] {
-            return Ok(format!(
-                "run {one} is none of {file}'s, with its data and the options given here; without an experiment, --run \
-                 takes any finished run"
-            ));
-        }
-    }
-    let near = match &nearest(id, &all)[..] {
-        [] => "no run is finished there".to_owned(),
-        near => format!("the nearest are {}", near.join(", ")),
-    };
-    Ok(format!("{place} has no finished run {id}; {near}"))
-}
-
-/// `n` of the runs, drawn without looking at what they came to: from each arm in turn the run with the smallest id.
-fn sample(mut recorded: Vec<RunResult>, n: usize) -> Vec<RunResult> {
-    let all = recorded.len();
-    if n >= all {
-        if n > all {
-            tell(&format!("note: --sample {n}: there are {all} runs, and all of them are done again"));
-        }
-        return recorded;
-    }
-    recorded.sort_by(|a, b| a.run_id.cmp(&b.run_id));
-    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    let mut rank = |result: &RunResult| {
-        let mut arm = result.cell.clone();
-        arm.remove("seed");
-        let before = taken.entry(serde_json::to_string(&arm).unwrap_or_default()).or_default();
-        *before += 1;
-        *before
-    };
-    let mut ranked: Vec<(usize, RunResult)> =
-        recorded.into_iter().map(|result| (rank(&result), result)).collect();
-    ranked.sort_by_key(|(rank, _)| *rank);
-    tell(&format!("note: a sample of {n} of {all} runs, the same at every call"));
-    ranked.into_iter().take(n).map(|(_, result)| result).collect()
-}
-
-/// Between classes of numerics nobody promises equal bits.
-fn note_other_classes(recorded: &[RunResult], class: &str) {
+/// Equal bits are not promised across numerics classes.
+fn note_other_classes(recorded: &[Recorded], class: &str) {
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
-    for result in recorded.iter().filter(|result| result.provenance.numerics != class) {
+    let results = recorded.iter().filter_map(|run| run.result.as_ref().ok());
+    for result in results.filter(|result| result.provenance.numerics != class) {
         *others.entry(&result.provenance.numerics).or_default() += 1;
     }
     for (other, n) in others {
-        tell(&format!(
+        eprint_line(&format!(
             "note: {n} of {} runs are of the numerics class {other:?}, this device's is {class:?}: between the two, \
              equal bits are not promised",
             recorded.len()
@@ -373,7 +189,7 @@ fn check_empty(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The data sets as they are here.
+/// The data sets on this machine.
 struct DataHere<'a> {
     registry: &'a Registry,
     cache: PathBuf,
@@ -381,8 +197,15 @@ struct DataHere<'a> {
 }
 
 impl DataHere<'_> {
-    /// Whether a run can be done again as it was: its specification and its data are those that its id was made from.
-    fn check(&mut self, result: &RunResult) -> anyhow::Result<()> {
+    /// Returns the result of a run that can be redone, or why it cannot.
+    fn check<'a>(&mut self, recorded: &'a Recorded) -> Result<&'a RunResult, String> {
+        let result = recorded.result.as_ref().map_err(Clone::clone)?;
+        self.check_identity(result).map_err(|why| format!("{why:#}"))?;
+        Ok(result)
+    }
+
+    /// Rejects a run whose specification or data differ from those that its id was derived from.
+    fn check_identity(&mut self, result: &RunResult) -> anyhow::Result<()> {
         let spec = RunSpec::deserialize(&result.spec)
             .map_err(|error| anyhow::anyhow!("this build cannot read its specification ({error})"))?;
         let recorded = &result.provenance.dataset_digest;
@@ -410,82 +233,4 @@ impl DataHere<'_> {
         self.known.push((data.clone(), digest.clone()));
         digest
     }
-}
-
-impl Verdict {
-    /// `1f2e3d4c  resnet / … / seed 0  identical`.
-    fn words(&self, recorded: &RunResult) -> String {
-        let words = match self {
-            Self::Identical => "identical".to_owned(),
-            Self::Differs { difference, here } => {
-                format!(
-                    "differs at {}\n          {}",
-                    place(difference, recorded),
-                    provenance_words(recorded, here)
-                )
-            }
-            Self::Failed(why) => format!("failed: {why}"),
-            Self::Refused(why) => format!("cannot be verified: {why}"),
-            Self::Missing => "not done again".to_owned(),
-        };
-        format!("{}  {}  {words}", recorded.run_id.short(), label(&recorded.cell))
-    }
-}
-
-/// `epoch 2, val_loss: 0.5 on record, 0.25 here`.
-fn place(difference: &Difference, recorded: &RunResult) -> String {
-    let Difference { place, first, other } = difference;
-    let inside = |list: &str| -> Option<(usize, String)> {
-        let (index, field) = place.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
-        let field = field.strip_prefix('.').map(|field| format!(", {field}")).unwrap_or_default();
-        Some((index.parse().ok()?, field))
-    };
-    let place = if let Some((index, field)) = inside("history") {
-        let epoch = recorded.history.get(index).map_or(index as u64 + 1, |epoch| epoch.epoch);
-        format!("epoch {epoch}{field}")
-    } else if let Some((index, field)) = inside("decisions") {
-        let after = recorded.decisions.get(index);
-        let after = after.map(|made| format!(" (epoch {}, update {})", made.epoch, made.update));
-        format!("decision {}{}{field}", index + 1, after.unwrap_or_default())
-    } else {
-        place.replacen('.', ", ", 1)
-    };
-    match (first, other) {
-        (Value::Object(_), Value::Null) => format!("{place}: on record, not here"),
-        (Value::Null, Value::Object(_)) => format!("{place}: here, not on record"),
-        _ => format!("{place}: {first} on record, {other} here"),
-    }
-}
-
-/// What else was different, as far as is known.
-fn provenance_words(recorded: &RunResult, here: &RunResult) -> String {
-    let told =
-        recorded.other_provenance(here).into_iter().filter(|found| !found.place.starts_with("dataset_notes"));
-    let told: Vec<String> = told
-        .map(|found| format!("{} {} on record, {} here", found.place, found.first, found.other))
-        .collect();
-    if told.is_empty() {
-        return "build, machine and data are the same".to_owned();
-    }
-    told.join("; ")
-}
-
-fn summary(verdicts: &[Verdict]) -> String {
-    let count = |which: fn(&Verdict) -> bool| verdicts.iter().filter(|verdict| which(verdict)).count();
-    let mut text = format!(
-        "{} of {} runs are identical",
-        count(|verdict| matches!(verdict, Verdict::Identical)),
-        verdicts.len()
-    );
-    for (n, words) in [
-        (count(|verdict| matches!(verdict, Verdict::Differs { .. })), "differ"),
-        (count(|verdict| matches!(verdict, Verdict::Failed(_))), "failed"),
-        (count(|verdict| matches!(verdict, Verdict::Refused(_))), "cannot be verified"),
-        (count(|verdict| matches!(verdict, Verdict::Missing)), "were not done again"),
-    ] {
-        if n > 0 {
-            let _ = write!(text, ", {n} {words}");
-        }
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! `lrlab status --watch`: a page in the terminal that follows a grid, with curves of the runs that are going on.
+//! `lrlab status --watch`: a terminal page that follows a grid, with curves of running runs.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -8,70 +8,70 @@ use console::Term;
 use lrlab_grid::{Interrupt, RunState};
 use lrlab_runs::{Event, Plan, PlannedRun, RunStore, attempt_dir};
 
-use super::board::Board;
-use super::lines::{far, line};
-use super::say;
+use super::dashboard::Dashboard;
+use super::lines::{describe_progress, line};
+use super::print;
 use crate::Exit;
 use crate::progress::label;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_secs(1);
-/// Columns of a curve.
+/// The refresh interval.
+const POLL: Duration = Duration::from_secs(1);
+/// The columns of a curve.
 const CURVE: usize = 24;
 
 /// Shows the page until the grid is done or someone asks to stop.
 pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     if !std::io::stdout().is_terminal() {
-        say(&page(plan, store, &Board::read(plan, store)?, usize::MAX, 160));
+        print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 160));
         return Ok(Exit::Done);
     }
     let interrupt = Interrupt::on_signals()?;
     let term = Term::stdout();
     let screen = Screen::open();
     loop {
-        let board = Board::read(plan, store)?;
+        let board = Dashboard::read(plan, store)?;
         let (rows, columns) = term.size();
         let over = board.status.done + board.status.failed == board.status.total;
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));
-        if over || interrupt.asked() > 0 {
+        if over || interrupt.requests() > 0 {
             drop(screen);
-            // What was seen last stays to be seen.
-            say(&text);
+            // The last page stays visible.
+            print(&text);
             return Ok(Exit::Done);
         }
         Screen::draw(&text);
         let drawn = Instant::now();
-        while drawn.elapsed() < LOOK && interrupt.asked() == 0 {
+        while drawn.elapsed() < POLL && interrupt.requests() == 0 {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-/// The terminal's other screen; the first one comes back when this goes, however it goes.
+/// The terminal's alternate screen; dropping it restores the main one.
 struct Screen;
 
 impl Screen {
     fn open() -> Self {
-        // The other screen, without a cursor.
-        say("\x1b[?1049h\x1b[?25l");
+        // The alternate screen, without a cursor.
+        print("\x1b[?1049h\x1b[?25l");
         Self
     }
 
-    /// Line by line over what is there, so that nothing flickers.
+    /// Draws over the previous page line by line, without flicker.
     fn draw(text: &str) {
         let lines: Vec<&str> = text.lines().collect();
-        say(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
+        print(&format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\r\n")));
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        say("\x1b[?25h\x1b[?1049l");
+        print("\x1b[?25h\x1b[?1049l");
     }
 }
 
-/// The page: the sums, a bar, then running, failed, missing and done runs, as many as there is room for.
-fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usize) -> String {
+/// The page: totals, a bar, then running, failed, missing and done runs, as many as fit.
+fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: usize) -> String {
     let mut lines: Vec<String> = board.sums(plan).lines().map(str::to_owned).collect();
     let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
     lines.push(bar(made / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
@@ -79,7 +79,7 @@ fn page(plan: &Plan, store: &RunStore, board: &Board, rows: usize, columns: usiz
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
             let curve = curve(&history(&store.run_dir(&run.run_id)));
-            let how = live.as_ref().map_or_else(|| "begins".to_owned(), |live| far(live));
+            let how = live.as_ref().map_or_else(|| "begins".to_owned(), |live| describe_progress(live));
             let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
             lines.push(format!("▶ {curve} {how}  {}{again}", label(&run.cell)));
         }
@@ -130,7 +130,7 @@ fn bar(share: f64, columns: usize) -> String {
     format!("{}{} {:>3.0} %", "█".repeat(full), "░".repeat(columns - full), share * 100.0)
 }
 
-/// The validation loss of every epoch so far, over all attempts: a later attempt's word counts.
+/// The validation loss of every epoch over all attempts; later attempts take precedence.
 fn history(run_dir: &Path) -> Vec<f64> {
     let mut epochs = std::collections::BTreeMap::new();
     let attempts = lrlab_grid::attempts(run_dir).unwrap_or_default();
@@ -146,7 +146,7 @@ fn history(run_dir: &Path) -> Vec<f64> {
     epochs.into_values().collect()
 }
 
-/// The last values as a line of blocks, the lowest the smallest of them.
+/// The last values as a line of blocks, scaled to their range.
 fn curve(values: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let values = &values[values.len().saturating_sub(CURVE)..];

@@ -1,8 +1,8 @@
-//! `lrlab worker`: one planned run, from its `spec.json` to its `result.json`.
+//! `lrlab worker`: does one planned run, from its `spec.json` to its `result.json`.
 //!
-//! It goes on from the newest good checkpoint of an earlier attempt, writes below its own attempt's folder only, and
-//! commits weights and result under names that nobody has yet. Events go to standard output, one JSON object per line,
-//! and those that matter later to `events.jsonl`.
+//! It resumes from the newest valid checkpoint of an earlier attempt, writes only below its own attempt's folder, and
+//! commits weights and result under names that do not exist yet. Events go to standard output, one JSON object per
+//! line, and those of lasting interest to `events.jsonl`.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -28,7 +28,7 @@ use crate::options::{Keep, Machine};
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
-/// What the loggers write below an attempt's folder.
+/// The logs below an attempt's folder.
 const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
 
 #[derive(Debug, Args)]
@@ -39,13 +39,14 @@ pub(crate) struct WorkerArgs {
     /// The run.
     #[arg(long, value_name = "RUN_ID")]
     run: String,
-    /// The number of this attempt at the run: it writes below `attempts/<n>` in the run's folder.
+    /// The number of this attempt; it writes below `attempts/<n>` in the run's folder.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
-    /// Save and end with code 86 once so many epochs are complete, unless that is the whole run. A later attempt goes on.
+    /// Save and end with code 86 after this many completed epochs, unless that is the whole run. A later attempt
+    /// resumes it.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
-    /// Stop when standard input ends: its other end is held by the process that started this one.
+    /// Stop when standard input ends; the parent process holds the other end.
     #[arg(long)]
     watch_stdin: bool,
     #[command(flatten)]
@@ -71,7 +72,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
 
     let device = args.machine.device.open()?;
     let clock = Instant::now();
-    let data = load(&spec, &planned, &args.out, registry)?;
+    let data = load(&spec, &planned, &store, registry)?;
     let data_s = clock.elapsed().as_secs_f64();
 
     let reporter = RefCell::new(Reporter::default());
@@ -83,7 +84,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         passed_over = true;
         reporter.borrow_mut().report(&Event::Note { message });
     })?;
-    let state = go_on_from(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
+    let state = resume_state(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
@@ -150,7 +151,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     Ok(Exit::Done)
 }
 
-/// Whether someone else has the run now: they were patient with this process for long enough while it was frozen.
+/// Whether another process has taken the run over, because this one was suspended for longer than the claim timeout.
 fn fenced(run_dir: &Path, attempt: u32, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
     let fenced = !lrlab_grid::holds(run_dir, attempt)?;
     if fenced {
@@ -183,8 +184,13 @@ fn result(
     }
 }
 
-fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -> anyhow::Result<Dataset> {
-    let data = registry.load(&spec.data, &cache_dir(out))?;
+fn load(
+    spec: &RunSpec,
+    planned: &PlannedRun,
+    store: &RunStore,
+    registry: &Registry,
+) -> anyhow::Result<Dataset> {
+    let data = registry.load(&spec.data, &store.cache_dir())?;
     if data.digest != planned.dataset_digest {
         anyhow::bail!(
             "the data changed since the plan was made: their digest is {}, the plan says {}; start the grid again",
@@ -195,7 +201,7 @@ fn load(spec: &RunSpec, planned: &PlannedRun, out: &Path, registry: &Registry) -
     Ok(data)
 }
 
-/// The weights that stay, by file name.
+/// The weights to keep, by file name.
 fn weights(keep: Keep, fitted: &Fitted) -> Vec<Weights<'_>> {
     let mut weights = vec![
         ("best.safetensors".to_owned(), &fitted.weights),
@@ -209,18 +215,18 @@ fn weights(keep: Keep, fitted: &Fitted) -> Vec<Weights<'_>> {
     weights
 }
 
-/// Leaves what becomes the run's result if nobody goes on with it.
+/// Writes what becomes the run's result if it is not resumed.
 fn pause(store: &RunStore, mut result: RunResult, select: &str) -> anyhow::Result<Exit> {
-    (result.last, result.best) = so_far(&result.history, select);
+    (result.last, result.best) = paused_evaluations(&result.history, select);
     store.pause(&result)?;
     Ok(Exit::Paused)
 }
 
-/// How a run ended; `None` where it is to go on from where it was interrupted.
+/// The outcome of a run; `None` if it was interrupted and is to be resumed.
 fn outcome(stop: Stop) -> Option<Outcome> {
     match stop {
         Stop::Interrupted => None,
-        // What it is if nobody goes on.
+        // The outcome if it is not resumed.
         Stop::Paused => Some(Outcome::Pruned),
         Stop::Completed => Some(Outcome::Completed),
         Stop::Stopped => Some(Outcome::Stopped),
@@ -228,8 +234,8 @@ fn outcome(stop: Stop) -> Option<Outcome> {
     }
 }
 
-/// The last and the best epoch of a run that paused. Only the validation split was looked at.
-fn so_far(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
+/// The last and the best epoch of a paused run. Only the validation split was evaluated.
+fn paused_evaluations(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
     let higher = EpochMetrics::higher_is_better(select).unwrap_or(true);
     let value = |epoch: &EpochMetrics| epoch.get(select).flatten().filter(|value| value.is_finite());
     let better = |a: f64, b: f64| if higher { b > a } else { b < a };
@@ -245,16 +251,16 @@ fn so_far(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
     (evaluation(history.last()), evaluation(best))
 }
 
-/// Clocks over all attempts, killed ones included.
+/// The clocks over all attempts, including killed ones.
 fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
     let (before, first) = work_before(run_dir, attempt);
     let started = first.map_or(started, |first| first.min(started));
     Timing { started, finished: seconds(), ..(before + work).timing() }
 }
 
-/// The state in a checkpoint; the logs of the attempt that wrote it are carried over into ours, where the loggers cut
-/// off what came after it.
-fn go_on_from(
+/// Reads the state in a checkpoint. The logs of its attempt are copied into ours, where the loggers truncate what came
+/// after it.
+fn resume_state(
     found: Option<&Checkpoint>,
     passed_over: bool,
     run_dir: &Path,
@@ -274,7 +280,7 @@ fn go_on_from(
     if checkpoint.attempt != attempt {
         let [from, to] = [checkpoint.attempt, attempt].map(|number| attempt_dir(run_dir, number));
         for name in LOGS {
-            carry_over(&from.join(name), &to.join(name))?;
+            copy_log(&from.join(name), &to.join(name))?;
         }
     }
     let message = format!("goes on at update {} from {place}", state.update());
@@ -282,13 +288,13 @@ fn go_on_from(
     Ok(Some(state))
 }
 
-/// Copies a file, or a folder of files, that may not be there.
-fn carry_over(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a file or a folder of files if it exists.
+fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
         std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
         for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
             let entry = entry.with_context(|| from.display().to_string())?;
-            carry_over(&entry.path(), &to.join(entry.file_name()))?;
+            copy_log(&entry.path(), &to.join(entry.file_name()))?;
         }
     } else if from.is_file() {
         std::fs::copy(from, to).with_context(|| to.display().to_string())?;
@@ -296,7 +302,7 @@ fn carry_over(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Only the worker knows how the run ended. The result is there: a log that lacks its last line does no harm.
+/// Only the worker knows how the run ended. The result exists, so a log without its last line does no harm.
 fn finish_log(attempt: &Path, outcome: Outcome) {
     let path = attempt.join("events.jsonl");
     let line = serde_json::to_string(&Event::Finished { outcome }).unwrap_or_default();
@@ -306,24 +312,19 @@ fn finish_log(attempt: &Path, outcome: Outcome) {
     }
 }
 
-/// Where what is derived from data sets is kept: beside the runs, shared by all of them.
-pub(crate) fn cache_dir(out: &Path) -> PathBuf {
-    RunStore::new(out).cache_dir()
-}
-
 fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
     let path = store.run_dir(id).join("spec.json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Ctrl-C, a polite end, and what a cluster sends before the time limit: save and stop.
+/// Ctrl-C, SIGTERM, and the signal before a cluster's time limit: save and stop.
 fn register(interrupt: &Arc<AtomicBool>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = vec![SIGINT, SIGTERM];
     #[cfg(unix)]
     signals.push(signal_hook::consts::SIGUSR1);
-    for signal in lrlab_grid::heeded(&signals) {
+    for signal in lrlab_grid::catchable(&signals) {
         signal_hook::flag::register(signal, Arc::clone(interrupt))?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 
-use super::place::Place;
+use super::context::CheckContext;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 
@@ -13,10 +13,10 @@ use super::verdict::Verdict;
 const SIZES: Sizes = Sizes { epochs: 1, seeds: 1, depth: 20, pictures: 800, reviews: 800, width: 64 };
 
 /// Trains a network twice and compares every weight and buffer.
-pub(super) fn twice(network: &str, place: &Place) -> anyhow::Result<Verdict> {
+pub(super) fn twice(network: &str, context: &CheckContext) -> anyhow::Result<Verdict> {
     let run = SIZES.runs(network)?.pop().context("there is no run")?;
-    let data = data(&run, &place.folder)?;
-    let [once, again] = [(); 2].map(|()| train(&run, &data, &place.device));
+    let data = data(&run, &context.folder)?;
+    let [once, again] = [(); 2].map(|()| train(&run, &data, &context.device));
     let (once, again) = (once?, again?);
     let (first, second) = (values(&once.last_weights)?, values(&again.last_weights)?);
     let count: usize = first.values().map(Vec::len).sum();

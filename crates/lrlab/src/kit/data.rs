@@ -8,14 +8,14 @@ use lrlab_data::{
 };
 use lrlab_train::DeviceData;
 
-use super::place::Place;
+use super::context::CheckContext;
 use super::verdict::Verdict;
 
 /// Not a divisor of a split, so that the last batch is a small one.
 const BATCH: usize = 33;
 
 /// Pictures of an even and an odd side, each way of changing them alone and all at once.
-pub(super) fn pictures(place: &Place) -> anyhow::Result<Verdict> {
+pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
     let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 1, epoch: 2 };
     let augments = [
         None,
@@ -29,9 +29,9 @@ pub(super) fn pictures(place: &Place) -> anyhow::Result<Verdict> {
     let mut count = 0;
     for size in [32, 13] {
         let pictures = SyntheticPictures { train: 500, test: 100, size, ..SyntheticPictures::default() };
-        let data = load(Source::SyntheticPictures(pictures), place)?;
+        let data = load(Source::SyntheticPictures(pictures), context)?;
         for augment in augments {
-            match compare(&data, augment, &place.device)? {
+            match compare(&data, augment, &context.device)? {
                 Ok(values) => count += values,
                 Err(differ) => {
                     let changes = augment.map_or_else(|| "no augmentation".to_owned(), words);
@@ -49,17 +49,17 @@ fn words(augment: Augment) -> String {
 }
 
 /// Sequences of many lengths.
-pub(super) fn tokens(place: &Place) -> anyhow::Result<Verdict> {
+pub(super) fn tokens(context: &CheckContext) -> anyhow::Result<Verdict> {
     let reviews = SyntheticReviews { train: 500, test: 100, ..SyntheticReviews::default() };
-    let data = load(Source::SyntheticReviews(reviews), place)?;
-    Ok(match compare(&data, None, &place.device)? {
+    let data = load(Source::SyntheticReviews(reviews), context)?;
+    Ok(match compare(&data, None, &context.device)? {
         Ok(count) => Verdict::passed(format!("all bits of {count} values")),
         Err(differ) => Verdict::failed(differ),
     })
 }
 
-fn load(source: Source, place: &Place) -> anyhow::Result<Dataset> {
-    Ok(lrlab_data::load(&DataConfig::new(source, place.folder.join("cache")))?)
+fn load(source: Source, context: &CheckContext) -> anyhow::Result<Dataset> {
+    Ok(lrlab_data::load(&DataConfig::new(source, context.folder.join("cache")))?)
 }
 
 /// Passes over every split, in both orders, with the host's batches beside the device's: how many values were the same, or

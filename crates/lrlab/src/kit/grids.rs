@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use super::place::Place;
+use super::context::CheckContext;
 use super::training::{NETWORKS, Sizes};
 use super::verdict::Verdict;
 
@@ -25,16 +25,16 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// A store and the calls on it.
 struct Grid<'a> {
-    place: &'a Place,
+    context: &'a CheckContext,
     out: PathBuf,
 }
 
 impl<'a> Grid<'a> {
-    fn new(place: &'a Place, name: &str) -> anyhow::Result<Self> {
-        let out = place.folder.join(name);
+    fn new(context: &'a CheckContext, name: &str) -> anyhow::Result<Self> {
+        let out = context.folder.join(name);
         std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
         std::fs::write(out.join("kit.toml"), SIZES.experiment())?;
-        Ok(Self { place, out })
+        Ok(Self { context, out })
     }
 
     fn log(&self) -> PathBuf {
@@ -44,7 +44,7 @@ impl<'a> Grid<'a> {
     fn start(&self, more: &[&str]) -> anyhow::Result<Running> {
         let mut command = Command::new(crate::provenance::this_program()?);
         command.arg("run").arg(self.out.join("kit.toml")).arg("--out").arg(self.out.join("runs"));
-        command.args(["--device", &self.place.choice.to_string(), "--threads", "1", "--keep", "all"]);
+        command.args(["--device", &self.context.choice.to_string(), "--threads", "1", "--keep", "all"]);
         command.args(["--checkpoint-every", "5 updates"]).args(more).stdin(Stdio::null());
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         command.stdout(log.try_clone()?).stderr(log);
@@ -61,13 +61,13 @@ impl<'a> Grid<'a> {
             }
         };
         if !status.success() {
-            bail!("a grid ended with {status}: {}", self.said());
+            bail!("a grid ended with {status}: {}", self.log_tail());
         }
         Ok(())
     }
 
     /// The last lines of the log.
-    fn said(&self) -> String {
+    fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(3)..].join("; ")
@@ -115,7 +115,7 @@ impl Running {
             return Ok(Some(status));
         }
         if self.since.elapsed() > PATIENCE {
-            bail!("a grid is not done after {} s: {}", PATIENCE.as_secs(), grid.said());
+            bail!("a grid is not done after {} s: {}", PATIENCE.as_secs(), grid.log_tail());
         }
         std::thread::sleep(LOOK);
         Ok(None)
@@ -150,8 +150,8 @@ impl Outcome {
 }
 
 /// The runs one at a time and left alone, by whichever check is the first to need them.
-fn alone(place: &Place) -> anyhow::Result<BTreeMap<String, Outcome>> {
-    let grid = Grid::new(place, "alone")?;
+fn alone(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
+    let grid = Grid::new(context, "alone")?;
     grid.run(&["--jobs", "1"])?;
     let results = grid.results()?;
     if results.len() != NETWORKS.len() {
@@ -172,9 +172,9 @@ fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome
 }
 
 /// Two runs at once end as one after the other.
-pub(super) fn two_at_once(place: &Place) -> anyhow::Result<Verdict> {
-    let alone = alone(place)?;
-    let grid = Grid::new(place, "two")?;
+pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
+    let alone = alone(context)?;
+    let grid = Grid::new(context, "two")?;
     grid.run(&["--jobs", "2"])?;
     let found = grid.results()?;
     if let Some(words) = differing(&found, &alone) {
@@ -191,15 +191,15 @@ pub(super) fn two_at_once(place: &Place) -> anyhow::Result<Verdict> {
 
 /// A run of each network, killed in the middle, goes on to the end of one that was left alone.
 #[cfg(target_os = "linux")]
-pub(super) fn kill_and_resume(place: &Place) -> anyhow::Result<Verdict> {
-    let alone = alone(place)?;
-    let grid = Grid::new(place, "killed")?;
+pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict> {
+    let alone = alone(context)?;
+    let grid = Grid::new(context, "killed")?;
     for network in NETWORKS {
         let filter = format!("model={network}");
         let mut running = grid.start(&["--jobs", "1", "--filter", &filter])?;
         while !grid.has_checkpoint(network) {
             if let Some(status) = running.ended(&grid)? {
-                bail!("a grid ended with {status} before it was killed: {}", grid.said());
+                bail!("a grid ended with {status} before it was killed: {}", grid.log_tail());
             }
         }
         let workers = workers(&grid.out.join("runs"))?;
@@ -223,7 +223,7 @@ pub(super) fn kill_and_resume(place: &Place) -> anyhow::Result<Verdict> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn kill_and_resume(_: &Place) -> anyhow::Result<Verdict> {
+pub(super) fn kill_and_resume(_: &CheckContext) -> anyhow::Result<Verdict> {
     Ok(Verdict::skipped("workers are found by their command lines, which only Linux shows"))
 }
 

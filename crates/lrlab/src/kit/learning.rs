@@ -5,7 +5,7 @@
 use candle_core::Device;
 use lrlab_train::Fitted;
 
-use super::place::Place;
+use super::context::CheckContext;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 
@@ -40,13 +40,13 @@ impl Figures {
 }
 
 /// Trains a network on both and compares what it came to.
-pub(super) fn as_on_the_cpu(network: &str, place: &Place) -> anyhow::Result<Verdict> {
+pub(super) fn as_on_the_cpu(network: &str, context: &CheckContext) -> anyhow::Result<Verdict> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     let mut classes = 1;
     for run in SIZES.runs(network)? {
-        let data = data(&run, &place.folder)?;
+        let data = data(&run, &context.folder)?;
         classes = data.classes;
-        here.push(Figures::of(&train(&run, &data, &place.device)?));
+        here.push(Figures::of(&train(&run, &data, &context.device)?));
         there.push(Figures::of(&train(&run, &data, &Device::Cpu)?));
     }
     Ok(judge(Figures::mean(&here), Figures::mean(&there), classes))

@@ -8,14 +8,14 @@ use super::compare::tf32;
 use super::verdict::Verdict;
 
 /// Which device this is, once it has shown that it computes at all.
-pub(super) fn tell(device: &Device) -> Verdict {
+pub(super) fn eprint_line(device: &Device) -> Verdict {
     let sum = || Tensor::ones(1000, DType::F32, device)?.sum_all()?.to_scalar::<f32>();
     match sum() {
         Ok(1000.0) => {}
         Ok(other) => return Verdict::failed(format!("a sum of 1000 ones is {other}")),
         Err(error) => return Verdict::failed(error.to_string()),
     }
-    let mut words = vec![crate::device::name(device)];
+    let mut words = vec![crate::DeviceChoice::from(device).to_string()];
     match device {
         Device::Cpu => {
             let machine = lrlab_grid::Machine::detect();

@@ -7,11 +7,11 @@
 mod bits;
 mod cases;
 mod compare;
+mod context;
 mod data;
 mod grids;
 mod learning;
 mod machine;
-mod place;
 mod side;
 mod threads;
 mod training;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use lrlab_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use place::Place;
+pub(crate) use context::CheckContext;
 use training::NETWORKS;
 pub(crate) use verdict::{Outcome, Verdict};
 
@@ -61,7 +61,7 @@ impl Kind {
     }
 }
 
-type Work = Box<dyn FnOnce(&Place) -> anyhow::Result<Verdict>>;
+type Work = Box<dyn FnOnce(&CheckContext) -> anyhow::Result<Verdict>>;
 
 /// One thing to be checked.
 pub(crate) struct Check {
@@ -74,7 +74,7 @@ impl Check {
     fn new(
         kind: Kind,
         name: impl Into<String>,
-        work: impl FnOnce(&Place) -> anyhow::Result<Verdict> + 'static,
+        work: impl FnOnce(&CheckContext) -> anyhow::Result<Verdict> + 'static,
     ) -> Self {
         Self { kind, name: name.into(), work: Box::new(work) }
     }
@@ -85,29 +85,30 @@ impl Check {
     }
 
     /// Makes it; an error is a failure.
-    pub(crate) fn make(self, place: &Place) -> Verdict {
-        (self.work)(place).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+    pub(crate) fn make(self, context: &CheckContext) -> Verdict {
+        (self.work)(context).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
     }
 }
 
 /// Every check, in the order in which they are made: the device is the first.
 pub(crate) fn checks() -> Vec<Check> {
-    let mut all = vec![Check::new(Kind::Device, "device", |place| Ok(machine::tell(&place.device)))];
+    let mut all =
+        vec![Check::new(Kind::Device, "device", |context| Ok(machine::eprint_line(&context.device)))];
     for precision in [Precision::F32, Precision::Bf16] {
         all.extend(operators(precision));
     }
-    all.push(Check::new(Kind::Operators, "NaN", |place| {
-        Ok(compare::handed_on(&cases::for_nan(), &place.device))
+    all.push(Check::new(Kind::Operators, "NaN", |context| {
+        Ok(compare::handed_on(&cases::for_nan(), &context.device))
     }));
     all.push(Check::new(Kind::Data, "pictures", data::pictures));
     all.push(Check::new(Kind::Data, "tokens", data::tokens));
     for network in NETWORKS {
-        all.push(Check::new(Kind::Bits, format!("{network} twice"), |place| bits::twice(network, place)));
+        all.push(Check::new(Kind::Bits, format!("{network} twice"), |context| bits::twice(network, context)));
     }
     all.push(Check::new(Kind::Bits, "two threads", threads::at_once));
     for network in NETWORKS {
-        all.push(Check::new(Kind::Learning, format!("{network} learns"), |place| {
-            learning::as_on_the_cpu(network, place)
+        all.push(Check::new(Kind::Learning, format!("{network} learns"), |context| {
+            learning::as_on_the_cpu(network, context)
         }));
     }
     all.push(Check::new(Kind::Grids, "kill and resume", grids::kill_and_resume));
@@ -127,13 +128,13 @@ fn operators(precision: Precision) -> Vec<Check> {
             Precision::F32 => name.to_owned(),
             Precision::Bf16 => format!("{name} bf16"),
         };
-        Check::new(Kind::Operators, title, move |place| {
-            if let Err(error) = precision.check(&place.device) {
+        Check::new(Kind::Operators, title, move |context| {
+            if let Err(error) = precision.check(&context.device) {
                 return Ok(Verdict::skipped(error.to_string()));
             }
             let cases = cases::all().into_iter().filter(|case| case.operator == name);
             let cases: Vec<_> = cases.filter(|case| case.takes(precision)).collect();
-            Ok(compare::operator(&cases, precision, &place.device))
+            Ok(compare::operator(&cases, precision, &context.device))
         })
     };
     names.into_iter().map(check).collect()

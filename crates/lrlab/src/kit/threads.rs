@@ -10,7 +10,7 @@ use lrlab_kernels::{
     sgd_updates,
 };
 
-use super::place::Place;
+use super::context::CheckContext;
 use super::side::Side;
 use super::verdict::Verdict;
 
@@ -23,12 +23,12 @@ const BATCH: usize = 16;
 const CLASSES: usize = 10;
 
 /// Trains and evaluates networks in turn and at once: all bits are the same.
-pub(super) fn at_once(place: &Place) -> anyhow::Result<Verdict> {
-    let alone = (0..THREADS).map(|draw| train(&place.device, draw)).collect::<anyhow::Result<Vec<_>>>()?;
+pub(super) fn at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
+    let alone = (0..THREADS).map(|draw| train(&context.device, draw)).collect::<anyhow::Result<Vec<_>>>()?;
     let start = Barrier::new(THREADS as usize);
     let together = thread::scope(|scope| {
         let begin = |draw| {
-            let (device, start) = (place.device.clone(), &start);
+            let (device, start) = (context.device.clone(), &start);
             scope.spawn(move || {
                 start.wait();
                 train(&device, draw)

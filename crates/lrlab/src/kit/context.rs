@@ -7,7 +7,7 @@ use candle_core::Device;
 use crate::DeviceChoice;
 
 /// Where checks are made.
-pub(crate) struct Place {
+pub(crate) struct CheckContext {
     /// As the command line says it.
     pub(crate) choice: DeviceChoice,
     /// The same, opened.

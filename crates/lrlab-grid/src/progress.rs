@@ -1,7 +1,7 @@
-//! `progress.json`: how far an attempt is, for those who look from outside.
+//! `progress.json`: the progress of an attempt, for observers.
 //!
-//! The process that started the worker writes it, at most once a second. It is a convenience: it is not synced, and
-//! nothing but a display and the budget of attempts looks at it.
+//! The process that started the worker writes it at most once a second. The file is not synced, and only displays and
+//! the retry budget read it.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 const EVERY: Duration = Duration::from_secs(1);
 const FILE: &str = "progress.json";
 
-/// How far an attempt is.
+/// The progress of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Live {
-    /// Updates the run will make.
+pub struct AttemptProgress {
+    /// Updates of the whole run.
     pub updates: u64,
-    /// Epochs the run will make.
+    /// Epochs of the whole run.
     pub epochs: u64,
     /// Updates made.
     pub update: u64,
@@ -26,34 +26,34 @@ pub struct Live {
     pub epoch: u64,
     /// Loss of the last batch.
     pub loss: Option<f64>,
-    /// Rate in force.
+    /// Current learning rate.
     pub lr: f64,
-    /// Loss on the validation split after the last epoch.
+    /// Validation loss after the last epoch.
     pub val_loss: Option<f64>,
-    /// Accuracy on the validation split after the last epoch.
+    /// Validation accuracy after the last epoch.
     pub val_accuracy: Option<f64>,
     /// Seconds since the attempt began.
     pub seconds: f64,
     /// The update that the attempt began at.
     pub began_at: u64,
-    /// Seconds since the Unix epoch when this was written.
+    /// Seconds since the Unix epoch at the time of writing.
     pub at: f64,
 }
 
-impl Live {
-    /// What an attempt's folder says; `None` where it says nothing that can be read.
+impl AttemptProgress {
+    /// Reads the progress from an attempt's folder; `None` if it cannot be read.
     #[must_use]
     pub fn read(folder: &Path) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(folder.join(FILE)).ok()?).ok()
     }
 
-    /// The share of the run that is made, 0 … 1.
+    /// Returns the completed fraction of the run, 0 … 1.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.updates == 0 { 0.0 } else { (self.update as f64 / self.updates as f64).min(1.0) }
     }
 
-    /// Seconds until its last update at the pace of this attempt, once it has made some.
+    /// Returns the seconds until the last update at the pace of this attempt; `None` before its first update.
     #[must_use]
     pub fn left_s(&self) -> Option<f64> {
         let made = self.update.saturating_sub(self.began_at);
@@ -62,10 +62,10 @@ impl Live {
     }
 }
 
-/// Keeps an attempt's `progress.json`.
+/// Writes an attempt's `progress.json`.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    live: Live,
+    live: AttemptProgress,
     begun: bool,
     began: Instant,
     written: Option<Instant>,
@@ -73,11 +73,11 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { live: Live::default(), begun: false, began: Instant::now(), written: None }
+        Self { live: AttemptProgress::default(), begun: false, began: Instant::now(), written: None }
     }
 
-    /// Takes an event in; says how many updates were made.
-    pub(crate) fn hear(&mut self, event: &Event, folder: &Path) -> u64 {
+    /// Takes an event into account. Returns the number of updates made.
+    pub(crate) fn record(&mut self, event: &Event, folder: &Path) -> u64 {
         match event {
             Event::Started { updates, epochs } => {
                 (self.live.updates, self.live.epochs) = (*updates, *epochs);
@@ -105,7 +105,7 @@ impl Recorder {
         self.live.update
     }
 
-    /// A display that is a second behind hurts nobody, so a full disk is no error here.
+    /// A stale display does no harm, so a full disk is not an error here.
     fn write(&self, folder: &Path) {
         let temporary = folder.join(".progress.tmp");
         if let Ok(bytes) = serde_json::to_vec(&self.live)
@@ -123,18 +123,18 @@ mod tests {
     #[test]
     fn what_is_heard_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Live::read(folder.path()), None);
+        assert_eq!(AttemptProgress::read(folder.path()), None);
         let mut recorder = Recorder::new();
-        recorder.hear(&Event::Started { updates: 40, epochs: 2 }, folder.path());
+        recorder.record(&Event::Started { updates: 40, epochs: 2 }, folder.path());
         recorder.written = None;
         assert_eq!(
-            recorder.hear(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()),
+            recorder.record(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()),
             10
         );
-        let live = Live::read(folder.path()).unwrap();
+        let live = AttemptProgress::read(folder.path()).unwrap();
         assert_eq!((live.updates, live.update, live.loss, live.began_at), (40, 10, Some(1.5), 9));
         assert_eq!(live.share(), 0.25);
-        let paced = Live { seconds: 2.0, ..live };
+        let paced = AttemptProgress { seconds: 2.0, ..live };
         assert_eq!(paced.left_s(), Some(60.0));
     }
 }

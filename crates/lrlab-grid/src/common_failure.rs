@@ -1,25 +1,25 @@
-//! When the first runs of a grid all fail for the same reason, so would the rest.
+//! Stops a grid whose first runs all fail for the same reason.
 
 use crate::Failure;
 
 /// Compares the first failures of a call.
 #[derive(Debug)]
-pub(crate) struct Alike {
-    /// How many have to be alike.
+pub(crate) struct CommonFailure {
+    /// The number of equal failures that stops the grid; 0 is never.
     wanted: usize,
     seen: usize,
     signature: Option<String>,
     differ: bool,
 }
 
-impl Alike {
-    /// `wanted` failures have to be alike; 0 is never.
+impl CommonFailure {
+    /// `wanted` equal failures stop the grid; 0 never does.
     pub(crate) fn new(wanted: usize) -> Self {
         Self { wanted, seen: 0, signature: None, differ: false }
     }
 
-    /// Takes in that a run was given up. The reason, once enough of the first runs failed for the same and none was
-    /// done.
+    /// Adds the failure of a run that is not tried again. Returns the common reason once enough runs failed with it
+    /// and none was done.
     pub(crate) fn add(&mut self, failure: &Failure, nothing_done: bool) -> Option<String> {
         let signature = failure.signature();
         self.differ |= self.signature.get_or_insert_with(|| signature.clone()) != &signature;
@@ -34,11 +34,11 @@ mod tests {
     use super::*;
 
     fn check(wanted: usize, messages: &[&str], nothing_done: bool, expected: Option<&str>) {
-        let mut alike = Alike::new(wanted);
+        let mut common_failure = CommonFailure::new(wanted);
         let told = messages.iter().fold(None, |told, message| {
             let mut failure = Failure::lost(1, "x");
             failure.message = (*message).to_owned();
-            told.or(alike.add(&failure, nothing_done))
+            told.or(common_failure.add(&failure, nothing_done))
         });
         assert_eq!(told.as_deref(), expected, "{messages:?}");
     }

@@ -1,4 +1,4 @@
-//! Everything that is to be seen of a grid at one moment.
+//! The state of a grid at one moment, as `lrlab status` shows it.
 
 use std::fmt::Write as _;
 
@@ -10,37 +10,37 @@ use super::lines::{counts, line};
 use super::search;
 use crate::progress::clock;
 
-/// Everything that is to be seen of a grid at one moment.
-pub(crate) struct Board {
+/// The state of a grid at one moment.
+pub(crate) struct Dashboard {
     pub(crate) status: Status,
     pub(crate) states: Vec<RunState>,
-    /// What is left, taking into account how far running ones are.
+    /// The remaining work, less the progress of running runs.
     pub(crate) left: Estimate,
-    /// Runs of the experiment that are not part of the plan, and how many of them are done.
+    /// Runs of the experiment outside the plan, and how many of them are done.
     further: (usize, usize),
-    /// Of a search: how far each arm is.
+    /// The status of each arm of a search.
     search: Option<Vec<ArmStatus>>,
-    /// Jobs on Slurm, or why they cannot be asked for.
+    /// Jobs on Slurm, or why Slurm cannot be reached.
     jobs: Result<Vec<Queued>, String>,
-    /// What there is to say of results and jobs.
+    /// Warnings about results and jobs.
     warnings: Vec<String>,
 }
 
-impl Board {
+impl Dashboard {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
-        let further = lrlab_grid::further(store, plan)?;
+        let further = lrlab_grid::other_runs(store, plan)?;
         let costs = Costs::measured(store, &plan.runs);
-        let standing = slurm::standing(store, &plan.experiment);
+        let submitted = slurm::submission_status(store, &plan.experiment);
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
-        warnings.extend(standing.iter().flat_map(|standing| &standing.elsewhere).map(ToString::to_string));
+        warnings.extend(submitted.iter().flat_map(|submitted| &submitted.moved).map(ToString::to_string));
         Ok(Self {
             left: left(plan, &states, &costs, status.running),
             status,
             states,
             further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
-            jobs: standing.map(|standing| standing.queued).map_err(|error| error.to_string()),
+            jobs: submitted.map(|submitted| submitted.queued).map_err(|error| error.to_string()),
             warnings,
         })
     }
@@ -69,7 +69,7 @@ impl Board {
         })
     }
 
-    /// Every run with its state, and the sums.
+    /// Every run with its state, and the totals.
     pub(crate) fn text(&self, plan: &Plan) -> String {
         let mut text = String::new();
         let needed = plan.runs.iter().zip(&self.states).filter(|(_, state)| **state != RunState::Unneeded);
@@ -80,7 +80,7 @@ impl Board {
         text
     }
 
-    /// The sums, what is left, and what there is to say.
+    /// The totals, the remaining time, and warnings.
     pub(crate) fn sums(&self, plan: &Plan) -> String {
         let mut text = format!("{}: {}", plan.experiment, counts(&self.status));
         if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
@@ -112,7 +112,7 @@ impl Board {
     }
 }
 
-/// What is left: of running ones what they have not made yet, by their own pace where nothing else is known.
+/// The remaining work. For running runs it is the rest, by their own pace if nothing else is known.
 fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
     let open = plan.runs.iter().zip(states);
     let open = open

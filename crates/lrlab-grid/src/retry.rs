@@ -1,4 +1,4 @@
-//! How often a run may be tried, derived from its attempts: every process on a store counts the same.
+//! How often a run is retried, derived from its attempts: every process on a store decides alike.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,46 +7,46 @@ use std::time::Duration;
 use lrlab_runs::attempt_dir;
 
 use crate::attempt::{Ending, attempts, owner_of};
-use crate::live::Live;
+use crate::progress::AttemptProgress;
 use crate::{Error, Failure, FailureKind};
 
-/// How often a run may stop without getting further and without a word why.
+/// How often a run may stop without progress and without a failure.
 const INTERRUPTIONS: u32 = 3;
 
-/// Where a run stands after its attempts so far.
+/// Whether a run is tried again.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Standing {
-    /// It may be tried.
-    Open {
-        /// With nothing else on its device: memory ran out before.
-        alone: bool,
-        /// After a rest: what failed from outside may need a moment.
-        rest: Duration,
+pub(crate) enum RetryDecision {
+    /// It is tried again.
+    Retry {
+        /// On a device of its own, because memory ran out before.
+        exclusive: bool,
+        /// After a delay, which external failures may need.
+        delay: Duration,
     },
-    /// It failed, and the budget for its kind of failure is spent.
-    Spent(Box<Failure>),
-    /// It stops each time although nobody asks for it.
-    Stopping,
+    /// It failed, and the retries for its kind of failure are used up.
+    Exhausted(Box<Failure>),
+    /// It stops each time without a request.
+    KeepsStopping,
 }
 
-/// Where the run in `run_dir` stands; attempts up to number `since` are history and cost nothing. The newest attempt
-/// is known to have ended, or its owner to be gone.
-pub(crate) fn standing(run_dir: &Path, since: u32) -> Result<Standing, Error> {
+/// Decides whether the run in `run_dir` is tried again. Attempts up to number `since` do not count. The newest attempt
+/// has ended, or its owner is dead.
+pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision, Error> {
     let mut furthest = 0;
     let mut counts: BTreeMap<FailureKind, u32> = BTreeMap::new();
     let mut interruptions = 0;
     let mut last = None;
     for (number, exit) in attempts(run_dir)? {
-        let (ending, reached) = if let Some(exit) = exit {
-            (exit.ending, exit.reached)
+        let (ending, updates) = if let Some(exit) = exit {
+            (exit.ending, exit.updates)
         } else {
             let folder = attempt_dir(run_dir, number);
             let owner = owner_of(&folder)?.map_or_else(|| "its process".to_owned(), |o| o.to_string());
-            let reached = Live::read(&folder).map_or(0, |live| live.update);
-            (Ending::Failed(Box::new(Failure::lost(number, &owner))), reached)
+            let updates = AttemptProgress::read(&folder).map_or(0, |progress| progress.update);
+            (Ending::Failed(Box::new(Failure::lost(number, &owner))), updates)
         };
-        let further = reached > furthest;
-        furthest = furthest.max(reached);
+        let further = updates > furthest;
+        furthest = furthest.max(updates);
         if number <= since {
             continue;
         }
@@ -61,27 +61,27 @@ pub(crate) fn standing(run_dir: &Path, since: u32) -> Result<Standing, Error> {
     let tried = |kind| counts.get(&kind).copied().unwrap_or(0);
     Ok(match last {
         Some(Ending::Failed(failure)) if tried(failure.kind) > failure.kind.retries() => {
-            Standing::Spent(failure)
+            RetryDecision::Exhausted(failure)
         }
         Some(Ending::Failed(failure)) => {
-            let rest = if failure.kind.comes_from_outside() { tried(failure.kind) } else { 0 };
-            Standing::Open { alone: tried(FailureKind::OutOfMemory) > 0, rest: pause(rest) }
+            let failures = if failure.kind.comes_from_outside() { tried(failure.kind) } else { 0 };
+            RetryDecision::Retry { exclusive: tried(FailureKind::OutOfMemory) > 0, delay: pause(failures) }
         }
-        Some(Ending::Interrupted) if interruptions > INTERRUPTIONS => Standing::Stopping,
-        _ => Standing::Open { alone: tried(FailureKind::OutOfMemory) > 0, rest: Duration::ZERO },
+        Some(Ending::Interrupted) if interruptions > INTERRUPTIONS => RetryDecision::KeepsStopping,
+        _ => RetryDecision::Retry { exclusive: tried(FailureKind::OutOfMemory) > 0, delay: Duration::ZERO },
     })
 }
 
-/// Updates that the run in `run_dir` had made by the end of the attempts before number `before`.
+/// Returns the updates that the run in `run_dir` had made in the attempts before number `before`.
 pub(crate) fn furthest(run_dir: &Path, before: u32) -> Result<Option<u64>, Error> {
     let earlier = attempts(run_dir)?.into_iter().filter(|(number, _)| *number < before);
-    let reached = |(number, exit): (u32, Option<crate::Exit>)| {
+    let updates = |(number, exit): (u32, Option<crate::Exit>)| {
         exit.map_or_else(
-            || Live::read(&attempt_dir(run_dir, number)).map_or(0, |live| live.update),
-            |exit| exit.reached,
+            || AttemptProgress::read(&attempt_dir(run_dir, number)).map_or(0, |progress| progress.update),
+            |exit| exit.updates,
         )
     };
-    Ok(earlier.map(reached).max())
+    Ok(earlier.map(updates).max())
 }
 
 /// 0.2 s, 0.8 s, 3.2 s, …
@@ -106,25 +106,25 @@ mod tests {
 
     fn check(endings: &[(Ending, u64)], since: u32, expected: &str) {
         let run = tempfile::tempdir().unwrap();
-        for (number, (ending, reached)) in (1..).zip(endings) {
+        for (number, (ending, updates)) in (1..).zip(endings) {
             let Acquired::Attempt(mut attempt) = Attempt::claim(run.path(), number).unwrap() else {
                 unreachable!()
             };
-            attempt.reach(*reached);
+            attempt.note_update(*updates);
             attempt.end(ending.clone()).unwrap();
         }
-        let standing = match standing(run.path(), since).unwrap() {
-            Standing::Open { alone, rest } => format!("open {alone} {}", rest.as_millis()),
-            Standing::Spent(failure) => format!("spent {}", failure.kind),
-            Standing::Stopping => "stopping".to_owned(),
+        let decision = match retry_decision(run.path(), since).unwrap() {
+            RetryDecision::Retry { exclusive, delay } => format!("open {exclusive} {}", delay.as_millis()),
+            RetryDecision::Exhausted(failure) => format!("spent {}", failure.kind),
+            RetryDecision::KeepsStopping => "stopping".to_owned(),
         };
-        assert_eq!(standing, expected, "{endings:?} since {since}");
+        assert_eq!(decision, expected, "{endings:?} since {since}");
     }
 
     #[test]
     fn budgets_are_by_kind_and_progress_is_free() {
         use FailureKind::{Io, Killed, OutOfMemory, Panic, Timeout};
-        let fails = |kind, reached| (failure(kind), reached);
+        let fails = |kind, updates| (failure(kind), updates);
         check(&[], 0, "open false 0");
         check(&[fails(Panic, 9)], 0, "spent panic");
         check(&[fails(Panic, 9)], 1, "open false 0");
@@ -141,7 +141,7 @@ mod tests {
             0,
             "spent timeout",
         );
-        let stops = |reached| (Ending::Interrupted, reached);
+        let stops = |updates| (Ending::Interrupted, updates);
         check(&[stops(1), stops(2), stops(3), stops(4), stops(5)], 0, "open false 0");
         check(&[stops(5), stops(5), stops(5), stops(5), stops(5)], 0, "stopping");
     }

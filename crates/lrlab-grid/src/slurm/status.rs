@@ -1,4 +1,4 @@
-//! What the jobs on record are doing, and which runs none of them will do.
+//! What the recorded jobs do, and which runs are left.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,56 +8,56 @@ use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
 use super::client::{Queued, queue};
 use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
-use crate::{Error, RunState, SearchState, budget, run_state};
+use crate::{Error, RunState, SearchState, retry, run_state};
 
-/// Seconds without a beat after which a job is submitted for a run that somebody has.
+/// Seconds without a touch of its claim after which a job is submitted for a run that another process has claimed.
 const SILENT_S: f64 = 90.0;
 
-/// Which runs are submitted, and whether they are.
+/// Which runs to submit, and whether to submit them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// What is not done; what failed before is tried again.
+pub enum SubmitMode {
+    /// Runs that are not done; earlier failures are tried again.
     All,
-    /// What is not done and was not given up.
+    /// Runs that are neither done nor out of retries.
     NotFailed,
-    /// As `All`, but the scripts are only written: someone submits them by hand.
+    /// Like `All`, but only writes the scripts, for someone who submits them by hand.
     WriteOnly,
 }
 
-/// What the jobs on record are doing.
+/// The status of the recorded jobs.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Standing {
+pub struct SubmissionStatus {
     /// Jobs that have not ended.
     pub queued: Vec<Queued>,
-    /// Runs that are not done and that one of these jobs will do.
+    /// Missing runs that one of these jobs will do.
     pub covered: BTreeSet<RunId>,
-    /// Those of the jobs that were submitted when the store was another folder.
-    pub elsewhere: Vec<Elsewhere>,
+    /// Jobs that were submitted when the store was another folder.
+    pub moved: Vec<MovedJobs>,
 }
 
-/// Jobs that work in another folder than the store: it was moved or copied after they were submitted.
+/// Jobs that work in another folder than the store, which was moved or copied after they were submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct MovedJobs {
     /// The folder in which they work.
     pub folder: PathBuf,
     /// Their ids, ascending.
     pub jobs: BTreeSet<u64>,
 }
 
-impl std::fmt::Display for Elsewhere {
+impl std::fmt::Display for MovedJobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let jobs: Vec<String> = self.jobs.iter().map(u64::to_string).collect();
         let (folder, jobs) = (self.folder.display(), jobs.join(" "));
         write!(
             f,
-            "the queued jobs {jobs} were submitted from another folder, {folder}, and work there: `scancel {jobs}` ends \
+            "the queued jobs {jobs} were submitted from another folder, {folder}, and work there: `scancel {jobs}` cancels \
              them, and `run` then submits what is missing here"
         )
     }
 }
 
-/// The runs of `plan` that their jobs gave up: they failed as often as failures of their kind are tried again. One that
-/// failed once, and whose job was cancelled before it was tried again, is not among them.
+/// Returns the runs of `plan` whose jobs used up their retries. A run that failed once, and whose job was cancelled
+/// before the retry, is not among them.
 ///
 /// # Errors
 /// Files that cannot be read.
@@ -73,26 +73,26 @@ pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error>
             continue;
         }
         let since = members().find(|member| member.run_id == *run_id).map_or(0, |member| member.since);
-        if matches!(budget::standing(&folder, since)?, budget::Standing::Spent(_)) {
+        if matches!(retry::retry_decision(&folder, since)?, retry::RetryDecision::Exhausted(_)) {
             given_up.insert(run_id.clone());
         }
     }
     Ok(given_up)
 }
 
-/// Asks Slurm what the recorded jobs of an experiment are doing.
+/// Asks Slurm for the status of the recorded jobs of an experiment.
 ///
 /// # Errors
-/// [`Error::Unreachable`] where there are such jobs and Slurm cannot be asked: then nothing is known about them.
-pub fn standing(store: &RunStore, experiment: &str) -> Result<Standing, Error> {
+/// [`Error::Unreachable`] if there are such jobs and Slurm cannot be reached: nothing is known about them then.
+pub fn submission_status(store: &RunStore, experiment: &str) -> Result<SubmissionStatus, Error> {
     let submissions = submissions(store, experiment)?;
     if submissions.is_empty() {
-        return Ok(Standing::default());
+        return Ok(SubmissionStatus::default());
     }
     let all = queue().map_err(|source| Error::Unreachable { jobs: jobs(&submissions), source })?;
-    let mut standing = Standing::default();
+    let mut status = SubmissionStatus::default();
     for (folder, submission) in &submissions {
-        let (mut wanted, before) = (None, standing.queued.len());
+        let (mut wanted, before) = (None, status.queued.len());
         let ours = |name: &str, job: Option<u64>| -> Vec<Queued> {
             let same = |queued: &&Queued| {
                 queued.name == name || job.is_some_and(|job| base(&queued.job) == job.to_string())
@@ -109,20 +109,20 @@ pub fn standing(store: &RunStore, experiment: &str) -> Result<Standing, Error> {
                 let of_use = |member: &&Member| wanted.is_none_or(|wanted| wanted.contains(&member.run_id));
                 for member in array.runs.iter().filter(of_use) {
                     if will_be_done(store, member)? {
-                        standing.covered.insert(member.run_id.clone());
+                        status.covered.insert(member.run_id.clone());
                     }
                 }
             }
-            standing.queued.extend(queued);
+            status.queued.extend(queued);
         }
-        standing.queued.extend(ours(&submission.report_name, submission.report_job));
+        status.queued.extend(ours(&submission.report_name, submission.report_job));
         let folder = &submission.settings.out;
-        if standing.queued.len() > before && !is_here(store, folder) {
-            let jobs = standing.queued[before..].iter().filter_map(|queued| base(&queued.job).parse().ok());
-            standing.elsewhere.push(Elsewhere { folder: folder.clone(), jobs: jobs.collect() });
+        if status.queued.len() > before && !is_here(store, folder) {
+            let jobs = status.queued[before..].iter().filter_map(|queued| base(&queued.job).parse().ok());
+            status.moved.push(MovedJobs { folder: folder.clone(), jobs: jobs.collect() });
         }
     }
-    Ok(standing)
+    Ok(status)
 }
 
 /// Whether a folder is the store, by whatever path.
@@ -131,7 +131,7 @@ fn is_here(store: &RunStore, folder: &Path) -> bool {
     place(folder).is_some_and(|folder| place(store.root()) == Some(folder))
 }
 
-/// The runs that the search submitted in `folder` may still train; `None` where nothing is searched.
+/// The runs that the search submitted in `folder` may still train; `None` if it is not a search.
 fn wanted_by_search(store: &RunStore, folder: &Path) -> Result<Option<BTreeSet<RunId>>, Error> {
     let Some(plan) = Submission::plan(folder)? else { return Ok(None) };
     let Some(state) = SearchState::read(store, &plan)? else { return Ok(None) };
@@ -148,35 +148,39 @@ fn jobs(submissions: &[(PathBuf, Submission)]) -> Vec<u64> {
     submissions.iter().flat_map(|(_, s)| s.arrays.iter().filter_map(|array| array.job)).collect()
 }
 
-/// Whether the workers of an array would still do a run: it is neither done nor given up.
+/// Whether the workers of an array would still do a run: it is neither done nor out of retries.
 fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
     if store.is_finished(&member.run_id) {
         return Ok(false);
     }
     let folder = store.run_dir(&member.run_id);
     let over = newest(&folder)?.is_none_or(|newest| newest.exit.is_some());
-    Ok(!(over && matches!(budget::standing(&folder, member.since)?, budget::Standing::Spent(_))))
+    Ok(!(over && matches!(retry::retry_decision(&folder, member.since)?, retry::RetryDecision::Exhausted(_))))
 }
 
-/// Runs that nobody does.
+/// Runs that no job does.
 pub(super) struct Open<'a> {
-    /// Those that can begin, or go on, now.
+    /// Those that can start, or be resumed, now.
     pub(super) due: Vec<&'a PlannedRun>,
-    /// And those that may follow from them: the workers of these are theirs too.
+    /// Those and the ones that may follow from them, which the same workers do.
     pub(super) all: Vec<&'a PlannedRun>,
 }
 
-/// What the recorded jobs are doing, and the runs that are left for others.
-pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(Standing, Open<'a>), Error> {
-    let standing = standing(store, &plan.experiment)?;
-    let given_up = if mode == Mode::NotFailed { given_up(store, plan)? } else { BTreeSet::new() };
+/// Returns the status of the recorded jobs, and the runs that are left.
+pub(super) fn open<'a>(
+    store: &RunStore,
+    plan: &'a Plan,
+    mode: SubmitMode,
+) -> Result<(SubmissionStatus, Open<'a>), Error> {
+    let status = submission_status(store, &plan.experiment)?;
+    let given_up = if mode == SubmitMode::NotFailed { given_up(store, plan)? } else { BTreeSet::new() };
     let free = |run: &PlannedRun| -> Result<bool, Error> {
-        Ok(!standing.covered.contains(&run.run_id)
+        Ok(!status.covered.contains(&run.run_id)
             && match run_state(store, run)? {
                 RunState::Done => false,
                 RunState::Failed(_) => !given_up.contains(&run.run_id),
-                // What another executor works on is its own, while it gives signs of life. This decides only whether a
-                // job is submitted; whether it may take the run over is another question.
+                // A run of another executor is its own as long as its claim is touched. This only decides whether a
+                // job is submitted; whether the job may take the run over is decided later.
                 RunState::Running { silent_s, .. } => silent_s > SILENT_S,
                 RunState::Missing
                 | RunState::Damaged { .. }
@@ -186,11 +190,11 @@ pub(super) fn open<'a>(store: &RunStore, plan: &'a Plan, mode: Mode) -> Result<(
             })
     };
     let open = choose(store, plan, free, |run| Ok(given_up.contains(&run.run_id)))?;
-    Ok((standing, open))
+    Ok((status, open))
 }
 
-/// The runs for which there is something to do and that are `free`. An arm of a search in which a run is `given_up`
-/// is left as it is: trials are never judged by a part of them.
+/// Returns the runs with something to do that are `free`. An arm of a search with a run that is `given_up` is left as
+/// it is: its trials are only judged together.
 pub(super) fn choose<'a>(
     store: &RunStore,
     plan: &'a Plan,

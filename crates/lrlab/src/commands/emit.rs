@@ -1,0 +1,45 @@
+//! `lrlab run --emit commands`: prints a command for each run.
+
+use lrlab_grid::SearchState;
+use lrlab_runs::PlannedRun;
+
+use super::grid::Grid;
+use super::{print_line, search};
+use crate::progress::eprint_line;
+use crate::provenance;
+
+/// Prints a command for each run that is not done; of a search, for each that is due.
+pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
+    let Grid { plan, store, machine, .. } = grid;
+    let program = provenance::freeze(store)?.display().to_string();
+    let out = std::path::absolute(store.root())?.display().to_string();
+    let print = |run: &PlannedRun, until: Option<u64>| {
+        let mut words: Vec<String> =
+            [&program, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
+        words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
+        words.extend(machine.arguments());
+        // Paths cannot contain the NUL that cannot be quoted.
+        print_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
+    };
+    let Some(search) = SearchState::read(store, plan)? else {
+        grid.missing().into_iter().for_each(|run| print(run, None));
+        return Ok(());
+    };
+    search.prune(store, plan, machine.keep.checkpoints())?;
+    let due = search.due();
+    for due in &due {
+        let run = &plan.runs[due.run];
+        print(run, search::until(run, due.until));
+    }
+    eprint_line(&if due.is_empty() {
+        format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
+    } else {
+        format!(
+            "{}: {}, and only these: which trials go on is decided by all of them. Once they are done, the same \
+             command prints what follows, and nothing when the search is over",
+            plan.experiment,
+            search::describe_due(&due)
+        )
+    });
+    Ok(())
+}

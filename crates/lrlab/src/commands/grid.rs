@@ -1,0 +1,34 @@
+//! What `lrlab run` and `lrlab verify` pass from step to step once the runs are resolved.
+
+use candle_core::Device;
+use lrlab_runs::{Plan, PlannedRun, RunStore};
+
+use crate::Exit;
+use crate::options::Machine;
+
+/// A resolved plan, the store of its runs, and the options of workers.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) store: &'a RunStore,
+    pub(crate) machine: &'a Machine,
+    /// The device of this process: the CPU if only the nodes of a cluster need the chosen one.
+    pub(crate) device: &'a Device,
+    /// Whether the runs train on the device of this process.
+    pub(crate) trains_here: bool,
+}
+
+impl<'a> Grid<'a> {
+    /// Returns the runs that are not finished.
+    pub(crate) fn missing(&self) -> Vec<&'a PlannedRun> {
+        self.plan.runs.iter().filter(|run| !self.store.is_finished(&run.run_id)).collect()
+    }
+}
+
+/// The outcome of executing a grid.
+pub(crate) enum Execution {
+    /// The runs ended. The report follows, then this summary and this exit code.
+    Ended { summary: String, exit: Exit },
+    /// The grid continues without this process, or stopped with an error. No report follows.
+    Left(Exit),
+}

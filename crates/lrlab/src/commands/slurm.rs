@@ -1,0 +1,332 @@
+//! A grid on Slurm from the submitting side: submits missing runs, waits for them, writes the report.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use lrlab_grid::slurm::{self, Settings, Submission, SubmitMode, SubmitOutcome};
+use lrlab_grid::{Interrupt, RunState, SearchState, Status};
+use lrlab_runs::{Plan, RunStore};
+use lrlab_spec::SlurmProfile;
+
+use super::grid::{Execution, Grid};
+use super::{print_line, report};
+use crate::options::{Keep, Machine};
+use crate::progress::{eprint_line, report_error};
+use crate::{Exit, provenance};
+
+/// The number of consecutive submissions without progress after which nothing is resubmitted.
+const MAX_FRUITLESS: u32 = 2;
+/// The interval between two checks of the runs' files.
+const POLL: Duration = Duration::from_secs(2);
+/// The maximum interval between two queries of Slurm; the first ones are shorter.
+const MAX_QUERY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Reads a profile for the runs of `plan`. The error contains all its mistakes.
+pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
+    let text = super::plan::read_text(path)?;
+    let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
+    Ok(SlurmProfile::read(&text, &path.display().to_string(), &runs)?)
+}
+
+/// Makes the settings of a submission of this program.
+pub(crate) fn settings(
+    store: &RunStore,
+    profile: SlurmProfile,
+    machine: &Machine,
+    fail_fast: bool,
+) -> anyhow::Result<Settings> {
+    let build = provenance::own_build().context("this program cannot be read")?;
+    let out = std::path::absolute(store.root())?;
+    let program =
+        RunStore::new(&out).bin_dir().join(build).join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
+    Ok(Settings {
+        program,
+        out,
+        device: machine.device.to_string(),
+        keep: machine.keep.to_string(),
+        checkpoint_every: machine.checkpoint_every.to_string(),
+        threads: machine.threads.map(NonZeroUsize::get),
+        fail_fast,
+        env: env(),
+        profile,
+        fruitless: 0,
+    })
+}
+
+/// Restores what [`settings`] recorded of the machine options.
+pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
+    let Settings { device, keep, checkpoint_every, threads, .. } = settings;
+    Ok(Machine {
+        device: device.parse().map_err(anyhow::Error::msg)?,
+        keep: keep.parse().map_err(anyhow::Error::msg)?,
+        checkpoint_every: checkpoint_every.parse().map_err(anyhow::Error::msg)?,
+        threads: threads.and_then(NonZeroUsize::new),
+    })
+}
+
+/// The environment variables that jobs need; none of them is a secret.
+fn env() -> BTreeMap<String, String> {
+    let words =
+        ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG", "LRLAB_SIMD", "LRLAB_KERNELS", "LRLAB_CUDA_TF32"];
+    let words = words.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    let paths = ["HF_HOME", "HF_HUB_CACHE", "HF_XET_CACHE", "HF_TOKEN_PATH"].into_iter().filter_map(|name| {
+        let path = std::env::var_os(name).filter(|path| !path.is_empty())?;
+        Some((name.to_owned(), std::path::absolute(path).ok()?.display().to_string()))
+    });
+    words.chain(paths).collect()
+}
+
+/// Prints the scripts that would be submitted.
+pub(crate) fn show_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
+    for (name, text) in slurm::texts(grid.store, grid.plan, settings)? {
+        print_line(&format!("# {name}\n{text}"));
+    }
+    Ok(())
+}
+
+/// Writes the scripts into the store and prints them, for someone who submits them by hand.
+pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Result<()> {
+    provenance::freeze(grid.store)?;
+    let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
+    let Some((folder, submission)) = outcome.submitted else {
+        eprint_line("nothing is missing that no queued job will do");
+        return Ok(());
+    };
+    let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
+    for name in names.chain(["report.sbatch".to_owned()]) {
+        let path = folder.join(&name);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        print_line(&format!("# {}\n{text}", path.display()));
+    }
+    Ok(())
+}
+
+/// Submits the missing runs; with `wait`, stays until the grid is done.
+pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyhow::Result<Execution> {
+    let Grid { plan, store, .. } = grid;
+    let interrupt = Interrupt::on_signals()?;
+    provenance::freeze(store)?;
+    let outcome = match slurm::submit(store, plan, settings, SubmitMode::All) {
+        Ok(outcome) => outcome,
+        Err(error @ lrlab_grid::Error::Unreachable { .. }) => {
+            eprint_line(&format!("{error}; nothing was submitted"));
+            return Ok(Execution::Left(Exit::Submitted));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    report_submission(plan, &outcome);
+    let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
+    if open && !wait {
+        print_line(&format!(
+            "{}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
+             says how far they are",
+            plan.experiment
+        ));
+        return Ok(Execution::Left(Exit::Submitted));
+    }
+    if open && wait_for_jobs(store, plan, settings, &interrupt)? == WaitEnd::Interrupted {
+        print_line(&format!(
+            "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
+            plan.experiment
+        ));
+        return Ok(Execution::Left(Exit::Interrupted));
+    }
+    let (summary, exit) = ended(store, plan, grid.machine.keep)?;
+    Ok(Execution::Ended { summary, exit })
+}
+
+fn report_submission(plan: &Plan, outcome: &SubmitOutcome) {
+    let SubmitOutcome { submitted, before } = outcome;
+    if !before.queued.is_empty() {
+        let (tasks, runs) = (before.queued.len(), before.covered.len());
+        print_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
+    }
+    for moved in &before.moved {
+        eprint_line(&format!("warning: {moved}"));
+    }
+    if let Some((folder, submission)) = submitted {
+        for line in lines(submission) {
+            print_line(&format!("{}: {line}", plan.experiment));
+        }
+        print_line(&format!("{}: scripts and logs are in {}", plan.experiment, folder.display()));
+    }
+}
+
+fn lines(submission: &Submission) -> Vec<String> {
+    let job = |job: Option<u64>| job.map_or_else(|| "?".to_owned(), |job| job.to_string());
+    let arrays = submission.arrays.iter().map(|array| {
+        let (runs, tasks) = (array.runs.len(), array.tasks);
+        format!("job {} submitted: {runs} runs of class {} by {tasks} tasks", job(array.job), array.class)
+    });
+    arrays.chain([format!("job {} writes the report after them", job(submission.report_job))]).collect()
+}
+
+/// Why waiting has ended.
+#[derive(PartialEq)]
+enum WaitEnd {
+    /// The jobs have nothing left to do.
+    Ended,
+    /// Someone asked to stop.
+    Interrupted,
+}
+
+/// Waits until every run is done or out of retries, and resubmits lost runs.
+fn wait_for_jobs(
+    store: &RunStore,
+    plan: &Plan,
+    settings: &Settings,
+    interrupt: &Interrupt,
+) -> anyhow::Result<WaitEnd> {
+    let (mut last, mut asked, mut pause) = (Status::default(), Instant::now(), POLL);
+    loop {
+        let (status, _) = lrlab_grid::status(store, plan)?;
+        if status != last {
+            let Status { total, done, running, failed, missing, .. } = status;
+            eprint_line(&format!(
+                "{}: {done} of {total} done, {running} running, {failed} failed, {missing} missing",
+                plan.experiment
+            ));
+            last = status;
+        }
+        if status.done == status.total {
+            return Ok(WaitEnd::Ended);
+        }
+        if asked.elapsed() >= pause {
+            (asked, pause) = (Instant::now(), (pause * 2).min(MAX_QUERY_INTERVAL));
+            match slurm::submission_status(store, &plan.experiment) {
+                Err(error) => eprint_line(&format!("{error}; waiting")),
+                Ok(status) if status.covered.is_empty() => match resubmit(store, plan, settings)? {
+                    Resubmission::Submitted => pause = POLL,
+                    Resubmission::NothingToDo => return Ok(WaitEnd::Ended),
+                    Resubmission::Waiting => {}
+                },
+                Ok(_) => {}
+            }
+        }
+        let looked = Instant::now();
+        while looked.elapsed() < POLL {
+            if interrupt.requests() > 0 {
+                return Ok(WaitEnd::Interrupted);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+enum Resubmission {
+    Submitted,
+    NothingToDo,
+    Waiting,
+}
+
+/// Resubmits lost runs, but not those out of retries, if no job is left that would do them and earlier submissions
+/// made progress.
+fn resubmit(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Resubmission> {
+    let (_, states) = lrlab_grid::status(store, plan)?;
+    let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
+    if settings.fail_fast && !slurm::given_up(store, plan)?.is_empty() {
+        eprint_line("a run failed, so nothing is submitted again (--fail-fast)");
+        return Ok(Resubmission::NothingToDo);
+    }
+    let fruitless = match slurm::submissions(store, &plan.experiment)?.first() {
+        Some((_, newest)) if newest.progressed(store)? => 0,
+        Some((_, newest)) => newest.settings.fruitless + 1,
+        None => 0,
+    };
+    if fruitless > MAX_FRUITLESS {
+        eprint_line(
+            "the last submissions brought no run further, so nothing is submitted again; their logs say more",
+        );
+        return Ok(Resubmission::NothingToDo);
+    }
+    let settings = Settings { fruitless, ..settings.clone() };
+    let outcome = slurm::submit(store, plan, &settings, SubmitMode::NotFailed)?;
+    report_submission(plan, &outcome);
+    Ok(match outcome.submitted {
+        Some(_) => Resubmission::Submitted,
+        None if running || !outcome.before.covered.is_empty() => Resubmission::Waiting,
+        None => Resubmission::NothingToDo,
+    })
+}
+
+/// Ends eliminated trials. Returns a summary of the grid and its exit code.
+fn ended(store: &RunStore, plan: &Plan, keep: Keep) -> anyhow::Result<(String, Exit)> {
+    if let Some(search) = SearchState::read(store, plan)? {
+        search.prune(store, plan, keep.checkpoints())?;
+    }
+    let (status, states) = lrlab_grid::status(store, plan)?;
+    let Status { total, done, failed, .. } = status;
+    let mut summary = format!("{}: {done} of {total} runs are done, {failed} failed", plan.experiment);
+    for (run, state) in plan.runs.iter().zip(&states) {
+        if let RunState::Failed(failure) = state {
+            let label = crate::progress::label(&run.cell);
+            let _ = write!(summary, "\n  {} {label}: {}", run.run_id.short(), failure.message);
+        }
+    }
+    Ok((summary, if done == total { Exit::Done } else { Exit::SomeFailed }))
+}
+
+/// The job after the arrays.
+#[derive(Debug, Args)]
+pub(crate) struct GridReportArgs {
+    /// The folder of the submission.
+    #[arg(long, value_name = "DIR")]
+    submission: PathBuf,
+}
+
+/// The number of checks for which runs with silent owners are waited for.
+const SILENT_POLLS: u32 = 60;
+
+/// `lrlab grid-report`: writes the report and resubmits lost runs.
+pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
+    let submission = Submission::read(&args.submission)?
+        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+    let settings = &submission.settings;
+    let store = RunStore::new(&settings.out);
+    let submitted = Submission::plan(&args.submission)?;
+    // A plain grid may have been extended since; a search is judged as it was submitted.
+    let plan = match submitted.filter(|plan| plan.search.is_some()) {
+        Some(plan) => plan,
+        None => {
+            store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?
+        }
+    };
+    let keep = machine(settings)?.keep;
+    let conclude = || -> anyhow::Result<Exit> {
+        let (summary, exit) = ended(&store, &plan, keep)?;
+        Ok(report::conclude(&plan, &store, &summary, exit))
+    };
+    let mut exit = conclude()?;
+    for _ in 0..SILENT_POLLS {
+        // The arrays are over: remaining owners are other executors, or dead on another node.
+        let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
+        let given_up = slurm::given_up(&store, &plan)?;
+        let lost = plan
+            .runs
+            .iter()
+            .zip(&states)
+            .any(|(run, state)| matches!(state, RunState::Failed(_)) && !given_up.contains(&run.run_id));
+        if missing + running == 0 && !lost {
+            break;
+        }
+        let covered =
+            slurm::submission_status(&store, &plan.experiment).map(|status| !status.covered.is_empty());
+        match covered.map_err(anyhow::Error::from).and_then(|covered| {
+            if covered { Ok(Resubmission::Submitted) } else { resubmit(&store, &plan, settings) }
+        }) {
+            Ok(Resubmission::Waiting) => std::thread::sleep(POLL),
+            Ok(Resubmission::Submitted | Resubmission::NothingToDo) => break,
+            Err(error) => {
+                report_error(&error);
+                break;
+            }
+        }
+        exit = conclude()?;
+    }
+    Ok(exit)
+}

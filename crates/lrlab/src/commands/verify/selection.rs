@@ -1,0 +1,229 @@
+//! Selects the finished runs to verify.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
+
+use crate::Registry;
+use crate::commands::launch;
+use crate::commands::on_record::{check_id, nearest};
+use crate::commands::plan::{read_experiment, resolve_with};
+use crate::options::{Cells, Part, Selection};
+use crate::progress::eprint_line;
+
+/// The default experiment.
+const QUICKSTART: &str = "experiments/quickstart.toml";
+
+/// The options that select runs.
+#[derive(Debug, Args)]
+pub(super) struct RecordedArgs {
+    /// The experiment whose finished runs are redone. Without one: every run of --records; the runs of --run, of any
+    /// experiment; or otherwise those of experiments/quickstart.toml.
+    experiment: Option<PathBuf>,
+    /// The store with the results.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
+    /// this folder, instead of the store (repeatable). Neither store nor experiment is needed.
+    #[arg(long, value_name = "FILE|DIR")]
+    records: Vec<PathBuf>,
+    #[command(flatten)]
+    cells: Cells,
+    /// Only the run with this id or this beginning of an id (repeatable).
+    #[arg(long, value_name = "RUN_ID")]
+    run: Vec<String>,
+    /// Only N runs, the same in every call: from each arm in turn the run with the smallest id. Ids are hashes.
+    #[arg(long, value_name = "N")]
+    sample: Option<NonZeroUsize>,
+}
+
+/// A finished run.
+pub(super) struct Recorded {
+    pub(super) run_id: RunId,
+    /// Its cell; empty if only a damaged result is left.
+    pub(super) cell: Cell,
+    /// Its result, or why it cannot be read.
+    pub(super) result: Result<RunResult, String>,
+}
+
+/// Where finished runs are read from.
+enum Source<'a> {
+    Store(RunStore),
+    Records(Records, &'a [PathBuf]),
+}
+
+impl Source<'_> {
+    fn ids(&self) -> anyhow::Result<Vec<RunId>> {
+        Ok(match self {
+            Self::Store(store) => store.done()?,
+            Self::Records(records, _) => records.iter().map(|record| record.result.run_id.clone()).collect(),
+        })
+    }
+
+    fn has(&self, id: &RunId) -> bool {
+        match self {
+            Self::Store(store) => store.is_done(id),
+            Self::Records(records, _) => records.get(id).is_some(),
+        }
+    }
+
+    /// Returns a run with its result. An unreadable result does not affect other runs.
+    fn recorded(&self, run_id: &RunId) -> Recorded {
+        let result = match self {
+            Self::Store(store) => store.result(run_id).map_err(|error| format!("{error:#}")),
+            Self::Records(records, _) => Ok(records.get(run_id).map(|record| record.result.clone())),
+        };
+        let result = result.and_then(|result| result.ok_or_else(|| "its result is gone".to_owned()));
+        let cell = match (&result, self) {
+            (Ok(result), _) => result.cell.clone(),
+            (Err(_), Self::Store(store)) => {
+                let planned = launch::planned(store, &store.run_dir(run_id));
+                planned.map(|planned| planned.cell).unwrap_or_default()
+            }
+            (Err(_), Self::Records(..)) => Cell::new(),
+        };
+        Recorded { run_id: run_id.clone(), cell, result }
+    }
+}
+
+/// The files, for messages.
+impl std::fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Store(store) => store.root().display().fmt(f),
+            Self::Records(_, paths) => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                f.write_str(&paths.join(", "))
+            }
+        }
+    }
+}
+
+impl RecordedArgs {
+    /// Reads the selected runs.
+    pub(super) fn read(&self, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
+        let file = self.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
+        self.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
+        let source = if self.records.is_empty() {
+            Source::Store(RunStore::new(&self.out))
+        } else {
+            Source::Records(Records::read(&self.records)?, &self.records)
+        };
+        let planned = self.planned(file, &source, registry)?;
+        let finished: Vec<RunId> = match &planned {
+            None => source.ids()?,
+            Some(planned) => planned.iter().filter(|id| source.has(id)).cloned().collect(),
+        };
+        let chosen: Vec<RunId> = if self.run.is_empty() {
+            finished
+        } else {
+            let named = |id: &String| match &beginning(id, &finished)[..] {
+                [one] => Ok((*one).clone()),
+                [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
+                several => bail!("the ids of {} runs begin with {id}: give more digits", several.len()),
+            };
+            self.run.iter().map(named).collect::<anyhow::Result<_>>()?
+        };
+        if chosen.is_empty() {
+            let file = file.display();
+            match planned {
+                Some(planned) => bail!(
+                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `lrlab run {file}` does them",
+                    planned.len()
+                ),
+                None => bail!("nothing to verify: {source} has no finished run"),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let distinct = chosen.iter().filter(|id| seen.insert(*id));
+        let recorded = distinct.map(|id| source.recorded(id)).collect();
+        Ok(match self.sample {
+            Some(n) => sample(recorded, n.get()),
+            None => recorded,
+        })
+    }
+
+    /// Returns the runs of the experiment; `None` if records or ids select the runs.
+    fn planned(
+        &self,
+        file: &Path,
+        source: &Source<'_>,
+        registry: &Registry,
+    ) -> anyhow::Result<Option<Vec<RunId>>> {
+        if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
+            anyhow::ensure!(
+                self.cells.are_all(),
+                "--set, --filter and --seeds are about an experiment: name its file"
+            );
+            return Ok(None);
+        }
+        let part = Part { cells: self.cells.clone(), run: None };
+        let selection = Selection { experiment: file.to_path_buf(), out: self.out.clone(), part };
+        let experiment = read_experiment(&selection, registry)?;
+        let none = Records::default();
+        let on_record = if let Source::Records(records, _) = source { records } else { &none };
+        let plan = resolve_with(&experiment, &selection, registry, on_record)?;
+        Ok(Some(plan.runs.into_iter().map(|run| run.run_id).collect()))
+    }
+}
+
+fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
+    ids.iter().filter(|id| id.as_str().starts_with(digits)).collect()
+}
+
+/// Explains why the run of --run is not among the finished ones.
+fn not_finished(
+    id: &str,
+    file: &Path,
+    source: &Source<'_>,
+    planned: Option<&[RunId]>,
+) -> anyhow::Result<String> {
+    let (file, all) = (file.display(), source.ids()?);
+    if let Some(planned) = planned {
+        if !beginning(id, planned).is_empty() {
+            return Ok(format!(
+                "run {id} of {file} is not finished in {source}; `lrlab run {file} --run {id}` does it"
+            ));
+        }
+        if let [one, ..] = beginning(id, &all)[..] {
+            return Ok(format!(
+                "run {one} is none of {file}'s, with its data and the options given here; without an experiment, --run \
+                 takes any finished run"
+            ));
+        }
+    }
+    let near = match &nearest(id, &all)[..] {
+        [] => "no run is finished there".to_owned(),
+        near => format!("the nearest are {}", near.join(", ")),
+    };
+    Ok(format!("{source} has no finished run {id}; {near}"))
+}
+
+/// Samples `n` runs regardless of their results: from each arm in turn the run with the smallest id.
+fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
+    let all = recorded.len();
+    if n >= all {
+        if n > all {
+            eprint_line(&format!("note: --sample {n}: there are {all} runs, and all of them are done again"));
+        }
+        return recorded;
+    }
+    recorded.sort_by(|a, b| a.run_id.cmp(&b.run_id));
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let mut rank = |recorded: &Recorded| {
+        let mut arm = recorded.cell.clone();
+        arm.remove("seed");
+        let before = taken.entry(serde_json::to_string(&arm).unwrap_or_default()).or_default();
+        *before += 1;
+        *before
+    };
+    let mut ranked: Vec<(usize, Recorded)> =
+        recorded.into_iter().map(|recorded| (rank(&recorded), recorded)).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    eprint_line(&format!("note: a sample of {n} of {all} runs, the same at every call"));
+    ranked.into_iter().take(n).map(|(_, recorded)| recorded).collect()
+}
