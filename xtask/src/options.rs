@@ -69,11 +69,15 @@ struct OnRecord {
     /// Runs in this file of records, or in the *.jsonl files of this folder, count as done (repeatable)
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
+    /// Do not count the records beside the experiment
+    #[arg(long, conflicts_with = "records")]
+    no_records: bool,
 }
 
 impl OnRecord {
     fn add_to(&self, arguments: &mut Vec<OsString>) {
         self.records.iter().for_each(|value| push(arguments, "--records", Some(value)));
+        arguments.extend(self.no_records.then(|| "--no-records".into()));
     }
 }
 

@@ -34,6 +34,9 @@ pub struct Plan {
     /// The experiment's claims, as its file states them, for the report.
     #[serde(default)]
     pub claims: serde_json::Value,
+    /// Templates of documents that the report renders, as the experiment's file names them: relative to its folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<String>,
     /// Where the runs are trials of a search: its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,

@@ -15,7 +15,9 @@ use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
 use crate::walk::{missing, unknown, walk};
-use crate::{RunSpec, claims, conditions, effect, expand, explain, resolve, run_id, search, select, suggest};
+use crate::{
+    RunSpec, claims, conditions, effect, expand, explain, report, resolve, run_id, search, select, suggest,
+};
 
 /// An experiment without a mistake, expanded and resolved.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct Experiment {
     pub description: String,
     /// Its claims as the file states them: a list of tables.
     pub claims: Json,
+    /// Templates of documents that the report renders, relative to the file's folder.
+    pub documents: Vec<String>,
     /// Where the cells are trials of a search: its rules.
     pub search: Option<Search>,
     /// What is suspicious but clear.
@@ -122,6 +126,7 @@ pub fn read(
         .collect();
     require(&mut log, &given, &used, &definitions.defaults);
     let claims = claims::read(&mut log, &root);
+    let documents = report::documents(&mut log, &root);
     let mut rules = search::read(&mut log, &root, &axes);
     // Conditions on an axis that cannot be read would only repeat its mistake.
     let complete = axes.len() == declared.len();
@@ -161,7 +166,7 @@ pub fn read(
     let word = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
     let (name, description, warnings) = (word("name"), word("description"), log.finish());
     let search = rules.map(|rules| rules.search);
-    Ok(Experiment { name, description, claims, search, warnings, cells, points, definitions, log })
+    Ok(Experiment { name, description, claims, documents, search, warnings, cells, points, definitions, log })
 }
 
 const SET: &str = "--set ";
@@ -188,7 +193,8 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
             "name" | "description" | "zip" | "exclude" | "include" => {
                 walk(log, node, &properties[&key.name], Slot { owner: "", key: &key.name });
             }
-            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" | "search" => {}
+            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" | "report"
+            | "search" => {}
             name => match elsewhere(root, name) {
                 Some(path) => {
                     log.error(key.place, format!("unknown key `{name}`"), format!("did you mean `{path}`?"));

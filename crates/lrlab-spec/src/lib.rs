@@ -122,6 +122,7 @@ mod identity;
 mod length;
 mod mistake;
 mod ranges;
+mod report;
 mod resolve;
 mod run_spec;
 mod schema;

@@ -45,6 +45,7 @@ fn experiment() -> Value {
     definitions.insert("LimitSpec".into(), object(limit, &[], "Upper bounds on the examples used."));
     definitions.insert("Model".into(), model());
     definitions.insert("Claim".into(), claim());
+    definitions.insert("Report".into(), report());
     let leaves = leaves(&definitions);
     definitions.insert("Axes".into(), axes(&leaves));
     let mut search = serde_json::to_value(schemars::schema_for!(Spaces)).unwrap_or_default();
@@ -82,6 +83,7 @@ fn experiment() -> Value {
                 "type": "array", "items": { "type": "object" },
                 "description": "Further cells: coordinates, each a value or a list; axes left out run over all values.",
             },
+            "report": reference("Report"),
             "search": reference("Search"),
             "claims": { "type": "array", "items": reference("Claim"), "description": "What should come out." },
         },
@@ -100,6 +102,15 @@ fn model() -> Value {
     let properties: Map<String, Value> =
         properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
     object(properties, &["network", "data"], "A network, its data and its overrides of the defaults.")
+}
+
+fn report() -> Value {
+    let documents = json!({
+        "type": "array", "items": { "type": "string" },
+        "description": "Templates of documents that the report renders, relative to this file: `paper.md.jinja` makes `paper.md`.",
+    });
+    let properties = Map::from_iter([("documents".to_owned(), documents)]);
+    object(properties, &[], "What the report holds besides its own pages.")
 }
 
 fn claim() -> Value {

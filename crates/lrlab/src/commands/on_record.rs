@@ -1,6 +1,6 @@
 //! Runs on record: finished runs in files outside of the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
@@ -9,31 +9,43 @@ use serde::Deserialize;
 
 use crate::progress::eprint_line;
 
-/// The files of records to read. None is read by default, so that a stray file of results has no effect.
+/// The files of records to read: those given, or else those that lie beside the experiment.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RecordFiles {
     /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
     /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
-    /// `run` imports the runs into the store first, like `records import`.
+    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` beside an
+    /// experiment file `NAME.toml`, if there are any.
     #[arg(long = "records", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+    /// Do not read the records beside the experiment.
+    #[arg(long, conflicts_with = "paths")]
+    no_records: bool,
 }
 
 impl RecordFiles {
-    /// Reads the files.
-    pub(crate) fn read(&self) -> anyhow::Result<Records> {
-        Ok(Records::read(&self.paths)?)
+    /// Reads the files for an experiment.
+    pub(crate) fn read(&self, experiment: &Path) -> anyhow::Result<Records> {
+        Ok(Records::read(&self.paths(experiment))?)
     }
 
-    /// Whether no file is given.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.paths.is_empty()
+    /// Whether there is no file for an experiment.
+    pub(crate) fn is_empty(&self, experiment: &Path) -> bool {
+        self.paths(experiment).is_empty()
+    }
+
+    fn paths(&self, experiment: &Path) -> Vec<PathBuf> {
+        if self.no_records || !self.paths.is_empty() {
+            return self.paths.clone();
+        }
+        beside(experiment).into_iter().collect()
     }
 
     /// Keeps the records of the plan's runs, checks them against the store, and reports their number.
-    fn for_plan(&self, store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
+    fn for_plan(store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
+        let any = !records.is_empty();
         records.retain(|id| plan.runs.iter().any(|run| run.run_id == *id));
-        if !self.is_empty() {
+        if any {
             check_conflicts(store, &records)?;
             eprint_line(&format!(
                 "{}: {} of {} runs are on record",
@@ -46,20 +58,24 @@ impl RecordFiles {
     }
 
     /// Returns the store with the plan's runs on record, for commands that only read.
-    pub(crate) fn with_store(
-        &self,
-        store: RunStore,
-        plan: &Plan,
-        records: Records,
-    ) -> anyhow::Result<RunStore> {
-        let records = self.for_plan(&store, plan, records)?;
+    pub(crate) fn with_store(store: RunStore, plan: &Plan, records: Records) -> anyhow::Result<RunStore> {
+        let records = Self::for_plan(&store, plan, records)?;
         Ok(store.with_records(records))
     }
 
     /// Imports the plan's runs on record into the store.
-    pub(crate) fn import(&self, store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
-        import_all(store, &self.for_plan(store, plan, records)?).map(drop)
+    pub(crate) fn import(store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
+        import_all(store, &Self::for_plan(store, plan, records)?).map(drop)
     }
+}
+
+/// The folder of records beside an experiment file, if it holds any.
+pub(crate) fn beside(experiment: &Path) -> Option<PathBuf> {
+    let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
+    let mut files = std::fs::read_dir(&folder).ok()?.flatten();
+    files
+        .any(|entry| entry.path().extension().is_some_and(|extension| extension == "jsonl"))
+        .then_some(folder)
 }
 
 /// Imports runs into the store. Returns how many were missing there. [`check_conflicts`] comes first.

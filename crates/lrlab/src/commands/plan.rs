@@ -48,7 +48,7 @@ pub(crate) fn read_plan(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let (plan, records) = read_with_records(selection, on_record, registry)?;
-    let store = on_record.with_store(RunStore::new(&selection.out), &plan, records)?;
+    let store = RecordFiles::with_store(RunStore::new(&selection.out), &plan, records)?;
     Ok((plan, store))
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn read_with_records(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, Records)> {
     let experiment = read_experiment(selection, registry)?;
-    let records = on_record.read()?;
+    let records = on_record.read(&selection.experiment)?;
     Ok((resolve_with(&experiment, selection, registry, &records)?, records))
 }
 
@@ -156,6 +156,7 @@ fn resolve_all(
     })?;
     plan.description.clone_from(&experiment.description);
     plan.claims.clone_from(&experiment.claims);
+    plan.documents.clone_from(&experiment.documents);
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
     Ok(plan)

@@ -1,9 +1,11 @@
 //! `lrlab report`: tables, figures and the page of a grid.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use anyhow::Context;
 use clap::Args;
-use lrlab_report::{ClaimVerdict, Report};
+use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::RecordFiles;
@@ -60,19 +62,37 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
 }
 
 /// Writes the report of a plan and prints its table. Reports every damaged result.
-pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Report> {
+pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
             eprint_line(&format!("error: {damage}"));
         }
     }
-    let report = lrlab_report::summarise(plan, store)?;
+    let report = Arc::new(lrlab_report::summarise(plan, store)?);
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
-    let written = lrlab_report::write(&report, &[], &to)?;
+    let written = lrlab_report::write(&report, &documents(plan, &report)?, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
         print_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
     }
+    for document in &written.documents {
+        print_line(&format!("document: {}", document.display()));
+    }
     print_line(&format!("report: {}", written.html.display()));
     Ok(report)
+}
+
+/// Renders the experiment's own documents: names of files and their texts.
+fn documents(plan: &Plan, report: &Arc<Report>) -> anyhow::Result<Vec<(String, String)>> {
+    let folder = plan.call.as_ref().map(|call| Path::new(&call.folder).join(&call.experiment));
+    let folder = folder.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let render = |template: &String| {
+        let path = folder.join(template);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let document = Document { name, template: text };
+        let rendered = lrlab_report::render(report, &document)?;
+        Ok((document.name, rendered))
+    };
+    plan.documents.iter().map(render).collect()
 }

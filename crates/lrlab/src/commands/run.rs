@@ -43,13 +43,13 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let executor = args.executor.executor(&plan, &store, machine)?;
 
     if args.dry_run {
-        let store = on_record.with_store(store, &plan, records)?;
+        let store = RecordFiles::with_store(store, &plan, records)?;
         show(&plan, &store)?;
         executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);
     }
     set_damaged_aside(&plan, &store)?;
-    on_record.import(&store, &plan, records)?;
+    RecordFiles::import(&store, &plan, records)?;
     let grid = Grid { plan: &plan, store: &store, machine, device: &device, trains_here };
     check_origins(&grid, args.rerun_others)?;
 

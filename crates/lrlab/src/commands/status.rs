@@ -26,12 +26,13 @@ pub(crate) struct StatusArgs {
 
 /// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let (plan, store) = if args.selection.part.is_whole() && args.on_record.is_empty() {
-        let store = RunStore::new(&args.selection.out);
-        (stored_plan(&args.selection.experiment, &store)?, store)
-    } else {
-        read_plan(&args.selection, &args.on_record, registry)?
-    };
+    let (plan, store) =
+        if args.selection.part.is_whole() && args.on_record.is_empty(&args.selection.experiment) {
+            let store = RunStore::new(&args.selection.out);
+            (stored_plan(&args.selection.experiment, &store)?, store)
+        } else {
+            read_plan(&args.selection, &args.on_record, registry)?
+        };
     if args.watch {
         return watch::watch(&plan, &store);
     }

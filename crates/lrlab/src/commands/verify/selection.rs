@@ -10,7 +10,7 @@ use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 
 use crate::Registry;
 use crate::commands::launch;
-use crate::commands::on_record::{check_id, nearest};
+use crate::commands::on_record::{beside, check_id, nearest};
 use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::progress::eprint_line;
@@ -28,7 +28,8 @@ pub(super) struct RecordedArgs {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
-    /// this folder, instead of the store (repeatable). Neither store nor experiment is needed.
+    /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
+    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     #[command(flatten)]
@@ -51,12 +52,12 @@ pub(super) struct Recorded {
 }
 
 /// Where finished runs are read from.
-enum Source<'a> {
+enum Source {
     Store(RunStore),
-    Records(Records, &'a [PathBuf]),
+    Records(Records, Vec<PathBuf>),
 }
 
-impl Source<'_> {
+impl Source {
     fn ids(&self) -> anyhow::Result<Vec<RunId>> {
         Ok(match self {
             Self::Store(store) => store.done()?,
@@ -91,7 +92,7 @@ impl Source<'_> {
 }
 
 /// The files, for messages.
-impl std::fmt::Display for Source<'_> {
+impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Store(store) => store.root().display().fmt(f),
@@ -108,11 +109,7 @@ impl RecordedArgs {
     pub(super) fn read(&self, registry: &Registry) -> anyhow::Result<Vec<Recorded>> {
         let file = self.experiment.as_deref().unwrap_or(Path::new(QUICKSTART));
         self.run.iter().try_for_each(|id| check_id(id, &file.display().to_string()))?;
-        let source = if self.records.is_empty() {
-            Source::Store(RunStore::new(&self.out))
-        } else {
-            Source::Records(Records::read(&self.records)?, &self.records)
-        };
+        let source = self.source(file)?;
         let planned = self.planned(file, &source, registry)?;
         let finished: Vec<RunId> = match &planned {
             None => source.ids()?,
@@ -147,11 +144,33 @@ impl RecordedArgs {
         })
     }
 
+    /// The given records; or the store; or, if no run is finished there, the records beside the experiment.
+    fn source(&self, file: &Path) -> anyhow::Result<Source> {
+        let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
+            Ok(Source::Records(Records::read(&paths)?, paths))
+        };
+        if !self.records.is_empty() {
+            return read(self.records.clone());
+        }
+        let store = RunStore::new(&self.out);
+        match beside(file) {
+            Some(folder) if store.done()?.is_empty() => {
+                eprint_line(&format!(
+                    "note: {} has no finished run: those on record in {} are verified",
+                    self.out.display(),
+                    folder.display()
+                ));
+                read(vec![folder])
+            }
+            _ => Ok(Source::Store(store)),
+        }
+    }
+
     /// Returns the runs of the experiment; `None` if records or ids select the runs.
     fn planned(
         &self,
         file: &Path,
-        source: &Source<'_>,
+        source: &Source,
         registry: &Registry,
     ) -> anyhow::Result<Option<Vec<RunId>>> {
         if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
@@ -176,12 +195,7 @@ fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
 }
 
 /// Explains why the run of --run is not among the finished ones.
-fn not_finished(
-    id: &str,
-    file: &Path,
-    source: &Source<'_>,
-    planned: Option<&[RunId]>,
-) -> anyhow::Result<String> {
+fn not_finished(id: &str, file: &Path, source: &Source, planned: Option<&[RunId]>) -> anyhow::Result<String> {
     let (file, all) = (file.display(), source.ids()?);
     if let Some(planned) = planned {
         if !beginning(id, planned).is_empty() {
