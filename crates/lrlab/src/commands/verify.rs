@@ -98,7 +98,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     }
     print_line(&summary(&verdicts));
     if rerun.interrupted {
-        eprint_line("interrupted: the same command begins anew");
+        eprint_line("interrupted: the same command starts again");
         return Ok(Exit::Interrupted);
     }
     Ok(verdict::exit(&verdicts))
@@ -170,8 +170,8 @@ fn note_other_classes(recorded: &[Recorded], class: &str) {
     }
     for (other, n) in others {
         eprint_line(&format!(
-            "note: {n} of {} runs are of the numerics class {other:?}, this device's is {class:?}: between the two, \
-             equal bits are not promised",
+            "note: {n} of {} runs have the numerics class {other:?}, this device has {class:?}: equal bits are not \
+             promised between the two",
             recorded.len()
         ));
     }
@@ -181,7 +181,7 @@ fn check_empty(folder: &Path) -> anyhow::Result<()> {
     match std::fs::read_dir(folder).map(Iterator::count) {
         Ok(0) => Ok(()),
         Ok(_) => bail!(
-            "--keep {}: the folder is not empty, and a run that is done in it would not be done again; name a new one",
+            "--keep {}: the folder is not empty, and finished runs in it would not be redone; name a new one",
             folder.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -212,13 +212,13 @@ impl DataHere<'_> {
         let id = lrlab_spec::run_id(&spec, recorded)?;
         if id != result.run_id {
             bail!(
-                "what is on record was changed: its specification and the digest of its data are those of run {id}"
+                "its record was changed: its specification and the digest of its data are those of run {id}"
             );
         }
         match self.digest(&spec.data) {
             Ok(here) if here == *recorded => Ok(()),
             Ok(here) => {
-                bail!("its data are other ones here: their digest is {here}, on record it is {recorded}")
+                bail!("its data differ here: their digest is {here}, {recorded} on record")
             }
             Err(why) => bail!("its data cannot be read here: {why}"),
         }
