@@ -212,7 +212,7 @@ pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict>
     grid.run(&["--jobs", "1"])?;
     let log = std::fs::read_to_string(grid.log())?;
     let number = |rest: &str| rest.split_whitespace().next().map(str::to_owned);
-    let resumed: Vec<_> = log.split("goes on at update ").skip(1).filter_map(number).collect();
+    let resumed: Vec<_> = log.split("resumes at update ").skip(1).filter_map(number).collect();
     if resumed.len() != NETWORKS.len() {
         bail!("{} of {} runs were killed in the middle", resumed.len(), NETWORKS.len());
     }
