@@ -333,10 +333,13 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
     other["run_id"] = id.as_str().into();
     std::fs::write(&path, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
     let ran = place.verify(&["--records", records]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     let failed = ran.out.lines().find(|line| line.starts_with(&id[..8])).unwrap();
-    assert!(failed.contains("failed: preflight: error: this runner has no model \"theirs\""), "{failed}");
-    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 failed\n"), "{}", ran.out);
+    assert!(
+        failed.contains("cannot be verified: preflight: error: this runner has no model \"theirs\""),
+        "{failed}"
+    );
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
 }
 
 /// A search leaves runs that it gave up: they are done again as far as they went.

@@ -78,7 +78,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     };
     let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
     let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
-    let rerun = match rerun(&grid, local, &sound, &interrupt) {
+    let mut rerun = match rerun(&grid, local, &sound, &interrupt) {
         Ok(Some(rerun)) => rerun,
         Ok(None) => return Ok(Exit::BadInput),
         Err(error) => {
@@ -88,9 +88,9 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     };
     let mut verdicts = Vec::new();
     for (run, checked) in recorded.iter().zip(checked) {
-        let verdict = match (checked, rerun.failures.get(&run.run_id)) {
+        let verdict = match (checked, rerun.unfinished.remove(&run.run_id)) {
             (Err(why), _) => Verdict::Refused(why),
-            (Ok(_), Some(why)) => Verdict::Failed(why.clone()),
+            (Ok(_), Some(verdict)) => verdict,
             (Ok(result), None) => Verdict::compare(result, &store)?,
         };
         print_line(&verdict.line(run));
@@ -107,8 +107,8 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
 /// The outcome of redoing runs, besides the results in the store.
 #[derive(Default)]
 struct Rerun {
-    /// Why runs failed.
-    failures: BTreeMap<RunId, String>,
+    /// The verdicts on runs without a result.
+    unfinished: BTreeMap<RunId, Verdict>,
     /// Whether someone asked to stop.
     interrupted: bool,
 }
@@ -130,7 +130,10 @@ fn rerun(
     }
     let (mut rerun, mut plan) = (Rerun::default(), grid.plan.clone());
     plan.runs.retain(|run| match preflight.failure(run) {
-        Some(why) => rerun.failures.insert(run.run_id.clone(), format!("preflight: {why}")).is_some(),
+        Some(why) => {
+            rerun.unfinished.insert(run.run_id.clone(), Verdict::Refused(format!("preflight: {why}")));
+            false
+        }
         None => true,
     });
     if plan.runs.is_empty() {
@@ -146,8 +149,10 @@ fn rerun(
         .collect();
     let launch = Launcher::new(grid.store, grid.machine, grid.device)?;
     let finish = local.run(&grid, &launch, &preflight, interrupt, |run| pruned.get(&run.run_id).copied())?;
-    let failed = finish.failed.into_iter().map(|(at, why)| (plan.runs[at].run_id.clone(), why.message));
-    rerun.failures.extend(failed);
+    let failed = finish.failed.into_iter();
+    rerun
+        .unfinished
+        .extend(failed.map(|(at, why)| (plan.runs[at].run_id.clone(), Verdict::Failed(why.message))));
     rerun.interrupted = finish.interrupted;
     Ok(Some(rerun))
 }
