@@ -160,7 +160,7 @@ fn a_run_that_is_not_there_is_told() {
             format!("tiny.toml has no run {other}: the experiment, its overrides (--set) or its data");
         assert!(ran.code == 2 && ran.err.contains(&expected), "{command}: {}", ran.err);
         let ran = call("xyz");
-        assert!(ran.code == 2 && ran.err.contains("--run \"xyz\" is no run id"), "{command}: {}", ran.err);
+        assert!(ran.code == 2 && ran.err.contains("--run \"xyz\" is not a run id"), "{command}: {}", ran.err);
     }
     let ran = run(folder.path(), &["plan", "tiny.toml", "--explain", "--run", &plain]);
     assert_eq!((ran.code, ran.out.matches("batch_size = 16").count()), (0, 1), "{}", ran.out);

@@ -143,36 +143,36 @@ type Damage = fn(&Path, &[PathBuf]);
 
 /// What is done to a store and its checkpoints, and what is said about it.
 const DAMAGES: [(&str, Damage, &[&str]); 8] = [
-    ("none", |_, _| {}, &["goes on at update"]),
+    ("none", |_, _| {}, &["resumes at update"]),
     (
         "tensors cut short",
         |_, all| cut(&all[1].join("tensors.safetensors")),
-        &["tensors.safetensors is truncated", "goes on at update"],
+        &["tensors.safetensors is truncated", "resumes at update"],
     ),
     (
         "a bit of the tensors flipped",
         |_, all| flip(&all[1].join("tensors.safetensors")),
-        &["tensors.safetensors is damaged", "goes on at update"],
+        &["tensors.safetensors is damaged", "resumes at update"],
     ),
     (
         "a bit of the state flipped",
         |_, all| flip(&all[1].join("state.json")),
-        &["state.json is damaged", "goes on at update"],
+        &["state.json is damaged", "resumes at update"],
     ),
     (
         "a manifest cut short",
         |_, all| cut(&all[1].join("manifest.json")),
-        &["manifest.json is damaged", "goes on at update"],
+        &["manifest.json is damaged", "resumes at update"],
     ),
     (
         "a manifest gone",
         |_, all| std::fs::remove_file(all[1].join("manifest.json")).unwrap(),
-        &["manifest.json: No such file", "goes on at update"],
+        &["manifest.json: No such file", "resumes at update"],
     ),
     (
         "both bad",
         |_, all| all.iter().for_each(|folder| flip(&folder.join("tensors.safetensors"))),
-        &["no good checkpoint is left: training begins at update 0"],
+        &["no valid checkpoint is left: training starts at update 0"],
     ),
     (
         "last lines cut short",
@@ -184,7 +184,7 @@ const DAMAGES: [(&str, Damage, &[&str]); 8] = [
             });
             logs.for_each(|log| tear(&log));
         },
-        &["goes on at update"],
+        &["resumes at update"],
     ),
 ];
 
@@ -311,7 +311,7 @@ fn a_full_disk_is_told_and_survived() {
     std::fs::remove_file(&ballast).unwrap();
     let (code, said) = grid.run(&out, 1);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("goes on at update"), "{said}");
+    assert!(said.contains("resumes at update"), "{said}");
     same(&expected, &out, "after a full disk");
     nothing_half_done(&out, "after a full disk");
 }
@@ -338,6 +338,6 @@ fn a_folder_that_cannot_be_written_is_named() {
     refused("between two calls");
     let (code, said) = grid.run(&out, 1);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("goes on at update"), "{said}");
+    assert!(said.contains("resumes at update"), "{said}");
     same(&expected, &out, "after a read-only folder");
 }

@@ -101,7 +101,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     std::fs::remove_file(&place.results()[1]).unwrap();
     let refused = place.call("run", &[]);
     assert!(refused.code == 2 && refused.err.contains("--rerun-others"), "{}", refused.err);
-    assert!(refused.err.contains("results would not compare"), "{}", refused.err);
+    assert!(refused.err.contains("results would not be comparable"), "{}", refused.err);
     assert_eq!(place.call("run", &["--rerun-others"]).code, 0);
     assert_eq!(place.results().len(), 2);
 }
@@ -116,7 +116,7 @@ fn garbage_is_shown_before_it_goes() {
     let part = place.json("status", &[]);
     assert_eq!((&part["status"]["total"], &part["further"]["done"]), (&1.into(), &1.into()), "{part:#}");
     let told = place.call("status", &[]);
-    assert!(told.out.contains("1 further runs (1 done)"), "{}", told.out);
+    assert!(told.out.contains("1 other runs of the experiment (1 done)"), "{}", told.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
     let text = TINY.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();
@@ -150,7 +150,7 @@ fn a_damaged_list_of_runs_stops_nothing() {
         assert_eq!(place.json("gc", &["--yes"])["removed"], 0);
         assert_eq!(place.json("status", &[])["further"]["runs"], 1);
         let ran = place.call("run", &["--seeds", "1"]);
-        assert!(ran.code == 0 && ran.err.contains("and is now runs/tiny/named.json.damaged"), "{}", ran.err);
+        assert!(ran.code == 0 && ran.err.contains("moved to runs/tiny/named.json.damaged"), "{}", ran.err);
         assert_eq!(std::fs::read(&list).unwrap(), whole);
         assert_eq!(std::fs::read(list.with_extension("json.damaged")).unwrap(), damaged);
         let again = place.call("run", &[]);
@@ -185,7 +185,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     let told = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
     assert!(told.code == 0 && told.out.contains("tiny: 1 runs, 1 done"), "{}{}", told.out, told.err);
     assert!(
-        told.out.contains("besides these, earlier calls planned 3 further runs (3 done)"),
+        told.out.contains("earlier calls planned 3 other runs of the experiment (3 done)"),
         "{}",
         told.out
     );
@@ -211,7 +211,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     assert_eq!((gc(&["tiny.toml"]).len(), place.results().len()), (4, 4));
     let missing = run(place.folder.path(), &["gc", "--seeds", "1"]);
     assert!(
-        missing.code == 2 && missing.err.contains("are about an experiment: name its file"),
+        missing.code == 2 && missing.err.contains("select from an experiment: name its file"),
         "{}",
         missing.err
     );
@@ -225,15 +225,15 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
     let shown = run(place.folder.path(), &one);
     assert!(
-        shown.out.contains("tiny keeps what is selected, 1 run; 1 other run of it may go"),
+        shown.out.contains("tiny keeps 1 selected run; 1 other run of it can be removed"),
         "{}",
         shown.out
     );
     assert!(shown.out.contains(&third[1]) && !shown.out.contains(&third[0]), "{}", shown.out);
-    assert!(shown.out.contains("1 thing, ") && shown.out.contains("--yes removes all"), "{}", shown.out);
+    assert!(shown.out.contains("1 item, ") && shown.out.contains("--yes removes them"), "{}", shown.out);
     assert_eq!(place.results().len(), 2);
     let help = run(place.folder.path(), &["gc", "--help"]).out;
-    assert!(help.contains("What stays of EXPERIMENT (its other runs go):\n      --set"), "{help}");
+    assert!(help.contains("Runs of EXPERIMENT to keep (its other runs are removed):\n      --set"), "{help}");
     let gone = run(place.folder.path(), &[&one[..], &["--yes"]].concat());
     assert!(gone.code == 0 && gone.out.contains("1 of 1 removed"), "{}{}", gone.out, gone.err);
     let left = place.results();
@@ -353,7 +353,7 @@ fn the_weights_beside_a_result_are_those_of_its_attempt() {
     std::fs::remove_file(run_dir.join("result.json")).unwrap();
     let again = place.call("run", &["--keep", "best"]);
     assert!(again.code == 0 && !again.err.contains("not deterministic"), "{}", again.err);
-    assert!(again.err.contains("best.safetensors: of an attempt that left no result"), "{}", again.err);
+    assert!(again.err.contains("best.safetensors: left by an attempt without a result"), "{}", again.err);
     let best: Vec<_> = weights(&run_dir).into_iter().collect();
     let kept = expected.into_iter().filter(|(name, _)| name != "last.safetensors");
     assert_eq!(best, kept.collect::<Vec<_>>(), "those of this attempt and no others");

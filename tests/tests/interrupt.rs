@@ -80,7 +80,7 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
         }
         let ran = Ran::of(&grid.wait_with_output().unwrap());
         assert_eq!(ran.code, 85, "{}\n{}", ran.out, ran.err);
-        assert!(ran.out.contains("the same command goes on"), "{}\n{}", ran.out, ran.err);
+        assert!(ran.out.contains("the same command resumes"), "{}\n{}", ran.out, ran.err);
         assert_eq!(workers(), [""; 0], "nobody is left");
         let exits: Vec<_> =
             files(&out.join("store")).into_iter().filter(|p| p.ends_with("exit.json")).collect();
@@ -94,7 +94,7 @@ fn ctrl_c_once_saves_and_twice_kills_workers_that_train() {
         }
         let again = Ran::of(&command(&store).output().unwrap());
         assert_eq!(again.code, 0, "{}\n{}", again.out, again.err);
-        assert!(again.err.contains("goes on at update"), "asked {times} times: {}", again.err);
+        assert!(again.err.contains("resumes at update"), "asked {times} times: {}", again.err);
         for (id, result) in results(&out) {
             for key in SHARED {
                 assert_eq!(result[key], expected[&id][key], "{key}, asked {times} times");

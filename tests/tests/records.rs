@@ -43,7 +43,7 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     let (here, there) = (place(true), place(false));
     let (here, there) = (here.path(), there.path());
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "results/tiny.jsonl"]);
-    assert_eq!(ran.out, "2 runs of tiny are in results/tiny.jsonl\n");
+    assert_eq!(ran.out, "2 runs of tiny in results/tiny.jsonl\n");
     succeeds(here, &["records", "export", "tiny.toml", "--to", "again.jsonl"]);
     let text = read(here, "results/tiny.jsonl");
     assert_eq!(text, read(here, "again.jsonl"));
@@ -54,8 +54,8 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     // Back into another store: the same files, byte by byte, and nothing is left to be run.
     std::fs::copy(here.join("again.jsonl"), there.join("tiny.jsonl")).unwrap();
     let import = ["records", "import", "tiny.jsonl"];
-    assert_eq!(succeeds(there, &import).out, "2 runs were put into runs, 0 were there\n");
-    assert_eq!(succeeds(there, &import).out, "0 runs were put into runs, 2 were there\n");
+    assert_eq!(succeeds(there, &import).out, "imported 2 runs into runs, 0 already there\n");
+    assert_eq!(succeeds(there, &import).out, "imported 0 runs into runs, 2 already there\n");
     for id in &ids {
         let name = format!("runs/store/{id}/result.json");
         assert_eq!(read(here, &name), read(there, &name));
@@ -78,7 +78,7 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     );
     std::fs::remove_dir_all(here.join("runs/store").join(&ids[0])).unwrap();
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl"]);
-    assert!(ran.err.contains("note: 1 of 2 runs are not finished, and are not in the file"), "{}", ran.err);
+    assert!(ran.err.contains("note: 1 of 2 runs are not finished and not in the file"), "{}", ran.err);
 }
 
 /// A file that is written again loses no run that only it has.
@@ -94,14 +94,14 @@ fn files_of_records_keep_what_is_in_them() {
     let (run, away) = (folder.join("runs/store").join(&id), folder.join("away"));
     std::fs::rename(&run, &away).unwrap();
     let ran = succeeds(folder, &export);
-    assert!(ran.err.contains("note: 1 further runs that were in a.jsonl stay there"), "{}", ran.err);
-    assert!(ran.out.contains("1 runs of tiny are in a.jsonl"), "{}", ran.out);
+    assert!(ran.err.contains("note: a.jsonl keeps 1 other run"), "{}", ran.err);
+    assert!(ran.out.contains("1 run of tiny in a.jsonl"), "{}", ran.out);
     assert_eq!(read(folder, "a.jsonl"), text);
 
     std::fs::write(folder.join("b.jsonl"), lines[1]).unwrap();
     std::fs::write(folder.join("c.jsonl"), lines[0]).unwrap();
     let merge = ["records", "merge", "b.jsonl", "--to", "c.jsonl"];
-    assert_eq!(succeeds(folder, &merge).out, "2 runs of 2 files are in c.jsonl\n");
+    assert_eq!(succeeds(folder, &merge).out, "2 runs of 2 files in c.jsonl\n");
     assert_eq!(read(folder, "c.jsonl"), text);
     succeeds(folder, &["records", "merge", "c.jsonl", "--to", "c.jsonl"]);
     assert_eq!(read(folder, "c.jsonl"), text);
@@ -120,9 +120,9 @@ fn files_of_records_keep_what_is_in_them() {
         (&["records", "merge", "d.jsonl", "--to", "a.jsonl"], "a.jsonl:1: another result of run "),
         (
             &["records", "export", "tiny.toml", "--to", "notes.txt"],
-            "--to notes.txt would replace a file that is no file of records: notes.txt:1:",
+            "--to notes.txt is not a file of records and is not replaced: notes.txt:1:",
         ),
-        (&["records", "merge", "d.jsonl", "--to", "notes.txt"], "--to notes.txt would replace a file"),
+        (&["records", "merge", "d.jsonl", "--to", "notes.txt"], "--to notes.txt is not a file of records"),
     ] {
         fails(folder, args, expected);
     }
@@ -150,7 +150,7 @@ fn runs_on_record_count_as_done() {
         there,
         &["run", "tiny.toml", "--dry-run", "--records", "results/b.jsonl", "--device", "cpu"],
     );
-    assert!(dry.out.contains("1 done") && dry.err.contains("1 runs to do"), "{}{}", dry.out, dry.err);
+    assert!(dry.out.contains("1 done") && dry.err.contains("1 run to do"), "{}{}", dry.out, dry.err);
     let report = succeeds(there, &["report", "tiny.toml", "--records", "results", "--to", "page"]);
     assert!(!there.join("runs").exists(), "{}", report.err);
     // The report is that of the store, to the digests of the results.
@@ -188,14 +188,14 @@ fn other_results_of_a_run_are_refused_and_named() {
     other["provenance"]["host"] = "elsewhere".into();
     std::fs::write(folder.join("b.jsonl"), other.to_string()).unwrap();
     let ran = succeeds(folder, &["records", "merge", "b.jsonl", "a.jsonl", "--to", "c.jsonl"]);
-    assert_eq!(ran.out, "2 runs of 2 files are in c.jsonl\n");
+    assert_eq!(ran.out, "2 runs of 2 files in c.jsonl\n");
     let merged: Vec<Value> =
         read(folder, "c.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&merged[1], merged.len()), (&other, 2));
     assert!(
         succeeds(folder, &["records", "import", "b.jsonl"])
             .out
-            .starts_with("0 runs were put into runs, 1 were")
+            .starts_with("imported 0 runs into runs, 1 already there")
     );
 
     other["history"][0]["val_loss"] = json!(f64::from_bits(loss.to_bits() + 1));

@@ -145,5 +145,5 @@ fn lint_finds_the_mis_scaled_schedule() {
     ]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("cosine.t_max") && ran.out.contains("plateau"), "{}", ran.out);
-    assert_eq!(lint(&["--schedule", "cosine = {}"]).out, "nothing to complain about\n");
+    assert_eq!(lint(&["--schedule", "cosine = {}"]).out, "no problems found\n");
 }

@@ -111,7 +111,7 @@ fn equal_runs_are_identical_and_nothing_is_left() {
     assert_eq!((ran.code, ran.out.lines().count()), (0, 2), "{}{}", ran.out, ran.err);
     let ran = place.verify(&["--run", &first[..8]]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    let note = "note: 1 of 1 runs are of the numerics class \"cpu/other\", this device's is \"cpu/f32/";
+    let note = "note: 1 of 1 runs have the numerics class \"cpu/other\", this device has \"cpu/f32/";
     assert!(ran.err.contains(note), "{}", ran.err);
 
     // Where the runs are to be kept, they are; a folder with something in it is left alone.
@@ -215,7 +215,7 @@ fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
         (lines.map(str::to_owned).collect::<Vec<_>>(), ran.err)
     };
     let (two, told) = chosen("2");
-    assert!(told.contains("note: a sample of 2 of 4 runs, the same at every call"), "{told}");
+    assert!(told.contains("note: a sample of 2 of 4 runs, the same in every call"), "{told}");
     assert_eq!(two.len(), 2);
     for schedule in ["static", "cosine"] {
         assert_eq!(two.iter().filter(|line| line.contains(schedule)).count(), 1, "{two:?}");
@@ -223,10 +223,7 @@ fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
     assert_eq!(chosen("2").0, two);
     assert_eq!(chosen("3").0[..2], two);
     let (all, told) = chosen("9");
-    assert!(
-        all.len() == 4 && told.contains("--sample 9: there are 4 runs, and all of them are done again"),
-        "{told}"
-    );
+    assert!(all.len() == 4 && told.contains("--sample 9: all 4 runs are redone"), "{told}");
 }
 
 #[test]
@@ -246,17 +243,14 @@ fn what_cannot_be_verified_is_told() {
     let slip = format!("{}{}", if ids[2].starts_with('0') { '1' } else { '0' }, &ids[2][1..]);
     fails(&["--run", &slip], &format!("runs has no finished run {slip}; the nearest are {}", ids[2]));
     fails(&["again.toml", "--run", &slip], &format!("the nearest are {}", ids[2]));
-    fails(&["--run", "xyz"], "--run \"xyz\" is no run id");
+    fails(&["--run", "xyz"], "--run \"xyz\" is not a run id");
     let other = ["again.toml", "--set", "defaults.lr=0.02", "--run", &ids[0]];
-    fails(
-        &other,
-        &format!("run {} is none of again.toml's, with its data and the options given here", ids[0]),
-    );
+    fails(&other, &format!("run {} does not belong to again.toml with its data and these options", ids[0]));
     fails(
         &["again.toml", "--set", "defaults.lr=0.02"],
         "nothing to verify: none of the 4 runs of again.toml is finished in runs; `lrlab run again.toml` does them",
     );
-    fails(&["--run", &ids[0], "--seeds", "1"], "--set, --filter and --seeds are about an experiment");
+    fails(&["--run", &ids[0], "--seeds", "1"], "--set, --filter and --seeds select from an experiment");
     let moved = place.folder.path().join("moved.json");
     std::fs::rename(place.result(&ids[1]), &moved).unwrap();
     fails(&["again.toml", "--run", &ids[1]], "is not finished in runs; `lrlab run again.toml --run ");
@@ -277,11 +271,7 @@ fn what_cannot_be_verified_is_told() {
     let was = place.change(&ids[0], |result| result["spec"]["lr"] = 0.5.into());
     let ran = place.verify(&["again.toml"]);
     assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
-    assert!(
-        ran.out.contains("cannot be verified: what is on record was changed: its specification"),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("cannot be verified: its record was changed: its specification"), "{}", ran.out);
     assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
     std::fs::write(place.result(&ids[0]), was.to_string()).unwrap();
     // What another generator made: its run has another id, here made from the same specification.
@@ -292,14 +282,13 @@ fn what_cannot_be_verified_is_told() {
     std::fs::write(place.folder.path().join("moved.jsonl"), moved.to_string()).unwrap();
     let ran = place.verify(&["--records", "moved.jsonl"]);
     assert!(
-        ran.code == 2
-            && ran.out.contains("cannot be verified: its data are other ones here: their digest is "),
+        ran.code == 2 && ran.out.contains("cannot be verified: its data differ here: their digest is "),
         "{}{}",
         ran.out,
         ran.err
     );
     assert!(
-        ran.out.contains(", on record it is other\n0 of 1 runs are identical, 1 cannot be verified"),
+        ran.out.contains(", other on record\n0 of 1 runs are identical, 1 cannot be verified"),
         "{}",
         ran.out
     );
@@ -344,10 +333,13 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
     other["run_id"] = id.as_str().into();
     std::fs::write(&path, lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")).unwrap();
     let ran = place.verify(&["--records", records]);
-    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
     let failed = ran.out.lines().find(|line| line.starts_with(&id[..8])).unwrap();
-    assert!(failed.contains("failed: preflight: error: this runner has no model \"theirs\""), "{failed}");
-    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 failed\n"), "{}", ran.out);
+    assert!(
+        failed.contains("cannot be verified: preflight: error: this runner has no model \"theirs\""),
+        "{failed}"
+    );
+    assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
 }
 
 /// A search leaves runs that it gave up: they are done again as far as they went.
@@ -411,11 +403,7 @@ fn an_interruption_leaves_nothing() {
     kill_process(Pid::from_child(&process), Signal::INT).unwrap();
     let ran = Ran::of(&process.wait_with_output().unwrap());
     assert_eq!(ran.code, 85, "{}{}", ran.out, ran.err);
-    assert!(
-        ran.out.ends_with("  not done again\n0 of 1 runs are identical, 1 were not done again\n"),
-        "{}",
-        ran.out
-    );
-    assert!(ran.err.contains("interrupted: the same command begins anew"), "{}", ran.err);
+    assert!(ran.out.ends_with("  not redone\n0 of 1 runs are identical, 1 were not redone\n"), "{}", ran.out);
+    assert!(ran.err.contains("interrupted: the same command starts again"), "{}", ran.err);
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }

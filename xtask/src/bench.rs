@@ -1,4 +1,4 @@
-//! How fast this machine trains, alone or in turn with a peer.
+//! Measures the training speed of this machine, alone or in turn with a peer.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,15 +14,15 @@ use crate::options::push;
 use crate::runner;
 use crate::workspace::{eprint_line, root};
 
-/// Measured against a peer where nothing is named.
+/// The default workloads of a comparison.
 const MODELS: [&str; 4] = ["resnet20", "resnet18-imagenet-stem", "lstm", "transformer"];
-/// How the runner is told whether products in f32 may be TF32.
+/// The variable that allows the runner to use TF32 for f32 products.
 const TF32: &str = "LRLAB_CUDA_TF32";
-/// The peer's script, in the workspace.
+/// The peer's script in the workspace.
 const TORCH: &str = "benches/peers/torch_bench.py";
-/// Rounds against a peer, ours and theirs in turn.
+/// Rounds of a comparison, with ours and the peer's measurement in turn.
 const ROUNDS: u16 = 3;
-/// The peer's setting that ours is held against, and those beside it, measured once.
+/// The peer's setting that ours is compared with, and the others, measured once.
 const BEST: &str = "best";
 const BESIDE: [&str; 2] = ["default", "compile"];
 
@@ -35,34 +35,35 @@ enum Peer {
 /// Options of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// Only this one, or all that are models, evaluations, operators, limits, overheads, input or grids (repeatable) [default: everything; with a peer the models]
+    /// Only this workload, or all of models, evaluations, operators, limits, overheads, input or grids (repeatable)
+    /// [default: everything; with a peer the models]
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Threads [default: two, or one where there is one core]
+    /// Threads [default: two, or one on a single core]
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
-    /// How often each is measured, in turn [default: 1; with a peer 3]
+    /// How often to measure each workload, in turn [default: 1; with a peer 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: Option<u16>,
-    /// Where: auto, cpu, cuda, cuda:N or metal
+    /// The device: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer's are under its autocast then
+    /// Precision of matrix products in linear maps, LSTM and attention: f32 or bf16; the peer then uses its autocast
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     precision: String,
-    /// On CUDA, products in f32 through TF32, ours and the peer's
+    /// On CUDA, compute f32 products through TF32, also in the peer
     #[arg(long)]
     tf32: bool,
-    /// Measure a peer too, ours and theirs in turn, and print the ratios
+    /// Also measure a peer, in turn with this program, and print the ratios
     #[arg(long, value_enum)]
     peer: Option<Peer>,
     /// The peer's Python
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: PathBuf,
-    /// A runner binary of your own
+    /// A user-built runner binary
     #[arg(long, value_name = "PATH")]
     runner: Option<PathBuf>,
 }
@@ -84,7 +85,7 @@ pub(crate) fn bench(options: &BenchOptions) -> anyhow::Result<ExitCode> {
 }
 
 impl BenchOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     fn arguments(&self) -> Vec<OsString> {
         let mut arguments = vec!["bench".into()];
         self.workload.iter().for_each(|name| push(&mut arguments, "--workload", Some(name)));
@@ -96,7 +97,7 @@ impl BenchOptions {
         arguments
     }
 
-    /// One of our workloads, a JSON object a line.
+    /// Returns the command of one workload, which prints JSON objects, one per line.
     fn ours(&self, program: &Path, workload: &str, threads: &str) -> Command {
         let mut command = Command::new(program);
         command.args(["bench", "--json=-", "--workload", workload, "--threads", threads]);
@@ -105,7 +106,7 @@ impl BenchOptions {
         command
     }
 
-    /// The same of the peer, where ours ran on `device`.
+    /// Returns the peer's command for the same workload on `device`.
     fn theirs(
         &self,
         script: &Path,
@@ -164,13 +165,13 @@ fn against_torch(options: &BenchOptions, program: &Path) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// The peer's script: in the workspace that this was built in, or in the one that it was carried to.
+/// Returns the peer's script: in the workspace of the build, or in the current folder.
 fn script() -> anyhow::Result<PathBuf> {
     let there = [root()?.join(TORCH), PathBuf::from(TORCH)].into_iter().find(|path| path.is_file());
     there.with_context(|| format!("there is no {TORCH}: start this in the workspace's root"))
 }
 
-/// What a program says on its standard output, a JSON object a line; it also goes to `text` and to the user.
+/// Returns the output of a program, JSON objects one per line, which is also appended to `text` and printed.
 fn lines_of(mut command: Command, text: &mut String) -> anyhow::Result<Vec<Value>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output =
@@ -186,7 +187,7 @@ fn lines_of(mut command: Command, text: &mut String) -> anyhow::Result<Vec<Value
         .collect()
 }
 
-/// Speed and peak memory by workload and by who, a value a round.
+/// Speed and peak memory by workload and program, one value per round.
 #[derive(Debug, Default)]
 struct Found {
     order: Vec<String>,
@@ -207,7 +208,7 @@ impl Found {
         self.values.get(&(workload.to_owned(), who.to_owned())).map_or(&[], Vec::as_slice)
     }
 
-    /// Medians; the ratio is the median of the rounds' ratios.
+    /// Formats medians; the ratio is the median of the rounds' ratios.
     fn table(&self) -> String {
         let mut text = format!(
             "\n{:<28}{:>10}{:>10}{:>8}{:>10}{:>10}{:>11}{:>11}{:>8}\n",
@@ -250,7 +251,7 @@ impl Found {
     }
 }
 
-/// NaN where there is nothing.
+/// The median; NaN without values.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

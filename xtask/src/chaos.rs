@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: the end-to-end test that kills a grid, for as long as one likes.
+//! `cargo xtask chaos`: the end-to-end test that kills a grid, with any number of kills.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,10 +13,10 @@ use crate::workspace::{cargo, eprint_line};
 /// Options of `chaos`.
 #[derive(Debug, Args)]
 pub(crate) struct ChaosOptions {
-    /// How often something is killed
+    /// Number of kills
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     kills: u64,
-    /// Seed of moments and victims
+    /// Seed of the moments and victims
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// The grid [default: tests/chaos.toml]
@@ -24,7 +24,7 @@ pub(crate) struct ChaosOptions {
     experiment: Option<PathBuf>,
 }
 
-/// Kills, and compares.
+/// Runs the test.
 pub(crate) fn chaos(options: &ChaosOptions) -> anyhow::Result<ExitCode> {
     let mut build = cargo()?;
     build.args(BUILD);

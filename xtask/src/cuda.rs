@@ -1,26 +1,26 @@
-//! What building for CUDA needs, looked for before cargo starts: build scripts say the same in a backtrace.
+//! Checks the requirements of a CUDA build before cargo starts, because build scripts report them in a backtrace.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::bail;
 
-/// Where toolkits are: what candle's build script looks into too.
+/// Where to look for toolkits, like candle's build script.
 const ROOTS: [&str; 4] = ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"];
 
-/// What a variable of the environment is set to.
+/// Returns the value of an environment variable.
 type Variable = Box<dyn Fn(&str) -> Option<String>>;
 
-/// What a build finds here.
+/// What a build finds on this machine.
 pub(crate) struct Machine {
     variable: Variable,
     roots: Vec<PathBuf>,
-    /// The driver shows a GPU.
+    /// Whether the driver reports a GPU.
     gpu: bool,
 }
 
 impl Machine {
-    /// This one.
+    /// Detects this machine.
     pub(crate) fn detect() -> Self {
         let quiet = || Stdio::null();
         let listed = Command::new("nvidia-smi").arg("-L").stdout(quiet()).stderr(quiet()).status();
@@ -31,15 +31,15 @@ impl Machine {
         }
     }
 
-    /// Whether `--device auto` is built for CUDA: there is a GPU, and a compiler for it.
+    /// Whether `--device auto` includes CUDA: there are a GPU and a compiler for it.
     pub(crate) fn auto(&self) -> bool {
         self.gpu && self.compiler().is_some()
     }
 
-    /// Whether `--device cuda` can be built.
+    /// Checks that `--device cuda` can be built.
     ///
     /// # Errors
-    /// What is missing, and what to do about it.
+    /// What is missing, and how to install it.
     pub(crate) fn cuda(&self) -> anyhow::Result<()> {
         if self.compiler().is_none() {
             bail!(
@@ -58,7 +58,8 @@ impl Machine {
         Ok(())
     }
 
-    /// A search path for programs on which the compiler is, where the present one lacks it: cudarc asks there alone.
+    /// Returns a search path for programs that includes the compiler, if the present one lacks it; cudarc only looks
+    /// there.
     pub(crate) fn path(&self) -> Option<std::ffi::OsString> {
         let compiler = self.compiler()?;
         let folder = compiler.parent()?.to_path_buf();
@@ -70,7 +71,7 @@ impl Machine {
         std::env::join_paths(folders).ok()
     }
 
-    /// `nvcc`, looked for as candle's build script does.
+    /// Finds `nvcc` like candle's build script.
     fn compiler(&self) -> Option<PathBuf> {
         let named = self.set("NVCC").map(PathBuf::from);
         let on_path = self.path_folders().into_iter().map(|folder| folder.join(NVCC));
@@ -83,7 +84,7 @@ impl Machine {
         self.set("PATH").iter().flat_map(std::env::split_paths).collect()
     }
 
-    /// A variable that is set to something.
+    /// Returns a non-empty variable.
     fn set(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
@@ -91,7 +92,7 @@ impl Machine {
 
 const NVCC: &str = if cfg!(windows) { "nvcc.exe" } else { "nvcc" };
 
-/// A machine that is made up, with `roots` for toolkits.
+/// A machine for tests, with toolkits in `roots`.
 #[cfg(test)]
 pub(crate) fn fake_machine(variables: &[(&str, String)], roots: &[PathBuf], gpu: bool) -> Machine {
     let variables: Vec<_> =
@@ -106,7 +107,7 @@ pub(crate) fn fake_machine(variables: &[(&str, String)], roots: &[PathBuf], gpu:
 mod tests {
     use super::*;
 
-    /// A folder of this test, with these files in it.
+    /// Creates a folder of this test with these files.
     fn folder(name: &str, files: &[&str]) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("lrlab-xtask-{}-{name}", std::process::id()));
         for file in files {
@@ -141,7 +142,7 @@ mod tests {
         check(&[("PATH", text(&toolkit.join("bin")))], &bare, true, true, None);
         check(&[("NVCC", text(&toolkit.join("bin/nvcc")))], &bare, true, true, None);
         check(&[("CUDA_HOME", text(&toolkit))], &bare, true, true, None);
-        // A compiler without a GPU builds for one that is named.
+        // A compiler without a GPU builds for a given compute capability.
         check(&[], &toolkit, false, false, Some("CUDA_COMPUTE_CAP"));
         check(&[("CUDA_COMPUTE_CAP", "90".to_owned())], &toolkit, false, false, None);
         for made in [bare, toolkit] {

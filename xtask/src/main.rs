@@ -1,7 +1,7 @@
-//! The door: builds the runner, starts grids, runs every check. `cargo xtask --help`.
+//! Builds the runner, starts grids, and runs every check: `cargo xtask --help`.
 //!
-//! It depends on no candle, so that it is there in seconds. What it starts replaces it (on unix), so that signals
-//! and exit codes are the runner's own.
+//! It does not depend on candle, so it builds in seconds. On unix the started runner replaces it, so that signals and
+//! exit codes are the runner's.
 
 mod bench;
 mod chaos;
@@ -30,15 +30,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build the runner and run a whole grid; what is done is not run again
+    /// Build the runner and run a whole grid; finished runs are not redone
     RunGrid(RunOptions),
     /// Write the report of a grid
     Report(ReportOptions),
-    /// Show how far a grid is, also while it runs
+    /// Show the progress of a grid, also while it runs
     Status(StatusOptions),
-    /// Do finished runs again and compare them to the bit
+    /// Redo finished runs and compare them bit by bit
     Verify(VerifyOptions),
-    /// Remove what no experiment names any more, after showing it
+    /// Remove what no experiment refers to any more, after listing it
     Gc(GcOptions),
     /// Build the runner that run-grid would use
     Build {
@@ -46,9 +46,9 @@ enum Command {
         #[arg(long, default_value = "auto")]
         device: String,
     },
-    /// Measure how fast this machine trains, alone or in turn with a peer
+    /// Measure the training speed of this machine, alone or in turn with a peer
     Bench(BenchOptions),
-    /// Kill a grid at random moments, resume it each time, and compare it with one that was left alone
+    /// Kill a grid at random moments, resume it each time, and compare it with an undisturbed one
     Chaos(ChaosOptions),
     /// Check everything that the README promises
     Test {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             workspace::eprint_line(&format!("error: {error:#}"));
-            // Nothing was started; 1 would say that some runs failed.
+            // Nothing was started; 1 would mean that some runs failed.
             ExitCode::from(2)
         }
     }

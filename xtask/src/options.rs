@@ -1,5 +1,5 @@
-//! What the door takes, and how the runner is told. Every option is known here, so that a slip of the pen is found
-//! before anything is built; what a value means is the runner's to say.
+//! The command line, and the runner's command line made from it. All options are declared here, so that mistakes are
+//! found before anything is built; the runner checks the values.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use crate::workspace::{in_root, root};
 const EXPERIMENT: &str = "experiments/quickstart.toml";
 const STORE: &str = "runs";
 
-/// Which experiment.
+/// An experiment and a selection of its runs.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// The experiment file; without one experiments/quickstart.toml, which needs no network and no data
+    /// The experiment file [default: experiments/quickstart.toml, which needs no network and no data]
     experiment: Option<PathBuf>,
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
@@ -24,12 +24,12 @@ pub(crate) struct Selection {
     part: Part,
 }
 
-/// Which part of an experiment, and what of it is changed.
+/// A selection of an experiment's runs, and overrides.
 #[derive(Debug, Args)]
 struct Part {
     #[command(flatten)]
     cells: Cells,
-    /// The run with this id, or with an id that begins so
+    /// The run with this id or this beginning of an id
     #[arg(long, value_name = "RUN_ID")]
     run: Option<OsString>,
 }
@@ -41,7 +41,7 @@ impl Part {
     }
 }
 
-/// Which cells of an experiment, and what of them is changed.
+/// A selection of an experiment's cells, and overrides.
 #[derive(Debug, Args)]
 struct Cells {
     /// Override a key of the experiment (repeatable)
@@ -66,7 +66,7 @@ impl Cells {
 /// Runs that count as done.
 #[derive(Debug, Args)]
 struct OnRecord {
-    /// Runs in this file of records, or in the *.jsonl files of this folder, count as done (repeatable)
+    /// Count the runs in this file of records, or in the *.jsonl files of this folder, as done (repeatable)
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     /// Do not count the records beside the experiment
@@ -110,9 +110,9 @@ enum Emit {
 enum Keep {
     /// Figures and logs only
     None,
-    /// The best epoch's weights
+    /// Also the best epoch's weights
     Best,
-    /// Every weight and checkpoint
+    /// Also the last epoch's weights and checkpoints
     All,
 }
 
@@ -129,34 +129,34 @@ pub(crate) struct RunOptions {
     /// Runs at once on this machine [default: from cores, memory and devices]
     #[arg(long, value_name = "N")]
     jobs: Option<OsString>,
-    /// Where runs go [default: local]
+    /// Where to do the runs [default: local]
     #[arg(long, value_enum)]
     executor: Option<Executor>,
-    /// What the cluster calls its partitions and what runs need there (TOML)
+    /// The site's partitions and the resources of runs (TOML)
     #[arg(long, value_name = "FILE")]
     slurm_profile: Option<PathBuf>,
-    /// With Slurm: stay until the grid is done
+    /// With Slurm: wait until the grid is done
     #[arg(long)]
     wait: bool,
     /// Print what would do the runs instead of doing them
     #[arg(long, value_enum)]
     emit: Option<Emit>,
-    /// Results of another build or machine are put aside, and their runs are done again
+    /// Set results of other builds or machines aside and redo their runs
     #[arg(long)]
     rerun_others: bool,
-    /// Plan and cost estimate, nothing started
+    /// Print the plan and an estimate; start nothing
     #[arg(long)]
     dry_run: bool,
-    /// Which weights stay after a run is done [default: best]
+    /// Which weights to keep [default: best]
     #[arg(long, value_enum)]
     keep: Option<Keep>,
-    /// How often a run's state is saved: "5 seconds", "200 updates", "1 epoch" or "never"
+    /// How often to save a run's state: "5 seconds", "200 updates", "1 epoch" or "never"
     #[arg(long, value_name = "INTERVAL")]
     checkpoint_every: Option<OsString>,
     /// Threads per run
     #[arg(long, value_name = "N")]
     threads: Option<OsString>,
-    /// A runner binary of your own, with further models or data sets
+    /// A user-built runner binary with additional models or data sets
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
     #[command(flatten)]
@@ -166,7 +166,7 @@ pub(crate) struct RunOptions {
 /// What a failed run does to the rest.
 #[derive(Debug, Args)]
 struct OnFailure {
-    /// The other runs go on when one fails (the default)
+    /// Continue with the other runs when one fails (the default)
     #[arg(long, conflicts_with = "fail_fast")]
     keep_going: bool,
     /// Stop the other runs when one fails
@@ -175,7 +175,7 @@ struct OnFailure {
 }
 
 impl RunOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["run".into()];
         self.selection.add_to(&mut arguments)?;
@@ -208,19 +208,19 @@ pub(crate) struct ReportOptions {
     selection: Selection,
     #[command(flatten)]
     on_record: OnRecord,
-    /// Where to write it; without it `DIR/<experiment>/report`
+    /// The folder to write to [default: DIR/<experiment>/report]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Print the verdict on each claim, and fail unless each is what the experiment expects
     #[arg(long)]
     check: bool,
-    /// A runner binary of your own
+    /// A user-built runner binary
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
 }
 
 impl ReportOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["report".into()];
         self.selection.add_to(&mut arguments)?;
@@ -238,19 +238,19 @@ pub(crate) struct StatusOptions {
     selection: Selection,
     #[command(flatten)]
     on_record: OnRecord,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Look again every second, with curves
+    /// Refresh every second, with curves
     #[arg(long)]
     watch: bool,
-    /// A runner binary of your own
+    /// A user-built runner binary
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
 }
 
 impl StatusOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["status".into()];
         self.selection.add_to(&mut arguments)?;
@@ -264,10 +264,10 @@ impl StatusOptions {
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyOptions {
-    /// The experiment whose finished runs are done again. Without one: every run of --records; the runs that --run names,
-    /// whatever experiment they belong to; or else those of experiments/quickstart.toml
+    /// The experiment whose finished runs are redone. Without one: every run of --records; the runs of --run, of any
+    /// experiment; or otherwise those of experiments/quickstart.toml
     experiment: Option<PathBuf>,
-    /// The store that has the results [default: runs/ in the workspace]
+    /// The store with the results [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Take the results from this file of records, or from the *.jsonl files of this folder (repeatable)
@@ -275,10 +275,10 @@ pub(crate) struct VerifyOptions {
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id, or with an id that begins so (repeatable)
+    /// Only the run with this id or this beginning of an id (repeatable)
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<OsString>,
-    /// Only N runs, the same at every call
+    /// Only N runs, the same in every call
     #[arg(long, value_name = "N")]
     sample: Option<OsString>,
     /// Where to train: auto, cpu, cuda, cuda:N or metal
@@ -290,16 +290,16 @@ pub(crate) struct VerifyOptions {
     /// Runs at once on this machine [default: from cores, memory and devices]
     #[arg(long, value_name = "N")]
     jobs: Option<OsString>,
-    /// Do the runs in this folder, which is new or empty, and leave them there
+    /// Redo the runs in this new or empty folder and keep it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// A runner binary of your own
+    /// A user-built runner binary
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
 }
 
 impl VerifyOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["verify".into()];
         match &self.experiment {
@@ -322,26 +322,26 @@ impl VerifyOptions {
 /// Options of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcOptions {
-    /// An experiment file: of its runs those stay that it has now and that the options below select; all others of its go
+    /// An experiment file: its current runs that match the options below are kept; its other runs are removed
     experiment: Option<PathBuf>,
     /// The store [default: runs/ in the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Remove what is shown
+    /// Remove the listed files
     #[arg(long)]
     yes: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// A runner binary of your own
+    /// A user-built runner binary
     #[arg(long, value_name = "PATH")]
     pub(crate) runner: Option<PathBuf>,
-    #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
+    #[command(flatten, next_help_heading = "Runs of EXPERIMENT to keep (its other runs are removed)")]
     part: Part,
 }
 
 impl GcOptions {
-    /// The runner's command line.
+    /// Returns the runner's command line.
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["gc".into()];
         arguments
@@ -358,7 +358,7 @@ fn store(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     given.cloned().map_or_else(|| in_root(STORE), Ok)
 }
 
-/// A path is looked for where the user stands, then in the workspace's root.
+/// Looks for a path in the current folder, then in the workspace's root.
 fn experiment(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     let Some(given) = given else { return in_root(EXPERIMENT) };
     if given.is_file() {
@@ -371,12 +371,12 @@ fn experiment(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
     bail!("there is no experiment file {}", given.display())
 }
 
-/// The word of a choice on the command line.
+/// Returns the name of a value on the command line.
 fn word(choice: &impl ValueEnum) -> Option<String> {
     choice.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
-/// An option with its value, where there is one.
+/// Adds an option with its value, if there is one.
 pub(crate) fn push(arguments: &mut Vec<OsString>, name: &str, value: Option<&(impl Into<OsString> + Clone)>) {
     if let Some(value) = value {
         // One word, so that a value that begins with a dash stays a value.
@@ -492,7 +492,7 @@ mod tests {
         let words = "--out=o --records=a --records=b --set=lr=1 --filter=seed=0 --seeds=1 --run=1f --run=2e --sample=3 \
                      --device=cpu --threads=1 --jobs=2 --keep=k";
         let words: Vec<&str> = words.split_whitespace().collect();
-        // What is on record needs no experiment.
+        // Records need no experiment.
         assert_eq!(told(&[&["verify"], &words[..]].concat()), [&["verify"], &words[..]].concat());
         assert_eq!(
             told(&["verify", "Cargo.toml", "--out=o"]),

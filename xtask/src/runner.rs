@@ -1,4 +1,4 @@
-//! The runner: built where it is needed, and then in our place.
+//! Builds the runner where necessary and executes it in place of this process.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -16,7 +16,7 @@ pub(crate) const RUNNER: &str = "lrlab";
 /// Its feature for NVIDIA GPUs.
 const CUDA: &str = "cuda";
 
-/// The user's own runner, or ours, built for `device`.
+/// Returns the user-built runner `own`, or builds the workspace's for `device`.
 pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> {
     let Some(path) = own else { return build(device) };
     if !path.is_file() {
@@ -25,7 +25,7 @@ pub(crate) fn find(own: Option<&Path>, device: &str) -> anyhow::Result<PathBuf> 
     Ok(std::path::absolute(path)?)
 }
 
-/// Builds the runner with what `device` needs. Says nothing where there is nothing to do.
+/// Builds the runner with the features that `device` needs. Prints nothing if it is up to date.
 fn build(device: &str) -> anyhow::Result<PathBuf> {
     let program = runner_path()?;
     let (feature, path) = needs(device, Machine::detect)?;
@@ -50,13 +50,13 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// How the runner is built, here and by `cargo xtask test`.
+/// The arguments that build the runner, here and in `cargo xtask test`.
 pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--package", RUNNER];
 
-/// The variable by which the runner learns what runs it again: its reports print commands for readers.
+/// The variable that tells the runner the command that calls it, for the commands in its reports.
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
-/// Puts the runner, the user's `own` or ours, in our place: signals and exit codes are its own.
+/// Replaces this process with the runner; `own` is the user's. Signals and exit codes are the runner's.
 pub(crate) fn exec(program: &Path, own: Option<&Path>, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut called = "cargo xtask run-grid".to_owned();
     if let Some(own) = own {
@@ -66,7 +66,7 @@ pub(crate) fn exec(program: &Path, own: Option<&Path>, arguments: &[OsString]) -
     exec_with(program, arguments, &[(CALLED_AS, &called)])
 }
 
-/// As [`exec`], with these variables in its environment.
+/// Like [`exec`], with additional environment variables.
 pub(crate) fn exec_with(
     program: &Path,
     arguments: &[OsString],
@@ -74,7 +74,7 @@ pub(crate) fn exec_with(
 ) -> anyhow::Result<ExitCode> {
     let mut command = Command::new(program);
     command.args(arguments).envs(variables.iter().copied());
-    // Workers may be started elsewhere.
+    // Workers may be started in another folder.
     if let Some(home) = std::env::var_os("HF_HOME").filter(|home| !home.is_empty()) {
         command.env("HF_HOME", std::path::absolute(home)?);
     }
@@ -83,7 +83,7 @@ pub(crate) fn exec_with(
 
 #[cfg(unix)]
 fn replace(mut command: Command) -> anyhow::Result<ExitCode> {
-    // Returns only where it failed.
+    // Returns only on failure.
     Err(std::os::unix::process::CommandExt::exec(&mut command).into())
 }
 
@@ -93,13 +93,13 @@ fn replace(mut command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// Cargo puts the runner where it put us: same target folder, same profile.
+/// Returns the path of the runner: cargo puts it beside this program.
 fn runner_path() -> anyhow::Result<PathBuf> {
     let us = std::env::current_exe()?;
     Ok(us.with_file_name(format!("{RUNNER}{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// The feature of the runner that `device` needs, and the search path for programs where it must be another.
+/// Returns the feature of the runner that `device` needs, and the search path for programs if it has to be changed.
 fn needs(
     device: &str,
     machine: impl FnOnce() -> Machine,
@@ -109,7 +109,7 @@ fn needs(
         ("cuda", _) | (_, Some(Ok(_))) => true,
         ("auto", _) => !cfg!(target_os = "macos"),
         ("cpu" | "metal", _) => false,
-        _ => bail!("{device:?} is no device: expected auto, cpu, cuda, cuda:N or metal"),
+        _ => bail!("{device:?} is not a device: expected auto, cpu, cuda, cuda:N or metal"),
     };
     if !cuda {
         return Ok(((device != "cpu").then_some("metal"), None));
@@ -123,7 +123,7 @@ fn needs(
     Ok((Some(CUDA), machine.path()))
 }
 
-/// Passes cargo's words on from the first that is not "everything is fresh".
+/// Shows cargo's output from the first line that does not say that everything is up to date.
 fn show(progress: impl BufRead) {
     let mut quiet = true;
     for line in progress.lines().map_while(Result::ok) {
@@ -149,8 +149,8 @@ mod tests {
             ("cuda", Err("install the CUDA toolkit")),
             ("cuda:3", Err("install the CUDA toolkit")),
             ("auto", Ok(cfg!(target_os = "macos").then_some("metal"))),
-            ("cuda:x", Err("is no device")),
-            ("gpu", Err("is no device")),
+            ("cuda:x", Err("is not a device")),
+            ("gpu", Err("is not a device")),
         ] {
             match (needs(device, machine), expected) {
                 (Ok((feature, _)), Ok(expected)) => assert_eq!(feature, expected, "{device}"),

@@ -1,4 +1,4 @@
-//! Steps that follow one another: each announced, the first failure ends them, and a table of seconds at the end.
+//! Consecutive steps: each is announced, the first failure ends them, and a table shows their seconds.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use crate::workspace::eprint_line;
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StepResult {
-    /// As it should.
+    /// It passed.
     Passed,
-    /// Something it needs is not here.
+    /// A requirement is missing on this machine.
     Skipped(String),
-    /// It found a mistake.
+    /// It failed.
     Failed,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Does one step; `false` where it failed.
+    /// Performs a step. Returns `false` if it failed.
     pub(crate) fn step(
         &mut self,
         name: &'static str,
@@ -43,7 +43,7 @@ impl Steps {
         Ok(passed)
     }
 
-    /// The steps with their seconds, one a line.
+    /// Returns the steps with their seconds, one per line.
     pub(crate) fn table(&self) -> String {
         let line = |(name, result, time): &(&str, StepResult, Duration)| {
             let result = match result {
@@ -56,7 +56,7 @@ impl Steps {
         self.done.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// The step that failed, if one did.
+    /// Returns the step that failed, if one did.
     pub(crate) fn failed(&self) -> Option<&'static str> {
         self.done.iter().find(|(_, result, _)| *result == StepResult::Failed).map(|(name, ..)| *name)
     }

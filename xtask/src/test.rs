@@ -1,7 +1,7 @@
-//! `cargo xtask test`: everything that the README promises.
+//! `cargo xtask test`: checks everything that the README promises.
 //!
-//! Every step uses the release profile, and every step that links uses one selection of packages, so that each
-//! dependency is built once; lints and docs share what they need to know about it.
+//! Every step uses the release profile, and every step that links uses the same selection of packages, so that each
+//! dependency is built once; lints and docs share its metadata.
 
 use std::process::{Command, ExitCode};
 
@@ -13,7 +13,7 @@ use crate::runner::{self, BUILD, RUNNER};
 use crate::steps::{StepResult, Steps, all};
 use crate::workspace::{cargo, eprint_line};
 
-/// Its name, what it does, how.
+/// The name, the description and the function of a step.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<StepResult>);
 
 const STEPS: [Step; 11] = [
@@ -30,15 +30,15 @@ const STEPS: [Step; 11] = [
     ("gpu", "the GPU trains as the CPU does", gpu),
 ];
 
-/// Only where they are named: the sanitizer builds candle once more, for minutes, and the GPU is not everyone's.
+/// Steps that run only if named: the sanitizer builds candle again, which takes minutes, and not everyone has a GPU.
 const ON_REQUEST: [&str; 2] = ["sanitizer", "gpu"];
 
-/// The steps' names, for the command line.
+/// Returns the names of the steps for the command line.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.map(|(name, ..)| name))
 }
 
-/// Does the steps that are named in `only`, or all but those on request.
+/// Runs the steps named in `only`, or all except those on request.
 pub(crate) fn test(only: &[String]) -> anyhow::Result<ExitCode> {
     let mut steps = Steps::default();
     for (name, what, work) in STEPS {
@@ -72,7 +72,7 @@ fn docs() -> anyhow::Result<StepResult> {
     all([command])
 }
 
-/// Only where a compiler for GPUs is: candle's kernels take it minutes, the first time.
+/// Needs a CUDA compiler. Compiling candle's kernels takes minutes the first time.
 fn cuda() -> anyhow::Result<StepResult> {
     let machine = Machine::detect();
     if let Err(lacks) = machine.cuda() {
@@ -90,13 +90,13 @@ fn runner() -> anyhow::Result<StepResult> {
 
 fn unit() -> anyhow::Result<StepResult> {
     let mut command = with(&["test", "--release", "--workspace", "--exclude", "lrlab-tests"])?;
-    // The same cases every time, so that a failure is the change's; leave it out of the environment to explore.
+    // The same cases every time, so that a failure is due to the change; unset it to explore.
     command.env("PROPTEST_RNG_SEED", "20");
     all([command])
 }
 
 fn end_to_end() -> anyhow::Result<StepResult> {
-    // With the runner beside it, so that shared dependencies are chosen as in every other step.
+    // Together with the runner, so that features of shared dependencies are resolved as in every other step.
     all([with(&["test", "--release", "--package", "lrlab-tests", "--package", "lrlab", "--test", "*"])?])
 }
 
@@ -113,14 +113,14 @@ fn dependencies() -> anyhow::Result<StepResult> {
     all([with(&checks)?])
 }
 
-/// Building each crate from its package would build candle once more: the sources are those just tested, so only
-/// what goes into the packages is checked.
+/// Building each crate from its package would build candle again. The sources were just tested, so only the contents
+/// of the packages are checked.
 fn package() -> anyhow::Result<StepResult> {
     all([with(&["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet"])?])
 }
 
-/// Reads and writes out of bounds, and of what was freed. The sanitizer is unstable, hence the bootstrap variable; the
-/// dependencies are built with it too, into a folder of their own.
+/// Detects out-of-bounds accesses and use after free. The sanitizer is unstable, hence the bootstrap variable; the
+/// dependencies are built with it too, into a separate folder.
 fn sanitizer() -> anyhow::Result<StepResult> {
     let target = match (std::env::consts::OS, std::env::consts::ARCH) {
         ("linux", "x86_64") => "x86_64-unknown-linux-gnu",
@@ -136,7 +136,7 @@ fn sanitizer() -> anyhow::Result<StepResult> {
     all([command])
 }
 
-/// The runner's kit on the device that is here; where there is no GPU, or no compiler for it, on the CPU.
+/// Runs the kit on the available device, or on the CPU without a GPU or without a CUDA compiler.
 fn gpu() -> anyhow::Result<StepResult> {
     let program = runner::find(None, "auto")?;
     eprint_line(&format!("+ {} kit --device auto", program.display()));

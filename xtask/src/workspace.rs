@@ -1,4 +1,4 @@
-//! Where things are, whichever folder of the workspace one stands in.
+//! Paths in the workspace, independent of the current folder.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,19 +13,19 @@ pub(crate) fn root() -> anyhow::Result<PathBuf> {
     Ok(root.to_path_buf())
 }
 
-/// `path` as a user in the workspace's root would write it, or in full where they stand elsewhere.
+/// `path` as seen from the workspace's root, or in full if the current folder is another one.
 pub(crate) fn in_root(path: &str) -> anyhow::Result<PathBuf> {
     let root = root()?;
     let here = std::env::current_dir()?;
     Ok(if here.canonicalize()? == root.canonicalize()? { path.into() } else { root.join(path) })
 }
 
-/// The cargo that started us, in the workspace's root.
+/// Returns the cargo that started this program, in the workspace's root.
 pub(crate) fn cargo() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()?);
-    // What `cargo run` set for this package is none of the children's business, and would make build scripts run
-    // again that look at it.
+    // Variables that `cargo run` set for this package do not concern child processes, and would make build scripts
+    // that read them run again.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_")
             || name == "CARGO_MANIFEST_DIR"
@@ -37,7 +37,7 @@ pub(crate) fn cargo() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// A line on standard error.
+/// Prints a line to standard error.
 pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -47,8 +47,8 @@ enum Command {
     /// per run says `identical`, or gives the first difference, both values, and how builds, machines and data differ.
     ///
     /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be
-    /// verified, because its data differ or cannot be read here, or because its record was changed or is damaged. 85:
-    /// interrupted; the same command starts again.
+    /// verified, because its data differ or cannot be read here, its model fails the preflight, or its record was changed
+    /// or is damaged. 85: interrupted; the same command starts again.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///

@@ -32,7 +32,9 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|ordinal| ordinal.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| format!("{text:?} is no device: expected auto, cpu, cuda, cuda:N or metal")),
+                .ok_or_else(|| {
+                    format!("{text:?} is not a device: expected auto, cpu, cuda, cuda:N or metal")
+                }),
         }
     }
 }
@@ -67,10 +69,13 @@ impl DeviceChoice {
             Self::Cpu => Ok(Device::Cpu),
             Self::AnyCuda | Self::Cuda(_) if !cfg!(feature = "cuda") => Err(lacks("cuda")),
             Self::Metal if !cfg!(feature = "metal") => Err(lacks("metal")),
-            Self::AnyCuda => open_cuda(0).with_context(|| format!("cannot open {self}: is a GPU there?")),
+            Self::AnyCuda => {
+                open_cuda(0).with_context(|| format!("cannot open {self}: does this machine have a GPU?"))
+            }
             Self::Cuda(ordinal) => open_cuda(ordinal)
                 .with_context(|| format!("cannot open {self}: is there a GPU with this number?")),
-            Self::Metal => Device::new_metal(0).with_context(|| format!("cannot open {self}: is it there?")),
+            Self::Metal => Device::new_metal(0)
+                .with_context(|| format!("cannot open {self}: does this machine have it?")),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Progress {
             View::Bars { bars: _, grid, runs } => {
                 grid.inc(1);
                 grid.set_message(
-                    left_s.map(|left| format!("about {} to go", clock(left))).unwrap_or_default(),
+                    left_s.map(|left| format!("about {} left", clock(left))).unwrap_or_default(),
                 );
                 if let Some(bar) = runs.remove(id) {
                     bar.finish_and_clear();
@@ -144,7 +144,7 @@ impl View {
     fn bars(total: usize, done: usize) -> Self {
         let bars = MultiProgress::new();
         let grid = bars.add(ProgressBar::new(total as u64));
-        grid.set_style(style("{bar:26} {pos:>6}/{len} runs, {elapsed} gone, {msg}"));
+        grid.set_style(style("{bar:26} {pos:>6}/{len} runs, {elapsed} elapsed, {msg}"));
         grid.set_position(done as u64);
         grid.reset_eta();
         Self::Bars { bars, grid, runs: BTreeMap::new() }
@@ -165,6 +165,11 @@ pub(crate) fn clock(seconds: f64) -> String {
     }
 }
 
+/// `1 run`, `2 runs`.
+pub(crate) fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Prints a line to standard error.
 pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
@@ -182,12 +187,13 @@ pub(crate) fn label(cell: &Cell) -> String {
         Some(value) => value.to_string(),
         None => "–".to_owned(),
     };
+    let epochs = word("epochs");
+    let epochs = if epochs == "1" { "1 epoch".to_owned() } else { format!("{epochs} epochs") };
     let mut text = format!(
-        "{} / {} / {} / {} epochs / seed {}",
+        "{} / {} / {} / {epochs} / seed {}",
         word("model"),
         word("schedule"),
         word("monitor"),
-        word("epochs"),
         word("seed")
     );
     for key in cell.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
@@ -235,5 +241,8 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(label(&cell), "resnet / cosine / on / 10 epochs / seed 0 / lr 0.1");
+        let cell: Cell = serde_json::from_value(json!({ "model": "lstm", "epochs": 1 })).unwrap();
+        assert_eq!(label(&cell), "lstm / – / – / 1 epoch / seed –");
+        assert_eq!((counted(1, "run"), counted(0, "run")), ("1 run".to_owned(), "0 runs".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! The grid's own cost: ten thousand cells from the file to the state of each, and one run that hardly trains.
+//! The cost of grids besides training: ten thousand cells from the file to their states, and a run that hardly trains.
 
 use std::cell::Cell as Counter;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::Registry;
 use crate::commands::plan::{listing, read_experiment, resolve};
 use crate::options::{Part, Selection};
 
-/// Cells of the large grid.
+/// The cells of the large grid.
 const CELLS: usize = 10_000;
 
 pub(super) fn grids() -> Vec<Workload> {
@@ -87,7 +87,7 @@ fn planned(selection: &Selection, registry: &Registry) -> anyhow::Result<Plan> {
     resolve(&read_experiment(selection, registry)?, selection, registry)
 }
 
-/// One run from its claim to its result, another at each step.
+/// One run per step, from its claim to its result.
 fn one_run() -> anyhow::Result<Step> {
     let folder = tempfile::tempdir()?;
     let store = RunStore::new(folder.path());

@@ -12,7 +12,7 @@ use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Each with the training step that takes such batches in.
 pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
-/// Batches of an epoch; its order is drawn anew in each, as in training.
+/// Batches per epoch; every epoch draws a new order, as in training.
 const BATCHES: usize = 40;
 
 pub(super) fn inputs() -> Vec<Workload> {

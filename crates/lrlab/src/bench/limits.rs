@@ -1,4 +1,4 @@
-//! What this machine could do at best: large products and copies.
+//! Upper limits of this machine: large products and copies.
 
 use candle_core::{Device, Tensor};
 
@@ -7,7 +7,7 @@ use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Side of the square matrices.
 const SIDE: usize = 2048;
-/// Values that are copied: 256 MiB.
+/// The number of copied values: 256 MiB.
 const VALUES: usize = 64 << 20;
 
 pub(super) fn limits() -> Vec<Workload> {

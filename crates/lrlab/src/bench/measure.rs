@@ -1,4 +1,4 @@
-//! The measurement of one workload, in a process of its own.
+//! Measures one workload in a process of its own.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Workload, memory};
 
-/// Steps before the clock runs: memory is there, threads are awake.
+/// Warm-up steps, after which memory is allocated and threads are running.
 const WARM_UP: usize = 2;
-/// Timed steps, at least and at most.
+/// The minimum and maximum number of timed steps.
 const STEPS: std::ops::RangeInclusive<usize> = 5..=1000;
 
 /// Steps of a window on a GPU: they run behind the program's back, which waits for them at the window's end alone.
 const WINDOW: usize = 50;
 
-/// What a workload came to: a line of `--json`.
+/// The measurement of a workload: a line of `--json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Its name.
     pub(crate) workload: String,
     /// Pictures or sequences per second, the median of the timed steps (on a GPU of windows of fifty).
     pub(crate) per_s: f64,
-    /// Milliseconds of a step, the median.
+    /// The median of milliseconds per step.
     pub(crate) ms: f64,
-    /// Of the fastest step.
+    /// Milliseconds of the fastest step.
     pub(crate) ms_best: f64,
     /// Thousand million multiplications and additions per second, in products and convolutions; null without any.
     pub(crate) gflops: Option<f64>,
@@ -37,27 +37,27 @@ pub(crate) struct Measured {
     pub(crate) resident_mib: Option<f64>,
     /// Of the operands of products in linear maps, LSTM and attention; all else is f32.
     pub(crate) dtype: String,
-    /// Threads it may use.
+    /// The number of threads.
     pub(crate) threads: usize,
-    /// Where it ran.
+    /// The device.
     pub(crate) device: String,
     /// Workload in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
     /// of ResNet-20, a batch's making in the one that takes it in.
     pub(crate) share: Option<f64>,
     /// Timed steps.
     pub(crate) steps: usize,
-    /// The most that was reserved on the GPU; null on the CPU.
+    /// The peak of reserved GPU memory; null on the CPU.
     pub(crate) device_peak_mib: Option<u64>,
     /// This library, with its version.
     pub(crate) library: String,
-    /// What decides the bits besides the program.
+    /// The numerics class.
     pub(crate) numerics: String,
 }
 
-/// Measures here and now, with the threads this process has.
+/// Measures in this process, with its threads.
 ///
 /// # Errors
-/// A step fails or gives no finite numbers.
+/// A step fails or gives non-finite numbers.
 pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Measured> {
     let Workload { kind, name, examples, flops, bytes, precision, prepare } = workload;
     let mut step = prepare(device)?;

@@ -1,13 +1,13 @@
-//! Resident memory of this process, where the system tells (Linux).
+//! The resident memory of this process (Linux only).
 
-/// Resident bytes now; the peak counts from here.
+/// Returns the resident bytes and resets the peak.
 pub(super) fn reset_peak() -> Option<u64> {
     // "5" sets the peak back to what is resident (man 5 proc_pid_clear_refs).
     std::fs::write("/proc/self/clear_refs", "5").ok()?;
     status("VmRSS:")
 }
 
-/// The most bytes that were resident since.
+/// Returns the peak of resident bytes since the reset.
 pub(super) fn peak() -> Option<u64> {
     status("VmHWM:")
 }

@@ -1,7 +1,6 @@
-//! How fast this machine trains: the workloads, and their measurement.
+//! Measures the training speed of this machine.
 //!
-//! A workload is one training step on random data by the path that runs take: the models, the kernels, the update
-//! rules and the allocator of this program.
+//! A workload is one training step on random data with the models, kernels, update rules and allocator that runs use.
 
 mod evaluation;
 mod grid;
@@ -31,7 +30,7 @@ pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
     all
 }
 
-/// The training step that a workload's cost is told as a share of, for those that stand beside one.
+/// The training step that the cost of an overhead or input workload is related to.
 pub(crate) fn beside(name: &str) -> Option<&'static str> {
     let inputs = input::BESIDE.into_iter().find(|(input, _)| *input == name).map(|(_, step)| step);
     inputs.or((name == overhead::NAME).then_some(overhead::BESIDE))

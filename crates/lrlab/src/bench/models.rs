@@ -1,4 +1,4 @@
-//! Whole training steps: forward, loss, backward, update.
+//! Complete training steps: forward, loss, backward, update.
 
 use candle_core::{DType, Device, Tensor};
 use lrlab_kernels::{Params, Precision, cross_entropy};
@@ -165,7 +165,7 @@ fn step(model: Box<dyn Model>, config: OptimizerConfig, lr: f64, input: Input, l
     })
 }
 
-/// Standard normal values, the same for the same name.
+/// Standard normal values, equal for equal names.
 pub(super) fn normal(shape: &[usize], name: &str, device: &Device) -> candle_core::Result<Tensor> {
     let stream = Stream::new(0, Purpose::Synthetic, name);
     let count = shape.iter().product::<usize>() as u64;
@@ -173,7 +173,7 @@ pub(super) fn normal(shape: &[usize], name: &str, device: &Device) -> candle_cor
     Tensor::from_vec(values, shape, device)
 }
 
-/// Whole numbers below `bound`.
+/// Integers below `bound`.
 pub(super) fn below(count: usize, bound: u64, name: &str, device: &Device) -> candle_core::Result<Tensor> {
     let stream = Stream::new(0, Purpose::Synthetic, name);
     let values: Vec<u32> = (0..count as u64).map(|i| stream.below(i, bound) as u32).collect();

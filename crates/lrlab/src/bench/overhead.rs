@@ -1,4 +1,4 @@
-//! What a schedule and callbacks cost beside the training: an epoch of updates in which nothing is trained.
+//! The cost of a schedule and callbacks: an epoch of updates without training.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::workload::{Kind, Step, Workload};
 
 /// Its name; its cost is told as a share of a step of [`BESIDE`].
 pub(crate) const NAME: &str = "overhead";
-/// The training step that it is held against.
+/// The training step that it is related to.
 pub(crate) const BESIDE: &str = "resnet20";
 /// Updates of an epoch: CIFAR-10 in batches of 128.
 const UPDATES: u64 = 352;
@@ -60,7 +60,7 @@ fn prepare(device: &Device) -> anyhow::Result<Step> {
     }))
 }
 
-/// One epoch; the sum of its rates.
+/// Performs one epoch and returns the sum of its rates.
 fn epoch(session: &mut Session) -> Result<f64, Error> {
     let mut sum = 0.0;
     session.epoch_begins(&mut Nothing)?;
@@ -97,7 +97,7 @@ impl Host for Nothing {
     }
 }
 
-/// A folder that is gone when the measurement is over.
+/// A folder that is removed after the measurement.
 struct Folder(PathBuf);
 
 impl Folder {

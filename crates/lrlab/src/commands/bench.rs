@@ -107,7 +107,7 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
             .map(Kind::word)
             .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
-        bail!("no workload is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
+        bail!("no workload is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
     let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| fits(w, name));
     Ok(all.into_iter().filter(wanted).collect())
@@ -115,7 +115,7 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
 
 fn precision(word: &str) -> Result<Precision, String> {
     let known = [Precision::F32, Precision::Bf16].into_iter().find(|precision| precision.name() == word);
-    known.ok_or_else(|| format!("{word:?} is no precision: expected f32 or bf16"))
+    known.ok_or_else(|| format!("{word:?} is not a precision: expected f32 or bf16"))
 }
 
 fn default_threads() -> usize {
@@ -132,7 +132,7 @@ fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measure
     if !output.status.success() {
         bail!("{name} could not be measured: its process ended with {}", output.status);
     }
-    serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: what its process said"))
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: output of its process"))
 }
 
 fn head() -> String {
@@ -149,7 +149,7 @@ fn row(m: &Measured) -> String {
         let text = match m.workload.as_str() {
             overhead::NAME => format!("{:.0} ns per update, {percent:.4} % of a {step} step", 1e9 / m.per_s),
             _ => format!(
-                "{percent:.3} % of a {step} step, {:.0} times as fast as it takes them in",
+                "{percent:.3} % of a {step} step, {:.0} times as fast as the step consumes them",
                 1.0 / share
             ),
         };

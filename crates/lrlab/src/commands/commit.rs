@@ -62,7 +62,10 @@ fn replace(
         }
     }
     let note = |path: &PathBuf| {
-        format!("{}: of an attempt that left no result; this one's weights replace it", path.display())
+        format!(
+            "{}: left by an attempt without a result; replaced by the weights of this attempt",
+            path.display()
+        )
     };
     Ok(replaced.iter().map(note).collect())
 }
@@ -88,7 +91,7 @@ fn compare(
     let path = attempt.join("nondeterminism.json");
     write_json(&path, &serde_json::json!({ "differences": differences }))?;
     Ok(vec![format!(
-        "not deterministic: what this attempt came to differs from what another committed before, in {}; see {}",
+        "not deterministic: the result of this attempt differs from the committed one in {}; see {}",
         told.join("; "),
         path.display()
     )])

@@ -92,7 +92,7 @@ impl Dashboard {
         if let (runs @ 1.., done) = self.further {
             let _ = write!(
                 text,
-                "\nnote: besides these, earlier calls planned {runs} further runs ({done} done)"
+                "\nnote: earlier calls planned {runs} other runs of the experiment ({done} done)"
             );
         }
         match &self.jobs {

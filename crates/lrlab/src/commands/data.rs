@@ -67,7 +67,7 @@ fn list() -> anyhow::Result<()> {
 fn fetch(named: &Named) -> anyhow::Result<()> {
     let files = lrlab_data::fetch(&source(named)?, &progress())?;
     if files.is_empty() {
-        print_line(&format!("{}: generated when it is needed, nothing to fetch", named.name));
+        print_line(&format!("{}: generated on demand, nothing to fetch", named.name));
     }
     for file in files {
         print_line(&file.display().to_string());
@@ -77,7 +77,7 @@ fn fetch(named: &Named) -> anyhow::Result<()> {
 
 fn verify(named: &Named) -> anyhow::Result<()> {
     let found = lrlab_data::verify(&source(named)?, &progress())?;
-    print_line(&format!("{}: every row reads; digest {}", named.name, found.identity.digest));
+    print_line(&format!("{}: every row can be read; digest {}", named.name, found.identity.digest));
     for file in &found.identity.files {
         let variant = file.variant.as_deref().unwrap_or("unknown variant");
         print_line(&format!("  {} {} ({variant})", file.sha256, file.file));
@@ -85,7 +85,7 @@ fn verify(named: &Named) -> anyhow::Result<()> {
     print_line(&format!("  {} rows for training and validation, {} for test", found.train, found.test));
     let duplicates = found.duplicates;
     print_line(&format!(
-        "  exact duplicates: {} within training, {} within test, {} test rows that also stand in training",
+        "  exact duplicates: {} within training, {} within test, {} test rows that are also in training",
         duplicates.within_train, duplicates.within_test, duplicates.train_test
     ));
     for note in &found.identity.notes {
@@ -103,7 +103,7 @@ fn source(named: &Named) -> anyhow::Result<Source> {
         "synthetic-reviews" => Source::SyntheticReviews(SyntheticReviews::default()),
         other => {
             let known: Vec<_> = lrlab_data::catalog()?.iter().map(|card| card.name.as_str()).collect();
-            return Err(anyhow::anyhow!("there is: {}", known.join(", ")))
+            return Err(anyhow::anyhow!("expected one of {}", known.join(", ")))
                 .with_context(|| format!("no data set is called {other:?}"));
         }
     })

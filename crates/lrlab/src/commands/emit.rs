@@ -35,8 +35,8 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
     } else {
         format!(
-            "{}: {}, and only these: which trials go on is decided by all of them. Once they are done, the same \
-             command prints what follows, and nothing when the search is over",
+            "{}: {}. All of them together decide which trials are promoted; once they are done, the same command \
+             prints the next ones, and nothing when the search is over",
             plan.experiment,
             search::describe_due(&due)
         )

@@ -10,6 +10,7 @@ use lrlab_runs::RunStore;
 use super::plan::{read_experiment, resolve};
 use super::print_line;
 use crate::options::{Part, Selection};
+use crate::progress::counted;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(crate) struct GcArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    #[command(flatten, next_help_heading = "What stays of EXPERIMENT (its other runs go)")]
+    #[command(flatten, next_help_heading = "Runs of EXPERIMENT to keep (its other runs are removed)")]
     part: Part,
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             Some(resolve(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,
-        None => bail!("--set, --filter, --seeds and --run are about an experiment: name its file"),
+        None => bail!("--set, --filter, --seeds and --run select from an experiment: name its file"),
     };
     let kept = match &plan {
         Some(plan) => Some(Kept {
@@ -75,8 +76,8 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if let Some(Kept { experiment, runs, others }) = kept {
-        let (runs, others) = (counted(runs, "run"), counted(others, "other run"));
-        print_line(&format!("{experiment} keeps what is selected, {runs}; {others} of it may go"));
+        let (runs, others) = (counted(runs, "selected run"), counted(others, "other run"));
+        print_line(&format!("{experiment} keeps {runs}; {others} of it can be removed"));
     }
     for item in &garbage {
         print_line(&line(item));
@@ -84,10 +85,10 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let size = size(bytes);
     print_line(&match (garbage.len(), args.yes) {
         (0, _) => {
-            "nothing: some experiment names everything in this store, or someone works on it".to_owned()
+            "nothing to remove: everything in this store belongs to an experiment or is in use".to_owned()
         }
         (n, true) => format!("{removed} of {n} removed ({size})"),
-        (n, false) => format!("{}, {size}; --yes removes all that is listed", counted(n, "thing")),
+        (n, false) => format!("{}, {size}; --yes removes them", counted(n, "item")),
     });
     Ok(Exit::Done)
 }
@@ -97,14 +98,10 @@ fn line(item: &Garbage) -> String {
         (GarbageKind::Run, true) => "run with a result",
         (GarbageKind::Run, false) => "run without a result",
         (GarbageKind::Binary, _) => "frozen runner",
-        (GarbageKind::Leftover, _) => "left over by an earlier gc",
-        (GarbageKind::Temporary, _) => "half written",
+        (GarbageKind::Leftover, _) => "left by an earlier gc",
+        (GarbageKind::Temporary, _) => "temporary",
     };
     format!("{:>10}  {what:<20}  {}", size(item.bytes), item.path.display())
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn size(bytes: u64) -> String {

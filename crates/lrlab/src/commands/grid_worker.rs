@@ -187,7 +187,7 @@ fn describe(finish: &GridOutcome) -> String {
     let GridOutcome { done, executed, failed, missing, elsewhere, .. } = finish;
     let failed = failed.len();
     format!(
-        "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} in other hands)"
+        "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} claimed elsewhere)"
     )
 }
 
@@ -205,8 +205,8 @@ fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> 
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
         anyhow::bail!(
-            "results of this grid are of the numerics class {:?}, this node's is {class:?}: they would not compare to \
-             the bit. Ask for nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
+            "results of this grid have the numerics class {:?}, this node has {class:?}: they would not be comparable \
+             bit by bit. Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
             other.numerics
         );
     }
@@ -215,7 +215,7 @@ fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> 
 
 /// Requeues this job, and retries while the controller is away.
 fn requeue(job: &SlurmJob) -> anyhow::Result<()> {
-    eprint_line(&format!("job {} begins anew", job.job));
+    eprint_line(&format!("requeueing job {}", job.job));
     let began = Instant::now();
     loop {
         match slurm::requeue(&job.job) {

@@ -86,11 +86,11 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
         None => {}
     }
     if args.work_dir.is_some() {
-        eprint_line(&format!("kit: what was written on the way is in {}", folder.keep().display()));
+        eprint_line(&format!("kit: temporary files are in {}", folder.keep().display()));
     }
     if !quiet {
         if rows.first().is_some_and(stands_in) {
-            print_line("the CPU is its own stand-in here: this says nothing about a GPU");
+            print_line("the CPU was compared with itself: this says nothing about a GPU");
         }
         print(&table(&rows));
     }
@@ -103,7 +103,7 @@ fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
         let kinds = Kind::ALL.map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|check| check.name.as_str()).collect();
-        bail!("no check is called {unknown:?}; there is: {} (or all of {kinds})", known.join(", "));
+        bail!("no check is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
     let wanted = |check: &Check| {
         names.is_empty() || check.kind == Kind::Device || names.iter().any(|name| check.is(name))
@@ -149,7 +149,7 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
         }
         if since.elapsed() > PATIENCE {
             end(&mut child);
-            bail!("it is not done after {} s", PATIENCE.as_secs());
+            bail!("it did not end within {} s", PATIENCE.as_secs());
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -158,7 +158,7 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
     if !status.success() {
         bail!("its process ended with {status}");
     }
-    serde_json::from_slice(&output.stdout).context("what its process said")
+    serde_json::from_slice(&output.stdout).context("output of its process")
 }
 
 fn end(child: &mut Child) {

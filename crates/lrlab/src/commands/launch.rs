@@ -88,7 +88,7 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         Notice::Event(event) => progress.event(id, event),
         Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
-            let again = if again { " (it will be tried again)" } else { "" };
+            let again = if again { " (will be retried)" } else { "" };
             progress.failed(id, &format!("{}{again}", told(failure)));
         }
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),

@@ -20,7 +20,7 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
         RunState::Damaged { error } => format!("damaged, {error}"),
         RunState::Paused { epochs } => format!("paused after epoch {epochs}"),
         RunState::Pruned { epochs } => format!("pruned after epoch {epochs}"),
-        RunState::Unneeded => "not asked for".to_owned(),
+        RunState::Unneeded => "not needed".to_owned(),
     };
     format!("{}  {}  {state}", run.run_id.short(), label(&run.cell))
 }

@@ -12,7 +12,7 @@ use super::grid::{Execution, Grid};
 use super::launch::{self, Launcher};
 use super::preflight::PreflightReport;
 use super::search;
-use crate::progress::{Progress, clock, eprint_line, label, report_error};
+use crate::progress::{Progress, clock, counted, eprint_line, label, report_error};
 use crate::{DeviceChoice, Exit};
 
 /// The assumed memory of a run that was not measured; small networks on small data need much less.
@@ -37,7 +37,7 @@ impl Local {
             Err(error) => {
                 report_error(&error);
                 eprint_line(
-                    "the grid was stopped by this; runs that are done stay done, and the same command goes on",
+                    "this error stopped the grid; finished runs are kept, and the same command resumes",
                 );
                 return Ok(Execution::Left(Exit::SomeFailed));
             }
@@ -133,16 +133,19 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
         }
     }
     let estimate = costs.estimate(missing.iter().copied(), jobs);
-    let basis = if measured { "" } else { ", judged by the first updates" };
+    let basis = if measured { "" } else { ", estimated from the first updates" };
     eprint_line(&match estimate.wall_s.zip(estimate.seconds) {
         Some((wall, all)) => format!(
-            "{} runs to do, about {} with {jobs} at once ({} of work{basis})",
-            estimate.runs,
+            "{} to do, about {} with {jobs} at once ({} of work{basis})",
+            counted(estimate.runs, "run"),
             clock(wall),
             clock(all)
         ),
         None => {
-            format!("{} runs to do, {jobs} at once; no run of this kind was measured yet", estimate.runs)
+            format!(
+                "{} to do, {jobs} at once; no run of this kind has been measured yet",
+                counted(estimate.runs, "run")
+            )
         }
     });
 }
@@ -159,14 +162,11 @@ fn summary(grid: &Grid<'_>, finish: &GridOutcome) -> String {
         let _ = write!(text, ", {missing} are missing");
     }
     if *interrupted {
-        text.push_str("; interrupted: the same command goes on where it was");
+        text.push_str("; interrupted: the same command resumes");
     }
     if let Some(reason) = common_failure {
         let n = failed.len();
-        let _ = write!(
-            text,
-            "; stopped, because the first {n} runs failed for one reason, and the rest would too: {reason}"
-        );
+        let _ = write!(text, "; stopped because the first {n} runs failed for the same reason: {reason}");
     }
     for (index, failure) in failed {
         let run = &grid.plan.runs[*index];

@@ -112,7 +112,7 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: take the line out, or the run's folder away (`lrlab verify` says which is right)",
+        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` tells which one is right)",
         conflicts.join("\n")
     );
     Ok(())
@@ -157,7 +157,7 @@ pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
         !id.is_empty() && id.len() <= 32 && digits,
-        "--run {id:?} is no run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
+        "--run {id:?} is not a run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
     );
     Ok(())
 }

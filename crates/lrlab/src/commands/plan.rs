@@ -172,10 +172,10 @@ fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usi
     match found[..] {
         [index] => Ok(Some(index)),
         [] => bail!(
-            "{file} has no run {id}: the experiment, its overrides (--set) or its data are not those that the id was \
-             made from; `lrlab plan {file}` lists the ids"
+            "{file} has no run {id}: the experiment, its overrides (--set) or its data differ from those that the \
+             id was derived from; `lrlab plan {file}` lists the ids"
         ),
-        _ => bail!("the ids of {} runs begin with {id}: give more digits", found.len()),
+        _ => bail!("{} runs have ids that begin with {id}: give more digits", found.len()),
     }
 }
 
@@ -219,7 +219,7 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
         format!(
-            "{} holds no plan of {name:?}: `lrlab run {}` makes one",
+            "{} contains no plan of {name:?}: `lrlab run {}` makes one",
             store.root().display(),
             experiment.display()
         )
@@ -230,5 +230,5 @@ fn experiment_name(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let table: toml::Table = read_text(path)?.parse().with_context(|| name.clone())?;
     let found = table.get("name").and_then(toml::Value::as_str);
-    Ok(found.with_context(|| format!("{name}: no name"))?.to_owned())
+    Ok(found.with_context(|| format!("{name}: the key `name` is missing"))?.to_owned())
 }

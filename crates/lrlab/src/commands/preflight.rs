@@ -234,7 +234,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     let data = registry.load(&spec.data, &RunStore::new(&args.out).cache_dir())?;
     if data.digest != planned.dataset_digest {
         bail!(
-            "the data's digest is {}, the plan says {}: they changed a moment ago, or --records names runs on other data",
+            "the digest of the data is {}, but {} in the plan: the data have changed, or --records refers to other data",
             data.digest,
             planned.dataset_digest
         );
@@ -259,7 +259,11 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         if let Err(error) = probe(1)
             && (data.train.len() < 2 || probe(2).is_ok())
         {
-            bail!("{}, and this network cannot learn from one; {}; {error}", lone.message, lone.suggestion);
+            bail!(
+                "{}, and this network cannot train on one example; {}; {error}",
+                lone.message,
+                lone.suggestion
+            );
         }
     }
     let horizon = Fit::horizon(&settings, data.train.len());

@@ -11,7 +11,7 @@ use super::on_record::{check_conflicts, import_all};
 use super::plan::{read_experiment, resolve};
 use super::print_line;
 use crate::options::Selection;
-use crate::progress::eprint_line;
+use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -86,13 +86,13 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
-        eprint_line(&format!("note: {missing} of {planned} runs are not finished, and are not in the file"));
+        eprint_line(&format!("note: {missing} of {planned} runs are not finished and not in the file"));
     }
     let further = all.len() - results.len();
     if further > 0 {
-        eprint_line(&format!("note: {further} further runs that were in {} stay there", args.to.display()));
+        eprint_line(&format!("note: {} keeps {}", args.to.display(), counted(further, "other run")));
     }
-    print_line(&format!("{} runs of {} are in {}", results.len(), plan.experiment, args.to.display()));
+    print_line(&format!("{} of {} in {}", counted(results.len(), "run"), plan.experiment, args.to.display()));
     Ok(Exit::Done)
 }
 
@@ -124,7 +124,7 @@ fn existing(path: &Path) -> anyhow::Result<Option<Records>> {
     match Records::read(&[path.to_path_buf()]) {
         Err(lrlab_runs::Error::NoRecords(_)) => Ok(None),
         read => Ok(Some(read.with_context(|| {
-            format!("--to {} would replace a file that is no file of records", path.display())
+            format!("--to {} is not a file of records and is not replaced", path.display())
         })?)),
     }
 }
@@ -134,7 +134,11 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     check_conflicts(&store, &records)?;
     let new = import_all(&store, &records)?;
     let there = records.len() - new;
-    print_line(&format!("{new} runs were put into {}, {there} were there", args.out.display()));
+    print_line(&format!(
+        "imported {} into {}, {there} already there",
+        counted(new, "run"),
+        args.out.display()
+    ));
     Ok(Exit::Done)
 }
 
@@ -146,6 +150,11 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let records = Records::read(&paths)?;
     write_records(&args.to, records.iter().map(|record| &record.result))?;
     let files: BTreeSet<_> = records.iter().map(|record| &record.path).collect();
-    print_line(&format!("{} runs of {} files are in {}", records.len(), files.len(), args.to.display()));
+    print_line(&format!(
+        "{} of {} in {}",
+        counted(records.len(), "run"),
+        counted(files.len(), "file"),
+        args.to.display()
+    ));
     Ok(Exit::Done)
 }

@@ -73,7 +73,7 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
     let written = lrlab_report::write(&report, &documents(plan, &report)?, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
-        print_line(&format!("kept: {} (a file of the earlier report that was changed)", kept.display()));
+        print_line(&format!("kept: {} (modified since the earlier report)", kept.display()));
     }
     for document in &written.documents {
         print_line(&format!("document: {}", document.display()));

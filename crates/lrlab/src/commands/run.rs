@@ -72,7 +72,7 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     for run in &plan.runs {
         if let Some(damage) = store.damage(&run.run_id)? {
             lrlab_grid::supersede(store, &run.run_id)?;
-            eprint_line(&format!("note: {damage}; what there was is in `superseded` in the run's folder"));
+            eprint_line(&format!("note: {damage}; its files are now in `superseded` in the run's folder"));
         }
     }
     Ok(())
@@ -92,7 +92,7 @@ fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
         again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
         if !again.is_empty() {
             eprint_line(&format!(
-                "{}: {} results of other builds or machines were put aside (in `superseded` in the runs' folders)",
+                "{}: {} results of other builds or machines were moved to `superseded` in the runs' folders",
                 plan.experiment,
                 again.len()
             ));
@@ -102,15 +102,15 @@ fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
     let complete = plan.runs.iter().all(|run| store.is_done(&run.run_id));
     if let (Some((other, runs)), false) = (classes.0.iter().next(), complete) {
         anyhow::bail!(
-            "{} of this grid was run in the numerics class {:?}, this machine's is {class:?}: results would not \
-             compare to the bit. Take another --out, the --device it was begun on, or --rerun-others",
+            "{} of this grid has the numerics class {:?}, this machine has {class:?}: results would not be comparable \
+             bit by bit. Use another --out, the --device of the earlier runs, or --rerun-others",
             runs[0].short(),
             other.numerics
         );
     }
     for line in told_builds(&builds) {
         eprint_line(&format!(
-            "note: {line}; the report says so (--rerun-others does them again with this build)"
+            "note: {line}; the report mentions it (--rerun-others redoes them with this build)"
         ));
     }
     Ok(())
@@ -118,7 +118,7 @@ fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
 
 fn told_builds(builds: &Origins) -> Vec<String> {
     let line = |(origin, runs): (&Origin, &Vec<_>)| {
-        format!("{} results were made by another build: {}", runs.len(), origin.describe_build())
+        format!("{} results come from another build: {}", runs.len(), origin.describe_build())
     };
     builds.0.iter().map(line).collect()
 }

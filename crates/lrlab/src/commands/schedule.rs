@@ -108,7 +108,7 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
         What::Replay { controller, lr, metrics, compat } => {
             let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
             let rates = lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?;
-            eprint_line("note: open loop: under another rate the metric would have been another");
+            eprint_line("note: open loop: with another rate the metric would have been different");
             if compat == Compat::Lrlab {
                 for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
                     eprint_line(&format!("observation {after}: {}", words(&decision)));
@@ -133,7 +133,7 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let findings =
                 lrlab_schedulers::lint(&spec, rate(schedule.lr)?, &schedule.horizon()?, &controllers)?;
             if findings.is_empty() {
-                print("nothing to report_error about\n");
+                print("no problems found\n");
             }
             for finding in findings {
                 print(&format!("{finding}\n"));
@@ -160,7 +160,7 @@ fn words(decision: &Decision) -> String {
     match decision {
         Decision::Keep => "nothing".to_owned(),
         Decision::Gain { reason, .. } | Decision::Try { reason, .. } => reason.clone(),
-        Decision::Rewind { reason, .. } => format!("back to the best weights, {reason}"),
+        Decision::Rewind { reason, .. } => format!("restores the best weights, {reason}"),
         Decision::Stop { reason } => format!("stop: {reason}"),
     }
 }
@@ -179,12 +179,12 @@ impl Scheduled {
                 Horizon { updates, updates_per_epoch: updates / epochs }
             }
             (Some(_), Some(_), _) => bail!(
-                "--updates, --epochs and --updates-per-epoch do not fit together: give two of them, whole epochs"
+                "--updates, --epochs and --updates-per-epoch do not agree: give two of them, in whole epochs"
             ),
-            (None, _, _) => bail!("--epochs says how long the run is only together with --updates-per-epoch"),
+            (None, _, _) => bail!("--epochs needs --updates-per-epoch to give the length of the run"),
         };
         if horizon.updates == 0 || horizon.updates_per_epoch == 0 {
-            bail!("a run has at least one update, and an epoch too");
+            bail!("a run and an epoch have at least one update");
         }
         Ok(horizon)
     }
@@ -216,7 +216,7 @@ fn read_metrics(path: &Path) -> anyhow::Result<Vec<Observation>> {
 
 fn read_observation(line: &str) -> anyhow::Result<Observation> {
     let mut columns = line.split([',', ';', ' ', '\t', '\r']).filter(|column| !column.is_empty());
-    let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is no number"));
+    let number = |column: &str| column.parse::<f64>().with_context(|| format!("{column:?} is not a number"));
     let Some(value) = columns.next() else { bail!("expected a number") };
     let observation = Observation { value: number(value)?, stderr: columns.next().map(number).transpose()? };
     match columns.next() {
@@ -234,9 +234,11 @@ mod tests {
         assert_eq!(read_observation("0.5").unwrap(), Observation { value: 0.5, stderr: None });
         assert_eq!(read_observation("1e-3, 0.1").unwrap(), Observation { value: 1e-3, stderr: Some(0.1) });
         assert!(read_observation("nan").unwrap().value.is_nan());
-        for (line, words) in
-            [("0.5 x", "\"x\" is no number"), ("1 2 3", "more than two columns"), (" ", "expected a number")]
-        {
+        for (line, words) in [
+            ("0.5 x", "\"x\" is not a number"),
+            ("1 2 3", "more than two columns"),
+            (" ", "expected a number"),
+        ] {
             assert!(read_observation(line).unwrap_err().to_string().starts_with(words), "{line}");
         }
         assert_eq!(read_observation("-Infinity").unwrap().value, f64::NEG_INFINITY);

@@ -11,7 +11,7 @@ use lrlab_search::Due;
 
 use super::print_line;
 use crate::options::Keep;
-use crate::progress::eprint_line;
+use crate::progress::{counted, eprint_line};
 
 /// The part of a search that a process does.
 pub(crate) struct Stages<'a> {
@@ -50,7 +50,7 @@ impl Stages<'_> {
             if due.is_empty() {
                 return Ok(self.finish(all, &state));
             }
-            anyhow::ensure!(due != before, "the last stage of the search changed nothing");
+            anyhow::ensure!(due != before, "the last stage of the search made no progress");
             let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
             let until = due.iter().zip(&runs).map(|(due, run)| until(run, due.until)).collect();
             if all.elsewhere == 0 {
@@ -119,8 +119,7 @@ pub(crate) fn describe_due(due: &[Due]) -> String {
     epochs.sort_unstable();
     epochs.dedup();
     let epochs: Vec<String> = epochs.iter().map(u64::to_string).collect();
-    let runs = if due.len() == 1 { "run" } else { "runs" };
-    format!("{} {runs} until epoch {}", due.len(), epochs.join(" or "))
+    format!("{} until epoch {}", counted(due.len(), "run"), epochs.join(" or "))
 }
 
 /// The runs that are needed: all of a grid; of a search those known to be needed.
@@ -174,14 +173,14 @@ pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
 /// `epoch 1: 9 of 9 trials, 3 go on; epoch 3: 1 of 3 trials`.
 fn describe_status(status: &ArmStatus) -> String {
     let rung = |rung: &lrlab_grid::RungStatus| {
-        let mut text = format!("epoch {}: {} of {} trials are there", rung.epochs, rung.reached, rung.trials);
+        let mut text = format!("epoch {}: {} of {} trials", rung.epochs, rung.reached, rung.trials);
         if rung.diverged > 0 {
             let _ = write!(text, ", {} diverged", rung.diverged);
         }
         if let Some(on) =
             rung.promoted.filter(|_| status.winner.is_none() || Some(rung) != status.rungs.last())
         {
-            let _ = write!(text, ", {on} {} on", if on == 1 { "goes" } else { "go" });
+            let _ = write!(text, ", {on} promoted");
         }
         text
     };

@@ -94,7 +94,7 @@ pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Res
     provenance::freeze(grid.store)?;
     let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
-        eprint_line("nothing is missing that no queued job will do");
+        eprint_line("queued jobs will do all missing runs");
         return Ok(());
     };
     let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
@@ -123,15 +123,15 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
     if open && !wait {
         print_line(&format!(
-            "{}: the jobs go on by themselves and write the report at the end; the same command, or `lrlab status`, \
-             says how far they are",
+            "{}: the jobs run by themselves and write the report at the end; the same command or `lrlab status` \
+             shows their progress",
             plan.experiment
         ));
         return Ok(Execution::Left(Exit::Submitted));
     }
     if open && wait_for_jobs(store, plan, settings, &interrupt)? == WaitEnd::Interrupted {
         print_line(&format!(
-            "{}: no longer waiting; the jobs go on (`scancel` ends them), and the same command waits again",
+            "{}: no longer waiting; the jobs keep running (`scancel` cancels them), and the same command waits again",
             plan.experiment
         ));
         return Ok(Execution::Left(Exit::Interrupted));
@@ -144,7 +144,10 @@ fn report_submission(plan: &Plan, outcome: &SubmitOutcome) {
     let SubmitOutcome { submitted, before } = outcome;
     if !before.queued.is_empty() {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
-        print_line(&format!("{}: {tasks} jobs of earlier calls are there, for {runs} runs", plan.experiment));
+        print_line(&format!(
+            "{}: {tasks} jobs of earlier calls are queued or running, for {runs} runs",
+            plan.experiment
+        ));
     }
     for moved in &before.moved {
         eprint_line(&format!("warning: {moved}"));
@@ -230,7 +233,7 @@ fn resubmit(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Resul
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
     if settings.fail_fast && !slurm::given_up(store, plan)?.is_empty() {
-        eprint_line("a run failed, so nothing is submitted again (--fail-fast)");
+        eprint_line("a run failed, so nothing is resubmitted (--fail-fast)");
         return Ok(Resubmission::NothingToDo);
     }
     let fruitless = match slurm::submissions(store, &plan.experiment)?.first() {
@@ -239,9 +242,7 @@ fn resubmit(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Resul
         None => 0,
     };
     if fruitless > MAX_FRUITLESS {
-        eprint_line(
-            "the last submissions brought no run further, so nothing is submitted again; their logs say more",
-        );
+        eprint_line("the last submissions made no progress, so nothing is resubmitted; see their logs");
         return Ok(Resubmission::NothingToDo);
     }
     let settings = Settings { fruitless, ..settings.clone() };
@@ -293,7 +294,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let plan = match submitted.filter(|plan| plan.search.is_some()) {
         Some(plan) => plan,
         None => {
-            store.plan(&submission.experiment)?.context("there is no plan of this experiment any more")?
+            store.plan(&submission.experiment)?.context("the plan of this experiment no longer exists")?
         }
     };
     let keep = machine(settings)?.keep;

@@ -78,7 +78,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     };
     let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
     let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };
-    let rerun = match rerun(&grid, local, &sound, &interrupt) {
+    let mut rerun = match rerun(&grid, local, &sound, &interrupt) {
         Ok(Some(rerun)) => rerun,
         Ok(None) => return Ok(Exit::BadInput),
         Err(error) => {
@@ -88,9 +88,9 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     };
     let mut verdicts = Vec::new();
     for (run, checked) in recorded.iter().zip(checked) {
-        let verdict = match (checked, rerun.failures.get(&run.run_id)) {
+        let verdict = match (checked, rerun.unfinished.remove(&run.run_id)) {
             (Err(why), _) => Verdict::Refused(why),
-            (Ok(_), Some(why)) => Verdict::Failed(why.clone()),
+            (Ok(_), Some(verdict)) => verdict,
             (Ok(result), None) => Verdict::compare(result, &store)?,
         };
         print_line(&verdict.line(run));
@@ -98,7 +98,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     }
     print_line(&summary(&verdicts));
     if rerun.interrupted {
-        eprint_line("interrupted: the same command begins anew");
+        eprint_line("interrupted: the same command starts again");
         return Ok(Exit::Interrupted);
     }
     Ok(verdict::exit(&verdicts))
@@ -107,8 +107,8 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
 /// The outcome of redoing runs, besides the results in the store.
 #[derive(Default)]
 struct Rerun {
-    /// Why runs failed.
-    failures: BTreeMap<RunId, String>,
+    /// The verdicts on runs without a result.
+    unfinished: BTreeMap<RunId, Verdict>,
     /// Whether someone asked to stop.
     interrupted: bool,
 }
@@ -130,7 +130,10 @@ fn rerun(
     }
     let (mut rerun, mut plan) = (Rerun::default(), grid.plan.clone());
     plan.runs.retain(|run| match preflight.failure(run) {
-        Some(why) => rerun.failures.insert(run.run_id.clone(), format!("preflight: {why}")).is_some(),
+        Some(why) => {
+            rerun.unfinished.insert(run.run_id.clone(), Verdict::Refused(format!("preflight: {why}")));
+            false
+        }
         None => true,
     });
     if plan.runs.is_empty() {
@@ -146,8 +149,10 @@ fn rerun(
         .collect();
     let launch = Launcher::new(grid.store, grid.machine, grid.device)?;
     let finish = local.run(&grid, &launch, &preflight, interrupt, |run| pruned.get(&run.run_id).copied())?;
-    let failed = finish.failed.into_iter().map(|(at, why)| (plan.runs[at].run_id.clone(), why.message));
-    rerun.failures.extend(failed);
+    let failed = finish.failed.into_iter();
+    rerun
+        .unfinished
+        .extend(failed.map(|(at, why)| (plan.runs[at].run_id.clone(), Verdict::Failed(why.message))));
     rerun.interrupted = finish.interrupted;
     Ok(Some(rerun))
 }
@@ -170,8 +175,8 @@ fn note_other_classes(recorded: &[Recorded], class: &str) {
     }
     for (other, n) in others {
         eprint_line(&format!(
-            "note: {n} of {} runs are of the numerics class {other:?}, this device's is {class:?}: between the two, \
-             equal bits are not promised",
+            "note: {n} of {} runs have the numerics class {other:?}, this device has {class:?}: equal bits are not \
+             promised between the two",
             recorded.len()
         ));
     }
@@ -181,7 +186,7 @@ fn check_empty(folder: &Path) -> anyhow::Result<()> {
     match std::fs::read_dir(folder).map(Iterator::count) {
         Ok(0) => Ok(()),
         Ok(_) => bail!(
-            "--keep {}: the folder is not empty, and a run that is done in it would not be done again; name a new one",
+            "--keep {}: the folder is not empty, and finished runs in it would not be redone; name a new one",
             folder.display()
         ),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -212,13 +217,13 @@ impl DataHere<'_> {
         let id = lrlab_spec::run_id(&spec, recorded)?;
         if id != result.run_id {
             bail!(
-                "what is on record was changed: its specification and the digest of its data are those of run {id}"
+                "its record was changed: its specification and the digest of its data are those of run {id}"
             );
         }
         match self.digest(&spec.data) {
             Ok(here) if here == *recorded => Ok(()),
             Ok(here) => {
-                bail!("its data are other ones here: their digest is {here}, on record it is {recorded}")
+                bail!("its data differ here: their digest is {here}, {recorded} on record")
             }
             Err(why) => bail!("its data cannot be read here: {why}"),
         }

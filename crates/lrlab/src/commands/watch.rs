@@ -79,7 +79,7 @@ fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: 
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
             let curve = curve(&history(&store.run_dir(&run.run_id)));
-            let how = live.as_ref().map_or_else(|| "begins".to_owned(), |live| describe_progress(live));
+            let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| describe_progress(live));
             let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
             lines.push(format!("▶ {curve} {how}  {}{again}", label(&run.cell)));
         }

@@ -155,7 +155,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
 fn fenced(run_dir: &Path, attempt: u32, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
     let fenced = !lrlab_grid::holds(run_dir, attempt)?;
     if fenced {
-        let message = "a later attempt has this run now: nothing is committed".to_owned();
+        let message = "a later attempt owns this run: nothing is committed".to_owned();
         reporter.borrow_mut().report(&Event::Note { message });
     }
     Ok(fenced)
@@ -193,7 +193,7 @@ fn load(
     let data = registry.load(&spec.data, &store.cache_dir())?;
     if data.digest != planned.dataset_digest {
         anyhow::bail!(
-            "the data changed since the plan was made: their digest is {}, the plan says {}; start the grid again",
+            "the data have changed since the plan was made: their digest is {}, but {} in the plan; start the grid again",
             data.digest,
             planned.dataset_digest
         );
@@ -269,13 +269,13 @@ fn resume_state(
 ) -> anyhow::Result<Option<State>> {
     let Some(checkpoint) = found else {
         if passed_over {
-            let message = "no good checkpoint is left: training begins at update 0".to_owned();
+            let message = "no valid checkpoint is left: training starts at update 0".to_owned();
             reporter.borrow_mut().report(&Event::Note { message });
         }
         return Ok(None);
     };
     let place = checkpoint.folder.display();
-    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: it has no {name}"));
+    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: {name} is missing"));
     let state = State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())?;
     if checkpoint.attempt != attempt {
         let [from, to] = [checkpoint.attempt, attempt].map(|number| attempt_dir(run_dir, number));
@@ -283,7 +283,7 @@ fn resume_state(
             copy_log(&from.join(name), &to.join(name))?;
         }
     }
-    let message = format!("goes on at update {} from {place}", state.update());
+    let message = format!("resumes at update {} from {place}", state.update());
     reporter.borrow_mut().report(&Event::Note { message });
     Ok(Some(state))
 }

@@ -1,4 +1,4 @@
-//! The same bits twice.
+//! Checks that two runs give equal bits.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::context::CheckContext;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 
-/// Twenty updates of networks that are wide enough for sums in an order of their own.
+/// Twenty updates of networks wide enough for nondeterministic sums.
 const SIZES: Sizes = Sizes { epochs: 1, seeds: 1, depth: 20, pictures: 800, reviews: 800, width: 64 };
 
 /// Trains a network twice and compares every weight and buffer.

@@ -1,4 +1,4 @@
-//! An operator's outputs and gradients against the reference.
+//! Compares an operator's outputs and gradients with the reference.
 
 use candle_core::{Device, Result, bail};
 use lrlab_kernels::Precision;
@@ -6,12 +6,12 @@ use lrlab_kernels::Precision;
 use super::side::{Layouts, Outputs, Seen, Side};
 use super::verdict::{Measure, Verdict};
 
-/// An error of products of rounded operands may be so many times what rounding does to the reference.
+/// The bound of errors with rounded operands, as a multiple of the effect of rounding on the reference.
 const TIMES_ROUNDING: f64 = 4.0;
-/// No error may be larger.
+/// The upper limit of every bound.
 const MOST: f64 = 0.5;
 
-/// What an operator makes of a side's operands.
+/// Computes an operator on a side's operands.
 type Run = Box<dyn Fn(&Side) -> Result<Outputs>>;
 
 /// An operator on operands of certain shapes.
@@ -24,11 +24,11 @@ pub(super) struct Case {
     run: Run,
 }
 
-/// What decides the bound.
+/// The properties that decide the bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent properties, each a word at the case")]
 struct Traits {
-    /// It takes a precision.
+    /// It has a precision.
     mixed: bool,
     /// It multiplies matrices, with which a GPU may be less exact.
     products: bool,
@@ -49,13 +49,13 @@ impl Case {
         Self { operator, what: what.into(), traits: Traits::default(), run: Box::new(run) }
     }
 
-    /// It takes a precision, and multiplies.
+    /// It has a precision and multiplies matrices.
     pub(super) fn mixed(mut self) -> Self {
         (self.traits.mixed, self.traits.products) = (true, true);
         self
     }
 
-    /// It multiplies.
+    /// It multiplies matrices.
     pub(super) fn products(mut self) -> Self {
         self.traits.products = true;
         self
@@ -67,19 +67,19 @@ impl Case {
         self
     }
 
-    /// Its gradients lose digits.
+    /// Its gradients suffer from cancellation.
     pub(super) fn cancels(mut self) -> Self {
         self.traits.cancels = true;
         self
     }
 
-    /// Its output's zeros are drawn.
+    /// The zeros of its output are random.
     pub(super) fn drops(mut self) -> Self {
         self.traits.drops = true;
         self
     }
 
-    /// Whether there is something to compare in this precision.
+    /// Whether the operator has this precision.
     pub(super) fn takes(&self, precision: Precision) -> bool {
         precision == Precision::F32 || self.traits.mixed
     }
@@ -92,7 +92,7 @@ impl Case {
         side.outcome(&(self.run)(side)?)
     }
 
-    /// The most that the error of each result may be.
+    /// Returns the error bound of each result.
     fn bounds(
         &self,
         expected: &[Seen],
@@ -122,7 +122,7 @@ impl Case {
         Ok(exact.iter().zip(&rounded).map(bound).collect())
     }
 
-    /// The worst of everything that comes out on `device`.
+    /// Returns the worst measurement over all outputs on `device`.
     fn compare(&self, device: &Device, precision: Precision, draw: u64) -> Result<Measure> {
         let expected = self.all(&Side::reference(precision, draw))?;
         let bounds = self.bounds(&expected, precision, Exactness::of(device, precision), draw)?;
@@ -195,7 +195,7 @@ impl Case {
     }
 }
 
-/// How exact products are.
+/// The accuracy of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exactness {
     F32,
@@ -223,7 +223,7 @@ impl Exactness {
     }
 }
 
-/// Whether products of f32 are less exact on this device because the environment asks for it.
+/// Whether the environment allows less exact f32 products on this device.
 pub(super) fn tf32(device: &Device) -> bool {
     device.is_cuda() && lrlab_kernels::tf32()
 }
@@ -236,7 +236,7 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     if whole == 0.0 { apart } else { apart / whole }
 }
 
-/// All cases of an operator.
+/// The cases of an operator.
 pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) -> Verdict {
     let mut worst: Option<Measure> = None;
     let mut again = 0;
@@ -268,7 +268,7 @@ pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) ->
     Verdict::measured(worst, &format!("{cases}{others}"))
 }
 
-/// Whether a NaN is handed on by each of the operators.
+/// Checks that each operator propagates a NaN.
 pub(super) fn handed_on(cases: &[Case], device: &Device) -> Verdict {
     let (mut kept, mut lost) = (0, Vec::new());
     for case in cases {

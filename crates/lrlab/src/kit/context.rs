@@ -1,4 +1,4 @@
-//! Where checks are made.
+//! The device and folder that checks use.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use candle_core::Device;
 
 use crate::DeviceChoice;
 
-/// Where checks are made.
+/// The device and folder that checks use.
 pub(crate) struct CheckContext {
-    /// As the command line says it.
+    /// The device as given on the command line.
     pub(crate) choice: DeviceChoice,
-    /// The same, opened.
+    /// The opened device.
     pub(crate) device: Device,
-    /// For what is written on the way; shared by the checks of one call.
+    /// The folder for temporary files, shared by the checks of one call.
     pub(crate) folder: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! Batches made on the device of examples that lie there.
+//! Checks batches that the device makes from its own copy of the data.
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
@@ -11,10 +11,10 @@ use lrlab_train::DeviceData;
 use super::context::CheckContext;
 use super::verdict::Verdict;
 
-/// Not a divisor of a split, so that the last batch is a small one.
+/// Not a divisor of a split's size, so that the last batch is smaller.
 const BATCH: usize = 33;
 
-/// Pictures of an even and an odd side, each way of changing them alone and all at once.
+/// Pictures with an even and an odd side, with each augmentation alone and all together.
 pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
     let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 1, epoch: 2 };
     let augments = [
@@ -91,7 +91,7 @@ fn compare(
     Ok(Ok(count))
 }
 
-/// The bits of everything in a batch, sizes first.
+/// The bits of a batch, sizes first.
 fn values(batch: &Batch) -> anyhow::Result<Vec<u32>> {
     let mut all = batch.indices.clone();
     let mut put = |tensor: &Tensor| -> anyhow::Result<()> {

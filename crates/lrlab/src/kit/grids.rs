@@ -1,4 +1,4 @@
-//! Grids of runs on the device, by this same program: killed and resumed, two runs at once.
+//! Checks grids on the device: killed and resumed, and with two runs at once.
 
 use std::collections::BTreeMap;
 #[cfg(target_os = "linux")]
@@ -14,16 +14,16 @@ use super::context::CheckContext;
 use super::training::{NETWORKS, Sizes};
 use super::verdict::Verdict;
 
-/// Some eighty updates each.
+/// About eighty updates each.
 const SIZES: Sizes = Sizes { epochs: 10, seeds: 1, depth: 8, pictures: 320, reviews: 320, width: 32 };
-/// What two runs of one specification share, to the bit.
+/// The parts of a result that are equal for equal specifications.
 const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
-/// How long one call may take.
+/// The time limit of a call.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Between two looks.
+/// The polling interval.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A store and the calls on it.
+/// A store and the calls that use it.
 struct Grid<'a> {
     context: &'a CheckContext,
     out: PathBuf,
@@ -52,7 +52,7 @@ impl<'a> Grid<'a> {
         Ok(Running { child, since: Instant::now() })
     }
 
-    /// Runs to the end; an error tells the last lines that were said.
+    /// Runs the grid to the end. The error contains the last lines of the log.
     fn run(&self, more: &[&str]) -> anyhow::Result<()> {
         let mut running = self.start(more)?;
         let status = loop {
@@ -73,7 +73,7 @@ impl<'a> Grid<'a> {
         lines[lines.len().saturating_sub(3)..].join("; ")
     }
 
-    /// Every result by run.
+    /// The results, by run.
     fn results(&self) -> anyhow::Result<BTreeMap<String, Outcome>> {
         let mut all = BTreeMap::new();
         let store = self.out.join("runs/store");
@@ -90,7 +90,7 @@ impl<'a> Grid<'a> {
         Ok(all)
     }
 
-    /// Whether a checkpoint of the network's run is whole.
+    /// Whether the run of the network has a complete checkpoint.
     #[cfg(target_os = "linux")]
     fn has_checkpoint(&self, network: &str) -> bool {
         let runs = std::fs::read_dir(self.out.join("runs/store")).into_iter().flatten().flatten();
@@ -102,26 +102,26 @@ impl<'a> Grid<'a> {
     }
 }
 
-/// A grid's process, which ends with its owner.
+/// The process of a grid, killed on drop.
 struct Running {
     child: Child,
     since: Instant,
 }
 
 impl Running {
-    /// How it ended, if it did; waits a moment where it did not.
+    /// Returns how it ended; waits briefly if it has not.
     fn ended(&mut self, grid: &Grid) -> anyhow::Result<Option<ExitStatus>> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(status));
         }
         if self.since.elapsed() > PATIENCE {
-            bail!("a grid is not done after {} s: {}", PATIENCE.as_secs(), grid.log_tail());
+            bail!("a grid did not end within {} s: {}", PATIENCE.as_secs(), grid.log_tail());
         }
         std::thread::sleep(LOOK);
         Ok(None)
     }
 
-    /// Ends it with a signal that cannot be caught.
+    /// Kills it.
     fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
@@ -135,21 +135,21 @@ impl Drop for Running {
     }
 }
 
-/// What a run left.
+/// The result of a run.
 struct Outcome {
     result: Value,
     weights: Vec<u8>,
 }
 
 impl Outcome {
-    /// What differs.
+    /// Returns the parts that differ.
     fn differs(&self, other: &Self) -> Option<&'static str> {
         let figures = SHARED.into_iter().find(|key| self.result[key] != other.result[key]);
         figures.or((self.weights != other.weights).then_some("weights"))
     }
 }
 
-/// The runs one at a time and left alone, by whichever check is the first to need them.
+/// Returns the results of undisturbed runs, one at a time; the first check that needs them makes them.
 fn alone(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
     let grid = Grid::new(context, "alone")?;
     grid.run(&["--jobs", "1"])?;
@@ -160,7 +160,7 @@ fn alone(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
     Ok(results)
 }
 
-/// Compares with the runs that were left alone.
+/// Compares results with those of undisturbed runs.
 fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome>) -> Option<String> {
     if found.keys().ne(alone.keys()) {
         return Some(format!("{} of {} runs have a result", found.len(), alone.len()));
@@ -171,7 +171,7 @@ fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome
     })
 }
 
-/// Two runs at once end as one after the other.
+/// Checks that two runs at once give the results of runs one after another.
 pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     let alone = alone(context)?;
     let grid = Grid::new(context, "two")?;
@@ -189,7 +189,7 @@ pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     Ok(Verdict::passed(format!("{} runs end with the bits of runs one at a time", found.len())))
 }
 
-/// A run of each network, killed in the middle, goes on to the end of one that was left alone.
+/// Checks that a killed and resumed run of each network gives the result of an undisturbed one.
 #[cfg(target_os = "linux")]
 pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict> {
     let alone = alone(context)?;
@@ -212,7 +212,7 @@ pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict>
     grid.run(&["--jobs", "1"])?;
     let log = std::fs::read_to_string(grid.log())?;
     let number = |rest: &str| rest.split_whitespace().next().map(str::to_owned);
-    let resumed: Vec<_> = log.split("goes on at update ").skip(1).filter_map(number).collect();
+    let resumed: Vec<_> = log.split("resumes at update ").skip(1).filter_map(number).collect();
     if resumed.len() != NETWORKS.len() {
         bail!("{} of {} runs were killed in the middle", resumed.len(), NETWORKS.len());
     }
@@ -227,7 +227,7 @@ pub(super) fn kill_and_resume(_: &CheckContext) -> anyhow::Result<Verdict> {
     Ok(Verdict::skipped("workers are found by their command lines, which only Linux shows"))
 }
 
-/// The workers on a store, each the head of a process group.
+/// The workers of a store, each the leader of a process group.
 #[cfg(target_os = "linux")]
 fn workers(out: &Path) -> anyhow::Result<Vec<rustix::process::Pid>> {
     let mut all = Vec::new();
@@ -245,7 +245,7 @@ fn workers(out: &Path) -> anyhow::Result<Vec<rustix::process::Pid>> {
     Ok(all)
 }
 
-/// Whether a run has a checkpoint that is not in the making.
+/// Whether a run has a complete checkpoint.
 #[cfg(target_os = "linux")]
 fn whole_checkpoint(run: &Path) -> bool {
     let folders = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! Networks learn on the device what they learn on the CPU.
+//! Checks that networks reach the same results on the device as on the CPU.
 
 #![allow(clippy::disallowed_methods, reason = "a bound for a test decides no bits of a run")]
 
@@ -11,12 +11,12 @@ use super::verdict::Verdict;
 
 /// A few epochs from two seeds.
 const SIZES: Sizes = Sizes { epochs: 3, seeds: 2, depth: 8, pictures: 1280, reviews: 2560, width: 32 };
-/// How far the means over the seeds may be apart: in accuracy, and in loss as a share of a guess's loss.
+/// The tolerance between means over the seeds: of the accuracy, and of the loss relative to that of guessing.
 const NOISE: f64 = 0.06;
-/// How far above chance the accuracy must be.
+/// The minimum accuracy above chance.
 const ABOVE_CHANCE: f64 = 0.2;
 
-/// The last epoch's loss and accuracy on the validation split.
+/// Validation loss and accuracy of the last epoch.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     loss: f64,
@@ -39,7 +39,7 @@ impl Figures {
     }
 }
 
-/// Trains a network on both and compares what it came to.
+/// Trains a network on both and compares the results.
 pub(super) fn as_on_the_cpu(network: &str, context: &CheckContext) -> anyhow::Result<Verdict> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     let mut classes = 1;

@@ -1,4 +1,4 @@
-//! The device, for people.
+//! Describes the device.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use super::compare::tf32;
 use super::verdict::Verdict;
 
-/// Which device this is, once it has shown that it computes at all.
+/// Describes the device after checking that it computes at all.
 pub(super) fn eprint_line(device: &Device) -> Verdict {
     let sum = || Tensor::ones(1000, DType::F32, device)?.sum_all()?.to_scalar::<f32>();
     match sum() {
@@ -38,7 +38,7 @@ pub(super) fn eprint_line(device: &Device) -> Verdict {
     Verdict::passed(words.join(", "))
 }
 
-/// What this program was built with.
+/// Describes the build of this program.
 fn features() -> String {
     let all = [
         ("hub", cfg!(feature = "hub")),

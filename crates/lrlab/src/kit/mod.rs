@@ -1,8 +1,8 @@
-//! The kit: what shows that a device trains as the CPU does.
+//! The kit: checks that a device trains like the CPU.
 //!
-//! It needs no data and no other program, so that the runner can be carried to a machine that has a GPU and no compiler.
-//! Each check is made in a process of its own: what brings one down leaves the others alone. On the CPU the kit is its own
-//! stand-in.
+//! It needs no data and no other program, so that the runner can be copied to a machine that has a GPU and no compiler.
+//! Each check runs in a process of its own, so that a crash does not affect the others. On the CPU the kit compares the
+//! CPU with itself.
 
 mod bits;
 mod cases;
@@ -26,7 +26,7 @@ pub(crate) use context::CheckContext;
 use training::NETWORKS;
 pub(crate) use verdict::{Outcome, Verdict};
 
-/// What kind of thing is checked.
+/// The kind of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -36,9 +36,9 @@ pub(crate) enum Kind {
     Operators,
     /// Batches made on the device.
     Data,
-    /// The same bits twice.
+    /// Equal bits in two runs.
     Bits,
-    /// What networks learn.
+    /// Training results of networks.
     Learning,
     /// Grids of runs.
     Grids,
@@ -48,7 +48,7 @@ impl Kind {
     pub(crate) const ALL: [Self; 6] =
         [Self::Device, Self::Operators, Self::Data, Self::Bits, Self::Learning, Self::Grids];
 
-    /// The name of all checks of this kind.
+    /// Returns the name of all checks of this kind.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Device => "device",
@@ -63,7 +63,7 @@ impl Kind {
 
 type Work = Box<dyn FnOnce(&CheckContext) -> anyhow::Result<Verdict>>;
 
-/// One thing to be checked.
+/// A check.
 pub(crate) struct Check {
     pub(crate) kind: Kind,
     pub(crate) name: String,
@@ -79,18 +79,18 @@ impl Check {
         Self { kind, name: name.into(), work: Box::new(work) }
     }
 
-    /// Whether `name` names it or its kind.
+    /// Whether `name` is its name or its kind's.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name == name || self.kind.word() == name
     }
 
-    /// Makes it; an error is a failure.
+    /// Runs the check; an error is a failure.
     pub(crate) fn make(self, context: &CheckContext) -> Verdict {
         (self.work)(context).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
     }
 }
 
-/// Every check, in the order in which they are made: the device is the first.
+/// Returns every check in the order of their execution; the device is first.
 pub(crate) fn checks() -> Vec<Check> {
     let mut all =
         vec![Check::new(Kind::Device, "device", |context| Ok(machine::eprint_line(&context.device)))];

@@ -1,4 +1,4 @@
-//! Threads that use one device at once do not get in each other's way.
+//! Checks that threads can share a device.
 
 use std::sync::Barrier;
 use std::thread;
@@ -14,15 +14,15 @@ use super::context::CheckContext;
 use super::side::Side;
 use super::verdict::Verdict;
 
-/// Threads, each with values and sizes of its own.
+/// Threads, each with its own values and sizes.
 const THREADS: u64 = 2;
-/// Steps of training, each with an evaluation after it.
+/// Training steps, each followed by an evaluation.
 const STEPS: u64 = 6;
-/// Pictures of a step.
+/// Pictures per step.
 const BATCH: usize = 16;
 const CLASSES: usize = 10;
 
-/// Trains and evaluates networks in turn and at once: all bits are the same.
+/// Trains and evaluates networks one after another and concurrently, and compares all bits.
 pub(super) fn at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     let alone = (0..THREADS).map(|draw| train(&context.device, draw)).collect::<anyhow::Result<Vec<_>>>()?;
     let start = Barrier::new(THREADS as usize);

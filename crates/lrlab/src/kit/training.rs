@@ -1,4 +1,4 @@
-//! Small networks on generated data, trained as a run is.
+//! Trains small networks on generated data the way runs do.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -12,25 +12,25 @@ use lrlab_train::{Fit, Fitted};
 
 use crate::{Registry, assemble};
 
-/// What is trained, by its name in [`Sizes::experiment`].
+/// The networks, by their names in [`Sizes::experiment`].
 pub(super) const NETWORKS: [&str; 3] = ["resnet", "lstm", "transformer"];
 
-/// How large everything is.
+/// The sizes of an experiment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) epochs: u64,
     pub(super) seeds: u64,
-    /// Of the residual network.
+    /// The depth of the residual network.
     pub(super) depth: usize,
     /// Examples for training and validation; a fifth is for validation.
     pub(super) pictures: usize,
     pub(super) reviews: usize,
-    /// Hidden and embedding, in the text models.
+    /// Hidden and embedding size of the text models.
     pub(super) width: usize,
 }
 
 impl Sizes {
-    /// An experiment of the three networks.
+    /// Returns the text of an experiment with the three networks.
     pub(super) fn experiment(&self) -> String {
         let Self { epochs, seeds, depth, pictures, reviews, width } = *self;
         let seeds = (0..seeds).map(|seed| seed.to_string()).collect::<Vec<_>>().join(", ");
@@ -69,7 +69,7 @@ cosine = {{}}
         )
     }
 
-    /// The runs of one network, a seed each.
+    /// Returns the runs of one network, one per seed.
     pub(super) fn runs(&self, network: &str) -> anyhow::Result<Vec<RunSpec>> {
         let read = lrlab_spec::read(&self.experiment(), "kit.toml", &[], &Registry::default().catalog());
         let mistakes = |mistakes: lrlab_spec::Mistakes| anyhow!("{mistakes}");
@@ -83,7 +83,7 @@ pub(super) fn data(run: &RunSpec, folder: &Path) -> anyhow::Result<Dataset> {
     Registry::default().load(&run.data, &folder.join("cache"))
 }
 
-/// Trains a run to its end.
+/// Trains a run in full.
 pub(super) fn train(run: &RunSpec, data: &Dataset, device: &Device) -> anyhow::Result<Fitted> {
     let model = Registry::default().build_model(run, data, device)?;
     let settings = assemble::settings(run);

@@ -1,4 +1,4 @@
-//! What a check comes to.
+//! The verdict of a check.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,53 +6,53 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// As it should.
+    /// It passed.
     Passed,
-    /// Not as it should.
+    /// It failed.
     Failed,
-    /// It could not be made, for this reason.
+    /// It could not be run, for this reason.
     Skipped(String),
 }
 
 impl Outcome {
-    /// Whether it ended as it should.
+    /// Whether it passed.
     pub(crate) fn passed(&self) -> bool {
         *self == Self::Passed
     }
 }
 
-/// An error with the most that it may be.
+/// An error and its bound.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Measure {
     pub(super) error: f64,
     pub(super) bound: f64,
-    /// Of what.
+    /// What was measured.
     pub(super) of: String,
 }
 
 impl Measure {
-    /// Whether it keeps the bound; a NaN does not.
+    /// Whether the error is within the bound; a NaN is not.
     pub(super) fn holds(&self) -> bool {
         self.error <= self.bound
     }
 
-    /// Whether it is nearer to its bound, or further beyond it; a NaN is furthest.
+    /// Whether the error is closer to its bound, or further beyond it, than another; a NaN is the worst.
     pub(super) fn worse_than(&self, other: &Self) -> bool {
         let part = |measure: &Self| measure.error / measure.bound;
         part(self).is_nan() || part(self) > part(other)
     }
 }
 
-/// What a check comes to: a line of `--json`, with its name, kind and clock.
+/// The verdict of a check: a line of `--json`, with its name, kind and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// How it ended.
     pub(crate) outcome: Outcome,
-    /// What was seen.
+    /// What was observed.
     pub(crate) detail: String,
-    /// The largest error beside its bound, where errors are measured; null where it is no number.
+    /// The error that is worst in relation to its bound, if errors are measured; null if it is not a number.
     pub(crate) error: Option<f64>,
-    /// The most that the error may be.
+    /// The bound of the error.
     pub(crate) bound: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ impl Verdict {
         Self { outcome: Outcome::Skipped(why.into()), ..Self::passed("") }
     }
 
-    /// As the measure says.
+    /// The verdict on a measurement.
     pub(super) fn measured(worst: Measure, also: &str) -> Self {
         let outcome = if worst.holds() { Outcome::Passed } else { Outcome::Failed };
         let Measure { error, bound, of } = worst;

@@ -78,7 +78,7 @@ impl Source {
             Self::Store(store) => store.result(run_id).map_err(|error| format!("{error:#}")),
             Self::Records(records, _) => Ok(records.get(run_id).map(|record| record.result.clone())),
         };
-        let result = result.and_then(|result| result.ok_or_else(|| "its result is gone".to_owned()));
+        let result = result.and_then(|result| result.ok_or_else(|| "its result no longer exists".to_owned()));
         let cell = match (&result, self) {
             (Ok(result), _) => result.cell.clone(),
             (Err(_), Self::Store(store)) => {
@@ -121,7 +121,7 @@ impl RecordedArgs {
             let named = |id: &String| match &beginning(id, &finished)[..] {
                 [one] => Ok((*one).clone()),
                 [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
-                several => bail!("the ids of {} runs begin with {id}: give more digits", several.len()),
+                several => bail!("{} runs have ids that begin with {id}: give more digits", several.len()),
             };
             self.run.iter().map(named).collect::<anyhow::Result<_>>()?
         };
@@ -176,7 +176,7 @@ impl RecordedArgs {
         if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
             anyhow::ensure!(
                 self.cells.are_all(),
-                "--set, --filter and --seeds are about an experiment: name its file"
+                "--set, --filter and --seeds select from an experiment: name its file"
             );
             return Ok(None);
         }
@@ -205,8 +205,8 @@ fn not_finished(id: &str, file: &Path, source: &Source, planned: Option<&[RunId]
         }
         if let [one, ..] = beginning(id, &all)[..] {
             return Ok(format!(
-                "run {one} is none of {file}'s, with its data and the options given here; without an experiment, --run \
-                 takes any finished run"
+                "run {one} does not belong to {file} with its data and these options; without an experiment, --run \
+                 accepts any finished run"
             ));
         }
     }
@@ -222,7 +222,7 @@ fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let all = recorded.len();
     if n >= all {
         if n > all {
-            eprint_line(&format!("note: --sample {n}: there are {all} runs, and all of them are done again"));
+            eprint_line(&format!("note: --sample {n}: all {all} runs are redone"));
         }
         return recorded;
     }
@@ -238,6 +238,6 @@ fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let mut ranked: Vec<(usize, Recorded)> =
         recorded.into_iter().map(|recorded| (rank(&recorded), recorded)).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
-    eprint_line(&format!("note: a sample of {n} of {all} runs, the same at every call"));
+    eprint_line(&format!("note: a sample of {n} of {all} runs, the same in every call"));
     ranked.into_iter().take(n).map(|(_, recorded)| recorded).collect()
 }

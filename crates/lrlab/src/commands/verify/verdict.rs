@@ -51,7 +51,7 @@ impl Verdict {
             }
             Self::Failed(why) => format!("failed: {why}"),
             Self::Refused(why) => format!("cannot be verified: {why}"),
-            Self::Missing => "not done again".to_owned(),
+            Self::Missing => "not redone".to_owned(),
         };
         let id = recorded.run_id.short();
         if recorded.cell.is_empty() {
@@ -115,7 +115,7 @@ pub(super) fn summary(verdicts: &[Verdict]) -> String {
         (count(|verdict| matches!(verdict, Verdict::Differs(_))), "differ"),
         (count(|verdict| matches!(verdict, Verdict::Failed(_))), "failed"),
         (count(|verdict| matches!(verdict, Verdict::Refused(_))), "cannot be verified"),
-        (count(|verdict| matches!(verdict, Verdict::Missing)), "were not done again"),
+        (count(|verdict| matches!(verdict, Verdict::Missing)), "were not redone"),
     ] {
         if n > 0 {
             let _ = write!(text, ", {n} {words}");

@@ -1,4 +1,4 @@
-//! Sizes in words.
+//! Formats sizes.
 
 /// `in×out` and the like.
 pub(super) fn joined(dims: &[usize]) -> String {

@@ -1,4 +1,4 @@
-//! Every public operator of `lrlab-kernels`, on shapes that networks have and on shapes that are nobody's favourites.
+//! Every public operator of `lrlab-kernels`, on the shapes of networks and on irregular shapes.
 
 mod dims;
 mod encoder;
@@ -11,7 +11,7 @@ mod update;
 
 use super::compare::Case;
 
-/// All cases, those of one operator one after the other.
+/// Returns all cases, grouped by operator.
 pub(super) fn all() -> Vec<Case> {
     let mut all = pictures::cases();
     all.extend(net::cases());
@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Case> {
     all
 }
 
-/// One small case of each operator for a NaN.
+/// Returns a small case of each operator for the NaN check.
 pub(super) fn for_nan() -> Vec<Case> {
     let mut all = pictures::for_nan();
     all.extend(net::for_nan());
