@@ -304,3 +304,85 @@ fn a_search_on_record_is_over() {
     succeeds(there, &["records", "export", "tiny.toml", "--to", "back.jsonl"]);
     assert_eq!(read(there, "back.jsonl"), read(there, "tiny.jsonl"));
 }
+
+/// `results/tiny/*.jsonl` beside `tiny.toml`: nothing has to be named, and neither store nor data have to be there.
+#[test]
+fn records_beside_an_experiment_count_by_default() {
+    let (here, there) = (place(true), place(false));
+    let (here, there) = (here.path(), there.path());
+    succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl", "--seeds", "1"]);
+    std::fs::create_dir_all(there.join("results/tiny")).unwrap();
+    // Not yet: a folder without records is none.
+    std::fs::write(there.join("results/tiny/results.csv"), "").unwrap();
+    let ran = succeeds(there, &["plan", "tiny.toml"]);
+    assert!(ran.out.contains("2 missing") && !ran.err.contains("on record"), "{}{}", ran.out, ran.err);
+    std::fs::copy(here.join("one.jsonl"), there.join("results/tiny/part.jsonl")).unwrap();
+
+    let ran = succeeds(there, &["plan", "tiny.toml"]);
+    assert!(
+        ran.out.contains("1 done") && ran.err.contains("tiny: 1 of 2 runs are on record"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = succeeds(there, &["plan", "tiny.toml", "--no-records"]);
+    assert!(ran.out.contains("2 missing"), "{}", ran.out);
+    let ran = succeeds(there, &["verify", "tiny.toml", "--device", "cpu"]);
+    assert!(
+        ran.out.contains("1 of 1") && ran.err.contains("those on record in results/tiny"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = succeeds(there, &["status", "tiny.toml"]);
+    assert!(ran.out.contains("1 done"), "{}", ran.out);
+    let ran = succeeds(there, &["report", "tiny.toml", "--to", "made"]);
+    assert!(ran.err.contains("1 of 2 runs are on record"), "{}", ran.err);
+    assert!(!there.join("runs/store").exists(), "a report leaves the store alone");
+    let ran = succeeds(there, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    assert!(ran.out.contains("2 of 2 runs are done (1 in this call)"), "{}", ran.out);
+    let both = ["--records", "one.jsonl", "--no-records"];
+    let ran = run(here, &[&["plan", "tiny.toml"][..], &both].concat());
+    assert!(ran.code == 2 && ran.err.contains("cannot be used with '--no-records'"), "{}", ran.err);
+}
+
+/// A paper's numbers come from the runs.
+#[test]
+fn a_report_renders_the_experiments_documents() {
+    let folder = place(false);
+    let folder = folder.path();
+    let with = |documents: &str| format!("{TINY}[report]\ndocuments = {documents}\n");
+    std::fs::create_dir(folder.join("paper")).unwrap();
+    let template = "{{ experiment }}: {{ estimate(\"final.val_accuracy\") }}\n";
+    std::fs::write(folder.join("paper/paper.md.jinja"), template).unwrap();
+    std::fs::write(folder.join("tiny.toml"), with("[\"paper/paper.md.jinja\"]")).unwrap();
+    succeeds(folder, &["run", "tiny.toml", "--device", "cpu", "--threads", "1"]);
+    let made = read(folder, "runs/tiny/report/paper.md");
+    assert!(made.starts_with("tiny: ") && made.ends_with(" % (n = 2)\n"), "{made}");
+    let ran = succeeds(folder, &["report", "tiny.toml", "--to", "made"]);
+    assert!(ran.out.contains("document: made/paper.md\n"), "{}", ran.out);
+    assert_eq!(read(folder, "made/paper.md"), made);
+
+    std::fs::write(folder.join("paper/paper.md.jinja"), "one\n{{ estimate(\"final.val_acuracy\") }}\n")
+        .unwrap();
+    let ran = run(folder, &["report", "tiny.toml", "--to", "made"]);
+    assert!(
+        ran.code == 2 && ran.err.contains("paper.md.jinja:2: \"final.val_acuracy\" is no metric"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(read(folder, "made/paper.md"), made, "what was there stays");
+    for (documents, expected) in [
+        ("[\"paper.md\"]", "`paper.md` does not end in `.jinja`"),
+        ("[\"../paper.md.jinja\"]", "`../paper.md.jinja` leads out of the experiment's folder"),
+        ("[\"report.md.jinja\"]", "the report has a file `report.md` of its own"),
+        ("[\"a/x.md.jinja\", \"b/x.md.jinja\"]", "two templates make `x.md`"),
+    ] {
+        std::fs::write(folder.join("tiny.toml"), with(documents)).unwrap();
+        fails(folder, &["report", "tiny.toml", "--to", "other"], expected);
+    }
+    std::fs::write(folder.join("tiny.toml"), with("[\"paper/none.md.jinja\"]")).unwrap();
+    let ran = run(folder, &["report", "tiny.toml", "--to", "other"]);
+    assert!(ran.code == 2 && ran.err.contains("paper/none.md.jinja"), "{}", ran.err);
+    assert!(!folder.join("other").exists());
+}
