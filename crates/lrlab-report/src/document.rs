@@ -5,20 +5,7 @@
 //! between `<#` and `#>`, because braces and `%` are LaTeX's own; anywhere else they are Jinja's `{{ }}`, `{% %}` and
 //! `{# #}`. What a function returns is escaped for Markdown or LaTeX.
 //!
-//! | function | value |
-//! | --- | --- |
-//! | `estimate("best.test_accuracy", model="resnet", …)` | `mean`, `std`, `n`, `planned`, `runs`; by itself "75.02 ± 0.41 % (n = 8)", or "not run" |
-//! | `difference("final.val_loss", "schedule", model="resnet", …)` | the arm against its baseline (`"schedule"`: the fixed rate, `"monitor"`: off): `mean`, `low`, `high`, `n`, `p`, `p_holm`, `effect`, `superiority`, `conclusion`, `runs`; by itself "+1.20 [+0.80, +1.60] pp (n = 8, p = 0.047)" |
-//! | `claim("cosine-gap")` | `id`, `text`, `claimed`, `verdict`, `note`, `arms` (each with `arm`, `verdict`, `mean`, `low`, `high`, `n`, `p`, `runs`) |
-//! | `claims()` | all of them |
-//! | `setting("lr", model="resnet", …)` | the value of a run's key, as the specification has it |
-//! | `arms(model="resnet", …)` | the coordinates of the arms that match |
-//! | `runs(model="resnet", …)` | the ids of their runs |
-//! | `axis("schedule")` | the values of an axis |
-//! | `table("results")`, `figure("…")` | a table of the report, in Markdown or LaTeX; the path of a figure |
-//! | `counts`, `origin`, `experiment`, `description`, `warnings` | as the report has them |
-//!
-//! Coordinates that fit no arm, or several where one is meant, are errors that name them.
+//! The crate's README lists the functions. Coordinates that fit no arm, or several where one is meant, are errors that name them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
