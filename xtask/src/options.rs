@@ -182,10 +182,10 @@ impl RunOptions {
         self.on_record.add_to(&mut arguments);
         push(&mut arguments, "--device", Some(&self.device));
         push(&mut arguments, "--jobs", self.jobs.as_ref());
-        push(&mut arguments, "--executor", self.executor.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--executor", self.executor.as_ref().and_then(value_name).as_ref());
         push(&mut arguments, "--slurm-profile", self.slurm_profile.as_ref());
-        push(&mut arguments, "--emit", self.emit.as_ref().and_then(word).as_ref());
-        push(&mut arguments, "--keep", self.keep.as_ref().and_then(word).as_ref());
+        push(&mut arguments, "--emit", self.emit.as_ref().and_then(value_name).as_ref());
+        push(&mut arguments, "--keep", self.keep.as_ref().and_then(value_name).as_ref());
         push(&mut arguments, "--checkpoint-every", self.checkpoint_every.as_ref());
         push(&mut arguments, "--threads", self.threads.as_ref());
         for (given, flag) in [
@@ -372,7 +372,7 @@ fn experiment(given: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// Returns the name of a value on the command line.
-fn word(choice: &impl ValueEnum) -> Option<String> {
+fn value_name(choice: &impl ValueEnum) -> Option<String> {
     choice.to_possible_value().map(|value| value.get_name().to_owned())
 }
 
@@ -398,7 +398,7 @@ mod tests {
         options: RunOptions,
     }
 
-    fn told(words: &[&str]) -> Vec<String> {
+    fn forwarded(words: &[&str]) -> Vec<String> {
         let run = Run::try_parse_from([&["x"], words].concat()).unwrap();
         let arguments = run.options.arguments().unwrap();
         arguments.into_iter().map(|word| word.into_string().unwrap()).collect()
@@ -460,9 +460,9 @@ mod tests {
             "--rerun-others",
             "--fail-fast",
         ];
-        assert_eq!(told(&words), expected);
+        assert_eq!(forwarded(&words), expected);
         assert_eq!(
-            told(&["Cargo.toml", "--out=o", "--emit=commands"])[3..],
+            forwarded(&["Cargo.toml", "--out=o", "--emit=commands"])[3..],
             ["--device=auto", "--emit=commands"]
         );
     }
@@ -475,27 +475,27 @@ mod tests {
             Gc(GcOptions),
             Verify(VerifyOptions),
         }
-        let told = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
+        let forwarded = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
             Verb::Status(options) => options.arguments().unwrap(),
             Verb::Gc(options) => options.arguments().unwrap(),
             Verb::Verify(options) => options.arguments().unwrap(),
         };
         assert_eq!(
-            told(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--records", "r", "--watch"]),
+            forwarded(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--records", "r", "--watch"]),
             ["status", "Cargo.toml", "--out=o", "--set=lr=1", "--records=r", "--watch"]
         );
         assert_eq!(
-            told(&["gc", "Cargo.toml", "--out=o", "--filter", "seed=0", "--seeds", "1", "--run", "1f"]),
+            forwarded(&["gc", "Cargo.toml", "--out=o", "--filter", "seed=0", "--seeds", "1", "--run", "1f"]),
             ["gc", "Cargo.toml", "--out=o", "--filter=seed=0", "--seeds=1", "--run=1f"]
         );
-        assert_eq!(told(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
+        assert_eq!(forwarded(&["gc", "--out=o", "--yes", "--json"]), ["gc", "--out=o", "--yes", "--json"]);
         let words = "--out=o --records=a --records=b --set=lr=1 --filter=seed=0 --seeds=1 --run=1f --run=2e --sample=3 \
                      --device=cpu --threads=1 --jobs=2 --keep=k";
         let words: Vec<&str> = words.split_whitespace().collect();
         // Records need no experiment.
-        assert_eq!(told(&[&["verify"], &words[..]].concat()), [&["verify"], &words[..]].concat());
+        assert_eq!(forwarded(&[&["verify"], &words[..]].concat()), [&["verify"], &words[..]].concat());
         assert_eq!(
-            told(&["verify", "Cargo.toml", "--out=o"]),
+            forwarded(&["verify", "Cargo.toml", "--out=o"]),
             ["verify", "Cargo.toml", "--out=o", "--device=auto"]
         );
     }
@@ -504,10 +504,10 @@ mod tests {
     fn defaults_are_in_the_workspace() {
         // Tests run in the package's folder, which is not the workspace's root.
         let root = root().unwrap();
-        let told = told(&["--keep-going"]);
-        assert_eq!(told[1], root.join(EXPERIMENT).to_str().unwrap());
-        assert_eq!(told[2], format!("--out={}", root.join(STORE).display()));
-        assert_eq!(told[3..], ["--device=auto", "--keep-going"]);
+        let forwarded = forwarded(&["--keep-going"]);
+        assert_eq!(forwarded[1], root.join(EXPERIMENT).to_str().unwrap());
+        assert_eq!(forwarded[2], format!("--out={}", root.join(STORE).display()));
+        assert_eq!(forwarded[3..], ["--device=auto", "--keep-going"]);
         assert_eq!(experiment(Some(&"rustfmt.toml".into())).unwrap(), root.join("rustfmt.toml"));
         let missing = experiment(Some(&"none.toml".into())).unwrap_err();
         assert_eq!(missing.to_string(), "there is no experiment file none.toml");

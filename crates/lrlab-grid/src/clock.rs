@@ -14,10 +14,10 @@ impl Clock {
     /// this machine's clock.
     pub(crate) fn of(folder: &Path) -> Self {
         let path = folder.join(format!(".clock.{}.tmp", std::process::id()));
-        let told = std::fs::File::create(&path).and_then(|file| file.metadata()?.modified());
+        let modified = std::fs::File::create(&path).and_then(|file| file.metadata()?.modified());
         // The file serves no other purpose, and `gc` would find it.
         let _ = std::fs::remove_file(&path);
-        Self { now: told.unwrap_or_else(|_| SystemTime::now()) }
+        Self { now: modified.unwrap_or_else(|_| SystemTime::now()) }
     }
 
     /// Returns the time since a file there was modified.

@@ -83,18 +83,18 @@ pub struct Failure {
     pub log_tail: String,
 }
 
-/// Classifies how a worker ended. `said` is the error that it reported, `log_tail` the end of its log. Returns `None`
+/// Classifies how a worker ended. `reported` is the error that it reported, `log_tail` the end of its log. Returns `None`
 /// if it was interrupted (exit code 85).
 #[must_use]
-pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: &str) -> Option<Failure> {
+pub fn classify(attempt: u32, status: ExitStatus, reported: Option<&str>, log_tail: &str) -> Option<Failure> {
     let (code, signal) = (status.code(), signal(status));
     if code == Some(INTERRUPTED) {
         return None;
     }
-    let told = format!("{}\n{log_tail}", said.unwrap_or_default());
+    let output = format!("{}\n{log_tail}", reported.unwrap_or_default());
     let kind = match (code, signal) {
-        _ if mentions(&told, OUT_OF_MEMORY) => FailureKind::OutOfMemory,
-        _ if mentions(&told, IO) => FailureKind::Io,
+        _ if mentions(&output, OUT_OF_MEMORY) => FailureKind::OutOfMemory,
+        _ if mentions(&output, IO) => FailureKind::Io,
         (None, _) => FailureKind::Killed,
         (Some(0), _) => FailureKind::NoResult,
         (Some(2), _) => FailureKind::Configuration,
@@ -108,7 +108,7 @@ pub fn classify(attempt: u32, status: ExitStatus, said: Option<&str>, log_tail: 
         (Some(code), None) => format!("ended with code {code}"),
         (None, None) => "ended".to_owned(),
     };
-    let last = said.map(str::to_owned).or_else(|| telling_line(log_tail));
+    let last = reported.map(str::to_owned).or_else(|| informative_line(log_tail));
     let message = last.map_or_else(|| end.clone(), |line| format!("{line} ({end})"));
     Some(Failure { attempt, kind, code, signal, message, log_tail: log_tail.to_owned() })
 }
@@ -157,7 +157,7 @@ fn mentions(text: &str, words: &[&str]) -> bool {
 }
 
 /// The most informative line of a log: the first of a panic or an error, otherwise the last that is not a note.
-fn telling_line(log: &str) -> Option<String> {
+fn informative_line(log: &str) -> Option<String> {
     let says = |line: &&str| !line.is_empty() && !line.starts_with("note:");
     let lines = || log.lines().map(str::trim).filter(says);
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
@@ -190,7 +190,7 @@ mod tests {
     fn endings_are_told_apart() {
         let code = |code: i32| ExitStatus::from_raw(code << 8);
         let signal = ExitStatus::from_raw;
-        for (status, said, log, kind, message) in [
+        for (status, reported, log, kind, message) in [
             (code(0), None, "", FailureKind::NoResult, "ended with code 0 and left no result"),
             (code(1), Some("no such column"), "", FailureKind::Error, "no such column (ended with code 1)"),
             (code(2), None, "error: bad\nhint", FailureKind::Configuration, "error: bad (ended with code 2)"),
@@ -218,7 +218,7 @@ mod tests {
                 "x: No space left on device (os error 28) (ended with code 1)",
             ),
         ] {
-            let failure = classify(3, status, said, log).unwrap();
+            let failure = classify(3, status, reported, log).unwrap();
             assert_eq!(
                 (failure.kind, failure.message.as_str(), failure.attempt),
                 (kind, message, 3),
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn memory_of_a_device_runs_out_too() {
-        for (said, kind) in [
+        for (reported, kind) in [
             (r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#, FailureKind::OutOfMemory),
             ("CublasError(CUBLAS_STATUS_ALLOC_FAILED)", FailureKind::OutOfMemory),
             ("CurandError(CURAND_STATUS_ALLOCATION_FAILED)", FailureKind::OutOfMemory),
@@ -238,9 +238,9 @@ mod tests {
             ("CublasError(CUBLAS_STATUS_NOT_SUPPORTED)", FailureKind::Error),
         ] {
             let status = ExitStatus::from_raw(1 << 8);
-            assert_eq!(classify(1, status, Some(said), "").map(|f| f.kind), Some(kind), "{said}");
+            assert_eq!(classify(1, status, Some(reported), "").map(|f| f.kind), Some(kind), "{reported}");
             // A worker that could not report its error left it in its log.
-            assert_eq!(classify(1, status, None, said).map(|f| f.kind), Some(kind), "{said}");
+            assert_eq!(classify(1, status, None, reported).map(|f| f.kind), Some(kind), "{reported}");
         }
     }
 }

@@ -35,8 +35,8 @@ pub fn freeze(
         // `gc` keeps what was used recently.
         crate::clock::touch(&folder.join("build.json")).map_err(|e| Error::io(&folder, e))?;
     } else {
-        let told = folder.join("build.json");
-        write_atomic(&told, &to_json(&told, about)?)?;
+        let description = folder.join("build.json");
+        write_atomic(&description, &to_json(&description, about)?)?;
         let temporary = folder.join(format!(".lrlab.{}.tmp", std::process::id()));
         let copied = std::fs::copy(program, &temporary).and_then(|_| executable(&temporary));
         copied.and_then(|()| std::fs::rename(&temporary, &path)).map_err(|e| Error::io(&path, e))?;

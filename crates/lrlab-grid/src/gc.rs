@@ -43,7 +43,7 @@ pub struct Garbage {
 
 const NAMED: &str = "named.json";
 /// The prefix of folders that are being removed.
-const GOING: &str = ".gc-";
+const REMOVING: &str = ".gc-";
 
 /// Adds the runs of `plan` to those that its experiment refers to, or replaces them if `only` is set. A damaged list
 /// is set aside.
@@ -160,7 +160,7 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
         let (kind, done) = match RunId::try_from(name.to_owned()) {
             Ok(id) if named.contains(&id) || in_use(&path)? => continue,
             Ok(id) => (Kind::Run, store.is_done(&id)),
-            Err(_) if name.starts_with(GOING) => (Kind::Leftover, false),
+            Err(_) if name.starts_with(REMOVING) => (Kind::Leftover, false),
             Err(_) => continue,
         };
         garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
@@ -201,14 +201,14 @@ fn runs_here(folder: &Path) -> bool {
 pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
     let mut removed = 0;
     for item in garbage {
-        let going = match item.kind {
+        let target = match item.kind {
             Kind::Run => retire(store, &item.path)?,
             Kind::Leftover => Some(item.path.clone()),
             Kind::Binary | Kind::Temporary => {
                 is_stale(&item.path, Clock::of(store.root())).then(|| item.path.clone())
             }
         };
-        if let Some(path) = going {
+        if let Some(path) = target {
             let gone =
                 if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
             gone.map_err(|e| Error::io(&path, e))?;
@@ -230,10 +230,10 @@ fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     if referenced(store, None)?.0.contains(&id) {
         return Ok(None);
     }
-    let going = path.with_file_name(format!("{GOING}{name}"));
-    std::fs::rename(path, &going).map_err(|e| Error::io(path, e))?;
+    let target = path.with_file_name(format!("{REMOVING}{name}"));
+    std::fs::rename(path, &target).map_err(|e| Error::io(path, e))?;
     claim.discard();
-    Ok(Some(going))
+    Ok(Some(target))
 }
 
 /// The folders in `folder`, sorted; none if it does not exist.

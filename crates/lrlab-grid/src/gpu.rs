@@ -47,7 +47,7 @@ fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
 }
 
 /// The maximum number of runs on one GPU; more would only wait for each other.
-const MOST: u64 = 8;
+const MAX_RUNS: u64 = 8;
 /// The GPU memory that the driver and its libraries use per process, in addition to the process's own.
 const CONTEXT_MIB: u64 = 768;
 
@@ -55,7 +55,7 @@ const CONTEXT_MIB: u64 = 768;
 /// takes one.
 #[must_use]
 pub fn at_once(gpus: &[Gpu], peak_mib: Option<u64>) -> usize {
-    let fit = |gpu: &Gpu| Some((room(gpu.free_mib?) / need(peak_mib?)).clamp(1, MOST));
+    let fit = |gpu: &Gpu| Some((usable(gpu.free_mib?) / need(peak_mib?)).clamp(1, MAX_RUNS));
     gpus.iter().map(|gpu| fit(gpu).unwrap_or(1) as usize).sum::<usize>().max(1)
 }
 
@@ -63,14 +63,14 @@ pub fn at_once(gpus: &[Gpu], peak_mib: Option<u64>) -> usize {
 pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<DeviceSlots> {
     let free = |device: usize| free_mib.get(device).copied().flatten();
     let of = |free: Option<u64>| match free {
-        Some(free) => DeviceSlots { max_workers: MOST as usize, capacity_mib: Some(room(free)) },
+        Some(free) => DeviceSlots { max_workers: MAX_RUNS as usize, capacity_mib: Some(usable(free)) },
         None => DeviceSlots { max_workers: 1, capacity_mib: None },
     };
     (0..count.max(1)).map(|device| of(free(device))).collect()
 }
 
 /// The usable part of the free memory: a tenth is kept free.
-pub(crate) fn room(free_mib: u64) -> u64 {
+pub(crate) fn usable(free_mib: u64) -> u64 {
     free_mib * 9 / 10
 }
 

@@ -185,7 +185,7 @@ pub struct GridOutcome {
     /// Runs that this call did.
     pub executed: usize,
     /// Workers that this call started.
-    pub begun: usize,
+    pub started: usize,
     /// Runs that failed, by their index.
     pub failed: Vec<(usize, Failure)>,
     /// Runs that paused at the requested epoch.

@@ -80,14 +80,14 @@ impl Origins {
             }
             counts
         };
-        let told = |what: &str, counts: BTreeMap<String, usize>| {
+        let warning = |what: &str, counts: BTreeMap<String, usize>| {
             let each: Vec<_> = counts.iter().map(|(words, n)| format!("{n} of {words}")).collect();
             (counts.len() > 1)
                 .then(|| format!("the results come from {} {what}: {}", counts.len(), each.join("; ")))
         };
         [
-            told("builds", count(Origin::describe_build)),
-            told("numerics classes", count(|o| o.numerics.clone())),
+            warning("builds", count(Origin::describe_build)),
+            warning("numerics classes", count(|o| o.numerics.clone())),
         ]
         .into_iter()
         .flatten()

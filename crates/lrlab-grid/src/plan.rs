@@ -28,22 +28,22 @@ pub fn resolve(
     let mut runs: Vec<PlannedRun> = Vec::new();
     for (cell, spec) in cells {
         let at = digests.iter().position(|(data, _)| *data == spec.data).unwrap_or_else(|| {
-            let found = digest(&spec.data).map_err(|error| unknown.push((words(&cell), error))).ok();
+            let found = digest(&spec.data).map_err(|error| unknown.push((describe_cell(&cell), error))).ok();
             digests.push((spec.data.clone(), found));
             digests.len() - 1
         });
         let Some(dataset_digest) = digests[at].1.clone() else { continue };
         let run_id = run_id(&spec, &dataset_digest)
-            .map_err(|source| Error::Identity { cell: words(&cell), source })?;
+            .map_err(|source| Error::Identity { cell: describe_cell(&cell), source })?;
         if let Some(first) = seen.insert(run_id.clone(), runs.len()) {
             return Err(Error::Duplicate {
                 id: run_id,
-                first: words(&runs[first].cell),
-                second: words(&cell),
+                first: describe_cell(&runs[first].cell),
+                second: describe_cell(&cell),
             });
         }
-        let spec =
-            serde_json::to_value(&spec).map_err(|source| Error::Spec { cell: words(&cell), source })?;
+        let spec = serde_json::to_value(&spec)
+            .map_err(|source| Error::Spec { cell: describe_cell(&cell), source })?;
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
     // The same data set with another limit fails for the same reason, which is reported once.
@@ -82,7 +82,7 @@ pub fn set_referenced(store: &RunStore, plan: &Plan) -> Result<(), Error> {
 }
 
 /// A cell as text: `model=resnet schedule=cosine seed=0`.
-pub(crate) fn words(cell: &Cell) -> String {
+pub(crate) fn describe_cell(cell: &Cell) -> String {
     let word = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
         other => other.to_string(),

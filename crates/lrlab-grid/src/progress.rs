@@ -66,14 +66,14 @@ impl AttemptProgress {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     live: AttemptProgress,
-    begun: bool,
+    started: bool,
     began: Instant,
     written: Option<Instant>,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { live: AttemptProgress::default(), begun: false, began: Instant::now(), written: None }
+        Self { live: AttemptProgress::default(), started: false, began: Instant::now(), written: None }
     }
 
     /// Takes an event into account. Returns the number of updates made.
@@ -84,9 +84,9 @@ impl Recorder {
                 self.began = Instant::now();
             }
             Event::Progress { update, loss, lr } => {
-                if !self.begun {
+                if !self.started {
                     self.live.began_at = update.saturating_sub(1);
-                    self.begun = true;
+                    self.started = true;
                 }
                 (self.live.update, self.live.loss, self.live.lr) = (*update, *loss, *lr);
             }

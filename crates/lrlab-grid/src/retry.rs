@@ -45,15 +45,15 @@ pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision
             let updates = AttemptProgress::read(&folder).map_or(0, |progress| progress.update);
             (Ending::Failed(Box::new(Failure::lost(number, &owner))), updates)
         };
-        let further = updates > furthest;
+        let progressed = updates > furthest;
         furthest = furthest.max(updates);
         if number <= since {
             continue;
         }
         match &ending {
             Ending::Done | Ending::Paused => {}
-            Ending::Interrupted => interruptions += u32::from(!further),
-            Ending::Failed(failure) if failure.kind.comes_from_outside() && further => {}
+            Ending::Interrupted => interruptions += u32::from(!progressed),
+            Ending::Failed(failure) if failure.kind.comes_from_outside() && progressed => {}
             Ending::Failed(failure) => *counts.entry(failure.kind).or_default() += 1,
         }
         last = Some(ending);

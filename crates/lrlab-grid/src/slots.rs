@@ -90,15 +90,15 @@ impl Slots {
 
     /// The least loaded device that has capacity; among equals, the one with the most free memory.
     fn best(&self, need_mib: Option<u64>, exclusive: bool) -> Option<usize> {
-        let has_room = |device: &usize| {
+        let has_capacity = |device: &usize| {
             // A run that fits nowhere is tried on an empty device.
             self.load(*device) == 0
                 || !exclusive
                     && self.open(*device)
-                    && self.left(*device).is_none_or(|(left, room)| left >= need_mib.unwrap_or(room))
+                    && self.left(*device).is_none_or(|(left, capacity)| left >= need_mib.unwrap_or(capacity))
         };
         let order = |device: &usize| (self.load(*device), Reverse(self.left(*device).map(|(left, _)| left)));
-        (0..self.devices.len()).filter(has_room).min_by_key(order)
+        (0..self.devices.len()).filter(has_capacity).min_by_key(order)
     }
 
     /// Whether the device is below its limit and not taken exclusively.
@@ -109,9 +109,9 @@ impl Slots {
     /// The unreserved and the total memory; `None` if it does not limit. A worker whose need is unknown reserves all
     /// of it.
     fn left(&self, device: usize) -> Option<(u64, u64)> {
-        let room = self.devices[device].capacity_mib?;
-        let needed: u64 = self.on(device).map(|slot| slot.need_mib.unwrap_or(room)).sum();
-        Some((room.saturating_sub(needed), room))
+        let capacity = self.devices[device].capacity_mib?;
+        let needed: u64 = self.on(device).map(|slot| slot.need_mib.unwrap_or(capacity)).sum();
+        Some((capacity.saturating_sub(needed), capacity))
     }
 
     fn load(&self, device: usize) -> usize {
@@ -131,9 +131,9 @@ mod tests {
         Slots::new(jobs, Slots::even(jobs, devices))
     }
 
-    fn of_memory(rooms: &[u64]) -> Slots {
-        let device = |room: &u64| DeviceSlots { max_workers: 8, capacity_mib: Some(*room) };
-        Slots::new(99, rooms.iter().map(device).collect())
+    fn of_memory(capacities: &[u64]) -> Slots {
+        let device = |capacity: &u64| DeviceSlots { max_workers: 8, capacity_mib: Some(*capacity) };
+        Slots::new(99, capacities.iter().map(device).collect())
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn memory_holds_as_many_as_fit() {
         // Capacities, the needs of workers in their order -> their devices, up to the first that does not fit.
-        for (rooms, needs, expected) in [
+        for (capacities, needs, expected) in [
             (&[100][..], &[Some(40), Some(40), Some(40)][..], &[0, 0][..]),
             // The device with more memory first, then evenly, then wherever there is capacity.
             (&[50, 100], &[Some(40); 4], &[1, 0, 1]),
@@ -180,12 +180,12 @@ mod tests {
             (&[100], &[Some(1), None], &[0]),
             (&[100, 100], &[None, None, Some(1)], &[0, 1]),
         ] {
-            let mut slots = of_memory(rooms);
+            let mut slots = of_memory(capacities);
             let fitting = needs.iter().map_while(|need| {
                 assert!(slots.has_free());
                 slots.fits(*need, false).then(|| slots.take(*need, false).device)
             });
-            assert_eq!(fitting.collect::<Vec<_>>(), expected, "{rooms:?} {needs:?}");
+            assert_eq!(fitting.collect::<Vec<_>>(), expected, "{capacities:?} {needs:?}");
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(taken.iter().map(|slot| slot.device).collect::<Vec<_>>(), [0, 0, 0]);
         assert_eq!(slots.release(taken[0]), 3);
         assert_eq!(slots.reduce(0, 3), Some(2));
-        // A single worker has nobody to make room.
+        // A single worker has nobody to make room for it.
         assert_eq!((slots.reduce(0, 2), slots.reduce(0, 1)), (Some(1), None));
         assert_eq!(slots.reduce(1, 1), None);
     }

@@ -12,8 +12,8 @@ use crate::Error;
 pub fn free_space(path: &Path) -> Result<u64, Error> {
     let there = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
     let there = there.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let told = rustix::fs::statvfs(there).map_err(|e| Error::io(there, e.into()))?;
-    Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    let stats = rustix::fs::statvfs(there).map_err(|e| Error::io(there, e.into()))?;
+    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
 }
 
 /// Returns the maximum: the free space is unknown on this system, so nothing is refused.

@@ -36,7 +36,7 @@ fn plan(count: usize) -> Plan {
 }
 
 fn finish(done: usize, executed: usize, missing: usize) -> GridOutcome {
-    GridOutcome { done, executed, missing, begun: executed, ..GridOutcome::default() }
+    GridOutcome { done, executed, missing, started: executed, ..GridOutcome::default() }
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn what_another_process_ends_meanwhile_is_not_run_again() {
     }
 }
 
-/// Runs one run with one script; the kind it was given up for, and how often it was begun.
+/// Runs one run with one script; the kind it was given up for, and how often it was started.
 fn given_up(executor: LocalExecutor, script: &str) -> (Option<FailureKind>, usize) {
     let (_folder, store) = store();
     let end = execute(&store, executor, &[script]).unwrap();
@@ -345,7 +345,7 @@ fn every_kind_of_failure_has_its_budget() {
     });
 }
 
-/// Says that it made so many updates as it was begun before, and is killed, until the last time.
+/// Says that it made so many updates as it was started before, and is killed, until the last time.
 #[test]
 fn a_run_that_gets_further_each_time_is_never_given_up() {
     let (_folder, store) = store();
@@ -356,7 +356,7 @@ fn a_run_that_gets_further_each_time_is_never_given_up() {
         [ "$n" -lt 7 ] && kill -9 $$
         {SUCCEED}"#
     );
-    assert_eq!(execute(&store, TWO, &[&script]).unwrap(), GridOutcome { begun: 7, ..finish(1, 1, 0) });
+    assert_eq!(execute(&store, TWO, &[&script]).unwrap(), GridOutcome { started: 7, ..finish(1, 1, 0) });
     let reached: Vec<_> =
         attempts(&run_dir(&store, 0)).unwrap().into_iter().map(|(_, exit)| exit.unwrap().updates).collect();
     assert_eq!(reached, [1, 2, 3, 4, 5, 6, 7]);
@@ -419,7 +419,7 @@ fn runs_are_placed_by_the_memory_that_was_measured() {
         let (_folder, store) = store();
         let script = format!("{SOCIABLE}\n{}", succeed_with(found));
         let runs = runs(7);
-        // 9,000 MiB hold four times 1,968, of which three are begun; once 5,568; once 6,768.
+        // 9,000 MiB hold four times 1,968, of which three are started; once 5,568; once 6,768.
         let memory = Memory { free_mib: vec![Some(10_000)], peak_mib: vec![known; runs.len()] };
         let share = Workload { memory: Some(memory), ..Workload::all(&store, &runs).unwrap() };
         let executor = LocalExecutor { jobs: 3, ..TWO };

@@ -206,7 +206,7 @@ pub(super) fn choose<'a>(
         for (run, chosen) in plan.runs.iter().zip(&mut chosen) {
             *chosen = free(run)?;
         }
-        let due: Vec<&PlannedRun> = those(plan, &chosen);
+        let due: Vec<&PlannedRun> = selected(plan, &chosen);
         return Ok(Open { all: due.clone(), due });
     };
     for (_, verdict) in &search.arms {
@@ -219,12 +219,12 @@ pub(super) fn choose<'a>(
             chosen[run] = free(&plan.runs[run])?;
         }
     }
-    let all = those(plan, &search.members(|run| chosen[run]));
+    let all = selected(plan, &search.members(|run| chosen[run]));
     let unfinished = |run: &&PlannedRun| !store.is_finished(&run.run_id);
-    Ok(Open { due: those(plan, &chosen), all: all.into_iter().filter(unfinished).collect() })
+    Ok(Open { due: selected(plan, &chosen), all: all.into_iter().filter(unfinished).collect() })
 }
 
-fn those<'a>(plan: &'a Plan, chosen: &[bool]) -> Vec<&'a PlannedRun> {
+fn selected<'a>(plan: &'a Plan, chosen: &[bool]) -> Vec<&'a PlannedRun> {
     plan.runs.iter().zip(chosen).filter(|(_, chosen)| **chosen).map(|(run, _)| run).collect()
 }
 

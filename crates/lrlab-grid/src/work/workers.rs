@@ -42,7 +42,7 @@ impl Grid<'_> {
         let log = attempt.folder().join("log.txt");
         let worker = Worker::start(number, &command, self.threads, &log, self.output.0.clone())?;
         self.started += 1;
-        self.end.begun += 1;
+        self.end.started += 1;
         (self.observe)(run, Notice::Started { attempt: attempt.number() });
         self.active.push(Active {
             number,

@@ -17,7 +17,7 @@ pub(crate) struct Dashboard {
     /// The remaining work, less the progress of running runs.
     pub(crate) left: Estimate,
     /// Runs of the experiment outside the plan, and how many of them are done.
-    further: (usize, usize),
+    other_runs: (usize, usize),
     /// The status of each arm of a search.
     search: Option<Vec<ArmStatus>>,
     /// Jobs on Slurm, or why Slurm cannot be reached.
@@ -29,7 +29,7 @@ pub(crate) struct Dashboard {
 impl Dashboard {
     pub(crate) fn read(plan: &Plan, store: &RunStore) -> anyhow::Result<Self> {
         let (status, states) = lrlab_grid::status(store, plan)?;
-        let further = lrlab_grid::other_runs(store, plan)?;
+        let others = lrlab_grid::other_runs(store, plan)?;
         let costs = Costs::measured(store, &plan.runs);
         let submitted = slurm::submission_status(store, &plan.experiment);
         let mut warnings = lrlab_grid::origins(store, &plan.runs)?.warnings();
@@ -38,7 +38,7 @@ impl Dashboard {
             left: left(plan, &states, &costs, status.running),
             status,
             states,
-            further: (further.len(), further.iter().filter(|id| store.is_finished(id)).count()),
+            other_runs: (others.len(), others.iter().filter(|id| store.is_finished(id)).count()),
             search: SearchState::read(store, plan)?.map(|search| search.status()),
             jobs: submitted.map(|submitted| submitted.queued).map_err(|error| error.to_string()),
             warnings,
@@ -61,7 +61,7 @@ impl Dashboard {
             "experiment": plan.experiment,
             "status": self.status,
             "left": self.left,
-            "further": { "runs": self.further.0, "done": self.further.1 },
+            "further": { "runs": self.other_runs.0, "done": self.other_runs.1 },
             "search": self.search,
             "runs": runs,
             "jobs": jobs,
@@ -89,7 +89,7 @@ impl Dashboard {
         for line in search::lines(plan, self.search.as_deref().unwrap_or_default()) {
             let _ = write!(text, "\n{line}");
         }
-        if let (runs @ 1.., done) = self.further {
+        if let (runs @ 1.., done) = self.other_runs {
             let _ = write!(
                 text,
                 "\nnote: earlier calls planned {runs} other runs of the experiment ({done} done)"

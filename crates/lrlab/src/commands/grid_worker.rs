@@ -91,7 +91,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
         let share = Workload { runs, since, until, first: task(), memory: None };
         let finish = work(&executor, &store, share, &interrupt, &launch)?;
-        begun += finish.begun;
+        begun += finish.started;
         Ok(finish)
     })?;
     eprint_line(&describe(&finish));
@@ -101,7 +101,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     }
     let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
     let left = finish.missing > finish.elsewhere && finish.common_failure.is_none();
-    if let (true, true, Some(job)) = (out_of_time && finish.begun > 0, left, job) {
+    if let (true, true, Some(job)) = (out_of_time && finish.started > 0, left, job) {
         requeue(&job)?;
         return Ok(Exit::Interrupted);
     }

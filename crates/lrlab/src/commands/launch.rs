@@ -82,17 +82,17 @@ impl Launcher {
 /// Shows a notice of the executor.
 pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>) {
     let id = &run.run_id;
-    let told = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
+    let describe = |failure: &Failure| format!("{}: {}", failure.kind, failure.message);
     match notice {
         Notice::Event(Event::Note { message }) => progress.note(id, message),
         Notice::Event(event) => progress.event(id, event),
         Notice::Ended { ending: Ending::Done, seconds, left, .. } => progress.done(id, seconds, left.wall_s),
         Notice::Ended { ending: Ending::Failed(failure), again, .. } => {
             let again = if again { " (will be retried)" } else { "" };
-            progress.failed(id, &format!("{}{again}", told(failure)));
+            progress.failed(id, &format!("{}{again}", describe(failure)));
         }
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
-        Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &told(failure)),
+        Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &describe(failure)),
         Notice::StopRequested { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
         Notice::StopRequested { out_of_time: false } => progress.note(id, "asked to stop: saving"),
         Notice::Started { .. }

@@ -61,7 +61,7 @@ impl Stages<'_> {
             let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
             all = GridOutcome {
                 executed: all.executed + end.executed,
-                begun: all.begun + end.begun,
+                started: all.started + end.started,
                 failed: all.failed.into_iter().chain(those).collect(),
                 ..end
             };
