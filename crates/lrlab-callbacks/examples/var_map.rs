@@ -104,15 +104,14 @@ impl Line {
         }
     }
 
-    /// Trains at `gain` times the rate in force from a snapshot in memory, looks at the loss, and goes back.
-    fn try_out(&mut self, gain: f64, updates: u64) -> candle_core::Result<f64> {
-        let (snapshot, lr) = (self.copy()?, self.optimizer.learning_rate());
-        for _ in 0..updates {
-            self.step(lr * gain)?;
+    /// Trains at the rates `lrs`, measures the loss, and restores the weights from a snapshot in memory.
+    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> candle_core::Result<f64> {
+        let snapshot = self.copy()?;
+        for lr in lrs {
+            self.step(lr)?;
         }
         let loss = self.loss()?.to_scalar()?;
         self.put(&snapshot)?;
-        self.optimizer.set_learning_rate(lr);
         Ok(loss)
     }
 }
@@ -148,8 +147,8 @@ impl Host for Line {
         Ok(())
     }
 
-    fn trial(&mut self, gain: f64, updates: u64) -> Result<Observation, Error> {
-        let value = self.try_out(gain, updates).map_err(|error| failed("try out a rate", error))?;
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        let value = self.try_out(lrs).map_err(|error| failed("try out a rate", error))?;
         Ok(Observation { value, stderr: None })
     }
 }
@@ -164,14 +163,14 @@ pub(crate) fn train(
     let run = Horizon { updates: 200, updates_per_epoch: 10 };
     let mut session = Session::new(callbacks, ScheduleSpec::parse(schedule)?.build(&run)?, lr, run);
     session.begin(line)?;
-    while !session.over() {
-        session.epoch_begins(line)?;
+    while !session.is_over() {
+        session.begin_epoch(line)?;
         for _ in 0..run.updates_per_epoch {
             let loss = line.step(session.lr())?;
-            session.updated(loss, None, line)?;
+            session.end_update(loss, None, line)?;
         }
         let val_loss = finite(line.loss()?.to_scalar()?);
-        session.epoch_ended(EpochMetrics { val_loss, ..EpochMetrics::default() }, line)?;
+        session.end_epoch(EpochMetrics { val_loss, ..EpochMetrics::default() }, line)?;
     }
     session.end(line)?;
     Ok(session)

@@ -98,8 +98,8 @@ pub enum Action {
         /// Why.
         reason: String,
     },
-    /// Train `updates` updates from here at the rate in force times `factor`, look at the validation loss, and come
-    /// back ([`Host::trial`]); what was seen goes to [`Callbacks::tried`](crate::Callbacks::tried).
+    /// Train `updates` updates from here at the rate in force times `factor`, observe the validation loss, and restore
+    /// everything ([`Host::trial`]). The observation goes to [`Callback::tried`].
     Try {
         /// What the rate in force is multiplied by, > 0.
         factor: f64,
@@ -144,8 +144,13 @@ pub enum Action {
 }
 
 impl Action {
-    /// Lets `host` do what this asks for, where it is about weights: save, discard, restore, average, recompute.
-    /// The rest, about rate, trials and end, is left to the loop: `false`.
+    /// Whether the weights in force may differ afterwards.
+    pub(crate) fn changes_weights(&self) -> bool {
+        matches!(self, Self::Restore { .. } | Self::Average(_) | Self::RecomputeNormStatistics)
+    }
+
+    /// Has `host` carry out an action on weights: save, discard, restore, average, recompute. Returns `false` for the
+    /// other actions, on rate, trials and end, which are left to the loop.
     ///
     /// # Errors
     /// The host's.
@@ -299,10 +304,12 @@ pub trait Host {
     /// # Errors
     /// The forward pass fails.
     fn recompute_norm_statistics(&mut self) -> Result<(), Error>;
-    /// Trains `updates` updates from here at the rate in force times `gain`, observes the validation loss, and comes
-    /// back to where it was: weights, statistics, optimizer and the count of updates.
+    /// Trains from here, one update at each of the rates `lrs`, observes the validation loss, and restores everything:
+    /// weights, statistics, optimizer and the count of updates.
     ///
     /// # Errors
     /// Training fails.
-    fn trial(&mut self, gain: f64, updates: u64) -> Result<Observation, Error>;
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error>;
+    /// Receives each decision as it is recorded; does nothing by default.
+    fn decided(&mut self, _decision: &Decision) {}
 }

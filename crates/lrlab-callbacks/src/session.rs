@@ -1,27 +1,32 @@
-//! Callbacks and a schedule in a training loop of one's own: what the loop would have to keep count of.
+//! A training loop's side of the callbacks: counts, rates, decisions, and the order of the phases.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use lrlab_runs::{Decision, DecisionKind, EpochMetrics, exact_history, finite};
-use lrlab_schedulers::{Horizon, Mark, Schedule};
+use lrlab_runs::{Decision, DecisionKind, EpochMetrics, exact, exact_history, finite};
+use lrlab_schedulers::{Horizon, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
+use crate::rate::{Gains, Rate, product};
 use crate::{Action, Callbacks, Context, Error, Host, Moment, Phase};
 
-/// Why a run ended early.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum End {
-    /// A callback asked for it.
+/// Why a run ended before its last update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// A callback stopped it.
+    #[serde(alias = "Stopped")]
     Stopped,
-    /// A callback found that the run had diverged.
+    /// It diverged, by the judgement of a callback or of the loop.
+    #[serde(alias = "Diverged")]
     Diverged,
 }
 
-/// A run as callbacks see it. The loop asks for the rate, tells what happened, and looks whether it is over; rates,
-/// gains, decisions, trials and the order of the phases are kept here, and the [`Host`] does what is about weights.
+/// Drives the callbacks of one run. The loop asks it for the rate, reports what happened, and checks whether the run is
+/// over. The session computes rates, records decisions, requests trials and keeps the phases in order; the [`Host`]
+/// carries out what concerns weights.
 ///
 /// ```
 /// # use lrlab_callbacks::{Averaging, Error, Host};
@@ -36,7 +41,7 @@ pub enum End {
 /// #     fn discard(&mut self, tag: &str) -> Result<(), Error> { self.kept.remove(tag); Ok(()) }
 /// #     fn average(&mut self, _: Averaging) -> Result<(), Error> { Ok(()) }
 /// #     fn recompute_norm_statistics(&mut self) -> Result<(), Error> { Ok(()) }
-/// #     fn trial(&mut self, _: f64, _: u64) -> Result<Observation, Error> { Ok(Observation { value: 0.0, stderr: None }) }
+/// #     fn trial(&mut self, _: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> { Ok(Observation { value: 0.0, stderr: None }) }
 /// # }
 /// use lrlab_callbacks::{Callbacks, Session, ValidationLossMonitor};
 /// use lrlab_runs::EpochMetrics;
@@ -49,14 +54,14 @@ pub enum End {
 /// let mut session = Session::new(callbacks, ScheduleSpec::parse("static")?.build(&run)?, 1.0, run);
 ///
 /// session.begin(&mut weights)?;
-/// while !session.over() {
-///     session.epoch_begins(&mut weights)?;
+/// while !session.is_over() {
+///     session.begin_epoch(&mut weights)?;
 ///     for _ in 0..run.updates_per_epoch {
 ///         let loss = weights.loss();
 ///         weights.now -= session.lr() * 2.0 * weights.now;
-///         session.updated(loss, None, &mut weights)?;
+///         session.end_update(loss, None, &mut weights)?;
 ///     }
-///     session.epoch_ended(EpochMetrics { val_loss: Some(weights.loss()), ..EpochMetrics::default() }, &mut weights)?;
+///     session.end_epoch(EpochMetrics { val_loss: Some(weights.loss()), ..EpochMetrics::default() }, &mut weights)?;
 /// }
 /// session.end(&mut weights)?;
 /// // At rate 1 the weight only jumps from side to side, until the monitor cuts the rate.
@@ -67,98 +72,126 @@ pub enum End {
 #[derive(Debug)]
 pub struct Session {
     callbacks: Callbacks,
-    schedule: Box<dyn Schedule>,
-    marks: Vec<Mark>,
-    base: f64,
-    horizon: Horizon,
-    begun: Instant,
+    rate: Rate,
+    started: Instant,
     /// Seconds of earlier attempts.
     earlier_s: f64,
-    count: Count,
+    state: SessionState,
 }
 
-/// What changes: the part that is saved.
+/// What a [`Session`] remembers between two updates, apart from the states of its callbacks and the elapsed time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Count {
-    update: u64,
-    epoch: u64,
-    /// Rate of the last update.
-    lr: f64,
-    /// Gains by callback.
-    gains: BTreeMap<String, f64>,
+pub struct SessionState {
+    /// Updates made.
+    pub update: u64,
+    /// Completed epochs.
+    pub epoch: u64,
+    /// Rate of the last update; of the first one, before it.
+    #[serde(with = "exact")]
+    pub lr: f64,
+    /// Metrics of the completed epochs, oldest first.
     #[serde(with = "exact_history")]
-    history: Vec<EpochMetrics>,
-    decisions: Vec<Decision>,
-    end: Option<End>,
+    pub history: Vec<EpochMetrics>,
+    /// Decisions, oldest first.
+    pub decisions: Vec<Decision>,
+    /// Why the run ends early, if it does.
+    #[serde(alias = "end")]
+    pub stop: Option<StopReason>,
+    /// Gains by callback.
+    pub gains: Gains,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    count: Count,
+    count: SessionState,
     elapsed_s: f64,
     callbacks: Value,
 }
 
 impl Session {
-    /// Before the first update of a run of this length; `schedule` was built for it.
+    /// Starts before the first update of a run of length `horizon`, for which `schedule` was built. `base` is the base
+    /// rate.
     #[must_use]
     pub fn new(callbacks: Callbacks, schedule: Box<dyn Schedule>, base: f64, horizon: Horizon) -> Self {
-        let marks = schedule.marks();
-        let lr = schedule.lr(base, horizon.at(0));
-        let count = Count { lr, ..Count::default() };
-        Self { callbacks, schedule, marks, base, horizon, begun: Instant::now(), earlier_s: 0.0, count }
+        let rate = Rate::new(schedule, base, horizon);
+        let state = SessionState { lr: rate.at(0, &Gains::new(), 1.0), ..SessionState::default() };
+        Self { callbacks, rate, started: Instant::now(), earlier_s: 0.0, state }
     }
 
-    /// The rate of the next update: the schedule's times the gains in force.
+    /// Bounds the rate after schedule and gains. Where `lr_min` exceeds `lr_max`, `lr_min` wins.
+    #[must_use]
+    pub fn clamp_lr(mut self, lr_min: f64, lr_max: Option<f64>) -> Self {
+        self.rate.clamp(lr_min, lr_max);
+        self.state.lr = self.lr();
+        self
+    }
+
+    /// The rate of the next update: the schedule's times the gains in force, within the bounds.
     #[must_use]
     pub fn lr(&self) -> f64 {
-        self.schedule_lr() * self.gain()
+        self.lr_at(self.state.update, 1.0)
+    }
+
+    fn lr_at(&self, update: u64, factor: f64) -> f64 {
+        self.rate.at(update, &self.state.gains, factor)
+    }
+
+    /// The rate of the last update; before the first update, its rate.
+    #[must_use]
+    pub fn last_lr(&self) -> f64 {
+        self.state.lr
     }
 
     /// The product of the gains in force.
     #[must_use]
     pub fn gain(&self) -> f64 {
-        self.count.gains.values().product()
+        product(&self.state.gains)
     }
 
-    fn schedule_lr(&self) -> f64 {
-        self.schedule.lr(self.base, self.horizon.at(self.count.update))
+    fn gain_of(&self, callback: &str) -> f64 {
+        self.state.gains.get(callback).copied().unwrap_or(1.0)
+    }
+
+    /// How long the run is.
+    #[must_use]
+    pub fn horizon(&self) -> Horizon {
+        self.rate.horizon()
     }
 
     /// Updates made.
     #[must_use]
     pub fn update(&self) -> u64 {
-        self.count.update
+        self.state.update
     }
 
     /// Completed epochs.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.count.epoch
+        self.state.epoch
     }
 
-    /// Whether there is nothing left to do: every update was made, or a callback ended the run.
+    /// Whether the run is over: every update was made, or it ended early.
     #[must_use]
-    pub fn over(&self) -> bool {
-        self.count.end.is_some() || self.count.update >= self.horizon.updates
+    pub fn is_over(&self) -> bool {
+        self.state.stop.is_some() || self.state.update >= self.horizon().updates
     }
 
-    /// Who ended the run early, if anyone did.
+    /// Why the run ends early, if it does.
     #[must_use]
-    pub fn ended(&self) -> Option<&End> {
-        self.count.end.as_ref()
+    pub fn stop_reason(&self) -> Option<StopReason> {
+        self.state.stop
     }
 
-    /// Completed epochs' figures.
+    /// Metrics of the completed epochs, oldest first.
     #[must_use]
     pub fn history(&self) -> &[EpochMetrics] {
-        &self.count.history
+        &self.state.history
     }
 
-    /// What was decided, with reasons.
+    /// Decisions with their reasons, oldest first.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
-        &self.count.decisions
+        &self.state.decisions
     }
 
     /// The callbacks, to read what one of them knows.
@@ -167,106 +200,141 @@ impl Session {
         &self.callbacks
     }
 
-    /// Before the first update, also after a resume.
+    /// Seconds since [`Session::begin`], without earlier attempts.
+    #[must_use]
+    pub fn attempt_s(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Opens the run, or reopens it after a resume.
     ///
     /// # Errors
-    /// Callbacks that cannot work ([`Callbacks::run`]), or the host's.
+    /// Callbacks that cannot work ([`Callbacks::run`]); a callback or the host fails.
     pub fn begin(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        self.begun = Instant::now();
-        self.tell(Moment::FitStart, host)
+        self.started = Instant::now();
+        self.dispatch(Moment::FitStart, host)
     }
 
-    /// Before an epoch's first update.
+    /// Opens an epoch, before its first update.
     ///
     /// # Errors
-    /// A callback's or the host's.
-    pub fn epoch_begins(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        self.tell(Moment::EpochStart, host)
+    /// A callback or the host fails.
+    pub fn begin_epoch(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        self.dispatch(Moment::EpochStart, host)
     }
 
-    /// After an update at [`Session::lr`]: its loss (of the weights before it) and, where known, the gradient's norm.
+    /// Records an update at [`Session::lr`]: its loss, computed before the weights changed, and the gradient's norm where
+    /// it is known.
     ///
     /// # Errors
-    /// A callback's or the host's.
-    pub fn updated(&mut self, loss: f64, grad_norm: Option<f64>, host: &mut dyn Host) -> Result<(), Error> {
-        self.count.lr = self.lr();
-        self.count.update += 1;
-        self.tell(Moment::Update { loss, grad_norm }, host)
+    /// A callback or the host fails.
+    pub fn end_update(
+        &mut self,
+        loss: f64,
+        grad_norm: Option<f64>,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        self.state.lr = self.lr();
+        self.state.update += 1;
+        self.dispatch(Moment::Update { loss, grad_norm }, host)
     }
 
-    /// After an epoch: its figures, of which `epoch` and `lr` are filled in here. `None` is what was not measured:
-    /// callbacks that count measurements wait for the next one. What was measured and is not finite is `Some` of it.
+    /// Records an epoch's metrics and fills in their `epoch` and `lr`. `None` means that a metric was not measured:
+    /// callbacks that count measurements wait for the next one. A metric that was measured and is not finite is `Some`.
     ///
     /// # Errors
-    /// A callback's or the host's.
-    pub fn epoch_ended(&mut self, mut metrics: EpochMetrics, host: &mut dyn Host) -> Result<(), Error> {
-        self.count.epoch += 1;
-        (metrics.epoch, metrics.lr) = (self.count.epoch, finite(self.count.lr));
-        self.count.history.push(metrics.clone());
-        self.tell(Moment::Epoch(&metrics), host)
+    /// A callback or the host fails.
+    pub fn end_epoch(&mut self, mut metrics: EpochMetrics, host: &mut dyn Host) -> Result<(), Error> {
+        self.state.epoch += 1;
+        (metrics.epoch, metrics.lr) = (self.state.epoch, finite(self.state.lr));
+        self.state.history.push(metrics.clone());
+        self.dispatch(Moment::Epoch(&metrics), host)
     }
 
-    /// After the last update.
+    /// Ends the run early because the loop finds that it diverged.
+    pub fn diverge(&mut self) {
+        self.state.stop = Some(StopReason::Diverged);
+    }
+
+    /// Closes the run, after the last update or an early end.
     ///
     /// # Errors
-    /// A callback's or the host's.
+    /// A callback or the host fails.
     pub fn end(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        self.tell(Moment::FitEnd, host)
+        self.dispatch(Moment::FitEnd, host)
     }
 
-    /// The loop is about to give up.
+    /// Reports that the loop gives up because of `error`.
     ///
     /// # Errors
-    /// A callback's or the host's.
-    pub fn failed(&mut self, error: &str, host: &mut dyn Host) -> Result<(), Error> {
-        self.tell(Moment::Failed { error }, host)
+    /// A callback or the host fails.
+    pub fn fail(&mut self, error: &str, host: &mut dyn Host) -> Result<(), Error> {
+        self.dispatch(Moment::Failed { error }, host)
     }
 
-    /// Everything that is to be saved beside weights and optimizer.
+    /// Everything to save beside weights and optimizer, as one JSON value.
     #[must_use]
     pub fn state(&self) -> Value {
-        let (count, callbacks) = (self.count.clone(), self.callbacks.state());
+        let (count, callbacks) = (self.state.clone(), self.callbacks.state());
         to_state(&Saved { count, elapsed_s: self.elapsed_s(), callbacks })
     }
 
-    /// Goes on from what [`Session::state`] gave. Schedule, base rate and callbacks stay as they are here.
+    /// Continues from the value of [`Session::state`]. Schedule, base rate, bounds and callbacks stay those of `self`.
     ///
     /// # Errors
     /// A state of another shape.
     pub fn restore(&mut self, state: Value) -> Result<(), Error> {
         let Saved { count, elapsed_s, callbacks } = from_state("session", state)?;
+        self.resume(count, callbacks, elapsed_s)
+    }
+
+    /// As [`Session::state`], without callbacks and elapsed time, for a loop with a file format of its own.
+    #[must_use]
+    pub fn progress(&self) -> &SessionState {
+        &self.state
+    }
+
+    /// Continues from the parts of a saved state: [`Session::progress`], [`Callbacks::state`], and the seconds of all
+    /// earlier attempts.
+    ///
+    /// # Errors
+    /// A state of callbacks that does not fit those of `self`.
+    pub fn resume(&mut self, progress: SessionState, callbacks: Value, elapsed_s: f64) -> Result<(), Error> {
         self.callbacks.restore(callbacks)?;
-        (self.count, self.earlier_s, self.begun) = (count, elapsed_s, Instant::now());
+        (self.state, self.earlier_s, self.started) = (progress, elapsed_s, Instant::now());
         Ok(())
     }
 
     fn elapsed_s(&self) -> f64 {
-        self.earlier_s + self.begun.elapsed().as_secs_f64()
+        self.earlier_s + self.attempt_s()
     }
 
-    /// Lets callbacks see a moment, phase by phase, and does what they ask for.
-    fn tell(&mut self, moment: Moment<'_>, host: &mut dyn Host) -> Result<(), Error> {
+    /// Shows a moment to the callbacks, phase by phase, and carries out what they ask for.
+    fn dispatch(&mut self, moment: Moment<'_>, host: &mut dyn Host) -> Result<(), Error> {
         for phase in Phase::ALL {
+            let Horizon { updates, updates_per_epoch } = self.horizon();
             let context = Context {
                 moment,
-                update: self.count.update,
-                epoch: self.count.epoch,
-                updates: self.horizon.updates,
-                updates_per_epoch: self.horizon.updates_per_epoch,
-                epochs: self.horizon.updates.div_ceil(self.horizon.updates_per_epoch.max(1)),
-                lr: self.count.lr,
-                schedule_lr: self.schedule_lr(),
+                update: self.state.update,
+                epoch: self.state.epoch,
+                updates,
+                updates_per_epoch,
+                epochs: updates.div_ceil(updates_per_epoch.max(1)),
+                lr: self.state.lr,
+                schedule_lr: self.rate.schedule_at(self.state.update),
                 gain: self.gain(),
-                marks: &self.marks,
+                marks: self.rate.marks(),
                 elapsed_s: self.elapsed_s(),
-                history: &self.count.history,
-                decisions: &self.count.decisions,
+                history: &self.state.history,
+                decisions: &self.state.decisions,
             };
-            let mut asked = VecDeque::from(self.callbacks.run(phase, &context)?);
-            while let Some((source, action)) = asked.pop_front() {
+            let mut actions = VecDeque::from(self.callbacks.run(phase, &context)?);
+            while let Some((source, action)) = actions.pop_front() {
                 if let Action::Try { factor, updates } = action {
-                    let seen = host.trial(factor, updates)?;
-                    asked.extend(self.callbacks.tried(&source, &seen)?);
+                    let first = self.state.update;
+                    let mut lrs = (0..updates).map(|i| self.lr_at(first + i, factor));
+                    let observation = host.trial(&mut lrs)?;
+                    actions.extend(self.callbacks.tried(&source, &observation)?);
                 } else {
                     self.act(source, action, host)?;
                 }
@@ -276,41 +344,46 @@ impl Session {
     }
 
     fn act(&mut self, source: String, action: Action, host: &mut dyn Host) -> Result<(), Error> {
-        let before = self.lr();
-        let about_weights = action.carry_out(host)?;
-        let gain_before = self.count.gains.get(&source).copied().unwrap_or(1.0);
+        let diverged = self.state.stop == Some(StopReason::Diverged);
+        if diverged && action.changes_weights() {
+            // A run that diverged ends as it is.
+            return Ok(());
+        }
+        let lr_before = self.lr();
         let (kind, metric, value, reason) = match action {
             Action::SetGain { gain, metric, value, reason } => {
-                self.count.gains.insert(source.clone(), gain);
-                let kind = if gain < gain_before { DecisionKind::Cut } else { DecisionKind::Raise };
-                (kind, metric, value, reason)
+                let cut = gain < self.gain_of(&source);
+                self.state.gains.insert(source.clone(), gain);
+                (if cut { DecisionKind::Cut } else { DecisionKind::Raise }, metric, value, reason)
             }
-            Action::Restore { reason, .. } => (DecisionKind::Rewind, String::new(), f64::NAN, reason),
             Action::Stop { metric, value, reason } => {
-                self.count.end.get_or_insert(End::Stopped);
+                self.state.stop.get_or_insert(StopReason::Stopped);
                 (DecisionKind::Stop, metric, value, reason)
             }
             Action::Diverge { reason } => {
-                self.count.end = Some(End::Diverged);
+                self.diverge();
                 (DecisionKind::Stop, String::new(), f64::NAN, reason)
             }
-            _ => {
-                debug_assert!(about_weights, "what is left is about weights");
-                return Ok(());
+            action => {
+                action.carry_out(host)?;
+                let Action::Restore { reason, .. } = action else { return Ok(()) };
+                (DecisionKind::Rewind, String::new(), f64::NAN, reason)
             }
         };
-        self.count.decisions.push(Decision {
-            update: self.count.update,
-            epoch: self.count.epoch,
+        let decision = Decision {
+            update: self.state.update,
+            epoch: self.state.epoch,
             kind,
-            lr_before: finite(before),
+            lr_before: finite(lr_before),
             lr_after: finite(self.lr()),
-            gain: self.count.gains.get(&source).copied().unwrap_or(1.0),
+            gain: self.gain_of(&source),
             source,
             metric,
             value: finite(value),
             reason,
-        });
+        };
+        host.decided(&decision);
+        self.state.decisions.push(decision);
         Ok(())
     }
 }

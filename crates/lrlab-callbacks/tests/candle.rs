@@ -8,7 +8,7 @@ mod example;
 use example::{Line, train};
 use lrlab_callbacks::{
     AverageEvery, Averaging, Callbacks, DivergenceConfig, DivergenceGuard, EarlyStopping,
-    EarlyStoppingConfig, End, OnDivergence, ValidationLossMonitor, WeightAveraging,
+    EarlyStoppingConfig, OnDivergence, StopReason, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_runs::DecisionKind;
 use lrlab_schedulers::{ControllerSpec, Span};
@@ -43,7 +43,7 @@ fn a_loop_of_ones_own_recovers_from_divergence() -> Outcome {
     assert_eq!(session.gain(), 0.1);
     let kinds: Vec<_> = session.decisions().iter().map(|decision| decision.kind).collect();
     assert_eq!(kinds, [DecisionKind::Rewind, DecisionKind::Cut, DecisionKind::Stop]);
-    assert_eq!(session.ended(), Some(&End::Stopped));
+    assert_eq!(session.stop_reason(), Some(StopReason::Stopped));
     assert!(session.epoch() < 20, "stopped by early stopping at epoch {}", session.epoch());
     learned(&line)?;
     Ok(())

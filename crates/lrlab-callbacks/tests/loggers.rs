@@ -113,9 +113,9 @@ fn what_was_not_measured_is_not_nan() {
     };
     let mut host = Sim::new(script());
     let mut epoch = |session: &mut Session, val_loss| {
-        session.updated(1.0, None, &mut host).unwrap();
-        session.updated(1.0, None, &mut host).unwrap();
-        session.epoch_ended(EpochMetrics { val_loss, ..EpochMetrics::default() }, &mut host).unwrap();
+        session.end_update(1.0, None, &mut host).unwrap();
+        session.end_update(1.0, None, &mut host).unwrap();
+        session.end_epoch(EpochMetrics { val_loss, ..EpochMetrics::default() }, &mut host).unwrap();
     };
     let mut first = session("first");
     first.begin(&mut Sim::new(script())).unwrap();

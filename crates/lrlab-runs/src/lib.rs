@@ -9,6 +9,7 @@ mod checkpoint;
 mod difference;
 mod error;
 mod event;
+pub mod exact;
 pub mod exact_history;
 mod id;
 mod plan;

@@ -5,17 +5,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
-use lrlab_callbacks::{Callbacks, Moment};
+use lrlab_callbacks::{Callbacks, Session};
 use lrlab_data::Dataset;
 use lrlab_models::Model;
 use lrlab_optim::Optimizer;
 use lrlab_runs::{Evaluation, Event, finite};
 use lrlab_schedulers::{Horizon, Schedule};
 
+use crate::host::TrainingHost;
 use crate::run::{Run, validates};
 use crate::running::Running;
 use crate::trainer::Trainer;
-use crate::{Error, Fitted, Keeper, Rate, Settings, State, Stop};
+use crate::{Error, Fitted, Keeper, Settings, State, Stop};
 
 /// Everything a run is made of.
 pub struct Fit<'a> {
@@ -65,110 +66,98 @@ pub fn fit_from(
     report: &mut dyn FnMut(&Event),
 ) -> Result<Fitted, Error> {
     parts.settings.check()?;
-    let Fit { model, optimizer, schedule, mut callbacks, data, settings, device } = parts;
+    let Fit { model, optimizer, schedule, callbacks, data, settings, device } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
-    let rate = Rate::new(schedule, horizon, settings.lr, settings.lr_min, settings.lr_max);
-    let trainer = Trainer::new(model, optimizer, rate, data, settings, device)?;
-    let mut run = Run::new(trainer, settings, horizon);
+    let session = Session::new(callbacks, schedule, settings.lr, horizon);
+    let session = session.clamp_lr(settings.lr_min, settings.lr_max);
+    let trainer = Trainer::new(model, optimizer, data, settings, device)?;
+    let mut run = Run::new(session, TrainingHost::new(trainer, report), settings);
     if let Some(state) = state {
-        run.go_on(state, &mut callbacks)?;
+        run.resume(state)?;
     }
 
-    let stop = match train(&mut run, &mut callbacks, data, keeper, report) {
+    let stop = match train(&mut run, data, keeper) {
         Ok(stop) => stop,
         Err(error) => {
-            let text = error.to_string();
-            // The first error is the one to tell; a callback that fails on it has nothing to add.
-            let _ = run.tell(&mut callbacks, Moment::Failed { error: &text }, report);
+            // The first error is the one to return; a callback that fails on it has nothing to add.
+            let _ = run.session.fail(&error.to_string(), &mut run.host);
             return Err(error);
         }
     };
     if matches!(stop, Stop::Interrupted | Stop::Paused) {
         return Ok(run.fitted(stop, Evaluation::default(), Evaluation::default(), BTreeMap::new()));
     }
-    run.undo_rewind()?;
-    run.end(stop, &mut callbacks, report)?;
+    run.end(stop)?;
     let last = run.last(data)?;
     run.finish(stop, last, data)
 }
 
 /// The algorithm.
-fn train(
-    run: &mut Run<'_>,
-    callbacks: &mut Callbacks,
-    data: &Dataset,
-    keeper: &mut dyn Keeper,
-    report: &mut dyn FnMut(&Event),
-) -> Result<Stop, Error> {
+fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<Stop, Error> {
     let settings = run.settings;
-    let (over, goes_on) = (run.stop, run.trainer.update > 0);
-    report(&Event::Started { updates: run.horizon.updates, epochs: settings.epochs });
-    run.tell(callbacks, Moment::FitStart, report)?;
+    let (over, resumed) = (run.stop(), run.session.update() > 0);
+    let updates = run.session.horizon().updates;
+    (run.host.report)(&Event::Started { updates, epochs: settings.epochs });
+    run.session.begin(&mut run.host)?;
     if let Some(stop) = over {
         return Ok(stop);
     }
-    if goes_on && let Some(stop) = run.ask(keeper, callbacks)? {
+    if resumed && let Some(stop) = run.ask(keeper)? {
         return Ok(stop);
     }
-    for epoch in run.epoch..settings.epochs {
-        if run.seen.is_none() {
-            run.tell(callbacks, Moment::EpochStart, report)?;
+    for epoch in run.session.epoch()..settings.epochs {
+        if run.running.is_none() {
+            run.session.begin_epoch(&mut run.host)?;
         }
-        let mut seen = match run.seen.take() {
-            Some(seen) => seen,
-            None => Running::new(run.trainer.rate().at(run.trainer.update)),
-        };
-        let mut batches = run.trainer.batches(epoch, seen.batches);
+        let mut running = run.running.take().unwrap_or_else(|| Running::new(run.session.lr()));
+        let mut batches = run.host.trainer.batches(epoch, running.batches);
         let first = epoch * settings.batches_per_epoch(data.train.len());
         loop {
+            let trainer = &mut run.host.trainer;
             let clock = Instant::now();
-            let window = run.trainer.next_window(&mut batches)?;
-            run.work.data_s += clock.elapsed().as_secs_f64();
+            let window = trainer.next_window(&mut batches)?;
+            trainer.work.data_s += clock.elapsed().as_secs_f64();
             if window.is_empty() {
                 break;
             }
-            let lr = run.trainer.rate().at(run.trainer.update);
+            let lr = run.session.lr();
             let clock = Instant::now();
-            let updated = run.trainer.step(&window, first + seen.batches, lr)?;
-            run.work.train_s += clock.elapsed().as_secs_f64();
-            run.work.examples += updated.outcomes.len() as u64;
-            run.lr = lr;
-            seen.add(&updated, window.len());
-            report(&Event::Progress { update: run.trainer.update, loss: finite(updated.loss), lr });
+            let updated = trainer.step(&window, first + running.batches, lr)?;
+            trainer.work.train_s += clock.elapsed().as_secs_f64();
+            trainer.work.examples += updated.outcomes.len() as u64;
+            running.add(&updated, window.len());
+            let update = trainer.update;
+            (run.host.report)(&Event::Progress { update, loss: finite(updated.loss), lr });
 
-            run.measured = None;
-            run.rewound = false;
-            run.undone = None;
-            let grad_norm = Some(updated.grad_norm);
-            run.tell(callbacks, Moment::Update { loss: updated.loss, grad_norm }, report)?;
-            if !updated.finite() && !run.rewound {
+            run.host.updated();
+            run.session.end_update(updated.loss, Some(updated.grad_norm), &mut run.host)?;
+            if !updated.finite() && !run.host.restored {
                 return Ok(Stop::Diverged);
             }
-            if let Some(stop) = run.stop {
+            if let Some(stop) = run.stop() {
                 return Ok(stop);
             }
-            run.seen = Some(seen);
-            if let Some(stop) = run.ask(keeper, callbacks)? {
+            run.running = Some(running);
+            if let Some(stop) = run.ask(keeper)? {
                 return Ok(stop);
             }
         }
         let clock = Instant::now();
-        let scores = run.trainer.evaluate(&data.validation)?;
-        run.work.eval_s += clock.elapsed().as_secs_f64();
-        run.epoch = epoch + 1;
-        run.seen = None;
-        let metrics = seen.metrics(run.epoch, run.lr, &scores);
-        run.remember(&metrics)?;
-        report(&Event::Epoch { metrics: Box::new(metrics.recorded()) });
-        run.rewound = false;
-        run.tell(callbacks, Moment::Epoch(&metrics), report)?;
-        if !validates(&metrics) && !run.rewound {
-            run.stop = Some(Stop::Diverged);
+        let scores = run.host.trainer.evaluate(&data.validation)?;
+        run.host.trainer.work.eval_s += clock.elapsed().as_secs_f64();
+        run.running = None;
+        let metrics = running.metrics(epoch + 1, run.session.last_lr(), &scores);
+        run.compare_with_best(&metrics)?;
+        (run.host.report)(&Event::Epoch { metrics: Box::new(metrics.recorded()) });
+        let validated = validates(&metrics);
+        run.session.end_epoch(metrics, &mut run.host)?;
+        if !validated && !run.host.restored {
+            run.session.diverge();
         }
-        if let Some(stop) = run.ask(keeper, callbacks)? {
+        if let Some(stop) = run.ask(keeper)? {
             return Ok(stop);
         }
-        if let Some(stop) = run.stop {
+        if let Some(stop) = run.stop() {
             return Ok(stop);
         }
     }

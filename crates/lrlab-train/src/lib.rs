@@ -2,7 +2,8 @@
 //!
 //! [`fit()`] reads like the algorithm: for each epoch, for each window of batches, the rate is computed, the
 //! gradient is accumulated, clipped and applied; after each epoch the validation split is evaluated; callbacks
-//! watch in fixed phases and return actions, which the loop carries out. The rate in force is
+//! watch in fixed phases and return actions, which the loop's [`Session`](lrlab_callbacks::Session) carries out. The rate in
+//! force is
 //!
 //! ```text
 //! lr = clamp(schedule(base, t) × product of the callbacks' gains, lr_min, lr_max)
@@ -22,13 +23,12 @@ struct Readme;
 
 mod error;
 mod evaluate;
-mod exact;
 mod fit;
 mod fitted;
+mod host;
 mod keeper;
 mod pass;
 mod probe;
-mod rate;
 mod run;
 mod running;
 mod scores;
@@ -44,9 +44,7 @@ pub use fitted::{Fitted, Stop};
 pub use keeper::{Keeper, Position, Wish};
 pub use pass::{DeviceBatches, DeviceData};
 pub use probe::probe;
-pub use rate::Rate;
 pub use scores::{Outcome, Scores};
 pub use settings::Settings;
 pub use state::State;
 pub use sweep::sweep;
-pub use trainer::Trainer;

@@ -188,11 +188,10 @@ mod tests {
     use lrlab_kernels::Params;
     use lrlab_models::{Linear, LinearConfig, Model};
     use lrlab_optim::{OptimizerConfig, SgdConfig};
-    use lrlab_schedulers::ScheduleSpec;
 
     use super::*;
+    use crate::Settings;
     use crate::trainer::Trainer;
-    use crate::{Fit, Rate, Settings};
 
     /// Weights and validation loss after an epoch from its second batch on; the batches came from a device, or did not.
     fn trained(data: &Dataset, there: bool) -> (Vec<f32>, f64, bool) {
@@ -202,12 +201,9 @@ mod tests {
         let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());
         let optimizer =
             lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap();
-        let horizon = Fit::horizon(&settings, data.train.len());
-        let schedule = ScheduleSpec::parse("cosine = {}").unwrap().build(&horizon).unwrap();
-        let rate = Rate::new(schedule, horizon, settings.lr, 0.0, None);
-        let mut trainer = Trainer::new(model, optimizer, rate, data, &settings, &Device::Cpu).unwrap();
-        assert!(trainer.there.is_none(), "on the CPU the host makes batches");
-        trainer.there = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
+        let mut trainer = Trainer::new(model, optimizer, data, &settings, &Device::Cpu).unwrap();
+        assert!(trainer.device_data.is_none(), "on the CPU the host makes batches");
+        trainer.device_data = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
         let mut batches = trainer.batches(1, 1);
         let made_there = matches!(batches, Pass::Device { .. });
         loop {
@@ -217,7 +213,7 @@ mod tests {
             }
             trainer.step(&window, 0, 0.01).unwrap();
         }
-        assert!(trainer.input_s > 0.0);
+        assert!(trainer.work.input_s > 0.0);
         let loss = trainer.evaluate(&data.validation).unwrap().loss;
         let weights = trainer.params().iter().map(|(_, param)| param.var.flatten_all().unwrap());
         (weights.flat_map(|values| values.to_vec1::<f32>().unwrap()).collect(), loss, made_there)

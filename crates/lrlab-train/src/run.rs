@@ -1,150 +1,89 @@
-//! What a run has so far: figures, decisions, the best weights, and what callbacks asked for.
+//! A run under way: its session, its host, its best weights, and its end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::Tensor;
-use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Host, Moment, Phase};
+use lrlab_callbacks::{Session, StopReason};
 use lrlab_data::Dataset;
-use lrlab_runs::{Decision, DecisionKind, EpochMetrics, Evaluation, Event, Updates, Work, finite};
-use lrlab_schedulers::Horizon;
+use lrlab_runs::{EpochMetrics, Evaluation, Updates, Work, finite};
 
+use crate::host::TrainingHost;
 use crate::running::{Running, validated};
 use crate::state::{Best, Facts, Groups};
-use crate::trainer::Trainer;
 use crate::{Error, Fitted, Keeper, Position, Settings, State, Stop, Wish};
 
-/// What a run has so far.
+/// A run under way.
 pub(crate) struct Run<'a> {
-    pub(crate) trainer: Trainer<'a>,
+    pub(crate) session: Session,
+    pub(crate) host: TrainingHost<'a>,
     pub(crate) settings: &'a Settings,
-    pub(crate) horizon: Horizon,
-    begun: Instant,
-    /// What this attempt did; `updates`, `input_s` and `elapsed_s` are filled in by [`Run::work`].
-    pub(crate) work: Work,
-    /// What earlier attempts did on the way here.
+    /// What earlier attempts did.
     before: Work,
-    /// Completed epochs.
-    pub(crate) epoch: u64,
-    /// Figures of the epoch under way, between two of its updates.
-    pub(crate) seen: Option<Running>,
-    /// Rate of the last update, of the first before it.
-    pub(crate) lr: f64,
-    history: Vec<EpochMetrics>,
-    decisions: Vec<Decision>,
+    /// Metrics of the epoch under way, between two of its updates.
+    pub(crate) running: Option<Running>,
     /// The best epoch so far and its weights.
     best: Option<(Best, BTreeMap<String, Tensor>)>,
-    pub(crate) last_weights: BTreeMap<String, Tensor>,
-    /// Set by an action.
-    pub(crate) stop: Option<Stop>,
-    /// Set by an action: weights went back, so a loss that is not finite is dealt with.
-    pub(crate) rewound: bool,
-    /// The weights of the last update, which the last entry of the history was measured on, where an action went back
-    /// from them since.
-    pub(crate) undone: Option<BTreeMap<String, Tensor>>,
-    /// Set by an action: an average took the weights' place.
-    pub(crate) averaged: bool,
-    /// The entry of the history that was measured on the weights in force.
-    pub(crate) measured: Option<usize>,
-    /// The same for the weights that callbacks keep, by tag.
-    figures: BTreeMap<String, usize>,
+    last_weights: BTreeMap<String, Tensor>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(trainer: Trainer<'a>, settings: &'a Settings, horizon: Horizon) -> Self {
-        let lr = trainer.rate().at(0);
-        Self {
-            trainer,
-            settings,
-            horizon,
-            begun: Instant::now(),
-            work: Work::default(),
-            before: Work::default(),
-            epoch: 0,
-            seen: None,
-            lr,
-            history: Vec::new(),
-            decisions: Vec::new(),
-            best: None,
-            last_weights: BTreeMap::new(),
-            stop: None,
-            rewound: false,
-            undone: None,
-            averaged: false,
-            measured: None,
-            figures: BTreeMap::new(),
-        }
+    pub(crate) fn new(session: Session, host: TrainingHost<'a>, settings: &'a Settings) -> Self {
+        let (before, last_weights) = (Work::default(), BTreeMap::new());
+        Self { session, host, settings, before, running: None, best: None, last_weights }
     }
 
     /// What this attempt did so far.
     fn work(&self) -> Work {
-        let elapsed_s = self.begun.elapsed().as_secs_f64();
-        Work { updates: self.trainer.executed, input_s: self.trainer.input_s, elapsed_s, ..self.work }
+        Work { elapsed_s: self.session.attempt_s(), ..self.host.trainer.work }
     }
 
-    /// Everything that is needed to go on from here.
-    fn state(&self, callbacks: &Callbacks) -> Result<State, Error> {
+    /// Everything that is needed to continue from here.
+    fn state(&self) -> Result<State, Error> {
         let mut tensors = Groups::default();
-        let kept = self.trainer.kept(&mut tensors)?;
+        let host = self.host.state(&mut tensors)?;
         if let Some((_, weights)) = &self.best {
             tensors.put("best", weights.clone());
         }
-        if let Some(weights) = &self.undone {
-            tensors.put("undone", weights.clone());
-        }
         let facts = Facts {
-            update: self.trainer.update,
-            epoch: self.epoch,
-            lr: self.lr,
-            history: self.history.clone(),
-            decisions: self.decisions.clone(),
-            running: self.seen,
+            session: self.session.progress().clone(),
+            running: self.running,
             best: self.best.as_ref().map(|(best, _)| *best),
-            stop: self.stop,
-            measured: self.measured,
-            figures: self.figures.clone(),
-            undone: self.undone.is_some(),
-            gains: self.trainer.rate().gains().clone(),
-            kept,
-            average: self.trainer.averaging(),
-            callbacks: callbacks.state(),
+            host,
+            callbacks: self.session.callbacks().state(),
             work: self.before + self.work(),
         };
         Ok(State { facts, tensors })
     }
 
-    /// Goes on from a state.
-    pub(crate) fn go_on(&mut self, state: &State, callbacks: &mut Callbacks) -> Result<(), Error> {
-        let State { facts, tensors } = state;
-        self.trainer.go_on(facts, tensors)?;
-        callbacks.restore(facts.callbacks.clone())?;
+    /// Continues from a state.
+    pub(crate) fn resume(&mut self, State { facts, tensors }: &State) -> Result<(), Error> {
+        let place = (facts.session.update, facts.session.history.len());
+        self.host.resume(place, &facts.host, tensors)?;
+        self.session.resume(facts.session.clone(), facts.callbacks.clone(), facts.work.elapsed_s)?;
         self.before = facts.work;
-        self.epoch = facts.epoch;
-        self.seen = facts.running;
-        self.lr = facts.lr;
-        self.history.clone_from(&facts.history);
-        self.decisions.clone_from(&facts.decisions);
+        self.running = facts.running;
         self.best = facts.best.map(|best| (best, tensors.get("best")));
-        self.stop = facts.stop;
-        self.undone = facts.undone.then(|| tensors.get("undone"));
-        self.measured = facts.measured;
-        self.figures.clone_from(&facts.figures);
         Ok(())
     }
 
+    /// Why a callback or the loop ended the run, if either did.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.session.stop_reason().map(|reason| match reason {
+            StopReason::Stopped => Stop::Stopped,
+            StopReason::Diverged => Stop::Diverged,
+        })
+    }
+
     /// Asks the keeper what it wants, and does it.
-    pub(crate) fn ask(
-        &mut self,
-        keeper: &mut dyn Keeper,
-        callbacks: &Callbacks,
-    ) -> Result<Option<Stop>, Error> {
+    pub(crate) fn ask(&mut self, keeper: &mut dyn Keeper) -> Result<Option<Stop>, Error> {
         let wish = keeper.wish(&Position {
-            update: self.trainer.update,
-            epoch: self.epoch,
-            between_epochs: self.seen.is_none(),
+            update: self.session.update(),
+            epoch: self.session.epoch(),
+            between_epochs: self.running.is_none(),
             work: self.work(),
         });
-        let over = self.stop.is_some() || self.epoch == self.settings.epochs;
+        let over = self.session.stop_reason().is_some() || self.session.epoch() == self.settings.epochs;
         let stop = match wish {
             Wish::GoOn => return Ok(None),
             Wish::Pause if over => return Ok(None),
@@ -152,125 +91,17 @@ impl<'a> Run<'a> {
             Wish::Interrupt => Some(Stop::Interrupted),
             Wish::Pause => Some(Stop::Paused),
         };
-        keeper.keep(self.state(callbacks)?)?;
+        keeper.keep(self.state()?)?;
         Ok(stop)
     }
 
-    /// Lets callbacks see a moment, phase by phase, and carries out what they ask for.
-    pub(crate) fn tell(
-        &mut self,
-        callbacks: &mut Callbacks,
-        moment: Moment<'_>,
-        report: &mut dyn FnMut(&Event),
-    ) -> Result<(), Error> {
-        for phase in Phase::ALL {
-            let context = Context {
-                moment,
-                update: self.trainer.update,
-                epoch: self.epoch,
-                updates: self.horizon.updates,
-                updates_per_epoch: self.horizon.updates_per_epoch,
-                epochs: self.settings.epochs,
-                lr: self.lr,
-                schedule_lr: self.trainer.rate().schedule_at(self.trainer.update),
-                gain: self.trainer.rate().gain(),
-                marks: self.trainer.rate().marks(),
-                elapsed_s: self.before.elapsed_s + self.begun.elapsed().as_secs_f64(),
-                history: &self.history,
-                decisions: &self.decisions,
-            };
-            let mut asked = VecDeque::from(callbacks.run(phase, &context)?);
-            while let Some((source, action)) = asked.pop_front() {
-                if let Action::Try { factor, updates } = action {
-                    let clock = Instant::now();
-                    let seen = self.trainer.trial(factor, updates)?;
-                    self.work.train_s += clock.elapsed().as_secs_f64();
-                    asked.extend(callbacks.tried(&source, &seen)?);
-                } else {
-                    self.act(&source, action, report)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn act(&mut self, source: &str, action: Action, report: &mut dyn FnMut(&Event)) -> Result<(), Error> {
-        let before = self.trainer.rate().at(self.trainer.update);
-        let (kind, metric, value, reason) = match action {
-            Action::SetGain { gain, metric, value, reason } => {
-                let cut = gain < self.trainer.rate().gain_of(source);
-                let kind = if cut { DecisionKind::Cut } else { DecisionKind::Raise };
-                self.trainer.set_gain(source, gain);
-                (kind, metric, value, reason)
-            }
-            Action::Stop { metric, value, reason } => {
-                self.stop.get_or_insert(Stop::Stopped);
-                (DecisionKind::Stop, metric, value, reason)
-            }
-            Action::Diverge { reason } => {
-                self.stop = Some(Stop::Diverged);
-                (DecisionKind::Stop, String::new(), f64::NAN, reason)
-            }
-            Action::Average(_) | Action::RecomputeNormStatistics | Action::Restore { .. }
-                if self.stop == Some(Stop::Diverged) =>
-            {
-                return Ok(());
-            }
-            Action::Restore { tag, reason } => {
-                if self.undone.is_none() && self.measured.is_some_and(|index| index + 1 == self.history.len())
-                {
-                    self.undone = Some(self.trainer.params().snapshot()?);
-                }
-                self.trainer.restore(&tag)?;
-                self.rewound = true;
-                self.measured = self.figures.get(&tag).copied();
-                (DecisionKind::Rewind, String::new(), f64::NAN, reason)
-            }
-            Action::Average(_) | Action::RecomputeNormStatistics => {
-                self.averaged |= action == Action::Average(Averaging::Apply);
-                self.measured = None;
-                action.carry_out(&mut self.trainer)?;
-                return Ok(());
-            }
-            Action::Save { ref tag } | Action::Discard { ref tag } => {
-                match self.measured.filter(|_| matches!(action, Action::Save { .. })) {
-                    Some(index) => self.figures.insert(tag.clone(), index),
-                    None => self.figures.remove(tag),
-                };
-                action.carry_out(&mut self.trainer)?;
-                return Ok(());
-            }
-            Action::Try { .. } => {
-                action.carry_out(&mut self.trainer)?;
-                return Ok(());
-            }
-        };
-        let decision = Decision {
-            update: self.trainer.update,
-            epoch: self.epoch,
-            source: source.to_owned(),
-            kind,
-            lr_before: finite(before),
-            lr_after: finite(self.trainer.rate().at(self.trainer.update)),
-            gain: self.trainer.rate().gain_of(source),
-            metric,
-            value: finite(value),
-            reason,
-        };
-        report(&Event::Decided { decision: Box::new(decision.clone()) });
-        self.decisions.push(decision);
-        Ok(())
-    }
-
-    /// Keeps an epoch's figures, and its weights where it is the best so far.
-    pub(crate) fn remember(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
-        self.measured = Some(self.history.len());
-        self.history.push(metrics.clone());
+    /// Compares the epoch that was just evaluated with the best so far, and copies its weights where it is better.
+    pub(crate) fn compare_with_best(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
+        let index = self.host.evaluated();
         let value = metrics.get(&self.settings.select).flatten().and_then(finite);
         let Some(value) = value.filter(|_| validates(metrics)) else { return Ok(()) };
         if self.best.as_ref().is_none_or(|(best, _)| self.beats(value, best.value)) {
-            let best = Best { index: self.history.len() - 1, value };
-            self.best = Some((best, self.trainer.params().snapshot()?));
+            self.best = Some((Best { index, value }, self.host.trainer.params().snapshot()?));
         }
         Ok(())
     }
@@ -280,35 +111,23 @@ impl<'a> Run<'a> {
         if higher { value > best } else { value < best }
     }
 
-    /// Tells callbacks that training is over. The weights in force afterwards are those of the last update, those that a
-    /// callback restored, or the average that took their place. A run that diverged ends as it is.
-    pub(crate) fn end(
-        &mut self,
-        stop: Stop,
-        callbacks: &mut Callbacks,
-        report: &mut dyn FnMut(&Event),
-    ) -> Result<(), Error> {
+    /// Closes the run. The weights in force afterwards are those of the last update, those that a callback restored, or the
+    /// average that took their place. A run that diverged ends as it is.
+    pub(crate) fn end(&mut self, stop: Stop) -> Result<(), Error> {
+        self.host.undo_restore()?;
         if stop == Stop::Diverged {
-            self.stop = Some(stop);
+            self.session.diverge();
         }
-        self.last_weights = self.trainer.params().snapshot()?;
-        let measured = self.measured;
-        (self.averaged, self.rewound) = (false, false);
-        self.tell(callbacks, Moment::FitEnd, report)?;
-        if self.averaged || self.rewound {
-            self.last_weights = self.trainer.params().snapshot()?;
+        let host = &mut self.host;
+        self.last_weights = host.trainer.params().snapshot()?;
+        let measured = host.measured;
+        (host.averaged, host.restored) = (false, false);
+        self.session.end(host)?;
+        if host.averaged || host.restored {
+            self.last_weights = host.trainer.params().snapshot()?;
         } else {
-            self.trainer.params().restore(&self.last_weights)?;
-            self.measured = measured;
-        }
-        Ok(())
-    }
-
-    /// `final` is after the last update, also where a callback went back from there at the end of its epoch.
-    pub(crate) fn undo_rewind(&mut self) -> Result<(), Error> {
-        if let Some(weights) = self.undone.take() {
-            self.trainer.params().restore(&weights)?;
-            self.measured = self.history.len().checked_sub(1);
+            host.trainer.params().restore(&self.last_weights)?;
+            host.measured = measured;
         }
         Ok(())
     }
@@ -316,15 +135,20 @@ impl<'a> Run<'a> {
     /// Evaluates the weights in force, on the validation split only where that was not done yet.
     pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
         let clock = Instant::now();
-        let metrics = if let Some(metrics) = self.measured.and_then(|index| self.history.get(index)) {
-            metrics.recorded()
-        } else {
-            let scores = self.trainer.evaluate(&data.validation)?;
-            let now = EpochMetrics { epoch: self.epoch, lr: finite(self.lr), ..EpochMetrics::default() };
-            validated(&now, &scores).recorded()
-        };
-        let last = Evaluation { averaged: self.averaged, ..self.evaluation(metrics, data)? };
-        self.work.eval_s += clock.elapsed().as_secs_f64();
+        let metrics =
+            if let Some(metrics) = self.host.measured.and_then(|index| self.session.history().get(index)) {
+                metrics.recorded()
+            } else {
+                let scores = self.host.trainer.evaluate(&data.validation)?;
+                let now = EpochMetrics {
+                    epoch: self.session.epoch(),
+                    lr: finite(self.session.last_lr()),
+                    ..EpochMetrics::default()
+                };
+                validated(&now, &scores).recorded()
+            };
+        let last = Evaluation { averaged: self.host.averaged, ..self.evaluation(metrics, data)? };
+        self.host.trainer.work.eval_s += clock.elapsed().as_secs_f64();
         Ok(last)
     }
 
@@ -336,16 +160,16 @@ impl<'a> Run<'a> {
             Some((best, _)) if value.is_some_and(|value| self.beats(value, best.value)) => {
                 (last.clone(), self.last_weights.clone())
             }
-            Some((best, weights)) if self.history[best.index].recorded() == last.metrics => {
+            Some((best, weights)) if self.session.history()[best.index].recorded() == last.metrics => {
                 (last.clone(), weights)
             }
             Some((best, weights)) => {
-                self.trainer.params().restore(&weights)?;
-                (self.evaluation(self.history[best.index].recorded(), data)?, weights)
+                self.host.trainer.params().restore(&weights)?;
+                (self.evaluation(self.session.history()[best.index].recorded(), data)?, weights)
             }
-            None => (last.clone(), self.trainer.params().snapshot()?),
+            None => (last.clone(), self.host.trainer.params().snapshot()?),
         };
-        self.work.eval_s += clock.elapsed().as_secs_f64();
+        self.host.trainer.work.eval_s += clock.elapsed().as_secs_f64();
         Ok(self.fitted(stop, last, best, weights))
     }
 
@@ -356,12 +180,14 @@ impl<'a> Run<'a> {
         best: Evaluation,
         weights: BTreeMap<String, Tensor>,
     ) -> Fitted {
-        let (work, parameters) = (self.work(), self.trainer.params().count());
+        let (work, parameters) = (self.work(), self.host.trainer.params().count());
         let timing = (self.before + work).timing();
-        let updates = Updates { made: self.trainer.update, per_epoch: self.horizon.updates_per_epoch };
-        let Self { history, decisions, last_weights, trainer, .. } = self;
-        let history = history.iter().map(EpochMetrics::recorded).collect();
-        let kept = trainer.into_kept();
+        let (made, per_epoch) = (self.session.update(), self.session.horizon().updates_per_epoch);
+        let updates = Updates { made, per_epoch };
+        let Self { session, last_weights, host, .. } = self;
+        let history = session.history().iter().map(EpochMetrics::recorded).collect();
+        let decisions = session.decisions().to_vec();
+        let kept = host.into_saved();
         Fitted {
             stop,
             updates,
@@ -379,7 +205,8 @@ impl<'a> Run<'a> {
     }
 
     fn evaluation(&mut self, metrics: EpochMetrics, data: &Dataset) -> Result<Evaluation, Error> {
-        let (train, test) = (self.trainer.evaluate(&data.train)?, self.trainer.evaluate(&data.test)?);
+        let (train, test) =
+            (self.host.trainer.evaluate(&data.train)?, self.host.trainer.evaluate(&data.test)?);
         Ok(Evaluation {
             train_eval_loss: finite(train.loss),
             train_eval_accuracy: finite(train.accuracy),

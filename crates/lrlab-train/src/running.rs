@@ -1,9 +1,9 @@
 //! Figures that add up while an epoch goes on.
 
-use lrlab_runs::{EpochMetrics, finite};
+use lrlab_runs::{EpochMetrics, exact, finite};
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Scores, exact};
+use crate::{Outcome, Scores};
 
 /// What an update saw.
 #[derive(Debug, Clone)]

@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use lrlab_callbacks::Averaging;
-use lrlab_runs::{Decision, EpochMetrics, Work, exact_history};
+use lrlab_callbacks::{Averaging, SessionState};
+use lrlab_runs::Work;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::running::Running;
-use crate::{Error, Stop, exact};
 
 /// Tensors by name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -25,32 +25,30 @@ pub struct State {
 /// What is no tensor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    pub(crate) update: u64,
-    pub(crate) epoch: u64,
-    /// Rate of the last update.
-    #[serde(with = "exact")]
-    pub(crate) lr: f64,
-    #[serde(with = "exact_history")]
-    pub(crate) history: Vec<EpochMetrics>,
-    pub(crate) decisions: Vec<Decision>,
-    /// Figures of the epoch that is under way, and its batches so far.
+    #[serde(flatten)]
+    pub(crate) session: SessionState,
+    /// Metrics of the epoch under way, and its batches so far.
     pub(crate) running: Option<Running>,
     pub(crate) best: Option<Best>,
-    /// Training is over, and why.
-    pub(crate) stop: Option<Stop>,
+    #[serde(flatten)]
+    pub(crate) host: HostState,
+    pub(crate) callbacks: serde_json::Value,
+    /// Of all attempts so far.
+    pub(crate) work: Work,
+}
+
+/// What the host of a run remembers about its weights.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HostState {
     /// The entry of the history that was measured on the weights in force.
     pub(crate) measured: Option<usize>,
-    /// The same for what is kept, by tag.
+    /// The same for saved weights, by tag.
     pub(crate) figures: BTreeMap<String, usize>,
-    /// The group `undone` is there.
+    /// Whether the group `undone` exists.
     pub(crate) undone: bool,
-    pub(crate) gains: BTreeMap<String, f64>,
     /// Tags; the tensors of the i-th are the groups `kept/i` and `kept-optimizer/i`.
     pub(crate) kept: Vec<String>,
     pub(crate) average: Option<Averaging>,
-    pub(crate) callbacks: serde_json::Value,
-    /// Of all attempts on the way here.
-    pub(crate) work: Work,
 }
 
 /// The best epoch so far; its weights are the group `best`.
@@ -64,13 +62,13 @@ impl State {
     /// Updates made.
     #[must_use]
     pub fn update(&self) -> u64 {
-        self.facts.update
+        self.facts.session.update
     }
 
     /// Completed epochs.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.facts.epoch
+        self.facts.session.epoch
     }
 
     /// The figures as JSON and the tensors in the safetensors format. Of the JSON's keys `update`, `epoch`, `history`

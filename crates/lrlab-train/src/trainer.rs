@@ -1,79 +1,61 @@
-//! The parts that change while training, and the [`Host`] that carries out what callbacks ask for.
+//! The parts that change during training, and what an update, an evaluation and a trial do to them.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
-use lrlab_callbacks::{Averaging, Host};
 use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Split};
 use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
-use lrlab_optim::{Optimizer, WeightAverage, accumulate, clip_grad_norm};
+use lrlab_optim::{Optimizer, accumulate, clip_grad_norm};
+use lrlab_runs::Work;
 use lrlab_schedulers::Observation;
 
 use crate::evaluate::{input, outcomes_of, read, scores};
 use crate::pass::{DeviceData, Pass};
 use crate::running::Updated;
-use crate::state::{Facts, Groups};
-use crate::{Error, Rate, Scores, Settings};
+use crate::{Error, Scores, Settings};
 
-/// Weights and optimizer at one moment.
+/// Copies of weights and optimizer state.
 #[derive(Debug, Clone)]
-struct Kept {
-    params: BTreeMap<String, Tensor>,
-    optimizer: BTreeMap<String, Tensor>,
+pub(crate) struct Snapshot {
+    pub(crate) params: BTreeMap<String, Tensor>,
+    pub(crate) optimizer: BTreeMap<String, Tensor>,
 }
 
-/// Model, optimizer, data and what is kept of them.
-pub struct Trainer<'a> {
-    pub(crate) model: Box<dyn Model>,
+/// Model, optimizer and data.
+pub(crate) struct Trainer<'a> {
+    model: Box<dyn Model>,
     optimizer: Box<dyn Optimizer>,
     data: &'a Dataset,
     settings: &'a Settings,
     device: &'a Device,
     /// The data, where the device holds it.
-    pub(crate) there: Option<DeviceData<'a>>,
-    rate: Rate,
+    pub(crate) device_data: Option<DeviceData<'a>>,
     /// Updates made, which is the index of the next.
     pub(crate) update: u64,
-    /// Updates executed, trials included.
-    pub(crate) executed: u64,
-    /// Seconds waited for batches, in training and evaluation.
-    pub(crate) input_s: f64,
-    kept: BTreeMap<String, Kept>,
-    average: Option<(Averaging, WeightAverage)>,
+    /// What this attempt did, without `elapsed_s`.
+    pub(crate) work: Work,
 }
 
 impl<'a> Trainer<'a> {
     pub(crate) fn new(
         model: Box<dyn Model>,
         optimizer: Box<dyn Optimizer>,
-        rate: Rate,
         data: &'a Dataset,
         settings: &'a Settings,
         device: &'a Device,
     ) -> Result<Self, Error> {
         Ok(Self {
-            there: DeviceData::where_it_fits(data, device)?,
+            device_data: DeviceData::where_it_fits(data, device)?,
             model,
             optimizer,
             data,
             settings,
             device,
-            rate,
             update: 0,
-            executed: 0,
-            input_s: 0.0,
-            kept: BTreeMap::new(),
-            average: None,
+            work: Work::default(),
         })
-    }
-
-    pub(crate) fn rate(&self) -> &Rate {
-        &self.rate
-    }
-
-    pub(crate) fn set_gain(&mut self, source: &str, gain: f64) {
-        self.rate.set_gain(source, gain);
     }
 
     pub(crate) fn params(&self) -> &Params {
@@ -94,14 +76,14 @@ impl<'a> Trainer<'a> {
     }
 
     fn pass(&self, split: &Split, plan: BatchPlan) -> Pass {
-        Pass::new(self.there.as_ref(), split, plan, self.settings.prefetch)
+        Pass::new(self.device_data.as_ref(), split, plan, self.settings.prefetch)
     }
 
     /// The next update's batches, fewer at the end of the epoch.
     pub(crate) fn next_window(&mut self, batches: &mut Pass) -> Result<Vec<Batch>, Error> {
         let before = batches.waited();
         let window = batches.by_ref().take(self.settings.accumulate).collect();
-        self.input_s += batches.waited().saturating_sub(before).as_secs_f64();
+        self.work.input_s += batches.waited().saturating_sub(before).as_secs_f64();
         window
     }
 
@@ -131,7 +113,7 @@ impl<'a> Trainer<'a> {
             }
         }
         self.update += 1;
-        self.executed += 1;
+        self.work.updates += 1;
         Ok(Updated { outcomes, loss, grad_norm })
     }
 
@@ -140,42 +122,51 @@ impl<'a> Trainer<'a> {
         let plan = BatchPlan::new(self.settings.eval_batch_size, Order::Sequential);
         let mut batches = self.pass(split, plan);
         let outcomes = outcomes_of(&*self.model, &mut batches, split.len(), self.device);
-        self.input_s += batches.waited().as_secs_f64();
+        self.work.input_s += batches.waited().as_secs_f64();
         scores(&outcomes?, self.data.classes)
     }
 
-    fn keep(&self) -> candle_core::Result<Kept> {
-        Ok(Kept { params: self.model.params().snapshot()?, optimizer: self.optimizer.state()? })
+    pub(crate) fn snapshot(&self) -> candle_core::Result<Snapshot> {
+        Ok(Snapshot { params: self.params().snapshot()?, optimizer: self.optimizer.state()? })
     }
 
-    fn go_back(&mut self, kept: &Kept) -> candle_core::Result<()> {
-        self.model.params().restore(&kept.params)?;
-        self.optimizer.restore(&kept.optimizer)
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> candle_core::Result<()> {
+        self.params().restore(&snapshot.params)?;
+        self.optimizer.restore(&snapshot.optimizer)
     }
 
-    /// Trains from here on the first batches of the next epoch and looks at the validation split. Where a loss or a
-    /// gradient is not finite, NaN is what was seen.
-    fn try_out(&mut self, gain: f64, updates: u64) -> Result<Observation, Error> {
-        let (first, per_epoch) = (self.update, self.rate.horizon().updates_per_epoch.max(1));
+    /// Trains one update at each rate, observes the validation loss, and restores everything.
+    pub(crate) fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        let clock = Instant::now();
+        let (snapshot, update) = (self.snapshot()?, self.update);
+        let observation = self.try_out(lrs);
+        self.update = update;
+        self.restore(&snapshot)?;
+        self.work.train_s += clock.elapsed().as_secs_f64();
+        observation
+    }
+
+    /// Trains on the first batches of the next epoch and evaluates the validation split. Observes NaN where a loss or a
+    /// gradient is not finite.
+    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        let mut lrs = lrs.peekable();
+        let per_epoch = self.settings.updates_per_epoch(self.data.train.len()).max(1);
         let accumulate = self.settings.accumulate as u64;
-        'out: for epoch in first.div_ceil(per_epoch).. {
+        'epochs: for epoch in self.update.div_ceil(per_epoch).. {
             let mut batches = self.batches(epoch, 0);
             let mut batch = epoch * self.settings.batches_per_epoch(self.data.train.len());
-            loop {
-                if self.update - first == updates {
-                    break 'out;
-                }
+            while lrs.peek().is_some() {
                 let window = self.next_window(&mut batches)?;
                 if window.is_empty() {
-                    break;
+                    continue 'epochs;
                 }
-                let lr = self.rate.at_times(self.update, gain);
-                let seen = self.step(&window, batch, lr)?;
-                if !seen.finite() {
+                let Some(lr) = lrs.next() else { break };
+                if !self.step(&window, batch, lr)?.finite() {
                     return Ok(Observation { value: f64::NAN, stderr: None });
                 }
                 batch += accumulate;
             }
+            break;
         }
         let data = self.data;
         let scores = self.evaluate(&data.validation)?;
@@ -184,7 +175,7 @@ impl<'a> Trainer<'a> {
 
     /// Batch-norm statistics of the whole training split under the weights in force: the mean of the batches'
     /// statistics, each read off with the running ones at zero.
-    fn norm_statistics(&mut self) -> Result<(), Error> {
+    pub(crate) fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
         let buffers: Vec<_> = self
             .params()
             .iter()
@@ -215,7 +206,7 @@ impl<'a> Trainer<'a> {
             }
             examples += weight;
         }
-        self.input_s += batches.waited().as_secs_f64();
+        self.work.input_s += batches.waited().as_secs_f64();
         for (sum, buffer) in sums.into_iter().zip(&buffers) {
             if let Some(sum) = sum {
                 buffer.set(&(sum / examples)?)?;
@@ -223,114 +214,4 @@ impl<'a> Trainer<'a> {
         }
         Ok(())
     }
-
-    fn averaged(&mut self, rule: Averaging) -> candle_core::Result<()> {
-        if rule == Averaging::Apply {
-            return match &self.average {
-                Some((_, average)) => average.apply(self.model.params()),
-                None => candle_core::bail!("no weights were averaged yet"),
-            };
-        }
-        let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
-        average.update(self.model.params())
-    }
-
-    /// The rule of the average, if there is one.
-    pub(crate) fn averaging(&self) -> Option<Averaging> {
-        self.average.as_ref().map(|(rule, _)| *rule)
-    }
-
-    /// Puts everything that changes while training into `tensors`; gives the tags under which something is kept.
-    pub(crate) fn kept(&self, tensors: &mut Groups) -> candle_core::Result<Vec<String>> {
-        tensors.put("model", self.model.params().snapshot()?);
-        tensors.put("optimizer", self.optimizer.state()?);
-        if let Some((_, average)) = &self.average {
-            tensors.put("average", average.state()?);
-        }
-        for (i, kept) in self.kept.values().enumerate() {
-            tensors.put(format!("kept/{i}"), kept.params.clone());
-            tensors.put(format!("kept-optimizer/{i}"), kept.optimizer.clone());
-        }
-        Ok(self.kept.keys().cloned().collect())
-    }
-
-    /// The weights that are kept, by tag.
-    pub(crate) fn into_kept(self) -> BTreeMap<String, BTreeMap<String, Tensor>> {
-        self.kept.into_iter().map(|(tag, kept)| (tag, kept.params)).collect()
-    }
-
-    /// Takes back what [`Trainer::kept`] gave.
-    pub(crate) fn go_on(&mut self, facts: &Facts, tensors: &Groups) -> candle_core::Result<()> {
-        self.model.params().restore(&tensors.get("model"))?;
-        self.optimizer.restore(&tensors.get("optimizer"))?;
-        self.average = match facts.average {
-            None => None,
-            Some(rule) => {
-                let mut average = new_average(rule);
-                average.restore(&tensors.get("average"))?;
-                Some((rule, average))
-            }
-        };
-        let kept = |(i, tag): (usize, &String)| {
-            let params = tensors.get(&format!("kept/{i}"));
-            (tag.clone(), Kept { params, optimizer: tensors.get(&format!("kept-optimizer/{i}")) })
-        };
-        self.kept = facts.kept.iter().enumerate().map(kept).collect();
-        self.update = facts.update;
-        for (source, gain) in &facts.gains {
-            self.rate.set_gain(source, *gain);
-        }
-        Ok(())
-    }
-}
-
-/// An empty average. [`Averaging::Apply`] is no rule and never comes here; its mean would be the plain one.
-fn new_average(rule: Averaging) -> WeightAverage {
-    match rule {
-        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
-        Averaging::Latest { k } => WeightAverage::latest(k),
-        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
-    }
-}
-
-impl Host for Trainer<'_> {
-    fn save(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
-        let kept = self.keep().map_err(|e| host(&format!("save {tag:?}"), &e))?;
-        self.kept.insert(tag.to_owned(), kept);
-        Ok(())
-    }
-
-    fn restore(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
-        let action = format!("restore {tag:?}");
-        let kept = self.kept.remove(tag).ok_or_else(|| host(&action, &"nothing is kept under this tag"))?;
-        let done = self.go_back(&kept);
-        self.kept.insert(tag.to_owned(), kept);
-        done.map_err(|e| host(&action, &e))
-    }
-
-    fn discard(&mut self, tag: &str) -> Result<(), lrlab_callbacks::Error> {
-        self.kept.remove(tag);
-        Ok(())
-    }
-
-    fn average(&mut self, rule: Averaging) -> Result<(), lrlab_callbacks::Error> {
-        self.averaged(rule).map_err(|e| host("average weights", &e))
-    }
-
-    fn recompute_norm_statistics(&mut self) -> Result<(), lrlab_callbacks::Error> {
-        self.norm_statistics().map_err(|e| host("recompute batch-norm statistics", &e))
-    }
-
-    fn trial(&mut self, gain: f64, updates: u64) -> Result<Observation, lrlab_callbacks::Error> {
-        let action = "try out a rate";
-        let (kept, update) = (self.keep().map_err(|e| host(action, &e))?, self.update);
-        let seen = self.try_out(gain, updates);
-        self.update = update;
-        self.go_back(&kept).map_err(|e| host(action, &e))?;
-        seen.map_err(|e| host(action, &e))
-    }
-}
-
-fn host(action: &str, error: &dyn std::fmt::Display) -> lrlab_callbacks::Error {
-    lrlab_callbacks::Error::Host { action: action.to_owned(), message: error.to_string() }
 }

@@ -174,9 +174,9 @@ impl Sim {
             };
             let mut asked = VecDeque::from(callbacks.run(phase, &context)?);
             while let Some((source, action)) = asked.pop_front() {
-                if let Action::Try { factor, updates } = action {
+                if let Action::Try { factor, .. } = action {
                     self.log.push((self.update, word, source.clone(), action));
-                    let seen = self.trial(factor, updates)?;
+                    let seen = self.observe(factor);
                     asked.extend(callbacks.tried(&source, &seen)?);
                 } else {
                     self.act(word, source, action)?;
@@ -184,6 +184,11 @@ impl Sim {
             }
         }
         Ok(())
+    }
+
+    /// What a trial at the rate in force times `factor` comes to.
+    fn observe(&self, factor: f64) -> Observation {
+        Observation { value: (self.script.trial)(factor), stderr: Some(0.01) }
     }
 
     pub(crate) fn gain(&self) -> f64 {
@@ -281,8 +286,9 @@ impl Host for Sim {
         Ok(())
     }
 
-    fn trial(&mut self, gain: f64, _updates: u64) -> Result<Observation, Error> {
-        Ok(Observation { value: (self.script.trial)(gain), stderr: Some(0.01) })
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        let lr = lrs.next().unwrap_or(f64::NAN);
+        Ok(self.observe(lr / (self.script.lr * self.gain())))
     }
 }
 

@@ -63,13 +63,13 @@ fn prepare(device: &Device) -> anyhow::Result<Step> {
 /// Performs one epoch and returns the sum of its rates.
 fn epoch(session: &mut Session) -> Result<f64, Error> {
     let mut sum = 0.0;
-    session.epoch_begins(&mut Nothing)?;
+    session.begin_epoch(&mut Nothing)?;
     for _ in 0..UPDATES {
         sum += session.lr();
-        session.updated(1.0 + 1.0 / (1.0 + session.update() as f64), Some(1.0), &mut Nothing)?;
+        session.end_update(1.0 + 1.0 / (1.0 + session.update() as f64), Some(1.0), &mut Nothing)?;
     }
     let metrics = EpochMetrics { train_loss: Some(1.0), val_loss: Some(1.0), ..EpochMetrics::default() };
-    session.epoch_ended(metrics, &mut Nothing)?;
+    session.end_epoch(metrics, &mut Nothing)?;
     Ok(sum)
 }
 
@@ -92,7 +92,7 @@ impl Host for Nothing {
     fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
         Ok(())
     }
-    fn trial(&mut self, _: f64, _: u64) -> Result<Observation, Error> {
+    fn trial(&mut self, _: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
         Ok(Observation { value: 1.0, stderr: None })
     }
 }

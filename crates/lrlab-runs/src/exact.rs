@@ -1,4 +1,4 @@
-//! Numbers that JSON does not have, as words.
+//! A number inside a saved state, with words for those that JSON lacks (`"NaN"`, `"inf"`): `#[serde(with = "exact")]`.
 
 use serde::{Deserialize, Deserializer, Serializer};
 
@@ -9,12 +9,19 @@ enum Written {
     Word(String),
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-pub(crate) fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a number, or its word.
+///
+/// # Errors
+/// The serializer's.
+pub fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if x.is_finite() { serializer.serialize_f64(*x) } else { serializer.collect_str(x) }
 }
 
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+/// Reads what [`serialize`] wrote.
+///
+/// # Errors
+/// The deserializer's; a word that is no number.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     match Written::deserialize(deserializer)? {
         Written::Number(x) => Ok(x),
         Written::Word(word) => word.parse().map_err(serde::de::Error::custom),

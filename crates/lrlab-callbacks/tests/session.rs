@@ -1,0 +1,138 @@
+//! The session: bounds of the rate, trials, decisions, the end, and its saved state.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_callbacks::{
+    Action, Averaging, Callback, Callbacks, Context, Error, Host, Moment, Phase, Session, StopReason,
+    WeightAveraging,
+};
+use lrlab_runs::{Decision, EpochMetrics};
+use lrlab_schedulers::{Horizon, Observation, ScheduleSpec};
+
+const RUN: Horizon = Horizon { updates: 6, updates_per_epoch: 3 };
+
+/// Records what it is asked for.
+#[derive(Default)]
+struct Recorder {
+    trials: Vec<Vec<f64>>,
+    averages: Vec<Averaging>,
+    decisions: Vec<Decision>,
+}
+
+impl Host for Recorder {
+    fn save(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn restore(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn discard(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn average(&mut self, rule: Averaging) -> Result<(), Error> {
+        self.averages.push(rule);
+        Ok(())
+    }
+    fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        self.trials.push(lrs.collect());
+        Ok(Observation { value: 0.5, stderr: None })
+    }
+    fn decided(&mut self, decision: &Decision) {
+        self.decisions.push(decision.clone());
+    }
+}
+
+/// Tries a tenth and the fourfold of the rate after the first epoch, and sets the last observation as its gain.
+struct Tries;
+
+impl Callback for Tries {
+    fn name(&self) -> &'static str {
+        "tries"
+    }
+    fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
+        let due = phase == Phase::Control && matches!(context.moment, Moment::Epoch(_)) && context.epoch == 1;
+        let tries = [0.1, 4.0].map(|factor| Action::Try { factor, updates: 2 });
+        Ok(if due { tries.to_vec() } else { Vec::new() })
+    }
+    fn tried(&mut self, seen: &Observation) -> Result<Vec<Action>, Error> {
+        let (metric, reason) = ("val_loss".to_owned(), "as observed".to_owned());
+        Ok(vec![Action::SetGain { gain: seen.value, metric, value: seen.value, reason }])
+    }
+}
+
+fn session(callbacks: Callbacks, schedule: &str) -> Session {
+    Session::new(callbacks, ScheduleSpec::parse(schedule).unwrap().build(&RUN).unwrap(), 1.0, RUN)
+}
+
+fn epoch(session: &mut Session, host: &mut Recorder) -> Vec<f64> {
+    session.begin_epoch(host).unwrap();
+    let mut rates = Vec::new();
+    for _ in 0..RUN.updates_per_epoch {
+        rates.push(session.lr());
+        session.end_update(1.0, None, host).unwrap();
+    }
+    let val_loss = Some(1.0);
+    session.end_epoch(EpochMetrics { val_loss, ..EpochMetrics::default() }, host).unwrap();
+    rates
+}
+
+#[test]
+fn bounds_hold_for_updates_and_trials() {
+    let mut session =
+        session(Callbacks::default().with(Tries), "step = { step_size = '1 update', gamma = 0.5 }");
+    session = session.clamp_lr(0.05, Some(0.6));
+    let mut host = Recorder::default();
+    assert_eq!(session.last_lr(), 0.6);
+    session.begin(&mut host).unwrap();
+    assert_eq!(epoch(&mut session, &mut host), [0.6, 0.5, 0.25]);
+    assert_eq!(session.last_lr(), 0.25);
+    // The schedule's next rates are 0.125 and 0.0625.
+    assert_eq!(host.trials, [[0.05, 0.05], [0.5, 0.25]]);
+    assert_eq!(host.decisions, session.decisions());
+    assert_eq!((host.decisions[0].lr_before, host.decisions[0].lr_after), (Some(0.125), Some(0.0625)));
+    assert_eq!(epoch(&mut session, &mut host), [0.0625, 0.05, 0.05]);
+    assert!(session.is_over() && session.stop_reason().is_none());
+}
+
+#[test]
+fn a_run_that_diverged_ends_as_it_is() {
+    for diverged in [false, true] {
+        let average = WeightAveraging::ema(0.5).unwrap();
+        let (mut session, mut host) =
+            (session(Callbacks::default().with(average), "static"), Recorder::default());
+        session.begin(&mut host).unwrap();
+        epoch(&mut session, &mut host);
+        if diverged {
+            session.diverge();
+        }
+        session.end(&mut host).unwrap();
+        assert_eq!(host.averages.contains(&Averaging::Apply), !diverged);
+        assert_eq!(session.stop_reason(), diverged.then_some(StopReason::Diverged));
+    }
+}
+
+#[test]
+fn a_state_keeps_a_rate_that_is_not_finite() {
+    let (mut first, mut host) = (session(Callbacks::default().with(Tries), "static"), Recorder::default());
+    first = first.clamp_lr(0.0, Some(f64::INFINITY));
+    first.begin(&mut host).unwrap();
+    epoch(&mut first, &mut host);
+    first.diverge();
+    let mut progress = first.progress().clone();
+    progress.lr = f64::INFINITY;
+    let mut second = session(Callbacks::default().with(Tries), "static");
+    second.resume(progress, first.callbacks().state(), 0.0).unwrap();
+    let text = second.state().to_string();
+    let mut third = session(Callbacks::default().with(Tries), "static");
+    third.restore(serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(third.progress(), second.progress());
+    assert_eq!((third.last_lr(), third.stop_reason()), (f64::INFINITY, Some(StopReason::Diverged)));
+    // As an earlier version wrote it.
+    let text = text.replace(r#""stop":"diverged""#, r#""end":"Diverged""#);
+    assert!(text.contains("\"end\""), "{text}");
+    third.restore(serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(third.progress(), second.progress());
+}

@@ -1,0 +1,211 @@
+//! The [`Host`] of a training run: what callbacks ask for, carried out on the [`Trainer`].
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use lrlab_callbacks::{Averaging, Error, Host};
+use lrlab_optim::WeightAverage;
+use lrlab_runs::{Decision, Event};
+use lrlab_schedulers::Observation;
+
+use crate::state::{Groups, HostState};
+use crate::trainer::{Snapshot, Trainer};
+
+/// A snapshot under a tag.
+struct Saved {
+    snapshot: Snapshot,
+    /// The entry of the history that was measured on its weights.
+    measured: Option<usize>,
+}
+
+/// Carries out the actions of callbacks, and tracks which entry of the history was measured on the weights in force.
+pub(crate) struct TrainingHost<'a> {
+    pub(crate) trainer: Trainer<'a>,
+    pub(crate) report: &'a mut (dyn FnMut(&Event) + 'a),
+    saved: BTreeMap<String, Saved>,
+    average: Option<(Averaging, WeightAverage)>,
+    /// Entries of the history.
+    epochs: usize,
+    /// The entry that was measured on the weights in force.
+    pub(crate) measured: Option<usize>,
+    /// The weights of the last update, on which the last entry was measured, where a restore replaced them since.
+    replaced: Option<BTreeMap<String, Tensor>>,
+    /// Weights were restored since this was last cleared, so a loss that is not finite is dealt with.
+    pub(crate) restored: bool,
+    /// An average took the weights' place since this was last cleared.
+    pub(crate) averaged: bool,
+}
+
+impl<'a> TrainingHost<'a> {
+    pub(crate) fn new(trainer: Trainer<'a>, report: &'a mut (dyn FnMut(&Event) + 'a)) -> Self {
+        Self {
+            trainer,
+            report,
+            saved: BTreeMap::new(),
+            average: None,
+            epochs: 0,
+            measured: None,
+            replaced: None,
+            restored: false,
+            averaged: false,
+        }
+    }
+
+    /// An update changed the weights.
+    pub(crate) fn updated(&mut self) {
+        (self.measured, self.replaced, self.restored) = (None, None, false);
+    }
+
+    /// The next entry of the history was measured on the weights in force; gives its index.
+    pub(crate) fn evaluated(&mut self) -> usize {
+        let index = self.epochs;
+        (self.measured, self.epochs, self.restored) = (Some(index), index + 1, false);
+        index
+    }
+
+    /// Puts the weights of the last update back in force, where a restore at the end of its epoch replaced them.
+    pub(crate) fn undo_restore(&mut self) -> candle_core::Result<()> {
+        if let Some(weights) = self.replaced.take() {
+            self.trainer.params().restore(&weights)?;
+            self.measured = self.epochs.checked_sub(1);
+        }
+        Ok(())
+    }
+
+    fn restore_saved(&mut self, tag: &str) -> candle_core::Result<()> {
+        let Some(Saved { snapshot, measured }) = self.saved.get(tag) else {
+            candle_core::bail!("nothing is saved under this tag");
+        };
+        let measured_last = self.measured.is_some_and(|index| index + 1 == self.epochs);
+        if self.replaced.is_none() && measured_last {
+            self.replaced = Some(self.trainer.params().snapshot()?);
+        }
+        self.trainer.restore(snapshot)?;
+        (self.measured, self.restored) = (*measured, true);
+        Ok(())
+    }
+
+    fn average_weights(&mut self, rule: Averaging) -> candle_core::Result<()> {
+        self.measured = None;
+        if rule == Averaging::Apply {
+            self.averaged = true;
+            return match &self.average {
+                Some((_, average)) => average.apply(self.trainer.params()),
+                None => candle_core::bail!("no weights were averaged yet"),
+            };
+        }
+        let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
+        average.update(self.trainer.params())
+    }
+
+    /// The saved weights, by tag.
+    pub(crate) fn into_saved(self) -> BTreeMap<String, BTreeMap<String, Tensor>> {
+        self.saved.into_iter().map(|(tag, saved)| (tag, saved.snapshot.params)).collect()
+    }
+
+    /// What changes here during training; the tensors go into `tensors`.
+    pub(crate) fn state(&self, tensors: &mut Groups) -> candle_core::Result<HostState> {
+        let Snapshot { params, optimizer } = self.trainer.snapshot()?;
+        tensors.put("model", params);
+        tensors.put("optimizer", optimizer);
+        if let Some((_, average)) = &self.average {
+            tensors.put("average", average.state()?);
+        }
+        let mut figures = BTreeMap::new();
+        for (i, (tag, Saved { snapshot, measured })) in self.saved.iter().enumerate() {
+            tensors.put(format!("kept/{i}"), snapshot.params.clone());
+            tensors.put(format!("kept-optimizer/{i}"), snapshot.optimizer.clone());
+            figures.extend(measured.map(|index| (tag.clone(), index)));
+        }
+        if let Some(weights) = &self.replaced {
+            tensors.put("undone", weights.clone());
+        }
+        Ok(HostState {
+            measured: self.measured,
+            figures,
+            undone: self.replaced.is_some(),
+            kept: self.saved.keys().cloned().collect(),
+            average: self.average.as_ref().map(|(rule, _)| *rule),
+        })
+    }
+
+    /// Continues after `update` updates and `epochs` epochs from what [`TrainingHost::state`] gave.
+    pub(crate) fn resume(
+        &mut self,
+        (update, epochs): (u64, usize),
+        state: &HostState,
+        tensors: &Groups,
+    ) -> candle_core::Result<()> {
+        let snapshot = |params: &str, optimizer: &str| Snapshot {
+            params: tensors.get(params),
+            optimizer: tensors.get(optimizer),
+        };
+        self.trainer.restore(&snapshot("model", "optimizer"))?;
+        self.trainer.update = update;
+        self.average = match state.average {
+            None => None,
+            Some(rule) => {
+                let mut average = new_average(rule);
+                average.restore(&tensors.get("average"))?;
+                Some((rule, average))
+            }
+        };
+        let saved = |(i, tag): (usize, &String)| {
+            let snapshot = snapshot(&format!("kept/{i}"), &format!("kept-optimizer/{i}"));
+            (tag.clone(), Saved { snapshot, measured: state.figures.get(tag).copied() })
+        };
+        self.saved = state.kept.iter().enumerate().map(saved).collect();
+        self.epochs = epochs;
+        self.measured = state.measured;
+        self.replaced = state.undone.then(|| tensors.get("undone"));
+        Ok(())
+    }
+}
+
+/// An empty average. [`Averaging::Apply`] is no rule and never comes here; its mean would be the plain one.
+fn new_average(rule: Averaging) -> WeightAverage {
+    match rule {
+        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
+        Averaging::Latest { k } => WeightAverage::latest(k),
+        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
+    }
+}
+
+impl Host for TrainingHost<'_> {
+    fn save(&mut self, tag: &str) -> Result<(), Error> {
+        let snapshot = self.trainer.snapshot().map_err(|e| failed(&format!("save {tag:?}"), &e))?;
+        self.saved.insert(tag.to_owned(), Saved { snapshot, measured: self.measured });
+        Ok(())
+    }
+
+    fn restore(&mut self, tag: &str) -> Result<(), Error> {
+        self.restore_saved(tag).map_err(|e| failed(&format!("restore {tag:?}"), &e))
+    }
+
+    fn discard(&mut self, tag: &str) -> Result<(), Error> {
+        self.saved.remove(tag);
+        Ok(())
+    }
+
+    fn average(&mut self, rule: Averaging) -> Result<(), Error> {
+        self.average_weights(rule).map_err(|e| failed("average weights", &e))
+    }
+
+    fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
+        self.measured = None;
+        let recomputed = self.trainer.recompute_norm_statistics();
+        recomputed.map_err(|e| failed("recompute batch-norm statistics", &e))
+    }
+
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        self.trainer.trial(lrs).map_err(|e| failed("try out a rate", &e))
+    }
+
+    fn decided(&mut self, decision: &Decision) {
+        (self.report)(&Event::Decided { decision: Box::new(decision.clone()) });
+    }
+}
+
+fn failed(action: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::Host { action: action.to_owned(), message: error.to_string() }
+}
