@@ -1,6 +1,11 @@
 //! Documents with the report's numbers in them.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
 
 mod common;
 
@@ -94,7 +99,7 @@ fn tables_are_in_the_language_of_the_document() {
 #[test]
 fn what_the_report_does_not_have_is_an_error_with_its_line() {
     let check = |template: &str, expected: &str| {
-        assert_eq!(of("a.md", template).unwrap_err(), expected, "{template}")
+        assert_eq!(of("a.md", template).unwrap_err(), expected, "{template}");
     };
     check(
         "one\n{{ estimate(\"best.test_acuracy\", model=\"lstm\") }}",
