@@ -1,6 +1,6 @@
 //! The arms of a grid: everything but the seed is equal within one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
@@ -163,13 +163,21 @@ pub(crate) fn blocks(arms: &[Arm]) -> Vec<Vec<usize>> {
 /// Indices of the arms that agree on every axis but those named, in their order.
 pub(crate) fn grouped(arms: &[Arm], except: &[&str]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for (i, arm) in arms.iter().enumerate() {
-        match groups.iter_mut().find(|group| group.first().is_some_and(|j| arms[*j].agrees(arm, except))) {
-            Some(group) => group.push(i),
-            None => groups.push(vec![i]),
-        }
+        let group = *known.entry(key(&arm.cell, except)).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(i);
     }
     groups
+}
+
+/// Equal for cells that agree on every axis but those named.
+fn key(cell: &Cell, except: &[&str]) -> String {
+    let kept = cell.iter().filter(|(axis, _)| !except.contains(&axis.as_str()));
+    kept.map(|(axis, value)| (axis.clone(), value.clone())).collect::<Value>().to_string()
 }
 
 /// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
@@ -181,6 +189,7 @@ pub(crate) fn arms(
     undecided: &BTreeSet<RunId>,
 ) -> Result<Vec<Arm>, Error> {
     let mut arms: Vec<Arm> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for planned in &plan.runs {
         let mut cell = planned.cell.clone();
         let seed = cell.remove(label::SEED).or_else(|| planned.spec.get(label::SEED).cloned());
@@ -195,20 +204,27 @@ pub(crate) fn arms(
                 store::state(store, planned)?
             },
         };
-        match arms.iter_mut().find(|arm| arm.cell == cell) {
-            Some(arm) => arm.runs.push(run),
-            None => arms.push(Arm {
+        let arm = *known.entry(key(&cell, &[])).or_insert_with(|| {
+            arms.push(Arm {
                 fixed_rate: fixed_rate(&cell, planned),
                 monitored: monitored(&cell, planned),
                 cell,
-                runs: vec![run],
-            }),
+                runs: Vec::new(),
+            });
+            arms.len() - 1
+        });
+        arms[arm].runs.push(run);
+    }
+    // Values by the order in which the plan first names them.
+    let mut keys: Vec<Vec<usize>> = vec![Vec::new(); arms.len()];
+    for axis in axes {
+        let mut ranks: HashMap<Option<String>, usize> = HashMap::new();
+        for (i, arm) in arms.iter().enumerate() {
+            let value = arm.cell.get(axis).map(Value::to_string);
+            keys[i].push(*ranks.entry(value).or_insert(i));
         }
     }
-    let first = |axis: &String, arm: &Arm| arms.iter().position(|a| a.cell.get(axis) == arm.cell.get(axis));
-    let keys: Vec<Vec<Option<usize>>> =
-        arms.iter().map(|arm| axes.iter().map(|axis| first(axis, arm)).collect()).collect();
-    let mut order: Vec<(Vec<Option<usize>>, Arm)> = keys.into_iter().zip(arms).collect();
+    let mut order: Vec<(Vec<usize>, Arm)> = keys.into_iter().zip(arms).collect();
     order.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(order.into_iter().map(|(_, arm)| arm).collect())
 }

@@ -1,9 +1,11 @@
 //! Paired comparisons: runs with one seed share initialisation, batch order, augmentation and dropout, so two arms
 //! are compared by the differences between runs of equal seed.
 
+use std::collections::BTreeMap;
+
 use lrlab_random::{Purpose, Stream};
 
-use crate::stats::{self, Bootstrap, SignFlip, SignedRank, Summary};
+use crate::stats::{self, Bootstrap, Resamples, SignFlip, SignedRank, Summary};
 use crate::{Arm, Metric, arm, label};
 
 /// Level of the intervals and of the word "significant".
@@ -117,15 +119,16 @@ pub(crate) fn pairs_needed(family: usize) -> usize {
 
 /// Every comparison of the grid.
 pub(crate) fn comparisons(arms: &[Arm]) -> Vec<Comparison> {
-    let mut out = Vec::new();
+    let (mut out, mut resamples) = (Vec::new(), BTreeMap::new());
     for block in arm::blocks(arms) {
         for contrast in [Contrast::Schedule, Contrast::Monitor] {
             let pairs = pairs(arms, &block, contrast);
             for metric in Comparison::METRICS {
                 let family = out.len();
-                out.extend(
-                    pairs.iter().map(|&(arm, baseline)| compare(arms, contrast, metric, arm, baseline)),
-                );
+                let compared = pairs
+                    .iter()
+                    .map(|&(arm, baseline)| compare(arms, contrast, metric, (arm, baseline), &mut resamples));
+                out.extend(compared);
                 correct(&mut out[family..]);
             }
         }
@@ -152,7 +155,16 @@ fn pairs(arms: &[Arm], block: &[usize], contrast: Contrast) -> Vec<(usize, usize
     block.iter().filter_map(|&arm| Some((arm, baseline(arm)?))).collect()
 }
 
-fn compare(arms: &[Arm], contrast: Contrast, metric: Metric, arm: usize, baseline: usize) -> Comparison {
+/// Resamples by the number of pairs.
+type ByPairs = BTreeMap<usize, Resamples>;
+
+fn compare(
+    arms: &[Arm],
+    contrast: Contrast,
+    metric: Metric,
+    (arm, baseline): (usize, usize),
+    resamples: &mut ByPairs,
+) -> Comparison {
     let (ours, theirs) = (&arms[arm], &arms[baseline]);
     let before = theirs.values(metric);
     let differences: Vec<f64> = ours
@@ -163,11 +175,14 @@ fn compare(arms: &[Arm], contrast: Contrast, metric: Metric, arm: usize, baselin
     let shared =
         ours.runs.iter().filter(|run| theirs.runs.iter().any(|other| other.seed == run.seed)).count();
     let stream = Stream::new(arm as u64, Purpose::Bootstrap, &metric.name()).child(baseline as u64);
+    let resamples = resamples.entry(differences.len()).or_insert_with_key(|pairs| {
+        Resamples::new(*pairs, RESAMPLES, Stream::new(*pairs as u64, Purpose::Bootstrap, "pairs"))
+    });
     let paired =
         stats::summary(&differences).zip(stats::sign_flip(&differences, stream)).map(|(summary, test)| {
             Paired {
                 t_interval: stats::t_interval(&differences, LEVEL),
-                bootstrap: stats::bootstrap_interval(&differences, LEVEL, RESAMPLES, stream),
+                bootstrap: stats::bootstrap_interval(&differences, LEVEL, resamples),
                 signed_rank: stats::signed_rank(&differences),
                 effect: stats::standardised(&differences),
                 superiority: superiority(ours, theirs, metric),

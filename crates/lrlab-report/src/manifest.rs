@@ -5,25 +5,19 @@ use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
-use crate::{Error, Figure, Report, Run, State, Table, Value};
+use crate::{Error, Figure, Report, Row, Run, State, Table, Value};
 
 /// Its name.
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// By which one is known.
 pub(crate) const FORMAT: &str = "lrlab report manifest v1";
 
-/// What it is of.
-pub(crate) struct Manifest<'a> {
-    pub(crate) report: &'a Report,
-    pub(crate) tables: &'a [Table],
-    pub(crate) figures: &'a [Figure],
-}
+/// All of the file but its list of files: one line per run, number and figure, so that it can be searched and compared
+/// line by line.
+pub(crate) struct Manifest(String);
 
-impl Manifest<'_> {
-    /// The whole file: one line per run, number, figure and file, so that it can be searched and compared line by line.
-    /// `files` are the report's own, with their digests.
-    pub(crate) fn text(&self, files: &[(String, String)]) -> Result<String, Error> {
-        let Self { report, tables, figures } = self;
+impl Manifest {
+    pub(crate) fn of(report: &Report, tables: &[Table], figures: &[Figure]) -> Result<Self, Error> {
         let mut out = format!("{{\n\"format\": \"{FORMAT}\",\n");
         for (key, value) in [
             ("experiment", serde_json::to_string(&report.experiment)?),
@@ -32,14 +26,20 @@ impl Manifest<'_> {
         ] {
             let _ = writeln!(out, "\"{key}\": {value},");
         }
-        section(&mut out, "runs", &report.runs().map(run).collect::<Vec<_>>())?;
-        let numbers: Vec<Json> = tables.iter().flat_map(entries).collect();
-        section(&mut out, "numbers", &numbers)?;
+        section(&mut out, "runs", report.runs().map(run))?;
+        section(&mut out, "numbers", tables.iter().flat_map(numbers))?;
         let drawn =
             |it: &Figure| json!({ "file": format!("figures/{}.svg", it.name), "caption": it.caption });
-        section(&mut out, "figures", &figures.iter().map(drawn).collect::<Vec<_>>())?;
+        section(&mut out, "figures", figures.iter().map(drawn))?;
+        Ok(Self(out))
+    }
+
+    /// The whole file. `files` are the report's own, with their digests.
+    pub(crate) fn text(&self, files: &[(String, String)]) -> Result<String, Error> {
         let file = |(name, digest): &(String, String)| json!({ "file": name, "blake3": digest });
-        section(&mut out, "files", &files.iter().map(file).collect::<Vec<_>>())?;
+        let mut out = String::with_capacity(self.0.len() + 160 * files.len() + 32);
+        out.push_str(&self.0);
+        section(&mut out, "files", files.iter().map(file))?;
         let end = out.trim_end_matches([',', '\n']).len();
         out.truncate(end);
         out.push_str("\n}\n");
@@ -47,9 +47,13 @@ impl Manifest<'_> {
     }
 }
 
-fn section(out: &mut String, name: &str, lines: &[Json]) -> Result<(), Error> {
-    let lines: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    let _ = writeln!(out, "\"{name}\": [\n{}\n],", lines.join(",\n"));
+fn section(out: &mut String, name: &str, lines: impl Iterator<Item = Json>) -> Result<(), Error> {
+    let _ = writeln!(out, "\"{name}\": [");
+    for (i, line) in lines.enumerate() {
+        out.push_str(if i == 0 { "" } else { ",\n" });
+        out.push_str(&serde_json::to_string(&line)?);
+    }
+    out.push_str("\n],\n");
     Ok(())
 }
 
@@ -61,23 +65,22 @@ fn run(run: &Run) -> Json {
     json!({ "run_id": run.id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
 }
 
-fn entries(table: &Table) -> Vec<Json> {
-    let mut out = Vec::new();
-    for (i, row) in table.rows.iter().enumerate() {
-        for (column, cell) in table.columns.iter().zip(&row.cells) {
-            if !cell.runs.is_empty() {
-                out.push(json!({
-                    "table": format!("tables/{}.csv", table.name),
-                    "row": i + 1,
-                    "column": column.key,
-                    "shown": cell.value.to_string(),
-                    "value": number(&cell.value),
-                    "runs": cell.runs,
-                }));
-            }
-        }
-    }
-    out
+/// Every number of a table with the runs it is made of.
+fn numbers(table: &Table) -> impl Iterator<Item = Json> {
+    let rows = table.rows.iter().enumerate();
+    rows.flat_map(move |(row, Row { cells, .. })| {
+        let made = table.columns.iter().zip(cells).filter(|(_, cell)| !cell.runs.is_empty());
+        made.map(move |(column, cell)| {
+            json!({
+                "table": format!("tables/{}.csv", table.name),
+                "row": row + 1,
+                "column": column.key,
+                "shown": cell.value.to_string(),
+                "value": number(&cell.value),
+                "runs": cell.runs,
+            })
+        })
+    })
 }
 
 fn number(value: &Value) -> Json {

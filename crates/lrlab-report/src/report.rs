@@ -1,6 +1,6 @@
 //! The report as a value: everything that the pages, tables and figures say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
 
@@ -81,15 +81,25 @@ impl Report {
     /// The values of an axis, as text, in the report's order.
     #[must_use]
     pub fn values(&self, axis: &str) -> Vec<String> {
-        let mut out = Vec::new();
-        self.arms.iter().for_each(|arm| add(&mut out, arm.label(axis)));
-        out
+        let mut known = HashSet::new();
+        self.arms.iter().map(|arm| arm.label(axis)).filter(|label| known.insert(label.clone())).collect()
     }
 
     /// Arms that differ in nothing but schedule and monitor stand together: the indices of each such block.
     #[must_use]
     pub fn blocks(&self) -> Vec<Vec<usize>> {
         arm::blocks(&self.arms)
+    }
+
+    /// The index of the block of every arm.
+    pub(crate) fn block_of_arms(&self) -> Vec<usize> {
+        let mut of = vec![0; self.arms.len()];
+        for (index, block) in self.blocks().iter().enumerate() {
+            for arm in block {
+                of[*arm] = index;
+            }
+        }
+        of
     }
 
     /// Indices of the arms that agree on every axis but those named, in the report's order.

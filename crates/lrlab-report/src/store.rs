@@ -32,11 +32,14 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     let Some(bytes) = store.result_bytes(&planned.run_id)? else {
         return Ok(failure(&folder)?.map_or(State::Missing, |error| State::Failed { error }));
     };
-    if let Some(damage) = store.damage(&planned.run_id)? {
-        return Ok(State::Failed { error: damage.to_string() });
-    }
-    let result: RunResult = serde_json::from_slice(&bytes)
-        .map_err(|source| lrlab_runs::Error::Json { path: folder.join("result.json"), source })?;
+    let result =
+        serde_json::from_slice(&bytes).ok().filter(|result: &RunResult| result.run_id == planned.run_id);
+    let Some(result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
+        let damage = store.damage(&planned.run_id)?;
+        let error =
+            damage.map_or_else(|| "its result cannot be read".to_owned(), |damage| damage.to_string());
+        return Ok(State::Failed { error });
+    };
     // Left by a search where it was given up: it is no run of this length, and none of its figures counts as one's.
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);

@@ -54,7 +54,7 @@ pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Res
     files.push(("report.md".to_owned(), page::markdown(report, &tables, &figures)?));
     files.push(("report.html".to_owned(), page::html(report, &tables, &figures, &drawn)?));
     files.extend(documents.iter().cloned());
-    let kept = replace(out, &files, &Manifest { report, tables: &tables, figures: &figures })?;
+    let kept = replace(out, &files, &Manifest::of(report, &tables, &figures)?)?;
     let within = |folder: &str| -> Vec<PathBuf> {
         files.iter().filter(|(name, _)| name.starts_with(folder)).map(|(name, _)| out.join(name)).collect()
     };
@@ -71,7 +71,7 @@ pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Res
 
 /// Puts `files` in the place of an earlier report's and returns what was set aside. While they are being written the
 /// manifest names what is there before and after, so that an interrupted report is still known as one.
-fn replace(out: &Path, files: &[(String, String)], manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, Error> {
+fn replace(out: &Path, files: &[(String, String)], manifest: &Manifest) -> Result<Vec<PathBuf>, Error> {
     let earlier = Owned::read(out)?;
     let others = earlier.in_the_way(out, files)?;
     if matches!(earlier, Owned::Nothing) && !others.is_empty() {

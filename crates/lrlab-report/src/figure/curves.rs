@@ -1,5 +1,6 @@
 //! From the runs' histories to figures.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use lrlab_runs::RunResult;
@@ -15,9 +16,10 @@ use crate::{Arm, Metric, Report, Run, Unit, label};
 pub fn figures(report: &Report) -> Vec<Figure> {
     let mut out = paper(report);
     let groups = report.grouped(&CURVES);
+    let colors = schedule_colors(report);
     for (group, name) in groups.iter().zip(names(report, &groups)) {
         let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1", "lr"];
-        out.extend(keys.iter().filter_map(|key| by_metric(report, group, key, &name)));
+        out.extend(keys.iter().filter_map(|key| by_metric(report, &colors, group, key, &name)));
     }
     out
 }
@@ -108,7 +110,7 @@ fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Pan
 }
 
 /// All arms of one model by one figure, a panel per budget.
-fn by_metric(report: &Report, arms: &[usize], key: &str, name: &str) -> Option<Figure> {
+fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: &str) -> Option<Figure> {
     let metric = Metric::parse(key)?;
     let subject = subject(report, &report.arms[*arms.first()?]);
     let budgets = budgets(report, arms);
@@ -118,7 +120,7 @@ fn by_metric(report: &Report, arms: &[usize], key: &str, name: &str) -> Option<F
             let plural = if epochs == "1" { "epoch" } else { "epochs" };
             let mut panel = empty_panel(format!("{subject}, {epochs} {plural}"), key);
             for &arm in arms {
-                panel.lines.extend(arm_lines(report, arm, key));
+                panel.lines.extend(arm_lines(report, colors, arm, key));
             }
             finish(&mut panel);
             panel
@@ -143,7 +145,7 @@ fn by_metric(report: &Report, arms: &[usize], key: &str, name: &str) -> Option<F
     drawn(&figure).then_some(figure)
 }
 
-fn arm_lines(report: &Report, arm: usize, key: &str) -> Vec<Line> {
+fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str) -> Vec<Line> {
     let it = &report.arms[arm];
     let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
     let schedule = it.label(label::SCHEDULE);
@@ -153,22 +155,25 @@ fn arm_lines(report: &Report, arm: usize, key: &str) -> Vec<Line> {
         (true, "on" | "–") => format!("{schedule}, monitor"),
         (true, other) => format!("{schedule}, {other}"),
     };
-    lines(it, key, &words, schedule_color(report, &schedule), dash)
+    lines(it, key, &words, colors.get(&schedule).copied().unwrap_or(0), dash)
 }
 
+/// The colour of every schedule.
+type Colors = HashMap<String, usize>;
+
 /// Colours follow the schedules through all figures; the fixed rate is drawn in ink.
-fn schedule_color(report: &Report, schedule: &str) -> usize {
-    let mut names: Vec<String> = Vec::new();
+fn schedule_colors(report: &Report) -> Colors {
+    let mut colors = Colors::new();
+    let mut next = usize::from(!report.arms.iter().any(|arm| arm.fixed_rate));
     for fixed in [true, false] {
         for arm in report.arms.iter().filter(|arm| arm.fixed_rate == fixed) {
-            let name = arm.label(label::SCHEDULE);
-            if !names.contains(&name) {
-                names.push(name);
-            }
+            colors.entry(arm.label(label::SCHEDULE)).or_insert_with(|| {
+                next += 1;
+                next - 1
+            });
         }
     }
-    let fixed_first = usize::from(!report.arms.iter().any(|arm| arm.fixed_rate));
-    names.iter().position(|name| name == schedule).unwrap_or(0) + fixed_first
+    colors
 }
 
 /// The mean line with its band over the runs that stayed finite, and one thin line for each run that diverged.

@@ -13,7 +13,7 @@ pub enum Bootstrap {
     Interval(f64, f64),
     /// All values are equal: they say nothing about their spread.
     Degenerate,
-    /// Fewer than three values, where resampling says nothing.
+    /// Fewer than three values, where resampling says nothing, or no resamples of as many.
     TooFew,
 }
 
@@ -28,12 +28,29 @@ impl Bootstrap {
     }
 }
 
-/// The `BCa` interval for the mean of `values` at `level` (0.95) from `resamples` resamples with replacement. With few
-/// values it is too narrow: read it beside [`super::t_interval`].
+/// Which values each resample takes, with replacement: the same for every sample of a size.
+#[derive(Debug, Clone)]
+pub struct Resamples {
+    n: usize,
+    /// `n` places for each resample.
+    places: Vec<u32>,
+}
+
+impl Resamples {
+    /// `count` resamples of `n` values, drawn from `stream`.
+    #[must_use]
+    pub fn new(n: usize, count: u64, stream: Stream) -> Self {
+        let draws = if n == 0 { 0 } else { count * n as u64 };
+        Self { n, places: (0..draws).map(|draw| stream.below(draw, n as u64) as u32).collect() }
+    }
+}
+
+/// The `BCa` interval for the mean of `values` at `level` (0.95) from `resamples` of as many values. With few values it is
+/// too narrow: read it beside [`super::t_interval`].
 #[must_use]
-pub fn bootstrap_interval(values: &[f64], level: f64, resamples: u64, stream: Stream) -> Bootstrap {
+pub fn bootstrap_interval(values: &[f64], level: f64, resamples: &Resamples) -> Bootstrap {
     let n = values.len();
-    if n < 3 || resamples == 0 {
+    if n < 3 || resamples.n != n || resamples.places.is_empty() {
         return Bootstrap::TooFew;
     }
     let centre = mean(values);
@@ -41,9 +58,8 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: u64, stream: St
     if values.iter().all(|x| *x == values[0]) || !acceleration.is_finite() {
         return Bootstrap::Degenerate;
     }
-    let draw = |resample: u64, i: u64| values[stream.below(resample * n as u64 + i, n as u64) as usize];
-    let mut means: Vec<f64> =
-        (0..resamples).map(|r| (0..n as u64).map(|i| draw(r, i)).sum::<f64>() / n as f64).collect();
+    let mean_of = |places: &[u32]| places.iter().map(|place| values[*place as usize]).sum::<f64>() / n as f64;
+    let mut means: Vec<f64> = resamples.places.chunks_exact(n).map(mean_of).collect();
     means.sort_unstable_by(f64::total_cmp);
     // Means that are equal on paper may differ in the last bits; they count half.
     let slack = 1e-12 * values.iter().map(|x| x.abs()).sum::<f64>() / n as f64;
@@ -83,7 +99,8 @@ mod tests {
     use lrlab_random::Purpose;
 
     fn interval(values: &[f64]) -> Bootstrap {
-        bootstrap_interval(values, 0.95, 10_000, Stream::new(0, Purpose::Bootstrap, "test"))
+        let resamples = Resamples::new(values.len(), 10_000, Stream::new(0, Purpose::Bootstrap, "test"));
+        bootstrap_interval(values, 0.95, &resamples)
     }
 
     /// `numpy.quantile([1, 2, 4, 8], [0.025, 0.5, 0.975])`

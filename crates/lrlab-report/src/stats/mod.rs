@@ -11,7 +11,7 @@ mod permutation;
 mod student;
 mod wilcoxon;
 
-pub use bootstrap::{Bootstrap, bootstrap_interval};
+pub use bootstrap::{Bootstrap, Resamples, bootstrap_interval};
 pub use effect::{interquartile_mean, standardised, superiority};
 pub use equivalence::equivalence;
 pub use holm::holm;

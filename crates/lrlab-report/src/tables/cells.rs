@@ -31,13 +31,8 @@ pub(super) fn seed(run: &Run) -> TableCell {
     Value::Label(Some(run.seed.clone()).filter(|seed| seed != MISSING)).into()
 }
 
-/// The index of the block that an arm is in: where it changes, a rule is drawn.
-pub(super) fn block_of(blocks: &[Vec<usize>], arm: usize) -> Option<usize> {
-    blocks.iter().position(|block| block.contains(&arm))
-}
-
 /// Marks the rows at which another block begins; `blocks` holds one per row.
-pub(super) fn rule(rows: &mut [Row], blocks: &[Option<usize>]) {
+pub(super) fn rule(rows: &mut [Row], blocks: &[usize]) {
     for i in 1..rows.len().min(blocks.len()) {
         rows[i].rule = blocks[i] != blocks[i - 1];
     }

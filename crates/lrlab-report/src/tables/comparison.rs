@@ -1,8 +1,10 @@
 //! Paired comparisons: a compact table of differences, and one with everything.
 
+use std::collections::BTreeMap;
+
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
-use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::tables::result::{detail, place, short};
 use crate::{Column, Comparison, Contrast, Metric, Report, Run, Table, Unit, Value, label};
 
@@ -29,22 +31,22 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
         Column::number(&m.name().replace('.', "_"), &format!("Δ {}", short(*m)), &sign)
             .suffixed(&["mean", "low", "high", "n"])
     }));
-    let blocks = report.blocks();
+    let blocks = report.block_of_arms();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
+    let by_metric: BTreeMap<_, &Comparison> =
+        report.comparisons.iter().map(|c| ((c.contrast, c.arm, c.baseline, c.metric.name()), c)).collect();
     for contrast in [Contrast::Schedule, Contrast::Monitor] {
         for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.metric == first.metric) {
             let mut cells = vec![Value::Text(against(report, c)).into()];
             cells.extend(axis_cells(report, c.arm));
             cells.extend(metrics.iter().map(|metric| {
-                let same = |d: &&Comparison| {
-                    (d.contrast, d.arm, d.baseline, d.metric) == (c.contrast, c.arm, c.baseline, *metric)
-                };
-                report.comparisons.iter().find(same).map_or_else(
+                let found = by_metric.get(&(c.contrast, c.arm, c.baseline, metric.name()));
+                found.map_or_else(
                     || Value::Difference(None, unit(*metric), 0).into(),
                     |c| difference(report, c),
                 )
             }));
-            places.push(block_of(&blocks, c.arm).map(|block| block * 2 + contrast as usize));
+            places.push(blocks[c.arm] * 2 + contrast as usize);
             rows.push(Row { cells, rule: false, link: Some(Link::Arm(c.arm)) });
         }
     }
@@ -140,9 +142,9 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         Column::number("superiority", "P(arm > baseline)", "all pairs of runs"),
         Column::text("conclusion", "conclusion"),
     ]);
-    let blocks = report.blocks();
+    let blocks = report.block_of_arms();
     let mut rows: Vec<Row> = report.comparisons.iter().map(|c| long_row(report, c)).collect();
-    let places: Vec<_> = report.comparisons.iter().map(|c| block_of(&blocks, c.arm)).collect();
+    let places: Vec<_> = report.comparisons.iter().map(|c| blocks[c.arm]).collect();
     rule(&mut rows, &places);
     Some(Table {
         name: "comparisons",

@@ -3,7 +3,7 @@
 use crate::arm::Estimate;
 use crate::stats::summary;
 use crate::table::{Link, Row, TableCell};
-use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm.
@@ -20,9 +20,8 @@ pub(super) fn cost(report: &Report) -> Table {
         Column::estimate("examples_per_s", "examples/s", "training"),
         Column::estimate("updates", "updates", "executed"),
     ]);
-    let blocks = report.blocks();
     let mut rows: Vec<Row> = (0..report.arms.len()).map(|arm| row(report, arm)).collect();
-    rule(&mut rows, &(0..report.arms.len()).map(|arm| block_of(&blocks, arm)).collect::<Vec<_>>());
+    rule(&mut rows, &report.block_of_arms());
     Table {
         name: "cost",
         title: "Cost".to_owned(),

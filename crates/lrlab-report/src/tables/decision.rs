@@ -3,7 +3,7 @@
 use lrlab_runs::{Decision, DecisionKind};
 
 use crate::table::{Link, Row, TableCell};
-use crate::tables::cells::{axis_cells, axis_columns, block_of, rule, seed};
+use crate::tables::cells::{axis_cells, axis_columns, rule, seed};
 use crate::{Column, Report, Run, Table, Unit, Value};
 
 /// One row per arm, source and kind.
@@ -18,11 +18,11 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
         Column::text("after_epochs", "after epoch (times)"),
         Column::number("gain", "final gain", "mean"),
     ]);
-    let blocks = report.blocks();
+    let blocks = report.block_of_arms();
     let (mut rows, mut places) = (Vec::new(), Vec::new());
-    for arm in 0..report.arms.len() {
+    for (arm, block) in blocks.into_iter().enumerate() {
         for (source, kind) in kinds(report, arm) {
-            places.push(block_of(&blocks, arm));
+            places.push(block);
             rows.push(row(report, arm, &source, kind));
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::arm::Estimate;
 use crate::table::{Link, Row, TableCell};
-use crate::tables::cells::{axis_cells, axis_columns, block_of, rule};
+use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::{At, Column, Counts, Metric, Report, Run, Table, Unit, Value};
 
 const MAIN: [Metric; 7] = [
@@ -129,7 +129,7 @@ fn table(
             embolden(&mut rows, block, first + k, *metric);
         }
     }
-    rule(&mut rows, &(0..report.arms.len()).map(|arm| block_of(&blocks, arm)).collect::<Vec<_>>());
+    rule(&mut rows, &report.block_of_arms());
     Table { name, title: title.to_owned(), caption: caption.to_owned(), columns, rows, long }
 }
 

@@ -63,12 +63,12 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
 
 /// Writes the report of a plan and prints its table. Reports every damaged result.
 pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
-    for run in &plan.runs {
-        if let Some(damage) = store.damage(&run.run_id)? {
+    let report = Arc::new(lrlab_report::summarise(plan, store)?);
+    for run in report.runs().filter(|run| run.result().is_none()) {
+        if let Some(damage) = store.damage(&run.id)? {
             eprint_line(&format!("error: {damage}"));
         }
     }
-    let report = Arc::new(lrlab_report::summarise(plan, store)?);
     let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
     let written = lrlab_report::write(&report, &documents(plan, &report)?, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
