@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lrlab_runs::{Cell, Outcome, Plan, PlannedRun, RunId, RunResult, RunStore};
+use lrlab_runs::{Cell, Outcome, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
 
 use crate::stats::{Summary, summary};
@@ -183,34 +183,28 @@ fn key(cell: &Cell, except: &[&str]) -> String {
 /// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
 /// order in which the plan first names its values. What is undecided has no result.
 pub(crate) fn arms(
-    plan: &Plan,
+    planned: Vec<PlannedRun>,
     store: &RunStore,
     axes: &[String],
     undecided: &BTreeSet<RunId>,
 ) -> Result<Vec<Arm>, Error> {
     let mut arms: Vec<Arm> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    for planned in &plan.runs {
+    for planned in planned {
+        let state =
+            if undecided.contains(&planned.run_id) { State::Missing } else { store::state(store, &planned)? };
         let mut cell = planned.cell.clone();
         let seed = cell.remove(label::SEED).or_else(|| planned.spec.get(label::SEED).cloned());
+        let (fixed_rate, monitored) = (fixed_rate(&cell, &planned), monitored(&cell, &planned));
         let run = Run {
-            id: planned.run_id.clone(),
-            cell: planned.cell.clone(),
-            spec: planned.spec.clone(),
+            id: planned.run_id,
+            cell: planned.cell,
             seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
-            state: if undecided.contains(&planned.run_id) {
-                State::Missing
-            } else {
-                store::state(store, planned)?
-            },
+            spec: planned.spec,
+            state,
         };
         let arm = *known.entry(key(&cell, &[])).or_insert_with(|| {
-            arms.push(Arm {
-                fixed_rate: fixed_rate(&cell, planned),
-                monitored: monitored(&cell, planned),
-                cell,
-                runs: Vec::new(),
-            });
+            arms.push(Arm { fixed_rate, monitored, cell, runs: Vec::new() });
             arms.len() - 1
         });
         arms[arm].runs.push(run);

@@ -14,6 +14,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The report could not be written.
+    #[error("writing the report: {0}")]
+    Writing(#[from] std::io::Error),
     /// The folder is no report's, and has files that a report would overwrite.
     #[error(
         "{folder}: {} would be overwritten, and the folder has no report yet: move them away, or name another folder",

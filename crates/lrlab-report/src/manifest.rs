@@ -2,7 +2,9 @@
 //! the report's own files with their digests, by which the next report knows them.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use lrlab_runs::write_atomic_parts;
 use serde_json::{Value as Json, json};
 
 use crate::{Error, Figure, Report, Row, Run, State, Table, Value};
@@ -34,16 +36,13 @@ impl Manifest {
         Ok(Self(out))
     }
 
-    /// The whole file. `files` are the report's own, with their digests.
-    pub(crate) fn text(&self, files: &[(String, String)]) -> Result<String, Error> {
+    /// Writes the whole file. `files` are the report's own, with their digests.
+    pub(crate) fn write(&self, path: &Path, files: &[(String, String)]) -> Result<(), Error> {
         let file = |(name, digest): &(String, String)| json!({ "file": name, "blake3": digest });
-        let mut out = String::with_capacity(self.0.len() + 160 * files.len() + 32);
-        out.push_str(&self.0);
-        section(&mut out, "files", files.iter().map(file))?;
-        let end = out.trim_end_matches([',', '\n']).len();
-        out.truncate(end);
-        out.push_str("\n}\n");
-        Ok(out)
+        let mut end = String::new();
+        section(&mut end, "files", files.iter().map(file))?;
+        let end = end.trim_end_matches([',', '\n']);
+        Ok(write_atomic_parts(path, &[self.0.as_bytes(), end.as_bytes(), b"\n}\n"])?)
     }
 }
 

@@ -56,12 +56,12 @@ impl Owned {
         }
     }
 
-    /// Of the files that are about to be written, those in whose place somebody's file lies.
+    /// Of the files that are about to be written, with their digests, those in whose place somebody's file lies.
     pub(crate) fn in_the_way(&self, out: &Path, files: &[(String, String)]) -> Result<Vec<String>, Error> {
         let mut others = Vec::new();
-        for (name, text) in files {
+        for (name, new) in files {
             let Some(there) = digest(&out.join(name))? else { continue };
-            if there != digest_of(text) && !self.has(name, &there) {
+            if there != *new && !self.has(name, &there) {
                 others.push(name.clone());
             }
         }
@@ -74,8 +74,7 @@ impl Owned {
 
     /// Every file with a digest that it may have while `files` take their places.
     pub(crate) fn while_replaced(&self, files: &[(String, String)]) -> Vec<(String, String)> {
-        let mut all: BTreeSet<(String, String)> =
-            files.iter().map(|(name, text)| (name.clone(), digest_of(text))).collect();
+        let mut all: BTreeSet<(String, String)> = files.iter().cloned().collect();
         if let Self::Files(old) = self {
             all.extend(
                 old.iter().flat_map(|(name, digests)| digests.iter().map(|it| (name.clone(), it.clone()))),
@@ -87,7 +86,8 @@ impl Owned {
     /// Removes what the earlier report has and this one does not: a figure of it would be taken for one of this.
     pub(crate) fn remove_others(&self, out: &Path, keep: &[(String, String)]) -> Result<(), Error> {
         let Self::Files(files) = self else { return Ok(()) };
-        for name in files.keys().filter(|name| !keep.iter().any(|(kept, _)| kept == *name)) {
+        let keep: BTreeSet<&String> = keep.iter().map(|(name, _)| name).collect();
+        for name in files.keys().filter(|name| !keep.contains(name)) {
             let path = out.join(name);
             if digest(&path)?.is_some_and(|it| self.has(name, &it)) {
                 std::fs::remove_file(&path).map_err(|source| Error::Io { path, source })?;
@@ -112,10 +112,6 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
         }
         n += 1;
     }
-}
-
-pub(crate) fn digest_of(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 /// `None` where there is no file.

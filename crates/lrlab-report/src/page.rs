@@ -1,11 +1,15 @@
 //! `report.html` and `report.md`, from templates in this crate.
 
+use std::io;
+use std::sync::Arc;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
-use crate::table::{Link, Table, markdown as table_markdown, markdown_escape};
-use crate::{Error, Figure, Report, Run, tables};
+use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
+use crate::write::Write;
+use crate::{Error, Figure, Report, Run, figure, tables};
 
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
@@ -30,7 +34,7 @@ struct Page<'a> {
     folder: Option<&'a str>,
     cost: String,
     tables: Vec<PageTable>,
-    figures: Vec<PageFigure>,
+    figures: Vec<PageFigure<'a>>,
     style: &'static str,
     script: &'static str,
 }
@@ -50,7 +54,9 @@ struct PageTable {
     long: bool,
     latex: bool,
     columns: Vec<PageColumn>,
-    rows: Vec<PageRow>,
+    /// Made one by one, while the page is written.
+    rows: minijinja::Value,
+    count: usize,
     markdown: String,
 }
 
@@ -77,11 +83,11 @@ struct PageCell {
 }
 
 #[derive(Serialize)]
-struct PageFigure {
+struct PageFigure<'a> {
     name: String,
     title: String,
     caption: String,
-    svg: String,
+    svg: &'a str,
     paper: bool,
 }
 
@@ -101,26 +107,39 @@ struct PageRun {
     error: String,
 }
 
-/// One file, no network.
+/// Adds a file by its name and by what writes it.
+type Add<'a> = &'a mut dyn FnMut(&str, Write<'_>) -> Result<(), Error>;
+
+/// One file, no network, and its figures beside it.
 pub(crate) fn html(
     report: &Report,
-    tables: &[Table],
+    tables: &Arc<Vec<Table>>,
     figures: &[Figure],
-    drawn: &[String],
-) -> Result<String, Error> {
+    add: Add<'_>,
+) -> Result<(), Error> {
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::Html);
     env.add_template("report.html", HTML)?;
-    render(&env, "report.html", report, tables, figures, drawn)
+    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
+    for (it, svg) in figures.iter().zip(&drawn) {
+        add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
+    }
+    add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &drawn, file))
 }
 
 /// For a repository: tables as text, figures by path.
-pub(crate) fn markdown(report: &Report, tables: &[Table], figures: &[Figure]) -> Result<String, Error> {
+pub(crate) fn markdown(
+    report: &Report,
+    tables: &Arc<Vec<Table>>,
+    figures: &[Figure],
+) -> Result<String, Error> {
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.add_filter("md", |text: String| markdown_escape(&text));
     env.add_template("report.md", MARKDOWN)?;
-    render(&env, "report.md", report, tables, figures, &[])
+    let mut text = Vec::new();
+    render(&env, "report.md", report, tables, figures, &[], &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Lines that hold nothing but a block leave no trace.
@@ -134,11 +153,12 @@ fn render(
     env: &Environment<'_>,
     name: &str,
     report: &Report,
-    tables: &[Table],
+    tables: &Arc<Vec<Table>>,
     figures: &[Figure],
     drawn: &[String],
-) -> Result<String, Error> {
-    let tables: Vec<PageTable> = tables.iter().map(page_table).collect();
+    out: &mut dyn io::Write,
+) -> Result<(), Error> {
+    let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
     let figures: Vec<PageFigure> = figures
         .iter()
         .enumerate()
@@ -146,7 +166,7 @@ fn render(
             name: figure.name.clone(),
             title: figure.title.clone(),
             caption: figure.caption.clone(),
-            svg: drawn.get(i).cloned().unwrap_or_default(),
+            svg: drawn.get(i).map_or("", String::as_str),
             paper: figure.paper,
         })
         .collect();
@@ -165,12 +185,28 @@ fn render(
         style: STYLE,
         script: SCRIPT,
     };
-    let mut text = env.get_template(name)?.render(minijinja::value::Serde(page))?;
-    // HTML has no other control characters, and names may come from anywhere.
-    text.retain(|c| !c.is_control() || matches!(c, '\n' | '\t'));
+    let page = minijinja::value::Serde(page);
+    env.get_template(name)?.render_captured_to(page, Clean(&mut *out))?;
     // Jinja drops the last line's end.
-    text.push('\n');
-    Ok(text)
+    Ok(out.write_all(b"\n")?)
+}
+
+/// Passes text on without control characters other than the ends of lines and tabs: HTML has no others, and names may
+/// come from anywhere.
+struct Clean<W>(W);
+
+impl<W: io::Write> io::Write for Clean<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Templates write whole texts.
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        let dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        text.split(dropped).try_for_each(|part| self.0.write_all(part.as_bytes()))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn facts(report: &Report) -> Vec<Fact> {
@@ -216,18 +252,11 @@ fn grouped(n: usize) -> String {
     out
 }
 
-fn page_table(table: &Table) -> PageTable {
+fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
+    let table = &tables[index];
     let columns = table
         .shown()
         .map(|(_, c)| PageColumn { title: c.title.clone(), detail: c.detail.clone(), numeric: c.numeric })
-        .collect();
-    let rows = table
-        .rows
-        .iter()
-        .map(|row| PageRow {
-            rule: row.rule,
-            cells: table.shown().map(|(i, column)| page_cell(row, &row.cells[i], column)).collect(),
-        })
         .collect();
     PageTable {
         name: table.name,
@@ -236,12 +265,26 @@ fn page_table(table: &Table) -> PageTable {
         long: table.long,
         latex: table.fits_latex(),
         columns,
-        rows,
+        rows: minijinja::Value::make_object_iterable((Arc::clone(tables), index), |(tables, index)| {
+            let table = &tables[*index];
+            Box::new(
+                table
+                    .rows
+                    .iter()
+                    .map(|row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row)))),
+            )
+        }),
+        count: table.rows.len(),
         markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
 }
 
-fn page_cell(row: &crate::table::Row, cell: &crate::table::TableCell, column: &crate::Column) -> PageCell {
+fn page_row(table: &Table, row: &Row) -> PageRow {
+    let cells = table.shown().map(|(i, column)| page_cell(row, &row.cells[i], column)).collect();
+    PageRow { rule: row.rule, cells }
+}
+
+fn page_cell(row: &Row, cell: &crate::table::TableCell, column: &crate::Column) -> PageCell {
     let text = cell.value.to_string();
     let verdict = matches!(column.key.as_str(), "verdict" | "arm_verdict");
     let mut class = Vec::new();

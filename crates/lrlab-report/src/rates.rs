@@ -6,20 +6,23 @@ use lrlab_runs::RunResult;
 use lrlab_schedulers::{Horizon, ScheduleSpec};
 use serde_json::Value;
 
+use crate::Run;
+
 /// How far a rate may be from the recorded one: what another machine's `cos` and `exp` make of it.
 const SLACK: f64 = 1e-9;
 
 /// `clamp(schedule(base, t) × product of gains, lr_min, lr_max)` at every update that the run made, and the updates of an
 /// epoch. `None` where the result does not hold what it takes, or where it does not come to the rates that the run
 /// recorded: a rate that is not certain is not drawn.
-pub(crate) fn rates(result: &RunResult) -> Option<(Vec<f64>, u64)> {
+pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
+    let (spec, result) = (&run.spec, run.result()?);
     let updates = result.updates?;
-    let number = |key: &str| result.spec.get(key).and_then(Value::as_f64);
-    let (base, epochs) = (number("lr")?, result.spec.get("epochs")?.as_u64()?);
+    let number = |key: &str| spec.get(key).and_then(Value::as_f64);
+    let (base, epochs) = (number("lr")?, spec.get("epochs")?.as_u64()?);
     let (floor, ceiling) = (number("lr_min").unwrap_or(0.0), number("lr_max").unwrap_or(f64::INFINITY));
     let horizon =
         Horizon { updates: updates.per_epoch.checked_mul(epochs)?, updates_per_epoch: updates.per_epoch };
-    let schedule: ScheduleSpec = serde_json::from_value(result.spec.get("schedule")?.clone()).ok()?;
+    let schedule: ScheduleSpec = serde_json::from_value(spec.get("schedule")?.clone()).ok()?;
     let schedule = schedule.build(&horizon).ok().filter(|_| updates.made <= horizon.updates)?;
     let mut decisions = result.decisions.iter().peekable();
     // By source and in the order of their names, so that the product has the bits that it had in training.

@@ -115,7 +115,6 @@ impl Report {
 pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let View { plan, undecided, searches } = search::view(plan, store)?;
     let axes = label::axes(plan.runs.iter().map(|run| &run.cell));
-    let arms = arm::arms(&plan, store, &axes, &undecided)?;
     let mut report = Report {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
@@ -123,17 +122,19 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         axes,
         counts: Counts::default(),
         origin: Origin::default(),
-        arms,
+        arms: Vec::new(),
         comparisons: Vec::new(),
         claims: Vec::new(),
         searches,
         warnings: Vec::new(),
     };
+    let (claims, leaks) = (plan.claims.clone(), leaks(&plan));
+    report.arms = arm::arms(plan.into_owned().runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
     report.comparisons = compare::comparisons(&report.arms);
-    report.claims = claim::verdicts(&plan.claims, &report.arms);
-    report.warnings = leaks(&plan).into_iter().chain(warnings(&report)).collect();
+    report.claims = claim::verdicts(&claims, &report.arms);
+    report.warnings = leaks.into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
 }

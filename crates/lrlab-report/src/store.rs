@@ -34,7 +34,7 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     };
     let result =
         serde_json::from_slice(&bytes).ok().filter(|result: &RunResult| result.run_id == planned.run_id);
-    let Some(result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
+    let Some(mut result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
         let damage = store.damage(&planned.run_id)?;
         let error =
             damage.map_or_else(|| "its result cannot be read".to_owned(), |damage| damage.to_string());
@@ -44,6 +44,8 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);
     }
+    // The plan has the same.
+    result.spec = serde_json::Value::Null;
     Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
 }
 

@@ -1,12 +1,13 @@
 //! Writing a report: every file whole or not there, equal bytes for equal inputs, nobody else's file touched.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-
-use lrlab_runs::write_atomic;
+use std::sync::Arc;
 
 use crate::manifest::{MANIFEST, Manifest};
 use crate::owned::{self, Owned};
-use crate::{Error, Report, figure, figures, page, table, tables};
+use crate::{Error, Report, figures, page, table, tables};
 
 /// The files of a report that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,25 +39,28 @@ pub struct Written {
 /// [`Error::InTheWay`] where `out` has files with a report's names and no report: nothing is written then. Or writing
 /// fails; the files written so far are whole.
 pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
-    let (tables, figures) = (tables(report), figures(report));
-    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
-    let mut files = Vec::new();
-    for it in &tables {
-        files.push((format!("tables/{}.csv", it.name), table::csv(it)));
+    let (tables, figures) = (Arc::new(tables(report)), figures(report));
+    let mut staged = Staged::beside(out)?;
+    page::html(report, &tables, &figures, &mut |name, write| staged.add_with(name, write))?;
+    staged.add("report.md", &page::markdown(report, &tables, &figures)?)?;
+    for it in tables.iter() {
+        staged.add(&format!("tables/{}.csv", it.name), &table::csv(it))?;
         if it.fits_latex() {
-            files.push((format!("tables/{}.tex", it.name), table::latex(it, &report.experiment)));
+            staged.add(&format!("tables/{}.tex", it.name), &table::latex(it, &report.experiment))?;
         }
     }
-    files.push(("tables/curves.csv".to_owned(), tables::curves(report)));
-    files.extend(
-        figures.iter().zip(&drawn).map(|(it, svg)| (format!("figures/{}.svg", it.name), svg.clone())),
-    );
-    files.push(("report.md".to_owned(), page::markdown(report, &tables, &figures)?));
-    files.push(("report.html".to_owned(), page::html(report, &tables, &figures, &drawn)?));
-    files.extend(documents.iter().cloned());
-    let kept = replace(out, &files, &Manifest::of(report, &tables, &figures)?)?;
+    staged.add("tables/curves.csv", &tables::curves(report))?;
+    for (name, text) in documents {
+        staged.add(name, text)?;
+    }
+    let kept = staged.replace(out, &Manifest::of(report, &tables, &figures)?)?;
     let within = |folder: &str| -> Vec<PathBuf> {
-        files.iter().filter(|(name, _)| name.starts_with(folder)).map(|(name, _)| out.join(name)).collect()
+        staged
+            .files
+            .iter()
+            .filter(|(name, _)| name.starts_with(folder))
+            .map(|(name, _)| out.join(name))
+            .collect()
     };
     Ok(Written {
         html: out.join("report.html"),
@@ -69,22 +73,78 @@ pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Res
     })
 }
 
-/// Puts `files` in the place of an earlier report's and returns what was set aside. While they are being written the
-/// manifest names what is there before and after, so that an interrupted report is still known as one.
-fn replace(out: &Path, files: &[(String, String)], manifest: &Manifest) -> Result<Vec<PathBuf>, Error> {
-    let earlier = Owned::read(out)?;
-    let others = earlier.in_the_way(out, files)?;
-    if matches!(earlier, Owned::Nothing) && !others.is_empty() {
-        return Err(Error::InTheWay { folder: out.to_path_buf(), files: others });
+/// The files of a report in a folder beside it, before they take their places: one at a time is in memory.
+struct Staged {
+    folder: tempfile::TempDir,
+    /// Names with digests.
+    files: Vec<(String, String)>,
+}
+
+impl Staged {
+    fn beside(out: &Path) -> Result<Self, Error> {
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |source| Error::Io { path: parent.to_path_buf(), source };
+        std::fs::create_dir_all(parent).map_err(failed)?;
+        let folder = tempfile::Builder::new().prefix(".report-").tempdir_in(parent).map_err(failed)?;
+        Ok(Self { folder, files: Vec::new() })
     }
-    let kept = others.iter().map(|name| owned::set_aside(&out.join(name))).collect::<Result<_, _>>()?;
-    let path = out.join(MANIFEST);
-    write_atomic(&path, manifest.text(&earlier.while_replaced(files))?.as_bytes())?;
-    for (name, text) in files {
-        write_atomic(&out.join(name), text.as_bytes())?;
+
+    fn add(&mut self, name: &str, text: &str) -> Result<(), Error> {
+        self.add_with(name, &mut |file| file.write_all(text.as_bytes()).map_err(Into::into))
     }
-    earlier.remove_others(out, files)?;
-    let digests: Vec<_> = files.iter().map(|(name, text)| (name.clone(), owned::digest_of(text))).collect();
-    write_atomic(&path, manifest.text(&digests)?.as_bytes())?;
-    Ok(kept)
+
+    /// Adds what `write` writes.
+    fn add_with(&mut self, name: &str, write: Write<'_>) -> Result<(), Error> {
+        let path = self.folder.path().join(name);
+        let failed = |source| Error::Io { path: path.clone(), source };
+        std::fs::create_dir_all(path.parent().unwrap_or(&path)).map_err(failed)?;
+        let file = BufWriter::new(File::create(&path).map_err(failed)?);
+        let mut hashed = Hashed { file, hasher: blake3::Hasher::new() };
+        write(&mut hashed)?;
+        hashed.file.flush().map_err(failed)?;
+        self.files.push((name.to_owned(), hashed.hasher.finalize().to_hex().to_string()));
+        Ok(())
+    }
+
+    /// Puts the files in the place of an earlier report's and returns what was set aside. While they are being moved the
+    /// manifest names what is there before and after, so that an interrupted report is still known as one.
+    fn replace(&self, out: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Error> {
+        let earlier = Owned::read(out)?;
+        let others = earlier.in_the_way(out, &self.files)?;
+        if matches!(earlier, Owned::Nothing) && !others.is_empty() {
+            return Err(Error::InTheWay { folder: out.to_path_buf(), files: others });
+        }
+        let kept = others.iter().map(|name| owned::set_aside(&out.join(name))).collect::<Result<_, _>>()?;
+        manifest.write(&out.join(MANIFEST), &earlier.while_replaced(&self.files))?;
+        for (name, _) in &self.files {
+            let (from, to) = (self.folder.path().join(name), out.join(name));
+            let failed = |source| Error::Io { path: to.clone(), source };
+            std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(failed)?;
+            std::fs::rename(&from, &to).map_err(failed)?;
+        }
+        earlier.remove_others(out, &self.files)?;
+        manifest.write(&out.join(MANIFEST), &self.files)?;
+        Ok(kept)
+    }
+}
+
+/// What writes a file.
+pub(crate) type Write<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> Result<(), Error>;
+
+/// A file and the digest of what was written.
+struct Hashed {
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+}
+
+impl io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }

@@ -359,11 +359,18 @@ fn the_rate_is_drawn_as_it_was() {
         it
     };
     let lines = |change: fn(&mut RunResult)| {
-        let (_folder, store) = common::store(&plan, |i, planned| {
+        let mut plan = plan.clone();
+        let changed = |(i, planned)| {
             let mut it = with(i, planned);
             change(&mut it);
-            Some(it)
-        });
+            it
+        };
+        let results: Vec<RunResult> = plan.runs.iter().enumerate().map(changed).collect();
+        // The specification of a run is the plan's.
+        for (planned, it) in plan.runs.iter_mut().zip(&results) {
+            planned.spec = it.spec.clone();
+        }
+        let (_folder, store) = common::store(&plan, |i, _| Some(results[i].clone()));
         check::written(&plan, &store, "rate");
         let figure = figures(&summarise(&plan, &store).unwrap()).pop().unwrap();
         assert_eq!(figure.name, "m-learning-rate");

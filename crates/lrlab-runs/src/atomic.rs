@@ -10,7 +10,17 @@ use crate::Error;
 /// # Errors
 /// [`Error::Io`] where writing or renaming fails; `path` is then as it was.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_atomic_with(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, e)))
+    write_atomic_parts(path, &[bytes])
+}
+
+/// As [`write_atomic`], of several parts, one after the other.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_atomic_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
+    write_atomic_with(path, |file| {
+        parts.iter().try_for_each(|part| file.write_all(part)).map_err(|e| Error::io(path, e))
+    })
 }
 
 /// As [`write_atomic`], of what `write` writes: nothing large need be in memory at once.

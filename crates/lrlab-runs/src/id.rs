@@ -1,11 +1,13 @@
 //! A run's identity: 128 bits of a BLAKE3 hash, written as 32 hexadecimal digits.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// The identity of a run: a hash of its resolved specification and the digest of its data.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RunId(String);
+pub struct RunId(Arc<str>);
 
 impl RunId {
     /// Hashes the canonical form of a specification (RFC 8785 JSON) together with the digest of its data set.
@@ -16,7 +18,7 @@ impl RunId {
         hasher.update(canonical_spec.as_bytes());
         hasher.update(dataset_digest.as_bytes());
         let hex = hasher.finalize().to_hex();
-        Self(hex[..32].to_owned())
+        Self(hex[..32].into())
     }
 
     /// The 32 hexadecimal digits.
@@ -36,13 +38,13 @@ impl TryFrom<String> for RunId {
     type Error = crate::Error;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let valid = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if valid { Ok(Self(text)) } else { Err(crate::Error::BadId(text)) }
+        if valid { Ok(Self(text.into())) } else { Err(crate::Error::BadId(text)) }
     }
 }
 
 impl From<RunId> for String {
     fn from(id: RunId) -> Self {
-        id.0
+        id.0.as_ref().to_owned()
     }
 }
 

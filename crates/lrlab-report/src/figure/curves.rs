@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use lrlab_runs::RunResult;
-
 use super::{Dash, Figure, Line, Panel, Scale};
 use crate::rates::{corners, rates};
 use crate::stats::summary;
@@ -188,8 +186,8 @@ fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Lin
         marks: false,
         joined: true,
     };
-    let finite: Vec<&RunResult> = arm.counted().filter_map(Run::result).collect();
-    let diverged = arm.runs.iter().filter(|r| r.diverged()).filter_map(Run::result);
+    let finite: Vec<&Run> = arm.counted().collect();
+    let diverged = arm.runs.iter().filter(|run| run.diverged());
     let mut out = Vec::new();
     if key == "lr" {
         let (points, joined) = rate_line(&finite);
@@ -215,7 +213,7 @@ type Band = Vec<(f64, f64, f64)>;
 
 /// The mean rate of every update, joined; where that is not known of every run, the rates of each epoch's first and last
 /// update, apart.
-fn rate_line(runs: &[&RunResult]) -> (Points, bool) {
+fn rate_line(runs: &[&Run]) -> (Points, bool) {
     let exact: Option<Vec<(Vec<f64>, u64)>> = runs.iter().map(|run| rates(run)).collect();
     let Some(exact) = exact.filter(|all| all.windows(2).all(|pair| pair[0].1 == pair[1].1)) else {
         return (mean_line(runs, "lr").0, false);
@@ -231,7 +229,7 @@ fn rate_line(runs: &[&RunResult]) -> (Points, bool) {
 }
 
 /// The mean goes on for as long as every run has the figure: a mean over fewer and fewer runs is another quantity.
-fn mean_line(runs: &[&RunResult], key: &str) -> (Points, Band) {
+fn mean_line(runs: &[&Run], key: &str) -> (Points, Band) {
     let curves: Vec<Points> = runs.iter().map(|run| curve(run, key)).filter(|c| !c.is_empty()).collect();
     let length = curves.iter().map(Vec::len).min().unwrap_or(0);
     let (mut points, mut band) = (Vec::new(), Vec::new());
@@ -249,10 +247,10 @@ fn mean_line(runs: &[&RunResult], key: &str) -> (Points, Band) {
 
 /// A run's figure by epoch, in the units that are shown, up to the first epoch without it. The rate has two points
 /// an epoch: its first update and its last.
-fn curve(run: &RunResult, key: &str) -> Points {
+fn curve(run: &Run, key: &str) -> Points {
     let factor = Metric::parse(key).map_or(1.0, |m| m.unit().factor());
     let mut points = Vec::new();
-    for epoch in &run.history {
+    for epoch in run.result().iter().flat_map(|result| &result.history) {
         let get = |name: &str| epoch.get(name).flatten().filter(|x| x.is_finite()).map(|x| x * factor);
         let Some(y) = get(key) else { break };
         let x = epoch.epoch as f64;
