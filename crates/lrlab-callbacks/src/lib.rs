@@ -7,7 +7,6 @@ mod checkpoint;
 pub mod comparison {
     #![doc = include_str!("comparison.md")]
 }
-mod crc32c;
 mod csv_logger;
 mod divergence;
 mod early_stopping;

@@ -14,8 +14,6 @@
 
 use std::io::{self, Write};
 
-use crate::crc32c::masked;
-
 /// The first event of a file: its version, which readers look for.
 pub(crate) fn write_version(out: &mut impl Write, wall_time: f64) -> io::Result<()> {
     let mut event = header(wall_time, 0);
@@ -131,4 +129,9 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     message.push(value as u8);
+}
+/// `TFRecord`'s masked checksum: CRC-32C rotated right by 15 bits plus a constant, so that a checksum of bytes that hold
+/// checksums stays sound (`tensorflow/core/lib/hash/crc32c.h`).
+fn masked(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -1,24 +1,24 @@
 //! Tables as CSV (RFC 4180) for programs: raw numbers in the shortest decimals that read back, nothing rounded, one
 //! column for each number. What is missing is empty.
 
+use std::borrow::Cow;
+
 use super::{Table, Value};
 
 /// The whole file.
 pub(crate) fn csv(table: &Table) -> String {
-    let mut out = String::new();
-    out.push_str(&line(&header(table)));
-    for row in &table.rows {
-        let fields: Vec<String> = row.cells.iter().flat_map(|cell| fields(&cell.value)).collect();
-        out.push_str(&line(&fields));
-    }
-    out
+    let rows = table.rows.iter().map(|row| row.cells.iter().flat_map(|cell| fields(&cell.value)).collect());
+    file([header(table)].into_iter().chain(rows))
 }
 
-/// One line of fields, quoted where they have to be.
-pub(crate) fn line(fields: &[String]) -> String {
-    let mut out = fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",");
-    out.push('\n');
-    out
+/// A file of lines, fields quoted where they have to be.
+pub(crate) fn file(lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for line in lines {
+        // Memory takes any number of fields of any length.
+        let _ = writer.write_record(line.iter().map(|field| guarded(field).into_owned()));
+    }
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// No two columns share a name, whatever the axes of a grid are called.
@@ -65,11 +65,10 @@ fn fields(value: &Value) -> Vec<String> {
     }
 }
 
-fn quoted(field: &str) -> String {
-    // A spreadsheet takes a leading =, + or @ for a formula.
+/// A spreadsheet takes a leading =, + or @ for a formula.
+fn guarded(field: &str) -> Cow<'_, str> {
     let formula = field.starts_with(['=', '+', '@']) && field.parse::<f64>().is_err();
-    let field = if formula { format!("'{field}") } else { field.to_owned() };
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+    if formula { format!("'{field}").into() } else { field.into() }
 }
 
 #[cfg(test)]
@@ -79,7 +78,10 @@ mod tests {
 
     #[test]
     fn fields_are_quoted() {
-        let check = |field, expected: &str| assert_eq!(quoted(field), expected);
+        let check = |field: &str, expected: &str| {
+            let line = vec![field.to_owned(), String::new()];
+            assert_eq!(file([line].into_iter()), format!("{expected},\n"));
+        };
         check("plain", "plain");
         check("a,b", "\"a,b\"");
         check("say \"so\"", "\"say \"\"so\"\"\"");

@@ -6,7 +6,7 @@ mod markdown;
 mod terminal;
 mod tex;
 
-pub(crate) use csv::{csv, line as csv_line};
+pub(crate) use csv::{csv, file as csv_file};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;

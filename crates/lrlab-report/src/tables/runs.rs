@@ -1,10 +1,8 @@
 //! Every run, and the curves that the figures draw.
 
-use std::fmt::Write;
-
 use lrlab_runs::EpochMetrics;
 
-use crate::table::{Link, MISSING, Row, TableCell, csv_line};
+use crate::table::{Link, MISSING, Row, TableCell, csv_file};
 use crate::tables::cells::{axis_cells, axis_columns, seed};
 use crate::{Column, Metric, Report, State, Table, Value};
 
@@ -65,18 +63,23 @@ pub(super) fn runs(report: &Report) -> Table {
 
 /// The history of every run as tidy CSV: one line per run, epoch and metric that was measured.
 pub(crate) fn curves(report: &Report) -> String {
-    let mut out = String::from("run_id,seed,epoch,metric,value\n");
-    for run in report.runs() {
+    let header = ["run_id", "seed", "epoch", "metric", "value"].map(str::to_owned).to_vec();
+    let lines = report.runs().flat_map(|run| {
         let seed = if run.seed == MISSING { "" } else { &run.seed };
-        let start = csv_line(&[run.id.to_string(), seed.to_owned(), String::new()]);
-        let start = start.trim_end_matches('\n');
-        for epoch in run.result().into_iter().flat_map(|r| &r.history) {
-            for name in EpochMetrics::NAMES {
-                if let Some(value) = epoch.get(name).flatten().filter(|x| x.is_finite()) {
-                    let _ = writeln!(out, "{start}{},{name},{value}", epoch.epoch);
-                }
-            }
-        }
-    }
-    out
+        let epochs = run.result().into_iter().flat_map(|result| &result.history);
+        epochs.flat_map(move |epoch| {
+            let measured =
+                |name: &'static str| Some((name, epoch.get(name).flatten().filter(|x| x.is_finite())?));
+            EpochMetrics::NAMES.into_iter().filter_map(measured).map(move |(name, value)| {
+                vec![
+                    run.id.to_string(),
+                    seed.to_owned(),
+                    epoch.epoch.to_string(),
+                    name.to_owned(),
+                    value.to_string(),
+                ]
+            })
+        })
+    });
+    csv_file([header].into_iter().chain(lines))
 }
