@@ -146,3 +146,27 @@ fn documents_are_files_of_the_report() {
     assert_eq!(std::fs::read_to_string(&written.kept[0]).unwrap(), "by hand");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
 }
+
+/// The paper's own template, over runs that are all there, and over none.
+#[test]
+fn the_paper_is_rendered_whatever_has_run() {
+    let template = include_str!("../../../experiments/paper/paper.md.jinja");
+    let document = Document { name: "paper.md".to_owned(), template: template.to_owned() };
+    let mut plan = common::plan(&common::paper());
+    plan.claims = common::claims();
+    let rendered = |all: bool| {
+        let (_folder, store) = common::store(&plan, |_, planned| all.then(|| common::result(planned)));
+        render(&Arc::new(summarise(&plan, &store).unwrap()), &document).unwrap()
+    };
+    let (whole, none) = (rendered(true), rendered(false));
+    assert!(whole.starts_with("# ") && whole.contains("288 of 288 runs"), "{whole}");
+    assert!(
+        none.contains("0 of 288 runs") && none.contains("None of the paper's claims is supported so far.")
+    );
+    for (text, verdict) in [(&whole, "mitigates: "), (&none, "mitigates: not run")] {
+        assert!(text.contains(&format!("**{verdict}")), "{text}");
+        for line in text.lines().filter(|line| line.starts_with('|')) {
+            assert!(line.ends_with('|') && !line.contains("none"), "{line}");
+        }
+    }
+}
