@@ -78,7 +78,7 @@ pub struct DivergenceConfig {
     /// above 0; > 1. Without it only NaN and infinity in loss and gradient norm count.
     #[schemars(extend("exclusiveMinimum" = 1))]
     pub explosion: Option<f64>,
-    /// Exploding updates in a row that are divergence; 0 acts as 1. NaN and infinity are at once.
+    /// Exploding updates in a row that are divergence. NaN and infinity are at once.
     #[schemars(range(min = 1))]
     pub patience: u64,
     /// Default: `diverge`.

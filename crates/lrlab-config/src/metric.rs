@@ -24,7 +24,7 @@ impl JsonSchema for Metric {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string", "enum": Self::names().collect::<Vec<_>>(),
-            "description": "A metric of which one value is better than another.",
+            "$comment": "neither better high nor low, so there is no best epoch by it",
         })
     }
 }

@@ -41,7 +41,6 @@ pub enum ConvInit {
 pub struct ResNetConfig {
     /// 8, 14, 20, 32, 44, 56, … (6n + 2: three stages of n basic blocks, widths 16/32/64; section 4.2), or 18, 34 (basic
     /// blocks), 50 (bottlenecks; widths 64/128/256/512; table 1). Default: 20.
-    #[schemars(range(min = 8))]
     pub depth: usize,
     /// Default: `cifar`.
     pub stem: Stem,
