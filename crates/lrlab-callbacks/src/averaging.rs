@@ -1,5 +1,6 @@
 //! Averages of the weights along a run.
 
+use lrlab_config::{AverageEvery, AveragingConfig, EmaConfig, LawaConfig, SwaConfig};
 use lrlab_schedulers::{Horizon, Span};
 use serde_json::Value;
 
@@ -7,17 +8,6 @@ use crate::callbacks::{from_state, to_state};
 use crate::{Action, Averaging, Callback, Context, Error, Moment, Phase};
 
 const NAME: &str = "weight_averaging";
-
-/// When the average takes in the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AverageEvery {
-    /// Every so many updates, > 0.
-    Updates(u64),
-    /// Every so many epochs, > 0.
-    Epochs(u64),
-    /// At the end of each cycle of the schedule and of the run: where a warm restart has the rate at its least.
-    Cycle,
-}
 
 /// Feeds an average of the weights along the run and puts it in their place at the end, after control, with
 /// batch-norm statistics recomputed for it. One per run: the host keeps one average.
@@ -38,15 +28,13 @@ impl WeightAveraging {
     /// # Errors
     /// An interval of 0, a decay outside 0 … 1, no weights to average, or [`Averaging::Apply`], which is no rule.
     pub fn new(rule: Averaging, every: AverageEvery, start: Span) -> Result<Self, Error> {
-        let message = match (rule, every) {
-            (Averaging::Exponential { decay }, _) if !(0.0..1.0).contains(&decay) => {
+        let message = match rule {
+            Averaging::Exponential { decay } if !(0.0..1.0).contains(&decay) => {
                 Some(format!("decay is {decay}, expected 0 ≤ decay < 1"))
             }
-            (Averaging::Latest { k: 0 }, _) => Some("the latest 0 weights have no mean".to_owned()),
-            (Averaging::Apply, _) => Some("`Apply` is no way to average".to_owned()),
-            (_, AverageEvery::Updates(0) | AverageEvery::Epochs(0)) => {
-                Some("takes in weights every 0, expected more".to_owned())
-            }
+            Averaging::Latest { k: 0 } => Some("the latest 0 weights have no mean".to_owned()),
+            Averaging::Apply => Some("`Apply` is no way to average".to_owned()),
+            _ if every.is_zero() => Some("takes in weights every 0, expected more".to_owned()),
             _ => None,
         };
         match message {
@@ -55,12 +43,26 @@ impl WeightAveraging {
         }
     }
 
+    /// As `config` states.
+    ///
+    /// # Errors
+    /// As [`WeightAveraging::new`].
+    pub fn of(config: &AveragingConfig) -> Result<Self, Error> {
+        let rule = match config {
+            AveragingConfig::Ema(ema) => Averaging::Exponential { decay: ema.decay },
+            AveragingConfig::Swa(_) => Averaging::Uniform,
+            AveragingConfig::Lawa(lawa) => Averaging::Latest { k: lawa.k },
+        };
+        let (every, start) = config.times();
+        Self::new(rule, every, start)
+    }
+
     /// Exponential moving average after every update: `average ← decay · average + (1 − decay) · weights`.
     ///
     /// # Errors
     /// A decay outside 0 ≤ decay < 1.
     pub fn ema(decay: f64) -> Result<Self, Error> {
-        Self::new(Averaging::Exponential { decay }, AverageEvery::Updates(1), Span::Updates(0))
+        Self::of(&AveragingConfig::Ema(EmaConfig { decay, ..EmaConfig::default() }))
     }
 
     /// Stochastic weight averaging (Izmailov et al., UAI 2018): the mean over the epochs from `start` on.
@@ -68,7 +70,7 @@ impl WeightAveraging {
     /// # Errors
     /// None for this rule; see [`WeightAveraging::new`].
     pub fn swa(start: Span) -> Result<Self, Error> {
-        Self::new(Averaging::Uniform, AverageEvery::Epochs(1), start)
+        Self::of(&AveragingConfig::Swa(SwaConfig { start, ..SwaConfig::default() }))
     }
 
     /// Latest weight averaging (Kaddour, 2022): the mean over the last `k` epochs.
@@ -76,19 +78,22 @@ impl WeightAveraging {
     /// # Errors
     /// `k` is 0.
     pub fn lawa(k: usize) -> Result<Self, Error> {
-        Self::new(Averaging::Latest { k }, AverageEvery::Epochs(1), Span::Updates(0))
+        Self::of(&AveragingConfig::Lawa(LawaConfig { k, ..LawaConfig::default() }))
     }
 
     fn feeds(&self, context: &Context<'_>) -> bool {
         let horizon = Horizon { updates: context.updates, updates_per_epoch: context.updates_per_epoch };
         let start = self.start.resolve_updates(&horizon);
         let due = match (self.every, context.moment) {
-            (AverageEvery::Updates(n), Moment::Update { .. }) => {
-                context.update.saturating_sub(start).is_multiple_of(n)
-            }
-            (AverageEvery::Epochs(n), Moment::Epoch(_)) => context.epoch.is_multiple_of(n),
             (AverageEvery::Cycle, Moment::Update { .. }) => {
                 context.restarts() || context.update == context.updates
+            }
+            // Whole epochs: after control has seen the epoch's figures.
+            (every, Moment::Epoch(_)) => {
+                every.whole_epochs().is_some_and(|epochs| context.epoch.is_multiple_of(epochs))
+            }
+            (AverageEvery::Length(length), Moment::Update { .. }) if self.every.whole_epochs().is_none() => {
+                context.update.saturating_sub(start).is_multiple_of(length.resolve_updates(&horizon))
             }
             _ => false,
         };

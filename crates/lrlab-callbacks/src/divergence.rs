@@ -1,5 +1,6 @@
 //! Notice that training has left the sane, and act.
 
+use lrlab_config::{DivergenceConfig, OnDivergence};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,50 +11,6 @@ use crate::{Action, Callback, Context, Error, Moment, Phase};
 const NAME: &str = "divergence_guard";
 /// Where the last sane weights are kept.
 const TAG: &str = "divergence_guard-sane";
-
-/// What to do about it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum OnDivergence {
-    /// The run ends as diverged.
-    Diverge,
-    /// The run ends as stopped.
-    Stop,
-    /// Weights and optimizer go back to the end of the last sane epoch (or the start), and the gain is
-    /// multiplied by `factor`, 0 < factor ≤ 1. Time does not go back: updates, epochs, schedule and the order of the
-    /// data go on from where they are. A validation loss that is not finite counts here too, unless the run is over.
-    Rewind {
-        /// What the gain is multiplied by.
-        factor: f64,
-        /// How often; then the run ends as diverged.
-        limit: u64,
-    },
-    /// The gain is multiplied by `factor`, 0 < factor < 1. A loss that is not finite ends the run as diverged:
-    /// no rate brings such weights back.
-    Cut {
-        /// What the gain is multiplied by.
-        factor: f64,
-        /// How often; then the run ends as diverged.
-        limit: u64,
-    },
-}
-
-/// What counts as divergence.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DivergenceConfig {
-    /// A loss above `first + (explosion − 1) · |first|` explodes: this multiple of the first update's loss, where that is
-    /// above 0; > 1. `None` looks only for NaN and infinity in loss and gradient norm.
-    pub explosion: Option<f64>,
-    /// Exploding updates in a row that are divergence; 0 acts as 1. NaN and infinity are at once.
-    pub patience: u64,
-    /// What to do.
-    pub action: OnDivergence,
-}
-
-impl Default for DivergenceConfig {
-    fn default() -> Self {
-        Self { explosion: None, patience: 1, action: OnDivergence::Diverge }
-    }
-}
 
 /// Watches the loss of every update for NaN, infinity and explosion, and with [`OnDivergence::Rewind`] the validation loss
 /// of every epoch for NaN and infinity: the update that ends an epoch is judged by nothing else.

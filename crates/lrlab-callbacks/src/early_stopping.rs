@@ -1,5 +1,6 @@
 //! Stop when a metric no longer improves.
 
+use lrlab_config::{AtRestart, EarlyStoppingConfig};
 use lrlab_runs::DecisionKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,54 +12,6 @@ use crate::{Action, Callback, Context, Error, Moment, Phase};
 const NAME: &str = "early_stopping";
 /// Where the best weights are kept.
 const TAG: &str = "early_stopping-best";
-
-/// What a warm restart of the schedule does to the patience: the loss rises there by design.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AtRestart {
-    /// Nothing.
-    #[default]
-    Ignore,
-    /// Patience and best value begin anew in each cycle.
-    BeginAnew,
-    /// Patience counts cycles, not epochs: a cycle is bad if its best epoch does not beat all earlier cycles. It ends
-    /// with its last update; where that is an epoch's last one too, with the epoch's figures. A cycle in which nothing
-    /// was measured does not count. What comes after the last restart is a cycle that never ends.
-    CountCycles,
-}
-
-/// When to stop.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EarlyStoppingConfig {
-    /// Any comparable metric of [`EpochMetrics`](lrlab_runs::EpochMetrics); its direction is its own.
-    pub metric: String,
-    /// Measured epochs in a row (or cycles, see [`AtRestart::CountCycles`]) without improvement at which training
-    /// stops; 0 acts as 1. Keras's and Lightning's rule.
-    pub patience: u64,
-    /// An improvement is a change by more than this, ≥ 0, absolute.
-    pub min_delta: f64,
-    /// A value to beat within the patience: until then no improvement resets it.
-    pub baseline: Option<f64>,
-    /// First epoch that counts, from 1.
-    pub start_epoch: u64,
-    /// Put the best epoch's weights back at the end, also where the run was not stopped.
-    pub restore_best: bool,
-    /// What a warm restart does.
-    pub at_restart: AtRestart,
-}
-
-impl Default for EarlyStoppingConfig {
-    fn default() -> Self {
-        Self {
-            metric: "val_loss".to_owned(),
-            patience: 3,
-            min_delta: 0.0,
-            baseline: None,
-            start_epoch: 1,
-            restore_best: false,
-            at_restart: AtRestart::default(),
-        }
-    }
-}
 
 /// Stops when a metric has not improved for `patience` epochs. A value that is not finite never improves; an epoch in
 /// which the metric was not measured is none.

@@ -26,15 +26,19 @@ mod tensorboard;
 mod tfevents;
 mod timer;
 
-pub use averaging::{AverageEvery, WeightAveraging};
+pub use averaging::WeightAveraging;
 pub use callback::{Action, Averaging, Callback, Context, Error, Host, Moment, Phase};
 pub use callbacks::Callbacks;
 pub use checkpoint::{Checkpoint, CheckpointConfig, SaveEvery};
 pub use csv_logger::CsvLogger;
-pub use divergence::{DivergenceConfig, DivergenceGuard, OnDivergence};
-pub use early_stopping::{AtRestart, EarlyStopping, EarlyStoppingConfig};
+pub use divergence::DivergenceGuard;
+pub use early_stopping::EarlyStopping;
 pub use jsonl_logger::JsonlLogger;
-pub use monitor::{GainPolicy, ValidationLossMonitor};
+pub use lrlab_config::{
+    AtRestart, AverageEvery, AveragingConfig, DivergenceConfig, EarlyStoppingConfig, EmaConfig, GainPolicy,
+    LawaConfig, OnDivergence, SwaConfig,
+};
+pub use monitor::ValidationLossMonitor;
 pub use progress::ProgressBar;
 pub use range_test::{RangeTest, RangeTestConfig};
 pub use rate_recorder::RateRecorder;

@@ -1,5 +1,6 @@
 //! Change the rate while training, by a metric: any controller, any metric, beside any schedule.
 
+use lrlab_config::GainPolicy;
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::{AnyController, Decision, Observation};
 use serde::{Deserialize, Serialize};
@@ -10,16 +11,6 @@ use crate::metric::Metric;
 use crate::{Action, Callback, Context, Error, Moment, Phase};
 
 const NAME: &str = "monitor";
-
-/// What a warm restart of the schedule does to a controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GainPolicy {
-    /// Its gain stays, on top of the schedule.
-    #[default]
-    Keep,
-    /// It begins anew with gain 1.
-    ResetAtRestart,
-}
 
 /// Shows a controller one metric after each epoch that measured it, and turns its decisions into actions.
 ///

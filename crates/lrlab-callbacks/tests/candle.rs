@@ -79,7 +79,8 @@ fn averages_are_the_weights_averages() -> Outcome {
     };
     // The bias nears 1 by a factor of 0.98 per update.
     let bias = |epoch: u32| 1.0 - 0.98_f64.powi(10 * epoch as i32);
-    let averaged = |rule| WeightAveraging::new(rule, AverageEvery::Epochs(1), Span::Updates(0));
+    let averaged =
+        |rule| WeightAveraging::new(rule, AverageEvery::Length(Span::Epochs(1.0)), Span::Updates(0));
     let uniform = epochs(Callbacks::default().with(averaged(Averaging::Uniform)?))?;
     let mean = (1..=20).map(bias).sum::<f64>() / 20.0;
     assert!((uniform - mean).abs() < 1e-12, "{uniform} is not {mean}");

@@ -86,8 +86,8 @@ fn every(folder: &Path) -> Vec<(&'static str, Make)> {
         add(&mut all, "DivergenceGuard", move || DivergenceGuard::new(config.clone()).unwrap());
     }
     for (rule, every) in [
-        (Averaging::Exponential { decay: 0.9 }, AverageEvery::Updates(2)),
-        (Averaging::Uniform, AverageEvery::Epochs(1)),
+        (Averaging::Exponential { decay: 0.9 }, AverageEvery::Length(Span::Updates(2))),
+        (Averaging::Uniform, AverageEvery::Length(Span::Epochs(1.0))),
         (Averaging::Latest { k: 2 }, AverageEvery::Cycle),
     ] {
         add(&mut all, "WeightAveraging", move || {

@@ -176,7 +176,11 @@ fn averages() {
         (cycle(Span::Updates(0)), vec![7, 16, 24]),
         (cycle(Span::Updates(8)), vec![16, 24]),
         (
-            WeightAveraging::new(Averaging::Uniform, AverageEvery::Updates(10), Span::Updates(3)),
+            WeightAveraging::new(
+                Averaging::Uniform,
+                AverageEvery::Length(Span::Updates(10)),
+                Span::Updates(3),
+            ),
             vec![3, 13, 23],
         ),
     ] {
@@ -194,7 +198,10 @@ fn averages() {
         (WeightAveraging::ema(f64::NAN), "decay is NaN, expected 0 ≤ decay < 1"),
         (WeightAveraging::lawa(0), "the latest 0 weights have no mean"),
         (new(Averaging::Apply, AverageEvery::Cycle), "`Apply` is no way to average"),
-        (new(Averaging::Uniform, AverageEvery::Epochs(0)), "takes in weights every 0, expected more"),
+        (
+            new(Averaging::Uniform, AverageEvery::Length(Span::Epochs(0.0))),
+            "takes in weights every 0, expected more",
+        ),
     ] {
         let error = refused.unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -7,8 +7,8 @@ use lrlab_data::{BatchPlan, DataConfig, Files, Order, Source, SyntheticPictures,
 
 fn main() -> Result<(), lrlab_data::Error> {
     let source = match std::env::args().nth(1).as_deref() {
-        Some("cifar10") => Source::Cifar10(Files::Hub),
-        Some("imdb") => Source::Imdb(Files::Hub),
+        Some("cifar10") => Source::Cifar10(Files::default()),
+        Some("imdb") => Source::Imdb(Files::default()),
         Some("synthetic-reviews") => Source::SyntheticReviews(SyntheticReviews::default()),
         _ => Source::SyntheticPictures(SyntheticPictures::default()),
     };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalog::{Card, KnownFile, Part, catalog};
-use crate::{Error, Files, Source};
+use crate::{Error, Source};
 
 pub(crate) mod cifar10;
 pub(crate) mod folder;
@@ -42,9 +42,9 @@ pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Loca
     };
     let name = source.name();
     let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
-    let files = match files {
-        Files::Hub => from_hub(card, name, progress)?,
-        Files::Folder(folder) => from_folder(card, folder)?,
+    let files = match &files.folder {
+        None => from_hub(card, name, progress)?,
+        Some(folder) => from_folder(card, folder)?,
     };
     Ok(Some(Located { files }))
 }

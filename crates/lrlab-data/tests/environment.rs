@@ -35,7 +35,7 @@ fn is_child() -> bool {
 #[test]
 fn offline() {
     if is_child() {
-        let config = DataConfig::new(Source::Cifar10(Files::Hub), "cache");
+        let config = DataConfig::new(Source::Cifar10(Files::default()), "cache");
         let error = load(&config).unwrap_err();
         assert!(matches!(&error, Error::Offline { cache, .. } if cache.is_absolute()), "{error}");
         println!("offline: {error}");
@@ -53,7 +53,7 @@ fn offline() {
 #[test]
 fn nobody_answers() {
     if is_child() {
-        let error = load(&DataConfig::new(Source::Imdb(Files::Hub), "cache")).unwrap_err();
+        let error = load(&DataConfig::new(Source::Imdb(Files::default()), "cache")).unwrap_err();
         assert!(matches!(&error, Error::Download { repo, .. } if repo == "stanfordnlp/imdb"), "{error}");
         return;
     }
@@ -66,7 +66,7 @@ fn nobody_answers() {
 #[test]
 fn the_real_cache() {
     if is_child() {
-        let mut config = DataConfig::new(Source::Cifar10(Files::Hub), "cache");
+        let mut config = DataConfig::new(Source::Cifar10(Files::default()), "cache");
         config.limit = Limit { train: Some(512), validation: Some(100), test: Some(100) };
         let data = load(&config).unwrap();
         assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (512, 100, 100));

@@ -33,7 +33,7 @@ fn cifar10(folder: &Path) -> DataConfig {
     let mark = |i: usize| if i == 0 { 1 } else { 100 + i as u8 };
     let rows: Vec<u8> = (0..20).flat_map(|i| row((i % 10) as u8, mark(i))).collect();
     std::fs::write(inner.join("test_batch.bin"), rows).unwrap();
-    DataConfig::new(Source::Cifar10(Files::Folder(folder.to_path_buf())), folder.join("cache"))
+    DataConfig::new(Source::Cifar10(Files::in_folder(folder.to_path_buf())), folder.join("cache"))
 }
 
 /// Forty reviews for training, twelve for the test.
@@ -48,7 +48,7 @@ fn imdb(folder: &Path) -> DataConfig {
             }
         }
     }
-    DataConfig::new(Source::Imdb(Files::Folder(folder.to_path_buf())), folder.join("cache"))
+    DataConfig::new(Source::Imdb(Files::in_folder(folder.to_path_buf())), folder.join("cache"))
 }
 
 fn folder() -> tempfile::TempDir {
@@ -98,7 +98,7 @@ fn the_binary_version() {
         assert!(green.iter().step_by(32).is_sorted_by(|a, b| a < b));
     }
     // The folder around the archive's own will do, and so will that one.
-    let inner = Source::Cifar10(Files::Folder(folder.path().join("cifar-10-batches-bin")));
+    let inner = Source::Cifar10(Files::in_folder(folder.path().join("cifar-10-batches-bin")));
     let again = load(&DataConfig { source: inner, ..config }).unwrap();
     assert_eq!(again.digest, data.digest);
     assert_eq!(again.train.rows(), data.train.rows());
@@ -109,7 +109,7 @@ fn the_binary_version() {
 fn validation_on_the_test_split_is_called_a_leak() {
     let folder = folder();
     for (config, rows, test) in [(cifar10(folder.path()), 100, 20), (imdb(folder.path()), 40, 12)] {
-        let config = DataConfig { validation: Some(Validation::TestSplit), ..config };
+        let config = DataConfig { validation: Some(Validation::TEST_SPLIT), ..config };
         // The second time reviews come from the cache.
         for _ in 0..2 {
             let data = load(&config).unwrap();

@@ -27,7 +27,8 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 #[test]
 fn child() {
     let Some(name) = std::env::var_os("LRLAB_CHILD") else { return };
-    let source = if name == "imdb" { Source::Imdb(Files::Hub) } else { Source::Cifar10(Files::Hub) };
+    let source =
+        if name == "imdb" { Source::Imdb(Files::default()) } else { Source::Cifar10(Files::default()) };
     let quiet: Progress = Arc::new(|_| ());
     match load(&DataConfig::new(source.clone(), "cache")) {
         Ok(data) => {

@@ -1,26 +1,15 @@
 //! Bag of embeddings: the linear floor for text (Joulin et al., EACL 2017, without n-grams).
 
 use candle_core::{Result, Tensor, Var, bail};
+use lrlab_config::{BagOfEmbeddingsConfig, Pooling};
 use lrlab_kernels::{Params, Role, embedding};
 
 use crate::{
-    Input, Mode, Model, Pooling,
+    Input, Mode, Model, TextSizes,
     init::{Builder, Init},
     layers::{Affine, Dropout, positive},
+    pooling::pool,
 };
-
-/// Sizes of a [`BagOfEmbeddings`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct BagOfEmbeddingsConfig {
-    /// Entries of the vocabulary, padding included.
-    pub vocabulary: usize,
-    /// Width of the embedding.
-    pub embedding: usize,
-    /// On the mean.
-    pub dropout: f64,
-    /// Classes.
-    pub classes: usize,
-}
 
 /// logits = W · mean of the tokens' embeddings + b: order does not count.
 #[derive(Debug)]
@@ -38,8 +27,9 @@ impl BagOfEmbeddings {
     ///
     /// # Errors
     /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
-    pub fn new(config: &BagOfEmbeddingsConfig, seed: u64, params: Params) -> Result<Self> {
-        let BagOfEmbeddingsConfig { vocabulary, embedding: width, dropout, classes } = *config;
+    pub fn new(config: &BagOfEmbeddingsConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
+        let BagOfEmbeddingsConfig { embedding: width, dropout } = *config;
+        let TextSizes { vocabulary, classes, .. } = sizes;
         positive(&[("vocabulary", vocabulary), ("embedding", width), ("classes", classes)])?;
         let mut b = Builder::new(seed, params);
         let init = Init::Uniform { bound: 1.0 / width as f64 };
@@ -56,7 +46,7 @@ impl Model for BagOfEmbeddings {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Tokens { ids, mask } = input else { bail!("a bag of embeddings reads tokens") };
         let x = embedding(ids, &self.embedding)?;
-        let mean = Pooling::Mean.over(&x, &mask.to_dtype(x.dtype())?)?;
+        let mean = pool(Pooling::Mean, &x, &mask.to_dtype(x.dtype())?)?;
         self.fc.forward(&self.dropout.forward(&mean, mode)?)
     }
 

@@ -1,10 +1,11 @@
 //! Layers: parameters with the operator that reads them.
 
 use candle_core::{Result, Tensor, Var, bail};
+use lrlab_config::ConvInit;
 use lrlab_kernels::{ConvNorm, Precision, Role};
 use lrlab_random::{Purpose, Stream};
 
-use crate::{ConvInit, Mode, init::Builder, init::Init};
+use crate::{Mode, init::Builder, init::Init};
 
 /// Weight of the batch in batch norm's running statistics, torch's default.
 pub const NORM_MOMENTUM: f64 = 0.1;

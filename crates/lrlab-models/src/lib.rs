@@ -21,13 +21,18 @@ mod lstm;
 mod model;
 mod pooling;
 mod resnet;
+mod sizes;
 mod transformer;
 
-pub use bag::{BagOfEmbeddings, BagOfEmbeddingsConfig};
+pub use bag::BagOfEmbeddings;
 pub use layers::NORM_MOMENTUM;
 pub use linear::{Linear, LinearConfig};
-pub use lstm::{Lstm, LstmConfig};
+pub use lrlab_config::{
+    Activation, BagOfEmbeddingsConfig, ConvInit, LstmConfig, NormPlacement, Pooling, Positions, ResNetConfig,
+    Shortcut, Stem, TransformerConfig,
+};
+pub use lstm::Lstm;
 pub use model::{Input, Mode, Model};
-pub use pooling::Pooling;
-pub use resnet::{ConvInit, ResNet, ResNetConfig, Shortcut, Stem};
-pub use transformer::{Activation, NormPlacement, Positions, Transformer, TransformerConfig};
+pub use resnet::ResNet;
+pub use sizes::{PictureSizes, TextSizes};
+pub use transformer::Transformer;

@@ -1,36 +1,15 @@
 //! Long short-term memory as a text classifier (Hochreiter and Schmidhuber, 1997).
 
 use candle_core::{D, Result, Tensor, Var, bail};
+use lrlab_config::{LstmConfig, Pooling};
 use lrlab_kernels::{LstmLayer, Params, Precision, Role, Sequence, embedding};
 
 use crate::{
-    Input, Mode, Model, Pooling,
+    Input, Mode, Model, TextSizes,
     init::{Builder, Init},
     layers::{Affine, Dropout, positive},
+    pooling::pool,
 };
-
-/// Sizes of an [`Lstm`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct LstmConfig {
-    /// Entries of the vocabulary, padding included.
-    pub vocabulary: usize,
-    /// Width of the embedding.
-    pub embedding: usize,
-    /// Width of the state.
-    pub hidden: usize,
-    /// Stacked layers.
-    pub layers: usize,
-    /// Read in both directions.
-    pub bidirectional: bool,
-    /// On the embeddings, between layers, and before the head.
-    pub dropout: f64,
-    /// From states to one vector.
-    pub pooling: Pooling,
-    /// Initial forget-gate bias (Jozefowicz et al., ICML 2015: 1).
-    pub forget_bias: f64,
-    /// Classes.
-    pub classes: usize,
-}
 
 /// Embedding, `torch.nn.LSTM` over the tokens that are no padding, pooling, linear head.
 #[derive(Debug)]
@@ -54,8 +33,9 @@ impl Lstm {
     ///
     /// # Errors
     /// A size is zero, the dropout is outside [0, 1), or `params` holds these names already.
-    pub fn new(config: &LstmConfig, seed: u64, params: Params) -> Result<Self> {
-        let &LstmConfig { vocabulary, embedding: width, hidden, layers, dropout, classes, .. } = config;
+    pub fn new(config: &LstmConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
+        let &LstmConfig { embedding: width, hidden, layers, dropout, .. } = config;
+        let TextSizes { vocabulary, classes, .. } = sizes;
         positive(&[
             ("vocabulary", vocabulary),
             ("embedding", width),
@@ -102,7 +82,7 @@ impl Model for Lstm {
         }
         let pooled = match self.pooling {
             Pooling::Last => read(&x, top, States::Last)?,
-            Pooling::Mean | Pooling::Max => self.pooling.over(&read(&x, top, States::All)?, &mask)?,
+            Pooling::Mean | Pooling::Max => pool(self.pooling, &read(&x, top, States::All)?, &mask)?,
         };
         self.fc.forward(&self.head_dropout.forward(&pooled, mode)?)
     }

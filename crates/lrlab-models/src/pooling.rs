@@ -1,30 +1,18 @@
 //! From a sequence of states to one vector.
 
 use candle_core::{D, Result, Tensor};
+use lrlab_config::Pooling;
 use lrlab_kernels::weighted_sum;
 
-/// What a sequence of states is reduced to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// State at the last token that is no padding (with two directions: each one's last).
-    Last,
-    /// Mean over the tokens that are no padding.
-    Mean,
-    /// Maximum over the tokens that are no padding.
-    Max,
-}
-
-impl Pooling {
-    /// `x (batch, length, width)` under `mask (batch, length)` to `(batch, width)`. A text without tokens gives 0.
-    pub(crate) fn over(self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Last => weighted_sum(x, &last(mask)?),
-            Self::Mean => {
-                let tokens = mask.sum_keepdim(D::Minus1)?.maximum(1.0)?;
-                weighted_sum(x, &mask.broadcast_div(&tokens)?)
-            }
-            Self::Max => max(x, mask),
+/// `x (batch, length, width)` under `mask (batch, length)` to `(batch, width)`. A text without tokens gives 0.
+pub(crate) fn pool(pooling: Pooling, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    match pooling {
+        Pooling::Last => weighted_sum(x, &last(mask)?),
+        Pooling::Mean => {
+            let tokens = mask.sum_keepdim(D::Minus1)?.maximum(1.0)?;
+            weighted_sum(x, &mask.broadcast_div(&tokens)?)
         }
+        Pooling::Max => max(x, mask),
     }
 }
 
@@ -66,7 +54,7 @@ mod tests {
     fn padding_does_not_count() -> Result<()> {
         let check = |pooling: Pooling, first: [f32; 2]| -> Result<()> {
             let (x, mask) = example()?;
-            let y = pooling.over(&x, &mask)?;
+            let y = pool(pooling, &x, &mask)?;
             assert_eq!(y.to_vec2::<f32>()?, [first, [-5.0, 7.0], [0.0, 0.0]], "{pooling:?}");
             let grads = y.sum_all()?.backward()?;
             let grad = grads.get(&x).map(Tensor::to_vec3::<f32>).transpose()?.unwrap_or_default();

@@ -1,57 +1,18 @@
 //! Residual networks (He, Zhang, Ren, Sun: "Deep residual learning for image recognition", CVPR 2016).
 
 use candle_core::{Result, Tensor, bail};
+use lrlab_config::{ResNetConfig, Stem};
 use lrlab_kernels::{ConvNet, Norm, Params};
 
 use crate::{
-    Input, Mode, Model,
+    Input, Mode, Model, PictureSizes,
     init::Builder,
     layers::{Affine, NORM_MOMENTUM, conv_norm, positive},
 };
 
 mod block;
 
-pub use block::Shortcut;
 use block::{Block, Kind};
-
-/// Where a residual network begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stem {
-    /// 3×3, stride 1.
-    Cifar,
-    /// 7×7, stride 2, then a 3×3 max-pool of stride 2.
-    ImageNet,
-}
-
-/// How convolutions are initialised.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ConvInit {
-    /// Normal with variance 2 / fan-out (He et al., ICCV 2015), as torchvision's `ResNet`.
-    #[default]
-    Torchvision,
-    /// Uniform on ±1/√fan-in, as `torch.nn.Conv2d` by itself.
-    TorchDefault,
-}
-
-/// Which residual network.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ResNetConfig {
-    /// 8, 14, 20, 32, 44, 56, … (6n + 2: three stages of n basic blocks, widths 16/32/64; section 4.2), or 18, 34
-    /// (basic blocks), 50 (bottlenecks; widths 64/128/256/512; table 1).
-    pub depth: usize,
-    /// Where it begins.
-    pub stem: Stem,
-    /// Where shapes differ.
-    pub shortcut: Shortcut,
-    /// Multiplies every width; 1 is the published network.
-    pub width: f64,
-    /// How convolutions are initialised.
-    pub init: ConvInit,
-    /// Classes.
-    pub classes: usize,
-    /// Channels of the pictures.
-    pub channels: usize,
-}
 
 /// A residual network with torchvision's parameter names.
 #[derive(Debug)]
@@ -68,8 +29,9 @@ impl ResNet {
     ///
     /// # Errors
     /// There is no network of this depth, a size is zero, or `params` holds these names already.
-    pub fn new(config: &ResNetConfig, seed: u64, params: Params) -> Result<Self> {
-        positive(&[("classes", config.classes), ("channels", config.channels)])?;
+    pub fn new(config: &ResNetConfig, sizes: PictureSizes, seed: u64, params: Params) -> Result<Self> {
+        let PictureSizes { channels, classes } = sizes;
+        positive(&[("classes", classes), ("channels", channels)])?;
         let plan = Plan::of(config)?;
         let mut b = Builder::new(seed, params);
         let mut inputs = plan.widths[0];
@@ -78,8 +40,7 @@ impl ResNet {
             Stem::ImageNet => (7, 2),
         };
         let mut features = ConvNet::in_precision(b.precision());
-        let stem =
-            conv_norm(&mut b, config.init, ["conv1", "bn1"], [config.channels, inputs], kernel, stride)?;
+        let stem = conv_norm(&mut b, config.init, ["conv1", "bn1"], [channels, inputs], kernel, stride)?;
         let mut x = features.unit(features.input(), stem, None, true);
         if config.stem == Stem::ImageNet {
             x = features.max_pool(x, 3, 2, 1);
@@ -100,7 +61,7 @@ impl ResNet {
                 inputs = block.outputs();
             }
         }
-        let fc = Affine::new(&mut b, "fc", inputs, config.classes)?;
+        let fc = Affine::new(&mut b, "fc", inputs, classes)?;
         Ok(Self { features, fc, params: b.finish() })
     }
 }

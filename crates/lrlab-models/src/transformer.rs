@@ -1,18 +1,18 @@
 //! Transformer encoder as a text classifier (Vaswani et al.: "Attention is all you need", `NeurIPS` 2017).
 
 use candle_core::{Result, Tensor, Var, bail};
+use lrlab_config::{NormPlacement, Pooling, Positions, TransformerConfig};
 use lrlab_kernels::{Params, Role, embedding_at_positions};
 
 use crate::{
-    Input, Mode, Model, Pooling,
+    Input, Mode, Model, TextSizes,
     init::{Builder, Init},
     layers::{Affine, Dropout, LayerNorm, positive},
+    pooling::pool,
 };
 
-mod config;
 mod layer;
 
-pub use config::{Activation, NormPlacement, Positions, TransformerConfig};
 use layer::EncoderLayer;
 
 /// Embedding and positions, `torch.nn.TransformerEncoder` with a key-padding mask, pooling, linear head.
@@ -42,10 +42,9 @@ impl Transformer {
     /// # Errors
     /// A size is zero, the heads do not divide the width, the dropout is outside [0, 1), or `params` holds these
     /// names already.
-    pub fn new(config: &TransformerConfig, seed: u64, params: Params) -> Result<Self> {
-        let &TransformerConfig {
-            vocabulary, max_length, width, heads, feed_forward, layers, classes, ..
-        } = config;
+    pub fn new(config: &TransformerConfig, sizes: TextSizes, seed: u64, params: Params) -> Result<Self> {
+        let &TransformerConfig { width, heads, feed_forward, layers, .. } = config;
+        let TextSizes { vocabulary, max_length, classes } = sizes;
         positive(&[
             ("vocabulary", vocabulary),
             ("maximum length", max_length),
@@ -110,7 +109,7 @@ impl Model for Transformer {
         if let Some(norm) = &self.norm {
             x = norm.forward(&x)?;
         }
-        self.fc.forward(&self.pooling.over(&x, &mask)?)
+        self.fc.forward(&pool(self.pooling, &x, &mask)?)
     }
 
     fn params(&self) -> &Params {

@@ -6,14 +6,14 @@ mod common;
 use candle_core::Result;
 use lrlab_models::{
     Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, ConvInit, Linear, LinearConfig, Lstm, LstmConfig,
-    Model, NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer,
-    TransformerConfig,
+    Model, NormPlacement, PictureSizes, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, TextSizes,
+    Transformer, TransformerConfig,
 };
 
 fn resnet(depth: usize, stem: Stem, shortcut: Shortcut, classes: usize) -> Result<usize> {
-    let config =
-        ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width: 1.0, classes, channels: 3 };
-    Ok(ResNet::new(&config, 0, common::params())?.params().count())
+    let config = ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width: 1.0 };
+    let sizes = PictureSizes { channels: 3, classes };
+    Ok(ResNet::new(&config, sizes, 0, common::params())?.params().count())
 }
 
 /// He et al., table 6: 0.27M, 0.46M, 0.66M, 0.85M; to the digit, the same networks in torch (`golden/make.py`).
@@ -49,7 +49,6 @@ fn lstms() -> Result<()> {
     for (bidirectional, directions) in [(false, 1), (true, 2)] {
         let (vocabulary, embedding, hidden, layers, classes) = (50, 12, 20, 3, 2);
         let config = LstmConfig {
-            vocabulary,
             embedding,
             hidden,
             layers,
@@ -57,14 +56,14 @@ fn lstms() -> Result<()> {
             dropout: 0.0,
             pooling: Pooling::Last,
             forget_bias: 1.0,
-            classes,
         };
+        let sizes = TextSizes { vocabulary, max_length: 1, classes };
         let layer = |inputs: usize| directions * (4 * hidden * (inputs + hidden) + 8 * hidden);
         let expected = vocabulary * embedding
             + layer(embedding)
             + (layers - 1) * layer(directions * hidden)
             + classes * (directions * hidden + 1);
-        assert_eq!(Lstm::new(&config, 0, common::params())?.params().count(), expected);
+        assert_eq!(Lstm::new(&config, sizes, 0, common::params())?.params().count(), expected);
     }
     Ok(())
 }
@@ -80,8 +79,6 @@ fn transformers() -> Result<()> {
     ] {
         let (vocabulary, max_length, d, f, layers, classes) = (50, 30, 16, 24, 3, 2);
         let config = TransformerConfig {
-            vocabulary,
-            max_length,
             width: d,
             heads: 4,
             feed_forward: f,
@@ -91,21 +88,22 @@ fn transformers() -> Result<()> {
             positions,
             activation: Activation::Relu,
             pooling: Pooling::Mean,
-            classes,
         };
+        let sizes = TextSizes { vocabulary, max_length, classes };
         let block = 4 * d * d + 4 * d + 2 * d * f + f + d + 4 * d;
         let table = if positions == Positions::Learned { max_length * d } else { 0 };
         let last = if norm == NormPlacement::Pre { 2 * d } else { 0 };
         let expected = vocabulary * d + table + layers * block + last + classes * (d + 1);
-        assert_eq!(Transformer::new(&config, 0, common::params())?.params().count(), expected);
+        assert_eq!(Transformer::new(&config, sizes, 0, common::params())?.params().count(), expected);
     }
     Ok(())
 }
 
 #[test]
 fn linear_floors() -> Result<()> {
-    let bag = BagOfEmbeddingsConfig { vocabulary: 50, embedding: 12, dropout: 0.0, classes: 2 };
-    assert_eq!(BagOfEmbeddings::new(&bag, 0, common::params())?.params().count(), 50 * 12 + 2 * 13);
+    let bag = BagOfEmbeddingsConfig { embedding: 12, dropout: 0.0 };
+    let sizes = TextSizes { vocabulary: 50, max_length: 1, classes: 2 };
+    assert_eq!(BagOfEmbeddings::new(&bag, sizes, 0, common::params())?.params().count(), 50 * 12 + 2 * 13);
     let linear = LinearConfig { inputs: 3072, classes: 10 };
     assert_eq!(Linear::new(&linear, 0, common::params())?.params().count(), 30_730);
     Ok(())

@@ -6,8 +6,8 @@ mod common;
 use candle_core::{Device, Result, Tensor};
 use lrlab_kernels::cross_entropy;
 use lrlab_models::{
-    Activation, ConvInit, Input, LinearConfig, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions,
-    ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, ConvInit, Input, LinearConfig, LstmConfig, Mode, Model, NormPlacement, PictureSizes, Pooling,
+    Positions, ResNet, ResNetConfig, Shortcut, Stem, TextSizes, Transformer, TransformerConfig,
 };
 
 const TRAIN: Mode = Mode::Train { seed: 3, batch: 5 };
@@ -166,16 +166,9 @@ fn dropout_depends_on_seed_and_batch_and_is_off_in_evaluation() -> Result<()> {
 fn initial_values_depend_on_seed_and_name_alone() -> Result<()> {
     let build = |depth, seed| {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::A);
-        let config = ResNetConfig {
-            depth,
-            stem,
-            shortcut,
-            init: ConvInit::default(),
-            width: 0.25,
-            classes: 3,
-            channels: 3,
-        };
-        ResNet::new(&config, seed, common::params())
+        let config = ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width: 0.25 };
+        let sizes = PictureSizes { channels: 3, classes: 3 };
+        ResNet::new(&config, sizes, seed, common::params())
     };
     let (short, long, other) = (build(8, 1)?, build(14, 1)?, build(8, 2)?);
     for (name, param) in short.params().iter() {
@@ -229,7 +222,8 @@ fn bad_sizes_are_refused() {
     let resnet = |depth, width, channels| {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
         ResNet::new(
-            &ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width, classes: 2, channels },
+            &ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width },
+            PictureSizes { channels, classes: 2 },
             0,
             common::params(),
         )
@@ -240,9 +234,8 @@ fn bad_sizes_are_refused() {
     refused(resnet(20, 0.0, 3), "width");
     refused(resnet(20, f64::NAN, 3), "width");
     refused(resnet(20, 1.0, 0), "channels");
+    let text = TextSizes { vocabulary: 5, max_length: 4, classes: 2 };
     let encoder = |heads, dropout| TransformerConfig {
-        vocabulary: 5,
-        max_length: 4,
         width: 6,
         heads,
         feed_forward: 4,
@@ -252,13 +245,11 @@ fn bad_sizes_are_refused() {
         positions: Positions::Learned,
         activation: Activation::Relu,
         pooling: Pooling::Mean,
-        classes: 2,
     };
-    refused(Transformer::new(&encoder(4, 0.0), 0, common::params()), "heads");
-    refused(Transformer::new(&encoder(0, 0.0), 0, common::params()), "heads");
-    refused(Transformer::new(&encoder(2, 1.0), 0, common::params()), "dropout");
+    refused(Transformer::new(&encoder(4, 0.0), text, 0, common::params()), "heads");
+    refused(Transformer::new(&encoder(0, 0.0), text, 0, common::params()), "heads");
+    refused(Transformer::new(&encoder(2, 1.0), text, 0, common::params()), "dropout");
     let lstm = LstmConfig {
-        vocabulary: 5,
         embedding: 4,
         hidden: 0,
         layers: 1,
@@ -266,9 +257,8 @@ fn bad_sizes_are_refused() {
         dropout: 0.0,
         pooling: Pooling::Last,
         forget_bias: 1.0,
-        classes: 2,
     };
-    refused(lrlab_models::Lstm::new(&lstm, 0, common::params()), "hidden");
+    refused(lrlab_models::Lstm::new(&lstm, text, 0, common::params()), "hidden");
     let linear = LinearConfig { inputs: 4, classes: 0 };
     refused(lrlab_models::Linear::new(&linear, 0, common::params()), "classes");
 }

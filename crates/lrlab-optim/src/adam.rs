@@ -3,40 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, backprop::GradStore};
+use lrlab_config::AdamConfig;
 use lrlab_kernels::{AdamStep, Params, adam_updates};
 
 use crate::{Optimizer, check::in_range, slots::Slots};
-
-/// Constants of [`Adam`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdamConfig {
-    /// β₁, decay of the first moment, 0 … 1.
-    pub beta1: f64,
-    /// β₂, decay of the second moment, 0 … 1.
-    pub beta2: f64,
-    /// Added to the denominator.
-    pub eps: f64,
-    /// λ.
-    pub weight_decay: f64,
-    /// Also decay norms and biases, as one torch parameter group does.
-    pub decay_all: bool,
-}
-
-impl Default for AdamConfig {
-    fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay_all: false }
-    }
-}
-
-impl AdamConfig {
-    fn check(&self) -> Result<()> {
-        for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
-            in_range(name, beta, 0.0, 1.0 - f64::EPSILON)?;
-        }
-        in_range("eps", self.eps, 0.0, f64::MAX)?;
-        in_range("weight decay", self.weight_decay, 0.0, f64::MAX)
-    }
-}
 
 /// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; θ ← θ − lr · m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ),
 /// v̂ = v / (1 − β₂ᵗ) and t the parameter's steps.
@@ -55,7 +25,7 @@ impl Adam {
     /// # Errors
     /// A constant is out of its range, or allocating the moments fails.
     pub fn new(config: AdamConfig, params: &Params) -> Result<Self> {
-        config.check()?;
+        check(&config)?;
         let slots = Slots::new(&["exp_avg", "exp_avg_sq"], params, config.weight_decay, config.decay_all)?;
         Ok(Self { config, decoupled: false, slots })
     }
@@ -86,4 +56,12 @@ impl Optimizer for Adam {
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         self.slots.restore(state)
     }
+}
+
+fn check(config: &AdamConfig) -> Result<()> {
+    for (name, beta) in [("beta1", config.beta1), ("beta2", config.beta2)] {
+        in_range(name, beta, 0.0, 1.0 - f64::EPSILON)?;
+    }
+    in_range("eps", config.eps, 0.0, f64::MAX)?;
+    in_range("weight decay", config.weight_decay, 0.0, f64::MAX)
 }

@@ -10,16 +10,17 @@ struct Readme;
 
 mod adam;
 mod average;
+mod build;
 mod check;
-mod config;
 mod grads;
 mod optimizer;
 mod sgd;
 mod slots;
 
-pub use adam::{Adam, AdamConfig};
+pub use adam::Adam;
 pub use average::WeightAverage;
-pub use config::{OptimizerConfig, build};
+pub use build::build;
 pub use grads::{accumulate, clip_finite_grad_norm, clip_grad_norm};
+pub use lrlab_config::{AdamConfig, OptimizerConfig, SgdConfig};
 pub use optimizer::Optimizer;
-pub use sgd::{Sgd, SgdConfig};
+pub use sgd::Sgd;

@@ -3,39 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, backprop::GradStore, bail};
+use lrlab_config::SgdConfig;
 use lrlab_kernels::{Params, SgdStep, sgd_updates};
 
 use crate::{Optimizer, check::in_range, slots::Slots};
-
-/// Constants of [`Sgd`]. By default momentum 0.9 and no weight decay.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SgdConfig {
-    /// μ, 0 … 1; default 0.9. `torch.optim.SGD` has 0.
-    pub momentum: f64,
-    /// Nesterov's momentum; needs a momentum above 0.
-    pub nesterov: bool,
-    /// λ: added to the gradient times the parameter.
-    pub weight_decay: f64,
-    /// Also decay norms and biases, as one torch parameter group does.
-    pub decay_all: bool,
-}
-
-impl Default for SgdConfig {
-    fn default() -> Self {
-        Self { momentum: 0.9, nesterov: false, weight_decay: 0.0, decay_all: false }
-    }
-}
-
-impl SgdConfig {
-    fn check(&self) -> Result<()> {
-        in_range("momentum", self.momentum, 0.0, 1.0)?;
-        in_range("weight decay", self.weight_decay, 0.0, f64::MAX)?;
-        if self.nesterov && self.momentum == 0.0 {
-            bail!("Nesterov's form needs a momentum above 0");
-        }
-        Ok(())
-    }
-}
 
 /// g ← ∇θ + λ θ; b ← μ b + g, with b = g on the first step; θ ← θ − lr · b, or θ − lr · (g + μ b) in Nesterov's form.
 /// No dampening. λ is 0 for norms and biases unless `decay_all`.
@@ -51,7 +22,7 @@ impl Sgd {
     /// # Errors
     /// A constant is out of its range, or allocating the buffers fails.
     pub fn new(config: SgdConfig, params: &Params) -> Result<Self> {
-        config.check()?;
+        check(&config)?;
         let kinds: &[&str] = if config.momentum > 0.0 { &["momentum_buffer"] } else { &[] };
         let slots = Slots::new(kinds, params, config.weight_decay, config.decay_all)?;
         Ok(Self { config, slots })
@@ -73,4 +44,13 @@ impl Optimizer for Sgd {
     fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         self.slots.restore(state)
     }
+}
+
+fn check(config: &SgdConfig) -> Result<()> {
+    in_range("momentum", config.momentum, 0.0, 1.0)?;
+    in_range("weight decay", config.weight_decay, 0.0, f64::MAX)?;
+    if config.nesterov && config.momentum == 0.0 {
+        bail!("Nesterov's form needs a momentum above 0");
+    }
+    Ok(())
 }

@@ -6,7 +6,6 @@ use crate::conditions;
 use crate::coordinate::{NAMED, OFF, label, same};
 use crate::definitions::{Definitions, undefined};
 use crate::mistake::Log;
-use crate::ranges::Slot;
 use crate::schema::definition;
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
@@ -152,12 +151,12 @@ pub(crate) fn value(log: &mut Log, axis: &str, node: &Node, definitions: &Defini
             )
         }
         "seed" => {
-            let schema = &definition("RunKeys")["properties"]["epochs"];
-            walk(log, node, schema, Slot { owner: "", key: "seed" }).then(|| node.clone())
+            let schema = &definition("Axes")["properties"]["seed"]["items"];
+            walk(log, node, schema, "seed").then(|| node.clone())
         }
         _ => {
             let target = target(axis).ok()?;
-            walk(log, node, target.schema, target.slot).then(|| typed(node, target.schema))
+            walk(log, node, target.schema, target.key).then(|| typed(node, target.schema))
         }
     }
 }

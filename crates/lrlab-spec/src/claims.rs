@@ -2,10 +2,11 @@
 
 use serde_json::Value as Json;
 
+use crate::claim_metric;
 use crate::conditions;
 use crate::coordinate::meets;
 use crate::mistake::Log;
-use crate::ranges::Slot;
+use crate::ranges::Wrong;
 use crate::resolve::Resolved;
 use crate::tree::Node;
 use crate::walk::walk;
@@ -17,7 +18,14 @@ const PLACES: [&str; 2] = ["where", "than"];
 pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
     let Some(node) = root.get("claims") else { return Json::Array(Vec::new()) };
     let schema = serde_json::json!({ "type": "array", "items": { "$ref": "#/$defs/Claim" } });
-    if !walk(log, node, &schema, Slot { owner: "", key: "claims" }) {
+    let mut good = walk(log, node, &schema, "claims");
+    for metric in node.list().iter().filter_map(|claim| claim.get("metric")) {
+        if let Some(Wrong { message, suggestion }) = metric.text().and_then(claim_metric::check) {
+            log.error(metric.place, message, suggestion);
+            good = false;
+        }
+    }
+    if !good {
         return Json::Array(Vec::new());
     }
     let mut ids: Vec<&str> = Vec::new();
@@ -60,12 +68,6 @@ fn complete(log: &mut Log, claim: &Node) {
             "a claim of a value takes no margin",
             "its `tolerance` is one, or compare by order".to_owned(),
         );
-    }
-    if let Some(margin) = claim.get("margin").filter(|node| node.number().is_some_and(|x| x <= 0.0)) {
-        log.error(margin.place, "`margin` is not above 0", None);
-    }
-    if let Some(tolerance) = claim.get("tolerance").filter(|node| node.number().is_some_and(|x| x < 0.0)) {
-        log.error(tolerance.place, "`tolerance` is below 0", None);
     }
 }
 

@@ -1,13 +1,11 @@
 //! What several values of a run have to agree on.
 
+use lrlab_config::{AverageEvery, AveragingConfig, EarlyStoppingConfig, OptimizerConfig, Validation};
 use lrlab_runs::EpochMetrics;
-use lrlab_schedulers::{Horizon, Span};
+use lrlab_schedulers::Horizon;
 use serde_json::Value as Json;
 
-use crate::{
-    AverageEvery, AveragingSpec, DataSpec, EarlyStoppingSpec, LoneExample, ModelSpec, MonitorSpec,
-    OptimizerSpec, RunSpec, SourceSpec, ValidationSpec,
-};
+use crate::{DataSpec, LoneExample, ModelSpec, MonitorSpec, RunSpec, SourceSpec};
 
 /// A disagreement: the path of the value that is to be changed, and why.
 pub(crate) struct Disagreement {
@@ -71,7 +69,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     found.extend(run.monitor.iter().filter_map(monitor));
     found.extend(run.early_stopping.iter().filter_map(|rule| stopping(rule, run.epochs)));
     found.extend(averaging(run));
-    if let OptimizerSpec::Sgd(sgd) = &run.optimizer
+    if let OptimizerConfig::Sgd(sgd) = &run.optimizer
         && sgd.nesterov
         && sgd.momentum == 0.0
     {
@@ -115,12 +113,22 @@ fn rate(run: &RunSpec) -> Vec<Disagreement> {
 /// Within a network.
 pub(crate) fn model(model: &ModelSpec) -> Vec<Disagreement> {
     match model {
+        ModelSpec::Resnet(spec) if !has_depth(spec.depth) => {
+            let expected = "6n + 2 (8, 14, 20, 26, 32, 38, 44, 56, …) or 18, 34, 50";
+            let message = format!("`depth` is {}: expected {expected}", spec.depth);
+            vec![disagreement("model.resnet.depth", message)]
+        }
         ModelSpec::Transformer(spec) if !spec.width.is_multiple_of(spec.heads.max(1)) => {
             let message = format!("{} heads do not divide a width of {}", spec.heads, spec.width);
             vec![disagreement("model.transformer.heads", message)]
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether there is a residual network of this depth.
+fn has_depth(depth: usize) -> bool {
+    matches!(depth, 18 | 34 | 50) || (depth >= 8 && depth % 6 == 2)
 }
 
 /// Between a network and its data.
@@ -151,7 +159,7 @@ pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     let Some(rows) = data.source.rows() else { return Vec::new() };
     let size = side(&data.source).unwrap_or(0);
     let mut found = Vec::new();
-    if let Some(ValidationSpec::Examples(held_out)) = data.validation
+    if let Some(Validation::Examples(held_out)) = data.validation
         && held_out >= rows
     {
         let message = format!("{held_out} examples for validation leave none of {rows} for training");
@@ -196,7 +204,7 @@ pub(crate) fn monitor(monitor: &MonitorSpec) -> Option<Disagreement> {
     (matches!(mode, "min" | "max") && mode != right).then_some(found)
 }
 
-fn stopping(rule: &EarlyStoppingSpec, epochs: u64) -> Option<Disagreement> {
+fn stopping(rule: &EarlyStoppingConfig, epochs: u64) -> Option<Disagreement> {
     let message =
         || format!("early stopping counts from epoch {}, but the run has {epochs} epochs", rule.start_epoch);
     (rule.start_epoch > epochs).then(|| disagreement("early_stopping.start_epoch", message()))
@@ -206,13 +214,13 @@ fn stopping(rule: &EarlyStoppingSpec, epochs: u64) -> Option<Disagreement> {
 fn averaging(run: &RunSpec) -> Option<Disagreement> {
     let averaging = run.averaging.as_ref()?;
     let variant = match averaging {
-        AveragingSpec::Ema(_) => "ema",
-        AveragingSpec::Swa(_) => "swa",
-        AveragingSpec::Lawa(_) => "lawa",
+        AveragingConfig::Ema(_) => "ema",
+        AveragingConfig::Swa(_) => "swa",
+        AveragingConfig::Lawa(_) => "lawa",
     };
     let (every, start) = averaging.times();
     let at = |key: &str| format!("averaging.{variant}.{key}");
-    if let AverageEvery::Length(Span::Updates(0) | Span::Epochs(0.0) | Span::Fraction(0.0)) = every {
+    if every.is_zero() {
         return Some(disagreement(&at("every"), "`every` is nothing: expected a length above 0".to_owned()));
     }
     let horizon = run.horizon()?;

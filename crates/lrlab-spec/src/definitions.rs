@@ -8,7 +8,6 @@ use serde_json::Value as Json;
 use crate::coordinate::OFF;
 use crate::coupled::{self, Disagreement, Kind};
 use crate::mistake::Log;
-use crate::ranges::Slot;
 use crate::schema::definition;
 use crate::tree::{Key, Node, Place, Value};
 use crate::walk::walk;
@@ -45,7 +44,7 @@ impl Definitions {
     pub(crate) fn read(log: &mut Log, root: &Node, catalog: &Catalog) -> Self {
         let empty = Node { value: Value::Table(Vec::new()), place: root.place };
         let defaults = root.get("defaults").cloned().unwrap_or(empty);
-        walk(log, &defaults, definition("RunKeys"), slot("RunKeys", "defaults"));
+        walk(log, &defaults, definition("RunKeys"), "defaults");
         let found = Self {
             data: section(log, root, "data", |log, named| data(log, named, catalog)),
             models: section(log, root, "models", |log, named| model(log, named, catalog)),
@@ -123,10 +122,6 @@ pub(crate) fn undefined<'a>(
     log.error(node.place, format!("undefined {what} `{name}`"), hint);
 }
 
-fn slot<'a>(owner: &'a str, key: &'a str) -> Slot<'a> {
-    Slot { owner, key }
-}
-
 fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Named)) -> Vec<Named> {
     let Some(node) = root.get(name) else { return Vec::new() };
     if !matches!(node.value, Value::Table(_)) {
@@ -153,7 +148,7 @@ fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Nam
 }
 
 fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
-    if !walk(log, &named.node, definition("DataSpec"), slot("DataSpec", &named.key.name)) {
+    if !walk(log, &named.node, definition("DataSpec"), &named.key.name) {
         return;
     }
     let source = named.node.get("source").and_then(|node| readable::<SourceSpec>(log, node));
@@ -180,7 +175,7 @@ fn without_effect(log: &mut Log, node: &Node, kind: Option<Kind>) {
 }
 
 fn model(log: &mut Log, named: &Named, catalog: &Catalog) {
-    walk(log, &named.node, definition("Model"), slot("Model", &named.key.name));
+    walk(log, &named.node, definition("Model"), &named.key.name);
     let Some(network) = named.node.get("network") else { return };
     let Some(spec) = readable::<ModelSpec>(log, network) else { return };
     if let ModelSpec::Custom(custom) = &spec {
@@ -204,12 +199,12 @@ fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomSpec, what: 
 }
 
 fn schedule(log: &mut Log, named: &Named) {
-    walk(log, &named.node, definition("ScheduleSpec"), slot("ScheduleSpec", &named.key.name));
+    walk(log, &named.node, definition("ScheduleSpec"), &named.key.name);
     check_all::<ScheduleSpec>(log, &named.node, ScheduleSpec::check);
 }
 
 fn monitor(log: &mut Log, named: &Named) {
-    walk(log, &named.node, definition("MonitorSpec"), slot("MonitorSpec", &named.key.name));
+    walk(log, &named.node, definition("MonitorSpec"), &named.key.name);
     if let Some(controller) = named.node.get("controller") {
         check_all::<ControllerSpec>(log, controller, ControllerSpec::check);
     }

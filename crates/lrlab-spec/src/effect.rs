@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lrlab_config::OptimizerConfig;
 use lrlab_runs::RunId;
 use lrlab_schedulers::{MarkKind, ScheduleSpec};
 use lrlab_search::TRIAL;
@@ -14,7 +15,7 @@ use crate::coupled::Kind;
 use crate::mistake::Log;
 use crate::resolve::Resolved;
 use crate::tree::{Node, Place};
-use crate::{OptimizerSpec, RunSpec, SourceSpec};
+use crate::{RunSpec, SourceSpec};
 
 /// A key without effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,9 +43,9 @@ pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
     found.extend(of_source(&run.data.source));
     found.extend(of_limits(run));
     let (name, decay) = match &run.optimizer {
-        OptimizerSpec::Sgd(sgd) => ("sgd", sgd.weight_decay),
-        OptimizerSpec::Adam(adam) => ("adam", adam.weight_decay),
-        OptimizerSpec::Adamw(adam) => ("adamw", adam.weight_decay),
+        OptimizerConfig::Sgd(sgd) => ("sgd", sgd.weight_decay),
+        OptimizerConfig::Adam(adam) => ("adam", adam.weight_decay),
+        OptimizerConfig::AdamW(adam) => ("adamw", adam.weight_decay),
     };
     if decay == 0.0 {
         found.push(Idle::new(format!("optimizer.{name}.decay_all"), "`weight_decay` is 0"));
@@ -91,7 +92,7 @@ fn of_source(source: &SourceSpec) -> Option<Idle> {
 fn of_limits(run: &RunSpec) -> Vec<Idle> {
     let data = &run.data;
     let (Some(rows), Some(test)) = (data.source.rows(), data.source.test_rows()) else { return Vec::new() };
-    let without = crate::DataSpec { limit: crate::LimitSpec::default(), ..data.clone() };
+    let without = crate::DataSpec { limit: lrlab_config::Limit::default(), ..data.clone() };
     let train = without.training_examples().unwrap_or(rows);
     let parts = [
         ("train", data.limit.train, train),

@@ -10,7 +10,6 @@ use crate::axes::{self, Axis};
 use crate::coordinate::{Coordinate, NAMED, Point, label};
 use crate::definitions::{Catalog, Definitions, Named, check_length};
 use crate::mistake::{Log, Mistakes};
-use crate::ranges::Slot;
 use crate::resolve::{Resolved, require};
 use crate::schema::EXPERIMENT;
 use crate::tree::{Node, Place, Value, parse, parse_argument};
@@ -191,7 +190,7 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
     for (key, node) in root.table() {
         match key.name.as_str() {
             "name" | "description" | "zip" | "exclude" | "include" => {
-                walk(log, node, &properties[&key.name], Slot { owner: "", key: &key.name });
+                walk(log, node, &properties[&key.name], &key.name);
             }
             "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" | "report"
             | "search" => {}

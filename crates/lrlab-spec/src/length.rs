@@ -1,8 +1,9 @@
 //! How long a run is, as far as its specification tells.
 
+use lrlab_config::{ResNetConfig, Stem, Validation, ValidationSplit};
 use lrlab_schedulers::Horizon;
 
-use crate::{DataSpec, ModelSpec, ResNetSpec, RunSpec, SourceSpec, Stem, ValidationSpec, ValidationSplit};
+use crate::{DataSpec, ModelSpec, RunSpec, SourceSpec};
 
 impl SourceSpec {
     /// Examples for training and validation together; `None` for a data set of the user's own.
@@ -40,8 +41,8 @@ impl DataSpec {
         let share = if matches!(self.source, SourceSpec::Cifar10(_) | SourceSpec::Imdb(_)) { 10 } else { 5 };
         let held_out = match self.validation {
             None => rows / share,
-            Some(ValidationSpec::Examples(examples)) => examples,
-            Some(ValidationSpec::Split(ValidationSplit::Test)) => 0,
+            Some(Validation::Examples(examples)) => examples,
+            Some(Validation::Split(ValidationSplit::Test)) => 0,
         };
         let left = rows.saturating_sub(held_out);
         Some(self.limit.train.map_or(left, |limit| left.min(limit)))
@@ -52,7 +53,7 @@ impl DataSpec {
     /// Whether validation reads the test split, so that what is chosen by it has seen the test examples.
     #[must_use]
     pub fn validates_on_test(&self) -> bool {
-        self.validation == Some(ValidationSpec::Split(ValidationSplit::Test))
+        self.validation == Some(Validation::TEST_SPLIT)
     }
 }
 
@@ -72,14 +73,12 @@ impl RunSpec {
     }
 }
 
-impl ResNetSpec {
-    /// Height and width of the last stage's pictures, from those of the data set's.
-    fn last_side(&self, side: usize) -> usize {
-        let stem = if self.stem == Stem::Imagenet { 2 } else { 0 };
-        let stages = if matches!(self.depth, 18 | 34 | 50) { 4 } else { 3 };
-        // Each halving rounds up.
-        (0..stem + stages - 1).fold(side, |side, _| side.div_ceil(2))
-    }
+/// Height and width of the last stage's pictures, from those of the data set's.
+fn last_side(network: &ResNetConfig, side: usize) -> usize {
+    let stem = if network.stem == Stem::ImageNet { 2 } else { 0 };
+    let stages = if matches!(network.depth, 18 | 34 | 50) { 4 } else { 3 };
+    // Each halving rounds up.
+    (0..stem + stages - 1).fold(side, |side, _| side.div_ceil(2))
 }
 
 /// A batch of a single example.
@@ -124,7 +123,7 @@ impl RunSpec {
     pub(crate) fn lone_value(&self, examples: usize, side: usize) -> Option<LoneExample> {
         let ModelSpec::Resnet(network) = &self.model else { return None };
         let LoneExample { message, suggestion } =
-            self.lone_example(examples).filter(|_| network.last_side(side) <= 1)?;
+            self.lone_example(examples).filter(|_| last_side(network, side) <= 1)?;
         let message = format!(
             "{message}, and from pictures of {side} × {side} this network's last stage is 1 × 1: one value per channel \
              has no variance for its batch norm"

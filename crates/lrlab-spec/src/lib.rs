@@ -108,6 +108,7 @@
 //! result and is no part of a run's identity: runs that are done are not done again for it.
 
 mod axes;
+mod claim_metric;
 mod claims;
 mod conditions;
 mod coordinate;

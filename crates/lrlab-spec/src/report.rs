@@ -3,7 +3,6 @@
 use std::path::{Component, Path};
 
 use crate::mistake::Log;
-use crate::ranges::Slot;
 use crate::tree::Node;
 use crate::walk::walk;
 
@@ -17,7 +16,7 @@ const TAKEN: [&str; 5] = ["report.md", "report.html", "manifest.json", "tables",
 pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
     let Some(section) = root.get("report") else { return Vec::new() };
     let schema = serde_json::json!({ "$ref": "#/$defs/Report" });
-    if !walk(log, section, &schema, Slot { owner: "", key: "report" }) {
+    if !walk(log, section, &schema, "report") {
         return Vec::new();
     }
     let mut made: Vec<&str> = Vec::new();

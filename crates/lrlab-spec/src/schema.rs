@@ -2,10 +2,13 @@
 
 use std::sync::LazyLock;
 
+use lrlab_config::Limit;
 use lrlab_runs::{LONGEST_NAME, RESERVED_NAMES};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
+use crate::claim_metric;
 use crate::coordinate::NAMED;
 use crate::search::spec::Spaces;
 
@@ -18,7 +21,7 @@ pub fn schema() -> Value {
 /// The schema, made once.
 pub(crate) static EXPERIMENT: LazyLock<Value> = LazyLock::new(experiment);
 
-/// A definition, `RunKeys` or `SgdSpec`; an empty schema, which allows everything, for a name there is none of.
+/// A definition, `RunKeys` or `SgdConfig`; an empty schema, which allows everything, for a name there is none of.
 pub(crate) fn definition(name: &str) -> &'static Value {
     &EXPERIMENT["$defs"][name]
 }
@@ -32,7 +35,9 @@ fn experiment() -> Value {
         properties.into_iter().filter(|(key, _)| !NAMED.contains(&key.as_str())).collect();
     run_keys.insert("data".into(), reference("DataKeys"));
     let mut data = definitions.get_mut("DataSpec").map(|spec| take(spec, "properties")).unwrap_or_default();
-    let mut limit = definitions.get_mut("LimitSpec").map(|spec| take(spec, "properties")).unwrap_or_default();
+    let limit_name = Limit::schema_name();
+    let mut limit =
+        definitions.get_mut(&*limit_name).map(|spec| take(spec, "properties")).unwrap_or_default();
     for keys in [&mut run_keys, &mut data, &mut limit] {
         keys.values_mut().for_each(accept_off);
     }
@@ -42,7 +47,7 @@ fn experiment() -> Value {
     definitions.insert("RunKeys".into(), object(run_keys, &[], "Keys of a run."));
     definitions.insert("DataKeys".into(), object(data_keys, &[], "How data are prepared."));
     definitions.insert("DataSpec".into(), object(data, &["source"], "Data and how they are prepared."));
-    definitions.insert("LimitSpec".into(), object(limit, &[], "Upper bounds on the examples used."));
+    definitions.insert(limit_name.into_owned(), object(limit, &[], "Upper bounds on the examples used."));
     definitions.insert("Model".into(), model());
     definitions.insert("Claim".into(), claim());
     definitions.insert("Report".into(), report());
@@ -118,19 +123,19 @@ fn claim() -> Value {
         "type": "object",
         "description": "Something that should come out, for the report.",
         "properties": {
-            "id": { "type": "string" },
+            "id": { "type": "string", "minLength": 1 },
             "text": { "type": "string", "description": "What is claimed, for readers." },
-            "metric": { "type": "string", "description": "A figure, with `final.`, `best.`, `max.` or `min.` before it." },
+            "metric": { "type": "string", "pattern": claim_metric::pattern(), "description": "A figure, with `final.`, `best.`, `max.` or `min.` before it." },
             "where": { "type": "object", "description": "Coordinates of the arms it speaks about." },
             "value": { "type": "number" },
-            "tolerance": { "type": "number", "description": "Reproduced within so much of the value." },
+            "tolerance": { "type": "number", "minimum": 0, "description": "Reproduced within so much of the value." },
             "compare": { "oneOf": COMPARISONS.map(|name| json!({ "type": "string", "const": name })) },
             "than": { "type": "object", "description": "Coordinates of the arms it is compared with." },
             "arms": {
                 "oneOf": SCOPES.map(|name| json!({ "type": "string", "const": name })),
                 "description": "Where it is to hold: in `every` arm (default), in `most`, or on `average`.",
             },
-            "margin": { "type": "number", "description": "A difference within ± so much is none." },
+            "margin": { "type": "number", "exclusiveMinimum": 0, "description": "A difference within ± so much is none." },
             "expect": {
                 "oneOf": EXPECTED.map(|name| json!({ "type": "string", "const": name })),
                 "description": "The verdict that `report --check` expects. Default: `supported`.",

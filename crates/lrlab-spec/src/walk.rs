@@ -3,18 +3,18 @@
 use serde_json::Value as Json;
 
 use crate::mistake::Log;
-use crate::ranges::{self, Slot};
+use crate::ranges;
 use crate::schema::{EXPERIMENT, branches};
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
 
-/// Checks `node` against `schema`; every mistake goes to the log. Whether there was none.
-pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) -> bool {
+/// Checks `node`, which stands under `key`, against `schema`; every mistake goes to the log. Whether there was none.
+pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, key: &str) -> bool {
     if let Some(name) = referred(schema) {
         if name == "Span" {
             return span(log, node);
         }
-        return walk(log, node, &EXPERIMENT["$defs"][name], Slot { owner: name, ..slot });
+        return walk(log, node, &EXPERIMENT["$defs"][name], key);
     }
     if let Value::Other(name) = node.value {
         log.error(node.place, format!("this is {name}, which no key takes"), None);
@@ -22,14 +22,14 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) ->
     }
     let alternatives = alternatives(schema);
     if !alternatives.is_empty() {
-        return alternative(log, node, &alternatives, slot);
+        return alternative(log, node, &alternatives, key);
     }
     let Some(kind) = type_of(schema) else { return anything(log, node) };
     match (kind, &node.value) {
-        ("object", Value::Table(_)) => return object(log, node, schema, slot),
+        ("object", Value::Table(_)) => return object(log, node, schema),
         ("array", Value::List(items)) => {
             let checked: Vec<bool> =
-                items.iter().map(|item| walk(log, item, &schema["items"], slot)).collect();
+                items.iter().map(|item| walk(log, item, &schema["items"], key)).collect();
             return !checked.contains(&false);
         }
         ("string", Value::Text(text)) => {
@@ -43,31 +43,31 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) ->
         ("boolean", Value::Bool(_)) | ("number" | "integer", Value::Integer(_)) => {}
         ("number", Value::Float(x)) => {
             if !x.is_finite() {
-                log.error(node.place, format!("{} is {x}, which is no finite number", named(slot)), None);
+                log.error(node.place, format!("{} is {x}, which is no finite number", named(key)), None);
                 return false;
             }
         }
         ("integer", Value::Float(x)) if x.fract() == 0.0 && x.abs() < 9e15 => {
             log.error(
                 node.place,
-                format!("expected an integer for {}, found a number with a point", named(slot)),
+                format!("expected an integer for {}, found a number with a point", named(key)),
                 format!("write `{x}`"),
             );
             return false;
         }
         _ => {
-            log.error(node.place, mismatch(kind, node, slot), instead(kind, node));
+            log.error(node.place, mismatch(kind, node, key), instead(kind, node));
             return false;
         }
     }
-    range(log, node, kind, slot)
+    range(log, node, schema, kind, key)
 }
 
-fn named(slot: Slot<'_>) -> String {
-    if slot.key.is_empty() { "the value".to_owned() } else { format!("`{}`", slot.key) }
+fn named(key: &str) -> String {
+    if key.is_empty() { "the value".to_owned() } else { format!("`{key}`") }
 }
 
-fn mismatch(kind: &str, node: &Node, slot: Slot<'_>) -> String {
+fn mismatch(kind: &str, node: &Node, key: &str) -> String {
     let expected = match kind {
         "object" => "a table",
         "array" => "a list",
@@ -76,7 +76,7 @@ fn mismatch(kind: &str, node: &Node, slot: Slot<'_>) -> String {
         "integer" => "an integer",
         _ => "a number",
     };
-    format!("expected {expected} for {}, found {}", named(slot), node.kind())
+    format!("expected {expected} for {}, found {}", named(key), node.kind())
 }
 
 /// `"0.1"` was meant to be `0.1`.
@@ -94,14 +94,14 @@ fn instead(kind: &str, node: &Node) -> Option<String> {
 /// Numbers above this are not exact in JSON, and so not in a run's identity.
 const MOST_EXACT: i64 = 1 << 53;
 
-fn range(log: &mut Log, node: &Node, kind: &str, slot: Slot<'_>) -> bool {
+fn range(log: &mut Log, node: &Node, schema: &Json, kind: &str, key: &str) -> bool {
     if let (Value::Integer(n), "integer") = (&node.value, kind)
         && !(0..=MOST_EXACT).contains(n)
     {
-        log.error(node.place, format!("{} is {n}: expected 0 … {MOST_EXACT}", named(slot)), None);
+        log.error(node.place, format!("{} is {n}: expected 0 … {MOST_EXACT}", named(key)), None);
         return false;
     }
-    let Some(wrong) = ranges::check(slot, node) else { return true };
+    let Some(wrong) = ranges::check(schema, key, node) else { return true };
     log.error(node.place, wrong.message, wrong.suggestion);
     false
 }
@@ -137,7 +137,7 @@ fn span(log: &mut Log, node: &Node) -> bool {
 }
 
 /// One of several: words, tables with one key each, or one schema besides a word.
-fn alternative(log: &mut Log, node: &Node, all: &[&Json], slot: Slot<'_>) -> bool {
+fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
     let words: Vec<&str> = all.iter().flat_map(|branch| words_of(branch)).collect();
     let variants: Vec<(&str, &Json)> = all.iter().filter_map(|branch| variant(branch)).collect();
     if let Some(text) = node.text()
@@ -149,19 +149,19 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], slot: Slot<'_>) -> boo
     if let (Some(text), Some("integer" | "number")) = (node.text(), rest.and_then(|rest| type_of(rest)))
         && instead("number", node).is_none()
     {
-        let message = format!("unknown value \"{text}\" for {}", named(slot));
+        let message = format!("unknown value \"{text}\" for {}", named(key));
         log.error(node.place, message, suggest::among(text, words));
         return false;
     }
     if let Some(schema) = rest {
-        return walk(log, node, schema, slot);
+        return walk(log, node, schema, key);
     }
     match (&node.value, variants.is_empty()) {
-        (Value::Table(entries), false) => tagged(log, node, entries, &variants, slot),
+        (Value::Table(entries), false) => tagged(log, node, entries, &variants, key),
         (Value::Text(text), true) => {
             log.error(
                 node.place,
-                format!("unknown value \"{text}\" for {}", named(slot)),
+                format!("unknown value \"{text}\" for {}", named(key)),
                 suggest::among(text, words),
             );
             false
@@ -173,11 +173,11 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], slot: Slot<'_>) -> boo
                 Some(name) => format!("write {{ {name} = {{ }} }}"),
                 None => format!("expected one of {}", suggest::list(names)),
             };
-            log.error(node.place, format!("\"{text}\" is nothing that {} takes", named(slot)), hint);
+            log.error(node.place, format!("\"{text}\" is nothing that {} takes", named(key)), hint);
             false
         }
         (_, empty) => {
-            log.error(node.place, mismatch(if empty { "string" } else { "object" }, node, slot), None);
+            log.error(node.place, mismatch(if empty { "string" } else { "object" }, node, key), None);
             false
         }
     }
@@ -189,23 +189,23 @@ fn tagged(
     node: &Node,
     entries: &[(Key, Node)],
     variants: &[(&str, &Json)],
-    slot: Slot<'_>,
+    key: &str,
 ) -> bool {
     let names = || variants.iter().map(|(name, _)| *name);
     let mut good = true;
-    for (key, value) in entries {
-        if let Some((_, schema)) = variants.iter().find(|(name, _)| *name == key.name) {
-            good &= walk(log, value, schema, Slot { key: &key.name, ..slot });
+    for (tag, value) in entries {
+        if let Some((_, schema)) = variants.iter().find(|(name, _)| *name == tag.name) {
+            good &= walk(log, value, schema, &tag.name);
         } else {
-            unknown(log, key, names());
+            unknown(log, tag, names());
             good = false;
         }
     }
     let place = entries.get(1).map_or(node.place, |(key, _)| key.place);
     if entries.len() != 1 {
         let message = match entries.len() {
-            0 => format!("{} is empty", named(slot)),
-            n => format!("{} is one thing, found {n}", named(slot)),
+            0 => format!("{} is empty", named(key)),
+            n => format!("{} is one thing, found {n}", named(key)),
         };
         log.error(place, message, format!("expected exactly one of {}", suggest::list(names())));
         good = false;
@@ -213,16 +213,16 @@ fn tagged(
     good
 }
 
-fn object(log: &mut Log, node: &Node, schema: &Json, slot: Slot<'_>) -> bool {
+fn object(log: &mut Log, node: &Node, schema: &Json) -> bool {
     let properties = schema["properties"].as_object();
     let allowed = || properties.into_iter().flatten().map(|(name, _)| name.as_str());
     let open = schema["additionalProperties"] != Json::Bool(false);
     let mut good = true;
     for (key, value) in node.table() {
         if let Some(inner) = properties.and_then(|all| all.get(&key.name)) {
-            good &= walk(log, value, inner, Slot { key: &key.name, ..slot });
+            good &= walk(log, value, inner, &key.name);
         } else if open {
-            good &= walk(log, value, &schema["additionalProperties"], Slot { key: &key.name, ..slot });
+            good &= walk(log, value, &schema["additionalProperties"], &key.name);
         } else {
             unknown(log, key, allowed());
             good = false;
@@ -288,7 +288,8 @@ fn variant(branch: &Json) -> Option<(&str, &Json)> {
 /// What an axis called `path` sets.
 pub(crate) struct Target<'a> {
     pub(crate) schema: &'a Json,
-    pub(crate) slot: Slot<'a>,
+    /// The last key of the path.
+    pub(crate) key: &'a str,
 }
 
 /// Follows a dotted path through the schema of a run's keys.
@@ -297,42 +298,40 @@ pub(crate) struct Target<'a> {
 /// The keys allowed where it leaves the schema or does not end at a single value.
 pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     let defs = &EXPERIMENT["$defs"];
-    let (mut schema, mut slot) = (&defs["RunKeys"], Slot { owner: "RunKeys", key: "" });
+    let (mut schema, mut last) = (&defs["RunKeys"], "");
     let mut rest = path.split('.').peekable();
     let named = [("model", "ModelSpec"), ("schedule", "ScheduleSpec"), ("monitor", "MonitorSpec")];
     if let Some((key, owner)) = rest.peek().and_then(|first| named.iter().find(|(key, _)| key == first)) {
         rest.next();
-        (schema, slot) = (&defs[owner], Slot { owner, key });
+        (schema, last) = (&defs[owner], key);
     }
     for key in rest {
-        let inside = children(&mut schema, &mut slot);
+        let inside = children(schema);
         let Some((name, child)) = inside.iter().find(|(name, _)| *name == key) else {
             return Err(inside.iter().map(|(name, _)| *name).collect());
         };
-        (schema, slot.key) = (child, name);
+        (schema, last) = (child, name);
     }
-    let (mut end, mut end_slot) = (schema, slot);
-    let inside = children(&mut end, &mut end_slot);
+    let inside = children(schema);
     if inside.is_empty() {
-        Ok(Target { schema, slot })
+        Ok(Target { schema, key: last })
     } else {
         Err(inside.iter().map(|(name, _)| *name).collect())
     }
 }
 
 /// The keys inside a schema: an object's, or the tags of its variants.
-fn children(schema: &mut &'static Json, slot: &mut Slot<'static>) -> Vec<(&'static str, &'static Json)> {
+fn children(mut schema: &'static Json) -> Vec<(&'static str, &'static Json)> {
     loop {
         if let Some(name) = referred(schema) {
-            *schema = &EXPERIMENT["$defs"][name];
-            slot.owner = name;
+            schema = &EXPERIMENT["$defs"][name];
         } else if let Some(inner) = branches(schema).find(|branch| referred(branch).is_some()) {
-            *schema = inner;
+            schema = inner;
         } else {
             break;
         }
     }
-    let parts = std::iter::once(*schema).chain(branches(schema));
+    let parts = std::iter::once(schema).chain(branches(schema));
     parts
         .filter_map(|part| part["properties"].as_object())
         .flatten()

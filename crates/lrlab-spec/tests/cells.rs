@@ -100,7 +100,7 @@ fn the_smoke_test_is_the_paper_in_small() {
             experiment(name).cells(&[], Some(1)).unwrap().into_iter().map(|c| c.1).collect();
         for run in &mut runs {
             run.epochs = if matches!(run.epochs, 2 | 20) { 2 } else { 1 };
-            run.data.limit = lrlab_spec::LimitSpec::default();
+            run.data.limit = lrlab_config::Limit::default();
         }
         runs
     };
@@ -236,7 +236,7 @@ fn validation_may_be_the_test_split() {
         &found.unwrap_or_else(|| panic!("{validation}")).1
     };
     let examples = |run: &RunSpec| {
-        let all = lrlab_spec::DataSpec { limit: lrlab_spec::LimitSpec::default(), ..run.data.clone() };
+        let all = lrlab_spec::DataSpec { limit: lrlab_config::Limit::default(), ..run.data.clone() };
         (run.data.validates_on_test(), all.training_examples())
     };
     let (test, held_out, own) = (of(&json!("test")), of(&json!(140)), of(&json!("off")));
@@ -408,7 +408,7 @@ fn what_has_no_identity_gets_none() {
         use std::os::unix::ffi::OsStringExt;
         let mut elsewhere = run.clone();
         let folder = Some(std::ffi::OsString::from_vec(vec![b'/', 0xFF]).into());
-        elsewhere.data.source = lrlab_spec::SourceSpec::Cifar10(lrlab_spec::FilesSpec { folder });
+        elsewhere.data.source = lrlab_spec::SourceSpec::Cifar10(lrlab_config::Files { folder });
         assert_eq!(run_id(&elsewhere, "d"), run_id(&run, "d"), "a path need not be text");
     }
 }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use lrlab_schedulers::Span;
-use lrlab_spec::{
-    AverageEvery, AveragingSpec, Catalog, Cycle, EmaSpec, GainAtRestart, OnDivergence, PatienceAtRestart,
-    RunSpec, SwaSpec, read, run_id, run_id_of,
+use lrlab_config::{
+    AtRestart, AverageEvery, AveragingConfig, EmaConfig, GainPolicy, OnDivergence, SwaConfig,
 };
+use lrlab_schedulers::Span;
+use lrlab_spec::{Catalog, RunSpec, read, run_id, run_id_of};
 
 const TEXT: &str = r#"name = "keys"
 [axes]
@@ -44,21 +44,19 @@ fn run(more: &str) -> RunSpec {
 fn what_they_resolve_to() {
     assert_eq!(run("").averaging, None);
     assert_eq!(run("averaging = \"off\"\ndivergence = \"off\""), run(""));
-    assert_eq!(run("averaging = { ema = {} }").averaging, Some(AveragingSpec::Ema(EmaSpec::default())));
-    let swa = SwaSpec { start: Span::Epochs(2.0), every: AverageEvery::Cycle(Cycle::Cycle) };
+    assert_eq!(run("averaging = { ema = {} }").averaging, Some(AveragingConfig::Ema(EmaConfig::default())));
+    let swa = SwaConfig { start: Span::Epochs(2.0), every: AverageEvery::Cycle };
     assert_eq!(
         run("averaging = { swa = { start = \"2 epochs\", every = \"cycle\" } }").averaging,
-        Some(AveragingSpec::Swa(swa))
+        Some(AveragingConfig::Swa(swa))
     );
     let guard = run("divergence = { explosion = 5, action = \"stop\" }").divergence.unwrap();
     assert_eq!((guard.explosion, guard.patience, guard.action), (Some(5.0), 1, OnDivergence::Stop));
     let rewind = run("divergence = { action = { rewind = { factor = 0.1 } } }").divergence.unwrap();
-    assert!(
-        matches!(rewind.action, OnDivergence::Rewind(rewind) if rewind.factor == 0.1 && rewind.limit == 3)
-    );
+    assert!(rewind.action == OnDivergence::Rewind { factor: 0.1, limit: 3 });
     let plain = run("");
-    assert_eq!(plain.early_stopping.unwrap().at_restart, PatienceAtRestart::Ignore);
-    assert_eq!(plain.monitor.unwrap().at_restart, GainAtRestart::Keep);
+    assert_eq!(plain.early_stopping.unwrap().at_restart, AtRestart::Ignore);
+    assert_eq!(plain.monitor.unwrap().at_restart, GainPolicy::Keep);
     assert_eq!(run("keep_top = 3").keep_top, 3);
     // Whatever is written is read back as it was.
     for more in ["averaging = { lawa = { every = \"cycle\" } }", "averaging = { swa = {} }\ndivergence = {}"]

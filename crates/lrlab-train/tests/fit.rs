@@ -13,7 +13,7 @@ use lrlab_callbacks::{
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::{Params, Role};
 use lrlab_models::{
-    ConvInit, Input, Linear, LinearConfig, Mode, Model, ResNet, ResNetConfig, Shortcut, Stem,
+    ConvInit, Input, Linear, LinearConfig, Mode, Model, PictureSizes, ResNet, ResNetConfig, Shortcut, Stem,
 };
 use lrlab_optim::{OptimizerConfig, SgdConfig};
 use lrlab_runs::{DecisionKind, EpochMetrics, Event};
@@ -126,16 +126,9 @@ fn a_network_learns_and_the_same_seed_gives_the_same_bits() {
     let data = data();
     let network = || -> Box<dyn Model> {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
-        let config = ResNetConfig {
-            depth: 8,
-            stem,
-            shortcut,
-            init: ConvInit::default(),
-            width: 0.5,
-            classes: data.classes,
-            channels: 3,
-        };
-        Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+        let config = ResNetConfig { depth: 8, stem, shortcut, init: ConvInit::default(), width: 0.5 };
+        let sizes = PictureSizes { channels: 3, classes: data.classes };
+        Box::new(ResNet::new(&config, sizes, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
     let settings = Settings { epochs: 6, seed: 1, ..Settings::new(0.05) };
     let never = AtomicBool::new(false);

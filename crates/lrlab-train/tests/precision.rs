@@ -10,7 +10,8 @@ use lrlab_callbacks::Callbacks;
 use lrlab_data::{DataConfig, Dataset, Kind, Source, SyntheticReviews, TokenConfig};
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
-    Activation, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions, Transformer, TransformerConfig,
+    Activation, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions, TextSizes, Transformer,
+    TransformerConfig,
 };
 use lrlab_optim::{AdamConfig, OptimizerConfig};
 use lrlab_schedulers::ScheduleSpec;
@@ -73,7 +74,6 @@ fn networks_learn_as_in_f32() {
     let classes = data.classes;
     check("LSTM", &data, 1e-2, &|seed, params| {
         let config = LstmConfig {
-            vocabulary,
             embedding: 32,
             hidden: 32,
             layers: 1,
@@ -81,14 +81,12 @@ fn networks_learn_as_in_f32() {
             dropout: 0.0,
             pooling: Pooling::Last,
             forget_bias: 1.0,
-            classes,
         };
-        Box::new(Lstm::new(&config, seed, params).unwrap())
+        let sizes = TextSizes { vocabulary, max_length: 1, classes };
+        Box::new(Lstm::new(&config, sizes, seed, params).unwrap())
     });
     check("Transformer", &data, 3e-3, &|seed, params| {
         let config = TransformerConfig {
-            vocabulary,
-            max_length,
             width: 32,
             heads: 2,
             feed_forward: 64,
@@ -98,8 +96,8 @@ fn networks_learn_as_in_f32() {
             positions: Positions::Learned,
             activation: Activation::Relu,
             pooling: Pooling::Mean,
-            classes,
         };
-        Box::new(Transformer::new(&config, seed, params).unwrap())
+        let sizes = TextSizes { vocabulary, max_length, classes };
+        Box::new(Transformer::new(&config, sizes, seed, params).unwrap())
     });
 }

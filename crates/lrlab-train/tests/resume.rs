@@ -16,8 +16,8 @@ use lrlab_data::{
 };
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
-    Activation, ConvInit, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, Pooling, Positions,
-    ResNet, ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, ConvInit, Linear, LinearConfig, Lstm, LstmConfig, Model, NormPlacement, PictureSizes,
+    Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, TextSizes, Transformer, TransformerConfig,
 };
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig};
 use lrlab_runs::{Decision, DecisionKind};
@@ -373,16 +373,9 @@ fn resnet() {
     let data = pictures();
     let network = |data: &Dataset| -> Box<dyn Model> {
         let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
-        let config = ResNetConfig {
-            depth: 8,
-            stem,
-            shortcut,
-            init: ConvInit::default(),
-            width: 0.25,
-            classes: data.classes,
-            channels: 3,
-        };
-        Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+        let config = ResNetConfig { depth: 8, stem, shortcut, init: ConvInit::default(), width: 0.25 };
+        let sizes = PictureSizes { channels: 3, classes: data.classes };
+        Box::new(ResNet::new(&config, sizes, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
     let augment = Augment { crop_padding: 1, flip: true, cutout: 2, seed: 1, epoch: 0 };
     let case = Case {
@@ -421,7 +414,6 @@ fn text() {
     let classes = data.classes;
     let lstm = |precision: Precision| -> Box<dyn Model> {
         let config = LstmConfig {
-            vocabulary,
             embedding: 8,
             hidden: 8,
             layers: 1,
@@ -429,14 +421,12 @@ fn text() {
             dropout: 0.3,
             pooling: Pooling::Mean,
             forget_bias: 1.0,
-            classes,
         };
-        Box::new(Lstm::new(&config, 2, params(precision)).unwrap())
+        let sizes = TextSizes { vocabulary, max_length: 1, classes };
+        Box::new(Lstm::new(&config, sizes, 2, params(precision)).unwrap())
     };
     let transformer = |precision: Precision| -> Box<dyn Model> {
         let config = TransformerConfig {
-            vocabulary,
-            max_length,
             width: 8,
             heads: 2,
             feed_forward: 16,
@@ -446,9 +436,9 @@ fn text() {
             positions: Positions::Learned,
             activation: Activation::Gelu,
             pooling: Pooling::Mean,
-            classes,
         };
-        Box::new(Transformer::new(&config, 2, params(precision)).unwrap())
+        let sizes = TextSizes { vocabulary, max_length, classes };
+        Box::new(Transformer::new(&config, sizes, 2, params(precision)).unwrap())
     };
     let (f32, bf16) = (Precision::F32, Precision::Bf16);
     let networks: [(&str, &Build<'_>); 4] = [

@@ -12,7 +12,7 @@ use lrlab_callbacks::{
 };
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::Params;
-use lrlab_models::{ConvInit, Model, ResNet, ResNetConfig, Shortcut, Stem};
+use lrlab_models::{ConvInit, Model, PictureSizes, ResNet, ResNetConfig, Shortcut, Stem};
 use lrlab_optim::{OptimizerConfig, SgdConfig};
 use lrlab_runs::DecisionKind;
 use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, ScheduleSpec};
@@ -27,16 +27,9 @@ fn data() -> Dataset {
 /// With batch norm, whose statistics a trial must leave alone too.
 fn network(data: &Dataset) -> Box<dyn Model> {
     let (stem, shortcut) = (Stem::Cifar, Shortcut::B);
-    let config = ResNetConfig {
-        depth: 8,
-        stem,
-        shortcut,
-        init: ConvInit::default(),
-        width: 0.25,
-        classes: data.classes,
-        channels: 3,
-    };
-    Box::new(ResNet::new(&config, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
+    let config = ResNetConfig { depth: 8, stem, shortcut, init: ConvInit::default(), width: 0.25 };
+    let sizes = PictureSizes { channels: 3, classes: data.classes };
+    Box::new(ResNet::new(&config, sizes, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
 }
 
 fn parts<'a>(data: &'a Dataset, settings: &'a Settings, callbacks: Callbacks) -> Fit<'a> {

@@ -16,23 +16,24 @@ use lrlab_tests::{metadata, root};
 use serde_json::Value;
 
 /// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
-const FLOORS: [(&str, u8, bool); 16] = [
+const FLOORS: [(&str, u8, bool); 17] = [
     ("lrlab-random", 0, false),
     ("lrlab-runs", 0, false),
     ("lrlab-schedulers", 1, false),
     ("lrlab-search", 1, false),
     ("lrlab-kernels", 1, true),
-    ("lrlab-data", 1, true),
-    ("lrlab-spec", 2, false),
-    ("lrlab-callbacks", 2, false),
-    ("lrlab-models", 2, true),
-    ("lrlab-optim", 2, true),
-    ("lrlab-grid", 3, false),
-    ("lrlab-report", 3, false),
-    ("lrlab-train", 3, true),
-    ("lrlab", 4, true),
-    ("xtask", 5, false),
-    ("lrlab-tests", 5, true),
+    ("lrlab-config", 2, false),
+    ("lrlab-spec", 3, false),
+    ("lrlab-callbacks", 3, false),
+    ("lrlab-data", 3, true),
+    ("lrlab-models", 3, true),
+    ("lrlab-optim", 3, true),
+    ("lrlab-grid", 4, false),
+    ("lrlab-report", 4, false),
+    ("lrlab-train", 4, true),
+    ("lrlab", 5, true),
+    ("xtask", 6, false),
+    ("lrlab-tests", 6, true),
 ];
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {

@@ -1,5 +1,7 @@
 //! How to pass over a split.
 
+use lrlab_config::AugmentConfig;
+
 /// How to pass over a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchPlan {
@@ -51,4 +53,13 @@ pub struct Augment {
     pub seed: u64,
     /// The epoch, from 0.
     pub epoch: u64,
+}
+
+impl Augment {
+    /// The changes of `config` in epoch 0 of a run with this seed; `None` where there are none.
+    #[must_use]
+    pub fn of(config: AugmentConfig, seed: u64) -> Option<Self> {
+        let AugmentConfig { crop_padding, flip, cutout } = config;
+        (config != AugmentConfig::default()).then_some(Self { crop_padding, flip, cutout, seed, epoch: 0 })
+    }
 }

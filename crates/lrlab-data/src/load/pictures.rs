@@ -42,7 +42,7 @@ pub(super) fn load(
     let side = side(&config.source);
     let kind = Kind::Pictures { channels: 3, height: side, width: side };
     let (training, held_out, test) = assemble(train, test, &rows, side)?;
-    let validation = if config.validation == Some(Validation::TestSplit) { test.clone() } else { held_out };
+    let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
         notes: notes(config, &identity, duplicates),
         name: identity.name,

@@ -44,7 +44,7 @@ pub(super) fn load(
         None => prepare(config, located, &keys)?,
     };
     let [train, held_out, test] = prepared.splits;
-    let validation = if config.validation == Some(Validation::TestSplit) { test.clone() } else { held_out };
+    let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
         notes: notes(config, &identity, prepared.duplicates),
         name: identity.name,

@@ -7,7 +7,7 @@ use crate::catalog::Part;
 use crate::dataset::Duplicates;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, cifar10, imdb};
-use crate::{DataConfig, Error, Source, Validation, split};
+use crate::{DataConfig, Error, Source, Validation, ValidationSplit, split};
 
 /// Rows of each split, ascending.
 pub(super) struct Rows {
@@ -31,7 +31,7 @@ pub(super) fn split_rows(
     let wanted = match config.validation {
         None => labels.len() / share,
         Some(Validation::Examples(examples)) => examples,
-        Some(Validation::TestSplit) => 0,
+        Some(Validation::Split(ValidationSplit::Test)) => 0,
     };
     if wanted >= labels.len() {
         let dataset = config.source.name().to_owned();
@@ -55,7 +55,7 @@ pub(super) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
 pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
     let name = &identity.name;
     let mut notes = identity.notes.clone();
-    if config.validation == Some(Validation::TestSplit) {
+    if config.validation == Some(Validation::TEST_SPLIT) {
         notes.push(format!(
             "{name}: LEAK: validation is the test split, so what is chosen by validation has seen the test examples"
         ));

@@ -1,18 +1,10 @@
 //! Residual blocks: y = max(F(x) + shortcut(x), 0).
 
 use candle_core::Result;
+use lrlab_config::{ConvInit, Shortcut};
 use lrlab_kernels::{ConvNet, Value};
 
-use crate::{ConvInit, init::Builder, layers::conv_norm};
-
-/// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shortcut {
-    /// Every second pixel, new channels zero, half of them before and half after the old: no parameters.
-    A,
-    /// 1×1 convolution with batch norm.
-    B,
-}
+use crate::{init::Builder, layers::conv_norm};
 
 /// What F is (He et al., figure 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

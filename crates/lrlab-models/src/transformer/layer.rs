@@ -1,9 +1,9 @@
 //! One encoder block: self-attention and a feed-forward network, each with residual, dropout and layer norm.
 
 use candle_core::{Result, Tensor, Var};
+use lrlab_config::{Activation, NormPlacement, TransformerConfig};
 use lrlab_kernels::{EncoderActivation, EncoderNorm, Precision, Role};
 
-use super::config::{Activation, NormPlacement, TransformerConfig};
 use crate::{
     Mode,
     init::{Builder, Init},

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use lrlab_kernels::Params;
 use lrlab_models::{
     Activation, BagOfEmbeddings, BagOfEmbeddingsConfig, ConvInit, Input, Linear, LinearConfig, Lstm,
-    LstmConfig, Model, NormPlacement, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem, Transformer,
-    TransformerConfig,
+    LstmConfig, Model, NormPlacement, PictureSizes, Pooling, Positions, ResNet, ResNetConfig, Shortcut, Stem,
+    TextSizes, Transformer, TransformerConfig,
 };
 
 pub(crate) const VOCABULARY: usize = 17;
@@ -30,9 +30,9 @@ pub(crate) fn resnet_of(
     shortcut: Shortcut,
     width: f64,
 ) -> Result<Box<dyn Model>> {
-    let config =
-        ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width, classes: 3, channels: 3 };
-    Ok(Box::new(ResNet::new(&config, 0, params)?))
+    let config = ResNetConfig { depth, stem, shortcut, init: ConvInit::default(), width };
+    let sizes = PictureSizes { channels: 3, classes: 3 };
+    Ok(Box::new(ResNet::new(&config, sizes, 0, params)?))
 }
 
 pub(crate) fn lstm(bidirectional: bool, pooling: Pooling, dropout: f64) -> Result<Box<dyn Model>> {
@@ -45,18 +45,10 @@ pub(crate) fn lstm_of(
     pooling: Pooling,
     dropout: f64,
 ) -> Result<Box<dyn Model>> {
-    let config = LstmConfig {
-        vocabulary: VOCABULARY,
-        embedding: 5,
-        hidden: 7,
-        layers: 2,
-        bidirectional,
-        dropout,
-        pooling,
-        forget_bias: 1.0,
-        classes: 3,
-    };
-    Ok(Box::new(Lstm::new(&config, 0, params)?))
+    let config =
+        LstmConfig { embedding: 5, hidden: 7, layers: 2, bidirectional, dropout, pooling, forget_bias: 1.0 };
+    let sizes = TextSizes { vocabulary: VOCABULARY, max_length: 1, classes: 3 };
+    Ok(Box::new(Lstm::new(&config, sizes, 0, params)?))
 }
 
 pub(crate) fn transformer(
@@ -78,8 +70,6 @@ pub(crate) fn transformer_of(
     dropout: f64,
 ) -> Result<Box<dyn Model>> {
     let config = TransformerConfig {
-        vocabulary: VOCABULARY,
-        max_length: 6,
         width: 8,
         heads: 2,
         feed_forward: 12,
@@ -89,14 +79,15 @@ pub(crate) fn transformer_of(
         positions,
         activation,
         pooling,
-        classes: 3,
     };
-    Ok(Box::new(Transformer::new(&config, 0, params)?))
+    let sizes = TextSizes { vocabulary: VOCABULARY, max_length: 6, classes: 3 };
+    Ok(Box::new(Transformer::new(&config, sizes, 0, params)?))
 }
 
 pub(crate) fn bag(dropout: f64) -> Result<Box<dyn Model>> {
-    let config = BagOfEmbeddingsConfig { vocabulary: VOCABULARY, embedding: 5, dropout, classes: 3 };
-    Ok(Box::new(BagOfEmbeddings::new(&config, 0, params())?))
+    let config = BagOfEmbeddingsConfig { embedding: 5, dropout };
+    let sizes = TextSizes { vocabulary: VOCABULARY, max_length: 1, classes: 3 };
+    Ok(Box::new(BagOfEmbeddings::new(&config, sizes, 0, params())?))
 }
 
 pub(crate) fn linear() -> Result<Box<dyn Model>> {

@@ -12,7 +12,6 @@ use lrlab_search::Space;
 
 use crate::axes::Axis;
 use crate::mistake::Log;
-use crate::ranges::Slot;
 use crate::resolve::Resolved;
 use crate::schema::definition;
 use crate::tree::{Key, Node, Place, Value};
@@ -43,7 +42,7 @@ pub(crate) fn read(log: &mut Log, root: &Node, axes: &[Axis]) -> Option<Rules> {
     let rest = Node { value: Value::Table(rest), place: node.place };
     let mut schema = definition("Search").clone();
     schema["required"] = serde_json::json!(["method"]);
-    let mut good = walk(log, &rest, &schema, Slot { owner: "Search", key: "search" });
+    let mut good = walk(log, &rest, &schema, "search");
     let mut spaces = Vec::new();
     match node.get("space") {
         Some(table) if !table.table().is_empty() => {

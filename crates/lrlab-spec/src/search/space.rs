@@ -6,7 +6,6 @@ use serde_json::Value as Json;
 use crate::axes::{Axis, typed};
 use crate::coordinate::{label, same};
 use crate::mistake::Log;
-use crate::ranges::Slot;
 use crate::schema::{branches, definition};
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
@@ -80,7 +79,7 @@ fn is_table(node: &Node) -> bool {
 
 /// The values that a key may take.
 fn values(log: &mut Log, name: &str, node: &Node, target: &Target<'_>) -> Option<Space> {
-    if !walk(log, node, definition("SpaceSpec"), Slot { owner: "SpaceSpec", key: name }) {
+    if !walk(log, node, definition("SpaceSpec"), name) {
         return None;
     }
     let (kind, inner) = node.table().first()?;
@@ -98,7 +97,7 @@ fn values(log: &mut Log, name: &str, node: &Node, target: &Target<'_>) -> Option
     let mut ends = Vec::new();
     for key in ["min", "max"] {
         let end = inner.get(key)?;
-        if !walk(log, end, target.schema, target.slot) {
+        if !walk(log, end, target.schema, target.key) {
             return None;
         }
         ends.push((end, end.number()?));
@@ -128,7 +127,7 @@ fn choice(log: &mut Log, name: &str, list: &Node, target: &Target<'_>) -> Option
     let checked: Vec<Option<Json>> = list
         .list()
         .iter()
-        .map(|item| walk(log, item, target.schema, target.slot).then(|| typed(item, target.schema).json()))
+        .map(|item| walk(log, item, target.schema, target.key).then(|| typed(item, target.schema).json()))
         .collect();
     let values: Vec<Json> = checked.into_iter().collect::<Option<_>>()?;
     for (i, value) in values.iter().enumerate() {

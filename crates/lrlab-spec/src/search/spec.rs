@@ -1,7 +1,10 @@
 //! What `[search]` holds.
 
+use std::borrow::Cow;
+
+use lrlab_config::Metric;
 use lrlab_schedulers::Span;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 /// `[search]`, its space left aside.
@@ -12,13 +15,31 @@ pub(super) struct SearchSpec {
     pub(super) method: MethodSpec,
     /// The metric of the validation split that decides, each trial's best epoch so far. Default: the run's `select`.
     #[serde(default)]
+    #[schemars(with = "Option<ValidationMetric>")]
     pub(super) metric: Option<String>,
     /// Seed of the drawn points; not the runs' seed.
     #[serde(default)]
     pub(super) seed: u64,
     /// The first so many seeds judge a trial, by their mean; the winner is run with the others too. Default: 1.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub(super) seeds: usize,
+}
+
+/// The schema of a text that names a metric of the validation split by which a search may decide.
+struct ValidationMetric;
+
+impl JsonSchema for ValidationMetric {
+    fn schema_name() -> Cow<'static, str> {
+        "ValidationMetric".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "enum": Metric::names().filter(|name| name.starts_with("val_")).collect::<Vec<_>>(),
+            "$comment": "nothing to search by: the validation split decides",
+        })
+    }
 }
 
 const fn one() -> usize {
@@ -47,6 +68,7 @@ pub(super) struct GridSearchSpec {}
 #[serde(deny_unknown_fields)]
 pub(super) struct RandomSearchSpec {
     /// Points per arm.
+    #[schemars(range(min = 1))]
     pub(super) trials: usize,
 }
 
@@ -56,11 +78,13 @@ pub(super) struct RandomSearchSpec {
 pub(super) struct HalvingSpec {
     /// Points per arm, drawn at random. Default: every point of the space.
     #[serde(default)]
+    #[schemars(range(min = 2))]
     pub(super) trials: Option<usize>,
     /// When trials are judged, in whole epochs or parts of the run, increasing. The schedule is laid over the whole run.
     pub(super) rungs: Vec<Span>,
     /// One in so many goes on at each rung. Default: 2.
     #[serde(default = "two")]
+    #[schemars(range(min = 2))]
     pub(super) eta: usize,
 }
 
@@ -92,6 +116,7 @@ struct RangeSpec {
     max: f64,
     /// Only so many values, both ends among them. Default: any value between.
     #[serde(default)]
+    #[schemars(range(min = 2))]
     points: Option<usize>,
 }
 

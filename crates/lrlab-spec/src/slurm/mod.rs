@@ -45,7 +45,6 @@ use serde_json::{Value as Json, json};
 use crate::conditions;
 use crate::coordinate::meets;
 use crate::mistake::{Log, Mistakes};
-use crate::ranges::Slot;
 use crate::tree::{Key, Node, parse};
 use crate::walk::{missing, walk};
 
@@ -148,7 +147,7 @@ impl SlurmProfile {
         if log.has_errors() {
             return Err(log.finish());
         }
-        walk(&mut log, &root, &schema(), Slot::default());
+        walk(&mut log, &root, &schema(), "");
         let classes = root.get("classes").map(Node::table).unwrap_or_default();
         let mut read: Vec<SlurmClass> = Vec::new();
         for (key, node) in classes {

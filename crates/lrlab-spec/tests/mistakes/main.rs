@@ -364,7 +364,10 @@ fn conditions_and_claims() {
              `equivalent`, `any`",
         ]
     );
-    assert_eq!(judged("value = 1\ncompare = \">\"\nmargin = 0\n"), ["x.toml:39:10: `margin` is not above 0"]);
+    assert_eq!(
+        judged("value = 1\ncompare = \">\"\nmargin = 0\n"),
+        ["x.toml:39:10: `margin` is 0: expected a number above 0"]
+    );
     assert_eq!(
         judged("value = 1\ntolerance = 0.1\nmargin = 0.1\n"),
         ["x.toml:39:10: a claim of a value takes no margin; its `tolerance` is one, or compare by order"]

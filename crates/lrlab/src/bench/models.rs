@@ -3,8 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use lrlab_kernels::{Params, Precision, cross_entropy};
 use lrlab_models::{
-    Activation, ConvInit, Input, Lstm, LstmConfig, Mode, Model, NormPlacement, Pooling, Positions, ResNet,
-    ResNetConfig, Shortcut, Stem, Transformer, TransformerConfig,
+    Activation, ConvInit, Input, Lstm, LstmConfig, Mode, Model, NormPlacement, PictureSizes, Pooling,
+    Positions, ResNet, ResNetConfig, Shortcut, Stem, TextSizes, Transformer, TransformerConfig,
 };
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig, build};
 use lrlab_random::{Purpose, Stream};
@@ -91,16 +91,9 @@ fn resnet_flops(depth: usize, stem: Stem) -> f64 {
 
 fn resnet(depth: usize, stem: Stem, params: &Params) -> anyhow::Result<Step> {
     let device = params.device();
-    let config = ResNetConfig {
-        depth,
-        stem,
-        shortcut: Shortcut::B,
-        init: ConvInit::default(),
-        width: 1.0,
-        classes: 10,
-        channels: 3,
-    };
-    let model = ResNet::new(&config, 0, params.clone())?;
+    let config = ResNetConfig { depth, stem, shortcut: Shortcut::B, init: ConvInit::default(), width: 1.0 };
+    let sizes = PictureSizes { channels: 3, classes: 10 };
+    let model = ResNet::new(&config, sizes, 0, params.clone())?;
     let sgd = SgdConfig { momentum: 0.9, weight_decay: 1e-4, decay_all: true, ..SgdConfig::default() };
     let pictures = Input::Pictures(normal(&[PICTURES, 3, SIDE, SIDE], "pictures", device)?);
     let labels = below(PICTURES, 10, "labels", device)?;
@@ -109,7 +102,6 @@ fn resnet(depth: usize, stem: Stem, params: &Params) -> anyhow::Result<Step> {
 
 pub(super) fn lstm(params: &Params) -> anyhow::Result<Box<dyn Model>> {
     let config = LstmConfig {
-        vocabulary: VOCABULARY,
         embedding: WIDTH,
         hidden: WIDTH,
         layers: 1,
@@ -117,16 +109,14 @@ pub(super) fn lstm(params: &Params) -> anyhow::Result<Box<dyn Model>> {
         dropout: 0.0,
         pooling: Pooling::Last,
         forget_bias: 1.0,
-        classes: 2,
     };
-    Ok(Box::new(Lstm::new(&config, 0, params.clone())?))
+    let sizes = TextSizes { vocabulary: VOCABULARY, max_length: 1, classes: 2 };
+    Ok(Box::new(Lstm::new(&config, sizes, 0, params.clone())?))
 }
 
 /// For texts of up to `length` tokens.
 pub(super) fn transformer(params: &Params, length: usize) -> anyhow::Result<Box<dyn Model>> {
     let config = TransformerConfig {
-        vocabulary: VOCABULARY,
-        max_length: length,
         width: WIDTH,
         heads: 4,
         feed_forward: FEED_FORWARD,
@@ -136,9 +126,9 @@ pub(super) fn transformer(params: &Params, length: usize) -> anyhow::Result<Box<
         positions: Positions::Learned,
         activation: Activation::Relu,
         pooling: Pooling::Mean,
-        classes: 2,
     };
-    Ok(Box::new(Transformer::new(&config, 0, params.clone())?))
+    let sizes = TextSizes { vocabulary: VOCABULARY, max_length: length, classes: 2 };
+    Ok(Box::new(Transformer::new(&config, sizes, 0, params.clone())?))
 }
 
 fn text_step(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {

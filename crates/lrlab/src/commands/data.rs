@@ -95,7 +95,7 @@ fn verify(named: &Named) -> anyhow::Result<()> {
 }
 
 fn source(named: &Named) -> anyhow::Result<Source> {
-    let files = named.folder.clone().map_or(Files::Hub, Files::Folder);
+    let files = Files { folder: named.folder.clone() };
     Ok(match named.name.as_str() {
         "cifar10" => Source::Cifar10(files),
         "imdb" => Source::Imdb(files),

@@ -69,7 +69,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {
-        optimizer: assemble::optimizer(&spec, model.params())?,
+        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
         model,
         schedule: spec.schedule.build(&horizon).context("schedule")?,
         callbacks: Callbacks::default(),

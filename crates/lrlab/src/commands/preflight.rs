@@ -268,7 +268,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     }
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {
-        optimizer: assemble::optimizer(&spec, model.params())?,
+        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
         model,
         schedule: spec.schedule.build(&horizon).context("schedule")?,
         callbacks: Callbacks::new(Vec::new()),

@@ -90,10 +90,10 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let settings = assemble::settings(&spec);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {
-        optimizer: assemble::optimizer(&spec, model.params())?,
+        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
         model,
         schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: assemble::callbacks(&spec, &horizon, &attempt)?,
+        callbacks: assemble::callbacks(&spec, &attempt)?,
         data: &data,
         settings: &settings,
         device: &device,

@@ -89,7 +89,7 @@ pub(super) fn train(run: &RunSpec, data: &Dataset, device: &Device) -> anyhow::R
     let settings = assemble::settings(run);
     let horizon = Fit::horizon(&settings, data.train.len());
     let parts = Fit {
-        optimizer: assemble::optimizer(run, model.params())?,
+        optimizer: lrlab_optim::build(&run.optimizer, model.params())?,
         model,
         schedule: run.schedule.build(&horizon).context("schedule")?,
         callbacks: Callbacks::default(),

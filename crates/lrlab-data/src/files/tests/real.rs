@@ -48,7 +48,7 @@ fn sizes(data: &Dataset) -> (usize, usize, usize) {
 fn cifar10_is_whole_and_upright() {
     let Some(located) = locate("cifar10") else { return };
     let cache = tempfile::tempdir().unwrap();
-    let config = config(Source::Cifar10(Files::Hub), &cache);
+    let config = config(Source::Cifar10(Files::default()), &cache);
     let data = load_located(&config, Some(&located)).unwrap();
     assert_eq!(sizes(&data), (45_000, 5_000, 10_000));
     for split in [&data.train, &data.validation, &data.test] {
@@ -95,7 +95,7 @@ fn cifar10_is_whole_and_upright() {
 fn imdb_keeps_duplicates_on_one_side() {
     let Some(located) = locate("imdb") else { return };
     let cache = tempfile::tempdir().unwrap();
-    let mut config = config(Source::Imdb(Files::Hub), &cache);
+    let mut config = config(Source::Imdb(Files::default()), &cache);
     config.limit = Limit { train: Some(1000), validation: None, test: Some(200) };
     config.tokens.max_length = 50;
     let data = load_located(&config, Some(&located)).unwrap();
@@ -130,7 +130,7 @@ fn imdb_keeps_duplicates_on_one_side() {
 fn a_pinned_digest_is_kept() {
     let Some(located) = locate("cifar10") else { return };
     let cache = tempfile::tempdir().unwrap();
-    let mut config = config(Source::Cifar10(Files::Hub), &cache);
+    let mut config = config(Source::Cifar10(Files::default()), &cache);
     config.pin_digest = Some("0".repeat(64));
     let error = load_located(&config, Some(&located)).unwrap_err();
     assert!(matches!(error, Error::PinnedDigest { .. }), "{error}");

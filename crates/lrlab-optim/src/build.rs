@@ -1,20 +1,10 @@
-//! The update rules by name.
+//! The update rule of a configuration.
 
 use candle_core::Result;
+use lrlab_config::OptimizerConfig;
 use lrlab_kernels::Params;
 
-use crate::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-
-/// An update rule and its constants. The rate is not among them.
-#[derive(Debug, Clone, PartialEq)]
-pub enum OptimizerConfig {
-    /// Stochastic gradient descent with torch's rule; the default momentum is 0.9, where torch has 0.
-    Sgd(SgdConfig),
-    /// Kingma and Ba, ICLR 2015; weight decay added to the gradient.
-    Adam(AdamConfig),
-    /// Loshchilov and Hutter, ICLR 2019: decoupled weight decay.
-    AdamW(AdamConfig),
-}
+use crate::{Adam, Optimizer, Sgd};
 
 /// The update rule over what `params` trains.
 ///

@@ -1,0 +1,65 @@
+//! Update rules.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An update rule and its constants. The rate is not among them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Stochastic gradient descent with torch's rule; momentum 0.9 by default, where torch has 0.
+    Sgd(SgdConfig),
+    /// Kingma and Ba, ICLR 2015; weight decay added to the gradient.
+    Adam(AdamConfig),
+    /// Loshchilov and Hutter, ICLR 2019: decoupled weight decay.
+    #[serde(rename = "adamw")]
+    AdamW(AdamConfig),
+}
+
+/// `sgd = { momentum = 0.9 }`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SgdConfig {
+    /// μ, at least 0 and below 1. Default: 0.9, where `torch.optim.SGD` has 0.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub momentum: f64,
+    /// Nesterov's momentum; needs a momentum above 0.
+    pub nesterov: bool,
+    /// λ: added to the gradient times the parameter.
+    #[schemars(range(min = 0))]
+    pub weight_decay: f64,
+    /// Also decay norms and biases (torch's default; theirs is a group without decay here unless set).
+    pub decay_all: bool,
+}
+
+impl Default for SgdConfig {
+    fn default() -> Self {
+        Self { momentum: 0.9, nesterov: false, weight_decay: 0.0, decay_all: false }
+    }
+}
+
+/// `adam = {}`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamConfig {
+    /// β₁, decay of the first moment, at least 0 and below 1.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub beta1: f64,
+    /// β₂, decay of the second moment, at least 0 and below 1.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub beta2: f64,
+    /// Added to the denominator.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub eps: f64,
+    /// λ, weight decay.
+    #[schemars(range(min = 0))]
+    pub weight_decay: f64,
+    /// Also decay norms and biases, as one torch parameter group does.
+    pub decay_all: bool,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay_all: false }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a claim may speak about.
+
+use lrlab_runs::EpochMetrics;
+
+use crate::ranges::Wrong;
+use crate::suggest;
+
+/// Choices of weights or epochs.
+const MOMENTS: [&str; 4] = ["final", "best", "max", "min"];
+
+/// Figures besides the epochs' metrics, of `final` and `best` weights alone: evaluations at the end, and differences.
+const EVALUATED: [&str; 11] = [
+    "epoch",
+    "train_eval_loss",
+    "train_eval_accuracy",
+    "accuracy_gap",
+    "loss_gap",
+    "test_loss",
+    "test_accuracy",
+    "test_f1",
+    "test_precision",
+    "test_recall",
+    "test_ece",
+];
+
+/// The figures that `moment` has.
+fn figures(moment: &str) -> Vec<&'static str> {
+    let measured = EpochMetrics::NAMES.into_iter().filter(|name| *name != "val_loss_stderr");
+    let evaluated: &[&str] = if matches!(moment, "final" | "best") { &EVALUATED } else { &[] };
+    measured.chain(evaluated.iter().copied()).collect()
+}
+
+/// What is wrong with a claim's metric; without a moment it is `final`.
+pub(crate) fn check(text: &str) -> Option<Wrong> {
+    let (moment, name) = text.split_once('.').unwrap_or(("final", text));
+    if !MOMENTS.contains(&moment) {
+        let message = format!("`{moment}.` is no choice of weights or epochs");
+        return Some(Wrong { message, suggestion: suggest::among(moment, MOMENTS) });
+    }
+    let names = figures(moment);
+    if names.contains(&name) {
+        return None;
+    }
+    let message = if EVALUATED.contains(&name) {
+        format!("`{name}` is not measured every epoch, so there is no `{moment}.` of it")
+    } else {
+        format!("unknown metric `{name}`")
+    };
+    Some(Wrong { message, suggestion: suggest::among(name, names) })
+}
+
+/// A regular expression that matches what [`check`] accepts.
+pub(crate) fn pattern() -> String {
+    let of = |moment: &str| figures(moment).join("|");
+    format!(r"^(((final|best)\.)?({})|(max|min)\.({}))$", of("final"), of("max"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_their_figures() {
+        let accepted =
+            ["val_loss", "final.test_accuracy", "best.epoch", "max.val_accuracy", "min.train_loss"];
+        for text in accepted {
+            assert_eq!(check(text), None, "{text}");
+        }
+        let refused = [
+            ("max.test_loss", "`test_loss` is not measured every epoch, so there is no `max.` of it"),
+            ("last.val_loss", "`last.` is no choice of weights or epochs"),
+            ("final.val_los", "unknown metric `val_los`"),
+        ];
+        for (text, message) in refused {
+            assert_eq!(check(text).map(|wrong| wrong.message).as_deref(), Some(message));
+        }
+    }
+}
