@@ -50,8 +50,7 @@ mod net;
 mod norm;
 mod parameters;
 mod params;
-mod pool;
-mod pooling;
+mod pool2d;
 mod precision;
 mod product;
 mod simd;
@@ -62,6 +61,7 @@ mod threads;
 #[cfg(any(feature = "cuda", test))]
 mod tiles;
 mod update;
+mod weighted_sum;
 
 pub use activation::{gelu, relu};
 pub use attention::{attention, attention_in};
@@ -79,11 +79,11 @@ pub use lstm::{LstmLayer, Sequence, lstm};
 pub use net::{ConvNet, ConvNorm, Value};
 pub use norm::{Norm, batch_norm2d, layer_norm};
 pub use params::{Param, Params, Role};
-pub use pool::{global_avg_pool2d, max_pool2d};
-pub use pooling::weighted_sum;
+pub use pool2d::{global_avg_pool2d, max_pool2d};
 pub use precision::Precision;
 pub use simd::simd_level;
 pub use update::{
     AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm,
     squared_norms,
 };
+pub use weighted_sum::weighted_sum;

@@ -5,8 +5,8 @@
 use rayon::prelude::*;
 
 use super::direct;
+use super::gemm;
 use super::geometry::{Frame, Geometry, Method};
-use super::pictures;
 use super::source::{Place, Sink, Source};
 use super::winograd;
 use crate::host::{Scratch, add_up};
@@ -33,7 +33,7 @@ pub(crate) unsafe fn run(
             Work::Winograd(winograd::Plan::new(g), weights)
         }
         // SAFETY: the caller's word.
-        Method::Pictures => return unsafe { pictures::backward(g, source, weight, grad, dx, want_weight) },
+        Method::Gemm => return unsafe { gemm::backward(g, source, weight, grad, dx, want_weight) },
         Method::Direct => Work::Direct(direct::Backward::new(g, weight, dx.is_some())),
     };
     let packed = if want_weight { method.packed(g) } else { 0 };

@@ -5,10 +5,10 @@
 use rayon::prelude::*;
 
 use super::direct;
-use super::geometry::{Frame, Geometry, Method};
+use super::gemm;
+use super::geometry::{Frame, Geometry, Method, Sizes};
 use super::moments::{Moments, measure};
-use super::pictures;
-use super::source::{Place, Sink, Sizes, Source};
+use super::source::{Place, Sink, Source};
 use super::winograd;
 use crate::host::Scratch;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
@@ -32,7 +32,7 @@ pub(crate) unsafe fn run(
     let weights = match g.method() {
         Method::Winograd => Weights::Winograd(winograd::Plan::new(g), winograd::weights(g, weight)),
         // SAFETY: the caller's word.
-        Method::Pictures => return unsafe { pictures::forward(g, source, weight, sink, moments) },
+        Method::Gemm => return unsafe { gemm::forward(g, source, weight, sink, moments) },
         Method::Direct => Weights::Direct(direct::taps(g), direct::pack_weights(g, weight)),
     };
     let group = weights.group();

@@ -1,11 +1,59 @@
-//! The sizes of one convolution.
+//! The sizes of a batch of pictures and of one convolution.
 
 use candle_core::{Result, bail};
 
-use super::source::Sizes;
 use crate::simd::LANES;
 
-/// Sizes as in [`super::conv2d`]; `oh` and `ow` are the output's.
+/// Sizes of a batch of pictures; in blocks it is `[n][channels / 16][height][width][16]`, and lanes without a channel
+/// are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) n: usize,
+    pub(crate) c: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+}
+
+/// As candle writes shapes.
+impl std::fmt::Display for Sizes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
+    }
+}
+
+impl Sizes {
+    /// Blocks of sixteen channels.
+    pub(crate) fn blocks(&self) -> usize {
+        self.c.div_ceil(LANES)
+    }
+
+    /// Pixels of a plane.
+    pub(crate) fn pixels(&self) -> usize {
+        self.h * self.w
+    }
+
+    /// Values of one block of one picture.
+    pub(crate) fn plane(&self) -> usize {
+        self.pixels() * LANES
+    }
+
+    /// Values of one picture in blocks.
+    pub(crate) fn picture(&self) -> usize {
+        self.blocks() * self.plane()
+    }
+
+    /// Values of the batch in blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.n * self.picture()
+    }
+
+    /// Values of one picture in planes.
+    pub(crate) fn flat(&self) -> usize {
+        self.c * self.pixels()
+    }
+}
+
+/// Sizes as in [`crate::conv2d`]; `oh` and `ow` are the output's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Geometry {
     pub(crate) n: usize,
@@ -72,7 +120,7 @@ impl Geometry {
         if square && self.h > 2 && self.w > 2 {
             Method::Winograd
         } else if self.oh * self.ow <= FEW {
-            Method::Pictures
+            Method::Gemm
         } else {
             Method::Direct
         }
@@ -102,8 +150,8 @@ const FEW: usize = 16;
 pub(super) enum Method {
     /// In tiles of 4×4 outputs.
     Winograd,
-    /// Output pixel by output pixel, over the pictures.
-    Pictures,
+    /// As matrix products over the batch, one per output pixel and tap.
+    Gemm,
     /// Tap by tap, picture by picture.
     Direct,
 }

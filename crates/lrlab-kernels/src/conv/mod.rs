@@ -5,7 +5,7 @@
 //! channels in registers while running over all taps and input channels (Georganas et al., "Anatomy of
 //! high-performance deep learning convolutions on SIMD architectures", SC 2018), and their input's gradient is the
 //! same sweep over the output's gradient, once per phase of the stride. Where few output pixels are left, the pictures
-//! take the place of the pixels (see `pictures`).
+//! take the place of the pixels (see `gemm`).
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
@@ -13,9 +13,9 @@ pub(crate) mod backward;
 mod blocked;
 mod direct;
 pub(crate) mod forward;
+mod gemm;
 pub(crate) mod geometry;
 pub(crate) mod moments;
-mod pictures;
 mod product;
 pub(crate) mod source;
 pub(crate) mod sweep;

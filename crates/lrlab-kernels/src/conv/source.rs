@@ -7,58 +7,9 @@
 )]
 
 use super::blocked::{pack, unpack};
-use super::geometry::Frame;
+use super::geometry::{Frame, Sizes};
 use crate::host::Shared;
 use crate::simd::{LANES, Simd};
-
-/// Sizes of a batch of pictures; in blocks it is `[n][channels / 16][height][width][16]`, and lanes without a channel
-/// are zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub(crate) n: usize,
-    pub(crate) c: usize,
-    pub(crate) h: usize,
-    pub(crate) w: usize,
-}
-
-/// As candle writes shapes.
-impl std::fmt::Display for Sizes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
-    }
-}
-
-impl Sizes {
-    /// Blocks of sixteen channels.
-    pub(crate) fn blocks(&self) -> usize {
-        self.c.div_ceil(LANES)
-    }
-
-    /// Pixels of a plane.
-    pub(crate) fn pixels(&self) -> usize {
-        self.h * self.w
-    }
-
-    /// Values of one block of one picture.
-    pub(crate) fn plane(&self) -> usize {
-        self.pixels() * LANES
-    }
-
-    /// Values of one picture in blocks.
-    pub(crate) fn picture(&self) -> usize {
-        self.blocks() * self.plane()
-    }
-
-    /// Values of the batch in blocks.
-    pub(crate) fn len(&self) -> usize {
-        self.n * self.picture()
-    }
-
-    /// Values of one picture in planes.
-    pub(crate) fn flat(&self) -> usize {
-        self.c * self.pixels()
-    }
-}
 
 /// gain · y + offset, per channel; zeros in lanes without a channel.
 #[derive(Debug, Clone)]

@@ -12,8 +12,8 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::Norm;
-use crate::conv::geometry::Geometry;
-use crate::conv::source::Sizes;
+use crate::conv::geometry::{Geometry, Sizes};
+
 use crate::net::{ConvNet, ConvNorm, Node};
 use crate::tiles::Way;
 

@@ -6,6 +6,7 @@ use candle_core::Result;
 use candle_core::cuda::cudarc::cublas::{result, sys};
 use candle_core::cuda::cudarc::driver::CudaSlice;
 
+use super::times::timed;
 use super::{Gpu, words, wrap};
 use crate::{Precision, environment};
 
@@ -140,7 +141,7 @@ impl Gpu {
             }
             .map_err(wrap)
         };
-        self.timed(|| format!("product {count} of {m}×{k}×{n}"), multiply)
+        timed(&self.stream, || format!("product {count} of {m}×{k}×{n}"), multiply)
     }
 
     /// out = a b

@@ -5,32 +5,31 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use candle_core::Result;
+use candle_core::cuda::cudarc::driver::CudaStream;
 
-use super::{Gpu, wrap};
+use super::error::wrap;
 use crate::{DeviceTime, environment};
 
 static TIMES: Mutex<BTreeMap<String, (u64, Duration)>> = Mutex::new(BTreeMap::new());
 
-impl Gpu {
-    /// Runs `work`, which asks something called `name` of the device, and takes its time where times are wanted.
-    pub(super) fn timed(
-        &self,
-        name: impl FnOnce() -> String,
-        work: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
-        if !environment::times() {
-            return work();
-        }
-        self.stream.synchronize().map_err(wrap)?;
-        let clock = Instant::now();
-        work()?;
-        self.stream.synchronize().map_err(wrap)?;
-        let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, total) = times.entry(name()).or_default();
-        *count += 1;
-        *total += clock.elapsed();
-        Ok(())
+/// Runs `work`, which asks something called `name` of the device, and takes its time where times are wanted.
+pub(super) fn timed(
+    stream: &CudaStream,
+    name: impl FnOnce() -> String,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !environment::times() {
+        return work();
     }
+    stream.synchronize().map_err(wrap)?;
+    let clock = Instant::now();
+    work()?;
+    stream.synchronize().map_err(wrap)?;
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let (count, total) = times.entry(name()).or_default();
+    *count += 1;
+    *total += clock.elapsed();
+    Ok(())
 }
 
 /// See [`crate::take_device_times`].

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "rows are written by address; each block states its bounds")]
 
 use super::forward::{Kept, head};
-use super::op::{Dims, Encoder, Parameters};
+use super::layer::{Dims, Layer, Parameters};
 use super::parts::{Activate, Dropped, LayerNormGrad, Residual, ScaleShift, Slope, Sums};
 use crate::buffer::Buffer;
 use crate::host::Shared;
@@ -15,7 +15,7 @@ use crate::simd::dispatch;
 /// # Safety
 /// `dx` has room for the sequence's `(l, w)`, and nobody else writes there meanwhile.
 pub(super) unsafe fn backward(
-    op: &Encoder,
+    layer: &Layer,
     sequence: usize,
     p: &Parameters,
     (x, dy): (&[f32], &[f32]),
@@ -23,7 +23,7 @@ pub(super) unsafe fn backward(
     sums: &mut Sums,
     dx: Shared,
 ) {
-    let Dims { l, w, f, heads, .. } = op.dims;
+    let Dims { l, w, f, heads, .. } = layer.dims;
     let size = l * w;
     let norm = |i: usize, dy: &[f32], residual: Option<&[f32]>, sums: &mut Sums, to: Shared| {
         let (normed, inverse) = (&kept.norms[i].rows, &kept.norms[i].inverse);
@@ -43,15 +43,15 @@ pub(super) unsafe fn backward(
         dispatch(ScaleShift { normed: &kept.norms[i].rows, scale, shift, to });
     };
     let dropped = |i: usize, grad: &[f32], to: &mut Buffer| {
-        let (Some(bits), Some(drop)) = (&kept.bits[i - 1], op.dropouts[i]) else { return false };
-        dispatch(Dropped { grad, bits, start: op.start(sequence), gain: drop.gain(), to });
+        let (Some(bits), Some(drop)) = (&kept.bits[i - 1], layer.dropouts[i]) else { return false };
+        dispatch(Dropped { grad, bits, start: layer.start(sequence), gain: drop.gain(), to });
         true
     };
     let mut buffers = [(); 4].map(|()| Buffer::take(size));
     let [sum_grad, masked, other, first_grad] = &mut buffers;
 
     // The linear maps.
-    let d_sum: &[f32] = if op.before {
+    let d_sum: &[f32] = if layer.before {
         dy
     } else {
         norm(1, dy, None, sums, Shared(sum_grad.as_mut_ptr()));
@@ -59,16 +59,16 @@ pub(super) unsafe fn backward(
     };
     let d_out: &[f32] = if dropped(2, d_sum, masked) { &masked[..] } else { d_sum };
     let mut hidden = Buffer::take(l * f);
-    dispatch(Activate { inner: &kept.inner, gelu: op.gelu, to: &mut hidden });
+    dispatch(Activate { inner: &kept.inner, gelu: layer.gelu, to: &mut hidden });
     let (weight, bias) = &mut sums.maps[3];
-    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&hidden, f), weight, Some(bias));
-    let mut slope = Slope { inner: &kept.inner, to: &mut hidden, columns: f, gelu: op.gelu };
+    accumulate(layer.precision, l, Rows::new(d_out, w), Rows::new(&hidden, f), weight, Some(bias));
+    let mut slope = Slope { inner: &kept.inner, to: &mut hidden, columns: f, gelu: layer.gelu };
     product(l, Left::rows(d_out, w), p.right(3), &mut slope);
     let d_inner = &hidden[..];
-    given(usize::from(op.before), other);
+    given(usize::from(layer.before), other);
     let (weight, bias) = &mut sums.maps[2];
-    accumulate(op.precision, l, Rows::new(d_inner, f), Rows::new(other, w), weight, Some(bias));
-    if op.before {
+    accumulate(layer.precision, l, Rows::new(d_inner, f), Rows::new(other, w), weight, Some(bias));
+    if layer.before {
         // SAFETY: l rows of w.
         let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
         product(l, Left::rows(d_inner, f), p.right(2), &mut store);
@@ -83,7 +83,7 @@ pub(super) unsafe fn backward(
     // The attention.
     let d_out: &[f32] = if dropped(1, first_grad, masked) { &masked[..] } else { &first_grad[..] };
     let (weight, bias) = &mut sums.maps[1];
-    accumulate(op.precision, l, Rows::new(d_out, w), Rows::new(&kept.attended, w), weight, Some(bias));
+    accumulate(layer.precision, l, Rows::new(d_out, w), Rows::new(&kept.attended, w), weight, Some(bias));
     // SAFETY: l rows of w.
     let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
     product(l, Left::rows(d_out, w), p.right(1), &mut store);
@@ -94,18 +94,18 @@ pub(super) unsafe fn backward(
         unsafe {
             let out = [0, 1, 2].map(|part: usize| d_qkv.as_mut_ptr().add(part * w + i * d));
             let (y, dy) = (columns(&kept.attended, w, i * d, d), columns(other, w, i * d, d));
-            head(op, sequence, i, &kept.qkv).backward(y, dy, of_head, out, 3 * w);
+            head(layer, sequence, i, &kept.qkv).backward(y, dy, of_head, out, 3 * w);
         }
     }
-    let seen: &[f32] = if op.before {
+    let seen: &[f32] = if layer.before {
         given(0, other);
         &other[..]
     } else {
         x
     };
     let (weight, bias) = &mut sums.maps[0];
-    accumulate(op.precision, l, Rows::new(&d_qkv, 3 * w), Rows::new(seen, w), weight, Some(bias));
-    if op.before {
+    accumulate(layer.precision, l, Rows::new(&d_qkv, 3 * w), Rows::new(seen, w), weight, Some(bias));
+    if layer.before {
         // SAFETY: l rows of w.
         let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
         product(l, Left::rows(&d_qkv, 3 * w), p.right(0), &mut store);

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "rows are written by address; each block states its bounds")]
 
-use super::op::{Dims, Encoder, Parameters};
+use super::layer::{Dims, Layer, Parameters};
 use super::parts::{Activated, LayerNorm, Residual};
 use crate::attention::{self, Head};
 use crate::buffer::Buffer;
@@ -33,27 +33,27 @@ pub(super) struct Normed {
 
 /// # Safety
 /// `y` has room for the sequence's `(l, w)`, and nobody else writes there meanwhile.
-pub(super) unsafe fn forward(op: &Encoder, sequence: usize, p: &Parameters, x: &[f32], y: Shared) -> Kept {
-    let Dims { l, w, f, heads, .. } = op.dims;
+pub(super) unsafe fn forward(layer: &Layer, sequence: usize, p: &Parameters, x: &[f32], y: Shared) -> Kept {
+    let Dims { l, w, f, heads, .. } = layer.dims;
     let size = l * w;
     let normed = || Normed { rows: Buffer::take(size), inverse: Buffer::take(l) };
-    let start = op.start(sequence);
+    let start = layer.start(sequence);
     let mut kept = Kept {
         qkv: Buffer::take(3 * size),
         attended: Buffer::take(size),
         heads: Vec::with_capacity(heads),
         norms: [normed(), normed()],
         inner: Buffer::take(l * f),
-        bits: [1, 2].map(|i: usize| op.dropouts[i].map(|drop| Bits::draw(drop, start, size))),
+        bits: [1, 2].map(|i: usize| layer.dropouts[i].map(|drop| Bits::draw(drop, start, size))),
     };
     let norm = |x: &[f32], i: usize, kept: &mut Kept, to: Shared| {
         let [scale, shift] = p.norms[i];
         let Normed { rows, inverse } = &mut kept.norms[i];
-        dispatch(LayerNorm { x, scale, shift, eps: op.eps, normed: rows, inverse, to });
+        dispatch(LayerNorm { x, scale, shift, eps: layer.eps, normed: rows, inverse, to });
     };
     let mut fed = Buffer::take(size);
     let mut sum = Buffer::take(size);
-    let seen: &[f32] = if op.before {
+    let seen: &[f32] = if layer.before {
         norm(x, 0, &mut kept, Shared(fed.as_mut_ptr()));
         &fed[..]
     } else {
@@ -66,21 +66,26 @@ pub(super) unsafe fn forward(op: &Encoder, sequence: usize, p: &Parameters, x: &
         // SAFETY: the head's columns of l rows of w.
         let of_head = unsafe {
             let to = kept.attended.as_mut_ptr().add(head * (w / heads));
-            self::head(op, sequence, head, &kept.qkv).forward(to, w)
+            self::head(layer, sequence, head, &kept.qkv).forward(to, w)
         };
         kept.heads.push(of_head);
     }
-    let mut add = residual(op, sequence, p, 1, x, &kept, Shared(sum.as_mut_ptr()));
+    let mut add = residual(layer, sequence, p, 1, x, &kept, Shared(sum.as_mut_ptr()));
     product(l, Left::rows(&kept.attended, w), p.right(1), &mut add);
-    norm(&sum, usize::from(op.before), &mut kept, Shared(fed.as_mut_ptr()));
+    norm(&sum, usize::from(layer.before), &mut kept, Shared(fed.as_mut_ptr()));
     let mut hidden = Buffer::take(l * f);
-    let mut activated =
-        Activated { inner: &mut kept.inner, to: &mut hidden, columns: f, bias: p.biases[2], gelu: op.gelu };
+    let mut activated = Activated {
+        inner: &mut kept.inner,
+        to: &mut hidden,
+        columns: f,
+        bias: p.biases[2],
+        gelu: layer.gelu,
+    };
     product(l, Left::rows(&fed, w), p.right(2), &mut activated);
-    if op.before {
-        product(l, Left::rows(&hidden, f), p.right(3), &mut residual(op, sequence, p, 2, &sum, &kept, y));
+    if layer.before {
+        product(l, Left::rows(&hidden, f), p.right(3), &mut residual(layer, sequence, p, 2, &sum, &kept, y));
     } else {
-        let mut add = residual(op, sequence, p, 2, &fed, &kept, Shared(sum.as_mut_ptr()));
+        let mut add = residual(layer, sequence, p, 2, &fed, &kept, Shared(sum.as_mut_ptr()));
         product(l, Left::rows(&hidden, f), p.right(3), &mut add);
         norm(&sum, 1, &mut kept, y);
     }
@@ -89,7 +94,7 @@ pub(super) unsafe fn forward(op: &Encoder, sequence: usize, p: &Parameters, x: &
 
 /// The residual sum after dropout `i`.
 fn residual<'a>(
-    op: &Encoder,
+    layer: &Layer,
     sequence: usize,
     p: &Parameters<'a>,
     i: usize,
@@ -97,24 +102,24 @@ fn residual<'a>(
     kept: &'a Kept,
     to: Shared,
 ) -> Residual<'a> {
-    let bits = kept.bits[i - 1].as_ref().zip(op.dropouts[i]);
-    let bits = bits.map(|(bits, drop)| (bits, op.start(sequence), drop.gain()));
-    Residual { to, base, columns: op.dims.w, bias: Some(p.biases[2 * i - 1]), bits }
+    let bits = kept.bits[i - 1].as_ref().zip(layer.dropouts[i]);
+    let bits = bits.map(|(bits, drop)| (bits, layer.start(sequence), drop.gain()));
+    Residual { to, base, columns: layer.dims.w, bias: Some(p.biases[2 * i - 1]), bits }
 }
 
 /// A head's columns of the sequence's `(l, 3w)`.
-pub(super) fn head<'a>(op: &'a Encoder, sequence: usize, head: usize, qkv: &'a [f32]) -> Head<'a> {
-    let Dims { l, w, heads, .. } = op.dims;
+pub(super) fn head<'a>(layer: &'a Layer, sequence: usize, head: usize, qkv: &'a [f32]) -> Head<'a> {
+    let Dims { l, w, heads, .. } = layer.dims;
     let d = w / heads;
     let rows = |part: usize| Rows { data: &qkv[part * w + head * d..], stride: 3 * w, columns: d };
-    let draws = op.dropouts[0].map(|drop| (drop, (sequence * heads + head) * l * l));
+    let draws = layer.dropouts[0].map(|drop| (drop, (sequence * heads + head) * l * l));
     Head {
         q: rows(0),
         k: rows(1),
         v: rows(2),
-        keys: &op.keys[sequence],
+        keys: &layer.keys[sequence],
         length: l,
-        precision: op.precision,
+        precision: layer.precision,
         draws,
     }
 }

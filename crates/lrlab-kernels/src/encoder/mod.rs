@@ -4,16 +4,16 @@
 
 mod backward;
 mod forward;
+mod layer;
 mod op;
 mod parts;
-
-use std::sync::OnceLock;
 
 use candle_core::{Result, Tensor, bail};
 
 use crate::attention::Keys;
 use crate::{Dropout, Precision, attention_in, check, dropout, gelu, host, layer_norm, linear_in, relu};
-use op::{Dims, Encoder};
+use layer::{Dims, Layer};
+use op::Encoder;
 
 /// Where a layer's norms stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl EncoderLayer<'_> {
         let Some(keys) = keys.filter(|keys| host::is_f32(&all) && !keys.iter().any(Keys::has_gaps)) else {
             return self.composed(x, mask, dims);
         };
-        let op = Encoder {
+        let layer = Layer {
             dims,
             before: self.norm == EncoderNorm::Before,
             gelu: self.activation == EncoderActivation::Gelu,
@@ -125,10 +125,9 @@ impl EncoderLayer<'_> {
             precision: self.precision,
             keys,
             dropouts: self.dropouts.map(|drop| drop.filter(|drop| drop.p > 0.0)),
-            kept: OnceLock::new(),
         };
         let flat = parameters.iter().map(|p| p.flatten_all()).collect::<Result<Vec<_>>>()?;
-        x.contiguous()?.apply_op2(&Tensor::cat(&flat, 0)?, op)
+        x.contiguous()?.apply_op2(&Tensor::cat(&flat, 0)?, Encoder::new(layer))
     }
 
     /// In the order in which they are packed.

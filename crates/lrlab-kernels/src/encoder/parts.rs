@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::op::Dims;
+use super::layer::Dims;
 use crate::buffer::Buffer;
 use crate::dropout::Bits;
 use crate::host::Shared;

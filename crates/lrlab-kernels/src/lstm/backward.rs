@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::op::{Group, Kept, Lstm, Output, Sizes};
+use super::layer::{Group, Kept, Layer, Output, Sizes};
 use crate::buffer::Buffer;
 use crate::product::{Finish, Left, Right, Rows, accumulate, product};
 use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
@@ -13,29 +13,29 @@ const ROWS: usize = 128;
 /// Adds the group's share of the recurrent weight's gradient to `sums`. Uses up what was kept: the gates become their
 /// gradients.
 pub(super) fn group(
-    op: &Lstm,
+    layer: &Layer,
     group: Group,
     grad: &[f32],
     to_state: Right,
     kept: &mut Kept,
     sums: &mut [f32],
 ) {
-    let Sizes { l, h, .. } = op.sizes;
-    let (hp, width, rows) = (op.sizes.hp(), op.sizes.gates(), group.rows);
+    let Sizes { l, h, .. } = layer.sizes;
+    let (hp, width, rows) = (layer.sizes.hp(), layer.sizes.gates(), group.rows);
     let mut d_state = Buffer::zeros(rows * hp);
     let mut d_cell = Buffer::zeros(rows * hp);
     let mut real = vec![false; rows];
-    if op.output == Output::Last {
+    if layer.output == Output::Last {
         add_rows(&mut d_state, hp, h, |row| &grad[(group.first + row) * h..][..h]);
     }
     let at_once = (ROWS / rows).max(1);
     for step in (0..l).rev() {
-        let t = op.time(step);
-        if op.output == Output::Every {
+        let t = layer.time(step);
+        if layer.output == Output::Every {
             add_rows(&mut d_state, hp, h, |row| &grad[((group.first + row) * l + t) * h..][..h]);
         }
         for (row, real) in real.iter_mut().enumerate() {
-            *real = op.real[(group.first + row) * l + t];
+            *real = layer.real[(group.first + row) * l + t];
         }
         let gates = &mut kept.gates[t * rows * width..][..rows * width];
         for (row, gates) in gates.chunks_mut(width).enumerate() {
@@ -46,8 +46,8 @@ pub(super) fn group(
             let cell = |slot: usize| &kept.cells[(slot * rows + row) * hp..][..hp];
             dispatch(Retreat {
                 gates,
-                cell: cell(op.after(t)),
-                before: cell(op.before(t)),
+                cell: cell(layer.after(t)),
+                before: cell(layer.before(t)),
                 d_state: &d_state[row * hp..][..hp],
                 d_cell: &mut d_cell[row * hp..][..hp],
             });
@@ -59,11 +59,11 @@ pub(super) fn group(
         let done = l - step;
         if done.is_multiple_of(at_once) || step == 0 {
             let count = (done - 1) % at_once + 1;
-            let first = if op.reverse { t + 1 - count } else { t };
+            let first = if layer.reverse { t + 1 - count } else { t };
             let dz = &kept.gates[first * rows * width..][..count * rows * width];
-            let states = &kept.states[op.before(first) * rows * hp..][..count * rows * hp];
+            let states = &kept.states[layer.before(first) * rows * hp..][..count * rows * hp];
             let states = Rows { data: states, stride: hp, columns: h };
-            accumulate(op.precision, count * rows, Rows::new(dz, width), states, sums, None);
+            accumulate(layer.precision, count * rows, Rows::new(dz, width), states, sums, None);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::op::{Group, Kept, Lstm, Output, Sizes};
+use super::layer::{Group, Kept, Layer, Output, Sizes};
 use crate::buffer::Buffer;
 use crate::host::Shared;
 use crate::product::{Finish, Left, Right, product};
@@ -10,33 +10,39 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, prefetch, sigmoid, tanh};
 
 /// Writes the group's states to its part of `y`, where there is one. `projected (rows read, 4 hp)` is the input's
 /// share of the gates, bias included.
-pub(super) fn group(op: &Lstm, group: Group, projected: &[f32], to_gates: Right, y: Option<Shared>) -> Kept {
-    let Sizes { l, h, .. } = op.sizes;
-    let (hp, width, rows) = (op.sizes.hp(), op.sizes.gates(), group.rows);
+pub(super) fn group(
+    layer: &Layer,
+    group: Group,
+    projected: &[f32],
+    to_gates: Right,
+    y: Option<Shared>,
+) -> Kept {
+    let Sizes { l, h, .. } = layer.sizes;
+    let (hp, width, rows) = (layer.sizes.hp(), layer.sizes.gates(), group.rows);
     let mut gates = Buffer::take(l * rows * width);
     let mut cells = Buffer::take((l + 1) * rows * hp);
     let mut states = Buffer::take((l + 1) * rows * hp);
     for at_rest in [&mut cells, &mut states] {
-        at_rest[op.before(op.time(0)) * rows * hp..][..rows * hp].fill(0.0);
+        at_rest[layer.before(layer.time(0)) * rows * hp..][..rows * hp].fill(0.0);
     }
     let share = |row: usize, t: usize| {
         let place = (group.first + row) * l + t;
-        op.real[place].then(|| &projected[op.readers.slot(place) * width..][..width])
+        layer.real[place].then(|| &projected[layer.readers.slot(place) * width..][..width])
     };
-    let mut from: Vec<_> = (0..rows).map(|row| share(row, op.time(0))).collect();
+    let mut from: Vec<_> = (0..rows).map(|row| share(row, layer.time(0))).collect();
     let mut next = from.clone();
     for step in 0..l {
-        let t = op.time(step);
+        let t = layer.time(step);
         if step + 1 < l {
             // They stand anywhere in memory, and are wanted after a product.
             for (row, next) in next.iter_mut().enumerate() {
-                *next = share(row, op.time(step + 1));
+                *next = share(row, layer.time(step + 1));
                 prefetch(next.unwrap_or_default());
             }
         }
         let gates = &mut gates[t * rows * width..][..rows * width];
-        let (cell, next_cell) = pair(&mut cells, rows * hp, op.before(t), op.after(t));
-        let (state, next_state) = pair(&mut states, rows * hp, op.before(t), op.after(t));
+        let (cell, next_cell) = pair(&mut cells, rows * hp, layer.before(t), layer.after(t));
+        let (state, next_state) = pair(&mut states, rows * hp, layer.before(t), layer.after(t));
         product(rows, Left::rows(state, hp), to_gates, &mut Sum { from: &from, to: gates, width });
         for (row, from) in from.iter().enumerate() {
             let at = row * hp..(row + 1) * hp;
@@ -52,15 +58,15 @@ pub(super) fn group(op: &Lstm, group: Group, projected: &[f32], to_gates: Right,
                 state: &mut next_state[at],
             });
         }
-        if let (Some(y), Output::Every) = (y, op.output) {
+        if let (Some(y), Output::Every) = (y, layer.output) {
             for row in 0..rows {
                 write(y, ((group.first + row) * l + t) * h, &next_state[row * hp..][..h]);
             }
         }
         std::mem::swap(&mut from, &mut next);
     }
-    if let (Some(y), Output::Last) = (y, op.output) {
-        let state = &states[op.after(op.time(l - 1)) * rows * hp..][..rows * hp];
+    if let (Some(y), Output::Last) = (y, layer.output) {
+        let state = &states[layer.after(layer.time(l - 1)) * rows * hp..][..rows * hp];
         for row in 0..rows {
             write(y, (group.first + row) * h, &state[row * hp..][..h]);
         }

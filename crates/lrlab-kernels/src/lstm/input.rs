@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use super::op::{Kept, Lstm};
+use super::layer::{Kept, Layer};
 use crate::buffer::Buffer;
 use crate::host::{Shared, Unwritten};
 use crate::norm::put;
@@ -28,9 +28,9 @@ fn gather(x: &[f32], inputs: usize, rows: &[u32]) -> Buffer {
 }
 
 /// `(rows read, 4 hp)`: the input's share of the gates, and the bias.
-pub(super) fn project(op: &Lstm, x: &[f32], to_gates: Right, bias: &[f32]) -> Buffer {
-    let (inputs, width) = (op.sizes.inputs, op.sizes.gates());
-    let rows = op.readers.rows();
+pub(super) fn project(layer: &Layer, x: &[f32], to_gates: Right, bias: &[f32]) -> Buffer {
+    let (inputs, width) = (layer.sizes.inputs, layer.sizes.gates());
+    let rows = layer.readers.rows();
     let mut to = Buffer::take(rows.len() * width);
     to.par_chunks_mut(ROWS * width).zip(rows.par_chunks(ROWS)).for_each(|(to, rows)| {
         let x = gather(x, inputs, rows);
@@ -52,14 +52,14 @@ pub(super) struct Sums {
 /// The gradients of x, where `to_input` has columns, and of the parameters, in at most `parts` parts. The groups went
 /// back through time before.
 pub(super) fn gradients(
-    op: &Lstm,
+    layer: &Layer,
     x: &[f32],
     kept: &[Kept],
     to_input: Right,
     parts: usize,
 ) -> (Vec<f32>, Vec<Sums>) {
-    let (inputs, width) = (op.sizes.inputs, op.sizes.gates());
-    let rows = op.readers.rows();
+    let (inputs, width) = (layer.sizes.inputs, layer.sizes.gates());
+    let rows = layer.readers.rows();
     let mut dx = Unwritten::new(if to_input.n > 0 { x.len() } else { 0 });
     let to = Shared(dx.room().as_mut_ptr().cast());
     let each = rows.len().div_ceil(parts).max(1);
@@ -72,8 +72,8 @@ pub(super) fn gradients(
             let first = part * each + chunk * at_once;
             let dz = &mut dz[..rows.len() * width];
             let readers = |slot: usize| {
-                op.readers.of(first + slot).iter().map(|place| {
-                    let (group, row) = op.kept_at(*place);
+                layer.readers.of(first + slot).iter().map(|place| {
+                    let (group, row) = layer.kept_at(*place);
                     &kept[group].gates[row * width..][..width]
                 })
             };
@@ -91,7 +91,7 @@ pub(super) fn gradients(
             }
             let x = gather(x, inputs, rows);
             let (dz, x) = (Rows::new(dz, width), Rows::new(&x, inputs));
-            accumulate(op.precision, rows.len(), dz, x, &mut sums.weight, Some(&mut sums.bias));
+            accumulate(layer.precision, rows.len(), dz, x, &mut sums.weight, Some(&mut sums.bias));
             product(rows.len(), Left::rows(dz.data, width), to_input, &mut Scatter { to, rows, inputs });
         }
         sums

@@ -3,6 +3,7 @@
 mod backward;
 mod forward;
 mod input;
+mod layer;
 mod op;
 
 use std::sync::Mutex;
@@ -13,7 +14,8 @@ use candle_nn::ops::sigmoid;
 use crate::embedding::{Ids, LookUp};
 use crate::parameters::{chain, pack};
 use crate::{Precision, check, host};
-use op::{Lstm, Output, Sizes};
+use layer::{Layer, Output, Sizes};
+use op::Lstm;
 
 /// What an LSTM reads.
 #[derive(Debug, Clone, Copy)]
@@ -102,16 +104,12 @@ impl LstmLayer<'_> {
                 Some(Ids::Seen(ids)) => Some(ids),
                 _ => None,
             };
-            let readers = Lstm::readers(&real, source.elem_count() / inputs, ids.as_deref());
+            let readers = Layer::readers(&real, source.elem_count() / inputs, ids.as_deref());
             let parameters = [w_ih, w_hh, b_ih, b_hh];
             let (chain, grads) = chain(parameters)?;
+            let sizes = Sizes { b, l, inputs, h };
             let op = Lstm {
-                sizes: Sizes { b, l, inputs, h },
-                real,
-                reverse,
-                output,
-                readers,
-                precision,
+                layer: Layer { sizes, real, reverse, output, readers, precision },
                 packed: pack(&parameters)?,
                 grads,
                 kept: Mutex::new(None),

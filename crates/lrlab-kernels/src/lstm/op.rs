@@ -12,85 +12,27 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::layer::{Group, Kept, Layer, Sizes};
 use super::{backward, forward, input};
 use crate::Precision;
 use crate::buffer::Buffer;
-use crate::embedding::Readers;
 use crate::gradient::give;
 use crate::host::{self, Shared, Unwritten};
 use crate::parameters::{Grads, reached};
 use crate::product::{PANEL, Right, pack, pack_transposed, packed_len, sums_len};
 use crate::simd::LANES;
 
-/// Sequences per task.
-const GROUP: usize = 16;
 /// At most this many partial sums of the parameters' gradients.
 const PARTS: usize = 8;
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
-    pub(super) b: usize,
-    pub(super) l: usize,
-    pub(super) inputs: usize,
-    pub(super) h: usize,
-}
-
-impl Sizes {
-    /// Hidden units, padded.
-    pub(super) fn hp(&self) -> usize {
-        self.h.next_multiple_of(LANES)
-    }
-
-    /// The gates of a unit after the other, padded.
-    pub(super) fn gates(&self) -> usize {
-        4 * self.hp()
-    }
-
-    fn parameters(&self) -> usize {
-        4 * self.h * (self.inputs + self.h + 2)
-    }
-}
-
-/// What a group of sequences keeps for the backward pass.
-pub(super) struct Kept {
-    /// Gates after their functions, `(l, rows, 4 hp)`; their gradients once the group went back through time.
-    pub(super) gates: Buffer,
-    /// `(l + 1, rows, hp)`: before and after each time (see [`Lstm::before`]).
-    pub(super) cells: Buffer,
-    /// As `cells`.
-    pub(super) states: Buffer,
-}
-
-/// Which states are given out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    /// `(b, l, h)`
-    Every,
-    /// After the last token read, `(b, h)`.
-    Last,
-}
-
+/// The operator.
 pub(super) struct Lstm {
-    pub(super) sizes: Sizes,
-    /// Per sequence and time: not padding.
-    pub(super) real: Vec<bool>,
-    pub(super) reverse: bool,
-    pub(super) output: Output,
-    /// Which of the first argument's rows are read, and where.
-    pub(super) readers: Readers,
-    pub(super) precision: Precision,
+    pub(super) layer: Layer,
     /// `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
     pub(super) packed: Buffer,
     /// Theirs.
     pub(super) grads: Grads,
     pub(super) kept: Mutex<Option<Vec<Kept>>>,
-}
-
-/// A group's sequences.
-#[derive(Clone, Copy)]
-pub(super) struct Group {
-    pub(super) first: usize,
-    pub(super) rows: usize,
 }
 
 /// The parameters, gates padded to whole vectors.
@@ -140,67 +82,21 @@ fn from_gates(precision: Precision, weight: &[f32], n: usize, gates: usize) -> B
 }
 
 impl Lstm {
-    /// Who reads the first argument's `count` rows at the times that are `real`: `ids`, or without them each place its
-    /// own.
-    pub(super) fn readers(real: &[bool], count: usize, ids: Option<&[u32]>) -> Readers {
-        let row = |place: usize| ids.map_or(place as u32, |ids| ids[place]);
-        let read = real.iter().enumerate().filter(|(_, real)| **real);
-        Readers::new(read.map(|(place, _)| (place as u32, row(place))), count)
-    }
-
-    /// The times in the order they are read.
-    pub(super) fn time(&self, step: usize) -> usize {
-        if self.reverse { self.sizes.l - 1 - step } else { step }
-    }
-
-    /// Where cells and states before time t are kept.
-    pub(super) fn before(&self, t: usize) -> usize {
-        t + usize::from(self.reverse)
-    }
-
-    /// Where cells and states after time t are kept.
-    pub(super) fn after(&self, t: usize) -> usize {
-        t + usize::from(!self.reverse)
-    }
-
-    /// The group of a place `(sequence, time)`, and the place's row in what the group keeps.
-    pub(super) fn kept_at(&self, place: u32) -> (usize, usize) {
-        let Sizes { b, l, .. } = self.sizes;
-        let (sequence, t) = (place as usize / l, place as usize % l);
-        let group = sequence / GROUP;
-        (group, t * GROUP.min(b - group * GROUP) + sequence % GROUP)
-    }
-
-    fn groups(&self) -> impl IndexedParallelIterator<Item = Group> {
-        let b = self.sizes.b;
-        (0..b.div_ceil(GROUP))
-            .into_par_iter()
-            .map(move |i| Group { first: i * GROUP, rows: GROUP.min(b - i * GROUP) })
-    }
-
-    fn shape(&self) -> Shape {
-        let Sizes { b, l, h, .. } = self.sizes;
-        match self.output {
-            Output::Every => Shape::from((b, l, h)),
-            Output::Last => Shape::from((b, h)),
-        }
-    }
-
     /// Writes the states to `y` where there is one.
     fn run(&self, x: &[f32], y: Option<Shared>) -> Vec<Kept> {
-        let (sizes, precision) = (self.sizes, self.precision);
+        let (sizes, precision) = (self.layer.sizes, self.layer.precision);
         let Sizes { inputs, h, .. } = sizes;
         let (weights, gates) = (Weights::new(sizes, &self.packed), sizes.gates());
         let ih = to_gates(precision, &weights.ih, inputs, gates);
         let ih = Right { data: &ih, k: inputs, n: gates, precision };
-        let projected = input::project(self, x, ih, &weights.bias);
+        let projected = input::project(&self.layer, x, ih, &weights.bias);
         let hh = to_gates(precision, &weights.hh, h, gates);
         let hh = Right { data: &hh, k: h, n: gates, precision };
-        self.groups().map(|group| forward::group(self, group, &projected, hh, y)).collect()
+        self.layer.groups().map(|group| forward::group(&self.layer, group, &projected, hh, y)).collect()
     }
 
     fn forward(&self, x: &[f32]) -> (CpuStorage, Shape) {
-        let shape = self.shape();
+        let shape = self.layer.shape();
         let mut y = Unwritten::new(shape.elem_count());
         let kept = self.run(x, Some(Shared(y.room().as_mut_ptr().cast())));
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
@@ -210,7 +106,7 @@ impl Lstm {
 
     /// Gradients of x (nothing where not wanted) and of the packed parameters.
     fn backward(&self, x: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
-        let (sizes, precision) = (self.sizes, self.precision);
+        let (sizes, precision) = (self.layer.sizes, self.layer.precision);
         let Sizes { inputs, h, .. } = sizes;
         // A second backward pass makes the states again: the first used up what was kept.
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -219,21 +115,21 @@ impl Lstm {
         let hh = from_gates(precision, &weights.hh, h, gates);
         let hh = Right { data: &hh, k: gates, n: sizes.hp(), precision };
         let each = kept.len().div_ceil(PARTS);
-        let groups: Vec<Group> = self.groups().collect();
+        let groups: Vec<Group> = self.layer.groups().collect();
         let recurrent: Vec<Buffer> = kept
             .par_chunks_mut(each)
             .zip(groups.par_chunks(each))
             .map(|(kept, groups)| {
                 let mut sums = Buffer::zeros(sums_len(gates, h)[0]);
                 for (kept, group) in kept.iter_mut().zip(groups) {
-                    backward::group(self, *group, grad, hh, kept, &mut sums);
+                    backward::group(&self.layer, *group, grad, hh, kept, &mut sums);
                 }
                 sums
             })
             .collect();
         let ih = from_gates(precision, &weights.ih, inputs, gates);
         let ih = Right { data: &ih, k: gates, n: if want_x { inputs } else { 0 }, precision };
-        let (dx, input) = input::gradients(self, x, &kept, ih, PARTS);
+        let (dx, input) = input::gradients(&self.layer, x, &kept, ih, PARTS);
         (dx, unpadded(sizes, &recurrent, &input))
     }
 }
@@ -289,7 +185,7 @@ impl CustomOp2 for Lstm {
         let want_x = x.track_op();
         let (dx, parameters) =
             host::with(x, |x| host::with(grad, |grad| Ok(self.backward(x, grad, want_x))))?;
-        let Sizes { inputs, h, .. } = self.sizes;
+        let Sizes { inputs, h, .. } = self.layer.sizes;
         let shapes =
             [Shape::from((4 * h, inputs)), Shape::from((4 * h, h)), Shape::from(4 * h), Shape::from(4 * h)];
         self.grads.set_packed(&parameters, &shapes)?;

@@ -8,12 +8,12 @@
 
 use candle_core::{Result, Tensor, bail};
 
+use super::graph::{ConvNet, ConvNorm, Node};
 use super::pass::{self, Mask};
-use super::{ConvNet, ConvNorm, Node};
 use crate::Norm;
-use crate::conv::geometry::Geometry;
+use crate::conv::geometry::{Geometry, Sizes};
 use crate::conv::moments::Moments;
-use crate::conv::source::{Affine, Backward, Sink, Sizes, Source, Term};
+use crate::conv::source::{Affine, Backward, Sink, Source, Term};
 use crate::conv::{backward, forward};
 use crate::host::{self, Shared, Unwritten};
 use crate::simd::LANES;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, Var};
 
 use super::fused::{Kept, Pass, Statistics};
-use super::{ConvNet, ConvNorm, Node};
-use crate::conv::source::Sizes;
+use super::graph::{ConvNet, ConvNorm, Node};
+use crate::conv::geometry::Sizes;
 use crate::parameters::{Grads, chain, reached};
 use crate::{Norm, host};
 

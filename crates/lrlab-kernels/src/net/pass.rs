@@ -4,7 +4,8 @@
 
 use rayon::prelude::*;
 
-use crate::conv::source::{Affine, Place, Sink, Sizes, Source};
+use crate::conv::geometry::Sizes;
+use crate::conv::source::{Affine, Place, Sink, Source};
 use crate::host::{Scratch, Shared, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 

@@ -2,6 +2,7 @@
 
 mod batch;
 mod layer;
+mod mode;
 #[cfg(test)]
 mod tests;
 
@@ -16,28 +17,7 @@ use batch::{BatchNorm, Statistics};
 pub(crate) use batch::{part, put};
 use layer::LayerNorm;
 pub(crate) use layer::measure;
-
-/// Whose statistics a batch norm uses.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Norm {
-    /// The batch's; the running statistics move by `momentum` towards them (the unbiased variance, as in torch).
-    Train {
-        /// Weight of the batch in the running statistics, in [0, 1].
-        momentum: f64,
-    },
-    /// The running ones.
-    Eval,
-}
-
-impl Norm {
-    /// Refuses a momentum outside [0, 1].
-    pub(crate) fn check(self, name: &str) -> Result<()> {
-        match self {
-            Self::Train { momentum } => check::share(name, "momentum", momentum),
-            Self::Eval => Ok(()),
-        }
-    }
-}
+pub use mode::Norm;
 
 /// Batch norm of `x (n, c, h, w)` over n, h, w (Ioffe and Szegedy, 2015), then the rest of a residual block's end:
 /// y = x̂ scale + shift, plus `residual` where there is one, then max(y, 0) with `relu`.

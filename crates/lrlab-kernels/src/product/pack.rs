@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::{PANEL, Rows};
+use super::layout::{PANEL, Rows};
 use crate::Precision;
 use crate::norm::part;
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};

@@ -1,6 +1,6 @@
 //! Elementary functions over vectors, to about two units in the last place (Cephes' expansions, Moshier 1992).
 
-use super::Simd;
+use super::vector::Simd;
 
 /// eˣ; 0 below −87.3, capped above 88.3.
 #[inline(always)]

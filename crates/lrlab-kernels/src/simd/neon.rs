@@ -12,7 +12,8 @@ use std::arch::aarch64::*;
 #[cfg(not(target_arch = "aarch64"))]
 #[allow(clippy::wildcard_imports, reason = "the same names")]
 use super::neon_emulated::*;
-use super::{LANES, Simd, scalar::Scalar};
+use super::scalar::Scalar;
+use super::vector::{LANES, Simd};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Neon;

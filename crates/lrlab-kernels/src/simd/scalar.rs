@@ -1,6 +1,7 @@
 //! The level without intrinsics. The compiler vectorises it as far as the target's baseline goes.
 
-use super::{LANES, Simd, bf16};
+use super::bf16;
+use super::vector::{LANES, Simd};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scalar;

@@ -8,8 +8,10 @@
 #[allow(clippy::wildcard_imports, reason = "fifty intrinsics, all prefixed")]
 use std::arch::x86_64::*;
 
+use super::philox;
+use super::scalar::Scalar;
+use super::vector::{Kernel, LANES, Simd};
 use super::x86_bf16::{dot256, dot512, every_second512, pair256, pair512, sorted256};
-use super::{Kernel, LANES, Simd, philox, scalar::Scalar};
 
 /// With the instructions of AVX512-BF16 or without.
 #[derive(Debug, Clone, Copy)]

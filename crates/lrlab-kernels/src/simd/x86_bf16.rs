@@ -8,7 +8,8 @@
 #[allow(clippy::wildcard_imports, reason = "thirty intrinsics, all prefixed")]
 use std::arch::x86_64::*;
 
-use super::{LANES, bf16};
+use super::bf16;
+use super::vector::LANES;
 
 /// Sixteen pairs of the nearest bfloat16, `low` in the lower halves.
 ///

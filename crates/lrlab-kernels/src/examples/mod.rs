@@ -1,21 +1,12 @@
 //! Examples that are sent to a device once, where batches are made of them.
 
+mod view;
+
 use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor, bail};
 
-/// How one picture of a batch is looked at: moved, then mirrored, then blanked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PictureView {
-    /// Which picture.
-    pub picture: u32,
-    /// Rows and columns by which it is moved up and to the left. What comes in at the other side is byte 0.
-    pub shift: (isize, isize),
-    /// Whether left and right are exchanged.
-    pub flip: bool,
-    /// Rows and columns whose values become 0.0; what lies outside the picture is left alone.
-    pub blank: (Range<usize>, Range<usize>),
-}
+pub use view::PictureView;
 
 /// Pictures of bytes. On NVIDIA GPUs they lie there and batches are made there, a few bytes per picture being sent; for
 /// other devices they stay on the host, where batches are made and sent: the same bits.
@@ -104,23 +95,6 @@ impl DevicePictures {
             }
             #[cfg(feature = "cuda")]
             Pixels::Cuda(pixels) => pixels.batch(views),
-        }
-    }
-}
-
-impl PictureView {
-    /// One channel, pixel by pixel.
-    fn write(&self, plane: &[u8], (height, width): (usize, usize), table: &[f32; 256], out: &mut Vec<f32>) {
-        let (down, right) = self.shift;
-        for y in 0..height {
-            let row = y.checked_add_signed(down).filter(|&row| row < height);
-            for x in 0..width {
-                let across = if self.flip { width - 1 - x } else { x };
-                let column = across.checked_add_signed(right).filter(|&column| column < width);
-                let byte = row.zip(column).map_or(0, |(row, column)| plane[row * width + column]);
-                let blank = self.blank.0.contains(&y) && self.blank.1.contains(&x);
-                out.push(if blank { 0.0 } else { table[usize::from(byte)] });
-            }
         }
     }
 }

@@ -5,6 +5,8 @@
 
 #![allow(unsafe_code, reason = "vector stores into borrowed slices")]
 
+mod step;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
@@ -15,82 +17,7 @@ use crate::check;
 use crate::host::{self, Shared};
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
-
-/// One step of stochastic gradient descent with torch's momentum.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SgdStep {
-    /// Learning rate, 0 or more.
-    pub lr: f64,
-    /// Momentum μ, in [0, 1).
-    pub momentum: f64,
-    /// Nesterov's form.
-    pub nesterov: bool,
-    /// Added to the gradient times the parameter, 0 or more.
-    pub weight_decay: f64,
-    /// Whether this is the parameter's first step, which fills the buffer.
-    pub first: bool,
-}
-
-/// One step of Adam (Kingma and Ba, 2015) or `AdamW` (Loshchilov and Hutter, 2019), as torch has them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamStep {
-    /// Learning rate, 0 or more.
-    pub lr: f64,
-    /// Decay of the first moment, in [0, 1).
-    pub beta1: f64,
-    /// Decay of the second moment, in [0, 1).
-    pub beta2: f64,
-    /// Added to the root of the second moment, above 0.
-    pub eps: f64,
-    /// Weight decay, 0 or more.
-    pub weight_decay: f64,
-    /// Decay shrinks the parameter (`AdamW`) instead of joining the gradient (Adam).
-    pub decoupled: bool,
-    /// Number of this step, from 1.
-    pub step: u64,
-}
-
-impl SgdStep {
-    /// Refuses numbers outside their range.
-    fn check(&self) -> Result<()> {
-        let name = "sgd_update";
-        check::not_negative(name, "lr", self.lr)?;
-        check::below_one(name, "momentum", self.momentum)?;
-        check::not_negative(name, "weight decay", self.weight_decay)
-    }
-}
-
-impl AdamStep {
-    /// Refuses numbers outside their range.
-    fn check(&self) -> Result<()> {
-        let name = "adam_update";
-        check::not_negative(name, "lr", self.lr)?;
-        check::below_one(name, "beta1", self.beta1)?;
-        check::below_one(name, "beta2", self.beta2)?;
-        check::not_negative(name, "eps", self.eps)?;
-        if self.eps == 0.0 {
-            bail!("{name}: eps is 0, expected a finite number above 0 such as 1e-8");
-        }
-        check::not_negative(name, "weight decay", self.weight_decay)?;
-        if self.step == 0 {
-            bail!("{name}: step 0, expected 1 or more: steps count from 1");
-        }
-        Ok(())
-    }
-}
-
-/// A parameter with what moves it, for [`sgd_updates`] and [`adam_updates`].
-#[derive(Debug, Clone, Copy)]
-pub struct Update<'a> {
-    /// The parameter.
-    pub var: &'a Var,
-    /// Its gradient.
-    pub grad: &'a Tensor,
-    /// With SGD nothing or the momentum buffer, with Adam the first and the second moment.
-    pub moments: &'a [Var],
-    /// Its own weight decay, in place of the step's.
-    pub weight_decay: f64,
-}
+pub use step::{AdamStep, SgdStep, Update};
 
 /// [`sgd_update`] of each; on a GPU all of them at once.
 ///

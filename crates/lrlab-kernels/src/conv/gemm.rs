@@ -5,10 +5,10 @@
 
 use rayon::prelude::*;
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Sizes};
 use super::moments::{Moments, measure};
 use super::product::{Product, outer};
-use super::source::{Place, Sink, Sizes, Source};
+use super::source::{Place, Sink, Source};
 use crate::host::{Scratch, Shared, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 

@@ -8,6 +8,7 @@
     reason = "loads by address in the innermost loop; bounds are asserted once per product"
 )]
 
+mod layout;
 mod pack;
 
 use crate::Precision;
@@ -15,10 +16,8 @@ use crate::buffer::Buffer;
 use crate::host::Shared;
 use crate::norm::{part, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+pub(crate) use layout::{PANEL, Rows, packed_len};
 pub(crate) use pack::{pack, pack_transposed};
-
-/// Columns of a panel of the right-hand matrix.
-pub(crate) const PANEL: usize = 2 * LANES;
 
 /// A left-hand matrix: element (r, k) is at (r / 16) `block` + (r mod 16) `row` + k `step`; where it is paired, elements
 /// (r, 2k) and (r, 2k + 1).
@@ -75,11 +74,6 @@ pub(crate) struct Right<'a> {
     pub(crate) k: usize,
     pub(crate) n: usize,
     pub(crate) precision: Precision,
-}
-
-/// Room for a matrix (k, n) in panels of `width` columns.
-pub(crate) fn packed_len(precision: Precision, k: usize, n: usize, width: usize) -> usize {
-    n.div_ceil(width) * precision.depth(k) * width
 }
 
 /// What becomes of the product.
@@ -254,21 +248,6 @@ impl Finish for Add<'_> {
         let to = &mut self.to[row * self.stride + column..][..LANES];
         // SAFETY: sixteen values.
         unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), v)) };
-    }
-}
-
-/// Rows `stride` apart.
-#[derive(Clone, Copy)]
-pub(crate) struct Rows<'a> {
-    pub(crate) data: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) columns: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// Without gaps.
-    pub(crate) fn new(data: &'a [f32], columns: usize) -> Self {
-        Self { data, stride: columns, columns }
     }
 }
 

@@ -1,0 +1,295 @@
+//! A device ready for launches, and the addresses that kernels take.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
+
+use candle_core::cuda::cudarc::driver::{
+    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, result, sys,
+};
+use candle_core::op::BackpropOp;
+use candle_core::{CudaDevice, CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+
+use super::error::wrap;
+use super::times::timed;
+
+/// As the launches take it.
+pub(super) const BLOCK: u32 = crate::tiles::BLOCK as u32;
+/// Counters of blocks that have finished, one per tile of columns.
+pub(super) const COUNTERS: usize = 1 << 14;
+
+/// The device code, compiled by the build script.
+const MODULES: [&str; 2] = [
+    include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")),
+    include_str!(concat!(env!("OUT_DIR"), "/conv.ptx")),
+];
+
+/// What a device keeps between operators.
+struct Shared {
+    modules: Vec<Arc<candle_core::cuda::cudarc::driver::CudaModule>>,
+    functions: Mutex<HashMap<String, CudaFunction>>,
+    /// Of each thread, which may have a stream of its own; zeros between kernels.
+    counters: Mutex<HashMap<ThreadId, CudaSlice<u32>>>,
+}
+
+static DEVICES: Mutex<Vec<(candle_core::cuda::DeviceId, Arc<Shared>)>> = Mutex::new(Vec::new());
+
+/// A device, ready for launches.
+#[derive(Clone)]
+pub(crate) struct Gpu {
+    pub(super) device: CudaDevice,
+    pub(super) stream: Arc<CudaStream>,
+    shared: Arc<Shared>,
+}
+
+/// An argument of a kernel: at most eight bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Word(pub(super) u64);
+
+impl From<u64> for Word {
+    fn from(value: u64) -> Self {
+        Self(value)
+    }
+}
+
+impl From<usize> for Word {
+    /// As `int`: sides of tensors; products of sides are checked where they are made.
+    fn from(value: usize) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+
+impl From<i32> for Word {
+    fn from(value: i32) -> Self {
+        Self(u64::from(value as u32))
+    }
+}
+
+impl From<u32> for Word {
+    fn from(value: u32) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<bool> for Word {
+    fn from(value: bool) -> Self {
+        Self(u64::from(value))
+    }
+}
+
+impl From<f32> for Word {
+    fn from(value: f32) -> Self {
+        Self(u64::from(value.to_bits()))
+    }
+}
+
+/// `words![a, b]`: arguments of a launch.
+macro_rules! words {
+    ($($value:expr),* $(,)?) => { &[$(crate::cuda::gpu::Word::from($value)),*] };
+}
+pub(crate) use words;
+
+impl Gpu {
+    pub(crate) fn new(device: &CudaDevice) -> Result<Self> {
+        let stream = device.cuda_stream();
+        let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = device.id();
+        let known = devices.iter().find(|(known, _)| *known == id).map(|(_, shared)| Arc::clone(shared));
+        let shared = if let Some(shared) = known {
+            shared
+        } else {
+            let load = |ptx: &str| stream.context().load_module(ptx.into()).map_err(wrap);
+            let shared = Arc::new(Shared {
+                modules: MODULES.into_iter().map(load).collect::<Result<_>>()?,
+                functions: Mutex::default(),
+                counters: Mutex::default(),
+            });
+            devices.push((id, Arc::clone(&shared)));
+            shared
+        };
+        Ok(Self { device: device.clone(), stream, shared })
+    }
+
+    /// The device of a tensor on a GPU.
+    pub(crate) fn of(x: &Tensor) -> Result<Self> {
+        Self::new(x.device().as_cuda_device()?)
+    }
+
+    /// Memory for `len` values; the contents are anything.
+    pub(crate) fn take<T: DeviceRepr>(&self, len: usize) -> Result<CudaSlice<T>> {
+        // SAFETY: whoever takes it writes it before it is read.
+        unsafe { self.device.alloc::<T>(len.max(1)) }
+    }
+
+    /// Memory for `len` f32.
+    pub(crate) fn floats(&self, len: usize) -> Result<CudaSlice<f32>> {
+        self.take(len)
+    }
+
+    pub(crate) fn zeros(&self, len: usize) -> Result<CudaSlice<f32>> {
+        self.device.alloc_zeros(len.max(1))
+    }
+
+    /// Its address on the device.
+    pub(crate) fn at<T>(&self, slice: &CudaSlice<T>) -> u64 {
+        slice.device_ptr(&self.stream).0
+    }
+
+    /// The address of this thread's counters.
+    pub(crate) fn counters(&self) -> Result<u64> {
+        let mut counters = self.shared.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = match counters.entry(std::thread::current().id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.stream.alloc_zeros(COUNTERS).map_err(wrap)?),
+        };
+        Ok(self.at(mine))
+    }
+
+    pub(super) fn function(&self, name: &str) -> Result<sys::CUfunction> {
+        let mut functions = self.shared.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(name) {
+            return Ok(function.cu_function());
+        }
+        let mut found = self.shared.modules.iter().filter_map(|module| module.load_function(name).ok());
+        let Some(function) = found.next() else { bail!("there is no kernel {name:?}") };
+        let raw = function.cu_function();
+        functions.insert(name.to_owned(), function);
+        Ok(raw)
+    }
+
+    /// Starts a kernel.
+    ///
+    /// # Safety
+    /// The words are the kernel's arguments in their order, and its addresses have room for what it reads and writes.
+    pub(crate) unsafe fn launch(
+        &self,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        words: &[Word],
+    ) -> Result<()> {
+        let mut arguments = [std::ptr::null_mut(); 32];
+        for (argument, word) in arguments.iter_mut().zip(words) {
+            *argument = (&raw const word.0).cast_mut().cast();
+        }
+        // SAFETY: the caller vouches for the words, which outlive the launch.
+        unsafe { self.launch_raw(name, grid, block, shared, &mut arguments[..words.len()]) }
+    }
+
+    /// [`Gpu::launch`] with addresses of arguments.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn launch_raw(
+        &self,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        // SAFETY: the caller's word.
+        unsafe { self.launch_called(|| name.to_owned(), name, grid, block, shared, arguments) }
+    }
+
+    /// The same, under another name in tables of times.
+    ///
+    /// # Safety
+    /// As there.
+    pub(crate) unsafe fn launch_called(
+        &self,
+        called: impl FnOnce() -> String,
+        name: &str,
+        grid: (u32, u32, u32),
+        block: u32,
+        shared: u32,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        let function = self.function(name)?;
+        self.stream.context().bind_to_thread().map_err(wrap)?;
+        let stream = self.stream.cu_stream();
+        let launch = || {
+            // SAFETY: the caller vouches for the arguments.
+            unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, stream, arguments) }
+                .map_err(wrap)
+        };
+        timed(&self.stream, called, launch)
+    }
+
+    /// Starts a kernel whose threads share `n` elements among them.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    pub(crate) unsafe fn each(&self, name: &str, n: usize, words: &[Word]) -> Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        // SAFETY: the caller's word.
+        unsafe { self.launch(name, (blocks(n), 1, 1), BLOCK, 0, words) }
+    }
+
+    /// Starts a kernel with a warp per row.
+    ///
+    /// # Safety
+    /// As for [`Gpu::launch`].
+    pub(crate) unsafe fn rows(&self, name: &str, rows: usize, words: &[Word]) -> Result<()> {
+        i32::try_from(rows).map_err(wrap)?;
+        // SAFETY: the caller's word.
+        unsafe { self.launch(name, (rows.div_ceil(4) as u32, 1, 1), 128, 0, words) }
+    }
+
+    /// A tensor without history from its elements.
+    pub(crate) fn tensor(&self, data: CudaSlice<f32>, shape: impl Into<Shape>) -> Tensor {
+        Tensor::from_storage(Storage::Cuda(self.storage(data)), shape, BackpropOp::none(), false)
+    }
+
+    pub(crate) fn storage(&self, data: CudaSlice<f32>) -> CudaStorage {
+        CudaStorage::wrap_cuda_slice(data, self.device.clone())
+    }
+}
+
+/// Blocks for `n` elements; more than these only wait for each other.
+pub(super) fn blocks(n: usize) -> u32 {
+    n.div_ceil(BLOCK as usize).clamp(1, 132 * 16) as u32
+}
+
+/// The address of a contiguous tensor's first element.
+pub(crate) fn address<T: candle_core::cuda::CudaDType + DeviceRepr>(
+    storage: &CudaStorage,
+    layout: &Layout,
+) -> Result<u64> {
+    let Some((start, _)) = layout.contiguous_offsets() else { bail!("a contiguous tensor is wanted") };
+    let slice = storage.as_cuda_slice::<T>()?;
+    Ok(slice.device_ptr(slice.stream()).0 + (start * size_of::<T>()) as u64)
+}
+
+/// A contiguous tensor on a GPU, held while its address is used.
+pub(crate) struct Held {
+    _tensor: Tensor,
+    pub(crate) at: u64,
+}
+
+/// Holds a tensor of f32.
+pub(crate) fn hold(x: &Tensor) -> Result<Held> {
+    hold_as::<f32>(x)
+}
+
+/// Holds a tensor of u32.
+pub(crate) fn hold_u32(x: &Tensor) -> Result<Held> {
+    hold_as::<u32>(&x.to_dtype(DType::U32)?)
+}
+
+fn hold_as<T: candle_core::cuda::CudaDType + DeviceRepr>(x: &Tensor) -> Result<Held> {
+    let x = x.contiguous()?;
+    let at = {
+        let (storage, layout) = x.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(cuda) => address::<T>(cuda, layout)?,
+            _ => bail!("a tensor on a GPU is wanted"),
+        }
+    };
+    Ok(Held { _tensor: x, at })
+}
