@@ -463,6 +463,33 @@ fn the_schema_beside_the_experiments_is_this_one() {
     }
 }
 
+/// A number without a bound in the schema is one that every value may have, and so is a text without words.
+#[test]
+fn the_schema_bounds_what_the_program_bounds() {
+    let definitions = schema()["$defs"].clone();
+    let at = |pointer: &str| definitions.pointer(pointer).cloned().unwrap_or_default();
+    assert_eq!(at("/RunKeys/properties/lr/exclusiveMinimum"), 0);
+    assert_eq!(at("/RunKeys/properties/epochs/minimum"), 1);
+    assert_eq!(at("/RunKeys/properties/select/$ref"), "#/$defs/Metric");
+    assert_eq!(at("/Limit/properties/train/anyOf/0/minimum"), 1);
+    assert_eq!(at("/DataSpec/properties/validation/anyOf/0/anyOf/0/minimum"), 1);
+    let mut free = Vec::new();
+    for owner in ["RunKeys", "SgdConfig", "AdamConfig", "ResNetConfig", "LstmConfig", "TransformerConfig"]
+        .into_iter()
+        .chain(["BagOfEmbeddingsConfig", "EmaConfig", "DivergenceConfig", "EarlyStoppingConfig"])
+    {
+        let properties = definitions[owner]["properties"].as_object().unwrap();
+        for (key, property) in properties {
+            let property = property["anyOf"].get(0).unwrap_or(property);
+            let number = property["type"] == "number" || property["type"][0] == "number";
+            if number && property.get("minimum").or(property.get("exclusiveMinimum")).is_none() {
+                free.push(format!("{owner}.{key}"));
+            }
+        }
+    }
+    assert_eq!(free, ["LstmConfig.forget_bias", "EarlyStoppingConfig.baseline"]);
+}
+
 /// Validators refuse a schema with a null where a list or a table belongs.
 #[test]
 fn the_schema_holds_no_null() {

@@ -360,6 +360,7 @@ fn conditions_and_claims() {
         judged("value = 1\ncompare = \">\"\narms = \"evry\"\nmargin = 0\nexpect = \"yes\"\n"),
         [
             "x.toml:39:8: unknown value \"evry\" for `arms`; did you mean `every`?",
+            "x.toml:40:10: `margin` is 0: expected a number above 0",
             "x.toml:41:10: unknown value \"yes\" for `expect`; expected one of `supported`, `contradicted`, \
              `equivalent`, `any`",
         ]
