@@ -16,17 +16,11 @@ use crate::simd::LANES;
 
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
 ///
-/// # Errors
-/// Shapes, types or devices do not fit, or something is empty.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    linear_in(Precision::F32, x, weight, bias)
-}
-
-/// [`linear`] with the product in `precision`, as those of its gradients.
+/// The product and those of its gradients take their operands in `precision`.
 ///
 /// # Errors
-/// As [`linear`].
-pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+/// Shapes, types or devices do not fit, or something is empty.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Precision) -> Result<Tensor> {
     let [out, inputs] = check::dims("linear", "weight", weight, "(out, in)")?;
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
@@ -235,7 +229,7 @@ mod tests {
                         |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name).to_dtype(dtype)?);
                     let (x, w, b) =
                         (var(&[rows, inputs], "x")?, var(&[out, inputs], "w")?, var(&[out], "b")?);
-                    let y = linear_in(precision, &x, &w, biased.then_some(b.as_tensor()))?;
+                    let y = linear(&x, &w, biased.then_some(b.as_tensor()), precision)?;
                     let weighted = (&y * draw((rows, out), "r").to_dtype(dtype)?)?;
                     let wanted = [&x, &w, &b];
                     let mut all = grads_of(&weighted, &wanted[..if biased { 3 } else { 2 }])?;

@@ -1,7 +1,7 @@
 //! Residual networks (He, Zhang, Ren, Sun: "Deep residual learning for image recognition", CVPR 2016).
 
 use candle_core::{Result, Tensor, bail};
-use lrlab_kernels::{ConvNet, Norm, Params};
+use lrlab_kernels::{ConvNet, NormMode, Params};
 
 use crate::{
     Input, Mode, Model,
@@ -109,8 +109,8 @@ impl Model for ResNet {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Pictures(x) = input else { bail!("a residual network reads pictures") };
         let norm = match mode {
-            Mode::Train { .. } => Norm::Train { momentum: NORM_MOMENTUM },
-            Mode::Eval => Norm::Eval,
+            Mode::Train { .. } => NormMode::Train { momentum: NORM_MOMENTUM },
+            Mode::Eval => NormMode::Eval,
         };
         self.fc.forward(&self.features.forward(x, norm)?)
     }

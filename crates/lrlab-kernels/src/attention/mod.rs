@@ -21,7 +21,7 @@ pub(crate) use kernel::{Head, Kept, Keys};
 ///
 /// `key_mask` is `(batch, length)`: 1 at keys that count, 0 at others, of which nothing depends on key and value, whatever
 /// they are. A query whose keys are all masked gets zeros and has no part in any gradient. `drop` is applied to the
-/// probabilities, element i of `(batch, heads, length, length)` by draw i.
+/// probabilities, element i of `(batch, heads, length, length)` by draw i. Both products take their operands in `precision`.
 ///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
@@ -32,21 +32,7 @@ pub fn attention(
     v: &Tensor,
     key_mask: &Tensor,
     drop: Option<Dropout>,
-) -> Result<Tensor> {
-    attention_in(Precision::F32, q, k, v, key_mask, drop)
-}
-
-/// [`attention`] with both products in `precision`.
-///
-/// # Errors
-/// As [`attention()`].
-pub fn attention_in(
     precision: Precision,
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    key_mask: &Tensor,
-    drop: Option<Dropout>,
 ) -> Result<Tensor> {
     let [b, _, l, _] = check::dims("attention", "q", q, "(batch, heads, length, d)")?;
     if k.dims() != q.dims() || v.dims() != q.dims() {
@@ -237,7 +223,7 @@ mod tests {
                 .iter()
                 .map(|name| Var::from_tensor(&draw((b, h, l, d), name).to_dtype(dtype)?))
                 .collect::<Result<_>>()?;
-            let y = attention_in(precision, &vars[0], &vars[1], &vars[2], &mask, drop)?;
+            let y = attention(&vars[0], &vars[1], &vars[2], &mask, drop, precision)?;
             let weighted = (&y * draw((b, h, l, d), "r").to_dtype(dtype)?)?;
             let mut out = grads_of(&weighted, &vars.iter().collect::<Vec<_>>())?;
             out.push(y);
@@ -273,11 +259,11 @@ mod tests {
     #[test]
     fn bad_shapes_are_errors() {
         let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m").ones_like().expect("ones"));
-        assert!(attention(&q, &q, &q, &mask, None).is_ok());
-        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None));
-        let short = attention(&q, &q, &q, &draw((2, 6), "m"), None);
+        assert!(attention(&q, &q, &q, &mask, None, Precision::F32).is_ok());
+        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None, Precision::F32));
+        let short = attention(&q, &q, &q, &draw((2, 6), "m"), None, Precision::F32);
         refused("attention: mask of shape [2, 6], expected [2, 7]", short);
         let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
-        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop)));
+        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop), Precision::F32));
     }
 }

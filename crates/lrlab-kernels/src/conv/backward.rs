@@ -140,7 +140,9 @@ impl Kernel for Task<'_> {
                 Work::Winograd(plan, weights) => {
                     dx[..count * dx_len].fill(0.0);
                     let frames = want_weight.then_some(&*frames);
-                    plan.backward(s, count, frames, grads, weights.as_deref(), (v, m), &mut dw, dx);
+                    let group =
+                        winograd::Group { pictures: count, frames, grads, weights: weights.as_deref() };
+                    plan.backward(s, &group, (v, m), &mut dw, dx);
                 }
                 Work::Direct(work) => {
                     if want_weight {

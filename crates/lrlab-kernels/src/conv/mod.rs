@@ -32,19 +32,16 @@ use source::{Sink, Source};
 /// Cross-correlation of `x (n, c, h, w)` with `weight (o, c, kh, kw)`, zero padding, no bias:
 /// `(n, o, (h + 2 padding − kh) / stride + 1, (w + 2 padding − kw) / stride + 1)`.
 ///
+/// A GPU takes the operands in `precision`; on the CPU they are f32.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
-pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    conv2d_in(Precision::F32, x, weight, stride, padding)
-}
-
-/// [`conv2d`] whose operands are rounded to `precision` on a GPU.
-pub(crate) fn conv2d_in(
-    precision: Precision,
+pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,
     stride: usize,
     padding: usize,
+    precision: Precision,
 ) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("conv2d", "x", x, "(n, c, h, w)")?;
     let [o, weight_c, kh, kw] = check::dims("conv2d", "weight", weight, "(o, c, kh, kw)")?;

@@ -33,6 +33,17 @@ pub(super) struct Plan {
     w: usize,
 }
 
+/// A group of pictures on the way back.
+pub(super) struct Group<'a> {
+    pub(super) pictures: usize,
+    /// The inputs, where the weights' gradient is wanted.
+    pub(super) frames: Option<&'a [f32]>,
+    /// The outputs' gradients.
+    pub(super) grads: &'a [f32],
+    /// Those of [`weights_transposed`], where the input's gradient is wanted.
+    pub(super) weights: Option<&'a [f32]>,
+}
+
 impl Plan {
     pub(super) fn new(g: &Geometry) -> Self {
         let (down, across) = (g.h.div_ceil(TILE), g.w.div_ceil(TILE));
@@ -164,23 +175,18 @@ impl Plan {
         }
     }
 
-    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`.
-    ///
-    /// `frames` hold the inputs, `grads` the outputs' gradients (both may be left out where nobody wants what comes
-    /// of them); `weights` are those of [`weights_transposed`].
+    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`. `v` and `m` are
+    /// the strips of inputs and outputs.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "both gradients share the transforms")]
     pub(super) fn backward<S: Simd>(
         &self,
         s: S,
-        pictures: usize,
-        frames: Option<&[f32]>,
-        grads: &[f32],
-        weights: Option<&[f32]>,
+        group: &Group<'_>,
         (v, m): (&mut [f32], &mut [f32]),
         dw: &mut [f32],
         dx: &mut [f32],
     ) {
+        let Group { pictures, frames, grads, weights } = *group;
         let (frame, grad_frame) = (self.frame(), self.grad_frame());
         assert!(grads.len() >= pictures * self.o_blocks * grad_frame.plane());
         assert!(v.len() >= self.input_strip() && m.len() >= self.output_strip());
