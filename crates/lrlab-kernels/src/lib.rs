@@ -53,6 +53,7 @@ mod params;
 mod pool2d;
 mod precision;
 mod product;
+mod rows;
 mod simd;
 #[cfg(test)]
 mod testing;

@@ -12,6 +12,7 @@ use crate::host::{self, Unwritten, add_up};
 use crate::product::{
     Left, PANEL, Right, Rows, Store, accumulate, pack, pack_transposed, packed_len, product, sums_len,
 };
+use crate::rows::RowsMut;
 use crate::simd::LANES;
 
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
@@ -99,8 +100,7 @@ impl Linear {
         let right = Right { data: &right, k, n, precision };
         let mut y = Unwritten::new(self.rows * n);
         y.room().par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * k)).for_each(|(y, x)| {
-            // SAFETY: the chunk has a row of n values for each row of x.
-            let mut store = unsafe { Store::new(y.as_mut_ptr().cast(), n, n, bias) };
+            let mut store = Store::new(RowsMut::new(y, n), bias);
             product(x.len() / k, Left::rows(x, k), right, &mut store);
         });
         // SAFETY: every chunk was written.

@@ -13,8 +13,9 @@ use crate::Precision;
 use crate::check;
 use crate::dropout::{Dropout, dropout};
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use crate::product::Rows;
+use crate::rows::RowsMut;
 pub(crate) use kernel::{Head, Kept, Keys};
 
 /// softmax(q kᵀ / √d + mask) v over `(batch, heads, length, d)`.
@@ -122,10 +123,11 @@ impl Attention {
     fn forward(&self, qkv: [&[f32]; 3]) -> Vec<f32> {
         let (_, _, length, d) = self.dims;
         let mut y = Unwritten::new(qkv[0].len());
-        let kept = y.room().par_chunks_mut(length * d).enumerate().map(|(head, y)| {
-            // SAFETY: the chunk has room for the head's rows.
-            unsafe { self.head(head, qkv).forward(y.as_mut_ptr().cast(), d) }
-        });
+        let kept = y
+            .room()
+            .par_chunks_mut(length * d)
+            .enumerate()
+            .map(|(head, y)| self.head(head, qkv).forward(RowsMut::new(y, d)));
         let kept = kept.collect();
         let _ = self.kept.set(kept);
         // SAFETY: every head wrote its chunk.
@@ -136,15 +138,13 @@ impl Attention {
         let (_, _, length, d) = self.dims;
         let Some(kept) = self.kept.get() else { bail!("attention: backward before forward") };
         let mut outs = [(); 3].map(|()| Unwritten::new(y.len()));
-        let to = outs.each_mut().map(|out| Shared(out.room().as_mut_ptr().cast()));
-        kept.par_iter().enumerate().for_each(|(head, kept)| {
+        let [dq, dk, dv] = outs.each_mut().map(|out| out.room().par_chunks_mut(length * d));
+        let heads = kept.par_iter().zip(dq.zip(dk).zip(dv)).enumerate();
+        heads.for_each(|(head, (kept, ((dq, dk), dv)))| {
             let at = head * length * d;
             let rows = |x| Rows::new(x_part(x, at, length * d), d);
-            // SAFETY: each output holds every head, and this task alone has this one.
-            unsafe {
-                let out = to.map(|out| out.get().add(at));
-                self.head(head, qkv).backward(rows(y), rows(dy), kept, out, d);
-            }
+            let out = [dq, dk, dv].map(|out| RowsMut::new(out, d));
+            self.head(head, qkv).backward(rows(y), rows(dy), kept, out);
         });
         // SAFETY: every head wrote its part of all three.
         Ok(outs.map(|out| unsafe { out.written() }))

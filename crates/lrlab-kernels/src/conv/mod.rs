@@ -25,7 +25,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::Precision;
 use crate::check;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use geometry::Geometry;
 use source::{Sink, Source};
 
@@ -90,13 +90,9 @@ impl CustomOp2 for Conv {
         let g = &self.0;
         let (x, weight) = (host::slice(x, x_layout)?, host::slice(weight, weight_layout)?);
         let mut y = Unwritten::new(g.n * g.output().flat());
-        let sink = Sink::Planes(Shared(y.room().as_mut_ptr().cast()));
-        // SAFETY: the room holds the output, and every picture of it is written.
-        let y = unsafe {
-            forward::run(g, &Source::Planes(x), weight, sink, false);
-            y.written()
-        };
-        Ok((CpuStorage::F32(y), Shape::from((g.n, g.o, g.oh, g.ow))))
+        forward::run(g, &Source::Planes(x), weight, Sink::Planes(y.room()), false);
+        // SAFETY: every picture was written.
+        Ok((CpuStorage::F32(unsafe { y.written() }), Shape::from((g.n, g.o, g.oh, g.ow))))
     }
 
     fn bwd(
@@ -108,13 +104,12 @@ impl CustomOp2 for Conv {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let g = &self.0;
         let mut dx = x.track_op().then(|| Unwritten::new(g.n * g.input().flat()));
-        let sink = dx.as_mut().map(|dx| Sink::Planes(Shared(dx.room().as_mut_ptr().cast())));
+        let sink = dx.as_mut().map(|dx| Sink::Planes(dx.room()));
         let dw = host::with(x, |xs| {
             host::with(weight, |ws| {
                 host::with(grad, |gs| {
                     let (x, grad) = (Source::Planes(xs), Source::Planes(gs));
-                    // SAFETY: the room holds the input.
-                    Ok(unsafe { backward::run(g, &x, ws, &grad, sink, weight.track_op()) })
+                    Ok(backward::run(g, &x, ws, &grad, sink, weight.track_op()))
                 })
             })
         })?;

@@ -13,9 +13,9 @@ use super::pass::{self, Mask};
 use crate::NormMode;
 use crate::conv::geometry::{Geometry, Sizes};
 use crate::conv::moments::Moments;
-use crate::conv::source::{Affine, Backward, Sink, Source, Term};
+use crate::conv::source::{Affine, Backward, Keep, Pictures, Sink, Source, Term};
 use crate::conv::{backward, forward};
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use crate::simd::LANES;
 
 /// Pictures that are evaluated together: enough for the threads, few enough for the caches.
@@ -143,12 +143,9 @@ impl<'a> Pass<'a> {
         let (y, moments) = self.read(x, kept, input, |source| {
             host::with(unit.weight.as_tensor(), |weight| {
                 let mut y = Unwritten::new(g.output().len());
-                let sink = Sink::Blocks(Shared(y.room().as_mut_ptr().cast()));
-                // SAFETY: the room holds the output, and every picture of it is written.
-                unsafe {
-                    let moments = forward::run(&g, source, weight, sink, training);
-                    Ok((y.written(), moments))
-                }
+                let moments = forward::run(&g, source, weight, Sink::Blocks(y.room()), training);
+                // SAFETY: every picture was written.
+                Ok((unsafe { y.written() }, moments))
             })
         })??;
         let statistics = if training { measured(&moments, g.o) } else { running(unit)? };
@@ -177,11 +174,12 @@ impl<'a> Pass<'a> {
             self.write_out(x, kept, residual)?;
         }
         let mut room = pending.then(|| Unwritten::new(self.sizes[value].len()));
-        let keep = room.as_mut().map(|room| Shared(room.room().as_mut_ptr().cast()));
-        let Some(source) = self.source(x, kept, value, keep) else {
+        let keep = room.as_mut().map(|room| Pictures::new(room.room(), &self.sizes[value]));
+        let Some(source) = self.source(x, kept, value, keep.as_ref().map(|keep| keep as &dyn Keep)) else {
             bail!("conv_net: value {value} is read before it is there")
         };
         let out = to(&source);
+        drop(keep);
         if let Some(room) = room {
             // SAFETY: every reader reads every picture, and reading wrote it.
             kept.whole[value] = Some(unsafe { room.written() });
@@ -219,7 +217,7 @@ impl<'a> Pass<'a> {
         x: &'b [f32],
         kept: &'b Kept,
         value: usize,
-        keep: Option<Shared>,
+        keep: Option<&'b dyn Keep>,
     ) -> Option<Source<'b>> {
         if let Some(whole) = &kept.whole[value] {
             let first = Term { data: whole, affine: None };
@@ -343,14 +341,13 @@ impl<'a> Pass<'a> {
             Wanted::AddedTo(sum) => (Some(sum), None),
         };
         let sink = match (&mut sum, &mut room) {
-            (Some(sum), _) => Some(Sink::Add(Shared(sum.as_mut_ptr()))),
-            (None, Some(room)) => Some(Sink::Blocks(Shared(room.room().as_mut_ptr().cast()))),
+            (Some(sum), _) => Some(Sink::Add(sum)),
+            (None, Some(room)) => Some(Sink::Blocks(room.room())),
             (None, None) => None,
         };
         let from = Source::Norm { grad: &dz, y: &done.y, backward: &backward };
         let weight = host::with(unit.weight.as_tensor(), |weight| {
-            // SAFETY: both kinds of sinks hold the input.
-            let dw = unsafe { backward::run(&g, &source, weight, &from, sink, true) };
+            let dw = backward::run(&g, &source, weight, &from, sink, true);
             host::tensor(dw.unwrap_or_default(), unit.weight.shape())
         })?;
         // SAFETY: every picture was written.

@@ -14,7 +14,6 @@ use crate::activation::composed_relu;
 use crate::check;
 use crate::host;
 use batch::{BatchNorm, Statistics};
-pub(crate) use batch::{part, put};
 use layer::LayerNorm;
 pub(crate) use layer::measure;
 pub use settings::{BatchNorm2d, NormMode};
