@@ -2,13 +2,15 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::check;
-use crate::host::{self, Shared, Unwritten};
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts};
+use crate::host::{self, Unwritten};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts, part};
 
 /// max(x, 0), of any shape.
 ///
@@ -55,7 +57,7 @@ struct Map<'a> {
     activation: Activation,
     x: &'a [f32],
     grad: Option<&'a [f32]>,
-    to: Shared,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Map<'_> {
@@ -77,8 +79,7 @@ impl Kernel for Map<'_> {
                     s.mul(s.fma(x, density, distribution), part(s, grad, at, 0.0))
                 }
             };
-            // SAFETY: the output chunk is as large as x, and this task alone has it.
-            unsafe { put(s, self.to, at, self.x.len() - at, y) };
+            put(s, &mut self.to[at..], y);
         }
     }
 }
@@ -88,7 +89,7 @@ impl Activation {
         let mut y = Unwritten::new(x.len());
         y.room().par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(i, (y, x))| {
             let grad = grad.map(|grad| &grad[i * CHUNK..][..x.len()]);
-            dispatch(Map { activation: self, x, grad, to: Shared(y.as_mut_ptr().cast()) });
+            dispatch(Map { activation: self, x, grad, to: y });
         });
         // SAFETY: every chunk was written.
         unsafe { y.written() }

@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use crate::check;
 use crate::dropout::{Bits, Dropout, dropout};
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host::{self, Unwritten};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// Rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
@@ -246,8 +246,7 @@ struct AtPositions {
 struct Sequence<'a> {
     drop: Option<(Bits, usize, f32)>,
     from: Source<'a>,
-    to: Shared,
-    len: usize,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 enum Source<'a> {
@@ -260,27 +259,26 @@ impl Kernel for Sequence<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let kept = |at: usize, v: S::V| match &self.drop {
+        let Self { drop, from, to } = self;
+        let kept = |at: usize, v: S::V| match &drop {
             Some((bits, start, gain)) => s.keep(bits.at(start + at), s.mul(v, s.splat(*gain))),
             None => v,
         };
-        match self.from {
+        match from {
             Source::Rows { ids, table, gain, positions } => {
-                let d = self.len / ids.len();
+                let d = to.len() / ids.len();
                 for ((t, id), place) in ids.iter().enumerate().zip(positions.chunks(d)) {
                     let row = &table[*id as usize * d..][..d];
                     for at in (0..d).step_by(LANES) {
                         let v = s.fma(part(s, row, at, 0.0), s.splat(gain), part(s, place, at, 0.0));
-                        // SAFETY: the sequence's own `len` values.
-                        unsafe { put(s, self.to, t * d + at, d - at, kept(t * d + at, v)) };
+                        put(s, &mut to[t * d + at..(t + 1) * d], kept(t * d + at, v));
                     }
                 }
             }
             Source::Grad(grad) => {
-                for at in (0..self.len).step_by(LANES) {
+                for at in (0..to.len()).step_by(LANES) {
                     let v = kept(at, part(s, grad, at, 0.0));
-                    // SAFETY: as above.
-                    unsafe { put(s, self.to, at, self.len - at, v) };
+                    put(s, &mut to[at..], v);
                 }
             }
         }
@@ -301,8 +299,7 @@ impl AtPositions {
         let mut out = Unwritten::new(grad.len());
         let sequences = out.room().par_chunks_mut(l * d).zip(grad.par_chunks(l * d)).enumerate();
         sequences.for_each(|(i, (out, grad))| {
-            let (drop, to) = (self.draws(i), Shared(out.as_mut_ptr().cast()));
-            dispatch(Sequence { drop, from: Source::Grad(grad), to, len: grad.len() });
+            dispatch(Sequence { drop: self.draws(i), from: Source::Grad(grad), to: out });
         });
         // SAFETY: every sequence was written.
         unsafe { out.written() }
@@ -327,8 +324,7 @@ impl CustomOp2 for AtPositions {
         let sequences = out.room().par_chunks_mut(l * d).zip(self.ids.par_chunks(l)).enumerate();
         sequences.for_each(|(i, (out, ids))| {
             let from = Source::Rows { ids, table, gain: self.gain, positions };
-            let to = Shared(out.as_mut_ptr().cast());
-            dispatch(Sequence { drop: self.draws(i), from, to, len: l * d });
+            dispatch(Sequence { drop: self.draws(i), from, to: out });
         });
         // SAFETY: every sequence was written.
         Ok((CpuStorage::F32(unsafe { out.written() }), Shape::from(self.shape)))

@@ -76,6 +76,7 @@ mod tests {
     use candle_core::Var;
 
     use super::*;
+    use crate::Precision;
     use crate::testing::{draw, values};
 
     #[test]
@@ -83,7 +84,7 @@ mod tests {
         let (table, w) = (Var::from_tensor(&draw((7, 3), "t"))?, Var::from_tensor(&draw((3, 3), "w"))?);
         let ids = Tensor::new(&[[1_u32, 5, 1], [0, 1, 6]], table.device())?;
         // The variables are used twice, once by candle's own operators.
-        let x = crate::linear(&crate::embedding(&ids, &table)?, &w, None)?.sum_all()?;
+        let x = crate::linear(&crate::embedding(&ids, &table)?, &w, None, Precision::F32)?.sum_all()?;
         let y = (table.matmul(&w)?.sum_all()? + crate::embedding(&ids, &table)?.sqr()?.sum_all()?)?;
         let loss = (x + y)?;
         let (ours, candles) = (backward(&loss)?, loss.backward()?);

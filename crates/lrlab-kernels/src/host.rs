@@ -62,21 +62,6 @@ impl Unwritten {
     }
 }
 
-/// A pointer that tasks share; each writes its own part.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shared(pub(crate) *mut f32);
-
-// SAFETY: a plain address; whoever writes through it vouches for disjoint parts.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    pub(crate) fn get(self) -> *mut f32 {
-        self.0
-    }
-}
-
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }

@@ -12,21 +12,16 @@ use crate::host::{self, Unwritten, add_up};
 use crate::product::{
     Left, PANEL, Right, Rows, Store, accumulate, pack, pack_transposed, packed_len, product, sums_len,
 };
+use crate::rows::RowsMut;
 use crate::simd::LANES;
 
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
 ///
-/// # Errors
-/// Shapes, types or devices do not fit, or something is empty.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    linear_in(Precision::F32, x, weight, bias)
-}
-
-/// [`linear`] with the product in `precision`, as those of its gradients.
+/// The product and those of its gradients take their operands in `precision`.
 ///
 /// # Errors
-/// As [`linear`].
-pub fn linear_in(precision: Precision, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+/// Shapes, types or devices do not fit, or something is empty.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Precision) -> Result<Tensor> {
     let [out, inputs] = check::dims("linear", "weight", weight, "(out, in)")?;
     let mut dims = x.dims().to_vec();
     match dims.last_mut() {
@@ -105,8 +100,7 @@ impl Linear {
         let right = Right { data: &right, k, n, precision };
         let mut y = Unwritten::new(self.rows * n);
         y.room().par_chunks_mut(ROWS * n).zip(x.par_chunks(ROWS * k)).for_each(|(y, x)| {
-            // SAFETY: the chunk has a row of n values for each row of x.
-            let mut store = unsafe { Store::new(y.as_mut_ptr().cast(), n, n, bias) };
+            let mut store = Store::new(RowsMut::new(y, n), bias);
             product(x.len() / k, Left::rows(x, k), right, &mut store);
         });
         // SAFETY: every chunk was written.
@@ -235,7 +229,7 @@ mod tests {
                         |dims: &[usize], name: &str| Var::from_tensor(&draw(dims, name).to_dtype(dtype)?);
                     let (x, w, b) =
                         (var(&[rows, inputs], "x")?, var(&[out, inputs], "w")?, var(&[out], "b")?);
-                    let y = linear_in(precision, &x, &w, biased.then_some(b.as_tensor()))?;
+                    let y = linear(&x, &w, biased.then_some(b.as_tensor()), precision)?;
                     let weighted = (&y * draw((rows, out), "r").to_dtype(dtype)?)?;
                     let wanted = [&x, &w, &b];
                     let mut all = grads_of(&weighted, &wanted[..if biased { 3 } else { 2 }])?;

@@ -2,14 +2,16 @@
 
 #![allow(unsafe_code, reason = "the gradient is written in place before it has a length")]
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::check;
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch, exp};
+use crate::host::{self, Unwritten};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, exp, part};
 
 /// Refuses logits and labels that do not fit; gives the number of classes.
 fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
@@ -125,10 +127,9 @@ impl CustomOp1 for CrossEntropy {
             let tasks = room.zip(logits.par_chunks(rows * classes)).zip(self.labels.par_chunks(rows));
             tasks.for_each(|((dx, logits), labels)| {
                 for ((dx, row), label) in dx.chunks_mut(classes).zip(logits.chunks(classes)).zip(labels) {
-                    let to = Shared(dx.as_mut_ptr().cast());
-                    dispatch(Slope { row, scale: scale as f32, smooth, to });
-                    // SAFETY: the kernel wrote the row, and the label is below the number of classes.
-                    unsafe { *to.get().add(*label as usize) -= at_label };
+                    dispatch(Slope { row, scale: scale as f32, smooth, to: &mut *dx });
+                    // SAFETY: the kernel wrote the row.
+                    unsafe { *dx[*label as usize].assume_init_mut() -= at_label };
                 }
             });
             Ok(())
@@ -178,7 +179,7 @@ struct Slope<'a> {
     scale: f32,
     smooth: f32,
     /// As large as the row.
-    to: Shared,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Slope<'_> {
@@ -190,8 +191,7 @@ impl Kernel for Slope<'_> {
         let (max, scale, smooth) = (s.splat(max), s.splat(self.scale / exps), s.splat(self.smooth));
         for at in (0..self.row.len()).step_by(LANES) {
             let p = exp(s, s.sub(part(s, self.row, at, 0.0), max));
-            // SAFETY: the row's own place.
-            unsafe { put(s, self.to, at, self.row.len() - at, s.sub(s.mul(p, scale), smooth)) };
+            put(s, &mut self.to[at..], s.sub(s.mul(p, scale), smooth));
         }
     }
 }

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
-use crate::norm::part;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding never wins:
 /// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.

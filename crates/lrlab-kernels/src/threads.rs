@@ -5,9 +5,9 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::testing::{draw, values};
 use crate::{
-    Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Precision, Sequence,
-    attention_in, batch_norm2d, conv2d, dropout, embedding, embedding_at_positions, gelu, layer_norm,
-    linear_in, weighted_sum,
+    BatchNorm2d, Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, NormMode, Precision,
+    Sequence, attention, conv2d, dropout, embedding, embedding_at_positions, gelu, layer_norm, linear,
+    weighted_sum,
 };
 
 /// Every operator once, forward and backward: all outputs and gradients.
@@ -24,11 +24,21 @@ fn everything(precision: Precision) -> Result<Vec<f64>> {
         Ok(())
     };
     let (x, w) = (var(&[37, 5, 9, 9], "x")?, var(&[20, 5, 3, 3], "w")?);
-    collect(conv2d(&x, &w, 2, 1)?, &[&x, &w])?;
+    collect(conv2d(&x, &w, 2, 1, Precision::F32)?, &[&x, &w])?;
     let (gain, shift) = (var(&[5], "gain")?, var(&[5], "shift")?);
     let (mean, variance) = (var(&[5], "mean")?, var(&[5], "var")?);
-    let train = Norm::Train { momentum: 0.1 };
-    let y = batch_norm2d(&x, &gain, &shift, &mean, &variance, 1e-5, train, Some(&x), true)?;
+    let train = NormMode::Train { momentum: 0.1 };
+    let y = BatchNorm2d {
+        scale: &gain,
+        shift: &shift,
+        running_mean: &mean,
+        running_var: &variance,
+        eps: 1e-5,
+        mode: train,
+        residual: Some(&x),
+        relu: true,
+    }
+    .forward(&x)?;
     collect(y, &[&x, &gain, &shift])?;
     let (table, ids) = (var(&[50, 24], "table")?, (0..40 * 30).map(|i| i * 7 % 50).collect::<Vec<u32>>());
     let x = embedding(&Tensor::from_vec(ids, (40, 30), x.device())?, &table)?;
@@ -45,9 +55,9 @@ fn everything(precision: Precision) -> Result<Vec<f64>> {
     };
     collect(layer.states(Sequence::Vectors(&x))?, &[&table, &w_ih, &w_hh, &bias])?;
     let (w, b, gain) = (var(&[32, 24], "w")?, var(&[32], "b")?, var(&[32], "g")?);
-    let y = layer_norm(&gelu(&linear_in(precision, &x, &w, Some(&b))?)?, &gain, &b, 1e-5)?;
+    let y = layer_norm(&gelu(&linear(&x, &w, Some(&b), precision)?)?, &gain, &b, 1e-5)?;
     let q = dropout(&y, drop)?.reshape((40, 30, 4, 8))?.transpose(1, 2)?.contiguous()?;
-    collect(attention_in(precision, &q, &q, &q, &mask, Some(drop))?, &[&table, &w, &b, &gain])?;
+    collect(attention(&q, &q, &q, &mask, Some(drop), precision)?, &[&table, &w, &b, &gain])?;
     let tokens =
         Tensor::from_vec((0..37 * 9).map(|i| i * 3 % 50).collect::<Vec<u32>>(), (37, 9), x.device())?;
     let mask = Tensor::ones((37, 9), candle_core::DType::F32, x.device())?;

@@ -59,7 +59,7 @@ fn recurrent(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
 fn attended(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let (b, l, w) = x.dims3()?;
     let heads = x.reshape((b, l, 4, w / 4))?.transpose(1, 2)?;
-    attention(&heads, &heads, &heads, mask, None)
+    attention(&heads, &heads, &heads, mask, None, Precision::F32)
 }
 
 /// A batch of texts of this length through the operator, with the gradients or as in evaluation.

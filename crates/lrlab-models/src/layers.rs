@@ -75,7 +75,7 @@ impl Affine {
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        lrlab_kernels::linear_in(self.precision, x, &self.weight, Some(&self.bias))
+        lrlab_kernels::linear(x, &self.weight, Some(&self.bias), self.precision)
     }
 
     /// Weight and bias.

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use lrlab_config::{ResNetConfig, Stem};
-use lrlab_kernels::{ConvNet, Norm, Params};
+use lrlab_kernels::{ConvNet, NormMode, Params};
 
 use crate::{
     Input, Mode, Model, PictureSizes,
@@ -70,8 +70,8 @@ impl Model for ResNet {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Pictures(x) = input else { bail!("a residual network reads pictures") };
         let norm = match mode {
-            Mode::Train { .. } => Norm::Train { momentum: NORM_MOMENTUM },
-            Mode::Eval => Norm::Eval,
+            Mode::Train { .. } => NormMode::Train { momentum: NORM_MOMENTUM },
+            Mode::Eval => NormMode::Eval,
         };
         self.fc.forward(&self.features.forward(x, norm)?)
     }

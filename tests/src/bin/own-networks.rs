@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use candle_core::{Result, Tensor, Var};
 use lrlab_data::{DataConfig, Kind, Source, SyntheticPictures};
-use lrlab_kernels::{Norm, Params, Role, batch_norm2d, linear};
+use lrlab_kernels::{BatchNorm2d, NormMode, Params, Precision, Role, linear};
 use lrlab_models::{Input, Mode, Model};
 
 /// Batch norm of every value of a picture over the batch, then a linear map: of one picture it has no variance.
@@ -36,13 +36,23 @@ impl Model for Normed {
     fn forward(&self, input: &Input, mode: Mode) -> Result<Tensor> {
         let Input::Pictures(x) = input else { candle_core::bail!("\"normed\" reads pictures") };
         let mode = match mode {
-            Mode::Train { .. } => Norm::Train { momentum: 0.1 },
-            Mode::Eval => Norm::Eval,
+            Mode::Train { .. } => NormMode::Train { momentum: 0.1 },
+            Mode::Eval => NormMode::Eval,
         };
         let x = x.flatten_from(1)?.unsqueeze(2)?.unsqueeze(3)?;
         let [scale, shift, mean, var] = &self.norm;
-        let x = batch_norm2d(&x, scale, shift, mean, var, 1e-5, mode, None, false)?;
-        linear(&x.flatten_from(1)?, &self.weight, None)
+        let x = BatchNorm2d {
+            scale,
+            shift,
+            running_mean: mean,
+            running_var: var,
+            eps: 1e-5,
+            mode,
+            residual: None,
+            relu: false,
+        }
+        .forward(&x)?;
+        linear(&x.flatten_from(1)?, &self.weight, None, Precision::F32)
     }
 
     fn params(&self) -> &Params {

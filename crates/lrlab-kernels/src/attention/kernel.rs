@@ -6,10 +6,9 @@
 use crate::Precision;
 use crate::buffer::Buffer;
 use crate::dropout::{Bits, Dropout};
-use crate::host::Shared;
-use crate::norm::{part, put};
 use crate::product::{Finish, Left, PANEL, Right, Rows, Store, pack, pack_transposed, packed_len, product};
-use crate::simd::{Kernel, LANES, Simd, dispatch, exp};
+use crate::rows::{RowsMut, Slot, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, exp, part};
 
 /// Query rows at a time.
 const TILE: usize = 24;
@@ -100,16 +99,12 @@ impl Head<'_> {
         (0..length).step_by(TILE).map(move |row| (row, TILE.min(length - row)))
     }
 
-    /// Writes the output to rows `stride` apart.
-    ///
-    /// # Safety
-    /// `out` has room for the head's rows, and nobody else writes there meanwhile.
-    pub(crate) unsafe fn forward(&self, out: *mut f32, stride: usize) -> Kept {
+    /// Writes the output.
+    pub(crate) fn forward<T: Slot>(&self, mut out: RowsMut<'_, T>) -> Kept {
         let (count, d, pitch) = (self.keys.count, self.width(), self.keys.pitch());
         if count == 0 {
             for row in 0..self.length {
-                // SAFETY: the caller's word.
-                unsafe { out.add(row * stride).write_bytes(0, d) };
+                out.row(row).fill(T::of(0.0));
             }
             return Kept::default();
         }
@@ -128,12 +123,8 @@ impl Head<'_> {
                 tops: &mut kept.tops[first..][..rows],
                 gains: &mut kept.gains[first..][..rows],
             });
-            // SAFETY: the caller's word.
-            let to = Shared(unsafe { out.add(first * stride) });
             let mut scaled = Scaled {
-                to,
-                stride,
-                columns: d,
+                to: out.reborrow().skip_rows(first),
                 gains: &kept.gains[first..][..rows],
                 gain: self.kept_gain(),
             };
@@ -148,28 +139,23 @@ impl Head<'_> {
         let (count, pitch) = (self.keys.count, self.keys.pitch());
         let right = Right { data: packed, k: self.width(), n: count, precision: self.precision };
         let left = Left::rows(&rows_of.data[first * rows_of.stride..], rows_of.stride);
-        // SAFETY: `to` has TILE rows of `pitch` values.
-        let mut store = unsafe { Store::new(to.as_mut_ptr(), pitch, pitch, None) };
+        let mut store = Store::new(RowsMut::new(to, pitch), None);
         product(rows, left, right, &mut store);
     }
 
-    /// Writes the gradients of query, key and value to rows `stride` apart. `y` is the output.
-    ///
-    /// # Safety
-    /// As in [`Head::forward`], for each of the three.
-    pub(crate) unsafe fn backward(&self, y: Rows, dy: Rows, kept: &Kept, out: [*mut f32; 3], stride: usize) {
+    /// Writes the gradients of query, key and value. `y` is the output.
+    pub(crate) fn backward<T: Slot>(&self, y: Rows, dy: Rows, kept: &Kept, out: [RowsMut<'_, T>; 3]) {
         let (count, d, pitch) = (self.keys.count, self.width(), self.keys.pitch());
-        let [dq, dk, dv] = out;
-        let beyond = |out: *mut f32, from: usize| {
+        let [mut dq, mut dk, mut dv] = out;
+        let beyond = |out: &mut RowsMut<'_, T>, from: usize| {
             for row in from..self.length {
-                // SAFETY: the caller's word.
-                unsafe { out.add(row * stride).write_bytes(0, d) };
+                out.row(row).fill(T::of(0.0));
             }
         };
-        beyond(dk, count);
-        beyond(dv, count);
+        beyond(&mut dk, count);
+        beyond(&mut dv, count);
         if count == 0 {
-            beyond(dq, 0);
+            beyond(&mut dq, 0);
             return;
         }
         let keys_t = self.packed(self.k, true);
@@ -195,8 +181,7 @@ impl Head<'_> {
                 weights_t: &mut weights_t,
                 slopes_t: &mut slopes_t,
             });
-            // SAFETY: the caller's word.
-            let mut store = unsafe { Store::new(dq.add(first * stride), stride, d, None) };
+            let mut store = Store::new(dq.reborrow().skip_rows(first), None);
             let right = Right { data: &keys, k: count, n: d, precision: self.precision };
             product(rows, Left::rows(&scores, pitch), right, &mut store);
         }
@@ -204,28 +189,24 @@ impl Head<'_> {
             let mut right = Buffer::take(packed_len(self.precision, self.length, d, PANEL));
             pack::<PANEL>(self.precision, of.data, of.stride, self.length, d, &mut right);
             let right = Right { data: &right, k: self.length, n: d, precision: self.precision };
-            // SAFETY: the caller's word.
-            let mut store = unsafe { Store::new(to, stride, d, None) };
+            let mut store = Store::new(to, None);
             product(count, Left::transposed(left, Precision::F32, self.length), right, &mut store);
         }
     }
 }
 
 /// Writes rows times their gain.
-struct Scaled<'a> {
-    to: Shared,
-    stride: usize,
-    columns: usize,
+struct Scaled<'a, T> {
+    to: RowsMut<'a, T>,
     gains: &'a [f32],
     gain: f32,
 }
 
-impl Finish for Scaled<'_> {
+impl<T: Slot> Finish for Scaled<'_, T> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         let v = s.mul(v, s.splat(self.gains[row] * self.gain));
-        // SAFETY: the head's rows, vouched for by `forward`'s caller.
-        unsafe { put(s, self.to, row * self.stride + column, self.columns - column, v) };
+        put(s, &mut self.to.row(row)[column..], v);
     }
 }
 

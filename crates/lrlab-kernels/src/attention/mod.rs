@@ -13,15 +13,16 @@ use crate::Precision;
 use crate::check;
 use crate::dropout::{Dropout, dropout};
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use crate::product::Rows;
+use crate::rows::RowsMut;
 pub(crate) use kernel::{Head, Kept, Keys};
 
 /// softmax(q kᵀ / √d + mask) v over `(batch, heads, length, d)`.
 ///
 /// `key_mask` is `(batch, length)`: 1 at keys that count, 0 at others, of which nothing depends on key and value, whatever
 /// they are. A query whose keys are all masked gets zeros and has no part in any gradient. `drop` is applied to the
-/// probabilities, element i of `(batch, heads, length, length)` by draw i.
+/// probabilities, element i of `(batch, heads, length, length)` by draw i. Both products take their operands in `precision`.
 ///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
@@ -32,21 +33,7 @@ pub fn attention(
     v: &Tensor,
     key_mask: &Tensor,
     drop: Option<Dropout>,
-) -> Result<Tensor> {
-    attention_in(Precision::F32, q, k, v, key_mask, drop)
-}
-
-/// [`attention`] with both products in `precision`.
-///
-/// # Errors
-/// As [`attention()`].
-pub fn attention_in(
     precision: Precision,
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    key_mask: &Tensor,
-    drop: Option<Dropout>,
 ) -> Result<Tensor> {
     let [b, _, l, _] = check::dims("attention", "q", q, "(batch, heads, length, d)")?;
     if k.dims() != q.dims() || v.dims() != q.dims() {
@@ -136,10 +123,11 @@ impl Attention {
     fn forward(&self, qkv: [&[f32]; 3]) -> Vec<f32> {
         let (_, _, length, d) = self.dims;
         let mut y = Unwritten::new(qkv[0].len());
-        let kept = y.room().par_chunks_mut(length * d).enumerate().map(|(head, y)| {
-            // SAFETY: the chunk has room for the head's rows.
-            unsafe { self.head(head, qkv).forward(y.as_mut_ptr().cast(), d) }
-        });
+        let kept = y
+            .room()
+            .par_chunks_mut(length * d)
+            .enumerate()
+            .map(|(head, y)| self.head(head, qkv).forward(RowsMut::new(y, d)));
         let kept = kept.collect();
         let _ = self.kept.set(kept);
         // SAFETY: every head wrote its chunk.
@@ -150,15 +138,13 @@ impl Attention {
         let (_, _, length, d) = self.dims;
         let Some(kept) = self.kept.get() else { bail!("attention: backward before forward") };
         let mut outs = [(); 3].map(|()| Unwritten::new(y.len()));
-        let to = outs.each_mut().map(|out| Shared(out.room().as_mut_ptr().cast()));
-        kept.par_iter().enumerate().for_each(|(head, kept)| {
+        let [dq, dk, dv] = outs.each_mut().map(|out| out.room().par_chunks_mut(length * d));
+        let heads = kept.par_iter().zip(dq.zip(dk).zip(dv)).enumerate();
+        heads.for_each(|(head, (kept, ((dq, dk), dv)))| {
             let at = head * length * d;
             let rows = |x| Rows::new(x_part(x, at, length * d), d);
-            // SAFETY: each output holds every head, and this task alone has this one.
-            unsafe {
-                let out = to.map(|out| out.get().add(at));
-                self.head(head, qkv).backward(rows(y), rows(dy), kept, out, d);
-            }
+            let out = [dq, dk, dv].map(|out| RowsMut::new(out, d));
+            self.head(head, qkv).backward(rows(y), rows(dy), kept, out);
         });
         // SAFETY: every head wrote its part of all three.
         Ok(outs.map(|out| unsafe { out.written() }))
@@ -237,7 +223,7 @@ mod tests {
                 .iter()
                 .map(|name| Var::from_tensor(&draw((b, h, l, d), name).to_dtype(dtype)?))
                 .collect::<Result<_>>()?;
-            let y = attention_in(precision, &vars[0], &vars[1], &vars[2], &mask, drop)?;
+            let y = attention(&vars[0], &vars[1], &vars[2], &mask, drop, precision)?;
             let weighted = (&y * draw((b, h, l, d), "r").to_dtype(dtype)?)?;
             let mut out = grads_of(&weighted, &vars.iter().collect::<Vec<_>>())?;
             out.push(y);
@@ -273,11 +259,11 @@ mod tests {
     #[test]
     fn bad_shapes_are_errors() {
         let (q, mask) = (draw((2, 3, 7, 5), "q"), draw((2, 7), "m").ones_like().expect("ones"));
-        assert!(attention(&q, &q, &q, &mask, None).is_ok());
-        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None));
-        let short = attention(&q, &q, &q, &draw((2, 6), "m"), None);
+        assert!(attention(&q, &q, &q, &mask, None, Precision::F32).is_ok());
+        refused("k [2, 3, 6, 5]", attention(&q, &draw((2, 3, 6, 5), "k"), &q, &mask, None, Precision::F32));
+        let short = attention(&q, &q, &q, &draw((2, 6), "m"), None, Precision::F32);
         refused("attention: mask of shape [2, 6], expected [2, 7]", short);
         let drop = Dropout { p: 1.0, stream: Stream::new(1, Purpose::Dropout, "a") };
-        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop)));
+        refused("attention: p is 1.0, expected 0", attention(&q, &q, &q, &mask, Some(drop), Precision::F32));
     }
 }

@@ -1,7 +1,5 @@
 //! The gradients, a few pictures at a time; the weights' are added up over a fixed split of the batch.
 
-#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
-
 use rayon::prelude::*;
 
 use super::direct;
@@ -14,33 +12,35 @@ use crate::simd::{Kernel, Simd, dispatch};
 
 /// Gradients from `grad`, the output's: the input's goes to `dx`, where somebody wants it, the weights'
 /// `(o, c, kh, kw)` is given back, where `want_weight`.
-///
-/// # Safety
-/// `dx` has room for the input, whose pictures nobody else writes.
-pub(crate) unsafe fn run(
+pub(crate) fn run(
     g: &Geometry,
     source: &Source<'_>,
     weight: &[f32],
     grad: &Source<'_>,
-    dx: Option<Sink>,
+    dx: Option<Sink<'_>>,
     want_weight: bool,
 ) -> Option<Vec<f32>> {
     assert!(source.holds(&g.input()) && grad.holds(&g.output()));
     assert!(weight.len() == g.o * g.c * g.kh * g.kw);
+    assert!(dx.as_ref().is_none_or(|dx| dx.holds(&g.input())));
     let method = match g.method() {
         Method::Winograd => {
-            let weights = dx.map(|_| winograd::weights_transposed(g, weight));
+            let weights = dx.as_ref().map(|_| winograd::weights_transposed(g, weight));
             Work::Winograd(winograd::Plan::new(g), weights)
         }
-        // SAFETY: the caller's word.
-        Method::Gemm => return unsafe { gemm::backward(g, source, weight, grad, dx, want_weight) },
+        Method::Gemm => return gemm::backward(g, source, weight, grad, dx, want_weight),
         Method::Direct => Work::Direct(direct::Backward::new(g, weight, dx.is_some())),
     };
     let packed = if want_weight { method.packed(g) } else { 0 };
     let per_task = g.n.div_ceil(tasks(packed)).next_multiple_of(method.group());
-    let partial: Vec<Vec<f32>> = (0..g.n.div_ceil(per_task))
+    let sinks: Vec<Option<Sink<'_>>> = match dx {
+        Some(dx) => dx.split(&g.input(), per_task).into_iter().map(Some).collect(),
+        None => std::iter::repeat_with(|| None).take(g.n.div_ceil(per_task)).collect(),
+    };
+    let partial: Vec<Vec<f32>> = sinks
         .into_par_iter()
-        .map(|task| {
+        .enumerate()
+        .map(|(task, dx)| {
             let pictures = task * per_task..((task + 1) * per_task).min(g.n);
             dispatch(Task { g, source, grad, method: &method, dx, packed, pictures })
         })
@@ -95,7 +95,8 @@ struct Task<'a> {
     source: &'a Source<'a>,
     grad: &'a Source<'a>,
     method: &'a Work,
-    dx: Option<Sink>,
+    /// Of the task's pictures.
+    dx: Option<Sink<'a>>,
     packed: usize,
     pictures: std::ops::Range<usize>,
 }
@@ -104,7 +105,7 @@ impl Kernel for Task<'_> {
     type Out = Vec<f32>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Vec<f32> {
+    fn run<S: Simd>(mut self, s: S) -> Vec<f32> {
         let g = self.g;
         let (input, output, group) = (g.input(), g.output(), self.method.group());
         let (frame, grad_place) = self.method.frames(g);
@@ -140,7 +141,9 @@ impl Kernel for Task<'_> {
                 Work::Winograd(plan, weights) => {
                     dx[..count * dx_len].fill(0.0);
                     let frames = want_weight.then_some(&*frames);
-                    plan.backward(s, count, frames, grads, weights.as_deref(), (v, m), &mut dw, dx);
+                    let group =
+                        winograd::Group { pictures: count, frames, grads, weights: weights.as_deref() };
+                    plan.backward(s, &group, (v, m), &mut dw, dx);
                 }
                 Work::Direct(work) => {
                     if want_weight {
@@ -151,11 +154,10 @@ impl Kernel for Task<'_> {
                     }
                 }
             }
-            if let Some(sink) = &self.dx {
+            if let Some(sink) = &mut self.dx {
                 for index in 0..count {
                     let dx = &dx[index * dx_len..][..dx_len];
-                    // SAFETY: the caller's word.
-                    unsafe { sink.store(s, &input, first + index, dx_place, dx) };
+                    sink.store(s, &input, first - self.pictures.start + index, dx_place, dx);
                 }
             }
             first += count;

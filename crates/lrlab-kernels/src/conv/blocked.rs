@@ -2,7 +2,10 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
+use std::mem::MaybeUninit;
+
 use super::geometry::Frame;
+use crate::rows::put;
 use crate::simd::{LANES, Simd};
 
 /// One picture `(channels, height, width)` into `out`: per block of channels one frame, the picture at
@@ -51,23 +54,20 @@ pub(super) fn pack<S: Simd>(
     }
 }
 
-/// The inverse: the picture of `size` (rows, columns) at (`top`, `left`) of its frames, to planes.
-///
-/// # Safety
-/// `out` has room for `channels` planes.
+/// The inverse: the picture of `size` (rows, columns) at (`top`, `left`) of its frames, to the planes of `out`.
 #[inline(always)]
-pub(super) unsafe fn unpack<S: Simd>(
+pub(super) fn unpack<S: Simd>(
     s: S,
     blocks: &[f32],
     frame: Frame,
     (top, left): (usize, usize),
-    channels: usize,
     (height, width): (usize, usize),
-    out: *mut f32,
+    out: &mut [MaybeUninit<f32>],
 ) {
+    let pixels = height * width;
+    let channels = out.len() / pixels;
     assert!(blocks.len() >= channels.div_ceil(LANES) * frame.plane());
     assert!(top + height <= frame.height && left + width <= frame.width);
-    let pixels = height * width;
     for (b, block) in blocks.chunks(frame.plane()).take(channels.div_ceil(LANES)).enumerate() {
         let count = (channels - b * LANES).min(LANES);
         let (mut y, mut x) = (0, 0);
@@ -84,17 +84,7 @@ pub(super) unsafe fn unpack<S: Simd>(
                 }
             }
             for (i, plane) in s.transpose(rows).into_iter().take(count).enumerate() {
-                // SAFETY: channel b · LANES + i < channels, `start + here <= pixels`; the caller gave the room.
-                unsafe {
-                    let to = out.add((b * LANES + i) * pixels + start);
-                    if here == LANES {
-                        s.store(to, plane);
-                    } else {
-                        let mut lanes = [0.0; LANES];
-                        s.store(lanes.as_mut_ptr(), plane);
-                        to.copy_from_nonoverlapping(lanes.as_ptr(), here);
-                    }
-                }
+                put(s, &mut out[(b * LANES + i) * pixels + start..][..here], plane);
             }
         }
     }

@@ -18,28 +18,26 @@ const PER_TASK: usize = 8;
 
 /// Convolves what `source` gives into `sink`; with `moments` also the mean and variance of each output channel
 /// (whole blocks of channels, otherwise nothing).
-///
-/// # Safety
-/// The sink has room for the output, whose pictures nobody else writes.
-pub(crate) unsafe fn run(
+pub(crate) fn run(
     g: &Geometry,
     source: &Source<'_>,
     weight: &[f32],
-    sink: Sink,
+    sink: Sink<'_>,
     moments: bool,
 ) -> Vec<Moments> {
-    assert!(source.holds(&g.input()) && weight.len() == g.o * g.c * g.kh * g.kw);
+    assert!(source.holds(&g.input()) && sink.holds(&g.output()) && weight.len() == g.o * g.c * g.kh * g.kw);
     let weights = match g.method() {
         Method::Winograd => Weights::Winograd(winograd::Plan::new(g), winograd::weights(g, weight)),
-        // SAFETY: the caller's word.
-        Method::Gemm => return unsafe { gemm::forward(g, source, weight, sink, moments) },
+        Method::Gemm => return gemm::forward(g, source, weight, sink, moments),
         Method::Direct => Weights::Direct(direct::taps(g), direct::pack_weights(g, weight)),
     };
     let group = weights.group();
     let per_task = PER_TASK.next_multiple_of(group);
-    let tasks: Vec<Vec<Moments>> = (0..g.n.div_ceil(per_task))
+    let tasks: Vec<Vec<Moments>> = sink
+        .split(&g.output(), per_task)
         .into_par_iter()
-        .map(|task| {
+        .enumerate()
+        .map(|(task, sink)| {
             let pictures = task * per_task..((task + 1) * per_task).min(g.n);
             dispatch(Task { g, source, weights: &weights, sink, moments, pictures })
         })
@@ -87,7 +85,8 @@ struct Task<'a> {
     g: &'a Geometry,
     source: &'a Source<'a>,
     weights: &'a Weights,
-    sink: Sink,
+    /// Of the task's pictures.
+    sink: Sink<'a>,
     moments: bool,
     pictures: std::ops::Range<usize>,
 }
@@ -96,7 +95,7 @@ impl Kernel for Task<'_> {
     type Out = Vec<Moments>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Vec<Moments> {
+    fn run<S: Simd>(mut self, s: S) -> Vec<Moments> {
         let g = self.g;
         let (input, output) = (g.input(), g.output());
         let (group, frame) = (self.weights.group(), self.weights.frame(g));
@@ -114,13 +113,15 @@ impl Kernel for Task<'_> {
         let mut first = self.pictures.start;
         while first < self.pictures.end {
             let count = group.min(self.pictures.end - first);
-            to.clear();
-            for index in 0..count {
-                self.source.load(s, &input, first + index, place, &mut frames[index * framed..][..framed]);
-                let own = outs.as_mut_ptr().wrapping_add(index * own);
-                to.push(self.sink.place(&output, first + index).unwrap_or(own));
+            for (index, frame) in frames.chunks_exact_mut(framed).take(count).enumerate() {
+                self.source.load(s, &input, first + index, place, frame);
             }
-            // SAFETY: each place has room for a picture, by the caller's word or in the scratch.
+            to.clear();
+            match self.sink.in_place(&output, first - self.pictures.start) {
+                Some(places) => to.extend(places.take(count).map(|place| place.as_mut_ptr().cast::<f32>())),
+                None => to.extend(outs.chunks_exact_mut(own).take(count).map(<[f32]>::as_mut_ptr)),
+            }
+            // SAFETY: each place is that of one picture, in the sink or in the scratch.
             unsafe {
                 match self.weights {
                     Weights::Winograd(plan, weights) => {
@@ -144,7 +145,7 @@ impl Task<'_> {
     /// Each place holds a picture.
     #[inline(always)]
     unsafe fn hand_over<S: Simd>(
-        &self,
+        &mut self,
         s: S,
         output: &Sizes,
         first: usize,
@@ -159,7 +160,8 @@ impl Task<'_> {
                 }
                 if !matches!(self.sink, Sink::Blocks(_)) {
                     let blocks = std::slice::from_raw_parts(*picture, output.picture());
-                    self.sink.store(s, output, first + index, Place::tight(output), blocks);
+                    let index = first - self.pictures.start + index;
+                    self.sink.store(s, output, index, Place::tight(output), blocks);
                 }
             }
         }

@@ -3,14 +3,17 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::geometry::{Geometry, Sizes};
 use super::moments::{Moments, measure};
 use super::product::{Product, outer};
 use super::source::{Place, Sink, Source};
-use crate::host::{Scratch, Shared, Unwritten};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host::{Scratch, Unwritten};
+use crate::rows::{RowsMut, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// Pictures of one task.
 const PER_TASK: usize = 32;
@@ -40,30 +43,27 @@ fn joints(g: &Geometry) -> Vec<Joint> {
 
 /// The batch as `[block][pixel][picture][16]`.
 fn gather(source: &Source<'_>, sizes: Sizes) -> Vec<f32> {
-    struct Gather<'a>(&'a Source<'a>, Sizes, usize, Shared);
+    struct Gather<'a>(&'a Source<'a>, Sizes, usize, RowsMut<'a, MaybeUninit<f32>>);
     impl Kernel for Gather<'_> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(source, sizes, picture, to) = self;
+            let Self(source, sizes, picture, mut to) = self;
             let mut scratch = Scratch::take(sizes.picture());
             let values = &mut scratch[..sizes.picture()];
             source.load(s, &sizes, picture, Place::tight(&sizes), values);
             for (index, pixel) in values.chunks_exact(LANES).enumerate() {
-                // SAFETY: the room holds every pixel of every picture; this task alone writes this picture's.
-                unsafe {
-                    let to = to.get().add((index * sizes.n + picture) * LANES);
-                    s.store(to, s.load(pixel.as_ptr()));
-                }
+                put(s, to.row(index), part(s, pixel, 0, 0.0));
             }
         }
     }
     let mut out = Unwritten::new(sizes.len());
-    let to = Shared(out.room().as_mut_ptr().cast());
-    (0..sizes.n)
+    RowsMut::new(out.room(), sizes.n * LANES)
+        .split_columns(LANES)
         .into_par_iter()
+        .enumerate()
         .with_min_len(4)
-        .for_each(|picture| dispatch(Gather(source, sizes, picture, to)));
+        .for_each(|(picture, to)| dispatch(Gather(source, sizes, picture, to)));
     // SAFETY: every pixel of every picture was written.
     unsafe { out.written() }
 }
@@ -105,41 +105,42 @@ struct Sums<'a> {
     weights: &'a [f32],
     terms: &'a [Vec<(usize, usize)>],
     product: Product,
-    to: Sizes,
-    /// Blocks of the output.
-    blocks: std::ops::Range<usize>,
-    pictures: std::ops::Range<usize>,
-    out: Shared,
+    /// The first block of the output.
+    block: usize,
+    /// The first picture.
+    picture: usize,
+    /// Some blocks of some pictures.
+    out: RowsMut<'a, MaybeUninit<f32>>,
 }
 
 impl Kernel for Sums<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let product = Product { rows: self.pictures.len(), blocks: self.blocks.len(), ..self.product };
+    fn run<S: Simd>(mut self, s: S) {
+        let blocks = self.out.columns() / self.product.out_block;
+        let product = Product { rows: self.out.rows(), blocks, ..self.product };
+        let (out, stride) = self.out.as_mut_ptr();
+        assert!(stride == product.out_row && blocks * product.out_block == self.out.columns());
         for (pixel, terms) in self.terms.iter().enumerate() {
-            // SAFETY: [`sums`] has asserted that every term lies in both arrays; the room holds the output, and this
-            // task alone writes these blocks of these pictures.
+            // SAFETY: [`sums`] has asserted that every term lies in both arrays; pixels lie in the blocks of the rows.
             unsafe {
-                let x = self.x.as_ptr().add(self.pictures.start * LANES);
-                let weights = self.weights.as_ptr().add(self.blocks.start * product.w_block);
-                let at = self.pictures.start * self.to.picture() + self.blocks.start * self.to.plane();
-                product.run(s, x, weights, terms, self.out.get().add(at + pixel * LANES));
+                let x = self.x.as_ptr().add(self.picture * LANES);
+                let weights = self.weights.as_ptr().add(self.block * product.w_block);
+                product.run(s, x, weights, terms, out.cast::<f32>().add(pixel * LANES));
             }
         }
     }
 }
 
-/// # Safety
-/// `out` has room for `to` in blocks.
-unsafe fn sums(
+/// The sums of every pixel, block and picture of `to`, in blocks.
+fn sums(
     x: &[f32],
     weights: &[f32],
     terms: &[Vec<(usize, usize)>],
     from: Sizes,
     to: Sizes,
-    out: Shared,
+    out: &mut [MaybeUninit<f32>],
 ) {
     let product = Product {
         rows: 0,
@@ -154,26 +155,25 @@ unsafe fn sums(
         assert!(x_at + (from.blocks() - 1) * product.x_block + from.n * LANES <= x.len());
         assert!(w_at + product.depth * LANES <= product.w_block);
     }
-    assert!(terms.len() == to.pixels());
-    let pairs = to.blocks().div_ceil(2);
-    let shares = to.n.div_ceil(PER_TASK);
-    (0..pairs * shares).into_par_iter().for_each(|task| {
-        let (block, share) = (task / shares * 2, task % shares);
-        let blocks = block..(block + 2).min(to.blocks());
-        let pictures = share * PER_TASK..((share + 1) * PER_TASK).min(to.n);
-        dispatch(Sums { x, weights, terms, product, to, blocks, pictures, out });
+    assert!(terms.len() == to.pixels() && out.len() == to.len());
+    let shares = RowsMut::new(out, to.picture()).split_rows(PER_TASK).into_iter().enumerate();
+    let tasks: Vec<_> = shares
+        .flat_map(|(share, out)| {
+            let pairs = out.split_columns(2 * to.plane()).into_iter().enumerate();
+            pairs.map(move |(pair, out)| (share * PER_TASK, pair * 2, out))
+        })
+        .collect();
+    tasks.into_par_iter().for_each(|(picture, block, out)| {
+        dispatch(Sums { x, weights, terms, product, block, picture, out });
     });
 }
 
 /// As [`super::forward::run`].
-///
-/// # Safety
-/// As there.
-pub(super) unsafe fn forward(
+pub(super) fn forward(
     g: &Geometry,
     source: &Source<'_>,
     weight: &[f32],
-    sink: Sink,
+    sink: Sink<'_>,
     moments: bool,
 ) -> Vec<Moments> {
     let (input, output, joints) = (g.input(), g.output(), joints(g));
@@ -184,70 +184,60 @@ pub(super) unsafe fn forward(
     for joint in &joints {
         terms[joint.to].push((joint.from * g.n * LANES, joint.tap * height * LANES));
     }
-    // SAFETY: the caller's word.
-    unsafe {
-        into(sink, output, |out| {
-            sums(&x, &weights, &terms, input, output, out);
-            if moments { measured(output, out) } else { Vec::new() }
-        })
-    }
+    into(sink, output, |out| {
+        sums(&x, &weights, &terms, input, output, out);
+        // SAFETY: the sums are those of all pixels, blocks and pictures.
+        let y = unsafe { std::slice::from_raw_parts(out.as_ptr().cast::<f32>(), out.len()) };
+        if moments { measured(output, y) } else { Vec::new() }
+    })
 }
 
-/// Lets `write` write a batch in blocks, and hands it to the sink.
-///
-/// # Safety
-/// The sink has room for the batch; `write` writes all of it.
-unsafe fn into<T>(sink: Sink, sizes: Sizes, write: impl FnOnce(Shared) -> T) -> T {
-    struct Store<'a>(Sink, Sizes, usize, &'a [f32]);
+/// Lets `write` write all of a batch in blocks, and hands it to the sink.
+fn into<T>(sink: Sink<'_>, sizes: Sizes, write: impl FnOnce(&mut [MaybeUninit<f32>]) -> T) -> T {
+    struct Store<'a>(Sink<'a>, Sizes, &'a [f32]);
     impl Kernel for Store<'_> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(sink, sizes, index, picture) = self;
-            // SAFETY: the caller of `into` vouches for the room; each picture has one task.
-            unsafe { sink.store(s, &sizes, index, Place::tight(&sizes), picture) };
+            let Self(mut sink, sizes, picture) = self;
+            sink.store(s, &sizes, 0, Place::tight(&sizes), picture);
         }
     }
     if let Sink::Blocks(out) = sink {
         return write(out);
     }
     let mut room = Unwritten::new(sizes.len());
-    let out = write(Shared(room.room().as_mut_ptr().cast()));
-    // SAFETY: the caller's word.
+    let out = write(room.room());
+    // SAFETY: [`sums`] has written every pixel of every picture.
     let blocks = unsafe { room.written() };
-    blocks
-        .par_chunks(sizes.picture())
-        .enumerate()
-        .for_each(|(index, picture)| dispatch(Store(sink, sizes, index, picture)));
+    sink.split(&sizes, 1)
+        .into_par_iter()
+        .zip(blocks.par_chunks(sizes.picture()))
+        .for_each(|(sink, picture)| dispatch(Store(sink, sizes, picture)));
     out
 }
 
-/// # Safety
-/// `y` holds the batch in blocks.
-unsafe fn measured(sizes: Sizes, y: Shared) -> Vec<Moments> {
-    struct Measure(Sizes, Shared, std::ops::Range<usize>);
-    impl Kernel for Measure {
+/// The moments of a batch in blocks.
+fn measured(sizes: Sizes, y: &[f32]) -> Vec<Moments> {
+    struct Measure<'a>(Sizes, &'a [f32]);
+    impl Kernel for Measure<'_> {
         type Out = Vec<Moments>;
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Vec<Moments> {
-            let Self(sizes, y, pictures) = self;
+            let Self(sizes, y) = self;
             let mut moments = vec![Moments::default(); sizes.blocks() * LANES];
-            for picture in pictures {
-                for (block, moments) in moments.chunks_mut(LANES).enumerate() {
-                    // SAFETY: the caller of `measured` vouches for the batch.
-                    unsafe {
-                        let plane = y.get().add(picture * sizes.picture() + block * sizes.plane());
-                        measure(s, plane, sizes.pixels(), moments);
-                    }
+            for picture in y.chunks_exact(sizes.picture()) {
+                let planes = picture.chunks_exact(sizes.plane());
+                for (plane, moments) in planes.zip(moments.chunks_mut(LANES)) {
+                    // SAFETY: the plane has as many pixels.
+                    unsafe { measure(s, plane.as_ptr(), sizes.pixels(), moments) };
                 }
             }
             moments
         }
     }
-    let tasks: Vec<Vec<Moments>> = (0..sizes.n.div_ceil(PER_TASK))
-        .into_par_iter()
-        .map(|task| dispatch(Measure(sizes, y, task * PER_TASK..((task + 1) * PER_TASK).min(sizes.n))))
-        .collect();
+    let tasks: Vec<Vec<Moments>> =
+        y.par_chunks(PER_TASK * sizes.picture()).map(|pictures| dispatch(Measure(sizes, pictures))).collect();
     let mut all = vec![Moments::default(); sizes.blocks() * LANES];
     for task in tasks {
         for (all, part) in all.iter_mut().zip(task) {
@@ -258,15 +248,12 @@ unsafe fn measured(sizes: Sizes, y: Shared) -> Vec<Moments> {
 }
 
 /// As [`super::backward::run`].
-///
-/// # Safety
-/// As there.
-pub(super) unsafe fn backward(
+pub(super) fn backward(
     g: &Geometry,
     source: &Source<'_>,
     weight: &[f32],
     grad: &Source<'_>,
-    dx: Option<Sink>,
+    dx: Option<Sink<'_>>,
     want_weight: bool,
 ) -> Option<Vec<f32>> {
     let (input, output, joints) = (g.input(), g.output(), joints(g));
@@ -278,8 +265,7 @@ pub(super) unsafe fn backward(
         for joint in &joints {
             terms[joint.from].push((joint.to * g.n * LANES, joint.tap * height * LANES));
         }
-        // SAFETY: the caller's word.
-        unsafe { into(sink, input, |out| sums(&dy, &weights, &terms, output, input, out)) };
+        into(sink, input, |out| sums(&dy, &weights, &terms, output, input, out));
     }
     want_weight.then(|| weight_grad(g, &gather(source, input), &dy, &joints))
 }

@@ -25,26 +25,23 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::Precision;
 use crate::check;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use geometry::Geometry;
 use source::{Sink, Source};
 
 /// Cross-correlation of `x (n, c, h, w)` with `weight (o, c, kh, kw)`, zero padding, no bias:
 /// `(n, o, (h + 2 padding − kh) / stride + 1, (w + 2 padding − kw) / stride + 1)`.
 ///
+/// A GPU takes the operands in `precision`; on the CPU they are f32.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
-pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    conv2d_in(Precision::F32, x, weight, stride, padding)
-}
-
-/// [`conv2d`] whose operands are rounded to `precision` on a GPU.
-pub(crate) fn conv2d_in(
-    precision: Precision,
+pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,
     stride: usize,
     padding: usize,
+    precision: Precision,
 ) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("conv2d", "x", x, "(n, c, h, w)")?;
     let [o, weight_c, kh, kw] = check::dims("conv2d", "weight", weight, "(o, c, kh, kw)")?;
@@ -93,13 +90,9 @@ impl CustomOp2 for Conv {
         let g = &self.0;
         let (x, weight) = (host::slice(x, x_layout)?, host::slice(weight, weight_layout)?);
         let mut y = Unwritten::new(g.n * g.output().flat());
-        let sink = Sink::Planes(Shared(y.room().as_mut_ptr().cast()));
-        // SAFETY: the room holds the output, and every picture of it is written.
-        let y = unsafe {
-            forward::run(g, &Source::Planes(x), weight, sink, false);
-            y.written()
-        };
-        Ok((CpuStorage::F32(y), Shape::from((g.n, g.o, g.oh, g.ow))))
+        forward::run(g, &Source::Planes(x), weight, Sink::Planes(y.room()), false);
+        // SAFETY: every picture was written.
+        Ok((CpuStorage::F32(unsafe { y.written() }), Shape::from((g.n, g.o, g.oh, g.ow))))
     }
 
     fn bwd(
@@ -111,13 +104,12 @@ impl CustomOp2 for Conv {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let g = &self.0;
         let mut dx = x.track_op().then(|| Unwritten::new(g.n * g.input().flat()));
-        let sink = dx.as_mut().map(|dx| Sink::Planes(Shared(dx.room().as_mut_ptr().cast())));
+        let sink = dx.as_mut().map(|dx| Sink::Planes(dx.room()));
         let dw = host::with(x, |xs| {
             host::with(weight, |ws| {
                 host::with(grad, |gs| {
                     let (x, grad) = (Source::Planes(xs), Source::Planes(gs));
-                    // SAFETY: the room holds the input.
-                    Ok(unsafe { backward::run(g, &x, ws, &grad, sink, weight.track_op()) })
+                    Ok(backward::run(g, &x, ws, &grad, sink, weight.track_op()))
                 })
             })
         })?;

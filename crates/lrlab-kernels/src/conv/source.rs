@@ -6,10 +6,13 @@
     reason = "vector loads and stores by address; lengths are asserted when a picture is begun"
 )]
 
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
+
 use super::blocked::{pack, unpack};
 use super::geometry::{Frame, Sizes};
-use crate::host::Shared;
-use crate::simd::{LANES, Simd};
+use crate::rows::put;
+use crate::simd::{LANES, Simd, part};
 
 /// gain · y + offset, per channel; zeros in lanes without a channel.
 #[derive(Debug, Clone)]
@@ -34,13 +37,36 @@ pub(crate) struct Backward {
     pub(crate) mean: Vec<f32>,
 }
 
+/// Takes what a source gives while it is read.
+pub(crate) trait Keep: std::fmt::Debug + Sync {
+    /// Writes the pixels `row`, at place `at` of a picture in blocks.
+    fn write(&self, picture: usize, at: usize, row: &[f32]);
+}
+
+/// A batch in blocks, written picture by picture from any thread.
+#[derive(Debug)]
+pub(crate) struct Pictures<'a>(Vec<Mutex<&'a mut [MaybeUninit<f32>]>>);
+
+impl<'a> Pictures<'a> {
+    pub(crate) fn new(batch: &'a mut [MaybeUninit<f32>], sizes: &Sizes) -> Self {
+        Self(batch.chunks_exact_mut(sizes.picture()).map(Mutex::new).collect())
+    }
+}
+
+impl Keep for Pictures<'_> {
+    fn write(&self, picture: usize, at: usize, row: &[f32]) {
+        let mut picture = self.0[picture].lock().unwrap_or_else(PoisonError::into_inner);
+        picture[at..][..row.len()].write_copy_of_slice(row);
+    }
+}
+
 /// Where pictures come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// candle's layout `(n, c, h, w)`.
     Planes(&'a [f32]),
-    /// max(first + second, 0) with `relu`, which is also written to `keep`.
-    Blocks { first: Term<'a>, second: Option<Term<'a>>, relu: bool, keep: Option<Shared> },
+    /// first + second, or with `relu` max(first + second, 0). `keep` gets it too.
+    Blocks { first: Term<'a>, second: Option<Term<'a>>, relu: bool, keep: Option<&'a dyn Keep> },
     /// The gradient of a convolution's output from that of the norm after it.
     Norm { grad: &'a [f32], y: &'a [f32], backward: &'a Backward },
 }
@@ -99,8 +125,12 @@ impl Source<'_> {
             for row in 0..sizes.h {
                 let at = ((top + row) * frame.width + left) * LANES;
                 let from = from + row * sizes.w * LANES;
-                // SAFETY: the row lies in the frame and in each array, as asserted.
-                unsafe { self.row(s, from, block * LANES, sizes.w, out.as_mut_ptr().add(at)) };
+                let out = &mut out[at..][..sizes.w * LANES];
+                // SAFETY: the row lies in each array, as asserted.
+                unsafe { self.row(s, from, block * LANES, sizes.w, out.as_mut_ptr()) };
+                if let Self::Blocks { keep: Some(keep), .. } = self {
+                    keep.write(index, from - index * sizes.picture(), out);
+                }
             }
         }
     }
@@ -113,10 +143,10 @@ impl Source<'_> {
         unsafe {
             match self {
                 Self::Planes(_) => {}
-                Self::Blocks { first, second: None, relu: false, keep: None } if first.affine.is_none() => {
+                Self::Blocks { first, second: None, relu: false, .. } if first.affine.is_none() => {
                     to.copy_from_nonoverlapping(first.data.as_ptr().add(from), width * LANES);
                 }
-                Self::Blocks { first, second, relu, keep } => {
+                Self::Blocks { first, second, relu, .. } => {
                     let floor = s.splat(if *relu { 0.0 } else { f32::NEG_INFINITY });
                     let (gain, offset) = first.coefficients(s, lane);
                     let first = first.data.as_ptr().add(from);
@@ -138,9 +168,6 @@ impl Source<'_> {
                                 s.store(to.add(x * LANES), s.max(floor, s.add(z, r)));
                             }
                         }
-                    }
-                    if let Some(keep) = keep {
-                        keep.get().add(from).copy_from_nonoverlapping(to, width * LANES);
                     }
                 }
                 Self::Norm { grad, y, backward } => {
@@ -186,64 +213,76 @@ fn border(frame: Frame, sizes: &Sizes, top: usize, left: usize, out: &mut [f32])
     }
 }
 
-/// Where pictures go. Each is written by one task.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Sink {
+/// Where pictures go.
+#[derive(Debug)]
+pub(crate) enum Sink<'a> {
     /// candle's layout.
-    Planes(Shared),
+    Planes(&'a mut [MaybeUninit<f32>]),
     /// Blocks.
-    Blocks(Shared),
+    Blocks(&'a mut [MaybeUninit<f32>]),
     /// Added to what the blocks hold.
-    Add(Shared),
+    Add(&'a mut [f32]),
 }
 
-impl Sink {
-    /// Where picture `index` can be written as it is.
-    pub(crate) fn place(&self, sizes: &Sizes, index: usize) -> Option<*mut f32> {
+impl Sink<'_> {
+    /// Whether the sink has room for the batch and no more.
+    pub(crate) fn holds(&self, sizes: &Sizes) -> bool {
         match self {
-            Self::Blocks(to) => Some(to.get().wrapping_add(index * sizes.picture())),
+            Self::Planes(to) => to.len() == sizes.n * sizes.flat(),
+            Self::Blocks(to) => to.len() == sizes.len(),
+            Self::Add(to) => to.len() == sizes.len(),
+        }
+    }
+
+    /// Sinks for `count` pictures each; the last may have fewer.
+    pub(crate) fn split(self, sizes: &Sizes, count: usize) -> Vec<Self> {
+        let blocks = count * sizes.picture();
+        match self {
+            Self::Planes(to) => to.chunks_mut(count * sizes.flat()).map(Self::Planes).collect(),
+            Self::Blocks(to) => to.chunks_mut(blocks).map(Self::Blocks).collect(),
+            Self::Add(to) => to.chunks_mut(blocks).map(Self::Add).collect(),
+        }
+    }
+
+    /// The sink's pictures from `first` on, where they can be written as they are.
+    pub(crate) fn in_place(
+        &mut self,
+        sizes: &Sizes,
+        first: usize,
+    ) -> Option<impl Iterator<Item = &mut [MaybeUninit<f32>]>> {
+        match self {
+            Self::Blocks(to) => Some(to[first * sizes.picture()..].chunks_exact_mut(sizes.picture())),
             Self::Planes(_) | Self::Add(_) => None,
         }
     }
 
-    /// Picture `index` from its frames.
-    ///
-    /// # Safety
-    /// The sink has room for the batch, and nobody else writes this picture.
+    /// The sink's picture `index` from its frames.
     #[inline(always)]
-    pub(crate) unsafe fn store<S: Simd>(
-        &self,
-        s: S,
-        sizes: &Sizes,
-        index: usize,
-        place: Place,
-        from: &[f32],
-    ) {
+    pub(crate) fn store<S: Simd>(&mut self, s: S, sizes: &Sizes, index: usize, place: Place, from: &[f32]) {
         let Place { frame, top, left } = place;
         assert!(from.len() >= sizes.blocks() * frame.plane());
-        assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width && index < sizes.n);
-        // SAFETY: the caller's word for the sink; the source is asserted.
-        unsafe {
-            match self {
-                Self::Planes(to) => {
-                    let to = to.get().add(index * sizes.flat());
-                    let (top, left) = ((top, left), (sizes.h, sizes.w));
-                    unpack(s, from, frame, top, sizes.c, left, to);
+        assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width);
+        let rows = (0..sizes.blocks()).flat_map(|block| (0..sizes.h).map(move |row| (block, row)));
+        let rows = rows.map(|(block, row)| {
+            let at = block * frame.plane() + ((top + row) * frame.width + left) * LANES;
+            &from[at..][..sizes.w * LANES]
+        });
+        match self {
+            Self::Planes(to) => {
+                let to = &mut to[index * sizes.flat()..][..sizes.flat()];
+                unpack(s, from, frame, (top, left), (sizes.h, sizes.w), to);
+            }
+            Self::Blocks(to) => {
+                let to = &mut to[index * sizes.picture()..][..sizes.picture()];
+                for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(rows) {
+                    to.write_copy_of_slice(row);
                 }
-                Self::Blocks(to) | Self::Add(to) => {
-                    let add = matches!(self, Self::Add(_));
-                    for block in 0..sizes.blocks() {
-                        let to = to.get().add(index * sizes.picture() + block * sizes.plane());
-                        let from = from.as_ptr().add(block * frame.plane());
-                        for row in 0..sizes.h {
-                            let from = from.add(((top + row) * frame.width + left) * LANES);
-                            let to = to.add(row * sizes.w * LANES);
-                            for x in 0..sizes.w {
-                                let (from, to) = (from.add(x * LANES), to.add(x * LANES));
-                                let v = s.load(from);
-                                s.store(to, if add { s.add(v, s.load(to)) } else { v });
-                            }
-                        }
+            }
+            Self::Add(to) => {
+                let to = &mut to[index * sizes.picture()..][..sizes.picture()];
+                for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(rows) {
+                    for (to, from) in to.chunks_exact_mut(LANES).zip(row.chunks_exact(LANES)) {
+                        put(s, to, s.add(part(s, from, 0, 0.0), part(s, to, 0, 0.0)));
                     }
                 }
             }

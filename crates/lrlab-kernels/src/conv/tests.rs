@@ -38,7 +38,7 @@ fn output_and_gradients() -> Result<()> {
     let check = |x: (usize, usize, usize, usize), o, (kh, kw), s, p| -> Result<()> {
         let x = Var::from_tensor(&draw(x, "x"))?;
         let weight = Var::from_tensor(&draw((o, x.dims()[1], kh, kw), "w"))?;
-        let y = conv2d(&x, &weight, s, p)?;
+        let y = conv2d(&x, &weight, s, p, Precision::F32)?;
         let r = draw(y.shape(), "r");
         let expected = reference(&x, &weight, &r, s, p);
         let grads = grads_of(&(&y * &r)?, &[&x, &weight])?;
@@ -66,8 +66,8 @@ fn output_and_gradients() -> Result<()> {
 fn untracked_arguments_and_views() -> Result<()> {
     let x = draw((2, 6, 7, 4), "x").transpose(1, 3)?;
     let weight = Var::from_tensor(&draw((3, 4, 3, 3), "w"))?;
-    let y = conv2d(&x, &weight, 1, 1)?;
-    let same = conv2d(&x.contiguous()?, &weight, 1, 1)?;
+    let y = conv2d(&x, &weight, 1, 1, Precision::F32)?;
+    let same = conv2d(&x.contiguous()?, &weight, 1, 1, Precision::F32)?;
     assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, same.flatten_all()?.to_vec1::<f32>()?);
     let stock = x.contiguous()?.conv2d(&weight, 1, 1, 1, 1)?;
     assert_close(&y, &stock.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?, 1e-5);
@@ -79,7 +79,7 @@ fn untracked_arguments_and_views() -> Result<()> {
 #[test]
 fn bad_shapes_are_errors() -> Result<()> {
     let ones = |dims: [usize; 4]| Tensor::ones(&dims, DType::F32, &Device::Cpu);
-    let run = |x, w, s, p| conv2d(&ones(x)?, &ones(w)?, s, p);
+    let run = |x, w, s, p| conv2d(&ones(x)?, &ones(w)?, s, p, Precision::F32);
     refused("conv2d: input has 2 channels, weight 3", run([1, 2, 4, 4], [1, 3, 3, 3], 1, 1));
     refused("conv2d: stride 0, expected at least 1", run([1, 2, 4, 4], [1, 2, 3, 3], 0, 1));
     refused("kernel (3, 3) is larger than the padded input (2, 2)", run([1, 2, 2, 2], [1, 2, 3, 3], 1, 0));
@@ -87,6 +87,9 @@ fn bad_shapes_are_errors() -> Result<()> {
     refused("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, usize::MAX / 2));
     refused("overflow", run([1, 2, 4, 4], [1, 2, 3, 3], 1, 1 << 60));
     let flat = ones([1, 2, 4, 4])?.squeeze(0)?;
-    refused("conv2d: x of shape [2, 4, 4], expected", conv2d(&flat, &ones([1, 2, 3, 3])?, 1, 1));
+    refused(
+        "conv2d: x of shape [2, 4, 4], expected",
+        conv2d(&flat, &ones([1, 2, 3, 3])?, 1, 1, Precision::F32),
+    );
     Ok(())
 }

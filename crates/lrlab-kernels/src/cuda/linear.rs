@@ -7,7 +7,7 @@ use super::{Gpu, Held, address, hold, words};
 use crate::Precision;
 use crate::gradient::give;
 
-/// [`crate::linear_in`] of `x (rows, inputs)`, checked.
+/// [`crate::linear`] of `x (rows, inputs)`, checked.
 pub(crate) fn linear(
     precision: Precision,
     x: &Tensor,

@@ -37,7 +37,7 @@ use gpu::{BLOCK, COUNTERS, Gpu, Held, Word, address, blocks, hold, hold_u32, wor
 pub(crate) use linear::linear;
 pub(crate) use loss::cross_entropy;
 pub(crate) use lstm::{Layer as LstmLayer, lstm};
-pub(crate) use norm::{BatchNorm, batch_norm2d};
+pub(crate) use norm::batch_norm2d;
 pub(crate) use operator::{apply, are_leaves, give, takes};
 pub(crate) use rows::{MOST_WIDE, layer_norm};
 pub(crate) use times::take as take_times;

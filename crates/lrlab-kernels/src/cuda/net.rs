@@ -11,14 +11,14 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
-use crate::Norm;
+use crate::NormMode;
 use crate::conv::geometry::{Geometry, Sizes};
 
 use crate::net::{ConvNet, ConvNorm, Node};
 use crate::tiles::Way;
 
 /// [`ConvNet::forward`], checked.
-pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
+pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {
     let op = Network { net: net.clone(), sizes, mode, kept: Mutex::new(None) };
     // The operator takes a parameter, so that candle calls its way back where only parameters want gradients.
     let x = x.contiguous()?;
@@ -38,7 +38,7 @@ fn units(net: &ConvNet) -> impl Iterator<Item = &ConvNorm> {
 struct Network {
     net: ConvNet,
     sizes: Vec<Sizes>,
-    mode: Norm,
+    mode: NormMode,
     kept: Mutex<Option<Kept>>,
 }
 

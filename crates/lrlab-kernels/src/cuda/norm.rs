@@ -6,7 +6,7 @@ use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 
 use super::{Gpu, Held, Word, address, hold, words};
-use crate::Norm;
+use crate::{BatchNorm2d, NormMode};
 
 /// Rows of channels.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +77,7 @@ pub(super) unsafe fn measure(
     of: Rows,
     y: u64,
     p: &Parameters,
-    mode: Norm,
+    mode: NormMode,
 ) -> Result<Coefficients> {
     let coefficients = Coefficients(gpu.floats(4 * of.c)?, of.c);
     let [mean, inverse, gain, offset] = coefficients.at(gpu);
@@ -86,7 +86,7 @@ pub(super) unsafe fn measure(
     // SAFETY: the caller's word; coefficients have room for the channels.
     unsafe {
         match mode {
-            Norm::Train { momentum } => {
+            NormMode::Train { momentum } => {
                 let momentum = momentum as f32;
                 let words = words![
                     y,
@@ -103,7 +103,7 @@ pub(super) unsafe fn measure(
                 ];
                 gpu.column_sums("moments", (of.rows, of.c), words)?;
             }
-            Norm::Eval => {
+            NormMode::Eval => {
                 let words =
                     words![scale, shift, running_mean, running_var, p.eps, mean, inverse, gain, offset, of.c];
                 gpu.launch("fixed_norm", (of.c.div_ceil(128) as u32, 1, 1), 128, 0, words)?;
@@ -140,7 +140,7 @@ pub(super) unsafe fn back(
     gpu: &Gpu,
     of: Rows,
     [grad, y, z]: [u64; 3],
-    (scale, coefficients, mode): (&Tensor, &Coefficients, Norm),
+    (scale, coefficients, mode): (&Tensor, &Coefficients, NormMode),
     dy: u64,
     (beside, join): (u64, bool),
 ) -> Result<[CudaSlice<f32>; 2]> {
@@ -150,7 +150,7 @@ pub(super) unsafe fn back(
     let [d_scale, d_shift] = parameters.each_ref().map(|grad| gpu.at(grad));
     let slopes = gpu.floats(3 * of.c)?;
     let [a, b, d] = [0, 1, 2].map(|i| gpu.at(&slopes) + (i * of.c * size_of::<f32>()) as u64);
-    let train = mode != Norm::Eval;
+    let train = mode != NormMode::Eval;
     // SAFETY: the caller's word.
     unsafe {
         let words = words![grad, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
@@ -160,20 +160,12 @@ pub(super) unsafe fn back(
     Ok(parameters)
 }
 
-/// What [`crate::batch_norm2d`] was given, checked.
-pub(crate) struct BatchNorm<'a> {
-    pub(crate) affine: [&'a Tensor; 2],
-    pub(crate) running: [&'a Var; 2],
-    pub(crate) eps: f64,
-    pub(crate) mode: Norm,
-    pub(crate) residual: Option<&'a Tensor>,
-    pub(crate) relu: bool,
-}
-
-pub(crate) fn batch_norm2d(x: &Tensor, norm: &BatchNorm) -> Result<Tensor> {
+/// [`BatchNorm2d::forward`], checked.
+pub(crate) fn batch_norm2d(x: &Tensor, norm: &BatchNorm2d) -> Result<Tensor> {
+    let affine = [norm.scale, norm.shift];
     let op = Planes {
-        affine: norm.affine.map(Clone::clone),
-        running: norm.running.map(Clone::clone),
+        affine: affine.map(Clone::clone),
+        running: [norm.running_mean, norm.running_var].map(Clone::clone),
         eps: norm.eps,
         mode: norm.mode,
         relu: norm.relu,
@@ -182,7 +174,7 @@ pub(crate) fn batch_norm2d(x: &Tensor, norm: &BatchNorm) -> Result<Tensor> {
     let x = x.contiguous()?;
     match norm.residual {
         Some(residual) => x.apply_op2(&residual.contiguous()?, op),
-        None => super::apply(&x, norm.affine, op),
+        None => super::apply(&x, affine, op),
     }
 }
 
@@ -190,7 +182,7 @@ struct Planes {
     affine: [Tensor; 2],
     running: [Var; 2],
     eps: f64,
-    mode: Norm,
+    mode: NormMode,
     relu: bool,
     kept: Mutex<Option<Kept>>,
 }

@@ -4,14 +4,16 @@
 
 mod draws;
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::check;
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host::{self, Unwritten};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 pub(crate) use draws::Bits;
 pub use draws::Dropout;
 
@@ -50,7 +52,7 @@ struct Apply<'a> {
     start: usize,
     gain: f32,
     x: &'a [f32],
-    to: Shared,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Apply<'_> {
@@ -61,8 +63,7 @@ impl Kernel for Apply<'_> {
         let gain = s.splat(self.gain);
         for at in (0..self.x.len()).step_by(LANES) {
             let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.x, at, 0.0), gain));
-            // SAFETY: the output chunk is as large as x, and this task alone has it.
-            unsafe { put(s, self.to, at, self.x.len() - at, y) };
+            put(s, &mut self.to[at..], y);
         }
     }
 }
@@ -73,8 +74,7 @@ impl Dropout {
         y.room().par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(i, (y, x))| {
             let start = i * CHUNK;
             let bits = &Bits::draw(self, start, x.len());
-            let to = Shared(y.as_mut_ptr().cast());
-            dispatch(Apply { bits, start, gain: self.gain(), x, to });
+            dispatch(Apply { bits, start, gain: self.gain(), x, to: y });
         });
         // SAFETY: every chunk was written.
         unsafe { y.written() }

@@ -1,42 +1,27 @@
 //! A sequence back through a layer.
 
-#![allow(unsafe_code, reason = "rows are written by address; each block states its bounds")]
+use std::mem::MaybeUninit;
 
 use super::forward::{Kept, head};
 use super::layer::{Dims, Layer, Parameters};
 use super::parts::{Activate, Dropped, LayerNormGrad, Residual, ScaleShift, Slope, Sums};
 use crate::buffer::Buffer;
-use crate::host::Shared;
 use crate::product::{Left, Rows, Store, accumulate, product};
+use crate::rows::{RowsMut, Slot};
 use crate::simd::dispatch;
 
 /// Adds the sequence's share to `sums` and writes its rows of the input's gradient to `dx`.
-///
-/// # Safety
-/// `dx` has room for the sequence's `(l, w)`, and nobody else writes there meanwhile.
-pub(super) unsafe fn backward(
+pub(super) fn backward(
     layer: &Layer,
     sequence: usize,
     p: &Parameters,
     (x, dy): (&[f32], &[f32]),
     kept: &Kept,
     sums: &mut Sums,
-    dx: Shared,
+    dx: &mut [MaybeUninit<f32>],
 ) {
     let Dims { l, w, f, heads, .. } = layer.dims;
     let size = l * w;
-    let norm = |i: usize, dy: &[f32], residual: Option<&[f32]>, sums: &mut Sums, to: Shared| {
-        let (normed, inverse) = (&kept.norms[i].rows, &kept.norms[i].inverse);
-        dispatch(LayerNormGrad {
-            dy,
-            scale: p.norms[i][0],
-            normed,
-            inverse,
-            residual,
-            sums: &mut sums.norms[i],
-            to,
-        });
-    };
     // What a norm gave out.
     let given = |i: usize, to: &mut [f32]| {
         let [scale, shift] = p.norms[i];
@@ -54,7 +39,7 @@ pub(super) unsafe fn backward(
     let d_sum: &[f32] = if layer.before {
         dy
     } else {
-        norm(1, dy, None, sums, Shared(sum_grad.as_mut_ptr()));
+        norm_grad(p, kept, 1, (dy, None), sums, &mut sum_grad[..]);
         &sum_grad[..]
     };
     let d_out: &[f32] = if dropped(2, d_sum, masked) { &masked[..] } else { d_sum };
@@ -69,33 +54,29 @@ pub(super) unsafe fn backward(
     let (weight, bias) = &mut sums.maps[2];
     accumulate(layer.precision, l, Rows::new(d_inner, f), Rows::new(other, w), weight, Some(bias));
     if layer.before {
-        // SAFETY: l rows of w.
-        let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
+        let mut store = Store::new(RowsMut::new(other, w), None);
         product(l, Left::rows(d_inner, f), p.right(2), &mut store);
-        norm(1, other, Some(dy), sums, Shared(first_grad.as_mut_ptr()));
+        norm_grad(p, kept, 1, (other, Some(dy)), sums, &mut first_grad[..]);
     } else {
-        let to = Shared(other.as_mut_ptr());
-        let mut add = Residual { to, base: d_sum, columns: w, bias: None, bits: None };
+        let mut add = Residual { to: RowsMut::new(other, w), base: d_sum, bias: None, bits: None };
         product(l, Left::rows(d_inner, f), p.right(2), &mut add);
-        norm(0, other, None, sums, Shared(first_grad.as_mut_ptr()));
+        norm_grad(p, kept, 0, (other, None), sums, &mut first_grad[..]);
     }
 
     // The attention.
     let d_out: &[f32] = if dropped(1, first_grad, masked) { &masked[..] } else { &first_grad[..] };
     let (weight, bias) = &mut sums.maps[1];
     accumulate(layer.precision, l, Rows::new(d_out, w), Rows::new(&kept.attended, w), weight, Some(bias));
-    // SAFETY: l rows of w.
-    let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
+    let mut store = Store::new(RowsMut::new(other, w), None);
     product(l, Left::rows(d_out, w), p.right(1), &mut store);
     let mut d_qkv = Buffer::take(3 * size);
     let d = w / heads;
-    for (i, of_head) in kept.heads.iter().enumerate() {
-        // SAFETY: the head's columns of query, key and value in l rows of 3w.
-        unsafe {
-            let out = [0, 1, 2].map(|part: usize| d_qkv.as_mut_ptr().add(part * w + i * d));
-            let (y, dy) = (columns(&kept.attended, w, i * d, d), columns(other, w, i * d, d));
-            head(layer, sequence, i, &kept.qkv).backward(y, dy, of_head, out, 3 * w);
-        }
+    let mut dq = RowsMut::new(&mut d_qkv, 3 * w).split_columns(d);
+    let mut dk = dq.split_off(heads);
+    let dv = dk.split_off(heads);
+    for (i, (of_head, ((dq, dk), dv))) in kept.heads.iter().zip(dq.into_iter().zip(dk).zip(dv)).enumerate() {
+        let (y, dy) = (columns(&kept.attended, w, i * d, d), columns(other, w, i * d, d));
+        head(layer, sequence, i, &kept.qkv).backward(y, dy, of_head, [dq, dk, dv]);
     }
     let seen: &[f32] = if layer.before {
         given(0, other);
@@ -106,14 +87,27 @@ pub(super) unsafe fn backward(
     let (weight, bias) = &mut sums.maps[0];
     accumulate(layer.precision, l, Rows::new(&d_qkv, 3 * w), Rows::new(seen, w), weight, Some(bias));
     if layer.before {
-        // SAFETY: l rows of w.
-        let mut store = unsafe { Store::new(other.as_mut_ptr(), w, w, None) };
+        let mut store = Store::new(RowsMut::new(other, w), None);
         product(l, Left::rows(&d_qkv, 3 * w), p.right(0), &mut store);
-        norm(0, other, Some(&first_grad[..]), sums, dx);
+        norm_grad(p, kept, 0, (other, Some(&first_grad[..])), sums, dx);
     } else {
-        let mut add = Residual { to: dx, base: first_grad, columns: w, bias: None, bits: None };
+        let mut add = Residual { to: RowsMut::new(dx, w), base: first_grad, bias: None, bits: None };
         product(l, Left::rows(&d_qkv, 3 * w), p.right(0), &mut add);
     }
+}
+
+/// The gradient of norm `i`'s input from `dy`, plus a residual where there is one.
+fn norm_grad<T: Slot>(
+    p: &Parameters,
+    kept: &Kept,
+    i: usize,
+    (dy, residual): (&[f32], Option<&[f32]>),
+    sums: &mut Sums,
+    to: &mut [T],
+) {
+    let (normed, inverse) = (&kept.norms[i].rows, &kept.norms[i].inverse);
+    let sums = &mut sums.norms[i];
+    dispatch(LayerNormGrad { dy, scale: p.norms[i][0], normed, inverse, residual, sums, to });
 }
 
 /// `count` columns from `at` on of rows of w.

@@ -1,14 +1,14 @@
 //! A sequence through a layer.
 
-#![allow(unsafe_code, reason = "rows are written by address; each block states its bounds")]
+use std::mem::MaybeUninit;
 
 use super::layer::{Dims, Layer, Parameters};
 use super::parts::{Activated, LayerNorm, Residual};
 use crate::attention::{self, Head};
 use crate::buffer::Buffer;
 use crate::dropout::Bits;
-use crate::host::Shared;
 use crate::product::{Left, Rows, Store, product};
+use crate::rows::{RowsMut, Slot};
 use crate::simd::dispatch;
 
 /// What a sequence keeps for the backward pass.
@@ -31,9 +31,14 @@ pub(super) struct Normed {
     pub(super) inverse: Buffer,
 }
 
-/// # Safety
-/// `y` has room for the sequence's `(l, w)`, and nobody else writes there meanwhile.
-pub(super) unsafe fn forward(layer: &Layer, sequence: usize, p: &Parameters, x: &[f32], y: Shared) -> Kept {
+/// Writes the sequence's `(l, w)` to `y`.
+pub(super) fn forward(
+    layer: &Layer,
+    sequence: usize,
+    p: &Parameters,
+    x: &[f32],
+    y: &mut [MaybeUninit<f32>],
+) -> Kept {
     let Dims { l, w, f, heads, .. } = layer.dims;
     let size = l * w;
     let normed = || Normed { rows: Buffer::take(size), inverse: Buffer::take(l) };
@@ -46,33 +51,23 @@ pub(super) unsafe fn forward(layer: &Layer, sequence: usize, p: &Parameters, x: 
         inner: Buffer::take(l * f),
         bits: [1, 2].map(|i: usize| layer.dropouts[i].map(|drop| Bits::draw(drop, start, size))),
     };
-    let norm = |x: &[f32], i: usize, kept: &mut Kept, to: Shared| {
-        let [scale, shift] = p.norms[i];
-        let Normed { rows, inverse } = &mut kept.norms[i];
-        dispatch(LayerNorm { x, scale, shift, eps: layer.eps, normed: rows, inverse, to });
-    };
     let mut fed = Buffer::take(size);
     let mut sum = Buffer::take(size);
     let seen: &[f32] = if layer.before {
-        norm(x, 0, &mut kept, Shared(fed.as_mut_ptr()));
+        norm(layer, p, 0, x, &mut kept, &mut fed[..]);
         &fed[..]
     } else {
         x
     };
-    // SAFETY: `qkv` has l rows of 3w.
-    let mut store = unsafe { Store::new(kept.qkv.as_mut_ptr(), 3 * w, 3 * w, Some(p.biases[0])) };
+    let mut store = Store::new(RowsMut::new(&mut kept.qkv, 3 * w), Some(p.biases[0]));
     product(l, Left::rows(seen, w), p.right(0), &mut store);
-    for head in 0..heads {
-        // SAFETY: the head's columns of l rows of w.
-        let of_head = unsafe {
-            let to = kept.attended.as_mut_ptr().add(head * (w / heads));
-            self::head(layer, sequence, head, &kept.qkv).forward(to, w)
-        };
-        kept.heads.push(of_head);
+    let attended = RowsMut::new(&mut kept.attended, w).split_columns(w / heads);
+    for (head, attended) in attended.into_iter().enumerate() {
+        kept.heads.push(self::head(layer, sequence, head, &kept.qkv).forward(attended));
     }
-    let mut add = residual(layer, sequence, p, 1, x, &kept, Shared(sum.as_mut_ptr()));
+    let mut add = residual(layer, sequence, p, 1, x, &kept, &mut sum[..]);
     product(l, Left::rows(&kept.attended, w), p.right(1), &mut add);
-    norm(&sum, usize::from(layer.before), &mut kept, Shared(fed.as_mut_ptr()));
+    norm(layer, p, usize::from(layer.before), &sum, &mut kept, &mut fed[..]);
     let mut hidden = Buffer::take(l * f);
     let mut activated = Activated {
         inner: &mut kept.inner,
@@ -85,26 +80,33 @@ pub(super) unsafe fn forward(layer: &Layer, sequence: usize, p: &Parameters, x: 
     if layer.before {
         product(l, Left::rows(&hidden, f), p.right(3), &mut residual(layer, sequence, p, 2, &sum, &kept, y));
     } else {
-        let mut add = residual(layer, sequence, p, 2, &fed, &kept, Shared(sum.as_mut_ptr()));
+        let mut add = residual(layer, sequence, p, 2, &fed, &kept, &mut sum[..]);
         product(l, Left::rows(&hidden, f), p.right(3), &mut add);
-        norm(&sum, 1, &mut kept, y);
+        norm(layer, p, 1, &sum, &mut kept, y);
     }
     kept
 }
 
+/// Norm `i` of the rows of x.
+fn norm<T: Slot>(layer: &Layer, p: &Parameters, i: usize, x: &[f32], kept: &mut Kept, to: &mut [T]) {
+    let [scale, shift] = p.norms[i];
+    let Normed { rows, inverse } = &mut kept.norms[i];
+    dispatch(LayerNorm { x, scale, shift, eps: layer.eps, normed: rows, inverse, to });
+}
+
 /// The residual sum after dropout `i`.
-fn residual<'a>(
+fn residual<'a, T: Slot>(
     layer: &Layer,
     sequence: usize,
     p: &Parameters<'a>,
     i: usize,
     base: &'a [f32],
     kept: &'a Kept,
-    to: Shared,
-) -> Residual<'a> {
+    to: &'a mut [T],
+) -> Residual<'a, T> {
     let bits = kept.bits[i - 1].as_ref().zip(layer.dropouts[i]);
     let bits = bits.map(|(bits, drop)| (bits, layer.start(sequence), drop.gain()));
-    Residual { to, base, columns: layer.dims.w, bias: Some(p.biases[2 * i - 1]), bits }
+    Residual { to: RowsMut::new(to, layer.dims.w), base, bias: Some(p.biases[2 * i - 1]), bits }
 }
 
 /// A head's columns of the sequence's `(l, 3w)`.

@@ -11,7 +11,7 @@ mod parts;
 use candle_core::{Result, Tensor, bail};
 
 use crate::attention::Keys;
-use crate::{Dropout, Precision, attention_in, check, dropout, gelu, host, layer_norm, linear_in, relu};
+use crate::{Dropout, Precision, attention, check, dropout, gelu, host, layer_norm, linear, relu};
 use layer::{Dims, Layer};
 use op::Encoder;
 
@@ -166,12 +166,12 @@ impl EncoderLayer<'_> {
         };
         let attend = |x: &Tensor| drop(self.attend(x, mask, dims)?, 1);
         let feed = |x: &Tensor| {
-            let inner = linear_in(self.precision, x, self.linear1.0, Some(self.linear1.1))?;
+            let inner = linear(x, self.linear1.0, Some(self.linear1.1), self.precision)?;
             let inner = match self.activation {
                 EncoderActivation::Relu => relu(&inner)?,
                 EncoderActivation::Gelu => gelu(&inner)?,
             };
-            drop(linear_in(self.precision, &inner, self.linear2.0, Some(self.linear2.1))?, 2)
+            drop(linear(&inner, self.linear2.0, Some(self.linear2.1), self.precision)?, 2)
         };
         match self.norm {
             EncoderNorm::Before => {
@@ -186,7 +186,7 @@ impl EncoderLayer<'_> {
     }
 
     fn attend(&self, x: &Tensor, mask: &Tensor, Dims { b, l, w, heads, .. }: Dims) -> Result<Tensor> {
-        let qkv = linear_in(self.precision, x, self.in_proj.0, Some(self.in_proj.1))?.reshape((
+        let qkv = linear(x, self.in_proj.0, Some(self.in_proj.1), self.precision)?.reshape((
             b,
             l,
             3,
@@ -194,12 +194,12 @@ impl EncoderLayer<'_> {
             w / heads,
         ))?;
         let part = |i| qkv.narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous();
-        let y = attention_in(self.precision, &part(0)?, &part(1)?, &part(2)?, mask, self.dropouts[0])?;
-        linear_in(
-            self.precision,
+        let y = attention(&part(0)?, &part(1)?, &part(2)?, mask, self.dropouts[0], self.precision)?;
+        linear(
             &y.transpose(1, 2)?.reshape((b, l, w))?,
             self.out_proj.0,
             Some(self.out_proj.1),
+            self.precision,
         )
     }
 }

@@ -12,7 +12,7 @@ use super::forward::{Kept, forward};
 use super::layer::{Dims, Layer, Parameters};
 use super::parts::{self, Sums};
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 
 /// At most this many partial sums of the parameters' gradients.
 const PARTS: usize = 16;
@@ -34,10 +34,7 @@ impl Encoder {
         let parameters = Parameters::new(&self.layer, packed, true);
         let mut y = Unwritten::new(x.len());
         let sequences = y.room().par_chunks_mut(l * w).zip(x.par_chunks(l * w)).enumerate();
-        let kept = sequences.map(|(i, (y, x))| {
-            // SAFETY: the chunk has room for the sequence's rows, and this task alone has it.
-            unsafe { forward(&self.layer, i, &parameters, x, Shared(y.as_mut_ptr().cast())) }
-        });
+        let kept = sequences.map(|(i, (y, x))| forward(&self.layer, i, &parameters, x, y));
         let kept = kept.collect();
         let _ = self.kept.set(kept);
         // SAFETY: every sequence wrote its chunk.
@@ -59,11 +56,7 @@ impl Encoder {
                 for ((i, dx), kept) in (part * each..).zip(dx.chunks_mut(l * w)).zip(kept) {
                     let at = i * l * w;
                     let (x, dy) = (&x[at..at + l * w], &dy[at..at + l * w]);
-                    // SAFETY: as in the forward pass.
-                    unsafe {
-                        let to = Shared(dx.as_mut_ptr().cast());
-                        backward(&self.layer, i, &parameters, (x, dy), kept, &mut sums, to);
-                    }
+                    backward(&self.layer, i, &parameters, (x, dy), kept, &mut sums, dx);
                 }
                 sums
             })

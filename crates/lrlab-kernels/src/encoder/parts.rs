@@ -1,16 +1,14 @@
 //! What stands between a layer's products, row by row or while a product is in registers.
 
-#![allow(unsafe_code, reason = "vector stores by address; each block states its bounds")]
-
 use rayon::prelude::*;
 
 use super::layer::Dims;
 use crate::buffer::Buffer;
 use crate::dropout::Bits;
-use crate::host::Shared;
-use crate::norm::{measure, part, put};
+use crate::norm::measure;
 use crate::product::{Finish, sums_len};
-use crate::simd::{Kernel, LANES, Simd, erf_parts};
+use crate::rows::{RowsMut, Slot, put};
+use crate::simd::{Kernel, LANES, Simd, erf_parts, part};
 
 /// Sums of the parameters' gradients, rows padded to whole vectors.
 pub(super) struct Sums {
@@ -60,19 +58,18 @@ pub(super) fn total(dims: Dims, parts: &[Sums]) -> Vec<f32> {
 }
 
 /// Writes the product, plus a bias, after dropout, plus what is at `base`.
-pub(super) struct Residual<'a> {
-    pub(super) to: Shared,
+pub(super) struct Residual<'a, T> {
+    pub(super) to: RowsMut<'a, T>,
     pub(super) base: &'a [f32],
-    pub(super) columns: usize,
     pub(super) bias: Option<&'a [f32]>,
     /// The draws, the first element's place among them, and the gain of kept elements.
     pub(super) bits: Option<(&'a Bits, usize, f32)>,
 }
 
-impl Finish for Residual<'_> {
+impl<T: Slot> Finish for Residual<'_, T> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
-        let at = row * self.columns + column;
+        let at = row * self.to.columns() + column;
         let mut v = v;
         if let Some(bias) = self.bias {
             v = s.add(v, part(s, bias, column, 0.0));
@@ -81,8 +78,7 @@ impl Finish for Residual<'_> {
             v = s.keep(bits.at(start + at), s.mul(v, s.splat(gain)));
         }
         v = s.add(v, part(s, self.base, at, 0.0));
-        // SAFETY: the row's columns, for which whoever made this vouched.
-        unsafe { put(s, self.to, at, self.columns - column, v) };
+        put(s, &mut self.to.row(row)[column..], v);
     }
 }
 
@@ -100,12 +96,8 @@ impl Finish for Activated<'_> {
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         let v = s.add(v, part(s, self.bias, column, 0.0));
         let (at, left) = (row * self.columns + column, self.columns - column);
-        assert!(at + left.min(LANES) <= self.inner.len() && at + left.min(LANES) <= self.to.len());
-        // SAFETY: asserted above.
-        unsafe {
-            put(s, Shared(self.inner.as_mut_ptr()), at, left, v);
-            put(s, Shared(self.to.as_mut_ptr()), at, left, activation(s, self.gelu, v));
-        }
+        put(s, &mut self.inner[at..][..left], v);
+        put(s, &mut self.to[at..][..left], activation(s, self.gelu, v));
     }
 }
 
@@ -126,7 +118,6 @@ impl Finish for Slope<'_> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         let (at, left) = (row * self.columns + column, self.columns - column);
-        assert!(at + left.min(LANES) <= self.to.len());
         let x = part(s, self.inner, at, 0.0);
         let v = if self.gelu {
             let (distribution, density) = erf_parts(s, x);
@@ -134,8 +125,7 @@ impl Finish for Slope<'_> {
         } else {
             s.where_greater(x, s.zero(), v, s.zero())
         };
-        // SAFETY: asserted above.
-        unsafe { put(s, Shared(self.to.as_mut_ptr()), at, left, v) };
+        put(s, &mut self.to[at..][..left], v);
     }
 }
 
@@ -155,8 +145,7 @@ impl Kernel for Activate<'_> {
         assert!(self.to.len() >= len);
         for at in (0..len).step_by(LANES) {
             let y = activation(s, self.gelu, part(s, self.inner, at, 0.0));
-            // SAFETY: asserted above.
-            unsafe { put(s, Shared(self.to.as_mut_ptr()), at, len - at, y) };
+            put(s, &mut self.to[at..len], y);
         }
     }
 }
@@ -180,14 +169,13 @@ impl Kernel for Dropped<'_> {
         let gain = s.splat(self.gain);
         for at in (0..len).step_by(LANES) {
             let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.grad, at, 0.0), gain));
-            // SAFETY: asserted above.
-            unsafe { put(s, Shared(self.to.as_mut_ptr()), at, len - at, y) };
+            put(s, &mut self.to[at..len], y);
         }
     }
 }
 
 /// Layer norm of the rows of x.
-pub(super) struct LayerNorm<'a> {
+pub(super) struct LayerNorm<'a, T> {
     pub(super) x: &'a [f32],
     pub(super) scale: &'a [f32],
     pub(super) shift: &'a [f32],
@@ -195,17 +183,15 @@ pub(super) struct LayerNorm<'a> {
     pub(super) normed: &'a mut [f32],
     pub(super) inverse: &'a mut [f32],
     /// As large as x.
-    pub(super) to: Shared,
+    pub(super) to: &'a mut [T],
 }
 
-impl Kernel for LayerNorm<'_> {
+impl<T: Slot> Kernel for LayerNorm<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.scale.len();
-        assert!(self.normed.len() >= self.x.len());
-        let normed = Shared(self.normed.as_mut_ptr());
         for (i, (row, kept)) in self.x.chunks(d).zip(self.inverse.iter_mut()).enumerate() {
             let (mean, inverse) = measure(s, row, self.eps);
             *kept = inverse;
@@ -213,11 +199,8 @@ impl Kernel for LayerNorm<'_> {
             for at in (0..d).step_by(LANES) {
                 let x = s.fma(part(s, row, at, 0.0), gain, offset);
                 let y = s.fma(x, part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                // SAFETY: both are as large as x.
-                unsafe {
-                    put(s, normed, i * d + at, d - at, x);
-                    put(s, self.to, i * d + at, d - at, y);
-                }
+                put(s, &mut self.normed[i * d + at..(i + 1) * d], x);
+                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
             }
         }
     }
@@ -237,21 +220,18 @@ impl Kernel for ScaleShift<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.scale.len();
-        assert!(self.to.len() >= self.normed.len());
-        let to = Shared(self.to.as_mut_ptr());
         for (i, row) in self.normed.chunks(d).enumerate() {
             for at in (0..d).step_by(LANES) {
                 let y =
                     s.fma(part(s, row, at, 0.0), part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                // SAFETY: as large as the rows, asserted above.
-                unsafe { put(s, to, i * d + at, d - at, y) };
+                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
             }
         }
     }
 }
 
 /// The gradient of a layer norm's input, plus `residual` where there is one; adds those of scale and shift to `sums`.
-pub(super) struct LayerNormGrad<'a> {
+pub(super) struct LayerNormGrad<'a, T> {
     pub(super) dy: &'a [f32],
     pub(super) scale: &'a [f32],
     pub(super) normed: &'a [f32],
@@ -259,17 +239,17 @@ pub(super) struct LayerNormGrad<'a> {
     pub(super) residual: Option<&'a [f32]>,
     pub(super) sums: &'a mut [f32],
     /// As large as dy.
-    pub(super) to: Shared,
+    pub(super) to: &'a mut [T],
 }
 
-impl Kernel for LayerNormGrad<'_> {
+impl<T: Slot> Kernel for LayerNormGrad<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.scale.len();
         let padded = d.next_multiple_of(LANES);
-        assert!(self.sums.len() >= 2 * padded);
+        let (d_scale, d_shift) = self.sums.split_at_mut(padded);
         let rows = self.dy.chunks(d).zip(self.normed.chunks(d)).zip(self.inverse);
         for (i, ((dy, normed), inverse)) in rows.enumerate() {
             let (mut total, mut product) = (s.zero(), s.zero());
@@ -278,13 +258,10 @@ impl Kernel for LayerNormGrad<'_> {
                 let g = s.mul(dy, part(s, self.scale, at, 0.0));
                 total = s.add(total, g);
                 product = s.fma(g, x, product);
-                // SAFETY: `sums` holds two padded rows, asserted above.
-                unsafe {
-                    let d_scale = self.sums.as_mut_ptr().add(at);
-                    let d_shift = d_scale.add(padded);
-                    s.store(d_scale, s.fma(dy, x, s.load(d_scale)));
-                    s.store(d_shift, s.add(dy, s.load(d_shift)));
-                }
+                let scale = s.fma(dy, x, part(s, d_scale, at, 0.0));
+                let shift = s.add(dy, part(s, d_shift, at, 0.0));
+                put(s, &mut d_scale[at..], scale);
+                put(s, &mut d_shift[at..], shift);
             }
             let total = s.splat(-s.sum(total) / d as f32);
             let product = s.splat(-s.sum(product) / d as f32);
@@ -295,8 +272,7 @@ impl Kernel for LayerNormGrad<'_> {
                 if let Some(residual) = self.residual {
                     dx = s.add(dx, part(s, residual, i * d + at, 0.0));
                 }
-                // SAFETY: as large as dy.
-                unsafe { put(s, self.to, i * d + at, d - at, dx) };
+                put(s, &mut self.to[i * d + at..(i + 1) * d], dx);
             }
         }
     }

@@ -5,6 +5,7 @@
 use super::layer::{Group, Kept, Layer, Output, Sizes};
 use crate::buffer::Buffer;
 use crate::product::{Finish, Left, Right, Rows, accumulate, product};
+use crate::rows::put;
 use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
 
 /// Rows whose share of the recurrent weight's gradient is added up at once, while they are in the cache.
@@ -88,8 +89,7 @@ impl Finish for Pull<'_> {
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         if self.real[row] {
             let to = &mut self.d_state[row * self.hp + column..][..LANES];
-            // SAFETY: sixteen values.
-            unsafe { s.store(to.as_mut_ptr(), v) };
+            put(s, to, v);
         }
     }
 }

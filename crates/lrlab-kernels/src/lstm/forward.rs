@@ -2,20 +2,22 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
+use std::mem::MaybeUninit;
+
 use super::layer::{Group, Kept, Layer, Output, Sizes};
 use crate::buffer::Buffer;
-use crate::host::Shared;
 use crate::product::{Finish, Left, Right, product};
-use crate::simd::{Kernel, LANES, Simd, dispatch, prefetch, sigmoid, tanh};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, part, prefetch, sigmoid, tanh};
 
-/// Writes the group's states to its part of `y`, where there is one. `projected (rows read, 4 hp)` is the input's
+/// Writes the group's states to `y`, where it is given. `projected (rows read, 4 hp)` is the input's
 /// share of the gates, bias included.
 pub(super) fn group(
     layer: &Layer,
     group: Group,
     projected: &[f32],
     to_gates: Right,
-    y: Option<Shared>,
+    mut y: Option<&mut [MaybeUninit<f32>]>,
 ) -> Kept {
     let Sizes { l, h, .. } = layer.sizes;
     let (hp, width, rows) = (layer.sizes.hp(), layer.sizes.gates(), group.rows);
@@ -58,9 +60,9 @@ pub(super) fn group(
                 state: &mut next_state[at],
             });
         }
-        if let (Some(y), Output::Every) = (y, layer.output) {
+        if let (Some(y), Output::Every) = (&mut y, layer.output) {
             for row in 0..rows {
-                write(y, ((group.first + row) * l + t) * h, &next_state[row * hp..][..h]);
+                y[(row * l + t) * h..][..h].write_copy_of_slice(&next_state[row * hp..][..h]);
             }
         }
         std::mem::swap(&mut from, &mut next);
@@ -68,7 +70,7 @@ pub(super) fn group(
     if let (Some(y), Output::Last) = (y, layer.output) {
         let state = &states[layer.after(layer.time(l - 1)) * rows * hp..][..rows * hp];
         for row in 0..rows {
-            write(y, (group.first + row) * h, &state[row * hp..][..h]);
+            y[row * h..][..h].write_copy_of_slice(&state[row * hp..][..h]);
         }
     }
     Kept { gates, cells, states }
@@ -93,15 +95,9 @@ impl Finish for Sum<'_> {
         if let Some(from) = self.from[row] {
             let from = &from[column..][..LANES];
             let to = &mut self.to[row * self.width + column..][..LANES];
-            // SAFETY: sixteen values each.
-            unsafe { s.store(to.as_mut_ptr(), s.add(v, s.load(from.as_ptr()))) };
+            put(s, to, s.add(v, part(s, from, 0, 0.0)));
         }
     }
-}
-
-fn write(to: Shared, at: usize, from: &[f32]) {
-    // SAFETY: a group writes the states of its own sequences, which the output has room for.
-    unsafe { to.get().add(at).copy_from_nonoverlapping(from.as_ptr(), from.len()) };
 }
 
 /// One time step of one sequence; `gates` come as sums and leave as σ(i), σ(f), tanh(g), σ(o).

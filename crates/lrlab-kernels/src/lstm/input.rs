@@ -1,6 +1,6 @@
 //! What the input adds to the gates, and its gradients: per row that is read, however often.
 
-#![allow(unsafe_code, reason = "tasks write their rows of shared outputs")]
+#![allow(unsafe_code, reason = "a gradient is written before it is given a length")]
 
 use std::mem::MaybeUninit;
 
@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::layer::{Kept, Layer};
 use crate::buffer::Buffer;
-use crate::host::{Shared, Unwritten};
-use crate::norm::put;
+use crate::host::Unwritten;
 use crate::product::{Finish, Left, Right, Rows, Store, accumulate, product, sums_len};
+use crate::rows::{RowsMut, put};
 use crate::simd::{Simd, prefetch};
 
 /// Rows that are multiplied at once, at most.
@@ -34,8 +34,7 @@ pub(super) fn project(layer: &Layer, x: &[f32], to_gates: Right, bias: &[f32]) -
     let mut to = Buffer::take(rows.len() * width);
     to.par_chunks_mut(ROWS * width).zip(rows.par_chunks(ROWS)).for_each(|(to, rows)| {
         let x = gather(x, inputs, rows);
-        // SAFETY: the chunk is as many rows of `width` values.
-        let mut store = unsafe { Store::new(to.as_mut_ptr(), width, width, Some(bias)) };
+        let mut store = Store::new(RowsMut::new(to, width), Some(bias));
         product(rows.len(), Left::rows(&x, inputs), to_gates, &mut store);
     });
     to
@@ -61,10 +60,11 @@ pub(super) fn gradients(
     let (inputs, width) = (layer.sizes.inputs, layer.sizes.gates());
     let rows = layer.readers.rows();
     let mut dx = Unwritten::new(if to_input.n > 0 { x.len() } else { 0 });
-    let to = Shared(dx.room().as_mut_ptr().cast());
     let each = rows.len().div_ceil(parts).max(1);
     let at_once = each.div_ceil(each.div_ceil(ROWS));
-    let sums = rows.par_chunks(each).enumerate().map(|(part, rows)| {
+    let shares = shares(dx.room(), to_input.n, rows, each);
+    let sums = rows.par_chunks(each).zip(shares).enumerate().map(|(part, (rows, mut share))| {
+        share.clear(rows);
         let [weight, bias] = sums_len(width, inputs).map(Buffer::zeros);
         let mut sums = Sums { weight, bias };
         let mut dz = Buffer::take(at_once * width);
@@ -92,36 +92,72 @@ pub(super) fn gradients(
             let x = gather(x, inputs, rows);
             let (dz, x) = (Rows::new(dz, width), Rows::new(&x, inputs));
             accumulate(layer.precision, rows.len(), dz, x, &mut sums.weight, Some(&mut sums.bias));
-            product(rows.len(), Left::rows(dz.data, width), to_input, &mut Scatter { to, rows, inputs });
+            product(
+                rows.len(),
+                Left::rows(dz.data, width),
+                to_input,
+                &mut Scatter { share: &mut share, rows },
+            );
         }
         sums
     });
     let sums = sums.collect();
-    dx.room().par_chunks_mut(ROWS * inputs).enumerate().for_each(|(chunk, dx)| {
-        let first = chunk * ROWS;
-        let mut read = rows[rows.partition_point(|row| (*row as usize) < first)..].iter().peekable();
-        for (row, dx) in dx.chunks_mut(inputs).enumerate() {
-            if read.next_if(|read| **read as usize == first + row).is_none() {
-                dx.fill(MaybeUninit::new(0.0));
-            }
-        }
-    });
-    // SAFETY: the tasks wrote the rows that are read, and the others are zeros.
+    // SAFETY: the shares cover all rows; those that are read came from the product, the others are zeros.
     (unsafe { dx.written() }, sums)
 }
 
-/// The gradients of some rows of x.
-struct Scatter<'a> {
-    to: Shared,
-    rows: &'a [u32],
-    inputs: usize,
+/// The rows of x's gradient that are left to one task.
+struct Share<'a> {
+    to: RowsMut<'a, MaybeUninit<f32>>,
+    /// The first of them among all.
+    first: usize,
 }
 
-impl Finish for Scatter<'_> {
+impl Share<'_> {
+    /// Fills the rows that are not read with zeros.
+    fn clear(&mut self, read: &[u32]) {
+        let mut read = read.iter().peekable();
+        for row in 0..self.to.rows() {
+            if read.next_if(|read| **read as usize == self.first + row).is_none() {
+                self.to.row(row).fill(MaybeUninit::new(0.0));
+            }
+        }
+    }
+}
+
+/// A share for each `each` of the rows that are read, which stand in their order: up to the first row of the next.
+fn shares<'a>(
+    mut dx: &'a mut [MaybeUninit<f32>],
+    columns: usize,
+    rows: &[u32],
+    each: usize,
+) -> Vec<Share<'a>> {
+    let mut shares = Vec::new();
+    let mut first = 0;
+    let next = rows.chunks(each).skip(1).map(|rows| rows[0] as usize);
+    for end in next {
+        let (share, rest) = dx.split_at_mut((end - first) * columns);
+        shares.push(Share { to: RowsMut::new(share, columns), first });
+        (dx, first) = (rest, end);
+    }
+    if rows.is_empty() {
+        dx.fill(MaybeUninit::new(0.0));
+    } else {
+        shares.push(Share { to: RowsMut::new(dx, columns), first });
+    }
+    shares
+}
+
+/// The gradients of some rows of x.
+struct Scatter<'a, 'b> {
+    share: &'a mut Share<'b>,
+    rows: &'a [u32],
+}
+
+impl Finish for Scatter<'_, '_> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
-        let at = self.rows[row] as usize * self.inputs;
-        // SAFETY: a row of the gradient, which is as large as x and which no other task writes.
-        unsafe { put(s, self.to, at + column, self.inputs - column, v) };
+        let row = self.rows[row] as usize - self.share.first;
+        put(s, &mut self.share.to.row(row)[column..], v);
     }
 }

@@ -9,7 +9,7 @@ use crate::embedding::Readers;
 use crate::simd::LANES;
 
 /// Sequences per task.
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 /// Batch, length, width of the input, hidden units.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {

@@ -144,23 +144,6 @@ impl LstmLayer<'_> {
     }
 }
 
-/// [`LstmLayer::states`] of `x (b, l, in)`.
-///
-/// # Errors
-/// As [`LstmLayer::states`].
-pub fn lstm(
-    x: &Tensor,
-    w_ih: &Tensor,
-    w_hh: &Tensor,
-    b_ih: &Tensor,
-    b_hh: &Tensor,
-    mask: &Tensor,
-    reverse: bool,
-) -> Result<Tensor> {
-    let precision = Precision::F32;
-    LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision }.states(Sequence::Vectors(x))
-}
-
 fn composed(
     precision: Precision,
     x: &Tensor,
@@ -170,7 +153,7 @@ fn composed(
 ) -> Result<Tensor> {
     let (b, l, _) = x.dims3()?;
     let (_, hidden) = w_hh.dims2()?;
-    let projected = crate::linear_in(precision, x, w_ih, Some(bias))?;
+    let projected = crate::linear(x, w_ih, Some(bias), precision)?;
     let mask = mask.to_dtype(x.dtype())?;
     let mut h = Tensor::zeros((b, hidden), x.dtype(), x.device())?;
     let mut c = h.clone();
@@ -267,15 +250,16 @@ mod tests {
     fn bad_shapes_are_errors() {
         let mask = draw((2, 3), "m").ones_like().expect("ones");
         let run = |x: (usize, usize, usize), w_ih, w_hh, bias: usize| {
-            lstm(
-                &draw(x, "x"),
-                &draw(w_ih, "a"),
-                &draw(w_hh, "b"),
-                &draw(bias, "c"),
-                &draw(bias, "d"),
-                &mask,
-                false,
-            )
+            let layer = LstmLayer {
+                w_ih: &draw(w_ih, "a"),
+                w_hh: &draw(w_hh, "b"),
+                b_ih: &draw(bias, "c"),
+                b_hh: &draw(bias, "d"),
+                mask: &mask,
+                reverse: false,
+                precision: Precision::F32,
+            };
+            layer.states(Sequence::Vectors(&draw(x, "x")))
         };
         assert!(run((2, 3, 4), (20, 4), (20, 5), 20).is_ok());
         refused("w_ih [20, 5], w_hh [20, 5], b_ih [20]", run((2, 3, 4), (20, 5), (20, 5), 20));

@@ -7,17 +7,18 @@
 
 #![allow(unsafe_code, reason = "groups write their sequences' rows of shared outputs")]
 
+use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::layer::{Group, Kept, Layer, Sizes};
+use super::layer::{GROUP, Group, Kept, Layer, Sizes};
 use super::{backward, forward, input};
 use crate::Precision;
 use crate::buffer::Buffer;
 use crate::gradient::give;
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use crate::parameters::{Grads, reached};
 use crate::product::{PANEL, Right, pack, pack_transposed, packed_len, sums_len};
 use crate::simd::LANES;
@@ -83,7 +84,7 @@ fn from_gates(precision: Precision, weight: &[f32], n: usize, gates: usize) -> B
 
 impl Lstm {
     /// Writes the states to `y` where there is one.
-    fn run(&self, x: &[f32], y: Option<Shared>) -> Vec<Kept> {
+    fn run(&self, x: &[f32], y: Option<&mut [MaybeUninit<f32>]>) -> Vec<Kept> {
         let (sizes, precision) = (self.layer.sizes, self.layer.precision);
         let Sizes { inputs, h, .. } = sizes;
         let (weights, gates) = (Weights::new(sizes, &self.packed), sizes.gates());
@@ -92,13 +93,21 @@ impl Lstm {
         let projected = input::project(&self.layer, x, ih, &weights.bias);
         let hh = to_gates(precision, &weights.hh, h, gates);
         let hh = Right { data: &hh, k: h, n: gates, precision };
-        self.layer.groups().map(|group| forward::group(&self.layer, group, &projected, hh, y)).collect()
+        let group = |group, y| forward::group(&self.layer, group, &projected, hh, y);
+        let groups = self.layer.groups();
+        match y {
+            Some(y) => {
+                let size = y.len() / sizes.b * GROUP;
+                groups.zip(y.par_chunks_mut(size)).map(|(of, y)| group(of, Some(y))).collect()
+            }
+            None => groups.map(|of| group(of, None)).collect(),
+        }
     }
 
     fn forward(&self, x: &[f32]) -> (CpuStorage, Shape) {
         let shape = self.layer.shape();
         let mut y = Unwritten::new(shape.elem_count());
-        let kept = self.run(x, Some(Shared(y.room().as_mut_ptr().cast())));
+        let kept = self.run(x, Some(y.room()));
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         // SAFETY: the groups cover all sequences, and each wrote all of its states.
         (CpuStorage::F32(unsafe { y.written() }), shape)

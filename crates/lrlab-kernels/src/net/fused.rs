@@ -10,12 +10,12 @@ use candle_core::{Result, Tensor, bail};
 
 use super::graph::{ConvNet, ConvNorm, Node};
 use super::pass::{self, Mask};
-use crate::Norm;
+use crate::NormMode;
 use crate::conv::geometry::{Geometry, Sizes};
 use crate::conv::moments::Moments;
-use crate::conv::source::{Affine, Backward, Sink, Source, Term};
+use crate::conv::source::{Affine, Backward, Keep, Pictures, Sink, Source, Term};
 use crate::conv::{backward, forward};
-use crate::host::{self, Shared, Unwritten};
+use crate::host::{self, Unwritten};
 use crate::simd::LANES;
 
 /// Pictures that are evaluated together: enough for the threads, few enough for the caches.
@@ -47,6 +47,16 @@ enum Wanted {
     AddedTo(Vec<f32>),
 }
 
+/// The gradients of a unit.
+struct UnitGrads {
+    /// Of the output, where the rectification passes it.
+    output: Vec<f32>,
+    /// Of the input, added to what was there.
+    input: Option<Vec<f32>>,
+    /// Of weight, scale and shift.
+    parameters: [Tensor; 3],
+}
+
 /// What the backward pass needs. Entry v belongs to the v-th value.
 pub(super) struct Kept {
     units: Vec<Option<Done>>,
@@ -67,11 +77,11 @@ impl Kept {
 pub(super) struct Pass<'a> {
     net: &'a ConvNet,
     sizes: &'a [Sizes],
-    mode: Norm,
+    mode: NormMode,
 }
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(net: &'a ConvNet, sizes: &'a [Sizes], mode: Norm) -> Result<Self> {
+    pub(super) fn new(net: &'a ConvNet, sizes: &'a [Sizes], mode: NormMode) -> Result<Self> {
         if sizes.len() != net.nodes.len() + 1 {
             bail!("conv_net: {} sizes for {} nodes", sizes.len(), net.nodes.len());
         }
@@ -129,16 +139,13 @@ impl<'a> Pass<'a> {
 
     fn unit(&self, x: &[f32], kept: &mut Kept, input: usize, unit: &ConvNorm) -> Result<Done> {
         let g = self.geometry(input, unit)?;
-        let training = self.mode != Norm::Eval;
+        let training = self.mode != NormMode::Eval;
         let (y, moments) = self.read(x, kept, input, |source| {
             host::with(unit.weight.as_tensor(), |weight| {
                 let mut y = Unwritten::new(g.output().len());
-                let sink = Sink::Blocks(Shared(y.room().as_mut_ptr().cast()));
-                // SAFETY: the room holds the output, and every picture of it is written.
-                unsafe {
-                    let moments = forward::run(&g, source, weight, sink, training);
-                    Ok((y.written(), moments))
-                }
+                let moments = forward::run(&g, source, weight, Sink::Blocks(y.room()), training);
+                // SAFETY: every picture was written.
+                Ok((unsafe { y.written() }, moments))
             })
         })??;
         let statistics = if training { measured(&moments, g.o) } else { running(unit)? };
@@ -167,11 +174,12 @@ impl<'a> Pass<'a> {
             self.write_out(x, kept, residual)?;
         }
         let mut room = pending.then(|| Unwritten::new(self.sizes[value].len()));
-        let keep = room.as_mut().map(|room| Shared(room.room().as_mut_ptr().cast()));
-        let Some(source) = self.source(x, kept, value, keep) else {
+        let keep = room.as_mut().map(|room| Pictures::new(room.room(), &self.sizes[value]));
+        let Some(source) = self.source(x, kept, value, keep.as_ref().map(|keep| keep as &dyn Keep)) else {
             bail!("conv_net: value {value} is read before it is there")
         };
         let out = to(&source);
+        drop(keep);
         if let Some(room) = room {
             // SAFETY: every reader reads every picture, and reading wrote it.
             kept.whole[value] = Some(unsafe { room.written() });
@@ -209,7 +217,7 @@ impl<'a> Pass<'a> {
         x: &'b [f32],
         kept: &'b Kept,
         value: usize,
-        keep: Option<Shared>,
+        keep: Option<&'b dyn Keep>,
     ) -> Option<Source<'b>> {
         if let Some(whole) = &kept.whole[value] {
             let first = Term { data: whole, affine: None };
@@ -252,7 +260,7 @@ impl<'a> Pass<'a> {
         for (index, node) in self.net.nodes.iter().enumerate().rev() {
             let (input, value) = (node.input(), index + 1);
             let dz = grads[value].take();
-            if let Node::Unit { unit, residual, relu, .. } = node {
+            if let Node::Unit { unit, residual, .. } = node {
                 // A value that nothing reads has a gradient of zero.
                 let dz = dz.unwrap_or_else(|| vec![0.0; self.sizes[value].len()]);
                 let want = match grads[input].take() {
@@ -260,17 +268,17 @@ impl<'a> Pass<'a> {
                     Some(sum) => Wanted::AddedTo(sum),
                     None => Wanted::Alone,
                 };
-                let (dz, dx, found) = self.unit_grads(x, &kept, value, unit, *relu, dz, want)?;
-                if let Some(dx) = dx {
+                let found = self.unit_grads(x, &kept, value, unit, dz, want)?;
+                if let Some(dx) = found.input {
                     grads[input] = Some(dx);
                 }
                 if let Some(residual) = residual {
                     match &mut grads[*residual] {
-                        Some(sum) => pass::add(sum, &dz),
-                        none => *none = Some(dz),
+                        Some(sum) => pass::add(sum, &found.output),
+                        none => *none = Some(found.output),
                     }
                 }
-                params.push(found);
+                params.push(found.parameters);
             } else if let (Some(dz), true) = (dz, input > 0 || want_input) {
                 let dx = grads[input].get_or_insert_with(|| vec![0.0; self.sizes[input].len()]);
                 let (sizes, to) = (self.sizes[input], self.sizes[value]);
@@ -297,23 +305,20 @@ impl<'a> Pass<'a> {
         Ok((dx, params.into_iter().rev().flatten().collect()))
     }
 
-    /// The masked gradient of the unit's output, the input's gradient added to what is there, and the parameters'.
-    #[expect(clippy::too_many_arguments, reason = "a unit and what surrounds it")]
-    #[expect(clippy::type_complexity, reason = "three gradients")]
+    /// The gradients of a unit from that of its value.
     fn unit_grads(
         &self,
         x: &[f32],
         kept: &Kept,
         value: usize,
         unit: &ConvNorm,
-        relu: bool,
         mut dz: Vec<f32>,
         dx: Wanted,
-    ) -> Result<(Vec<f32>, Option<Vec<f32>>, [Tensor; 3])> {
+    ) -> Result<UnitGrads> {
         let Some(done) = &kept.units[value] else { bail!("conv_net: backward before forward") };
         let input = self.net.nodes[value - 1].input();
         let g = self.geometry(input, unit)?;
-        let mask = match (&kept.whole[value], relu) {
+        let mask = match (&kept.whole[value], self.relu(value)) {
             (_, false) => Mask::None,
             (Some(whole), true) => Mask::Whole(whole),
             (None, true) => Mask::Affine(&done.affine),
@@ -336,19 +341,18 @@ impl<'a> Pass<'a> {
             Wanted::AddedTo(sum) => (Some(sum), None),
         };
         let sink = match (&mut sum, &mut room) {
-            (Some(sum), _) => Some(Sink::Add(Shared(sum.as_mut_ptr()))),
-            (None, Some(room)) => Some(Sink::Blocks(Shared(room.room().as_mut_ptr().cast()))),
+            (Some(sum), _) => Some(Sink::Add(sum)),
+            (None, Some(room)) => Some(Sink::Blocks(room.room())),
             (None, None) => None,
         };
         let from = Source::Norm { grad: &dz, y: &done.y, backward: &backward };
         let weight = host::with(unit.weight.as_tensor(), |weight| {
-            // SAFETY: both kinds of sinks hold the input.
-            let dw = unsafe { backward::run(&g, &source, weight, &from, sink, true) };
+            let dw = backward::run(&g, &source, weight, &from, sink, true);
             host::tensor(dw.unwrap_or_default(), unit.weight.shape())
         })?;
         // SAFETY: every picture was written.
         let dx = sum.or_else(|| room.map(|room| unsafe { room.written() }));
-        Ok((dz, dx, [weight, scale, shift]))
+        Ok(UnitGrads { output: dz, input: dx, parameters: [weight, scale, shift] })
     }
 
     /// dy = gain (g − mean(g) − x̂ mean(g x̂)); with running statistics dy = gain g.
@@ -365,7 +369,7 @@ impl<'a> Pass<'a> {
         let coefficients =
             scale.iter().zip(&done.inverse).zip(sums).map(|((scale, inverse), (sum, product))| {
                 let slope = f64::from(*scale) * inverse;
-                if self.mode == Norm::Eval {
+                if self.mode == NormMode::Eval {
                     return (slope, 0.0, 0.0);
                 }
                 (slope, -slope * sum / count, -slope * inverse * inverse * product / count)

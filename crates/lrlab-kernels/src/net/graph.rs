@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{Result, Var, bail};
 
 use crate::conv::geometry::{Geometry, Sizes};
-use crate::{Norm, Precision, check};
+use crate::{NormMode, Precision, check};
 
 /// A convolution without bias and the batch norm after it.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Node {
 ///
 /// ```
 /// use candle_core::{DType, Device, Result, Tensor, Var};
-/// use lrlab_kernels::{ConvNet, ConvNorm, Norm};
+/// use lrlab_kernels::{ConvNet, ConvNorm, NormMode};
 ///
 /// # fn main() -> Result<()> {
 /// let full = |value: f32| Var::from_tensor(&Tensor::full(value, 8, &Device::Cpu)?);
@@ -104,7 +104,7 @@ impl Node {
 ///     true,
 /// );
 /// let pictures = Tensor::ones((2, 3, 6, 6), DType::F32, &Device::Cpu)?;
-/// let features = net.forward(&pictures, Norm::Train { momentum: 0.1 })?;
+/// let features = net.forward(&pictures, NormMode::Train { momentum: 0.1 })?;
 /// assert_eq!(features.dims(), [2, 8]);
 /// # Ok(())
 /// # }
@@ -158,7 +158,11 @@ impl ConvNet {
     }
 
     /// The sizes of every value, checked.
-    pub(super) fn sizes(&self, (n, c, h, w): (usize, usize, usize, usize), mode: Norm) -> Result<Vec<Sizes>> {
+    pub(super) fn sizes(
+        &self,
+        (n, c, h, w): (usize, usize, usize, usize),
+        mode: NormMode,
+    ) -> Result<Vec<Sizes>> {
         if n * c * h * w == 0 {
             bail!("conv_net: empty input {:?}", (n, c, h, w));
         }
@@ -170,7 +174,7 @@ impl ConvNet {
             let to = match node {
                 Node::Unit { unit, residual, .. } => {
                     let to = unit_sizes(index, from, unit)?;
-                    if mode != Norm::Eval && to.n * to.pixels() == 1 {
+                    if mode != NormMode::Eval && to.n * to.pixels() == 1 {
                         bail!("conv_net: node {index}: one value per channel has no variance, output {to}");
                     }
                     match residual.map(|residual| sizes.get(residual)) {

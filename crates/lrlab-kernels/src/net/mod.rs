@@ -4,7 +4,7 @@
 //! a residual network that costs more than the arithmetic: layouts are changed twice per convolution, and every norm,
 //! sum and rectification is a pass over memory. A [`ConvNet`] is the network as data; on the CPU in f32 it runs in one
 //! operator, in blocks of sixteen channels, where a convolution's input is normed and rectified while it is read.
-//! Elsewhere the same description runs node by node on [`crate::conv2d`], [`batch_norm2d`] and [`max_pool2d`].
+//! Elsewhere the same description runs node by node on [`crate::conv2d`], [`BatchNorm2d`] and [`max_pool2d`].
 
 mod fused;
 mod graph;
@@ -15,9 +15,9 @@ mod tests;
 
 use candle_core::{Result, Tensor};
 
-use crate::conv::conv2d_in;
+use crate::conv::conv2d;
 
-use crate::{Norm, batch_norm2d, check, global_avg_pool2d, host, max_pool2d};
+use crate::{BatchNorm2d, NormMode, check, global_avg_pool2d, host, max_pool2d};
 pub(crate) use graph::Node;
 pub use graph::{ConvNet, ConvNorm, Value};
 
@@ -28,7 +28,7 @@ impl ConvNet {
     /// # Errors
     /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, a unit's
     /// eps is not a finite number above 0, or the momentum is outside [0, 1].
-    pub fn forward(&self, x: &Tensor, mode: Norm) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, mode: NormMode) -> Result<Tensor> {
         let [n, c, h, w] = check::dims("conv_net", "x", x, "(n, c, h, w)")?;
         let sizes = self.sizes((n, c, h, w), mode)?;
         mode.check("conv_net")?;
@@ -56,22 +56,28 @@ impl ConvNet {
     }
 
     /// Node by node.
-    fn composed(&self, x: &Tensor, mode: Norm) -> Result<Tensor> {
+    fn composed(&self, x: &Tensor, mode: NormMode) -> Result<Tensor> {
         let mut values = vec![x.clone()];
         for node in self.nodes.iter() {
             let input = &values[node.input()];
             let value = match node {
-                Node::Unit { unit, residual, relu, .. } => batch_norm2d(
-                    &conv2d_in(self.precision, input, &unit.weight, unit.stride, unit.padding)?,
-                    &unit.scale,
-                    &unit.shift,
-                    &unit.running_mean,
-                    &unit.running_var,
-                    unit.eps,
+                Node::Unit { unit, residual, relu, .. } => BatchNorm2d {
+                    scale: &unit.scale,
+                    shift: &unit.shift,
+                    running_mean: &unit.running_mean,
+                    running_var: &unit.running_var,
+                    eps: unit.eps,
                     mode,
-                    residual.map(|residual| &values[residual]),
-                    *relu,
-                )?,
+                    residual: residual.map(|residual| &values[residual]),
+                    relu: *relu,
+                }
+                .forward(&conv2d(
+                    input,
+                    &unit.weight,
+                    unit.stride,
+                    unit.padding,
+                    self.precision,
+                )?)?,
                 Node::MaxPool { kernel, stride, padding, .. } => {
                     max_pool2d(input, *kernel, *stride, *padding)?
                 }

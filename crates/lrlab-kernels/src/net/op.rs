@@ -8,9 +8,9 @@ use super::fused::{Kept, Pass, Statistics};
 use super::graph::{ConvNet, ConvNorm, Node};
 use crate::conv::geometry::Sizes;
 use crate::parameters::{Grads, chain, reached};
-use crate::{Norm, host};
+use crate::{NormMode, host};
 
-pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) -> Result<Tensor> {
+pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {
     let units: Vec<ConvNorm> = net
         .nodes
         .iter()
@@ -31,7 +31,7 @@ pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: Norm) ->
         statistics: Arc::clone(&statistics),
     };
     let y = x.contiguous()?.apply_op2(&chain, op)?;
-    if let Norm::Train { momentum } = mode {
+    if let NormMode::Train { momentum } = mode {
         let seen = std::mem::take(&mut *statistics.lock().unwrap_or_else(PoisonError::into_inner));
         for (unit, seen) in units.iter().zip(seen) {
             remember(unit, &seen, momentum)?;
@@ -57,7 +57,7 @@ fn remember(unit: &ConvNorm, seen: &Statistics, momentum: f64) -> Result<()> {
 struct Op {
     net: ConvNet,
     sizes: Vec<Sizes>,
-    mode: Norm,
+    mode: NormMode,
     /// Three per unit.
     grads: Grads,
     kept: Mutex<Option<Kept>>,
@@ -79,7 +79,7 @@ impl CustomOp2 for Op {
         let x = host::slice(x, x_layout)?;
         let last = self.sizes[self.sizes.len() - 1];
         let pass = Pass::new(&self.net, &self.sizes, self.mode)?;
-        let features = if self.mode == Norm::Eval {
+        let features = if self.mode == NormMode::Eval {
             pass.evaluate(x)?
         } else {
             let (features, kept) = pass.forward(x)?;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::conv::geometry::Sizes;
 use crate::conv::source::{Affine, Place, Sink, Source};
-use crate::host::{Scratch, Shared, Unwritten};
+use crate::host::{Scratch, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 
 /// Pictures of one task.
@@ -331,20 +331,18 @@ pub(super) fn subsample_grad(
 
 /// Blocks to candle's layout.
 pub(super) fn to_planes(blocks: &[f32], sizes: Sizes) -> Vec<f32> {
-    struct Store<'a>(&'a [f32], Sizes, usize, Shared);
+    struct Store<'a>(&'a [f32], Sizes, Sink<'a>);
     impl Kernel for Store<'_> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(blocks, sizes, index, to) = self;
-            let picture = &blocks[index * sizes.picture()..][..sizes.picture()];
-            // SAFETY: the room holds the batch, and this task alone writes this picture.
-            unsafe { Sink::Planes(to).store(s, &sizes, index, Place::tight(&sizes), picture) };
+            let Self(picture, sizes, mut to) = self;
+            to.store(s, &sizes, 0, Place::tight(&sizes), picture);
         }
     }
     let mut out = Unwritten::new(sizes.n * sizes.flat());
-    let to = Shared(out.room().as_mut_ptr().cast());
-    (0..sizes.n).into_par_iter().for_each(|index| dispatch(Store(blocks, sizes, index, to)));
+    let planes = out.room().par_chunks_mut(sizes.flat()).zip(blocks.par_chunks(sizes.picture()));
+    planes.for_each(|(to, picture)| dispatch(Store(picture, sizes, Sink::Planes(to))));
     // SAFETY: every picture was written.
     unsafe { out.written() }
 }

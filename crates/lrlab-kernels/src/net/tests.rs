@@ -52,7 +52,7 @@ fn sample(dtype: DType, channels: usize, [a, b]: [usize; 2], pool: bool) -> Resu
     Ok(Sample { net, params, running })
 }
 
-fn everything(sample: &Sample, x: &Var, r: &Tensor, mode: Norm, fused: bool) -> Result<Vec<Tensor>> {
+fn everything(sample: &Sample, x: &Var, r: &Tensor, mode: NormMode, fused: bool) -> Result<Vec<Tensor>> {
     let y = if fused { sample.net.forward(x, mode)? } else { sample.net.composed(x, mode)? };
     let grads = (&y * r.to_dtype(y.dtype())?)?.sum_all()?.backward()?;
     let mut all = vec![y, grads.get(x).expect("a gradient").clone()];
@@ -76,13 +76,13 @@ fn as_node_by_node_in_f64() -> Result<()> {
         }
         Ok(())
     };
-    let train = Norm::Train { momentum: 0.1 };
+    let train = NormMode::Train { momentum: 0.1 };
     check([3, 3, 16, 16], [16, 32], false, train)?;
     check([17, 3, 9, 7], [5, 20], false, train)?;
     check([4, 1, 32, 32], [16, 33], true, train)?;
     check([33, 3, 32, 32], [64, 64], true, train)?;
-    check([5, 3, 12, 12], [16, 16], false, Norm::Eval)?;
-    check([70, 3, 8, 8], [8, 16], false, Norm::Eval)
+    check([5, 3, 12, 12], [16, 16], false, NormMode::Eval)?;
+    check([70, 3, 8, 8], [8, 16], false, NormMode::Eval)
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_same_bits_for_any_number_of_threads() -> Result<()> {
         let found = pool.install(|| {
             let sample = sample(DType::F32, 3, [16, 32], true)?;
             let x = Var::from_tensor(&draw((37, 3, 32, 32), "x"))?;
-            everything(&sample, &x, &draw((37, 38), "r"), Norm::Train { momentum: 0.1 }, true)
+            everything(&sample, &x, &draw((37, 38), "r"), NormMode::Train { momentum: 0.1 }, true)
         })?;
         Ok(found.iter().flat_map(values).map(f64::to_bits).collect())
     };
@@ -103,7 +103,7 @@ fn the_same_bits_for_any_number_of_threads() -> Result<()> {
 
 #[test]
 fn mistakes_are_errors() -> Result<()> {
-    let train = Norm::Train { momentum: 0.1 };
+    let train = NormMode::Train { momentum: 0.1 };
     let sample = sample(DType::F32, 3, [4, 8], false)?;
     let ones = |dims: &[usize]| Tensor::ones(dims, DType::F32, &Device::Cpu);
     let check = |net: &ConvNet, x: &[usize], words: &str| -> Result<()> {
@@ -133,7 +133,7 @@ fn a_nan_is_handed_on() -> Result<()> {
     let mut pictures = vec![1.0_f32; 2 * 3 * 8 * 8];
     pictures[5] = f32::NAN;
     let x = Tensor::from_vec(pictures, (2, 3, 8, 8), &Device::Cpu)?;
-    let y = sample.net.forward(&x, Norm::Train { momentum: 0.1 })?;
+    let y = sample.net.forward(&x, NormMode::Train { momentum: 0.1 })?;
     assert!(values(&y).iter().any(|y| y.is_nan()));
     Ok(())
 }

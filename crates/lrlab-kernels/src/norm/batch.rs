@@ -5,13 +5,15 @@
     reason = "each channel writes its own planes of shared outputs, before they have a length"
 )]
 
+use std::mem::MaybeUninit;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::host::{self, Shared, Unwritten};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host::{self, Unwritten};
+use crate::rows::{RowsMut, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// One channel's mean, 1 / √(variance + eps) and variance.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,12 +36,12 @@ pub(super) struct BatchNorm {
 
 impl BatchNorm {
     fn forward(&self, x: &[f32], params: &[f32], residual: Option<&[f32]>) -> (CpuStorage, Shape) {
-        let (_, c, ..) = self.dims;
         let mut y = Unwritten::new(x.len());
-        let out = Shared(y.room().as_mut_ptr().cast());
-        let statistics: Vec<Statistics> = (0..c)
+        let statistics: Vec<Statistics> = self
+            .split(y.room())
             .into_par_iter()
-            .map(|channel| {
+            .enumerate()
+            .map(|(channel, out)| {
                 let fixed = self.fixed.as_ref().map(|all| all[channel]);
                 dispatch(Forward { op: self, channel, x, params, residual, fixed, out })
             })
@@ -61,15 +63,18 @@ impl BatchNorm {
         let count = x.elem_count();
         let Some(statistics) = self.used.get() else { bail!("batch_norm2d: backward before forward") };
         let mut dx = Unwritten::new(count);
-        let mut dr = Unwritten::new(if residual { count } else { 0 });
-        let (to, residual_to) =
-            (Shared(dx.room().as_mut_ptr().cast()), Shared(dr.room().as_mut_ptr().cast()));
+        let mut dr = residual.then(|| Unwritten::new(count));
+        let to = self.split(dx.room());
+        let residual_to = match &mut dr {
+            Some(dr) => self.split(dr.room()).into_iter().map(Some).collect(),
+            None => std::iter::repeat_with(|| None).take(c).collect::<Vec<_>>(),
+        };
+        let to = to.into_par_iter().zip(residual_to).enumerate();
         let sums: Vec<(f32, f32)> = host::with(x, |x| {
             host::with(params, |params| {
                 host::with(y, |y| {
                     host::with(grad, |grad| {
-                        let channel = |channel: usize| {
-                            let residual_to = residual.then_some(residual_to);
+                        let channel = |(channel, (to, residual_to))| {
                             let used = statistics[channel];
                             dispatch(Backward {
                                 op: self,
@@ -83,19 +88,25 @@ impl BatchNorm {
                                 residual_to,
                             })
                         };
-                        Ok((0..c).into_par_iter().map(channel).collect())
+                        Ok(to.map(channel).collect())
                     })
                 })
             })
         })?;
         let params: Vec<f32> = sums.iter().map(|s| s.0).chain(sums.iter().map(|s| s.1)).collect();
         // SAFETY: every channel wrote its planes of both.
-        let (dx, dr) = unsafe { (dx.written(), residual.then(|| dr.written())) };
+        let (dx, dr) = unsafe { (dx.written(), dr.map(|dr| dr.written())) };
         Ok(Grads {
             x: host::tensor(dx, x.shape())?,
             params: host::tensor(params, &Shape::from(2 * c))?,
             residual: dr.map(|dr| host::tensor(dr, x.shape())).transpose()?,
         })
+    }
+
+    /// The planes of each channel.
+    fn split<'a>(&self, batch: &'a mut [MaybeUninit<f32>]) -> Vec<RowsMut<'a, MaybeUninit<f32>>> {
+        let (_, c, h, w) = self.dims;
+        RowsMut::new(batch, c * h * w).split_columns(h * w)
     }
 
     /// Where the planes of a channel start.
@@ -124,14 +135,15 @@ struct Forward<'a> {
     params: &'a [f32],
     residual: Option<&'a [f32]>,
     fixed: Option<Statistics>,
-    out: Shared,
+    /// The channel's planes.
+    out: RowsMut<'a, MaybeUninit<f32>>,
 }
 
 impl Kernel for Forward<'_> {
     type Out = Statistics;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Statistics {
+    fn run<S: Simd>(mut self, s: S) -> Statistics {
         let used = match self.fixed {
             Some(fixed) => fixed,
             None => self.measure(s),
@@ -142,8 +154,9 @@ impl Kernel for Forward<'_> {
         let (gain, offset) = (s.splat(gain), s.splat(offset));
         let floor = s.splat(if self.op.relu { 0.0 } else { f32::NEG_INFINITY });
         let (starts, size) = self.op.planes(self.channel);
-        for start in starts {
+        for (i, start) in starts.enumerate() {
             let x = &self.x[start..][..size];
+            let out = self.out.row(i);
             for at in (0..size).step_by(LANES) {
                 let mut y = s.fma(part(s, x, at, 0.0), gain, offset);
                 if let Some(residual) = self.residual {
@@ -153,8 +166,7 @@ impl Kernel for Forward<'_> {
                     // This order hands a NaN on.
                     y = s.max(floor, y);
                 }
-                // SAFETY: the output is as large as x, and this channel's plane is written by this task alone.
-                unsafe { put(s, self.out, start + at, size - at, y) };
+                put(s, &mut out[at..], y);
             }
         }
         used
@@ -202,8 +214,9 @@ struct Backward<'a> {
     y: &'a [f32],
     grad: &'a [f32],
     used: Statistics,
-    to: Shared,
-    residual_to: Option<Shared>,
+    /// The channel's planes.
+    to: RowsMut<'a, MaybeUninit<f32>>,
+    residual_to: Option<RowsMut<'a, MaybeUninit<f32>>>,
 }
 
 impl Kernel for Backward<'_> {
@@ -211,7 +224,7 @@ impl Kernel for Backward<'_> {
     type Out = (f32, f32);
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> (f32, f32) {
+    fn run<S: Simd>(mut self, s: S) -> (f32, f32) {
         let count = self.op.per_channel();
         let mean = self.used.mean as f32;
         let (starts, size) = self.op.planes(self.channel);
@@ -238,17 +251,14 @@ impl Kernel for Backward<'_> {
         };
         let (gain, slope, offset) = (s.splat(gain as f32), s.splat(slope as f32), s.splat(offset as f32));
         let (starts, _) = self.op.planes(self.channel);
-        for start in starts {
+        for (i, start) in starts.enumerate() {
             let x = &self.x[start..][..size];
             for at in (0..size).step_by(LANES) {
                 let g = self.gradient(s, start, size, at);
                 let dx = s.fma(g, gain, s.fma(part(s, x, at, 0.0), slope, offset));
-                // SAFETY: outputs are as large as x, and this channel's plane is written by this task alone.
-                unsafe {
-                    put(s, self.to, start + at, size - at, dx);
-                    if let Some(residual_to) = self.residual_to {
-                        put(s, residual_to, start + at, size - at, g);
-                    }
+                put(s, &mut self.to.row(i)[at..], dx);
+                if let Some(residual_to) = &mut self.residual_to {
+                    put(s, &mut residual_to.row(i)[at..], g);
                 }
             }
         }
@@ -265,36 +275,6 @@ impl Backward<'_> {
             s.where_greater(part(s, &self.y[start..][..size], at, 0.0), s.zero(), g, s.zero())
         } else {
             g
-        }
-    }
-}
-
-/// Sixteen values from `at`, filled up with `rest`.
-#[inline(always)]
-pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
-    let x = &x[at..];
-    if x.len() >= LANES {
-        // SAFETY: there are LANES values.
-        unsafe { s.load(x.as_ptr()) }
-    } else {
-        s.load_partial(x, rest)
-    }
-}
-
-/// Writes the first `left` (at most sixteen) lanes at `at`.
-///
-/// # Safety
-/// The room is there, and nobody else writes it.
-#[inline(always)]
-pub(crate) unsafe fn put<S: Simd>(s: S, to: Shared, at: usize, left: usize, v: S::V) {
-    // SAFETY: the caller's word.
-    unsafe {
-        if left >= LANES {
-            s.store(to.get().add(at), v);
-        } else {
-            let mut lanes = [0.0; LANES];
-            s.store(lanes.as_mut_ptr(), v);
-            to.get().add(at).copy_from_nonoverlapping(lanes.as_ptr(), left);
         }
     }
 }

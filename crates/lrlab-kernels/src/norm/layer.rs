@@ -2,12 +2,14 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::batch::{part, put};
-use crate::host::{self, Shared, Unwritten, add_up};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host::{self, Unwritten, add_up};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
 /// The operator over (x, scale, shift), rows of `d`.
 pub(super) struct LayerNorm {
@@ -42,7 +44,7 @@ struct Forward<'a> {
     x: &'a [f32],
     scale: &'a [f32],
     shift: &'a [f32],
-    to: Shared,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
@@ -57,8 +59,7 @@ impl Kernel for Forward<'_> {
             for at in (0..d).step_by(LANES) {
                 let normed = s.fma(part(s, row, at, 0.0), gain, offset);
                 let y = s.fma(normed, part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                // SAFETY: the output chunk is as large as x.
-                unsafe { put(s, self.to, i * d + at, d - at, y) };
+                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
             }
         }
     }
@@ -69,7 +70,7 @@ struct Backward<'a> {
     x: &'a [f32],
     scale: &'a [f32],
     grad: &'a [f32],
-    to: Shared,
+    to: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Backward<'_> {
@@ -91,12 +92,11 @@ impl Kernel for Backward<'_> {
                 let g = s.mul(dy, part(s, self.scale, at, 0.0));
                 total = s.add(total, g);
                 product = s.fma(g, normed, product);
-                // SAFETY: `sums` holds two padded rows.
-                unsafe {
-                    let (d_scale, d_shift) = (sums.as_mut_ptr().add(at), sums.as_mut_ptr().add(padded + at));
-                    s.store(d_scale, s.fma(dy, normed, s.load(d_scale)));
-                    s.store(d_shift, s.add(dy, s.load(d_shift)));
-                }
+                let (d_scale, d_shift) = sums.split_at_mut(padded);
+                let scale = s.fma(dy, normed, part(s, d_scale, at, 0.0));
+                let shift = s.add(dy, part(s, d_shift, at, 0.0));
+                put(s, &mut d_scale[at..], scale);
+                put(s, &mut d_shift[at..], shift);
             }
             let total = s.splat(-s.sum(total) / d as f32);
             let product = s.splat(-s.sum(product) / d as f32);
@@ -104,8 +104,7 @@ impl Kernel for Backward<'_> {
                 let normed = s.fma(part(s, row, at, mean), gain, offset);
                 let g = s.mul(part(s, dy, at, 0.0), part(s, self.scale, at, 0.0));
                 let dx = s.mul(gain, s.add(s.fma(normed, product, g), total));
-                // SAFETY: the output chunk is as large as x.
-                unsafe { put(s, self.to, i * d + at, d - at, dx) };
+                put(s, &mut self.to[i * d + at..(i + 1) * d], dx);
             }
         }
         sums.copy_within(padded..padded + d, d);
@@ -132,7 +131,7 @@ impl CustomOp3 for LayerNorm {
         let mut y = Unwritten::new(x.len());
         let size = ROWS * self.d;
         y.room().par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(y, x)| {
-            dispatch(Forward { op: self, x, scale, shift, to: Shared(y.as_mut_ptr().cast()) });
+            dispatch(Forward { op: self, x, scale, shift, to: y });
         });
         // SAFETY: every chunk was written.
         Ok((CpuStorage::F32(unsafe { y.written() }), lx.shape().clone()))
@@ -157,10 +156,7 @@ impl CustomOp3 for LayerNorm {
                         .par_chunks_mut(size)
                         .zip(x.par_chunks(size))
                         .zip(grad.par_chunks(size))
-                        .map(|((dx, x), grad)| {
-                            let to = Shared(dx.as_mut_ptr().cast());
-                            dispatch(Backward { op: self, x, scale, grad, to })
-                        })
+                        .map(|((dx, x), grad)| dispatch(Backward { op: self, x, scale, grad, to: dx }))
                         .collect::<Vec<_>>())
                 })
             })

@@ -2,7 +2,7 @@
 
 mod batch;
 mod layer;
-mod mode;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -14,163 +14,132 @@ use crate::activation::composed_relu;
 use crate::check;
 use crate::host;
 use batch::{BatchNorm, Statistics};
-pub(crate) use batch::{part, put};
 use layer::LayerNorm;
 pub(crate) use layer::measure;
-pub use mode::Norm;
+pub use settings::{BatchNorm2d, NormMode};
 
-/// Batch norm of `x (n, c, h, w)` over n, h, w (Ioffe and Szegedy, 2015), then the rest of a residual block's end:
-/// y = x̂ scale + shift, plus `residual` where there is one, then max(y, 0) with `relu`.
-///
-/// `scale`, `shift`, `running_mean` and `running_var` are `(c)`.
-///
-/// # Errors
-/// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps is not a
-/// finite number above 0, or the momentum is outside [0, 1].
-#[expect(clippy::too_many_arguments, reason = "torch's arguments of the layer, and what is fused with it")]
-pub fn batch_norm2d(
-    x: &Tensor,
-    scale: &Tensor,
-    shift: &Tensor,
-    running_mean: &Var,
-    running_var: &Var,
-    eps: f64,
-    mode: Norm,
-    residual: Option<&Tensor>,
-    relu: bool,
-) -> Result<Tensor> {
-    let [n, c, h, w] = check::dims("batch_norm2d", "x", x, "(n, c, h, w)")?;
-    let vectors = [
-        ("scale", scale),
-        ("shift", shift),
-        ("running mean", running_mean.as_tensor()),
-        ("running variance", running_var.as_tensor()),
-    ];
-    for (name, t) in vectors {
-        if t.dims() != [c] {
-            bail!("batch_norm2d: {name} is {:?} for {c} channels", t.shape());
+impl BatchNorm2d<'_> {
+    /// `x (n, c, h, w)` to the same shape. In training the running statistics move.
+    ///
+    /// # Errors
+    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps is not a
+    /// finite number above 0, or the momentum is outside [0, 1].
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let Self { scale, shift, running_mean, running_var, eps, mode, residual, .. } = *self;
+        let [n, c, h, w] = check::dims("batch_norm2d", "x", x, "(n, c, h, w)")?;
+        let vectors = [
+            ("scale", scale),
+            ("shift", shift),
+            ("running mean", running_mean.as_tensor()),
+            ("running variance", running_var.as_tensor()),
+        ];
+        for (name, t) in vectors {
+            if t.dims() != [c] {
+                bail!("batch_norm2d: {name} is {:?} for {c} channels", t.shape());
+            }
         }
+        if let Some(residual) = residual
+            && residual.dims() != x.dims()
+        {
+            bail!("batch_norm2d: residual {:?} for input {:?}", residual.shape(), x.shape());
+        }
+        let count = n * h * w;
+        if count * c == 0 {
+            bail!("batch_norm2d: empty input {:?}", x.shape());
+        }
+        if count == 1 && mode != NormMode::Eval {
+            bail!("batch_norm2d: one value per channel has no variance, input {:?}", x.shape());
+        }
+        let named =
+            std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
+        check::floats("batch_norm2d", named)?;
+        check::eps("batch_norm2d", eps)?;
+        mode.check("batch_norm2d")?;
+        let mut arguments = vec![x, scale, shift, running_mean.as_tensor(), running_var.as_tensor()];
+        arguments.extend(residual);
+        if host::is_f32(&arguments) {
+            return self.on_host(x);
+        }
+        #[cfg(feature = "cuda")]
+        if crate::cuda::takes(&arguments)
+            && crate::cuda::are_leaves([scale, shift])
+            && running_mean.is_contiguous()
+            && running_var.is_contiguous()
+            && residual.is_none_or(|residual| {
+                x.track_op() || residual.track_op() || !scale.track_op() && !shift.track_op()
+            })
+        {
+            return crate::cuda::batch_norm2d(x, self);
+        }
+        self.composed(x)
     }
-    if let Some(residual) = residual
-        && residual.dims() != x.dims()
-    {
-        bail!("batch_norm2d: residual {:?} for input {:?}", residual.shape(), x.shape());
-    }
-    let count = n * h * w;
-    if count * c == 0 {
-        bail!("batch_norm2d: empty input {:?}", x.shape());
-    }
-    if count == 1 && mode != Norm::Eval {
-        bail!("batch_norm2d: one value per channel has no variance, input {:?}", x.shape());
-    }
-    let named =
-        std::iter::once(("x", x)).chain(vectors).chain(residual.map(|residual| ("residual", residual)));
-    check::floats("batch_norm2d", named)?;
-    check::eps("batch_norm2d", eps)?;
-    mode.check("batch_norm2d")?;
-    let mut arguments = vec![x, scale, shift, running_mean.as_tensor(), running_var.as_tensor()];
-    arguments.extend(residual);
-    if host::is_f32(&arguments) {
-        return on_host(x, scale, shift, running_mean, running_var, eps, mode, residual, relu);
-    }
-    #[cfg(feature = "cuda")]
-    if crate::cuda::takes(&arguments)
-        && crate::cuda::are_leaves([scale, shift])
-        && running_mean.is_contiguous()
-        && running_var.is_contiguous()
-        && residual.is_none_or(|residual| {
-            x.track_op() || residual.track_op() || !scale.track_op() && !shift.track_op()
-        })
-    {
-        let (affine, running) = ([scale, shift], [running_mean, running_var]);
-        return crate::cuda::batch_norm2d(
-            x,
-            &crate::cuda::BatchNorm { affine, running, eps, mode, residual, relu },
-        );
-    }
-    composed(x, scale, shift, running_mean, running_var, eps, mode, residual, relu)
-}
 
-#[expect(clippy::too_many_arguments, reason = "as above")]
-fn on_host(
-    x: &Tensor,
-    scale: &Tensor,
-    shift: &Tensor,
-    running_mean: &Var,
-    running_var: &Var,
-    eps: f64,
-    mode: Norm,
-    residual: Option<&Tensor>,
-    relu: bool,
-) -> Result<Tensor> {
-    let dims = x.dims4()?;
-    let fixed = match mode {
-        Norm::Train { .. } => None,
-        Norm::Eval => {
-            let values = |v: &Var| v.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>();
-            let pairs = values(running_mean)?.into_iter().zip(values(running_var)?);
-            Some(
-                pairs
-                    .map(|(mean, var)| Statistics { mean, inverse: 1.0 / (var + eps).sqrt(), var })
-                    .collect(),
-            )
-        }
-    };
-    let used = Arc::new(OnceLock::new());
-    let op = BatchNorm { dims, eps, fixed, used: Arc::clone(&used), relu };
-    let params = Tensor::cat(&[scale, shift], 0)?;
-    let x = x.contiguous()?;
-    let y = match residual {
-        Some(residual) => x.apply_op3(&params, &residual.contiguous()?, op)?,
-        None => x.apply_op2(&params, op)?,
-    };
-    if let (Norm::Train { momentum }, Some(used)) = (mode, used.get()) {
-        let (n, _, h, w) = dims;
-        let count = (n * h * w) as f64;
-        let column = |of: fn(&Statistics) -> f64| {
-            Tensor::from_vec(used.iter().map(|s| of(s) as f32).collect::<Vec<_>>(), used.len(), x.device())
+    fn on_host(&self, x: &Tensor) -> Result<Tensor> {
+        let Self { scale, shift, running_mean, running_var, eps, mode, residual, relu } = *self;
+        let dims = x.dims4()?;
+        let fixed = match mode {
+            NormMode::Train { .. } => None,
+            NormMode::Eval => {
+                let values = |v: &Var| v.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>();
+                let pairs = values(running_mean)?.into_iter().zip(values(running_var)?);
+                Some(
+                    pairs
+                        .map(|(mean, var)| Statistics { mean, inverse: 1.0 / (var + eps).sqrt(), var })
+                        .collect(),
+                )
+            }
         };
-        remember(running_mean, &column(|s| s.mean)?, momentum, 1.0)?;
-        remember(running_var, &column(|s| s.var)?, momentum, count / (count - 1.0))?;
-    }
-    Ok(y)
-}
-
-#[expect(clippy::too_many_arguments, reason = "as above")]
-fn composed(
-    x: &Tensor,
-    scale: &Tensor,
-    shift: &Tensor,
-    running_mean: &Var,
-    running_var: &Var,
-    eps: f64,
-    mode: Norm,
-    residual: Option<&Tensor>,
-    relu: bool,
-) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    let count = n * h * w;
-    let per_channel = |t: &Tensor| t.reshape((1, c, 1, 1));
-    let (mean, var) = match mode {
-        Norm::Eval => (
-            per_channel(&running_mean.as_detached_tensor())?,
-            per_channel(&running_var.as_detached_tensor())?,
-        ),
-        Norm::Train { momentum } => {
-            let mean = x.mean_keepdim((0, 2, 3))?;
-            let var = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
-            remember(running_mean, &mean, momentum, 1.0)?;
-            remember(running_var, &var, momentum, count as f64 / (count - 1) as f64)?;
-            (mean, var)
+        let used = Arc::new(OnceLock::new());
+        let op = BatchNorm { dims, eps, fixed, used: Arc::clone(&used), relu };
+        let params = Tensor::cat(&[scale, shift], 0)?;
+        let x = x.contiguous()?;
+        let y = match residual {
+            Some(residual) => x.apply_op3(&params, &residual.contiguous()?, op)?,
+            None => x.apply_op2(&params, op)?,
+        };
+        if let (NormMode::Train { momentum }, Some(used)) = (mode, used.get()) {
+            let (n, _, h, w) = dims;
+            let count = (n * h * w) as f64;
+            let column = |of: fn(&Statistics) -> f64| {
+                Tensor::from_vec(
+                    used.iter().map(|s| of(s) as f32).collect::<Vec<_>>(),
+                    used.len(),
+                    x.device(),
+                )
+            };
+            remember(running_mean, &column(|s| s.mean)?, momentum, 1.0)?;
+            remember(running_var, &column(|s| s.var)?, momentum, count / (count - 1.0))?;
         }
-    };
-    let normed = x.broadcast_sub(&mean)?.broadcast_div(&(var + eps)?.sqrt()?)?;
-    let y = normed.broadcast_mul(&per_channel(scale)?)?.broadcast_add(&per_channel(shift)?)?;
-    let y = match residual {
-        Some(residual) => (y + residual)?,
-        None => y,
-    };
-    if relu { composed_relu(&y) } else { Ok(y) }
+        Ok(y)
+    }
+
+    /// On candle's operators.
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        let Self { scale, shift, running_mean, running_var, eps, mode, residual, relu } = *self;
+        let (n, c, h, w) = x.dims4()?;
+        let count = n * h * w;
+        let per_channel = |t: &Tensor| t.reshape((1, c, 1, 1));
+        let (mean, var) = match mode {
+            NormMode::Eval => (
+                per_channel(&running_mean.as_detached_tensor())?,
+                per_channel(&running_var.as_detached_tensor())?,
+            ),
+            NormMode::Train { momentum } => {
+                let mean = x.mean_keepdim((0, 2, 3))?;
+                let var = x.broadcast_sub(&mean)?.sqr()?.mean_keepdim((0, 2, 3))?;
+                remember(running_mean, &mean, momentum, 1.0)?;
+                remember(running_var, &var, momentum, count as f64 / (count - 1) as f64)?;
+                (mean, var)
+            }
+        };
+        let normed = x.broadcast_sub(&mean)?.broadcast_div(&(var + eps)?.sqrt()?)?;
+        let y = normed.broadcast_mul(&per_channel(scale)?)?.broadcast_add(&per_channel(shift)?)?;
+        let y = match residual {
+            Some(residual) => (y + residual)?,
+            None => y,
+        };
+        if relu { composed_relu(&y) } else { Ok(y) }
+    }
 }
 
 /// running ← (1 − momentum) running + momentum · factor · batch

@@ -3,7 +3,7 @@ use candle_core::Device;
 use super::*;
 use crate::testing::{assert_close, draw, grads_of, refused, values};
 
-fn batch(dims: (usize, usize, usize, usize), mode: Norm, with_residual: bool, relu: bool) -> Result<()> {
+fn batch(dims: (usize, usize, usize, usize), mode: NormMode, with_residual: bool, relu: bool) -> Result<()> {
     let c = dims.1;
     let x = Var::from_tensor(&((draw(dims, "x") * 2.0)? + 0.7)?)?;
     let scale = Var::from_tensor(&draw(c, "scale"))?;
@@ -17,7 +17,17 @@ fn batch(dims: (usize, usize, usize, usize), mode: Norm, with_residual: bool, re
         let mean = cast(&draw(c, "mean"))?;
         let var = cast(&(draw(c, "var").sqr()? + 0.5)?)?;
         let extra = with_residual.then_some(residual.as_tensor());
-        let y = batch_norm2d(&x, &scale, &shift, &mean, &var, 1e-5, mode, extra, relu)?;
+        let y = BatchNorm2d {
+            scale: &scale,
+            shift: &shift,
+            running_mean: &mean,
+            running_var: &var,
+            eps: 1e-5,
+            mode,
+            residual: extra,
+            relu,
+        }
+        .forward(&x)?;
         let mut vars = vec![&x, &scale, &shift];
         if with_residual {
             vars.push(&residual);
@@ -35,14 +45,14 @@ fn batch(dims: (usize, usize, usize, usize), mode: Norm, with_residual: bool, re
 
 #[test]
 fn batch_norm_against_f64() -> Result<()> {
-    let train = Norm::Train { momentum: 0.1 };
+    let train = NormMode::Train { momentum: 0.1 };
     for (dims, mode, residual, relu) in [
         ((4, 3, 5, 5), train, false, false),
         ((2, 16, 8, 8), train, false, true),
         ((3, 2, 1, 7), train, true, true),
         ((5, 1, 1, 1), train, true, false),
-        ((1, 4, 6, 3), Norm::Eval, false, true),
-        ((1, 2, 1, 1), Norm::Eval, true, true),
+        ((1, 4, 6, 3), NormMode::Eval, false, true),
+        ((1, 2, 1, 1), NormMode::Eval, true, true),
     ] {
         batch(dims, mode, residual, relu)?;
     }
@@ -75,10 +85,20 @@ fn layer_norm_against_f64() -> Result<()> {
 fn bad_shapes_are_errors() -> Result<()> {
     let ones = |n: usize| Var::ones(n, DType::F32, &Device::Cpu);
     let x = draw((2, 3, 4, 4), "x");
-    let train = Norm::Train { momentum: 0.1 };
+    let train = NormMode::Train { momentum: 0.1 };
     let run = |x: &Tensor, c: usize, mode| -> Result<Tensor> {
         let one = ones(c)?;
-        batch_norm2d(x, &one, &one, &ones(c)?, &ones(c)?, 1e-5, mode, None, false)
+        BatchNorm2d {
+            scale: &one,
+            shift: &one,
+            running_mean: &ones(c)?,
+            running_var: &ones(c)?,
+            eps: 1e-5,
+            mode,
+            residual: None,
+            relu: false,
+        }
+        .forward(x)
     };
     assert!(run(&x, 3, train).is_ok());
     refused("batch_norm2d: scale is [4] for 3 channels", run(&x, 4, train));

@@ -13,9 +13,8 @@ mod pack;
 
 use crate::Precision;
 use crate::buffer::Buffer;
-use crate::host::Shared;
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+use crate::rows::{RowsMut, Slot, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
 pub(crate) use layout::{PANEL, Rows, packed_len};
 pub(crate) use pack::{pack, pack_transposed};
 
@@ -201,31 +200,27 @@ impl<F: Finish, const PAIRS: bool> Product<'_, F, PAIRS> {
     }
 }
 
-/// Writes the product, plus a bias where there is one, to rows `stride` apart of `columns` columns.
-pub(crate) struct Store<'a> {
-    to: Shared,
-    stride: usize,
-    columns: usize,
+/// Writes the product, plus a bias where there is one.
+pub(crate) struct Store<'a, T> {
+    to: RowsMut<'a, T>,
     bias: Option<&'a [f32]>,
 }
 
-impl<'a> Store<'a> {
-    /// # Safety
-    /// `to` has room for every row of the product to come, and nobody else writes there meanwhile.
-    pub(crate) unsafe fn new(to: *mut f32, stride: usize, columns: usize, bias: Option<&'a [f32]>) -> Self {
-        Self { to: Shared(to), stride, columns, bias }
+impl<'a, T: Slot> Store<'a, T> {
+    /// As many rows and columns as the product to come has.
+    pub(crate) fn new(to: RowsMut<'a, T>, bias: Option<&'a [f32]>) -> Self {
+        Self { to, bias }
     }
 }
 
-impl Finish for Store<'_> {
+impl<T: Slot> Finish for Store<'_, T> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         let v = match self.bias {
             Some(bias) => s.add(v, part(s, bias, column, 0.0)),
             None => v,
         };
-        // SAFETY: `new`'s caller vouched for the rows.
-        unsafe { put(s, self.to, row * self.stride + column, self.columns - column, v) };
+        put(s, &mut self.to.row(row)[column..], v);
     }
 }
 
@@ -246,8 +241,7 @@ impl Finish for Add<'_> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V) {
         let to = &mut self.to[row * self.stride + column..][..LANES];
-        // SAFETY: sixteen values.
-        unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), v)) };
+        put(s, to, s.add(part(s, to, 0, 0.0), v));
     }
 }
 
@@ -298,8 +292,7 @@ impl Kernel for AddColumns<'_> {
             for row in 0..self.k {
                 total = s.add(total, part(s, &data[row * stride + at..][..count], 0, 0.0));
             }
-            // SAFETY: sixteen values.
-            unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), total)) };
+            put(s, to, s.add(part(s, to, 0, 0.0), total));
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Operands into panels, in f32 or in pairs of bf16.
 
-#![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
-
 use super::layout::{PANEL, Rows};
 use crate::Precision;
-use crate::norm::part;
-use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16};
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
 
 /// Packs the matrix (k, n) with rows `stride` apart into panels of `W` columns, zeros beyond n. In bf16 two rows become
 /// one, with zeros beyond k.
@@ -45,8 +43,7 @@ impl<const W: usize> Kernel for Pack<'_, W> {
                 let from = &self.from[k * self.stride + column..][..count];
                 if count == W {
                     for at in (0..W).step_by(LANES) {
-                        // SAFETY: both have W values, a multiple of sixteen.
-                        unsafe { s.store(to.as_mut_ptr().add(at), s.load(from.as_ptr().add(at))) };
+                        put(s, &mut to[at..], part(s, from, at, 0.0));
                     }
                 } else {
                     to[..count].copy_from_slice(from);
@@ -79,8 +76,7 @@ impl<const W: usize> Kernel for PackPairs<'_, W> {
                 for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
                     let column = panel * W + at * LANES;
                     let pairs = s.pair(sixteen(2 * pair, column), sixteen(2 * pair + 1, column));
-                    // SAFETY: sixteen values.
-                    unsafe { s.store(to.as_mut_ptr(), pairs) };
+                    put(s, to, pairs);
                 }
             }
         }
@@ -128,8 +124,7 @@ impl<const PAIRS: bool> Kernel for PackTransposed<'_, PAIRS> {
                 });
                 for (i, v) in s.transpose(lines).into_iter().take(count).enumerate() {
                     let to = &mut to[(row + i) * PANEL..][..LANES];
-                    // SAFETY: sixteen values.
-                    unsafe { s.store(to.as_mut_ptr(), v) };
+                    put(s, to, v);
                 }
             }
         }
@@ -164,8 +159,7 @@ impl Kernel for PairRows<'_> {
         for (row, to) in self.to.chunks_exact_mut(pitch).take(self.rows).enumerate() {
             let from = &data[row * stride..][..columns];
             for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
-                // SAFETY: sixteen values.
-                unsafe { s.store(to.as_mut_ptr(), neighbours(s, from, 2 * LANES * at)) };
+                put(s, to, neighbours(s, from, 2 * LANES * at));
             }
         }
     }

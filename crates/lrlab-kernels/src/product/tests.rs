@@ -31,8 +31,7 @@ fn check(precision: Precision, m: usize, n: usize, k: usize) -> Result<()> {
         }
         let right = Right { data: &right, k, n, precision };
         let mut out = vec![f32::NAN; m * n];
-        // SAFETY: m rows of n values.
-        let mut store = unsafe { Store::new(out.as_mut_ptr(), n, n, None) };
+        let mut store = Store::new(RowsMut::new(&mut out, n), None);
         product(m, Left::rows(&rows, k), right, &mut store);
         let found = Tensor::from_vec(out, (m, n), &Device::Cpu)?;
         assert_close(&found, &expected, 2e-6);
@@ -68,8 +67,7 @@ impl Kernel for Run<'_> {
     fn run<S: Simd>(self, s: S) -> Vec<u32> {
         let Self(left, right, [rows, n, depth]) = self;
         let mut out = vec![0.0; rows * n];
-        // SAFETY: `rows` rows of n values.
-        let mut store = unsafe { Store::new(out.as_mut_ptr(), n, n, None) };
+        let mut store = Store::new(RowsMut::new(&mut out, n), None);
         let left = Left { paired: true, ..Left::rows(left, depth) };
         let right = Right { data: right, k: 2 * depth, n, precision: Precision::Bf16 };
         Product::<_, true> { rows, left, right, depth, finish: &mut store }.run(s);

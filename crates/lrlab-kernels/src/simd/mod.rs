@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 pub(crate) use bf16::nearest_bf16;
 pub(crate) use math::{erf_parts, exp, sigmoid, tanh};
-pub(crate) use vector::{Kernel, LANES, Simd};
+pub(crate) use vector::{Kernel, LANES, Simd, part};
 
 /// Asks for the values to be brought into the cache while something else is done.
 #[inline]

@@ -93,3 +93,15 @@ pub(crate) trait Kernel {
     type Out;
     fn run<S: Simd>(self, s: S) -> Self::Out;
 }
+
+/// Sixteen values from `at`, filled up with `rest`.
+#[inline(always)]
+pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
+    let x = &x[at..];
+    if x.len() >= LANES {
+        // SAFETY: there are LANES values.
+        unsafe { s.load(x.as_ptr()) }
+    } else {
+        s.load_partial(x, rest)
+    }
+}

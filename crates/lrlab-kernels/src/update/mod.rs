@@ -3,8 +3,6 @@
 //! On the CPU in f32 one pass reads and writes parameter, gradient and moments together, through candle's in-place
 //! operators: each lends its tensor to the next, so all of them are held at once.
 
-#![allow(unsafe_code, reason = "vector stores into borrowed slices")]
-
 mod step;
 
 use std::cell::Cell;
@@ -14,9 +12,9 @@ use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Tensor, Var, ba
 use rayon::prelude::*;
 
 use crate::check;
-use crate::host::{self, Shared};
-use crate::norm::{part, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::host;
+use crate::rows::put;
+use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 pub use step::{AdamStep, SgdStep, Update};
 
 /// [`sgd_update`] of each; on a GPU all of them at once.
@@ -219,20 +217,15 @@ impl Kernel for Adam<'_> {
         let ([keep1, keep2], [take1, take2]) = (rule.keep.map(splat), rule.take.map(splat));
         let (rate, root, eps) = (splat(rule.rate), splat(rule.root), splat(rule.eps));
         let len = var.len();
-        let to = [var, m, v].map(|x| Shared(x.as_mut_ptr()));
         for at in (0..len).step_by(LANES) {
-            let [w, m, v] = to.map(|x| {
-                // SAFETY: each holds `len` values and is borrowed alone by this task.
-                part(s, unsafe { std::slice::from_raw_parts(x.get(), len) }, at, 0.0)
-            });
+            let [w, first, second] = [&*var, &*m, &*v].map(|x| part(s, x, at, 0.0));
             let g = s.fma(decay, w, part(s, grad, at, 0.0));
-            let m = s.fma(keep1, m, s.mul(take1, g));
-            let v = s.fma(keep2, v, s.mul(s.mul(take2, g), g));
-            let moved = s.div(s.mul(rate, m), s.fma(s.sqrt(v), root, eps));
+            let first = s.fma(keep1, first, s.mul(take1, g));
+            let second = s.fma(keep2, second, s.mul(s.mul(take2, g), g));
+            let moved = s.div(s.mul(rate, first), s.fma(s.sqrt(second), root, eps));
             let w = s.sub(s.mul(shrink, w), moved);
-            for (to, value) in to.into_iter().zip([w, m, v]) {
-                // SAFETY: as above.
-                unsafe { put(s, to, at, len - at, value) };
+            for (to, value) in [(&mut *var, w), (&mut *m, first), (&mut *v, second)] {
+                put(s, &mut to[at..], value);
             }
         }
     }

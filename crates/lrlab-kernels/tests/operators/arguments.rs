@@ -2,12 +2,14 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    AdamStep, ConvNet, ConvNorm, Dropout, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm,
-    Precision, Sequence, SgdStep, Update, adam_update, adam_updates, attention, backward, batch_norm2d,
-    conv2d, cross_entropy, cross_entropy_each, dropout, embedding, embedding_at_positions, gelu,
-    global_avg_pool2d, layer_norm, linear, lstm, max_pool2d, relu, sgd_update, sgd_updates, weighted_sum,
+    AdamStep, BatchNorm2d, ConvNet, ConvNorm, Dropout, EncoderActivation, EncoderLayer, EncoderNorm,
+    LstmLayer, NormMode, Precision, Sequence, SgdStep, Update, adam_update, adam_updates, attention,
+    backward, conv2d, cross_entropy, cross_entropy_each, dropout, embedding, embedding_at_positions, gelu,
+    global_avg_pool2d, layer_norm, linear, max_pool2d, relu, sgd_update, sgd_updates, weighted_sum,
 };
 use lrlab_random::{Purpose, Stream};
+
+use crate::harness::lstm;
 
 const FLOATS: [DType; 4] = [DType::F32, DType::F64, DType::BF16, DType::F16];
 const CPU: Device = Device::Cpu;
@@ -193,7 +195,17 @@ fn numbers_are_in_their_ranges() {
         let norm = |eps, mode| {
             let (mean, variance) = (var(&[3], dtype), var(&[3], dtype));
             let x = ones(&[2, 3, 2, 2], dtype);
-            batch_norm2d(&x, &row, &row, &mean, &variance, eps, mode, None, false)
+            BatchNorm2d {
+                scale: &row,
+                shift: &row,
+                running_mean: &mean,
+                running_var: &variance,
+                eps,
+                mode,
+                residual: None,
+                relu: false,
+            }
+            .forward(&x)
         };
         let net = |eps, momentum| {
             let mut net = ConvNet::new();
@@ -208,10 +220,10 @@ fn numbers_are_in_their_ranges() {
                 eps,
             };
             net.unit(net.input(), unit, None, true);
-            net.forward(&ones(&[2, 3, 2, 2], dtype), Norm::Train { momentum })
+            net.forward(&ones(&[2, 3, 2, 2], dtype), NormMode::Train { momentum })
         };
         for eps in [0.0, -5.0, f64::NAN, f64::INFINITY, 1e-60] {
-            for mode in [Norm::Eval, Norm::Train { momentum: 0.1 }] {
+            for mode in [NormMode::Eval, NormMode::Train { momentum: 0.1 }] {
                 refused(norm(eps, mode), &format!("batch_norm2d: eps is {eps:?}, {finite} such as 1e-5"));
             }
             let came = layer_norm(&ones(&[2, 3], dtype), &row, &row, eps);
@@ -222,18 +234,18 @@ fn numbers_are_in_their_ranges() {
         }
         for momentum in [f64::NAN, -0.1, 1.1, 7.0] {
             let expected = format!("momentum is {momentum:?}, expected 0 to 1");
-            refused(norm(1e-5, Norm::Train { momentum }), &format!("batch_norm2d: {expected}"));
+            refused(norm(1e-5, NormMode::Train { momentum }), &format!("batch_norm2d: {expected}"));
             refused(net(1e-5, momentum), &format!("conv_net: {expected}"));
         }
         for momentum in [0.0, 1.0] {
-            accepted(norm(1e-5, Norm::Train { momentum }));
+            accepted(norm(1e-5, NormMode::Train { momentum }));
             accepted(net(1e-5, momentum));
         }
         for p in [1.0, -0.5, f64::NAN] {
             let expected = format!("p is {p:?}, expected 0 or more and below 1");
             refused(dropout(&row, drop_at(p)), &format!("dropout: {expected}"));
             let q = ones(&[1, 1, 2, 2], dtype);
-            let came = attention(&q, &q, &q, &ones(&[1, 2], dtype), Some(drop_at(p)));
+            let came = attention(&q, &q, &q, &ones(&[1, 2], dtype), Some(drop_at(p)), Precision::F32);
             refused(came, &format!("attention: {expected}"));
             for place in 0..3 {
                 let came = encoder(dtype, |layer| layer.dropouts[place] = Some(drop_at(p)));
@@ -353,8 +365,8 @@ fn masks_are_zeros_and_ones_of_their_shape() {
             let (heads, x) = (ones(&[2, 1, 3, 2], dtype), ones(&[2, 3, 4], dtype));
             let (w_ih, w_hh, bias) = (ones(&[8, 4], dtype), ones(&[8, 2], dtype), ones(&[8], dtype));
             vec![
-                ("attention", attention(&heads, &heads, &heads, mask, None)),
-                ("lstm", lstm(&x, &w_ih, &w_hh, &bias, &bias, mask, true)),
+                ("attention", attention(&heads, &heads, &heads, mask, None, Precision::F32)),
+                ("lstm", lstm(&x, [&w_ih, &w_hh, &bias, &bias], mask, true)),
                 ("encoder", encoder_on(&x, mask, dtype, |_| ())),
             ]
         };
@@ -402,20 +414,33 @@ fn types_are_floats_and_agree() {
                 )
             };
             let picture = [1, 1, 2, 2];
-            refused(conv2d(&x(&picture), &w(&[1, 1, 1, 1]), 1, 0), &said("conv2d", "weight", "x"));
-            refused(linear(&x(&[2, 3]), &w(&[4, 3]), None), &said("linear", "weight", "x"));
-            let came = linear(&x(&[2, 3]), &x(&[4, 3]), Some(&w(&[4])));
+            refused(
+                conv2d(&x(&picture), &w(&[1, 1, 1, 1]), 1, 0, Precision::F32),
+                &said("conv2d", "weight", "x"),
+            );
+            refused(linear(&x(&[2, 3]), &w(&[4, 3]), None, Precision::F32), &said("linear", "weight", "x"));
+            let came = linear(&x(&[2, 3]), &x(&[4, 3]), Some(&w(&[4])), Precision::F32);
             refused(came, &said("linear", "bias", "x"));
             refused(layer_norm(&x(&[2, 3]), &x(&[3]), &w(&[3]), 1e-5), &said("layer_norm", "shift", "x"));
             let running = var(&[1], wrong);
-            let (row, mode) = (x(&[1]), Norm::Eval);
-            let came = batch_norm2d(&x(&picture), &row, &row, &running, &running, 1e-5, mode, None, true);
+            let (row, mode) = (x(&[1]), NormMode::Eval);
+            let came = BatchNorm2d {
+                scale: &row,
+                shift: &row,
+                running_mean: &running,
+                running_var: &running,
+                eps: 1e-5,
+                mode,
+                residual: None,
+                relu: true,
+            }
+            .forward(&x(&picture));
             refused(came, &said("batch_norm2d", "running mean", "x"));
             let q = x(&[1, 1, 2, 2]);
-            let came = attention(&q, &q, &w(&[1, 1, 2, 2]), &x(&[1, 2]), None);
+            let came = attention(&q, &q, &w(&[1, 1, 2, 2]), &x(&[1, 2]), None, Precision::F32);
             refused(came, &said("attention", "v", "q"));
             let (w_ih, w_hh, bias) = (x(&[8, 4]), x(&[8, 2]), w(&[8]));
-            let came = lstm(&x(&[2, 3, 4]), &w_ih, &w_hh, &bias, &bias, &x(&[2, 3]), false);
+            let came = lstm(&x(&[2, 3, 4]), [&w_ih, &w_hh, &bias, &bias], &x(&[2, 3]), false);
             refused(came, &said("lstm", "b_ih", "x"));
             let row = w(&[4]);
             let came = encoder(dtype, |layer| layer.norm2.1 = Box::leak(Box::new(row)));
@@ -441,7 +466,7 @@ fn windows_fit() {
         refused(pool(&[1, 0, 4, 4], 2, 2, 0), "max_pool2d: empty input [1, 0, 4, 4]");
         refused(pool(&[4, 4], 2, 2, 0), "max_pool2d: x of shape [4, 4], expected (n, c, h, w)");
         let conv = |x: &[usize], weight: &[usize], stride, padding| {
-            conv2d(&ones(x, dtype), &ones(weight, dtype), stride, padding)
+            conv2d(&ones(x, dtype), &ones(weight, dtype), stride, padding, Precision::F32)
         };
         let picture = [2, 3, 4, 5];
         refused(conv(&picture, &[2, 3, 3, 3], 0, 1), "conv2d: stride 0, expected at least 1");
@@ -475,14 +500,14 @@ fn nothing_is_refused_by_name() {
             let (b, l, d) = (dims[0], dims[1], dims[2]);
             let came = layer_norm(&x(&dims), &x(&[d]), &x(&[d]), 1e-5);
             refused(came, &format!("layer_norm: empty input {dims:?}"));
-            let came = linear(&x(&dims), &x(&[4, d]), None);
+            let came = linear(&x(&dims), &x(&[4, d]), None, Precision::F32);
             refused(came, &format!("linear: empty input {dims:?}"));
             refused(weighted_sum(&x(&dims), &x(&[b, l])), &format!("weighted_sum: empty input {dims:?}"));
             let bias = x(&[8]);
-            let came = lstm(&x(&dims), &x(&[8, d]), &x(&[8, 2]), &bias, &bias, &x(&[b, l]), false);
+            let came = lstm(&x(&dims), [&x(&[8, d]), &x(&[8, 2]), &bias, &bias], &x(&[b, l]), false);
             refused(came, &format!("lstm: empty input {:?}", (b, l, d)));
             let q = x(&[b, 1, l, d]);
-            let came = attention(&q, &q, &q, &x(&[b, l]), None);
+            let came = attention(&q, &q, &q, &x(&[b, l]), None, Precision::F32);
             refused(came, &format!("attention: empty input {:?}", q.dims()));
             let came = encoder_on(&x(&dims), &x(&[b, l]), dtype, |_| ());
             refused(came, &format!("encoder: empty input {dims:?}"));

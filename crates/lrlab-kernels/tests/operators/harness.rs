@@ -1,6 +1,7 @@
 //! Random operands, and the comparison of an operator with its reference.
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
+use lrlab_kernels::{LstmLayer, Precision, Sequence};
 use lrlab_random::{Purpose, Stream};
 
 /// A way to the gradients.
@@ -38,6 +39,17 @@ impl Array {
     pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         Self { dims: self.dims.clone(), data: self.data.iter().map(|v| f(*v)).collect() }
     }
+}
+
+/// The states of an LSTM in f32 of `x (b, l, in)`.
+pub(crate) fn lstm(
+    x: &Tensor,
+    [w_ih, w_hh, b_ih, b_hh]: [&Tensor; 4],
+    mask: &Tensor,
+    reverse: bool,
+) -> Result<Tensor> {
+    let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision: Precision::F32 };
+    layer.states(Sequence::Vectors(x))
 }
 
 /// A sequence of draws, the same for the same name.

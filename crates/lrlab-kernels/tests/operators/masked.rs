@@ -2,12 +2,11 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    ConvNet, ConvNorm, LstmLayer, Norm, Precision, Sequence, attention, backward, batch_norm2d, conv2d,
-    cross_entropy, embedding, gelu, global_avg_pool2d, layer_norm, linear, lstm, max_pool2d, relu,
-    weighted_sum,
+    BatchNorm2d, ConvNet, ConvNorm, LstmLayer, NormMode, Precision, Sequence, attention, backward, conv2d,
+    cross_entropy, embedding, gelu, global_avg_pool2d, layer_norm, linear, max_pool2d, relu, weighted_sum,
 };
 
-use crate::harness::{Draw, close, values};
+use crate::harness::{Draw, close, lstm, values};
 
 const CPU: Device = Device::Cpu;
 const FLOATS: [DType; 3] = [DType::F32, DType::F64, DType::BF16];
@@ -56,7 +55,7 @@ fn masked_keys_do_not_count() -> Result<()> {
         let mask = Tensor::new(&MASKS, &CPU)?;
         let attend = |x: &[Tensor]| {
             let heads = |x: &Tensor| x.transpose(1, 2);
-            attention(&heads(&x[0])?, &heads(&x[1])?, &heads(&x[2])?, &mask, None)
+            attention(&heads(&x[0])?, &heads(&x[1])?, &heads(&x[2])?, &mask, None, Precision::F32)
         };
         // (batch, length, heads, d): a key's values side by side.
         let [q, k, v] = [(); 3].map(|()| drawn(&mut draw, &[4, 5, 2, 3], dtype));
@@ -80,7 +79,14 @@ fn masked_keys_do_not_count() -> Result<()> {
             let part =
                 |x: &Tensor| x.narrow(0, sequence, 1)?.index_select(&rows, 1)?.transpose(1, 2)?.contiguous();
             let ones = Tensor::ones((1, kept[sequence]), DType::F32, &CPU)?;
-            let alone = attention(&part(&(&q * 3e3)?)?, &part(&(&k * 3e3)?)?, &part(&v)?, &ones, None)?;
+            let alone = attention(
+                &part(&(&q * 3e3)?)?,
+                &part(&(&k * 3e3)?)?,
+                &part(&v)?,
+                &ones,
+                None,
+                Precision::F32,
+            )?;
             let whole = Tensor::from_vec(far[0].clone(), (4, 2, 5, 3), &CPU)?;
             let whole = whole.narrow(0, sequence, 1)?.index_select(&rows, 2)?.contiguous()?;
             close(&format!("{dtype:?}, {sequence}"), &values(&whole), &values(&alone), tolerance(dtype));
@@ -98,7 +104,7 @@ fn padding_is_not_read() -> Result<()> {
         let parameters =
             [[16, 3].as_slice(), &[16, 4], &[16], &[16]].map(|dims| drawn(&mut draw, dims, dtype));
         for reverse in [false, true] {
-            let states = |x: &[Tensor]| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask, reverse);
+            let states = |x: &[Tensor]| lstm(&x[0], [&x[1], &x[2], &x[3], &x[4]], &mask, reverse);
             let operands =
                 |x: Tensor| std::iter::once(x).chain(parameters.iter().cloned()).collect::<Vec<_>>();
             let plain = run(&operands(x.clone()), states)?;
@@ -158,10 +164,12 @@ fn trains(name: &str, shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tens
 #[test]
 fn half_precision_trains() -> Result<()> {
     for (stride, padding) in [(1, 1), (2, 1), (2, 0), (3, 2)] {
-        trains("conv2d", &[&[2, 3, 6, 7], &[4, 3, 3, 3]], |x| conv2d(&x[0], &x[1], stride, padding))?;
+        trains("conv2d", &[&[2, 3, 6, 7], &[4, 3, 3, 3]], |x| {
+            conv2d(&x[0], &x[1], stride, padding, Precision::F32)
+        })?;
     }
-    trains("linear", &[&[3, 2, 5], &[4, 5], &[4]], |x| linear(&x[0], &x[1], Some(&x[2])))?;
-    trains("linear without bias", &[&[3, 5], &[4, 5]], |x| linear(&x[0], &x[1], None))?;
+    trains("linear", &[&[3, 2, 5], &[4, 5], &[4]], |x| linear(&x[0], &x[1], Some(&x[2]), Precision::F32))?;
+    trains("linear without bias", &[&[3, 5], &[4, 5]], |x| linear(&x[0], &x[1], None, Precision::F32))?;
     trains("layer_norm", &[&[3, 16], &[16], &[16]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
     trains("relu", &[&[3, 16]], |x| relu(&x[0]))?;
     trains("gelu", &[&[3, 16]], |x| gelu(&x[0]))?;
@@ -179,7 +187,9 @@ fn half_precision_trains() -> Result<()> {
     trains("cross_entropy", &[&[3, 4]], |x| cross_entropy(&x[0], &labels, 0.1))?;
     let heads: &[usize] = &[2, 2, 4, 8];
     let mask = Tensor::new(&[[1_f32, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]], &CPU)?;
-    trains("attention", &[heads, heads, heads], |x| attention(&x[0], &x[1], &x[2], &mask, None))?;
+    trains("attention", &[heads, heads, heads], |x| {
+        attention(&x[0], &x[1], &x[2], &mask, None, Precision::F32)
+    })?;
     let shapes: [&[usize]; 5] = [&[2, 4, 3], &[8, 3], &[8, 2], &[8], &[8]];
     for precision in [Precision::F32, Precision::Bf16] {
         trains("lstm", &shapes, |x| {
@@ -192,7 +202,17 @@ fn half_precision_trains() -> Result<()> {
     trains("batch_norm2d", &[&[4, 3, 2, 2], &[3], &[3]], |x| {
         let dtype = x[0].dtype();
         let (mean, variance) = (ones(3, dtype)?, ones(3, dtype)?);
-        batch_norm2d(&x[0], &x[1], &x[2], &mean, &variance, 1e-5, Norm::Eval, None, false)
+        BatchNorm2d {
+            scale: &x[1],
+            shift: &x[2],
+            running_mean: &mean,
+            running_var: &variance,
+            eps: 1e-5,
+            mode: NormMode::Eval,
+            residual: None,
+            relu: false,
+        }
+        .forward(&x[0])
     })?;
     trains("conv_net", &[&[4, 3, 5, 5]], |x| {
         let dtype = x[0].dtype();
@@ -204,6 +224,6 @@ fn half_precision_trains() -> Result<()> {
             ConvNorm { weight, stride: 1, padding: 1, scale, shift, running_mean, running_var, eps: 1e-5 };
         let mut net = ConvNet::new();
         net.unit(net.input(), unit, None, true);
-        net.forward(&x[0], Norm::Eval)
+        net.forward(&x[0], NormMode::Eval)
     })
 }

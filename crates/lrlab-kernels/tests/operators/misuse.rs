@@ -3,11 +3,13 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    AdamStep, Dropout, Norm, SgdStep, adam_update, attention, batch_norm2d, conv2d, cross_entropy,
-    cross_entropy_each, dropout, embedding, global_avg_pool2d, layer_norm, linear, lstm, max_pool2d,
+    AdamStep, BatchNorm2d, Dropout, NormMode, Precision, SgdStep, adam_update, attention, conv2d,
+    cross_entropy, cross_entropy_each, dropout, embedding, global_avg_pool2d, layer_norm, linear, max_pool2d,
     sgd_update,
 };
 use lrlab_random::{Purpose, Stream};
+
+use crate::harness::lstm;
 
 fn zeros(dims: &[usize]) -> Tensor {
     Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap()
@@ -27,7 +29,9 @@ fn refused<T>(words: &str, came: Result<T>) {
 
 #[test]
 fn convolutions() {
-    let run = |x: &[usize], w: &[usize], stride, padding| conv2d(&zeros(x), &zeros(w), stride, padding);
+    let run = |x: &[usize], w: &[usize], stride, padding| {
+        conv2d(&zeros(x), &zeros(w), stride, padding, Precision::F32)
+    };
     assert!(run(&[1, 3, 4, 4], &[2, 3, 3, 3], 1, 1).is_ok());
     refused("conv2d: input has 3 channels, weight 4", run(&[1, 3, 4, 4], &[2, 4, 3, 3], 1, 1));
     refused("conv2d: x of shape [3, 4, 4], expected (n, c, h, w)", run(&[3, 4, 4], &[2, 3, 3, 3], 1, 1));
@@ -58,7 +62,7 @@ fn convolutions() {
     let wide = huge(&[1 << 20, 1, 1 << 20, 1 << 20]);
     refused(
         "conv2d: sizes [1048576, 16, 1048576, 1048576] overflow",
-        conv2d(&wide, &zeros(&[1 << 5, 1, 1, 1]), 1, 0),
+        conv2d(&wide, &zeros(&[1 << 5, 1, 1, 1]), 1, 0, Precision::F32),
     );
 }
 
@@ -68,9 +72,19 @@ fn batch_norms() {
         let (row, statistics) = (zeros(&[c]), Var::ones(c, DType::F32, &Device::Cpu)?);
         let other = Var::ones(c, DType::F32, &Device::Cpu)?;
         let residual = residual.map(zeros);
-        batch_norm2d(&zeros(x), &row, &row, &statistics, &other, 1e-5, mode, residual.as_ref(), true)
+        BatchNorm2d {
+            scale: &row,
+            shift: &row,
+            running_mean: &statistics,
+            running_var: &other,
+            eps: 1e-5,
+            mode,
+            residual: residual.as_ref(),
+            relu: true,
+        }
+        .forward(&zeros(x))
     };
-    let train = Norm::Train { momentum: 0.1 };
+    let train = NormMode::Train { momentum: 0.1 };
     assert!(run(&[2, 3, 4, 4], 3, train, Some(&[2, 3, 4, 4])).is_ok());
     refused("batch_norm2d: scale is [4] for 3 channels", run(&[2, 3, 4, 4], 4, train, None));
     refused("batch_norm2d: x of shape [2, 3], expected (n, c, h, w)", run(&[2, 3], 3, train, None));
@@ -82,7 +96,7 @@ fn batch_norms() {
         "batch_norm2d: residual [2, 3, 4, 5] for input [2, 3, 4, 4]",
         run(&[2, 3, 4, 4], 3, train, Some(&[2, 3, 4, 5])),
     );
-    for mode in [train, Norm::Eval] {
+    for mode in [train, NormMode::Eval] {
         refused("batch_norm2d: empty input [0, 3, 4, 4]", run(&[0, 3, 4, 4], 3, mode, None));
         refused("batch_norm2d: empty input [2, 0, 4, 4]", run(&[2, 0, 4, 4], 0, mode, None));
     }
@@ -114,14 +128,18 @@ fn pools() {
 
 #[test]
 fn linears_and_layer_norms() {
-    let run = |x: &[usize], w: &[usize], b: &[usize]| linear(&zeros(x), &zeros(w), Some(&zeros(b)));
+    let run =
+        |x: &[usize], w: &[usize], b: &[usize]| linear(&zeros(x), &zeros(w), Some(&zeros(b)), Precision::F32);
     assert!(run(&[2, 3], &[4, 3], &[4]).is_ok());
     refused("linear: input [2, 4] against weight [4, 3]", run(&[2, 4], &[4, 3], &[4]));
     refused("linear: bias [3] for 4 outputs", run(&[2, 3], &[4, 3], &[3]));
     refused("linear: empty input [0, 3] or weight [4, 3]", run(&[0, 3], &[4, 3], &[4]));
     refused("linear: empty input [2, 0] or weight [4, 0]", run(&[2, 0], &[4, 0], &[4]));
     refused("linear: empty input [2, 3] or weight [0, 3]", run(&[2, 3], &[0, 3], &[0]));
-    refused("linear: input [] against weight [4, 3]", linear(&zeros(&[]), &zeros(&[4, 3]), None));
+    refused(
+        "linear: input [] against weight [4, 3]",
+        linear(&zeros(&[]), &zeros(&[4, 3]), None, Precision::F32),
+    );
     let run = |x: &[usize], d: usize| layer_norm(&zeros(x), &zeros(&[d]), &zeros(&[d]), 1e-5);
     assert!(run(&[2, 3], 3).is_ok());
     refused("layer_norm: scale [4], shift [4] for input [2, 3]", run(&[2, 3], 4));
@@ -143,7 +161,7 @@ fn texts() {
 
     let run = |x: &[usize], w_ih: &[usize], w_hh: &[usize], bias: usize, mask: &[usize]| {
         let bias = zeros(&[bias]);
-        lstm(&zeros(x), &zeros(w_ih), &zeros(w_hh), &bias, &bias, &zeros(mask), false)
+        lstm(&zeros(x), [&zeros(w_ih), &zeros(w_hh), &bias, &bias], &zeros(mask), false)
     };
     assert!(run(&[2, 3, 4], &[20, 4], &[20, 5], 20, &[2, 3]).is_ok());
     refused(
@@ -171,7 +189,7 @@ fn texts() {
 
     let drop = |p| Some(Dropout { p, stream: Stream::new(0, Purpose::Dropout, "m") });
     let run = |q: &[usize], k: &[usize], mask: &[usize], drop| {
-        attention(&zeros(q), &zeros(k), &zeros(k), &zeros(mask), drop)
+        attention(&zeros(q), &zeros(k), &zeros(k), &zeros(mask), drop, Precision::F32)
     };
     assert!(run(&[2, 3, 4, 5], &[2, 3, 4, 5], &[2, 4], drop(0.5)).is_ok());
     refused(

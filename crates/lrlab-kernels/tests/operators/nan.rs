@@ -2,12 +2,12 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    ConvNet, ConvNorm, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, Norm, Precision, Sequence,
-    attention, batch_norm2d, cross_entropy, gelu, global_avg_pool2d, layer_norm, linear, lstm, max_pool2d,
+    BatchNorm2d, ConvNet, ConvNorm, EncoderActivation, EncoderLayer, EncoderNorm, LstmLayer, NormMode,
+    Precision, Sequence, attention, cross_entropy, gelu, global_avg_pool2d, layer_norm, linear, max_pool2d,
     relu, weighted_sum,
 };
 
-use crate::harness::Draw;
+use crate::harness::{Draw, lstm};
 
 /// Puts a NaN at places of each operand in turn; the operator in f64, on candle's operators, says where it must come out.
 fn check(name: &str, shapes: &[&[usize]], operator: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<()> {
@@ -55,7 +55,7 @@ fn of_pointwise_operators_and_norms() -> Result<()> {
     check("relu", &[&[3, 50]], |x| relu(&x[0]))?;
     check("gelu", &[&[3, 50]], |x| gelu(&x[0]))?;
     check("layer_norm", &[&[4, 33], &[33], &[33]], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
-    check("linear", &[&[5, 17], &[9, 17], &[9]], |x| linear(&x[0], &x[1], Some(&x[2])))?;
+    check("linear", &[&[5, 17], &[9, 17], &[9]], |x| linear(&x[0], &x[1], Some(&x[2]), Precision::F32))?;
     for (classes, smoothing) in [(3, 0.0), (19, 0.0), (19, 0.1)] {
         let labels = Tensor::new(&[0_u32, 2, 1, 1], &Device::Cpu)?;
         let name = format!("cross_entropy of {classes} classes, smoothed by {smoothing}");
@@ -65,8 +65,18 @@ fn of_pointwise_operators_and_norms() -> Result<()> {
     check("weighted_sum", &[&[2, 7, 5]], |x| weighted_sum(&x[0], &mask(2, 7, &x[0])?))?;
     check("batch_norm2d", &[&[3, 5, 4, 4], &[5], &[5], &[3, 5, 4, 4]], |x| {
         let running = || Var::from_tensor(&x[1].ones_like()?);
-        let train = Norm::Train { momentum: 0.1 };
-        batch_norm2d(&x[0], &x[1], &x[2], &running()?, &running()?, 1e-5, train, Some(&x[3]), true)
+        let train = NormMode::Train { momentum: 0.1 };
+        BatchNorm2d {
+            scale: &x[1],
+            shift: &x[2],
+            running_mean: &running()?,
+            running_var: &running()?,
+            eps: 1e-5,
+            mode: train,
+            residual: Some(&x[3]),
+            relu: true,
+        }
+        .forward(&x[0])
     })
 }
 
@@ -89,7 +99,7 @@ fn of_pools() -> Result<()> {
             eps: 1e-5,
         };
         net.unit(pooled, unit, None, true);
-        net.forward(&x[0], Norm::Eval)
+        net.forward(&x[0], NormMode::Eval)
     })
 }
 
@@ -97,11 +107,11 @@ fn of_pools() -> Result<()> {
 fn of_texts() -> Result<()> {
     let heads: &[usize] = &[2, 2, 9, 5];
     check("attention", &[heads, heads, heads], |x| {
-        attention(&x[0], &x[1], &x[2], &mask(2, 9, &x[0])?, None)
+        attention(&x[0], &x[1], &x[2], &mask(2, 9, &x[0])?, None, Precision::F32)
     })?;
     for reverse in [false, true] {
         let shapes: [&[usize]; 5] = [&[3, 6, 4], &[20, 4], &[20, 5], &[20], &[20]];
-        let states = |x: &[Tensor]| lstm(&x[0], &x[1], &x[2], &x[3], &x[4], &mask(3, 6, &x[0])?, reverse);
+        let states = |x: &[Tensor]| lstm(&x[0], [&x[1], &x[2], &x[3], &x[4]], &mask(3, 6, &x[0])?, reverse);
         check("lstm", &shapes, states)?;
     }
     check("last state", &[&[3, 6, 4], &[20, 4], &[20, 5], &[20], &[20]], |x| {

@@ -1,7 +1,7 @@
 //! Convolution, batch norm, pooling.
 
 use candle_core::{Result, Tensor, Var};
-use lrlab_kernels::{Norm, batch_norm2d, conv2d, global_avg_pool2d, max_pool2d};
+use lrlab_kernels::{BatchNorm2d, NormMode, Precision, conv2d, global_avg_pool2d, max_pool2d};
 
 use crate::harness::{Array, Draw, check, close, tensor, values};
 use crate::reference;
@@ -14,7 +14,7 @@ fn convolution(draw: &mut Draw, x: [usize; 4], [o, kh, kw]: [usize; 3], stride: 
         draw,
         &operands,
         1e-4,
-        |v| conv2d(&v[0], &v[1], stride, padding),
+        |v| conv2d(&v[0], &v[1], stride, padding, Precision::F32),
         |v| reference::conv2d(&v[0], &v[1], stride, padding),
     );
 }
@@ -72,7 +72,7 @@ fn batch_norms() -> Result<()> {
         }
         let means = draw.normal(&[c], 1.0);
         let variances = draw.normal(&[c], 1.0).map(|v| f64::from((v * v + 0.5) as f32));
-        let mode = if train { Norm::Train { momentum } } else { Norm::Eval };
+        let mode = if train { NormMode::Train { momentum } } else { NormMode::Eval };
         let running = || Ok::<_, candle_core::Error>((var(&means)?, var(&variances)?));
         check(
             &format!("batch_norm2d {case}, {mode:?}, relu {relu}"),
@@ -81,7 +81,17 @@ fn batch_norms() -> Result<()> {
             1e-4,
             |v| {
                 let (mean, variance) = running()?;
-                batch_norm2d(&v[0], &v[1], &v[2], &mean, &variance, eps, mode, v.get(3), relu)
+                BatchNorm2d {
+                    scale: &v[1],
+                    shift: &v[2],
+                    running_mean: &mean,
+                    running_var: &variance,
+                    eps,
+                    mode,
+                    residual: v.get(3),
+                    relu,
+                }
+                .forward(&v[0])
             },
             |v| {
                 let seen = reference::channel_statistics(&v[0]);
@@ -92,7 +102,17 @@ fn batch_norms() -> Result<()> {
         );
         let (mean, variance) = running()?;
         let v: Vec<Tensor> = operands.iter().map(tensor).collect();
-        batch_norm2d(&v[0], &v[1], &v[2], &mean, &variance, eps, mode, v.get(3), relu)?;
+        BatchNorm2d {
+            scale: &v[1],
+            shift: &v[2],
+            running_mean: &mean,
+            running_var: &variance,
+            eps,
+            mode,
+            residual: v.get(3),
+            relu,
+        }
+        .forward(&v[0])?;
         let (m, s) = reference::channel_statistics(&operands[0]);
         let count = (dims[0] * dims[2] * dims[3]) as f64;
         let remembered = |old: &Array, new: &[f64], factor: f64| -> Vec<f64> {

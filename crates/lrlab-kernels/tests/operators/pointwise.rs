@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Result, Tensor};
 use lrlab_kernels::{
-    Dropout, cross_entropy, cross_entropy_each, dropout, gelu, layer_norm, linear, relu, squared_norm,
+    Dropout, Precision, cross_entropy, cross_entropy_each, dropout, gelu, layer_norm, linear, relu,
+    squared_norm,
 };
 use lrlab_random::{Purpose, Stream};
 
@@ -84,7 +85,7 @@ fn linears() {
             &mut draw,
             &operands,
             1e-5,
-            |v| linear(&v[0], &v[1], v.get(2)),
+            |v| linear(&v[0], &v[1], v.get(2), Precision::F32),
             |v| reference::linear(&v[0], &v[1], v.get(2)),
         );
     }
@@ -95,7 +96,7 @@ fn linears() {
         &mut draw,
         &operands,
         1e-4,
-        |v| linear(&v[0], &v[1], v.get(2)),
+        |v| linear(&v[0], &v[1], v.get(2), Precision::F32),
         |v| reference::linear(&v[0], &v[1], v.get(2)),
     );
 }

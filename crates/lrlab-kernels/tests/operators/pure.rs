@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    ConvNet, ConvNorm, LstmLayer, Norm, Precision, Sequence, backward, cross_entropy, linear,
+    ConvNet, ConvNorm, LstmLayer, NormMode, Precision, Sequence, backward, cross_entropy, linear,
 };
 
 use crate::harness::Draw;
@@ -32,7 +32,7 @@ fn features(draw: &mut Draw) -> Result<[(Tensor, Vec<Var>); 2]> {
         value = net.unit(value, unit, None, true);
     }
     let pictures = var(draw, &[5, 3, 8, 8])?;
-    let of_net = net.forward(&pictures, Norm::Train { momentum: 0.1 })?;
+    let of_net = net.forward(&pictures, NormMode::Train { momentum: 0.1 })?;
     vars.push(pictures);
 
     let [x, w_ih, w_hh, b_ih, b_hh] =
@@ -49,7 +49,7 @@ fn features(draw: &mut Draw) -> Result<[(Tensor, Vec<Var>); 2]> {
 /// The gradients of a loss of the features, by this crate's way or candle's.
 fn gradients(of: &Tensor, vars: &[Var], head: &Tensor, ours: bool) -> Result<Vec<Vec<f32>>> {
     let labels = Tensor::new(&[0_u32, 1, 2, 1, 0], &Device::Cpu)?;
-    let loss = cross_entropy(&linear(of, head, None)?, &labels, 0.0)?;
+    let loss = cross_entropy(&linear(of, head, None, Precision::F32)?, &labels, 0.0)?;
     let grads = if ours { backward(&loss)? } else { loss.backward()? };
     vars.iter().map(|var| grads.get(var).expect("a gradient").flatten_all()?.to_vec1()).collect()
 }

@@ -1,10 +1,10 @@
 //! Embedding, LSTM, attention.
 
 use candle_core::{Device, Result, Tensor};
-use lrlab_kernels::{Dropout, LstmLayer, Precision, Sequence, attention, embedding, lstm};
+use lrlab_kernels::{Dropout, LstmLayer, Precision, Sequence, attention, embedding};
 use lrlab_random::{Purpose, Stream};
 
-use crate::harness::{Array, Draw, check, tensor};
+use crate::harness::{Array, Draw, check, lstm, tensor};
 use crate::reference;
 
 #[test]
@@ -49,7 +49,7 @@ fn lstms() {
             &mut draw,
             &operands,
             1e-4,
-            |v| lstm(&v[0], &v[1], &v[2], &v[3], &v[4], &given, reverse),
+            |v| lstm(&v[0], [&v[1], &v[2], &v[3], &v[4]], &given, reverse),
             |v| reference::lstm(v, &mask, reverse),
         );
     }
@@ -119,7 +119,7 @@ fn attentions() {
             &mut draw,
             &operands,
             1e-4,
-            |v| attention(&v[0], &v[1], &v[2], &given, drop),
+            |v| attention(&v[0], &v[1], &v[2], &given, drop, Precision::F32),
             |v| reference::attention(&v[0], &v[1], &v[2], &mask, drop),
         );
     }

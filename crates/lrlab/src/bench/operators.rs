@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
-    AdamStep, Dropout, LstmLayer, Norm, Precision, Sequence, SgdStep, adam_update, attention_in,
-    batch_norm2d, conv2d, cross_entropy, dropout, embedding, gelu, global_avg_pool2d, layer_norm, linear_in,
+    AdamStep, BatchNorm2d, Dropout, LstmLayer, NormMode, Precision, Sequence, SgdStep, adam_update,
+    attention, conv2d, cross_entropy, dropout, embedding, gelu, global_avg_pool2d, layer_norm, linear,
     max_pool2d, relu, sgd_update,
 };
 use lrlab_random::{Purpose, Stream};
@@ -36,7 +36,7 @@ pub(super) fn operators(precision: Precision) -> Vec<Workload> {
         let shapes = [vec![PICTURES, inputs, side, side], vec![outputs, inputs, kernel, kernel]];
         let name = format!("conv-{kernel}x{kernel}-stride{stride}-{inputs}-{outputs}");
         all.extend(operator(&name, PICTURES, products, &shapes, move |v, _| {
-            conv2d(&v[0], &v[1], stride, kernel / 2)
+            conv2d(&v[0], &v[1], stride, kernel / 2, Precision::F32)
         }));
     }
     all.extend(norms_and_pools());
@@ -50,8 +50,18 @@ fn norms_and_pools() -> Vec<Workload> {
     let norm = |v: &[Var], residual: Option<&Tensor>| {
         let (mean, variance) = (v[1].zeros_like()?, v[1].ones_like()?);
         let (mean, variance) = (Var::from_tensor(&mean)?, Var::from_tensor(&variance)?);
-        let train = Norm::Train { momentum: 0.1 };
-        batch_norm2d(&v[0], &v[1], &v[2], &mean, &variance, 1e-5, train, residual, true)
+        let train = NormMode::Train { momentum: 0.1 };
+        BatchNorm2d {
+            scale: &v[1],
+            shift: &v[2],
+            running_mean: &mean,
+            running_var: &variance,
+            eps: 1e-5,
+            mode: train,
+            residual,
+            relu: true,
+        }
+        .forward(&v[0])
     };
     let mut all = Vec::new();
     let shapes = [frame(), vec![16], vec![16]];
@@ -75,7 +85,7 @@ fn text_operators(precision: Precision) -> Vec<Workload> {
     let products = tokens * (2 * WIDTH * WIDTH) as f64;
     let shapes = [states(), vec![2 * WIDTH, WIDTH], vec![2 * WIDTH]];
     all.extend(mixed(operator("linear", TEXTS, products, &shapes, move |v, _| {
-        linear_in(precision, &v[0], &v[1], Some(&v[2]))
+        linear(&v[0], &v[1], Some(&v[2]), precision)
     })));
     let shapes = [states(), vec![WIDTH], vec![WIDTH]];
     all.extend(operator("layer-norm", TEXTS, 0.0, &shapes, |v, _| layer_norm(&v[0], &v[1], &v[2], 1e-5)));
@@ -83,7 +93,7 @@ fn text_operators(precision: Precision) -> Vec<Workload> {
     let products = tokens * (2 * LENGTH * WIDTH) as f64;
     let shapes = [heads(), heads(), heads()];
     all.extend(mixed(operator("attention", TEXTS, products, &shapes, move |v, with| {
-        attention_in(precision, &v[0], &v[1], &v[2], &with.mask, Some(draws()))
+        attention(&v[0], &v[1], &v[2], &with.mask, Some(draws()), precision)
     })));
     let gates = 4 * WIDTH;
     let shapes = [states(), vec![gates, WIDTH], vec![gates, WIDTH], vec![gates], vec![gates]];

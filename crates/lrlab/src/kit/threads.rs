@@ -6,8 +6,8 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use candle_core::{DType, Device, Tensor, Var};
 use lrlab_kernels::{
-    ConvNet, ConvNorm, Norm, Precision, SgdStep, Update, backward, cross_entropy, cross_entropy_each, linear,
-    sgd_updates,
+    ConvNet, ConvNorm, NormMode, Precision, SgdStep, Update, backward, cross_entropy, cross_entropy_each,
+    linear, sgd_updates,
 };
 
 use super::context::CheckContext;
@@ -70,7 +70,7 @@ fn train(device: &Device, draw: u64) -> anyhow::Result<Vec<Bits>> {
     net.unit(x, second.clone(), Some(x), true);
     let weight = side.parameter("weight", &[CLASSES, width], 0.0, 0.2)?;
     let bias = side.parameter("bias", &[CLASSES], 0.0, 0.2)?;
-    let logits = |x: &Tensor, mode| linear(&net.forward(x, mode)?, &weight, Some(&bias));
+    let logits = |x: &Tensor, mode| linear(&net.forward(x, mode)?, &weight, Some(&bias), Precision::F32);
 
     let mut learned = vec![("weight", &weight), ("bias", &bias)];
     for unit in [&first, &second] {
@@ -80,7 +80,7 @@ fn train(device: &Device, draw: u64) -> anyhow::Result<Vec<Bits>> {
     for step in 0..STEPS {
         let x = side.data(&format!("pictures {step}"), &[BATCH, 3, 12, 11], 1.0)?;
         let labels = side.ids(&format!("labels {step}"), &[BATCH], CLASSES)?;
-        let loss = cross_entropy(&logits(&x, Norm::Train { momentum: 0.1 })?, &labels, 0.1)?;
+        let loss = cross_entropy(&logits(&x, NormMode::Train { momentum: 0.1 })?, &labels, 0.1)?;
         let grads = backward(&loss)?;
         let update = |(name, var): &(&str, &'_ Var)| -> anyhow::Result<Tensor> {
             Ok(grads.get(var).with_context(|| format!("there is no gradient of {name}"))?.clone())
@@ -91,8 +91,9 @@ fn train(device: &Device, draw: u64) -> anyhow::Result<Vec<Bits>> {
         let rule = SgdStep { lr: 0.1, momentum: 0.0, nesterov: false, weight_decay: 0.0, first: step == 0 };
         sgd_updates(&updates.collect::<Vec<_>>(), rule)?;
         losses.push(u64::from(loss.to_scalar::<f32>()?.to_bits()));
-        evaluated
-            .extend(cross_entropy_each(&logits(&x, Norm::Eval)?, &labels)?.iter().map(|loss| loss.to_bits()));
+        evaluated.extend(
+            cross_entropy_each(&logits(&x, NormMode::Eval)?, &labels)?.iter().map(|loss| loss.to_bits()),
+        );
     }
     let mut all = vec![("losses".to_owned(), losses), ("losses of evaluations".to_owned(), evaluated)];
     for (name, var) in learned.into_iter().chain([&first, &second].into_iter().flat_map(statistics)) {

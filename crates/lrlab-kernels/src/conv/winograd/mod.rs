@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::geometry::{Frame, Geometry};
 use super::product::{Product, outer};
-use crate::host::Shared;
+use crate::rows::RowsMut;
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 use transform::POINTS;
 pub(super) use transform::TILE;
@@ -31,6 +31,17 @@ pub(super) struct Plan {
     o_blocks: usize,
     h: usize,
     w: usize,
+}
+
+/// A group of pictures on the way back.
+pub(super) struct Group<'a> {
+    pub(super) pictures: usize,
+    /// The inputs, where the weights' gradient is wanted.
+    pub(super) frames: Option<&'a [f32]>,
+    /// The outputs' gradients.
+    pub(super) grads: &'a [f32],
+    /// Those of [`weights_transposed`], where the input's gradient is wanted.
+    pub(super) weights: Option<&'a [f32]>,
 }
 
 impl Plan {
@@ -164,23 +175,18 @@ impl Plan {
         }
     }
 
-    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`.
-    ///
-    /// `frames` hold the inputs, `grads` the outputs' gradients (both may be left out where nobody wants what comes
-    /// of them); `weights` are those of [`weights_transposed`].
+    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`. `v` and `m` are
+    /// the strips of inputs and outputs.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "both gradients share the transforms")]
     pub(super) fn backward<S: Simd>(
         &self,
         s: S,
-        pictures: usize,
-        frames: Option<&[f32]>,
-        grads: &[f32],
-        weights: Option<&[f32]>,
+        group: &Group<'_>,
         (v, m): (&mut [f32], &mut [f32]),
         dw: &mut [f32],
         dx: &mut [f32],
     ) {
+        let Group { pictures, frames, grads, weights } = *group;
         let (frame, grad_frame) = (self.frame(), self.grad_frame());
         assert!(grads.len() >= pictures * self.o_blocks * grad_frame.plane());
         assert!(v.len() >= self.input_strip() && m.len() >= self.output_strip());
@@ -293,14 +299,15 @@ pub(super) fn weights_transposed(g: &Geometry, weight: &[f32]) -> Vec<f32> {
 
 /// Lanes over the first dimension (size, stride), rows over the second.
 fn transformed(weight: &[f32], lanes: (usize, usize), rows: (usize, usize)) -> Vec<f32> {
-    struct Lines<'a>(&'a [f32], (usize, usize), (usize, usize), usize, Shared, usize);
+    struct Lines<'a>(&'a [f32], (usize, usize), (usize, usize), usize, RowsMut<'a, f32>);
     impl Kernel for Lines<'_> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(weight, lanes, rows, block, to, apart) = self;
+            let Self(weight, lanes, rows, block, mut to) = self;
             let here = (lanes.0 - block * LANES).min(LANES);
-            let height = rows.0.next_multiple_of(LANES);
+            assert!(to.rows() == POINTS && rows.0 * LANES <= to.columns());
+            let (to, apart) = to.as_mut_ptr();
             for row in 0..rows.0 {
                 let mut taps = [[0.0_f32; LANES]; 9];
                 for lane in 0..here {
@@ -314,18 +321,17 @@ fn transformed(weight: &[f32], lanes: (usize, usize), rows: (usize, usize)) -> V
                     // SAFETY: an array of LANES values.
                     *vector = unsafe { s.load(tap.as_ptr()) };
                 }
-                // SAFETY: the room holds every block's rows, and this task alone has this block.
-                unsafe {
-                    transform::weight(s, vectors, to.get().add((block * height + row) * LANES), apart);
-                }
+                // SAFETY: each point has room for the block's rows, asserted above.
+                unsafe { transform::weight(s, vectors, to.add(row * LANES), apart) };
             }
         }
     }
     let blocks = lanes.0.div_ceil(LANES);
-    let apart = blocks * rows.0.next_multiple_of(LANES) * LANES;
-    let mut out = vec![0.0; POINTS * apart];
-    let to = Shared(out.as_mut_ptr());
-    (0..blocks).into_par_iter().for_each(|block| dispatch(Lines(weight, lanes, rows, block, to, apart)));
+    let each = rows.0.next_multiple_of(LANES) * LANES;
+    let mut out = vec![0.0; POINTS * blocks * each];
+    let parts = RowsMut::new(&mut out, blocks * each).split_columns(each);
+    let parts = parts.into_par_iter().enumerate();
+    parts.for_each(|(block, to)| dispatch(Lines(weight, lanes, rows, block, to)));
     out
 }
 

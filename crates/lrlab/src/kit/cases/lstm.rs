@@ -1,7 +1,7 @@
 //! The LSTM layer.
 
 use candle_core::{Result, Tensor};
-use lrlab_kernels::{LstmLayer, Precision, Sequence, lstm};
+use lrlab_kernels::{LstmLayer, Precision, Sequence};
 
 use crate::kit::compare::Case;
 use crate::kit::side::{Side, Wanted};
@@ -42,7 +42,16 @@ pub(super) fn cases() -> Vec<Case> {
             let (w_ih, w_hh) = (side.var("w_ih", &[24, 5], 0.4)?, side.var("w_hh", &[24, 6], 0.4)?);
             let (b_ih, b_hh) = (side.var("b_ih", &[24], 0.3)?, side.var("b_hh", &[24], 0.3)?);
             let mask = side.mask(&[4, 2, 3], 4)?;
-            Ok(vec![("states", lstm(&x, &w_ih, &w_hh, &b_ih, &b_hh, &mask, true)?)])
+            let layer = LstmLayer {
+                w_ih: &w_ih,
+                w_hh: &w_hh,
+                b_ih: &b_ih,
+                b_hh: &b_hh,
+                mask: &mask,
+                reverse: true,
+                precision: Precision::F32,
+            };
+            Ok(vec![("states", layer.states(Sequence::Vectors(&x))?)])
         })
         .products(),
     );

@@ -1,7 +1,7 @@
 //! Networks of convolutions.
 
 use candle_core::Result;
-use lrlab_kernels::{ConvNet, ConvNorm, Norm, Value};
+use lrlab_kernels::{ConvNet, ConvNorm, NormMode, Value};
 
 use super::dims::joined;
 use crate::kit::compare::Case;
@@ -153,25 +153,25 @@ const NETWORKS: [Network; 9] = [
 ];
 
 pub(super) fn cases() -> Vec<Case> {
-    let modes = [Norm::Train { momentum: 0.1 }, Norm::Eval];
+    let modes = [NormMode::Train { momentum: 0.1 }, NormMode::Eval];
     let both = |network: Network| modes.map(|mode| case(network, mode, true));
     let mut all: Vec<Case> = SMOOTH.into_iter().flat_map(both).collect();
     all.extend(NETWORKS.into_iter().flat_map(both).map(|case| case.kinks(true)));
     // As in training: pictures have no gradient.
     all.extend(SMOOTH.map(|network| case(network, modes[0], false)));
     all.extend(NETWORKS.map(|network| case(network, modes[0], false).kinks(true)));
-    all.push(case(NETWORKS[0], Norm::Eval, false).kinks(true));
+    all.push(case(NETWORKS[0], NormMode::Eval, false).kinks(true));
     all
 }
 
 pub(super) fn for_nan() -> Vec<Case> {
     [NETWORKS[0], NETWORKS[2], NETWORKS[3], SMOOTH[0], SMOOTH[1], SMOOTH[3]]
-        .map(|network| case(network, Norm::Eval, true))
+        .map(|network| case(network, NormMode::Eval, true))
         .into()
 }
 
-fn case((name, dims, build): Network, mode: Norm, tracked: bool) -> Case {
-    let words = if mode == Norm::Eval { "evaluation" } else { "training" };
+fn case((name, dims, build): Network, mode: NormMode, tracked: bool) -> Case {
+    let words = if mode == NormMode::Eval { "evaluation" } else { "training" };
     let also = if tracked { "" } else { ", pictures without a gradient" };
     Case::new("ConvNet", format!("{name}, x {}, {words}{also}", joined(&dims)), move |side| {
         let x = if tracked { side.var("x", &dims, 1.0)? } else { side.data("x", &dims, 1.0)? };

@@ -1,6 +1,6 @@
 //! Convolution, batch norm, pools.
 
-use lrlab_kernels::{Norm, batch_norm2d, conv2d, global_avg_pool2d, max_pool2d};
+use lrlab_kernels::{BatchNorm2d, NormMode, Precision, conv2d, global_avg_pool2d, max_pool2d};
 
 use super::dims::joined;
 use crate::kit::compare::Case;
@@ -50,7 +50,7 @@ fn convolutions() -> Vec<Case> {
         Case::new("conv2d", "pictures without a gradient", |side| {
             let x = side.data("x", &[2, 3, 15, 17], 1.0)?;
             let weight = side.var("weight", &[10, 3, 3, 3], 0.2)?;
-            Ok(vec![("y", conv2d(&x, &weight, 1, 1)?)])
+            Ok(vec![("y", conv2d(&x, &weight, 1, 1, Precision::F32)?)])
         })
         .products(),
     );
@@ -58,7 +58,7 @@ fn convolutions() -> Vec<Case> {
         Case::new("conv2d", "weight without a gradient", |side| {
             let (x, weight) =
                 (side.var("x", &[2, 3, 15, 17], 1.0)?, side.data("weight", &[10, 3, 3, 3], 0.2)?);
-            Ok(vec![("y", conv2d(&x, &weight, 1, 1)?)])
+            Ok(vec![("y", conv2d(&x, &weight, 1, 1, Precision::F32)?)])
         })
         .products(),
     );
@@ -71,7 +71,7 @@ fn convolution(x: [usize; 4], [o, kh, kw]: [usize; 3], stride: usize, padding: u
         let deviation = 1.0 / ((x[1] * kh * kw) as f64).sqrt();
         let weight = [o, x[1], kh, kw];
         let (x, weight) = (side.var("x", &x, 1.0)?, side.var("weight", &weight, deviation)?);
-        Ok(vec![("y", conv2d(&x, &weight, stride, padding)?)])
+        Ok(vec![("y", conv2d(&x, &weight, stride, padding, Precision::F32)?)])
     })
     .products()
 }
@@ -98,7 +98,7 @@ fn norms() -> Vec<Case> {
 
 /// With a residual that has a gradient or not.
 fn norm(dims: [usize; 4], train: bool, residual: Option<bool>, relu: bool, wanted: Wanted) -> Case {
-    let mode = if train { Norm::Train { momentum: 0.1 } } else { Norm::Eval };
+    let mode = if train { NormMode::Train { momentum: 0.1 } } else { NormMode::Eval };
     let mut what = format!("x {}, {}", joined(&dims), if train { "training" } else { "evaluation" });
     what.push_str(match residual {
         Some(true) => ", residual",
@@ -120,7 +120,17 @@ fn norm(dims: [usize; 4], train: bool, residual: Option<bool>, relu: bool, wante
         let (mean, variance) =
             (side.signed_state("running mean", channels)?, side.state("running variance", channels)?);
         let residual = residual.as_ref();
-        let y = batch_norm2d(&x, &scale, &shift, &mean, &variance, 1e-5, mode, residual, relu)?;
+        let y = BatchNorm2d {
+            scale: &scale,
+            shift: &shift,
+            running_mean: &mean,
+            running_var: &variance,
+            eps: 1e-5,
+            mode,
+            residual,
+            relu,
+        }
+        .forward(&x)?;
         Ok(vec![("y", y)])
     })
     .kinks(relu)

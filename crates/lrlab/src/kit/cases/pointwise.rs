@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var, bail};
 use lrlab_kernels::{
-    Dropout, cross_entropy, cross_entropy_each, dropout, gelu, layer_norm, linear, linear_in, relu,
+    Dropout, Precision, cross_entropy, cross_entropy_each, dropout, gelu, layer_norm, linear, relu,
     squared_norm,
 };
 use lrlab_random::{Purpose, Stream};
@@ -104,7 +104,7 @@ fn linears() -> Vec<Case> {
     all.push(
         Case::new("linear", "without a precision", |side| {
             let (x, weight) = (side.var("x", &[5, 20], 1.0)?, side.var("weight", &[7, 20], 0.2)?);
-            Ok(vec![("y", linear(&x, &weight, Some(&side.var("bias", &[7], 1.0)?))?)])
+            Ok(vec![("y", linear(&x, &weight, Some(&side.var("bias", &[7], 1.0)?), Precision::F32)?)])
         })
         .products(),
     );
@@ -129,7 +129,7 @@ fn affine_of(x: bool, weight: bool, bias: Option<bool>) -> Case {
         let x = side.variable_or_data(x, "x", &[3, 9, 20], 1.0)?;
         let weight = side.variable_or_data(weight, "weight", &[7, 20], 0.2)?;
         let bias = bias.map(|bias| side.variable_or_data(bias, "bias", &[7], 1.0)).transpose()?;
-        Ok(vec![("y", linear_in(side.precision, &x, &weight, bias.as_ref())?)])
+        Ok(vec![("y", linear(&x, &weight, bias.as_ref(), side.precision)?)])
     })
     .mixed()
 }
@@ -142,7 +142,7 @@ fn affine(dims: &'static [usize], out: usize, bias: bool) -> Case {
         let weight = side.var("weight", &[out, inputs], 1.0 / (inputs as f64).sqrt())?;
         let bias = if bias { Some(side.var("bias", &[out], 1.0)?) } else { None };
         let bias = bias.as_ref();
-        Ok(vec![("y", linear_in(side.precision, &x, &weight, bias)?)])
+        Ok(vec![("y", linear(&x, &weight, bias, side.precision)?)])
     })
     .mixed()
 }

@@ -1,7 +1,7 @@
 //! Embedding, attention, weighted sums.
 
 use candle_core::{Result, Tensor};
-use lrlab_kernels::{Dropout, attention, attention_in, embedding, embedding_at_positions, weighted_sum};
+use lrlab_kernels::{Dropout, Precision, attention, embedding, embedding_at_positions, weighted_sum};
 use lrlab_random::{Purpose, Stream};
 
 use super::dims::joined;
@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
             let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
             let holes: [[f32; 5]; 2] = [[1.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0]];
             let mask = Tensor::new(&holes, &side.device)?;
-            Ok(vec![("y", attention(&q?, &k?, &v?, &mask, None)?)])
+            Ok(vec![("y", attention(&q?, &k?, &v?, &mask, None, Precision::F32)?)])
         })
         .products(),
     );
@@ -113,7 +113,7 @@ fn attentions(dims: [usize; 4], p: Option<f64>) -> Case {
         let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
         let mask = side.mask(&lengths(dims[0], dims[2]), dims[2])?;
         let (q, k, v) = (q?, k?, v?);
-        Ok(vec![("y", attention_in(side.precision, &q, &k, &v, &mask, drop(p))?)])
+        Ok(vec![("y", attention(&q, &k, &v, &mask, drop(p), side.precision)?)])
     })
     .mixed()
 }
@@ -124,7 +124,7 @@ fn attention_to(tracked: &'static str) -> Case {
         let operand = |name: &str| side.variable_or_data(name == tracked, name, &[3, 2, 7, 8], 1.0);
         let (q, k, v) = (operand("q")?, operand("k")?, operand("v")?);
         let mask = side.mask(&lengths(3, 7), 7)?;
-        Ok(vec![("y", attention_in(side.precision, &q, &k, &v, &mask, None)?)])
+        Ok(vec![("y", attention(&q, &k, &v, &mask, None, side.precision)?)])
     })
     .mixed()
 }
