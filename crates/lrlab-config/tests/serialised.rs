@@ -11,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// `value` is written as `json` and read from it again.
+#[expect(clippy::needless_pass_by_value, reason = "cases are made where they are checked")]
 fn is<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T, json: Value) {
     assert_eq!(serde_json::to_value(&value).unwrap(), json);
     assert_eq!(serde_json::from_value::<T>(json).unwrap(), value);
