@@ -208,7 +208,7 @@ pub(crate) struct ReportOptions {
     selection: Selection,
     #[command(flatten)]
     on_record: OnRecord,
-    /// The folder to write to [default: DIR/<experiment>/report]
+    /// The folder to write to [default: `DIR/EXPERIMENT/report`]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// Print the verdict on each claim, and fail unless each is what the experiment expects

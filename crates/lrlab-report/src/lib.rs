@@ -24,6 +24,7 @@ mod page;
 mod rates;
 mod report;
 mod search;
+mod staged;
 pub mod stats;
 mod store;
 mod table;

@@ -7,8 +7,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use crate::staged::Write;
 use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
-use crate::write::Write;
 use crate::{Error, Figure, Report, Run, figure, tables};
 
 const HTML: &str = include_str!("templates/report.html");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lrlab_random::{Purpose, Stream};
 
-use super::{ALPHA, Condition, Judged, Measured, Verdict};
+use super::verdict::{ALPHA, Condition, Judged, Measured, Verdict};
 use crate::stats;
 
 /// Judges differences by seed, as if there were no other arm; `None` of none.
