@@ -1,4 +1,4 @@
-//! Batch norm on the CPU, a channel at a time: its planes fit the cache, so the passes over them are cheap.
+//! Batch norm on the CPU, one channel at a time: a channel's planes fit into the cache, so repeated passes are cheap.
 
 #![allow(
     unsafe_code,
@@ -163,7 +163,7 @@ impl Kernel for Forward<'_> {
                     y = s.add(y, part(s, &residual[start..][..size], at, 0.0));
                 }
                 if self.op.relu {
-                    // This order hands a NaN on.
+                    // This order of arguments propagates a NaN.
                     y = s.max(floor, y);
                 }
                 put(s, &mut out[at..], y);
