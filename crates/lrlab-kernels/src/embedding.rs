@@ -190,8 +190,8 @@ impl CustomOp1 for Embedding {
     }
 }
 
-/// The input of an encoder: rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)` times `gain`, plus `positions (l,
-/// d)`, after dropout: `(b, l, d)`.
+/// The input of an encoder: rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)` times `gain`, plus
+/// `positions (l, d)`, after dropout: `(b, l, d)`.
 ///
 /// # Errors
 /// As [`embedding`], the gain is not finite, or the dropout's p is outside [0, 1).

@@ -3,8 +3,8 @@
 //! Every operator maps candle tensors to a candle tensor whose gradient flows through [`backward`]. In f32 on the CPU
 //! and on NVIDIA GPUs (feature `cuda`, devices from [`open_cuda`]), most operators run on kernels of this crate.
 //! Elsewhere (Metal, other types, or with `LRLAB_KERNELS=candle` in the environment) they are compositions of candle's
-//! operators. The results do not depend on the choice, with one exception: on NVIDIA GPUs only [`backward`] computes
-//! the gradients of operators with parameters, and [`candle_core::Tensor::backward`] returns an error that says so.
+//! operators. Callers need not know which, with one exception: on NVIDIA GPUs only [`backward`] computes the gradients
+//! of operators with parameters, and [`candle_core::Tensor::backward`] returns an error that says so.
 //!
 //! Every operator checks its arguments before it chooses an implementation, so all implementations return the same
 //! errors. An operator does not read the values of indices and masks on a GPU, because that would wait for the device;

@@ -1,6 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1).
 
-#![allow(unsafe_code, reason = "each head writes its own part of shared outputs, before they have a length")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 mod kernel;
 

@@ -1,6 +1,6 @@
 //! The input's share of the gates and its gradients, computed once for each row that is read.
 
-#![allow(unsafe_code, reason = "a gradient is written before it is given a length")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 

@@ -5,7 +5,7 @@
 //! time for independent groups of sixteen sequences. Gradients are summed in a fixed number of parts, which are added
 //! up in order. Internally, hidden units are padded to whole vectors.
 
-#![allow(unsafe_code, reason = "groups write their sequences' rows of shared outputs")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};

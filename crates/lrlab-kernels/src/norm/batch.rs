@@ -1,9 +1,6 @@
 //! Batch norm on the CPU, one channel at a time: a channel's planes fit into the cache, so repeated passes are cheap.
 
-#![allow(
-    unsafe_code,
-    reason = "each channel writes its own planes of shared outputs, before they have a length"
-)]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 use std::sync::{Arc, OnceLock};
