@@ -15,7 +15,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts, part};
 /// max(x, 0), of any shape.
 ///
 /// # Errors
-/// The type is no float.
+/// The type is not a float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     check::floats("relu", [("x", x)])?;
     #[cfg(feature = "cuda")]
@@ -25,7 +25,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if host::is_f32(&[x]) { x.contiguous()?.apply_op1(Activation::Relu) } else { composed_relu(x) }
 }
 
-/// On candle's operators, whose own makes 0 of a NaN.
+/// A composition of candle's operators; candle's own `relu` turns NaN into 0.
 pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
     x.le(0.0)?.where_cond(&x.zeros_like()?, x)
 }
@@ -33,7 +33,7 @@ pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
 /// x Φ(x) with the exact Gaussian distribution function, of any shape (Hendrycks and Gimpel, 2016).
 ///
 /// # Errors
-/// The type is no float.
+/// The type is not a float.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     check::floats("gelu", [("x", x)])?;
     #[cfg(feature = "cuda")]
@@ -52,7 +52,7 @@ enum Activation {
 /// Elements per task.
 const CHUNK: usize = 1 << 15;
 
-/// Values, or the gradient times the slope where there is a gradient.
+/// Computes the activation, or the gradient times the derivative if a gradient is given.
 struct Map<'a> {
     activation: Activation,
     x: &'a [f32],
@@ -68,7 +68,7 @@ impl Kernel for Map<'_> {
         for at in (0..self.x.len()).step_by(LANES) {
             let x = part(s, self.x, at, 0.0);
             let y = match (self.activation, self.grad) {
-                // This order hands a NaN on.
+                // This order of arguments propagates a NaN.
                 (Activation::Relu, None) => s.max(s.zero(), x),
                 (Activation::Relu, Some(grad)) => {
                     s.where_greater(x, s.zero(), part(s, grad, at, 0.0), s.zero())

@@ -13,8 +13,9 @@ const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
 
 /// mimalloc that never gives pages back to the system while the program runs.
 ///
-/// Each training step allocates and frees the same large tensors. Where fresh pages are dear (a virtual machine),
-/// giving them back after each step costs more than the arithmetic. The price: the process keeps its peak.
+/// Each training step allocates and frees the same large tensors. Where fresh pages are expensive (on a
+/// virtual machine), giving them back after each step costs more than the arithmetic. In return, the process keeps its peak
+/// memory.
 ///
 /// Measured on a busy two-core virtual machine: a copy of 256 MB into fresh pages ran at 0.4 to 0.9 GB/s, into kept
 /// pages at 7 to 10 GB/s.

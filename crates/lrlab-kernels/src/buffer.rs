@@ -1,4 +1,4 @@
-//! Working memory that is kept between uses, on cache lines.
+//! Working memory, aligned to cache lines and reused.
 
 #![allow(unsafe_code, reason = "a slice of cache lines is read as one of numbers")]
 
@@ -14,20 +14,20 @@ struct Line([f32; LANES]);
 
 static POOL: Mutex<Pool> = Mutex::new(Pool::new());
 
-/// Numbers, the first on a cache line. The memory comes from a buffer dropped before where one fits, so each training
-/// step works in the pages of the step before.
+/// f32 values, aligned to cache lines. The memory of a dropped buffer is reused if it fits, so each training step works
+/// in the pages of the previous one.
 pub(crate) struct Buffer {
     lines: Vec<Line>,
     len: usize,
 }
 
 impl Buffer {
-    /// Of `len` numbers; the contents are anything.
+    /// A buffer of `len` values with unspecified contents.
     pub(crate) fn take(len: usize) -> Self {
         Self { lines: take(&POOL, len.div_ceil(LANES)), len }
     }
 
-    /// Of `len` zeros.
+    /// A buffer of `len` zeros.
     pub(crate) fn zeros(len: usize) -> Self {
         let mut buffer = Self::take(len);
         buffer.fill(0.0);
@@ -59,11 +59,10 @@ impl std::ops::DerefMut for Buffer {
     }
 }
 
-/// The lines of buffers nobody uses, in classes of size: eight per doubling.
+/// The lines of idle buffers, in size classes: eight per doubling.
 ///
-/// Whatever sizes come, used and idle buffers together hold at most a quarter more than the most that was in use at once,
-/// while a step that is repeated needs a few hundredths. What lay idle the longest is freed first, before anything new is
-/// made.
+/// For any sequence of sizes, used and idle buffers together hold at most a quarter more than the largest amount in use
+/// at once. The pool frees the buffer that has been idle the longest first, before it allocates a new one.
 struct Pool {
     /// By their number of lines, each class in the order in which its buffers were dropped.
     idle: BTreeMap<usize, VecDeque<Idle>>,
@@ -113,8 +112,8 @@ impl Pool {
         Self { idle: BTreeMap::new(), idle_lines: 0, used_lines: 0, most_lines: 0, clock: 0 }
     }
 
-    /// An idle buffer of `size` lines, or of up to twice as many; it, or the one that the caller makes where there is
-    /// none, is in use from here on. Then what is to be freed.
+    /// Returns an idle buffer of `size` lines, or of up to twice as many, and the buffers to free. The pool counts the
+    /// buffer as used; if there is none, the caller allocates one of `size` lines.
     fn take(&mut self, size: usize) -> (Option<Vec<Line>>, Vec<Vec<Line>>) {
         let fitting = self.idle.range(size..=2 * size).next().map(|(size, _)| *size);
         let found = fitting.and_then(|size| self.remove(size, VecDeque::pop_back));

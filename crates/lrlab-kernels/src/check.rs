@@ -1,7 +1,8 @@
-//! What operators ask of their arguments, checked before it is decided what runs them: the same words on every path.
+//! Checks of arguments. An operator runs them before it chooses an implementation, so all implementations return the
+//! same errors.
 //!
-//! Shapes, types and devices are known everywhere. Values of tensors are looked at on the host only, for reading them
-//! from a GPU would wait for it.
+//! Shapes, types and devices are always checked. Values are checked on the host only, because reading them from a GPU
+//! would wait for the device.
 
 use candle_core::{DType, DeviceLocation, Result, Tensor, bail};
 
@@ -54,8 +55,8 @@ fn device(x: &Tensor) -> String {
     }
 }
 
-/// Refuses indices of another type than u8, u32 and i64; on the host also those that are not below `count`. Returns them
-/// where it has looked at them.
+/// Refuses indices of another type than u8, u32 and i64; on the host also indices that are not below `count`. Returns
+/// the indices if it has read them.
 pub(crate) fn indices(name: &str, what: &str, x: &Tensor, count: usize) -> Result<Option<Vec<u32>>> {
     let dtype = x.dtype();
     if !matches!(dtype, DType::U8 | DType::U32 | DType::I64) {
@@ -102,8 +103,8 @@ fn place(x: &Tensor, mut at: usize) -> Vec<usize> {
     place
 }
 
-/// Refuses a mask of another shape than `(b, l)` or on another device than `like`; on the host also values besides 0 and
-/// 1. Returns them where it has looked at them.
+/// Refuses a mask of another shape than `(b, l)` or on another device than `like`; on the host also values other than 0
+/// and 1. Returns the values if it has read them.
 pub(crate) fn mask(
     name: &str,
     mask: &Tensor,
@@ -124,7 +125,7 @@ pub(crate) fn mask(
     }
 }
 
-/// Refuses what a norm cannot add to a variance.
+/// Refuses an eps that a norm cannot add to a variance.
 pub(crate) fn eps(name: &str, eps: f64) -> Result<()> {
     if (f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX)).contains(&eps) {
         return Ok(());

@@ -17,7 +17,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 /// Rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, or an id is not below v. Ids on a GPU are not looked at.
+/// Shapes, types or devices do not fit, something is empty, or an id is not below v. The values of ids on a GPU are not
+/// checked.
 pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
     let LookUp { shape, ids } = LookUp::new("embedding", ids, table)?;
     let ids = match ids {
@@ -33,14 +34,14 @@ pub fn embedding(ids: &Tensor, table: &Tensor) -> Result<Tensor> {
     table.contiguous()?.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
 }
 
-/// A look-up whose arguments fit.
+/// A look-up with checked arguments.
 pub(crate) struct LookUp {
     /// Batch, length, width.
     pub(crate) shape: (usize, usize, usize),
     pub(crate) ids: Ids,
 }
 
-/// Ids, which are rows of their table as far as they can be looked at.
+/// The ids of a look-up; ids on the host are valid rows of the table.
 pub(crate) enum Ids {
     /// On the host.
     Seen(Vec<u32>),
@@ -83,7 +84,7 @@ struct Embedding {
 /// Rows of the table per task.
 const ROWS: usize = 512;
 
-/// Who reads which rows of a table: a counting sort of the places by their rows.
+/// The readers of each row of a table: a counting sort of the places by the rows that they read.
 pub(crate) struct Readers {
     /// The rows that are read at all, in their order.
     rows: Vec<u32>,
@@ -189,8 +190,8 @@ impl CustomOp1 for Embedding {
     }
 }
 
-/// What goes into an encoder: rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)` times `gain`, plus `positions (l, d)`,
-/// after dropout: `(b, l, d)`.
+/// The input of an encoder: rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)` times `gain`, plus
+/// `positions (l, d)`, after dropout: `(b, l, d)`.
 ///
 /// # Errors
 /// As [`embedding`], the gain is not finite, or the dropout's p is outside [0, 1).

@@ -1,22 +1,23 @@
-//! What the environment asks for: `LRLAB_KERNELS`, `LRLAB_SIMD`, `LRLAB_CUDA_TF32` and `LRLAB_CUDA_TIMES`.
+//! The environment variables `LRLAB_KERNELS`, `LRLAB_SIMD`, `LRLAB_CUDA_TF32` and `LRLAB_CUDA_TIMES`.
 
 use std::sync::OnceLock;
 
 use candle_core::{Result, bail};
 
-/// Whose operators run.
+/// Which implementation runs.
 const KERNELS: (&str, &[&str]) = ("LRLAB_KERNELS", &["own", "candle"]);
 /// The highest SIMD level that is used. A level of another architecture asks for the best one of this.
 const SIMD: (&str, &[&str]) = ("LRLAB_SIMD", &["avx512", "avx2", "neon", "scalar"]);
 
-/// Whether products of f32 on NVIDIA GPUs round their operands to TF32, ten bits behind the point.
+/// Whether products of f32 on NVIDIA GPUs round their operands to TF32, with ten bits of mantissa.
 const TF32: (&str, &[&str]) = ("LRLAB_CUDA_TF32", &["off", "on"]);
 
 /// Whether the program waits for every kernel on an NVIDIA GPU and adds up its time.
 const TIMES: (&str, &[&str]) = ("LRLAB_CUDA_TIMES", &["off", "on"]);
 
-/// Refuses words in `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `neon`, `scalar`), `LRLAB_CUDA_TF32`
-/// and `LRLAB_CUDA_TIMES` (`off`, `on`) that mean nothing; without this check they count as the first of each. Programs call it when they start.
+/// Refuses unknown values of `LRLAB_KERNELS` (`own`, `candle`), `LRLAB_SIMD` (`avx512`, `avx2`, `neon`, `scalar`),
+/// `LRLAB_CUDA_TF32` and `LRLAB_CUDA_TIMES` (`off`, `on`). Programs call it at startup; without this check an unknown
+/// value counts as the first one.
 ///
 /// # Errors
 /// A variable is set to something else.
@@ -40,23 +41,23 @@ pub(crate) fn own_kernels() -> bool {
 /// The version of the CPU's arithmetic in f32. It is raised whenever a change alters the bits of a result.
 const VERSION: u32 = 1;
 
-/// What decides the bits of a result on the CPU besides the specification: the version of this crate's arithmetic, or
-/// `candle` and the architecture with `LRLAB_KERNELS=candle`, where candle's own operators run, whose bits depend on the
-/// machine.
+/// Identifies the arithmetic on the CPU, on which the bits of a result depend besides the specification: the version of
+/// this crate's arithmetic, or `candle` and the architecture with `LRLAB_KERNELS=candle`, where candle's own operators
+/// run, whose bits depend on the machine.
 #[must_use]
 pub fn cpu_numerics() -> String {
     if own_kernels() { VERSION.to_string() } else { format!("candle {}", std::env::consts::ARCH) }
 }
 
-/// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times as
-/// fast, with about three decimal digits per product. Off by default.
+/// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times
+/// as fast, with about three decimal digits per product. Off by default.
 #[must_use]
 pub fn tf32() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();
     *ON.get_or_init(|| std::env::var_os(TF32.0).is_some_and(|word| word == "on"))
 }
 
-/// Whether kernels on NVIDIA GPUs are waited for and timed, as `LRLAB_CUDA_TIMES=on` asks.
+/// Whether the program waits for kernels on NVIDIA GPUs and times them, as `LRLAB_CUDA_TIMES=on` asks.
 #[cfg(feature = "cuda")]
 pub(crate) fn times() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();

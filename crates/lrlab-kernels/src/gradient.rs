@@ -1,4 +1,4 @@
-//! The backward pass, with a short way for the gradients of variables.
+//! The backward pass, with a shortcut for the gradients of variables.
 
 use std::cell::RefCell;
 
@@ -7,17 +7,17 @@ use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use crate::check;
 
 thread_local! {
-    /// Gradients handed past candle's sums, while a [`backward`] runs on this thread.
+    /// Gradients that bypass candle's sums while [`backward`] runs on this thread.
     static GIVEN: RefCell<Option<Vec<(Tensor, Tensor)>>> = const { RefCell::new(None) };
 }
 
-/// Gradients of a scalar, as [`Tensor::backward`] gives them.
+/// Computes the gradients of a scalar, as [`Tensor::backward`] does.
 ///
-/// candle adds each gradient to a tensor of zeros. With this function the operators of this crate put gradients of
-/// variables into the store as they are, which saves three passes over an embedding's table.
+/// candle adds each gradient to a tensor of zeros. With this function, the operators of this crate insert gradients of
+/// variables into the store directly, which saves three passes over an embedding's table.
 ///
 /// # Errors
-/// As [`Tensor::backward`], or the loss is no scalar.
+/// As [`Tensor::backward`], or the loss is not a scalar.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
     if loss.elem_count() != 1 {
         bail!("backward: loss of shape {:?}, expected a scalar; take its mean or sum", loss.shape());
@@ -35,7 +35,7 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
     Ok(grads)
 }
 
-/// A list for gradients, the one before put aside; it is put back whatever happens.
+/// A new list of gradients in place of the thread's previous one, which is restored on drop.
 struct Given(Option<Vec<(Tensor, Tensor)>>);
 
 impl Given {

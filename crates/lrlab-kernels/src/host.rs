@@ -10,7 +10,8 @@ use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// Whether the fast path applies: f32 on the CPU, all of them, and nobody asked for candle's own operators.
+/// Whether this crate's kernels apply: all tensors are f32 on the CPU, and the environment does not ask for candle's
+/// operators.
 pub(crate) fn is_f32(tensors: &[&Tensor]) -> bool {
     crate::environment::own_kernels()
         && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
@@ -40,7 +41,7 @@ pub(crate) fn tensor(data: Vec<f32>, shape: &Shape) -> Result<Tensor> {
     Tensor::from_vec(data, shape, &candle_core::Device::Cpu)
 }
 
-/// Memory for `len` values that are not there yet.
+/// Memory for `len` values that are yet to be written.
 pub(crate) struct Unwritten(Vec<f32>, usize);
 
 impl Unwritten {
@@ -56,7 +57,7 @@ impl Unwritten {
     /// # Safety
     /// Every element of the room was written.
     pub(crate) unsafe fn written(mut self) -> Vec<f32> {
-        // SAFETY: the capacity was reserved, and the caller vouches for the contents.
+        // SAFETY: the capacity was reserved, and the caller guarantees the contents.
         unsafe { self.0.set_len(self.1) };
         self.0
     }
@@ -66,8 +67,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// This thread's scratch memory, kept between uses; the contents are anything. A guard and not a call with a closure:
-/// a closure would be compiled apart from its kernel, without the processor's features.
+/// This thread's scratch memory, reused between calls, with unspecified contents. It is a guard rather than a function
+/// that takes a closure because a closure would be compiled without the target features of its kernel.
 pub(crate) struct Scratch(Vec<f32>);
 
 impl Scratch {

@@ -1,21 +1,21 @@
 //! Fast training operators for candle, the parameter store and the allocator.
 //!
-//! Every operator is a function over candle tensors with a gradient that flows through [`backward`]. On the CPU and on
-//! NVIDIA GPUs (the feature `cuda`, devices from [`open_cuda`]) in f32 most run on kernels of this crate, elsewhere
-//! (Metal, other types, or with `LRLAB_KERNELS=candle` in the environment) on compositions of candle's own operators
-//! that train. The caller does not see which, with one exception: on NVIDIA GPUs the gradients of operators with
-//! parameters come from [`backward`] alone, and [`candle_core::Tensor::backward`] says so in an error.
+//! Every operator maps candle tensors to a candle tensor whose gradient flows through [`backward`]. In f32 on the CPU
+//! and on NVIDIA GPUs (feature `cuda`, devices from [`open_cuda`]), most operators run on kernels of this crate.
+//! Elsewhere (Metal, other types, or with `LRLAB_KERNELS=candle` in the environment) they are compositions of candle's
+//! operators. Callers need not know which, with one exception: on NVIDIA GPUs only [`backward`] computes the gradients
+//! of operators with parameters, and [`candle_core::Tensor::backward`] returns an error that says so.
 //!
-//! Arguments are checked before it is decided what runs, so every path refuses the same with the same words. Where the
-//! values of indices and masks lie on a GPU they are not looked at, as that would wait for it; each operator that takes
-//! such values says so.
+//! Every operator checks its arguments before it chooses an implementation, so all implementations return the same
+//! errors. An operator does not read the values of indices and masks on a GPU, because that would wait for the device;
+//! the documentation of such operators says so.
 //!
 //! Matrix products may take their operands in bf16 (see [`Precision`]); parameters and sums are f32.
 //!
-//! The same bits come out for any number of threads: work is split by the problem's size only, and every sum has a
-//! fixed order. On the CPU, in f32, they depend on the version of the arithmetic ([`cpu_numerics`]) alone: not on the
-//! processor, its SIMD level or its caches. Other types on the CPU run on candle's operators, whose bits depend on the
-//! machine. On a GPU they depend on its kind ([`device_name`]), by which cuBLAS chooses its kernels.
+//! Results are bitwise identical for any number of threads: only the problem's size decides how work is split, and
+//! every sum has a fixed order. In f32 on the CPU, the bits depend on the version of the arithmetic ([`cpu_numerics`])
+//! alone, not on the processor, its SIMD level or its caches. Other types on the CPU use candle's operators, whose bits
+//! depend on the machine. On a GPU the bits depend on its model ([`device_name`]), by which cuBLAS chooses its kernels.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
 #![allow(
@@ -48,7 +48,7 @@ mod loss;
 mod lstm;
 mod net;
 mod norm;
-mod parameters;
+mod parameter_chain;
 mod params;
 mod pool2d;
 mod precision;

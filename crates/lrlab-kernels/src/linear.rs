@@ -17,7 +17,7 @@ use crate::simd::LANES;
 
 /// x Wᵀ + b over the last dimension: `x (…, in)`, `weight (out, in)`, `bias (out)`.
 ///
-/// The product and those of its gradients take their operands in `precision`.
+/// The product and the products of its gradients round their operands to `precision`.
 ///
 /// # Errors
 /// Shapes, types or devices do not fit, or something is empty.
@@ -44,7 +44,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Pre
     #[cfg(feature = "cuda")]
     if crate::cuda::takes(&[x, weight])
         && bias.is_none_or(|bias| {
-            // The bias is no argument of the operator, so one of the others must want a gradient where it does.
+            // The bias is not an argument of the operator, so another argument must want a gradient if the bias does.
             let reached = x.track_op() || weight.track_op() || !bias.track_op();
             crate::cuda::takes(&[x, bias]) && crate::cuda::are_leaves([bias]) && reached
         })

@@ -13,7 +13,7 @@ use crate::host::{self, Unwritten};
 use crate::rows::put;
 use crate::simd::{Kernel, LANES, Simd, dispatch, exp, part};
 
-/// Refuses logits and labels that do not fit; gives the number of classes.
+/// Refuses logits and labels that do not fit; returns the number of classes.
 fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
     let [n, c] = check::dims(name, "logits", logits, "(n, c)")?;
     if n == 0 || c == 0 {
@@ -31,8 +31,8 @@ fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
 ///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, a label is not below c, or the smoothing is outside [0, 1].
-/// Labels on a GPU are not looked at: there one that is not below c makes the loss NaN on this crate's kernel, and
-/// anything on candle's operators.
+/// The values of labels on a GPU are not checked: there a label that is not below c makes the loss NaN with this
+/// crate's kernel and unspecified with candle's operators.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let name = "cross_entropy";
     let classes = classes(name, logits, labels)?;
@@ -60,8 +60,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 /// −log softmax(logits) at the label, per example, in f64. No gradient.
 ///
 /// # Errors
-/// Shapes or types do not fit, something is empty, or a label is not below c. Labels on a GPU are looked at too, as they
-/// come to the host in any case.
+/// Shapes or types do not fit, something is empty, or a label is not below c. Labels on a GPU are checked too, because
+/// they are copied to the host.
 pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> {
     let name = "cross_entropy_each";
     let classes = classes(name, logits, labels)?;

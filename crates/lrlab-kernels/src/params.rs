@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var, bail};
 
 use crate::Precision;
 
-/// What a parameter is, which decides whether it is trained and whether weight decay applies.
+/// The role of a parameter, which decides whether it is trained and whether weight decay applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Weight matrices, kernels and embeddings: trained, decayed.
@@ -22,7 +22,7 @@ pub enum Role {
 pub struct Param {
     /// The tensor.
     pub var: Var,
-    /// What it is.
+    /// Its role.
     pub role: Role,
 }
 
@@ -42,13 +42,13 @@ impl Params {
         Self { device, dtype, precision: Precision::F32, entries: BTreeMap::new() }
     }
 
-    /// The same for a network whose matrix products are in `precision`.
+    /// Sets the precision of the network's matrix products.
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// Of the network's matrix products; the tensors themselves are of [`Params::dtype`].
+    /// The precision of the network's matrix products; the tensors themselves have the type [`Params::dtype`].
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision
@@ -109,10 +109,10 @@ impl Params {
         self.iter().map(|(name, param)| Ok((name.to_owned(), param.var.as_tensor().copy()?))).collect()
     }
 
-    /// Puts a snapshot's values back.
+    /// Restores the values of a snapshot.
     ///
     /// # Errors
-    /// A name is missing, unknown, or of another shape; nothing is changed then.
+    /// A name is missing, unknown, or of another shape; in this case nothing changes.
     pub fn restore(&self, snapshot: &BTreeMap<String, Tensor>) -> Result<()> {
         for (name, param) in self.iter() {
             match snapshot.get(name) {

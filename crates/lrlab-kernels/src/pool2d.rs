@@ -10,12 +10,12 @@ use crate::gradient::give;
 use crate::host::{self, Unwritten};
 use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 
-/// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding never wins:
+/// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding is never the maximum:
 /// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.
 ///
 /// # Errors
-/// The type is no float, something is empty, kernel or stride is 0, the padding exceeds half the kernel, or the kernel is
-/// larger than the padded input.
+/// The type is not a float, something is empty, kernel or stride is 0, the padding exceeds half the kernel, or the
+/// kernel is larger than the padded input.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("max_pool2d", "x", x, "(n, c, h, w)")?;
     if kernel == 0 {
@@ -70,7 +70,8 @@ fn composed(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<
     }
 }
 
-/// The larger of two, NaN where either is: of candle's own the CPU's keeps a NaN of the left side alone and the GPU's none.
+/// The larger value, or NaN if either is NaN. candle's own maximum keeps only a NaN on the left on the CPU, and none on
+/// a GPU.
 fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let larger = b.ne(b)?.where_cond(b, &a.maximum(b)?)?;
     a.ne(a)?.where_cond(a, &larger)
@@ -89,7 +90,7 @@ fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
 /// Mean over h and w of `x (n, c, h, w)`: `(n, c)`.
 ///
 /// # Errors
-/// The type is no float, or the input is empty or has another rank.
+/// The type is not a float, or the input is empty or has another rank.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     let [n, c, h, w] = check::dims("global_avg_pool2d", "x", x, "(n, c, h, w)")?;
     check::floats("global_avg_pool2d", [("x", x)])?;

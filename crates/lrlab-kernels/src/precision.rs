@@ -1,4 +1,4 @@
-//! What the operands of matrix products are rounded to.
+//! The precision of matrix products.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 
@@ -7,17 +7,17 @@ use crate::simd::nearest_bf16;
 /// The type of the operands of matrix products, forward and backward. Everything else is f32: parameters, sums of
 /// products, norms, softmax, losses, gates, the optimizer.
 ///
-/// With [`Precision::Bf16`] both operands of every product of an affine map, an LSTM's gates or an attention are rounded
-/// to bfloat16 (to nearest, ties to even; subnormal numbers become 0) and products are summed up in f32, as
-/// `vdpbf16ps` of AVX512-BF16 does. On processors without it the same is computed to the bit, slower. Convolutions on
-/// the CPU stay f32: most go through Winograd's transform, which multiplies rounding errors.
+/// With [`Precision::Bf16`] both operands of every product of an affine map, an LSTM's gates or an attention are
+/// rounded to bfloat16 (to nearest, ties to even; subnormal numbers become 0) and products are summed up in f32, as
+/// `vdpbf16ps` of AVX512-BF16 does. Processors without it compute the same bits, more slowly. Convolutions on the CPU
+/// stay f32: most use Winograd's transform, which amplifies rounding errors.
 ///
 /// On NVIDIA GPUs convolutions round their operands too, and products are summed up in f32. On other GPUs, and with
 /// `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions, and so are the results, as
 /// these come in the operands' type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As they are.
+    /// Not rounded.
     #[default]
     F32,
     /// Rounded to eight significant bits.
@@ -63,8 +63,8 @@ impl Precision {
         self.with(a, b, Tensor::matmul)
     }
 
-    /// `f` of the rounded operands, by candle's own operators. On the CPU these multiply no bf16: operands of that type are
-    /// widened to f32, and the result is rounded.
+    /// `f` of the rounded operands, by candle's own operators. On the CPU these multiply no bf16: operands of that type
+    /// are widened to f32, and the result is rounded.
     pub(crate) fn with(
         self,
         a: &Tensor,
@@ -87,7 +87,7 @@ impl Precision {
     }
 }
 
-/// Rounds on the way there or on the way back: candle has no products of bf16 on the CPU.
+/// Rounds values in the forward pass or gradients in the backward pass: candle has no products of bf16 on the CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
     Forward,

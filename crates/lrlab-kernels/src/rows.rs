@@ -1,4 +1,4 @@
-//! Rows that are written in parts, each by one thread.
+//! Disjoint parts of a slice, each written by one thread.
 
 #![allow(
     unsafe_code,
@@ -50,7 +50,8 @@ pub(crate) fn put<S: Simd, T: Slot>(s: S, to: &mut [T], v: S::V) {
     }
 }
 
-/// Mutable rows of `columns` values, `stride` apart: all of a slice, or the part of it that is left to one thread.
+/// Mutable rows of `columns` values, `stride` apart. Splitting by rows or columns gives parts that do not overlap,
+/// which threads may write at the same time.
 pub(crate) struct RowsMut<'a, T> {
     first: *mut T,
     rows: usize,
@@ -63,7 +64,7 @@ pub(crate) struct RowsMut<'a, T> {
 unsafe impl<T: Send> Send for RowsMut<'_, T> {}
 
 impl<'a, T> RowsMut<'a, T> {
-    /// Rows without gaps. What is left over behind the last whole row belongs to none.
+    /// Contiguous rows. Values after the last whole row belong to no row.
     #[inline]
     pub(crate) fn new(data: &'a mut [T], columns: usize) -> Self {
         Self::with_stride(data, columns, columns)
@@ -103,14 +104,14 @@ impl<'a, T> RowsMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.stride), self.columns) }
     }
 
-    /// The same for a shorter time.
+    /// Borrows the rows for a shorter lifetime.
     #[inline]
     pub(crate) fn reborrow(&mut self) -> RowsMut<'_, T> {
         let Self { first, rows, stride, columns, .. } = *self;
         RowsMut { first, rows, stride, columns, of: PhantomData }
     }
 
-    /// The address of the first value and the distance between rows, for kernels that keep their bounds themselves.
+    /// The address of the first value and the distance between rows, for kernels that check their bounds themselves.
     #[inline(always)]
     pub(crate) fn as_mut_ptr(&mut self) -> (*mut T, usize) {
         (self.first, self.stride)
@@ -123,7 +124,6 @@ impl<'a, T> RowsMut<'a, T> {
     #[inline]
     pub(crate) fn skip_rows(self, row: usize) -> Self {
         assert!(row <= self.rows);
-        // The address of a row that is not there is never read.
         Self { first: self.first.wrapping_add(row * self.stride), rows: self.rows - row, ..self }
     }
 

@@ -1,14 +1,14 @@
-//! How work is laid over a GPU's blocks: plain functions of sizes.
+//! The partition of work into a GPU's blocks, as pure functions of sizes.
 
 use candle_core::{Result, bail};
 
 use crate::conv::geometry::Geometry;
 use crate::{Precision, environment};
 
-/// Threads of a block where nothing else decides.
+/// The default number of threads of a block.
 pub(crate) const BLOCK: usize = 256;
 
-/// How the rows and columns of a matrix are laid over blocks.
+/// The partition of a matrix's rows and columns into blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiling {
     /// Columns that a thread takes at once: 4 or 1.
@@ -23,7 +23,7 @@ pub(crate) struct Tiling {
     pub(crate) runs: usize,
 }
 
-/// Runs beyond these cost the last block more than they save the others.
+/// The largest number of runs; more would cost the last block more than they save the others.
 const MOST_RUNS: usize = 128;
 /// Rows that a thread should have.
 const ROWS_EACH: usize = 8;
@@ -41,7 +41,7 @@ impl Tiling {
     }
 }
 
-/// The three ways through a convolution.
+/// The three products of a convolution: output, input gradient, weight gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Way {
     Forward,
@@ -58,7 +58,7 @@ impl Way {
         }
     }
 
-    /// For tables of times.
+    /// The name in tables of times.
     #[cfg(feature = "cuda")]
     pub(crate) fn name(self, g: &Geometry) -> String {
         let Geometry { c, o, h, w, kh, kw, stride, .. } = *g;
@@ -66,7 +66,7 @@ impl Way {
     }
 }
 
-/// The product that one way through a convolution is, and how it is laid over blocks.
+/// One product of a convolution and its partition into blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Product {
     pub(crate) rows: usize,

@@ -1,4 +1,4 @@
-//! From a sequence of vectors to one.
+//! Weighted sums over sequences.
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
@@ -10,11 +10,11 @@ use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
 
-/// Σ over positions of weight · x: `x (b, l, d)`, `weights (b, l)`, to `(b, d)`. Nothing is read where a weight is 0. The
-/// weights get no gradient.
+/// Σ over positions of weight · x: `x (b, l, d)`, `weights (b, l)`, to `(b, d)`. Vectors with a weight of 0 are not
+/// read. The weights have no gradient.
 ///
 /// # Errors
-/// Shapes or devices do not fit, something is empty, or a type is no float.
+/// Shapes or devices do not fit, something is empty, or a type is not a float.
 pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let [b, l, d] = check::dims("weighted_sum", "x", x, "(b, l, d)")?;
     if weights.dims() != [b, l] {

@@ -1,5 +1,5 @@
-//! A head of a sequence on the CPU. The length × length matrix is never written out: a few rows at a time lie in
-//! scratch memory, and the backward pass makes them again.
+//! One head of one sequence on the CPU. The length × length matrix of weights is never stored: a few rows at a time lie
+//! in scratch memory, and the backward pass recomputes them.
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
@@ -13,11 +13,11 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, exp, part};
 /// Query rows at a time.
 const TILE: usize = 24;
 
-/// What a head attends to: which keys of the sequence count.
+/// The keys of a sequence that a head attends to.
 pub(crate) struct Keys {
-    /// 1 at keys that count; padded with 0 to whole vectors.
+    /// 1 at keys that are not masked; padded with 0 to whole vectors.
     real: Vec<f32>,
-    /// The last that counts, plus one.
+    /// The index of the last key that is not masked, plus one.
     count: usize,
 }
 
@@ -34,7 +34,7 @@ impl Keys {
         self.real.len()
     }
 
-    /// Whether a key before the last that counts does not count.
+    /// Whether a key before the last unmasked one is masked.
     pub(crate) fn has_gaps(&self) -> bool {
         self.real[..self.count].contains(&0.0)
     }
@@ -48,15 +48,15 @@ pub(crate) struct Head<'a> {
     pub(crate) v: Rows<'a>,
     pub(crate) keys: &'a Keys,
     pub(crate) length: usize,
-    /// Of the products of queries and keys, of weights and values.
+    /// The precision of both products.
     pub(crate) precision: Precision,
     pub(crate) draws: Option<(Dropout, usize)>,
 }
 
-/// What a head keeps for the backward pass.
+/// Intermediate results of a head that the backward pass reads.
 #[derive(Default)]
 pub(crate) struct Kept {
-    /// Per query the largest scaled score and 1 / Σ e^(score − largest).
+    /// The largest scaled score of each query, and 1 / Σ e^(score − largest).
     tops: Vec<f32>,
     gains: Vec<f32>,
     bits: Option<Bits>,
@@ -71,7 +71,7 @@ impl Head<'_> {
         1.0 / (self.width() as f32).sqrt()
     }
 
-    /// Factor of weights that were not dropped.
+    /// The factor of weights that dropout keeps.
     fn kept_gain(&self) -> f32 {
         self.draws.map_or(1.0, |(drop, _)| drop.gain())
     }
@@ -80,7 +80,7 @@ impl Head<'_> {
         self.draws.map_or(0, |(_, start)| start)
     }
 
-    /// A matrix of the keys (or values), transposed or not, packed.
+    /// Packs the matrix of the keys or values, or its transpose.
     fn packed(&self, of: Rows, transposed: bool) -> Buffer {
         let (count, d, precision) = (self.keys.count, self.width(), self.precision);
         if transposed {
@@ -134,7 +134,7 @@ impl Head<'_> {
         kept
     }
 
-    /// Products of some rows with all keys (or values).
+    /// Multiplies some rows with all keys or values.
     fn scores(&self, rows_of: Rows, first: usize, rows: usize, packed: &[f32], to: &mut [f32]) {
         let (count, pitch) = (self.keys.count, self.keys.pitch());
         let right = Right { data: packed, k: self.width(), n: count, precision: self.precision };
@@ -210,7 +210,7 @@ impl<T: Slot> Finish for Scaled<'_, T> {
     }
 }
 
-/// scores ← e^(score · scale − largest) where the key counts and the draw keeps it, else 0.
+/// scores ← e^(score · scale − largest) where the key is not masked and dropout keeps it, else 0.
 struct Softmax<'a> {
     head: &'a Head<'a>,
     first: usize,
@@ -257,8 +257,8 @@ impl Kernel for Softmax<'_> {
     }
 }
 
-/// scores ← weights (slopes − Σ weights slopes) scale, the slopes after dropout; these and the weights after dropout
-/// also in panels of sixteen keys.
+/// scores ← weights (slopes − Σ weights slopes) scale, with the slopes after dropout. Also stores these gradients and
+/// the weights after dropout in panels of sixteen keys.
 struct SoftmaxGrad<'a> {
     head: &'a Head<'a>,
     kept: &'a Kept,
@@ -306,7 +306,7 @@ impl Kernel for SoftmaxGrad<'_> {
                     mean = s.fma(part(s, y, at, 0.0), part(s, dy, at, 0.0), mean);
                 }
             } else {
-                // Of the slopes as they were rounded: those of a query's scores add up to 0.
+                // The mean of the rounded slopes, so that the gradients of a query's scores add up to 0.
                 for at in (0..pitch).step_by(LANES) {
                     // SAFETY: as above.
                     unsafe {

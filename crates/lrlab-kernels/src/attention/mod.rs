@@ -1,6 +1,6 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1).
 
-#![allow(unsafe_code, reason = "each head writes its own part of shared outputs, before they have a length")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 mod kernel;
 
@@ -20,13 +20,14 @@ pub(crate) use kernel::{Head, Kept, Keys};
 
 /// softmax(q kᵀ / √d + mask) v over `(batch, heads, length, d)`.
 ///
-/// `key_mask` is `(batch, length)`: 1 at keys that count, 0 at others, of which nothing depends on key and value, whatever
-/// they are. A query whose keys are all masked gets zeros and has no part in any gradient. `drop` is applied to the
-/// probabilities, element i of `(batch, heads, length, length)` by draw i. Both products take their operands in `precision`.
+/// `key_mask` is `(batch, length)`: 1 at keys that take part, 0 at masked keys, whose key and value have no influence,
+/// even if they are NaN. A query whose keys are all masked yields zeros and contributes to no gradient. `drop` applies
+/// to the probabilities: draw i decides element i of `(batch, heads, length, length)`. Both products round their
+/// operands to `precision`.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
-/// looked at), or the dropout's p is outside [0, 1).
+/// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (not checked
+/// on a GPU), or the dropout's p is outside [0, 1).
 pub fn attention(
     q: &Tensor,
     k: &Tensor,
@@ -50,7 +51,7 @@ pub fn attention(
     if let Some(mask) = mask.filter(|_| host::is_f32(&[q, k, v])) {
         let keys: Vec<Keys> = mask.chunks(l).map(Keys::new).collect();
         let drop = drop.filter(|drop| drop.p > 0.0);
-        // What is masked between keys that count goes through the products with a weight of 0.
+        // Masked keys between others take part in the products with a weight of 0.
         let between = keys.iter().any(Keys::has_gaps);
         let (k, v) = if between { blanked(k, v, key_mask)? } else { (k.clone(), v.clone()) };
         let op = Attention { precision, dims: q.dims4()?, keys, drop, kept: OnceLock::new() };
@@ -78,7 +79,7 @@ fn composed(
     let ((b, l), (.., d)) = (mask.dims2()?, q.dims4()?);
     let (k, v) = blanked(k, v, mask)?;
     let scores = (precision.matmul(&q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
-    // Masked scores are −∞, or 0 where no key counts, so that the softmax is one of numbers.
+    // Masked scores are −∞, or 0 if all keys are masked, so that the softmax stays finite.
     let mask = mask.to_dtype(q.dtype())?;
     let full = |value: f32| Tensor::full(value, (b, 1), q.device())?.to_dtype(q.dtype());
     let masked = mask.max_keepdim(1)?.ne(0.0)?.where_cond(&full(f32::NEG_INFINITY)?, &full(0.0)?)?;

@@ -1,4 +1,4 @@
-//! The gradients, a few pictures at a time; the weights' are added up over a fixed split of the batch.
+//! The backward pass, a few pictures at a time. The weight's gradient is summed over a fixed split of the batch.
 
 use rayon::prelude::*;
 
@@ -10,8 +10,8 @@ use super::winograd;
 use crate::host::{Scratch, add_up};
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Gradients from `grad`, the output's: the input's goes to `dx`, where somebody wants it, the weights'
-/// `(o, c, kh, kw)` is given back, where `want_weight`.
+/// Computes the gradients from `grad`, that of the output: writes the input's to `dx` if it is given, and returns the
+/// weight's `(o, c, kh, kw)` if `want_weight`.
 pub(crate) fn run(
     g: &Geometry,
     source: &Source<'_>,
@@ -54,8 +54,8 @@ pub(crate) fn run(
     })
 }
 
-/// How many partial gradients of the weights, of `packed` values each, there are: enough for the threads, few enough
-/// to add up. Depends on the sizes alone, so that the bits do not depend on the threads.
+/// The number of partial gradients of the weight, of `packed` values each: enough to occupy the threads, few enough to
+/// add up. It depends on the sizes alone, so the bits do not depend on the number of threads.
 fn tasks(packed: usize) -> usize {
     ((2 << 20) / packed.max(1)).clamp(4, 16)
 }

@@ -1,4 +1,4 @@
-//! Between planes of channels (candle's layout) and blocks of sixteen channels side by side.
+//! Conversion between planes of channels (candle's layout) and blocks of sixteen interleaved channels.
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
@@ -8,8 +8,8 @@ use super::geometry::Frame;
 use crate::rows::put;
 use crate::simd::{LANES, Simd};
 
-/// One picture `(channels, height, width)` into `out`: per block of channels one frame, the picture at
-/// (`top`, `left`), zeros elsewhere.
+/// Writes one picture `(channels, height, width)` to `out`: one frame per block of channels, with the picture at
+/// (`top`, `left`) and zeros elsewhere.
 #[inline(always)]
 pub(super) fn pack<S: Simd>(
     s: S,
@@ -54,7 +54,8 @@ pub(super) fn pack<S: Simd>(
     }
 }
 
-/// The inverse: the picture of `size` (rows, columns) at (`top`, `left`) of its frames, to the planes of `out`.
+/// The inverse of [`pack`]: writes the picture of `height` × `width` pixels at (`top`, `left`) of its frames to the
+/// planes of `out`.
 #[inline(always)]
 pub(super) fn unpack<S: Simd>(
     s: S,

@@ -16,8 +16,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch};
 /// Pictures of one task.
 const PER_TASK: usize = 8;
 
-/// Convolves what `source` gives into `sink`; with `moments` also the mean and variance of each output channel
-/// (whole blocks of channels, otherwise nothing).
+/// Convolves the pictures of `source` and writes the result to `sink`. With `moments`, returns the moments of each
+/// output channel, for whole blocks of channels; otherwise an empty vector.
 pub(crate) fn run(
     g: &Geometry,
     source: &Source<'_>,
@@ -153,7 +153,7 @@ impl Task<'_> {
         moments: &mut [Moments],
     ) {
         for (index, picture) in to.iter().enumerate() {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 for (block, moments) in moments.chunks_mut(LANES).enumerate() {
                     measure(s, picture.add(block * output.plane()), output.pixels(), moments);

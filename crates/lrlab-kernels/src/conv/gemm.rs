@@ -1,5 +1,5 @@
-//! Convolutions with few output pixels: products over the pictures of the batch, for each output pixel only the taps
-//! that do not read padding. At one pixel, a 3×3 kernel is its middle.
+//! Convolutions with few output pixels as matrix products over the batch. Each output pixel takes only the taps that do
+//! not read padding: with a single pixel, a 3×3 kernel reduces to its centre.
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
@@ -18,7 +18,7 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 /// Pictures of one task.
 const PER_TASK: usize = 32;
 
-/// Input pixel, output pixel and the tap that joins them.
+/// An input pixel, an output pixel and the tap that connects them.
 #[derive(Debug, Clone, Copy)]
 struct Joint {
     from: usize,

@@ -14,7 +14,7 @@ pub(crate) struct Sizes {
     pub(crate) w: usize,
 }
 
-/// As candle writes shapes.
+/// The format of candle's shapes.
 impl std::fmt::Display for Sizes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "[{}, {}, {}, {}]", self.n, self.c, self.h, self.w)
@@ -114,7 +114,7 @@ impl Geometry {
         Sizes { n: self.n, c: self.o, h: self.oh, w: self.ow }
     }
 
-    /// How it is computed.
+    /// The method for these sizes.
     pub(super) fn method(&self) -> Method {
         let square = (self.kh, self.kw, self.stride, self.padding) == (3, 3, 1, 1);
         if square && self.h > 2 && self.w > 2 {
@@ -142,7 +142,7 @@ impl Geometry {
     }
 }
 
-/// Output pixels that are few: rows of them would not fill a tile.
+/// At most this many output pixels count as few: their rows would not fill a tile.
 const FEW: usize = 16;
 
 /// How a convolution is computed.

@@ -1,11 +1,11 @@
 //! Two-dimensional convolution.
 //!
-//! On the CPU each picture is brought into a padded layout with sixteen channels side by side. 3×3 kernels of stride 1
-//! go through Winograd's transform (see `winograd`); the others keep a row of output pixels times sixteen output
-//! channels in registers while running over all taps and input channels (Georganas et al., "Anatomy of
-//! high-performance deep learning convolutions on SIMD architectures", SC 2018), and their input's gradient is the
-//! same sweep over the output's gradient, once per phase of the stride. Where few output pixels are left, the pictures
-//! take the place of the pixels (see `gemm`).
+//! On the CPU, each picture is converted to a padded layout of sixteen interleaved channels. 3×3 kernels of stride 1
+//! use Winograd's transform (see `winograd`). The direct method keeps a row of output pixels times sixteen output
+//! channels in registers while it iterates over all taps and input channels (Georganas et al., "Anatomy of
+//! high-performance deep learning convolutions on SIMD architectures", SC 2018); the input's gradient is the same sweep
+//! over the output's gradient, once per phase of the stride. Convolutions with few output pixels are matrix products
+//! over the batch (see `gemm`).
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
@@ -32,10 +32,11 @@ use source::{Sink, Source};
 /// Cross-correlation of `x (n, c, h, w)` with `weight (o, c, kh, kw)`, zero padding, no bias:
 /// `(n, o, (h + 2 padding − kh) / stride + 1, (w + 2 padding − kw) / stride + 1)`.
 ///
-/// A GPU takes the operands in `precision`; on the CPU they are f32.
+/// A GPU rounds the operands to `precision`; on the CPU they stay f32.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded input.
+/// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded
+/// input.
 pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -54,13 +55,13 @@ pub fn conv2d(
     if crate::cuda::takes(&[x, weight]) {
         return crate::cuda::conv2d(precision, x, weight, geometry);
     }
-    // On the CPU convolutions are f32, by whomever.
+    // On the CPU, convolutions are f32 in every implementation.
     let precision = if x.device().is_cpu() { Precision::F32 } else { precision };
     precision.with(x, weight, |x, weight| composed(x, weight, &geometry))
 }
 
-/// On candle's operator. Its gradient takes for the width what the height leaves over beyond the last window; where
-/// the two differ, the input is padded and cut to what the windows read, so that nothing is left over.
+/// candle's operator. Its gradient assumes that as many columns as rows remain beyond the last window. If the two
+/// differ, the input is padded and cut to the part that the windows read, so that nothing remains.
 fn composed(x: &Tensor, weight: &Tensor, g: &Geometry) -> Result<Tensor> {
     let Geometry { stride, padding, .. } = *g;
     let left_over = |size: usize, kernel: usize| (size + 2 * padding - kernel) % stride;

@@ -1,4 +1,4 @@
-//! Mean and variance of each channel, put together from pictures (Chan, Golub and others, 1979).
+//! Mean and variance of each channel, merged over pictures (Chan et al., 1979).
 
 #![allow(unsafe_code, reason = "vector loads by address")]
 
@@ -13,7 +13,7 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    /// Of both together.
+    /// The moments of both samples together.
     pub(crate) fn merge(self, other: Self) -> Self {
         let count = self.count + other.count;
         if count == 0.0 {
@@ -28,7 +28,7 @@ impl Moments {
     }
 }
 
-/// Joins one picture's plane of `pixels` pixels to the moments of its sixteen channels.
+/// Merges one picture's plane of `pixels` pixels into the moments of its sixteen channels.
 ///
 /// # Safety
 /// The plane is readable.
@@ -36,7 +36,7 @@ impl Moments {
 pub(crate) unsafe fn measure<S: Simd>(s: S, plane: *const f32, pixels: usize, into: &mut [Moments]) {
     assert!(into.len() == LANES && pixels > 0);
     let (mut sums, mut squares) = ([0.0_f32; LANES], [0.0_f32; LANES]);
-    // SAFETY: the caller's word, and arrays of LANES values.
+    // SAFETY: guaranteed by the caller, and arrays of LANES values.
     unsafe {
         let (mut even, mut odd) = (s.zero(), s.zero());
         for x in 0..pixels / 2 {

@@ -1,10 +1,11 @@
-//! Products of small matrices in blocks of sixteen columns: what a convolution spends its time in.
+//! Products of small matrices in blocks of sixteen columns, the innermost loops of a convolution.
 
-#![allow(unsafe_code, reason = "loads by address in the innermost loops; the callers vouch for the bounds")]
+#![allow(unsafe_code, reason = "loads by address in the innermost loops; the callers guarantee the bounds")]
 
 use crate::simd::{LANES, Simd};
 
-/// `out[block][row][16] = Σ over terms and k of x[row][k] · w[block][k][16]`, each term with its own offsets in x and w.
+/// `out[block][row][16] = Σ over terms and k of x[row][k] · w[block][k][16]`, each term with its own offsets in x and
+/// w.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Product {
     /// Rows of x and out.
@@ -25,7 +26,7 @@ pub(crate) struct Product {
 
 impl Product {
     /// # Safety
-    /// Every place that the sizes and strides name is there.
+    /// Every address that the sizes and strides describe is valid.
     #[inline(always)]
     pub(crate) unsafe fn run<S: Simd>(
         &self,
@@ -36,7 +37,7 @@ impl Product {
         out: *mut f32,
     ) {
         let mut block = 0;
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             while block < self.blocks {
                 let (w, out) = (w.add(block * self.w_block), out.add(block * self.out_block));
@@ -62,7 +63,7 @@ impl Product {
     ) {
         let mut row = 0;
         while row < self.rows {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 let (x, out) = (x.add(row * LANES), out.add(row * self.out_row));
                 row += match self.rows - row {
@@ -86,7 +87,7 @@ impl Product {
         out: *mut f32,
     ) -> usize {
         let mut sums = [[s.zero(); P]; B];
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             for (x_at, w_at) in terms {
                 let (mut x, mut w, mut left) = (x.add(*x_at), w.add(*w_at), self.depth);
@@ -124,7 +125,7 @@ impl Product {
 /// sixteen values apart.
 ///
 /// # Safety
-/// Every place that the sizes name is there.
+/// Every address that the sizes describe is valid.
 #[inline(always)]
 pub(crate) unsafe fn outer<S: Simd>(
     s: S,
@@ -135,7 +136,7 @@ pub(crate) unsafe fn outer<S: Simd>(
     out: *mut f32,
 ) {
     let mut k = 0;
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         while k < width {
             let (x, out) = (x.add(k), out.add(k * LANES));
@@ -158,7 +159,7 @@ unsafe fn outer_tile<S: Simd, const K: usize>(
     rows: usize,
     out: *mut f32,
 ) -> usize {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [s.zero(); K];
         for (k, sum) in sums.iter_mut().enumerate() {

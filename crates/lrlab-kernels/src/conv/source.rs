@@ -1,5 +1,5 @@
-//! What a convolution reads and where it writes: pictures in candle's planes, or in blocks of sixteen channels with
-//! what comes before or after the convolution applied on the way, so that it costs no pass over memory of its own.
+//! The input and output of a convolution: pictures in candle's planes, or in blocks of sixteen channels. In blocks, the
+//! operations before or after the convolution are fused into reading and writing, which saves passes over memory.
 
 #![allow(
     unsafe_code,
@@ -28,7 +28,7 @@ pub(crate) struct Term<'a> {
     pub(crate) affine: Option<&'a Affine>,
 }
 
-/// The gradient that batch norm hands back: slope · grad + drift + tilt · (y − mean), per channel.
+/// The gradient of a batch norm's input: slope · grad + drift + tilt · (y − mean), per channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Backward {
     pub(crate) slope: Vec<f32>,
@@ -37,7 +37,7 @@ pub(crate) struct Backward {
     pub(crate) mean: Vec<f32>,
 }
 
-/// Takes what a source gives while it is read.
+/// Stores the values of a source while it is read.
 pub(crate) trait Keep: std::fmt::Debug + Sync {
     /// Writes the pixels `row`, at place `at` of a picture in blocks.
     fn write(&self, picture: usize, at: usize, row: &[f32]);
@@ -60,18 +60,18 @@ impl Keep for Pictures<'_> {
     }
 }
 
-/// Where pictures come from.
+/// The pictures that a convolution reads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// candle's layout `(n, c, h, w)`.
     Planes(&'a [f32]),
-    /// first + second, or with `relu` max(first + second, 0). `keep` gets it too.
+    /// first + second, or with `relu` max(first + second, 0). `keep` stores the result.
     Blocks { first: Term<'a>, second: Option<Term<'a>>, relu: bool, keep: Option<&'a dyn Keep> },
     /// The gradient of a convolution's output from that of the norm after it.
     Norm { grad: &'a [f32], y: &'a [f32], backward: &'a Backward },
 }
 
-/// Where a picture stands in its frame of zeros.
+/// The position of a picture in its frame of zeros.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) frame: Frame,
@@ -136,10 +136,10 @@ impl Source<'_> {
     }
 
     /// # Safety
-    /// `width` pixels from `from` on lie in the arrays, and there is room for them.
+    /// The arrays hold `width` pixels from `from` on, and `to` has room for them.
     #[inline(always)]
     unsafe fn row<S: Simd>(&self, s: S, from: usize, lane: usize, width: usize, to: *mut f32) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match self {
                 Self::Planes(_) => {}
@@ -154,7 +154,7 @@ impl Source<'_> {
                         None => {
                             for x in 0..width {
                                 let z = s.fma(s.load(first.add(x * LANES)), gain, offset);
-                                // This order hands a NaN on.
+                                // This order of arguments propagates a NaN.
                                 let z = s.max(floor, z);
                                 s.store(to.add(x * LANES), z);
                             }
@@ -193,7 +193,7 @@ impl Term<'_> {
     #[inline(always)]
     unsafe fn coefficients<S: Simd>(&self, s: S, lane: usize) -> (S::V, S::V) {
         match self.affine {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             Some(affine) => unsafe {
                 (s.load(affine.gain.as_ptr().add(lane)), s.load(affine.offset.as_ptr().add(lane)))
             },
@@ -213,7 +213,7 @@ fn border(frame: Frame, sizes: &Sizes, top: usize, left: usize, out: &mut [f32])
     }
 }
 
-/// Where pictures go.
+/// The pictures that a convolution writes.
 #[derive(Debug)]
 pub(crate) enum Sink<'a> {
     /// candle's layout.

@@ -1,4 +1,5 @@
-//! The tile that does the work: output pixels times output channels, over taps and input channels.
+//! The innermost loops of the direct method: tiles of output pixels times output channels, over taps and input
+//! channels.
 
 #![allow(unsafe_code, reason = "loads by address in the innermost loop; bounds are asserted once per sweep")]
 

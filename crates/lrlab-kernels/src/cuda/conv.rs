@@ -1,7 +1,7 @@
 //! Convolutions, over pictures `(n, h, w, c)` and weights `(o, kh, kw, c)`.
 //!
-//! They are matrix products of this crate's own device code, which gathers patches on their way to shared memory. cuDNN 9
-//! took three to four times as long for ResNet-20 and ResNet-18 on an H100, most of it between its kernels.
+//! They are matrix products of this crate's own device code, which gathers patches on their way to shared memory. cuDNN
+//! 9 took three to four times as long for ResNet-20 and ResNet-18 on an H100, most of it between its kernels.
 
 use std::ffi::c_void;
 
@@ -86,7 +86,7 @@ impl Gpu {
         let mut arguments: [*mut c_void; 4] =
             [(&raw mut conv).cast(), (&raw mut from).cast(), (&raw mut with).cast(), (&raw mut to).cast()];
         let kernel = product.kernel(way, precision);
-        // SAFETY: the caller vouches for the addresses; there is room for every part.
+        // SAFETY: the caller guarantees the addresses; there is room for every part.
         unsafe {
             self.launch_called(|| way.name(g), &kernel, grid, 128, 0, &mut arguments)?;
             if parts.is_some() {

@@ -82,7 +82,7 @@ struct Encoder {
     kept: Mutex<Option<Kept>>,
 }
 
-/// For the way back.
+/// Intermediate results for the backward pass.
 struct Kept {
     /// What the attention reads, if it is not x.
     seen: Option<CudaSlice<f32>>,
@@ -118,11 +118,11 @@ impl Encoder {
     unsafe fn map(&self, gpu: &Gpu, p: &[Held], i: usize, x: u64, out: u64) -> Result<()> {
         let (outputs, inputs) = self.parameters[MAPS[i].0].dims2()?;
         let weight = Operand::new(p[MAPS[i].0].at, outputs, inputs);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { gpu.product(self.precision, Operand::new(x, self.sizes.rows(), inputs), weight.t(), out) }
     }
 
-    /// The way back through map `i`: gradients of weight and bias are given, that of its input goes to `dx`.
+    /// The backward pass of map `i`: stores the gradients of weight and bias, and writes that of the input to `dx`.
     ///
     /// # Safety
     /// As for [`Encoder::map`]; with `join` there is something at `dx`.
@@ -138,7 +138,7 @@ impl Encoder {
         let (outputs, inputs) = weight.dims2()?;
         let rows = self.sizes.rows();
         let slopes = Operand::new(dy, rows, outputs);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             if weight.track_op() {
                 let dw = gpu.floats(outputs * inputs)?;

@@ -40,7 +40,8 @@ impl Pixels {
             let words =
                 words![gpu.at(&self.bytes), gpu.at(&steps), gpu.at(&self.tables), gpu.at(&y), c, h, w];
             let grid = (u32::try_from(views.len() * c).map_err(wrap)?, 1, 1);
-            // SAFETY: a step for each picture of the batch, which names one that is there, and room for its c h w values.
+            // SAFETY: a step for each picture of the batch, which names one that is there, and room for its c h w
+            // values.
             unsafe { gpu.launch("augment", grid, BLOCK, 0, words)? };
         }
         Ok(gpu.tensor(y, (views.len(), c, h, w)))

@@ -117,9 +117,9 @@ impl Gpu {
         Self::new(x.device().as_cuda_device()?)
     }
 
-    /// Memory for `len` values; the contents are anything.
+    /// Memory for `len` values; the contents are unspecified.
     pub(crate) fn take<T: DeviceRepr>(&self, len: usize) -> Result<CudaSlice<T>> {
-        // SAFETY: whoever takes it writes it before it is read.
+        // SAFETY: the caller writes it before it is read.
         unsafe { self.device.alloc::<T>(len.max(1)) }
     }
 
@@ -175,14 +175,14 @@ impl Gpu {
         for (argument, word) in arguments.iter_mut().zip(words) {
             *argument = (&raw const word.0).cast_mut().cast();
         }
-        // SAFETY: the caller vouches for the words, which outlive the launch.
+        // SAFETY: the caller guarantees the words, which outlive the launch.
         unsafe { self.launch_raw(name, grid, block, shared, &mut arguments[..words.len()]) }
     }
 
     /// [`Gpu::launch`] with addresses of arguments.
     ///
     /// # Safety
-    /// As there.
+    /// As for [`Gpu::launch`].
     pub(crate) unsafe fn launch_raw(
         &self,
         name: &str,
@@ -191,14 +191,14 @@ impl Gpu {
         shared: u32,
         arguments: &mut [*mut c_void],
     ) -> Result<()> {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.launch_called(|| name.to_owned(), name, grid, block, shared, arguments) }
     }
 
     /// The same, under another name in tables of times.
     ///
     /// # Safety
-    /// As there.
+    /// As for [`Gpu::launch`].
     pub(crate) unsafe fn launch_called(
         &self,
         called: impl FnOnce() -> String,
@@ -212,7 +212,7 @@ impl Gpu {
         self.stream.context().bind_to_thread().map_err(wrap)?;
         let stream = self.stream.cu_stream();
         let launch = || {
-            // SAFETY: the caller vouches for the arguments.
+            // SAFETY: the caller guarantees the arguments.
             unsafe { result::launch_kernel(function, grid, (block, 1, 1), shared, stream, arguments) }
                 .map_err(wrap)
         };
@@ -227,7 +227,7 @@ impl Gpu {
         if n == 0 {
             return Ok(());
         }
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.launch(name, (blocks(n), 1, 1), BLOCK, 0, words) }
     }
 
@@ -237,7 +237,7 @@ impl Gpu {
     /// As for [`Gpu::launch`].
     pub(crate) unsafe fn rows(&self, name: &str, rows: usize, words: &[Word]) -> Result<()> {
         i32::try_from(rows).map_err(wrap)?;
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.launch(name, (rows.div_ceil(4) as u32, 1, 1), 128, 0, words) }
     }
 

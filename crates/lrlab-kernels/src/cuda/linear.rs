@@ -21,7 +21,7 @@ pub(crate) fn linear(
 
 struct Linear {
     precision: Precision,
-    /// A variable or a constant; its gradient is handed on by the way back.
+    /// A variable or a constant; the backward pass stores its gradient.
     bias: Option<Tensor>,
     dims: Vec<usize>,
 }

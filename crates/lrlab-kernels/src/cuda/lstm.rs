@@ -62,7 +62,7 @@ struct Lstm {
     kept: Mutex<Option<Kept>>,
 }
 
-/// For the way back; rows are sequences and times.
+/// Intermediate results for the backward pass; rows are sequences and times.
 struct Kept {
     /// Of a table: the rows that were read.
     x: Option<CudaSlice<f32>>,

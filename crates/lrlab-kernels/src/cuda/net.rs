@@ -20,7 +20,7 @@ use crate::tiles::Way;
 /// [`ConvNet::forward`], checked.
 pub(crate) fn conv_net(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {
     let op = Network { net: net.clone(), sizes, mode, kept: Mutex::new(None) };
-    // The operator takes a parameter, so that candle calls its way back where only parameters want gradients.
+    // The operator takes a parameter, so that candle runs its backward pass even if only parameters want gradients.
     let x = x.contiguous()?;
     match units(net).next() {
         Some(unit) => x.apply_op2(&unit.weight, op),
@@ -42,7 +42,7 @@ struct Network {
     kept: Mutex<Option<Kept>>,
 }
 
-/// For the way back.
+/// Intermediate results for the backward pass.
 struct Kept {
     /// Every node's value; the first are the pictures.
     values: Vec<CudaSlice<f32>>,
@@ -134,7 +134,7 @@ impl Network {
             }
             let grid = (most.div_ceil(1024).min(512) as u32, part.len() as u32, 1);
             let mut arguments = [(&raw mut table).cast()];
-            // SAFETY: the caller vouches for the addresses.
+            // SAFETY: the caller guarantees the addresses.
             unsafe { gpu.launch_raw(name, grid, 256, 0, &mut arguments)? };
         }
         Ok(())
@@ -223,7 +223,7 @@ impl Network {
         let y = room(gpu, to)?;
         let (affine, running) = ([&unit.scale, &unit.shift], [&unit.running_mean, &unit.running_var]);
         let parameters = Parameters::hold(affine.map(Var::as_tensor), running, unit.eps)?;
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         let norm = unsafe {
             let addresses = [input, gpu.at(&weight), gpu.at(&y)];
             gpu.convolve(Way::Forward, self.net.precision, &Self::geometry(from, unit)?, addresses, false)?;
@@ -249,7 +249,7 @@ impl Network {
         arguments.extend(after.iter().map(address));
         let n_word = Word::from(n as u64);
         arguments.push(address(&n_word));
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { gpu.launch_raw(name, (super::blocks(n), 1, 1), 256, 0, &mut arguments) }
     }
 
@@ -267,7 +267,7 @@ impl Network {
             let (from, to) = (self.sizes[node.input()], self.sizes[i + 1]);
             let grad = match grads[i + 1].take() {
                 Some(grad) => grad,
-                // Nobody reads this node.
+                // No node reads this one.
                 None => gpu.zeros(count(to))?,
             };
             let g = gpu.at(&grad);

@@ -29,7 +29,7 @@ impl Rows {
         let packs = self.values() / pack;
         let mut all = words.to_vec();
         all.extend(words![self.c, packs as u64]);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { gpu.each(&format!("{name}_{pack}"), packs, &all) }
     }
 }
@@ -83,7 +83,7 @@ pub(super) unsafe fn measure(
     let [mean, inverse, gain, offset] = coefficients.at(gpu);
     let (scale, shift, running_mean, running_var) =
         (p.scale.at, p.shift.at, p.running_mean.at, p.running_var.at);
-    // SAFETY: the caller's word; coefficients have room for the channels.
+    // SAFETY: guaranteed by the caller; coefficients have room for the channels.
     unsafe {
         match mode {
             NormMode::Train { momentum } => {
@@ -127,12 +127,12 @@ pub(super) unsafe fn apply(
     z: u64,
 ) -> Result<()> {
     let [_, _, gain, offset] = coefficients.at(gpu);
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe { of.packs(gpu, "norm_apply", words![y, gain, offset, residual, relu, z]) }
 }
 
-/// The way back: y is the norm's input, z its output where it was rectified, else null; the residual's gradient goes to,
-/// or joins, `beside`, if that is not null. Gives the gradients of scale and shift.
+/// The backward pass: y is the norm's input, z its output where it was rectified, else null; the residual's gradient
+/// goes to, or joins, `beside`, if that is not null. Gives the gradients of scale and shift.
 ///
 /// # Safety
 /// All addresses have the rows.
@@ -151,7 +151,7 @@ pub(super) unsafe fn back(
     let slopes = gpu.floats(3 * of.c)?;
     let [a, b, d] = [0, 1, 2].map(|i| gpu.at(&slopes) + (i * of.c * size_of::<f32>()) as u64);
     let train = mode != NormMode::Eval;
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let words = words![grad, y, z, scale.at, mean, inverse, d_scale, d_shift, a, b, d, train];
         gpu.column_sums("norm_grad", (of.rows, of.c), words)?;
@@ -207,7 +207,7 @@ impl Gpu {
     pub(super) unsafe fn to_rows(&self, from: u64, (of, pixels): (Rows, usize)) -> Result<CudaSlice<f32>> {
         let to = self.floats(of.values())?;
         let words = words![from, self.at(&to), of.c, pixels, of.values() as u64];
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.each("to_rows", of.values(), words)? };
         Ok(to)
     }

@@ -1,5 +1,5 @@
-//! What the operators on a GPU share as candle's operators: whether they apply, and how gradients of parameters reach the
-//! store.
+//! What the operators on a GPU share as candle's operators: whether they apply, and how gradients of parameters reach
+//! the store.
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail,
@@ -7,7 +7,7 @@ use candle_core::{
 
 use crate::environment;
 
-/// Whether these operators apply: f32 on a GPU, all of them, and nobody asked for candle's own.
+/// Whether these operators apply: f32 on a GPU, all of them, and the environment does not ask for candle's operators.
 pub(crate) fn takes(tensors: &[&Tensor]) -> bool {
     let float = |t: &&Tensor| t.device().is_cuda() && t.dtype() == DType::F32;
     environment::own_kernels() && tensors.iter().all(float) && together(tensors)
@@ -31,8 +31,8 @@ pub(crate) fn give(parameter: &Tensor, grad: Tensor) -> Result<()> {
     }
 }
 
-/// Applies an operator to `x` whose parameters it holds itself. Where x wants no gradient, one of them becomes an argument
-/// too, so that candle calls the way back.
+/// Applies an operator to `x` whose parameters it holds itself. Where x wants no gradient, one of them becomes an
+/// argument too, so that candle runs the backward pass.
 pub(crate) fn apply<'a>(
     x: &Tensor,
     parameters: impl IntoIterator<Item = &'a Tensor>,

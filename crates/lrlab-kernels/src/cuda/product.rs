@@ -86,7 +86,7 @@ impl Gpu {
         let (ld_a, ld_b) = (a.columns as i32, b.columns as i32);
         let algorithm = sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
         let multiply = || {
-            // SAFETY: the caller vouches for operands and output.
+            // SAFETY: the caller guarantees operands and output.
             unsafe {
                 if count == 1 {
                     result::gemm_ex(
@@ -155,7 +155,7 @@ impl Gpu {
         b: Operand,
         out: u64,
     ) -> Result<()> {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.products(precision, (a, b), out, 1, (1.0, 0.0)) }
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -
 /// The widest rows that [`row_norm`] takes.
 pub(crate) const MOST_WIDE: usize = 1024;
 
-/// What the way back through a norm needs.
+/// Intermediate results for the backward pass of a norm.
 pub(super) struct Normed {
     pub(super) rows: CudaSlice<f32>,
     pub(super) inverse: CudaSlice<f32>,
@@ -63,7 +63,7 @@ pub(super) unsafe fn row_norm(
         w,
         rows
     ];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe { gpu.rows("row_norm", rows, words)? };
     Ok((kept, y))
 }
@@ -91,11 +91,11 @@ pub(super) unsafe fn row_sum(gpu: &Gpu, row: &Row, to: u64, (rows, w): (usize, u
         w,
         rows
     ];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe { gpu.rows("row_norm", rows, words) }
 }
 
-/// The way back through a norm: its input's gradient goes to, or with `join` joins, `dx`; gradients of scale and shift.
+/// The backward pass of a norm: its input's gradient goes to, or with `join` joins, `dx`; gradients of scale and shift.
 ///
 /// # Safety
 /// As for [`row_norm`].
@@ -108,7 +108,7 @@ pub(super) unsafe fn row_norm_back(
     (rows, w): (usize, usize),
 ) -> Result<[CudaSlice<f32>; 2]> {
     let (normed, inverse) = (gpu.at(&kept.rows), gpu.at(&kept.inverse));
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let [d_shift, d_scale] = gpu.columns(grad, Some(normed), (rows, w))?;
         gpu.rows("row_norm_back", rows, words![grad, normed, inverse, scale, dx, join, w, rows])?;

@@ -26,7 +26,7 @@ impl Gpu {
         let mut all = words.to_vec();
         all.extend(words![rows, columns, tiling.across, tiling.rows, self.at(&partial), self.counters()?]);
         let grid = (tiling.tiles as u32, tiling.runs as u32, 1);
-        // SAFETY: the caller vouches for its words; the partial sums have room for every run.
+        // SAFETY: the caller guarantees its words; the partial sums have room for every run.
         unsafe { self.launch(&format!("{name}_{}", tiling.pack), grid, BLOCK, 0, &all) }
     }
 
@@ -41,7 +41,7 @@ impl Gpu {
         (rows, columns): (usize, usize),
     ) -> Result<[CudaSlice<f32>; 2]> {
         let (sums, products) = (self.floats(columns)?, self.floats(if v.is_some() { columns } else { 1 })?);
-        // SAFETY: the caller's word; the sums have room for the columns.
+        // SAFETY: guaranteed by the caller; the sums have room for the columns.
         unsafe {
             self.column_sums(
                 "columns",

@@ -1,4 +1,5 @@
-//! Where a step's time goes on a GPU: with `LRLAB_CUDA_TIMES=on` the program waits for every kernel and adds up its time.
+//! Where a step's time goes on a GPU: with `LRLAB_CUDA_TIMES=on` the program waits for every kernel and adds up its
+//! time.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What operators know of devices.
+//! Devices, their memory and the time that they spend.
 
 mod usage;
 
@@ -6,7 +6,8 @@ use candle_core::{Device, Result};
 
 pub use usage::{DeviceMemory, DeviceTime};
 
-/// What this crate's kernels cost on a GPU since the last call, the dearest first; nothing without `LRLAB_CUDA_TIMES=on`.
+/// Returns the time that this crate's kernels took on a GPU since the last call, the longest first; empty without
+/// `LRLAB_CUDA_TIMES=on`.
 #[must_use]
 pub fn take_device_times() -> Vec<DeviceTime> {
     #[cfg(feature = "cuda")]
@@ -15,9 +16,9 @@ pub fn take_device_times() -> Vec<DeviceTime> {
     Vec::new()
 }
 
-/// Opens an NVIDIA GPU for training: one stream for everything, whichever thread asks, and memory that stays with the
-/// process between uses. With [`candle_core::Device::new_cuda`] each thread has a stream of its own, which is not safe
-/// where a thread reads tensors that another one still computes.
+/// Opens an NVIDIA GPU for training. All threads share one stream, and the process keeps freed memory for reuse.
+/// [`candle_core::Device::new_cuda`] gives each thread its own stream, which is not safe if a thread reads tensors that
+/// another one is still computing.
 ///
 /// # Errors
 /// There is no such GPU, or this build has no support for it.
@@ -28,7 +29,7 @@ pub fn open_cuda(ordinal: usize) -> Result<Device> {
     Device::new_cuda(ordinal)
 }
 
-/// What is known of a device's memory; `None` on the CPU.
+/// Returns a device's memory; `None` on the CPU.
 #[must_use]
 pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
     #[cfg(feature = "cuda")]
@@ -40,8 +41,8 @@ pub fn device_memory(device: &Device) -> Option<DeviceMemory> {
     }
 }
 
-/// What the driver calls a GPU; `None` on the CPU. Which kernels cuBLAS takes, and so the last bits of products, depend
-/// on it.
+/// Returns the driver's name of a GPU; `None` on the CPU. cuBLAS chooses its kernels by the model, so the last bits of
+/// products depend on it.
 #[must_use]
 pub fn device_name(device: &Device) -> Option<String> {
     #[cfg(feature = "cuda")]

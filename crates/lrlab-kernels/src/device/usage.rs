@@ -3,21 +3,21 @@
 /// Memory of a GPU, in MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {
-    /// The most that this process reserved for tensors.
+    /// The largest amount that this process has reserved for tensors.
     pub peak_mib: u64,
-    /// Free for any process.
+    /// The memory that is free for any process.
     pub free_mib: u64,
-    /// Of the whole device.
+    /// The device's total memory.
     pub total_mib: u64,
 }
 
-/// What one kind of kernel cost, waiting for it included.
+/// The time that one kind of kernel took, including the wait for its completion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceTime {
-    /// The kernel; of a convolution its shape, of a product its sizes.
+    /// The kernel's name; for a convolution its shape, for a product its sizes.
     pub name: String,
-    /// How often it ran.
+    /// The number of launches.
     pub count: u64,
-    /// Seconds of all of them.
+    /// The total in seconds.
     pub seconds: f64,
 }

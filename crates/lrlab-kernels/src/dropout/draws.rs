@@ -1,4 +1,4 @@
-//! Which elements a dropout keeps.
+//! The draws of a dropout.
 
 use candle_core::Result;
 use lrlab_random::Stream;
@@ -6,12 +6,12 @@ use lrlab_random::Stream;
 use crate::check;
 use crate::simd::{Kernel, Simd, dispatch};
 
-/// Which elements are dropped.
+/// The probability and the draws of a dropout.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropout {
     /// Probability that an element is dropped, in [0, 1).
     pub p: f64,
-    /// Where the draws come from: element i has word ⌊i / 16⌋ mod 4 of block 16 ⌊i / 64⌋ + i mod 16 and is kept where
+    /// The stream of the draws: element i has word ⌊i / 16⌋ mod 4 of block 16 ⌊i / 64⌋ + i mod 16 and is kept where
     /// word ≥ p 2³². Sixteen elements in a row come from sixteen blocks side by side, one per vector lane.
     pub stream: Stream,
 }
@@ -27,13 +27,13 @@ impl Dropout {
         (self.p * 4_294_967_296.0) as u32
     }
 
-    /// What kept elements are multiplied by.
+    /// The factor of kept elements.
     pub(crate) fn gain(&self) -> f32 {
         (1.0 / (1.0 - self.p)) as f32
     }
 }
 
-/// Which of a run of elements are kept, a bit each.
+/// One bit per element of a range: whether dropout keeps it.
 #[derive(Default)]
 pub(crate) struct Bits {
     /// Element i is bit i mod 64 of word i / 64 less the first's.

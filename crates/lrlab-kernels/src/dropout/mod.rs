@@ -20,7 +20,7 @@ pub use draws::Dropout;
 /// Zeroes elements with probability p and multiplies the others by 1 / (1 − p).
 ///
 /// # Errors
-/// p is outside [0, 1), or the type is no float.
+/// p is outside [0, 1), or the type is not a float.
 pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {
     check::floats("dropout", [("x", x)])?;
     drop.check("dropout")?;

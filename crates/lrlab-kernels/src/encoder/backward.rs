@@ -1,4 +1,4 @@
-//! A sequence back through a layer.
+//! The backward pass of one sequence.
 
 use std::mem::MaybeUninit;
 
@@ -22,7 +22,7 @@ pub(super) fn backward(
 ) {
     let Dims { l, w, f, heads, .. } = layer.dims;
     let size = l * w;
-    // What a norm gave out.
+    // The output of a norm.
     let given = |i: usize, to: &mut [f32]| {
         let [scale, shift] = p.norms[i];
         dispatch(ScaleShift { normed: &kept.norms[i].rows, scale, shift, to });

@@ -1,4 +1,4 @@
-//! A sequence through a layer.
+//! The forward pass of one sequence.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use crate::product::{Left, Rows, Store, product};
 use crate::rows::{RowsMut, Slot};
 use crate::simd::dispatch;
 
-/// What a sequence keeps for the backward pass.
+/// Intermediate results of a sequence that the backward pass reads.
 pub(super) struct Kept {
     /// `(l, 3w)`
     pub(super) qkv: Buffer,

@@ -1,6 +1,6 @@
 //! A Transformer encoder's layer as one operator (Vaswani et al., 2017; torch's parameters).
 //!
-//! Sequences do not meet before the head, so a task takes one through the whole layer while it is in the cache.
+//! Sequences are independent, so a task computes the whole layer of one sequence while it is in the cache.
 
 mod backward;
 mod forward;
@@ -15,7 +15,7 @@ use crate::{Dropout, Precision, attention, check, dropout, gelu, host, layer_nor
 use layer::{Dims, Layer};
 use op::Encoder;
 
-/// Where a layer's norms stand.
+/// The placement of a layer's norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncoderNorm {
     /// Before each sub-layer (Xiong et al., ICML 2020).
@@ -39,7 +39,7 @@ pub enum EncoderActivation {
 pub struct EncoderLayer<'a> {
     /// Divides the width w.
     pub heads: usize,
-    /// Where the norms stand.
+    /// The placement of the norms.
     pub norm: EncoderNorm,
     /// Between the linear maps.
     pub activation: EncoderActivation,
@@ -59,11 +59,11 @@ pub struct EncoderLayer<'a> {
     pub eps: f64,
     /// On the attention's weights, its output and the second linear map's output.
     pub dropouts: [Option<Dropout>; 3],
-    /// Of the products: of the four maps and of the attention.
+    /// The precision of the products of the four maps and of the attention.
     pub precision: Precision,
 }
 
-/// What [`EncoderLayer::parameters`] gives.
+/// The names of [`EncoderLayer::parameters`].
 const PARAMETERS: [&str; 12] = [
     "in_proj weight",
     "in_proj bias",
@@ -80,12 +80,12 @@ const PARAMETERS: [&str; 12] = [
 ];
 
 impl EncoderLayer<'_> {
-    /// `x (b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding, to `(b, l, w)`. As in [`attention`](crate::attention()) a sequence
-    /// without tokens attends to nothing.
+    /// Maps `x (b, l, w)` to `(b, l, w)` under `mask (b, l)`, 1 at tokens and 0 at padding. As in
+    /// [`attention`](crate::attention()), a sequence without tokens attends to nothing.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (on a GPU it is not
-    /// looked at), eps is not above 0, or a dropout's p is outside [0, 1).
+    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (not checked
+    /// on a GPU), eps is not above 0, or a dropout's p is outside [0, 1).
     pub fn forward(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let dims = self.dims(x)?;
         let named = PARAMETERS.into_iter().zip(self.parameters());
@@ -113,7 +113,7 @@ impl EncoderLayer<'_> {
             };
             return crate::cuda::encoder(x, mask, dims.f, &layer);
         }
-        // Gaps are left to the attention alone.
+        // Only the attention operator handles masked keys between others.
         let Some(keys) = keys.filter(|keys| host::is_f32(&all) && !keys.iter().any(Keys::has_gaps)) else {
             return self.composed(x, mask, dims);
         };

@@ -1,6 +1,6 @@
 //! The operator over (x, the packed parameters).
 
-#![allow(unsafe_code, reason = "sequences write their rows of shared outputs, before these have a length")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::sync::OnceLock;
 

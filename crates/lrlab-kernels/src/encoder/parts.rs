@@ -1,4 +1,4 @@
-//! What stands between a layer's products, row by row or while a product is in registers.
+//! The operations between a layer's products, on rows or on a product in registers.
 
 use rayon::prelude::*;
 
@@ -150,7 +150,7 @@ impl Kernel for Activate<'_> {
     }
 }
 
-/// to ← grad where the draw kept the element, times the gain.
+/// to ← grad times the gain where dropout keeps the element, else 0.
 pub(super) struct Dropped<'a> {
     pub(super) grad: &'a [f32],
     pub(super) bits: &'a Bits,

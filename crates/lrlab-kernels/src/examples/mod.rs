@@ -1,4 +1,4 @@
-//! Examples that are sent to a device once, where batches are made of them.
+//! Examples on a device, which makes batches of them.
 
 mod view;
 
@@ -8,8 +8,8 @@ use candle_core::{Device, Result, Tensor, bail};
 
 pub use view::PictureView;
 
-/// Pictures of bytes. On NVIDIA GPUs they lie there and batches are made there, a few bytes per picture being sent; for
-/// other devices they stay on the host, where batches are made and sent: the same bits.
+/// Pictures of bytes. An NVIDIA GPU holds them and makes batches of them from a few bytes per picture; for other
+/// devices they stay on the host, which makes the batches and sends them. Both give the same bits.
 pub struct DevicePictures {
     count: usize,
     shape: [usize; 3],
@@ -26,7 +26,7 @@ enum Pixels {
     Cuda(crate::cuda::Pixels),
 }
 
-/// Sequences of u32, one after the other. They lie where [`DevicePictures`] do.
+/// Concatenated sequences of u32, in the same memory as [`DevicePictures`].
 pub struct DeviceTokens {
     count: usize,
     held: Ids,
@@ -41,8 +41,7 @@ enum Ids {
     Cuda(crate::cuda::Ids),
 }
 
-/// Whether [`DevicePictures`] and [`DeviceTokens`] for this device lie on it; otherwise they say no more than where
-/// batches go.
+/// Whether this device itself holds its [`DevicePictures`] and [`DeviceTokens`]; otherwise the host holds them.
 #[must_use]
 pub fn holds_examples(device: &Device) -> bool {
     cfg!(feature = "cuda") && device.is_cuda() && crate::environment::own_kernels()

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-/// How one picture of a batch is looked at: moved, then mirrored, then blanked.
+/// The changes to one picture of a batch: it is moved, then mirrored, then blanked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureView {
-    /// Which picture.
+    /// The picture's index.
     pub picture: u32,
-    /// Rows and columns by which it is moved up and to the left. What comes in at the other side is byte 0.
+    /// Rows and columns by which it is moved up and to the left. The vacated pixels are byte 0.
     pub shift: (isize, isize),
-    /// Whether left and right are exchanged.
+    /// Whether the picture is mirrored from left to right.
     pub flip: bool,
-    /// Rows and columns whose values become 0.0; what lies outside the picture is left alone.
+    /// Rows and columns whose values become 0.0; parts outside the picture are ignored.
     pub blank: (Range<usize>, Range<usize>),
 }
 

@@ -1,4 +1,4 @@
-//! Back through time, for a group of sequences.
+//! The backward pass through time of a group of sequences.
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 

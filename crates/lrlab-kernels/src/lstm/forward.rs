@@ -1,4 +1,4 @@
-//! A group of sequences through time.
+//! The forward pass through time of a group of sequences.
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
@@ -36,7 +36,7 @@ pub(super) fn group(
     for step in 0..l {
         let t = layer.time(step);
         if step + 1 < l {
-            // They stand anywhere in memory, and are wanted after a product.
+            // The rows are scattered in memory; the next product hides the time of loading them.
             for (row, next) in next.iter_mut().enumerate() {
                 *next = share(row, layer.time(step + 1));
                 prefetch(next.unwrap_or_default());

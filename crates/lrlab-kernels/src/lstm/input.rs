@@ -1,6 +1,6 @@
-//! What the input adds to the gates, and its gradients: per row that is read, however often.
+//! The input's share of the gates and its gradients, computed once for each row that is read.
 
-#![allow(unsafe_code, reason = "a gradient is written before it is given a length")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 
@@ -15,7 +15,7 @@ use crate::simd::{Simd, prefetch};
 
 /// Rows that are multiplied at once, at most.
 const ROWS: usize = 128;
-/// Gradients of the next row that are asked for ahead.
+/// The number of gradients of the next row that are prefetched.
 const AHEAD: usize = 4;
 
 /// Rows of `x` one after the other.

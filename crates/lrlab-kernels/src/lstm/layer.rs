@@ -35,7 +35,7 @@ impl Sizes {
     }
 }
 
-/// What a group of sequences keeps for the backward pass.
+/// Intermediate results of a group of sequences that the backward pass reads.
 pub(super) struct Kept {
     /// Gates after their functions, `(l, rows, 4 hp)`; their gradients once the group went back through time.
     pub(super) gates: Buffer,
@@ -74,8 +74,8 @@ pub(super) struct Group {
 }
 
 impl Layer {
-    /// Who reads the first argument's `count` rows at the times that are `real`: `ids`, or without them each place its
-    /// own.
+    /// The readers of the first argument's `count` rows at the times that are `real`. A place reads the row of its id,
+    /// or without `ids` the row of its own index.
     pub(super) fn readers(real: &[bool], count: usize, ids: Option<&[u32]>) -> Readers {
         let row = |place: usize| ids.map_or(place as u32, |ids| ids[place]);
         let read = real.iter().enumerate().filter(|(_, real)| **real);

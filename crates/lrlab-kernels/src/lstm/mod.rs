@@ -12,7 +12,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::ops::sigmoid;
 
 use crate::embedding::{Ids, LookUp};
-use crate::parameters::{chain, pack};
+use crate::parameter_chain::{chain, pack};
 use crate::{Precision, check, host};
 use layer::{Layer, Output, Sizes};
 use op::Lstm;
@@ -22,7 +22,7 @@ use op::Lstm;
 pub enum Sequence<'a> {
     /// `(b, l, in)`
     Vectors(&'a Tensor),
-    /// Rows of a table, never written out one after the other.
+    /// Rows of a table, which are not gathered into a tensor.
     Tokens {
         /// u8, u32 or i64 `(b, l)`
         ids: &'a Tensor,
@@ -42,11 +42,11 @@ pub struct LstmLayer<'a> {
     pub b_ih: &'a Tensor,
     /// `(4h)`
     pub b_hh: &'a Tensor,
-    /// `(b, l)`: 1 at tokens, 0 at padding, of which nothing is read. The state is carried over padding.
+    /// `(b, l)`: 1 at tokens, 0 at padding, which is not read. The state is carried over padding.
     pub mask: &'a Tensor,
     /// Each sequence is read from its last token to its first, and the state at padding is 0.
     pub reverse: bool,
-    /// Of the products of input, state and weights.
+    /// The precision of the products of input, state and weights.
     pub precision: Precision,
 }
 
@@ -54,8 +54,8 @@ impl LstmLayer<'_> {
     /// The states at all times, `(b, l, h)`; they start at 0.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1, or an id is not in
-    /// the table; mask and ids on a GPU are not looked at.
+    /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1, or an id is
+    /// not in the table; the values of mask and ids on a GPU are not checked.
     pub fn states(&self, of: Sequence) -> Result<Tensor> {
         self.run(of, Output::Every)
     }
@@ -133,7 +133,7 @@ impl LstmLayer<'_> {
             None => source.clone(),
             Some(ids) => crate::embedding(&ids, source)?,
         };
-        // Nothing is read at padding, whatever stands there.
+        // Padding has no influence, even if it is NaN.
         let read = mask.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
         let x = read.where_cond(&x, &x.zeros_like()?)?;
         let states = composed(precision, &x, [w_ih, w_hh, &(b_ih + b_hh)?], mask, reverse)?;
@@ -185,8 +185,8 @@ mod tests {
 
     fn check(dims: (usize, usize, usize, usize), lengths: &[usize], reverse: bool) -> Result<()> {
         check_in(Precision::F32, dims, lengths, reverse, 2e-5)?;
-        // Where a state or a gate's gradient lies next to the middle of two bf16, f32 and f64 round it apart; and gradients of
-        // a token that is read twice are rounded once, not each.
+        // Where a state or a gate's gradient lies next to the middle of two bf16, f32 and f64 round it apart; and
+        // gradients of a token that is read twice are rounded once, not each.
         check_in(Precision::Bf16, dims, lengths, reverse, 1e-2)
     }
 

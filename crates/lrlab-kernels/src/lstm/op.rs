@@ -1,11 +1,11 @@
 //! The operator over (x or the embedding's table, the chain of its parameters).
 //!
-//! The input's share of the gates is the same wherever a row is read, so it is multiplied once per row that is read at
-//! all: a token that stands in a batch ten times is one row of the product, forward and backward. The recurrence goes
-//! through time for groups of sixteen sequences, which do not meet. Sums of gradients are made in a fixed number of
-//! parts and added up in their order. Hidden units are padded to whole vectors inside.
+//! The input's share of the gates depends only on the row that is read, so it is computed once per distinct row: a
+//! token that occurs ten times in a batch is one row of the product, forward and backward. The recurrence runs over
+//! time for independent groups of sixteen sequences. Gradients are summed in a fixed number of parts, which are added
+//! up in order. Internally, hidden units are padded to whole vectors.
 
-#![allow(unsafe_code, reason = "groups write their sequences' rows of shared outputs")]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::Precision;
 use crate::buffer::Buffer;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
-use crate::parameters::{Grads, reached};
+use crate::parameter_chain::{Grads, reached};
 use crate::product::{PANEL, Right, pack, pack_transposed, packed_len, sums_len};
 use crate::simd::LANES;
 
@@ -31,7 +31,7 @@ pub(super) struct Lstm {
     pub(super) layer: Layer,
     /// `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
     pub(super) packed: Buffer,
-    /// Theirs.
+    /// The gradients of the parameters.
     pub(super) grads: Grads,
     pub(super) kept: Mutex<Option<Vec<Kept>>>,
 }
@@ -75,7 +75,7 @@ fn to_gates(precision: Precision, weight: &[f32], k: usize, gates: usize) -> Buf
     to
 }
 
-/// The way back, from the gates to `n` columns.
+/// The transpose of [`to_gates`]: from the gates to `n` columns.
 fn from_gates(precision: Precision, weight: &[f32], n: usize, gates: usize) -> Buffer {
     let mut to = Buffer::take(packed_len(precision, gates, n, PANEL));
     pack::<PANEL>(precision, weight, n, gates, n, &mut to);
@@ -117,7 +117,7 @@ impl Lstm {
     fn backward(&self, x: &[f32], grad: &[f32], want_x: bool) -> (Vec<f32>, Vec<f32>) {
         let (sizes, precision) = (self.layer.sizes, self.layer.precision);
         let Sizes { inputs, h, .. } = sizes;
-        // A second backward pass makes the states again: the first used up what was kept.
+        // The first backward pass consumes the intermediate results; a second one recomputes them.
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut kept = kept.unwrap_or_else(|| self.run(x, None));
         let (weights, gates) = (Weights::new(sizes, &self.packed), sizes.gates());

@@ -1,8 +1,8 @@
 //! Both passes of a [`ConvNet`] in blocks of sixteen channels.
 //!
-//! Forward, a unit stores its convolution's output and no more: its norm, sum and rectification are applied when a
-//! later node reads it. Only a residual sum is written out, by its first reader, because two read it. Backward, a
-//! unit's norm hands its gradient to the convolution in the same way.
+//! In the forward pass, a unit stores only its convolution's output: later nodes apply its norm, sum and rectification
+//! when they read it. Only a residual sum is stored, by its first reader, because two nodes read it. In the backward
+//! pass, the convolution computes the gradient of the norm in the same way while it reads.
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
@@ -38,7 +38,7 @@ struct Done {
     affine: Affine,
 }
 
-/// Whether somebody wants the gradient of a unit's input.
+/// Whether the gradient of a unit's input is wanted.
 enum Wanted {
     No,
     /// It is the first one.
@@ -159,7 +159,7 @@ impl<'a> Pass<'a> {
         Geometry::new((n, c, h, w), unit.weight.dims4()?, unit.stride, unit.padding)
     }
 
-    /// Hands `to` what reads a value. A residual sum is written out on the way.
+    /// Calls `to` with the source of a value. A residual sum is stored while it is read.
     fn read<T>(
         &self,
         x: &[f32],

@@ -39,10 +39,10 @@ impl ConvNorm {
     }
 }
 
-/// More channels than these are a mistake, and sizes would overflow.
+/// The largest number of channels; with more, sizes could overflow.
 const MOST_CHANNELS: usize = 1 << 20;
 
-/// What a node gives, to be read by later nodes.
+/// The output of a node, which later nodes read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value(pub(super) usize);
 

@@ -1,9 +1,9 @@
 //! A whole network of convolutions as one operator.
 //!
-//! Between operators, candle wants tensors in planes, one output each, and nothing kept for the backward pass. Inside
-//! a residual network that costs more than the arithmetic: layouts are changed twice per convolution, and every norm,
-//! sum and rectification is a pass over memory. A [`ConvNet`] is the network as data; on the CPU in f32 it runs in one
-//! operator, in blocks of sixteen channels, where a convolution's input is normed and rectified while it is read.
+//! candle's operators exchange tensors in planes, have one output each and keep nothing for the backward pass. In a
+//! residual network this costs more than the arithmetic: each convolution converts layouts twice, and every norm, sum
+//! and rectification is a pass over memory. A [`ConvNet`] is the network as data. In f32 on the CPU it runs as one
+//! operator in blocks of sixteen channels, in which a convolution normalises and rectifies its input while it reads it.
 //! Elsewhere the same description runs node by node on [`crate::conv2d`], [`BatchNorm2d`] and [`max_pool2d`].
 
 mod fused;
@@ -26,8 +26,8 @@ impl ConvNet {
     /// move.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, a unit's
-    /// eps is not a finite number above 0, or the momentum is outside [0, 1].
+    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, a
+    /// unit's eps is not a finite number above 0, or the momentum is outside [0, 1].
     pub fn forward(&self, x: &Tensor, mode: NormMode) -> Result<Tensor> {
         let [n, c, h, w] = check::dims("conv_net", "x", x, "(n, c, h, w)")?;
         let sizes = self.sizes((n, c, h, w), mode)?;

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, 
 use super::fused::{Kept, Pass, Statistics};
 use super::graph::{ConvNet, ConvNorm, Node};
 use crate::conv::geometry::Sizes;
-use crate::parameters::{Grads, chain, reached};
+use crate::parameter_chain::{Grads, chain, reached};
 use crate::{NormMode, host};
 
 pub(super) fn apply(net: &ConvNet, sizes: Vec<Sizes>, x: &Tensor, mode: NormMode) -> Result<Tensor> {

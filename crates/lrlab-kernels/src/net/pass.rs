@@ -1,4 +1,4 @@
-//! What is not a convolution: sums over the batch, pools, copies. Pictures are spread over the threads.
+//! The operations other than convolutions: sums over the batch, pools, copies. Threads share the pictures.
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; lengths are asserted")]
 
@@ -87,7 +87,7 @@ pub(super) fn spread(grad: &[f32], sizes: Sizes) -> Vec<f32> {
     out
 }
 
-/// What decides where a gradient passes a rectification.
+/// Where a gradient passes a rectification.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mask<'a> {
     /// There is none.
@@ -226,7 +226,7 @@ pub(super) fn max_pool(source: &Source<'_>, sizes: Sizes, to: Sizes, window: Win
                     for column in 0..to.w {
                         let (rows, columns) = (window.range(row, sizes.h), window.range(column, sizes.w));
                         let (mut most, mut pick) = (s.splat(f32::NEG_INFINITY), s.zero());
-                        // A zero, or NaN once a value was: the maximum forgets one at the next value.
+                        // 0, or NaN after a NaN: the maximum itself loses a NaN at the next value.
                         let mut poison = s.zero();
                         let mut first = true;
                         for y in rows {

@@ -1,9 +1,6 @@
-//! Batch norm on the CPU, a channel at a time: its planes fit the cache, so the passes over them are cheap.
+//! Batch norm on the CPU, one channel at a time: a channel's planes fit into the cache, so repeated passes are cheap.
 
-#![allow(
-    unsafe_code,
-    reason = "each channel writes its own planes of shared outputs, before they have a length"
-)]
+#![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
 use std::mem::MaybeUninit;
 use std::sync::{Arc, OnceLock};
@@ -163,7 +160,7 @@ impl Kernel for Forward<'_> {
                     y = s.add(y, part(s, &residual[start..][..size], at, 0.0));
                 }
                 if self.op.relu {
-                    // This order hands a NaN on.
+                    // This order of arguments propagates a NaN.
                     y = s.max(floor, y);
                 }
                 put(s, &mut out[at..], y);

@@ -22,8 +22,8 @@ impl BatchNorm2d<'_> {
     /// `x (n, c, h, w)` to the same shape. In training the running statistics move.
     ///
     /// # Errors
-    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps is not a
-    /// finite number above 0, or the momentum is outside [0, 1].
+    /// Shapes, types or devices do not fit, something is empty, a training batch has a single element per channel, eps
+    /// is not a finite number above 0, or the momentum is outside [0, 1].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { scale, shift, running_mean, running_var, eps, mode, residual, .. } = *self;
         let [n, c, h, w] = check::dims("batch_norm2d", "x", x, "(n, c, h, w)")?;

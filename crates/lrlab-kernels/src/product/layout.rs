@@ -1,4 +1,4 @@
-//! How operands lie in memory.
+//! The memory layout of operands.
 
 use crate::Precision;
 use crate::simd::LANES;

@@ -1,4 +1,4 @@
-//! Matrix products over packed operands, on one thread, with what is done to the result while it is in registers.
+//! Single-threaded matrix products of packed operands, with an operation on the result while it is in registers.
 //!
 //! The order of every sum is that of k, whatever the sizes and the SIMD level. In bf16 two neighbours in k stand in the
 //! place of one f32, so that the same loops run over half as many places.
@@ -18,8 +18,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
 pub(crate) use layout::{PANEL, Rows, packed_len};
 pub(crate) use pack::{pack, pack_transposed};
 
-/// A left-hand matrix: element (r, k) is at (r / 16) `block` + (r mod 16) `row` + k `step`; where it is paired, elements
-/// (r, 2k) and (r, 2k + 1).
+/// A left-hand matrix: element (r, k) is at (r / 16) `block` + (r mod 16) `row` + k `step`; where it is paired,
+/// elements (r, 2k) and (r, 2k + 1).
 #[derive(Clone, Copy)]
 pub(crate) struct Left<'a> {
     data: &'a [f32],
@@ -75,14 +75,15 @@ pub(crate) struct Right<'a> {
     pub(crate) precision: Precision,
 }
 
-/// What becomes of the product.
+/// An operation on the product.
 pub(crate) trait Finish {
-    /// Takes sixteen columns of a row, `column` a multiple of sixteen. Those beyond the matrix are to be left out.
+    /// Receives sixteen columns of a row; `column` is a multiple of sixteen. The implementation ignores columns beyond
+    /// the matrix.
     fn put<S: Simd>(&mut self, s: S, row: usize, column: usize, v: S::V);
 }
 
-/// left (rows, k) · right (k, n), handed to `finish` sixteen columns at a time. The left-hand matrix is brought into the
-/// right-hand one's precision.
+/// Computes left (rows, k) · right (k, n) and passes it to `finish` sixteen columns at a time. The left-hand matrix is
+/// converted to the precision of the right-hand one.
 pub(crate) fn product<F: Finish>(rows: usize, left: Left, right: Right, finish: &mut F) {
     if rows == 0 || right.k == 0 || right.n == 0 {
         return;
@@ -207,7 +208,7 @@ pub(crate) struct Store<'a, T> {
 }
 
 impl<'a, T: Slot> Store<'a, T> {
-    /// As many rows and columns as the product to come has.
+    /// `to` has the rows and columns of the product.
     pub(crate) fn new(to: RowsMut<'a, T>, bias: Option<&'a [f32]>) -> Self {
         Self { to, bias }
     }

@@ -1,4 +1,4 @@
-//! Operands into panels, in f32 or in pairs of bf16.
+//! Packing of operands into panels, in f32 or in pairs of bf16.
 
 use super::layout::{PANEL, Rows};
 use crate::Precision;

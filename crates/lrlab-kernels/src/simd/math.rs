@@ -5,7 +5,7 @@ use super::vector::Simd;
 /// eˣ; 0 below −87.3, capped above 88.3.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    // This order hands a NaN on.
+    // This order of arguments propagates a NaN.
     let clamped = s.min(s.splat(88.02), s.max(s.splat(-87.336_54), x));
     let n = s.round(s.mul(clamped, s.splat(std::f32::consts::LOG2_E)));
     let r = s.fma(n, s.splat(-0.693_359_4), clamped);

@@ -1,7 +1,8 @@
-//! Sixteen f32 lanes on whatever the processor has, chosen at run time.
+//! Vectors of sixteen f32 at the SIMD level of the processor, chosen at run time.
 //!
-//! A [`Kernel`] is written once over [`Simd`]; [`dispatch`] compiles it for each level and runs the best one that is
-//! there. `LRLAB_SIMD=avx2` or `scalar` in the environment asks for a lower level. Every level gives the same bits.
+//! A [`Kernel`] is generic over [`Simd`]; [`dispatch`] compiles it for each level and runs the best one that the
+//! processor has. `LRLAB_SIMD=avx2` or `scalar` in the environment asks for a lower level. All levels give the same
+//! bits.
 
 #![allow(unsafe_code, reason = "vector intrinsics and raw loads; each use states why it is sound")]
 
@@ -26,7 +27,7 @@ pub(crate) use bf16::nearest_bf16;
 pub(crate) use math::{erf_parts, exp, sigmoid, tanh};
 pub(crate) use vector::{Kernel, LANES, Simd, part};
 
-/// Asks for the values to be brought into the cache while something else is done.
+/// Prefetches the values into the cache.
 #[inline]
 pub(crate) fn prefetch(x: &[f32]) {
     #[cfg(target_arch = "x86_64")]
@@ -86,7 +87,7 @@ fn detected() -> Level {
     Level::Scalar
 }
 
-/// Runs the kernel at the best level there is.
+/// Runs the kernel at the best available level.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     match level() {
@@ -102,7 +103,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Out {
     }
 }
 
-/// As [`dispatch`], with AVX512-BF16 where it is there: for kernels that multiply or make pairs.
+/// Like [`dispatch`], but uses AVX512-BF16 if available: for kernels that multiply or make pairs.
 #[inline]
 pub(crate) fn dispatch_bf16<K: Kernel>(kernel: K) -> K::Out {
     #[cfg(target_arch = "x86_64")]

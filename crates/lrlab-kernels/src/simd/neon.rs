@@ -1,7 +1,7 @@
 //! NEON, which every aarch64 processor has.
 //!
-//! On other processors the tests compile this level over `neon_emulated` in place of the intrinsics and compare its bits
-//! with the others'. It has not run on an aarch64 processor yet.
+//! On other processors the tests compile this level over `neon_emulated` in place of the intrinsics and compare its
+//! bits with the others'. It has not run on an aarch64 processor yet.
 
 #![allow(unsafe_code, reason = "vector intrinsics")]
 
@@ -38,7 +38,7 @@ fn registers(v: [f32; LANES]) -> Four {
 }
 
 // SAFETY (every block below): the instructions are part of the architecture; pointers are as the trait's contract says,
-// vouched for by the caller.
+// guaranteed by the caller.
 impl Simd for Neon {
     type V = Four;
     const TILE: usize = 4;

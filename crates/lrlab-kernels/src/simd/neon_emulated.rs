@@ -1,5 +1,5 @@
-//! The intrinsics that `neon` uses, lane by lane as Arm's reference describes them (Arm Neon Intrinsics Reference, 2021),
-//! for tests on other processors.
+//! The intrinsics that `neon` uses, lane by lane as Arm's reference describes them (Arm Neon Intrinsics Reference,
+//! 2021), for tests on other processors.
 
 #![allow(unsafe_code, non_camel_case_types, reason = "the names and signatures of `std::arch::aarch64`")]
 #![allow(clippy::missing_safety_doc, clippy::wildcard_imports, reason = "as there")]
@@ -26,7 +26,7 @@ pub(super) unsafe fn vdupq_n_u32(x: u32) -> uint32x4_t {
     [x; 4]
 }
 pub(super) unsafe fn vld1q_f32(p: *const f32) -> float32x4_t {
-    // SAFETY: the caller vouches for four values.
+    // SAFETY: the caller guarantees four values.
     unsafe { p.cast::<float32x4_t>().read_unaligned() }
 }
 pub(super) unsafe fn vld1q_u32(p: *const u32) -> uint32x4_t {

@@ -23,12 +23,12 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> V {
-        // SAFETY: the caller vouches for LANES readable values.
+        // SAFETY: the caller guarantees LANES readable values.
         unsafe { p.cast::<V>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: V) {
-        // SAFETY: the caller vouches for LANES writable values.
+        // SAFETY: the caller guarantees LANES writable values.
         unsafe { p.cast::<V>().write_unaligned(v) }
     }
     #[inline(always)]

@@ -7,7 +7,7 @@ use super::philox;
 /// Number of lanes at every level.
 pub(crate) const LANES: usize = 16;
 
-/// Arithmetic on vectors of [`LANES`] f32. A value of the type is the proof that the processor has the level.
+/// Arithmetic on vectors of [`LANES`] f32. A value of the type proves that the processor has the level.
 pub(crate) trait Simd: Copy + Send + Sync {
     /// A vector.
     type V: Copy;
@@ -27,9 +27,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// a b + c
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// b where either is NaN: a NaN is handed on only as the second.
+    /// b if either is NaN: only a NaN in b is propagated.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
-    /// b where either is NaN, as in [`Simd::max`].
+    /// b if either is NaN, as in [`Simd::max`].
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     fn sqrt(self, a: Self::V) -> Self::V;
     /// To the nearest integer.
@@ -59,8 +59,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn pair(self, low: Self::V, high: Self::V) -> Self::V;
     /// Thirty-two consecutive values as sixteen pairs of neighbours.
     fn pair_neighbours(self, first: Self::V, second: Self::V) -> Self::V;
-    /// sum + the products of the pairs' upper halves, then + those of the lower ones, to the bit as `vdpbf16ps`. No half
-    /// is subnormal.
+    /// sum + the products of the pairs' upper halves, then + those of the lower ones, to the bit as `vdpbf16ps`. No
+    /// half is subnormal.
     fn dot_pairs(self, a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
 
     #[inline(always)]
@@ -88,13 +88,14 @@ pub(crate) trait Simd: Copy + Send + Sync {
     }
 }
 
-/// A computation written over any level. `run` must be `#[inline(always)]`, so that it is compiled for the level.
+/// A computation that is generic over the level. `run` must be `#[inline(always)]`, so that it is compiled for the
+/// level.
 pub(crate) trait Kernel {
     type Out;
     fn run<S: Simd>(self, s: S) -> Self::Out;
 }
 
-/// Sixteen values from `at`, filled up with `rest`.
+/// Loads sixteen values from `at` on, padded with `rest`.
 #[inline(always)]
 pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {
     let x = &x[at..];

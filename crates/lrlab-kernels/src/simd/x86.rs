@@ -42,7 +42,7 @@ pub(super) unsafe fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
 }
 
 // SAFETY (every block below): `self` is proof that the processor has the features; pointers are as the trait's
-// contract says, vouched for by the caller.
+// contract says, guaranteed by the caller.
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     const TILE: usize = 16;

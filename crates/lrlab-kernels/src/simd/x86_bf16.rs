@@ -1,7 +1,8 @@
-//! Pairs of bfloat16 in vectors, for processors without AVX512-BF16: what [`super::bf16`] says, sixteen or eight lanes at a
-//! time.
+//! Pairs of bfloat16 in vectors, for processors without AVX512-BF16: what [`super::bf16`] says, sixteen or eight lanes
+//! at a time.
 //!
-//! Functions and no closures: a closure is compiled apart, without the features, and every intrinsic in it is then a call.
+//! Functions and no closures: a closure is compiled apart, without the features, and every intrinsic in it is then a
+//! call.
 
 #![allow(unsafe_code, reason = "vector intrinsics")]
 
@@ -17,7 +18,7 @@ use super::vector::LANES;
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn pair512(low: __m512, high: __m512) -> __m512 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = _mm512_srli_epi32::<16>(nearest512(low));
         let upper = _mm512_set1_epi32(!0xffff);
@@ -31,7 +32,7 @@ pub(super) unsafe fn pair512(low: __m512, high: __m512) -> __m512 {
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn pair256(low: __m256, high: __m256) -> __m256 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let low = _mm256_srli_epi32::<16>(nearest256(low));
         let upper = _mm256_set1_epi32(!0xffff);
@@ -45,7 +46,7 @@ pub(super) unsafe fn pair256(low: __m256, high: __m256) -> __m256 {
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn every_second512<const FROM: i32>(first: __m512, second: __m512) -> __m512 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let places: [i32; LANES] = std::array::from_fn(|i| 2 * i as i32 + FROM);
         _mm512_permutex2var_ps(first, _mm512_loadu_si512(places.as_ptr().cast()), second)
@@ -58,7 +59,7 @@ pub(super) unsafe fn every_second512<const FROM: i32>(first: __m512, second: __m
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn sorted256(v: __m256) -> __m256 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v))) }
 }
 
@@ -68,7 +69,7 @@ pub(super) unsafe fn sorted256(v: __m256) -> __m256 {
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn dot512(a: __m512, b: __m512, sum: __m512) -> __m512 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
         let mask = _mm512_set1_epi32(!0xffff);
@@ -86,7 +87,7 @@ pub(super) unsafe fn dot512(a: __m512, b: __m512, sum: __m512) -> __m512 {
 /// The processor has the features.
 #[inline(always)]
 pub(super) unsafe fn dot256(a: __m256, b: __m256, sum: __m256) -> __m256 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let (a, b) = (_mm256_castps_si256(a), _mm256_castps_si256(b));
         let mask = _mm256_set1_epi32(!0xffff);
@@ -104,7 +105,7 @@ pub(super) unsafe fn dot256(a: __m256, b: __m256, sum: __m256) -> __m256 {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn nearest512(x: __m512) -> __m512i {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let bits = _mm512_castps_si512(x);
         let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
@@ -121,7 +122,7 @@ unsafe fn nearest512(x: __m512) -> __m512i {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn subnormal512(bits: __m512i) -> __mmask16 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let magnitude = _mm512_andnot_si512(_mm512_set1_epi32(bf16::SIGN as i32), bits);
         _mm512_cmplt_epu32_mask(magnitude, _mm512_set1_epi32(bf16::NORMAL as i32))
@@ -134,7 +135,7 @@ unsafe fn subnormal512(bits: __m512i) -> __mmask16 {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn flush512(x: __m512) -> __m512 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let bits = _mm512_castps_si512(x);
         let sign = _mm512_set1_epi32(bf16::SIGN as i32);
@@ -148,7 +149,7 @@ unsafe fn flush512(x: __m512) -> __m512 {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn nearest256(x: __m256) -> __m256i {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let bits = _mm256_castps_si256(x);
         let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
@@ -166,7 +167,7 @@ unsafe fn nearest256(x: __m256) -> __m256i {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn kept256(bits: __m256i) -> __m256i {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let sign = _mm256_set1_epi32(bf16::SIGN as i32);
         let magnitude = _mm256_andnot_si256(sign, bits);
@@ -181,6 +182,6 @@ unsafe fn kept256(bits: __m256i) -> __m256i {
 /// The processor has the features.
 #[inline(always)]
 unsafe fn flush256(x: __m256) -> __m256 {
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe { _mm256_and_ps(x, _mm256_castsi256_ps(kept256(_mm256_castps_si256(x)))) }
 }

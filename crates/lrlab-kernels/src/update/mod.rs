@@ -1,7 +1,7 @@
 //! Updates of parameters in place.
 //!
 //! On the CPU in f32 one pass reads and writes parameter, gradient and moments together, through candle's in-place
-//! operators: each lends its tensor to the next, so all of them are held at once.
+//! operators: each lends its tensor to the next, so all tensors are borrowed at once.
 
 mod step;
 
@@ -17,11 +17,11 @@ use crate::rows::put;
 use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 pub use step::{AdamStep, SgdStep, Update};
 
-/// [`sgd_update`] of each; on a GPU all of them at once.
+/// Applies [`sgd_update`] to each; on a GPU to all at once.
 ///
 /// # Errors
-/// As [`sgd_update`], two of them move the same tensor or one reads as its gradient what another moves, or one has more than
-/// one moment; then nothing moves.
+/// As [`sgd_update`], or two updates change the same tensor, an update's gradient is changed by another, or an update
+/// has more than one moment. In these cases nothing changes.
 pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() > 1) {
         bail!("sgd_update: {} moments for a parameter, expected at most 1", update.moments.len());
@@ -36,11 +36,11 @@ pub fn sgd_updates(updates: &[Update], step: SgdStep) -> Result<()> {
     })
 }
 
-/// [`adam_update`] of each; on a GPU all of them at once.
+/// Applies [`adam_update`] to each; on a GPU to all at once.
 ///
 /// # Errors
-/// As [`adam_update`], two of them move the same tensor or one reads as its gradient what another moves, or one has not two
-/// moments; then nothing moves.
+/// As [`adam_update`], or two updates change the same tensor, an update's gradient is changed by another, or an update
+/// does not have two moments. In these cases nothing changes.
 pub fn adam_updates(updates: &[Update], step: AdamStep) -> Result<()> {
     if let Some(update) = updates.iter().find(|u| u.moments.len() != 2) {
         bail!("adam_update: {} moments for a parameter, expected 2", update.moments.len());
@@ -65,8 +65,8 @@ fn on_gpu(updates: &[Update]) -> bool {
     })
 }
 
-/// On a GPU all of them are moved at once, so none may move a tensor that another one moves or reads; it is the same
-/// elsewhere. Two may read the same gradient.
+/// Refuses updates that change a tensor which another update changes or reads, because a GPU runs all of them at once.
+/// Several updates may read the same gradient.
 fn check_all(name: &str, updates: &[Update], step: impl Fn(f64) -> Result<()>) -> Result<()> {
     let mut moved = BTreeSet::new();
     for update in updates {
@@ -91,8 +91,8 @@ const CHUNK: usize = 1 << 15;
 /// var ← var − lr · (buffer, or g + μ · buffer with Nesterov). Without a buffer var ← var − lr · g.
 ///
 /// # Errors
-/// Shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside its range; then nothing
-/// moves.
+/// Shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside its range. In these
+/// cases nothing changes.
 pub fn sgd_update(var: &Var, grad: &Tensor, momentum_buffer: Option<&Var>, step: SgdStep) -> Result<()> {
     step.check()?;
     check_tensors("sgd_update", var, grad, momentum_buffer.as_slice())?;

@@ -1,4 +1,4 @@
-//! The constants of a step, and what it moves.
+//! The constants of a step, and the tensors that it changes.
 
 use candle_core::{Result, Tensor, Var, bail};
 
@@ -11,7 +11,7 @@ pub struct SgdStep {
     pub lr: f64,
     /// Momentum μ, in [0, 1).
     pub momentum: f64,
-    /// Nesterov's form.
+    /// Whether to use Nesterov's form.
     pub nesterov: bool,
     /// Added to the gradient times the parameter, 0 or more.
     pub weight_decay: f64,
@@ -67,14 +67,14 @@ impl AdamStep {
     }
 }
 
-/// A parameter with what moves it, for [`crate::sgd_updates`] and [`crate::adam_updates`].
+/// A parameter with its gradient and moments, for [`crate::sgd_updates`] and [`crate::adam_updates`].
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
     /// The parameter.
     pub var: &'a Var,
     /// Its gradient.
     pub grad: &'a Tensor,
-    /// With SGD nothing or the momentum buffer, with Adam the first and the second moment.
+    /// For SGD empty or the momentum buffer; for Adam the first and the second moment.
     pub moments: &'a [Var],
     /// Its own weight decay, in place of the step's.
     pub weight_decay: f64,

@@ -33,14 +33,14 @@ pub(super) struct Plan {
     w: usize,
 }
 
-/// A group of pictures on the way back.
+/// A group of pictures in the backward pass.
 pub(super) struct Group<'a> {
     pub(super) pictures: usize,
-    /// The inputs, where the weights' gradient is wanted.
+    /// The inputs, if the weight's gradient is wanted.
     pub(super) frames: Option<&'a [f32]>,
     /// The outputs' gradients.
     pub(super) grads: &'a [f32],
-    /// Those of [`weights_transposed`], where the input's gradient is wanted.
+    /// The weights of [`weights_transposed`], if the input's gradient is wanted.
     pub(super) weights: Option<&'a [f32]>,
 }
 
@@ -69,7 +69,8 @@ impl Plan {
         self.down * self.across
     }
 
-    /// Values between two points of a transformed strip; odd in cache lines, so that they do not share a set.
+    /// The distance between two points of a transformed strip: an odd number of cache lines, so that points do not
+    /// share a cache set.
     fn apart(&self, blocks: usize) -> usize {
         (blocks * self.strip + 1) * LANES
     }
@@ -166,7 +167,7 @@ impl Plan {
             for block in 0..self.c_blocks {
                 let corner = (TILE * down * frame.width + TILE * across) * LANES;
                 let from = (picture * self.c_blocks + block) * frame.plane() + corner;
-                // SAFETY: the caller's word.
+                // SAFETY: guaranteed by the caller.
                 unsafe {
                     let to = v.as_mut_ptr().add((block * self.strip + index) * LANES);
                     transform::input(s, frames.as_ptr().add(from), frame.row(), to, apart);
@@ -175,8 +176,8 @@ impl Plan {
         }
     }
 
-    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`. `v` and `m` are
-    /// the strips of inputs and outputs.
+    /// The gradients of a group of pictures: the weights' is added to `dw`, the input's to the frames `dx`. `v` and `m`
+    /// are the strips of inputs and outputs.
     #[inline(always)]
     pub(super) fn backward<S: Simd>(
         &self,
@@ -259,7 +260,7 @@ impl Plan {
         for o in 0..self.o_blocks {
             for c in 0..self.c_blocks {
                 let width = (self.c - c * LANES).min(LANES);
-                // SAFETY: the caller's word.
+                // SAFETY: guaranteed by the caller.
                 unsafe {
                     let (v, m) = (v.add(c * self.strip * LANES), m.add(o * self.strip * LANES));
                     outer(s, v, m, count, width, dw.add((o * self.c_blocks + c) * LANES * LANES));
@@ -277,7 +278,7 @@ impl Plan {
             for block in 0..self.c_blocks {
                 let corner = (TILE * down * frame.width + TILE * across) * LANES;
                 let to = (picture * self.c_blocks + block) * frame.plane() + corner;
-                // SAFETY: the caller's word.
+                // SAFETY: guaranteed by the caller.
                 unsafe {
                     let from = v.as_ptr().add((block * self.strip + index) * LANES);
                     transform::input_grad(s, from, apart, dx.as_mut_ptr().add(to), frame.row());

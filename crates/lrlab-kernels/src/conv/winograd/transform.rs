@@ -104,7 +104,7 @@ fn g_t<S: Simd>(s: S, u: [S::V; 6]) -> [S::V; 3] {
 #[inline(always)]
 pub(super) unsafe fn input<S: Simd>(s: S, from: *const f32, row: usize, to: *mut f32, apart: usize) {
     let mut half = [[s.zero(); PATCH]; PATCH];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for j in 0..PATCH {
             let mut d = [s.zero(); PATCH];
@@ -128,11 +128,11 @@ pub(super) unsafe fn input<S: Simd>(s: S, from: *const f32, row: usize, to: *mut
 /// Adds B v Bᵀ to the patch at `to`: the adjoint of [`input`].
 ///
 /// # Safety
-/// As there, with the two sides changed.
+/// The places are readable, the patch is readable and writable.
 #[inline(always)]
 pub(super) unsafe fn input_grad<S: Simd>(s: S, from: *const f32, apart: usize, to: *mut f32, row: usize) {
     let mut half = [[s.zero(); PATCH]; PATCH];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for j in 0..PATCH {
             let mut v = [s.zero(); PATCH];
@@ -161,7 +161,7 @@ pub(super) unsafe fn input_grad<S: Simd>(s: S, from: *const f32, apart: usize, t
 #[inline(always)]
 pub(super) unsafe fn output<S: Simd>(s: S, from: *const f32, apart: usize) -> [[S::V; TILE]; TILE] {
     let mut half = [[s.zero(); PATCH]; TILE];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for j in 0..PATCH {
             let mut m = [s.zero(); PATCH];
@@ -188,7 +188,7 @@ pub(super) unsafe fn output<S: Simd>(s: S, from: *const f32, apart: usize) -> [[
 #[inline(always)]
 pub(super) unsafe fn output_grad<S: Simd>(s: S, from: *const f32, row: usize, to: *mut f32, apart: usize) {
     let mut half = [[s.zero(); TILE]; PATCH];
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         for j in 0..TILE {
             let mut d = [s.zero(); TILE];
@@ -225,7 +225,7 @@ pub(super) unsafe fn weight<S: Simd>(s: S, w: [S::V; 9], to: *mut f32, apart: us
     for (i, line) in half.into_iter().enumerate() {
         let line = g(s, line);
         for (j, v) in line.into_iter().enumerate() {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             unsafe { s.store(to.add((i * PATCH + j) * apart), v) };
         }
     }
@@ -241,7 +241,7 @@ pub(super) unsafe fn weight_grad<S: Simd>(s: S, from: *const f32, apart: usize) 
     for j in 0..PATCH {
         let mut u = [s.zero(); PATCH];
         for (i, u) in u.iter_mut().enumerate() {
-            // SAFETY: the caller's word.
+            // SAFETY: guaranteed by the caller.
             *u = unsafe { s.load(from.add((i * PATCH + j) * apart)) };
         }
         let u = g_t(s, u);

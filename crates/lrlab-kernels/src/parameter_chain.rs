@@ -1,8 +1,8 @@
-//! The parameters of an operator that has many of them.
+//! Operators with many parameters.
 //!
-//! candle's operators take three tensors at most. Parameters enter through a chain of one-element tensors: each link
-//! takes one parameter and hands on its gradient, which the operator has left in a table when the backward pass
-//! reaches the link. So gradients of variables go past candle's sums (see [`crate::backward`]).
+//! candle's operators take at most three tensors. Further parameters enter through a chain of one-element tensors: each
+//! link takes one parameter. The backward pass of the operator stores the gradients in a table, and each link returns
+//! its own from there. Gradients of variables thereby bypass candle's sums (see [`crate::backward`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, T
 use crate::buffer::Buffer;
 use crate::{gradient, host};
 
-/// The gradients of all parameters, once they are known: of each thread, which is in one backward pass at a time.
+/// The gradients of all parameters, per thread: a thread runs one backward pass at a time.
 #[derive(Clone, Default)]
 pub(crate) struct Grads(Arc<Mutex<HashMap<ThreadId, Vec<Option<Tensor>>>>>);
 
@@ -25,7 +25,7 @@ impl Grads {
         all.insert(std::thread::current().id(), grads);
     }
 
-    /// That of the parameter in `slot`, which this thread's pass has not taken yet.
+    /// Takes the gradient of the parameter in `slot` from this thread's pass.
     fn take(&self, slot: usize) -> Option<Tensor> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let me = std::thread::current().id();
@@ -37,7 +37,7 @@ impl Grads {
         grad
     }
 
-    /// From one after the other, in the chain's order.
+    /// Sets the gradients from their concatenation in the chain's order.
     pub(crate) fn set_packed(&self, packed: &[f32], shapes: &[Shape]) -> Result<()> {
         let mut rest = packed;
         let grads = shapes.iter().map(|shape| {
@@ -50,8 +50,8 @@ impl Grads {
     }
 }
 
-/// The operator's last argument, and where its backward pass leaves the gradients. What it returns as the gradient of
-/// that argument is [`reached`].
+/// The operator's last argument, and the table in which its backward pass stores the gradients. The operator returns
+/// [`reached`] as the gradient of that argument.
 pub(crate) fn chain<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<(Tensor, Grads)> {
     let grads = Grads::default();
     let mut chain = Tensor::zeros(1, DType::F32, &Device::Cpu)?;
@@ -61,12 +61,12 @@ pub(crate) fn chain<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Res
     Ok((chain, grads))
 }
 
-/// The gradient of the chain, which is nothing but the word to go on.
+/// The chain's gradient: zeros, on which the backward pass continues to the links.
 pub(crate) fn reached(chain: &Tensor) -> Result<Option<Tensor>> {
     chain.track_op().then(|| chain.zeros_like()).transpose()
 }
 
-/// The parameters' values, one after the other.
+/// The concatenated values of the parameters.
 pub(crate) fn pack(parameters: &[&Tensor]) -> Result<Buffer> {
     let mut packed = Buffer::take(parameters.iter().map(|parameter| parameter.elem_count()).sum());
     let mut rest = &mut packed[..];
@@ -81,7 +81,7 @@ pub(crate) fn pack(parameters: &[&Tensor]) -> Result<Buffer> {
     Ok(packed)
 }
 
-/// Joins a parameter to the chain.
+/// Appends a parameter to the chain.
 struct Link {
     grads: Grads,
     slot: usize,
