@@ -156,11 +156,12 @@ fn sums(
         assert!(w_at + product.depth * LANES <= product.w_block);
     }
     assert!(terms.len() == to.pixels() && out.len() == to.len());
-    let shares = RowsMut::new(out, to.picture()).split_rows(PER_TASK).into_iter().enumerate();
-    let tasks: Vec<_> = shares
-        .flat_map(|(share, out)| {
-            let pairs = out.split_columns(2 * to.plane()).into_iter().enumerate();
-            pairs.map(move |(pair, out)| (share * PER_TASK, pair * 2, out))
+    // Tasks of the same blocks follow one another: their weights stay in the cache.
+    let pairs = RowsMut::new(out, to.picture()).split_columns(2 * to.plane()).into_iter().enumerate();
+    let tasks: Vec<_> = pairs
+        .flat_map(|(pair, out)| {
+            let shares = out.split_rows(PER_TASK).into_iter().enumerate();
+            shares.map(move |(share, out)| (share * PER_TASK, pair * 2, out))
         })
         .collect();
     tasks.into_par_iter().for_each(|(picture, block, out)| {

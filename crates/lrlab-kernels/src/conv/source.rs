@@ -39,8 +39,8 @@ pub(crate) struct Backward {
 
 /// Stores the values of a source while it is read.
 pub(crate) trait Keep: std::fmt::Debug + Sync {
-    /// Writes the pixels `row`, at place `at` of a picture in blocks.
-    fn write(&self, picture: usize, at: usize, row: &[f32]);
+    /// Writes a block of a picture from its frame.
+    fn write(&self, picture: usize, block: usize, sizes: &Sizes, place: Place, frame: &[f32]);
 }
 
 /// A batch in blocks, written picture by picture from any thread.
@@ -54,9 +54,12 @@ impl<'a> Pictures<'a> {
 }
 
 impl Keep for Pictures<'_> {
-    fn write(&self, picture: usize, at: usize, row: &[f32]) {
+    fn write(&self, picture: usize, block: usize, sizes: &Sizes, place: Place, frame: &[f32]) {
         let mut picture = self.0[picture].lock().unwrap_or_else(PoisonError::into_inner);
-        picture[at..][..row.len()].write_copy_of_slice(row);
+        let plane = &mut picture[block * sizes.plane()..][..sizes.plane()];
+        for (to, row) in plane.chunks_exact_mut(sizes.w * LANES).zip(place.rows(sizes, frame)) {
+            to.write_copy_of_slice(row);
+        }
     }
 }
 
@@ -83,6 +86,14 @@ impl Place {
     /// No frame around the picture.
     pub(crate) fn tight(sizes: &Sizes) -> Self {
         Self { frame: Frame { height: sizes.h, width: sizes.w }, top: 0, left: 0 }
+    }
+
+    /// The rows of a picture in the frame of one of its blocks.
+    #[inline(always)]
+    fn rows<'f>(self, sizes: &Sizes, frame: &'f [f32]) -> impl Iterator<Item = &'f [f32]> + use<'f> {
+        let (width, columns) = (self.frame.width * LANES, sizes.w * LANES);
+        let first = (self.top * self.frame.width + self.left) * LANES;
+        frame[first..].chunks(width).take(sizes.h).map(move |row| &row[..columns])
     }
 }
 
@@ -125,12 +136,11 @@ impl Source<'_> {
             for row in 0..sizes.h {
                 let at = ((top + row) * frame.width + left) * LANES;
                 let from = from + row * sizes.w * LANES;
-                let out = &mut out[at..][..sizes.w * LANES];
-                // SAFETY: the row lies in each array, as asserted.
-                unsafe { self.row(s, from, block * LANES, sizes.w, out.as_mut_ptr()) };
-                if let Self::Blocks { keep: Some(keep), .. } = self {
-                    keep.write(index, from - index * sizes.picture(), out);
-                }
+                // SAFETY: the row lies in the frame and in each array, as asserted.
+                unsafe { self.row(s, from, block * LANES, sizes.w, out.as_mut_ptr().add(at)) };
+            }
+            if let Self::Blocks { keep: Some(keep), .. } = self {
+                keep.write(index, block, sizes, place, out);
             }
         }
     }
@@ -262,11 +272,6 @@ impl Sink<'_> {
         let Place { frame, top, left } = place;
         assert!(from.len() >= sizes.blocks() * frame.plane());
         assert!(top + sizes.h <= frame.height && left + sizes.w <= frame.width);
-        let rows = (0..sizes.blocks()).flat_map(|block| (0..sizes.h).map(move |row| (block, row)));
-        let rows = rows.map(|(block, row)| {
-            let at = block * frame.plane() + ((top + row) * frame.width + left) * LANES;
-            &from[at..][..sizes.w * LANES]
-        });
         match self {
             Self::Planes(to) => {
                 let to = &mut to[index * sizes.flat()..][..sizes.flat()];
@@ -274,15 +279,21 @@ impl Sink<'_> {
             }
             Self::Blocks(to) => {
                 let to = &mut to[index * sizes.picture()..][..sizes.picture()];
-                for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(rows) {
-                    to.write_copy_of_slice(row);
+                let frames = from.chunks_exact(frame.plane());
+                for (to, frame) in to.chunks_exact_mut(sizes.plane()).zip(frames) {
+                    for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(place.rows(sizes, frame)) {
+                        to.write_copy_of_slice(row);
+                    }
                 }
             }
             Self::Add(to) => {
                 let to = &mut to[index * sizes.picture()..][..sizes.picture()];
-                for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(rows) {
-                    for (to, from) in to.chunks_exact_mut(LANES).zip(row.chunks_exact(LANES)) {
-                        put(s, to, s.add(part(s, from, 0, 0.0), part(s, to, 0, 0.0)));
+                let frames = from.chunks_exact(frame.plane());
+                for (to, frame) in to.chunks_exact_mut(sizes.plane()).zip(frames) {
+                    for (to, row) in to.chunks_exact_mut(sizes.w * LANES).zip(place.rows(sizes, frame)) {
+                        for (to, from) in to.chunks_exact_mut(LANES).zip(row.chunks_exact(LANES)) {
+                            put(s, to, s.add(part(s, from, 0, 0.0), part(s, to, 0, 0.0)));
+                        }
                     }
                 }
             }
