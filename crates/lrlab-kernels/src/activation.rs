@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::check;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, erf_parts, part};
+use crate::simd::{Kernel, Simd, dispatch, erf_parts, part, starts};
 
 /// max(x, 0), of any shape.
 ///
@@ -65,9 +65,12 @@ impl Kernel for Map<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for at in (0..self.x.len()).step_by(LANES) {
+        let len = self.x.len();
+        let to = &mut self.to[..len];
+        let grad = self.grad.map(|grad| &grad[..len]);
+        for at in starts(len) {
             let x = part(s, self.x, at, 0.0);
-            let y = match (self.activation, self.grad) {
+            let y = match (self.activation, grad) {
                 // This order of arguments propagates a NaN.
                 (Activation::Relu, None) => s.max(s.zero(), x),
                 (Activation::Relu, Some(grad)) => {
@@ -79,7 +82,7 @@ impl Kernel for Map<'_> {
                     s.mul(s.fma(x, density, distribution), part(s, grad, at, 0.0))
                 }
             };
-            put(s, &mut self.to[at..], y);
+            put(s, &mut to[at..], y);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::dropout::{Bits, Dropout, dropout};
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::simd::{Kernel, Simd, dispatch, part, starts};
 
 /// Rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
@@ -270,14 +270,16 @@ impl Kernel for Sequence<'_> {
                 let d = to.len() / ids.len();
                 for ((t, id), place) in ids.iter().enumerate().zip(positions.chunks(d)) {
                     let row = &table[*id as usize * d..][..d];
-                    for at in (0..d).step_by(LANES) {
+                    let (place, to) = (&place[..d], &mut to[t * d..][..d]);
+                    for at in starts(d) {
                         let v = s.fma(part(s, row, at, 0.0), s.splat(gain), part(s, place, at, 0.0));
-                        put(s, &mut to[t * d + at..(t + 1) * d], kept(t * d + at, v));
+                        put(s, &mut to[at..], kept(t * d + at, v));
                     }
                 }
             }
             Source::Grad(grad) => {
-                for at in (0..to.len()).step_by(LANES) {
+                let grad = &grad[..to.len()];
+                for at in starts(to.len()) {
                     let v = kept(at, part(s, grad, at, 0.0));
                     put(s, &mut to[at..], v);
                 }

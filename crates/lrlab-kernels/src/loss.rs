@@ -11,7 +11,7 @@ use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, exp, part};
+use crate::simd::{Kernel, Simd, dispatch, exp, part, starts};
 
 /// Refuses logits and labels that do not fit; returns the number of classes.
 fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
@@ -160,13 +160,13 @@ impl Kernel for SumUp<'_> {
         let row = self.row;
         let mut largest = s.splat(f32::NEG_INFINITY);
         let mut logits = s.zero();
-        for at in (0..row.len()).step_by(LANES) {
+        for at in starts(row.len()) {
             largest = s.max(part(s, row, at, f32::NEG_INFINITY), largest);
             logits = s.add(logits, part(s, row, at, 0.0));
         }
         let max = s.largest(largest);
         let mut exps = s.zero();
-        for at in (0..row.len()).step_by(LANES) {
+        for at in starts(row.len()) {
             exps = s.add(exps, exp(s, s.sub(part(s, row, at, f32::NEG_INFINITY), s.splat(max))));
         }
         Sums { max, exps: s.sum(exps), logits: s.sum(logits) }
@@ -189,9 +189,10 @@ impl Kernel for Slope<'_> {
     fn run<S: Simd>(self, s: S) {
         let Sums { max, exps, .. } = SumUp { row: self.row }.run(s);
         let (max, scale, smooth) = (s.splat(max), s.splat(self.scale / exps), s.splat(self.smooth));
-        for at in (0..self.row.len()).step_by(LANES) {
+        let to = &mut self.to[..self.row.len()];
+        for at in starts(self.row.len()) {
             let p = exp(s, s.sub(part(s, self.row, at, 0.0), max));
-            put(s, &mut self.to[at..], s.sub(s.mul(p, scale), smooth));
+            put(s, &mut to[at..], s.sub(s.mul(p, scale), smooth));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::simd::{Kernel, Simd, dispatch, part, starts};
 pub(crate) use draws::Bits;
 pub use draws::Dropout;
 
@@ -61,9 +61,10 @@ impl Kernel for Apply<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let gain = s.splat(self.gain);
-        for at in (0..self.x.len()).step_by(LANES) {
+        let to = &mut self.to[..self.x.len()];
+        for at in starts(self.x.len()) {
             let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.x, at, 0.0), gain));
-            put(s, &mut self.to[at..], y);
+            put(s, &mut to[at..], y);
         }
     }
 }

@@ -4,8 +4,9 @@ use std::mem::MaybeUninit;
 
 use super::forward::{Kept, head};
 use super::layer::{Dims, Layer, Parameters};
-use super::parts::{Activate, Dropped, LayerNormGrad, Residual, ScaleShift, Slope, Sums};
+use super::parts::{Activate, Dropped, Residual, ScaleShift, Slope, Sums};
 use crate::buffer::Buffer;
+use crate::norm::{LayerNormBackward, NormedRows};
 use crate::product::{Left, Rows, Store, accumulate, product};
 use crate::rows::{RowsMut, Slot};
 use crate::simd::dispatch;
@@ -107,7 +108,8 @@ fn norm_grad<T: Slot>(
 ) {
     let (normed, inverse) = (&kept.norms[i].rows, &kept.norms[i].inverse);
     let sums = &mut sums.norms[i];
-    dispatch(LayerNormGrad { dy, scale: p.norms[i][0], normed, inverse, residual, sums, to });
+    let normed = NormedRows::Kept(normed, inverse);
+    dispatch(LayerNormBackward { dy, scale: p.norms[i][0], normed, residual, sums, to });
 }
 
 /// `count` columns from `at` on of rows of w.

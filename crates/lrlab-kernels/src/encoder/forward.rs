@@ -3,10 +3,11 @@
 use std::mem::MaybeUninit;
 
 use super::layer::{Dims, Layer, Parameters};
-use super::parts::{Activated, LayerNorm, Residual};
+use super::parts::{Activated, Residual};
 use crate::attention::{self, Head};
 use crate::buffer::Buffer;
 use crate::dropout::Bits;
+use crate::norm::LayerNormForward;
 use crate::product::{Left, Rows, Store, product};
 use crate::rows::{RowsMut, Slot};
 use crate::simd::dispatch;
@@ -91,7 +92,8 @@ pub(super) fn forward(
 fn norm<T: Slot>(layer: &Layer, p: &Parameters, i: usize, x: &[f32], kept: &mut Kept, to: &mut [T]) {
     let [scale, shift] = p.norms[i];
     let Normed { rows, inverse } = &mut kept.norms[i];
-    dispatch(LayerNorm { x, scale, shift, eps: layer.eps, normed: rows, inverse, to });
+    let kept = Some((&mut rows[..], &mut inverse[..]));
+    dispatch(LayerNormForward { x, scale, shift, eps: layer.eps, to, kept });
 }
 
 /// The residual sum after dropout `i`.

@@ -5,10 +5,9 @@ use rayon::prelude::*;
 use super::layer::Dims;
 use crate::buffer::Buffer;
 use crate::dropout::Bits;
-use crate::norm::measure;
 use crate::product::{Finish, sums_len};
 use crate::rows::{RowsMut, Slot, put};
-use crate::simd::{Kernel, LANES, Simd, erf_parts, part};
+use crate::simd::{Kernel, LANES, Simd, erf_parts, part, starts};
 
 /// Sums of the parameters' gradients, rows padded to whole vectors.
 pub(super) struct Sums {
@@ -142,10 +141,10 @@ impl Kernel for Activate<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let len = self.inner.len();
-        assert!(self.to.len() >= len);
-        for at in (0..len).step_by(LANES) {
+        let to = &mut self.to[..len];
+        for at in starts(len) {
             let y = activation(s, self.gelu, part(s, self.inner, at, 0.0));
-            put(s, &mut self.to[at..len], y);
+            put(s, &mut to[at..], y);
         }
     }
 }
@@ -165,43 +164,11 @@ impl Kernel for Dropped<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let len = self.grad.len();
-        assert!(self.to.len() >= len);
+        let to = &mut self.to[..len];
         let gain = s.splat(self.gain);
-        for at in (0..len).step_by(LANES) {
+        for at in starts(len) {
             let y = s.keep(self.bits.at(self.start + at), s.mul(part(s, self.grad, at, 0.0), gain));
-            put(s, &mut self.to[at..len], y);
-        }
-    }
-}
-
-/// Layer norm of the rows of x.
-pub(super) struct LayerNorm<'a, T> {
-    pub(super) x: &'a [f32],
-    pub(super) scale: &'a [f32],
-    pub(super) shift: &'a [f32],
-    pub(super) eps: f64,
-    pub(super) normed: &'a mut [f32],
-    pub(super) inverse: &'a mut [f32],
-    /// As large as x.
-    pub(super) to: &'a mut [T],
-}
-
-impl<T: Slot> Kernel for LayerNorm<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let d = self.scale.len();
-        for (i, (row, kept)) in self.x.chunks(d).zip(self.inverse.iter_mut()).enumerate() {
-            let (mean, inverse) = measure(s, row, self.eps);
-            *kept = inverse;
-            let (gain, offset) = (s.splat(inverse), s.splat(-mean * inverse));
-            for at in (0..d).step_by(LANES) {
-                let x = s.fma(part(s, row, at, 0.0), gain, offset);
-                let y = s.fma(x, part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                put(s, &mut self.normed[i * d + at..(i + 1) * d], x);
-                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
-            }
+            put(s, &mut to[at..], y);
         }
     }
 }
@@ -220,59 +187,12 @@ impl Kernel for ScaleShift<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let d = self.scale.len();
+        let shift = &self.shift[..d];
         for (i, row) in self.normed.chunks(d).enumerate() {
-            for at in (0..d).step_by(LANES) {
-                let y =
-                    s.fma(part(s, row, at, 0.0), part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
-            }
-        }
-    }
-}
-
-/// The gradient of a layer norm's input, plus `residual` where there is one; adds those of scale and shift to `sums`.
-pub(super) struct LayerNormGrad<'a, T> {
-    pub(super) dy: &'a [f32],
-    pub(super) scale: &'a [f32],
-    pub(super) normed: &'a [f32],
-    pub(super) inverse: &'a [f32],
-    pub(super) residual: Option<&'a [f32]>,
-    pub(super) sums: &'a mut [f32],
-    /// As large as dy.
-    pub(super) to: &'a mut [T],
-}
-
-impl<T: Slot> Kernel for LayerNormGrad<'_, T> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let d = self.scale.len();
-        let padded = d.next_multiple_of(LANES);
-        let (d_scale, d_shift) = self.sums.split_at_mut(padded);
-        let rows = self.dy.chunks(d).zip(self.normed.chunks(d)).zip(self.inverse);
-        for (i, ((dy, normed), inverse)) in rows.enumerate() {
-            let (mut total, mut product) = (s.zero(), s.zero());
-            for at in (0..d).step_by(LANES) {
-                let (dy, x) = (part(s, dy, at, 0.0), part(s, normed, at, 0.0));
-                let g = s.mul(dy, part(s, self.scale, at, 0.0));
-                total = s.add(total, g);
-                product = s.fma(g, x, product);
-                let scale = s.fma(dy, x, part(s, d_scale, at, 0.0));
-                let shift = s.add(dy, part(s, d_shift, at, 0.0));
-                put(s, &mut d_scale[at..], scale);
-                put(s, &mut d_shift[at..], shift);
-            }
-            let total = s.splat(-s.sum(total) / d as f32);
-            let product = s.splat(-s.sum(product) / d as f32);
-            let inverse = s.splat(*inverse);
-            for at in (0..d).step_by(LANES) {
-                let g = s.mul(part(s, dy, at, 0.0), part(s, self.scale, at, 0.0));
-                let mut dx = s.mul(inverse, s.add(s.fma(part(s, normed, at, 0.0), product, g), total));
-                if let Some(residual) = self.residual {
-                    dx = s.add(dx, part(s, residual, i * d + at, 0.0));
-                }
-                put(s, &mut self.to[i * d + at..(i + 1) * d], dx);
+            let (row, to) = (&row[..d], &mut self.to[i * d..][..d]);
+            for at in starts(d) {
+                let y = s.fma(part(s, row, at, 0.0), part(s, self.scale, at, 0.0), part(s, shift, at, 0.0));
+                put(s, &mut to[at..], y);
             }
         }
     }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::host::{self, Unwritten};
 use crate::rows::{RowsMut, put};
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::simd::{Kernel, Simd, dispatch, part, starts};
 
 /// One channel's mean, 1 / √(variance + eps) and variance.
 #[derive(Debug, Clone, Copy, Default)]
@@ -150,14 +150,15 @@ impl Kernel for Forward<'_> {
         let offset = self.params[c + self.channel] - used.mean as f32 * gain;
         let (gain, offset) = (s.splat(gain), s.splat(offset));
         let floor = s.splat(if self.op.relu { 0.0 } else { f32::NEG_INFINITY });
-        let (starts, size) = self.op.planes(self.channel);
-        for (i, start) in starts.enumerate() {
+        let (planes, size) = self.op.planes(self.channel);
+        for (i, start) in planes.enumerate() {
             let x = &self.x[start..][..size];
-            let out = self.out.row(i);
-            for at in (0..size).step_by(LANES) {
+            let residual = self.residual.map(|residual| &residual[start..][..size]);
+            let out = &mut self.out.row(i)[..size];
+            for at in starts(size) {
                 let mut y = s.fma(part(s, x, at, 0.0), gain, offset);
-                if let Some(residual) = self.residual {
-                    y = s.add(y, part(s, &residual[start..][..size], at, 0.0));
+                if let Some(residual) = residual {
+                    y = s.add(y, part(s, residual, at, 0.0));
                 }
                 if self.op.relu {
                     // This order of arguments propagates a NaN.
@@ -175,24 +176,24 @@ impl Forward<'_> {
     #[inline(always)]
     fn measure<S: Simd>(&self, s: S) -> Statistics {
         let count = self.op.per_channel();
-        let (starts, size) = self.op.planes(self.channel);
+        let (planes, size) = self.op.planes(self.channel);
         let mut sum = 0.0;
-        for start in starts {
+        for start in planes {
             let x = &self.x[start..][..size];
             let mut total = s.zero();
-            for at in (0..size).step_by(LANES) {
+            for at in starts(size) {
                 total = s.add(total, part(s, x, at, 0.0));
             }
             sum += f64::from(s.sum(total));
         }
         let mean = sum / count;
         let centre = s.splat(mean as f32);
-        let (starts, _) = self.op.planes(self.channel);
+        let (planes, _) = self.op.planes(self.channel);
         let mut squares = 0.0;
-        for start in starts {
+        for start in planes {
             let x = &self.x[start..][..size];
             let mut total = s.zero();
-            for at in (0..size).step_by(LANES) {
+            for at in starts(size) {
                 let d = s.sub(part(s, x, at, mean as f32), centre);
                 total = s.fma(d, d, total);
             }
@@ -224,13 +225,14 @@ impl Kernel for Backward<'_> {
     fn run<S: Simd>(mut self, s: S) -> (f32, f32) {
         let count = self.op.per_channel();
         let mean = self.used.mean as f32;
-        let (starts, size) = self.op.planes(self.channel);
+        let (planes, size) = self.op.planes(self.channel);
         let (mut sum, mut product) = (0.0, 0.0);
-        for start in starts {
+        for start in planes {
             let x = &self.x[start..][..size];
+            let (y, grad) = self.after(start, size);
             let (mut total, mut with_x) = (s.zero(), s.zero());
-            for at in (0..size).step_by(LANES) {
-                let g = self.gradient(s, start, size, at);
+            for at in starts(size) {
+                let g = gradient(s, y, grad, at);
                 total = s.add(total, g);
                 with_x = s.fma(g, s.sub(part(s, x, at, mean), s.splat(mean)), with_x);
             }
@@ -247,15 +249,18 @@ impl Kernel for Backward<'_> {
             (slope, -gain * sum / count - slope * self.used.mean)
         };
         let (gain, slope, offset) = (s.splat(gain as f32), s.splat(slope as f32), s.splat(offset as f32));
-        let (starts, _) = self.op.planes(self.channel);
-        for (i, start) in starts.enumerate() {
+        let (planes, _) = self.op.planes(self.channel);
+        for (i, start) in planes.enumerate() {
             let x = &self.x[start..][..size];
-            for at in (0..size).step_by(LANES) {
-                let g = self.gradient(s, start, size, at);
+            let (y, grad) = self.after(start, size);
+            let to = &mut self.to.row(i)[..size];
+            let mut residual_to = self.residual_to.as_mut().map(|to| &mut to.row(i)[..size]);
+            for at in starts(size) {
+                let g = gradient(s, y, grad, at);
                 let dx = s.fma(g, gain, s.fma(part(s, x, at, 0.0), slope, offset));
-                put(s, &mut self.to.row(i)[at..], dx);
-                if let Some(residual_to) = &mut self.residual_to {
-                    put(s, &mut residual_to.row(i)[at..], g);
+                put(s, &mut to[at..], dx);
+                if let Some(to) = &mut residual_to {
+                    put(s, &mut to[at..], g);
                 }
             }
         }
@@ -263,16 +268,22 @@ impl Kernel for Backward<'_> {
     }
 }
 
-impl Backward<'_> {
-    /// The gradient before the rectification.
+impl<'a> Backward<'a> {
+    /// A plane of the output, if it was rectified, and of its gradient.
     #[inline(always)]
-    fn gradient<S: Simd>(&self, s: S, start: usize, size: usize, at: usize) -> S::V {
-        let g = part(s, &self.grad[start..][..size], at, 0.0);
-        if self.op.relu {
-            s.where_greater(part(s, &self.y[start..][..size], at, 0.0), s.zero(), g, s.zero())
-        } else {
-            g
-        }
+    fn after(&self, start: usize, size: usize) -> (Option<&'a [f32]>, &'a [f32]) {
+        let (y, grad) = (self.y, self.grad);
+        (self.op.relu.then(|| &y[start..][..size]), &grad[start..][..size])
+    }
+}
+
+/// The gradient before the rectification, if there was one.
+#[inline(always)]
+fn gradient<S: Simd>(s: S, y: Option<&[f32]>, grad: &[f32], at: usize) -> S::V {
+    let g = part(s, grad, at, 0.0);
+    match y {
+        Some(y) => s.where_greater(part(s, y, at, 0.0), s.zero(), g, s.zero()),
+        None => g,
     }
 }
 

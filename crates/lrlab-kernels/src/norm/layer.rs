@@ -2,14 +2,12 @@
 
 #![allow(unsafe_code, reason = "outputs are written in place before they have a length")]
 
-use std::mem::MaybeUninit;
-
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::host::{self, Unwritten, add_up};
-use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::rows::{Slot, put};
+use crate::simd::{Kernel, LANES, Simd, dispatch, part, starts};
 
 /// The operator over (x, scale, shift), rows of `d`.
 pub(super) struct LayerNorm {
@@ -26,12 +24,12 @@ const CHUNKS: usize = 16;
 #[inline(always)]
 pub(crate) fn measure<S: Simd>(s: S, row: &[f32], eps: f64) -> (f32, f32) {
     let mut total = s.zero();
-    for at in (0..row.len()).step_by(LANES) {
+    for at in starts(row.len()) {
         total = s.add(total, part(s, row, at, 0.0));
     }
     let mean = s.sum(total) / row.len() as f32;
     let mut squares = s.zero();
-    for at in (0..row.len()).step_by(LANES) {
+    for at in starts(row.len()) {
         let d = s.sub(part(s, row, at, mean), s.splat(mean));
         squares = s.fma(d, d, squares);
     }
@@ -39,77 +37,111 @@ pub(crate) fn measure<S: Simd>(s: S, row: &[f32], eps: f64) -> (f32, f32) {
     (mean, (1.0 / (var + eps).sqrt()) as f32)
 }
 
-struct Forward<'a> {
-    op: &'a LayerNorm,
-    x: &'a [f32],
-    scale: &'a [f32],
-    shift: &'a [f32],
-    to: &'a mut [MaybeUninit<f32>],
+/// Layer norm of the rows of x.
+pub(crate) struct LayerNormForward<'a, T> {
+    pub(crate) x: &'a [f32],
+    pub(crate) scale: &'a [f32],
+    pub(crate) shift: &'a [f32],
+    pub(crate) eps: f64,
+    /// As large as x.
+    pub(crate) to: &'a mut [T],
+    /// Takes the normalised rows, as many values as x, and 1 / √(variance + eps) of each.
+    pub(crate) kept: Option<(&'a mut [f32], &'a mut [f32])>,
 }
 
-impl Kernel for Forward<'_> {
+impl<T: Slot> Kernel for LayerNormForward<'_, T> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let d = self.op.d;
-        for (i, row) in self.x.chunks(d).enumerate() {
-            let (mean, inverse) = measure(s, row, self.op.eps);
+    fn run<S: Simd>(mut self, s: S) {
+        let d = self.scale.len();
+        let (scale, shift) = (self.scale, &self.shift[..d]);
+        for (i, (row, to)) in self.x.chunks_exact(d).zip(self.to.chunks_exact_mut(d)).enumerate() {
+            let (mean, inverse) = measure(s, row, self.eps);
             let (gain, offset) = (s.splat(inverse), s.splat(-mean * inverse));
-            for at in (0..d).step_by(LANES) {
-                let normed = s.fma(part(s, row, at, 0.0), gain, offset);
-                let y = s.fma(normed, part(s, self.scale, at, 0.0), part(s, self.shift, at, 0.0));
-                put(s, &mut self.to[i * d + at..(i + 1) * d], y);
+            let mut normed = self.kept.as_mut().map(|(normed, inverses)| {
+                inverses[i] = inverse;
+                &mut normed[i * d..][..d]
+            });
+            for at in starts(d) {
+                let x = s.fma(part(s, row, at, 0.0), gain, offset);
+                let y = s.fma(x, part(s, scale, at, 0.0), part(s, shift, at, 0.0));
+                put(s, &mut to[at..], y);
+                if let Some(normed) = &mut normed {
+                    put(s, &mut normed[at..], x);
+                }
             }
         }
     }
 }
 
-struct Backward<'a> {
-    op: &'a LayerNorm,
-    x: &'a [f32],
-    scale: &'a [f32],
-    grad: &'a [f32],
-    to: &'a mut [MaybeUninit<f32>],
+/// Where the gradient has the normalised rows from.
+pub(crate) enum NormedRows<'a> {
+    /// The rows and 1 / √(variance + eps) of each, kept by the forward pass.
+    Kept(&'a [f32], &'a [f32]),
+    /// Computed again from the rows of x with this eps.
+    Again(&'a [f32], f64),
 }
 
-impl Kernel for Backward<'_> {
-    /// Gradients of scale and shift, one after the other.
-    type Out = Vec<f32>;
+/// The gradient of a layer norm's input, plus `residual` where there is one; adds those of scale and shift to `sums`.
+pub(crate) struct LayerNormBackward<'a, T> {
+    pub(crate) dy: &'a [f32],
+    pub(crate) scale: &'a [f32],
+    pub(crate) normed: NormedRows<'a>,
+    pub(crate) residual: Option<&'a [f32]>,
+    /// Two rows, each padded to whole vectors.
+    pub(crate) sums: &'a mut [f32],
+    /// As large as dy.
+    pub(crate) to: &'a mut [T],
+}
+
+impl<T: Slot> Kernel for LayerNormBackward<'_, T> {
+    type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Vec<f32> {
-        let d = self.op.d;
+    fn run<S: Simd>(self, s: S) {
+        let Self { scale, residual, .. } = self;
+        let d = scale.len();
         let padded = d.next_multiple_of(LANES);
-        let mut sums = vec![0.0_f32; 2 * padded];
-        for (i, (row, dy)) in self.x.chunks(d).zip(self.grad.chunks(d)).enumerate() {
-            let (mean, inverse) = measure(s, row, self.op.eps);
-            let (gain, offset) = (s.splat(inverse), s.splat(-mean * inverse));
+        let (d_scale, d_shift) = self.sums[..2 * padded].split_at_mut(padded);
+        let mut again = vec![0.0; if matches!(self.normed, NormedRows::Again(..)) { d } else { 0 }];
+        for (i, (dy, to)) in self.dy.chunks_exact(d).zip(self.to.chunks_exact_mut(d)).enumerate() {
+            let rows = i * d..(i + 1) * d;
+            let (normed, inverse) = match self.normed {
+                NormedRows::Kept(normed, inverse) => (&normed[rows.clone()], inverse[i]),
+                NormedRows::Again(x, eps) => {
+                    let row = &x[rows.clone()];
+                    let (mean, inverse) = measure(s, row, eps);
+                    let (gain, offset) = (s.splat(inverse), s.splat(-mean * inverse));
+                    for at in starts(d) {
+                        put(s, &mut again[at..], s.fma(part(s, row, at, 0.0), gain, offset));
+                    }
+                    (&again[..], inverse)
+                }
+            };
+            let residual = residual.map(|residual| &residual[rows]);
             let (mut total, mut product) = (s.zero(), s.zero());
-            for at in (0..d).step_by(LANES) {
-                let normed = s.fma(part(s, row, at, mean), gain, offset);
-                let dy = part(s, dy, at, 0.0);
-                let g = s.mul(dy, part(s, self.scale, at, 0.0));
+            for at in starts(d) {
+                let (dy, x) = (part(s, dy, at, 0.0), part(s, normed, at, 0.0));
+                let g = s.mul(dy, part(s, scale, at, 0.0));
                 total = s.add(total, g);
-                product = s.fma(g, normed, product);
-                let (d_scale, d_shift) = sums.split_at_mut(padded);
-                let scale = s.fma(dy, normed, part(s, d_scale, at, 0.0));
-                let shift = s.add(dy, part(s, d_shift, at, 0.0));
-                put(s, &mut d_scale[at..], scale);
-                put(s, &mut d_shift[at..], shift);
+                product = s.fma(g, x, product);
+                let (to_scale, to_shift) = (&mut d_scale[at..][..LANES], &mut d_shift[at..][..LANES]);
+                put(s, to_scale, s.fma(dy, x, part(s, to_scale, 0, 0.0)));
+                put(s, to_shift, s.add(dy, part(s, to_shift, 0, 0.0)));
             }
             let total = s.splat(-s.sum(total) / d as f32);
             let product = s.splat(-s.sum(product) / d as f32);
-            for at in (0..d).step_by(LANES) {
-                let normed = s.fma(part(s, row, at, mean), gain, offset);
-                let g = s.mul(part(s, dy, at, 0.0), part(s, self.scale, at, 0.0));
-                let dx = s.mul(gain, s.add(s.fma(normed, product, g), total));
-                put(s, &mut self.to[i * d + at..(i + 1) * d], dx);
+            let inverse = s.splat(inverse);
+            for at in starts(d) {
+                let g = s.mul(part(s, dy, at, 0.0), part(s, scale, at, 0.0));
+                let mut dx = s.mul(inverse, s.add(s.fma(part(s, normed, at, 0.0), product, g), total));
+                if let Some(residual) = residual {
+                    dx = s.add(dx, part(s, residual, at, 0.0));
+                }
+                put(s, &mut to[at..], dx);
             }
         }
-        sums.copy_within(padded..padded + d, d);
-        sums.truncate(2 * d);
-        sums
     }
 }
 
@@ -131,7 +163,7 @@ impl CustomOp3 for LayerNorm {
         let mut y = Unwritten::new(x.len());
         let size = ROWS * self.d;
         y.room().par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(y, x)| {
-            dispatch(Forward { op: self, x, scale, shift, to: y });
+            dispatch(LayerNormForward { x, scale, shift, eps: self.eps, to: y, kept: None });
         });
         // SAFETY: every chunk was written.
         Ok((CpuStorage::F32(unsafe { y.written() }), lx.shape().clone()))
@@ -156,7 +188,22 @@ impl CustomOp3 for LayerNorm {
                         .par_chunks_mut(size)
                         .zip(x.par_chunks(size))
                         .zip(grad.par_chunks(size))
-                        .map(|((dx, x), grad)| dispatch(Backward { op: self, x, scale, grad, to: dx }))
+                        .map(|((to, x), dy)| {
+                            let padded = self.d.next_multiple_of(LANES);
+                            let mut sums = vec![0.0; 2 * padded];
+                            let normed = NormedRows::Again(x, self.eps);
+                            dispatch(LayerNormBackward {
+                                dy,
+                                scale,
+                                normed,
+                                residual: None,
+                                sums: &mut sums,
+                                to,
+                            });
+                            sums.copy_within(padded..padded + self.d, self.d);
+                            sums.truncate(2 * self.d);
+                            sums
+                        })
                         .collect::<Vec<_>>())
                 })
             })

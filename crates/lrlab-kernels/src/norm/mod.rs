@@ -15,7 +15,7 @@ use crate::check;
 use crate::host;
 use batch::{BatchNorm, Statistics};
 use layer::LayerNorm;
-pub(crate) use layer::measure;
+pub(crate) use layer::{LayerNormBackward, LayerNormForward, NormedRows};
 pub use settings::{BatchNorm2d, NormMode};
 
 impl BatchNorm2d<'_> {

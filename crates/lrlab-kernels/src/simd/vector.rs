@@ -95,6 +95,36 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Out;
 }
 
+/// 0, 16, 32, … below `len`: the starts of the vectors that cover `len` values.
+///
+/// Where every slice that a loop reads and writes has `len` values, the compiler sees that [`part`] and
+/// [`put`](crate::rows::put) are whole vectors until the last one.
+#[inline(always)]
+pub(crate) fn starts(len: usize) -> Starts {
+    Starts { at: 0, len }
+}
+
+/// See [`starts`].
+pub(crate) struct Starts {
+    at: usize,
+    len: usize,
+}
+
+impl Iterator for Starts {
+    type Item = usize;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        let at = self.at;
+        if at < self.len {
+            self.at = at + LANES;
+            Some(at)
+        } else {
+            None
+        }
+    }
+}
+
 /// Loads sixteen values from `at` on, padded with `rest`.
 #[inline(always)]
 pub(crate) fn part<S: Simd>(s: S, x: &[f32], at: usize, rest: f32) -> S::V {

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::check;
 use crate::host;
 use crate::rows::put;
-use crate::simd::{Kernel, LANES, Simd, dispatch, part};
+use crate::simd::{Kernel, Simd, dispatch, part, starts};
 pub use step::{AdamStep, SgdStep, Update};
 
 /// Applies [`sgd_update`] to each; on a GPU to all at once.
@@ -217,7 +217,8 @@ impl Kernel for Adam<'_> {
         let ([keep1, keep2], [take1, take2]) = (rule.keep.map(splat), rule.take.map(splat));
         let (rate, root, eps) = (splat(rule.rate), splat(rule.root), splat(rule.eps));
         let len = var.len();
-        for at in (0..len).step_by(LANES) {
+        let (m, v, grad) = (&mut m[..len], &mut v[..len], &grad[..len]);
+        for at in starts(len) {
             let [w, first, second] = [&*var, &*m, &*v].map(|x| part(s, x, at, 0.0));
             let g = s.fma(decay, w, part(s, grad, at, 0.0));
             let first = s.fma(keep1, first, s.mul(take1, g));
