@@ -147,3 +147,78 @@ fn lint_finds_the_mis_scaled_schedule() {
     assert!(ran.out.contains("cosine.t_max") && ran.out.contains("plateau"), "{}", ran.out);
     assert_eq!(lint(&["--schedule", "cosine = {}"]).out, "no problems found\n");
 }
+
+const SCRIPTED: &str = r#"
+name = "scripted"
+
+[axes]
+model = ["bag"]
+schedule = ["static"]
+monitor = ["on"]
+epochs = [5]
+seed = [0, 1]
+
+[defaults]
+batch_size = 32
+
+[models.bag]
+network = { embedding_bag = { width = 8 } }
+data = "synth"
+[models.bag.set]
+lr = 0.01
+optimizer = { adam = {} }
+
+[data.synth]
+source = { synthetic_text = {} }
+limits = { train = 128, test = 64 }
+
+[schedules.static]
+static = {}
+
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 0, threshold = 0.5 } }
+metric = "val_loss"
+"#;
+
+/// A run that repeats its own gains from a script has the same history; one that repeats another's has its rates.
+#[test]
+fn the_gains_of_a_finished_run_are_a_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let here = |args: &[&str]| {
+        let ran = lrlab_tests::run(folder, args);
+        assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
+        ran.out
+    };
+    std::fs::write(folder.join("with.toml"), SCRIPTED).unwrap();
+    here(&["run", "with.toml", "--device", "cpu", "--threads", "1"]);
+    here(&["records", "export", "with.toml", "--to", "with.jsonl"]);
+    let gains = here(&["schedule", "gains", "with.jsonl"]);
+    let scripts: Vec<(&str, &str)> =
+        gains.lines().collect::<Vec<_>>().chunks(2).map(|lines| (lines[0], lines[1])).collect();
+    assert_eq!(scripts.len(), 2, "{gains}");
+    let script = |seed: &str| scripts.iter().find(|(run, _)| run.ends_with(seed)).unwrap().1;
+    assert!(script("seed=0").starts_with("controller = { scripted = { gains = [["), "{gains}");
+
+    let [before, after] = SCRIPTED
+        .split("controller = { plateau = { factor = 0.5, patience = 0, threshold = 0.5 } }")
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("one controller");
+    };
+    std::fs::write(folder.join("sham.toml"), format!("{before}{}{after}", script("seed=0"))).unwrap();
+    here(&["run", "sham.toml", "--device", "cpu", "--threads", "1", "--out", "sham"]);
+    let of = |store: &str, seed: u64| {
+        let mut found = lrlab_tests::results(&folder.join(store)).into_values();
+        found.find(|result| result["cell"]["seed"] == seed).unwrap()
+    };
+    assert_eq!(of("runs", 0)["history"], of("sham", 0)["history"]);
+    let rates = |result: &serde_json::Value| -> Vec<serde_json::Value> {
+        result["history"].as_array().unwrap().iter().map(|epoch| epoch["lr"].clone()).collect()
+    };
+    assert_eq!(rates(&of("runs", 0)), rates(&of("sham", 1)));
+    assert!(of("sham", 1)["decisions"][0]["reason"].as_str().unwrap().ends_with("on, as written"));
+
+    let ran = lrlab_tests::run(folder, &["schedule", "gains", "with.jsonl", "--run", "0000"]);
+    assert!(ran.code == 2 && ran.err.contains("--run 0000: the records have no such run"), "{}", ran.err);
+}

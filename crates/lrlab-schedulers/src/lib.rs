@@ -48,7 +48,7 @@
 //! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
 //! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
-//!   [`NewBob`], [`BoldDriver`], [`AutoLrs`]);
+//!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
 //! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
 //!   library, candle-nn among them (`examples/candle_nn.rs`);
 //! - from text: [`trace`], [`replay`], [`decisions`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];

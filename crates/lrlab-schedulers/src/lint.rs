@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    AutoLrs, ControllerSpec, CosineWarmRestartsSpec, Error, Horizon, PatienceRule, ScheduleSpec, Span,
-    WarmupClock,
+    AutoLrs, ControllerSpec, CosineWarmRestartsSpec, Error, Horizon, PatienceRule, ScheduleSpec, Scripted,
+    Span, WarmupClock,
 };
 
 /// Something that looks like a mistake.
@@ -244,6 +244,7 @@ impl Findings {
             ControllerSpec::NewBob(c) => (c.patience, c.patience.saturating_add(2)),
             ControllerSpec::BoldDriver(_) => return,
             ControllerSpec::AutoLrs(c) => return self.search(c, run, observations),
+            ControllerSpec::Scripted(c) => return self.script(c, observations),
         };
         if needed >= observations {
             let message = format!(
@@ -266,6 +267,18 @@ impl Findings {
         if min_gain > 0.0 && lowest > min_gain {
             let message = format!("{min_gain} is never reached: {cuts} cuts at the most come to {lowest}");
             self.add(format!("{}.min_gain", spec.name()), message);
+        }
+    }
+
+    /// A script that is not played to its end.
+    fn script(&mut self, scripted: &Scripted, observations: u64) {
+        let late = scripted.gains.iter().position(|(observation, _)| *observation >= observations);
+        if let Some(i) = late {
+            let message = format!(
+                "observation {} comes too late: the run has {observations}, and no update follows the last",
+                scripted.gains[i].0
+            );
+            self.add(format!("scripted.gains[{i}]"), message);
         }
     }
 

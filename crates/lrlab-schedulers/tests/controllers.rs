@@ -16,6 +16,7 @@ const EVERY: &[&str] = &[
     "bold_driver = { rewind = false, mode = 'max', min_gain = 0.1 }",
     "greedy = { factor = 0.5, patience = 0, min_gain = 0.2, reset_after = 2, on_nan = 'rewind' }",
     "auto_lrs = { trials = 6, every = 2, z = 1 }",
+    "scripted = { gains = [[1, 0.5], [3, 2.0], [30, 0.1]] }",
     "auto_lrs = { trials = 3, reach = 2, min_gain = 0.5, max_gain = 4, on_nan = 'rewind' }",
 ];
 
@@ -237,6 +238,31 @@ fn greedy_begins_anew() {
     assert_eq!(gains, [(0, 2.0), (1, 1.0), (2, 0.5), (4, 1.0)], "{found:?}");
 }
 
+/// A script sets its gains when it says, whatever it sees; pairs out of order or without a place are refused.
+#[test]
+fn a_script_is_followed() {
+    let text = "scripted = { gains = [[2, 0.5], [3, 0.125], [6, 4]] }";
+    let found = decisions(text, &[1.0, f64::NAN, 9.0, 0.1, f64::INFINITY]);
+    let gain = |gain: f64, reason: &str| Decision::Gain { gain, reason: reason.into() };
+    assert_eq!(
+        found,
+        [
+            (1, gain(0.5, "gain 0.5 from observation 2 on, as written")),
+            (2, gain(0.125, "gain 0.125 from observation 3 on, as written")),
+        ]
+    );
+    assert_eq!(decisions("scripted = { gains = [] }", &[1.0, 2.0]), []);
+    for (text, expected) in [
+        ("scripted = { gains = [[0, 0.5]] }", "scripted.gains[0][0]: 0 is not an observation, counted from 1"),
+        ("scripted = { gains = [[3, 0.5], [3, 1]] }", "scripted.gains[1][0]: 3 is not an observation"),
+        ("scripted = { gains = [[3, 0]] }", "scripted.gains[0][1]: 0 is not a number above 0"),
+        ("scripted", "missing field `gains`"),
+    ] {
+        let error = ControllerSpec::parse(text).and_then(|spec| spec.check()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
 #[test]
 fn replays() {
     let observed: Vec<Observation> = [1.0, 1.0, 1.0, 1.0, 1.0].map(seen).to_vec();
@@ -281,7 +307,7 @@ fn spec() -> impl Strategy<Value = ControllerSpec> {
     };
     let count = || prop_oneof![6 => 0_u64..5, 1 => Just(u64::MAX)];
     let bits = any::<(bool, bool, u8)>();
-    (0_usize..6, prop::array::uniform5(number()), prop::array::uniform3(count()), bits).prop_map(
+    (0_usize..7, prop::array::uniform5(number()), prop::array::uniform3(count()), bits).prop_map(
         |(kind, [a, b, c, min_gain, max_gain], [n, m, k], (one, two, bits))| {
             use lrlab_schedulers::*;
             let mode = if one { Mode::Min } else { Mode::Max };
@@ -324,6 +350,7 @@ fn spec() -> impl Strategy<Value = ControllerSpec> {
                 .into(),
                 3 => NewBob { factor, threshold, patience, mode, min_gain, on_nan }.into(),
                 4 => BoldDriver { up: 1.0 + c, down: a, mode, min_gain, max_gain, rewind }.into(),
+                5 => Scripted { gains: vec![(n, a), (n.saturating_add(m), b)] }.into(),
                 _ => AutoLrs {
                     every: n,
                     trials: u32::from(bits % 40),

@@ -7,6 +7,7 @@ mod greedy;
 mod new_bob;
 mod noise_aware;
 mod plateau;
+mod scripted;
 mod spec;
 
 pub use auto_lrs::{AutoLrs, AutoLrsState, Trial};
@@ -15,6 +16,7 @@ pub use greedy::{Greedy, GreedyState};
 pub use new_bob::{NewBob, NewBobState};
 pub use noise_aware::{NoiseAwarePlateau, NoiseAwarePlateauState};
 pub use plateau::{Mode, OnNan, PatienceRule, Plateau, PlateauState, ThresholdMode};
+pub use scripted::{Scripted, ScriptedState};
 pub use spec::ControllerSpec;
 
 use crate::{Error, check};

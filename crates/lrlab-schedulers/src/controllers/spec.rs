@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AnyController, AutoLrs, BoldDriver, Controlled, Error, Greedy, NewBob, NoiseAwarePlateau, Plateau,
+    Scripted,
 };
 
 /// A controller as data.
@@ -23,6 +24,8 @@ pub enum ControllerSpec {
     BoldDriver(BoldDriver),
     /// Tries some gains out and goes on with the best.
     AutoLrs(AutoLrs),
+    /// Gains that were settled before the run.
+    Scripted(Scripted),
 }
 
 macro_rules! controllers {
@@ -69,4 +72,5 @@ controllers! {
     NewBob = "new_bob",
     BoldDriver = "bold_driver",
     AutoLrs = "auto_lrs",
+    Scripted = "scripted",
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use lrlab_runs::{DecisionKind, Record, Records, RunResult};
 use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
 
 use super::print;
@@ -41,6 +42,19 @@ enum What {
         /// The semantics of the controller.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
+    },
+    /// Print the gains that a controller set in finished runs, as `scripted = { … }`: a monitor that sets them again in
+    /// other runs without looking at their metric.
+    Gains {
+        /// Files of records, or folders of *.jsonl files.
+        #[arg(required = true, value_name = "FILE|DIR")]
+        records: Vec<PathBuf>,
+        /// Only the runs with this id or this beginning of an id (repeatable).
+        #[arg(long, value_name = "RUN_ID")]
+        run: Vec<String>,
+        /// The callback that decided.
+        #[arg(long, default_value = "monitor")]
+        source: String,
     },
     /// Plot the schedule in the terminal or as SVG.
     Plot {
@@ -116,6 +130,7 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             }
             print(&lines(&rates));
         }
+        What::Gains { records, run, source } => print(&gains(records, run, source)?),
         What::Plot { schedule, compat, out } => {
             let rates = trace(schedule, (*compat).into())?;
             match out {
@@ -141,6 +156,42 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// A comment with the run's cell, and its script, for each run.
+fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<String> {
+    let mut records = Records::read(records)?;
+    for id in ids {
+        if !records.iter().any(|record| record.result.run_id.as_str().starts_with(id.as_str())) {
+            bail!("--run {id}: the records have no such run");
+        }
+    }
+    records.retain(|run| ids.is_empty() || ids.iter().any(|id| run.as_str().starts_with(id.as_str())));
+    let mut text = String::new();
+    for Record { result, .. } in records.iter() {
+        let cell: Vec<String> = result.cell.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+        let script = script(result, source).with_context(|| format!("run {}", result.run_id))?;
+        let _ = writeln!(text, "# {} {}\ncontroller = {script}", result.run_id.short(), cell.join(" "));
+    }
+    Ok(text)
+}
+
+/// What `source` set in a run, by its observations.
+fn script(result: &RunResult, source: &str) -> anyhow::Result<String> {
+    let mut gains: Vec<(usize, f64)> = Vec::new();
+    for decision in result.decisions.iter().filter(|decision| decision.source == source) {
+        if !matches!(decision.kind, DecisionKind::Cut | DecisionKind::Raise) {
+            bail!("at epoch {} `{source}` did more than set a gain: {}", decision.epoch, decision.reason);
+        }
+        let seen = result.history.iter().filter(|epoch| {
+            epoch.epoch <= decision.epoch && epoch.get(&decision.metric).flatten().is_some()
+        });
+        let observation = seen.count();
+        gains.retain(|(earlier, _)| *earlier != observation);
+        gains.push((observation, decision.gain));
+    }
+    let pairs: Vec<String> = gains.iter().map(|(at, gain)| format!("[{at}, {gain:?}]")).collect();
+    Ok(format!("{{ scripted = {{ gains = [{}] }} }}", pairs.join(", ")))
 }
 
 fn trace(scheduled: &Scheduled, compat: Compat) -> anyhow::Result<Vec<f64>> {
