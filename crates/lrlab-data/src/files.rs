@@ -12,7 +12,7 @@ pub(crate) mod hub;
 pub(crate) mod imdb;
 #[cfg(feature = "hub")]
 mod jpeg;
-mod label;
+pub(crate) mod label;
 mod progress;
 #[cfg(feature = "hub")]
 pub(crate) mod table;

@@ -68,6 +68,9 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
             Rowset::decoded(test.labels, None, test.pixels, side),
         ));
     }
+    if let Some(rows) = published(located)? {
+        return Ok(rows);
+    }
     let part = |part| -> Result<Rowset, Error> {
         let (labels, pixels) = cifar10::read(&places(located, part), None)?;
         Ok(Rowset::decoded(labels, None, pixels, cifar10::SIDE))
@@ -75,8 +78,27 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
     Ok((part(Part::Train)?, part(Part::Test)?))
 }
 
+/// Every row of CIFAR-10's published binary version, read by `candle-datasets`; `None` for any other source.
+#[cfg(feature = "candle-datasets")]
+fn published(located: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
+    let Some([train, test]) = located.map(crate::vision::load_dir).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let rowset = |(labels, pixels)| Rowset::decoded(labels, None, pixels, cifar10::SIDE);
+    Ok(Some((rowset(train), rowset(test))))
+}
+
+#[cfg(not(feature = "candle-datasets"))]
+#[expect(clippy::unnecessary_wraps, reason = "reading can fail with the feature")]
+fn published(_: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
+    Ok(None)
+}
+
 /// Every row of the source. Which content a row has is remembered, so that only rows in use are decoded later.
 fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+    if let Some(rows) = published(located)? {
+        return Ok(rows);
+    }
     let Some(located) = located else { return read(&config.source, None) };
     let place = |part: &str| config.cache.join("pictures").join(format!("{digest}.{part}"));
     let remembered = |part, name| {
