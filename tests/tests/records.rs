@@ -249,7 +249,7 @@ fn a_report_of_runs_on_record_needs_no_data() {
     let lines = experiment.cells(&[], None).unwrap().into_iter().map(|(cell, mut spec)| {
         record["run_id"] = lrlab_spec::run_id(&spec, "made up").unwrap().to_string().into();
         // Where the files lay on the machine that has them.
-        if let lrlab_spec::SourceSpec::Cifar10(files) = &mut spec.data.source {
+        if let lrlab_config::Source::Cifar10(files) = &mut spec.data.source {
             files.folder = Some("/elsewhere".into());
         }
         record["cell"] = json!(cell);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::CustomConfig;
+
 /// What validation reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -45,6 +47,67 @@ impl Files {
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()) }
+    }
+}
+
+/// Where examples come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 pictures of ten classes.
+    Cifar10(Files),
+    /// IMDB reviews (Maas et al., ACL 2011): 25,000 + 25,000 texts of two classes.
+    Imdb(Files),
+    /// Generated pictures, embedded: no download.
+    SyntheticPictures(SyntheticPictures),
+    /// Generated reviews, embedded: no download.
+    SyntheticReviews(SyntheticReviews),
+    /// A data set that a runner of the user's own registers.
+    Custom(CustomConfig),
+}
+
+impl Source {
+    /// Returns the name of the data set, as in the catalog of `lrlab-data` or as it is registered.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Cifar10(_) => "cifar10",
+            Self::Imdb(_) => "imdb",
+            Self::SyntheticPictures(_) => "synthetic-pictures",
+            Self::SyntheticReviews(_) => "synthetic-reviews",
+            Self::Custom(custom) => &custom.name,
+        }
+    }
+
+    /// Returns the number of examples for training and validation together; `None` for a custom data set.
+    #[must_use]
+    pub fn rows(&self) -> Option<usize> {
+        match self {
+            Self::Cifar10(_) => Some(50_000),
+            Self::Imdb(_) => Some(25_000),
+            Self::SyntheticPictures(pictures) => Some(pictures.train),
+            Self::SyntheticReviews(reviews) => Some(reviews.train),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// Returns the number of examples of the test split; `None` for a custom data set.
+    #[must_use]
+    pub fn test_rows(&self) -> Option<usize> {
+        match self {
+            Self::Cifar10(_) => Some(10_000),
+            Self::Imdb(_) => Some(25_000),
+            Self::SyntheticPictures(pictures) => Some(pictures.test),
+            Self::SyntheticReviews(reviews) => Some(reviews.test),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// Returns how many of `rows` examples are held out for validation where the settings do not say: a tenth of CIFAR-10
+    /// and IMDB, a fifth of other data sets.
+    #[must_use]
+    pub fn default_validation(&self, rows: usize) -> usize {
+        rows / if matches!(self, Self::Cifar10(_) | Self::Imdb(_)) { 10 } else { 5 }
     }
 }
 
@@ -109,7 +172,7 @@ pub struct Limit {
     pub test: Option<usize>,
 }
 
-/// What is done to training pictures.
+/// Random changes to training pictures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lrlab_config::{Files, Limit, SyntheticPictures, SyntheticReviews, TokenConfig, Validation};
+use lrlab_config::{Limit, Source, TokenConfig, Validation};
 
 /// Everything that decides a data set's content, and the folder for caches, which does not.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,8 +11,7 @@ pub struct DataConfig {
     pub source: Source,
     /// Seed of the split into training and validation and of the choice under [`Limit`]; not a run's seed.
     pub split_seed: u64,
-    /// What validation reads; `None` is the data set's own number of held-out examples: 5,000 for CIFAR-10, 2,500 for
-    /// IMDB, a fifth for synthetic sets.
+    /// What validation reads; `None` holds out [`Source::default_validation`] examples.
     pub validation: Option<Validation>,
     /// Upper bounds on the examples used.
     pub limit: Limit,
@@ -36,32 +35,6 @@ impl DataConfig {
             pin_digest: None,
             tokens: TokenConfig::default(),
             cache: cache.into(),
-        }
-    }
-}
-
-/// Where examples come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 pictures of ten classes.
-    Cifar10(Files),
-    /// IMDB reviews (Maas et al., ACL 2011): 25,000 + 25,000 texts of two classes.
-    Imdb(Files),
-    /// Generated pictures: no download.
-    SyntheticPictures(SyntheticPictures),
-    /// Generated reviews: no download.
-    SyntheticReviews(SyntheticReviews),
-}
-
-impl Source {
-    /// The data set's name, as in the catalog.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Cifar10(_) => "cifar10",
-            Self::Imdb(_) => "imdb",
-            Self::SyntheticPictures(_) => "synthetic-pictures",
-            Self::SyntheticReviews(_) => "synthetic-reviews",
         }
     }
 }

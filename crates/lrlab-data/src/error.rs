@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lrlab_config::CustomConfig;
+
 /// The cause of an error from a library below.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -270,6 +272,12 @@ pub enum Error {
         /// Why.
         source: Cause,
     },
+    /// The source is a custom data set, which only the runner that registers it can load.
+    #[error("no data set is registered under the name {name:?}; use a runner that registers it")]
+    Custom {
+        /// Its name.
+        name: String,
+    },
     /// This build cannot reach the hub.
     #[error("{dataset}: this build has no access to the hub (feature `hub` is off); give a folder")]
     HubDisabled {
@@ -322,6 +330,10 @@ fn list(names: &[impl AsRef<str>]) -> String {
 }
 
 impl Error {
+    pub(crate) fn custom(custom: &CustomConfig) -> Self {
+        Self::Custom { name: custom.name.clone() }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_path_buf(), source }
     }

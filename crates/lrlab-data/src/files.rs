@@ -39,22 +39,19 @@ pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Loca
     let files = match source {
         Source::Cifar10(files) | Source::Imdb(files) => files,
         Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => return Ok(None),
+        Source::Custom(custom) => return Err(Error::custom(custom)),
     };
     let name = source.name();
     let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
     let files = match &files.folder {
-        None => from_hub(card, name, progress)?,
+        None => from_hub(card, progress)?,
         Some(folder) => from_folder(card, folder)?,
     };
     Ok(Some(Located { files }))
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(
-    card: &'static Card,
-    _: &'static str,
-    progress: &Progress,
-) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
     let place =
@@ -63,12 +60,8 @@ fn from_hub(
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(
-    _: &'static Card,
-    dataset: &'static str,
-    _: &Progress,
-) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
-    Err(Error::HubDisabled { dataset })
+fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+    Err(Error::HubDisabled { dataset: &card.name })
 }
 
 /// Archives unpack into a folder of their own name: it or the folder around it will do.

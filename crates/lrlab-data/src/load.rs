@@ -26,6 +26,7 @@ pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Re
     match &config.source {
         Source::Cifar10(_) | Source::SyntheticPictures(_) => pictures::load(config, identity, located),
         Source::Imdb(_) | Source::SyntheticReviews(_) => reviews::load(config, identity, located),
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
@@ -84,6 +85,7 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
             let (train, test) = reviews::read(source, located.as_ref())?;
             Ok(counted(&train.contents(), &test.contents()))
         }
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
@@ -111,6 +113,7 @@ fn name_content(
         Source::Cifar10(_) | Source::Imdb(_) => {
             digest::identify(name, located.map_or(&[], |located| &located.files), cache)
         }
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
@@ -137,7 +140,7 @@ fn check(config: &DataConfig) -> Result<(), Error> {
             at_least("size", *size, 1, "at least 1")?;
             at_least("classes", *classes, 2, "at least 2")
         }
-        Source::Cifar10(_) => Ok(()),
+        Source::Cifar10(_) | Source::Custom(_) => Ok(()),
         Source::Imdb(_) | Source::SyntheticReviews(_) => {
             at_least("tokens.max_length", config.tokens.max_length, 1, "at least 1")?;
             at_least("tokens.vocabulary", config.tokens.vocabulary, 3, "at least 3: two specials and a word")

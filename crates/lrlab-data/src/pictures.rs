@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use lrlab_random::{Purpose, Stream};
+use lrlab_config::AugmentConfig;
+use lrlab_random::Stream;
 
-use crate::batch::{Augment, Features, Raw, View};
+use crate::batch::{Features, Raw, View};
 
 /// The pixels of one or more splits, `(picture, channel, row, column)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +74,14 @@ fn table(count: &[u64; 256]) -> [f32; 256] {
 }
 
 impl PictureSplit {
-    /// How the pictures at `indices` are looked at.
-    pub(crate) fn views(&self, indices: &[u32], augment: Option<&Augment>) -> Vec<View> {
+    /// The views of the pictures at `indices`, changed as `augmentation` draws.
+    pub(crate) fn views(&self, indices: &[u32], augmentation: Option<(AugmentConfig, Stream)>) -> Vec<View> {
         let view = |&index: &u32| {
             let (place, row) = (self.places[index as usize], self.rows[index as usize]);
-            augment
-                .map_or_else(|| View::plain(place), |augment| View::draw(augment, row, place, &self.pictures))
+            match &augmentation {
+                None => View::plain(place),
+                Some((augment, stream)) => View::draw(augment, stream, row, place, &self.pictures),
+            }
         };
         indices.iter().map(view).collect()
     }
@@ -107,8 +110,7 @@ impl View {
 
     /// One block of random words per example: rows, columns, mirror, and the two halves of the fourth for the
     /// blanked square's centre.
-    fn draw(augment: &Augment, row: u32, picture: u32, pictures: &Pictures) -> Self {
-        let stream = Stream::new(augment.seed, Purpose::Augment, "pictures").child(augment.epoch);
+    fn draw(augment: &AugmentConfig, stream: &Stream, row: u32, picture: u32, pictures: &Pictures) -> Self {
         let [a, b, c, d] = stream.words(u64::from(row));
         let padding = augment.crop_padding as isize;
         let offset = |word: u32| below(word, 2 * augment.crop_padding + 1) as isize - padding;

@@ -45,7 +45,7 @@ fn rows(files: &[PathBuf], labels: &Tensor, images: &Tensor) -> Result<(Vec<u32>
     let mut pixels = Vec::with_capacity(images.elem_count());
     for index in 0..files.len() {
         let images = images.narrow(0, index * PICTURES_PER_FILE, PICTURES_PER_FILE)?.flatten_all()?;
-        // The loader divided each byte by 255 in f32; rounding undoes that exactly.
+        // The loader scaled each byte to 0 … 1; rounding makes up for the error of the product.
         pixels.extend((images * 255.0)?.round()?.to_dtype(DType::U8)?.to_vec1::<u8>()?);
     }
     let check = |(row, value): (usize, u8)| {
@@ -83,17 +83,18 @@ impl Dataset {
     pub fn to_vision(&self) -> Result<Option<vision::Dataset>, Error> {
         let Kind::Pictures { channels, height, width } = self.kind else { return Ok(None) };
         let images = |split: &Split| -> candle_core::Result<(Tensor, Tensor)> {
-            let mut values = Vec::with_capacity(split.len() * channels * height * width);
+            let mut pixels = Vec::with_capacity(split.len() * channels * height * width);
             if let Store::Pictures(pictures) = &split.store {
                 for &place in &*pictures.places {
-                    let bytes = pictures.pictures.picture(place as usize);
-                    values.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+                    pixels.extend_from_slice(pictures.pictures.picture(place as usize));
                 }
             }
             let labels: Vec<u8> = split.labels().iter().map(|&label| label as u8).collect();
             let shape = (split.len(), channels, height, width);
+            // As the loaders of candle-datasets scale, to the bit: candle multiplies by 1 / 255.
+            let pixels = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
             Ok((
-                Tensor::from_vec(values, shape, &Device::Cpu)?,
+                (pixels.to_dtype(DType::F32)? / 255.0)?,
                 Tensor::from_vec(labels, split.len(), &Device::Cpu)?,
             ))
         };

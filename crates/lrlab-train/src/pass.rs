@@ -184,7 +184,7 @@ impl Iterator for Pass {
 #[cfg(test)]
 mod tests {
     use candle_core::DType;
-    use lrlab_data::{Augment, DataConfig, Source, SyntheticPictures};
+    use lrlab_data::{AugmentConfig, DataConfig, Source, SyntheticPictures};
     use lrlab_kernels::Params;
     use lrlab_models::{Linear, LinearConfig, Model};
     use lrlab_optim::{OptimizerConfig, SgdConfig};
@@ -195,7 +195,7 @@ mod tests {
 
     /// Weights and validation loss after an epoch from its second batch on; the batches came from a device, or did not.
     fn trained(data: &Dataset, there: bool) -> (Vec<f32>, f64, bool) {
-        let augment = Some(Augment { crop_padding: 2, flip: true, cutout: 4, seed: 0, epoch: 0 });
+        let augment = AugmentConfig { crop_padding: 2, flip: true, cutout: 4 };
         let settings = Settings { batch_size: 9, accumulate: 2, augment, ..Settings::new(0.01) };
         let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
         let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());

@@ -1,6 +1,6 @@
 //! What the loop needs to know besides its parts.
 
-use lrlab_data::Augment;
+use lrlab_data::AugmentConfig;
 
 use crate::Error;
 
@@ -27,8 +27,8 @@ pub struct Settings {
     pub select: String,
     /// Seed of order, augmentation and dropout.
     pub seed: u64,
-    /// What is done to training pictures.
-    pub augment: Option<Augment>,
+    /// Random changes to training pictures.
+    pub augment: AugmentConfig,
     /// Examples per batch in evaluation; results do not depend on it beyond rounding.
     pub eval_batch_size: usize,
     /// Batches made ahead by a thread of their own, in training and in evaluation; 0 makes them when they are needed.
@@ -52,7 +52,7 @@ impl Settings {
             label_smoothing: 0.0,
             select: "val_accuracy".to_owned(),
             seed: 0,
-            augment: None,
+            augment: AugmentConfig::default(),
             eval_batch_size: 256,
             prefetch: 2,
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
-use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Split};
+use lrlab_data::{Batch, BatchPlan, Dataset, Order, Split};
 use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, accumulate, clip_grad_norm};
@@ -64,8 +64,7 @@ impl<'a> Trainer<'a> {
 
     /// The training batches of one epoch from the one with index `first` on, shuffled and augmented by seed and epoch.
     pub(crate) fn batches(&self, epoch: u64, first: u64) -> Pass {
-        let Settings { seed, batch_size, .. } = *self.settings;
-        let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
+        let Settings { seed, batch_size, augment, .. } = *self.settings;
         let plan = BatchPlan {
             batch_size,
             order: Order::Shuffled { seed, epoch },

@@ -12,7 +12,7 @@ use lrlab_callbacks::{
     SnapshotEnsemble, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_data::{
-    Augment, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+    AugmentConfig, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
 };
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
@@ -377,7 +377,7 @@ fn resnet() {
         let sizes = PictureSizes { channels: 3, classes: data.classes };
         Box::new(ResNet::new(&config, sizes, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
-    let augment = Augment { crop_padding: 1, flip: true, cutout: 2, seed: 1, epoch: 0 };
+    let augment = AugmentConfig { crop_padding: 1, flip: true, cutout: 2 };
     let case = Case {
         name: "resnet".to_owned(),
         data: &data,
@@ -387,7 +387,7 @@ fn resnet() {
             accumulate: 2,
             clip_norm: Some(1.0),
             label_smoothing: 0.1,
-            augment: Some(augment),
+            augment,
             seed: 1,
             ..Settings::new(0.1)
         },

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use candle_core::{DType, Device};
-use lrlab_data::{Augment, DataConfig, Kind, Source};
-use lrlab_kernels::{Params, Precision};
+use lrlab_data::{DataConfig, Kind};
+use lrlab_kernels::{Params, check_precision};
 use lrlab_models::{self as models, Model, PictureSizes, TextSizes};
-use lrlab_spec::{DataSpec, ModelSpec, PrecisionSpec, RunSpec, SourceSpec};
+use lrlab_spec::{DataSpec, ModelSpec, RunSpec};
 use lrlab_train::Settings;
 
 mod watch;
@@ -33,33 +33,23 @@ pub(crate) fn settings(run: &RunSpec) -> Settings {
         label_smoothing: run.label_smoothing,
         select: run.select.clone(),
         seed: run.seed,
-        augment: Augment::of(run.data.augment, run.seed),
+        augment: run.data.augment,
         eval_batch_size: EVAL_BATCH_SIZE,
         prefetch: PREFETCH,
     }
 }
 
 /// Where the data are and how they are prepared. `cache` is where what is derived from them may be kept.
-///
-/// # Errors
-/// A data set that only another runner knows.
-pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> {
-    let source = match &data.source {
-        SourceSpec::Cifar10(files) => Source::Cifar10(files.clone()),
-        SourceSpec::Imdb(files) => Source::Imdb(files.clone()),
-        SourceSpec::SyntheticPictures(pictures) => Source::SyntheticPictures(pictures.clone()),
-        SourceSpec::SyntheticReviews(reviews) => Source::SyntheticReviews(reviews.clone()),
-        SourceSpec::Custom(custom) => anyhow::bail!("this runner has no data set {:?}", custom.name),
-    };
-    Ok(DataConfig {
-        source,
+pub(crate) fn data(data: &DataSpec, cache: &Path) -> DataConfig {
+    DataConfig {
+        source: data.source.clone(),
         split_seed: data.split_seed,
         validation: data.validation,
         limit: data.limit.clone(),
         pin_digest: data.pin_digest.clone(),
         tokens: data.tokens.clone(),
         cache: cache.to_path_buf(),
-    })
+    }
 }
 
 /// Where a run's parameters will live: f32, with matrix products in the run's precision.
@@ -67,12 +57,9 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> 
 /// # Errors
 /// The device has no products in this precision.
 pub(crate) fn params(run: &RunSpec, device: &Device) -> anyhow::Result<Params> {
-    let precision = match run.precision {
-        PrecisionSpec::F32 => Precision::F32,
-        PrecisionSpec::Bf16 => Precision::Bf16,
-    };
-    precision.check(device).with_context(|| format!("precision = {:?}", precision.name()))?;
-    Ok(Params::new(device.clone(), DType::F32).in_precision(precision))
+    check_precision(run.precision, device)
+        .with_context(|| format!("precision = {:?}", run.precision.name()))?;
+    Ok(Params::new(device.clone(), DType::F32).in_precision(run.precision))
 }
 
 /// The network for data of this kind, freshly initialised from `seed`.

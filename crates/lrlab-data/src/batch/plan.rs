@@ -1,6 +1,7 @@
 //! How to pass over a split.
 
 use lrlab_config::AugmentConfig;
+use lrlab_random::{Purpose, Stream};
 
 /// How to pass over a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +10,9 @@ pub struct BatchPlan {
     pub batch_size: usize,
     /// In which order.
     pub order: Order,
-    /// What is done to pictures; without effect on tokens.
-    pub augment: Option<Augment>,
+    /// Random changes to pictures. They are drawn from the seed and the epoch of [`Order::Shuffled`] and from the example's
+    /// row; in sequential order, and on tokens, they have no effect.
+    pub augment: AugmentConfig,
     /// Batches to leave out at the start, for a run that goes on in the middle of an epoch.
     pub first_batch: usize,
 }
@@ -19,7 +21,17 @@ impl BatchPlan {
     /// `batch_size` examples at a time in `order`, unaugmented, from the first batch.
     #[must_use]
     pub fn new(batch_size: usize, order: Order) -> Self {
-        Self { batch_size, order, augment: None, first_batch: 0 }
+        Self { batch_size, order, augment: AugmentConfig::default(), first_batch: 0 }
+    }
+
+    /// The changes to pictures and where they are drawn from; `None` if there are none.
+    pub(super) fn augmentation(&self) -> Option<(AugmentConfig, Stream)> {
+        match self.order {
+            Order::Shuffled { seed, epoch } if self.augment != AugmentConfig::default() => {
+                Some((self.augment, Stream::new(seed, Purpose::Augment, "pictures").child(epoch)))
+            }
+            Order::Shuffled { .. } | Order::Sequential => None,
+        }
     }
 }
 
@@ -37,29 +49,4 @@ pub enum Order {
         /// The epoch, from 0.
         epoch: u64,
     },
-}
-
-/// Random changes to pictures, a function of seed, epoch and the example's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Augment {
-    /// Pad by so many black pixels on every side and crop back at a random place; 0 is off.
-    pub crop_padding: usize,
-    /// Mirror left and right with probability ½.
-    pub flip: bool,
-    /// Set a square of this side around a random centre to the mean picture's colour, cut at the borders
-    /// (`DeVries` and Taylor, 2017); 0 is off.
-    pub cutout: usize,
-    /// The run's seed.
-    pub seed: u64,
-    /// The epoch, from 0.
-    pub epoch: u64,
-}
-
-impl Augment {
-    /// The changes of `config` in epoch 0 of a run with this seed; `None` where there are none.
-    #[must_use]
-    pub fn of(config: AugmentConfig, seed: u64) -> Option<Self> {
-        let AugmentConfig { crop_padding, flip, cutout } = config;
-        (config != AugmentConfig::default()).then_some(Self { crop_padding, flip, cutout, seed, epoch: 0 })
-    }
 }

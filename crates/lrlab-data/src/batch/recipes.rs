@@ -32,7 +32,7 @@ impl Recipes {
 
     fn recipe(&self, indices: &[u32]) -> Recipe {
         let examples = match &self.split.store {
-            Store::Pictures(split) => Examples::Pictures(split.views(indices, self.plan.augment.as_ref())),
+            Store::Pictures(split) => Examples::Pictures(split.views(indices, self.plan.augmentation())),
             Store::Tokens(split) => Examples::Tokens(split.spans(indices)),
         };
         let labels = indices.iter().map(|&i| self.split.labels[i as usize]).collect();

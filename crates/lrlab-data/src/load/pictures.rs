@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::rows::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
@@ -36,10 +36,9 @@ pub(super) fn load(
     located: Option<&Located>,
 ) -> Result<Dataset, Error> {
     let (train, test) = indexed(config, &identity.digest, located)?;
-    let classes = classes(&config.source);
+    let (classes, side) = shape(&config.source);
     let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels)?;
     let duplicates = split::duplicates(&train.contents, &test.contents);
-    let side = side(&config.source);
     let kind = Kind::Pictures { channels: 3, height: side, width: side };
     let (training, held_out, test) = assemble(train, test, &rows, side)?;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
@@ -179,9 +178,10 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
     ))
 }
 
-fn side(source: &Source) -> usize {
+/// The number of classes, and the height and width of the pictures.
+fn shape(source: &Source) -> (usize, usize) {
     match source {
-        Source::SyntheticPictures(settings) => settings.size,
-        _ => cifar10::SIDE,
+        Source::SyntheticPictures(settings) => (settings.classes, settings.size),
+        _ => (cifar10::CLASSES, cifar10::SIDE),
     }
 }

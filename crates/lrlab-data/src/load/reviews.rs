@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::rows::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
@@ -48,7 +48,7 @@ pub(super) fn load(
     Ok(Dataset {
         notes: notes(config, &identity, prepared.duplicates),
         name: identity.name,
-        classes: classes(&config.source),
+        classes: imdb::CLASSES,
         kind: Kind::Tokens { vocabulary: prepared.vocabulary, max_length: config.tokens.max_length },
         digest: identity.digest,
         files: identity.files,
@@ -79,7 +79,7 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
 fn prepare(config: &DataConfig, located: Option<&Located>, keys: &Keys) -> Result<Prepared, Error> {
     let (train, test) = read(&config.source, located)?;
     let contents = train.contents();
-    let rows = split_rows(config, classes(&config.source), (&train.labels, &contents), &test.labels)?;
+    let rows = split_rows(config, imdb::CLASSES, (&train.labels, &contents), &test.labels)?;
     let tokenizer = trained(&config.tokens, &train.pick(&rows.train), keys)?;
     let splits = tokenise(config, &tokenizer, (&train, &test), &rows)?;
     let prepared = Prepared {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::catalog::Part;
 use crate::dataset::Duplicates;
 use crate::digest::DatasetIdentity;
-use crate::files::{Located, cifar10, imdb};
-use crate::{DataConfig, Error, Source, Validation, ValidationSplit, split};
+use crate::files::Located;
+use crate::{DataConfig, Error, Validation, ValidationSplit, split};
 
 /// Rows of each split, ascending.
 pub(super) struct Rows {
@@ -24,12 +24,8 @@ pub(super) fn split_rows(
     test: &[u32],
 ) -> Result<Rows, Error> {
     let (labels, contents) = train;
-    let share = match config.source {
-        Source::Cifar10(_) | Source::Imdb(_) => 10, // 5,000 of 50,000 and 2,500 of 25,000
-        Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => 5,
-    };
     let wanted = match config.validation {
-        None => labels.len() / share,
+        None => config.source.default_validation(labels.len()),
         Some(Validation::Examples(examples)) => examples,
         Some(Validation::Split(ValidationSplit::Test)) => 0,
     };
@@ -87,13 +83,4 @@ pub(super) fn content_hash(bytes: &[u8]) -> u128 {
 /// The files of one part.
 pub(super) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
     located.map(|located| located.part(part)).unwrap_or_default()
-}
-
-/// Classes of a source.
-pub(super) fn classes(source: &Source) -> usize {
-    match source {
-        Source::Cifar10(_) => cifar10::CLASSES,
-        Source::Imdb(_) | Source::SyntheticReviews(_) => imdb::CLASSES,
-        Source::SyntheticPictures(settings) => settings.classes,
-    }
 }

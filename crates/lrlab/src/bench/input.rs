@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use lrlab_data::{
-    Augment, BatchPlan, Batches, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    AugmentConfig, BatchPlan, Batches, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
     SyntheticReviews, TokenConfig,
 };
 
@@ -36,17 +36,17 @@ pub(super) fn inputs() -> Vec<Workload> {
 fn pictures() -> anyhow::Result<Step> {
     let (train, size, classes) = (BATCHES * PICTURES * 5 / 4, 32, 10);
     let pictures = SyntheticPictures { train, size, classes, ..SyntheticPictures::default() };
-    let augment = Augment { crop_padding: 4, flip: true, cutout: 0, seed: 0, epoch: 0 };
-    made(Source::SyntheticPictures(pictures), PICTURES, Some(augment))
+    let augment = AugmentConfig { crop_padding: 4, flip: true, cutout: 0 };
+    made(Source::SyntheticPictures(pictures), PICTURES, augment)
 }
 
 /// Generated reviews, which are shorter than those that the text models are measured on.
 fn reviews() -> anyhow::Result<Step> {
     let reviews = SyntheticReviews { train: BATCHES * TEXTS * 5 / 4, ..SyntheticReviews::default() };
-    made(Source::SyntheticReviews(reviews), TEXTS, None)
+    made(Source::SyntheticReviews(reviews), TEXTS, AugmentConfig::default())
 }
 
-fn made(source: Source, batch_size: usize, augment: Option<Augment>) -> anyhow::Result<Step> {
+fn made(source: Source, batch_size: usize, augment: AugmentConfig) -> anyhow::Result<Step> {
     let cache = tempfile::tempdir()?;
     let mut config = DataConfig::new(source, cache.path());
     config.tokens = TokenConfig { max_length: LENGTH, ..TokenConfig::default() };
@@ -64,8 +64,7 @@ fn made(source: Source, batch_size: usize, augment: Option<Augment>) -> anyhow::
     }))
 }
 
-fn pass(data: &Dataset, batch_size: usize, augment: Option<Augment>, epoch: u64) -> Batches {
-    let augment = augment.map(|augment| Augment { epoch, ..augment });
+fn pass(data: &Dataset, batch_size: usize, augment: AugmentConfig, epoch: u64) -> Batches {
     let order = Order::Shuffled { seed: 0, epoch };
     data.train.batches(BatchPlan { augment, ..BatchPlan::new(batch_size, order) })
 }
