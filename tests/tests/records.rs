@@ -228,7 +228,7 @@ fn other_results_of_a_run_are_refused_and_named() {
 
     fails(folder, &["records", "import", "none"], "none: No such file");
     std::fs::write(folder.join("empty.jsonl"), "").unwrap();
-    fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run is in it");
+    fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run, expected");
     std::fs::write(folder.join("torn.jsonl"), &text[..text.len() / 4]).unwrap();
     fails(folder, &["report", "tiny.toml", "--records", "torn.jsonl"], "torn.jsonl:1:");
 }

@@ -1,4 +1,4 @@
-//! Where a data set's files lie, and what their rows hold.
+//! The files of data sets: their location and their formats.
 
 use std::path::{Path, PathBuf};
 
@@ -22,19 +22,19 @@ mod tests;
 
 pub use progress::{Fetched, Progress};
 
-/// A data set's files on this machine.
+/// The files of a data set on this machine.
 pub(crate) struct Located {
     pub(crate) files: Vec<(&'static KnownFile, PathBuf)>,
 }
 
 impl Located {
-    /// The places of the files for training and validation, or for the test.
+    /// Returns the paths of the files of a part.
     pub(crate) fn part(&self, part: Part) -> Vec<PathBuf> {
         self.files.iter().filter(|(known, _)| known.part == part).map(|(_, path)| path.clone()).collect()
     }
 }
 
-/// The files of `source`, downloaded where they are missing; `None` for a synthetic set, which has none.
+/// Locates the files of `source` and downloads missing ones; `None` for a synthetic set.
 pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Located>, Error> {
     let files = match source {
         Source::Cifar10(files) | Source::Imdb(files) => files,
@@ -64,7 +64,7 @@ fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(&'static KnownFile
     Err(Error::HubDisabled { dataset: &card.name })
 }
 
-/// Archives unpack into a folder of their own name: it or the folder around it will do.
+/// Locates the files in `folder`, or in the folder within it that the archive unpacks to.
 fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
     let Some(known) = &card.folder else { return Ok(Vec::new()) };
     let (inner, folders, hint) = match card.name.as_str() {

@@ -13,14 +13,14 @@ use crate::{Dataset, Error, Kind, Split};
 /// Pictures in each of the six files of the published binary version.
 const PICTURES_PER_FILE: usize = 10_000;
 
-/// Labels and pixels `(picture, channel, row, column)` of the training and the test split of CIFAR-10's binary version,
-/// read by `candle_datasets::vision::cifar::load_dir`.
+/// Reads the labels and the pixels `(picture, channel, row, column)` of the training and the test split of CIFAR-10's binary
+/// version with `candle_datasets::vision::cifar::load_dir`.
 ///
 /// Returns `None` for other files, and for files that do not hold exactly 10,000 pictures: `load_dir` fails on fewer
-/// without naming the row, and ignores what follows.
+/// without naming the row, and ignores further pictures.
 ///
 /// # Errors
-/// A file cannot be read, or a label is no class.
+/// Returns an error if a file cannot be read or a label is not a class.
 pub(crate) fn load_dir(located: &Located) -> Result<Option<[(Vec<u32>, Vec<u8>); 2]>, Error> {
     let Some(folder) = published_folder(located) else { return Ok(None) };
     let vision::Dataset { train_images, train_labels, test_images, test_labels, .. } =
@@ -29,7 +29,7 @@ pub(crate) fn load_dir(located: &Located) -> Result<Option<[(Vec<u32>, Vec<u8>);
     Ok(Some([rows(&train, &train_labels, &train_images)?, rows(&test, &test_labels, &test_images)?]))
 }
 
-/// The folder of the six published files; `None` where a file is another one or has another size.
+/// Returns the folder of the six published files; `None` if a file has another format or size.
 fn published_folder(located: &Located) -> Option<&Path> {
     let size = (PICTURES_PER_FILE * (cifar10::BYTES + 1)) as u64;
     let is_published = |path: &PathBuf| {
@@ -40,12 +40,12 @@ fn published_folder(located: &Located) -> Option<&Path> {
     located.files.iter().all(|(_, path)| is_published(path)).then_some(folder)
 }
 
-/// The labels, checked, and the pixels as bytes, one file at a time.
+/// Converts labels, which are checked, and pixels to integers.
 fn rows(files: &[PathBuf], labels: &Tensor, images: &Tensor) -> Result<(Vec<u32>, Vec<u8>), Error> {
     let mut pixels = Vec::with_capacity(images.elem_count());
     for index in 0..files.len() {
         let images = images.narrow(0, index * PICTURES_PER_FILE, PICTURES_PER_FILE)?.flatten_all()?;
-        // The loader scaled each byte to 0 … 1; rounding makes up for the error of the product.
+        // The loader scaled each byte to 0 … 1; rounding removes the error of the product.
         pixels.extend((images * 255.0)?.round()?.to_dtype(DType::U8)?.to_vec1::<u8>()?);
     }
     let check = |(row, value): (usize, u8)| {
@@ -79,7 +79,7 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// A tensor could not be made.
+    /// Returns an error if a tensor operation fails.
     pub fn to_vision(&self) -> Result<Option<vision::Dataset>, Error> {
         let Kind::Pictures { channels, height, width } = self.kind else { return Ok(None) };
         let images = |split: &Split| -> candle_core::Result<(Tensor, Tensor)> {
@@ -91,7 +91,7 @@ impl Dataset {
             }
             let labels: Vec<u8> = split.labels().iter().map(|&label| label as u8).collect();
             let shape = (split.len(), channels, height, width);
-            // As the loaders of candle-datasets scale, to the bit: candle multiplies by 1 / 255.
+            // The same expression as in candle-datasets gives the same bits: candle multiplies by 1 / 255.
             let pixels = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
             Ok((
                 (pixels.to_dtype(DType::F32)? / 255.0)?,

@@ -1,4 +1,4 @@
-//! Labels as files hold them.
+//! Labels in files.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::Error;
 /// Converts a label to its class.
 ///
 /// # Errors
-/// The label is outside 0 … `classes` − 1.
+/// Returns [`Error::Label`] if the label is outside 0 … `classes` − 1.
 pub(crate) fn label(file: &Path, row: usize, label: i128, classes: usize) -> Result<u32, Error> {
     if (0..classes as i128).contains(&label) {
         Ok(label as u32)

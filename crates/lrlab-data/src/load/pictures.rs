@@ -16,17 +16,17 @@ use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, 
 /// The rows of the training files or the test files.
 pub(super) struct Rowset {
     labels: Vec<u32>,
-    /// What training sees in place of `labels`.
+    /// The labels with noise, for training.
     noisy: Option<Vec<u32>>,
-    /// A hash of every picture's pixels.
+    /// The hash of the pixels of every picture.
     pub(super) contents: Vec<u128>,
     pixels: Pixels,
 }
 
 enum Pixels {
-    /// Of every row.
+    /// The pixels of every row.
     Decoded(Vec<u8>),
-    /// Still in the files.
+    /// The files to read pixels from.
     Files(Vec<PathBuf>),
 }
 
@@ -57,7 +57,7 @@ pub(super) fn load(
     })
 }
 
-/// Every row of the source, decoded.
+/// Reads and decodes every row of the source.
 pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
     if let Source::SyntheticPictures(settings) = source {
         let (train, test) = synthetic::pictures::generate(settings);
@@ -77,7 +77,7 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
     Ok((part(Part::Train)?, part(Part::Test)?))
 }
 
-/// Every row of CIFAR-10's published binary version, read by `candle-datasets`; `None` for any other source.
+/// Reads the published binary version of CIFAR-10 with `candle-datasets`; `None` for any other source.
 #[cfg(feature = "candle-datasets")]
 fn published(located: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
     let Some([train, test]) = located.map(crate::vision::load_dir).transpose()?.flatten() else {
@@ -93,7 +93,7 @@ fn published(_: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
     Ok(None)
 }
 
-/// Every row of the source. Which content a row has is remembered, so that only rows in use are decoded later.
+/// Reads every row of the source. Labels and content hashes are cached, so that later only the rows in use are decoded.
 fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
     if let Some(rows) = published(located)? {
         return Ok(rows);
@@ -155,7 +155,7 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
     let labels =
         [pick(seen, &rows.train), pick(&train.labels, &rows.validation), pick(&test.labels, &rows.test)];
     let [train_labels, validation_labels, test_labels] = labels;
-    // `used` is ascending and holds every row: the place of a row is where it stands.
+    // `used` is sorted and contains every row, so the position of a row in it is its place.
     let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();
     let (train_places, validation_places): (Arc<[u32]>, Arc<[u32]>) =
         (places(&rows.train), places(&rows.validation));

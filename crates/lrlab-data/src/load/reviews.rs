@@ -1,4 +1,4 @@
-//! Review sets: texts, a tokenizer trained on the training split, token sequences; all of it remembered.
+//! Review sets: texts, a tokenizer trained on the training split, and token sequences, all cached.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::{
 pub(super) struct Rowset {
     texts: Vec<String>,
     labels: Vec<u32>,
-    /// What training sees in place of `labels`.
+    /// The labels with noise, for training.
     noisy: Option<Vec<u32>>,
 }
 
 impl Rowset {
-    /// A hash of every text.
+    /// The hash of every text.
     pub(super) fn contents(&self) -> Vec<u128> {
         self.texts.iter().map(|text| content_hash(text.as_bytes())).collect()
     }
@@ -60,7 +60,7 @@ pub(super) fn load(
     })
 }
 
-/// Every row of the source.
+/// Reads every row of the source.
 pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
     if let Source::SyntheticReviews(settings) = source {
         let (train, test) = synthetic::reviews::generate(settings);
@@ -110,7 +110,7 @@ fn tokenise(
     ])
 }
 
-/// The tokenizer of these training texts, from the cache or trained.
+/// Returns the tokenizer of these training texts, from the cache or newly trained.
 fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenizers::Tokenizer, Error> {
     let known = cache::load(&keys.tokenizer).and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok());
     if let Some(tokenizer) = known {
@@ -122,7 +122,7 @@ fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenize
     Ok(tokenizer)
 }
 
-/// Where things are remembered. A name is a hash of all that decides the content.
+/// The cache files, named by a hash of everything that determines their content.
 struct Keys {
     tokenizer: PathBuf,
     tokens: PathBuf,

@@ -1,5 +1,4 @@
-//! The input pipeline alone: batches made one after the other as training orders them, to be held against the step that
-//! takes them in.
+//! The input pipeline alone: batches in the order of training, to be compared with the training step that consumes them.
 
 use candle_core::Tensor;
 use lrlab_data::{
@@ -8,31 +7,22 @@ use lrlab_data::{
 };
 
 use super::models::{LENGTH, PICTURES, TEXTS};
-use super::workload::{Kind, Prepare, Step, Workload};
+use super::workload::{Kind, Step, Workload};
 
-/// Each with the training step that takes such batches in.
+/// The workloads, each with the training step that consumes its batches.
 pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
 /// Batches per epoch; every epoch draws a new order, as in training.
 const BATCHES: usize = 40;
 
 pub(super) fn inputs() -> Vec<Workload> {
-    let workload = |name: &str, examples: usize, prepare: Prepare| Workload {
-        kind: Kind::Input,
-        name: name.to_owned(),
-        examples,
-        flops: 0.0,
-        bytes: 0.0,
-        precision: lrlab_kernels::Precision::F32,
-        prepare,
-    };
     let [(pictures_name, _), (reviews_name, _)] = BESIDE;
     vec![
-        workload(pictures_name, PICTURES, Box::new(|_| pictures())),
-        workload(reviews_name, TEXTS, Box::new(|_| reviews())),
+        Workload::new(Kind::Input, pictures_name, PICTURES, Box::new(|_| pictures())),
+        Workload::new(Kind::Input, reviews_name, TEXTS, Box::new(|_| reviews())),
     ]
 }
 
-/// Pictures of 32×32, moved, mirrored and normalised.
+/// Pictures of 32×32, cropped, mirrored and normalised.
 fn pictures() -> anyhow::Result<Step> {
     let (train, size, classes) = (BATCHES * PICTURES * 5 / 4, 32, 10);
     let pictures = SyntheticPictures { train, size, classes, ..SyntheticPictures::default() };
@@ -40,7 +30,7 @@ fn pictures() -> anyhow::Result<Step> {
     made(Source::SyntheticPictures(pictures), PICTURES, augment)
 }
 
-/// Generated reviews, which are shorter than those that the text models are measured on.
+/// Generated reviews, which are shorter than the texts in the benchmarks of the text models.
 fn reviews() -> anyhow::Result<Step> {
     let reviews = SyntheticReviews { train: BATCHES * TEXTS * 5 / 4, ..SyntheticReviews::default() };
     made(Source::SyntheticReviews(reviews), TEXTS, AugmentConfig::default())

@@ -59,8 +59,8 @@ fn load(source: Source, context: &CheckContext) -> anyhow::Result<Dataset> {
     Ok(lrlab_data::load(&DataConfig::new(source, context.folder.join("cache")))?)
 }
 
-/// Passes over every split, in both orders, with the host's batches beside the device's: how many values were the same, or
-/// where they differ.
+/// Compares the batches of the device with those of the host, for every split and both orders. Returns the number of equal
+/// values, or the first difference.
 fn compare(data: &Dataset, augment: AugmentConfig, device: &Device) -> anyhow::Result<Result<usize, String>> {
     let there = DeviceData::upload(data, device)?;
     let splits = [("training", &data.train), ("validation", &data.validation), ("test", &data.test)];
@@ -68,7 +68,7 @@ fn compare(data: &Dataset, augment: AugmentConfig, device: &Device) -> anyhow::R
     for (name, split) in splits {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
             let plan = BatchPlan { augment, ..BatchPlan::new(BATCH, order) };
-            let mut made = there.batches(split, plan.clone()).context("the split is not there")?;
+            let mut made = there.batches(split, plan.clone()).context("the split is not on the device")?;
             for (number, host) in split.batches(plan).enumerate() {
                 let made = made.next().with_context(|| format!("batch {number} is missing"))??;
                 let (host, made) = (values(&host?)?, values(&made)?);
@@ -84,7 +84,7 @@ fn compare(data: &Dataset, augment: AugmentConfig, device: &Device) -> anyhow::R
     Ok(Ok(count))
 }
 
-/// The bits of a batch, sizes first.
+/// Returns the bits of a batch, preceded by its sizes.
 fn values(batch: &Batch) -> anyhow::Result<Vec<u32>> {
     let mut all = batch.indices.clone();
     let mut put = |tensor: &Tensor| -> anyhow::Result<()> {

@@ -91,7 +91,7 @@ impl Differing {
     fn provenance(&self) -> String {
         let Self { recorded, here, .. } = self;
         let told = recorded
-            .other_provenance(here)
+            .provenance_differences(here)
             .into_iter()
             .filter(|found| !found.place.starts_with("dataset_notes"));
         let told: Vec<String> = told
