@@ -74,7 +74,7 @@ fn the_last_two_are_kept_over_all_attempts() {
 }
 
 #[test]
-fn whoever_cannot_go_on_from_it_is_told() {
+fn checkpoints_of_another_fingerprint_are_reported() {
     let run = tempfile::tempdir().unwrap();
     write(&mut open(run.path(), 1, fingerprint()).0, 10);
     let (other, found, said) =
@@ -84,7 +84,7 @@ fn whoever_cannot_go_on_from_it_is_told() {
     drop(other);
     let (_, found, said) = open(run.path(), 2, Fingerprint { run_id: RunId::of("{ }", ""), ..fingerprint() });
     assert_eq!(found, None);
-    assert!(said[0].contains("of run"), "{said:?}");
+    assert!(said[0].contains("it belongs to run"), "{said:?}");
     let gpu = Fingerprint { numerics: "cuda/f32".to_owned(), ..fingerprint() };
     let error = Checkpoints::open(run.path(), 2, gpu, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::OtherNumerics { .. }));
