@@ -79,7 +79,7 @@ fn says_why_there_is_no_suggestion() {
         (
             "transformer",
             &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"],
-            "begin lower",
+            "start at a lower rate",
         ),
     ] {
         let select = ["--filter", &format!("model={model}"), "--plot", "sweep.svg"];

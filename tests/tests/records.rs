@@ -228,7 +228,7 @@ fn other_results_of_a_run_are_refused_and_named() {
 
     fails(folder, &["records", "import", "none"], "none: No such file");
     std::fs::write(folder.join("empty.jsonl"), "").unwrap();
-    fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run is in it");
+    fails(folder, &["records", "import", "empty.jsonl"], "empty.jsonl: no record of a run, expected");
     std::fs::write(folder.join("torn.jsonl"), &text[..text.len() / 4]).unwrap();
     fails(folder, &["report", "tiny.toml", "--records", "torn.jsonl"], "torn.jsonl:1:");
 }
@@ -249,7 +249,7 @@ fn a_report_of_runs_on_record_needs_no_data() {
     let lines = experiment.cells(&[], None).unwrap().into_iter().map(|(cell, mut spec)| {
         record["run_id"] = lrlab_spec::run_id(&spec, "made up").unwrap().to_string().into();
         // Where the files lay on the machine that has them.
-        if let lrlab_spec::SourceSpec::Cifar10(files) = &mut spec.data.source {
+        if let lrlab_config::Source::Cifar10(files) = &mut spec.data.source {
             files.folder = Some("/elsewhere".into());
         }
         record["cell"] = json!(cell);

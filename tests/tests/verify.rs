@@ -307,7 +307,7 @@ fn a_damaged_result_and_a_model_that_cannot_be_built_stop_no_other_run() {
         let ran = place.verify(args);
         assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
         let refused = ran.out.lines().find(|line| line.starts_with(&ids[3][..8])).unwrap();
-        let words = format!("cannot be verified: runs/store/{}/result.json: it is damaged", ids[3]);
+        let words = format!("cannot be verified: runs/store/{}/result.json: damaged", ids[3]);
         assert!(refused.contains("  linear / ") && refused.contains(&words), "{refused}");
         assert!(ran.out.ends_with("\n3 of 4 runs are identical, 1 cannot be verified\n"), "{}", ran.out);
     }

@@ -1,4 +1,4 @@
-//! The two traits this crate is built on: [`Callback`] decides, [`Host`] acts.
+//! The two traits of this crate: a [`Callback`] decides, a [`Host`] acts.
 
 use std::any::Any;
 
@@ -6,154 +6,153 @@ use lrlab_runs::{Decision, EpochMetrics};
 use lrlab_schedulers::{Mark, Observation};
 use serde::{Deserialize, Serialize};
 
-/// The order within one event.
+/// The phases of a hook, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Derive values from what is known.
+    /// Derive values from known ones.
     Measure,
-    /// Save the weights that the event's figures were measured on, before control may replace them.
+    /// Save the weights that the metrics were measured on, before a control action may replace them.
     Keep,
-    /// Change the rate, rewind, stop.
+    /// Change the learning rate, rewind, stop.
     Control,
-    /// Save the state that training goes on from, after control.
+    /// Save the state from which training continues, after control.
     Snapshot,
-    /// Tell the world.
+    /// Write logs.
     Report,
 }
 
 impl Phase {
-    /// All phases in their order.
+    /// All phases, in order.
     pub const ALL: [Self; 5] = [Self::Measure, Self::Keep, Self::Control, Self::Snapshot, Self::Report];
 }
 
-/// The closed set of events a run consists of.
+/// A point in a run at which callbacks are called.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Moment<'a> {
-    /// Before the first update, also after a resume.
+pub enum Hook<'a> {
+    /// Before the first update, and after a resume.
     FitStart,
-    /// Before an epoch's first update.
+    /// Before the first update of an epoch.
     EpochStart,
     /// After an update.
-    Update {
-        /// Mean loss over the update's examples.
+    UpdateEnd {
+        /// The mean loss over the examples of the update.
         loss: f64,
-        /// Global gradient norm before clipping, where it was computed.
+        /// The global gradient norm before clipping, if it was computed.
         grad_norm: Option<f64>,
     },
-    /// After an epoch's validation: its figures. `None` is what was not measured, `Some` of NaN what was and is not
-    /// finite.
-    Epoch(&'a EpochMetrics),
+    /// After the validation of an epoch, with its metrics: `None` if a metric was not measured, `Some` of a non-finite value if
+    /// it was measured and is not finite.
+    EpochEnd(&'a EpochMetrics),
     /// After the last update, or after a stop.
     FitEnd,
     /// The run is about to fail.
     Failed {
-        /// Why.
+        /// The error.
         error: &'a str,
     },
 }
 
-/// What a callback may know. Read only.
+/// The read-only view of a run that callbacks receive.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// What just happened.
-    pub moment: Moment<'a>,
-    /// Updates made so far.
+    /// The current hook.
+    pub hook: Hook<'a>,
+    /// Completed updates.
     pub update: u64,
     /// Completed epochs.
     pub epoch: u64,
-    /// Updates of the whole run.
+    /// The number of updates of the run.
     pub updates: u64,
-    /// Updates of one epoch.
+    /// The number of updates per epoch.
     pub updates_per_epoch: u64,
-    /// Epochs of the whole run.
+    /// The number of epochs of the run.
     pub epochs: u64,
-    /// The rate of the last update made (of the first one to make, before it).
+    /// The learning rate of the last update; before the first update, its rate.
     pub lr: f64,
-    /// The schedule's rate for the next update, without any gain or clamp.
+    /// The rate of the schedule for the next update, without gains and bounds.
     pub schedule_lr: f64,
-    /// Product of all controllers' gains in force.
+    /// The product of the gains of all callbacks.
     pub gain: f64,
-    /// The schedule's marks, in order.
+    /// The marks of the schedule, in order.
     pub marks: &'a [Mark],
     /// Seconds since the run began, over all attempts.
     pub elapsed_s: f64,
-    /// Completed epochs' figures, oldest first.
+    /// The metrics of completed epochs, oldest first.
     pub history: &'a [EpochMetrics],
-    /// Decisions taken so far, oldest first.
+    /// The decisions so far, oldest first.
     pub decisions: &'a [Decision],
 }
 
-/// What a callback asks the loop to do.
+/// An action that a callback requests.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// This callback's gain becomes `gain`, from the next update on. The loop fills in the rates before and
-    /// after and records the decision.
+    /// Set the gain of the callback, from the next update on. The loop records the decision with the rates before and after.
     SetGain {
         /// The new gain, > 0.
         gain: f64,
-        /// The metric looked at.
+        /// The monitored metric.
         metric: String,
-        /// Its value.
+        /// The value of the metric.
         value: f64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Train `updates` updates from here at the rate in force times `factor`, observe the validation loss, and restore
-    /// everything ([`Host::trial`]). The observation goes to [`Callback::tried`].
+    /// Run a trial: train `updates` updates at the current rate times `factor`, observe the validation loss, and restore the
+    /// state ([`Host::trial`]). [`Callback::tried`] receives the observation.
     Try {
-        /// What the rate in force is multiplied by, > 0.
+        /// The factor of the rate, > 0.
         factor: f64,
-        /// How many updates.
+        /// The number of updates.
         updates: u64,
     },
-    /// Training ends after this event.
+    /// Stop training after this hook.
     Stop {
-        /// The metric looked at, or empty.
+        /// The monitored metric, or empty.
         metric: String,
-        /// Its value.
+        /// The value of the metric.
         value: f64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The run diverged: training ends, the outcome says so.
+    /// Stop training and record that the run diverged.
     Diverge {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Keep weights and optimizer under this tag, replacing what was there.
+    /// Save the weights and the optimizer state under a tag, replacing an earlier snapshot.
     Save {
         /// The tag: `best`, `last`, …
         tag: String,
     },
-    /// Forget what is kept under this tag.
+    /// Discard the snapshot under a tag.
     Discard {
         /// The tag.
         tag: String,
     },
-    /// Weights and optimizer go back to what is kept under this tag.
+    /// Restore the weights and the optimizer state from the snapshot under a tag.
     Restore {
         /// The tag.
         tag: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Feed or apply an average of the weights.
+    /// Update or apply an average of the weights.
     Average(Averaging),
-    /// Recompute batch-norm statistics on the training split with the weights in force.
+    /// Recompute the batch-norm statistics on the training split with the current weights.
     RecomputeNormStatistics,
 }
 
 impl Action {
-    /// Whether the weights in force may differ afterwards.
+    /// Returns whether the action may change the current weights.
     pub(crate) fn changes_weights(&self) -> bool {
         matches!(self, Self::Restore { .. } | Self::Average(_) | Self::RecomputeNormStatistics)
     }
 
-    /// Has `host` carry out an action on weights: save, discard, restore, average, recompute. Returns `false` for the
-    /// other actions, on rate, trials and end, which are left to the loop.
+    /// Carries out an action on weights with `host`: save, discard, restore, average, recompute. Returns `false` for the other
+    /// actions (rate, trials, stop), which the loop carries out.
     ///
     /// # Errors
-    /// The host's.
+    /// Returns the error of the host.
     pub fn carry_out(&self, host: &mut dyn Host) -> Result<bool, Error> {
         match self {
             Self::Save { tag } => host.save(tag)?,
@@ -169,7 +168,7 @@ impl Action {
     }
 }
 
-/// What a host can do with averages of the weights.
+/// An operation on the average of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Averaging {
@@ -182,133 +181,133 @@ pub enum Averaging {
     Uniform,
     /// Mean of the last `k` weights (LAWA).
     Latest {
-        /// How many.
+        /// The number of weights.
         k: usize,
     },
-    /// Put the average in the weights' place.
+    /// Replace the weights by the average.
     Apply,
 }
 
-/// What can go wrong in a callback.
+/// An error of a callback.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of a logger or checkpoint.
+    /// Reading or writing a file failed.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A saved state that does not fit.
+    /// A saved state has another shape.
     #[error("state of {callback}: {source}")]
     State {
-        /// The callback's name.
+        /// The name of the callback.
         callback: String,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A metric that no run has.
-    #[error("{callback} monitors {name:?}, which is no metric; there are: {known}")]
+    /// The monitored metric does not exist.
+    #[error("{callback} monitors {name:?}, which is not a metric; expected one of {known}")]
     UnknownMetric {
-        /// The callback's name.
+        /// The name of the callback.
         callback: String,
-        /// What it asked for.
+        /// The name of the metric.
         name: String,
-        /// What there is.
+        /// The existing metrics.
         known: String,
     },
-    /// Bad configuration.
+    /// The configuration is invalid.
     #[error("{callback}: {message}")]
     Config {
-        /// The callback's name.
+        /// The name of the callback.
         callback: String,
-        /// What is wrong and what was expected.
+        /// The value and what was expected.
         message: String,
     },
-    /// The host could not do what was asked.
+    /// The host failed to carry out an action.
     #[error("the host failed to {action}: {message}")]
     Host {
-        /// What was asked.
+        /// The action.
         action: String,
-        /// Why.
+        /// The cause.
         message: String,
     },
 }
 
-/// Watches a run and may act on it by returning [`Action`]s.
+/// Observes a run and may act on it by returning [`Action`]s.
 ///
-/// `Any`, so that [`Callbacks::get`](crate::Callbacks::get) can hand a callback back to whoever built it.
+/// The supertrait `Any` lets [`Callbacks::get`](crate::Callbacks::get) return a callback by its type.
 pub trait Callback: Any {
-    /// A name for logs, decisions and saved state; unique within a run.
+    /// Returns the name for logs, decisions and saved state, which is unique within a run.
     fn name(&self) -> &str;
 
-    /// The metrics it looks at; a name that is none fails at [`Moment::FitStart`].
+    /// Returns the monitored metrics. An unknown name is an error at [`Hook::FitStart`].
     fn monitors(&self) -> Vec<&str> {
         Vec::new()
     }
 
-    /// Called once per phase of every event.
+    /// Called once per phase of every hook.
     ///
     /// # Errors
-    /// A file or configuration that makes going on senseless.
+    /// Returns an error if a file or the configuration makes it impossible to continue.
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error>;
 
-    /// Called with what the trial came to that this callback asked for ([`Action::Try`]).
+    /// Called with the observation of a trial that the callback requested ([`Action::Try`]).
     ///
     /// # Errors
-    /// As for [`Callback::on`].
+    /// See [`Callback::on`].
     fn tried(&mut self, _seen: &Observation) -> Result<Vec<Action>, Error> {
         Ok(Vec::new())
     }
 
-    /// Everything it remembers, never its configuration; `Null` where it remembers nothing.
+    /// Returns the state of the callback, without its configuration; `Null` if it has none.
     fn state(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
 
-    /// Takes back what [`Callback::state`] gave.
+    /// Restores the output of [`Callback::state`].
     ///
     /// # Errors
-    /// A state of another shape.
+    /// Returns an error if the state has another shape.
     fn restore(&mut self, state: serde_json::Value) -> Result<(), Error> {
         let _ = state;
         Ok(())
     }
 }
 
-/// What carries out actions: the training loop, or a user's own.
+/// Carries out the actions on weights: part of a training loop.
 pub trait Host {
-    /// Keeps weights and optimizer under `tag`.
+    /// Saves the weights and the optimizer state under `tag`.
     ///
     /// # Errors
-    /// Storage fails.
+    /// Returns an error if storing fails.
     fn save(&mut self, tag: &str) -> Result<(), Error>;
-    /// Goes back to what is kept under `tag`.
+    /// Restores the snapshot under `tag`.
     ///
     /// # Errors
-    /// Nothing is kept under it, or storage fails.
+    /// Returns an error if there is no snapshot under `tag`, or reading it fails.
     fn restore(&mut self, tag: &str) -> Result<(), Error>;
-    /// Forgets what is kept under `tag`; nothing where there is none.
+    /// Discards the snapshot under `tag`, if there is one.
     ///
     /// # Errors
-    /// Storage fails.
+    /// Returns an error if removing it fails.
     fn discard(&mut self, tag: &str) -> Result<(), Error>;
-    /// Feeds or applies an average of the weights.
+    /// Updates or applies the average of the weights.
     ///
     /// # Errors
-    /// Storage fails, or nothing was averaged yet.
+    /// Returns an error if the operation fails, or if the average to apply is empty.
     fn average(&mut self, rule: Averaging) -> Result<(), Error>;
-    /// Recomputes batch-norm statistics on the training split.
+    /// Recomputes the batch-norm statistics on the training split.
     ///
     /// # Errors
-    /// The forward pass fails.
+    /// Returns an error if the forward pass fails.
     fn recompute_norm_statistics(&mut self) -> Result<(), Error>;
-    /// Trains from here, one update at each of the rates `lrs`, observes the validation loss, and restores everything:
-    /// weights, statistics, optimizer and the count of updates.
+    /// Makes one update at each rate of `lrs`, observes the validation loss, and restores the weights, the statistics, the
+    /// optimizer state and the number of updates.
     ///
     /// # Errors
-    /// Training fails.
+    /// Returns an error if training fails.
     fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error>;
     /// Receives each decision as it is recorded; does nothing by default.
     fn decided(&mut self, _decision: &Decision) {}

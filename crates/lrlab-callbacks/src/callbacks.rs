@@ -1,4 +1,4 @@
-//! The collection a host drives: every callback, phase by phase, and their state as one value.
+//! The collection of callbacks of a run.
 
 use std::any::Any;
 
@@ -6,11 +6,11 @@ use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::Observation;
 use serde_json::{Map, Value};
 
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
-/// Callbacks in a fixed order. At every event the host runs the phases one after the other and carries out each
-/// phase's actions before the next: what the keep phase saves is what the event's figures were measured on, and what the
-/// snapshot phase saves is the state after control.
+/// An ordered collection of callbacks. At each hook, the loop runs the phases in order and carries out the actions of a phase
+/// before the next one. The keep phase therefore saves the weights that the metrics were measured on, and the snapshot phase
+/// saves the state after control actions.
 ///
 /// ```
 /// # use lrlab_callbacks::{Callbacks, Context, Error, Phase};
@@ -28,26 +28,26 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// In the order they are asked within a phase.
+    /// Creates a collection. Within a phase, callbacks run in this order.
     #[must_use]
     pub fn new(list: Vec<Box<dyn Callback>>) -> Self {
         Self { list }
     }
 
-    /// One more at the end.
+    /// Appends a callback.
     #[must_use]
     pub fn with(mut self, callback: impl Callback) -> Self {
         self.list.push(Box::new(callback));
         self
     }
 
-    /// What every callback asks for in this phase of this event, with the name of who asks.
+    /// Runs a phase of a hook and returns the requested actions, each with the name of its callback.
     ///
     /// # Errors
-    /// A callback's own; and before the first phase of [`Moment::FitStart`] two callbacks of one name
-    /// ([`Error::Config`]) or a monitored metric that no run has ([`Error::UnknownMetric`]).
+    /// Returns the error of a callback. At [`Hook::FitStart`], returns [`Error::Config`] if two callbacks have the same name, and
+    /// [`Error::UnknownMetric`] if a monitored metric does not exist.
     pub fn run(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<(String, Action)>, Error> {
-        if phase == Phase::Measure && context.moment == Moment::FitStart {
+        if phase == Phase::Measure && context.hook == Hook::FitStart {
             self.check()?;
         }
         let mut asked = Vec::new();
@@ -58,11 +58,11 @@ impl Callbacks {
         Ok(asked)
     }
 
-    /// What the callback called `source` asks for, now that the trial it asked for ([`Action::Try`]) has come to
-    /// `seen`: a further trial, or what the trials say.
+    /// Passes the observation of a trial ([`Action::Try`]) to the callback `source` that requested it, and returns its actions,
+    /// which may include another trial.
     ///
     /// # Errors
-    /// The callback's own.
+    /// Returns the error of the callback.
     pub fn tried(&mut self, source: &str, seen: &Observation) -> Result<Vec<(String, Action)>, Error> {
         let Some(callback) = self.list.iter_mut().find(|callback| callback.name() == source) else {
             return Ok(Vec::new());
@@ -71,17 +71,17 @@ impl Callbacks {
         Ok(actions.into_iter().map(|action| (source.to_owned(), action)).collect())
     }
 
-    /// Everything all callbacks remember: a JSON object by callback name, without those that remember nothing.
+    /// Returns the state of all callbacks: a JSON object by callback name, without stateless callbacks.
     #[must_use]
     pub fn state(&self) -> Value {
         let states = self.list.iter().map(|callback| (callback.name().to_owned(), callback.state()));
         Value::Object(states.filter(|(_, state)| !state.is_null()).collect())
     }
 
-    /// Takes back what [`Callbacks::state`] gave. A callback that the state does not know begins anew.
+    /// Restores the output of [`Callbacks::state`]. A callback without a saved state keeps its initial state.
     ///
     /// # Errors
-    /// [`Error::State`] for a state of another shape, [`Error::Config`] for a state whose callback is not here.
+    /// Returns [`Error::State`] if a state has another shape, and [`Error::Config`] if a state has no callback.
     pub fn restore(&mut self, state: Value) -> Result<(), Error> {
         let mut states: Map<String, Value> = from_state("callbacks", state)?;
         for callback in &mut self.list {
@@ -98,7 +98,7 @@ impl Callbacks {
         }
     }
 
-    /// The first callback of this type.
+    /// Returns the first callback of type `C`.
     #[must_use]
     pub fn get<C: Callback>(&self) -> Option<&C> {
         self.list.iter().find_map(|callback| {
@@ -107,13 +107,13 @@ impl Callbacks {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of callbacks.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no callbacks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -125,7 +125,7 @@ impl Callbacks {
             if self.list[..i].iter().any(|other| other.name() == name) {
                 return Err(Error::Config {
                     callback: name.to_owned(),
-                    message: format!("two callbacks of one name: {}", self.names()),
+                    message: format!("two callbacks have this name: {}", self.names()),
                 });
             }
             if let Some(unknown) = callback.monitors().into_iter().find(|m| !EpochMetrics::NAMES.contains(m))
@@ -148,12 +148,12 @@ impl std::fmt::Debug for Callbacks {
     }
 }
 
-/// What a callback remembers, as JSON. Only for states whose maps have string keys and whose numbers are finite.
+/// Converts the state of a callback to JSON. Maps must have string keys, and numbers must be finite.
 pub(crate) fn to_state(state: &impl serde::Serialize) -> Value {
     serde_json::to_value(state).unwrap_or(Value::Null)
 }
 
-/// The opposite of [`to_state`].
+/// The inverse of [`to_state`].
 pub(crate) fn from_state<S: serde::de::DeserializeOwned>(callback: &str, state: Value) -> Result<S, Error> {
     serde_json::from_value(state).map_err(|source| Error::State { callback: callback.to_owned(), source })
 }

@@ -1,42 +1,42 @@
-//! What to keep of a run, and when.
+//! Snapshots of the best and the last weights.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::Metric;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "checkpoint";
 
-/// When the tag `last` is saved, beside the run's end.
+/// The interval at which the tag `last` is saved, in addition to the end of the run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SaveEvery {
-    /// So many epochs, > 0.
+    /// A number of epochs, > 0.
     Epochs(u64),
-    /// So many updates, > 0.
+    /// A number of updates, > 0.
     Updates(u64),
-    /// So many minutes of the run's time, > 0.
+    /// A number of minutes of elapsed time, > 0.
     Minutes(f64),
 }
 
-/// What to keep.
+/// The configuration of a [`Checkpoint`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointConfig {
-    /// What the best is best by.
+    /// The metric that selects the best epochs.
     pub metric: String,
-    /// Keep the best epoch as `best`.
+    /// Whether to save the best epoch as `best`.
     pub best: bool,
-    /// Keep the `top_k` best epochs as `epoch-0007`, …; 0 is none. Ties go to the earlier.
+    /// The number of best epochs to save as `epoch-0007`, …; the earlier one wins a tie.
     pub top_k: usize,
-    /// Keep the newest state as `last`; `None` does not.
+    /// When to save the current state as `last`; `None` is never.
     pub last: Option<SaveEvery>,
-    /// Keep the state as `error` when the run is about to fail.
+    /// Whether to save the state as `error` when the run fails.
     pub on_error: bool,
 }
 
 impl Default for CheckpointConfig {
-    /// The best by `val_loss` and, each epoch, the last.
+    /// Saves the best epoch by `val_loss`, and the last epoch.
     fn default() -> Self {
         Self {
             metric: "val_loss".to_owned(),
@@ -48,9 +48,8 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// Keeps the best, the last, the top k and the failing state of a run. An epoch that is among the best is saved before
-/// control, as its figures were measured, also where control rewinds from there; the last state after all control, as
-/// training goes on from it.
+/// Saves the best, the last, the top k and the failing state of a run. A best epoch is saved before control actions, with the
+/// weights that its metrics were measured on. The last state is saved after control actions, as training continues from it.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     config: CheckpointConfig,
@@ -61,16 +60,18 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct State {
     best: Option<f64>,
-    /// Value and epoch, the best first.
+    /// The values and epochs of the top k, the best first.
     top: Vec<(f64, u64)>,
-    /// Update and clock of the newest `last`.
+    /// The update and the elapsed time of the newest `last`.
     saved_update: u64,
     saved_s: f64,
 }
 
 impl Checkpoint {
+    /// Creates the callback.
+    ///
     /// # Errors
-    /// An unknown or incomparable metric, an interval that is not above 0.
+    /// Returns an error if the metric is unknown or has no better direction, or if the interval is not above 0.
     pub fn new(config: CheckpointConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
         let bad = match config.last {
@@ -80,7 +81,7 @@ impl Checkpoint {
             None => None,
         };
         if let Some(every) = bad {
-            return Err(Error::config(NAME, format!("saves every {every}, expected more than 0")));
+            return Err(Error::config(NAME, format!("the interval is {every}, expected more than 0")));
         }
         Ok(Self { config, metric, state: State::default() })
     }
@@ -104,11 +105,11 @@ impl Checkpoint {
     }
 
     fn last(&mut self, context: &Context<'_>) -> Option<Action> {
-        let due = match (self.config.last?, context.moment) {
-            (_, Moment::FitEnd) => self.state.saved_update != context.update,
-            (SaveEvery::Epochs(n), Moment::Epoch(_)) => context.epoch.is_multiple_of(n),
-            (SaveEvery::Updates(n), Moment::Update { .. }) => context.update.is_multiple_of(n),
-            (SaveEvery::Minutes(minutes), Moment::Update { .. }) => {
+        let due = match (self.config.last?, context.hook) {
+            (_, Hook::FitEnd) => self.state.saved_update != context.update,
+            (SaveEvery::Epochs(n), Hook::EpochEnd(_)) => context.epoch.is_multiple_of(n),
+            (SaveEvery::Updates(n), Hook::UpdateEnd { .. }) => context.update.is_multiple_of(n),
+            (SaveEvery::Minutes(minutes), Hook::UpdateEnd { .. }) => {
                 context.elapsed_s - self.state.saved_s >= 60.0 * minutes
             }
             _ => false,
@@ -130,12 +131,12 @@ impl Callback for Checkpoint {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        Ok(match (phase, context.moment) {
-            (Phase::Keep, Moment::Epoch(metrics)) => match self.metric.value(metrics) {
+        Ok(match (phase, context.hook) {
+            (Phase::Keep, Hook::EpochEnd(metrics)) => match self.metric.value(metrics) {
                 Some(value) => self.epoch(value, metrics.epoch),
                 None => Vec::new(),
             },
-            (Phase::Snapshot, Moment::Failed { .. }) if self.config.on_error => vec![save("error")],
+            (Phase::Snapshot, Hook::Failed { .. }) if self.config.on_error => vec![save("error")],
             (Phase::Snapshot, _) => self.last(context).into_iter().collect(),
             _ => Vec::new(),
         })

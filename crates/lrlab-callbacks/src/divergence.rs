@@ -1,4 +1,4 @@
-//! Notice that training has left the sane, and act.
+//! Detection of divergence, and the reaction to it.
 
 use lrlab_config::{DivergenceConfig, OnDivergence};
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::times_worse;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "divergence_guard";
-/// Where the last sane weights are kept.
+/// The tag of the last weights before divergence.
 const TAG: &str = "divergence_guard-sane";
 
-/// Watches the loss of every update for NaN, infinity and explosion, and with [`OnDivergence::Rewind`] the validation loss
-/// of every epoch for NaN and infinity: the update that ends an epoch is judged by nothing else.
+/// Detects NaN, infinity and explosion in the loss of every update and, with [`OnDivergence::Rewind`], NaN and infinity in the
+/// validation loss of every epoch, which alone shows the effect of the last update of the epoch.
 #[derive(Debug, Clone)]
 pub struct DivergenceGuard {
     config: DivergenceConfig,
@@ -22,28 +22,30 @@ pub struct DivergenceGuard {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
-    /// The first update's loss.
+    /// The loss of the first update.
     first: Option<f64>,
-    /// Exploding updates in a row.
+    /// Consecutive updates with an exploded loss.
     over: u64,
-    /// Rewinds or cuts so far.
+    /// The number of rewinds or cuts.
     acted: u64,
     gain: f64,
 }
 
 impl DivergenceGuard {
+    /// Creates the callback.
+    ///
     /// # Errors
-    /// An explosion factor or a gain factor out of its range.
+    /// Returns an error if the explosion factor or the gain factor is out of range.
     pub fn new(config: DivergenceConfig) -> Result<Self, Error> {
         if let Some(explosion) = config.explosion.filter(|&x| !(x > 1.0 && x.is_finite())) {
             return Err(Error::config(NAME, format!("explosion is {explosion}, expected a number above 1")));
         }
-        let (factor, sane) = match config.action {
+        let (factor, in_range) = match config.action {
             OnDivergence::Rewind { factor, .. } => (factor, factor > 0.0 && factor <= 1.0),
             OnDivergence::Cut { factor, .. } => (factor, factor > 0.0 && factor < 1.0),
             OnDivergence::Diverge | OnDivergence::Stop => (1.0, true),
         };
-        if !sane {
+        if !in_range {
             return Err(Error::config(
                 NAME,
                 format!("factor is {factor}, expected a number between 0 and 1"),
@@ -52,7 +54,7 @@ impl DivergenceGuard {
         Ok(Self { config, state: State { first: None, over: 0, acted: 0, gain: 1.0 } })
     }
 
-    /// What is wrong, if anything is.
+    /// Returns a description of the divergence, if there is one.
     fn diagnose(&mut self, loss: f64, grad_norm: Option<f64>) -> Option<String> {
         if !loss.is_finite() {
             return Some(format!("loss is {loss}"));
@@ -67,7 +69,7 @@ impl DivergenceGuard {
             .then(|| format!("loss {loss} > {bound} for {} updates, the first was {first}", self.state.over))
     }
 
-    /// What is done about the value of a metric after `update` updates.
+    /// Returns the actions for a diverged metric after `update` updates.
     fn act(&mut self, (metric, value): (&str, f64), finite: bool, update: u64, what: &str) -> Vec<Action> {
         self.state.over = 0;
         let reason = |verb: &str| format!("{verb} at update {update}: {what}");
@@ -103,15 +105,15 @@ impl Callback for DivergenceGuard {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let keeps = matches!(self.config.action, OnDivergence::Rewind { .. });
-        Ok(match (phase, context.moment) {
-            (Phase::Control, Moment::Update { loss, grad_norm }) => {
+        Ok(match (phase, context.hook) {
+            (Phase::Control, Hook::UpdateEnd { loss, grad_norm }) => {
                 let finite = loss.is_finite() && grad_norm.is_none_or(f64::is_finite);
                 match self.diagnose(loss, grad_norm) {
                     Some(what) => self.act(("loss", loss), finite, context.update, &what),
                     None => Vec::new(),
                 }
             }
-            (Phase::Control, Moment::Epoch(metrics)) if keeps && context.update < context.updates => {
+            (Phase::Control, Hook::EpochEnd(metrics)) if keeps && context.update < context.updates => {
                 match metrics.val_loss.filter(|loss| !loss.is_finite()) {
                     Some(loss) => {
                         let what = format!("validation loss is {loss}");
@@ -120,10 +122,10 @@ impl Callback for DivergenceGuard {
                     None => Vec::new(),
                 }
             }
-            (Phase::Snapshot, Moment::FitStart) if keeps && context.update == 0 => {
+            (Phase::Snapshot, Hook::FitStart) if keeps && context.update == 0 => {
                 vec![Action::Save { tag: TAG.to_owned() }]
             }
-            (Phase::Snapshot, Moment::Epoch(metrics))
+            (Phase::Snapshot, Hook::EpochEnd(metrics))
                 if keeps && self.state.over == 0 && metrics.val_loss.is_none_or(f64::is_finite) =>
             {
                 vec![Action::Save { tag: TAG.to_owned() }]

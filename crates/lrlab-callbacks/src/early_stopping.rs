@@ -1,4 +1,4 @@
-//! Stop when a metric no longer improves.
+//! Early stopping: stops a run when a metric no longer improves.
 
 use lrlab_config::{AtRestart, EarlyStoppingConfig};
 use lrlab_runs::DecisionKind;
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::Metric;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "early_stopping";
-/// Where the best weights are kept.
+/// The tag of the best weights.
 const TAG: &str = "early_stopping-best";
 
-/// Stops when a metric has not improved for `patience` epochs. A value that is not finite never improves; an epoch in
-/// which the metric was not measured is none.
+/// Stops when a metric has not improved for `patience` epochs. A non-finite value is never an improvement. Epochs in which the
+/// metric was not measured do not count.
 #[derive(Debug, Clone)]
 pub struct EarlyStopping {
     config: EarlyStoppingConfig,
@@ -24,23 +24,25 @@ pub struct EarlyStopping {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct State {
-    /// The value to beat, and its epoch.
+    /// The value to improve on, and its epoch.
     bar: Option<(f64, u64)>,
-    /// Epochs or cycles in a row without improvement.
+    /// Consecutive epochs or cycles without improvement.
     bad: u64,
-    /// Something was measured in the running cycle.
+    /// Whether the metric was measured in the current cycle.
     cycle_measured: bool,
-    /// The best of it that is finite.
+    /// The best finite value of the current cycle.
     cycle_best: Option<f64>,
-    /// Best value over the run, and its epoch: what is kept.
+    /// The best value of the run, whose weights are saved, and its epoch.
     best: Option<(f64, u64)>,
-    /// Updates made when it was measured.
+    /// The number of updates when it was measured.
     best_update: u64,
 }
 
 impl EarlyStopping {
+    /// Creates the callback.
+    ///
     /// # Errors
-    /// An unknown or incomparable metric, a negative or non-finite `min_delta`.
+    /// Returns an error if the metric is unknown or has no better direction, or if `min_delta` is negative or not finite.
     pub fn new(config: EarlyStoppingConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
         if !(config.min_delta >= 0.0 && config.min_delta.is_finite()) {
@@ -49,13 +51,13 @@ impl EarlyStopping {
         Ok(Self { config, metric, state: State::default() })
     }
 
-    /// The best value so far and its epoch.
+    /// Returns the best value so far and its epoch.
     #[must_use]
     pub fn best(&self) -> Option<(f64, u64)> {
         self.state.best
     }
 
-    /// Whether this is the best epoch so far.
+    /// Records the value if it is the best so far, and returns whether it is.
     fn improves(&mut self, value: f64, context: &Context<'_>) -> bool {
         let state = &mut self.state;
         let best = self.metric.better(value, state.best.map(|(v, _)| v), 0.0);
@@ -65,9 +67,8 @@ impl EarlyStopping {
         best
     }
 
-    /// Back to the best epoch, unless its weights are still in force: no update was made since it was measured, and
-    /// nobody rewound from it.
-    fn go_back(&self, context: &Context<'_>) -> Option<Action> {
+    /// Restores the best epoch, unless its weights are still current: no update and no rewind happened since it was measured.
+    fn restore_best(&self, context: &Context<'_>) -> Option<Action> {
         let (value, epoch) = self.state.best?;
         let newest = context.decisions.iter().rev().take_while(|d| d.update == context.update);
         let rewound = newest.filter(|d| d.epoch == epoch).any(|d| d.kind == DecisionKind::Rewind);
@@ -110,7 +111,7 @@ impl EarlyStopping {
         })
     }
 
-    /// The schedule restarts: one more cycle is over.
+    /// Handles the end of a cycle of the schedule.
     fn restart(&mut self, epoch: u64) -> Option<Action> {
         let measured = std::mem::take(&mut self.state.cycle_measured);
         let best = self.state.cycle_best.take();
@@ -136,20 +137,20 @@ impl Callback for EarlyStopping {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let restore = self.config.restore_best;
-        let seen = match context.moment {
-            Moment::Epoch(metrics) if context.epoch >= self.config.start_epoch => self.metric.value(metrics),
+        let seen = match context.hook {
+            Hook::EpochEnd(metrics) if context.epoch >= self.config.start_epoch => self.metric.value(metrics),
             _ => None,
         };
-        let asked = match (phase, context.moment) {
-            (Phase::Keep, Moment::Epoch(_)) => seen
+        let asked = match (phase, context.hook) {
+            (Phase::Keep, Hook::EpochEnd(_)) => seen
                 .filter(|&value| self.improves(value, context) && restore)
                 .map(|_| Action::Save { tag: TAG.to_owned() }),
-            (Phase::Control, Moment::Epoch(_) | Moment::Update { .. }) => {
+            (Phase::Control, Hook::EpochEnd(_) | Hook::UpdateEnd { .. }) => {
                 let stop = seen.and_then(|value| self.observe(value, context.epoch));
                 let at_restart = if context.cycle_ended() { self.restart(context.epoch) } else { None };
                 stop.or(at_restart)
             }
-            (Phase::Control, Moment::FitEnd) if restore => self.go_back(context),
+            (Phase::Control, Hook::FitEnd) if restore => self.restore_best(context),
             _ => None,
         };
         Ok(asked.into_iter().collect())

@@ -1,4 +1,4 @@
-//! The run's events, one JSON object per line.
+//! A log of the events of a run, one JSON object per line.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,31 +7,31 @@ use std::path::PathBuf;
 use lrlab_runs::{Event, finite};
 
 use crate::table::read_if_there;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
-/// Writes [`Event`]s: the start, each epoch, each decision, the failure, and the progress every so many updates.
-/// [`Event::Finished`] is the host's to write: only it knows how the run ended. In the file after each event. As JSON has
-/// no NaN, a metric that is not finite is `null`, as is one that was not measured; the CSV tells them apart.
+/// Writes [`Event`]s: the start, each epoch, each decision, a failure, and the progress at an interval of updates. The caller
+/// writes [`Event::Finished`], because only it knows how the run ended. Each event is flushed. A non-finite metric is `null`,
+/// like one that was not measured; the CSV log distinguishes them.
 ///
-/// After a resume lines past the restored update or epoch are cut off; a file that lacks any is begun anew from what the
-/// run knows. Only files of this logger are read.
+/// After a resume, lines past the restored update or epoch are removed. A file that lacks a line is rewritten from the history.
+/// The logger reads only its own files.
 #[derive(Debug)]
 pub struct JsonlLogger {
     path: PathBuf,
     progress_every: Option<u64>,
     writer: Option<BufWriter<File>>,
-    /// Decisions written so far.
+    /// The number of written decisions.
     decisions: usize,
 }
 
 impl JsonlLogger {
-    /// Opens nothing yet: the file begins at [`Moment::FitStart`]. No progress lines.
+    /// Creates a logger without progress lines. It opens the file at [`Hook::FitStart`].
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), progress_every: None, writer: None, decisions: 0 }
     }
 
-    /// A line with loss and rate every `updates` updates; 0 is none.
+    /// Writes a line with the loss and the rate every `updates` updates; 0 is never.
     #[must_use]
     pub fn progress_every(mut self, updates: u64) -> Self {
         self.progress_every = (updates > 0).then_some(updates);
@@ -41,7 +41,7 @@ impl JsonlLogger {
     fn open(&mut self, context: &Context<'_>) -> Result<(), Error> {
         let fresh = context.update == 0;
         let old = if fresh { Vec::new() } else { read_if_there(&self.path)? };
-        let kept = kept(std::str::from_utf8(&old).unwrap_or_default(), context);
+        let kept = lines_before_resume(std::str::from_utf8(&old).unwrap_or_default(), context);
         let file = lrlab_runs::write_atomic(&self.path, kept.concat().as_bytes())
             .map_err(std::io::Error::other)
             .and_then(|()| File::options().append(true).open(&self.path));
@@ -80,15 +80,15 @@ impl Callback for JsonlLogger {
         if phase != Phase::Report {
             return Ok(Vec::new());
         }
-        match context.moment {
-            Moment::FitStart => self.open(context)?,
-            Moment::Update { loss, .. }
+        match context.hook {
+            Hook::FitStart => self.open(context)?,
+            Hook::UpdateEnd { loss, .. }
                 if self.progress_every.is_some_and(|n| context.update.is_multiple_of(n)) =>
             {
                 self.write(&Event::Progress { update: context.update, loss: finite(loss), lr: context.lr })?;
             }
-            Moment::Epoch(metrics) => self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?,
-            Moment::Failed { error } => self.write(&Event::Failed { error: error.to_owned() })?,
+            Hook::EpochEnd(metrics) => self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?,
+            Hook::Failed { error } => self.write(&Event::Failed { error: error.to_owned() })?,
             _ => {}
         }
         let seen = self.decisions.min(context.decisions.len());
@@ -96,15 +96,15 @@ impl Callback for JsonlLogger {
             self.write(&Event::Decided { decision: Box::new(decision.clone()) })?;
         }
         self.decisions = context.decisions.len();
-        // Every time, so that what comes before a checkpoint is in the file when the checkpoint is.
+        // Flush at every hook, so that the file is complete when a checkpoint is written.
         self.flush()?;
         Ok(Vec::new())
     }
 }
 
-/// The lines that tell of something before the moment a run is resumed at; none where one is missing. A line cut short
-/// is none.
-fn kept<'a>(text: &'a str, context: &Context<'_>) -> Vec<&'a str> {
+/// Returns the lines of events before the position at which the run resumes; none if one of them is missing. A truncated line
+/// is ignored.
+fn lines_before_resume<'a>(text: &'a str, context: &Context<'_>) -> Vec<&'a str> {
     let (mut epochs, mut decisions) = (0, 0);
     let mut belongs = |line: &&str| match serde_json::from_str(line) {
         Ok(Event::Started { .. }) => true,
@@ -113,7 +113,7 @@ fn kept<'a>(text: &'a str, context: &Context<'_>) -> Vec<&'a str> {
             epochs += 1;
             true
         }
-        // Counted, because one that was taken at the run's end is taken again.
+        // Count them, because a decision at the end of the run is made again.
         Ok(Event::Decided { .. }) if decisions < context.decisions.len() => {
             decisions += 1;
             true

@@ -27,7 +27,7 @@ mod tfevents;
 mod timer;
 
 pub use averaging::WeightAveraging;
-pub use callback::{Action, Averaging, Callback, Context, Error, Host, Moment, Phase};
+pub use callback::{Action, Averaging, Callback, Context, Error, Hook, Host, Phase};
 pub use callbacks::Callbacks;
 pub use checkpoint::{Checkpoint, CheckpointConfig, SaveEvery};
 pub use csv_logger::CsvLogger;

@@ -1,10 +1,10 @@
-//! A monitored metric: its name, its direction, and what counts as better.
+//! A monitored metric: its name and its direction.
 
 use lrlab_runs::EpochMetrics;
 
-use crate::{Context, Error, Moment};
+use crate::{Context, Error, Hook};
 
-/// A metric of [`EpochMetrics`] that can be compared. The direction is the metric's own.
+/// A metric of [`EpochMetrics`] with a better direction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
     pub(crate) name: String,
@@ -17,20 +17,18 @@ impl Metric {
             return Err(Error::unknown_metric(callback, name));
         }
         let higher_is_better = EpochMetrics::higher_is_better(name).ok_or_else(|| {
-            Error::config(
-                callback,
-                format!("{name:?} is neither better high nor low, so it cannot be monitored"),
-            )
+            Error::config(callback, format!("{name:?} has no better direction, so it cannot be monitored"))
         })?;
         Ok(Self { name: name.to_owned(), higher_is_better })
     }
 
-    /// What was measured, finite or not; none where nothing was.
+    /// Returns the measured value, finite or not; `None` if it was not measured.
     pub(crate) fn value(&self, metrics: &EpochMetrics) -> Option<f64> {
         metrics.get(&self.name).flatten()
     }
 
-    /// Whether `value` beats `best` by more than `min_delta`. NaN and infinity beat nothing, anything finite beats `None`.
+    /// Returns whether `value` is better than `best` by more than `min_delta`. A non-finite value is never better; any finite
+    /// value is better than `None`.
     pub(crate) fn better(&self, value: f64, best: Option<f64>, min_delta: f64) -> bool {
         value.is_finite()
             && match best {
@@ -41,7 +39,7 @@ impl Metric {
     }
 }
 
-/// `factor` times `loss`, for a loss of either sign: `factor` − 1 of its magnitude above it.
+/// Returns `loss + (factor − 1) · |loss|`, which is `factor` times a positive loss.
 pub(crate) fn times_worse(loss: f64, factor: f64) -> f64 {
     loss + (factor - 1.0) * loss.abs()
 }
@@ -65,7 +63,7 @@ impl Error {
 }
 
 impl Context<'_> {
-    /// Whether the next update is the first of a new cycle of the schedule.
+    /// Returns whether the next update is the first of a new cycle of the schedule.
     pub(crate) fn restarts(&self) -> bool {
         use lrlab_schedulers::MarkKind::Restart;
         let first = self.marks.partition_point(|mark| mark.update < self.update);
@@ -73,17 +71,17 @@ impl Context<'_> {
         self.update > 0 && self.update < self.updates && here.into_iter().any(|mark| mark.kind == Restart)
     }
 
-    /// Whether this is an epoch's last update, so that its figures are still to come.
+    /// Returns whether the last update ended an epoch, whose metrics follow.
     pub(crate) fn epoch_ends(&self) -> bool {
         self.updates_per_epoch > 0 && self.update.is_multiple_of(self.updates_per_epoch)
     }
 
-    /// As [`Context::restarts`], but once per restart, and after the epoch's figures where an epoch ends with
-    /// the cycle: those figures still belong to the old one.
+    /// Like [`Context::restarts`], but `true` once per restart, and after the metrics of an epoch that ends with the cycle,
+    /// because these metrics still belong to the old cycle.
     pub(crate) fn cycle_ended(&self) -> bool {
-        match self.moment {
-            Moment::Update { .. } => !self.epoch_ends() && self.restarts(),
-            Moment::Epoch(_) => self.epoch_ends() && self.restarts(),
+        match self.hook {
+            Hook::UpdateEnd { .. } => !self.epoch_ends() && self.restarts(),
+            Hook::EpochEnd(_) => self.epoch_ends() && self.restarts(),
             _ => false,
         }
     }

@@ -1,4 +1,4 @@
-//! Change the rate while training, by a metric: any controller, any metric, beside any schedule.
+//! A controller that changes the learning rate during training according to a metric.
 
 use lrlab_config::GainPolicy;
 use lrlab_runs::EpochMetrics;
@@ -8,32 +8,31 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::Metric;
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "monitor";
 
-/// Shows a controller one metric after each epoch that measured it, and turns its decisions into actions.
+/// Passes a metric to a controller after each epoch that measured it, and converts the decisions of the controller to actions.
 ///
-/// The rate in force is `clamp(schedule(base, t) × gain)`: the monitor never sets a rate, so it composes with any
-/// schedule. `val_loss` comes with its standard error. What a metric that is not finite does is
-/// the controller's to say. The best epoch's weights are kept under `monitor-best` (before the
-/// first epoch: the initial ones), so that a controller may rewind at any time; an epoch that is the best so far and
-/// not good enough for the controller is itself what it rewinds to. A controller that asks for trials
-/// ([`lrlab_schedulers::AutoLrs`]) has them where the loop hands their outcomes back, as [`crate::Session`] does;
-/// with the schedule at a restart it begins anew, its gain and its search with it.
+/// The learning rate is `clamp(schedule(base, t) × gain)`: the monitor sets a gain, not a rate, so it works with any schedule.
+/// `val_loss` is passed with its standard error. The controller decides how to treat a non-finite metric. The weights of the
+/// best epoch are saved under `monitor-best` (the initial weights before the first epoch), so that a controller may rewind at
+/// any time. If an epoch is the best so far but not good enough for the controller, the controller rewinds to that epoch.
+/// Controllers that request trials ([`lrlab_schedulers::AutoLrs`]) need a loop that returns the observations, such as
+/// [`crate::Session`]. With [`GainPolicy::ResetAtRestart`], a warm restart of the schedule resets the controller and its gain.
 #[derive(Debug)]
 pub struct ValidationLossMonitor {
     name: String,
     metric: Metric,
     policy: GainPolicy,
     controller: Box<dyn AnyController>,
-    /// The controller's state before its first observation.
+    /// The state of the controller before its first observation.
     initial: Value,
-    /// The controller's gain in force.
+    /// The current gain.
     gain: f64,
     best: Option<f64>,
-    /// The value that a running search began with; a search is over before its event is.
-    looked_at: f64,
+    /// The metric value at which the current search began. A search ends within its hook.
+    search_value: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,10 +43,11 @@ struct State {
 }
 
 impl ValidationLossMonitor {
-    /// A controller sees the metric as it is: one whose `mode` is `min` has to be told `max` for an accuracy.
+    /// Creates a monitor of `metric`. The controller receives its unmodified values, so set the `mode` of the controller to `max`
+    /// for an accuracy.
     ///
     /// # Errors
-    /// A metric that is unknown, or neither better high nor low.
+    /// Returns an error if the metric is unknown or has no better direction.
     pub fn new(controller: Box<dyn AnyController>, metric: &str) -> Result<Self, Error> {
         Ok(Self {
             name: NAME.to_owned(),
@@ -57,31 +57,31 @@ impl ValidationLossMonitor {
             controller,
             gain: 1.0,
             best: None,
-            looked_at: f64::NAN,
+            search_value: f64::NAN,
         })
     }
 
-    /// Another name than `monitor`, for a second one in the same run: their gains multiply.
+    /// Sets a name other than `monitor`, for a second monitor in the same run; their gains are multiplied.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// What a warm restart does.
+    /// Sets the effect of a warm restart on the gain.
     #[must_use]
     pub fn at_restart(mut self, policy: GainPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The gain in force.
+    /// Returns the current gain.
     #[must_use]
     pub fn gain(&self) -> f64 {
         self.gain
     }
 
-    /// Keeps the best epoch so far, before a rewind may take its weights away.
+    /// Saves the best epoch so far, before a rewind may replace its weights.
     fn keep(&mut self, metrics: &EpochMetrics) -> Option<Action> {
         let value = self.metric.value(metrics).filter(|&value| self.metric.better(value, self.best, 0.0))?;
         self.best = Some(value);
@@ -105,7 +105,7 @@ impl ValidationLossMonitor {
                 vec![restore, self.set_gain(gain, value, reason)]
             }
             Decision::Try { gain, updates, .. } => {
-                self.looked_at = value;
+                self.search_value = value;
                 vec![Action::Try { factor: gain / self.gain, updates }]
             }
             Decision::Stop { reason } => {
@@ -119,7 +119,7 @@ impl ValidationLossMonitor {
         Action::SetGain { gain, metric: self.metric.name.clone(), value, reason }
     }
 
-    /// Forgets what the controller saw in the old cycle.
+    /// Resets the controller at the start of a new cycle.
     fn reset(&mut self, actions: &mut Vec<Action>) -> Result<(), Error> {
         self.restore_controller(self.initial.clone())?;
         actions.retain(|action| !matches!(action, Action::SetGain { .. } | Action::Try { .. }));
@@ -150,17 +150,17 @@ impl Callback for ValidationLossMonitor {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let mut actions = match (phase, context.moment) {
-            (Phase::Keep, Moment::Epoch(metrics)) => self.keep(metrics).into_iter().collect(),
-            (Phase::Control, Moment::Epoch(metrics)) => {
+        let mut actions = match (phase, context.hook) {
+            (Phase::Keep, Hook::EpochEnd(metrics)) => self.keep(metrics).into_iter().collect(),
+            (Phase::Control, Hook::EpochEnd(metrics)) => {
                 let mut actions = self.observe(metrics);
                 if context.update >= context.updates {
-                    // No update is left that a trial could choose a rate for.
+                    // A trial is useless after the last update.
                     actions.retain(|action| !matches!(action, Action::Try { .. }));
                 }
                 actions
             }
-            (Phase::Snapshot, Moment::FitStart) if context.update == 0 => {
+            (Phase::Snapshot, Hook::FitStart) if context.update == 0 => {
                 vec![Action::Save { tag: self.tag() }]
             }
             _ => Vec::new(),
@@ -173,7 +173,7 @@ impl Callback for ValidationLossMonitor {
 
     fn tried(&mut self, seen: &Observation) -> Result<Vec<Action>, Error> {
         let decision = self.controller.tried(seen);
-        Ok(self.act(decision, self.looked_at))
+        Ok(self.act(decision, self.search_value))
     }
 
     fn state(&self) -> Value {

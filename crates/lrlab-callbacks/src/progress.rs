@@ -1,4 +1,4 @@
-//! How far the run is, for a person.
+//! The progress display.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -6,12 +6,12 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::ProgressStyle;
 use lrlab_runs::EpochMetrics;
 
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
-/// A bar on standard error where that is a terminal; otherwise one plain line per epoch and decision.
+/// A progress bar on standard error if that is a terminal; otherwise one plain line per epoch and decision.
 pub struct ProgressBar {
     out: Out,
-    /// Decisions told so far.
+    /// The number of decisions shown.
     decisions: usize,
 }
 
@@ -21,7 +21,7 @@ enum Out {
 }
 
 impl ProgressBar {
-    /// On standard error.
+    /// Creates a display on standard error.
     #[must_use]
     pub fn new() -> Self {
         if !io::stderr().is_terminal() {
@@ -34,13 +34,13 @@ impl ProgressBar {
         Self { out: Out::Bar(bar), decisions: 0 }
     }
 
-    /// Plain lines into `out`.
+    /// Creates a display that writes plain lines to `out`.
     #[must_use]
     pub fn lines(out: impl Write + 'static) -> Self {
         Self { out: Out::Lines(Box::new(out)), decisions: 0 }
     }
 
-    /// A line that stays. A terminal that is gone is no reason to end a run.
+    /// Prints a persistent line. Write errors are ignored, so that a closed terminal does not end a run.
     fn line(&mut self, line: &str) {
         match &mut self.out {
             Out::Bar(bar) => bar.println(line),
@@ -72,12 +72,12 @@ impl Callback for ProgressBar {
         if phase != Phase::Report {
             return Ok(Vec::new());
         }
-        if let (Moment::FitStart, Out::Bar(bar)) = (context.moment, &self.out) {
+        if let (Hook::FitStart, Out::Bar(bar)) = (context.hook, &self.out) {
             bar.set_length(context.updates);
             bar.set_position(context.update);
             bar.reset_eta();
         }
-        if context.moment == Moment::FitStart {
+        if context.hook == Hook::FitStart {
             self.decisions = context.decisions.len();
         }
         let seen = self.decisions.min(context.decisions.len());
@@ -85,14 +85,14 @@ impl Callback for ProgressBar {
             self.line(&format!("{}: {}", decision.source, decision.reason));
         }
         self.decisions = context.decisions.len();
-        match (context.moment, &self.out) {
-            (Moment::Update { loss, .. }, Out::Bar(bar)) => {
+        match (context.hook, &self.out) {
+            (Hook::UpdateEnd { loss, .. }, Out::Bar(bar)) => {
                 bar.set_position(context.update);
                 bar.set_message(format!("loss {loss:.4} lr {:.3e}", context.lr));
             }
-            (Moment::Epoch(metrics), _) => self.line(&epoch_line(metrics, context)),
-            (Moment::Failed { error }, _) => self.line(&format!("failed: {error}")),
-            (Moment::FitEnd, Out::Bar(bar)) => bar.abandon(),
+            (Hook::EpochEnd(metrics), _) => self.line(&epoch_line(metrics, context)),
+            (Hook::Failed { error }, _) => self.line(&format!("failed: {error}")),
+            (Hook::FitEnd, Out::Bar(bar)) => bar.abandon(),
             _ => {}
         }
         Ok(Vec::new())

@@ -1,27 +1,27 @@
-//! The rate-range test: find a rate by sweeping through all of them (Smith, WACV 2017).
+//! The learning-rate range test (Smith, WACV 2017).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::metric::times_worse;
-use crate::{Action, Callback, Context, Error, Moment, NoSuggestion, Phase, Suggestion, suggest_lr};
+use crate::{Action, Callback, Context, Error, Hook, NoSuggestion, Phase, Suggestion, suggest_lr};
 
 const NAME: &str = "range_test";
 
-/// The sweep. Defaults are Lightning's `LearningRateFinder`'s.
+/// The configuration of a sweep. The defaults are those of `LearningRateFinder` in Lightning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeTestConfig {
     /// The first rate, > 0; default 1e-8.
     pub min_lr: f64,
     /// The last rate, > `min_lr`; default 1.
     pub max_lr: f64,
-    /// Updates of the sweep, > 1; default 100.
+    /// The number of updates of the sweep, > 1; default 100.
     pub updates: u64,
     /// Weight of the past in the smoothed loss, 0 ≤ β < 1; default 0.98.
     pub smoothing: f64,
-    /// The sweep ends where the smoothed loss exceeds `least + (divergence − 1) · |least|`, which for a least value above
-    /// 0 is this multiple of it; > 1; default 4.
+    /// The sweep ends when the smoothed loss exceeds `least + (divergence − 1) · |least|`, which is `divergence · least` for a
+    /// positive least value; > 1; default 4.
     pub divergence: f64,
 }
 
@@ -32,8 +32,8 @@ impl Default for RangeTestConfig {
 }
 
 impl RangeTestConfig {
-    /// What is out of its range, if anything is: what was expected, and what was found. `called` says what the reader calls
-    /// a field of this name.
+    /// Returns the error message for a field that is out of range, if there is one. `called` maps the name of a field to the name
+    /// that the user knows.
     #[must_use]
     pub fn mistake(&self, called: impl Fn(&str) -> String) -> Option<String> {
         let Self { min_lr, max_lr, updates, smoothing, divergence } = *self;
@@ -56,12 +56,12 @@ impl RangeTestConfig {
     }
 }
 
-/// Raises the rate exponentially from update to update, `min_lr · (max_lr / min_lr)^(i / (updates − 1))`, by a
-/// gain on whatever schedule there is, and records the smoothed loss. Ends the run after the sweep, or where
-/// the loss diverges or the gradient is not finite.
+/// Increases the rate exponentially with the updates, `min_lr · (max_lr / min_lr)^(i / (updates − 1))`, by a gain on the
+/// schedule, and records the smoothed loss. Ends the run after the sweep, or when the loss diverges or the gradient is not
+/// finite.
 ///
-/// [`RangeTest::suggestion`] is a rate within the descent of the smoothed loss, by the rule of [`suggest_lr`]. The loss at
-/// a rate belongs to the weights before that rate's update.
+/// [`RangeTest::suggestion`] applies [`suggest_lr`] to the recorded losses. The loss at a rate is measured before the update
+/// with this rate.
 #[derive(Debug, Clone)]
 pub struct RangeTest {
     config: RangeTestConfig,
@@ -70,15 +70,17 @@ pub struct RangeTest {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct State {
-    /// Rate and smoothed loss.
+    /// Rates and smoothed losses.
     points: Vec<(f64, f64)>,
-    /// Moving average before its bias is taken out.
+    /// The moving average before bias correction.
     average: f64,
 }
 
 impl RangeTest {
+    /// Creates the callback.
+    ///
     /// # Errors
-    /// A field out of its range.
+    /// Returns an error if a field is out of range.
     pub fn new(config: RangeTestConfig) -> Result<Self, Error> {
         match config.mistake(str::to_owned) {
             Some(mistake) => Err(Error::config(NAME, mistake)),
@@ -86,24 +88,27 @@ impl RangeTest {
         }
     }
 
-    /// Rate and smoothed loss, one per update with a finite loss.
+    /// Returns the rate and the smoothed loss of each update with a finite loss.
     #[must_use]
     pub fn points(&self) -> &[(f64, f64)] {
         &self.state.points
     }
 
-    /// The rate to begin with, by [`suggest_lr`].
+    /// Returns the suggested rate, by [`suggest_lr`].
     ///
     /// # Errors
-    /// The loss shows no descent; see [`NoSuggestion`].
+    /// Returns [`NoSuggestion`] if the loss shows no descent.
     pub fn suggestion(&self) -> Result<Suggestion, NoSuggestion> {
         suggest_lr(&self.state.points, self.config.smoothing)
     }
 
-    /// The gain under which the next update has its rate.
+    /// Returns the gain that gives the rate of the next update.
     fn gain(&self, context: &Context<'_>) -> Result<Action, Error> {
         if context.schedule_lr <= 0.0 {
-            let message = format!("the schedule's rate is {} and no gain changes it", context.schedule_lr);
+            let message = format!(
+                "the rate of the schedule is {}, expected more than 0; use a static schedule",
+                context.schedule_lr
+            );
             return Err(Error::config(NAME, message));
         }
         let RangeTestConfig { min_lr, max_lr, updates, .. } = self.config;
@@ -116,7 +121,7 @@ impl RangeTest {
         })
     }
 
-    /// Takes in a loss; says why the sweep ends, if it does.
+    /// Records a loss. Returns the reason if the sweep ends.
     fn record(&mut self, loss: f64, grad_norm: Option<f64>, context: &Context<'_>) -> Option<String> {
         if !loss.is_finite() {
             return Some(format!("loss is {loss} at rate {}", context.lr));
@@ -147,9 +152,9 @@ impl Callback for RangeTest {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        match (phase, context.moment) {
-            (Phase::Control, Moment::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
-            (Phase::Control, Moment::Update { loss, grad_norm }) => {
+        match (phase, context.hook) {
+            (Phase::Control, Hook::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
+            (Phase::Control, Hook::UpdateEnd { loss, grad_norm }) => {
                 match self.record(loss, grad_norm, context) {
                     Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
                     None => Ok(vec![self.gain(context)?]),

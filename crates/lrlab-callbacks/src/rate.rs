@@ -1,4 +1,4 @@
-//! The learning rate in force: one line, and what enters it.
+//! The current learning rate.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use lrlab_schedulers::{Horizon, Mark, Schedule};
 
 /// `clamp(schedule(base, t) × product of gains, lr_min, lr_max)`.
 ///
-/// The gains are not part of it: they change during training and belong to the saved state.
+/// The gains are arguments, because they change during training and belong to the saved state.
 #[derive(Debug)]
 pub(crate) struct Rate {
     schedule: Box<dyn Schedule>,
     marks: Vec<Mark>,
     base: f64,
     horizon: Horizon,
-    /// Floor and ceiling.
+    /// The lower and the upper bound.
     bounds: Option<(f64, f64)>,
 }
 
-/// Gains by callback. Their order is fixed, so their product has fixed bits.
+/// Gains by callback. Their fixed order makes the product reproducible bit for bit.
 pub(crate) type Gains = BTreeMap<String, f64>;
 
 impl Rate {
-    /// Without bounds.
+    /// Creates a rate without bounds.
     pub(crate) fn new(schedule: Box<dyn Schedule>, base: f64, horizon: Horizon) -> Self {
         Self { marks: schedule.marks(), schedule, base, horizon, bounds: None }
     }
@@ -31,13 +31,13 @@ impl Rate {
         self.bounds = Some((lr_min, lr_max.unwrap_or(f64::INFINITY)));
     }
 
-    /// The rate of the update with this 0-based index, under `gains` and one more `factor`.
+    /// Returns the rate of the update with this 0-based index, under `gains` and an additional `factor`.
     pub(crate) fn at(&self, update: u64, gains: &Gains, factor: f64) -> f64 {
         let lr = self.schedule_at(update) * product(gains) * factor;
         self.bounds.map_or(lr, |(lr_min, lr_max)| lr.min(lr_max).max(lr_min))
     }
 
-    /// The schedule's own rate, without gains and bounds.
+    /// Returns the rate of the schedule, without gains and bounds.
     pub(crate) fn schedule_at(&self, update: u64) -> f64 {
         self.schedule.lr(self.base, self.horizon.at(update))
     }
@@ -46,13 +46,13 @@ impl Rate {
         self.horizon
     }
 
-    /// Restarts, milestones, the end.
+    /// Returns the marks of the schedule: restarts, milestones, the end.
     pub(crate) fn marks(&self) -> &[Mark] {
         &self.marks
     }
 }
 
-/// The product of all gains.
+/// Returns the product of all gains.
 pub(crate) fn product(gains: &Gains) -> f64 {
     gains.values().product()
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::rate::{Gains, Rate, product};
-use crate::{Action, Callbacks, Context, Error, Host, Moment, Phase};
+use crate::{Action, Callbacks, Context, Error, Hook, Host, Phase};
 
 /// Why a run ended before its last update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +212,7 @@ impl Session {
     /// Callbacks that cannot work ([`Callbacks::run`]); a callback or the host fails.
     pub fn begin(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         self.started = Instant::now();
-        self.dispatch(Moment::FitStart, host)
+        self.dispatch(Hook::FitStart, host)
     }
 
     /// Opens an epoch, before its first update.
@@ -220,7 +220,7 @@ impl Session {
     /// # Errors
     /// A callback or the host fails.
     pub fn begin_epoch(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        self.dispatch(Moment::EpochStart, host)
+        self.dispatch(Hook::EpochStart, host)
     }
 
     /// Records an update at [`Session::lr`]: its loss, computed before the weights changed, and the gradient's norm where
@@ -236,7 +236,7 @@ impl Session {
     ) -> Result<(), Error> {
         self.state.lr = self.lr();
         self.state.update += 1;
-        self.dispatch(Moment::Update { loss, grad_norm }, host)
+        self.dispatch(Hook::UpdateEnd { loss, grad_norm }, host)
     }
 
     /// Records an epoch's metrics and fills in their `epoch` and `lr`. `None` means that a metric was not measured:
@@ -248,7 +248,7 @@ impl Session {
         self.state.epoch += 1;
         (metrics.epoch, metrics.lr) = (self.state.epoch, finite(self.state.lr));
         self.state.history.push(metrics.clone());
-        self.dispatch(Moment::Epoch(&metrics), host)
+        self.dispatch(Hook::EpochEnd(&metrics), host)
     }
 
     /// Ends the run early because the loop finds that it diverged.
@@ -261,7 +261,7 @@ impl Session {
     /// # Errors
     /// A callback or the host fails.
     pub fn end(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        self.dispatch(Moment::FitEnd, host)
+        self.dispatch(Hook::FitEnd, host)
     }
 
     /// Reports that the loop gives up because of `error`.
@@ -269,7 +269,7 @@ impl Session {
     /// # Errors
     /// A callback or the host fails.
     pub fn fail(&mut self, error: &str, host: &mut dyn Host) -> Result<(), Error> {
-        self.dispatch(Moment::Failed { error }, host)
+        self.dispatch(Hook::Failed { error }, host)
     }
 
     /// Everything to save beside weights and optimizer, as one JSON value.
@@ -309,12 +309,12 @@ impl Session {
         self.earlier_s + self.attempt_s()
     }
 
-    /// Shows a moment to the callbacks, phase by phase, and carries out what they ask for.
-    fn dispatch(&mut self, moment: Moment<'_>, host: &mut dyn Host) -> Result<(), Error> {
+    /// Shows a hook to the callbacks, phase by phase, and carries out what they ask for.
+    fn dispatch(&mut self, hook: Hook<'_>, host: &mut dyn Host) -> Result<(), Error> {
         for phase in Phase::ALL {
             let Horizon { updates, updates_per_epoch } = self.horizon();
             let context = Context {
-                moment,
+                hook,
                 update: self.state.update,
                 epoch: self.state.epoch,
                 updates,

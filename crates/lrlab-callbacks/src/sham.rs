@@ -1,29 +1,29 @@
-//! Another run's decisions, replayed: tells feedback from trace.
+//! Sham control: replays the decisions of another run.
 
 use lrlab_runs::{Decision, DecisionKind};
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "sham_control";
 
-/// Takes another run's decisions at the updates at which that run took them, whatever this run's metrics say.
+/// Makes the decisions of another run at the same updates, independently of the metrics of this run.
 ///
-/// Under the same schedule and bounds this run then has the other's rates, to the bit. If it does as well as a
-/// run under real control, the trace of the rate is what helps, and not the feedback. Gains and stops are
-/// replayed; a rewind is not, because it is about the other run's weights.
+/// Under the same schedule and bounds, both runs have bit-identical learning rates. If this run performs as well as one with a
+/// real controller, the benefit comes from the sequence of rates rather than from feedback. Gains and stops are replayed;
+/// rewinds are not, because they concern the weights of the other run.
 #[derive(Debug, Clone)]
 pub struct ShamControl {
-    /// In order.
+    /// The decisions, in order.
     decisions: Vec<Decision>,
-    /// How many were replayed.
+    /// The number of replayed decisions.
     done: usize,
 }
 
 impl ShamControl {
-    /// What a run recorded (`decisions` of its `result.json`), in its order. Rewinds are left out. Each decision's
-    /// `gain` is taken to be the gain in force after it.
+    /// Creates the callback from the recorded decisions of a run (`decisions` of its `result.json`), in order. Rewinds are
+    /// ignored. The `gain` of a decision is the gain after it.
     #[must_use]
     pub fn new(decisions: &[Decision]) -> Self {
         let replayed = decisions.iter().filter(|decision| decision.kind != DecisionKind::Rewind);
@@ -38,13 +38,13 @@ impl Callback for ShamControl {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let looks = matches!(
-            context.moment,
-            Moment::FitStart | Moment::EpochStart | Moment::Update { .. } | Moment::Epoch(_)
+            context.hook,
+            Hook::FitStart | Hook::EpochStart | Hook::UpdateEnd { .. } | Hook::EpochEnd(_)
         );
         if phase != Phase::Control || !looks {
             return Ok(Vec::new());
         }
-        // The epoch tells a decision taken on an epoch's figures from one taken at its last update.
+        // The epoch distinguishes a decision on the metrics of an epoch from one at its last update.
         let rest = &self.decisions[self.done.min(self.decisions.len())..];
         let due = rest.iter().take_while(|d| d.update <= context.update && d.epoch <= context.epoch);
         let actions: Vec<Action> = due.map(replay).collect();

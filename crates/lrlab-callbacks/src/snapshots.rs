@@ -1,36 +1,36 @@
-//! One set of weights per cycle of the schedule, for an ensemble.
+//! Snapshot ensembles: one set of weights per cycle of the schedule.
 
 use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 const NAME: &str = "snapshot_ensemble";
 
 /// Saves the weights at the end of each cycle, just before the warm restart, and at the end of the run, as
-/// `cycle-0001`, `cycle-0002`, … (Huang et al., ICLR 2017). The cycles are the schedule's own restart marks.
+/// `cycle-0001`, `cycle-0002`, … (Huang et al., ICLR 2017). The restart marks of the schedule delimit the cycles.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotEnsemble {
     keep: Option<usize>,
-    /// Cycles saved so far.
+    /// The number of saved cycles.
     saved: u64,
 }
 
 impl SnapshotEnsemble {
-    /// Keeps every cycle.
+    /// Creates an ensemble of all cycles.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps only the last `members`; 0 acts as 1.
+    /// Keeps only the last `members` cycles; 0 is treated as 1.
     #[must_use]
     pub fn keep(mut self, members: usize) -> Self {
         self.keep = Some(members.max(1));
         self
     }
 
-    /// The tags under which members are kept, oldest first.
+    /// Returns the tags of the members, oldest first.
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         let keep = self.keep.map_or(self.saved, |keep| self.saved.min(keep as u64));
@@ -45,7 +45,7 @@ impl Callback for SnapshotEnsemble {
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let cycle_ends = phase == Phase::Snapshot
-            && matches!(context.moment, Moment::Update { .. })
+            && matches!(context.hook, Hook::UpdateEnd { .. })
             && (context.restarts() || context.update == context.updates);
         if !cycle_ends {
             return Ok(Vec::new());

@@ -1,20 +1,20 @@
-//! The rate that the losses of a range test suggest.
+//! The suggested learning rate of a range test.
 
-/// The share of the sweep at its begin that is not suggested: the moving average has seen too little there.
-const WARM_UP: usize = 10;
-/// Fewest points that are judged.
+/// The first one in this many parts of the sweep is never suggested, because the moving average is too short there.
+const WARM_UP_DIVISOR: usize = 10;
+/// The minimum number of points.
 const LEAST_POINTS: usize = 10;
-/// Standard deviations of the smoothed loss beyond which a fall or a rise is more than noise.
+/// A change of the smoothed loss is significant beyond this many standard deviations.
 const NOISE: f64 = 5.0;
 /// The suggestion is at most the rate of the lowest loss divided by this.
 const MARGIN: f64 = 4.0;
 /// The median of the magnitude of a normal variable of standard deviation 1.
 const MEDIAN_MAGNITUDE: f64 = 0.6745;
 
-/// What a range test came to.
+/// The suggestion of a range test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Suggestion {
-    /// The rate to begin with.
+    /// The suggested rate.
     pub lr: f64,
     /// The rate of the lowest smoothed loss before the loss rises; higher than `lr`.
     pub lowest_lr: f64,
@@ -22,7 +22,7 @@ pub struct Suggestion {
     pub lowest_loss: f64,
 }
 
-/// Why a range test suggests no rate.
+/// The reason why a range test suggests no rate.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoSuggestion {
@@ -31,41 +31,43 @@ pub enum NoSuggestion {
         "{points} finite losses are too few, expected at least {LEAST_POINTS}; try more updates or lower rates"
     )]
     TooFew {
-        /// Finite losses before the first that is none.
+        /// The number of losses before the first non-finite one.
         points: usize,
     },
-    /// The loss rises among the first rates.
-    #[error("the loss rises at the rate {lr:.3e} already, among the first of the sweep; begin lower")]
+    /// The loss rises at the first rates.
+    #[error(
+        "the loss already rises at the rate {lr:.3e}, one of the first of the sweep; start at a lower rate"
+    )]
     Rises {
-        /// The first rate at which it is above the first loss by more than noise.
+        /// The first rate at which the loss is significantly above the first loss.
         lr: f64,
     },
-    /// The loss does not fall by more than its noise, 5 standard deviations, before it rises.
+    /// The loss does not fall by more than 5 standard deviations of its noise before it rises.
     #[error(
         "the loss falls by {fall:.2e} before it rises, which is within its noise (a standard deviation of {noise:.2e}); \
-         try more updates, or rates that begin lower or end higher"
+         try more updates or a wider range of rates"
     )]
     NoFall {
-        /// By how much it falls.
+        /// The fall of the loss.
         fall: f64,
-        /// Standard deviation of the smoothed loss.
+        /// The standard deviation of the smoothed loss.
         noise: f64,
     },
 }
 
-/// The rate that `points` (rate and smoothed loss, in ascending order of rate) suggest, where `smoothing` is the weight
+/// Suggests a learning rate from `points`, pairs of rate and smoothed loss in ascending order of rate. `smoothing` is the weight
 /// of the past in the smoothed loss, 0 ≤ `smoothing` < 1.
 ///
-/// Only the descent counts, from the first tenth of the points to the lowest loss before the loss rises again: by half
-/// of what it fell, or above where it began, and in either case by more than its noise. So neither the recovery from
-/// an explosion nor a dip of the noise is taken for a descent. The suggestion is the rate at which half of the fall was
-/// left, taken back by the delay of the moving average, and at most a quarter of the rate of the lowest loss.
+/// The descent extends from the first tenth of the points to the lowest loss before the loss rises again. A rise must exceed
+/// the noise and either half of the fall or the initial loss, so that neither the recovery from an explosion nor a dip of the
+/// noise is mistaken for a descent. The suggestion is the rate at the middle of the fall, corrected for the delay of the moving
+/// average, and at most a quarter of the rate of the lowest loss.
 ///
-/// The noise is estimated from the second differences of the loss, which a trend does not change. The middle of the
-/// descent is what fastai's `valley` suggests; a rate well below that of the lowest loss is Smith's advice (WACV 2017).
+/// The noise is estimated from the second differences of the loss, which are independent of a trend. fastai's `valley` also
+/// suggests the middle of the descent; Smith (WACV 2017) recommends a rate well below that of the lowest loss.
 ///
 /// # Errors
-/// There is no such descent; see [`NoSuggestion`].
+/// Returns [`NoSuggestion`] if there is no such descent.
 ///
 /// ```
 /// use lrlab_callbacks::suggest_lr;
@@ -86,10 +88,10 @@ pub fn suggest_lr(points: &[(f64, f64)], smoothing: f64) -> Result<Suggestion, N
     if points.len() < LEAST_POINTS {
         return Err(NoSuggestion::TooFew { points: points.len() });
     }
-    let (warm_up, curve) = points.split_at(points.len() / WARM_UP);
+    let (warm_up, curve) = points.split_at(points.len() / WARM_UP_DIVISOR);
     let noise = noise(curve, beta);
     let bound = NOISE * noise;
-    // One loss alone has more noise than an average.
+    // A single loss has more noise than an average.
     let (first, least) = (points[0].1, curve.iter().map(|point| point.1).fold(f64::INFINITY, f64::min));
     let rise = (bound * ((1.0 + beta) / (1.0 - beta)).sqrt()).max((first - least) / 2.0);
     if let Some(&(lr, _)) = warm_up.iter().chain(&curve[..1]).find(|(_, loss)| loss - first > rise) {
@@ -108,7 +110,7 @@ pub fn suggest_lr(points: &[(f64, f64)], smoothing: f64) -> Result<Suggestion, N
     Ok(Suggestion { lr: half_lr.min(lowest_lr / MARGIN), lowest_lr, lowest_loss })
 }
 
-/// The index of the lowest loss before the loss rises by more than noise.
+/// Returns the index of the lowest loss before the loss rises significantly.
 fn lowest_before_rise(curve: &[(f64, f64)], bound: f64) -> usize {
     let level = level(curve, curve.len());
     let mut lowest = 0;
@@ -124,14 +126,14 @@ fn lowest_before_rise(curve: &[(f64, f64)], bound: f64) -> usize {
     lowest
 }
 
-/// Where the loss begins: the median of the first points of `descent`, as many as a quarter of the curve has.
+/// Returns the initial loss: the median of the first points of `descent`, as many as a quarter of the curve.
 fn level(descent: &[(f64, f64)], curve: usize) -> f64 {
     let first = descent.iter().take((curve / 4).max(1));
     median(first.map(|point| point.1).collect())
 }
 
-/// The standard deviation of the smoothed loss. A moving average of independent losses has one of
-/// `sd(second differences) / √(2 (1 − β) (3 − β))`; below the rounding of the losses nothing is told apart.
+/// Returns the standard deviation of the smoothed loss, which is `sd(second differences) / √(2 (1 − β) (3 − β))` for a moving
+/// average of independent losses, and at least the rounding error of the losses.
 fn noise(curve: &[(f64, f64)], beta: f64) -> f64 {
     let second = curve.windows(3).map(|w| (w[2].1 - 2.0 * w[1].1 + w[0].1).abs()).collect();
     let deviation = median(second) / MEDIAN_MAGNITUDE;
@@ -139,7 +141,7 @@ fn noise(curve: &[(f64, f64)], beta: f64) -> f64 {
     (deviation / (2.0 * (1.0 - beta) * (3.0 - beta)).sqrt()).max(rounding)
 }
 
-/// By how many updates the moving average at `index` lags behind: the mean age of what it has seen.
+/// Returns the delay of the moving average at `index` in updates: the mean age of its losses.
 fn delay(index: usize, beta: f64) -> usize {
     let seen = (index + 1) as f64;
     let forgotten = libm::pow(beta, seen);

@@ -1,4 +1,4 @@
-//! A CSV file that grows by rows in the order of their first column and can be taken back to an earlier row.
+//! A CSV file with rows in ascending order of their first column that can be truncated at a row.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Rows by key. The key, a counter, is the first column.
+/// Rows by key. The key is a counter and the first column.
 #[derive(Debug)]
 pub(crate) struct Table {
     path: PathBuf,
@@ -19,7 +19,7 @@ impl Table {
         Self { path, header, writer: None }
     }
 
-    /// Begins the file with the header, the rows it has up to and with key `upto`, and `known` ones, which win.
+    /// Rewrites the file with the header, its rows with keys up to `upto`, and the rows in `known`, which take precedence.
     pub(crate) fn open(&mut self, upto: u64, known: BTreeMap<u64, Vec<String>>) -> Result<(), Error> {
         let mut rows = if upto == 0 { BTreeMap::new() } else { self.read(upto)? };
         rows.extend(known);
@@ -39,7 +39,7 @@ impl Table {
         Ok(())
     }
 
-    /// One more row. Does nothing before [`Table::open`].
+    /// Appends a row. Does nothing before [`Table::open`].
     pub(crate) fn append(&mut self, key: u64, row: &[String]) -> Result<(), Error> {
         let key = key.to_string();
         let Some(writer) = &mut self.writer else { return Ok(()) };
@@ -52,8 +52,7 @@ impl Table {
         writer.flush().map_err(|e| Error::io(&self.path, e))
     }
 
-    /// Rows of the file as it is, up to and with key `upto`. A file that is not there has none; a last line cut
-    /// short by a crash is not a row.
+    /// Reads the rows with keys up to `upto`; none if the file does not exist. A last line that a crash truncated is ignored.
     fn read(&self, upto: u64) -> Result<BTreeMap<u64, Vec<String>>, Error> {
         let bytes = read_if_there(&self.path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
@@ -74,7 +73,7 @@ impl Table {
     }
 }
 
-/// The bytes of a file; none where there is no file.
+/// Reads a file; returns no bytes if it does not exist.
 pub(crate) fn read_if_there(path: &Path) -> Result<Vec<u8>, Error> {
     match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -82,7 +81,7 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// A number as a cell: the shortest decimal that reads back to it, empty where there is none.
+/// Formats a number as the shortest decimal that parses to it; `None` is empty.
 pub(crate) fn cell(value: Option<f64>) -> String {
     value.map(|x| x.to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Scalars for TensorBoard.
+//! A TensorBoard log.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -7,18 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lrlab_runs::EpochMetrics;
 
-use crate::{Action, Callback, Context, Error, Moment, Phase, tfevents};
+use crate::{Action, Callback, Context, Error, Hook, Phase, tfevents};
 
-/// Writes files that `tensorboard --logdir` opens. The step is the number of updates made.
+/// Writes event files for `tensorboard --logdir`. The step is the number of completed updates.
 ///
-/// Per epoch every metric that was measured, `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others
-/// by their name; per update `update/loss`, `update/lr`, `update/gain` and, where known, `update/grad_norm`. In the
-/// file after each event. A value is stored as `f32`, as TensorBoard does, NaN and infinity included.
+/// Per epoch, it writes every measured metric: `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others under their
+/// names. Per update, it writes `update/loss`, `update/lr`, `update/gain` and, if known, `update/grad_norm`. Values are stored
+/// as `f32`, including NaN and infinity. Each event is flushed.
 ///
-/// Each start writes a file of its own into the folder and tells readers to forget what earlier files say of
-/// later steps, so a resumed run, or one begun anew in the same folder, shows as one curve. From the files in its folder
-/// a resumed run cuts off what came after it, and a record cut short by a crash; in an empty folder it first writes what
-/// [`Context::history`] knows.
+/// Each start creates a new file, which tells readers to ignore later steps of earlier files, so that a resumed or restarted
+/// run appears as one curve. A resumed run removes later steps and truncated records from the existing files; in an empty
+/// folder it first writes [`Context::history`].
 #[derive(Debug)]
 pub struct TensorBoardLogger {
     folder: PathBuf,
@@ -27,13 +26,13 @@ pub struct TensorBoardLogger {
 }
 
 impl TensorBoardLogger {
-    /// Opens nothing yet: the file begins at [`Moment::FitStart`].
+    /// Creates a logger. It opens a file at [`Hook::FitStart`].
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), every: 1, file: None }
     }
 
-    /// The figures of an update are written every `updates` updates (default 1); 0 is never.
+    /// Writes the scalars of an update every `updates` updates (default 1); 0 is never.
     #[must_use]
     pub fn updates_every(mut self, updates: u64) -> Self {
         self.every = updates;
@@ -48,10 +47,10 @@ impl TensorBoardLogger {
         let files = entries.iter().filter(|entry| entry.file_name().to_string_lossy().contains("tfevents"));
         let files: Vec<_> = files.map(std::fs::DirEntry::path).collect();
         if context.update > 0 {
-            files.iter().try_for_each(|path| cut(path, context).map_err(|e| Error::io(path, e)))?;
+            files.iter().try_for_each(|path| truncate(path, context).map_err(|e| Error::io(path, e)))?;
         }
         let earlier = files.len();
-        // Readers take files in the order of their names: seconds first, then the number among the folder's files.
+        // Readers process files in the order of their names: by seconds, then by the number of the file.
         let path = folder.join(format!("events.out.tfevents.{:010}.lrlab.{earlier:06}", wall_time() as u64));
         let file = File::create_new(&path).map_err(|e| Error::io(&path, e))?;
         self.file = Some((path, BufWriter::new(file)));
@@ -94,9 +93,9 @@ impl Callback for TensorBoardLogger {
         if phase != Phase::Report {
             return Ok(Vec::new());
         }
-        match context.moment {
-            Moment::FitStart => self.open(context)?,
-            Moment::Update { loss, grad_norm }
+        match context.hook {
+            Hook::FitStart => self.open(context)?,
+            Hook::UpdateEnd { loss, grad_norm }
                 if self.every > 0 && context.update.is_multiple_of(self.every) =>
             {
                 let norm = grad_norm.map(|norm| ("update/grad_norm", norm));
@@ -105,28 +104,28 @@ impl Callback for TensorBoardLogger {
                 let scalars: Vec<_> = scalars.into_iter().chain(norm).collect();
                 self.write(|out| tfevents::write_scalars(out, wall_time(), context.update, &scalars))?;
             }
-            Moment::Epoch(metrics) => self.epoch(metrics, context.update)?,
-            Moment::FitEnd | Moment::Failed { .. } | Moment::Update { .. } | Moment::EpochStart => {}
+            Hook::EpochEnd(metrics) => self.epoch(metrics, context.update)?,
+            Hook::FitEnd | Hook::Failed { .. } | Hook::UpdateEnd { .. } | Hook::EpochStart => {}
         }
-        // Every time, so that what comes before a checkpoint is in the file when the checkpoint is.
+        // Flush at every hook, so that the file is complete when a checkpoint is written.
         self.flush()?;
         Ok(Vec::new())
     }
 }
 
-/// Cuts off a file what came after the moment a run is resumed at. An epoch's figures have the step of its last update,
-/// after which a run may be resumed before it has them.
-fn cut(path: &Path, context: &Context<'_>) -> io::Result<()> {
+/// Truncates a file at the position at which a run resumes. The metrics of an epoch have the step of its last update, after
+/// which a run may resume without having them.
+fn truncate(path: &Path, context: &Context<'_>) -> io::Result<()> {
     let bytes = std::fs::read(path)?;
     let measured = context.update <= context.epoch * context.updates_per_epoch;
     let belongs = |step: u64, event: &[u8]| {
-        step < context.update || (step == context.update && (measured || !tfevents::has(event, "epoch")))
+        step < context.update || (step == context.update && (measured || !tfevents::has_tag(event, "epoch")))
     };
-    let kept = tfevents::kept(&bytes, belongs);
+    let kept = tfevents::kept_length(&bytes, belongs);
     if kept == bytes.len() { Ok(()) } else { File::options().write(true).open(path)?.set_len(kept as u64) }
 }
 
-/// TensorBoard groups by what stands before the slash.
+/// TensorBoard groups scalars by the part before the slash.
 fn tag(name: &str) -> String {
     match name.split_once('_') {
         Some((group @ ("train" | "val"), rest)) => format!("{group}/{rest}"),

@@ -1,4 +1,4 @@
-//! TensorBoard's event files: `TFRecord` framing around `Event` messages, written by hand.
+//! Event files of TensorBoard: `TFRecord` framing around `Event` messages.
 //!
 //! A record is its length (`u64`, little endian), the masked CRC-32C of these 8 bytes, the bytes, and their
 //! masked CRC-32C (`tensorflow/core/lib/io/record_writer.h`). The bytes are an `Event` in protocol buffers' wire
@@ -14,21 +14,21 @@
 
 use std::io::{self, Write};
 
-/// The first event of a file: its version, which readers look for.
+/// Writes the first event of a file: the version, which readers require.
 pub(crate) fn write_version(out: &mut impl Write, wall_time: f64) -> io::Result<()> {
     let mut event = header(wall_time, 0);
     bytes_field(&mut event, 3, b"brain.Event:2");
     write_record(out, &event)
 }
 
-/// Tells readers to forget what earlier files say of `step` and later.
+/// Writes an event that tells readers to ignore `step` and later steps of earlier files.
 pub(crate) fn write_restart(out: &mut impl Write, wall_time: f64, step: u64) -> io::Result<()> {
     let mut event = header(wall_time, step);
     bytes_field(&mut event, 7, &[key(1, VARINT), 1]);
     write_record(out, &event)
 }
 
-/// Scalars of one step, as `(tag, value)`.
+/// Writes the scalars of a step, as `(tag, value)`.
 pub(crate) fn write_scalars(
     out: &mut impl Write,
     wall_time: f64,
@@ -48,8 +48,8 @@ pub(crate) fn write_scalars(
     write_record(out, &event)
 }
 
-/// How many bytes at the begin of a file are whole records that `keep` says to keep, by their step and content.
-pub(crate) fn kept(bytes: &[u8], keep: impl Fn(u64, &[u8]) -> bool) -> usize {
+/// Returns the length in bytes of the leading complete records for which `keep` returns `true`, given their step and content.
+pub(crate) fn kept_length(bytes: &[u8], keep: impl Fn(u64, &[u8]) -> bool) -> usize {
     let mut end = 0;
     while let Some((event, length)) = read_record(&bytes[end..])
         && step(event).is_some_and(|step| keep(step, event))
@@ -59,7 +59,7 @@ pub(crate) fn kept(bytes: &[u8], keep: impl Fn(u64, &[u8]) -> bool) -> usize {
     end
 }
 
-/// The first record's content and its bytes in all; `None` where it is cut short or damaged.
+/// Returns the content and the total length of the first record; `None` if it is truncated or damaged.
 fn read_record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (length, rest) = bytes.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<4>()?;
@@ -69,7 +69,7 @@ fn read_record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     (masked(event).to_le_bytes() == *sum).then_some((event, 8 + 4 + size + 4))
 }
 
-/// The step of an event, which stands after its wall time in what [`header`] writes.
+/// Returns the step of an event, which follows its wall time as written by [`header`].
 fn step(event: &[u8]) -> Option<u64> {
     let mut rest = event.get(10..)?.iter();
     let mut step = 0;
@@ -83,8 +83,8 @@ fn step(event: &[u8]) -> Option<u64> {
     None
 }
 
-/// Whether an event has a scalar called `tag`.
-pub(crate) fn has(event: &[u8], tag: &str) -> bool {
+/// Returns whether an event has a scalar with this tag.
+pub(crate) fn has_tag(event: &[u8], tag: &str) -> bool {
     let mut field = Vec::new();
     bytes_field(&mut field, 1, tag.as_bytes());
     event.windows(field.len()).any(|window| window == field)
@@ -122,7 +122,7 @@ fn bytes_field(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     message.extend(bytes);
 }
 
-/// Seven bits a byte, the lowest first; the high bit says that more follow.
+/// Appends a varint: seven bits per byte, the lowest first; the high bit marks that more follow.
 fn varint(message: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         message.push(value as u8 | 0x80);
@@ -130,8 +130,8 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
     }
     message.push(value as u8);
 }
-/// `TFRecord`'s masked checksum: CRC-32C rotated right by 15 bits plus a constant, so that a checksum of bytes that hold
-/// checksums stays sound (`tensorflow/core/lib/hash/crc32c.h`).
+/// Returns the masked checksum of `TFRecord`: CRC-32C rotated right by 15 bits plus a constant, so that the checksum of data
+/// that contains checksums stays reliable (`tensorflow/core/lib/hash/crc32c.h`).
 fn masked(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::{Action, Callback, Context, Error, Moment, Phase};
+use crate::{Action, Callback, Context, Error, Hook, Phase};
 
-/// Stops after the first update or epoch at which the run has lasted its budget, counted over all attempts
-/// ([`Context::elapsed_s`]). At an epoch's last update it waits for the epoch's figures. A run with a timer is not reproducible to the bit.
+/// Stops after the first update or epoch at which the elapsed time of all attempts ([`Context::elapsed_s`]) reaches the budget.
+/// At the last update of an epoch it waits for the metrics of the epoch. A run with a timer is not reproducible bit for bit.
 #[derive(Debug, Clone)]
 pub struct Timer {
     budget_s: f64,
 }
 
 impl Timer {
-    /// The run may last so long.
+    /// Creates a timer with this budget.
     #[must_use]
     pub fn new(budget: Duration) -> Self {
         Self { budget_s: budget.as_secs_f64() }
@@ -25,9 +25,9 @@ impl Callback for Timer {
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let looks = match context.moment {
-            Moment::Update { .. } => !context.epoch_ends(),
-            Moment::Epoch(_) => context.update < context.updates,
+        let looks = match context.hook {
+            Hook::UpdateEnd { .. } => !context.epoch_ends(),
+            Hook::EpochEnd(_) => context.update < context.updates,
             _ => false,
         };
         if phase != Phase::Control || !looks || context.elapsed_s < self.budget_s {

@@ -6,7 +6,7 @@ mod common;
 
 use common::{Script, Sim, play};
 use lrlab_callbacks::{
-    Action, Callback, Callbacks, Context, EarlyStopping, EarlyStoppingConfig, Error, Moment, Phase, Timer,
+    Action, Callback, Callbacks, Context, EarlyStopping, EarlyStoppingConfig, Error, Hook, Phase, Timer,
 };
 use std::time::Duration;
 
@@ -18,8 +18,7 @@ impl Callback for Asks {
         self.0
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let asks =
-            self.1.contains(&phase) && matches!(context.moment, Moment::Epoch(_)) && context.epoch == 1;
+        let asks = self.1.contains(&phase) && matches!(context.hook, Hook::EpochEnd(_)) && context.epoch == 1;
         Ok(if asks { vec![Action::Save { tag: format!("{} {phase:?}", self.0) }] } else { Vec::new() })
     }
 }
@@ -64,13 +63,13 @@ fn bad_collections_fail_at_the_start() {
     for (callbacks, expected) in [
         (
             Callbacks::default().with(Watches("val_los")),
-            "watches monitors \"val_los\", which is no metric; there are: lr_first, lr, train_loss, \
+            "watches monitors \"val_los\", which is not a metric; expected one of lr_first, lr, train_loss, \
              train_accuracy, val_loss, val_loss_stderr, val_accuracy, val_f1, val_precision, val_recall, \
              val_ece, grad_norm",
         ),
         (
             Callbacks::default().with(Watches("lr")).with(Asks("a", &[])).with(Watches("val_loss")),
-            "watches: two callbacks of one name: watches, a, watches",
+            "watches: two callbacks have this name: watches, a, watches",
         ),
     ] {
         let mut callbacks = callbacks;

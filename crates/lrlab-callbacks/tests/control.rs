@@ -131,8 +131,8 @@ fn any_controller_and_any_metric() {
         assert_eq!((sim.ended, sim.epoch), (Some("stopped"), 3));
     }
     for (metric, words) in [
-        ("val_los", "monitors \"val_los\", which is no metric; there are: "),
-        ("lr", "\"lr\" is neither better high nor low, so it cannot be monitored"),
+        ("val_los", "monitors \"val_los\", which is not a metric; expected one of "),
+        ("lr", "\"lr\" has no better direction, so it cannot be monitored"),
     ] {
         let error = ValidationLossMonitor::new(Box::new(Controlled::new(Echo)), metric).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");

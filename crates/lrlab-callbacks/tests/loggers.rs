@@ -9,11 +9,12 @@ use std::process::Command;
 
 use common::{Script, Sim, val_loss};
 use lrlab_callbacks::{
-    Callbacks, CsvLogger, JsonlLogger, Moment, ProgressBar, RateRecorder, Session, TensorBoardLogger,
+    Callbacks, CsvLogger, Hook, JsonlLogger, ProgressBar, RateRecorder, Session, TensorBoardLogger,
     ValidationLossMonitor,
 };
 use lrlab_runs::{EpochMetrics, Event};
 use lrlab_schedulers::{ControllerSpec, Horizon, Plateau, ScheduleSpec};
+use serde_json::Value;
 
 fn script() -> Script {
     let metrics =
@@ -24,6 +25,22 @@ fn script() -> Script {
 fn monitor() -> ValidationLossMonitor {
     let plateau = Plateau { factor: 0.5, patience: 0, ..Plateau::default() };
     ValidationLossMonitor::new(ControllerSpec::from(plateau).build().unwrap(), "val_loss").unwrap()
+}
+
+/// Runs `callbacks` for a number of events and then drops them, as a crash does. Returns the checkpoint that was taken
+/// `behind` events earlier; `None` if the run has fewer events.
+fn killed(mut callbacks: Callbacks, events: usize, behind: usize) -> Option<(Sim, Value)> {
+    let mut sim = Sim::new(script());
+    sim.start(&mut callbacks).unwrap();
+    let mut checkpoint = (sim.clone(), callbacks.state());
+    let mut more = true;
+    for event in 1..=events {
+        more &= sim.step(&mut callbacks).unwrap();
+        if event == events - behind {
+            checkpoint = (sim.clone(), callbacks.state());
+        }
+    }
+    more.then_some(checkpoint)
 }
 
 /// What `make` writes into a folder in a run that is killed after each event and goes on from a checkpoint that
@@ -38,25 +55,11 @@ fn same_file_after_a_crash(file: &str, behind: usize, make: impl Fn(&Path) -> Ca
 
     for events in behind.. {
         std::fs::remove_file(&path).unwrap();
-        let (mut callbacks, mut sim) = (make(folder.path()), Sim::new(script()));
-        sim.start(&mut callbacks).unwrap();
-        let mut checkpoint = (sim.clone(), callbacks.state());
-        let mut more = true;
-        for event in 1..=events {
-            more &= sim.step(&mut callbacks).unwrap();
-            if event == events - behind {
-                checkpoint = (sim.clone(), callbacks.state());
-            }
-        }
-        drop(callbacks);
-        if !more {
-            break;
-        }
+        let Some((mut sim, state)) = killed(make(folder.path()), events, behind) else { break };
         // The crash cuts a line short.
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.extend_from_slice(b"{\"eve");
         std::fs::write(&path, bytes).unwrap();
-        let (mut sim, state) = checkpoint;
         let mut callbacks = make(folder.path());
         callbacks.restore(state).unwrap();
         sim.run(&mut callbacks).unwrap();
@@ -211,7 +214,7 @@ fn jsonl_tells_a_failure() {
     let mut callbacks = Callbacks::default().with(JsonlLogger::new(&path));
     let mut sim = Sim::new(script());
     sim.start(&mut callbacks).unwrap();
-    sim.tell(&mut callbacks, "failed", Moment::Failed { error: "disk full" }).unwrap();
+    sim.tell(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
     let text = std::fs::read_to_string(path).unwrap();
     assert_eq!(text.lines().last().unwrap(), r#"{"event":"failed","error":"disk full"}"#);
 }
@@ -376,21 +379,7 @@ fn tensorboard_files_lose_and_repeat_nothing() {
     for behind in [0, 1, 2, 5] {
         for events in behind.. {
             let folder = tempfile::tempdir().unwrap();
-            let (mut callbacks, mut sim) = (make(folder.path()), Sim::new(script()));
-            sim.start(&mut callbacks).unwrap();
-            let mut checkpoint = (sim.clone(), callbacks.state());
-            let mut more = true;
-            for event in 1..=events {
-                more &= sim.step(&mut callbacks).unwrap();
-                if event == events - behind {
-                    checkpoint = (sim.clone(), callbacks.state());
-                }
-            }
-            drop(callbacks);
-            if !more {
-                break;
-            }
-            let (mut sim, state) = checkpoint;
+            let Some((mut sim, state)) = killed(make(folder.path()), events, behind) else { break };
             if sim.update == 0 {
                 continue;
             }

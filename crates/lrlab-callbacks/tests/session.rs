@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lrlab_callbacks::{
-    Action, Averaging, Callback, Callbacks, Context, Error, Host, Moment, Phase, Session, StopReason,
+    Action, Averaging, Callback, Callbacks, Context, Error, Hook, Host, Phase, Session, StopReason,
     WeightAveraging,
 };
 use lrlab_runs::{Decision, EpochMetrics};
@@ -53,7 +53,7 @@ impl Callback for Tries {
         "tries"
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
-        let due = phase == Phase::Control && matches!(context.moment, Moment::Epoch(_)) && context.epoch == 1;
+        let due = phase == Phase::Control && matches!(context.hook, Hook::EpochEnd(_)) && context.epoch == 1;
         let tries = [0.1, 4.0].map(|factor| Action::Try { factor, updates: 2 });
         Ok(if due { tries.to_vec() } else { Vec::new() })
     }

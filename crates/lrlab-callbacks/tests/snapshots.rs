@@ -8,7 +8,7 @@ mod common;
 use common::{Script, Sim, resumes_at_every_event, val_loss};
 use lrlab_callbacks::{
     AverageEvery, Averaging, Callbacks, Checkpoint, CheckpointConfig, DivergenceConfig, DivergenceGuard,
-    EarlyStopping, EarlyStoppingConfig, Moment, OnDivergence, SaveEvery, SnapshotEnsemble,
+    EarlyStopping, EarlyStoppingConfig, Hook, OnDivergence, SaveEvery, SnapshotEnsemble,
     ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_runs::{DecisionKind, EpochMetrics};
@@ -65,16 +65,19 @@ fn checkpoints() {
         assert_eq!(words(&script, make), expected, "{config:?}");
     }
     for (last, said) in [
-        (SaveEvery::Epochs(0), "saves every 0 epochs, expected more than 0"),
-        (SaveEvery::Updates(0), "saves every 0 updates, expected more than 0"),
-        (SaveEvery::Minutes(-0.5), "saves every -0.5 minutes, expected more than 0"),
-        (SaveEvery::Minutes(f64::NAN), "saves every NaN minutes, expected more than 0"),
+        (SaveEvery::Epochs(0), "the interval is 0 epochs, expected more than 0"),
+        (SaveEvery::Updates(0), "the interval is 0 updates, expected more than 0"),
+        (SaveEvery::Minutes(-0.5), "the interval is -0.5 minutes, expected more than 0"),
+        (SaveEvery::Minutes(f64::NAN), "the interval is NaN minutes, expected more than 0"),
     ] {
         let error = Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).unwrap_err();
         assert!(error.to_string().ends_with(said), "{error}");
     }
     let error = Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).unwrap_err();
-    assert!(error.to_string().contains("monitors \"accuracy\", which is no metric; there are: "), "{error}");
+    assert!(
+        error.to_string().contains("monitors \"accuracy\", which is not a metric; expected one of "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn a_failing_run_is_kept_where_asked() {
         let mut callbacks = Callbacks::default().with(Checkpoint::new(config).unwrap());
         let mut sim = Sim::new(Script::default());
         sim.start(&mut callbacks).unwrap();
-        sim.tell(&mut callbacks, "failed", Moment::Failed { error: "disk full" }).unwrap();
+        sim.tell(&mut callbacks, "failed", Hook::Failed { error: "disk full" }).unwrap();
         assert_eq!(sim.words(), expected);
     }
 }
@@ -196,11 +199,11 @@ fn averages() {
     for (refused, words) in [
         (WeightAveraging::ema(1.0), "decay is 1, expected 0 ≤ decay < 1"),
         (WeightAveraging::ema(f64::NAN), "decay is NaN, expected 0 ≤ decay < 1"),
-        (WeightAveraging::lawa(0), "the latest 0 weights have no mean"),
-        (new(Averaging::Apply, AverageEvery::Cycle), "`Apply` is no way to average"),
+        (WeightAveraging::lawa(0), "k is 0, expected at least 1"),
+        (new(Averaging::Apply, AverageEvery::Cycle), "`Apply` is not an averaging rule"),
         (
             new(Averaging::Uniform, AverageEvery::Length(Span::Epochs(0.0))),
-            "takes in weights every 0, expected more",
+            "the interval is 0, expected more than 0",
         ),
     ] {
         let error = refused.unwrap_err().to_string();
@@ -214,7 +217,7 @@ fn two_averages_are_refused() {
     let mut both = Callbacks::default().with(ema()).with(ema());
     let error = Sim::new(Script::default()).start(&mut both).unwrap_err();
     assert!(
-        error.to_string().contains("two callbacks of one name: weight_averaging, weight_averaging"),
+        error.to_string().contains("two callbacks have this name: weight_averaging, weight_averaging"),
         "{error}"
     );
 }

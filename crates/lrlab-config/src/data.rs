@@ -5,19 +5,21 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::CustomConfig;
+
 /// What validation reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum Validation {
-    /// So many training examples, held out.
+    /// The number of training examples to hold out.
     Examples(#[schemars(range(min = 1))] usize),
     /// Another split.
     Split(ValidationSplit),
 }
 
 impl Validation {
-    /// The test split; every training example is trained on.
+    /// The test split; all training examples are used for training.
     pub const TEST_SPLIT: Self = Self::Split(ValidationSplit::Test);
 }
 
@@ -26,25 +28,86 @@ impl Validation {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum ValidationSplit {
-    /// The test split: every example of the training files is trained on. A leak: what is chosen by validation has seen
+    /// The test split; all examples of the training files are used for training. This is a leak: choices by validation depend on
     /// the test examples.
     Test,
 }
 
-/// Where a data set's files lie. By default on the Hugging Face hub: its local cache first, then the network.
+/// The location of the files of a data set. By default the Hugging Face hub: its local cache, then the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Files {
-    /// A folder with the data set's own files (CIFAR-10's binary version, `aclImdb`); `None` is the hub.
-    /// A path does not enter the run's identity: the content's digest does.
+    /// A folder with the original files (CIFAR-10's binary version, `aclImdb`); `None` is the hub. The digest of the content is
+    /// part of the identity of a run; the path is not.
     pub folder: Option<PathBuf>,
 }
 
 impl Files {
-    /// A folder in the data set's own format.
+    /// Creates a location in a folder with the original files.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()) }
+    }
+}
+
+/// Where examples come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 pictures of ten classes.
+    Cifar10(Files),
+    /// IMDB reviews (Maas et al., ACL 2011): 25,000 + 25,000 texts of two classes.
+    Imdb(Files),
+    /// Generated pictures, embedded: no download.
+    SyntheticPictures(SyntheticPictures),
+    /// Generated reviews, embedded: no download.
+    SyntheticReviews(SyntheticReviews),
+    /// A data set that a runner of the user's own registers.
+    Custom(CustomConfig),
+}
+
+impl Source {
+    /// Returns the name of the data set, as in the catalog of `lrlab-data` or as it is registered.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Cifar10(_) => "cifar10",
+            Self::Imdb(_) => "imdb",
+            Self::SyntheticPictures(_) => "synthetic-pictures",
+            Self::SyntheticReviews(_) => "synthetic-reviews",
+            Self::Custom(custom) => &custom.name,
+        }
+    }
+
+    /// Returns the number of examples for training and validation together; `None` for a custom data set.
+    #[must_use]
+    pub fn rows(&self) -> Option<usize> {
+        match self {
+            Self::Cifar10(_) => Some(50_000),
+            Self::Imdb(_) => Some(25_000),
+            Self::SyntheticPictures(pictures) => Some(pictures.train),
+            Self::SyntheticReviews(reviews) => Some(reviews.train),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// Returns the number of examples of the test split; `None` for a custom data set.
+    #[must_use]
+    pub fn test_rows(&self) -> Option<usize> {
+        match self {
+            Self::Cifar10(_) => Some(10_000),
+            Self::Imdb(_) => Some(25_000),
+            Self::SyntheticPictures(pictures) => Some(pictures.test),
+            Self::SyntheticReviews(reviews) => Some(reviews.test),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// Returns how many of `rows` examples are held out for validation where the settings do not say: a tenth of CIFAR-10
+    /// and IMDB, a fifth of other data sets.
+    #[must_use]
+    pub fn default_validation(&self, rows: usize) -> usize {
+        rows / if matches!(self, Self::Cifar10(_) | Self::Imdb(_)) { 10 } else { 5 }
     }
 }
 
@@ -94,7 +157,7 @@ impl Default for SyntheticReviews {
     }
 }
 
-/// Upper bounds on the examples used; a fixed choice by the split's seed that keeps the classes' shares.
+/// Upper bounds on the numbers of examples. The seed of the split determines the choice, which keeps the class proportions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limit {
@@ -109,11 +172,11 @@ pub struct Limit {
     pub test: Option<usize>,
 }
 
-/// What is done to training pictures.
+/// Random changes to training pictures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentConfig {
-    /// Pad by so many black pixels on every side and crop back at a random place; 0 is off.
+    /// Pad by this many black pixels on every side and crop back at a random position; 0 is off.
     pub crop_padding: usize,
     /// Mirror left and right with probability ½.
     pub flip: bool,
@@ -122,7 +185,7 @@ pub struct AugmentConfig {
     pub cutout: usize,
 }
 
-/// How words are cut. Each kind reads lower-cased words and punctuation and is trained on the training split.
+/// The kind of tokenizer. Each kind processes lower-cased words and punctuation and is trained on the training split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenizerKind {
@@ -134,7 +197,7 @@ pub enum TokenizerKind {
     WordPiece,
 }
 
-/// Which end of a long text stays.
+/// The end of a long text to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
@@ -144,19 +207,19 @@ pub enum Keep {
     End,
 }
 
-/// How text becomes tokens.
+/// The tokenization of text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenConfig {
-    /// How words are cut. Default: `word`.
+    /// The kind of tokenizer. Default: `word`.
     pub tokenizer: TokenizerKind,
-    /// Entries of the vocabulary, `[PAD]` and `[UNK]` included.
+    /// The size of the vocabulary, including `[PAD]` and `[UNK]`.
     #[schemars(range(min = 3), extend("$comment" = "padding, unknown and a word"))]
     pub vocabulary: usize,
-    /// Longest sequence in tokens.
+    /// The maximum length of a sequence in tokens.
     #[schemars(range(min = 1))]
     pub max_length: usize,
-    /// Which end of a longer text stays. Default: `end`.
+    /// The end of a longer text to keep. Default: `end`.
     pub keep: Keep,
 }
 

@@ -2,16 +2,19 @@
 
 mod averaging;
 mod control;
+mod custom;
 mod data;
 mod metric;
 mod networks;
 mod optimizers;
+mod precision;
 
 pub use averaging::{AverageEvery, AveragingConfig, EmaConfig, LawaConfig, SwaConfig};
 pub use control::{AtRestart, DivergenceConfig, EarlyStoppingConfig, GainPolicy, OnDivergence};
+pub use custom::CustomConfig;
 pub use data::{
-    AugmentConfig, Files, Keep, Limit, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,
-    Validation, ValidationSplit,
+    AugmentConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+    TokenizerKind, Validation, ValidationSplit,
 };
 pub use metric::Metric;
 pub use networks::{
@@ -19,3 +22,4 @@ pub use networks::{
     Shortcut, Stem, TransformerConfig,
 };
 pub use optimizers::{AdamConfig, OptimizerConfig, SgdConfig};
+pub use precision::Precision;

@@ -9,7 +9,7 @@ mod recipes;
 mod tensors;
 
 pub use batches::Batches;
-pub use plan::{Augment, BatchPlan, Order};
+pub use plan::{BatchPlan, Order};
 pub use prefetch::Prefetch;
 pub use recipe::{Examples, Raw, Recipe, View};
 pub use recipes::Recipes;

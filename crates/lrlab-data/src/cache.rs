@@ -1,13 +1,12 @@
-//! Files that save work: written whole or not at all, checked when read, rebuilt when damaged.
+//! Cache files: written atomically, verified when read, rebuilt when damaged.
 //!
-//! Beside every file stands its checksum. What is cached is a function of its key, so writers at one time write
-//! one content and do no harm.
+//! Each file has a checksum file beside it. The content is a function of the key, so concurrent writers write the same content.
 
 use std::path::{Path, PathBuf};
 
 const CHECKSUM: &str = "blake3";
 
-/// The content of `path`; `None` where it is missing or does not match its checksum.
+/// Returns the content of `path`; `None` if it is missing or does not match its checksum.
 pub(crate) fn load(path: &Path) -> Option<Vec<u8>> {
     let bytes = std::fs::read(path).ok()?;
     let expected = std::fs::read_to_string(checksum_path(path)).ok()?;
@@ -18,7 +17,7 @@ pub(crate) fn load(path: &Path) -> Option<Vec<u8>> {
     whole.then_some(bytes)
 }
 
-/// Keeps `bytes` at `path`. A cache that cannot be written costs time, nothing else: the failure is logged.
+/// Stores `bytes` at `path`. A failure is only logged, because the cache merely saves time.
 pub(crate) fn store(path: &Path, bytes: &[u8]) {
     let written = lrlab_runs::write_atomic(path, bytes)
         .and_then(|()| lrlab_runs::write_atomic(&checksum_path(path), checksum(bytes).as_bytes()));

@@ -1,4 +1,4 @@
-//! The data sets that are known, from `datasets/*.toml`.
+//! The catalog of known data sets, from `datasets/*.toml`.
 
 use std::sync::LazyLock;
 
@@ -13,28 +13,28 @@ const ENTRIES: [(&str, &str); 4] = [
     ("synthetic-reviews", include_str!("../datasets/synthetic-reviews.toml")),
 ];
 
-/// What is known of a data set: one file of `datasets/`.
+/// The description of a data set: a file of `datasets/`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
     /// Its name, as in [`Source::name`](crate::Source::name).
     pub name: String,
-    /// Its name for a reader.
+    /// The display name.
     pub title: String,
-    /// Where it is described.
+    /// The homepage.
     pub homepage: String,
-    /// Terms of use, as far as they are stated.
+    /// The terms of use, if stated.
     pub licence: String,
-    /// What to cite.
+    /// The citation.
     pub citation: String,
-    /// The classes' names in the order of the labels; empty where they are numbered.
+    /// The names of the classes in the order of the labels; empty if the classes have no names.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Where the hub has it.
+    /// The files on the hub.
     pub hub: Option<HubFiles>,
-    /// What a local folder of it holds.
+    /// The files in a local folder.
     pub folder: Option<FolderFiles>,
-    /// Settings of its generator.
+    /// The settings of the generator.
     pub generator: Option<Generator>,
 }
 
@@ -64,14 +64,14 @@ pub struct FolderFiles {
 pub struct KnownFile {
     /// Path within the repository or folder.
     pub path: String,
-    /// What its examples are for.
+    /// The part that its examples belong to.
     pub part: Part,
-    /// Contents it is known to have.
+    /// The known variants of its content.
     #[serde(default)]
     pub variants: Vec<Variant>,
 }
 
-/// What a file's examples are for.
+/// The part of a data set that a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
@@ -81,7 +81,7 @@ pub enum Part {
     Test,
 }
 
-/// A content that a file is known to have.
+/// A known variant of the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
@@ -89,7 +89,7 @@ pub struct Variant {
     pub name: String,
     /// SHA-256 of the bytes, in hexadecimal digits.
     pub sha256: String,
-    /// What the reader of a result should know of it.
+    /// A note for readers of results.
     pub note: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub struct Variant {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generator {
-    /// Raised whenever the output changes.
+    /// The version, raised whenever the output changes.
     pub version: u32,
     /// Examples for training and validation together.
     pub train: usize,
@@ -113,10 +113,10 @@ pub struct Generator {
     pub label_noise: f64,
 }
 
-/// Every known data set.
+/// Returns all known data sets.
 ///
 /// # Errors
-/// [`Error::Catalog`] where an embedded entry is malformed.
+/// Returns [`Error::Catalog`] if an embedded entry is malformed.
 pub fn catalog() -> Result<&'static [Card], Error> {
     static CARDS: LazyLock<Result<Vec<Card>, (String, toml::de::Error)>> = LazyLock::new(|| {
         let card = |(name, text): (&str, &str)| toml::from_str(text).map_err(|e| (name.to_owned(), e));

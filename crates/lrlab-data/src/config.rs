@@ -2,30 +2,29 @@
 
 use std::path::PathBuf;
 
-use lrlab_config::{Files, Limit, SyntheticPictures, SyntheticReviews, TokenConfig, Validation};
+use lrlab_config::{Limit, Source, TokenConfig, Validation};
 
-/// Everything that decides a data set's content, and the folder for caches, which does not.
+/// The settings of a data set, and the folder of caches, which does not affect the content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataConfig {
-    /// Where the examples come from.
+    /// The source of the examples.
     pub source: Source,
-    /// Seed of the split into training and validation and of the choice under [`Limit`]; not a run's seed.
+    /// The seed of the split into training and validation and of the selection by [`Limit`]; not the seed of a run.
     pub split_seed: u64,
-    /// What validation reads; `None` is the data set's own number of held-out examples: 5,000 for CIFAR-10, 2,500 for
-    /// IMDB, a fifth for synthetic sets.
+    /// What validation reads; `None` holds out [`Source::default_validation`] examples.
     pub validation: Option<Validation>,
     /// Upper bounds on the examples used.
     pub limit: Limit,
-    /// Refuse data whose digest is another.
+    /// The required digest of the content, if any.
     pub pin_digest: Option<String>,
-    /// How text becomes tokens; without effect on pictures.
+    /// The tokenization of text; without effect on pictures.
     pub tokens: TokenConfig,
-    /// Folder for trained tokenizers, tokenised splits and digests of files.
+    /// The folder for trained tokenizers, tokenised splits and digests of files.
     pub cache: PathBuf,
 }
 
 impl DataConfig {
-    /// `source` with the defaults: split seed 0, the data set's own validation size, no limit, no pin.
+    /// Creates the settings of `source` with the defaults: split seed 0, default validation, no limit, no required digest.
     #[must_use]
     pub fn new(source: Source, cache: impl Into<PathBuf>) -> Self {
         Self {
@@ -36,32 +35,6 @@ impl DataConfig {
             pin_digest: None,
             tokens: TokenConfig::default(),
             cache: cache.into(),
-        }
-    }
-}
-
-/// Where examples come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// CIFAR-10 (Krizhevsky, 2009): 50,000 + 10,000 pictures of ten classes.
-    Cifar10(Files),
-    /// IMDB reviews (Maas et al., ACL 2011): 25,000 + 25,000 texts of two classes.
-    Imdb(Files),
-    /// Generated pictures: no download.
-    SyntheticPictures(SyntheticPictures),
-    /// Generated reviews: no download.
-    SyntheticReviews(SyntheticReviews),
-}
-
-impl Source {
-    /// The data set's name, as in the catalog.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Cifar10(_) => "cifar10",
-            Self::Imdb(_) => "imdb",
-            Self::SyntheticPictures(_) => "synthetic-pictures",
-            Self::SyntheticReviews(_) => "synthetic-reviews",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A data set in memory: three splits and where they come from.
+//! A data set in memory: three splits and their origin.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use crate::tokens::TokenSplit;
 pub struct Dataset {
     /// Its name: `cifar10`, `imdb`, `synthetic-pictures`, `synthetic-reviews`.
     pub name: String,
-    /// How many classes it has.
+    /// The number of classes.
     pub classes: usize,
-    /// What its examples are.
+    /// The kind of its examples.
     pub kind: Kind,
-    /// Digest of the content: the files' bytes, or the generator's version and settings.
+    /// The digest of the content: of the bytes of the files, or of the version and the settings of the generator.
     pub digest: String,
     /// The files, with their known variants; empty for synthetic sets.
     pub files: Vec<FileIdentity>,
-    /// For the reader of a result: lossy copies, unknown files, duplicates, that a set is synthetic.
+    /// Notes for readers of results: lossy copies, unknown files, duplicates, synthetic data.
     pub notes: Vec<String>,
     /// Exact duplicates among the examples, before any limit.
     pub duplicates: Duplicates,
-    /// The trained tokenizer's file in the format of the `tokenizers` library; `None` for pictures.
+    /// The file of the trained tokenizer in the format of the `tokenizers` library; `None` for pictures.
     pub tokenizer: Option<PathBuf>,
-    /// What the model learns from. Vocabulary and normalisation come from here alone.
+    /// The training split, from which alone vocabulary and normalisation are derived.
     pub train: Split,
-    /// What choices are made on.
+    /// The validation split, for choices.
     pub validation: Split,
-    /// Read once, at the end.
+    /// The test split, to be evaluated once at the end.
     pub test: Split,
 }
 
-/// What examples are.
+/// The kind of examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Pictures.
@@ -48,9 +48,9 @@ pub enum Kind {
     },
     /// Token sequences.
     Tokens {
-        /// Ids are below this number.
+        /// The size of the vocabulary.
         vocabulary: usize,
-        /// Longest sequence.
+        /// The maximum length of a sequence.
         max_length: usize,
     },
 }
@@ -62,11 +62,11 @@ pub struct Duplicates {
     pub within_train: usize,
     /// Rows of the test split that repeat an earlier row of it.
     pub within_test: usize,
-    /// Rows of the test split that also stand in training or validation. They are kept.
+    /// Rows of the test split that also occur in training or validation. They are kept.
     pub train_test: usize,
 }
 
-/// A part of a data set.
+/// A split of a data set.
 #[derive(Debug, Clone)]
 pub struct Split {
     pub(crate) labels: Arc<[u32]>,
@@ -80,26 +80,26 @@ pub(crate) enum Store {
 }
 
 impl Split {
-    /// How many examples it has.
+    /// Returns the number of examples.
     #[must_use]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether it has no example.
+    /// Returns whether the split is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The class of every example. Training labels of a synthetic set carry the generator's label noise.
+    /// Returns the class of every example. Training labels of a synthetic set contain label noise.
     #[must_use]
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// The row of every example in its source: the training file's for training and validation, the test
-    /// file's for test.
+    /// Returns the row of every example in its source: in the training files for training and validation, and in the test
+    /// files for test.
     #[must_use]
     pub fn rows(&self) -> &[u32] {
         match &self.store {

@@ -1,4 +1,4 @@
-//! What identifies a data set's content: SHA-256 of its files, and of these digests together.
+//! The identity of the content of a data set: the SHA-256 of its files, and of these digests.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -11,34 +11,34 @@ use crate::catalog::KnownFile;
 use crate::files::folder::{self, Examples};
 use crate::{Error, cache};
 
-/// Which content a configuration names, without decoding it.
+/// The identity of the content of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetIdentity {
-    /// The data set's name.
+    /// The name of the data set.
     pub name: String,
-    /// Digest of the content: the files' bytes, or the generator's version and settings. 64 hexadecimal digits.
+    /// The digest of the bytes of the files, or of the version and the settings of the generator: 64 hexadecimal digits.
     pub digest: String,
     /// The files; empty for synthetic sets.
     pub files: Vec<FileIdentity>,
-    /// Warnings and remarks that belong to every result on this content.
+    /// Notes for every result on this content.
     pub notes: Vec<String>,
 }
 
-/// A file's content.
+/// The identity of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileIdentity {
     /// Its path within the data set.
     pub file: String,
-    /// SHA-256 of its bytes (of a folder: of its files' names and bytes), in hexadecimal digits.
+    /// The SHA-256 of its bytes (of a folder: of the names and the bytes of its files), in hexadecimal digits.
     pub sha256: String,
-    /// The name of the known variant it is (`original`, `jpeg-copy`), `None` for an unknown one.
+    /// The name of the known variant (`original`, `jpeg-copy`); `None` if the content is unknown.
     pub variant: Option<String>,
 }
 
-/// Where to keep digests of files that did not change; `None` reads every file again.
+/// The folder for the digests of unchanged files; `None` reads every file again.
 pub(crate) type DigestCache<'a> = Option<&'a Path>;
 
-/// Identifies `files`, each with the place where it lies.
+/// Identifies `files`, given with their paths.
 pub(crate) fn identify(
     name: &str,
     files: &[(&KnownFile, PathBuf)],
@@ -80,10 +80,10 @@ pub(crate) fn identify(
     Ok(identity)
 }
 
-/// A file's content, or that of a folder of one file per example.
+/// The content of a file, or of a folder with one file per example.
 struct Content {
     sha256: String,
-    /// Names of files in the folder that are no examples and do not count.
+    /// The names of files in the folder that are not examples.
     others: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ fn content(path: &Path, cache: DigestCache<'_>) -> Result<Content, Error> {
     Ok(Content { sha256: remembered(&[file], false, cache, SystemTime::now())?, others: Vec::new() })
 }
 
-/// The digest of files, read again unless all that tells of a change is as it was; see [`Stamps`].
+/// Returns the digest of files, from the cache if their [`Stamps`] are unchanged.
 fn remembered(
     files: &[PathBuf],
     named: bool,
@@ -109,15 +109,15 @@ fn remembered(
         return Ok(known);
     }
     let digest = sha256(files, named)?;
-    // What changed while it was read, or so lately that the next change may bear the same time, is read again.
+    // Do not cache files that changed during reading, or so recently that a later change could have the same time stamp.
     if before.are_settled(now) && Stamps::of(files)?.as_ref() == Some(&before) {
         cache::store(&entry, digest.as_bytes());
     }
     Ok(digest)
 }
 
-/// What the file system says of files: their places, sizes, inodes, and times of the last change of content and of
-/// anything. The last one cannot be set: putting back the time of a file's content changes it.
+/// The metadata of files: paths, sizes, inodes, modification times and change times. The change time cannot be set: resetting
+/// the modification time updates it.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamps {
     text: String,
@@ -126,7 +126,7 @@ struct Stamps {
 }
 
 impl Stamps {
-    /// `None` where the system tells too little to rely on.
+    /// Returns `None` if the system provides too little metadata.
     #[cfg(unix)]
     fn of(files: &[PathBuf]) -> Result<Option<Self>, Error> {
         use std::os::unix::fs::MetadataExt;
@@ -155,7 +155,7 @@ impl Stamps {
         Ok(None)
     }
 
-    /// Whether the latest change lies back by more than the coarsest clock of a file system, which is FAT's.
+    /// Returns whether the latest change is older than the resolution of the coarsest file system clock, that of FAT.
     fn are_settled(&self, now: SystemTime) -> bool {
         const COARSEST: i64 = 2;
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs().cast_signed());
@@ -163,13 +163,13 @@ impl Stamps {
     }
 }
 
-/// SHA-256 of a file.
+/// Returns the SHA-256 of a file.
 #[cfg(feature = "hub")]
 pub(crate) fn of_file(path: &Path) -> Result<String, Error> {
     sha256(&[path.to_path_buf()], false)
 }
 
-/// Of the bytes of `files`; where they are `named`, also of their names and sizes.
+/// Returns the digest of the bytes of `files` and, if `named`, of their names and sizes.
 fn sha256(files: &[PathBuf], named: bool) -> Result<String, Error> {
     let mut hasher = Sha256::new();
     for file in files {

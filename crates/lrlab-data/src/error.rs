@@ -1,11 +1,13 @@
-//! Everything that can be wrong with data, with the file and the row.
+//! The errors of data sets, with the file and the row.
 
 use std::path::{Path, PathBuf};
 
-/// The cause of an error from a library below.
+use lrlab_config::CustomConfig;
+
+/// The cause of an error in a dependency.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// What can go wrong. Rows count from 0 within their file.
+/// An error of a data set. Rows count from 0 within their file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,69 +16,69 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A folder lacks a file of its data set.
-    #[error("{}: not there; {hint}", path.display())]
+    #[error("{}: not found; {hint}", path.display())]
     MissingFile {
         /// The file or folder that should be there.
         path: PathBuf,
         /// What the folder is expected to hold.
         hint: &'static str,
     },
-    /// A folder stands where a data set has a file, or a file where it has a folder.
-    #[error("{}: {found} of that name; {hint}", path.display())]
+    /// A folder has the name of a file of the data set, or the reverse.
+    #[error("{}: this is {found}; {hint}", path.display())]
     WrongKind {
-        /// Where it stands.
+        /// The path.
         path: PathBuf,
         /// `a file` or `a folder`.
         found: &'static str,
         /// What the folder is expected to hold.
         hint: &'static str,
     },
-    /// Something stands among a folder's examples that is none, and may hold some.
+    /// An entry among the examples of a folder is not an example, and may contain some.
     #[error(
         "{}: {found}, expected one .txt file per review here; move it elsewhere, or let its name begin with a dot",
         path.display()
     )]
     NotAnExample {
-        /// Where it stands.
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The kind of entry.
         found: &'static str,
     },
-    /// A file ends early or holds a part of a row.
-    #[error("{}: row {row} is cut off: {bytes} bytes are no whole number of rows of {row_bytes} bytes", path.display())]
+    /// A file ends within a row.
+    #[error("{}: row {row} is cut off: {bytes} bytes are not a multiple of {row_bytes} bytes per row", path.display())]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// The first row that is not whole.
+        /// The first incomplete row.
         row: usize,
-        /// The file's size.
+        /// The size of the file.
         bytes: u64,
-        /// A row's size.
+        /// The size of a row.
         row_bytes: u64,
     },
-    /// A file is not the format it should be, or its content is damaged.
+    /// A file has another format or is damaged.
     #[error("{}: {}truncated or corrupt: {source}", path.display(), at(*row))]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The first row that could not be read; `None` where no row was reached.
+        /// The first row that could not be read; `None` if the error precedes all rows.
         row: Option<usize>,
-        /// Why.
+        /// The cause.
         source: Cause,
     },
-    /// A file uses what its format allows and this build has no reader for.
-    #[error("{}: this build cannot read it: {source}", path.display())]
+    /// A file uses a feature of its format that this build does not support.
+    #[error("{}: not supported by this build: {source}", path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it uses.
+        /// The unsupported feature.
         source: Cause,
     },
-    /// A column is compressed with a codec that is not read.
+    /// A column is compressed with an unsupported codec.
     #[error(
         "{}: column {column:?} is compressed with {codec}, expected {CODECS}; write the file again, in Python with \
          pyarrow.parquet.write_table(table, file, compression=\"zstd\")",
@@ -92,7 +94,7 @@ pub enum Error {
     },
     /// A table lacks a column.
     #[error(
-        "{}: no column of {what}: expected one named {}; the file has {}; rename the one that holds them",
+        "{}: no column of {what}: expected one named {}; the file has {}; rename the column that holds them",
         path.display(), list(names), list(found)
     )]
     MissingColumn {
@@ -102,19 +104,19 @@ pub enum Error {
         what: &'static str,
         /// The names it may have.
         names: &'static [&'static str],
-        /// The columns that are there.
+        /// The existing columns.
         found: Vec<String>,
     },
-    /// Several columns of a table may be the one that is read.
+    /// Several columns of a table are candidates.
     #[error(
-        "{}: {} may each be the column of {what}; name the one that is {own:?}", path.display(), list(found)
+        "{}: {} are candidates for the column of {what}; rename the right one to {own:?}", path.display(), list(found)
     )]
     AmbiguousColumn {
         /// The file.
         path: PathBuf,
         /// What the column holds.
         what: &'static str,
-        /// The name that goes before all others.
+        /// The preferred name.
         own: &'static str,
         /// The columns.
         found: Vec<String>,
@@ -126,15 +128,15 @@ pub enum Error {
         path: PathBuf,
         /// The column.
         column: String,
-        /// The type that is read.
+        /// The expected type.
         expected: &'static str,
-        /// The type that is there.
+        /// The type of the column.
         found: String,
     },
-    /// A column of labels holds the names of classes.
+    /// A column of labels contains names of classes.
     #[error(
-        "{}: column {column:?} holds names of classes, expected integers, the classes counted from 0; number them in every \
-         file alike, for example by the order of their letters, in Python with \
+        "{}: column {column:?} contains names of classes, expected integers that count classes from 0; number them in the \
+         same way in every file, for example alphabetically, in Python with \
          frame[{column:?}] = frame[{column:?}].map({{name: i for i, name in enumerate(sorted(names))}})",
         path.display()
     )]
@@ -161,10 +163,10 @@ pub enum Error {
         path: PathBuf,
         /// The row.
         row: usize,
-        /// Why.
+        /// The cause.
         source: image::ImageError,
     },
-    /// A picture has a format that is not read.
+    /// A picture has an unsupported format.
     #[error(
         "{}: row {row}: the picture is in the format {found}, expected PNG, JPEG or WebP; convert it", path.display()
     )]
@@ -183,12 +185,12 @@ pub enum Error {
         path: PathBuf,
         /// The row.
         row: usize,
-        /// Width and height that are read.
+        /// The expected width and height.
         expected: (u32, u32),
-        /// Width and height that are there.
+        /// The width and height of the picture.
         found: (u32, u32),
     },
-    /// A label is no class.
+    /// A label is not a class.
     #[error("{}: row {row}: label {label} is out of range 0 … {}", path.display(), classes - 1)]
     Label {
         /// The file.
@@ -197,58 +199,58 @@ pub enum Error {
         row: usize,
         /// The label.
         label: i128,
-        /// How many classes there are.
+        /// The number of classes.
         classes: usize,
     },
-    /// A text has no content.
+    /// A text is empty.
     #[error("{}: {}the text is empty", path.display(), at(*row))]
     EmptyText {
         /// The file.
         path: PathBuf,
-        /// The row; `None` where the file is the text.
+        /// The row; `None` if the text is a file of its own.
         row: Option<usize>,
     },
-    /// A text is no UTF-8.
+    /// A text is not valid UTF-8.
     #[error("{}: {}the text is not UTF-8: {source}", path.display(), at(*row))]
     Utf8 {
         /// The file.
         path: PathBuf,
-        /// The row; `None` where the file is the text.
+        /// The row; `None` if the text is a file of its own.
         row: Option<usize>,
-        /// Where it fails.
+        /// The position of the error.
         source: std::str::Utf8Error,
     },
-    /// The data have another content than the one asked for.
-    #[error("{dataset}: the data's digest is {found}, but {expected} is pinned")]
+    /// The content of the data does not have the required digest.
+    #[error("{dataset}: the digest of the data is {found}, expected {expected} (pin_digest)")]
     PinnedDigest {
         /// The data set.
         dataset: String,
-        /// The digest asked for.
+        /// The required digest.
         expected: String,
-        /// The digest found.
+        /// The digest of the data.
         found: String,
     },
-    /// A split asks for more examples than there are, or for none.
+    /// Validation takes all examples.
     #[error("{dataset}: {wanted} examples for validation leave none for training: there are {available}")]
     TooFewExamples {
         /// The data set.
         dataset: String,
-        /// Examples asked for.
+        /// The requested number of examples.
         wanted: usize,
-        /// Examples there are.
+        /// The number of available examples.
         available: usize,
     },
     /// A setting is out of its range.
-    #[error("{setting} = {value}: {expected}")]
+    #[error("{setting} is {value}, expected {expected}")]
     Setting {
         /// The setting.
         setting: &'static str,
         /// Its value.
         value: String,
-        /// What it may be.
+        /// The expected range.
         expected: &'static str,
     },
-    /// A file is not in the local cache and the network is switched off.
+    /// A file is not in the local cache, and the network is disabled.
     #[error(
         "{repo}: {file} is not in the cache {} and HF_HUB_OFFLINE forbids the network", cache.display()
     )]
@@ -257,20 +259,26 @@ pub enum Error {
         repo: String,
         /// The file.
         file: String,
-        /// The cache that was searched.
+        /// The folder of the cache.
         cache: PathBuf,
     },
-    /// A download failed; nothing was left in the cache.
+    /// A download failed. The cache is unchanged.
     #[error("{repo}: {file} could not be downloaded: {source}")]
     Download {
         /// The repository.
         repo: String,
         /// The file.
         file: String,
-        /// Why.
+        /// The cause.
         source: Cause,
     },
-    /// This build cannot reach the hub.
+    /// The source is a custom data set, which only the runner that registers it can load.
+    #[error("no data set is registered under the name {name:?}; use a runner that registers it")]
+    Custom {
+        /// Its name.
+        name: String,
+    },
+    /// This build has no access to the hub.
     #[error("{dataset}: this build has no access to the hub (feature `hub` is off); give a folder")]
     HubDisabled {
         /// The data set.
@@ -279,49 +287,53 @@ pub enum Error {
     /// A tokenizer could not be trained or applied.
     #[error("tokenizer: {source}")]
     Tokenizer {
-        /// Why.
+        /// The cause.
         source: Cause,
     },
-    /// A file of the catalog is not what it should be.
+    /// An entry of the catalog is invalid.
     #[error("catalog entry {name}: {source}")]
     Catalog {
         /// The entry.
         name: String,
-        /// Why.
+        /// The cause.
         source: toml::de::Error,
     },
-    /// The thread that makes batches ahead of time could not be started.
-    #[error("a thread for the batches could not be started: {source}")]
+    /// The prefetch thread could not be started.
+    #[error("the prefetch thread could not be started: {source}")]
     Thread {
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The thread that makes batches ahead of time panicked, which is a bug.
-    #[error("making a batch panicked: {message}")]
+    /// The prefetch thread panicked, which is a bug.
+    #[error("the prefetch thread panicked: {message}")]
     Maker {
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// A tensor could not be made.
+    /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
-/// The codecs that are read, for a reader.
+/// The supported codecs, for display.
 const CODECS: &str = "none, Snappy, gzip, Zstandard, Brotli or LZ4";
 
-/// Where in the file, if anywhere.
+/// Formats the position in a file.
 fn at(row: Option<usize>) -> String {
     row.map_or_else(String::new, |row| format!("row {row}: "))
 }
 
-/// Names in quotes.
+/// Formats names in quotes.
 fn list(names: &[impl AsRef<str>]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{:?}", name.as_ref())).collect();
     quoted.join(", ")
 }
 
 impl Error {
+    pub(crate) fn custom(custom: &CustomConfig) -> Self {
+        Self::Custom { name: custom.name.clone() }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_path_buf(), source }
     }

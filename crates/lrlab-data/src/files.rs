@@ -1,4 +1,4 @@
-//! Where a data set's files lie, and what their rows hold.
+//! The files of data sets: their location and their formats.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) mod hub;
 pub(crate) mod imdb;
 #[cfg(feature = "hub")]
 mod jpeg;
-mod label;
+pub(crate) mod label;
 mod progress;
 #[cfg(feature = "hub")]
 pub(crate) mod table;
@@ -22,39 +22,36 @@ mod tests;
 
 pub use progress::{Fetched, Progress};
 
-/// A data set's files on this machine.
+/// The files of a data set on this machine.
 pub(crate) struct Located {
     pub(crate) files: Vec<(&'static KnownFile, PathBuf)>,
 }
 
 impl Located {
-    /// The places of the files for training and validation, or for the test.
+    /// Returns the paths of the files of a part.
     pub(crate) fn part(&self, part: Part) -> Vec<PathBuf> {
         self.files.iter().filter(|(known, _)| known.part == part).map(|(_, path)| path.clone()).collect()
     }
 }
 
-/// The files of `source`, downloaded where they are missing; `None` for a synthetic set, which has none.
+/// Locates the files of `source` and downloads missing ones; `None` for a synthetic set.
 pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Located>, Error> {
     let files = match source {
         Source::Cifar10(files) | Source::Imdb(files) => files,
         Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => return Ok(None),
+        Source::Custom(custom) => return Err(Error::custom(custom)),
     };
     let name = source.name();
     let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
     let files = match &files.folder {
-        None => from_hub(card, name, progress)?,
+        None => from_hub(card, progress)?,
         Some(folder) => from_folder(card, folder)?,
     };
     Ok(Some(Located { files }))
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(
-    card: &'static Card,
-    _: &'static str,
-    progress: &Progress,
-) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
     let place =
@@ -63,15 +60,11 @@ fn from_hub(
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(
-    _: &'static Card,
-    dataset: &'static str,
-    _: &Progress,
-) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
-    Err(Error::HubDisabled { dataset })
+fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+    Err(Error::HubDisabled { dataset: &card.name })
 }
 
-/// Archives unpack into a folder of their own name: it or the folder around it will do.
+/// Locates the files in `folder`, or in the folder within it that the archive unpacks to.
 fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
     let Some(known) = &card.folder else { return Ok(Vec::new()) };
     let (inner, folders, hint) = match card.name.as_str() {

@@ -44,17 +44,15 @@ mod tokens;
 #[cfg(feature = "candle-datasets")]
 mod vision;
 
-pub use batch::{
-    Augment, Batch, BatchPlan, Batches, Examples, Features, Order, Prefetch, Raw, Recipe, Recipes, View,
-};
+pub use batch::{Batch, BatchPlan, Batches, Examples, Features, Order, Prefetch, Raw, Recipe, Recipes, View};
 pub use catalog::{Card, FolderFiles, Generator, HubFiles, KnownFile, Part, Variant, catalog};
-pub use config::{DataConfig, Source};
+pub use config::DataConfig;
 pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};
 pub use error::{Cause, Error};
 pub use files::{Fetched, Progress};
 pub use load::{Verified, digest, fetch, load, verify};
 pub use lrlab_config::{
-    AugmentConfig, Files, Keep, Limit, SyntheticPictures, SyntheticReviews, TokenConfig, TokenizerKind,
-    Validation, ValidationSplit,
+    AugmentConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+    TokenizerKind, Validation, ValidationSplit,
 };

@@ -1,4 +1,4 @@
-//! From a configuration to a data set.
+//! Loading of data sets.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ mod pictures;
 mod reviews;
 mod rows;
 
-/// Loads, splits and prepares a data set, downloading what is missing.
+/// Loads, splits and prepares a data set, and downloads missing files.
 ///
 /// # Errors
-/// Every fault of the files with its row, see [`Error`]; settings that leave no example for training.
+/// Returns an [`Error`] with the row if a file is invalid, or if the settings leave no example for training.
 pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
     check(config)?;
     load_located(config, locate(&config.source, &log_progress())?.as_ref())
@@ -26,33 +26,33 @@ pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Re
     match &config.source {
         Source::Cifar10(_) | Source::SyntheticPictures(_) => pictures::load(config, identity, located),
         Source::Imdb(_) | Source::SyntheticReviews(_) => reviews::load(config, identity, located),
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
-/// Which content the configuration names, without decoding it. Files that are missing are downloaded; digests of
-/// files that did not change since (size, inode, and the times of the last change of content and of anything) are
-/// remembered in the cache folder; [`verify`] reads every byte.
+/// Returns the identity of a data set without decoding it, and downloads missing files. The digests of unchanged files (by size,
+/// inode, and modification and change times) come from the cache folder; [`verify`] reads every byte.
 ///
 /// # Errors
-/// Files are missing or cannot be read, or the content is not the pinned one.
+/// Returns an error if files are missing or cannot be read, or if the content does not have the required digest.
 pub fn digest(config: &DataConfig) -> Result<DatasetIdentity, Error> {
     identify(config, locate(&config.source, &log_progress())?.as_ref())
 }
 
-/// Brings the files of `source` to this machine: from the hub's cache, else over the network. `progress` is told
-/// of downloads. Returns the files; none for a synthetic set.
+/// Fetches the files of `source` from the cache of the hub or over the network. `progress` receives the progress of downloads.
+/// Returns the paths of the files; none for a synthetic set.
 ///
 /// # Errors
-/// A file is missing, the network is forbidden or fails.
+/// Returns an error if a file is missing, or if the network is disabled or fails.
 pub fn fetch(source: &Source, progress: &Progress) -> Result<Vec<PathBuf>, Error> {
     let located = locate(source, progress)?;
     Ok(located.into_iter().flat_map(|located| located.files).map(|(_, path)| path).collect())
 }
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// The content, every digest computed anew.
+    /// The identity, with recomputed digests.
     pub identity: DatasetIdentity,
     /// Rows for training and validation.
     pub train: usize,
@@ -62,10 +62,10 @@ pub struct Verified {
     pub duplicates: Duplicates,
 }
 
-/// Reads and decodes every row of `source`, without any cache of ours.
+/// Reads and decodes every row of `source` without using caches.
 ///
 /// # Errors
-/// The first fault of the files with its row.
+/// Returns the first [`Error`] in the files, with its row.
 pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
     let located = locate(source, progress)?;
     let identity = name_content(source, located.as_ref(), None)?;
@@ -84,6 +84,7 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
             let (train, test) = reviews::read(source, located.as_ref())?;
             Ok(counted(&train.contents(), &test.contents()))
         }
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
@@ -111,10 +112,11 @@ fn name_content(
         Source::Cifar10(_) | Source::Imdb(_) => {
             digest::identify(name, located.map_or(&[], |located| &located.files), cache)
         }
+        Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
 
-/// For callers who did not ask for a progress bar: a log line for every tenth of a file.
+/// Logs each tenth of a download.
 fn log_progress() -> Progress {
     let last = std::sync::atomic::AtomicU64::new(0);
     Arc::new(move |fetched: &Fetched| {
@@ -125,7 +127,7 @@ fn log_progress() -> Progress {
     })
 }
 
-/// Settings that no data set can fulfil.
+/// Checks the ranges of the settings.
 fn check(config: &DataConfig) -> Result<(), Error> {
     let at_least = |setting, value: usize, least: usize, expected| {
         let wrong = || Error::Setting { setting, value: value.to_string(), expected };
@@ -137,7 +139,7 @@ fn check(config: &DataConfig) -> Result<(), Error> {
             at_least("size", *size, 1, "at least 1")?;
             at_least("classes", *classes, 2, "at least 2")
         }
-        Source::Cifar10(_) => Ok(()),
+        Source::Cifar10(_) | Source::Custom(_) => Ok(()),
         Source::Imdb(_) | Source::SyntheticReviews(_) => {
             at_least("tokens.max_length", config.tokens.max_length, 1, "at least 1")?;
             at_least("tokens.vocabulary", config.tokens.vocabulary, 3, "at least 3: two specials and a word")

@@ -1,11 +1,12 @@
-//! Pictures in memory: bytes until they are used, then augmented and normalised in one pass.
+//! Pictures in memory: stored as bytes, augmented and normalised in one pass when used.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use lrlab_random::{Purpose, Stream};
+use lrlab_config::AugmentConfig;
+use lrlab_random::Stream;
 
-use crate::batch::{Augment, Features, Raw, View};
+use crate::batch::{Features, Raw, View};
 
 /// The pixels of one or more splits, `(picture, channel, row, column)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,25 +28,25 @@ impl Pictures {
     }
 }
 
-/// A split's pictures: some of the shared pixels.
+/// The pictures of a split: a subset of the shared pixels.
 #[derive(Debug, Clone)]
 pub(crate) struct PictureSplit {
-    /// Row in the source of every example.
+    /// The row of every example in the source.
     pub(crate) rows: Arc<[u32]>,
-    /// Place in `pictures` of every example.
+    /// The index of every example in `pictures`.
     pub(crate) places: Arc<[u32]>,
     pub(crate) pictures: Arc<Pictures>,
     pub(crate) normalisation: Arc<Normalisation>,
 }
 
-/// What a byte of each channel becomes: (x / 255 − mean) / standard deviation.
+/// The normalised value of each byte, per channel: (x / 255 − mean) / standard deviation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normalisation {
     tables: Vec<[f32; 256]>,
 }
 
 impl Normalisation {
-    /// Of the pictures at `places`, per channel, from exact counts of every byte.
+    /// Computes the normalisation of the pictures at `places` from exact histograms.
     pub(crate) fn of(pictures: &Pictures, places: &[u32]) -> Self {
         let mut counts = vec![[0_u64; 256]; pictures.channels];
         for &place in places {
@@ -67,18 +68,20 @@ fn table(count: &[u64; 256]) -> [f32; 256] {
     };
     let mean = moment(|x| x);
     let deviation = (moment(|x| x * x) - mean * mean).max(0.0).sqrt();
-    // A channel of one value carries nothing: it becomes 0.
+    // A constant channel becomes 0.
     let scale = if deviation > 1e-6 { 1.0 / deviation } else { 0.0 };
     std::array::from_fn(|byte| ((byte as f64 - mean) * scale) as f32)
 }
 
 impl PictureSplit {
-    /// How the pictures at `indices` are looked at.
-    pub(crate) fn views(&self, indices: &[u32], augment: Option<&Augment>) -> Vec<View> {
+    /// Returns the views of the pictures at `indices`, with the random changes of `augmentation`.
+    pub(crate) fn views(&self, indices: &[u32], augmentation: Option<(AugmentConfig, Stream)>) -> Vec<View> {
         let view = |&index: &u32| {
             let (place, row) = (self.places[index as usize], self.rows[index as usize]);
-            augment
-                .map_or_else(|| View::plain(place), |augment| View::draw(augment, row, place, &self.pictures))
+            match &augmentation {
+                None => View::plain(place),
+                Some((augment, stream)) => View::draw(*augment, stream, row, place, &self.pictures),
+            }
         };
         indices.iter().map(view).collect()
     }
@@ -89,7 +92,7 @@ impl PictureSplit {
     }
 }
 
-/// Pictures of a split as a tensor.
+/// Makes a tensor of the pictures of a split.
 pub(crate) fn features(split: &PictureSplit, views: &[View]) -> candle_core::Result<Features> {
     let pictures = &*split.pictures;
     let mut values = vec![0.0; views.len() * pictures.bytes()];
@@ -105,10 +108,9 @@ impl View {
         Self { picture, shift: (0, 0), flip: false, blank: (0..0, 0..0) }
     }
 
-    /// One block of random words per example: rows, columns, mirror, and the two halves of the fourth for the
-    /// blanked square's centre.
-    fn draw(augment: &Augment, row: u32, picture: u32, pictures: &Pictures) -> Self {
-        let stream = Stream::new(augment.seed, Purpose::Augment, "pictures").child(augment.epoch);
+    /// Draws a view from four random words per example: the shift of rows, the shift of columns, the flip, and both coordinates
+    /// of the centre of the blanked square.
+    fn draw(augment: AugmentConfig, stream: &Stream, row: u32, picture: u32, pictures: &Pictures) -> Self {
         let [a, b, c, d] = stream.words(u64::from(row));
         let padding = augment.crop_padding as isize;
         let offset = |word: u32| below(word, 2 * augment.crop_padding + 1) as isize - padding;
@@ -161,7 +163,7 @@ impl View {
     }
 }
 
-/// Uniform on 0 … `bound` − 1 from 32 random bits (Lemire's multiply-shift).
+/// Returns a uniform integer in 0 … `bound` − 1 from 32 random bits (multiply-shift of Lemire).
 fn below(word: u32, bound: usize) -> usize {
     ((u64::from(word) * bound as u64) >> 32) as usize
 }

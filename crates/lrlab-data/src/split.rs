@@ -1,4 +1,4 @@
-//! Which rows are for training, which for validation, and which stay under a limit.
+//! The split into training and validation, and limits on the number of examples.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::Duplicates;
 
-/// The first row with the same content, for every row.
+/// Returns, for every row, the first row with the same content.
 pub(crate) fn first_rows(contents: &[u128]) -> Vec<u32> {
     let mut first = HashMap::with_capacity(contents.len());
     (0..contents.len() as u32).map(|row| *first.entry(contents[row as usize]).or_insert(row)).collect()
@@ -25,10 +25,10 @@ pub(crate) fn duplicates(train: &[u128], test: &[u128]) -> Duplicates {
     }
 }
 
-/// Training and validation rows, each ascending.
+/// Returns the training and the validation rows, each ascending.
 ///
-/// Rows with one content go together. Validation gets `validation` rows with the classes' shares of the whole
-/// (largest remainder): units are taken in a random order where they still fit.
+/// Rows with equal content stay together. Validation gets `validation` rows with the class proportions of the whole (largest
+/// remainder method): groups of equal rows are taken in random order as long as they fit.
 pub(crate) fn hold_out(
     labels: &[u32],
     contents: &[u128],
@@ -59,7 +59,7 @@ pub(crate) fn hold_out(
     (0..labels.len() as u32).partition(|&row| !chosen[row as usize])
 }
 
-/// At most `limit` of `rows`, ascending, with the classes' shares; a fixed choice by `seed` and `name`.
+/// Returns at most `limit` of `rows`, ascending, with unchanged class proportions; `seed` and `name` determine the choice.
 pub(crate) fn limited(
     rows: Vec<u32>,
     labels: &[u32],
@@ -83,8 +83,7 @@ pub(crate) fn limited(
     kept
 }
 
-/// How many of `n` examples each class gets: its share rounded down, the rest to the largest remainders, ties
-/// to the lower class.
+/// Distributes `n` examples over the classes by the largest remainder method; the lower class wins a tie.
 fn shares(labels: impl Iterator<Item = u32>, classes: usize, n: usize) -> Vec<usize> {
     let mut counts = vec![0_usize; classes];
     for label in labels {

@@ -1,4 +1,4 @@
-//! Texts as sequences of tokens, and batches of them.
+//! Texts as token sequences.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub(crate) mod tokenizer;
 
 pub(crate) use sequences::{Sequences, TokenSplit};
 
-/// The sequences at `spans`, padded to the longest of them.
+/// Makes a batch of the sequences at `spans`, padded to the longest one.
 pub(crate) fn features(sequences: &Sequences, spans: &[Range<u32>]) -> candle_core::Result<Features> {
     let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
     let mut ids = vec![tokenizer::PAD; spans.len() * length];

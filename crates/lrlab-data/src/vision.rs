@@ -1,32 +1,100 @@
-//! A picture set for code written for `candle-datasets`.
+//! The exchange with `candle-datasets`: its reader of CIFAR-10's binary version, and its form of a picture set.
 
-use candle_core::{Device, Tensor};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
 use candle_datasets::vision;
 
+use crate::catalog::Part;
 use crate::dataset::Store;
+use crate::files::{Located, cifar10, label};
 use crate::{Dataset, Error, Kind, Split};
 
+/// Pictures in each of the six files of the published binary version.
+const PICTURES_PER_FILE: usize = 10_000;
+
+/// Reads the labels and the pixels `(picture, channel, row, column)` of the training and the test split of CIFAR-10's binary
+/// version with `candle_datasets::vision::cifar::load_dir`.
+///
+/// Returns `None` for other files, and for files that do not hold exactly 10,000 pictures: `load_dir` fails on fewer
+/// without naming the row, and ignores further pictures.
+///
+/// # Errors
+/// Returns an error if a file cannot be read or a label is not a class.
+pub(crate) fn load_dir(located: &Located) -> Result<Option<[(Vec<u32>, Vec<u8>); 2]>, Error> {
+    let Some(folder) = published_folder(located) else { return Ok(None) };
+    let vision::Dataset { train_images, train_labels, test_images, test_labels, .. } =
+        vision::cifar::load_dir(folder)?;
+    let (train, test) = (located.part(Part::Train), located.part(Part::Test));
+    Ok(Some([rows(&train, &train_labels, &train_images)?, rows(&test, &test_labels, &test_images)?]))
+}
+
+/// Returns the folder of the six published files; `None` if a file has another format or size.
+fn published_folder(located: &Located) -> Option<&Path> {
+    let size = (PICTURES_PER_FILE * (cifar10::BYTES + 1)) as u64;
+    let is_published = |path: &PathBuf| {
+        path.extension().is_some_and(|extension| extension == "bin")
+            && path.metadata().is_ok_and(|about| about.len() == size)
+    };
+    let folder = located.files.first()?.1.parent()?;
+    located.files.iter().all(|(_, path)| is_published(path)).then_some(folder)
+}
+
+/// Converts labels, which are checked, and pixels to integers.
+fn rows(files: &[PathBuf], labels: &Tensor, images: &Tensor) -> Result<(Vec<u32>, Vec<u8>), Error> {
+    let mut pixels = Vec::with_capacity(images.elem_count());
+    for index in 0..files.len() {
+        let images = images.narrow(0, index * PICTURES_PER_FILE, PICTURES_PER_FILE)?.flatten_all()?;
+        // The loader scaled each byte to 0 … 1; rounding removes the error of the product.
+        pixels.extend((images * 255.0)?.round()?.to_dtype(DType::U8)?.to_vec1::<u8>()?);
+    }
+    let check = |(row, value): (usize, u8)| {
+        let file = &files[row / PICTURES_PER_FILE];
+        label::label(file, row % PICTURES_PER_FILE, i128::from(value), cifar10::CLASSES)
+    };
+    let labels = labels.to_vec1::<u8>()?.into_iter().enumerate().map(check).collect::<Result<_, _>>()?;
+    Ok((labels, pixels))
+}
+
 impl Dataset {
-    /// The training and test splits as `candle_datasets::vision::cifar::load` gives CIFAR-10: f32
-    /// `(pictures, channels, height, width)` in 0 … 1 and u8 labels, but the right way up and with no row
-    /// dropped. `None` for text.
+    /// Returns the training and test splits in the form of `candle_datasets::vision`: f32 pictures
+    /// `(pictures, channels, height, width)` in 0 … 1 and u8 labels. Returns `None` for text.
+    ///
+    /// The pictures are upright whatever they were read from, whereas `candle_datasets::vision::cifar::load` 0.11
+    /// exchanges rows and columns of those in parquet files.
+    ///
+    /// ```
+    /// use candle_datasets::vision;
+    /// use lrlab_data::{DataConfig, Source, SyntheticPictures, load};
+    ///
+    /// # fn main() -> Result<(), lrlab_data::Error> {
+    /// # let cache = std::env::temp_dir().join("lrlab-data-vision");
+    /// let pictures = SyntheticPictures { train: 100, test: 20, ..SyntheticPictures::default() };
+    /// let data = load(&DataConfig::new(Source::SyntheticPictures(pictures), cache))?;
+    /// let Some(vision::Dataset { train_images, train_labels, .. }) = data.to_vision()? else { unreachable!() };
+    /// assert_eq!(train_images.dims(), [80, 3, 16, 16]);
+    /// assert_eq!(train_labels.dims(), [80]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// A tensor could not be made.
+    /// Returns an error if a tensor operation fails.
     pub fn to_vision(&self) -> Result<Option<vision::Dataset>, Error> {
         let Kind::Pictures { channels, height, width } = self.kind else { return Ok(None) };
         let images = |split: &Split| -> candle_core::Result<(Tensor, Tensor)> {
-            let mut values = Vec::with_capacity(split.len() * channels * height * width);
+            let mut pixels = Vec::with_capacity(split.len() * channels * height * width);
             if let Store::Pictures(pictures) = &split.store {
                 for &place in &*pictures.places {
-                    let bytes = pictures.pictures.picture(place as usize);
-                    values.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+                    pixels.extend_from_slice(pictures.pictures.picture(place as usize));
                 }
             }
             let labels: Vec<u8> = split.labels().iter().map(|&label| label as u8).collect();
             let shape = (split.len(), channels, height, width);
+            // The same expression as in candle-datasets gives the same bits: candle multiplies by 1 / 255.
+            let pixels = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
             Ok((
-                Tensor::from_vec(values, shape, &Device::Cpu)?,
+                (pixels.to_dtype(DType::F32)? / 255.0)?,
                 Tensor::from_vec(labels, split.len(), &Device::Cpu)?,
             ))
         };

@@ -86,7 +86,7 @@ fn the_binary_version() {
     }
     let notes = data.notes.join("\n");
     assert!(notes.contains("data_batch_1.bin: of no known variant"), "{notes}");
-    assert!(notes.contains("1 test examples also stand in training or validation"), "{notes}");
+    assert!(notes.contains("1 test examples also occur in training or validation"), "{notes}");
 
     let batch = data.test.batches(BatchPlan::new(20, Order::Sequential)).next().unwrap().unwrap();
     let Features::Pictures(pictures) = batch.features else { unreachable!() };
@@ -145,7 +145,7 @@ fn faults_of_the_binary_version() {
     check(&rewrite(|bytes| bytes.truncate(3 * ROW + 5)), "row 3 is cut off");
     check(&rewrite(Vec::clear), "row 0 is cut off");
     check(&rewrite(|bytes| bytes[7 * ROW] = 10), "row 7: label 10 is out of range 0 … 9");
-    check(&|file| std::fs::remove_file(file).unwrap(), "not there");
+    check(&|file| std::fs::remove_file(file).unwrap(), "not found");
 }
 
 #[test]
@@ -232,13 +232,13 @@ fn a_folder_in_a_files_place_and_the_reverse() {
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     let text = load(&pictures).unwrap_err().to_string();
-    assert!(text.starts_with(&format!("{}: a folder of that name; the binary", file.display())), "{text}");
+    assert!(text.starts_with(&format!("{}: this is a folder; the binary", file.display())), "{text}");
     let reviews = imdb(two.path());
     let place = two.path().join("aclImdb/test/pos");
     std::fs::remove_dir_all(&place).unwrap();
     std::fs::write(&place, b"").unwrap();
     let text = load(&reviews).unwrap_err().to_string();
-    assert!(text.starts_with(&format!("{}: a file of that name; the folder", place.display())), "{text}");
+    assert!(text.starts_with(&format!("{}: this is a file; the folder", place.display())), "{text}");
 }
 
 #[test]

@@ -278,7 +278,8 @@ fn columns_by_their_usual_names() {
     let columns = [texts("a"), texts("b"), labels(2)];
     write(&cache.file("train"), &schema, Compression::UNCOMPRESSED, &columns);
     let found = cache.outcome();
-    let words = "\"review\", \"sentence\" may each be the column of texts; name the one that is \"text\"";
+    let words =
+        "\"review\", \"sentence\" are candidates for the column of texts; rename the right one to \"text\"";
     assert!(found.contains(words), "{found}");
 }
 
@@ -317,7 +318,7 @@ fn columns_that_are_not_read() {
     check(
         &reviews(schema, Compression::SNAPPY),
         "no column of texts: expected one named \"text\", \"sentence\", \"content\", \"review\"; the file has \"body\", \
-         \"label\"; rename the one that holds them",
+         \"label\"; rename the column that holds them",
     );
     for (kind, name) in [
         ("int32 label (DATE)", "INT32 (DATE)"),
@@ -346,8 +347,8 @@ fn columns_that_are_not_read() {
         let schema = format!("required binary review (UTF8); required binary {kind};");
         check(
             &other("imdb", &schema, &[texts("a"), texts("b")]),
-            "train/0000.parquet: column \"sentiment\" holds names of classes, expected integers, the classes counted from 0; \
-             number them in every file alike, for example by the order of their letters, in Python with \
+            "train/0000.parquet: column \"sentiment\" contains names of classes, expected integers that count classes from 0; \
+             number them in the same way in every file, for example alphabetically, in Python with \
              frame[\"sentiment\"] = frame[\"sentiment\"].map({name: i for i, name in enumerate(sorted(names))})",
         );
     }
@@ -381,7 +382,7 @@ fn files_that_are_no_tables() {
     std::fs::write(cache.file("train"), bytes).unwrap();
     let found = cache.outcome();
     assert!(
-        found.contains("train/0000.parquet: this build cannot read it") && found.contains("encrypted"),
+        found.contains("train/0000.parquet: not supported by this build") && found.contains("encrypted"),
         "{found}"
     );
     std::fs::write(cache.file("train"), "text,label\nfine,1\n").unwrap();

@@ -35,12 +35,12 @@ mod tests {
 
     fn check(wanted: usize, messages: &[&str], nothing_done: bool, expected: Option<&str>) {
         let mut common_failure = CommonFailure::new(wanted);
-        let told = messages.iter().fold(None, |told, message| {
+        let shown = messages.iter().fold(None, |shown, message| {
             let mut failure = Failure::lost(1, "x");
             failure.message = (*message).to_owned();
-            told.or(common_failure.add(&failure, nothing_done))
+            shown.or(common_failure.add(&failure, nothing_done))
         });
-        assert_eq!(told.as_deref(), expected, "{messages:?}");
+        assert_eq!(shown.as_deref(), expected, "{messages:?}");
     }
 
     #[test]

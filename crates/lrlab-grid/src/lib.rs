@@ -85,7 +85,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is damaged.
-    #[error("{path}: damaged ({source}); move it away, and the same `run` makes it again")]
+    #[error("{path}: damaged ({source}); move it away and repeat the same `run`")]
     Json {
         /// The file.
         path: PathBuf,

@@ -47,10 +47,10 @@ pub fn resolve(
         runs.push(PlannedRun { run_id, cell, spec, dataset_digest });
     }
     // The same data set with another limit fails for the same reason, which is reported once.
-    let mut told: Vec<String> = Vec::new();
+    let mut reported: Vec<String> = Vec::new();
     unknown.retain(|(_, error)| {
-        let new = !told.contains(&error.to_string());
-        told.push(error.to_string());
+        let new = !reported.contains(&error.to_string());
+        reported.push(error.to_string());
         new
     });
     if !unknown.is_empty() {

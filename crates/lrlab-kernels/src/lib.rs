@@ -76,12 +76,13 @@ pub use examples::{DevicePictures, DeviceTokens, PictureView, holds_examples};
 pub use gradient::backward;
 pub use linear::linear;
 pub use loss::{cross_entropy, cross_entropy_each};
+pub use lrlab_config::Precision;
 pub use lstm::{LstmLayer, Sequence};
 pub use net::{ConvNet, ConvNorm, Value};
 pub use norm::{BatchNorm2d, NormMode, layer_norm};
 pub use params::{Param, Params, Role};
 pub use pool2d::{global_avg_pool2d, max_pool2d};
-pub use precision::Precision;
+pub use precision::check_precision;
 pub use simd::simd_level;
 pub use update::{
     AdamStep, SgdStep, Update, adam_update, adam_updates, sgd_update, sgd_updates, squared_norm,

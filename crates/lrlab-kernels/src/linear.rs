@@ -9,6 +9,7 @@ use crate::Precision;
 use crate::buffer::Buffer;
 use crate::check;
 use crate::host::{self, Unwritten, add_up};
+use crate::precision::matmul;
 use crate::product::{
     Left, PANEL, Right, Rows, Store, accumulate, pack, pack_transposed, packed_len, product, sums_len,
 };
@@ -58,7 +59,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Pre
         }
         None if host::is_f32(&[x, weight]) => x.contiguous()?.apply_op2(&weight.contiguous()?, op),
         _ => {
-            let y = precision.matmul(&x.reshape((rows, inputs))?, &weight.t()?)?;
+            let y = matmul(precision, &x.reshape((rows, inputs))?, &weight.t()?)?;
             match bias {
                 Some(bias) => y.broadcast_add(bias)?,
                 None => y,

@@ -1,90 +1,69 @@
-//! The precision of matrix products.
+//! Matrix products in the precision that [`Precision`] states.
+//!
+//! With [`Precision::Bf16`] both operands of every product of an affine map, an LSTM's gates or an attention are rounded
+//! to bfloat16 (to nearest, ties to even; subnormal numbers become 0) and products are summed up in f32, as `vdpbf16ps`
+//! of AVX512-BF16 does. Processors without it compute the same bits, more slowly. Convolutions on the CPU stay f32: most
+//! use Winograd's transform, which amplifies rounding errors.
+//!
+//! On NVIDIA GPUs convolutions round their operands too, and products are summed up in f32. On other GPUs, and with
+//! `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions, and so are the results, as
+//! these come in the operands' type.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+use lrlab_config::Precision;
 
 use crate::simd::nearest_bf16;
 
-/// The type of the operands of matrix products, forward and backward. Everything else is f32: parameters, sums of
-/// products, norms, softmax, losses, gates, the optimizer.
+/// Checks that a device can multiply in this precision. Every CPU can.
 ///
-/// With [`Precision::Bf16`] both operands of every product of an affine map, an LSTM's gates or an attention are
-/// rounded to bfloat16 (to nearest, ties to even; subnormal numbers become 0) and products are summed up in f32, as
-/// `vdpbf16ps` of AVX512-BF16 does. Processors without it compute the same bits, more slowly. Convolutions on the CPU
-/// stay f32: most use Winograd's transform, which amplifies rounding errors.
-///
-/// On NVIDIA GPUs convolutions round their operands too, and products are summed up in f32. On other GPUs, and with
-/// `LRLAB_KERNELS=candle`, operands are cast before candle's own products and convolutions, and so are the results, as
-/// these come in the operands' type.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Not rounded.
-    #[default]
-    F32,
-    /// Rounded to eight significant bits.
-    Bf16,
+/// # Errors
+/// A small product fails there.
+pub fn check_precision(precision: Precision, device: &Device) -> Result<()> {
+    if precision == Precision::F32 || device.is_cpu() {
+        return Ok(());
+    }
+    let one = Tensor::ones((8, 8), DType::F32, device)?;
+    match matmul(precision, &one, &one).and_then(|y| y.to_vec2::<f32>()) {
+        Ok(rows) if rows.iter().flatten().all(|y| *y == 8.0) => Ok(()),
+        Ok(_) => bail!("products in bf16 come out wrong on this device; use precision f32"),
+        Err(error) => bail!("no products in bf16 on this device ({error}); use precision f32"),
+    }
 }
 
-impl Precision {
-    /// `f32` or `bf16`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
+/// Rows of a packed matrix of `k` rows: bf16 rows stand in pairs.
+pub(crate) fn packed_rows(precision: Precision, k: usize) -> usize {
+    match precision {
+        Precision::F32 => k,
+        Precision::Bf16 => k.div_ceil(2),
     }
+}
 
-    /// Refuses a device that cannot multiply in this precision. Every CPU can.
-    ///
-    /// # Errors
-    /// A small product fails there.
-    pub fn check(self, device: &Device) -> Result<()> {
-        if self == Self::F32 || device.is_cpu() {
-            return Ok(());
-        }
-        let one = Tensor::ones((8, 8), DType::F32, device)?;
-        match self.matmul(&one, &one).and_then(|y| y.to_vec2::<f32>()) {
-            Ok(rows) if rows.iter().flatten().all(|y| *y == 8.0) => Ok(()),
-            Ok(_) => bail!("products in bf16 come out wrong on this device; use precision f32"),
-            Err(error) => bail!("no products in bf16 on this device ({error}); use precision f32"),
-        }
-    }
+/// a · b by candle's own operator.
+pub(crate) fn matmul(precision: Precision, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    with_rounded(precision, a, b, Tensor::matmul)
+}
 
-    /// Rows of a packed matrix of `k` rows: bf16 rows stand in pairs.
-    pub(crate) fn depth(self, k: usize) -> usize {
-        match self {
-            Self::F32 => k,
-            Self::Bf16 => k.div_ceil(2),
-        }
+/// `f` of the rounded operands, by candle's own operators. On the CPU these multiply no bf16: operands of that type are
+/// widened to f32, and the result is rounded.
+pub(crate) fn with_rounded(
+    precision: Precision,
+    a: &Tensor,
+    b: &Tensor,
+    f: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    if a.device().is_cpu() && matches!(a.dtype(), DType::BF16 | DType::F16) {
+        let [a32, b32] = [a, b].map(|x| x.to_dtype(DType::F32));
+        return with_rounded(precision, &a32?, &b32?, f)?.to_dtype(a.dtype());
     }
-
-    /// a · b by candle's own operator.
-    pub(crate) fn matmul(self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        self.with(a, b, Tensor::matmul)
+    if precision == Precision::F32 {
+        return f(a, b);
     }
-
-    /// `f` of the rounded operands, by candle's own operators. On the CPU these multiply no bf16: operands of that type
-    /// are widened to f32, and the result is rounded.
-    pub(crate) fn with(
-        self,
-        a: &Tensor,
-        b: &Tensor,
-        f: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        if a.device().is_cpu() && matches!(a.dtype(), DType::BF16 | DType::F16) {
-            let [a32, b32] = [a, b].map(|x| x.to_dtype(DType::F32));
-            return self.with(&a32?, &b32?, f)?.to_dtype(a.dtype());
-        }
-        if self == Self::F32 {
-            return f(a, b);
-        }
-        if a.device().is_cpu() {
-            let operand = |x: &Tensor| x.contiguous()?.apply_op1(Round::Forward);
-            return f(&operand(a)?, &operand(b)?)?.apply_op1(Round::Backward);
-        }
-        let operand = |x: &Tensor| x.to_dtype(DType::BF16);
-        f(&operand(a)?, &operand(b)?)?.to_dtype(a.dtype())
+    if a.device().is_cpu() {
+        let operand = |x: &Tensor| x.contiguous()?.apply_op1(Round::Forward);
+        return f(&operand(a)?, &operand(b)?)?.apply_op1(Round::Backward);
     }
+    let operand = |x: &Tensor| x.to_dtype(DType::BF16);
+    f(&operand(a)?, &operand(b)?)?.to_dtype(a.dtype())
 }
 
 /// Rounds values in the forward pass or gradients in the backward pass: candle has no products of bf16 on the CPU.
@@ -138,7 +117,7 @@ mod tests {
         for dtype in [DType::F32, DType::F64] {
             let [a, b] = [&a, &b].map(|x| Var::from_tensor(&x.to_dtype(dtype)?));
             let (a, b) = (a?, b?);
-            let y = Precision::Bf16.matmul(&a, &b)?;
+            let y = matmul(Precision::Bf16, &a, &b)?;
             let grads = grads_of(&(&y * r.to_dtype(dtype)?)?, &[&a, &b])?;
             let (ra, rb, rr) = (rounded(&a)?, rounded(&b)?, rounded(&r)?);
             let expected = [ra.matmul(&rb)?, rr.matmul(&rb.t()?)?, ra.t()?.matmul(&rr)?];
@@ -153,6 +132,6 @@ mod tests {
 
     #[test]
     fn every_processor_can() {
-        assert!(Precision::Bf16.check(&Device::Cpu).is_ok());
+        assert!(check_precision(Precision::Bf16, &Device::Cpu).is_ok());
     }
 }

@@ -9,6 +9,7 @@ use crate::Precision;
 use crate::check;
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
+use crate::precision::matmul;
 
 /// Σ over positions of weight · x: `x (b, l, d)`, `weights (b, l)`, to `(b, d)`. Vectors with a weight of 0 are not
 /// read. The weights have no gradient.
@@ -37,7 +38,7 @@ pub fn weighted_sum(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     }
     let read = weights.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
     let x = read.where_cond(x, &x.zeros_like()?)?;
-    Precision::F32.matmul(&weights.unsqueeze(1)?, &x)?.squeeze(1)
+    matmul(Precision::F32, &weights.unsqueeze(1)?, &x)?.squeeze(1)
 }
 
 struct WeightedSum {

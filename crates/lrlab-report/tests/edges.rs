@@ -225,10 +225,10 @@ fn files_that_are_not_what_they_should_be() {
         check::written(&plan, &store, "damaged")["report.html"].clone()
     };
     let broken = put(b"{ \"run_id\": 3 }");
-    assert!(broken.contains("result.json: it is damaged"), "{broken}");
+    assert!(broken.contains("result.json: damaged"), "{broken}");
     let other = serde_json::to_vec(&common::result(&plan.runs[1])).unwrap();
     let misplaced = put(&other);
-    let words = format!("it is the result of run {}", plan.runs[1].run_id);
+    let words = format!("this is the result of run {}", plan.runs[1].run_id);
     assert!(misplaced.contains(&words), "{misplaced}");
 }
 

@@ -1,4 +1,4 @@
-//! Files that are either whole or not there.
+//! Atomic writes: a file is either complete or absent.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -8,22 +8,22 @@ use crate::Error;
 /// Writes `bytes` to a temporary name beside `path`, syncs, and renames over `path`.
 ///
 /// # Errors
-/// [`Error::Io`] where writing or renaming fails; `path` is then as it was.
+/// Returns [`Error::Io`] if writing or renaming fails; `path` is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_atomic_parts(path, &[bytes])
 }
 
-/// As [`write_atomic`], of several parts, one after the other.
+/// Like [`write_atomic`], for the concatenation of several parts.
 ///
 /// # Errors
-/// As [`write_atomic`].
+/// See [`write_atomic`].
 pub fn write_atomic_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
     write_atomic_with(path, |file| {
         parts.iter().try_for_each(|part| file.write_all(part)).map_err(|e| Error::io(path, e))
     })
 }
 
-/// As [`write_atomic`], of what `write` writes: nothing large need be in memory at once.
+/// Like [`write_atomic`], for the output of `write`, which need not be in memory at once.
 pub(crate) fn write_atomic_with(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
@@ -33,10 +33,10 @@ pub(crate) fn write_atomic_with(
     sync_parent(path)
 }
 
-/// As [`write_atomic`], but the first writer wins: `Ok(false)` where `path` already exists.
+/// Like [`write_atomic`], but the first writer wins: returns `Ok(false)` if `path` already exists.
 ///
 /// # Errors
-/// [`Error::Io`] where writing or linking fails.
+/// Returns [`Error::Io`] if writing or linking fails.
 pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
     let file = temporary(path, |file| file.write_all(bytes).map_err(|e| Error::io(path, e)))?;
     match file.persist_noclobber(path) {
@@ -46,11 +46,11 @@ pub fn write_exclusive(path: &Path, bytes: &[u8]) -> Result<bool, Error> {
     }
 }
 
-/// Gives the file `from` the name `path` as well, unless there is a file of that name: the first wins, `Ok(false)`
-/// for the others. Where the file system has no second names the contents are copied.
+/// Links `path` to the file `from`. The first caller wins: returns `Ok(false)` if `path` already exists. The contents are
+/// copied if the file system has no hard links.
 ///
 /// # Errors
-/// [`Error::Io`] where linking and copying fail.
+/// Returns [`Error::Io`] if both linking and copying fail.
 pub fn link_exclusive(from: &Path, path: &Path) -> Result<bool, Error> {
     match std::fs::hard_link(from, path) {
         Ok(()) => sync_parent(path).map(|()| true),
@@ -59,24 +59,24 @@ pub fn link_exclusive(from: &Path, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// The BLAKE3 digest of a file's contents, in hexadecimal digits.
+/// Returns the BLAKE3 digest of the contents of a file, in hexadecimal digits.
 ///
 /// # Errors
-/// The file cannot be read.
+/// Returns an error if the file cannot be read.
 pub fn file_digest(path: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path)?)?;
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Writes a new file and waits until it is on disk.
+/// Writes a new file and syncs it to disk.
 pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Waits until the names in a folder are on disk.
+/// Syncs the entries of a folder to disk.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io(folder, e))?;
@@ -102,7 +102,7 @@ fn temporary(
     Ok(file)
 }
 
-/// A renamed file survives a power cut only once its folder is synced.
+/// Syncs the parent folder, without which a renamed file may not survive a power failure.
 fn sync_parent(path: &Path) -> Result<(), Error> {
     match path.parent().filter(|p| !p.as_os_str().is_empty()) {
         Some(folder) => sync_folder(folder),
@@ -110,7 +110,7 @@ fn sync_parent(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Temporary files are private by default; results are meant to be read by others.
+/// Makes a temporary file readable by others, which it is not by default.
 trait PermissionsLikeCreate {
     fn permissions_like_create(&mut self) -> &mut Self;
 }

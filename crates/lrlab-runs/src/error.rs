@@ -1,8 +1,8 @@
-//! What can go wrong with the files of a run.
+//! The errors of the files of runs.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with the files of a run.
+/// An error of the files of runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Reading or writing failed.
@@ -10,43 +10,44 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
-    #[error("{path}: it is damaged ({source}); the same `run` makes it again")]
+    /// A file is damaged.
+    #[error("{path}: damaged ({source}); the same `run` repeats the run")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// A result lies in the folder of another run.
-    #[error("{path}: it is the result of run {found}, not of {expected}; the same `run` makes it again")]
+    /// A result is in the folder of another run.
+    #[error("{path}: this is the result of run {found}, expected {expected}; the same `run` repeats the run")]
     Misplaced {
         /// The file.
         path: PathBuf,
-        /// The run it says it is.
+        /// The run that it belongs to.
         found: String,
-        /// The run whose folder it is in.
+        /// The run that the folder belongs to.
         expected: String,
     },
-    /// A checkpoint that cannot be gone on from without mixing bits.
+    /// A checkpoint was written under another numerics class, so resuming from it would mix bits.
     #[error(
-        "{path}: this checkpoint is of the numerics class {found:?}, this machine's is {expected:?}: go on with the \
-         --device and on a machine of its class, take another --out, or remove it to begin anew"
+        "{path}: the checkpoint cannot be resumed: it was written under the numerics class {found:?}, and this process has \
+         {expected:?}; use a --device and a machine of its class, choose another --out, or remove the checkpoint to start \
+         over"
     )]
     OtherNumerics {
         /// The checkpoint.
         path: PathBuf,
-        /// Its class.
+        /// The class of the checkpoint.
         found: String,
-        /// The class here.
+        /// The class of this process.
         expected: String,
     },
-    /// A line of a file of records is none.
+    /// A line of a record file is not a record.
     #[error(
-        "{path}:{line}:{column}: it is no record of a run ({why}): expected a whole result.json on one line"
+        "{path}:{line}:{column}: not a record of a run ({why}), expected a complete result.json on one line"
     )]
     BadRecord {
         /// The file.
@@ -55,19 +56,19 @@ pub enum Error {
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// Nothing is on record in a file or folder.
+    /// A file or folder contains no record.
     #[error(
-        "{0}: no record of a run is in it: expected a file with a whole result.json a line, or a folder of such *.jsonl files"
+        "{0}: no record of a run, expected a file with a complete result.json per line, or a folder of such *.jsonl files"
     )]
     NoRecords(PathBuf),
     /// Two records of one run differ.
     #[error("{0}; keep one of the two lines")]
     Conflict(Box<Conflict>),
-    /// Text that is no run id.
-    #[error("{0:?} is no run id: expected 32 hexadecimal digits")]
+    /// A string is not a run id.
+    #[error("{0:?} is not a run id, expected 32 hexadecimal digits")]
     BadId(String),
 }
 
@@ -76,13 +77,13 @@ pub enum Error {
 pub struct Conflict {
     /// The run.
     pub id: String,
-    /// File and line of the first one.
+    /// The file and the line of the first record.
     pub first: (PathBuf, usize),
-    /// File and line of the other one.
+    /// The file and the line of the other record.
     pub other: (PathBuf, usize),
-    /// Where they differ first, such as `history[3].val_loss`.
+    /// The path of the first difference, such as `history[3].val_loss`.
     pub place: String,
-    /// The values there as JSON, the first one's first.
+    /// The two values as JSON, that of the first record first.
     pub values: [String; 2],
 }
 
@@ -106,7 +107,7 @@ impl Error {
     }
 }
 
-/// What is wrong, without the place within a text of one line.
+/// Returns the message without the position, which is meaningless within a one-line text.
 pub(crate) fn of_a_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());

@@ -1,53 +1,53 @@
-//! What a running worker says, one JSON object per line: on its standard output for the process that started
-//! it, and in `events.jsonl` for everyone else.
+//! The events of a running worker, one JSON object per line: on standard output for the parent process, and in
+//! `events.jsonl`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Decision, EpochMetrics, Outcome};
 
-/// One line of a run's life.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Training begins.
     Started {
-        /// Updates the run will make.
+        /// The number of updates of the run.
         updates: u64,
-        /// Epochs the run will make.
+        /// The number of epochs of the run.
         epochs: u64,
     },
-    /// Updates made so far; sent now and then.
+    /// Progress, reported at intervals.
     Progress {
-        /// Updates made.
+        /// Completed updates.
         update: u64,
         /// Loss of the last batch.
         loss: Option<f64>,
-        /// Rate in force.
+        /// Learning rate of the update.
         lr: f64,
     },
     /// An epoch was completed.
     Epoch {
-        /// Its figures.
+        /// Its metrics.
         metrics: Box<EpochMetrics>,
     },
-    /// A callback decided something.
+    /// A callback made a decision.
     Decided {
-        /// What and why.
+        /// The decision and its reason.
         decision: Box<Decision>,
     },
-    /// Something a person should know: where it goes on after an interruption, what could not be saved.
+    /// A message for the user: where the run resumes, or what could not be saved.
     Note {
-        /// What.
+        /// The message.
         message: String,
     },
     /// The run is done.
     Finished {
-        /// How it ended.
+        /// How the run ended.
         outcome: Outcome,
     },
     /// The run failed.
     Failed {
-        /// Why.
+        /// The cause.
         error: String,
     },
 }

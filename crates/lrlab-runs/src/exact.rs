@@ -1,30 +1,30 @@
-//! A number inside a saved state, with words for those that JSON lacks (`"NaN"`, `"inf"`): `#[serde(with = "exact")]`.
+//! Lossless serialization of an `f64`, with strings for values that JSON lacks (`"NaN"`, `"inf"`): `#[serde(with = "exact")]`.
 
 use serde::{Deserialize, Deserializer, Serializer};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum NumberOrString {
     Number(f64),
-    Word(String),
+    String(String),
 }
 
-/// Writes a number, or its word.
+/// Serializes a finite value as a number, and any other value as a string.
 ///
 /// # Errors
-/// The serializer's.
+/// Returns the error of the serializer.
 pub fn serialize<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if x.is_finite() { serializer.serialize_f64(*x) } else { serializer.collect_str(x) }
 }
 
-/// Reads what [`serialize`] wrote.
+/// Deserializes the output of [`serialize`].
 ///
 /// # Errors
-/// The deserializer's; a word that is no number.
+/// Returns the error of the deserializer, or an error if a string is not a number.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    match Written::deserialize(deserializer)? {
-        Written::Number(x) => Ok(x),
-        Written::Word(word) => word.parse().map_err(serde::de::Error::custom),
+    match NumberOrString::deserialize(deserializer)? {
+        NumberOrString::Number(x) => Ok(x),
+        NumberOrString::String(word) => word.parse().map_err(serde::de::Error::custom),
     }
 }
 

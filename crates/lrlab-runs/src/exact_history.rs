@@ -1,7 +1,7 @@
-//! A history inside a saved state, with the figures that JSON has no numbers for: `#[serde(with = "exact_history")]`.
+//! Lossless serialization of a history, including non-finite metrics: `#[serde(with = "exact_history")]`.
 //!
-//! Each entry is as in a record, with one key more where a figure is not finite: `"not_finite": {"val_loss": "NaN"}`.
-//! Who reads it as plain [`EpochMetrics`] has the record.
+//! Each entry is serialized like a recorded one, with an additional key for non-finite metrics: `"not_finite": {"val_loss":
+//! "NaN"}`. Readers of plain [`EpochMetrics`] ignore it.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::EpochMetrics;
 struct Entry {
     #[serde(flatten)]
     metrics: EpochMetrics,
-    /// Words by metric.
+    /// The non-finite values as strings, by metric.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     not_finite: BTreeMap<String, String>,
 }
 
-/// Writes the entries.
+/// Serializes the entries.
 ///
 /// # Errors
-/// The serializer's.
+/// Returns the error of the serializer.
 pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(history.iter().map(|metrics| {
         let odd = |name: &'static str| {
@@ -33,17 +33,17 @@ pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Resu
     }))
 }
 
-/// Reads what [`serialize`] wrote, and a plain history.
+/// Deserializes the output of [`serialize`], or a plain history.
 ///
 /// # Errors
-/// The deserializer's; a metric that is none, a word that is no number.
+/// Returns the error of the deserializer, or an error if a key is not a metric or a string is not a number.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EpochMetrics>, D::Error> {
     let entries = Vec::<Entry>::deserialize(deserializer)?;
     let exact = |Entry { mut metrics, not_finite }| {
         for (name, word) in not_finite {
             let value = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
             let place = metrics.get_mut(&name);
-            *place.ok_or_else(|| D::Error::custom(format!("{name:?} is no metric")))? = Some(value);
+            *place.ok_or_else(|| D::Error::custom(format!("{name:?} is not a metric")))? = Some(value);
         }
         Ok(metrics)
     };

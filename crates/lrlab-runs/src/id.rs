@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The identity of a run: a hash of its resolved specification and the digest of its data.
+/// The identity of a run: a hash of its resolved specification and of the digest of its data.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(Arc<str>);
@@ -21,13 +21,13 @@ impl RunId {
         Self(hex[..32].into())
     }
 
-    /// The 32 hexadecimal digits.
+    /// Returns the 32 hexadecimal digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first eight digits, enough to tell the runs of a grid apart.
+    /// Returns the first eight digits, which usually identify a run within a grid.
     #[must_use]
     pub fn short(&self) -> &str {
         &self.0[..8]

@@ -1,8 +1,7 @@
-//! The vocabulary of a training run and its format on disk.
+//! The types of a training run and their format on disk.
 //!
-//! Everything that records, schedules, reports or compares runs speaks these nouns: a run has a [`RunId`], it
-//! belongs to a [`Cell`] of a grid, it emits [`Event`]s, and it ends with a [`RunResult`] whose presence in the
-//! [`RunStore`] means that it is done. No candle here, and no decision: only the words and the files.
+//! A run has a [`RunId`], belongs to a [`Cell`] of a grid, emits [`Event`]s, and ends with a [`RunResult`], whose presence in
+//! the [`RunStore`] means that the run is done. The crate does not depend on candle.
 
 mod atomic;
 mod checkpoint;
@@ -19,7 +18,7 @@ mod store;
 mod work;
 
 pub use atomic::{file_digest, link_exclusive, write_atomic, write_atomic_parts, write_exclusive};
-pub use checkpoint::{Checkpoint, Checkpoints, Moment, Progress, Stamp, attempt_dir, progress};
+pub use checkpoint::{Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress};
 pub use difference::Difference;
 pub use error::{Conflict, Error};
 pub use event::Event;
@@ -31,9 +30,9 @@ pub use result::{
     finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
-pub use work::{Work, WorkLog, work_before};
+pub use work::{Work, WorkLog, earlier_work};
 
-/// The README's example.
+/// The example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -11,33 +11,33 @@ use crate::{Cell, RunId};
 pub struct PlannedRun {
     /// Its identity.
     pub run_id: RunId,
-    /// Its place in the grid.
+    /// Its coordinates in the grid.
     pub cell: Cell,
     /// Its resolved specification.
     pub spec: serde_json::Value,
-    /// Digest of its data set.
+    /// The digest of its data set.
     pub dataset_digest: String,
 }
 
-/// Every run of an experiment.
+/// The runs of an experiment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The experiment's name.
     pub experiment: String,
-    /// What it asks, for readers of the report.
+    /// The description, for the report.
     pub description: String,
-    /// The call that made the plan; `None` in plans of versions that did not record it.
+    /// The call that made the plan; `None` in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
     /// The runs, in the order of the experiment's axes.
     pub runs: Vec<PlannedRun>,
-    /// The experiment's claims, as its file states them, for the report.
+    /// The claims of the experiment, as in its file, for the report.
     #[serde(default)]
     pub claims: serde_json::Value,
-    /// Templates of documents that the report renders, as the experiment's file names them: relative to its folder.
+    /// The templates of documents that the report renders, relative to the folder of the experiment file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<String>,
-    /// Where the runs are trials of a search: its rules.
+    /// The rules of the search, if the runs are trials of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
 }
@@ -45,44 +45,44 @@ pub struct Plan {
 /// The call that made a plan, as far as the specifications of its runs depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The words that start the runner's `run`: `lrlab run`.
+    /// The words that start the runner's `run` command: `lrlab run`.
     pub program: Vec<String>,
-    /// The experiment's file, as it was named.
+    /// The experiment file, as given.
     pub experiment: String,
-    /// The folder in which the call was made, from the root of the file system: relative paths start there.
+    /// The absolute working directory of the call.
     pub folder: String,
-    /// Overrides of the experiment's keys, `KEY=VALUE`, in their order.
+    /// The overrides `KEY=VALUE`, in their order.
     #[serde(default)]
     pub set: Vec<String>,
 }
 
 impl Call {
-    /// The command that makes the run `id` again, in the store `out`: words of a POSIX shell, for [`Call::folder`].
+    /// Returns the POSIX shell command that repeats the run `id` in the store `out`, to be run in [`Call::folder`].
     #[must_use]
     pub fn command(&self, id: &RunId, out: &str) -> String {
         let mut words: Vec<&str> = self.program.iter().map(String::as_str).collect();
         words.push(&self.experiment);
         words.extend(self.set.iter().flat_map(|set| ["--set", set]));
         words.extend(["--run", id.as_str(), "--out", out]);
-        // No argument of a program holds the one character that cannot be quoted.
+        // Only NUL cannot be quoted, and no argument contains it.
         let quoted = words.into_iter().map(|word| shlex::try_quote(word).unwrap_or(word.into()));
         quoted.collect::<Vec<_>>().join(" ")
     }
 }
 
-/// The rules of a search over the runs of a plan. A run's cell holds its trial's number and its values.
+/// The rules of a search over the runs of a plan. The cell of a run holds the number and the values of its trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
-    /// For readers: `grid`, `random` or `halving`.
+    /// The name of the method, for display: `grid`, `random` or `halving`.
     pub method: String,
-    /// The keys that are searched.
+    /// The keys of the search space.
     pub keys: Vec<String>,
-    /// The metric of the validation split that decides; `None` is each run's `select`.
+    /// The validation metric that ranks trials; `None` uses `select` of each run.
     pub metric: Option<String>,
-    /// The first so many seeds judge; the winner is run with the others too.
+    /// The number of seeds that rank trials; the winner is run with the remaining seeds too.
     pub seeds: usize,
-    /// Epochs at which trials are judged, by the epochs of a whole run.
+    /// The epochs at which trials are ranked, by the epochs of a full run.
     pub rungs: BTreeMap<u64, Vec<u64>>,
-    /// At each rung one in so many goes on.
+    /// At each rung, one in `eta` trials is promoted.
     pub eta: usize,
 }

@@ -1,7 +1,7 @@
-//! Files of records: finished runs outside of any store, to be kept, sent and published.
+//! Record files: finished runs outside of any store, to be archived, shared and published.
 //!
 //! ```text
-//! experiments/results/<experiment>/*.jsonl     one run a line, each a whole result.json, sorted by run_id
+//! experiments/results/<experiment>/*.jsonl     one run per line, each a complete result.json, sorted by run_id
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,31 +12,30 @@ use crate::atomic::write_atomic_with;
 use crate::error::of_a_line;
 use crate::{Conflict, Error, Outcome, RunId, RunResult};
 
-/// A finished run, and where it is on record.
+/// A finished run and its place in a record file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The run.
     pub result: RunResult,
     /// The file.
     pub path: PathBuf,
-    /// The line in it, from 1.
+    /// The line number, from 1.
     pub line: usize,
 }
 
-/// Runs on record, by their ids: at most one of each.
+/// Recorded runs by id.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Records(BTreeMap<RunId, Record>);
 
 impl Records {
-    /// Reads files of records; of a folder, all its `*.jsonl` files in the order of their names. Blank lines are passed
-    /// over.
+    /// Reads record files, and all `*.jsonl` files of folders, in the order of their names. Blank lines are skipped.
     ///
-    /// Of two records of one run that are equal in what runs of one specification share ([`RunResult::difference`]), the
-    /// first is kept, with its clocks and its provenance. Of two where a search gave up one, the whole run is kept.
+    /// If two records of one run do not differ ([`RunResult::difference`]), the first one is kept with its times and its
+    /// provenance. If exactly one of them was pruned by a search, the complete one is kept.
     ///
     /// # Errors
-    /// A file that cannot be read; a line that is no record; a file without any, and a folder without such a file; two
-    /// records of one run that differ.
+    /// Returns an error if a file cannot be read, a line is not a record, a file has no record, a folder has no record file,
+    /// or two records of one run differ.
     pub fn read(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut records = Self::default();
         for path in paths {
@@ -90,39 +89,39 @@ impl Records {
         Ok(())
     }
 
-    /// Keeps those of the runs that `keep` names.
+    /// Retains the runs for which `keep` returns `true`.
     pub fn retain(&mut self, mut keep: impl FnMut(&RunId) -> bool) {
         self.0.retain(|id, _| keep(id));
     }
 
-    /// The record of a run.
+    /// Returns the record of a run.
     #[must_use]
     pub fn get(&self, id: &RunId) -> Option<&Record> {
         self.0.get(id)
     }
 
-    /// All of them, sorted by id.
+    /// Iterates over the records, sorted by id.
     pub fn iter(&self) -> impl Iterator<Item = &Record> {
         self.0.values()
     }
 
-    /// How many there are.
+    /// Returns the number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Writes a file of records, sorted by id: equal results give equal bytes.
+/// Writes a record file, sorted by id: equal results give equal bytes.
 ///
 /// # Errors
-/// [`Error::Io`]; the file is then as it was.
+/// Returns [`Error::Io`] if writing fails; the file is then unchanged.
 pub fn write_records<'a>(path: &Path, results: impl IntoIterator<Item = &'a RunResult>) -> Result<(), Error> {
     let mut results: Vec<&RunResult> = results.into_iter().collect();
     results.sort_by_key(|result| &result.run_id);
@@ -136,7 +135,7 @@ pub fn write_records<'a>(path: &Path, results: impl IntoIterator<Item = &'a RunR
     })
 }
 
-/// A file is itself; a folder is its files of records.
+/// Expands a folder to its record files.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);

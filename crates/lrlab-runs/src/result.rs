@@ -1,4 +1,4 @@
-//! `result.json`: what a finished run leaves. Keys are a contract; `NaN` and infinity are written as `null`.
+//! `result.json`: the result of a finished run. Its keys are stable; `NaN` and infinity are written as `null`.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::RunId;
 
-/// `Some` of a finite number, `None` of NaN and infinity, as JSON needs it.
+/// Returns `Some(x)` if `x` is finite, and `None` otherwise, as JSON requires.
 #[must_use]
 pub fn finite(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
 }
 
-/// The coordinates of a run in its grid, for grouping by others: `model`, `dataset`, `schedule`, `monitor`,
-/// `epochs`, `seed`, and any further axis of the experiment.
+/// The coordinates of a run in its grid: `model`, `dataset`, `schedule`, `monitor`, `epochs`, `seed`, and the further axes of
+/// the experiment.
 pub type Cell = BTreeMap<String, serde_json::Value>;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every update of the budget was made.
+    /// All updates were made.
     Completed,
-    /// A callback stopped it (early stopping, a wall-clock budget).
+    /// A callback stopped the run (early stopping, a time budget).
     Stopped,
-    /// The loss left the finite numbers. A data point, not an error.
+    /// The loss became non-finite. This is a data point, not an error.
     Diverged,
-    /// A search gave its budget to others.
+    /// A search eliminated the run.
     Pruned,
 }
 
-/// One epoch's figures. Losses are mean cross-entropy per example in nats; accuracies and F1 are fractions.
+/// The metrics of an epoch. Losses are mean cross-entropy per example in nats; accuracies and F1 are fractions.
 ///
-/// While a run lasts, a figure that was not measured is `None`, and one that was is `Some`, also of NaN and infinity. A
-/// record has `None` for both ([`EpochMetrics::recorded`]).
+/// During a run, a metric is `None` if it was not measured, and `Some` if it was, even if it is NaN or infinite. A recorded
+/// metric is `None` in both cases ([`EpochMetrics::recorded`]).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EpochMetrics {
@@ -43,21 +43,21 @@ pub struct EpochMetrics {
     pub lr_first: Option<f64>,
     /// The rate of the epoch's last update.
     pub lr: Option<f64>,
-    /// Running, in training mode, weighted by examples.
+    /// Running mean in training mode, weighted by examples.
     pub train_loss: Option<f64>,
-    /// Running, in training mode, weighted by examples.
+    /// Running mean in training mode, weighted by examples.
     pub train_accuracy: Option<f64>,
-    /// On the validation split, evaluation mode.
+    /// On the validation split, in evaluation mode.
     pub val_loss: Option<f64>,
     /// Standard error of `val_loss` over the examples.
     pub val_loss_stderr: Option<f64>,
     /// On the validation split.
     pub val_accuracy: Option<f64>,
-    /// Of the positive class for two classes, macro otherwise.
+    /// Of the positive class for two classes, macro-averaged otherwise.
     pub val_f1: Option<f64>,
-    /// As `val_f1`.
+    /// Averaged like `val_f1`.
     pub val_precision: Option<f64>,
-    /// As `val_f1`.
+    /// Averaged like `val_f1`.
     pub val_recall: Option<f64>,
     /// Expected calibration error on the validation split, 15 equal-width bins (Guo et al., ICML 2017).
     pub val_ece: Option<f64>,
@@ -66,8 +66,8 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// The value of the metric called `name` (`val_loss`, `train_accuracy`, …); `None` for a name that is no
-    /// metric, `Some(None)` for one that was not measured and, in a record, for one that is not finite.
+    /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is not a metric, and
+    /// `Some(None)` if it was not measured or, in a record, is not finite.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Option<f64>> {
         Some(match name {
@@ -87,7 +87,7 @@ impl EpochMetrics {
         })
     }
 
-    /// Where the metric called `name` lies; `None` for a name that is no metric.
+    /// Returns the field of the metric `name`; `None` if `name` is not a metric.
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Option<f64>> {
         Some(match name {
             "lr_first" => &mut self.lr_first,
@@ -106,7 +106,7 @@ impl EpochMetrics {
         })
     }
 
-    /// The same figures as a record has them: none where one is not finite.
+    /// Returns the metrics as recorded, without non-finite values.
     #[must_use]
     pub fn recorded(&self) -> Self {
         let mut recorded = self.clone();
@@ -118,7 +118,7 @@ impl EpochMetrics {
         recorded
     }
 
-    /// The metrics' names, in the order of columns.
+    /// The names of the metrics, in the order of columns.
     pub const NAMES: [&'static str; 12] = [
         "lr_first",
         "lr",
@@ -134,7 +134,7 @@ impl EpochMetrics {
         "grad_norm",
     ];
 
-    /// Whether a larger value of the metric called `name` is better; `None` for a name that is not comparable.
+    /// Returns whether larger values of the metric `name` are better; `None` if its values have no better direction.
     #[must_use]
     pub fn higher_is_better(name: &str) -> Option<bool> {
         match name {
@@ -145,14 +145,14 @@ impl EpochMetrics {
     }
 }
 
-/// An epoch's figures with the evaluation of the same weights on the training and test splits.
+/// The metrics of an epoch with the evaluation of the same weights on the training and test splits.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evaluation {
-    /// The epoch these weights are from.
+    /// The metrics of the epoch.
     #[serde(flatten)]
     pub metrics: EpochMetrics,
-    /// These weights are the average along the run; not written where they are not.
+    /// Whether the weights are an average along the run; omitted if `false`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub averaged: bool,
     /// Training split, evaluation mode, no augmentation.
@@ -163,7 +163,7 @@ pub struct Evaluation {
     pub accuracy_gap: Option<f64>,
     /// `val_loss` − `train_eval_loss`.
     pub loss_gap: Option<f64>,
-    /// Test split, read once.
+    /// Test split, evaluated once.
     pub test_loss: Option<f64>,
     /// Test split.
     pub test_accuracy: Option<f64>,
@@ -177,7 +177,7 @@ pub struct Evaluation {
     pub test_ece: Option<f64>,
 }
 
-/// What a decision did.
+/// The kind of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionKind {
@@ -191,32 +191,32 @@ pub enum DecisionKind {
     Stop,
 }
 
-/// Something a callback decided, with its reason.
+/// A decision of a callback, with its reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// Updates made when it was taken; it holds from the next.
+    /// Completed updates at the time of the decision, which takes effect at the next update.
     pub update: u64,
-    /// Completed epochs when it was taken.
+    /// Completed epochs at the time of the decision.
     pub epoch: u64,
-    /// The callback that took it.
+    /// The name of the callback.
     pub source: String,
-    /// What it did.
+    /// The kind.
     pub kind: DecisionKind,
-    /// The rate in force before.
+    /// The learning rate before the decision.
     pub lr_before: Option<f64>,
-    /// The rate the same moment has after.
+    /// The learning rate after the decision, for the same update.
     pub lr_after: Option<f64>,
-    /// The callback's gain after it.
+    /// The gain of the callback after the decision.
     pub gain: f64,
-    /// The metric it looked at.
+    /// The monitored metric.
     pub metric: String,
-    /// The metric's value.
+    /// The value of the metric.
     pub value: Option<f64>,
-    /// For a reader: "cut × 0.5: 3 bad epochs > patience 2, best 0.431 at epoch 4".
+    /// The reason, for display: "cut × 0.5: 3 bad epochs > patience 2, best 0.431 at epoch 4".
     pub reason: String,
 }
 
-/// Every clock figure of a run, sums over all its attempts. Not part of what two runs of one specification share.
+/// The times of a run, summed over its attempts. They may differ between runs of one specification.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timing {
@@ -228,93 +228,92 @@ pub struct Timing {
     pub train_s: f64,
     /// Seconds in evaluation.
     pub eval_s: f64,
-    /// Seconds reading data: loading them, and waiting for batches in training.
+    /// Seconds spent on data: loading, and waiting for batches in training.
     pub data_s: f64,
-    /// Seconds in which training or evaluation stood still for want of a batch; they are part of `data_s` and `eval_s`.
+    /// Seconds in which training or evaluation waited for batches; part of `data_s` and `eval_s`.
     pub input_s: f64,
-    /// `input_s` as a share of `elapsed_s`; null where it was not measured.
+    /// `input_s` as a fraction of `elapsed_s`; null if it was not measured.
     pub input_share: Option<f64>,
-    /// Seconds from the loop's begin to its end, over all attempts.
+    /// Seconds from the start of the loop to its end, over all attempts.
     pub elapsed_s: f64,
-    /// Seconds from the start of the last attempt's process to its first update.
+    /// Seconds from the start of the process of the last attempt to its first update.
     pub startup_s: f64,
-    /// Seconds from the last update to the result, the evaluation of every split included.
+    /// Seconds from the last update to the result, including the evaluation of all splits.
     pub wrapup_s: f64,
-    /// Updates executed over all attempts, those done again after an interruption included.
+    /// Updates executed over all attempts, including those repeated after an interruption.
     pub updates_executed: u64,
     /// Training examples per second.
     pub examples_per_s: f64,
-    /// The most memory of a GPU that the last attempt had at once, in MiB, without what the driver takes for its process;
-    /// null on other devices.
+    /// The peak GPU memory of the last attempt in MiB, without the driver's own; null on other devices.
     pub device_peak_mib: Option<u64>,
 }
 
-/// Where a result comes from.
+/// The origin of a result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Provenance {
     /// Versions of lrlab, candle and rustc.
     pub versions: BTreeMap<String, String>,
-    /// Identity of the program: the first 16 digits of its BLAKE3 hash.
+    /// The identity of the program: the first 16 digits of its BLAKE3 hash.
     pub build: Option<String>,
-    /// The commit of the source, where known.
+    /// The commit of the source, if known.
     pub commit: Option<String>,
     /// Whether the source differed from the commit.
     pub dirty: Option<bool>,
     /// `cpu`, `cuda:0`, `metal`.
     pub device: String,
-    /// The machine's name.
+    /// The name of the machine.
     pub host: String,
     /// Threads per run.
     pub threads: usize,
-    /// Content digest of the data set.
+    /// The content digest of the data set.
     pub dataset_digest: String,
-    /// For a reader: which variant of which file, synthetic or not.
+    /// The variants of the files, or that the data set is synthetic, for display.
     pub dataset: String,
     /// Warnings about the data (unknown digest, duplicates, a known lossy copy).
     pub dataset_notes: Vec<String>,
-    /// Parameters that are trained.
+    /// The number of trainable parameters.
     pub parameters: usize,
-    /// The class within which equal specifications give equal bits: the device's kind, the element type, and on the CPU the
-    /// version of the arithmetic, as in `cpu/f32/1`.
+    /// The numerics class, within which equal specifications give equal bits: the kind of device, the element type, and on
+    /// the CPU the version of the arithmetic, as in `cpu/f32/1`.
     pub numerics: String,
 }
 
-/// What a run's updates are counted by.
+/// The numbers of updates of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updates {
-    /// Updates of the run, each counted once; fewer than planned where it was stopped or diverged.
+    /// Distinct updates of the run; fewer than planned if it stopped or diverged.
     pub made: u64,
-    /// Updates of an epoch.
+    /// Updates per epoch.
     pub per_epoch: u64,
 }
 
-/// `result.json`: written once, atomically; its presence means the run is done.
+/// `result.json`: written once, atomically; its presence means that the run is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
-    /// The run's identity.
+    /// The identity of the run.
     pub run_id: RunId,
-    /// Its place in the grid.
+    /// Its coordinates in the grid.
     pub cell: Cell,
-    /// Everything that decides the result, no default left out.
+    /// The resolved specification, including all defaults.
     pub spec: serde_json::Value,
-    /// How it ended.
+    /// How the run ended.
     pub outcome: Outcome,
-    /// What its updates are counted by, so that the rate of each can be told from `spec` and `decisions`; results of
-    /// earlier versions do not have it.
+    /// The numbers of updates, from which `spec` and `decisions` give the rate of each update; absent in results of earlier
+    /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updates: Option<Updates>,
-    /// One entry per epoch.
+    /// The metrics of each epoch.
     pub history: Vec<EpochMetrics>,
-    /// After the last update.
+    /// The evaluation after the last update.
     #[serde(rename = "final")]
     pub last: Evaluation,
-    /// The best epoch by `spec.select`, ties to the earliest.
+    /// The best epoch by `spec.select`, the earliest among ties.
     pub best: Evaluation,
-    /// What callbacks decided.
+    /// The decisions of callbacks.
     pub decisions: Vec<Decision>,
-    /// Clocks.
+    /// The times.
     pub timing: Timing,
-    /// Where it comes from.
+    /// The origin.
     pub provenance: Provenance,
 }

@@ -1,8 +1,8 @@
-//! The store: where the files of runs and grids lie.
+//! The store: the layout of the files of runs and grids.
 //!
 //! ```text
-//! DIR/store/<run_id>/result.json       presence means done
-//! DIR/store/<run_id>/paused.json       what the result is if nobody goes on with a run that paused
+//! DIR/store/<run_id>/result.json       exists once the run is done
+//! DIR/store/<run_id>/paused.json       the result of a paused run if no attempt resumes it
 //! DIR/store/<run_id>/spec.json  best.safetensors  …
 //! DIR/store/<run_id>/attempts/<n>/checkpoints  events.jsonl  metrics.csv  tensorboard  …
 //! DIR/cache/…                          prepared data
@@ -26,36 +26,36 @@ const CACHE: &str = "cache";
 /// The folder of frozen runners within a store.
 const BIN: &str = "bin";
 
-/// Names that no experiment has: its folder would be one that the store keeps for itself.
+/// Names that no experiment may have, because the store uses folders with these names.
 pub const RESERVED_NAMES: [&str; 3] = [RUNS, CACHE, BIN];
 
-/// The most bytes in the name of an experiment or of one of its parts: names become those of files, with more before and
-/// after them, and file systems take 255 bytes.
+/// The maximum length in bytes of the name of an experiment or of one of its parts. Names become parts of file names, which
+/// file systems limit to 255 bytes.
 pub const LONGEST_NAME: usize = 100;
 
 /// A folder of runs and grids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunStore {
     root: PathBuf,
-    /// Results that count where the folder has none.
+    /// Results that count for runs without a result in the folder.
     records: Arc<Records>,
 }
 
 impl RunStore {
-    /// The store at `root`; nothing is created until something is written.
+    /// Opens the store at `root`. The folder is created by the first write.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), records: Arc::default() }
     }
 
-    /// The same store to those who only look: a run without a result in it has the one on record. Nothing of `records` is
-    /// written; [`Self::put`] does that.
+    /// Adds `records` for reading: a run without a result in the store has the recorded one. To write records to the store,
+    /// use [`Self::put`].
     #[must_use]
     pub fn with_records(self, records: Records) -> Self {
         Self { records: Arc::new(records), ..self }
     }
 
-    /// The store's folder.
+    /// Returns the folder of the store.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -73,7 +73,7 @@ impl RunStore {
         self.runs_dir().join(id.as_str())
     }
 
-    /// `DIR/cache`: prepared data, and what preflights saw.
+    /// `DIR/cache`: prepared data, and the findings of preflights.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
         self.root.join(CACHE)
@@ -91,36 +91,36 @@ impl RunStore {
         self.root.join(name)
     }
 
-    /// Whether the run is done.
+    /// Returns whether the run is done.
     #[must_use]
     pub fn is_done(&self, id: &RunId) -> bool {
         self.result_path(id).is_file() || self.records.get(id).is_some()
     }
 
-    /// Whether the run is done and no search gave it up on the way: nothing is left to be trained.
+    /// Returns whether the run is done and was not pruned by a search, so that no training is left.
     #[must_use]
     pub fn is_finished(&self, id: &RunId) -> bool {
         self.is_done(id) && !self.is_pruned(id)
     }
 
-    /// Whether the result of the run is what it had come to when a search gave it up: it can go on.
+    /// Returns whether a search pruned the run, so that it can be resumed.
     fn is_pruned(&self, id: &RunId) -> bool {
         let path = self.result_path(id);
         if let (false, Some(record)) = (path.is_file(), self.records.get(id)) {
             return record.result.outcome == Outcome::Pruned;
         }
-        // Only a run that paused can have been given up; the result of any other is not read for this.
+        // Only a paused run can have been pruned, so the results of other runs need not be read.
         let outcome = || -> Option<Outcome> {
             let bytes = std::fs::read(path).ok()?;
-            serde_json::from_slice::<Ended>(&bytes).ok().map(|ended| ended.outcome)
+            serde_json::from_slice::<OutcomeOnly>(&bytes).ok().map(|read| read.outcome)
         };
         self.paused_path(id).is_file() && outcome() == Some(Outcome::Pruned)
     }
 
-    /// The ids of the runs with a result in the folder, sorted.
+    /// Returns the sorted ids of the runs with a result in the folder; none if the folder does not exist.
     ///
     /// # Errors
-    /// The folder of the runs cannot be read; one that is not there has none.
+    /// Returns an error if the folder cannot be read.
     pub fn done(&self) -> Result<Vec<RunId>, Error> {
         let folder = self.runs_dir();
         let entries = match std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
@@ -135,19 +135,20 @@ impl RunStore {
         Ok(done)
     }
 
-    /// The result of a run, `None` where it is not done.
+    /// Returns the result of a run; `None` if it is not done.
     ///
     /// # Errors
-    /// A file that cannot be read, is no result, or is that of another run.
+    /// Returns an error if the file cannot be read, is damaged, or holds the result of another run.
     pub fn result(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
         let result = read_result(&self.result_path(id), id)?;
         Ok(result.or_else(|| self.records.get(id).map(|record| record.result.clone())))
     }
 
-    /// The bytes of the result of a run, `None` where it is not done: a run on record has those that its file would have.
+    /// Returns the result of a run as bytes; `None` if it is not done. For a recorded run, these are the bytes that its file
+    /// would have.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// Returns an error if the file cannot be read.
     pub fn result_bytes(&self, id: &RunId) -> Result<Option<Vec<u8>>, Error> {
         let path = self.result_path(id);
         match std::fs::read(&path) {
@@ -159,10 +160,10 @@ impl RunStore {
         }
     }
 
-    /// Puts a finished run into the store, as if it had been run here; `false` where there is a result already, which stays.
+    /// Adds a finished run to the store as if it had been run there. Returns `false` if a result exists, which is kept.
     ///
     /// # Errors
-    /// Writing fails.
+    /// Returns an error if writing fails.
     pub fn put(&self, result: &RunResult) -> Result<bool, Error> {
         if result.outcome != Outcome::Pruned {
             return self.commit(result);
@@ -174,11 +175,11 @@ impl RunStore {
         self.prune(&result.run_id)
     }
 
-    /// What is wrong with the result of a run, or with what it left when it paused; `None` where nothing is. Such a run
-    /// counts as done for [`Self::is_done`], and is to be set aside and done again.
+    /// Returns the damage to the result or the paused state of a run; `None` if there is none. [`Self::is_done`] counts a
+    /// damaged run as done; callers set it aside and repeat it.
     ///
     /// # Errors
-    /// A file that cannot be read: of that nobody knows whether it is damaged.
+    /// Returns an error if a file cannot be read, so that its state is unknown.
     pub fn damage(&self, id: &RunId) -> Result<Option<Error>, Error> {
         match self.result(id).and_then(|_| self.paused(id)) {
             Ok(_) => Ok(None),
@@ -187,11 +188,11 @@ impl RunStore {
         }
     }
 
-    /// Writes `result.json`; `false` where another attempt was first. A run that a search gave up while it went on
-    /// all the same is done now.
+    /// Writes `result.json`. Returns `false` if another attempt was first. The result of a run that a search pruned in the
+    /// meantime replaces the pruned one.
     ///
     /// # Errors
-    /// Writing fails.
+    /// Returns an error if writing fails.
     pub fn commit(&self, result: &RunResult) -> Result<bool, Error> {
         let path = self.result_path(&result.run_id);
         let bytes = to_json(&path, result)?;
@@ -200,40 +201,40 @@ impl RunStore {
             write_atomic(&path, &bytes)?;
             first = true;
         }
-        // What it would have been is of no interest any more; not being there is the usual case.
+        // The paused state is obsolete, and usually absent.
         let _ = std::fs::remove_file(self.paused_path(&result.run_id));
         Ok(first)
     }
 
-    /// What the result of a paused run is if nobody goes on with it; `None` where it never paused.
+    /// Returns the result that a paused run has if no attempt resumes it; `None` if it never paused.
     ///
     /// # Errors
-    /// A file that cannot be read or is no result.
+    /// Returns an error if the file cannot be read or is damaged.
     pub fn paused(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
         read_result(&self.paused_path(id), id)
     }
 
-    /// The completed epochs after which a run paused last; `None` where it never did.
+    /// Returns the number of completed epochs at the last pause; `None` if the run never paused.
     ///
     /// # Errors
-    /// A file that cannot be read or is no result.
+    /// Returns an error if the file cannot be read or is damaged.
     pub fn paused_after(&self, id: &RunId) -> Result<Option<u64>, Error> {
-        Ok(read_json::<Made>(&self.paused_path(id))?.map(|made| made.history.len() as u64))
+        Ok(read_json::<HistoryOnly>(&self.paused_path(id))?.map(|read| read.history.len() as u64))
     }
 
-    /// Says how far a run is that pauses: `result` is what becomes its result if nobody goes on.
+    /// Records that a run has paused. `result` becomes its result if no attempt resumes it.
     ///
     /// # Errors
-    /// Writing fails.
+    /// Returns an error if writing fails.
     pub fn pause(&self, result: &RunResult) -> Result<(), Error> {
         let path = self.paused_path(&result.run_id);
         write_atomic(&path, &to_json(&path, result)?)
     }
 
-    /// Ends a paused run where it is; `false` where it is not paused, or done.
+    /// Ends a paused run with its current result. Returns `false` if the run is not paused or is done.
     ///
     /// # Errors
-    /// The files cannot be read or written.
+    /// Returns an error if the files cannot be read or written.
     pub fn prune(&self, id: &RunId) -> Result<bool, Error> {
         let paused = self.paused_path(id);
         if self.is_done(id) || !paused.is_file() {
@@ -242,13 +243,13 @@ impl RunStore {
         link_exclusive(&paused, &self.result_path(id))
     }
 
-    /// Takes the result of a pruned run away, which goes on where it paused.
+    /// Removes the result of a pruned run, so that it can be resumed.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// Returns an error if the file cannot be removed.
     pub fn revive(&self, id: &RunId) -> Result<(), Error> {
         let path = self.result_path(id);
-        // It is `paused.json` under another name: nothing is lost.
+        // The file is a link to `paused.json`, so nothing is lost.
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, e)),
             _ => Ok(()),
@@ -263,10 +264,10 @@ impl RunStore {
         self.run_dir(id).join("paused.json")
     }
 
-    /// The plan of an experiment, `None` where there is none yet.
+    /// Returns the plan of an experiment; `None` if there is none yet.
     ///
     /// # Errors
-    /// A file that cannot be read or is no plan.
+    /// Returns an error if the file cannot be read or is damaged.
     pub fn plan(&self, experiment: &str) -> Result<Option<Plan>, Error> {
         read_json(&self.experiment_dir(experiment).join("plan.json"))
     }
@@ -274,7 +275,7 @@ impl RunStore {
     /// Writes `plan.json`.
     ///
     /// # Errors
-    /// Writing fails.
+    /// Returns an error if writing fails.
     pub fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
         let path = self.experiment_dir(&plan.experiment).join("plan.json");
         write_atomic_with(&path, |file| {
@@ -287,15 +288,15 @@ impl RunStore {
     }
 }
 
-/// The part of a result that says how the run ended.
+/// The outcome alone, for reading it from a result.
 #[derive(Deserialize)]
-struct Ended {
+struct OutcomeOnly {
     outcome: Outcome,
 }
 
-/// The part of a result that says how many epochs were made.
+/// The history alone, for counting its epochs.
 #[derive(Deserialize)]
-struct Made {
+struct HistoryOnly {
     history: Vec<serde::de::IgnoredAny>,
 }
 

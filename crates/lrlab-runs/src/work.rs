@@ -1,7 +1,7 @@
-//! What an attempt did, counted so that a killed one counts too.
+//! The work of an attempt, recorded so that a killed attempt counts too.
 //!
 //! ```text
-//! DIR/store/<run_id>/attempts/<n>/work.json   one line, written over after every update
+//! DIR/store/<run_id>/attempts/<n>/work.json   one line, overwritten after every update
 //! ```
 
 use std::fs::File;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::numbered;
+use crate::checkpoint::numbered_attempts;
 use crate::{Error, Timing, finite};
 
-/// Bytes of the line: more than any state of it needs, so that it is always written over as a whole.
+/// The length of the line in bytes: long enough for any values, so that each write overwrites the whole line.
 const WIDTH: usize = 319;
 
 /// Work done, in updates, examples and seconds.
@@ -30,9 +30,9 @@ pub struct Work {
     pub eval_s: f64,
     /// Seconds reading data.
     pub data_s: f64,
-    /// Seconds waited for batches, in training and evaluation.
+    /// Seconds spent waiting for batches, in training and evaluation.
     pub input_s: f64,
-    /// Seconds from the loop's begin to its end.
+    /// Seconds from the start of the loop to its end.
     pub elapsed_s: f64,
 }
 
@@ -52,7 +52,7 @@ impl std::ops::Add for Work {
 }
 
 impl Work {
-    /// As a result states it; start and end are left to the caller.
+    /// Converts the work to the timing of a result; the caller fills in the start and the end.
     #[must_use]
     pub fn timing(&self) -> Timing {
         Timing {
@@ -76,7 +76,7 @@ struct Line {
     work: Work,
 }
 
-/// The line of one attempt.
+/// The work log of an attempt.
 #[derive(Debug)]
 pub struct WorkLog {
     path: PathBuf,
@@ -85,23 +85,24 @@ pub struct WorkLog {
 }
 
 impl WorkLog {
-    /// Begins it in the attempt's folder. `started` is in seconds since the Unix epoch.
+    /// Creates the log in the folder of the attempt. `started` is in seconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// Returns [`Error::Io`] if the file cannot be written.
     pub fn create(attempt: &Path, started: f64) -> Result<Self, Error> {
         let path = attempt.join("work.json");
         let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
         let mut log = Self { path, file, started };
-        log.note(&Work::default())?;
+        log.record(&Work::default())?;
         Ok(log)
     }
 
-    /// What was done so far. In the system's hands when this returns, where the death of this process does not reach.
+    /// Records the work so far. The operating system holds the data when this returns, so it survives the death of the
+    /// process.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn note(&mut self, work: &Work) -> Result<(), Error> {
+    /// Returns [`Error::Io`] if the file cannot be written.
+    pub fn record(&mut self, work: &Work) -> Result<(), Error> {
         let line = Line { started: self.started, work: *work };
         let text = serde_json::to_string(&line).map_err(|e| Error::json(&self.path, e))?;
         let written = self.file.rewind().and_then(|()| {
@@ -112,11 +113,12 @@ impl WorkLog {
     }
 }
 
-/// The work of every attempt at the run in `run_dir` but the one of number `except`, and when the first of them
-/// began, in seconds since the Unix epoch. A line that cannot be read counts for nothing.
+/// Returns the total work of all attempts at the run in `run_dir` except attempt `except`, and the start of the first one, in
+/// seconds since the Unix epoch. Unreadable logs are ignored.
 #[must_use]
-pub fn work_before(run_dir: &Path, except: u32) -> (Work, Option<f64>) {
-    let lines = numbered(&run_dir.join("attempts")).into_iter().filter(|(number, _)| *number != except);
+pub fn earlier_work(run_dir: &Path, except: u32) -> (Work, Option<f64>) {
+    let lines =
+        numbered_attempts(&run_dir.join("attempts")).into_iter().filter(|(number, _)| *number != except);
     let lines = lines.filter_map(|(_, attempt)| -> Option<Line> {
         serde_json::from_slice(&std::fs::read(attempt.join("work.json")).ok()?).ok()
     });

@@ -5,14 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use lrlab_runs::{
-    Checkpoint, Checkpoints, Error, Moment, RunId, RunResult, Stamp, Work, WorkLog, attempt_dir,
-    link_exclusive, progress, work_before,
+    Checkpoint, Checkpoints, Error, Fingerprint, RunId, RunResult, Step, Work, WorkLog, attempt_dir,
+    earlier_work, link_exclusive, progress,
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-fn stamp() -> Stamp {
-    Stamp { run_id: RunId::of("{}", ""), numerics: "cpu/f32".to_owned(), build: "b".to_owned() }
+fn fingerprint() -> Fingerprint {
+    Fingerprint { run_id: RunId::of("{}", ""), numerics: "cpu/f32".to_owned(), build: "b".to_owned() }
 }
 
 fn attempt(run: &Path, number: u32) -> PathBuf {
@@ -22,10 +22,10 @@ fn attempt(run: &Path, number: u32) -> PathBuf {
 }
 
 /// What is found, and what is said on the way.
-fn open(run: &Path, number: u32, stamp: Stamp) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
+fn open(run: &Path, number: u32, fingerprint: Fingerprint) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
     let mut said = Vec::new();
     let (checkpoints, found) =
-        Checkpoints::open(run, number, stamp, &mut |message| said.push(message)).unwrap();
+        Checkpoints::open(run, number, fingerprint, &mut |message| said.push(message)).unwrap();
     (checkpoints, found, said)
 }
 
@@ -33,7 +33,7 @@ fn write(checkpoints: &mut Checkpoints, update: u64) -> PathBuf {
     let state = json!({ "update": update, "epoch": update / 10, "history": [], "more": [1] }).to_string();
     let tensors = update.to_le_bytes();
     let files = [("state.json", state.as_bytes()), ("tensors.safetensors", tensors.as_slice())];
-    checkpoints.write(Moment { update, epoch: update / 10 }, &files).unwrap()
+    checkpoints.write(Step { update, epoch: update / 10 }, &files).unwrap()
 }
 
 fn folders(run: &Path) -> usize {
@@ -45,16 +45,16 @@ fn folders(run: &Path) -> usize {
 #[test]
 fn the_last_two_are_kept_over_all_attempts() {
     let run = tempfile::tempdir().unwrap();
-    let (mut first, found, said) = open(run.path(), 1, stamp());
+    let (mut first, found, said) = open(run.path(), 1, fingerprint());
     assert_eq!((found, said.len(), progress(run.path())), (None, 0, None));
     for update in [5, 10, 15] {
         write(&mut first, update);
     }
     assert_eq!(folders(run.path()), 2);
 
-    let (mut second, found, said) = open(run.path(), 2, stamp());
+    let (mut second, found, said) = open(run.path(), 2, fingerprint());
     let found = found.unwrap();
-    assert_eq!((found.at, said.len()), (Moment { update: 15, epoch: 1 }, 0));
+    assert_eq!((found.at, said.len()), (Step { update: 15, epoch: 1 }, 0));
     assert_eq!(found.attempt, 1);
     assert_eq!(found.files["tensors.safetensors"], 15_u64.to_le_bytes());
     assert_eq!(write(&mut second, 15), found.folder, "one of this moment is there");
@@ -67,24 +67,25 @@ fn the_last_two_are_kept_over_all_attempts() {
 
     // What a killed process leaves half written is no checkpoint, and goes with the rest.
     std::fs::create_dir(attempt(run.path(), 2).join("checkpoints/.x.tmp")).unwrap();
-    let (third, found, said) = open(run.path(), 3, stamp());
+    let (third, found, said) = open(run.path(), 3, fingerprint());
     assert_eq!((found.unwrap().at.update, said.len()), (25, 0));
     third.remove_all().unwrap();
     assert_eq!(folders(run.path()), 0);
 }
 
 #[test]
-fn whoever_cannot_go_on_from_it_is_told() {
+fn checkpoints_of_another_fingerprint_are_reported() {
     let run = tempfile::tempdir().unwrap();
-    write(&mut open(run.path(), 1, stamp()).0, 10);
-    let (other, found, said) = open(run.path(), 2, Stamp { build: "other".to_owned(), ..stamp() });
+    write(&mut open(run.path(), 1, fingerprint()).0, 10);
+    let (other, found, said) =
+        open(run.path(), 2, Fingerprint { build: "other".to_owned(), ..fingerprint() });
     assert_eq!(found, None);
     assert!(said[0].contains("000000000010.000001: written by another build"), "{said:?}");
     drop(other);
-    let (_, found, said) = open(run.path(), 2, Stamp { run_id: RunId::of("{ }", ""), ..stamp() });
+    let (_, found, said) = open(run.path(), 2, Fingerprint { run_id: RunId::of("{ }", ""), ..fingerprint() });
     assert_eq!(found, None);
-    assert!(said[0].contains("of run"), "{said:?}");
-    let gpu = Stamp { numerics: "cuda/f32".to_owned(), ..stamp() };
+    assert!(said[0].contains("it belongs to run"), "{said:?}");
+    let gpu = Fingerprint { numerics: "cuda/f32".to_owned(), ..fingerprint() };
     let error = Checkpoints::open(run.path(), 2, gpu, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::OtherNumerics { .. }));
     let text = error.to_string();
@@ -98,12 +99,12 @@ fn whoever_cannot_go_on_from_it_is_told() {
 #[test]
 fn a_checkpoint_that_cannot_be_written_leaves_nothing() {
     let run = tempfile::tempdir().unwrap();
-    let (mut checkpoints, ..) = open(run.path(), 1, stamp());
+    let (mut checkpoints, ..) = open(run.path(), 1, fingerprint());
     write(&mut checkpoints, 10);
-    let error = checkpoints.write(Moment { update: 20, epoch: 2 }, &[("a/b", b"x")]).unwrap_err();
+    let error = checkpoints.write(Step { update: 20, epoch: 2 }, &[("a/b", b"x")]).unwrap_err();
     assert!(error.to_string().contains("000000000020.000002/a/b"), "{error}");
     assert_eq!(folders(run.path()), 1);
-    assert_eq!(open(run.path(), 2, stamp()).1.unwrap().at.update, 10);
+    assert_eq!(open(run.path(), 2, fingerprint()).1.unwrap().at.update, 10);
 }
 
 proptest! {
@@ -114,7 +115,7 @@ proptest! {
     #[test]
     fn a_damaged_one_falls_back(file in 0_usize..3, place in any::<prop::sample::Index>(), bit in 0..8, cut: bool) {
         let run = tempfile::tempdir().unwrap();
-        let (mut checkpoints, ..) = open(run.path(), 1, stamp());
+        let (mut checkpoints, ..) = open(run.path(), 1, fingerprint());
         write(&mut checkpoints, 10);
         let newest = write(&mut checkpoints, 20);
         let name = ["manifest.json", "state.json", "tensors.safetensors"][file];
@@ -126,7 +127,7 @@ proptest! {
             bytes[at] ^= 1_u8 << bit;
         }
         std::fs::write(newest.join(name), &bytes).unwrap();
-        let (_, found, said) = open(run.path(), 2, stamp());
+        let (_, found, said) = open(run.path(), 2, fingerprint());
         prop_assert_eq!(found.unwrap().at.update, if said.is_empty() { 20 } else { 10 });
         // White space between the manifest's words is all that may change.
         prop_assert!(!said.is_empty() || name == "manifest.json");
@@ -140,13 +141,13 @@ fn work_of_killed_attempts_counts() {
     let work = |updates| Work { updates, examples: 32 * updates, train_s: 0.5, ..Work::default() };
     for (number, started, updates) in [(1, 200.0, 7), (2, 100.0, 5), (3, 300.0, 11)] {
         let mut log = WorkLog::create(&attempt(run.path(), number), started).unwrap();
-        log.note(&work(100_000)).unwrap();
-        log.note(&work(updates)).unwrap();
+        log.record(&work(100_000)).unwrap();
+        log.record(&work(updates)).unwrap();
     }
     // Died before it did anything; a line that cannot be read.
     std::fs::write(attempt(run.path(), 4).join("work.json"), "{\"star").unwrap();
     attempt(run.path(), 5);
-    let (before, first) = work_before(run.path(), 3);
+    let (before, first) = earlier_work(run.path(), 3);
     assert_eq!((before.updates, before.examples, before.train_s, first), (12, 384, 1.0, Some(100.0)));
     let timing = (before + work(11)).timing();
     assert_eq!(
@@ -192,7 +193,8 @@ fn results_that_differ_say_where_first() {
     here.provenance.versions = [("candle", "1"), ("rustc", "2")].map(|(a, b)| (a.into(), b.into())).into();
     there.provenance.versions = [("lrlab", "3"), ("rustc", "2")].map(|(a, b)| (a.into(), b.into())).into();
     assert_eq!(here.difference(&there), None);
-    let mut places: Vec<_> = here.other_provenance(&there).into_iter().map(|found| found.place).collect();
+    let mut places: Vec<_> =
+        here.provenance_differences(&there).into_iter().map(|found| found.place).collect();
     places.sort();
     assert_eq!(places, ["host", "versions.candle", "versions.lrlab"]);
 }

@@ -58,7 +58,7 @@ fn ids_stay() {
     for bad in ["", "0123", &"g".repeat(32), &"A".repeat(32), &"0".repeat(33)] {
         assert!(matches!(RunId::try_from(bad.to_owned()), Err(Error::BadId(text)) if text == *bad));
         let error = serde_json::from_value::<RunId>(json!(bad)).unwrap_err();
-        assert_eq!(error.to_string(), format!("{bad:?} is no run id: expected 32 hexadecimal digits"));
+        assert_eq!(error.to_string(), format!("{bad:?} is not a run id, expected 32 hexadecimal digits"));
     }
 }
 
@@ -165,7 +165,7 @@ fn a_store_keeps_the_first_result_and_says_what_it_cannot_read() {
     assert_eq!((store.is_done(&id), store.result(&id).unwrap()), (true, Some(first)));
     std::fs::write(store.run_dir(&id).join("result.json"), "{\"run_id\"").unwrap();
     let error = store.result(&id).unwrap_err().to_string();
-    assert!(error.contains("result.json: it is damaged (EOF"), "{error}");
+    assert!(error.contains("result.json: damaged (EOF"), "{error}");
 
     let plan = Plan {
         experiment: "e".to_owned(),

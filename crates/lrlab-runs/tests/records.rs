@@ -50,8 +50,8 @@ fn what_is_wrong_is_told_with_file_and_line() {
     let whole = line(1, 0.5, "completed");
     std::fs::write(path("cut.jsonl"), format!("{whole}\n\n{}", &whole[..100])).unwrap();
     let told = fails(&["cut.jsonl"]);
-    assert!(told.starts_with("cut.jsonl:3:100: it is no record of a run (EOF while parsing"), "{told}");
-    assert!(told.ends_with("): expected a whole result.json on one line"), "{told}");
+    assert!(told.starts_with("cut.jsonl:3:100: not a record of a run (EOF while parsing"), "{told}");
+    assert!(told.ends_with("), expected a complete result.json on one line"), "{told}");
     std::fs::write(
         path("other.jsonl"),
         format!("{}\n{}\n", line(2, 0.5, "completed"), line(1, 0.25, "completed")),
@@ -67,9 +67,9 @@ fn what_is_wrong_is_told_with_file_and_line() {
         )
     );
     std::fs::write(path("empty.jsonl"), "\n").unwrap();
-    assert!(fails(&["empty.jsonl"]).starts_with("empty.jsonl: no record of a run is in it"));
+    assert!(fails(&["empty.jsonl"]).starts_with("empty.jsonl: no record of a run, expected"));
     std::fs::create_dir(path("nothing")).unwrap();
-    assert!(fails(&["nothing"]).starts_with("nothing: no record of a run is in it"));
+    assert!(fails(&["nothing"]).starts_with("nothing: no record of a run, expected"));
     assert!(fails(&["absent.jsonl"]).starts_with("absent.jsonl: No such file"));
 
     // What a search gave up gives way to the whole run, whichever comes first.

@@ -1,11 +1,11 @@
 //! What several values of a run have to agree on.
 
-use lrlab_config::{AverageEvery, AveragingConfig, EarlyStoppingConfig, OptimizerConfig, Validation};
+use lrlab_config::{AverageEvery, AveragingConfig, EarlyStoppingConfig, OptimizerConfig, Source, Validation};
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::Horizon;
 use serde_json::Value as Json;
 
-use crate::{DataSpec, LoneExample, ModelSpec, MonitorSpec, RunSpec, SourceSpec};
+use crate::{DataSpec, LoneExample, ModelSpec, MonitorSpec, RunSpec};
 
 /// A disagreement: the path of the value that is to be changed, and why.
 pub(crate) struct Disagreement {
@@ -50,11 +50,11 @@ impl Kind {
     }
 
     /// What a data set holds; unknown for a user's own.
-    pub(crate) fn held_by(source: &SourceSpec) -> Option<Self> {
+    pub(crate) fn held_by(source: &Source) -> Option<Self> {
         match source {
-            SourceSpec::Cifar10(_) | SourceSpec::SyntheticPictures(_) => Some(Self::Pictures),
-            SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) => Some(Self::Text),
-            SourceSpec::Custom(_) => None,
+            Source::Cifar10(_) | Source::SyntheticPictures(_) => Some(Self::Pictures),
+            Source::Imdb(_) | Source::SyntheticReviews(_) => Some(Self::Text),
+            Source::Custom(_) => None,
         }
     }
 }
@@ -139,11 +139,11 @@ fn reading(run: &RunSpec) -> Option<Disagreement> {
 }
 
 /// Height and width of a data set's pictures; unknown for a user's own.
-fn side(source: &SourceSpec) -> Option<usize> {
+fn side(source: &Source) -> Option<usize> {
     match source {
-        SourceSpec::Cifar10(_) => Some(32),
-        SourceSpec::SyntheticPictures(spec) => Some(spec.size),
-        SourceSpec::Imdb(_) | SourceSpec::SyntheticReviews(_) | SourceSpec::Custom(_) => None,
+        Source::Cifar10(_) => Some(32),
+        Source::SyntheticPictures(spec) => Some(spec.size),
+        Source::Imdb(_) | Source::SyntheticReviews(_) | Source::Custom(_) => None,
     }
 }
 

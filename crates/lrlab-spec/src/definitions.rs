@@ -1,5 +1,6 @@
 //! The named parts of an experiment: defaults, models, data, schedules, monitors.
 
+use lrlab_config::{CustomConfig, Source};
 use lrlab_runs::LONGEST_NAME;
 use lrlab_schedulers::{ControllerSpec, ScheduleSpec};
 use serde::de::DeserializeOwned;
@@ -11,7 +12,7 @@ use crate::mistake::Log;
 use crate::schema::definition;
 use crate::tree::{Key, Node, Place, Value};
 use crate::walk::walk;
-use crate::{CustomSpec, ModelSpec, MonitorSpec, SourceSpec, suggest};
+use crate::{ModelSpec, MonitorSpec, suggest};
 
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,9 +152,9 @@ fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
     if !walk(log, &named.node, definition("DataSpec"), &named.key.name) {
         return;
     }
-    let source = named.node.get("source").and_then(|node| readable::<SourceSpec>(log, node));
+    let source = named.node.get("source").and_then(|node| readable::<Source>(log, node));
     match &source {
-        Some(SourceSpec::Custom(custom)) => {
+        Some(Source::Custom(custom)) => {
             registered(log, &named.node, "source", custom, "data set", &catalog.data);
         }
         Some(source) => without_effect(log, &named.node, Kind::held_by(source)),
@@ -185,7 +186,7 @@ fn model(log: &mut Log, named: &Named, catalog: &Catalog) {
 }
 
 /// A custom name is one that the runner knows.
-fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomSpec, what: &str, known: &[String]) {
+fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomConfig, what: &str, known: &[String]) {
     if known.contains(&custom.name) {
         return;
     }

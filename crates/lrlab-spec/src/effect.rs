@@ -4,18 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_config::OptimizerConfig;
+use lrlab_config::{OptimizerConfig, Source};
 use lrlab_runs::RunId;
 use lrlab_schedulers::{MarkKind, ScheduleSpec};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
+use crate::RunSpec;
 use crate::coordinate::{NAMED, Point, chosen, label};
 use crate::coupled::Kind;
 use crate::mistake::Log;
 use crate::resolve::Resolved;
 use crate::tree::{Node, Place};
-use crate::{RunSpec, SourceSpec};
 
 /// A key without effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
 pub(crate) fn of_parts(tree: &Node) -> Vec<Idle> {
     let part = |path: &str| tree.at(path).map(Node::json).unwrap_or_default();
     let schedule = serde_json::from_value::<ScheduleSpec>(part("schedule"));
-    let source = serde_json::from_value::<SourceSpec>(part("data.source"));
+    let source = serde_json::from_value::<Source>(part("data.source"));
     let of_schedule = schedule.iter().flat_map(of_schedule);
     of_schedule.chain(source.iter().filter_map(of_source)).collect()
 }
@@ -79,7 +79,7 @@ fn of_schedule(schedule: &ScheduleSpec) -> Vec<Idle> {
     found
 }
 
-fn of_source(source: &SourceSpec) -> Option<Idle> {
+fn of_source(source: &Source) -> Option<Idle> {
     let kind = Kind::held_by(source)?;
     let path = match kind {
         Kind::Pictures => "data.tokens",

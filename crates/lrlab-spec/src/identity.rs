@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use lrlab_config::Source;
 use lrlab_runs::RunId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{RunSpec, SourceSpec};
+use crate::RunSpec;
 
 /// Fields that were added after the first ids were given, each with what it means where nothing is said: what runs did
 /// before there was such a field. `*` stands for any one key.
@@ -60,7 +61,7 @@ impl std::error::Error for NoIdentity {}
 pub fn canonical(spec: &RunSpec) -> Result<String, NoIdentity> {
     let mut spec = spec.clone();
     // Left out here already: a path need not be text.
-    if let SourceSpec::Cifar10(files) | SourceSpec::Imdb(files) = &mut spec.data.source {
+    if let Source::Cifar10(files) | Source::Imdb(files) = &mut spec.data.source {
         files.folder = None;
     }
     let json = serde_json::to_value(&spec).map_err(|error| NoIdentity::NoJson(error.to_string()))?;

@@ -3,44 +3,15 @@
 use lrlab_config::{ResNetConfig, Stem, Validation, ValidationSplit};
 use lrlab_schedulers::Horizon;
 
-use crate::{DataSpec, ModelSpec, RunSpec, SourceSpec};
-
-impl SourceSpec {
-    /// Examples for training and validation together; `None` for a data set of the user's own.
-    #[must_use]
-    pub fn rows(&self) -> Option<usize> {
-        match self {
-            Self::Cifar10(_) => Some(50_000),
-            Self::Imdb(_) => Some(25_000),
-            Self::SyntheticPictures(spec) => Some(spec.train),
-            Self::SyntheticReviews(spec) => Some(spec.train),
-            Self::Custom(_) => None,
-        }
-    }
-}
-
-impl SourceSpec {
-    /// Examples of the test split; `None` for a data set of the user's own.
-    #[must_use]
-    pub fn test_rows(&self) -> Option<usize> {
-        match self {
-            Self::Cifar10(_) => Some(10_000),
-            Self::Imdb(_) => Some(25_000),
-            Self::SyntheticPictures(spec) => Some(spec.test),
-            Self::SyntheticReviews(spec) => Some(spec.test),
-            Self::Custom(_) => None,
-        }
-    }
-}
+use crate::{DataSpec, ModelSpec, RunSpec};
 
 impl DataSpec {
     /// Examples of the training split; `None` for a data set of the user's own.
     #[must_use]
     pub fn training_examples(&self) -> Option<usize> {
         let rows = self.source.rows()?;
-        let share = if matches!(self.source, SourceSpec::Cifar10(_) | SourceSpec::Imdb(_)) { 10 } else { 5 };
         let held_out = match self.validation {
-            None => rows / share,
+            None => self.source.default_validation(rows),
             Some(Validation::Examples(examples)) => examples,
             Some(Validation::Split(ValidationSplit::Test)) => 0,
         };

@@ -3,17 +3,17 @@
 //! These types are also the vocabulary of experiment files. Every enum is externally tagged and every struct
 //! refuses unknown keys, so that a mistake keeps its place in the file.
 
-use lrlab_config::{AveragingConfig, DivergenceConfig, EarlyStoppingConfig, Metric, OptimizerConfig};
+use lrlab_config::{
+    AveragingConfig, DivergenceConfig, EarlyStoppingConfig, Metric, OptimizerConfig, Precision,
+};
 use lrlab_schedulers::ScheduleSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-mod custom;
 mod data;
 mod models;
 mod monitor;
 
-pub use custom::*;
 pub use data::*;
 pub use models::*;
 pub use monitor::*;
@@ -71,19 +71,7 @@ pub struct RunSpec {
     pub select: String,
     /// Of the operands of matrix products. Default: `f32`.
     #[serde(default)]
-    pub precision: PrecisionSpec,
+    pub precision: Precision,
     /// Seed of initialisation, order, augmentation and dropout.
     pub seed: u64,
-}
-
-/// What the operands of matrix products are rounded to, forward and backward. Parameters, sums, norms, softmax, losses
-/// and the optimizer are f32 always.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PrecisionSpec {
-    /// As they are.
-    #[default]
-    F32,
-    /// bfloat16, to nearest: linear maps, LSTM, attention; convolutions on GPUs only.
-    Bf16,
 }

@@ -408,7 +408,7 @@ fn what_has_no_identity_gets_none() {
         use std::os::unix::ffi::OsStringExt;
         let mut elsewhere = run.clone();
         let folder = Some(std::ffi::OsString::from_vec(vec![b'/', 0xFF]).into());
-        elsewhere.data.source = lrlab_spec::SourceSpec::Cifar10(lrlab_config::Files { folder });
+        elsewhere.data.source = lrlab_config::Source::Cifar10(lrlab_config::Files { folder });
         assert_eq!(run_id(&elsewhere, "d"), run_id(&run, "d"), "a path need not be text");
     }
 }

@@ -1,6 +1,6 @@
-//! What can go wrong while training.
+//! The errors of training.
 
-/// What can go wrong while training. Divergence is not among them: it is an outcome.
+/// An error of training. Divergence is not an error: it is an outcome.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A tensor operation failed.
@@ -12,31 +12,31 @@ pub enum Error {
     /// A callback failed.
     #[error(transparent)]
     Callback(#[from] lrlab_callbacks::Error),
-    /// A setting that makes no sense here.
-    #[error("{name} is {value}: expected {expected}")]
+    /// A setting is out of range.
+    #[error("{name} is {value}, expected {expected}")]
     Setting {
         /// The setting.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What would do.
+        /// The expected range.
         expected: String,
     },
-    /// Something that is no state of a run.
+    /// The input is not the state of a run.
     #[error("the state of the run cannot be read: {reason}")]
     State {
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The state could not be kept, and it had to be.
-    #[error("the state of the run cannot be kept: {0}")]
-    Keep(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A checkpoint that the run depends on could not be written.
+    #[error("the checkpoint cannot be written: {0}")]
+    Checkpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Weights could not be written.
     #[error("{path}: {source}")]
     Weights {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         source: candle_core::Error,
     },
 }

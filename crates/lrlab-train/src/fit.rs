@@ -13,31 +13,31 @@ use lrlab_runs::{Evaluation, Event, finite};
 use lrlab_schedulers::{Horizon, Schedule};
 
 use crate::host::TrainingHost;
-use crate::run::{Run, validates};
-use crate::running::Running;
+use crate::run::{Run, has_finite_val_loss};
+use crate::running_metrics::RunningMetrics;
 use crate::trainer::Trainer;
-use crate::{Error, Fitted, Keeper, Settings, State, Stop};
+use crate::{CheckpointPolicy, Error, Fitted, Settings, State, Stop};
 
-/// Everything a run is made of.
+/// The parts of a run.
 pub struct Fit<'a> {
     /// The network.
     pub model: Box<dyn Model>,
     /// The update rule over the network's parameters.
     pub optimizer: Box<dyn Optimizer>,
-    /// The rate over time, resolved for this run's [`Horizon`] (see [`Fit::horizon`]).
+    /// The learning rate over time, built for the run's [`Horizon`] (see [`Fit::horizon`]).
     pub schedule: Box<dyn Schedule>,
-    /// What watches.
+    /// The callbacks.
     pub callbacks: Callbacks,
-    /// The examples.
+    /// The data set.
     pub data: &'a Dataset,
-    /// The rest.
+    /// The settings of the loop.
     pub settings: &'a Settings,
-    /// Where to train; the parameters live there already.
+    /// The device to train on, which already holds the parameters.
     pub device: &'a Device,
 }
 
 impl Fit<'_> {
-    /// How long a run with these settings on `examples` training examples is.
+    /// Returns the length of a run with these settings on `examples` training examples.
     #[must_use]
     pub fn horizon(settings: &Settings, examples: usize) -> Horizon {
         let updates_per_epoch = settings.updates_per_epoch(examples);
@@ -45,24 +45,23 @@ impl Fit<'_> {
     }
 }
 
-/// Trains. `interrupt` is looked at after every update; `report` hears every event as it happens.
+/// Trains a model. The loop checks `interrupt` after every update; `report` receives every event as it happens.
 ///
 /// # Errors
-/// See [`Error`]; callbacks hear of it before it is returned.
+/// Returns an [`Error`] if training fails; callbacks see it first.
 pub fn fit(parts: Fit<'_>, interrupt: &AtomicBool, report: &mut dyn FnMut(&Event)) -> Result<Fitted, Error> {
     fit_from(parts, None, &mut &*interrupt, report)
 }
 
-/// Trains, from where `state` was taken if there is one: with the same parts the run ends with the bits that it would
-/// have had without the interruption. `keeper` is asked between updates whether to keep the state; `report` hears every
-/// event as it happens.
+/// Trains a model, resuming from `state` if there is one: with the same parts, the result is bit-identical to that of a run
+/// without interruption. The loop consults `policy` between updates; `report` receives every event as it happens.
 ///
 /// # Errors
-/// See [`Error`]; callbacks hear of it before it is returned.
+/// Returns an [`Error`] if training fails; callbacks see it first.
 pub fn fit_from(
     parts: Fit<'_>,
     state: Option<&State>,
-    keeper: &mut dyn Keeper,
+    policy: &mut dyn CheckpointPolicy,
     report: &mut dyn FnMut(&Event),
 ) -> Result<Fitted, Error> {
     parts.settings.check()?;
@@ -76,10 +75,10 @@ pub fn fit_from(
         run.resume(state)?;
     }
 
-    let stop = match train(&mut run, data, keeper) {
+    let stop = match train(&mut run, data, policy) {
         Ok(stop) => stop,
         Err(error) => {
-            // The first error is the one to return; a callback that fails on it has nothing to add.
+            // Return the first error, even if a callback fails on it too.
             let _ = run.session.fail(&error.to_string(), &mut run.host);
             return Err(error);
         }
@@ -92,8 +91,8 @@ pub fn fit_from(
     run.finish(stop, last, data)
 }
 
-/// The algorithm.
-fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<Stop, Error> {
+/// The training algorithm.
+fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -> Result<Stop, Error> {
     let settings = run.settings;
     let (over, resumed) = (run.stop(), run.session.update() > 0);
     let updates = run.session.horizon().updates;
@@ -102,14 +101,14 @@ fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<S
     if let Some(stop) = over {
         return Ok(stop);
     }
-    if resumed && let Some(stop) = run.ask(keeper)? {
+    if resumed && let Some(stop) = run.checkpoint(policy)? {
         return Ok(stop);
     }
     for epoch in run.session.epoch()..settings.epochs {
         if run.running.is_none() {
             run.session.begin_epoch(&mut run.host)?;
         }
-        let mut running = run.running.take().unwrap_or_else(|| Running::new(run.session.lr()));
+        let mut running = run.running.take().unwrap_or_else(|| RunningMetrics::new(run.session.lr()));
         let mut batches = run.host.trainer.batches(epoch, running.batches);
         let first = epoch * settings.batches_per_epoch(data.train.len());
         loop {
@@ -124,7 +123,7 @@ fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<S
             let clock = Instant::now();
             let updated = trainer.step(&window, first + running.batches, lr)?;
             trainer.work.train_s += clock.elapsed().as_secs_f64();
-            trainer.work.examples += updated.outcomes.len() as u64;
+            trainer.work.examples += updated.predictions.len() as u64;
             running.add(&updated, window.len());
             let update = trainer.update;
             (run.host.report)(&Event::Progress { update, loss: finite(updated.loss), lr });
@@ -138,7 +137,7 @@ fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<S
                 return Ok(stop);
             }
             run.running = Some(running);
-            if let Some(stop) = run.ask(keeper)? {
+            if let Some(stop) = run.checkpoint(policy)? {
                 return Ok(stop);
             }
         }
@@ -149,12 +148,12 @@ fn train(run: &mut Run<'_>, data: &Dataset, keeper: &mut dyn Keeper) -> Result<S
         let metrics = running.metrics(epoch + 1, run.session.last_lr(), &scores);
         run.compare_with_best(&metrics)?;
         (run.host.report)(&Event::Epoch { metrics: Box::new(metrics.recorded()) });
-        let validated = validates(&metrics);
+        let validated = has_finite_val_loss(&metrics);
         run.session.end_epoch(metrics, &mut run.host)?;
         if !validated && !run.host.restored {
             run.session.diverge();
         }
-        if let Some(stop) = run.ask(keeper)? {
+        if let Some(stop) = run.checkpoint(policy)? {
             return Ok(stop);
         }
         if let Some(stop) = run.stop() {

@@ -1,4 +1,4 @@
-//! How training ended, and what it gave.
+//! The result of training.
 
 use std::collections::BTreeMap;
 
@@ -10,44 +10,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
-    /// Every update was made.
+    /// All updates were made.
     Completed,
-    /// A callback asked for it.
+    /// A callback stopped the run.
     Stopped,
-    /// The loss or the gradient left the finite numbers, or a callback said so.
+    /// The loss or the gradient became non-finite, or a callback declared divergence.
     Diverged,
-    /// It was asked to from outside, now. Nothing was evaluated at the end.
+    /// The run was interrupted. No final evaluation took place.
     Interrupted,
-    /// It was asked to from outside, at this epoch. Nothing was evaluated at the end.
+    /// The run paused at the requested epoch. No final evaluation took place.
     Paused,
 }
 
-/// What training gives.
+/// The result of training.
 #[derive(Debug)]
 pub struct Fitted {
-    /// Why it ended.
+    /// Why training ended.
     pub stop: Stop,
-    /// Updates made, each counted once, and those of an epoch.
+    /// The number of distinct updates, and the number per epoch.
     pub updates: Updates,
-    /// One entry per completed epoch.
+    /// The metrics of each completed epoch.
     pub history: Vec<EpochMetrics>,
-    /// After the last update. Where a callback put the best epoch's weights back at the end, that epoch; where an average
-    /// along the run took the weights' place, the average.
+    /// The evaluation after the last update: of the best epoch if a callback restored its weights at the end, and of the
+    /// averaged weights if an average replaced them.
     pub last: Evaluation,
-    /// The best epoch by `settings.select`, ties to the earliest, or the average where that is better.
+    /// The best epoch by `settings.select`, the earliest among ties, or the averaged weights if they are better.
     pub best: Evaluation,
-    /// What callbacks decided.
+    /// The decisions of callbacks.
     pub decisions: Vec<Decision>,
-    /// Clocks of all attempts on the way here; `started` and `finished` are left to the caller.
+    /// The times of all attempts; the caller fills in `started` and `finished`.
     pub timing: Timing,
-    /// What this attempt did.
+    /// The work of this attempt.
     pub work: Work,
-    /// The best epoch's weights and buffers by name.
+    /// The weights and buffers that `best` describes, by name.
     pub weights: BTreeMap<String, Tensor>,
-    /// The weights and buffers that `last` speaks of.
+    /// The weights and buffers that `last` describes, by name.
     pub last_weights: BTreeMap<String, Tensor>,
-    /// The weights and buffers that callbacks keep, by tag.
+    /// The weights and buffers that callbacks saved, by tag.
     pub kept: BTreeMap<String, BTreeMap<String, Tensor>>,
-    /// Trained elements of the model.
+    /// The number of trainable elements of the model.
     pub parameters: usize,
 }

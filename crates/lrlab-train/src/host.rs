@@ -1,4 +1,4 @@
-//! The [`Host`] of a training run: what callbacks ask for, carried out on the [`Trainer`].
+//! The [`Host`] of a training run: carries out the actions of callbacks on the [`Trainer`].
 
 use std::collections::BTreeMap;
 
@@ -8,31 +8,31 @@ use lrlab_optim::WeightAverage;
 use lrlab_runs::{Decision, Event};
 use lrlab_schedulers::Observation;
 
-use crate::state::{Groups, HostState};
+use crate::state::{HostState, TensorGroups};
 use crate::trainer::{Snapshot, Trainer};
 
-/// A snapshot under a tag.
+/// A snapshot saved under a tag.
 struct Saved {
     snapshot: Snapshot,
-    /// The entry of the history that was measured on its weights.
+    /// The index in the history of the metrics that were measured on its weights.
     measured: Option<usize>,
 }
 
-/// Carries out the actions of callbacks, and tracks which entry of the history was measured on the weights in force.
+/// Carries out the actions of callbacks and tracks which entry of the history was measured on the current weights.
 pub(crate) struct TrainingHost<'a> {
     pub(crate) trainer: Trainer<'a>,
     pub(crate) report: &'a mut (dyn FnMut(&Event) + 'a),
     saved: BTreeMap<String, Saved>,
     average: Option<(Averaging, WeightAverage)>,
-    /// Entries of the history.
+    /// The length of the history.
     epochs: usize,
-    /// The entry that was measured on the weights in force.
+    /// The index of the entry that was measured on the current weights.
     pub(crate) measured: Option<usize>,
-    /// The weights of the last update, on which the last entry was measured, where a restore replaced them since.
+    /// The weights of the last update, on which the last entry was measured, if a restore has replaced them since.
     replaced: Option<BTreeMap<String, Tensor>>,
-    /// Weights were restored since this was last cleared, so a loss that is not finite is dealt with.
+    /// Whether weights were restored since the flag was last cleared; a non-finite loss has then been handled.
     pub(crate) restored: bool,
-    /// An average took the weights' place since this was last cleared.
+    /// Whether an average replaced the weights since the flag was last cleared.
     pub(crate) averaged: bool,
 }
 
@@ -51,19 +51,19 @@ impl<'a> TrainingHost<'a> {
         }
     }
 
-    /// An update changed the weights.
+    /// Records that an update changed the weights.
     pub(crate) fn updated(&mut self) {
         (self.measured, self.replaced, self.restored) = (None, None, false);
     }
 
-    /// The next entry of the history was measured on the weights in force; gives its index.
+    /// Records that the next entry of the history was measured on the current weights, and returns its index.
     pub(crate) fn evaluated(&mut self) -> usize {
         let index = self.epochs;
         (self.measured, self.epochs, self.restored) = (Some(index), index + 1, false);
         index
     }
 
-    /// Puts the weights of the last update back in force, where a restore at the end of its epoch replaced them.
+    /// Puts the weights of the last update back if a restore at the end of its epoch replaced them.
     pub(crate) fn undo_restore(&mut self) -> candle_core::Result<()> {
         if let Some(weights) = self.replaced.take() {
             self.trainer.params().restore(&weights)?;
@@ -74,7 +74,7 @@ impl<'a> TrainingHost<'a> {
 
     fn restore_saved(&mut self, tag: &str) -> candle_core::Result<()> {
         let Some(Saved { snapshot, measured }) = self.saved.get(tag) else {
-            candle_core::bail!("nothing is saved under this tag");
+            candle_core::bail!("no snapshot is saved under this tag");
         };
         let measured_last = self.measured.is_some_and(|index| index + 1 == self.epochs);
         if self.replaced.is_none() && measured_last {
@@ -91,20 +91,20 @@ impl<'a> TrainingHost<'a> {
             self.averaged = true;
             return match &self.average {
                 Some((_, average)) => average.apply(self.trainer.params()),
-                None => candle_core::bail!("no weights were averaged yet"),
+                None => candle_core::bail!("the average is empty: no weights were averaged yet"),
             };
         }
         let (_, average) = self.average.get_or_insert_with(|| (rule, new_average(rule)));
         average.update(self.trainer.params())
     }
 
-    /// The saved weights, by tag.
+    /// Returns the saved weights, by tag.
     pub(crate) fn into_saved(self) -> BTreeMap<String, BTreeMap<String, Tensor>> {
         self.saved.into_iter().map(|(tag, saved)| (tag, saved.snapshot.params)).collect()
     }
 
-    /// What changes here during training; the tensors go into `tensors`.
-    pub(crate) fn state(&self, tensors: &mut Groups) -> candle_core::Result<HostState> {
+    /// Returns the state of the host; the tensors go into `tensors`.
+    pub(crate) fn state(&self, tensors: &mut TensorGroups) -> candle_core::Result<HostState> {
         let Snapshot { params, optimizer } = self.trainer.snapshot()?;
         tensors.put("model", params);
         tensors.put("optimizer", optimizer);
@@ -129,12 +129,12 @@ impl<'a> TrainingHost<'a> {
         })
     }
 
-    /// Continues after `update` updates and `epochs` epochs from what [`TrainingHost::state`] gave.
+    /// Restores the output of [`TrainingHost::state`], taken after `update` updates and `epochs` epochs.
     pub(crate) fn resume(
         &mut self,
         (update, epochs): (u64, usize),
         state: &HostState,
-        tensors: &Groups,
+        tensors: &TensorGroups,
     ) -> candle_core::Result<()> {
         let snapshot = |params: &str, optimizer: &str| Snapshot {
             params: tensors.get(params),
@@ -162,7 +162,7 @@ impl<'a> TrainingHost<'a> {
     }
 }
 
-/// An empty average. [`Averaging::Apply`] is no rule and never comes here; its mean would be the plain one.
+/// Creates an empty average. The host never passes [`Averaging::Apply`], which is not a rule; it would give the uniform mean.
 fn new_average(rule: Averaging) -> WeightAverage {
     match rule {
         Averaging::Exponential { decay } => WeightAverage::exponential(decay),
@@ -198,7 +198,7 @@ impl Host for TrainingHost<'_> {
     }
 
     fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
-        self.trainer.trial(lrs).map_err(|e| failed("try out a rate", &e))
+        self.trainer.trial(lrs).map_err(|e| failed("run a trial", &e))
     }
 
     fn decided(&mut self, decision: &Decision) {

@@ -1,4 +1,4 @@
-//! A batch through a network as in training, without an update.
+//! A forward and a backward pass of one batch, without an update.
 
 use candle_core::Device;
 use lrlab_data::{BatchPlan, Order, Split};
@@ -8,11 +8,12 @@ use lrlab_models::{Mode, Model};
 use crate::evaluate::input;
 use crate::{Error, Settings};
 
-/// Sends the first `examples` examples of `split`, or all where there are fewer, through `model` in training mode, and the
-/// gradient of their loss back. Trained weights stay as they are; running statistics move.
+/// Runs the forward pass in training mode and the backward pass of `model` on the first `examples` examples of `split`, or on
+/// all if there are fewer. The weights stay unchanged; the running statistics do not.
 ///
 /// # Errors
-/// Whatever a batch of this size would make training fail with; [`Error::Setting`] for an empty split or batch.
+/// Returns the error that training on a batch of this size would return, and [`Error::Setting`] if the split or the batch is
+/// empty.
 pub fn probe(
     model: &dyn Model,
     split: &Split,

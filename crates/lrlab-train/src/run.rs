@@ -1,4 +1,4 @@
-//! A run under way: its session, its host, its best weights, and its end.
+//! A run in progress: its session, its host, its best weights, and the evaluation at its end.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,19 +9,19 @@ use lrlab_data::Dataset;
 use lrlab_runs::{EpochMetrics, Evaluation, Updates, Work, finite};
 
 use crate::host::TrainingHost;
-use crate::running::{Running, validated};
-use crate::state::{Best, Facts, Groups};
-use crate::{Error, Fitted, Keeper, Position, Settings, State, Stop, Wish};
+use crate::running_metrics::{RunningMetrics, validated};
+use crate::state::{Best, Metadata, TensorGroups};
+use crate::{CheckpointAction, CheckpointPolicy, Error, Fitted, Position, Settings, State, Stop};
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Run<'a> {
     pub(crate) session: Session,
     pub(crate) host: TrainingHost<'a>,
     pub(crate) settings: &'a Settings,
-    /// What earlier attempts did.
-    before: Work,
-    /// Metrics of the epoch under way, between two of its updates.
-    pub(crate) running: Option<Running>,
+    /// The work of earlier attempts.
+    earlier_work: Work,
+    /// The metrics of the current epoch, between two of its updates.
+    pub(crate) running: Option<RunningMetrics>,
     /// The best epoch so far and its weights.
     best: Option<(Best, BTreeMap<String, Tensor>)>,
     last_weights: BTreeMap<String, Tensor>,
@@ -29,45 +29,45 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(session: Session, host: TrainingHost<'a>, settings: &'a Settings) -> Self {
-        let (before, last_weights) = (Work::default(), BTreeMap::new());
-        Self { session, host, settings, before, running: None, best: None, last_weights }
+        let (earlier_work, last_weights) = (Work::default(), BTreeMap::new());
+        Self { session, host, settings, earlier_work, running: None, best: None, last_weights }
     }
 
-    /// What this attempt did so far.
+    /// Returns the work of this attempt so far.
     fn work(&self) -> Work {
         Work { elapsed_s: self.session.attempt_s(), ..self.host.trainer.work }
     }
 
-    /// Everything that is needed to continue from here.
+    /// Returns the state from which the run can resume.
     fn state(&self) -> Result<State, Error> {
-        let mut tensors = Groups::default();
+        let mut tensors = TensorGroups::default();
         let host = self.host.state(&mut tensors)?;
         if let Some((_, weights)) = &self.best {
             tensors.put("best", weights.clone());
         }
-        let facts = Facts {
+        let metadata = Metadata {
             session: self.session.progress().clone(),
             running: self.running,
             best: self.best.as_ref().map(|(best, _)| *best),
             host,
             callbacks: self.session.callbacks().state(),
-            work: self.before + self.work(),
+            work: self.earlier_work + self.work(),
         };
-        Ok(State { facts, tensors })
+        Ok(State { metadata, tensors })
     }
 
-    /// Continues from a state.
-    pub(crate) fn resume(&mut self, State { facts, tensors }: &State) -> Result<(), Error> {
-        let place = (facts.session.update, facts.session.history.len());
-        self.host.resume(place, &facts.host, tensors)?;
-        self.session.resume(facts.session.clone(), facts.callbacks.clone(), facts.work.elapsed_s)?;
-        self.before = facts.work;
-        self.running = facts.running;
-        self.best = facts.best.map(|best| (best, tensors.get("best")));
+    /// Restores a state.
+    pub(crate) fn resume(&mut self, State { metadata, tensors }: &State) -> Result<(), Error> {
+        let place = (metadata.session.update, metadata.session.history.len());
+        self.host.resume(place, &metadata.host, tensors)?;
+        self.session.resume(metadata.session.clone(), metadata.callbacks.clone(), metadata.work.elapsed_s)?;
+        self.earlier_work = metadata.work;
+        self.running = metadata.running;
+        self.best = metadata.best.map(|best| (best, tensors.get("best")));
         Ok(())
     }
 
-    /// Why a callback or the loop ended the run, if either did.
+    /// Returns why a callback or the loop ended the run, if either did.
     pub(crate) fn stop(&self) -> Option<Stop> {
         self.session.stop_reason().map(|reason| match reason {
             StopReason::Stopped => Stop::Stopped,
@@ -75,44 +75,44 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Asks the keeper what it wants, and does it.
-    pub(crate) fn ask(&mut self, keeper: &mut dyn Keeper) -> Result<Option<Stop>, Error> {
-        let wish = keeper.wish(&Position {
+    /// Consults the policy and does what it requests.
+    pub(crate) fn checkpoint(&mut self, policy: &mut dyn CheckpointPolicy) -> Result<Option<Stop>, Error> {
+        let action = policy.check(&Position {
             update: self.session.update(),
             epoch: self.session.epoch(),
             between_epochs: self.running.is_none(),
             work: self.work(),
         });
         let over = self.session.stop_reason().is_some() || self.session.epoch() == self.settings.epochs;
-        let stop = match wish {
-            Wish::GoOn => return Ok(None),
-            Wish::Pause if over => return Ok(None),
-            Wish::Save => None,
-            Wish::Interrupt => Some(Stop::Interrupted),
-            Wish::Pause => Some(Stop::Paused),
+        let stop = match action {
+            CheckpointAction::Continue => return Ok(None),
+            CheckpointAction::Pause if over => return Ok(None),
+            CheckpointAction::Save => None,
+            CheckpointAction::Interrupt => Some(Stop::Interrupted),
+            CheckpointAction::Pause => Some(Stop::Paused),
         };
-        keeper.keep(self.state()?)?;
+        policy.save(self.state()?)?;
         Ok(stop)
     }
 
-    /// Compares the epoch that was just evaluated with the best so far, and copies its weights where it is better.
+    /// Compares the metrics of the current epoch with the best so far, and copies the weights if they are better.
     pub(crate) fn compare_with_best(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
         let index = self.host.evaluated();
         let value = metrics.get(&self.settings.select).flatten().and_then(finite);
-        let Some(value) = value.filter(|_| validates(metrics)) else { return Ok(()) };
-        if self.best.as_ref().is_none_or(|(best, _)| self.beats(value, best.value)) {
+        let Some(value) = value.filter(|_| has_finite_val_loss(metrics)) else { return Ok(()) };
+        if self.best.as_ref().is_none_or(|(best, _)| self.is_better(value, best.value)) {
             self.best = Some((Best { index, value }, self.host.trainer.params().snapshot()?));
         }
         Ok(())
     }
 
-    fn beats(&self, value: f64, best: f64) -> bool {
+    fn is_better(&self, value: f64, best: f64) -> bool {
         let higher = EpochMetrics::higher_is_better(&self.settings.select) == Some(true);
         if higher { value > best } else { value < best }
     }
 
-    /// Closes the run. The weights in force afterwards are those of the last update, those that a callback restored, or the
-    /// average that took their place. A run that diverged ends as it is.
+    /// Ends the session. The weights afterwards are those of the last update, those that a callback restored, or the average
+    /// that replaced them. A diverged run keeps its weights.
     pub(crate) fn end(&mut self, stop: Stop) -> Result<(), Error> {
         self.host.undo_restore()?;
         if stop == Stop::Diverged {
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Evaluates the weights in force, on the validation split only where that was not done yet.
+    /// Evaluates the current weights, on the validation split only if that was not done before.
     pub(crate) fn last(&mut self, data: &Dataset) -> Result<Evaluation, Error> {
         let clock = Instant::now();
         let metrics =
@@ -152,12 +152,13 @@ impl<'a> Run<'a> {
         Ok(last)
     }
 
-    /// Evaluates the best weights: the best epoch's, or the average where that is better. Here and in `last` is the only reading of the test split.
+    /// Evaluates the best weights: those of the best epoch, or the average if it is better. Only this method and
+    /// [`last`](Self::last) read the test split.
     pub(crate) fn finish(mut self, stop: Stop, last: Evaluation, data: &Dataset) -> Result<Fitted, Error> {
         let clock = Instant::now();
         let value = last.metrics.get(&self.settings.select).flatten().filter(|_| last.averaged);
         let (best, weights) = match self.best.take() {
-            Some((best, _)) if value.is_some_and(|value| self.beats(value, best.value)) => {
+            Some((best, _)) if value.is_some_and(|value| self.is_better(value, best.value)) => {
                 (last.clone(), self.last_weights.clone())
             }
             Some((best, weights)) if self.session.history()[best.index].recorded() == last.metrics => {
@@ -181,7 +182,7 @@ impl<'a> Run<'a> {
         weights: BTreeMap<String, Tensor>,
     ) -> Fitted {
         let (work, parameters) = (self.work(), self.host.trainer.params().count());
-        let timing = (self.before + work).timing();
+        let timing = (self.earlier_work + work).timing();
         let (made, per_epoch) = (self.session.update(), self.session.horizon().updates_per_epoch);
         let updates = Updates { made, per_epoch };
         let Self { session, last_weights, host, .. } = self;
@@ -224,7 +225,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether the weights that an epoch ended with are numbers.
-pub(crate) fn validates(metrics: &EpochMetrics) -> bool {
+/// Returns whether the validation loss of an epoch is finite.
+pub(crate) fn has_finite_val_loss(metrics: &EpochMetrics) -> bool {
     metrics.val_loss.is_some_and(f64::is_finite)
 }

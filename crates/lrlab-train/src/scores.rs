@@ -1,31 +1,30 @@
-//! Figures of a split: loss, accuracy, F1, calibration.
+//! The scores of a split: loss, accuracy, F1, calibration.
 
 /// Equal-width bins of the calibration error (Guo et al., ICML 2017, section 2).
 const BINS: usize = 15;
 
-/// One example's outcome.
+/// The prediction for one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outcome {
+pub struct Prediction {
     /// Cross-entropy in nats.
     pub loss: f64,
     /// True class.
     pub label: u32,
-    /// Class of the largest logit, the first of equals.
+    /// Class of the largest logit, the first among ties.
     pub predicted: u32,
-    /// Softmax probability of the predicted class; NaN where the logits are no probabilities, because one of them is NaN
-    /// or infinite. No class is predicted then, whatever `predicted` says.
+    /// Softmax probability of the predicted class; NaN if a logit is NaN or infinite. `predicted` is then meaningless.
     pub confidence: f64,
 }
 
-impl Outcome {
-    /// 1 where the predicted class is the true one, 0 where it is another, NaN where none is predicted.
-    pub(crate) fn right(&self) -> f64 {
+impl Prediction {
+    /// Returns 1 if the predicted class is the true one, 0 if it is another, and NaN if no class is predicted.
+    pub(crate) fn accuracy(&self) -> f64 {
         if self.confidence.is_nan() { f64::NAN } else { f64::from(self.predicted == self.label) }
     }
 }
 
-/// Figures of a split. Accuracy, precision, recall, F1 and calibration error are fractions. All are NaN where the logits
-/// of an example predict no class.
+/// The scores of a split. Accuracy, precision, recall, F1 and calibration error are fractions. All are NaN if the logits of
+/// some example predict no class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scores {
     /// Mean cross-entropy per example, in nats.
@@ -34,29 +33,29 @@ pub struct Scores {
     pub loss_stderr: f64,
     /// Share of examples whose predicted class is the true one.
     pub accuracy: f64,
-    /// Of class 1 for two classes, unweighted mean over the classes otherwise. 0 where undefined.
+    /// Of class 1 for two classes, the unweighted mean over the classes otherwise. 0 where undefined.
     pub precision: f64,
-    /// As `precision`.
+    /// Averaged like `precision`.
     pub recall: f64,
-    /// As `precision`; the macro mean is of the classes' F1.
+    /// Averaged like `precision`; the macro mean is the mean of the F1 of the classes.
     pub f1: f64,
     /// Expected calibration error over 15 equal-width bins of confidence (Guo et al., ICML 2017, eq. 3).
     pub ece: f64,
 }
 
 impl Scores {
-    /// Figures of `outcomes`, which number at least one, over `classes` classes.
+    /// Returns the scores of at least one prediction over `classes` classes.
     #[must_use]
-    pub fn of(outcomes: &[Outcome], classes: usize) -> Self {
-        let n = outcomes.len() as f64;
-        let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / n;
-        let squares = outcomes.iter().map(|o| (o.loss - loss) * (o.loss - loss)).sum::<f64>();
-        let right = outcomes.iter().map(Outcome::right).sum::<f64>();
+    pub fn of(predictions: &[Prediction], classes: usize) -> Self {
+        let n = predictions.len() as f64;
+        let loss = predictions.iter().map(|o| o.loss).sum::<f64>() / n;
+        let squares = predictions.iter().map(|o| (o.loss - loss) * (o.loss - loss)).sum::<f64>();
+        let right = predictions.iter().map(Prediction::accuracy).sum::<f64>();
         let per_class: Vec<_> = match classes {
-            2 => vec![class_scores(outcomes, 1)],
-            _ => (0..classes as u32).map(|class| class_scores(outcomes, class)).collect(),
+            2 => vec![class_scores(predictions, 1)],
+            _ => (0..classes as u32).map(|class| class_scores(predictions, class)).collect(),
         };
-        // NaN is to stay: a class's figures are counts.
+        // The scores of a class are counts, which would hide a NaN.
         let predicted = if right.is_nan() { right } else { 1.0 };
         let mean = |pick: fn(&ClassScores) -> f64| {
             predicted * per_class.iter().map(pick).sum::<f64>() / per_class.len() as f64
@@ -68,7 +67,7 @@ impl Scores {
             precision: mean(|c| c.precision),
             recall: mean(|c| c.recall),
             f1: mean(|c| c.f1),
-            ece: calibration_error(outcomes),
+            ece: calibration_error(predictions),
         }
     }
 }
@@ -79,8 +78,8 @@ struct ClassScores {
     f1: f64,
 }
 
-fn class_scores(outcomes: &[Outcome], class: u32) -> ClassScores {
-    let count = |f: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| f(o)).count() as f64;
+fn class_scores(predictions: &[Prediction], class: u32) -> ClassScores {
+    let count = |f: &dyn Fn(&Prediction) -> bool| predictions.iter().filter(|o| f(o)).count() as f64;
     let both = count(&|o| o.predicted == class && o.label == class);
     let predicted = count(&|o| o.predicted == class);
     let actual = count(&|o| o.label == class);
@@ -92,23 +91,23 @@ fn class_scores(outcomes: &[Outcome], class: u32) -> ClassScores {
     }
 }
 
-fn calibration_error(outcomes: &[Outcome]) -> f64 {
+fn calibration_error(predictions: &[Prediction]) -> f64 {
     let mut bins = [(0.0_f64, 0.0_f64); BINS];
-    for outcome in outcomes {
-        let bin = ((outcome.confidence * BINS as f64) as usize).min(BINS - 1);
-        bins[bin].0 += outcome.confidence;
-        bins[bin].1 += outcome.right();
+    for prediction in predictions {
+        let bin = ((prediction.confidence * BINS as f64) as usize).min(BINS - 1);
+        bins[bin].0 += prediction.confidence;
+        bins[bin].1 += prediction.accuracy();
     }
-    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / outcomes.len() as f64
+    bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>() / predictions.len() as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outcomes(rows: &[(u32, u32, f64)]) -> Vec<Outcome> {
+    fn predictions(rows: &[(u32, u32, f64)]) -> Vec<Prediction> {
         rows.iter()
-            .map(|&(label, predicted, confidence)| Outcome {
+            .map(|&(label, predicted, confidence)| Prediction {
                 loss: 1.0 - confidence,
                 label,
                 predicted,
@@ -126,7 +125,7 @@ mod tests {
     #[test]
     fn two_classes() {
         let scores =
-            Scores::of(&outcomes(&[(0, 0, 0.9), (0, 1, 0.6), (1, 1, 0.8), (1, 1, 0.7), (1, 0, 0.55)]), 2);
+            Scores::of(&predictions(&[(0, 0, 0.9), (0, 1, 0.6), (1, 1, 0.8), (1, 1, 0.7), (1, 0, 0.55)]), 2);
         close(scores.accuracy, 0.6);
         close(scores.precision, 2.0 / 3.0);
         close(scores.recall, 2.0 / 3.0);
@@ -137,7 +136,7 @@ mod tests {
     /// `f1_score([0,0,1,2], [0,1,1,0], average="macro")` gives (0.5 + 2/3 + 0) / 3, a class never predicted being 0.
     #[test]
     fn macro_mean() {
-        let scores = Scores::of(&outcomes(&[(0, 0, 0.9), (0, 1, 0.9), (1, 1, 0.9), (2, 0, 0.9)]), 3);
+        let scores = Scores::of(&predictions(&[(0, 0, 0.9), (0, 1, 0.9), (1, 1, 0.9), (2, 0, 0.9)]), 3);
         close(scores.f1, (0.5 + 2.0 / 3.0) / 3.0);
         close(scores.precision, (0.5 + 0.5) / 3.0);
         close(scores.recall, (0.5 + 1.0) / 3.0);
@@ -146,18 +145,18 @@ mod tests {
     #[test]
     fn calibration() {
         // One bin holds both: mean confidence 0.95, accuracy 0.5.
-        close(Scores::of(&outcomes(&[(0, 0, 0.95), (0, 1, 0.95)]), 2).ece, 0.45);
+        close(Scores::of(&predictions(&[(0, 0, 0.95), (0, 1, 0.95)]), 2).ece, 0.45);
         // Perfect certainty that is right, and the top edge belongs to the last bin.
-        close(Scores::of(&outcomes(&[(0, 0, 1.0), (1, 1, 1.0)]), 2).ece, 0.0);
+        close(Scores::of(&predictions(&[(0, 0, 1.0), (1, 1, 1.0)]), 2).ece, 0.0);
     }
 
     /// One example of four has logits that are no numbers.
     #[test]
     fn no_prediction_is_no_class() {
         for classes in [2, 3] {
-            let mut outcomes = outcomes(&[(0, 0, 0.9), (1, 1, 0.8), (0, 0, 0.7), (0, 0, 0.9)]);
-            outcomes[3].confidence = f64::NAN;
-            let Scores { accuracy, precision, recall, f1, ece, .. } = Scores::of(&outcomes, classes);
+            let mut predictions = predictions(&[(0, 0, 0.9), (1, 1, 0.8), (0, 0, 0.7), (0, 0, 0.9)]);
+            predictions[3].confidence = f64::NAN;
+            let Scores { accuracy, precision, recall, f1, ece, .. } = Scores::of(&predictions, classes);
             for figure in [accuracy, precision, recall, f1, ece] {
                 assert!(figure.is_nan(), "{figure}");
             }
@@ -166,9 +165,9 @@ mod tests {
 
     #[test]
     fn standard_error() {
-        let scores = Scores::of(&outcomes(&[(0, 0, 1.0), (0, 0, 0.5)]), 2);
+        let scores = Scores::of(&predictions(&[(0, 0, 1.0), (0, 0, 0.5)]), 2);
         // losses 0 and 0.5: sample variance 0.125, over n = 2.
         close(scores.loss_stderr, (0.125_f64 / 2.0).sqrt());
-        assert!(Scores::of(&outcomes(&[(0, 0, 1.0)]), 2).loss_stderr.is_nan());
+        assert!(Scores::of(&predictions(&[(0, 0, 1.0)]), 2).loss_stderr.is_nan());
     }
 }

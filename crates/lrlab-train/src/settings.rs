@@ -1,17 +1,17 @@
-//! What the loop needs to know besides its parts.
+//! The settings of the training loop.
 
-use lrlab_data::Augment;
+use lrlab_data::AugmentConfig;
 
 use crate::Error;
 
-/// What the loop needs to know besides its parts.
+/// The settings of the training loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Base learning rate.
     pub lr: f64,
-    /// Floor of the rate in force.
+    /// Lower bound of the rate, after schedule and gains.
     pub lr_min: f64,
-    /// Ceiling of the rate in force.
+    /// Upper bound of the rate, after schedule and gains.
     pub lr_max: Option<f64>,
     /// Passes over the training split, at least one.
     pub epochs: u64,
@@ -21,24 +21,24 @@ pub struct Settings {
     pub accumulate: usize,
     /// Upper bound of the global gradient norm.
     pub clip_norm: Option<f64>,
-    /// Mass moved from the true class to the uniform distribution.
+    /// Probability mass moved from the true class to the uniform distribution.
     pub label_smoothing: f64,
-    /// The metric whose best epoch counts.
+    /// The metric that selects the best epoch.
     pub select: String,
     /// Seed of order, augmentation and dropout.
     pub seed: u64,
-    /// What is done to training pictures.
-    pub augment: Option<Augment>,
+    /// Random changes to training pictures.
+    pub augment: AugmentConfig,
     /// Examples per batch in evaluation; results do not depend on it beyond rounding.
     pub eval_batch_size: usize,
-    /// Batches made ahead by a thread of their own, in training and in evaluation; 0 makes them when they are needed.
-    /// Results do not depend on it.
+    /// Batches that a background thread makes ahead, in training and in evaluation; 0 makes them on demand. Results do not
+    /// depend on it.
     pub prefetch: usize,
 }
 
 impl Settings {
-    /// One epoch at `lr` in batches of 32, everything else off; the best epoch is that of the highest validation
-    /// accuracy.
+    /// Returns the settings for one epoch at `lr` in batches of 32, with everything else off; the best epoch is the one with
+    /// the highest validation accuracy.
     #[must_use]
     pub fn new(lr: f64) -> Self {
         Self {
@@ -52,19 +52,19 @@ impl Settings {
             label_smoothing: 0.0,
             select: "val_accuracy".to_owned(),
             seed: 0,
-            augment: None,
+            augment: AugmentConfig::default(),
             eval_batch_size: 256,
             prefetch: 2,
         }
     }
 
-    /// Batches of one epoch over `examples` examples.
+    /// Returns the number of batches of one epoch over `examples` examples.
     #[must_use]
     pub fn batches_per_epoch(&self, examples: usize) -> u64 {
         examples.div_ceil(self.batch_size) as u64
     }
 
-    /// Updates of one epoch: `ceil(batches / accumulate)`.
+    /// Returns the number of updates of one epoch: `ceil(batches / accumulate)`.
     #[must_use]
     pub fn updates_per_epoch(&self, examples: usize) -> u64 {
         self.batches_per_epoch(examples).div_ceil(self.accumulate as u64)

@@ -1,6 +1,7 @@
-//! Everything a run needs to go on as if nothing had happened, taken between two updates.
+//! The state of a run between two updates, from which a run resumes bit for bit.
 //!
-//! Random draws and the order of the examples are functions of seed, epoch and place: of them only the place is kept.
+//! Random draws and the order of the examples are functions of the seed, the epoch and the position, so the state only
+//! stores the position.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +11,37 @@ use lrlab_runs::Work;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::running::Running;
+use crate::running_metrics::RunningMetrics;
 
 /// Tensors by name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
-/// The state of a run between two updates: figures, and tensors by group and name.
+/// The state of a run between two updates: metadata, and tensors by group and name.
 #[derive(Debug, Clone)]
 pub struct State {
-    pub(crate) facts: Facts,
-    pub(crate) tensors: Groups,
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: TensorGroups,
 }
 
-/// What is no tensor.
+/// The part of the state that is not tensors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct Metadata {
     #[serde(flatten)]
     pub(crate) session: SessionState,
-    /// Metrics of the epoch under way, and its batches so far.
-    pub(crate) running: Option<Running>,
+    /// Metrics of the current epoch, and the number of its batches so far.
+    pub(crate) running: Option<RunningMetrics>,
     pub(crate) best: Option<Best>,
     #[serde(flatten)]
     pub(crate) host: HostState,
     pub(crate) callbacks: serde_json::Value,
-    /// Of all attempts so far.
+    /// The work of all attempts so far.
     pub(crate) work: Work,
 }
 
-/// What the host of a run remembers about its weights.
+/// The part of the state that belongs to the host: weights and their history.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HostState {
-    /// The entry of the history that was measured on the weights in force.
+    /// The index in the history of the metrics that were measured on the current weights.
     pub(crate) measured: Option<usize>,
     /// The same for saved weights, by tag.
     pub(crate) figures: BTreeMap<String, usize>,
@@ -59,25 +60,25 @@ pub(crate) struct Best {
 }
 
 impl State {
-    /// Updates made.
+    /// Returns the number of completed updates.
     #[must_use]
     pub fn update(&self) -> u64 {
-        self.facts.session.update
+        self.metadata.session.update
     }
 
-    /// Completed epochs.
+    /// Returns the number of completed epochs.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.facts.session.epoch
+        self.metadata.session.epoch
     }
 
-    /// The figures as JSON and the tensors in the safetensors format. Of the JSON's keys `update`, `epoch`, `history`
+    /// Serializes the metadata to JSON and the tensors to the safetensors format. The JSON keys `update`, `epoch`, `history`
     /// and `decisions` are those of [`lrlab_runs::Progress`].
     ///
     /// # Errors
-    /// A tensor cannot be copied from its device.
+    /// Returns an error if a tensor cannot be copied from its device.
     pub fn write(&self) -> Result<(Vec<u8>, Vec<u8>), Error> {
-        let facts = serde_json::to_vec(&self.facts).map_err(unreadable)?;
+        let metadata = serde_json::to_vec(&self.metadata).map_err(unreadable)?;
         let mut tensors = Tensors::new();
         for (group, members) in &self.tensors.0 {
             for (name, tensor) in members {
@@ -85,25 +86,27 @@ impl State {
             }
         }
         let tensors = safetensors::serialize(&tensors, None).map_err(candle_core::Error::from)?;
-        Ok((facts, tensors))
+        Ok((metadata, tensors))
     }
 
-    /// What [`State::write`] gave, on the CPU.
+    /// Deserializes the output of [`State::write`]; the tensors are on the CPU.
     ///
     /// # Errors
-    /// It is something else.
-    pub fn read(facts: &[u8], tensors: &[u8]) -> Result<Self, Error> {
-        let facts = serde_json::from_slice(facts).map_err(unreadable)?;
-        let mut groups = Groups::default();
+    /// Returns [`Error::State`] if the input is not a state.
+    pub fn read(metadata: &[u8], tensors: &[u8]) -> Result<Self, Error> {
+        let metadata = serde_json::from_slice(metadata).map_err(unreadable)?;
+        let mut groups = TensorGroups::default();
         let read: Tensors =
             candle_core::safetensors::load_buffer(tensors, &Device::Cpu)?.into_iter().collect();
         for (key, tensor) in read {
             let Some((group, name)) = key.split_once(':') else {
-                return Err(unreadable(format!("a tensor called {key:?}")));
+                return Err(unreadable(format!(
+                    "expected tensor names of the form group:name, found {key:?}"
+                )));
             };
             groups.0.entry(group.to_owned()).or_default().insert(name.to_owned(), tensor);
         }
-        Ok(Self { facts, tensors: groups })
+        Ok(Self { metadata, tensors: groups })
     }
 }
 
@@ -111,11 +114,11 @@ fn unreadable(reason: impl std::fmt::Display) -> Error {
     Error::State { reason: reason.to_string() }
 }
 
-/// Tensors by group and name. Groups without tensors are not told apart from those that are not there.
+/// Tensors by group and name. An empty group is equivalent to a missing one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Groups(BTreeMap<String, Tensors>);
+pub(crate) struct TensorGroups(BTreeMap<String, Tensors>);
 
-impl Groups {
+impl TensorGroups {
     pub(crate) fn put(&mut self, group: impl Into<String>, tensors: Tensors) {
         self.0.insert(group.into(), tensors);
     }

@@ -1,4 +1,4 @@
-//! The rate-range test on a run's own model, optimizer and data.
+//! The learning-rate range test on the model, optimizer and data of a run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +9,14 @@ use crate::host::TrainingHost;
 use crate::trainer::Trainer;
 use crate::{Error, Fit};
 
-/// Trains at the rates that `test` asks for, one after the other, until it has seen enough, the loss diverges, or
-/// `interrupt` is raised; `report` hears each update's rate and loss. No split but the training one is looked at, and
-/// the callbacks of `parts` stay out of it.
+/// Trains at the rates that `test` requests, one per update, until the test is complete, the loss diverges, or `interrupt`
+/// is set. `report` receives the rate and the loss of each update. The sweep reads only the training split and does not
+/// call the callbacks of `parts`.
 ///
-/// The run's own schedule is swept by a gain, so it is best a fixed rate.
+/// The test multiplies the rate of the run's schedule by a gain, so a constant schedule is the best choice.
 ///
 /// # Errors
-/// See [`Error`]; a schedule whose rate is 0 somewhere.
+/// Returns an [`Error`] if training fails or the schedule's rate is 0 at some update.
 pub fn sweep(
     parts: Fit<'_>,
     test: RangeTest,

@@ -1,19 +1,19 @@
-//! The parts that change during training, and what an update, an evaluation and a trial do to them.
+//! The parts that change during training, with the operations on them: update, evaluation, trial.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
-use lrlab_data::{Augment, Batch, BatchPlan, Dataset, Order, Split};
+use lrlab_data::{Batch, BatchPlan, Dataset, Order, Split};
 use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, accumulate, clip_grad_norm};
 use lrlab_runs::Work;
 use lrlab_schedulers::Observation;
 
-use crate::evaluate::{input, outcomes_of, read, scores};
-use crate::pass::{DeviceData, Pass};
-use crate::running::Updated;
+use crate::batch_source::{BatchSource, DeviceData};
+use crate::evaluate::{input, predictions_from, read, scores};
+use crate::running_metrics::UpdateStats;
 use crate::{Error, Scores, Settings};
 
 /// Copies of weights and optimizer state.
@@ -30,11 +30,11 @@ pub(crate) struct Trainer<'a> {
     data: &'a Dataset,
     settings: &'a Settings,
     device: &'a Device,
-    /// The data, where the device holds it.
+    /// The data set in the memory of the device, if it fits.
     pub(crate) device_data: Option<DeviceData<'a>>,
-    /// Updates made, which is the index of the next.
+    /// The number of completed updates, which is the index of the next.
     pub(crate) update: u64,
-    /// What this attempt did, without `elapsed_s`.
+    /// The work of this attempt, without `elapsed_s`.
     pub(crate) work: Work,
 }
 
@@ -47,7 +47,7 @@ impl<'a> Trainer<'a> {
         device: &'a Device,
     ) -> Result<Self, Error> {
         Ok(Self {
-            device_data: DeviceData::where_it_fits(data, device)?,
+            device_data: DeviceData::upload_if_it_fits(data, device)?,
             model,
             optimizer,
             data,
@@ -62,10 +62,9 @@ impl<'a> Trainer<'a> {
         self.model.params()
     }
 
-    /// The training batches of one epoch from the one with index `first` on, shuffled and augmented by seed and epoch.
-    pub(crate) fn batches(&self, epoch: u64, first: u64) -> Pass {
-        let Settings { seed, batch_size, .. } = *self.settings;
-        let augment = self.settings.augment.map(|a| Augment { seed, epoch, ..a });
+    /// Returns the training batches of one epoch from index `first` on, shuffled and augmented by seed and epoch.
+    pub(crate) fn batches(&self, epoch: u64, first: u64) -> BatchSource {
+        let Settings { seed, batch_size, augment, .. } = *self.settings;
         let plan = BatchPlan {
             batch_size,
             order: Order::Shuffled { seed, epoch },
@@ -75,23 +74,23 @@ impl<'a> Trainer<'a> {
         self.pass(&self.data.train, plan)
     }
 
-    fn pass(&self, split: &Split, plan: BatchPlan) -> Pass {
-        Pass::new(self.device_data.as_ref(), split, plan, self.settings.prefetch)
+    fn pass(&self, split: &Split, plan: BatchPlan) -> BatchSource {
+        BatchSource::new(self.device_data.as_ref(), split, plan, self.settings.prefetch)
     }
 
-    /// The next update's batches, fewer at the end of the epoch.
-    pub(crate) fn next_window(&mut self, batches: &mut Pass) -> Result<Vec<Batch>, Error> {
+    /// Returns the batches of the next update, fewer at the end of the epoch.
+    pub(crate) fn next_window(&mut self, batches: &mut BatchSource) -> Result<Vec<Batch>, Error> {
         let before = batches.waited();
         let window = batches.by_ref().take(self.settings.accumulate).collect();
         self.work.input_s += batches.waited().saturating_sub(before).as_secs_f64();
         window
     }
 
-    /// One update at rate `lr` on a window of batches: the gradient is the mean over the window's examples.
-    /// Weights are left alone where the loss or the gradient is not finite.
-    pub(crate) fn step(&mut self, window: &[Batch], first_batch: u64, lr: f64) -> Result<Updated, Error> {
+    /// Makes one update at rate `lr` on a window of batches. The gradient is the mean over the examples of the window. The
+    /// weights stay unchanged if the loss or the gradient is not finite.
+    pub(crate) fn step(&mut self, window: &[Batch], first_batch: u64, lr: f64) -> Result<UpdateStats, Error> {
         let examples: usize = window.iter().map(|batch| batch.indices.len()).sum();
-        let mut outcomes = Vec::with_capacity(examples);
+        let mut predictions = Vec::with_capacity(examples);
         let mut grads: Option<GradStore> = None;
         for (batch, index) in window.iter().zip(first_batch..) {
             let mode = Mode::Train { seed: self.settings.seed, batch: index };
@@ -100,10 +99,10 @@ impl<'a> Trainer<'a> {
             let loss = cross_entropy(&logits, &labels, self.settings.label_smoothing)?;
             let share = batch.indices.len() as f64 / examples as f64;
             accumulate(self.model.params(), &mut grads, backward(&loss)?, share)?;
-            // Reading waits for a GPU, so everything is asked of it before.
-            outcomes.extend(read(&logits, &batch.labels)?);
+            // Reading synchronises with a GPU, so queue the whole step first.
+            predictions.extend(read(&logits, &batch.labels)?);
         }
-        let loss = outcomes.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
+        let loss = predictions.iter().map(|o| o.loss).sum::<f64>() / examples as f64;
         let mut grad_norm = f64::NAN;
         if let (Some(mut grads), true) = (grads, loss.is_finite()) {
             let bound = self.settings.clip_norm.unwrap_or(f64::INFINITY);
@@ -114,16 +113,16 @@ impl<'a> Trainer<'a> {
         }
         self.update += 1;
         self.work.updates += 1;
-        Ok(Updated { outcomes, loss, grad_norm })
+        Ok(UpdateStats { predictions, loss, grad_norm })
     }
 
-    /// Figures of a split under the weights in force.
+    /// Evaluates the current weights on a split.
     pub(crate) fn evaluate(&mut self, split: &Split) -> Result<Scores, Error> {
         let plan = BatchPlan::new(self.settings.eval_batch_size, Order::Sequential);
         let mut batches = self.pass(split, plan);
-        let outcomes = outcomes_of(&*self.model, &mut batches, split.len(), self.device);
+        let predictions = predictions_from(&*self.model, &mut batches, split.len(), self.device);
         self.work.input_s += batches.waited().as_secs_f64();
-        scores(&outcomes?, self.data.classes)
+        scores(&predictions?, self.data.classes)
     }
 
     pub(crate) fn snapshot(&self) -> candle_core::Result<Snapshot> {
@@ -135,20 +134,20 @@ impl<'a> Trainer<'a> {
         self.optimizer.restore(&snapshot.optimizer)
     }
 
-    /// Trains one update at each rate, observes the validation loss, and restores everything.
+    /// Makes one update at each rate, observes the validation loss, and restores the state.
     pub(crate) fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
         let clock = Instant::now();
         let (snapshot, update) = (self.snapshot()?, self.update);
-        let observation = self.try_out(lrs);
+        let observation = self.run_trial(lrs);
         self.update = update;
         self.restore(&snapshot)?;
         self.work.train_s += clock.elapsed().as_secs_f64();
         observation
     }
 
-    /// Trains on the first batches of the next epoch and evaluates the validation split. Observes NaN where a loss or a
-    /// gradient is not finite.
-    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+    /// Trains on the first batches of the next epoch and evaluates the validation split. The observation is NaN if a loss or
+    /// a gradient is not finite.
+    fn run_trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
         let mut lrs = lrs.peekable();
         let per_epoch = self.settings.updates_per_epoch(self.data.train.len()).max(1);
         let accumulate = self.settings.accumulate as u64;
@@ -173,8 +172,8 @@ impl<'a> Trainer<'a> {
         Ok(Observation { value: scores.loss, stderr: Some(scores.loss_stderr) })
     }
 
-    /// Batch-norm statistics of the whole training split under the weights in force: the mean of the batches'
-    /// statistics, each read off with the running ones at zero.
+    /// Recomputes the batch-norm statistics on the whole training split under the current weights: the mean of the statistics
+    /// of the batches, each measured with the running statistics set to zero.
     pub(crate) fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
         let buffers: Vec<_> = self
             .params()

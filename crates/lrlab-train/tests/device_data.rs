@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use lrlab_data::{
-    Augment, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    AugmentConfig, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
     SyntheticReviews, TokenConfig, load,
 };
 use lrlab_train::{DeviceData, Error};
@@ -39,7 +39,7 @@ fn written(batch: Batch) -> Vec<(Vec<usize>, Vec<u32>)> {
 }
 
 /// Every split, order and beginning.
-fn check(data: &Dataset, augment: Option<Augment>) {
+fn check(data: &Dataset, augment: AugmentConfig) {
     let there = DeviceData::upload(data, &Device::Cpu).unwrap();
     for split in [&data.train, &data.validation, &data.test] {
         for order in [Order::Sequential, Order::Shuffled { seed: 3, epoch: 1 }] {
@@ -58,24 +58,24 @@ fn check(data: &Dataset, augment: Option<Augment>) {
 fn pictures_have_the_same_bits() {
     for size in [16, 11] {
         let data = pictures(size);
-        check(&data, None);
-        let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 5, epoch: 2 };
+        check(&data, AugmentConfig::default());
+        let none = AugmentConfig::default();
         for augment in [
-            Augment { crop_padding: 4, ..none },
-            Augment { crop_padding: 30, ..none },
-            Augment { flip: true, ..none },
-            Augment { cutout: 5, ..none },
-            Augment { cutout: 40, ..none },
-            Augment { crop_padding: 3, flip: true, cutout: 8, ..none },
+            AugmentConfig { crop_padding: 4, ..none },
+            AugmentConfig { crop_padding: 30, ..none },
+            AugmentConfig { flip: true, ..none },
+            AugmentConfig { cutout: 5, ..none },
+            AugmentConfig { cutout: 40, ..none },
+            AugmentConfig { crop_padding: 3, flip: true, cutout: 8 },
         ] {
-            check(&data, Some(augment));
+            check(&data, augment);
         }
     }
 }
 
 #[test]
 fn sequences_have_the_same_bits() {
-    check(&reviews(), None);
+    check(&reviews(), AugmentConfig::default());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Tensor};
 use lrlab_callbacks::{
     Action, Callback, Callbacks, Context, DivergenceConfig, DivergenceGuard, EarlyStopping,
-    EarlyStoppingConfig, Error as CallbackError, Moment, OnDivergence, Phase,
+    EarlyStoppingConfig, Error as CallbackError, Hook, OnDivergence, Phase,
 };
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
 use lrlab_kernels::{Params, Role};
@@ -373,7 +373,7 @@ impl Callback for Halver {
         "halver"
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
-        if let (Phase::Control, Moment::Epoch(metrics)) = (phase, context.moment) {
+        if let (Phase::Control, Hook::EpochEnd(metrics)) = (phase, context.hook) {
             self.gain /= 2.0;
             let value = metrics.val_loss.unwrap_or(f64::NAN);
             let (metric, reason) = ("val_loss".to_owned(), format!("epoch {}", context.epoch));
@@ -404,12 +404,12 @@ impl Callback for Keeper {
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
         let tag = "kept".to_owned();
-        Ok(match (phase, context.moment) {
-            (Phase::Snapshot, Moment::Epoch(_)) if context.epoch == 1 => vec![Action::Save { tag }],
-            (Phase::Control, Moment::Epoch(_)) if context.epoch == 2 => {
+        Ok(match (phase, context.hook) {
+            (Phase::Snapshot, Hook::EpochEnd(_)) if context.epoch == 1 => vec![Action::Save { tag }],
+            (Phase::Control, Hook::EpochEnd(_)) if context.epoch == 2 => {
                 vec![Action::Restore { tag, reason: "back to the first".to_owned() }]
             }
-            (Phase::Control, Moment::Epoch(_)) if context.epoch == 3 => {
+            (Phase::Control, Hook::EpochEnd(_)) if context.epoch == 3 => {
                 vec![Action::Stop { metric: String::new(), value: 0.0, reason: "enough".to_owned() }]
             }
             _ => Vec::new(),

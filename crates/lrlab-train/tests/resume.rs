@@ -12,7 +12,7 @@ use lrlab_callbacks::{
     SnapshotEnsemble, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_data::{
-    Augment, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+    AugmentConfig, DataConfig, Dataset, Kind, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
 };
 use lrlab_kernels::{Params, Precision};
 use lrlab_models::{
@@ -22,7 +22,9 @@ use lrlab_models::{
 use lrlab_optim::{AdamConfig, OptimizerConfig, SgdConfig};
 use lrlab_runs::{Decision, DecisionKind};
 use lrlab_schedulers::{ControllerSpec, Plateau, ScheduleSpec, Span, ThresholdMode};
-use lrlab_train::{Error, Fit, Fitted, Keeper, Position, Settings, State, Stop, Wish, fit_from};
+use lrlab_train::{
+    CheckpointAction, CheckpointPolicy, Error, Fit, Fitted, Position, Settings, State, Stop, fit_from,
+};
 
 type Build<'a> = dyn Fn(&Dataset) -> Box<dyn Model> + 'a;
 
@@ -50,20 +52,20 @@ impl At {
     }
 }
 
-impl Keeper for At {
-    fn wish(&mut self, _: &Position) -> Wish {
+impl CheckpointPolicy for At {
+    fn check(&mut self, _: &Position) -> CheckpointAction {
         self.asked += 1;
-        if self.asked > self.place { Wish::Interrupt } else { Wish::GoOn }
+        if self.asked > self.place { CheckpointAction::Interrupt } else { CheckpointAction::Continue }
     }
 
-    fn keep(&mut self, state: State) -> Result<(), Error> {
+    fn save(&mut self, state: State) -> Result<(), Error> {
         self.kept = Some(state.write()?);
         Ok(())
     }
 }
 
 impl Case<'_> {
-    fn run(&self, from: Option<&State>, keeper: &mut At) -> Fitted {
+    fn run(&self, from: Option<&State>, policy: &mut At) -> Fitted {
         let horizon = Fit::horizon(&self.settings, self.data.train.len());
         let model = (self.model)(self.data);
         let parts = Fit {
@@ -75,7 +77,7 @@ impl Case<'_> {
             settings: &self.settings,
             device: &Device::Cpu,
         };
-        fit_from(parts, from, keeper, &mut |_| {}).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        fit_from(parts, from, policy, &mut |_| {}).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// The run in one go, after it was compared with one interrupted at each place, and with one interrupted everywhere.
@@ -83,11 +85,11 @@ impl Case<'_> {
         let mut never = At::new(usize::MAX);
         let whole = self.run(None, &mut never);
         for at in 0..never.asked {
-            let mut keeper = At::new(at);
-            let begun = self.run(None, &mut keeper);
+            let mut policy = At::new(at);
+            let begun = self.run(None, &mut policy);
             assert_eq!(begun.stop, Stop::Interrupted, "{}", self.name);
-            let (facts, tensors) = keeper.kept.unwrap();
-            let state = State::read(&facts, &tensors).unwrap();
+            let (metadata, tensors) = policy.kept.unwrap();
+            let state = State::read(&metadata, &tensors).unwrap();
             let resumed = self.run(Some(&state), &mut At::new(usize::MAX));
             self.same(&whole, &resumed, &format!("interrupted at place {at}"));
         }
@@ -99,10 +101,10 @@ impl Case<'_> {
         let mut state: Option<State> = None;
         loop {
             // A run that goes on is asked once before its first update.
-            let mut keeper = At::new(usize::from(state.is_some()));
-            let fitted = self.run(state.as_ref(), &mut keeper);
-            let Some((facts, tensors)) = keeper.kept else { return fitted };
-            state = Some(State::read(&facts, &tensors).unwrap());
+            let mut policy = At::new(usize::from(state.is_some()));
+            let fitted = self.run(state.as_ref(), &mut policy);
+            let Some((metadata, tensors)) = policy.kept else { return fitted };
+            state = Some(State::read(&metadata, &tensors).unwrap());
         }
     }
 
@@ -377,7 +379,7 @@ fn resnet() {
         let sizes = PictureSizes { channels: 3, classes: data.classes };
         Box::new(ResNet::new(&config, sizes, 1, Params::new(Device::Cpu, DType::F32)).unwrap())
     };
-    let augment = Augment { crop_padding: 1, flip: true, cutout: 2, seed: 1, epoch: 0 };
+    let augment = AugmentConfig { crop_padding: 1, flip: true, cutout: 2 };
     let case = Case {
         name: "resnet".to_owned(),
         data: &data,
@@ -387,7 +389,7 @@ fn resnet() {
             accumulate: 2,
             clip_norm: Some(1.0),
             label_smoothing: 0.1,
-            augment: Some(augment),
+            augment,
             seed: 1,
             ..Settings::new(0.1)
         },
@@ -468,11 +470,11 @@ fn text() {
 #[test]
 fn a_pause_keeps_the_state_of_its_epoch() {
     struct Until(u64, Option<(u64, u64)>);
-    impl Keeper for Until {
-        fn wish(&mut self, at: &Position) -> Wish {
-            if at.epoch >= self.0 { Wish::Pause } else { Wish::GoOn }
+    impl CheckpointPolicy for Until {
+        fn check(&mut self, at: &Position) -> CheckpointAction {
+            if at.epoch >= self.0 { CheckpointAction::Pause } else { CheckpointAction::Continue }
         }
-        fn keep(&mut self, state: State) -> Result<(), Error> {
+        fn save(&mut self, state: State) -> Result<(), Error> {
             self.1 = Some((state.update(), state.epoch()));
             Ok(())
         }
@@ -494,9 +496,9 @@ fn a_pause_keeps_the_state_of_its_epoch() {
             settings: &settings,
             device: &Device::Cpu,
         };
-        let mut keeper = Until(until, None);
-        let fitted = fit_from(parts, None, &mut keeper, &mut |_| {}).unwrap();
-        assert_eq!((fitted.stop, keeper.1), (stop, kept), "until epoch {until}");
+        let mut policy = Until(until, None);
+        let fitted = fit_from(parts, None, &mut policy, &mut |_| {}).unwrap();
+        assert_eq!((fitted.stop, policy.1), (stop, kept), "until epoch {until}");
     }
 }
 
@@ -512,20 +514,20 @@ fn what_is_no_state_is_refused() {
         model: &linear,
         callbacks: &Callbacks::default,
     };
-    let mut keeper = At::new(2);
-    case.run(None, &mut keeper);
-    let (facts, tensors) = keeper.kept.unwrap();
-    assert!(State::read(&facts, &tensors).is_ok());
-    for (facts, tensors, words) in [
-        (&facts[1..], &tensors[..], "the state of the run cannot be read: "),
+    let mut policy = At::new(2);
+    case.run(None, &mut policy);
+    let (metadata, tensors) = policy.kept.unwrap();
+    assert!(State::read(&metadata, &tensors).is_ok());
+    for (metadata, tensors, words) in [
+        (&metadata[1..], &tensors[..], "the state of the run cannot be read: "),
         (
-            &facts,
+            &metadata,
             &tensors[..tensors.len() - 1],
             "tensor operation: incomplete metadata, file not fully covered",
         ),
         (b"{}", &tensors, "the state of the run cannot be read: missing field"),
     ] {
-        let error = State::read(facts, tensors).unwrap_err().to_string();
+        let error = State::read(metadata, tensors).unwrap_err().to_string();
         assert!(error.starts_with(words), "{error}");
     }
 }

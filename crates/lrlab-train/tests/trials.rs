@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device};
 use lrlab_callbacks::{
-    Action, Callback, Callbacks, Context, Error as CallbackError, Moment, Phase, RangeTest, RangeTestConfig,
+    Action, Callback, Callbacks, Context, Error as CallbackError, Hook, Phase, RangeTest, RangeTestConfig,
     ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_data::{DataConfig, Dataset, Source, SyntheticPictures};
@@ -16,7 +16,7 @@ use lrlab_models::{ConvInit, Model, PictureSizes, ResNet, ResNetConfig, Shortcut
 use lrlab_optim::{OptimizerConfig, SgdConfig};
 use lrlab_runs::DecisionKind;
 use lrlab_schedulers::{Controlled, Controller, ControllerSpec, Decision, Observation, ScheduleSpec};
-use lrlab_train::{Fit, Fitted, Settings, fit, outcomes, sweep};
+use lrlab_train::{Fit, Fitted, Settings, fit, predictions, sweep};
 
 fn data() -> Dataset {
     let pictures = SyntheticPictures { train: 100, test: 40, ..SyntheticPictures::default() };
@@ -64,9 +64,9 @@ impl Callback for Tries {
         "tries"
     }
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, CallbackError> {
-        let asks = match context.moment {
-            Moment::Epoch(_) => true,
-            Moment::Update { .. } => context.update == 6,
+        let asks = match context.hook {
+            Hook::EpochEnd(_) => true,
+            Hook::UpdateEnd { .. } => context.update == 6,
             _ => false,
         };
         let factors: &[f64] = if asks && phase == Phase::Control { &[0.0, 1.0, 3.0, 1e30] } else { &[] };
@@ -150,7 +150,7 @@ fn controllers_see_the_noise_of_the_loss() {
     let model = network(&data);
     model.params().restore(&fitted.last_weights).unwrap();
     let losses: Vec<f64> =
-        outcomes(&*model, &data.validation, 256, &Device::Cpu).unwrap().iter().map(|o| o.loss).collect();
+        predictions(&*model, &data.validation, 256, &Device::Cpu).unwrap().iter().map(|o| o.loss).collect();
     let n = losses.len() as f64;
     let mean = losses.iter().sum::<f64>() / n;
     let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (n - 1.0);

@@ -1,14 +1,15 @@
-//! From a resolved specification to the parts of a run.
+//! Assembles the parts of a run from its resolved specification.
 
 use std::path::Path;
 
 use anyhow::Context;
 use candle_core::{DType, Device};
-use lrlab_data::{Augment, DataConfig, Kind, Source};
-use lrlab_kernels::{Params, Precision};
+use lrlab_callbacks::Callbacks;
+use lrlab_data::{DataConfig, Dataset, Kind};
+use lrlab_kernels::{Params, check_precision};
 use lrlab_models::{self as models, Model, PictureSizes, TextSizes};
-use lrlab_spec::{DataSpec, ModelSpec, PrecisionSpec, RunSpec, SourceSpec};
-use lrlab_train::Settings;
+use lrlab_spec::{DataSpec, ModelSpec, RunSpec};
+use lrlab_train::{Fit, Settings};
 
 mod watch;
 
@@ -16,10 +17,10 @@ pub(crate) use watch::{callbacks, is_top};
 
 /// Examples per batch in evaluation.
 const EVAL_BATCH_SIZE: usize = 256;
-/// Batches made ahead: one to be taken while the next is in the making.
+/// Prefetched batches: one is ready while the next is made.
 const PREFETCH: usize = 2;
 
-/// The loop's settings.
+/// Returns the settings of the training loop.
 #[must_use]
 pub(crate) fn settings(run: &RunSpec) -> Settings {
     Settings {
@@ -33,52 +34,63 @@ pub(crate) fn settings(run: &RunSpec) -> Settings {
         label_smoothing: run.label_smoothing,
         select: run.select.clone(),
         seed: run.seed,
-        augment: Augment::of(run.data.augment, run.seed),
+        augment: run.data.augment,
         eval_batch_size: EVAL_BATCH_SIZE,
         prefetch: PREFETCH,
     }
 }
 
-/// Where the data are and how they are prepared. `cache` is where what is derived from them may be kept.
+/// Assembles the parts of a run from its specification.
 ///
 /// # Errors
-/// A data set that only another runner knows.
-pub(crate) fn data(data: &DataSpec, cache: &Path) -> anyhow::Result<DataConfig> {
-    let source = match &data.source {
-        SourceSpec::Cifar10(files) => Source::Cifar10(files.clone()),
-        SourceSpec::Imdb(files) => Source::Imdb(files.clone()),
-        SourceSpec::SyntheticPictures(pictures) => Source::SyntheticPictures(pictures.clone()),
-        SourceSpec::SyntheticReviews(reviews) => Source::SyntheticReviews(reviews.clone()),
-        SourceSpec::Custom(custom) => anyhow::bail!("this runner has no data set {:?}", custom.name),
-    };
-    Ok(DataConfig {
-        source,
+/// Returns an error if the optimizer or the schedule has invalid settings.
+pub(crate) fn fit<'a>(
+    run: &RunSpec,
+    model: Box<dyn Model>,
+    callbacks: Callbacks,
+    data: &'a Dataset,
+    settings: &'a Settings,
+    device: &'a Device,
+) -> anyhow::Result<Fit<'a>> {
+    let horizon = Fit::horizon(settings, data.train.len());
+    Ok(Fit {
+        optimizer: lrlab_optim::build(&run.optimizer, model.params())?,
+        model,
+        schedule: run.schedule.build(&horizon).context("schedule")?,
+        callbacks,
+        data,
+        settings,
+        device,
+    })
+}
+
+/// Returns the settings of the data set; `cache` is the folder for derived files.
+pub(crate) fn data(data: &DataSpec, cache: &Path) -> DataConfig {
+    DataConfig {
+        source: data.source.clone(),
         split_seed: data.split_seed,
         validation: data.validation,
         limit: data.limit.clone(),
         pin_digest: data.pin_digest.clone(),
         tokens: data.tokens.clone(),
         cache: cache.to_path_buf(),
-    })
+    }
 }
 
-/// Where a run's parameters will live: f32, with matrix products in the run's precision.
+/// Creates an empty parameter store: f32, with matrix products in the precision of the run.
 ///
 /// # Errors
-/// The device has no products in this precision.
+/// Returns an error if the device does not support the precision.
 pub(crate) fn params(run: &RunSpec, device: &Device) -> anyhow::Result<Params> {
-    let precision = match run.precision {
-        PrecisionSpec::F32 => Precision::F32,
-        PrecisionSpec::Bf16 => Precision::Bf16,
-    };
-    precision.check(device).with_context(|| format!("precision = {:?}", precision.name()))?;
-    Ok(Params::new(device.clone(), DType::F32).in_precision(precision))
+    check_precision(run.precision, device)
+        .with_context(|| format!("precision = {:?}", run.precision.name()))?;
+    Ok(Params::new(device.clone(), DType::F32).in_precision(run.precision))
 }
 
-/// The network for data of this kind, freshly initialised from `seed`.
+/// Builds a network for data of this kind, initialised from `seed`.
 ///
 /// # Errors
-/// A network that only another runner knows, one that does not read this kind of data, or bad sizes.
+/// Returns an error if the network is not registered, does not accept this kind of data, or has invalid sizes.
 pub(crate) fn model(
     network: &ModelSpec,
     kind: &Kind,

@@ -23,12 +23,12 @@ struct Readme;
 
 mod assemble;
 mod bench;
+mod checkpointer;
 mod cli;
 mod color;
 mod commands;
 mod device;
 mod exit;
-mod keeper;
 mod kit;
 mod options;
 mod progress;
@@ -36,8 +36,8 @@ mod provenance;
 mod registry;
 mod reporter;
 
+pub use checkpointer::CheckpointEvery;
 pub use cli::cli;
 pub use device::DeviceChoice;
 pub use exit::Exit;
-pub use keeper::CheckpointEvery;
 pub use registry::{ModelContext, Registry};

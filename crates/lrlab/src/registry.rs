@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
-use lrlab_data::{Dataset, Kind};
+use lrlab_data::{Dataset, Kind, Source};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
-use lrlab_spec::{Catalog, DataSpec, ModelSpec, RunSpec, SourceSpec};
+use lrlab_spec::{Catalog, DataSpec, ModelSpec, RunSpec};
 use serde_json::Value;
 
 use crate::assemble;
@@ -77,23 +77,23 @@ impl Registry {
     }
 
     pub(crate) fn load(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<Dataset> {
-        if let SourceSpec::Custom(custom) = &spec.source
+        if let Source::Custom(custom) = &spec.source
             && let Some(load) = self.data.get(&custom.name)
         {
             return load(&custom.options, spec, cache);
         }
-        Ok(lrlab_data::load(&assemble::data(spec, cache)?)?)
+        Ok(lrlab_data::load(&assemble::data(spec, cache))?)
     }
 
     /// Returns the content digest of a data set, and notes about it.
     pub(crate) fn identify(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<(String, Vec<String>)> {
-        if let SourceSpec::Custom(custom) = &spec.source
+        if let Source::Custom(custom) = &spec.source
             && self.data.contains_key(&custom.name)
         {
             let data = self.load(spec, cache)?;
             return Ok((data.digest, data.notes));
         }
-        let identity = lrlab_data::digest(&assemble::data(spec, cache)?)?;
+        let identity = lrlab_data::digest(&assemble::data(spec, cache))?;
         Ok((identity.digest, identity.notes))
     }
 }

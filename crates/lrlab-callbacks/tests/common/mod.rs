@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Error, Host, Moment, Phase};
+use lrlab_callbacks::{Action, Averaging, Callbacks, Context, Error, Hook, Host, Phase};
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, finite};
 use lrlab_schedulers::{Mark, MarkKind, Observation};
 
@@ -108,7 +108,7 @@ impl Sim {
     }
 
     pub(crate) fn start(&mut self, callbacks: &mut Callbacks) -> Result<(), Error> {
-        self.tell(callbacks, "fit_start", Moment::FitStart)
+        self.tell(callbacks, "fit_start", Hook::FitStart)
     }
 
     /// One event; false where there is none left.
@@ -116,7 +116,7 @@ impl Sim {
         match self.next {
             Event::EpochStart => {
                 self.next = Event::Update;
-                self.tell(callbacks, "epoch_start", Moment::EpochStart)?;
+                self.tell(callbacks, "epoch_start", Hook::EpochStart)?;
             }
             Event::Update => {
                 self.lr = self.script.lr * self.gain();
@@ -125,7 +125,7 @@ impl Sim {
                 let ends = self.update.is_multiple_of(self.script.updates_per_epoch);
                 self.next = if ends { Event::Epoch } else { Event::Update };
                 let loss = (self.script.loss)(self.update);
-                self.tell(callbacks, "update", Moment::Update { loss, grad_norm: Some(1.0) })?;
+                self.tell(callbacks, "update", Hook::UpdateEnd { loss, grad_norm: Some(1.0) })?;
             }
             Event::Epoch => {
                 self.epoch += 1;
@@ -134,11 +134,11 @@ impl Sim {
                 self.measured.push(self.weight);
                 let over = self.epoch == self.script.epochs;
                 self.next = if over { Event::FitEnd } else { Event::EpochStart };
-                self.tell(callbacks, "epoch", Moment::Epoch(&metrics))?;
+                self.tell(callbacks, "epoch", Hook::EpochEnd(&metrics))?;
             }
             Event::FitEnd => {
                 self.next = Event::Over;
-                self.tell(callbacks, "fit_end", Moment::FitEnd)?;
+                self.tell(callbacks, "fit_end", Hook::FitEnd)?;
             }
             Event::Over => return Ok(false),
         }
@@ -152,13 +152,13 @@ impl Sim {
         &mut self,
         callbacks: &mut Callbacks,
         word: &'static str,
-        moment: Moment<'_>,
+        hook: Hook<'_>,
     ) -> Result<(), Error> {
         for phase in Phase::ALL {
             let (marks, history, decisions) =
                 (self.marks.clone(), self.history.clone(), self.decisions.clone());
             let context = Context {
-                moment,
+                hook,
                 update: self.update,
                 epoch: self.epoch,
                 updates: self.script.updates_per_epoch * self.script.epochs,

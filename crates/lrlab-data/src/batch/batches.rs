@@ -1,4 +1,4 @@
-//! The batches of one pass, one after the other.
+//! The batches of one pass.
 
 use super::plan::BatchPlan;
 use super::recipes::Recipes;
@@ -7,7 +7,7 @@ use crate::Error;
 use crate::dataset::Split;
 
 impl Split {
-    /// One pass over the examples.
+    /// Returns the batches of one pass over the examples.
     #[must_use]
     pub fn batches(&self, plan: BatchPlan) -> Batches {
         Batches { recipes: self.recipes(plan) }
@@ -21,7 +21,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Batches of the whole pass, those left out at the start included; 0 for a batch size of 0.
+    /// Returns the number of batches of the whole pass, including skipped ones; 0 for a batch size of 0.
     #[must_use]
     pub fn total(&self) -> usize {
         self.recipes.total()

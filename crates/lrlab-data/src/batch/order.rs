@@ -1,15 +1,15 @@
-//! Which example comes when.
+//! The order of the examples.
 
 use lrlab_random::{Purpose, Stream};
 
 use super::plan::{BatchPlan, Order};
 use crate::dataset::{Split, Store};
 
-/// Batches within which training sequences are gathered by length: enough to save most of the padding, few
-/// enough that a batch stays a mixture.
+/// The number of batches within which training sequences are grouped by length: enough to save most of the padding, and few
+/// enough to keep batches mixed.
 const WINDOW: usize = 50;
 
-/// The examples in the order in which batches take them.
+/// Returns the examples in the order of the batches.
 pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
     let lengths = match &split.store {
         Store::Pictures(_) => None,
@@ -34,8 +34,8 @@ pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
     }
 }
 
-/// Sorts every window by length, cuts it into batches and shuffles these. The examples that fill no batch are
-/// the last of the permutation, whatever their length.
+/// Sorts each window by length, splits it into batches and shuffles the batches. The examples of an incomplete batch are the
+/// last of the permutation, regardless of their length.
 fn gather(mut order: Vec<u32>, batch: usize, length: impl Fn(u32) -> usize, stream: Stream) -> Vec<u32> {
     let whole = order.len() / batch * batch;
     let mut gathered = Vec::with_capacity(order.len());

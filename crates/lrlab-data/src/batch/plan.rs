@@ -1,65 +1,52 @@
-//! How to pass over a split.
+//! The plan of a pass over a split.
 
 use lrlab_config::AugmentConfig;
+use lrlab_random::{Purpose, Stream};
 
-/// How to pass over a split.
+/// The plan of a pass over a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchPlan {
     /// Examples per batch, at least 1; the last batch may be smaller.
     pub batch_size: usize,
-    /// In which order.
+    /// The order of the examples.
     pub order: Order,
-    /// What is done to pictures; without effect on tokens.
-    pub augment: Option<Augment>,
-    /// Batches to leave out at the start, for a run that goes on in the middle of an epoch.
+    /// Random changes to pictures. They are drawn from the seed and the epoch of [`Order::Shuffled`] and from the example's
+    /// row; in sequential order, and on tokens, they have no effect.
+    pub augment: AugmentConfig,
+    /// The number of batches to skip, for a run that resumes within an epoch.
     pub first_batch: usize,
 }
 
 impl BatchPlan {
-    /// `batch_size` examples at a time in `order`, unaugmented, from the first batch.
+    /// Creates a plan with `batch_size` examples per batch in `order`, without augmentation, from the first batch on.
     #[must_use]
     pub fn new(batch_size: usize, order: Order) -> Self {
-        Self { batch_size, order, augment: None, first_batch: 0 }
+        Self { batch_size, order, augment: AugmentConfig::default(), first_batch: 0 }
+    }
+
+    /// Returns the changes to pictures and the stream that they are drawn from; `None` if there are none.
+    pub(super) fn augmentation(&self) -> Option<(AugmentConfig, Stream)> {
+        match self.order {
+            Order::Shuffled { seed, epoch } if self.augment != AugmentConfig::default() => {
+                Some((self.augment, Stream::new(seed, Purpose::Augment, "pictures").child(epoch)))
+            }
+            Order::Shuffled { .. } | Order::Sequential => None,
+        }
     }
 }
 
-/// The order of the examples. Both orders are functions of their arguments and the split alone.
+/// The order of the examples: a function of the split and of its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// For evaluation: every example once; pictures as they stand, token sequences by length, which saves
-    /// padding. [`Batch::indices`](crate::Batch::indices) says which examples a batch holds.
+    /// For evaluation: pictures in the order of the split, token sequences by length, which saves padding.
+    /// [`Batch::indices`](crate::Batch::indices) identifies the examples of a batch.
     Sequential,
-    /// For training: a new permutation per epoch. Token sequences are then gathered by length within windows
-    /// of 50 batches; every example still comes once.
+    /// For training: a new permutation per epoch. Within windows of 50 batches, token sequences are grouped by length; each
+    /// example still occurs once.
     Shuffled {
-        /// The run's seed.
+        /// The seed of the run.
         seed: u64,
         /// The epoch, from 0.
         epoch: u64,
     },
-}
-
-/// Random changes to pictures, a function of seed, epoch and the example's row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Augment {
-    /// Pad by so many black pixels on every side and crop back at a random place; 0 is off.
-    pub crop_padding: usize,
-    /// Mirror left and right with probability ½.
-    pub flip: bool,
-    /// Set a square of this side around a random centre to the mean picture's colour, cut at the borders
-    /// (`DeVries` and Taylor, 2017); 0 is off.
-    pub cutout: usize,
-    /// The run's seed.
-    pub seed: u64,
-    /// The epoch, from 0.
-    pub epoch: u64,
-}
-
-impl Augment {
-    /// The changes of `config` in epoch 0 of a run with this seed; `None` where there are none.
-    #[must_use]
-    pub fn of(config: AugmentConfig, seed: u64) -> Option<Self> {
-        let AugmentConfig { crop_padding, flip, cutout } = config;
-        (config != AugmentConfig::default()).then_some(Self { crop_padding, flip, cutout, seed, epoch: 0 })
-    }
 }

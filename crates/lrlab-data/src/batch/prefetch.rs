@@ -1,4 +1,4 @@
-//! Batches made ahead of time by a thread of their own: the same ones in the same order, never more than asked for.
+//! Prefetching: a background thread makes batches ahead of time, in the same order.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -11,19 +11,18 @@ use crate::Error;
 type Made = Result<Batch, Error>;
 
 impl Batches {
-    /// The same batches in the same order, up to `depth` of them made ahead of time by a thread of their own; 0 makes
-    /// them when they are asked for.
+    /// Makes up to `depth` batches ahead of time in a background thread, the same ones in the same order; 0 makes them on
+    /// demand.
     #[must_use]
     pub fn prefetch(self, depth: usize) -> Prefetch {
         Prefetch::new(self, depth)
     }
 }
 
-/// The batches of one pass, made while the ones before them are used.
+/// The batches of one pass, made in the background while earlier ones are used.
 ///
-/// At most `depth` batches wait, the one in the making among them. An error of the maker, or its panic
-/// ([`Error::Maker`]), comes in the place of the batch that it hit. Dropping this ends the thread; it is waited for, which
-/// takes no longer than a batch.
+/// At most `depth` batches are ready or in progress. An error or a panic ([`Error::Maker`]) of the thread takes the place of the
+/// affected batch. Dropping this value joins the thread, which takes at most the time of one batch.
 #[derive(Debug)]
 pub struct Prefetch {
     source: Source,
@@ -32,20 +31,20 @@ pub struct Prefetch {
 
 #[derive(Debug)]
 enum Source {
-    /// Made when asked for.
+    /// Made on demand.
     Here(Box<Batches>),
-    /// Made by a thread. Its end of the channel is gone when it ends.
+    /// Made by a thread, which closes its end of the channel when it ends.
     Ahead {
         made: Receiver<Made>,
         maker: JoinHandle<()>,
     },
-    /// No thread could be started.
+    /// The thread could not be started.
     Failed(Option<Error>),
     Over,
 }
 
 impl Prefetch {
-    /// Batches are made here, when they are asked for, where `depth` is 0.
+    /// Starts the thread, unless `depth` is 0.
     fn new(batches: Batches, depth: usize) -> Self {
         match depth {
             0 => Self { source: Source::Here(Box::new(batches)), waited: Duration::ZERO },
@@ -70,7 +69,7 @@ impl Prefetch {
         Self { source, waited: Duration::ZERO }
     }
 
-    /// How long its user has waited for batches so far.
+    /// Returns how long the consumer has waited for batches so far.
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
@@ -88,7 +87,7 @@ impl Prefetch {
         }
     }
 
-    /// Ends the thread; the error is a panic of its.
+    /// Joins the thread. The error is its panic.
     fn end(&mut self) -> Option<Error> {
         let Source::Ahead { made, maker } = std::mem::replace(&mut self.source, Source::Over) else {
             return None;
@@ -198,7 +197,7 @@ mod tests {
         let (batches, made) = counted(6, Some(|| panic!("no batch {}", 3)));
         let mut prefetch = Prefetch::ahead(batches, 4);
         let seen: Vec<_> = (0..5).map(|_| index(prefetch.next())).collect();
-        let panic = Err("making a batch panicked: no batch 3".to_owned());
+        let panic = Err("the prefetch thread panicked: no batch 3".to_owned());
         assert_eq!(seen, [Ok(0), Ok(1), Ok(2), panic, Err("over".to_owned())]);
         assert_eq!(made.load(Ordering::SeqCst), 4);
     }

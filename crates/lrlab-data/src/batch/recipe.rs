@@ -1,41 +1,41 @@
-//! What a batch is made of: which examples, and what is done to each. Nothing of it is as large as the batch.
+//! Recipes of batches: the examples and their changes, without their data.
 
 use std::ops::Range;
 
-/// A batch that is yet to be made from what [`Split::raw`](crate::Split::raw) gives.
+/// The recipe of a batch, which is made from [`Split::raw`](crate::Split::raw).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
-    /// What goes into the model.
+    /// The inputs of the model.
     pub examples: Examples,
-    /// Each example's class.
+    /// The class of each example.
     pub labels: Vec<u32>,
-    /// Each example's place in its split.
+    /// The index of each example in its split.
     pub indices: Vec<u32>,
 }
 
-/// The examples of a batch that is yet to be made.
+/// The examples of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Examples {
-    /// How to look at which of [`Raw::Pictures`].
+    /// The views of [`Raw::Pictures`].
     Pictures(Vec<View>),
-    /// Where each sequence lies in [`Raw::Tokens`]; it is padded with 0 to the longest of the batch.
+    /// The range of each sequence in [`Raw::Tokens`]. Sequences are padded with 0 to the longest of the batch.
     Tokens(Vec<Range<u32>>),
 }
 
-/// How one picture is looked at: moved, then mirrored, then blanked.
+/// The changes to a picture: shift, then flip, then blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// The picture's place among the pixels.
+    /// The index of the picture.
     pub picture: u32,
-    /// Rows and columns by which it is moved up and to the left. What comes in at the other side is black, byte 0.
+    /// The numbers of rows and columns by which it is shifted up and to the left. Uncovered pixels are black (byte 0).
     pub shift: (isize, isize),
-    /// Whether left and right are exchanged.
+    /// Whether it is mirrored horizontally.
     pub flip: bool,
-    /// Rows and columns whose values become 0.0.
+    /// The rows and columns of the rectangle that is set to 0.0.
     pub blank: (Range<usize>, Range<usize>),
 }
 
-/// Examples as they lie in memory, those of other splits perhaps among them: splits may share a memory.
+/// The examples in memory. Splits may share memory, so they may include examples of other splits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Raw<'a> {
     /// Pictures.
@@ -44,12 +44,12 @@ pub enum Raw<'a> {
         pixels: &'a [u8],
         /// Channels, height and width of a picture.
         shape: [usize; 3],
-        /// What each byte of each channel becomes.
+        /// The normalised value of each byte, per channel.
         tables: &'a [[f32; 256]],
     },
-    /// Sequences, one after the other.
+    /// Concatenated sequences.
     Tokens {
-        /// Their ids.
+        /// The token ids.
         ids: &'a [u32],
     },
 }

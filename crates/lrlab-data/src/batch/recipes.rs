@@ -1,4 +1,4 @@
-//! The recipes of the batches of one pass, and what is made of them.
+//! The recipes of the batches of one pass, and the batches made from them.
 
 use candle_core::{Device, Tensor};
 
@@ -19,20 +19,20 @@ pub struct Recipes {
 }
 
 impl Recipes {
-    /// Batches of the whole pass, those left out at the start included; 0 for a batch size of 0.
+    /// Returns the number of batches of the whole pass, including skipped ones; 0 for a batch size of 0.
     #[must_use]
     pub fn total(&self) -> usize {
         if self.plan.batch_size == 0 { 0 } else { self.order.len().div_ceil(self.plan.batch_size) }
     }
 
-    /// The split that is passed over.
+    /// Returns the split.
     pub(super) fn split(&self) -> &Split {
         &self.split
     }
 
     fn recipe(&self, indices: &[u32]) -> Recipe {
         let examples = match &self.split.store {
-            Store::Pictures(split) => Examples::Pictures(split.views(indices, self.plan.augment.as_ref())),
+            Store::Pictures(split) => Examples::Pictures(split.views(indices, self.plan.augmentation())),
             Store::Tokens(split) => Examples::Tokens(split.spans(indices)),
         };
         let labels = indices.iter().map(|&i| self.split.labels[i as usize]).collect();
@@ -66,14 +66,14 @@ impl Iterator for Recipes {
 }
 
 impl Split {
-    /// The recipes of the batches of [`Split::batches`], in the same order, for whoever makes them elsewhere.
+    /// Returns the recipes of the batches of [`Split::batches`], in the same order, to make the batches elsewhere.
     #[must_use]
     pub fn recipes(&self, plan: BatchPlan) -> Recipes {
         let order = order::order(self, &plan);
         Recipes { next: plan.first_batch, split: self.clone(), plan, order }
     }
 
-    /// What recipes of this split speak of.
+    /// Returns the examples that recipes of this split refer to.
     #[must_use]
     pub fn raw(&self) -> Raw<'_> {
         match &self.store {
@@ -82,14 +82,14 @@ impl Split {
         }
     }
 
-    /// The batch of one of this split's recipes, on the CPU.
+    /// Makes the batch of a recipe of this split on the CPU.
     pub(super) fn batch(&self, recipe: Recipe) -> Result<Batch, Error> {
         let Recipe { examples, labels, indices } = recipe;
         let features = match (&self.store, &examples) {
             (Store::Pictures(split), Examples::Pictures(views)) => pictures::features(split, views)?,
             (Store::Tokens(split), Examples::Tokens(spans)) => tokens::features(&split.sequences, spans)?,
             _ => {
-                let other = "a recipe of another split".to_owned();
+                let other = "the recipe belongs to another kind of data".to_owned();
                 return Err(candle_core::Error::Msg(other).into());
             }
         };

@@ -2,24 +2,24 @@
 
 use candle_core::Tensor;
 
-/// Some examples as tensors, on the CPU where a split made them.
+/// A batch of examples as tensors; a split makes them on the CPU.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// What goes into the model.
+    /// The inputs of the model.
     pub features: Features,
     /// Classes, u32 `(batch)`.
     pub labels: Tensor,
-    /// Each example's place in its split.
+    /// The index of each example in its split.
     pub indices: Vec<u32>,
 }
 
 /// The examples of a batch.
 #[derive(Debug, Clone)]
 pub enum Features {
-    /// f32 `(batch, channels, height, width)`, per channel less the training split's mean, divided by its
-    /// standard deviation.
+    /// f32 `(batch, channels, height, width)`, normalised per channel by the mean and the standard deviation of the training
+    /// split.
     Pictures(Tensor),
-    /// Sequences padded to the longest of the batch; padding stands after the tokens.
+    /// Sequences padded at the end to the longest of the batch.
     Tokens {
         /// u32 `(batch, length)`; 0 is padding.
         ids: Tensor,

@@ -4,10 +4,10 @@ use candle_core::Tensor;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Error;
 use crate::dataset::{Split, Store};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::tokens::{Sequences, TokenSplit};
+use crate::{AugmentConfig, Error};
 
 /// `n` examples of the given lengths in turn, tokens 10, 11, ….
 fn tokens(lengths: &[usize]) -> Split {
@@ -76,11 +76,11 @@ fn made_ahead_they_are_the_same() {
         };
         (features, bits(&labels), indices)
     };
-    let augment = Augment { crop_padding: 1, flip: true, cutout: 1, seed: 3, epoch: 1 };
+    let augment = AugmentConfig { crop_padding: 1, flip: true, cutout: 1 };
     for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
             for (depth, first_batch) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 0), (2, 5)] {
-                let plan = BatchPlan { augment: Some(augment), first_batch, ..BatchPlan::new(2, order) };
+                let plan = BatchPlan { augment, first_batch, ..BatchPlan::new(2, order) };
                 let here: Vec<_> = split.batches(plan.clone()).map(written).collect();
                 let ahead: Vec<_> = split.batches(plan).prefetch(depth).map(written).collect();
                 assert_eq!(here, ahead, "{order:?}, {depth} ahead, from batch {first_batch}");

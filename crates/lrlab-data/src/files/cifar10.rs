@@ -1,7 +1,7 @@
-//! CIFAR-10's two formats: the binary version, and a table of encoded pictures.
+//! The two formats of CIFAR-10: the binary version, and a table of encoded pictures.
 //!
-//! Binary: per picture one byte of label and 3 × 1,024 bytes, one plane per channel, row after row. Table: a
-//! column of encoded pictures (PNG, JPEG or WebP) and a column of labels.
+//! The binary version has one byte for the label and 3 × 1,024 bytes for the pixels of each picture, channel by channel and row
+//! by row. A table has a column of encoded pictures (PNG, JPEG or WebP) and a column of labels.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub(crate) const SIDE: usize = 32;
 /// Bytes of a decoded picture.
 pub(crate) const BYTES: usize = 3 * SIDE * SIDE;
 
-/// The labels of every row of `files`, which follow one another, and the pictures of the `wanted` rows
-/// (ascending), of all where `None`: `(picture, channel, row, column)`.
+/// Reads the labels of all rows of `files`, and the pictures `(picture, channel, row, column)` of the `wanted` rows, which are
+/// ascending, or of all rows.
 pub(crate) fn read(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32>, Vec<u8>), Error> {
     let (mut labels, mut pixels) = (Vec::new(), Vec::new());
     for file in files {
@@ -42,14 +42,14 @@ pub(crate) fn read(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32
     Ok((labels, pixels))
 }
 
-/// A file's rows, pictures not yet decoded.
+/// The rows of a file, with encoded pictures.
 struct Encoded {
     labels: Vec<u32>,
     pictures: Pictures,
 }
 
 enum Pictures {
-    /// The binary version's whole file.
+    /// The content of a file of the binary version.
     Planes(Vec<u8>),
     #[cfg(feature = "hub")]
     Encoded(Vec<parquet::data_type::ByteArray>),
@@ -92,7 +92,7 @@ impl Encoded {
     }
 }
 
-/// Decodes a picture and turns its interleaved colours into planes.
+/// Decodes a picture and separates its channels.
 #[cfg(feature = "hub")]
 fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };

@@ -1,14 +1,14 @@
-//! A folder of one text file per example, as it lies on other people's disks.
+//! A folder with one text file per example.
 //!
-//! File managers, archivers and network drives leave files of their own: they are no examples and no part of the
-//! content. What decides here decides for the digest and for the reader alike.
+//! File managers, archivers and network drives create files that are not examples. They affect neither the digest nor the
+//! examples, which both use this module.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// What systems leave in folders under a visible name; names that begin with a dot are left out anyway.
+/// Names of system files without a leading dot. Names with a leading dot are always ignored.
 const LEFT_BY_SYSTEMS: [&str; 8] = [
     "Thumbs.db",
     "ehthumbs.db",
@@ -20,17 +20,17 @@ const LEFT_BY_SYSTEMS: [&str; 8] = [
     "lost+found",
 ];
 
-/// A folder's files.
+/// The files of a folder.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Examples {
-    /// One per example, in the order of their names. Absolute paths.
+    /// The absolute paths of the examples, in the order of their names.
     pub(crate) files: Vec<PathBuf>,
-    /// Names of visible files that are none, in their order.
+    /// The sorted names of visible files that are not examples.
     pub(crate) others: Vec<String>,
 }
 
-/// The examples of `folder`: its `.txt` files that are not hidden. A visible folder among them is refused, since it
-/// may hold examples that somebody expects to be read.
+/// Returns the examples of `folder`: its `.txt` files that are not hidden. A visible folder among them is an error, because it
+/// may contain examples.
 pub(crate) fn examples(folder: &Path) -> Result<Examples, Error> {
     let folder = std::path::absolute(folder).map_err(Error::io(folder))?;
     let mut found = Examples::default();
@@ -40,7 +40,7 @@ pub(crate) fn examples(folder: &Path) -> Result<Examples, Error> {
         if is_hidden(name) {
             continue;
         }
-        // Follows links; one that leads nowhere is named by the error.
+        // Follows links; the error names a dangling one.
         let about = path.metadata().map_err(Error::io(&path))?;
         let refused = |found| Error::NotAnExample { path: path.clone(), found };
         if about.is_dir() {

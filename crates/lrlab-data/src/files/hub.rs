@@ -1,7 +1,7 @@
-//! Files of the Hugging Face hub: from the local cache, else over the network.
+//! Files of the Hugging Face hub, from the local cache or over the network.
 //!
-//! A download goes to a folder beside the cache first, is compared with the size and digest the hub announced,
-//! and only then moves in: a cache never holds half a file.
+//! A file is downloaded to a temporary folder, compared with the size and the digest that the hub announces, and moved to the
+//! cache, which therefore never contains a partial file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use hf_hub::{HFClient, HFClientSync, HFError};
 use super::progress::{Fetched, Progress};
 use crate::{Cause, Error};
 
-/// How to reach the hub.
+/// The access to the hub.
 #[derive(Debug, Clone)]
 pub(crate) struct Hub {
-    /// Where files are cached.
+    /// The folder of the cache.
     pub(crate) cache: PathBuf,
-    /// The hub's address; `None` is what the environment says.
+    /// The address of the hub; `None` uses the environment.
     pub(crate) endpoint: Option<String>,
-    /// Whether the network is forbidden.
+    /// Whether the network is disabled.
     pub(crate) offline: bool,
 }
 
 impl Hub {
-    /// As `HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` say. The client library reads the first
-    /// three itself, and never the last.
+    /// Reads `HF_HOME` and `HF_HUB_OFFLINE`. The client library reads `HF_ENDPOINT` and `HF_TOKEN`, but ignores
+    /// `HF_HUB_OFFLINE`.
     pub(crate) fn from_env() -> Self {
         let set = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "on" | "yes" | "true");
         Self {
@@ -36,7 +36,7 @@ impl Hub {
         }
     }
 
-    /// The place of `file` of the data set `repo` on this machine, an absolute path.
+    /// Returns the absolute path of `file` of the data set `repo`, and downloads it if it is missing.
     pub(crate) fn file(
         &self,
         repo: &str,
@@ -45,7 +45,7 @@ impl Hub {
         progress: &Progress,
     ) -> Result<PathBuf, Error> {
         let failed = |source: Cause| Error::Download { repo: repo.to_owned(), file: file.to_owned(), source };
-        // Made absolute, because a worker may start in another folder.
+        // Absolute, because a worker may start in another folder.
         let cache = std::path::absolute(&self.cache).map_err(Error::io(&self.cache))?;
         let client = self.client(&cache).map_err(|e| failed(e.into()))?;
         let wanted = Wanted { repo, revision, file };
@@ -121,7 +121,7 @@ impl Wanted<'_> {
     }
 }
 
-/// The content has the size the hub announced, and its digest where the hub names it by its SHA-256.
+/// Checks the size that the hub announced, and the digest if the hub names the file by its SHA-256.
 fn check(blob: &Path, announced: u64) -> Result<(), Cause> {
     let size = blob.metadata()?.len();
     if announced != 0 && size != announced {

@@ -1,4 +1,4 @@
-//! IMDB's two formats: a folder of one file per review, and a table.
+//! The two formats of IMDB: a folder with one file per review, and a table.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub(crate) struct Reviews {
     pub(crate) labels: Vec<u32>,
 }
 
-/// The reviews of `places`, one after the other.
+/// Reads the reviews of `places`, in order.
 pub(crate) fn read(places: &[PathBuf]) -> Result<Reviews, Error> {
     let mut reviews = Reviews::default();
     for place in places {
@@ -55,7 +55,7 @@ fn read_table(_: &Path, _: &mut Reviews) -> Result<(), Error> {
     Err(Error::HubDisabled { dataset: "imdb" })
 }
 
-/// A text with content.
+/// Checks that a text is valid and not empty.
 fn text(file: &Path, row: Option<usize>, bytes: &[u8]) -> Result<String, Error> {
     let text =
         std::str::from_utf8(bytes).map_err(|source| Error::Utf8 { path: file.to_path_buf(), row, source })?;

@@ -7,8 +7,8 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Decodes a picture by the decoder's portable code: JPEG leaves the last bit of a value to the decoder, and code for one
-/// processor may differ there from code for another.
+/// Decodes a picture with portable code. JPEG leaves the last bit of a value to the decoder, and SIMD code may differ between
+/// processors.
 pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let options = DecoderOptions::default()
         .set_use_unsafe(false)

@@ -1,17 +1,17 @@
-//! How far a download is.
+//! The progress of downloads.
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// The repository.
     pub repo: String,
     /// The file.
     pub file: String,
-    /// Bytes that have come.
+    /// Bytes received.
     pub bytes: u64,
-    /// Bytes of the whole file; 0 where unknown.
+    /// The size of the file in bytes; 0 if unknown.
     pub total: u64,
 }
 
-/// Told how far a download is, from any thread; it must not block.
+/// Receives the progress of downloads, from any thread. It must not block.
 pub type Progress = std::sync::Arc<dyn Fn(&Fetched) + Send + Sync>;

@@ -13,12 +13,12 @@ use parquet::schema::types::ColumnDescriptor;
 
 use crate::Error;
 
-/// What a column is to hold, and what it is usually called.
+/// A required column: its content and its usual names.
 pub(crate) struct Wanted {
     what: &'static str,
-    /// The first is the data set's own name and goes before the others.
+    /// The first one is the name in the original data set, and is preferred.
     names: &'static [&'static str],
-    /// The field to read where the column is a struct.
+    /// The field to read if the column is a struct.
     field: Option<&'static str>,
     takes: &'static [Kind],
     expected: &'static str,
@@ -46,19 +46,19 @@ pub(crate) const LABELS: Wanted = Wanted {
     expected: "integers, the classes counted from 0",
 };
 
-/// What a column's values are.
+/// The kind of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Integers of 8 to 64 bits.
     Signed,
-    /// The same without a sign.
+    /// Unsigned integers of 8 to 64 bits.
     Unsigned,
     Text,
     Binary,
     Other,
 }
 
-/// The codecs of pages that this build reads; LZO has no reader in parquet's library.
+/// The supported compression codecs. The `parquet` crate does not support LZO.
 const CODECS: [CompressionCodec; 7] = [
     CompressionCodec::UNCOMPRESSED,
     CompressionCodec::SNAPPY,
@@ -75,14 +75,14 @@ pub(crate) struct Table {
     reader: SerializedFileReader<File>,
 }
 
-/// A column that was found.
+/// A column of the file.
 struct Column {
     place: usize,
-    /// Its path within the schema.
+    /// The path within the schema.
     name: String,
     physical: Type,
     kind: Kind,
-    /// The definition level of a value that is there.
+    /// The definition level of a non-null value.
     level: i16,
 }
 
@@ -95,7 +95,7 @@ impl Table {
         }
     }
 
-    /// A column of classes: integers of any width, with a sign or without.
+    /// Reads a column of labels: signed or unsigned integers of any width.
     pub(crate) fn labels(&self, classes: usize) -> Result<Vec<u32>, Error> {
         let column = self.find(&LABELS)?;
         let unsigned = column.kind == Kind::Unsigned;
@@ -110,12 +110,12 @@ impl Table {
         labels.into_iter().enumerate().map(label).collect()
     }
 
-    /// A column of texts or files.
+    /// Reads a column of texts or binary values.
     pub(crate) fn bytes(&self, wanted: &Wanted) -> Result<Vec<ByteArray>, Error> {
         self.column::<ByteArrayType>(&self.find(wanted)?)
     }
 
-    /// The column that holds what is wanted, of a type that is read.
+    /// Finds the required column and checks its type.
     fn find(&self, wanted: &Wanted) -> Result<Column, Error> {
         let columns = self.reader.metadata().file_metadata().schema_descr().columns();
         let name = self.choose(wanted)?;
@@ -147,7 +147,7 @@ impl Table {
         Ok(Column { place: *place, name, physical, kind, level })
     }
 
-    /// The data set's own name, else the one usual name that is there.
+    /// Returns the preferred name if the column exists, and otherwise the only usual name that exists.
     fn choose(&self, wanted: &Wanted) -> Result<&str, Error> {
         let columns = self.reader.metadata().file_metadata().schema_descr().columns();
         let mut there: Vec<&str> = columns.iter().map(|leaf| root(leaf)).collect();
@@ -167,8 +167,8 @@ impl Table {
         }
     }
 
-    /// Every value of a column, row group after row group. The library below asserts some of what a damaged file
-    /// breaks: that too is an error here.
+    /// Reads all values of a column, by row groups. The `parquet` crate panics on some damaged files; this method returns an
+    /// error instead.
     fn column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
         catch_unwind(AssertUnwindSafe(|| self.read_column::<T>(column))).unwrap_or_else(|_| {
             Err(self.corrupt(None, format!("the structure of column {:?} is damaged", column.name)))
@@ -203,7 +203,7 @@ impl Table {
         Ok(values)
     }
 
-    /// The values of one row group.
+    /// Reads the values of a row group.
     fn group<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,
@@ -238,7 +238,7 @@ impl Table {
     }
 }
 
-/// The name of the column of the table that a leaf of the schema belongs to.
+/// Returns the name of the column that a leaf of the schema belongs to.
 fn root(about: &ColumnDescriptor) -> &str {
     about.path().parts().first().map_or("", String::as_str)
 }
@@ -259,7 +259,7 @@ fn kind(leaf: &ColumnDescriptor) -> Kind {
     }
 }
 
-/// A type in parquet's words: `INT32 (DATE)`.
+/// Returns the name of a type, such as `INT32 (DATE)`.
 fn type_name(leaf: &ColumnDescriptor) -> String {
     let (physical, converted) = (leaf.physical_type(), leaf.converted_type());
     match leaf.logical_type_ref() {
@@ -273,7 +273,7 @@ fn type_name(leaf: &ColumnDescriptor) -> String {
     }
 }
 
-/// What the library below says: what it has no reader for is told apart from damage.
+/// Converts an error of the `parquet` crate, and distinguishes unsupported features from damage.
 fn fault(path: &Path, row: Option<usize>, source: ParquetError) -> Error {
     let path = path.to_path_buf();
     let left_out = |text: &str| text.contains("not supported") || text.contains("is disabled");

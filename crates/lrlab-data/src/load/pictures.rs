@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::rows::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
@@ -16,17 +16,17 @@ use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, 
 /// The rows of the training files or the test files.
 pub(super) struct Rowset {
     labels: Vec<u32>,
-    /// What training sees in place of `labels`.
+    /// The labels with noise, for training.
     noisy: Option<Vec<u32>>,
-    /// A hash of every picture's pixels.
+    /// The hash of the pixels of every picture.
     pub(super) contents: Vec<u128>,
     pixels: Pixels,
 }
 
 enum Pixels {
-    /// Of every row.
+    /// The pixels of every row.
     Decoded(Vec<u8>),
-    /// Still in the files.
+    /// The files to read pixels from.
     Files(Vec<PathBuf>),
 }
 
@@ -36,10 +36,9 @@ pub(super) fn load(
     located: Option<&Located>,
 ) -> Result<Dataset, Error> {
     let (train, test) = indexed(config, &identity.digest, located)?;
-    let classes = classes(&config.source);
+    let (classes, side) = shape(&config.source);
     let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels)?;
     let duplicates = split::duplicates(&train.contents, &test.contents);
-    let side = side(&config.source);
     let kind = Kind::Pictures { channels: 3, height: side, width: side };
     let (training, held_out, test) = assemble(train, test, &rows, side)?;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
@@ -58,7 +57,7 @@ pub(super) fn load(
     })
 }
 
-/// Every row of the source, decoded.
+/// Reads and decodes every row of the source.
 pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
     if let Source::SyntheticPictures(settings) = source {
         let (train, test) = synthetic::pictures::generate(settings);
@@ -68,6 +67,9 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
             Rowset::decoded(test.labels, None, test.pixels, side),
         ));
     }
+    if let Some(rows) = published(located)? {
+        return Ok(rows);
+    }
     let part = |part| -> Result<Rowset, Error> {
         let (labels, pixels) = cifar10::read(&places(located, part), None)?;
         Ok(Rowset::decoded(labels, None, pixels, cifar10::SIDE))
@@ -75,8 +77,27 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
     Ok((part(Part::Train)?, part(Part::Test)?))
 }
 
-/// Every row of the source. Which content a row has is remembered, so that only rows in use are decoded later.
+/// Reads the published binary version of CIFAR-10 with `candle-datasets`; `None` for any other source.
+#[cfg(feature = "candle-datasets")]
+fn published(located: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
+    let Some([train, test]) = located.map(crate::vision::load_dir).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let rowset = |(labels, pixels)| Rowset::decoded(labels, None, pixels, cifar10::SIDE);
+    Ok(Some((rowset(train), rowset(test))))
+}
+
+#[cfg(not(feature = "candle-datasets"))]
+#[expect(clippy::unnecessary_wraps, reason = "reading can fail with the feature")]
+fn published(_: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
+    Ok(None)
+}
+
+/// Reads every row of the source. Labels and content hashes are cached, so that later only the rows in use are decoded.
 fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+    if let Some(rows) = published(located)? {
+        return Ok(rows);
+    }
     let Some(located) = located else { return read(&config.source, None) };
     let place = |part: &str| config.cache.join("pictures").join(format!("{digest}.{part}"));
     let remembered = |part, name| {
@@ -134,7 +155,7 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
     let labels =
         [pick(seen, &rows.train), pick(&train.labels, &rows.validation), pick(&test.labels, &rows.test)];
     let [train_labels, validation_labels, test_labels] = labels;
-    // `used` is ascending and holds every row: the place of a row is where it stands.
+    // `used` is sorted and contains every row, so the position of a row in it is its place.
     let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();
     let (train_places, validation_places): (Arc<[u32]>, Arc<[u32]>) =
         (places(&rows.train), places(&rows.validation));
@@ -157,9 +178,10 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
     ))
 }
 
-fn side(source: &Source) -> usize {
+/// The number of classes, and the height and width of the pictures.
+fn shape(source: &Source) -> (usize, usize) {
     match source {
-        Source::SyntheticPictures(settings) => settings.size,
-        _ => cifar10::SIDE,
+        Source::SyntheticPictures(settings) => (settings.classes, settings.size),
+        _ => (cifar10::CLASSES, cifar10::SIDE),
     }
 }

@@ -1,9 +1,9 @@
-//! Review sets: texts, a tokenizer trained on the training split, token sequences; all of it remembered.
+//! Review sets: texts, a tokenizer trained on the training split, and token sequences, all cached.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::rows::{Rows, classes, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
@@ -17,12 +17,12 @@ use crate::{
 pub(super) struct Rowset {
     texts: Vec<String>,
     labels: Vec<u32>,
-    /// What training sees in place of `labels`.
+    /// The labels with noise, for training.
     noisy: Option<Vec<u32>>,
 }
 
 impl Rowset {
-    /// A hash of every text.
+    /// The hash of every text.
     pub(super) fn contents(&self) -> Vec<u128> {
         self.texts.iter().map(|text| content_hash(text.as_bytes())).collect()
     }
@@ -48,7 +48,7 @@ pub(super) fn load(
     Ok(Dataset {
         notes: notes(config, &identity, prepared.duplicates),
         name: identity.name,
-        classes: classes(&config.source),
+        classes: imdb::CLASSES,
         kind: Kind::Tokens { vocabulary: prepared.vocabulary, max_length: config.tokens.max_length },
         digest: identity.digest,
         files: identity.files,
@@ -60,7 +60,7 @@ pub(super) fn load(
     })
 }
 
-/// Every row of the source.
+/// Reads every row of the source.
 pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
     if let Source::SyntheticReviews(settings) = source {
         let (train, test) = synthetic::reviews::generate(settings);
@@ -79,7 +79,7 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
 fn prepare(config: &DataConfig, located: Option<&Located>, keys: &Keys) -> Result<Prepared, Error> {
     let (train, test) = read(&config.source, located)?;
     let contents = train.contents();
-    let rows = split_rows(config, classes(&config.source), (&train.labels, &contents), &test.labels)?;
+    let rows = split_rows(config, imdb::CLASSES, (&train.labels, &contents), &test.labels)?;
     let tokenizer = trained(&config.tokens, &train.pick(&rows.train), keys)?;
     let splits = tokenise(config, &tokenizer, (&train, &test), &rows)?;
     let prepared = Prepared {
@@ -110,7 +110,7 @@ fn tokenise(
     ])
 }
 
-/// The tokenizer of these training texts, from the cache or trained.
+/// Returns the tokenizer of these training texts, from the cache or newly trained.
 fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenizers::Tokenizer, Error> {
     let known = cache::load(&keys.tokenizer).and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok());
     if let Some(tokenizer) = known {
@@ -122,7 +122,7 @@ fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenize
     Ok(tokenizer)
 }
 
-/// Where things are remembered. A name is a hash of all that decides the content.
+/// The cache files, named by a hash of everything that determines their content.
 struct Keys {
     tokenizer: PathBuf,
     tokens: PathBuf,

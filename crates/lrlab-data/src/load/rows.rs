@@ -1,4 +1,4 @@
-//! What pictures and reviews share: which rows each split has, and what is said of the content.
+//! The rows of each split and the notes on the content, for pictures and reviews.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::catalog::Part;
 use crate::dataset::Duplicates;
 use crate::digest::DatasetIdentity;
-use crate::files::{Located, cifar10, imdb};
-use crate::{DataConfig, Error, Source, Validation, ValidationSplit, split};
+use crate::files::Located;
+use crate::{DataConfig, Error, Validation, ValidationSplit, split};
 
 /// Rows of each split, ascending.
 pub(super) struct Rows {
@@ -24,12 +24,8 @@ pub(super) fn split_rows(
     test: &[u32],
 ) -> Result<Rows, Error> {
     let (labels, contents) = train;
-    let share = match config.source {
-        Source::Cifar10(_) | Source::Imdb(_) => 10, // 5,000 of 50,000 and 2,500 of 25,000
-        Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => 5,
-    };
     let wanted = match config.validation {
-        None => labels.len() / share,
+        None => config.source.default_validation(labels.len()),
         Some(Validation::Examples(examples)) => examples,
         Some(Validation::Split(ValidationSplit::Test)) => 0,
     };
@@ -51,7 +47,7 @@ pub(super) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
     rows.iter().map(|&row| values[row as usize]).collect()
 }
 
-/// The notes of the content, and what is to be said about duplicates and the split.
+/// Returns the notes on the content, the duplicates and the split.
 pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
     let name = &identity.name;
     let mut notes = identity.notes.clone();
@@ -63,37 +59,28 @@ pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
     let Duplicates { within_train, within_test, train_test } = duplicates;
     if within_train > 0 {
         notes.push(format!(
-            "{name}: {within_train} examples of training and validation repeat another; equal ones are on one side"
+            "{name}: {within_train} examples of training and validation are duplicates; duplicates are in the same split"
         ));
     }
     if within_test > 0 {
-        notes.push(format!("{name}: {within_test} test examples repeat another; they are kept"));
+        notes.push(format!("{name}: {within_test} test examples are duplicates; they are kept"));
     }
     if train_test > 0 {
         notes.push(format!(
-            "{name}: {train_test} test examples also stand in training or validation; they are kept"
+            "{name}: {train_test} test examples also occur in training or validation; they are kept"
         ));
     }
     notes
 }
 
-/// A content's hash, for finding equal ones.
+/// Hashes the content of a row, to find duplicates.
 pub(super) fn content_hash(bytes: &[u8]) -> u128 {
     let mut half = [0; 16];
     half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
     u128::from_le_bytes(half)
 }
 
-/// The files of one part.
+/// Returns the files of a part.
 pub(super) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
     located.map(|located| located.part(part)).unwrap_or_default()
-}
-
-/// Classes of a source.
-pub(super) fn classes(source: &Source) -> usize {
-    match source {
-        Source::Cifar10(_) => cifar10::CLASSES,
-        Source::Imdb(_) | Source::SyntheticReviews(_) => imdb::CLASSES,
-        Source::SyntheticPictures(settings) => settings.classes,
-    }
 }

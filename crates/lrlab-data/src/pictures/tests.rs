@@ -1,6 +1,12 @@
+use lrlab_random::Purpose;
+
 use super::*;
 
-const AUGMENT: Augment = Augment { crop_padding: 4, flip: true, cutout: 8, seed: 0, epoch: 0 };
+const AUGMENT: AugmentConfig = AugmentConfig { crop_padding: 4, flip: true, cutout: 8 };
+
+fn stream(seed: u64, epoch: u64) -> Stream {
+    Stream::new(seed, Purpose::Augment, "pictures").child(epoch)
+}
 
 fn some(n: usize) -> PictureSplit {
     let stream = Stream::new(0, Purpose::Synthetic, "pictures");
@@ -11,7 +17,7 @@ fn some(n: usize) -> PictureSplit {
     PictureSplit { places: Arc::clone(&rows), rows, pictures: Arc::new(pictures), normalisation }
 }
 
-fn values(split: &PictureSplit, indices: &[u32], augment: Option<&Augment>) -> Vec<f32> {
+fn values(split: &PictureSplit, indices: &[u32], augment: Option<(AugmentConfig, Stream)>) -> Vec<f32> {
     let Features::Pictures(tensor) = features(split, &split.views(indices, augment)).unwrap() else {
         unreachable!()
     };
@@ -71,25 +77,30 @@ fn slow(split: &PictureSplit, view: &View) -> Vec<f32> {
 fn augmentation_equals_its_definition() {
     let split = some(60);
     for augment in [
-        Augment { flip: false, cutout: 0, ..AUGMENT },
-        Augment { crop_padding: 0, cutout: 0, ..AUGMENT },
-        Augment { crop_padding: 0, flip: false, ..AUGMENT },
+        AugmentConfig { flip: false, cutout: 0, ..AUGMENT },
+        AugmentConfig { crop_padding: 0, cutout: 0, ..AUGMENT },
+        AugmentConfig { crop_padding: 0, flip: false, ..AUGMENT },
         AUGMENT,
-        Augment { crop_padding: 20, cutout: 30, ..AUGMENT },
+        AugmentConfig { crop_padding: 20, cutout: 30, ..AUGMENT },
     ] {
         for index in 0..60 {
-            let view = View::draw(&augment, index, index, &split.pictures);
-            assert_eq!(values(&split, &[index], Some(&augment)), slow(&split, &view), "{augment:?} {index}");
+            let view = View::draw(augment, &stream(0, 0), index, index, &split.pictures);
+            assert_eq!(
+                values(&split, &[index], Some((augment, stream(0, 0)))),
+                slow(&split, &view),
+                "{augment:?} {index}"
+            );
         }
     }
-    let off = Augment { crop_padding: 0, flip: false, cutout: 0, ..AUGMENT };
-    assert_eq!(values(&split, &[1, 2], Some(&off)), values(&split, &[1, 2], None));
+    let off = AugmentConfig::default();
+    assert_eq!(values(&split, &[1, 2], Some((off, stream(0, 0)))), values(&split, &[1, 2], None));
 }
 
 #[test]
 fn draws_cover_what_they_may() {
     let split = some(1);
-    let views: Vec<View> = (0..4000).map(|row| View::draw(&AUGMENT, row, 0, &split.pictures)).collect();
+    let views: Vec<View> =
+        (0..4000).map(|row| View::draw(AUGMENT, &stream(0, 0), row, 0, &split.pictures)).collect();
     for shift in -4..=4 {
         let rows = views.iter().filter(|view| view.shift.0 == shift).count();
         let columns = views.iter().filter(|view| view.shift.1 == shift).count();
@@ -107,10 +118,11 @@ fn draws_cover_what_they_may() {
 #[test]
 fn a_draw_depends_on_seed_epoch_and_row_alone() {
     let split = some(20);
-    let alone = values(&split, &[7], Some(&AUGMENT));
-    let among = values(&split, &[3, 7, 1], Some(&AUGMENT));
+    let of = |indices: &[u32], seed, epoch| values(&split, indices, Some((AUGMENT, stream(seed, epoch))));
+    let alone = of(&[7], 0, 0);
+    let among = of(&[3, 7, 1], 0, 0);
     assert_eq!(alone, among[360..720]);
-    for other in [Augment { seed: 1, ..AUGMENT }, Augment { epoch: 1, ..AUGMENT }] {
-        assert_ne!(values(&split, &[7, 8], Some(&other)), values(&split, &[7, 8], Some(&AUGMENT)));
+    for (seed, epoch) in [(1, 0), (0, 1)] {
+        assert_ne!(of(&[7, 8], seed, epoch), of(&[7, 8], 0, 0));
     }
 }

@@ -14,6 +14,7 @@ use crate::check;
 use crate::dropout::{Dropout, dropout};
 use crate::gradient::give;
 use crate::host::{self, Unwritten};
+use crate::precision::matmul;
 use crate::product::Rows;
 use crate::rows::RowsMut;
 pub(crate) use kernel::{Head, Kept, Keys};
@@ -78,7 +79,7 @@ fn composed(
 ) -> Result<Tensor> {
     let ((b, l), (.., d)) = (mask.dims2()?, q.dims4()?);
     let (k, v) = blanked(k, v, mask)?;
-    let scores = (precision.matmul(&q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
+    let scores = (matmul(precision, &q.contiguous()?, &k.t()?.contiguous()?)? * (1.0 / (d as f64).sqrt()))?;
     // Masked scores are −∞, or 0 if all keys are masked, so that the softmax stays finite.
     let mask = mask.to_dtype(q.dtype())?;
     let full = |value: f32| Tensor::full(value, (b, 1), q.device())?.to_dtype(q.dtype());
@@ -91,7 +92,7 @@ fn composed(
         Some(drop) => dropout(&weights, drop)?,
         None => weights,
     };
-    precision.matmul(&weights, &v.contiguous()?)
+    matmul(precision, &weights, &v.contiguous()?)
 }
 
 struct Attention {

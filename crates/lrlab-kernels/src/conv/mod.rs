@@ -26,6 +26,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use crate::Precision;
 use crate::check;
 use crate::host::{self, Unwritten};
+use crate::precision::with_rounded;
 use geometry::Geometry;
 use source::{Sink, Source};
 
@@ -57,7 +58,7 @@ pub fn conv2d(
     }
     // On the CPU, convolutions are f32 in every implementation.
     let precision = if x.device().is_cpu() { Precision::F32 } else { precision };
-    precision.with(x, weight, |x, weight| composed(x, weight, &geometry))
+    with_rounded(precision, x, weight, |x, weight| composed(x, weight, &geometry))
 }
 
 /// candle's operator. Its gradient assumes that as many columns as rows remain beyond the last window. If the two

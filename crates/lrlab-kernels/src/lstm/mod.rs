@@ -13,6 +13,7 @@ use candle_nn::ops::sigmoid;
 
 use crate::embedding::{Ids, LookUp};
 use crate::parameter_chain::{chain, pack};
+use crate::precision::matmul;
 use crate::{Precision, check, host};
 use layer::{Layer, Output, Sizes};
 use op::Lstm;
@@ -160,7 +161,7 @@ fn composed(
     let mut states = Vec::with_capacity(l);
     for step in 0..l {
         let t = if reverse { l - 1 - step } else { step };
-        let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + precision.matmul(&h, &w_hh.t()?)?)?;
+        let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + matmul(precision, &h, &w_hh.t()?)?)?;
         let gate = |i| gates.narrow(1, i * hidden, hidden);
         let fresh = ((sigmoid(&gate(1)?)? * &c)? + (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?)?;
         let out = (sigmoid(&gate(3)?)? * fresh.tanh()?)?;

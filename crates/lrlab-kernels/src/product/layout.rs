@@ -1,6 +1,7 @@
 //! The memory layout of operands.
 
 use crate::Precision;
+use crate::precision::packed_rows;
 use crate::simd::LANES;
 
 /// Columns of a panel of the right-hand matrix.
@@ -8,7 +9,7 @@ pub(crate) const PANEL: usize = 2 * LANES;
 
 /// Room for a matrix (k, n) in panels of `width` columns.
 pub(crate) fn packed_len(precision: Precision, k: usize, n: usize, width: usize) -> usize {
-    n.div_ceil(width) * precision.depth(k) * width
+    n.div_ceil(width) * packed_rows(precision, k) * width
 }
 
 /// Rows `stride` apart.

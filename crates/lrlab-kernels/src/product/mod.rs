@@ -13,6 +13,7 @@ mod pack;
 
 use crate::Precision;
 use crate::buffer::Buffer;
+use crate::precision::packed_rows;
 use crate::rows::{RowsMut, Slot, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
 pub(crate) use layout::{PANEL, Rows, packed_len};
@@ -37,7 +38,7 @@ impl<'a> Left<'a> {
 
     /// The transpose of a matrix (k, rows) in panels of sixteen columns (see [`pack()`]).
     pub(crate) fn transposed(data: &'a [f32], precision: Precision, k: usize) -> Self {
-        let (block, paired) = (LANES * precision.depth(k), precision == Precision::Bf16);
+        let (block, paired) = (LANES * packed_rows(precision, k), precision == Precision::Bf16);
         Self { data, block, row: 1, step: LANES, paired }
     }
 
@@ -51,7 +52,7 @@ impl<'a> Left<'a> {
         if self.paired {
             return self;
         }
-        let depth = Precision::Bf16.depth(k);
+        let depth = packed_rows(Precision::Bf16, k);
         if self.step == 1 {
             let pitch = depth.next_multiple_of(LANES);
             let to = to.insert(Buffer::take(rows * pitch));
@@ -91,7 +92,7 @@ pub(crate) fn product<F: Finish>(rows: usize, left: Left, right: Right, finish: 
     let (precision, k) = (right.precision, right.k);
     let mut pairs = None;
     let left = if precision == Precision::Bf16 { left.pair(rows, k, &mut pairs) } else { left };
-    let depth = precision.depth(k);
+    let depth = packed_rows(precision, k);
     assert!(left.paired == (precision == Precision::Bf16));
     assert!(packed_len(precision, k, right.n, PANEL) <= right.data.len());
     assert!(left.at(rows - 1) + (depth - 1) * left.step < left.data.len());

@@ -2,6 +2,7 @@
 
 use super::layout::{PANEL, Rows};
 use crate::Precision;
+use crate::precision::packed_rows;
 use crate::rows::put;
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
 
@@ -70,7 +71,7 @@ impl<const W: usize> Kernel for PackPairs<'_, W> {
                 s.zero()
             }
         };
-        let panels = to.chunks_mut(Precision::Bf16.depth(k) * W).take(n.div_ceil(W)).enumerate();
+        let panels = to.chunks_mut(packed_rows(Precision::Bf16, k) * W).take(n.div_ceil(W)).enumerate();
         for (panel, to) in panels {
             for (pair, to) in to.chunks_exact_mut(W).enumerate() {
                 for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
@@ -112,7 +113,7 @@ impl<const PAIRS: bool> Kernel for PackTransposed<'_, PAIRS> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { from, stride, k, n, to } = self;
-        let depth = if PAIRS { Precision::Bf16.depth(k) } else { k };
+        let depth = if PAIRS { packed_rows(Precision::Bf16, k) } else { k };
         for column in (0..n.next_multiple_of(PANEL)).step_by(LANES) {
             let to = &mut to[column / PANEL * depth * PANEL + column % PANEL..];
             for row in (0..depth).step_by(LANES) {
@@ -155,7 +156,7 @@ impl Kernel for PairRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Rows { data, stride, columns } = self.from;
-        let pitch = Precision::Bf16.depth(columns).next_multiple_of(LANES);
+        let pitch = packed_rows(Precision::Bf16, columns).next_multiple_of(LANES);
         for (row, to) in self.to.chunks_exact_mut(pitch).take(self.rows).enumerate() {
             let from = &data[row * stride..][..columns];
             for (at, to) in to.chunks_exact_mut(LANES).enumerate() {

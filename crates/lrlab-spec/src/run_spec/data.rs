@@ -1,19 +1,15 @@
 //! Data sets and how they are prepared.
 
-use lrlab_config::{
-    AugmentConfig, Files, Limit, SyntheticPictures, SyntheticReviews, TokenConfig, Validation,
-};
+use lrlab_config::{AugmentConfig, Limit, Source, TokenConfig, Validation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::custom::CustomSpec;
 
 /// The data and how they are prepared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataSpec {
     /// Where the examples come from.
-    pub source: SourceSpec,
+    pub source: Source,
     /// Seed of the split into training and validation; not the run's seed.
     pub split_seed: u64,
     /// What validation reads: so many training examples held out, or `"test"`; `None` is the data set's own number
@@ -28,20 +24,4 @@ pub struct DataSpec {
     pub augment: AugmentConfig,
     /// For text.
     pub tokens: TokenConfig,
-}
-
-/// Where examples come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum SourceSpec {
-    /// CIFAR-10 (Krizhevsky, 2009).
-    Cifar10(Files),
-    /// IMDB reviews (Maas et al., ACL 2011).
-    Imdb(Files),
-    /// Generated pictures, embedded: no download.
-    SyntheticPictures(SyntheticPictures),
-    /// Generated reviews, embedded: no download.
-    SyntheticReviews(SyntheticReviews),
-    /// A data set that a runner of the user's own registers.
-    Custom(CustomSpec),
 }

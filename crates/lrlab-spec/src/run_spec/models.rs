@@ -1,10 +1,8 @@
 //! Networks and their sizes.
 
-use lrlab_config::{BagOfEmbeddingsConfig, LstmConfig, ResNetConfig, TransformerConfig};
+use lrlab_config::{BagOfEmbeddingsConfig, CustomConfig, LstmConfig, ResNetConfig, TransformerConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::custom::CustomSpec;
 
 /// A network and its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +19,7 @@ pub enum ModelSpec {
     /// Multinomial logistic regression on the pixels: the linear floor for pictures.
     Linear(LinearSpec),
     /// A model that a runner of the user's own registers.
-    Custom(CustomSpec),
+    Custom(CustomConfig),
 }
 
 /// `linear = {}`

@@ -1,4 +1,4 @@
-//! What watches a run.
+//! The callbacks of a run.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use lrlab_callbacks::{
 };
 use lrlab_spec::{MonitorSpec, RunSpec};
 
-/// What watches the run as specified, and the loggers, which write into `folder`.
+/// Creates the callbacks of a specification, and the loggers, which write to `folder`.
 ///
 /// # Errors
-/// Bad configuration, or a logger's file cannot be opened.
+/// Returns an error if a configuration is invalid.
 pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callbacks> {
     let mut list: Vec<Box<dyn Callback>> = Vec::new();
     if let Some(guard) = &run.divergence {
@@ -38,7 +38,7 @@ pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callback
     Ok(Callbacks::new(list))
 }
 
-/// Whether this is the tag of one of the best epochs that [`RunSpec::keep_top`] keeps.
+/// Returns whether a tag is one of the best epochs of [`RunSpec::keep_top`].
 pub(crate) fn is_top(tag: &str) -> bool {
     tag.strip_prefix("epoch-").is_some_and(|epoch| epoch.bytes().all(|byte| byte.is_ascii_digit()))
 }

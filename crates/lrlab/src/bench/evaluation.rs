@@ -1,5 +1,5 @@
-//! Passes over texts ordered by their length, as evaluation makes them: every batch has another shape, and memory must
-//! not grow with the number of shapes.
+//! Evaluation passes over texts ordered by length: every batch has another shape, and memory must not grow with the number of
+//! shapes.
 
 use candle_core::{DType, Device, Tensor};
 use lrlab_kernels::{Params, Precision};
@@ -10,19 +10,14 @@ use super::workload::{Kind, Prepare, Step, Workload};
 
 /// Lengths of the batches: multiples of this, up to [`LONGEST`].
 const APART: usize = 16;
-/// The longest text's tokens.
+/// The number of tokens of the longest text.
 const LONGEST: usize = 400;
 
 pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
     let params = move |device: &Device| Params::new(device.clone(), DType::F32).in_precision(precision);
     let workload = |name: &str, prepare: Prepare| Workload {
-        kind: Kind::Evaluation,
-        name: name.to_owned(),
-        examples: lengths().count() * TEXTS,
-        flops: 0.0,
-        bytes: 0.0,
         precision,
-        prepare,
+        ..Workload::new(Kind::Evaluation, name, lengths().count() * TEXTS, prepare)
     };
     vec![
         workload("evaluation-lstm", Box::new(move |device| pass(lstm(&params(device))?, device))),
@@ -37,7 +32,7 @@ fn lengths() -> impl Iterator<Item = usize> {
     (APART..=LONGEST).step_by(APART)
 }
 
-/// One batch of each length, the shortest first; the last one's logits.
+/// Evaluates one batch of each length, the shortest first, and returns the logits of the last.
 fn pass(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {
     let ids = below(TEXTS * LONGEST, VOCABULARY as u64, "ids", device)?.reshape((TEXTS, LONGEST))?;
     let ones = Tensor::ones((TEXTS, LONGEST), DType::F32, device)?;

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use lrlab_grid::{Assignment, GridOutcome, Interrupt, LocalExecutor, WorkerCommand};
 use lrlab_runs::{Plan, RunStore};
 
-use super::workload::{Kind, Prepare, Step, Workload};
+use super::workload::{Kind, Step, Workload};
 use crate::Registry;
 use crate::commands::plan::{listing, read_experiment, resolve};
 use crate::options::{Part, Selection};
@@ -17,20 +17,11 @@ use crate::options::{Part, Selection};
 const CELLS: usize = 10_000;
 
 pub(super) fn grids() -> Vec<Workload> {
-    let workload = |name: &str, examples: usize, prepare: Prepare| Workload {
-        kind: Kind::Grid,
-        name: name.to_owned(),
-        examples,
-        flops: 0.0,
-        bytes: 0.0,
-        precision: lrlab_kernels::Precision::F32,
-        prepare,
-    };
     vec![
         // Per second: cells.
-        workload("grid", CELLS, Box::new(|_| large())),
+        Workload::new(Kind::Grid, "grid", CELLS, Box::new(|_| large())),
         // Per second: runs. All but three updates of it is what a run costs besides training.
-        workload("grid-run", 1, Box::new(|_| one_run())),
+        Workload::new(Kind::Grid, "grid-run", 1, Box::new(|_| one_run())),
     ]
 }
 

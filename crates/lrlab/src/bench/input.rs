@@ -1,52 +1,42 @@
-//! The input pipeline alone: batches made one after the other as training orders them, to be held against the step that
-//! takes them in.
+//! The input pipeline alone: batches in the order of training, to be compared with the training step that consumes them.
 
 use candle_core::Tensor;
 use lrlab_data::{
-    Augment, BatchPlan, Batches, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    AugmentConfig, BatchPlan, Batches, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
     SyntheticReviews, TokenConfig,
 };
 
 use super::models::{LENGTH, PICTURES, TEXTS};
-use super::workload::{Kind, Prepare, Step, Workload};
+use super::workload::{Kind, Step, Workload};
 
-/// Each with the training step that takes such batches in.
+/// The workloads, each with the training step that consumes its batches.
 pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
 /// Batches per epoch; every epoch draws a new order, as in training.
 const BATCHES: usize = 40;
 
 pub(super) fn inputs() -> Vec<Workload> {
-    let workload = |name: &str, examples: usize, prepare: Prepare| Workload {
-        kind: Kind::Input,
-        name: name.to_owned(),
-        examples,
-        flops: 0.0,
-        bytes: 0.0,
-        precision: lrlab_kernels::Precision::F32,
-        prepare,
-    };
     let [(pictures_name, _), (reviews_name, _)] = BESIDE;
     vec![
-        workload(pictures_name, PICTURES, Box::new(|_| pictures())),
-        workload(reviews_name, TEXTS, Box::new(|_| reviews())),
+        Workload::new(Kind::Input, pictures_name, PICTURES, Box::new(|_| pictures())),
+        Workload::new(Kind::Input, reviews_name, TEXTS, Box::new(|_| reviews())),
     ]
 }
 
-/// Pictures of 32×32, moved, mirrored and normalised.
+/// Pictures of 32×32, cropped, mirrored and normalised.
 fn pictures() -> anyhow::Result<Step> {
     let (train, size, classes) = (BATCHES * PICTURES * 5 / 4, 32, 10);
     let pictures = SyntheticPictures { train, size, classes, ..SyntheticPictures::default() };
-    let augment = Augment { crop_padding: 4, flip: true, cutout: 0, seed: 0, epoch: 0 };
-    made(Source::SyntheticPictures(pictures), PICTURES, Some(augment))
+    let augment = AugmentConfig { crop_padding: 4, flip: true, cutout: 0 };
+    made(Source::SyntheticPictures(pictures), PICTURES, augment)
 }
 
-/// Generated reviews, which are shorter than those that the text models are measured on.
+/// Generated reviews, which are shorter than the texts in the benchmarks of the text models.
 fn reviews() -> anyhow::Result<Step> {
     let reviews = SyntheticReviews { train: BATCHES * TEXTS * 5 / 4, ..SyntheticReviews::default() };
-    made(Source::SyntheticReviews(reviews), TEXTS, None)
+    made(Source::SyntheticReviews(reviews), TEXTS, AugmentConfig::default())
 }
 
-fn made(source: Source, batch_size: usize, augment: Option<Augment>) -> anyhow::Result<Step> {
+fn made(source: Source, batch_size: usize, augment: AugmentConfig) -> anyhow::Result<Step> {
     let cache = tempfile::tempdir()?;
     let mut config = DataConfig::new(source, cache.path());
     config.tokens = TokenConfig { max_length: LENGTH, ..TokenConfig::default() };
@@ -64,8 +54,7 @@ fn made(source: Source, batch_size: usize, augment: Option<Augment>) -> anyhow::
     }))
 }
 
-fn pass(data: &Dataset, batch_size: usize, augment: Option<Augment>, epoch: u64) -> Batches {
-    let augment = augment.map(|augment| Augment { epoch, ..augment });
+fn pass(data: &Dataset, batch_size: usize, augment: AugmentConfig, epoch: u64) -> Batches {
     let order = Order::Shuffled { seed: 0, epoch };
     data.train.batches(BatchPlan { augment, ..BatchPlan::new(batch_size, order) })
 }

@@ -12,13 +12,9 @@ const VALUES: usize = 64 << 20;
 
 pub(super) fn limits() -> Vec<Workload> {
     let limit = |name: &str, flops: f64, bytes: f64, prepare: Prepare| Workload {
-        kind: Kind::Limit,
-        name: name.to_owned(),
-        examples: 1,
         flops,
         bytes,
-        precision: lrlab_kernels::Precision::F32,
-        prepare,
+        ..Workload::new(Kind::Limit, name, 1, prepare)
     };
     let products = (SIDE * SIDE * SIDE) as f64;
     vec![

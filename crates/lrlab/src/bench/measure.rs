@@ -13,7 +13,7 @@ const WARM_UP: usize = 2;
 /// The minimum and maximum number of timed steps.
 const STEPS: std::ops::RangeInclusive<usize> = 5..=1000;
 
-/// Steps of a window on a GPU: they run behind the program's back, which waits for them at the window's end alone.
+/// The number of steps of a window on a GPU, which runs asynchronously; the program waits at the end of a window.
 const WINDOW: usize = 50;
 
 /// The measurement of a workload: a line of `--json`.
@@ -31,18 +31,18 @@ pub(crate) struct Measured {
     pub(crate) gflops: Option<f64>,
     /// Thousand million bytes per second that must at least move, where that is the limit.
     pub(crate) gb_per_s: Option<f64>,
-    /// Peak resident memory less that before the first step; null where the system does not tell.
+    /// The peak of resident memory minus that before the first step; null if the system does not report it.
     pub(crate) peak_mib: Option<f64>,
-    /// Peak resident memory of the whole process; null where the system does not tell.
+    /// The peak of resident memory of the process; null if the system does not report it.
     pub(crate) resident_mib: Option<f64>,
-    /// Of the operands of products in linear maps, LSTM and attention; all else is f32.
+    /// The precision of the operands of products in linear maps, LSTM and attention; everything else is f32.
     pub(crate) dtype: String,
     /// The number of threads.
     pub(crate) threads: usize,
     /// The device.
     pub(crate) device: String,
-    /// Workload in a training step, where this is what one costs beside training: an update's schedule and callbacks in one
-    /// of ResNet-20, a batch's making in the one that takes it in.
+    /// The cost as a fraction of a training step, for workloads besides training: schedule and callbacks of an update in one of
+    /// ResNet-20, making a batch in the step that consumes it.
     pub(crate) share: Option<f64>,
     /// Timed steps.
     pub(crate) steps: usize,
@@ -57,7 +57,7 @@ pub(crate) struct Measured {
 /// Measures in this process, with its threads.
 ///
 /// # Errors
-/// A step fails or gives non-finite numbers.
+/// Returns an error if a step fails or gives non-finite numbers.
 pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Measured> {
     let Workload { kind, name, examples, flops, bytes, precision, prepare } = workload;
     let mut step = prepare(device)?;

@@ -1,5 +1,4 @@
-//! Single operators at the sizes the models use them: with the gradients of everything that has one, or (`-forward`)
-//! without.
+//! Single operators at the sizes of the models, with all gradients or without (`-forward`).
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lrlab_kernels::{
@@ -12,7 +11,7 @@ use lrlab_random::{Purpose, Stream};
 use super::models::{LENGTH, PICTURES, TEXTS, VOCABULARY, WIDTH, below, normal};
 use super::workload::{Kind, Step, Workload};
 
-/// (inputs, outputs, kernel, stride, side), as ResNet-20 and ResNet-18 have them on 32×32 pictures.
+/// (inputs, outputs, kernel, stride, side) of ResNet-20 and ResNet-18 on 32×32 pictures.
 const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 9] = [
     (16, 16, 3, 1, 32),
     (32, 32, 3, 1, 16),
@@ -132,7 +131,7 @@ impl Fixed {
     }
 }
 
-/// `forward` on standard normal values of these shapes, with the gradients of the sum of what comes out and without.
+/// `forward` on standard normal values of these shapes, with the gradients of the sum of its output and without.
 fn operator<const N: usize>(
     name: &str,
     examples: usize,

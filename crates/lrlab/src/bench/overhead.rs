@@ -13,7 +13,7 @@ use lrlab_schedulers::{ControllerSpec, Horizon, Observation, ScheduleSpec};
 
 use super::workload::{Kind, Step, Workload};
 
-/// Its name; its cost is told as a share of a step of [`BESIDE`].
+/// Its name. Its cost is reported as a fraction of a step of [`BESIDE`].
 pub(crate) const NAME: &str = "overhead";
 /// The training step that it is related to.
 pub(crate) const BESIDE: &str = "resnet20";
@@ -21,19 +21,11 @@ pub(crate) const BESIDE: &str = "resnet20";
 const UPDATES: u64 = 352;
 
 pub(super) fn overhead() -> Vec<Workload> {
-    vec![Workload {
-        kind: Kind::Overhead,
-        name: NAME.to_owned(),
-        examples: UPDATES as usize,
-        flops: 0.0,
-        bytes: 0.0,
-        precision: lrlab_kernels::Precision::F32,
-        prepare: Box::new(prepare),
-    }]
+    vec![Workload::new(Kind::Overhead, NAME, UPDATES as usize, Box::new(prepare))]
 }
 
-/// A warm-up, a cosine with restarts and the callbacks that a run has: monitor, early stopping, checkpoints, guard, and
-/// three logs on disk.
+/// A warm-up, a cosine with restarts and the callbacks of a run: monitor, early stopping, checkpoints, guard, and three logs on
+/// disk.
 fn prepare(device: &Device) -> anyhow::Result<Step> {
     let folder = Folder::new()?;
     let run = Horizon { updates: 1_000_000 * UPDATES, updates_per_epoch: UPDATES };
@@ -73,7 +65,7 @@ fn epoch(session: &mut Session) -> Result<f64, Error> {
     Ok(sum)
 }
 
-/// Has no weights: keeping them is the host's cost.
+/// A host without weights, because saving them is not a cost of callbacks.
 struct Nothing;
 
 impl Host for Nothing {

@@ -57,3 +57,11 @@ pub(crate) struct Workload {
     pub(super) precision: Precision,
     pub(super) prepare: Prepare,
 }
+
+impl Workload {
+    /// Creates a workload without a count of operations or bytes, in f32.
+    pub(super) fn new(kind: Kind, name: &str, examples: usize, prepare: Prepare) -> Self {
+        let (flops, bytes, precision) = (0.0, 0.0, Precision::F32);
+        Self { kind, name: name.to_owned(), examples, flops, bytes, precision, prepare }
+    }
+}

@@ -44,7 +44,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     let chosen = choose(workloads(args.precision), &args.workload)?;
     if args.here {
         let device = args.device.open()?;
-        args.precision.check(&device)?;
+        lrlab_kernels::check_precision(args.precision, &device)?;
         for workload in chosen {
             print_line(&serde_json::to_string(&measure(workload, &device)?)?);
         }

@@ -79,10 +79,10 @@ fn compare(
 ) -> anyhow::Result<Vec<String>> {
     let mut differences: Vec<_> =
         different.iter().map(|name| serde_json::json!({ "file": name, "difference": null })).collect();
-    let mut told = different.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let mut places = different.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     if let Some(difference) = store.result(&result.run_id)?.and_then(|first| first.difference(result)) {
         write_json(&attempt.join("result.json"), result)?;
-        told.push(format!("result.json, first at {}", difference.place));
+        places.push(format!("result.json, first at {}", difference.place));
         differences.push(serde_json::json!({ "file": "result.json", "difference": difference }));
     }
     if differences.is_empty() {
@@ -92,7 +92,7 @@ fn compare(
     write_json(&path, &serde_json::json!({ "differences": differences }))?;
     Ok(vec![format!(
         "not deterministic: the result of this attempt differs from the committed one in {}; see {}",
-        told.join("; "),
+        places.join("; "),
         path.display()
     )])
 }

@@ -11,7 +11,6 @@ use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
 use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
 use lrlab_spec::RunSpec;
-use lrlab_train::Fit;
 use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
@@ -67,16 +66,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     let data = registry.load(&spec.data, &RunStore::new(&args.selection.out).cache_dir())?;
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
-        model,
-        schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: Callbacks::default(),
-        data: &data,
-        settings: &settings,
-        device: &device,
-    };
+    let parts = assemble::fit(&spec, model, Callbacks::default(), &data, &settings, &device)?;
     let name = name(&cell);
     eprint_line(&format!("{name}: {updates} rates from {min_lr:e} to {max_lr:e}"));
     let mut seen = Vec::new();

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lrlab_data::Source;
 use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
-use lrlab_spec::{DataSpec, RunSpec, SourceSpec};
+use lrlab_spec::{DataSpec, RunSpec};
 use serde::Deserialize;
 
 use crate::progress::eprint_line;
@@ -146,7 +147,7 @@ impl Digests {
 /// The content of a data set, without the location of its files: equal for runs with the same identity.
 fn content(data: &DataSpec) -> DataSpec {
     let mut data = data.clone();
-    if let SourceSpec::Cifar10(files) | SourceSpec::Imdb(files) = &mut data.source {
+    if let Source::Cifar10(files) | Source::Imdb(files) = &mut data.source {
         files.folder = None;
     }
     data

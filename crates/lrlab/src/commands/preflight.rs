@@ -16,7 +16,6 @@ use lrlab_callbacks::Callbacks;
 use lrlab_grid::{Gpu, Memory};
 use lrlab_runs::{Cell, Event, PlannedRun, RunId, RunStore, write_atomic};
 use lrlab_spec::RunSpec;
-use lrlab_train::Fit;
 use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
@@ -266,16 +265,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
             );
         }
     }
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
-        model,
-        schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: Callbacks::new(Vec::new()),
-        data: &data,
-        settings: &settings,
-        device: &device,
-    };
+    let parts = assemble::fit(&spec, model, Callbacks::default(), &data, &settings, &device)?;
     let (stop, mut clock, mut update_s) = (AtomicBool::new(false), Instant::now(), f64::INFINITY);
     let fitted = lrlab_train::fit(parts, &stop, &mut |event| {
         if let Event::Progress { update, .. } = event {

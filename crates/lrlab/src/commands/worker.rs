@@ -16,14 +16,14 @@ use anyhow::Context;
 use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
-    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Outcome, PlannedRun, Provenance, RunId,
-    RunResult, RunStore, Stamp, Timing, Work, WorkLog, attempt_dir, work_before,
+    Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, Outcome, PlannedRun, Provenance,
+    RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
 };
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fit, Fitted, State, Stop};
+use lrlab_train::{Fitted, State, Stop};
 
 use super::commit::{Weights, commit};
-use crate::keeper::{self, FILES, RunKeeper};
+use crate::checkpointer::{self, Checkpointer, FILES};
 use crate::options::{Keep, Machine};
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
@@ -60,7 +60,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     if args.watch_stdin {
         watch_stdin(&interrupt);
     }
-    let build = keeper::build();
+    let build = checkpointer::program_digest();
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
     let planned = read_planned(&store, &id)?;
@@ -78,35 +78,28 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let reporter = RefCell::new(Reporter::default());
     let build = build.join().map_err(|_| anyhow::anyhow!("the program could not be read"))?;
     let numerics = provenance::numerics(&device);
-    let stamp = Stamp { run_id: id.clone(), numerics, build: build.context("reading the program")? };
-    let mut passed_over = false;
-    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, stamp, &mut |message| {
-        passed_over = true;
+    let fingerprint =
+        Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
+    let mut skipped = false;
+    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, fingerprint, &mut |message| {
+        skipped = true;
         reporter.borrow_mut().report(&Event::Note { message });
     })?;
-    let state = resume_state(found.as_ref(), passed_over, &run_dir, args.attempt, &reporter)?;
+    let state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, &reporter)?;
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&spec.optimizer, model.params())?,
-        model,
-        schedule: spec.schedule.build(&horizon).context("schedule")?,
-        callbacks: assemble::callbacks(&spec, &attempt)?,
-        data: &data,
-        settings: &settings,
-        device: &device,
-    };
+    let callbacks = assemble::callbacks(&spec, &attempt)?;
+    let parts = assemble::fit(&spec, model, callbacks, &data, &settings, &device)?;
     let at = state.as_ref().map_or(0, State::update);
-    let mut keeper = RunKeeper::new(checkpoints, at, &reporter);
-    keeper.every = args.machine.checkpoint_every;
-    keeper.beside = device.is_cpu();
-    keeper.until = args.until_epoch;
-    keeper.interrupt = interrupt;
-    keeper.work = Some(work);
+    let mut checkpointer = Checkpointer::new(checkpoints, at, &reporter);
+    checkpointer.every = args.machine.checkpoint_every;
+    checkpointer.in_background = device.is_cpu();
+    checkpointer.until = args.until_epoch;
+    checkpointer.interrupt = interrupt;
+    checkpointer.work = Some(work);
     let (mut startup_s, mut last_update) = (0.0, began);
-    let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut keeper, &mut |event| {
+    let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut checkpointer, &mut |event| {
         match event {
             Event::Started { .. } => startup_s = began.elapsed().as_secs_f64(),
             Event::Progress { .. } => last_update = Instant::now(),
@@ -114,7 +107,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
         }
         reporter.borrow_mut().report(event);
     });
-    let (checkpoints, work) = keeper.finish();
+    let (checkpoints, work) = checkpointer.finish();
     let mut fitted = match fitted {
         Ok(fitted) => fitted,
         Err(error) => {
@@ -125,7 +118,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let Some(outcome) = outcome(fitted.stop) else { return Ok(Exit::Interrupted) };
     fitted.work.data_s += data_s;
     if let Some(mut log) = work {
-        log.note(&fitted.work)?;
+        log.record(&fitted.work)?;
     }
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
@@ -253,7 +246,7 @@ fn paused_evaluations(history: &[EpochMetrics], select: &str) -> (Evaluation, Ev
 
 /// The clocks over all attempts, including killed ones.
 fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
-    let (before, first) = work_before(run_dir, attempt);
+    let (before, first) = earlier_work(run_dir, attempt);
     let started = first.map_or(started, |first| first.min(started));
     Timing { started, finished: seconds(), ..(before + work).timing() }
 }
@@ -262,13 +255,13 @@ fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
 /// after it.
 fn resume_state(
     found: Option<&Checkpoint>,
-    passed_over: bool,
+    skipped: bool,
     run_dir: &Path,
     attempt: u32,
     reporter: &RefCell<Reporter>,
 ) -> anyhow::Result<Option<State>> {
     let Some(checkpoint) = found else {
-        if passed_over {
+        if skipped {
             let message = "no valid checkpoint is left: training starts at update 0".to_owned();
             reporter.borrow_mut().report(&Event::Note { message });
         }

@@ -32,11 +32,11 @@ struct Traits {
     mixed: bool,
     /// It multiplies matrices, with which a GPU may be less exact.
     products: bool,
-    /// It has kinks: where an error carries a value across one, its gradient goes elsewhere.
+    /// It has kinks: an error that moves a value across a kink changes its gradient.
     kinks: bool,
-    /// Some of its gradients are what is left of sums that cancel: a norm takes away what the one before it adds.
+    /// Some gradients are sums that cancel, because a norm removes what the previous one adds.
     cancels: bool,
-    /// Which outputs are 0 is decided by draws and must be the same.
+    /// Random numbers decide which outputs are 0, which must agree.
     drops: bool,
 }
 
@@ -100,7 +100,7 @@ impl Case {
         exactness: Exactness,
         draw: u64,
     ) -> Result<Vec<f64>> {
-        // Where rounding carries a value across a kink, its gradient goes elsewhere: an error of 1 / √n for one of n.
+        // Rounding that moves one of n values across a kink changes its gradient: an error of 1 / √n.
         let across = |seen: &Seen| self.traits.kinks && seen.gradient;
         let least = |seen: &Seen| match exactness {
             Exactness::Tf32 if self.traits.products && across(seen) => 0.15,
@@ -113,7 +113,7 @@ impl Case {
         let Some(bits) = exactness.bits().filter(|_| self.traits.products) else {
             return Ok(expected.iter().map(least).collect());
         };
-        // What rounding leaves where sums cancel is told by the reference.
+        // The reference shows the rounding error of sums that cancel.
         let exact = self.all(&Side::reference(Precision::F32, draw))?;
         let rounded = self.all(&Side::reference(precision, draw).rounded(bits))?;
         let bound = |(exact, rounded): (&Seen, &Seen)| {
@@ -145,7 +145,7 @@ impl Case {
         worst.map_or_else(|| bail!("nothing comes out"), Ok)
     }
 
-    /// Sums in an order of their own give other bits the second time.
+    /// Checks that a second computation gives equal bits, which it does not if the order of sums varies.
     fn again(&self, device: &Device, precision: Precision, draw: u64, first: &[Seen]) -> Result<()> {
         let bits = |seen: &Seen| seen.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         let second = self.all(&Side::on(device, precision, draw))?;
@@ -169,10 +169,10 @@ impl Case {
         Ok(Measure { error: distance(&found.values, &expected.values), bound, of })
     }
 
-    /// Whether a NaN that goes in comes out wherever it does on the CPU: `None` where none does there.
+    /// Returns whether a NaN propagates like on the CPU; `None` if the CPU does not propagate it.
     ///
-    /// The CPU's convolutions carry a NaN to pixels that do not depend on it; so where it must come out is where it does
-    /// on the CPU and where the reference changes with the value in its place.
+    /// The convolutions of the CPU propagate a NaN to pixels that do not depend on it. An output must therefore be NaN if it is NaN
+    /// on the CPU and depends on the value in the reference.
     fn hands_on(&self, device: &Device) -> Result<Option<bool>> {
         let nan = |side: Side| self.forward(&side.poked(f64::NAN));
         let on_cpu = nan(Side::on(&Device::Cpu, Precision::F32, 0))?;
@@ -205,7 +205,7 @@ enum Exactness {
 }
 
 impl Exactness {
-    /// Significant bits of a product's operands, where they are fewer than those of f32.
+    /// Returns the number of significant bits of the operands of a product, if it is below that of f32.
     fn bits(self) -> Option<u32> {
         match self {
             Self::F32 => None,
@@ -228,7 +228,7 @@ pub(super) fn tf32(device: &Device) -> bool {
     device.is_cuda() && lrlab_kernels::tf32()
 }
 
-/// ‖found − expected‖ / ‖expected‖, or the length of what was found where nothing was expected.
+/// Returns ‖found − expected‖ / ‖expected‖, or ‖found‖ if ‖expected‖ is 0.
 fn distance(found: &[f64], expected: &[f64]) -> f64 {
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let apart = length(&mut found.iter().zip(expected).map(|(f, e)| f - e));
@@ -249,7 +249,7 @@ pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) ->
             Ok(measure) => measure,
             Err(words) => return Verdict::failed(words),
         };
-        // A rounding error that carries a value across a kink is rare, a wrong gradient is there with any values.
+        // A rounding error rarely moves a value across a kink; a wrong gradient occurs with any values.
         if !measure.holds() && case.traits.kinks && precision == Precision::F32 {
             again += 1;
             measure = match compare(1) {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use lrlab_data::{
-    Augment, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
+    AugmentConfig, Batch, BatchPlan, DataConfig, Dataset, Features, Order, Source, SyntheticPictures,
     SyntheticReviews,
 };
 use lrlab_train::DeviceData;
@@ -16,15 +16,15 @@ const BATCH: usize = 33;
 
 /// Pictures with an even and an odd side, with each augmentation alone and all together.
 pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
-    let none = Augment { crop_padding: 0, flip: false, cutout: 0, seed: 1, epoch: 2 };
+    let none = AugmentConfig::default();
     let augments = [
-        None,
-        Some(Augment { crop_padding: 4, ..none }),
-        Some(Augment { crop_padding: 99, ..none }),
-        Some(Augment { flip: true, ..none }),
-        Some(Augment { cutout: 8, ..none }),
-        Some(Augment { cutout: 99, ..none }),
-        Some(Augment { crop_padding: 4, flip: true, cutout: 8, ..none }),
+        none,
+        AugmentConfig { crop_padding: 4, ..none },
+        AugmentConfig { crop_padding: 99, ..none },
+        AugmentConfig { flip: true, ..none },
+        AugmentConfig { cutout: 8, ..none },
+        AugmentConfig { cutout: 99, ..none },
+        AugmentConfig { crop_padding: 4, flip: true, cutout: 8 },
     ];
     let mut count = 0;
     for size in [32, 13] {
@@ -34,8 +34,10 @@ pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
             match compare(&data, augment, &context.device)? {
                 Ok(values) => count += values,
                 Err(differ) => {
-                    let changes = augment.map_or_else(|| "no augmentation".to_owned(), words);
-                    return Ok(Verdict::failed(format!("{size}×{size}, {changes}: {differ}")));
+                    let AugmentConfig { crop_padding, flip, cutout } = augment;
+                    return Ok(Verdict::failed(format!(
+                        "{size}×{size}, crop_padding = {crop_padding}, flip = {flip}, cutout = {cutout}: {differ}"
+                    )));
                 }
             }
         }
@@ -43,16 +45,11 @@ pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
     Ok(Verdict::passed(format!("all bits of {count} values, {} ways to change pictures", augments.len())))
 }
 
-fn words(augment: Augment) -> String {
-    let Augment { crop_padding, flip, cutout, .. } = augment;
-    format!("crop_padding = {crop_padding}, flip = {flip}, cutout = {cutout}")
-}
-
 /// Sequences of many lengths.
 pub(super) fn tokens(context: &CheckContext) -> anyhow::Result<Verdict> {
     let reviews = SyntheticReviews { train: 500, test: 100, ..SyntheticReviews::default() };
     let data = load(Source::SyntheticReviews(reviews), context)?;
-    Ok(match compare(&data, None, &context.device)? {
+    Ok(match compare(&data, AugmentConfig::default(), &context.device)? {
         Ok(count) => Verdict::passed(format!("all bits of {count} values")),
         Err(differ) => Verdict::failed(differ),
     })
@@ -62,20 +59,16 @@ fn load(source: Source, context: &CheckContext) -> anyhow::Result<Dataset> {
     Ok(lrlab_data::load(&DataConfig::new(source, context.folder.join("cache")))?)
 }
 
-/// Passes over every split, in both orders, with the host's batches beside the device's: how many values were the same, or
-/// where they differ.
-fn compare(
-    data: &Dataset,
-    augment: Option<Augment>,
-    device: &Device,
-) -> anyhow::Result<Result<usize, String>> {
+/// Compares the batches of the device with those of the host, for every split and both orders. Returns the number of equal
+/// values, or the first difference.
+fn compare(data: &Dataset, augment: AugmentConfig, device: &Device) -> anyhow::Result<Result<usize, String>> {
     let there = DeviceData::upload(data, device)?;
     let splits = [("training", &data.train), ("validation", &data.validation), ("test", &data.test)];
     let mut count = 0;
     for (name, split) in splits {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
             let plan = BatchPlan { augment, ..BatchPlan::new(BATCH, order) };
-            let mut made = there.batches(split, plan.clone()).context("the split is not there")?;
+            let mut made = there.batches(split, plan.clone()).context("the split is not on the device")?;
             for (number, host) in split.batches(plan).enumerate() {
                 let made = made.next().with_context(|| format!("batch {number} is missing"))??;
                 let (host, made) = (values(&host?)?, values(&made)?);
@@ -91,7 +84,7 @@ fn compare(
     Ok(Ok(count))
 }
 
-/// The bits of a batch, sizes first.
+/// Returns the bits of a batch, preceded by its sizes.
 fn values(batch: &Batch) -> anyhow::Result<Vec<u32>> {
     let mut all = batch.indices.clone();
     let mut put = |tensor: &Tensor| -> anyhow::Result<()> {

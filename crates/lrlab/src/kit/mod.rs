@@ -129,7 +129,7 @@ fn operators(precision: Precision) -> Vec<Check> {
             Precision::Bf16 => format!("{name} bf16"),
         };
         Check::new(Kind::Operators, title, move |context| {
-            if let Err(error) = precision.check(&context.device) {
+            if let Err(error) = lrlab_kernels::check_precision(precision, &context.device) {
                 return Ok(Verdict::skipped(error.to_string()));
             }
             let cases = cases::all().into_iter().filter(|case| case.operator == name);

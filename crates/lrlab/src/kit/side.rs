@@ -1,4 +1,4 @@
-//! One side of a comparison: the same operands on a device and in a type, and what an operator makes of them.
+//! One side of a comparison: operands on a device and in a type, and the results of an operator.
 
 use std::cell::{Cell, RefCell};
 
@@ -6,49 +6,49 @@ use candle_core::{DType, Device, Result, Tensor, Var, bail};
 use lrlab_kernels::Precision;
 use lrlab_random::{Purpose, Stream};
 
-/// Where an operator runs, and on what.
+/// The device and the operands of an operator.
 pub(super) struct Side {
     pub(super) device: Device,
     pub(super) precision: Precision,
     dtype: DType,
-    /// Which of several sets of values.
+    /// The index of the set of values.
     draw: u64,
-    /// Stands in the place of the first operand's first element.
+    /// A replacement for the first element of the first operand.
     poked: Option<f64>,
-    /// Significant bits that operands are rounded to.
+    /// The number of significant bits that operands are rounded to.
     bits: u32,
     layouts: Layouts,
-    /// Operands so far.
+    /// The number of operands so far.
     operands: Cell<usize>,
     variables: RefCell<Vec<(String, Var, View)>>,
     states: RefCell<Vec<(String, Var)>>,
     notes: RefCell<Vec<Seen>>,
 }
 
-/// How operands lie in memory.
+/// The memory layout of operands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Layouts {
-    /// Row after row.
+    /// Contiguous.
     #[default]
     Plain,
-    /// By turns a part of something larger and transposed.
+    /// Alternately a slice of a larger tensor and transposed.
     Views,
-    /// By turns transposed and a part of something larger.
+    /// Alternately transposed and a slice of a larger tensor.
     OtherViews,
 }
 
-/// What of a tensor in memory is the operand.
+/// The view of a tensor in memory that is the operand.
 #[derive(Debug, Clone, Copy)]
 enum View {
     Whole,
-    /// First and last dimension exchanged.
+    /// The first and the last dimension exchanged.
     Transposed,
-    /// All but the first and last along the first dimension.
+    /// All but the first and the last element of the first dimension.
     Part,
 }
 
 impl View {
-    /// What must lie in memory so that [`View::of`] it is `x`.
+    /// Returns the tensor whose [`View::of`] is `x`.
     fn stored(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Whole => Ok(x.clone()),
@@ -69,19 +69,19 @@ impl View {
     }
 }
 
-/// Which of an operator's operands have a gradient.
+/// The operands of an operator that have a gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// All of them.
     All,
-    /// Its parameters, each a variable: what it reads is neither a variable nor made of one.
+    /// The parameters, each a variable; the inputs do not depend on variables.
     Parameters,
-    /// What it reads: its parameters are frozen.
+    /// The inputs; the parameters are frozen.
     Input,
 }
 
 impl Wanted {
-    /// For the end of a case's words.
+    /// Returns a suffix for the description of a case.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::All => "",
@@ -91,7 +91,7 @@ impl Wanted {
     }
 }
 
-/// What came out, under its name.
+/// A named result.
 pub(super) struct Seen {
     pub(super) name: String,
     pub(super) gradient: bool,
@@ -99,16 +99,16 @@ pub(super) struct Seen {
     pub(super) values: Vec<f64>,
 }
 
-/// An operator's outputs; the gradients are those of their sum under random weights.
+/// The outputs of an operator. Gradients are those of their sum with random weights.
 pub(super) type Outputs = Vec<(&'static str, Tensor)>;
 
 impl Side {
-    /// The reference: candle's operators on the CPU in f64.
+    /// Creates the reference: the operators of candle on the CPU in f64.
     pub(super) fn reference(precision: Precision, draw: u64) -> Self {
         Self::new(Device::Cpu, DType::F64, precision, draw)
     }
 
-    /// What is looked at: this crate's operators in f32.
+    /// Creates the side under test: operators in f32 on a device.
     pub(super) fn on(device: &Device, precision: Precision, draw: u64) -> Self {
         Self::new(device.clone(), DType::F32, precision, draw)
     }
@@ -129,22 +129,22 @@ impl Side {
         }
     }
 
-    /// The same with another value in the place of the first operand's first element.
+    /// Replaces the first element of the first operand.
     pub(super) fn poked(self, value: f64) -> Self {
         Self { poked: Some(value), ..self }
     }
 
-    /// The same with operands of so many significant bits.
+    /// Rounds operands to this many significant bits.
     pub(super) fn rounded(self, bits: u32) -> Self {
         Self { bits, ..self }
     }
 
-    /// The same with operands that lie in memory in another way.
+    /// Sets the memory layout of operands.
     pub(super) fn laid_out(self, layouts: Layouts) -> Self {
         Self { layouts, ..self }
     }
 
-    /// How the next operand lies in memory.
+    /// Returns the layout of the next operand.
     fn view(&self, rank: usize) -> View {
         let turn = self.operands.replace(self.operands.get() + 1).is_multiple_of(2);
         match (self.layouts, rank) {
@@ -155,12 +155,12 @@ impl Side {
         }
     }
 
-    /// The draws of an operand.
+    /// Returns the random stream of an operand.
     fn stream(&self, name: &str) -> Stream {
         Stream::new(self.draw, Purpose::Synthetic, name)
     }
 
-    /// Values that are the same on every side: each is an f32.
+    /// Returns f32 values that are equal on every side.
     fn values(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Tensor> {
         let stream = self.stream(name);
         let count = shape.iter().product::<usize>() as u64;
@@ -172,12 +172,12 @@ impl Side {
         x.to_dtype(self.dtype)?.to_device(&self.device)
     }
 
-    /// Normal values that have a gradient, with this deviation.
+    /// Returns normal values with a gradient and this standard deviation.
     pub(super) fn var(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
         self.var_around(name, shape, 0.0, deviation)
     }
 
-    /// [`Side::var`] around a centre.
+    /// Like [`Side::var`], around a centre.
     pub(super) fn var_around(
         &self,
         name: &str,
@@ -189,7 +189,7 @@ impl Side {
         view.of(self.tracked(name, &self.values(name, shape, centre, deviation)?, view)?.as_tensor())
     }
 
-    /// [`Side::var_around`] for operators that take a variable, which lies row after row.
+    /// Like [`Side::var_around`], for operators that take a contiguous variable.
     pub(super) fn parameter(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Var> {
         self.tracked(name, &self.values(name, shape, centre, deviation)?, View::Whole)
     }
@@ -210,18 +210,18 @@ impl Side {
         Ok(var)
     }
 
-    /// Normal values without a gradient.
+    /// Returns normal values without a gradient.
     pub(super) fn data(&self, name: &str, shape: &[usize], deviation: f64) -> Result<Tensor> {
         self.data_around(name, shape, 0.0, deviation)
     }
 
-    /// [`Side::data`] around a centre.
+    /// Like [`Side::data`], around a centre.
     fn data_around(&self, name: &str, shape: &[usize], centre: f64, deviation: f64) -> Result<Tensor> {
         let view = self.view(shape.len());
         view.of(&self.here(&view.stored(&self.values(name, shape, centre, deviation)?)?)?)
     }
 
-    /// A variable itself, or [`Side::data`].
+    /// Returns a variable, or [`Side::data`].
     pub(super) fn variable_or_data(
         &self,
         variable: bool,
@@ -233,7 +233,7 @@ impl Side {
         self.weight(wanted, name, shape, 0.0, deviation)
     }
 
-    /// What an operator with parameters reads.
+    /// Returns an input of an operator with parameters.
     pub(super) fn input(
         &self,
         wanted: Wanted,
@@ -247,7 +247,7 @@ impl Side {
         }
     }
 
-    /// A parameter of an operator that takes any tensor.
+    /// Returns a parameter of an operator that takes any tensor.
     pub(super) fn weight(
         &self,
         wanted: Wanted,
@@ -263,18 +263,18 @@ impl Side {
         }
     }
 
-    /// Positive values that the operator changes and that are compared afterwards.
+    /// Returns positive values that the operator changes and that are compared afterwards.
     pub(super) fn state(&self, name: &str, shape: &[usize]) -> Result<Var> {
         let values = self.values(name, shape, 0.0, 1.0)?;
         self.keep(name, &((values.sqr()? * 0.5)? + 0.5)?)
     }
 
-    /// Normal values that the operator changes and that are compared afterwards.
+    /// Returns normal values that the operator changes and that are compared afterwards.
     pub(super) fn signed_state(&self, name: &str, shape: &[usize]) -> Result<Var> {
         self.keep(name, &self.values(name, shape, 0.0, 0.5)?)
     }
 
-    /// Zeros that the operator changes and that are compared afterwards.
+    /// Returns zeros that the operator changes and that are compared afterwards.
     pub(super) fn zero_state(&self, name: &str, shape: &[usize]) -> Result<Var> {
         self.keep(name, &Tensor::zeros(shape, DType::F32, &Device::Cpu)?)
     }
@@ -285,7 +285,7 @@ impl Side {
         Ok(var)
     }
 
-    /// f32 of `(lengths, l)`: 1 at tokens, 0 at the padding after them.
+    /// Returns an f32 mask `(lengths, l)`: 1 at tokens, 0 at padding.
     pub(super) fn mask(&self, lengths: &[usize], l: usize) -> Result<Tensor> {
         let row = |length: &usize| (0..l).map(move |t| f32::from(u8::from(t < *length))).collect::<Vec<_>>();
         self.given(&Tensor::from_vec(
@@ -295,7 +295,7 @@ impl Side {
         )?)
     }
 
-    /// Whole numbers below `bound`, the first of them 0.
+    /// Returns integers below `bound`; the first one is 0.
     pub(super) fn ids(&self, name: &str, shape: &[usize], bound: usize) -> Result<Tensor> {
         let stream = self.stream(name);
         let count = shape.iter().product::<usize>() as u64;
@@ -303,7 +303,7 @@ impl Side {
         self.given(&Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?)
     }
 
-    /// Whole numbers below `bound`, nine of ten of them 0, as padding is.
+    /// Returns integers below `bound`, nine of ten of which are 0, like padding.
     pub(super) fn ids_with_padding(&self, name: &str, shape: &[usize], bound: usize) -> Result<Tensor> {
         let stream = self.stream(name);
         let count = shape.iter().product::<usize>() as u64;
@@ -320,13 +320,13 @@ impl Side {
         view.of(&view.stored(x)?.to_device(&self.device)?)
     }
 
-    /// Figures that are no tensor.
+    /// Records numbers that are not tensors.
     pub(super) fn note(&self, name: &str, values: Vec<f64>) {
         let seen = Seen { name: name.to_owned(), gradient: false, dims: vec![values.len()], values };
         self.notes.borrow_mut().push(seen);
     }
 
-    /// Everything that came out, without gradients.
+    /// Returns all results without gradients.
     pub(super) fn outcome(&self, outputs: &Outputs) -> Result<Vec<Seen>> {
         let mut all = Vec::new();
         for (name, y) in outputs {
@@ -339,7 +339,7 @@ impl Side {
         Ok(all)
     }
 
-    /// Everything that came out, and the gradients of all variables.
+    /// Returns all results and the gradients of all variables.
     pub(super) fn outcome_and_gradients(&self, outputs: &Outputs) -> Result<Vec<Seen>> {
         let mut all = self.outcome(outputs)?;
         let mut loss: Option<Tensor> = None;
@@ -361,7 +361,7 @@ impl Side {
     }
 }
 
-/// To the nearest number of so many significant bits.
+/// Rounds to the nearest number with this many significant bits.
 fn rounded(x: f32, bits: u32) -> f32 {
     match f32::MANTISSA_DIGITS.saturating_sub(bits) {
         0 => x,

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use candle_core::Device;
 use lrlab_callbacks::Callbacks;
 use lrlab_data::Dataset;
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fit, Fitted};
+use lrlab_train::Fitted;
 
 use crate::{Registry, assemble};
 
@@ -87,15 +87,6 @@ pub(super) fn data(run: &RunSpec, folder: &Path) -> anyhow::Result<Dataset> {
 pub(super) fn train(run: &RunSpec, data: &Dataset, device: &Device) -> anyhow::Result<Fitted> {
     let model = Registry::default().build_model(run, data, device)?;
     let settings = assemble::settings(run);
-    let horizon = Fit::horizon(&settings, data.train.len());
-    let parts = Fit {
-        optimizer: lrlab_optim::build(&run.optimizer, model.params())?,
-        model,
-        schedule: run.schedule.build(&horizon).context("schedule")?,
-        callbacks: Callbacks::default(),
-        data,
-        settings: &settings,
-        device,
-    };
+    let parts = assemble::fit(run, model, Callbacks::default(), data, &settings, device)?;
     Ok(lrlab_train::fit(parts, &AtomicBool::new(false), &mut |_| {})?)
 }

@@ -90,17 +90,17 @@ impl Differing {
     /// Describes other differences, as far as known.
     fn provenance(&self) -> String {
         let Self { recorded, here, .. } = self;
-        let told = recorded
-            .other_provenance(here)
+        let differences = recorded
+            .provenance_differences(here)
             .into_iter()
             .filter(|found| !found.place.starts_with("dataset_notes"));
-        let told: Vec<String> = told
+        let differences: Vec<String> = differences
             .map(|found| format!("{} {} on record, {} here", found.place, found.first, found.other))
             .collect();
-        if told.is_empty() {
+        if differences.is_empty() {
             return "build, machine and data are the same".to_owned();
         }
-        told.join("; ")
+        differences.join("; ")
     }
 }
 

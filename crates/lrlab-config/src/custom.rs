@@ -1,15 +1,15 @@
-//! What a runner of the user's own registers.
+//! Models and data sets that a runner of the user's own registers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `custom = { name = "my_model", options = { … } }`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CustomSpec {
+pub struct CustomConfig {
     /// The name it is registered under.
     pub name: String,
-    /// Passed on as it stands.
+    /// Passed on unchanged.
     #[serde(default)]
     pub options: serde_json::Value,
 }

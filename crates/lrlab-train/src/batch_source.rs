@@ -11,41 +11,43 @@ use lrlab_kernels::{DevicePictures, DeviceTokens, PictureView, device_memory, ho
 
 use crate::Error;
 
-/// The part of a device's free memory that a data set may take.
-const SHARE: u64 = 4;
+/// A data set may take at most one in this many parts of the free memory of a device.
+const MEMORY_DIVISOR: u64 = 4;
 
-/// The examples of a data set, sent to a device once. Batches are made there from recipes: the same bits in the same order
-/// as the host makes them.
+/// The examples of a data set in the memory of a device, uploaded once. The device makes batches from recipes: the same bits
+/// in the same order as on the host.
 pub struct DeviceData<'a> {
-    /// What splits refer to, each once.
-    held: Vec<(Raw<'a>, Arc<Held>)>,
+    /// The distinct examples that the splits refer to.
+    held: Vec<(Raw<'a>, Arc<DeviceExamples>)>,
 }
 
-enum Held {
+enum DeviceExamples {
     Pictures(DevicePictures),
     Tokens(DeviceTokens),
 }
 
 impl<'a> DeviceData<'a> {
-    /// Sends all splits to `device`.
+    /// Uploads all splits to `device`.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// Returns an error if the device has no memory for them.
     pub fn upload(data: &'a Dataset, device: &Device) -> Result<Self, Error> {
-        let held = memories(data).into_iter().map(|raw| Ok((raw, Arc::new(Held::upload(raw, device)?))));
+        let held = distinct_stores(data)
+            .into_iter()
+            .map(|raw| Ok((raw, Arc::new(DeviceExamples::upload(raw, device)?))));
         Ok(Self { held: held.collect::<Result<_, Error>>()? })
     }
 
-    /// The same where examples lie on this kind of device and leave most of its memory free.
-    pub(crate) fn where_it_fits(data: &'a Dataset, device: &Device) -> Result<Option<Self>, Error> {
-        let bytes: usize = memories(data).iter().map(bytes).sum();
-        let fits = |free_mib: u64| bytes as u64 <= (free_mib << 20) / SHARE;
+    /// Uploads all splits if this kind of device can hold examples and they leave most of its memory free.
+    pub(crate) fn upload_if_it_fits(data: &'a Dataset, device: &Device) -> Result<Option<Self>, Error> {
+        let bytes: usize = distinct_stores(data).iter().map(bytes).sum();
+        let fits = |free_mib: u64| bytes as u64 <= (free_mib << 20) / MEMORY_DIVISOR;
         let fits =
             holds_examples(device) && device_memory(device).is_some_and(|memory| fits(memory.free_mib));
         fits.then(|| Self::upload(data, device)).transpose()
     }
 
-    /// One pass over a split of the data set; `None` for a split of another.
+    /// Returns the batches of one pass over a split; `None` if the split belongs to another data set.
     #[must_use]
     pub fn batches(&self, split: &Split, plan: BatchPlan) -> Option<DeviceBatches> {
         let (_, held) = self.held.iter().find(|(raw, _)| same(raw, &split.raw()))?;
@@ -53,8 +55,8 @@ impl<'a> DeviceData<'a> {
     }
 }
 
-/// What the splits of a data set refer to, each once.
-fn memories(data: &Dataset) -> Vec<Raw<'_>> {
+/// Returns the distinct examples that the splits of a data set refer to.
+fn distinct_stores(data: &Dataset) -> Vec<Raw<'_>> {
     let mut all: Vec<Raw> = Vec::new();
     for raw in [&data.train, &data.validation, &data.test].map(Split::raw) {
         if !all.iter().any(|known| same(known, &raw)) {
@@ -64,7 +66,7 @@ fn memories(data: &Dataset) -> Vec<Raw<'_>> {
     all
 }
 
-/// Whether both are one place in memory.
+/// Returns whether both refer to the same memory.
 fn same(a: &Raw, b: &Raw) -> bool {
     match (a, b) {
         (Raw::Pictures { pixels, shape, tables }, Raw::Pictures { pixels: p, shape: s, tables: t }) => {
@@ -82,7 +84,7 @@ fn bytes(raw: &Raw) -> usize {
     }
 }
 
-impl Held {
+impl DeviceExamples {
     fn upload(raw: Raw, device: &Device) -> candle_core::Result<Self> {
         Ok(match raw {
             Raw::Pictures { pixels, shape, tables } => {
@@ -102,7 +104,7 @@ impl Held {
                 let (ids, mask) = tokens.batch(&spans)?;
                 Ok(Features::Tokens { ids, mask })
             }
-            _ => candle_core::bail!("a recipe of another split"),
+            _ => candle_core::bail!("the recipe belongs to another kind of data"),
         }
     }
 }
@@ -112,10 +114,10 @@ fn picture_view(view: View) -> PictureView {
     PictureView { picture, shift, flip, blank }
 }
 
-/// The batches of one pass, in order, made when they are asked for: features on the device, labels on the CPU.
+/// The batches of one pass, in order, made on demand: features on the device, labels on the CPU.
 pub struct DeviceBatches {
     recipes: Recipes,
-    held: Arc<Held>,
+    held: Arc<DeviceExamples>,
 }
 
 impl DeviceBatches {
@@ -139,16 +141,16 @@ impl Iterator for DeviceBatches {
     }
 }
 
-/// The batches of a pass, wherever they are made.
-pub(crate) enum Pass {
-    /// By the host, ahead of time.
+/// The batches of a pass, made by the host or by the device.
+pub(crate) enum BatchSource {
+    /// Made by the host, ahead of time.
     Host(Prefetch),
-    /// On the device. A recipe takes the host microseconds, so that nothing is to be made ahead.
+    /// Made on the device. A recipe takes the host microseconds, so nothing is made ahead.
     Device { batches: DeviceBatches, waited: Duration },
 }
 
-impl Pass {
-    /// On the device where it holds the split, elsewhere `prefetch` ahead.
+impl BatchSource {
+    /// Creates a pass on the device if it holds the split, and otherwise on the host with `prefetch` batches ahead.
     pub(crate) fn new(data: Option<&DeviceData>, split: &Split, plan: BatchPlan, prefetch: usize) -> Self {
         match data.and_then(|data| data.batches(split, plan.clone())) {
             Some(batches) => Self::Device { batches, waited: Duration::ZERO },
@@ -156,7 +158,7 @@ impl Pass {
         }
     }
 
-    /// How long its user has waited for batches so far; for the device nobody waits here.
+    /// Returns how long the consumer has waited for batches so far. Work that a GPU has only queued does not count.
     pub(crate) fn waited(&self) -> Duration {
         match self {
             Self::Host(batches) => batches.waited(),
@@ -165,7 +167,7 @@ impl Pass {
     }
 }
 
-impl Iterator for Pass {
+impl Iterator for BatchSource {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -184,7 +186,7 @@ impl Iterator for Pass {
 #[cfg(test)]
 mod tests {
     use candle_core::DType;
-    use lrlab_data::{Augment, DataConfig, Source, SyntheticPictures};
+    use lrlab_data::{AugmentConfig, DataConfig, Source, SyntheticPictures};
     use lrlab_kernels::Params;
     use lrlab_models::{Linear, LinearConfig, Model};
     use lrlab_optim::{OptimizerConfig, SgdConfig};
@@ -193,9 +195,9 @@ mod tests {
     use crate::Settings;
     use crate::trainer::Trainer;
 
-    /// Weights and validation loss after an epoch from its second batch on; the batches came from a device, or did not.
+    /// Weights and validation loss after an epoch from its second batch on, and whether a device made the batches.
     fn trained(data: &Dataset, there: bool) -> (Vec<f32>, f64, bool) {
-        let augment = Some(Augment { crop_padding: 2, flip: true, cutout: 4, seed: 0, epoch: 0 });
+        let augment = AugmentConfig { crop_padding: 2, flip: true, cutout: 4 };
         let settings = Settings { batch_size: 9, accumulate: 2, augment, ..Settings::new(0.01) };
         let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
         let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());
@@ -205,7 +207,7 @@ mod tests {
         assert!(trainer.device_data.is_none(), "on the CPU the host makes batches");
         trainer.device_data = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
         let mut batches = trainer.batches(1, 1);
-        let made_there = matches!(batches, Pass::Device { .. });
+        let made_there = matches!(batches, BatchSource::Device { .. });
         loop {
             let window = trainer.next_window(&mut batches).unwrap();
             if window.is_empty() {
@@ -227,6 +229,6 @@ mod tests {
         let (host, device) = (trained(&data, false), trained(&data, true));
         assert_eq!((host.2, device.2), (false, true));
         assert_eq!((host.0, host.1), (device.0, device.1));
-        assert_eq!(memories(&data).len(), 2, "training and validation share their pixels");
+        assert_eq!(distinct_stores(&data).len(), 2, "training and validation share their pixels");
     }
 }

@@ -1,32 +1,32 @@
-//! Figures that add up while an epoch goes on.
+//! Metrics that accumulate during an epoch.
 
 use lrlab_runs::{EpochMetrics, exact, finite};
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, Scores};
+use crate::{Prediction, Scores};
 
-/// What an update saw.
+/// The statistics of an update.
 #[derive(Debug, Clone)]
-pub(crate) struct Updated {
-    /// Every example's outcome, before the update.
-    pub(crate) outcomes: Vec<Outcome>,
-    /// Mean cross-entropy over the update's examples, without label smoothing.
+pub(crate) struct UpdateStats {
+    /// The prediction for each example before the update.
+    pub(crate) predictions: Vec<Prediction>,
+    /// Mean cross-entropy over the examples of the update, without label smoothing.
     pub(crate) loss: f64,
     /// Global gradient norm before clipping.
     pub(crate) grad_norm: f64,
 }
 
-impl Updated {
-    /// Whether the update was made: neither loss nor gradient left the finite numbers.
+impl UpdateStats {
+    /// Returns whether the update was applied: both the loss and the gradient norm are finite.
     pub(crate) fn finite(&self) -> bool {
         self.loss.is_finite() && self.grad_norm.is_finite()
     }
 }
 
-/// Running figures of an epoch, in training mode, weighted by examples.
+/// Running sums of the metrics of an epoch in training mode, weighted by examples.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Running {
-    /// Batches taken, which is the place in the epoch's order.
+pub(crate) struct RunningMetrics {
+    /// The number of batches consumed, which is the position in the epoch.
     pub(crate) batches: u64,
     #[serde(with = "exact")]
     lr_first: f64,
@@ -40,16 +40,16 @@ pub(crate) struct Running {
     grad_norm: f64,
 }
 
-impl Running {
+impl RunningMetrics {
     pub(crate) fn new(lr_first: f64) -> Self {
         Self { batches: 0, lr_first, examples: 0.0, loss: 0.0, right: 0.0, updates: 0.0, grad_norm: 0.0 }
     }
 
-    pub(crate) fn add(&mut self, updated: &Updated, batches: usize) {
+    pub(crate) fn add(&mut self, updated: &UpdateStats, batches: usize) {
         self.batches += batches as u64;
-        self.examples += updated.outcomes.len() as f64;
-        self.loss += updated.outcomes.iter().map(|o| o.loss).sum::<f64>();
-        self.right += updated.outcomes.iter().map(Outcome::right).sum::<f64>();
+        self.examples += updated.predictions.len() as f64;
+        self.loss += updated.predictions.iter().map(|o| o.loss).sum::<f64>();
+        self.right += updated.predictions.iter().map(Prediction::accuracy).sum::<f64>();
         self.updates += 1.0;
         self.grad_norm += updated.grad_norm;
     }
@@ -68,7 +68,7 @@ impl Running {
     }
 }
 
-/// The same figures with those of the validation split, whether finite or not.
+/// Adds the metrics of the validation split, whether finite or not.
 pub(crate) fn validated(metrics: &EpochMetrics, scores: &Scores) -> EpochMetrics {
     EpochMetrics {
         val_loss: Some(scores.loss),

@@ -1,0 +1,297 @@
+//! Writes the checkpoints of a run during training.
+
+use std::cell::RefCell;
+use std::fmt::{Display, Formatter};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lrlab_runs::{Checkpoints, Event, Step, WorkLog};
+use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
+
+use crate::reporter::Reporter;
+
+/// With an interval in seconds, training is blocked by checkpoints for at most one part in this many of the time.
+const BLOCKED_DIVISOR: u32 = 50;
+/// With an interval in seconds, checkpoints are written in the background for at most one part in this many of the time.
+/// On a GPU, copying the state delays the kernels of training, so there [`BLOCKED_DIVISOR`] applies to writing too.
+const BACKGROUND_DIVISOR: u32 = 5;
+/// The names of the files of a checkpoint.
+pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
+
+/// The interval between two checkpoints. A run that is asked to stop is always saved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CheckpointEvery {
+    /// A number of seconds, extended if checkpoints would take more than 2 % of the training time.
+    Seconds(f64),
+    /// A number of updates.
+    Updates(u64),
+    /// A number of epochs.
+    Epochs(u64),
+    /// No checkpoints during training.
+    Never,
+}
+
+impl Default for CheckpointEvery {
+    fn default() -> Self {
+        Self::Seconds(0.2)
+    }
+}
+
+impl FromStr for CheckpointEvery {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let count = || number.parse().ok().filter(|&n: &u64| n > 0);
+        let every = match unit.trim() {
+            "" if number == "never" => Some(Self::Never),
+            "s" | "second" | "seconds" => {
+                number.parse().ok().filter(|s: &f64| *s >= 0.0 && s.is_finite()).map(Self::Seconds)
+            }
+            "update" | "updates" => count().map(Self::Updates),
+            "epoch" | "epochs" => count().map(Self::Epochs),
+            _ => None,
+        };
+        every.ok_or_else(|| {
+            format!(
+                "{text:?} is not an interval, expected \"5 seconds\", \"200 updates\", \"1 epoch\" or \"never\""
+            )
+        })
+    }
+}
+
+impl Display for CheckpointEvery {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Seconds(n) => write!(f, "{n} seconds"),
+            Self::Updates(n) => write!(f, "{n} updates"),
+            Self::Epochs(n) => write!(f, "{n} epochs"),
+            Self::Never => f.write_str("never"),
+        }
+    }
+}
+
+/// The checkpoint policy of `lrlab worker`. Periodic checkpoints are written in the background.
+pub(crate) struct Checkpointer<'a> {
+    pub(crate) every: CheckpointEvery,
+    /// Whether writing does not block training, because the state is not on a GPU.
+    pub(crate) in_background: bool,
+    /// The epoch at which to pause.
+    pub(crate) until: Option<u64>,
+    pub(crate) interrupt: Arc<AtomicBool>,
+    pub(crate) work: Option<WorkLog>,
+    pub(crate) reporter: &'a RefCell<Reporter>,
+    writer: Writer,
+    /// The last requested action and its time.
+    requested: (CheckpointAction, Instant),
+    last: LastSave,
+    /// Whether the last write failed, which has been reported.
+    failing: bool,
+}
+
+/// The last saved state.
+struct LastSave {
+    update: u64,
+    at: Instant,
+    /// How long training was blocked.
+    blocked: Duration,
+    /// How long writing took.
+    writing: Duration,
+}
+
+/// The owner of the checkpoints: the policy, or a background thread that writes one.
+enum Writer {
+    Idle(Checkpoints),
+    Busy(JoinHandle<WriteOutcome>),
+    /// The thread panicked.
+    Lost,
+}
+
+struct WriteOutcome {
+    checkpoints: Checkpoints,
+    result: anyhow::Result<()>,
+    duration: Duration,
+}
+
+impl<'a> Checkpointer<'a> {
+    /// Creates the policy of a run that starts or resumes at `update`.
+    pub(crate) fn new(checkpoints: Checkpoints, update: u64, reporter: &'a RefCell<Reporter>) -> Self {
+        let now = Instant::now();
+        Self {
+            every: CheckpointEvery::default(),
+            in_background: true,
+            until: None,
+            interrupt: Arc::default(),
+            work: None,
+            reporter,
+            writer: Writer::Idle(checkpoints),
+            requested: (CheckpointAction::Continue, now),
+            last: LastSave { update, at: now, blocked: Duration::ZERO, writing: Duration::ZERO },
+            failing: false,
+        }
+    }
+
+    /// Waits for the background thread and returns the checkpoints and the work log.
+    pub(crate) fn finish(mut self) -> (Option<Checkpoints>, Option<WorkLog>) {
+        let _ = self.join();
+        let checkpoints = match self.writer {
+            Writer::Idle(checkpoints) => Some(checkpoints),
+            Writer::Busy(_) | Writer::Lost => None,
+        };
+        (checkpoints, self.work)
+    }
+
+    fn due(&self, at: &Position) -> bool {
+        let LastSave { update, at: saved, blocked, writing } = self.last;
+        let new_updates = at.update.saturating_sub(update);
+        match self.every {
+            CheckpointEvery::Seconds(s) => {
+                let interval = Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
+                let elapsed = saved.elapsed();
+                let divisor = if self.in_background { BACKGROUND_DIVISOR } else { BLOCKED_DIVISOR };
+                new_updates > 0
+                    && elapsed >= interval
+                    && elapsed >= blocked * BLOCKED_DIVISOR
+                    && elapsed >= writing * divisor
+            }
+            CheckpointEvery::Updates(n) => new_updates >= n,
+            CheckpointEvery::Epochs(n) => at.between_epochs && at.epoch.is_multiple_of(n),
+            CheckpointEvery::Never => false,
+        }
+    }
+
+    /// Joins the background thread, if there is one, and returns the result of its write.
+    fn join(&mut self) -> anyhow::Result<()> {
+        match std::mem::replace(&mut self.writer, Writer::Lost) {
+            Writer::Busy(thread) => {
+                let outcome =
+                    thread.join().map_err(|_| anyhow::anyhow!("the thread that writes it panicked"))?;
+                self.writer = Writer::Idle(outcome.checkpoints);
+                self.last.writing = outcome.duration;
+                outcome.result
+            }
+            writer => {
+                self.writer = writer;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a state in a background thread.
+    fn start_write(&mut self, state: State) {
+        self.writer = match std::mem::replace(&mut self.writer, Writer::Lost) {
+            Writer::Idle(mut checkpoints) => Writer::Busy(std::thread::spawn(move || {
+                let clock = Instant::now();
+                let result = write(&mut checkpoints, &state);
+                WriteOutcome { checkpoints, result, duration: clock.elapsed() }
+            })),
+            writer => writer,
+        };
+    }
+
+    /// Reports a failed write, once until a write succeeds.
+    fn report(&mut self, written: anyhow::Result<()>) {
+        match written {
+            Ok(()) => self.failing = false,
+            Err(error) if !std::mem::replace(&mut self.failing, true) => {
+                let message = format!("the checkpoint cannot be written: {error}; training continues");
+                self.reporter.borrow_mut().report(&Event::Note { message });
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl CheckpointPolicy for Checkpointer<'_> {
+    fn check(&mut self, at: &Position) -> CheckpointAction {
+        if let Some(log) = &mut self.work
+            && let Err(error) = log.record(&at.work)
+        {
+            self.work = None;
+            self.reporter.borrow_mut().report(&Event::Note { message: error.to_string() });
+        }
+        if matches!(&self.writer, Writer::Busy(thread) if thread.is_finished()) {
+            let written = self.join();
+            self.report(written);
+        }
+        let action = if self.interrupt.load(Ordering::Relaxed) {
+            CheckpointAction::Interrupt
+        } else if self.until.is_some_and(|epoch| at.epoch >= epoch) {
+            CheckpointAction::Pause
+        } else if matches!(self.writer, Writer::Idle(_)) && self.due(at) {
+            CheckpointAction::Save
+        } else {
+            CheckpointAction::Continue
+        };
+        self.requested = (action, Instant::now());
+        action
+    }
+
+    /// A failed periodic checkpoint is reported and training continues, as the next one may succeed. A failed save at a pause
+    /// is an error, because a later attempt depends on it.
+    fn save(&mut self, state: State) -> Result<(), Error> {
+        let (action, requested_at) = self.requested;
+        let update = state.update();
+        if action == CheckpointAction::Save {
+            self.start_write(state);
+        } else {
+            // This write supersedes the one in the background.
+            let _ = self.join();
+            self.start_write(state);
+            match self.join() {
+                Err(error) if action == CheckpointAction::Pause => {
+                    return Err(Error::Checkpoint(error.into()));
+                }
+                written => self.report(written),
+            }
+        }
+        (self.last.update, self.last.at) = (update, Instant::now());
+        self.last.blocked = requested_at.elapsed();
+        Ok(())
+    }
+}
+
+fn write(checkpoints: &mut Checkpoints, state: &State) -> anyhow::Result<()> {
+    let (metadata, tensors) = state.write()?;
+    let at = Step { update: state.update(), epoch: state.epoch() };
+    checkpoints.write(at, &[(FILES[0], &metadata), (FILES[1], &tensors)])?;
+    Ok(())
+}
+
+/// Computes the digest of the running program in the background.
+pub(crate) fn program_digest() -> JoinHandle<std::io::Result<String>> {
+    std::thread::spawn(|| {
+        let program =
+            if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
+        lrlab_runs::file_digest(&program)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals() {
+        for (text, expected) in [
+            ("5 seconds", Some(CheckpointEvery::Seconds(5.0))),
+            ("0.5 s", Some(CheckpointEvery::Seconds(0.5))),
+            ("200 updates", Some(CheckpointEvery::Updates(200))),
+            ("1 epoch", Some(CheckpointEvery::Epochs(1))),
+            ("never", Some(CheckpointEvery::Never)),
+            ("5", None),
+            ("0 updates", None),
+            ("-1 s", None),
+            ("NaN s", None),
+            ("1.5 epochs", None),
+            ("5 minutes", None),
+        ] {
+            assert_eq!(text.parse().ok(), expected, "{text}");
+            if let Some(every) = expected {
+                assert_eq!(every.to_string().parse(), Ok(every));
+            }
+        }
+    }
+}
