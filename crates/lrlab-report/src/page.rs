@@ -7,6 +7,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use crate::answer::{Sentence, answer};
+use crate::figure::{FOREST, Width};
+use crate::report::LEAK;
 use crate::staged::Write;
 use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
 use crate::{Error, Figure, Report, Run, figure, tables};
@@ -26,10 +29,13 @@ const MARKDOWN_ROWS: usize = 100;
 struct Page<'a> {
     experiment: &'a str,
     description: &'a str,
+    answer: Vec<Sentence>,
+    forest: Option<PageForest>,
+    leaks: Vec<&'a str>,
     progress: String,
     complete: bool,
     facts: Vec<Fact>,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
     arms: Vec<PageArm>,
     folder: Option<&'a str>,
     cost: String,
@@ -91,6 +97,15 @@ struct PageFigure<'a> {
     paper: bool,
 }
 
+/// The answer's figure, drawn for a page and for a phone.
+#[derive(Serialize)]
+struct PageForest {
+    name: &'static str,
+    caption: String,
+    page: String,
+    phone: String,
+}
+
 #[derive(Serialize)]
 struct PageArm {
     anchor: String,
@@ -123,6 +138,10 @@ pub(crate) fn html(
     let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
     for (it, svg) in figures.iter().zip(&drawn) {
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
+    }
+    if let Some(forest) = &figure::forest(report) {
+        let svg = figure::forest_svg(forest, Width::Page);
+        add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
     add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &drawn, file))
 }
@@ -170,13 +189,24 @@ fn render(
             paper: figure.paper,
         })
         .collect();
+    let forest = figure::forest(report).map(|forest| PageForest {
+        name: FOREST,
+        page: figure::forest_svg(&forest, Width::Page),
+        phone: figure::forest_svg(&forest, Width::Phone),
+        caption: forest.caption,
+    });
+    let (leaks, warnings): (Vec<&str>, Vec<&str>) =
+        report.warnings.iter().map(String::as_str).partition(|warning| warning.starts_with(LEAK));
     let page = Page {
         experiment: &report.experiment,
         description: &report.description,
+        answer: answer(report),
+        forest,
+        leaks,
         progress: tables::progress(&report.counts),
         complete: report.counts.done == report.counts.planned,
         facts: facts(report),
-        warnings: &report.warnings,
+        warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
         folder: report.call.as_ref().map(|call| call.folder.as_str()),
         cost: tables::total(report),

@@ -37,6 +37,12 @@ pub struct Plan {
     /// Templates of documents that the report renders, as the experiment's file names them: relative to its folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<String>,
+    /// What arms are compared with, along each axis that the experiment's file names a baseline of.
+    #[serde(default, skip_serializing_if = "Cell::is_empty")]
+    pub baseline: Cell,
+    /// Whether the experiment is about the paper: the report draws the paper's figures.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paper: bool,
     /// Where the runs are trials of a search: its rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,

@@ -8,11 +8,11 @@ use crate::rates::{corners, rates};
 use crate::stats::summary;
 use crate::{Arm, Metric, Report, Run, Unit, label};
 
-/// Every figure of a report, in reading order: the paper's three under the fixed rate, then per model every metric
+/// Every figure of a report, in reading order: of an experiment about the paper its three under the fixed rate, then per model every metric
 /// with all arms, then the learning rate.
 #[must_use]
 pub fn figures(report: &Report) -> Vec<Figure> {
-    let mut out = paper(report);
+    let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
     let colors = schedule_colors(report);
     for (group, name) in groups.iter().zip(names(report, &groups)) {

@@ -2,12 +2,15 @@
 
 mod axis;
 mod curves;
+mod forest;
 mod legend;
 mod mark;
 mod paint;
 mod svg;
 
 pub use curves::figures;
+pub(crate) use forest::{FOREST, Width, svg as forest_svg};
+pub use forest::{Forest, ForestGroup, ForestPoint, ForestRow, forest};
 pub(crate) use svg::svg;
 
 /// Panels side by side under one legend.

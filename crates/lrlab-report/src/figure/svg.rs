@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, integer_ticks};
-use super::paint::{escape, fill, index, stroke};
+use super::paint::{escape, fill, index, stroke, text};
 use super::{Figure, Line, PALETTE, Panel, legend, mark};
 
 /// Width and height of the area between the axes.
@@ -212,13 +212,4 @@ impl Drawing<'_> {
             );
         }
     }
-}
-
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) {
-    let _ = writeln!(
-        out,
-        "<text class=\"ink\" x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
-         fill=\"#1a1a1a\">{}</text>",
-        escape(words)
-    );
 }

@@ -6,7 +6,7 @@ mod markdown;
 mod terminal;
 mod tex;
 
-pub(crate) use csv::{csv, file as csv_file};
+pub(crate) use csv::{csv, file as csv_file, names as csv_names};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
@@ -220,10 +220,15 @@ pub(crate) fn fixed(x: f64, digits: usize) -> String {
     }
 }
 
-fn signed(x: f64, unit: Unit) -> String {
-    let text = scaled(x, unit);
+/// As [`fixed`], with a plus sign before what is above zero.
+pub(crate) fn signed(x: f64, digits: usize) -> String {
+    let text = fixed(x, digits);
     let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
     if text.starts_with('−') || zero { text } else { format!("+{text}") }
+}
+
+fn difference(x: f64, unit: Unit) -> String {
+    signed(x * unit.factor(), unit.digits())
 }
 
 /// "3 (2×), 5".
@@ -265,14 +270,14 @@ impl std::fmt::Display for Value {
             },
             Self::Difference(None, _, planned) => write!(f, "{MISSING} (0/{planned})"),
             Self::Difference(Some(d), unit, planned) => {
-                f.write_str(&signed(d.mean, *unit))?;
+                f.write_str(&difference(d.mean, *unit))?;
                 if let Some((low, high)) = d.interval {
-                    write!(f, " [{}, {}]", signed(low, *unit), signed(high, *unit))?;
+                    write!(f, " [{}, {}]", difference(low, *unit), difference(high, *unit))?;
                 }
                 f.write_str(&count(d.n, *planned))
             }
             Self::Interval(Some((low, high)), unit) => {
-                write!(f, "[{}, {}]", signed(*low, *unit), signed(*high, *unit))
+                write!(f, "[{}, {}]", difference(*low, *unit), difference(*high, *unit))
             }
             Self::P(Some(p)) if *p < 0.0005 => f.write_str("< 0.001"),
             Self::P(Some(p)) => write!(f, "{p:.3}"),
