@@ -135,8 +135,9 @@ pub(crate) fn html(
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::Html);
     env.add_template("report.html", HTML)?;
-    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
-    for (it, svg) in figures.iter().zip(&drawn) {
+    let drawn: Vec<String> = figures.iter().map(figure::panels).collect();
+    for it in figures {
+        let svg = figure::svg(it);
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
     if let Some(forest) = &figure::forest(report) {
@@ -291,7 +292,7 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
     PageTable {
         name: table.name,
         title: table.title.clone(),
-        caption: table.caption.clone(),
+        caption: [table.caption.clone(), hidden(table)].join(" ").trim_end().to_owned(),
         long: table.long,
         latex: table.fits_latex(),
         columns,
@@ -307,6 +308,15 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
         count: table.rows.len(),
         markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
+}
+
+/// What every row of a table says alike, and a reader is not shown in each.
+fn hidden(table: &Table) -> String {
+    let Some(row) = table.rows.first() else { return String::new() };
+    let constant = table.columns.iter().zip(&row.cells).filter(|(column, _)| column.constant);
+    let words: Vec<String> =
+        constant.map(|(column, cell)| format!("{} {}", column.title, cell.value)).collect();
+    if words.is_empty() { String::new() } else { format!("The same in every row: {}.", words.join(", ")) }
 }
 
 fn page_row(table: &Table, row: &Row) -> PageRow {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::axis::Axis;
 use super::mark;
-use super::paint::{escape, text, text_width};
+use super::paint::{escape, shortened, text, text_width};
 use super::{PALETTE, Scale};
 use crate::answer::{METRICS, number, place, unit};
 use crate::{Comparison, Contrast, Finding, Metric, Report};
@@ -338,6 +338,13 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
             &shortened(&row.label, layout.panels[0].0 - 12.0, layout.size),
         );
     } else {
+        // The words stand above the lines of the grid.
+        let width = text_width(&row.label, layout.size).min(layout.width) + 4.0;
+        let _ = writeln!(
+            out,
+            "<rect class=\"hollow\" x=\"0\" y=\"{:.1}\" width=\"{width:.1}\" height=\"15\" fill=\"#ffffff\"/>",
+            top + 3.0
+        );
         text(out, 0.0, top + 14.0, "start", layout.size, &shortened(&row.label, layout.width, layout.size));
     }
     for (((axis, (left, each)), metric), point) in
@@ -372,14 +379,6 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
             text(out, left + each + 8.0, y + 4.0, "start", 10.5, &said(*metric, point));
         }
     }
-}
-
-fn shortened(words: &str, width: f64, size: f64) -> String {
-    if text_width(words, size) <= width {
-        return words.to_owned();
-    }
-    let room = (width / text_width("x", size)) as usize;
-    words.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn draw_axis(

@@ -46,6 +46,15 @@ pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, wo
     );
 }
 
+/// Words cut so that they are no wider than `width`.
+pub(super) fn shortened(words: &str, width: f64, size: f64) -> String {
+    if text_width(words, size) <= width {
+        return words.to_owned();
+    }
+    let room = (width / text_width("x", size)) as usize;
+    words.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// XML's special characters; control characters, which XML 1.0 does not have, are dropped.
 pub(super) fn escape(words: &str) -> String {
     let mut out = String::with_capacity(words.len());

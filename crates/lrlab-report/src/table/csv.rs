@@ -53,6 +53,7 @@ fn fields(value: &Value) -> Vec<String> {
     match value {
         Value::Text(text) => vec![text.clone()],
         Value::Label(text) => vec![text.clone().unwrap_or_default()],
+        Value::Diverged => vec![String::new()],
         Value::Count(n) => vec![n.to_string()],
         Value::Share(have, of) => vec![whole(have), whole(of)],
         Value::Runs(done, planned, diverged) => [done, planned, diverged].map(whole).to_vec(),

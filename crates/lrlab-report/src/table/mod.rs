@@ -180,6 +180,8 @@ pub enum Value {
     Number(Option<f64>, Unit),
     /// A number with so many decimals; `None` is missing.
     Plain(Option<f64>, usize),
+    /// A figure of a run that diverged, which has none.
+    Diverged,
     /// A number by powers of ten; `None` is missing.
     Scientific(Option<f64>),
     /// Mean ± standard deviation.
@@ -254,6 +256,7 @@ impl std::fmt::Display for Value {
             Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
             Self::Signs(Some([above, at, below])) => write!(f, "{above}/{at}/{below}"),
             Self::Times(epochs) => f.write_str(&times(epochs)),
+            Self::Diverged => f.write_str("diverged"),
             Self::Count(n) => write!(f, "{n}"),
             Self::Number(Some(x), unit) => f.write_str(&scaled(*x, *unit)),
             Self::Plain(Some(x), digits) => f.write_str(&fixed(*x, *digits)),
@@ -296,7 +299,7 @@ impl Value {
     /// The number to sort a table by.
     pub(crate) fn sort_key(&self) -> Option<f64> {
         match self {
-            Self::Text(_) | Self::Label(_) => None,
+            Self::Text(_) | Self::Label(_) | Self::Diverged => None,
             Self::Share(n, _) | Self::Runs(n, ..) => Some(*n as f64),
             Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
             Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),

@@ -43,7 +43,7 @@ pub(super) fn runs(report: &Report) -> Table {
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());
             cells.extend(SHOWN.map(|m| TableCell {
-                value: Value::Number(run.result().and_then(|r| m.of(r)), m.unit()),
+                value: if run.diverged() { Value::Diverged } else { Value::Number(run.figure(m), m.unit()) },
                 bold: false,
                 runs: vec![run.id.clone()],
             }));
