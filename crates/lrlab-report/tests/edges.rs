@@ -182,6 +182,8 @@ fn diverged_runs_with_figures_enter_no_mean() {
     assert!(!row("tables/results.csv", "m,static").contains("0.25"), "{}", files["tables/results.csv"]);
     assert!(row("tables/cost.csv", "m,step").contains(&held.timing.updates_executed.to_string()));
     assert!(!row("tables/cost.csv", "m,static").contains('3'), "{}", files["tables/cost.csv"]);
+    let runs = files["report.md"].split_once("Every run").unwrap().1;
+    assert!(runs.contains("| diverged | diverged | diverged |"), "{runs}");
     assert!(files["report.md"].contains("2/2, 2 diverged") && files["report.md"].contains("– (0/2)"));
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv") && !name.ends_with(".json")) {
         let shown = text.replace("data-sort=\"12345670", "");

@@ -75,6 +75,37 @@ fn whole_grid() {
     ));
 }
 
+/// A panel holds four lines at most, and no letter is smaller than 9 pixels where a page is as wide as a phone.
+#[test]
+fn figures_are_legible() {
+    let plan = common::plan(&common::Grid {
+        schedules: vec!["static", "step", "exponential", "cosine", "linear", "one_cycle", "warm_restarts"],
+        ..common::quickstart()
+    });
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    let drawn = lrlab_report::figures(&report);
+    let losses = drawn.iter().find(|figure| figure.name == "resnet-synthetic-pictures-val-loss").unwrap();
+    // Without and with the monitor, the fixed rate with three others each.
+    assert_eq!(losses.panels.len(), 4);
+    for panel in &losses.panels {
+        let names: Vec<&str> = panel.lines.iter().map(|line| line.label.as_str()).collect();
+        assert!(names.len() == 4 && names[0] == "static", "{names:?}");
+    }
+    let html = &check::written(&plan, &store, "legible")["report.html"];
+    let (wide, rest) = html.split_once("<div class=\"narrow\">").unwrap();
+    assert_eq!(wide.matches("<svg").count(), 1);
+    for svg in rest.split("<svg").skip(1) {
+        let svg = svg.split("</svg>").next().unwrap();
+        let number = |text: &str| text.split('"').next().unwrap().parse::<f64>().unwrap();
+        let width = number(svg.split(" width=\"").nth(1).unwrap());
+        let scale = (358.0 / width).min(1.0);
+        for size in svg.split("font-size=\"").skip(1).map(number) {
+            assert!(size * scale >= 9.0, "{size} in a width of {width}");
+        }
+    }
+}
+
 /// The paper's grid: budgets side by side, six seeds, tables that outgrow a page.
 #[test]
 fn paper_grid() {

@@ -76,16 +76,21 @@ fn paper(report: &Report) -> Vec<Figure> {
         let suffix =
             if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
-        let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| Figure {
-            name: format!("figure-{number}-{name}{suffix}"),
-            title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
-            caption: format!(
-                "{what} by epoch under a static learning rate{within}. Training figures are running means over the epoch, in \
-                 training mode. Lines: mean over seeds; bands: ± one sample standard deviation. {}",
-                counts(report, arms, false)
-            ),
-            paper: true,
-            panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
+        let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| {
+            let trained = keys.iter().any(|(key, ..)| key.starts_with("train"));
+            let running =
+                if trained { "Training: running means over the epoch, in training mode. " } else { "" };
+            Figure {
+                name: format!("figure-{number}-{name}{suffix}"),
+                title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
+                caption: format!(
+                    "{what} by epoch under a static learning rate{within}. {running}Lines: mean over seeds; bands: ± one \
+                 sample standard deviation. {}",
+                    counts(report, arms, false)
+                ),
+                paper: true,
+                panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
+            }
         };
         let loss = [("train_loss", "training", 2), ("val_loss", "validation", 1)];
         let training = [("train_accuracy", "training", 2)];
@@ -125,7 +130,7 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
         for (words, arms) in multiples(report, arms) {
             let mut panel = empty_panel(format!("{subject}, {epochs} {plural}{words}"), key);
             for arm in arms {
-                panel.lines.extend(arm_lines(report, colors, arm, key));
+                panel.lines.extend(arm_lines(report, colors, arm, key, !words.is_empty()));
             }
             finish(&mut panel);
             panels.push(panel);
@@ -191,15 +196,16 @@ fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     out
 }
 
-fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str) -> Vec<Line> {
+/// The lines of an arm. The monitor is part of their name unless the panel's title has it.
+fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str, titled: bool) -> Vec<Line> {
     let it = &report.arms[arm];
     let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
     let schedule = it.label(label::SCHEDULE);
     let monitor = it.label(label::MONITOR);
-    let words = match (it.monitored, monitor.as_str()) {
-        (false, _) => schedule.clone(),
-        (true, "on" | "–") => format!("{schedule}, monitor"),
-        (true, other) => format!("{schedule}, {other}"),
+    let words = match monitor.as_str() {
+        _ if titled || !it.monitored => schedule.clone(),
+        "on" | MISSING => format!("{schedule}, monitor"),
+        other => format!("{schedule}, {other}"),
     };
     lines(it, key, &words, colors.get(&schedule).copied().unwrap_or(0), dash)
 }

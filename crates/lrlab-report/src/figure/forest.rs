@@ -1,5 +1,6 @@
 //! The answer as a figure: paired differences with their intervals, a row for each arm and a panel for each metric.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::axis::Axis;
@@ -70,23 +71,24 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let measured =
         |metric: &Metric| report.comparisons.iter().any(|c| c.metric == *metric && c.paired.is_some());
     let metrics: Vec<Metric> = METRICS.into_iter().filter(measured).collect();
-    let mut groups: Vec<ForestGroup> = report
+    let mut groups: Vec<(&Contrast, Vec<Compared>)> = report
         .contrasts
         .iter()
         .enumerate()
-        .map(|(index, contrast)| group(report, &metrics, index, contrast))
-        .filter(|group| !group.rows.is_empty())
+        .map(|(index, contrast)| (contrast, compared(report, &metrics, index)))
+        .filter(|(_, rows)| !rows.is_empty())
         .collect();
-    let all: usize = groups.iter().map(|group| group.rows.len()).sum();
+    let all: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
     if all == 0 {
         return None;
     }
-    let each = ROWS / groups.len().min(ROWS);
-    if all > ROWS {
-        for group in &mut groups {
-            keep_largest(&mut group.rows, each);
-        }
+    let each = if all > ROWS { ROWS / groups.len().min(ROWS) } else { all };
+    for (_, rows) in &mut groups {
+        rows.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
+        rows.truncate(each);
     }
+    let groups: Vec<ForestGroup> =
+        groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
     let left = if shown < all {
         format!(" The {shown} largest of {all} differences; tables/differences.csv has all of them.")
@@ -104,22 +106,30 @@ pub fn forest(report: &Report) -> Option<Forest> {
     Some(Forest { caption, metrics, groups })
 }
 
-fn group(report: &Report, metrics: &[Metric], index: usize, contrast: &Contrast) -> ForestGroup {
-    let mut rows: Vec<(usize, ForestRow)> = Vec::new();
-    for c in report.comparisons.iter().filter(|c| c.contrast == index && c.paired.is_some()) {
+/// An arm and its differences by each metric.
+type Compared = (usize, Vec<Option<ForestPoint>>);
+
+fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compared> {
+    let mut arms: BTreeMap<usize, Vec<Option<ForestPoint>>> = BTreeMap::new();
+    for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.paired.is_some()) {
         let Some(panel) = metrics.iter().position(|metric| *metric == c.metric) else { continue };
-        let at = rows.iter().position(|(arm, _)| *arm == c.arm).unwrap_or_else(|| {
-            let (value, place) = (contrast.value(&report.arms[c.arm]), place(report, contrast, c.arm));
-            let label = if place.is_empty() { value } else { format!("{value}: {place}") };
-            rows.push((c.arm, ForestRow { label, points: vec![None; metrics.len()] }));
-            rows.len() - 1
-        });
-        rows[at].1.points[panel] = point(c);
+        arms.entry(c.arm).or_insert_with(|| vec![None; metrics.len()])[panel] = point(c);
     }
-    let mut rows: Vec<ForestRow> = rows.into_iter().map(|(_, row)| row).collect();
+    arms.into_iter().collect()
+}
+
+fn group(report: &Report, metrics: &[Metric], contrast: &Contrast, mut rows: Vec<Compared>) -> ForestGroup {
     let higher = metrics.first().is_none_or(|metric| metric.higher_is_better() != Some(false));
     rows.sort_by(|a, b| if higher { size(b).total_cmp(&size(a)) } else { size(a).total_cmp(&size(b)) });
-    ForestGroup { title: format!("{} against {}", contrast.axis(), contrast.against()), rows }
+    let row = |(arm, points)| {
+        let (value, place) = (contrast.value(&report.arms[arm]), place(report, contrast, arm));
+        let label = if place.is_empty() { value } else { format!("{value}: {place}") };
+        ForestRow { label, points }
+    };
+    ForestGroup {
+        title: format!("{} against {}", contrast.axis(), contrast.against()),
+        rows: rows.into_iter().map(row).collect(),
+    }
 }
 
 fn point(c: &Comparison) -> Option<ForestPoint> {
@@ -127,17 +137,9 @@ fn point(c: &Comparison) -> Option<ForestPoint> {
     Some(ForestPoint { mean: paired.summary.mean, interval: paired.t_interval, finding: c.finding() })
 }
 
-/// A row's difference by the first metric that it has.
-fn size(row: &ForestRow) -> f64 {
-    row.points.iter().flatten().next().map_or(0.0, |point| point.mean)
-}
-
-fn keep_largest(rows: &mut Vec<ForestRow>, count: usize) {
-    let mut sizes: Vec<f64> = rows.iter().map(|row| size(row).abs()).collect();
-    sizes.sort_by(|a, b| b.total_cmp(a));
-    let least = sizes.get(count.saturating_sub(1)).copied().unwrap_or(0.0);
-    rows.retain(|row| size(row).abs() >= least);
-    rows.truncate(count);
+/// An arm's difference by the first metric that it has.
+fn size((_, points): &Compared) -> f64 {
+    points.iter().flatten().next().map_or(0.0, |point| point.mean)
 }
 
 /// Colour and shape of a finding (see `mark`), and whether the mark is full.

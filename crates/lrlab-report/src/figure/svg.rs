@@ -8,14 +8,14 @@ use super::paint::{escape, fill, index, shortened, stroke, text, text_width};
 use super::{Figure, Line, PALETTE, Panel, Scale, mark};
 
 /// Width and height of the area between the axes.
-const AREA: (f64, f64) = (270.0, 200.0);
+const AREA: (f64, f64) = (240.0, 190.0);
 /// Left, above and below the area. To its right stand the names of the lines.
 const LEFT: f64 = 58.0;
 const ABOVE: f64 = 26.0;
 const BELOW: f64 = 44.0;
 /// Panels side by side.
 const PER_ROW: usize = 3;
-/// Letters: a panel is at most 430 wide, so that on a phone, 358 wide, none is smaller than 9.
+/// Letters: a panel is at most 412 wide, so that on a phone, 358 wide, none is smaller than 9.
 const SIZE: f64 = 11.0;
 /// Room for names, at most.
 const NAMES: f64 = 96.0;
