@@ -177,7 +177,7 @@ impl Drawing<'_> {
         );
     }
 
-    /// The name of each line at its end, with its mark; names that would overlap stand below each other.
+    /// The name of each line at its end, with its mark or a piece of it; names that would overlap stand below each other.
     fn names(&self, out: &mut String) {
         let mut ends: Vec<(f64, &Line)> = Vec::new();
         for line in self.panel.lines.iter().filter(|line| !line.label.is_empty()) {
@@ -200,7 +200,16 @@ impl Drawing<'_> {
         }
         let x = self.x + self.width;
         for (y, line) in ends {
-            mark::mark(out, line.color, x + 7.0, y, 3.0, &fill(line));
+            if line.marks || line.points.len() == 1 {
+                mark::mark(out, line.color, x + 7.0, y, 3.0, &fill(line));
+            } else {
+                let (from, to) = (x + 2.0, x + 12.0);
+                let _ = writeln!(
+                    out,
+                    "<line x1=\"{from:.2}\" x2=\"{to:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
+                    stroke(line)
+                );
+            }
             text(out, x + 14.0, y + 3.8, "start", SIZE, &shortened(&line.label, NAMES, SIZE));
         }
     }
