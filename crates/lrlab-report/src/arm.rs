@@ -155,9 +155,11 @@ impl Arm {
     }
 }
 
-/// Arms that differ in nothing but schedule and monitor: the indices of each such block.
+/// Arms of one model, data set and budget: the indices of each such block.
 pub(crate) fn blocks(arms: &[Arm]) -> Vec<Vec<usize>> {
-    grouped(arms, &[label::SCHEDULE, label::MONITOR])
+    let axes = arms.iter().flat_map(|arm| arm.cell.keys()).map(String::as_str);
+    let settings: BTreeSet<&str> = axes.filter(|axis| !label::CONDITIONS.contains(axis)).collect();
+    grouped(arms, &settings.into_iter().collect::<Vec<_>>())
 }
 
 /// Indices of the arms that agree on every axis but those named, in their order.

@@ -307,6 +307,12 @@ pub(crate) fn matches(arm: &Arm, place: &Cell) -> bool {
     })
 }
 
+/// The smallest margin of the claims that compare arms by a metric.
+pub(crate) fn margin(claims: &[ClaimVerdict], metric: Metric) -> Option<f64> {
+    let about = claims.iter().filter(|claim| claim.metric == Some(metric) && !claim.than.is_empty());
+    about.filter_map(|claim| claim.margin).reduce(f64::min)
+}
+
 /// "schedule = static, monitor = off".
 pub(crate) fn coordinates(cell: &Cell) -> String {
     cell.iter().map(|(k, v)| format!("{k} = {}", label::value(v))).collect::<Vec<_>>().join(", ")

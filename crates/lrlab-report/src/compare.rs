@@ -6,31 +6,11 @@ use std::collections::BTreeMap;
 use lrlab_random::{Purpose, Stream};
 
 use crate::stats::{self, Bootstrap, Resamples, SignFlip, SignedRank, Summary};
-use crate::{Arm, Metric, arm, label};
+use crate::{Arm, Contrast, Metric};
 
 /// Level of the intervals and of the word "significant".
 const LEVEL: f64 = 0.95;
 const RESAMPLES: u64 = 10_000;
-
-/// What is held against what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Contrast {
-    /// A schedule against the fixed rate, everything else equal.
-    Schedule,
-    /// The monitor on against off, everything else equal.
-    Monitor,
-}
-
-impl Contrast {
-    /// For a table.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Schedule => "schedule vs static",
-            Self::Monitor => "monitor vs none",
-        }
-    }
-}
 
 /// The differences of two arms, seed by seed.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,8 +38,8 @@ pub struct Paired {
 /// One arm against its baseline by one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// What is held against what.
-    pub contrast: Contrast,
+    /// Index into the report's contrasts.
+    pub contrast: usize,
     /// By which figure.
     pub metric: Metric,
     /// Index into the report's arms.
@@ -68,9 +48,10 @@ pub struct Comparison {
     pub baseline: usize,
     /// Pairs the plan asks for.
     pub planned: usize,
-    /// Comparisons in the family that Holm's correction is over: equal contrast, metric and everything but
-    /// schedule and monitor.
+    /// Comparisons in the family that Holm's correction is over: equal contrast, metric, model, data set and budget.
     pub family: usize,
+    /// A difference within ± so much is none: the smallest margin of the claims about this metric.
+    pub margin: Option<f64>,
     /// The differences; `None` where no seed has both figures.
     pub paired: Option<Paired>,
 }
@@ -93,20 +74,60 @@ impl Comparison {
         self.paired.as_ref().map(|paired| (paired.test.smallest * self.family as f64).min(1.0))
     }
 
-    /// In a few words what may be concluded.
+    /// What may be concluded.
     #[must_use]
-    pub fn conclusion(&self) -> &'static str {
-        let Some(paired) = &self.paired else { return "not run" };
-        if self.smallest_p().is_none_or(|p| p >= 1.0 - LEVEL) {
-            return "n too small";
+    pub fn finding(&self) -> Finding {
+        let Some(paired) = &self.paired else { return Finding::NotRun };
+        let alpha = 1.0 - LEVEL;
+        let within = |margin| stats::equivalence(&paired.differences, margin).is_some_and(|p| p < alpha);
+        if self.margin.is_some_and(within) {
+            return Finding::Equivalent;
         }
-        if paired.p_holm >= 1.0 - LEVEL {
-            return "no evidence";
+        if self.smallest_p().is_none_or(|p| p >= alpha) {
+            return Finding::TooFew;
+        }
+        if paired.p_holm >= alpha {
+            return Finding::Undecided;
         }
         match self.metric.higher_is_better() {
-            Some(higher) if higher == (paired.summary.mean > 0.0) => "better",
-            Some(_) => "worse",
-            None => "different",
+            Some(higher) if higher == (paired.summary.mean > 0.0) => Finding::Better,
+            Some(_) => Finding::Worse,
+            None => Finding::Different,
+        }
+    }
+}
+
+/// What may be concluded from a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// No two runs of equal seed have the figure.
+    NotRun,
+    /// No outcome of so few pairs could be significant.
+    TooFew,
+    /// The differences may be chance.
+    Undecided,
+    /// No difference larger than the margin, by two one-sided t-tests (p < 0.05).
+    Equivalent,
+    /// Better than the baseline.
+    Better,
+    /// Worse than the baseline.
+    Worse,
+    /// Different, by a metric of which neither more nor less is better.
+    Different,
+}
+
+impl Finding {
+    /// For a table.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NotRun => "not run",
+            Self::TooFew => "n too small",
+            Self::Undecided => "no evidence",
+            Self::Equivalent => "equivalent",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Different => "different",
         }
     }
 }
@@ -117,17 +138,30 @@ pub(crate) fn pairs_needed(family: usize) -> usize {
     (1..=64).find(|n| 2.0_f64.powi(1 - n) * (family.max(1) as f64) < 1.0 - LEVEL).unwrap_or(0) as usize
 }
 
-/// Every comparison of the grid.
-pub(crate) fn comparisons(arms: &[Arm]) -> Vec<Comparison> {
+/// Every comparison of the grid. `margin` is a metric's, where differences may be none.
+pub(crate) fn comparisons(
+    arms: &[Arm],
+    contrasts: &[Contrast],
+    margin: impl Fn(Metric) -> Option<f64>,
+) -> Vec<Comparison> {
     let (mut out, mut resamples) = (Vec::new(), BTreeMap::new());
-    for block in arm::blocks(arms) {
-        for contrast in [Contrast::Schedule, Contrast::Monitor] {
-            let pairs = pairs(arms, &block, contrast);
+    for (index, contrast) in contrasts.iter().enumerate() {
+        let mut families: BTreeMap<Vec<String>, Vec<(usize, usize)>> = BTreeMap::new();
+        let condition = contrast.condition();
+        for (arm, baseline) in contrast.pairs(arms) {
+            let family = condition.iter().map(|axis| arms[arm].label(axis)).collect();
+            families.entry(family).or_default().push((arm, baseline));
+        }
+        let mut families: Vec<_> = families.into_values().collect();
+        families.sort_unstable();
+        for pairs in families {
             for metric in Comparison::METRICS {
                 let family = out.len();
-                let compared = pairs
-                    .iter()
-                    .map(|&(arm, baseline)| compare(arms, contrast, metric, (arm, baseline), &mut resamples));
+                let compared = pairs.iter().map(|pair| Comparison {
+                    contrast: index,
+                    margin: margin(metric),
+                    ..compare(arms, metric, *pair, &mut resamples)
+                });
                 out.extend(compared);
                 correct(&mut out[family..]);
             }
@@ -136,31 +170,11 @@ pub(crate) fn comparisons(arms: &[Arm]) -> Vec<Comparison> {
     out
 }
 
-fn pairs(arms: &[Arm], block: &[usize], contrast: Contrast) -> Vec<(usize, usize)> {
-    let baseline = |arm: usize| {
-        let fits = |other: usize| match contrast {
-            Contrast::Schedule => {
-                !arms[arm].fixed_rate
-                    && arms[other].fixed_rate
-                    && arms[arm].agrees(&arms[other], &[label::SCHEDULE])
-            }
-            Contrast::Monitor => {
-                arms[arm].monitored
-                    && !arms[other].monitored
-                    && arms[arm].agrees(&arms[other], &[label::MONITOR])
-            }
-        };
-        block.iter().copied().find(|&other| fits(other))
-    };
-    block.iter().filter_map(|&arm| Some((arm, baseline(arm)?))).collect()
-}
-
 /// Resamples by the number of pairs.
 type ByPairs = BTreeMap<usize, Resamples>;
 
 fn compare(
     arms: &[Arm],
-    contrast: Contrast,
     metric: Metric,
     (arm, baseline): (usize, usize),
     resamples: &mut ByPairs,
@@ -192,7 +206,7 @@ fn compare(
                 differences,
             }
         });
-    Comparison { contrast, metric, arm, baseline, planned: shared, family: 1, paired }
+    Comparison { contrast: 0, metric, arm, baseline, planned: shared, family: 1, margin: None, paired }
 }
 
 fn superiority(ours: &Arm, theirs: &Arm, metric: Metric) -> Option<f64> {

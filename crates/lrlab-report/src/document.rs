@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 
 use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
-use crate::{Contrast, Error, Judged, Metric, Report, Unit, claim, figures, label};
+use crate::{Error, Judged, Metric, Report, Unit, claim, figures, label};
 
 /// A template and the name of the file that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,17 +262,21 @@ fn estimate(report: &Report, name: &str, place: &Kwargs) -> Result<Value> {
 
 fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Result<Value> {
     let (metric, arm) = (metric(name)?, one(report, place)?);
-    let contrast = match contrast {
-        "schedule" => Contrast::Schedule,
-        "monitor" => Contrast::Monitor,
-        other => {
-            return Err(wrong(format!("{other:?} is no contrast: expected \"schedule\" or \"monitor\"")));
-        }
+    let Some(index) =
+        report.contrasts.iter().position(|known| known.axes.iter().any(|axis| axis == contrast))
+    else {
+        let known: Vec<String> =
+            report.contrasts.iter().flat_map(|it| &it.axes).map(|a| format!("\"{a}\"")).collect();
+        return Err(wrong(format!(
+            "nothing is compared along {contrast:?}: expected one of {}",
+            known.join(", ")
+        )));
     };
-    let found = report.comparisons.iter().find(|c| (c.arm, c.metric, c.contrast) == (arm, metric, contrast));
+    let found = report.comparisons.iter().find(|c| (c.arm, c.metric, c.contrast) == (arm, metric, index));
     let Some(comparison) = found else {
         let arm = claim::coordinates(&report.arms[arm].cell);
-        return Err(wrong(format!("{arm} is compared with nothing by {name} ({})", contrast.word())));
+        let word = report.contrasts[index].word();
+        return Err(wrong(format!("{arm} is compared with nothing by {name} ({word})")));
     };
     let paired = comparison.paired.as_ref();
     let unit = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
@@ -298,7 +302,7 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
             ("p_holm", maybe(paired.map(|p| p.p_holm))),
             ("effect", maybe(paired.and_then(|p| p.effect))),
             ("superiority", maybe(paired.and_then(|p| p.superiority))),
-            ("conclusion", comparison.conclusion().into()),
+            ("conclusion", comparison.finding().word().into()),
             ("runs", ids(runs.filter(|run| run.figure(metric).is_some()).map(|run| &run.id))),
         ],
     ))

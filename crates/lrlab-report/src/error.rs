@@ -28,6 +28,14 @@ pub enum Error {
         /// The files, relative to it.
         files: Vec<String>,
     },
+    /// A table's rows and columns do not fit.
+    #[error("tables/{table}.csv: {message}")]
+    Csv {
+        /// The table.
+        table: String,
+        /// What does not fit.
+        message: String,
+    },
     /// A template of the page failed.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),

@@ -47,6 +47,21 @@ pub(crate) fn is_off(label: &str) -> bool {
     matches!(label, "off" | "none" | "null" | "false" | "")
 }
 
+/// A coordinate for readers: names speak for themselves, numbers need their axis' name.
+pub(crate) fn phrase(axis: &str, value: &str) -> String {
+    match axis {
+        MONITOR if is_off(value) => "no monitor".to_owned(),
+        MONITOR if value == "on" => "monitor".to_owned(),
+        EPOCHS => format!("{value} {}", if value == "1" { "epoch" } else { "epochs" }),
+        "model" | "dataset" | SCHEDULE | MONITOR => value.to_owned(),
+        _ => format!("{axis} {value}"),
+    }
+}
+
+/// Axes that say what is trained, on what and for how long: the conditions under which the others are compared. They
+/// are compared themselves where a baseline is named, or where the grid has no other axis.
+pub(crate) const CONDITIONS: [&str; 3] = ["model", "dataset", EPOCHS];
+
 /// The axes of a set of cells in reading order: data set, model, budget, further axes by name, schedule, monitor.
 pub(crate) fn axes<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();

@@ -10,9 +10,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "statistics and figures decide no bits of a run")]
 
+mod answer;
 mod arm;
 mod claim;
 mod compare;
+mod contrast;
 mod document;
 mod error;
 mod figure;
@@ -31,12 +33,16 @@ mod table;
 mod tables;
 mod write;
 
+pub use answer::{Sentence, answer};
 pub use arm::{Arm, Estimate, Run};
 pub use claim::{ClaimVerdict, Expect, Judged, Measured, Scope, Verdict};
-pub use compare::{Comparison, Contrast, Paired};
+pub use compare::{Comparison, Finding, Paired};
+pub use contrast::{Contrast, Reason};
 pub use document::{Document, render};
 pub use error::Error;
-pub use figure::{Dash, Figure, Line, Panel, Scale, figures};
+pub use figure::{
+    Dash, Figure, Forest, ForestGroup, ForestPoint, ForestRow, Line, Panel, Scale, figures, forest,
+};
 pub use metric::{At, Metric, Unit};
 pub use report::{Counts, Origin, Report, check, summarise};
 pub use search::{ArmSearch, TrialReport};

@@ -7,7 +7,8 @@ use std::path::Path;
 use lrlab_runs::write_atomic_parts;
 use serde_json::{Value as Json, json};
 
-use crate::{Error, Figure, Report, Row, Run, State, Table, Value};
+use crate::figure::FOREST;
+use crate::{Error, Figure, Report, Row, Run, State, Table, Value, forest};
 
 /// Its name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -31,8 +32,10 @@ impl Manifest {
         section(&mut out, "runs", report.runs().map(run))?;
         section(&mut out, "numbers", tables.iter().flat_map(numbers))?;
         let drawn =
-            |it: &Figure| json!({ "file": format!("figures/{}.svg", it.name), "caption": it.caption });
-        section(&mut out, "figures", figures.iter().map(drawn))?;
+            |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });
+        let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
+        let figures = figures.iter().map(|it| drawn(&it.name, &it.caption));
+        section(&mut out, "figures", forest.into_iter().chain(figures))?;
         Ok(Self(out))
     }
 

@@ -7,6 +7,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
 
+use crate::answer::{Sentence, answer};
+use crate::figure::{FOREST, Width};
+use crate::report::LEAK;
 use crate::staged::Write;
 use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
 use crate::{Error, Figure, Report, Run, figure, tables};
@@ -26,10 +29,13 @@ const MARKDOWN_ROWS: usize = 100;
 struct Page<'a> {
     experiment: &'a str,
     description: &'a str,
+    answer: Vec<Sentence>,
+    forest: Option<PageForest>,
+    leaks: Vec<&'a str>,
     progress: String,
     complete: bool,
     facts: Vec<Fact>,
-    warnings: &'a [String],
+    warnings: Vec<&'a str>,
     arms: Vec<PageArm>,
     folder: Option<&'a str>,
     cost: String,
@@ -91,6 +97,15 @@ struct PageFigure<'a> {
     paper: bool,
 }
 
+/// The answer's figure, drawn for a page and for a phone.
+#[derive(Serialize)]
+struct PageForest {
+    name: &'static str,
+    caption: String,
+    page: String,
+    phone: String,
+}
+
 #[derive(Serialize)]
 struct PageArm {
     anchor: String,
@@ -120,9 +135,14 @@ pub(crate) fn html(
     let mut env = environment()?;
     env.set_auto_escape_callback(|_| AutoEscape::Html);
     env.add_template("report.html", HTML)?;
-    let drawn: Vec<String> = figures.iter().map(figure::svg).collect();
-    for (it, svg) in figures.iter().zip(&drawn) {
+    let drawn: Vec<String> = figures.iter().map(figure::panels).collect();
+    for it in figures {
+        let svg = figure::svg(it);
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
+    }
+    if let Some(forest) = &figure::forest(report) {
+        let svg = figure::forest_svg(forest, Width::Page);
+        add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
     add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &drawn, file))
 }
@@ -170,13 +190,24 @@ fn render(
             paper: figure.paper,
         })
         .collect();
+    let forest = figure::forest(report).map(|forest| PageForest {
+        name: FOREST,
+        page: figure::forest_svg(&forest, Width::Page),
+        phone: figure::forest_svg(&forest, Width::Phone),
+        caption: forest.caption,
+    });
+    let (leaks, warnings): (Vec<&str>, Vec<&str>) =
+        report.warnings.iter().map(String::as_str).partition(|warning| warning.starts_with(LEAK));
     let page = Page {
         experiment: &report.experiment,
         description: &report.description,
+        answer: answer(report),
+        forest,
+        leaks,
         progress: tables::progress(&report.counts),
         complete: report.counts.done == report.counts.planned,
         facts: facts(report),
-        warnings: &report.warnings,
+        warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
         folder: report.call.as_ref().map(|call| call.folder.as_str()),
         cost: tables::total(report),
@@ -261,7 +292,7 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
     PageTable {
         name: table.name,
         title: table.title.clone(),
-        caption: table.caption.clone(),
+        caption: [table.caption.clone(), hidden(table)].join(" ").trim_end().to_owned(),
         long: table.long,
         latex: table.fits_latex(),
         columns,
@@ -277,6 +308,15 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
         count: table.rows.len(),
         markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
+}
+
+/// What every row of a table says alike, and a reader is not shown in each.
+fn hidden(table: &Table) -> String {
+    let Some(row) = table.rows.first() else { return String::new() };
+    let constant = table.columns.iter().zip(&row.cells).filter(|(column, _)| column.constant);
+    let words: Vec<String> =
+        constant.map(|(column, cell)| format!("{} {}", column.title, cell.value)).collect();
+    if words.is_empty() { String::new() } else { format!("The same in every row: {}.", words.join(", ")) }
 }
 
 fn page_row(table: &Table, row: &Row) -> PageRow {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
 
 use crate::search::{self, ArmSearch, View};
-use crate::{Arm, ClaimVerdict, Comparison, Error, Run, State, arm, claim, compare, label};
+use crate::{
+    Arm, ClaimVerdict, Comparison, Contrast, Error, Run, State, arm, claim, compare, contrast, label,
+};
 
 /// How many runs are in which state. `done` counts every run with a result, those that diverged too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -54,6 +56,8 @@ pub struct Report {
     pub description: String,
     /// The call that planned it; `None` where the plan does not say.
     pub call: Option<Call>,
+    /// Whether it is about the paper, whose figures are drawn.
+    pub paper: bool,
     /// The axes of the grid, without the seed, in reading order.
     pub axes: Vec<String>,
     /// The arms, in reading order.
@@ -62,7 +66,9 @@ pub struct Report {
     pub counts: Counts,
     /// Where the results come from.
     pub origin: Origin,
-    /// Paired comparisons: each schedule with the fixed rate, the monitor on with off.
+    /// Along which axes arms are compared, and with what.
+    pub contrasts: Vec<Contrast>,
+    /// Paired comparisons: along each axis, every arm with the one that has the baseline's value and agrees on all others.
     pub comparisons: Vec<Comparison>,
     /// The experiment's claims beside what was measured.
     pub claims: Vec<ClaimVerdict>,
@@ -85,7 +91,7 @@ impl Report {
         self.arms.iter().map(|arm| arm.label(axis)).filter(|label| known.insert(label.clone())).collect()
     }
 
-    /// Arms that differ in nothing but schedule and monitor stand together: the indices of each such block.
+    /// Arms of one model, data set and budget stand together: the indices of each such block.
     #[must_use]
     pub fn blocks(&self) -> Vec<Vec<usize>> {
         arm::blocks(&self.arms)
@@ -119,21 +125,25 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
         call: plan.call.clone(),
+        paper: plan.paper,
         axes,
         counts: Counts::default(),
         origin: Origin::default(),
         arms: Vec::new(),
+        contrasts: Vec::new(),
         comparisons: Vec::new(),
         claims: Vec::new(),
         searches,
         warnings: Vec::new(),
     };
-    let (claims, leaks) = (plan.claims.clone(), leaks(&plan));
+    let (claims, baseline, leaks) = (plan.claims.clone(), plan.baseline.clone(), leaks(&plan));
     report.arms = arm::arms(plan.into_owned().runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
-    report.comparisons = compare::comparisons(&report.arms);
     report.claims = claim::verdicts(&claims, &report.arms);
+    report.contrasts = contrast::contrasts(&report.arms, &report.axes, &baseline);
+    let margin = |metric| claim::margin(&report.claims, metric);
+    report.comparisons = compare::comparisons(&report.arms, &report.contrasts, margin);
     report.warnings = leaks.into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
@@ -221,6 +231,9 @@ fn add(list: &mut Vec<String>, item: String) {
     }
 }
 
+/// How the warning of runs that validate on the test split begins.
+pub(crate) const LEAK: &str = "LEAK";
+
 /// Runs that validate on the test split.
 fn leaks(plan: &Plan) -> Option<String> {
     let leaky = |run: &&PlannedRun| {
@@ -229,7 +242,7 @@ fn leaks(plan: &Plan) -> Option<String> {
     let count = plan.runs.iter().filter(leaky).count();
     (count > 0).then(|| {
         format!(
-            "LEAK: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
+            "{LEAK}: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
              stopping did, was chosen by the test examples: no figure of theirs says how the network does on examples \
              that nothing was chosen by.",
             plan.runs.len()

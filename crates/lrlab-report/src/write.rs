@@ -42,12 +42,12 @@ pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Res
     page::html(report, &tables, &figures, &mut |name, write| staged.add_with(name, write))?;
     staged.add("report.md", &page::markdown(report, &tables, &figures)?)?;
     for it in tables.iter() {
-        staged.add(&format!("tables/{}.csv", it.name), &table::csv(it))?;
+        staged.add(&format!("tables/{}.csv", it.name), &table::csv(it)?)?;
         if it.fits_latex() {
             staged.add(&format!("tables/{}.tex", it.name), &table::latex(it, &report.experiment))?;
         }
     }
-    staged.add("tables/curves.csv", &tables::curves(report))?;
+    staged.add("tables/curves.csv", &tables::curves(report)?)?;
     for (name, text) in documents {
         staged.add(name, text)?;
     }

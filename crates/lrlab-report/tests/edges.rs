@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use common::check;
 use lrlab_report::stats::Bootstrap;
 use lrlab_report::{
-    At, Comparison, Contrast, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
+    At, Comparison, Finding, Metric, Plan, Verdict, check as claims, figures, summarise, tables,
     terminal_table,
 };
 use lrlab_runs::{
@@ -31,6 +31,7 @@ fn plan(cells: Vec<Cell>) -> Plan {
         experiment: "edge".to_owned(),
         description: "Invented.".to_owned(),
         runs: cells.into_iter().map(common::planned).collect(),
+        paper: true,
         ..Plan::default()
     }
 }
@@ -102,7 +103,7 @@ fn null_metrics() {
     };
     let (_folder, store) = common::store(&plan, |_, planned| Some(empty(planned)));
     let report = summarise(&plan, &store).unwrap();
-    assert!(report.comparisons.iter().all(|c| c.paired.is_none() && c.conclusion() == "not run"));
+    assert!(report.comparisons.iter().all(|c| c.paired.is_none() && c.finding() == Finding::NotRun));
     let results = tables(&report).remove(0);
     assert_eq!(
         results.columns.last().map(|c| c.key.as_str()),
@@ -181,6 +182,8 @@ fn diverged_runs_with_figures_enter_no_mean() {
     assert!(!row("tables/results.csv", "m,static").contains("0.25"), "{}", files["tables/results.csv"]);
     assert!(row("tables/cost.csv", "m,step").contains(&held.timing.updates_executed.to_string()));
     assert!(!row("tables/cost.csv", "m,static").contains('3'), "{}", files["tables/cost.csv"]);
+    let runs = files["report.md"].split_once("Every run").unwrap().1;
+    assert!(runs.contains("| diverged | diverged | diverged |"), "{runs}");
     assert!(files["report.md"].contains("2/2, 2 diverged") && files["report.md"].contains("– (0/2)"));
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv") && !name.ends_with(".json")) {
         let shown = text.replace("data-sort=\"12345670", "");
@@ -581,7 +584,10 @@ fn paired_differences() {
         report.comparisons.iter().find(fits).unwrap().clone()
     };
     let (up, mixed) = (find(1), find(2));
-    assert_eq!((up.contrast, up.baseline, up.planned, up.family), (Contrast::Schedule, 0, 6, 2));
+    assert_eq!(
+        (report.contrasts[up.contrast].word().as_str(), up.baseline, up.planned, up.family),
+        ("schedule vs static", 0, 6, 2)
+    );
     let (up_paired, mixed_paired) = (up.paired.clone().unwrap(), mixed.paired.unwrap());
     assert!(up_paired.differences.iter().zip(cosine).all(|(a, b)| (a - b).abs() < 1e-12));
     assert_eq!((up_paired.test.p, up_paired.p_holm), (0.031_25, 0.0625));
@@ -590,7 +596,7 @@ fn paired_differences() {
     assert!((low + 0.007_753_254_536).abs() < 1e-9 && (high - 0.022_419_921_203).abs() < 1e-9);
     // 2 × 2/2⁶ = 0.0625: six seeds are too few for two comparisons.
     assert_eq!(up.smallest_p(), Some(0.0625));
-    assert_eq!(up.conclusion(), "n too small");
+    assert_eq!(up.finding(), Finding::TooFew);
 }
 
 #[test]
@@ -618,7 +624,7 @@ fn enough_seeds_can_be_significant() {
     });
     let report = summarise(&plan, &store).unwrap();
     let c = report.comparisons.iter().find(|c| c.metric == Metric::last("val_accuracy")).unwrap();
-    assert_eq!(c.conclusion(), "better");
+    assert_eq!(c.finding(), Finding::Better);
     assert_eq!(c.paired.as_ref().unwrap().p_holm, 2.0 / 256.0);
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
 }

@@ -49,7 +49,10 @@ fn whole_grid() {
     assert!(html.contains("48 of 48 runs done"));
     assert!(html.contains("n = 2 seeds cannot be significant"));
     assert!(html.contains("an invented note: the pictures are JPEG copies"));
-    assert_eq!(html.matches("<svg").count(), files.keys().filter(|name| name.ends_with(".svg")).count());
+    // The answer is drawn for a page and for a phone; of every other figure each panel is a drawing of its own.
+    let panels: usize =
+        lrlab_report::figures(&summarise(&plan, &store).unwrap()).iter().map(|it| it.panels.len()).sum();
+    assert_eq!(html.matches("<svg").count(), 2 + panels);
     for run in &plan.runs {
         assert!(html.contains(&format!("id=\"run-{}\"", run.run_id)));
     }
@@ -65,7 +68,42 @@ fn whole_grid() {
     assert!(files["tables/results.csv"].starts_with(
         "model,dataset,epochs,schedule,monitor,runs,runs_planned,runs_diverged,best_test_accuracy_mean"
     ));
-    assert_eq!(files["tables/curves.csv"].lines().count(), 1 + 48 * 10 * 12);
+    let curves = &files["tables/curves.csv"];
+    assert_eq!(curves.lines().count(), 1 + 48 * 10);
+    assert!(curves.starts_with(
+        "model,dataset,epochs,schedule,monitor,seed,run_id,state,epoch,lr_first,lr_last,train_loss,"
+    ));
+}
+
+/// A panel holds four lines at most, and no letter is smaller than 9 pixels where a page is as wide as a phone.
+#[test]
+fn figures_are_legible() {
+    let plan = common::plan(&common::Grid {
+        schedules: vec!["static", "step", "exponential", "cosine", "linear", "one_cycle", "warm_restarts"],
+        ..common::quickstart()
+    });
+    let (_folder, store) = common::full(&plan);
+    let report = summarise(&plan, &store).unwrap();
+    let drawn = lrlab_report::figures(&report);
+    let losses = drawn.iter().find(|figure| figure.name == "resnet-synthetic-pictures-val-loss").unwrap();
+    // Without and with the monitor, the fixed rate with three others each.
+    assert_eq!(losses.panels.len(), 4);
+    for panel in &losses.panels {
+        let names: Vec<&str> = panel.lines.iter().map(|line| line.label.as_str()).collect();
+        assert!(names.len() == 4 && names[0] == "static", "{names:?}");
+    }
+    let html = &check::written(&plan, &store, "legible")["report.html"];
+    let (wide, rest) = html.split_once("<div class=\"narrow\">").unwrap();
+    assert_eq!(wide.matches("<svg").count(), 1);
+    for svg in rest.split("<svg").skip(1) {
+        let svg = svg.split("</svg>").next().unwrap();
+        let number = |text: &str| text.split('"').next().unwrap().parse::<f64>().unwrap();
+        let width = number(svg.split(" width=\"").nth(1).unwrap());
+        let scale = (358.0 / width).min(1.0);
+        for size in svg.split("font-size=\"").skip(1).map(number) {
+            assert!(size * scale >= 9.0, "{size} in a width of {width}");
+        }
+    }
 }
 
 /// The paper's grid: budgets side by side, six seeds, tables that outgrow a page.

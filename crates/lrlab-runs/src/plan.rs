@@ -37,6 +37,12 @@ pub struct Plan {
     /// The templates of documents that the report renders, relative to the folder of the experiment file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<String>,
+    /// What arms are compared with, along each axis that the experiment's file names a baseline of.
+    #[serde(default, skip_serializing_if = "Cell::is_empty")]
+    pub baseline: Cell,
+    /// Whether the experiment is about the paper: the report draws the paper's figures.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paper: bool,
     /// The rules of the search, if the runs are trials of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,

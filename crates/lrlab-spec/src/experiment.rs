@@ -29,6 +29,10 @@ pub struct Experiment {
     pub claims: Json,
     /// Templates of documents that the report renders, relative to the file's folder.
     pub documents: Vec<String>,
+    /// What the report compares arms with, along each axis that the file names a baseline of.
+    pub baseline: Cell,
+    /// Whether it is about the paper: the report draws the paper's figures.
+    pub paper: bool,
     /// Where the cells are trials of a search: its rules.
     pub search: Option<Search>,
     /// What is suspicious but clear.
@@ -150,6 +154,7 @@ pub fn read(
     if cells.is_empty() {
         log.error(root.place, "the grid has no cells", None);
     }
+    let mut baseline = Cell::new();
     if cells.len() == points.len() {
         if let Some(rules) = &mut rules {
             search::rungs(&mut log, rules, &cells);
@@ -158,6 +163,7 @@ pub fn read(
         let replaced = check_effect(&mut log, &definitions, &used, &effects);
         effect::check(&mut log, &points, &cells, &replaced);
         claims::check_places(&mut log, &root, &cells);
+        baseline = report::baseline(&mut log, &root, &cells, rules.as_ref().map(|rules| &rules.search));
     }
     if log.has_errors() {
         return Err(log.finish());
@@ -165,7 +171,20 @@ pub fn read(
     let word = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default().to_owned();
     let (name, description, warnings) = (word("name"), word("description"), log.finish());
     let search = rules.map(|rules| rules.search);
-    Ok(Experiment { name, description, claims, documents, search, warnings, cells, points, definitions, log })
+    Ok(Experiment {
+        name,
+        description,
+        claims,
+        documents,
+        baseline,
+        paper: root.at("report.paper").is_some_and(|node| node.value == Value::Bool(true)),
+        search,
+        warnings,
+        cells,
+        points,
+        definitions,
+        log,
+    })
 }
 
 const SET: &str = "--set ";

@@ -1,9 +1,14 @@
-//! What the report holds besides its own pages.
+//! `[report]`: what arms are compared with, and what the report holds besides its own pages.
 
 use std::path::{Component, Path};
 
+use lrlab_runs::{Cell, Search};
+
+use crate::conditions;
+use crate::coordinate::meets;
 use crate::mistake::Log;
-use crate::tree::Node;
+use crate::resolve::Resolved;
+use crate::tree::{Node, Value};
 use crate::walk::walk;
 
 /// How the name of a document's template ends.
@@ -42,4 +47,34 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
     }
     let all = section.get("documents").map(Node::list).unwrap_or_default();
     all.iter().filter_map(Node::text).map(str::to_owned).collect()
+}
+
+/// The baselines, each as the cells have it: one value of an axis of the grid.
+pub(crate) fn baseline(log: &mut Log, root: &Node, cells: &[Resolved], search: Option<&Search>) -> Cell {
+    let Some(section) = root.at("report.baseline") else { return Cell::new() };
+    let names: Vec<&str> =
+        cells.iter().take(1).flat_map(|cell| cell.cell.keys()).map(String::as_str).collect();
+    let mut named = Cell::new();
+    for (key, node) in conditions::entries(section) {
+        if key.name == "seed" {
+            let hint = "leave it out: the report compares runs of equal seed".to_owned();
+            log.error(key.place, "a seed is no baseline", hint);
+        } else if search.is_some_and(|search| search.keys.contains(&key.name)) {
+            let hint = format!("list the values to compare as an axis: axes.{} = […]", key.name);
+            log.error(
+                key.place,
+                format!("`{}` is searched: the report has its best value only", key.name),
+                hint,
+            );
+        } else if matches!(node.value, Value::List(_)) {
+            log.error(node.place, format!("`{}` has one baseline, found a list", key.name), None);
+        } else {
+            let values = || cells.iter().filter_map(|resolved| resolved.cell.get(&key.name));
+            if conditions::check(log, (&key, std::slice::from_ref(node)), &names, values().cloned(), meets) {
+                let wanted = node.json();
+                named.extend(values().find(|ours| meets(ours, &wanted)).map(|ours| (key.name, ours.clone())));
+            }
+        }
+    }
+    named
 }

@@ -114,8 +114,18 @@ fn report() -> Value {
         "type": "array", "items": { "type": "string" },
         "description": "Templates of documents that the report renders, relative to this file: `paper.md.jinja` makes `paper.md`.",
     });
-    let properties = Map::from_iter([("documents".to_owned(), documents)]);
-    object(properties, &[], "What the report holds besides its own pages.")
+    let baseline = json!({
+        "type": "object",
+        "description": "The value of an axis that the arms with its other values are compared with: `{ lr = 0.1 }`. Without one it is the fixed rate, no monitor, or the axis' first value.",
+    });
+    let paper = json!({
+        "type": "boolean",
+        "description": "Whether the experiment is about the paper: the report draws the paper's figures. Default: false.",
+    });
+    let properties = [("documents", documents), ("baseline", baseline), ("paper", paper)];
+    let properties: Map<String, Value> =
+        properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
+    object(properties, &[], "What the report compares with, and holds besides its own pages.")
 }
 
 fn claim() -> Value {

@@ -42,7 +42,6 @@ impl Axis {
     fn linear(low: f64, high: f64) -> Self {
         let step = nice_step((high - low) / 6.0);
         let digits = (-step.log10().floor()).max(0.0) as usize;
-        let digits = if (step * 10_f64.powi(digits as i32)).fract() > 1e-9 { digits + 1 } else { digits };
         let first = (low / step - 1e-9).ceil() as i64;
         let last = (high / step + 1e-9).floor() as i64;
         let tick = |k: i64| (k as f64 * step, crate::table::fixed(k as f64 * step, digits));
@@ -100,15 +99,11 @@ fn log_label(multiple: f64, exponent: i32) -> String {
     if multiple == 1.0 { format!("10{raised}") } else { format!("{multiple}·10{raised}") }
 }
 
-/// The least of 1, 2, 2.5, 5 × 10ᵏ that is not below `raw`.
+/// The least of 1, 2, 5 × 10ᵏ that is not below `raw`.
 fn nice_step(raw: f64) -> f64 {
     let raw = if raw.is_finite() && raw > 0.0 { raw } else { 1.0 };
     let power = 10_f64.powf(raw.log10().floor());
-    [1.0, 2.0, 2.5, 5.0, 10.0]
-        .into_iter()
-        .map(|m| m * power)
-        .find(|s| *s >= raw * (1.0 - 1e-9))
-        .unwrap_or(power)
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * (1.0 - 1e-9)).unwrap_or(power)
 }
 
 /// Whole numbers within a range, at most eleven of them.

@@ -6,13 +6,14 @@ use std::fmt::Write;
 use super::{Dash, Figure, Line, Panel, Scale};
 use crate::rates::{corners, rates};
 use crate::stats::summary;
+use crate::table::MISSING;
 use crate::{Arm, Metric, Report, Run, Unit, label};
 
-/// Every figure of a report, in reading order: the paper's three under the fixed rate, then per model every metric
+/// Every figure of a report, in reading order: of an experiment about the paper its three under the fixed rate, then per model every metric
 /// with all arms, then the learning rate.
 #[must_use]
 pub fn figures(report: &Report) -> Vec<Figure> {
-    let mut out = paper(report);
+    let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
     let colors = schedule_colors(report);
     for (group, name) in groups.iter().zip(names(report, &groups)) {
@@ -21,6 +22,12 @@ pub fn figures(report: &Report) -> Vec<Figure> {
     }
     out
 }
+
+/// The vertical axis of the learning rate.
+const RATE: &str = "learning rate";
+
+/// Lines that a panel holds; of more, none can be followed.
+const LINES: usize = 4;
 
 /// The axes whose arms share a figure.
 const CURVES: [&str; 3] = [label::SCHEDULE, label::MONITOR, label::EPOCHS];
@@ -69,19 +76,24 @@ fn paper(report: &Report) -> Vec<Figure> {
         let suffix =
             if budgets.len() > 1 { format!("-{}-epochs", label::slug(epochs)) } else { String::new() };
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
-        let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| Figure {
-            name: format!("figure-{number}-{name}{suffix}"),
-            title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
-            caption: format!(
-                "{what} by epoch under a static learning rate{within}. Lines: mean over seeds; bands: ± one sample \
-                 standard deviation. {}",
-                counts(report, arms, false)
-            ),
-            paper: true,
-            panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
+        let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| {
+            let trained = keys.iter().any(|(key, ..)| key.starts_with("train"));
+            let running =
+                if trained { "Training: running means over the epoch, in training mode. " } else { "" };
+            Figure {
+                name: format!("figure-{number}-{name}{suffix}"),
+                title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
+                caption: format!(
+                    "{what} by epoch under a static learning rate{within}. {running}Lines: mean over seeds; bands: ± one \
+                 sample standard deviation. {}",
+                    counts(report, arms, false)
+                ),
+                paper: true,
+                panels: arms.iter().map(|arm| paper_panel(report, *arm, keys)).collect(),
+            }
         };
-        let loss = [("train_loss", "training (running, training mode)", 2), ("val_loss", "validation", 1)];
-        let training = [("train_accuracy", "training (running, training mode)", 2)];
+        let loss = [("train_loss", "training", 2), ("val_loss", "validation", 1)];
+        let training = [("train_accuracy", "training", 2)];
         let validation = [("val_accuracy", "validation", 1)];
         out.push(figure(1, "loss", "Training and validation loss", &loss));
         out.push(figure(2, "training-accuracy", "Training accuracy", &training));
@@ -112,18 +124,25 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
     let metric = Metric::parse(key)?;
     let subject = subject(report, &report.arms[*arms.first()?]);
     let budgets = budgets(report, arms);
-    let panels: Vec<Panel> = budgets
-        .iter()
-        .map(|(epochs, arms)| {
-            let plural = if epochs == "1" { "epoch" } else { "epochs" };
-            let mut panel = empty_panel(format!("{subject}, {epochs} {plural}"), key);
-            for &arm in arms {
-                panel.lines.extend(arm_lines(report, colors, arm, key));
+    let mut panels: Vec<Panel> = Vec::new();
+    for (epochs, arms) in &budgets {
+        let plural = if epochs == "1" { "epoch" } else { "epochs" };
+        for (words, arms) in multiples(report, arms) {
+            let mut panel = empty_panel(format!("{subject}, {epochs} {plural}{words}"), key);
+            for arm in arms {
+                panel.lines.extend(arm_lines(report, colors, arm, key, !words.is_empty()));
             }
             finish(&mut panel);
-            panel
-        })
-        .collect();
+            panels.push(panel);
+        }
+    }
+    panels.retain(|panel| !panel.lines.is_empty());
+    // Small multiples share their axis.
+    if panels.iter().any(|panel| panel.y_scale == Scale::Log) {
+        for panel in &mut panels {
+            panel.y_scale = Scale::Log;
+        }
+    }
     let what = metric.title();
     let mut capital = what.to_owned();
     capital.get_mut(..1).map(str::make_ascii_uppercase);
@@ -143,15 +162,50 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
     drawn(&figure).then_some(figure)
 }
 
-fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str) -> Vec<Line> {
+/// Arms of one budget in groups of at most [`LINES`], with what is common to each group. Where they are too many for one
+/// panel, each monitor has its own; where they are still too many, the fixed rate, if there is one, stands in each.
+fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
+    if arms.len() <= LINES {
+        return vec![(String::new(), arms.to_vec())];
+    }
+    let mut by_monitor: Vec<(String, Vec<usize>)> = Vec::new();
+    for &arm in arms {
+        let monitor = label::phrase(label::MONITOR, &report.arms[arm].label(label::MONITOR));
+        let words = if monitor == MISSING { String::new() } else { format!(", {monitor}") };
+        match by_monitor.iter_mut().find(|(other, _)| *other == words) {
+            Some((_, list)) => list.push(arm),
+            None => by_monitor.push((words, vec![arm])),
+        }
+    }
+    if by_monitor.len() == 1 {
+        by_monitor[0].0.clear();
+    }
+    let mut out = Vec::new();
+    for (words, arms) in by_monitor {
+        if arms.len() <= LINES {
+            out.push((words, arms));
+            continue;
+        }
+        let fixed = arms.iter().copied().find(|arm| report.arms[*arm].fixed_rate);
+        let others: Vec<usize> = arms.into_iter().filter(|arm| Some(*arm) != fixed).collect();
+        let each = LINES - usize::from(fixed.is_some());
+        out.extend(
+            others.chunks(each).map(|few| (words.clone(), fixed.iter().chain(few).copied().collect())),
+        );
+    }
+    out
+}
+
+/// The lines of an arm. The monitor is part of their name unless the panel's title has it.
+fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str, titled: bool) -> Vec<Line> {
     let it = &report.arms[arm];
     let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
     let schedule = it.label(label::SCHEDULE);
     let monitor = it.label(label::MONITOR);
-    let words = match (it.monitored, monitor.as_str()) {
-        (false, _) => schedule.clone(),
-        (true, "on" | "–") => format!("{schedule}, monitor"),
-        (true, other) => format!("{schedule}, {other}"),
+    let words = match monitor.as_str() {
+        _ if titled || !it.monitored => schedule.clone(),
+        "on" | MISSING => format!("{schedule}, monitor"),
+        other => format!("{schedule}, {other}"),
     };
     lines(it, key, &words, colors.get(&schedule).copied().unwrap_or(0), dash)
 }
@@ -266,7 +320,7 @@ fn empty_panel(title: String, key: &str) -> Panel {
     let unit = Metric::parse(key).map_or(Unit::Plain, Metric::unit);
     let (words, bounds) = match key {
         "train_loss" | "val_loss" => ("loss".to_owned(), (Some(0.0), None)),
-        "lr" => ("learning rate".to_owned(), (Some(0.0), None)),
+        "lr" => (RATE.to_owned(), (Some(0.0), None)),
         _ => {
             let top = if unit == Unit::Percent { 100.0 } else { 1.0 };
             let words = Metric::parse(key).map_or("", Metric::title).replace(" (running)", "");
@@ -296,10 +350,16 @@ fn finish(panel: &mut Panel) {
     let tame = panel.lines.iter().filter(|line| !line.diverged);
     let mut ys: Vec<f64> = tame.flat_map(|line| line.points.iter().map(|p| p.1)).collect();
     ys.sort_by(f64::total_cmp);
-    let wide = match (ys.first(), ys.get(ys.len() / 2), ys.last()) {
-        (Some(low), Some(middle), Some(high)) => *low > 0.0 && high / middle > 20.0,
-        _ => false,
-    };
+    // A rate spans decades where it stays low for a while, not where it ends near 0.
+    let rate = panel.y_label == RATE;
+    let tail = ys.get(ys.len() / 10).copied().unwrap_or(0.0);
+    let decades =
+        rate && ys.first().is_some_and(|low| *low > 0.0) && ys.last().is_some_and(|high| high / tail > 30.0);
+    let wide = decades
+        || match (ys.first(), ys.get(ys.len() / 2), ys.last()) {
+            (Some(low), Some(middle), Some(high)) => !rate && *low > 0.0 && high / middle > 20.0,
+            _ => false,
+        };
     if wide && panel.y_bounds.1.is_none() {
         panel.y_scale = Scale::Log;
     }
@@ -307,7 +367,7 @@ fn finish(panel: &mut Panel) {
     let single = panel.x_range.0 == panel.x_range.1;
     let count = panel.lines.len() as f64;
     for (i, line) in panel.lines.iter_mut().enumerate() {
-        line.marks = !line.joined || (line.points.len() <= 25 && panel.y_label != "learning rate");
+        line.marks = !line.joined || (line.points.len() <= 25 && !rate);
         if single && many {
             // One epoch: the arms stand side by side instead of on top of each other.
             let shift = 0.8 * ((i as f64 + 0.5) / count - 0.5);

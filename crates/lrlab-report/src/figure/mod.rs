@@ -1,16 +1,18 @@
-//! A figure as a value, drawn by this crate as SVG: panels with axes, lines, bands and a legend below them.
+//! A figure as a value, drawn by this crate as SVG: panels with axes, lines and bands, each line named at its end.
 
 mod axis;
 mod curves;
-mod legend;
+mod forest;
 mod mark;
 mod paint;
 mod svg;
 
 pub use curves::figures;
-pub(crate) use svg::svg;
+pub(crate) use forest::{FOREST, Width, svg as forest_svg};
+pub use forest::{Forest, ForestGroup, ForestPoint, ForestRow, forest};
+pub(crate) use svg::{panels, svg};
 
-/// Panels side by side under one legend.
+/// Panels side by side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
     /// File name without extension.
@@ -67,7 +69,7 @@ pub enum Dash {
 /// A line with the band around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Name in the legend; lines of one name, colour and stroke share an entry, and a line without one has none.
+    /// Name at its end; empty where another line of the arm has it.
     pub label: String,
     /// Index into the palette; decides the mark too.
     pub color: usize,

@@ -1,5 +1,7 @@
 //! How lines and words look, as attributes and text of SVG.
 
+use std::fmt::Write;
+
 use super::{Dash, Line, PALETTE};
 
 /// The paint of a line's marks as attributes: full on solid lines, hollow on dashed ones.
@@ -32,6 +34,25 @@ pub(super) const fn index(line: &Line) -> usize {
 /// About how wide words are in a sans-serif face.
 pub(super) fn text_width(words: &str, size: f64) -> f64 {
     words.chars().count() as f64 * size * 0.54
+}
+
+/// Adds words in ink, their baseline at `y`.
+pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) {
+    let _ = writeln!(
+        out,
+        "<text class=\"ink\" x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
+         fill=\"#1a1a1a\">{}</text>",
+        escape(words)
+    );
+}
+
+/// Words cut so that they are no wider than `width`.
+pub(super) fn shortened(words: &str, width: f64, size: f64) -> String {
+    if text_width(words, size) <= width {
+        return words.to_owned();
+    }
+    let room = (width / text_width("x", size)) as usize;
+    words.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// XML's special characters; control characters, which XML 1.0 does not have, are dropped.

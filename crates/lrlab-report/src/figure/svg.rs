@@ -4,59 +4,100 @@
 use std::fmt::Write;
 
 use super::axis::{Axis, integer_ticks};
-use super::paint::{escape, fill, index, stroke};
-use super::{Figure, Line, PALETTE, Panel, legend, mark};
+use super::paint::{escape, fill, index, shortened, stroke, text, text_width};
+use super::{Figure, Line, PALETTE, Panel, Scale, mark};
 
 /// Width and height of the area between the axes.
-const AREA: (f64, f64) = (262.0, 190.0);
-/// Left, right, above and below the area.
+const AREA: (f64, f64) = (240.0, 190.0);
+/// Left, above and below the area. To its right stand the names of the lines.
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 14.0;
 const ABOVE: f64 = 26.0;
 const BELOW: f64 = 44.0;
+/// Panels side by side.
 const PER_ROW: usize = 3;
+/// Letters: a panel is at most 412 wide, so that on a phone, 358 wide, none is smaller than 9.
+const SIZE: f64 = 11.0;
+/// Room for names, at most.
+const NAMES: f64 = 96.0;
+/// The least distance between names.
+const APART: f64 = 13.0;
 
 /// The whole file.
 pub(crate) fn svg(figure: &Figure) -> String {
+    let (width, height) = cell(figure);
     let columns = figure.panels.len().clamp(1, PER_ROW);
-    // A figure of one panel is drawn wider: its legend needs the room, and a page has it.
-    let area = if columns == 1 { (540.0, 270.0) } else { AREA };
-    let (cell_width, cell_height) = (LEFT + area.0 + RIGHT, ABOVE + area.1 + BELOW);
     let rows = figure.panels.len().div_ceil(columns).max(1);
-    let width = columns as f64 * cell_width;
-    let top = rows as f64 * cell_height;
-    let height = top + legend::height(figure, width);
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" role=\"img\">\n\
-         <title>{}</title>\n<desc>{}</desc>\n\
-         <rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>\n",
-        escape(&figure.title),
-        escape(&figure.caption)
-    );
-    for (i, panel) in figure.panels.iter().enumerate() {
-        let x = (i % columns) as f64 * cell_width + LEFT;
-        let y = (i / columns) as f64 * cell_height + ABOVE;
-        let clip = format!("clip-{}-{i}", figure.name);
-        Drawing { panel, x, y, width: area.0, height: area.1, axis: axis(panel) }.draw(&mut out, &clip);
+    let at = |i: usize| ((i % columns) as f64 * width, (i / columns) as f64 * height);
+    let axes = axes(figure);
+    let mut body = String::new();
+    for (i, axis) in axes.into_iter().enumerate() {
+        draw(&mut body, figure, i, axis, at(i));
     }
-    legend::draw(&mut out, figure, width, top);
-    out.push_str("</svg>\n");
+    document(figure, (columns as f64 * width, rows as f64 * height), &body)
+}
+
+/// Each panel as a drawing of its own, one after the other: a page lays them out as its width allows.
+pub(crate) fn panels(figure: &Figure) -> String {
+    let mut out = String::new();
+    for (i, axis) in axes(figure).into_iter().enumerate() {
+        let mut body = String::new();
+        draw(&mut body, figure, i, axis, (0.0, 0.0));
+        out.push_str(&document(figure, cell(figure), &body));
+    }
     out
 }
 
-/// The axis of a panel. Runs that diverged do not squeeze the others: they get a half more room, and leave it.
-fn axis(panel: &Panel) -> Axis {
+fn document(figure: &Figure, (width, height): (f64, f64), body: &str) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" role=\"img\">\n\
+         <title>{}</title>\n<desc>{}</desc>\n\
+         <rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>\n{body}</svg>\n",
+        escape(&figure.title),
+        escape(&figure.caption)
+    )
+}
+
+fn draw(out: &mut String, figure: &Figure, panel: usize, axis: Axis, (x, y): (f64, f64)) {
+    let clip = format!("clip-{}-{panel}", figure.name);
+    let panel = &figure.panels[panel];
+    let (width, height) = AREA;
+    Drawing { panel, x: x + LEFT, y: y + ABOVE, width, height, axis }.draw(out, &clip);
+}
+
+/// Width and height of a panel with its margins.
+fn cell(figure: &Figure) -> (f64, f64) {
+    let lines = figure.panels.iter().flat_map(|panel| &panel.lines);
+    let names = lines.map(|line| text_width(&line.label, SIZE)).fold(0.0, f64::max).min(NAMES);
+    (LEFT + AREA.0 + 18.0 + names, ABOVE + AREA.1 + BELOW)
+}
+
+/// The axes of the panels. Panels of one quantity, small multiples, share theirs.
+fn axes(figure: &Figure) -> Vec<Axis> {
+    let panels: Vec<&Panel> = figure.panels.iter().collect();
+    let shared = panels.windows(2).all(|pair| {
+        (&pair[0].y_label, pair[0].y_scale) == (&pair[1].y_label, pair[1].y_scale) && !figure.paper
+    });
+    if shared && !panels.is_empty() {
+        return vec![axis(&panels); panels.len()];
+    }
+    panels.iter().map(|panel| axis(std::slice::from_ref(panel))).collect()
+}
+
+/// The axis of panels. Runs that diverged do not squeeze the others: they get a half more room, and leave it.
+fn axis(panels: &[&Panel]) -> Axis {
     let of = |line: &Line| -> Vec<f64> {
         line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2])).collect()
     };
-    let (wild, tame): (Vec<&Line>, Vec<&Line>) = panel.lines.iter().partition(|line| line.diverged);
+    let lines = panels.iter().flat_map(|panel| &panel.lines);
+    let (wild, tame): (Vec<&Line>, Vec<&Line>) = lines.partition(|line| line.diverged);
     let mut values: Vec<f64> = tame.into_iter().flat_map(of).collect();
     let (low, high) =
         values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(*y), high.max(*y)));
     let room = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
     values.extend(wild.into_iter().flat_map(of).map(|y| y.clamp(low.min(high) - room, high.max(low) + room)));
-    Axis::around(values.into_iter(), panel.y_scale, panel.y_bounds)
+    let (scale, bounds) = panels.first().map_or((Scale::Linear, (None, None)), |p| (p.y_scale, p.y_bounds));
+    Axis::around(values.into_iter(), scale, bounds)
 }
 
 struct Drawing<'a> {
@@ -91,6 +132,7 @@ impl Drawing<'_> {
             self.line(out, line);
         }
         out.push_str("</g>\n");
+        self.names(out);
         self.labels(out);
     }
 
@@ -113,7 +155,7 @@ impl Drawing<'_> {
                  stroke-width=\"0.8\"/>",
                 x + width
             );
-            text(out, x - 7.0, at + 3.6, "end", 10.5, label);
+            text(out, x - 7.0, at + 3.6, "end", SIZE, label);
         }
         for tick in integer_ticks(self.panel.x_range.0, self.panel.x_range.1) {
             let (at, _) = self.at(tick, self.axis.low);
@@ -124,7 +166,7 @@ impl Drawing<'_> {
                  stroke=\"#1a1a1a\" stroke-width=\"0.8\"/>",
                 bottom + 4.0
             );
-            text(out, at, bottom + 15.0, "middle", 10.5, &format!("{tick:.0}"));
+            text(out, at, bottom + 15.0, "middle", SIZE, &format!("{tick:.0}"));
         }
         let _ = writeln!(
             out,
@@ -133,6 +175,43 @@ impl Drawing<'_> {
             y + height,
             x + width
         );
+    }
+
+    /// The name of each line at its end, with its mark or a piece of it; names that would overlap stand below each other.
+    fn names(&self, out: &mut String) {
+        let mut ends: Vec<(f64, &Line)> = Vec::new();
+        for line in self.panel.lines.iter().filter(|line| !line.label.is_empty()) {
+            let Some((x, y)) = line.points.last() else { continue };
+            if ends.iter().all(|(_, other)| (&other.label, other.dash) != (&line.label, line.dash)) {
+                ends.push((self.at(*x, *y).1.clamp(self.y, self.y + self.height), line));
+            }
+        }
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut above = f64::NEG_INFINITY;
+        for (y, _) in &mut ends {
+            *y = y.max(above + APART);
+            above = *y;
+        }
+        // What went below the area moves up again.
+        let mut below = self.y + self.height + APART;
+        for (y, _) in ends.iter_mut().rev() {
+            *y = y.min(below - APART);
+            below = *y;
+        }
+        let x = self.x + self.width;
+        for (y, line) in ends {
+            if line.marks || line.points.len() == 1 {
+                mark::mark(out, line.color, x + 7.0, y, 3.0, &fill(line));
+            } else {
+                let (from, to) = (x + 2.0, x + 12.0);
+                let _ = writeln!(
+                    out,
+                    "<line x1=\"{from:.2}\" x2=\"{to:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
+                    stroke(line)
+                );
+            }
+            text(out, x + 14.0, y + 3.8, "start", SIZE, &shortened(&line.label, NAMES, SIZE));
+        }
     }
 
     fn labels(&self, out: &mut String) {
@@ -159,7 +238,7 @@ impl Drawing<'_> {
         );
         let left = px > self.x + 0.6 * self.width;
         let (anchor, dx) = if left { ("end", -5.0) } else { ("start", 5.0) };
-        text(out, px + dx, self.y + 9.0, anchor, 10.0, word);
+        text(out, px + dx, self.y + 9.0, anchor, SIZE, word);
     }
 
     fn band(&self, out: &mut String, line: &Line) {
@@ -212,13 +291,4 @@ impl Drawing<'_> {
             );
         }
     }
-}
-
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) {
-    let _ = writeln!(
-        out,
-        "<text class=\"ink\" x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
-         fill=\"#1a1a1a\">{}</text>",
-        escape(words)
-    );
 }

@@ -4,30 +4,43 @@
 use std::borrow::Cow;
 
 use super::{Table, Value};
+use crate::Error;
 
 /// The whole file.
-pub(crate) fn csv(table: &Table) -> String {
+///
+/// # Errors
+/// A row has not one cell for each column.
+pub(crate) fn csv(table: &Table) -> Result<String, Error> {
     let rows = table.rows.iter().map(|row| row.cells.iter().flat_map(|cell| fields(&cell.value)).collect());
-    file([header(table)].into_iter().chain(rows))
+    file(table.name, [header(table)].into_iter().chain(rows))
 }
 
 /// A file of lines, fields quoted where they have to be.
-pub(crate) fn file(lines: impl Iterator<Item = Vec<String>>) -> String {
+///
+/// # Errors
+/// Two lines are not of one length; the error names the table.
+pub(crate) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Result<String, Error> {
+    let failed = |message: String| Error::Csv { table: name.to_owned(), message };
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for line in lines {
-        // Memory takes any number of fields of any length.
-        let _ = writer.write_record(line.iter().map(|field| guarded(field).into_owned()));
+    for (i, line) in lines.enumerate() {
+        let fields = line.iter().map(|field| guarded(field).into_owned());
+        writer.write_record(fields).map_err(|error| failed(format!("line {}: {error}", i + 1)))?;
     }
-    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
 }
 
-/// No two columns share a name, whatever the axes of a grid are called.
 fn header(table: &Table) -> Vec<String> {
+    names(table.columns.iter().flat_map(|column| &column.fields).map(String::as_str))
+}
+
+/// Names of columns. No two share one, whatever the axes of a grid are called.
+pub(crate) fn names<'a>(wanted: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for name in table.columns.iter().flat_map(|column| &column.fields) {
+    for name in wanted {
         let free = |name: &String| !names.contains(name);
-        let mut other = (2..).map(|n| format!("{name}_{n}"));
-        let name = if free(name) { name.clone() } else { other.find(free).unwrap_or_default() };
+        let mut others = (2..).map(|n| format!("{name}_{n}"));
+        let name = Some(name.to_owned()).filter(free).or_else(|| others.find(free)).unwrap_or_default();
         names.push(name);
     }
     names
@@ -40,6 +53,7 @@ fn fields(value: &Value) -> Vec<String> {
     match value {
         Value::Text(text) => vec![text.clone()],
         Value::Label(text) => vec![text.clone().unwrap_or_default()],
+        Value::Diverged => vec![String::new()],
         Value::Count(n) => vec![n.to_string()],
         Value::Share(have, of) => vec![whole(have), whole(of)],
         Value::Runs(done, planned, diverged) => [done, planned, diverged].map(whole).to_vec(),
@@ -80,7 +94,7 @@ mod tests {
     fn fields_are_quoted() {
         let check = |field: &str, expected: &str| {
             let line = vec![field.to_owned(), String::new()];
-            assert_eq!(file([line].into_iter()), format!("{expected},\n"));
+            assert_eq!(file("t", [line].into_iter()).unwrap(), format!("{expected},\n"));
         };
         check("plain", "plain");
         check("a,b", "\"a,b\"");
@@ -89,6 +103,16 @@ mod tests {
         check("=SUM(A1)", "'=SUM(A1)");
         check("-0.5", "-0.5");
         check("+0.5", "+0.5");
+    }
+
+    #[test]
+    fn rows_of_unequal_length_are_an_error() {
+        let lines = [vec!["a".to_owned(), "b".to_owned()], vec!["1".to_owned()]];
+        assert_eq!(
+            file("results", lines.into_iter()).unwrap_err().to_string(),
+            "tables/results.csv: line 2: CSV error: found record with 1 fields, but the previous \
+             record has 2 fields"
+        );
     }
 
     #[test]
@@ -106,6 +130,6 @@ mod tests {
             rows: Vec::new(),
             long: false,
         };
-        assert_eq!(csv(&table), "runs,seed,runs_planned,runs_2,runs_planned_2,seed_2\n");
+        assert_eq!(csv(&table).unwrap(), "runs,seed,runs_planned,runs_2,runs_planned_2,seed_2\n");
     }
 }

@@ -6,7 +6,7 @@ mod markdown;
 mod terminal;
 mod tex;
 
-pub(crate) use csv::{csv, file as csv_file};
+pub(crate) use csv::{csv, file as csv_file, names as csv_names};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
@@ -180,6 +180,8 @@ pub enum Value {
     Number(Option<f64>, Unit),
     /// A number with so many decimals; `None` is missing.
     Plain(Option<f64>, usize),
+    /// A figure of a run that diverged, which has none.
+    Diverged,
     /// A number by powers of ten; `None` is missing.
     Scientific(Option<f64>),
     /// Mean ± standard deviation.
@@ -220,10 +222,15 @@ pub(crate) fn fixed(x: f64, digits: usize) -> String {
     }
 }
 
-fn signed(x: f64, unit: Unit) -> String {
-    let text = scaled(x, unit);
+/// As [`fixed`], with a plus sign before what is above zero.
+pub(crate) fn signed(x: f64, digits: usize) -> String {
+    let text = fixed(x, digits);
     let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
     if text.starts_with('−') || zero { text } else { format!("+{text}") }
+}
+
+fn difference(x: f64, unit: Unit) -> String {
+    signed(x * unit.factor(), unit.digits())
 }
 
 /// "3 (2×), 5".
@@ -249,6 +256,7 @@ impl std::fmt::Display for Value {
             Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
             Self::Signs(Some([above, at, below])) => write!(f, "{above}/{at}/{below}"),
             Self::Times(epochs) => f.write_str(&times(epochs)),
+            Self::Diverged => f.write_str("diverged"),
             Self::Count(n) => write!(f, "{n}"),
             Self::Number(Some(x), unit) => f.write_str(&scaled(*x, *unit)),
             Self::Plain(Some(x), digits) => f.write_str(&fixed(*x, *digits)),
@@ -265,14 +273,14 @@ impl std::fmt::Display for Value {
             },
             Self::Difference(None, _, planned) => write!(f, "{MISSING} (0/{planned})"),
             Self::Difference(Some(d), unit, planned) => {
-                f.write_str(&signed(d.mean, *unit))?;
+                f.write_str(&difference(d.mean, *unit))?;
                 if let Some((low, high)) = d.interval {
-                    write!(f, " [{}, {}]", signed(low, *unit), signed(high, *unit))?;
+                    write!(f, " [{}, {}]", difference(low, *unit), difference(high, *unit))?;
                 }
                 f.write_str(&count(d.n, *planned))
             }
             Self::Interval(Some((low, high)), unit) => {
-                write!(f, "[{}, {}]", signed(*low, *unit), signed(*high, *unit))
+                write!(f, "[{}, {}]", difference(*low, *unit), difference(*high, *unit))
             }
             Self::P(Some(p)) if *p < 0.0005 => f.write_str("< 0.001"),
             Self::P(Some(p)) => write!(f, "{p:.3}"),
@@ -291,7 +299,7 @@ impl Value {
     /// The number to sort a table by.
     pub(crate) fn sort_key(&self) -> Option<f64> {
         match self {
-            Self::Text(_) | Self::Label(_) => None,
+            Self::Text(_) | Self::Label(_) | Self::Diverged => None,
             Self::Share(n, _) | Self::Runs(n, ..) => Some(*n as f64),
             Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
             Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),

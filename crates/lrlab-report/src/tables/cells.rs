@@ -32,7 +32,7 @@ pub(super) fn seed(run: &Run) -> TableCell {
 }
 
 /// Marks the rows at which another block begins; `blocks` holds one per row.
-pub(super) fn rule(rows: &mut [Row], blocks: &[usize]) {
+pub(super) fn rule<T: PartialEq>(rows: &mut [Row], blocks: &[T]) {
     for i in 1..rows.len().min(blocks.len()) {
         rows[i].rule = blocks[i] != blocks[i - 1];
     }

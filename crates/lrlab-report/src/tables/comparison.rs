@@ -6,7 +6,7 @@ use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::tables::result::{detail, place, short};
-use crate::{Column, Comparison, Contrast, Metric, Report, Run, Table, Unit, Value, label};
+use crate::{Column, Comparison, Finding, Metric, Report, Run, Table, Unit, Value};
 
 /// The split that nothing was chosen on, and the two ways in which overfitting shows.
 const SHOWN: [Metric; 4] = [
@@ -35,7 +35,7 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
     let (mut rows, mut places) = (Vec::new(), Vec::new());
     let by_metric: BTreeMap<_, &Comparison> =
         report.comparisons.iter().map(|c| ((c.contrast, c.arm, c.baseline, c.metric.name()), c)).collect();
-    for contrast in [Contrast::Schedule, Contrast::Monitor] {
+    for contrast in 0..report.contrasts.len() {
         for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.metric == first.metric) {
             let mut cells = vec![Value::Text(against(report, c)).into()];
             cells.extend(axis_cells(report, c.arm));
@@ -46,7 +46,7 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
                     |c| difference(report, c),
                 )
             }));
-            places.push(blocks[c.arm] * 2 + contrast as usize);
+            places.push((contrast, blocks[c.arm]));
             rows.push(Row { cells, rule: false, link: Some(Link::Arm(c.arm)) });
         }
     }
@@ -81,12 +81,9 @@ fn caption(report: &Report) -> String {
     )
 }
 
-/// "vs static" or "vs no monitor", with the baseline's own name.
+/// "schedule vs static".
 fn against(report: &Report, c: &Comparison) -> String {
-    let axis = if c.contrast == Contrast::Schedule { label::SCHEDULE } else { label::MONITOR };
-    let baseline = report.arms[c.baseline].label(axis);
-    let plain = c.contrast == Contrast::Monitor && label::is_off(&baseline);
-    if plain { "vs no monitor".to_owned() } else { format!("vs {baseline}") }
+    report.contrasts[c.contrast].word()
 }
 
 fn unit(metric: Metric) -> Unit {
@@ -101,7 +98,7 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
     });
     TableCell {
         value: Value::Difference(d, unit(c.metric), c.planned),
-        bold: matches!(c.conclusion(), "better" | "worse" | "different"),
+        bold: matches!(c.finding(), Finding::Better | Finding::Worse | Finding::Different),
         runs: runs(report, c),
     }
 }
@@ -144,7 +141,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     ]);
     let blocks = report.block_of_arms();
     let mut rows: Vec<Row> = report.comparisons.iter().map(|c| long_row(report, c)).collect();
-    let places: Vec<_> = report.comparisons.iter().map(|c| blocks[c.arm]).collect();
+    let places: Vec<_> = report.comparisons.iter().map(|c| (c.contrast, blocks[c.arm])).collect();
     rule(&mut rows, &places);
     Some(Table {
         name: "comparisons",
@@ -187,7 +184,7 @@ fn long_row(report: &Report, c: &Comparison) -> Row {
         number(Value::P(p.and_then(|p| p.signed_rank).map(|test| test.p))),
         number(Value::Number(p.and_then(|p| p.effect), Unit::Score)),
         number(Value::Number(p.and_then(|p| p.superiority), Unit::Score)),
-        Value::Text(c.conclusion().to_owned()).into(),
+        Value::Text(c.finding().word().to_owned()).into(),
     ]);
     Row { cells, rule: false, link: Some(Link::Arm(c.arm)) }
 }

@@ -2,9 +2,9 @@
 
 use lrlab_runs::EpochMetrics;
 
-use crate::table::{Link, MISSING, Row, TableCell, csv_file};
+use crate::table::{Link, MISSING, Row, TableCell, csv_file, csv_names};
 use crate::tables::cells::{axis_cells, axis_columns, seed};
-use crate::{Column, Metric, Report, State, Table, Value};
+use crate::{Column, Error, Metric, Report, Run, State, Table, Value, label};
 
 const SHOWN: [Metric; 6] = [
     Metric::best("epoch"),
@@ -43,7 +43,7 @@ pub(super) fn runs(report: &Report) -> Table {
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());
             cells.extend(SHOWN.map(|m| TableCell {
-                value: Value::Number(run.result().and_then(|r| m.of(r)), m.unit()),
+                value: if run.diverged() { Value::Diverged } else { Value::Number(run.figure(m), m.unit()) },
                 bold: false,
                 runs: vec![run.id.clone()],
             }));
@@ -61,25 +61,39 @@ pub(super) fn runs(report: &Report) -> Table {
     }
 }
 
-/// The history of every run as tidy CSV: one line per run, epoch and metric that was measured.
-pub(crate) fn curves(report: &Report) -> String {
-    let header = ["run_id", "seed", "epoch", "metric", "value"].map(str::to_owned).to_vec();
-    let lines = report.runs().flat_map(|run| {
-        let seed = if run.seed == MISSING { "" } else { &run.seed };
-        let epochs = run.result().into_iter().flat_map(|result| &result.history);
-        epochs.flat_map(move |epoch| {
-            let measured =
-                |name: &'static str| Some((name, epoch.get(name).flatten().filter(|x| x.is_finite())?));
-            EpochMetrics::NAMES.into_iter().filter_map(measured).map(move |(name, value)| {
-                vec![
-                    run.id.to_string(),
-                    seed.to_owned(),
-                    epoch.epoch.to_string(),
-                    name.to_owned(),
-                    value.to_string(),
-                ]
-            })
-        })
-    });
-    csv_file([header].into_iter().chain(lines))
+/// The history of every run as CSV: one line per run and epoch, with the run's coordinates, and a column for each metric
+/// that was measured. The rates are those of the epoch's first and last update.
+///
+/// # Errors
+/// None of a report that [`summarise`](crate::summarise) made.
+pub(crate) fn curves(report: &Report) -> Result<String, Error> {
+    let measured = |name: &&str| {
+        let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
+        epochs.any(|epoch| value(epoch, name).is_some())
+    };
+    let metrics: Vec<&str> = EpochMetrics::NAMES.into_iter().filter(measured).collect();
+    let axes = report.axes.iter().map(String::as_str);
+    // An axis may be called `lr`.
+    let named = metrics.iter().map(|name| if *name == "lr" { "lr_last" } else { *name });
+    let header = csv_names(axes.chain(["seed", "run_id", "state", "epoch"]).chain(named));
+    let arm_lines = |arm: &crate::Arm| -> Vec<Vec<String>> {
+        let place = report.axes.iter().map(|axis| label::coordinate(&arm.cell, axis).unwrap_or_default());
+        let place: Vec<String> = place.collect();
+        let line = |run: &Run, epoch: &EpochMetrics| {
+            let seed = if run.seed == MISSING { String::new() } else { run.seed.clone() };
+            let own = [seed, run.id.to_string(), run.word().to_owned(), epoch.epoch.to_string()];
+            let number = |name: &&str| value(epoch, name).map_or_else(String::new, |x| x.to_string());
+            place.iter().cloned().chain(own).chain(metrics.iter().map(number)).collect()
+        };
+        let of = |run| -> Vec<Vec<String>> {
+            let history = Run::result(run).into_iter().flat_map(|result| &result.history);
+            history.map(|epoch| line(run, epoch)).collect()
+        };
+        arm.runs.iter().flat_map(of).collect()
+    };
+    csv_file("curves", [header].into_iter().chain(report.arms.iter().flat_map(arm_lines)))
+}
+
+fn value(epoch: &EpochMetrics, name: &str) -> Option<f64> {
+    epoch.get(name).flatten().filter(|x| x.is_finite())
 }

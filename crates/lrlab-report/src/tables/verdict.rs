@@ -1,4 +1,4 @@
-//! The paper's claims beside ours.
+//! Claims beside what was measured.
 
 use crate::claim::Measured;
 use crate::table::{Difference, Link, Row, TableCell};
@@ -39,7 +39,7 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
     }
     Some(Table {
         name: "claims",
-        title: "The paper's claims beside ours".to_owned(),
+        title: if report.paper { "The paper's claims beside ours" } else { "Claims" }.to_owned(),
         caption: "By runs of equal seed. Supported: the difference lies on the claimed side, with p < 0.05 in an exact \
                   sign-flip test after Holm's correction over the claim's arms (a value with a tolerance: two one-sided \
                   t-tests place the mean within it). Contradicted: the opposite, by the same tests. Equivalent: no \

@@ -129,7 +129,8 @@ fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
 }
 
 /// Columns of words; every other column of every table holds one number a row, or nothing.
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 27] = [
+    "precision",
     "model",
     "dataset",
     "schedule",

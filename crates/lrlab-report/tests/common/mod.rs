@@ -75,6 +75,7 @@ pub fn plan(grid: &Grid) -> Plan {
         experiment: "invented".to_owned(),
         description: "Invented numbers for a test of the layout: nothing here was trained.".to_owned(),
         runs,
+        paper: true,
         ..Plan::default()
     }
 }

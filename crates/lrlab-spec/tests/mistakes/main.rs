@@ -376,6 +376,35 @@ fn conditions_and_claims() {
 }
 
 #[test]
+fn baselines() {
+    let told = |rest: &str| {
+        let section = format!("[report]\nbaseline = {{ {rest} }}\n[schedules.static]");
+        errors(&with(&[("[schedules.static]", &section)]), &[])
+    };
+    assert_eq!(told("schedule = \"static\", model = \"lstm\""), [""; 0]);
+    assert_eq!(
+        told("schedle = \"static\""),
+        ["x.toml:34:14: `schedle` is no axis of this grid; did you mean `schedule`?"]
+    );
+    assert_eq!(
+        told("model = \"lsmt\""),
+        ["x.toml:34:22: no cell has `model` = `lsmt`; did you mean `lstm`?"]
+    );
+    assert_eq!(told("model = [\"lstm\"]"), ["x.toml:34:22: `model` has one baseline, found a list"]);
+    assert_eq!(
+        told("seed = 0"),
+        ["x.toml:34:14: a seed is no baseline; leave it out: the report compares runs of equal seed"]
+    );
+    check(
+        &[("[schedules.static]", "[report]\nbaseline = 3\npapr = true\n[schedules.static]")],
+        &[
+            "x.toml:34:12: expected a table for `baseline`, found an integer",
+            "x.toml:35:1: unknown key `papr`; did you mean `paper`?",
+        ],
+    );
+}
+
+#[test]
 fn missing_and_empty() {
     check(
         &[("lr = 0.1\n", ""), ("optimizer = { sgd = { momentum = 0.9 } }\n", ""), ("name = \"small\"\n", "")],

@@ -1,0 +1,411 @@
+//! The answer as a figure: paired differences with their intervals, a row for each arm and a panel for each metric.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::axis::Axis;
+use super::mark;
+use super::paint::{escape, shortened, text, text_width};
+use super::{PALETTE, Scale};
+use crate::answer::{METRICS, number, place, unit};
+use crate::{Comparison, Contrast, Finding, Metric, Report};
+
+/// Its file name without extension.
+pub(crate) const FOREST: &str = "answer";
+
+/// Rows that are drawn; of more, those with the largest differences.
+const ROWS: usize = 36;
+
+/// Paired differences: a row for each arm, a panel for each metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forest {
+    /// What is drawn, and how to read it.
+    pub caption: String,
+    /// The metrics, one a panel.
+    pub metrics: Vec<Metric>,
+    /// The rows, by contrast.
+    pub groups: Vec<ForestGroup>,
+}
+
+/// The rows of one contrast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForestGroup {
+    /// "schedule against static".
+    pub title: String,
+    /// From the best to the worst by the first metric.
+    pub rows: Vec<ForestRow>,
+}
+
+/// One arm against its baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForestRow {
+    /// The arm.
+    pub label: String,
+    /// Its difference by each metric of the figure; `None` where there is none.
+    pub points: Vec<Option<ForestPoint>>,
+}
+
+/// A paired difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ForestPoint {
+    /// Its mean.
+    pub mean: f64,
+    /// Its 95 % t-interval, from two pairs on.
+    pub interval: Option<(f64, f64)>,
+    /// What may be concluded from it.
+    pub finding: Finding,
+}
+
+/// How wide a forest is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// Labels on the left, numbers beside each panel.
+    Page,
+    /// Labels above the rows, no numbers: letters stay legible on a phone.
+    Phone,
+}
+
+/// The figure that carries the answer; `None` where nothing is compared.
+#[must_use]
+pub fn forest(report: &Report) -> Option<Forest> {
+    let measured =
+        |metric: &Metric| report.comparisons.iter().any(|c| c.metric == *metric && c.paired.is_some());
+    let metrics: Vec<Metric> = METRICS.into_iter().filter(measured).collect();
+    let mut groups: Vec<(&Contrast, Vec<Compared>)> = report
+        .contrasts
+        .iter()
+        .enumerate()
+        .map(|(index, contrast)| (contrast, compared(report, &metrics, index)))
+        .filter(|(_, rows)| !rows.is_empty())
+        .collect();
+    let all: usize = groups.iter().map(|(_, rows)| rows.len()).sum();
+    if all == 0 {
+        return None;
+    }
+    let each = if all > ROWS { ROWS / groups.len().min(ROWS) } else { all };
+    for (_, rows) in &mut groups {
+        rows.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
+        rows.truncate(each);
+    }
+    let groups: Vec<ForestGroup> =
+        groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
+    let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
+    let left = if shown < all {
+        format!(" The {shown} largest of {all} differences; tables/differences.csv has all of them.")
+    } else {
+        String::new()
+    };
+    let n: Vec<usize> =
+        report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|paired| paired.summary.n).collect();
+    let (least, most) = (n.iter().min().unwrap_or(&0), n.iter().max().unwrap_or(&0));
+    let n = if least == most { format!("n = {most}") } else { format!("n = {least} to {most}") };
+    let caption = format!(
+        "Arm minus baseline, runs of equal seed ({n}): mean and 95 % t-interval; an arrow marks an interval that goes on. \
+         Better and worse: p < 0.05 in an exact sign-flip test after Holm's correction.{left}"
+    );
+    Some(Forest { caption, metrics, groups })
+}
+
+/// An arm and its differences by each metric.
+type Compared = (usize, Vec<Option<ForestPoint>>);
+
+fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compared> {
+    let mut arms: BTreeMap<usize, Vec<Option<ForestPoint>>> = BTreeMap::new();
+    for c in report.comparisons.iter().filter(|c| c.contrast == contrast && c.paired.is_some()) {
+        let Some(panel) = metrics.iter().position(|metric| *metric == c.metric) else { continue };
+        arms.entry(c.arm).or_insert_with(|| vec![None; metrics.len()])[panel] = point(c);
+    }
+    arms.into_iter().collect()
+}
+
+fn group(report: &Report, metrics: &[Metric], contrast: &Contrast, mut rows: Vec<Compared>) -> ForestGroup {
+    let higher = metrics.first().is_none_or(|metric| metric.higher_is_better() != Some(false));
+    rows.sort_by(|a, b| if higher { size(b).total_cmp(&size(a)) } else { size(a).total_cmp(&size(b)) });
+    let row = |(arm, points)| {
+        let (value, place) = (contrast.value(&report.arms[arm]), place(report, contrast, arm));
+        let label = if place.is_empty() { value } else { format!("{value}: {place}") };
+        ForestRow { label, points }
+    };
+    ForestGroup {
+        title: format!("{} against {}", contrast.axis(), contrast.against()),
+        rows: rows.into_iter().map(row).collect(),
+    }
+}
+
+fn point(c: &Comparison) -> Option<ForestPoint> {
+    let paired = c.paired.as_ref()?;
+    Some(ForestPoint { mean: paired.summary.mean, interval: paired.t_interval, finding: c.finding() })
+}
+
+/// An arm's difference by the first metric that it has.
+fn size((_, points): &Compared) -> f64 {
+    points.iter().flatten().next().map_or(0.0, |point| point.mean)
+}
+
+/// Colour and shape of a finding (see `mark`), and whether the mark is full.
+const fn look(finding: Finding) -> (usize, bool) {
+    match finding {
+        Finding::Better => (3, true),
+        Finding::Worse => (1, true),
+        Finding::Equivalent => (2, true),
+        Finding::Different => (0, true),
+        Finding::Undecided | Finding::TooFew | Finding::NotRun => (0, false),
+    }
+}
+
+/// The findings that have a mark of their own, and their words.
+const LEGEND: [(Finding, &str); 4] = [
+    (Finding::Better, "better"),
+    (Finding::Worse, "worse"),
+    (Finding::Equivalent, "equivalent"),
+    (Finding::Undecided, "undecided"),
+];
+
+const SIZE: f64 = 11.5;
+
+/// Where things stand.
+struct Layout {
+    width: f64,
+    /// Left edge and width of each panel.
+    panels: Vec<(f64, f64)>,
+    /// Height of a row, and of its line below its top.
+    row: (f64, f64),
+    /// Room for numbers to the right of a panel.
+    numbers: f64,
+    size: f64,
+}
+
+impl Layout {
+    fn new(forest: &Forest, width: Width) -> Self {
+        let count = forest.metrics.len().max(1) as f64;
+        let panels = |left: f64, each: f64, gap: f64| -> Vec<(f64, f64)> {
+            (0..forest.metrics.len()).map(|i| (left + i as f64 * (each + gap), each)).collect()
+        };
+        match width {
+            Width::Page => {
+                let labels = forest.groups.iter().flat_map(|group| &group.rows).map(|row| row.label.as_str());
+                let label = labels.map(|words| text_width(words, SIZE)).fold(90.0, f64::max).min(300.0);
+                let total = 1180.0;
+                let numbers = texts(forest).map(|words| text_width(&words, 10.5)).fold(60.0, f64::max) + 8.0;
+                let each = ((total - label - 12.0) / count - numbers - 14.0).min(420.0);
+                let width = label + 12.0 + count * (each + numbers + 14.0);
+                Self {
+                    width,
+                    panels: panels(label + 12.0, each, numbers + 14.0),
+                    row: (21.0, 10.5),
+                    numbers,
+                    size: SIZE,
+                }
+            }
+            Width::Phone => {
+                let each = (356.0 - 12.0 * (count - 1.0) - 8.0) / count;
+                Self {
+                    width: 356.0,
+                    panels: panels(4.0, each, 12.0),
+                    row: (37.0, 26.0),
+                    numbers: 0.0,
+                    size: 11.0,
+                }
+            }
+        }
+    }
+}
+
+/// "+2.4 [+1.9, +2.9]".
+fn said(metric: Metric, point: &ForestPoint) -> String {
+    let mean = number(metric, point.mean);
+    match point.interval {
+        Some((low, high)) => format!("{mean} [{}, {}]", number(metric, low), number(metric, high)),
+        None => mean,
+    }
+}
+
+/// What stands beside the panels.
+fn texts(forest: &Forest) -> impl Iterator<Item = String> {
+    let rows = forest.groups.iter().flat_map(|group| &group.rows);
+    rows.flat_map(|row| {
+        let points = forest.metrics.iter().zip(&row.points);
+        points.filter_map(|(metric, point)| Some(said(*metric, point.as_ref()?)))
+    })
+}
+
+/// The whole drawing as SVG 1.1, as the other figures are (see `svg`).
+pub(crate) fn svg(forest: &Forest, width: Width) -> String {
+    let layout = Layout::new(forest, width);
+    let axes: Vec<Axis> = (0..forest.metrics.len()).map(|panel| axis(forest, panel)).collect();
+    let mut body = String::new();
+    let mut y = 0.0;
+    legend(&mut body, forest, &layout, &mut y);
+    let (head, top) = (y + 14.0, y + 34.0);
+    y = top;
+    for group in &forest.groups {
+        let _ = writeln!(
+            body,
+            "<text class=\"ink\" x=\"0\" y=\"{:.1}\" font-size=\"{}\" font-weight=\"700\" fill=\"#1a1a1a\">{}</text>",
+            y + 16.0,
+            layout.size,
+            escape(&group.title)
+        );
+        y += 22.0;
+        for row in &group.rows {
+            draw_row(&mut body, &layout, &axes, &forest.metrics, row, y);
+            y += layout.row.0;
+        }
+        y += 6.0;
+    }
+    let bottom = y;
+    let mut frame = String::new();
+    for ((axis, (left, each)), metric) in axes.iter().zip(&layout.panels).zip(&forest.metrics) {
+        draw_axis(&mut frame, &layout, axis, (*left, *each), (top, bottom));
+        text(
+            &mut frame,
+            left + each / 2.0,
+            head,
+            "middle",
+            layout.size,
+            &title(*metric, layout.numbers > 0.0),
+        );
+    }
+    let height = bottom + 24.0;
+    let width = layout.width;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" role=\"img\">\n\
+         <title>Differences from the baseline</title>\n<desc>{}</desc>\n\
+         <rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>\n{frame}{body}</svg>\n",
+        escape(&forest.caption)
+    )
+}
+
+fn title(metric: Metric, wide: bool) -> String {
+    let words = match (metric.key, wide) {
+        ("accuracy_gap", true) => "gap, training − validation",
+        ("accuracy_gap", false) => "gap",
+        (_, true) => metric.title(),
+        ("val_accuracy", false) => "accuracy",
+        (_, false) => "loss",
+    };
+    format!("{words} ({})", unit(metric))
+}
+
+/// The range holds zero, every mean, and every interval that does not squeeze the others.
+fn axis(forest: &Forest, panel: usize) -> Axis {
+    let factor = forest.metrics[panel].unit().factor();
+    let points = || forest.groups.iter().flat_map(|group| &group.rows).filter_map(|row| row.points[panel]);
+    let reach = 2.0 * points().map(|point| point.mean.abs()).fold(0.0, f64::max);
+    let ends = points().flat_map(|point| {
+        let (low, high) = point.interval.unwrap_or((point.mean, point.mean));
+        [low.max(-reach), high.min(reach), point.mean]
+    });
+    Axis::around(ends.chain([0.0]).map(|x| x * factor), Scale::Linear, (None, None))
+}
+
+fn legend(out: &mut String, forest: &Forest, layout: &Layout, y: &mut f64) {
+    let findings = || {
+        let points = forest.groups.iter().flat_map(|group| &group.rows).flat_map(|row| &row.points).flatten();
+        points.map(|point| look(point.finding))
+    };
+    let mut x = 8.0;
+    for (finding, word) in LEGEND {
+        if !findings().any(|other| other == look(finding)) {
+            continue;
+        }
+        draw_mark(out, x, 9.0, finding);
+        text(out, x + 11.0, 13.0, "start", layout.size, word);
+        x += 30.0 + text_width(word, layout.size);
+    }
+    *y = 20.0;
+}
+
+fn draw_mark(out: &mut String, x: f64, y: f64, finding: Finding) {
+    let (color, full) = look(finding);
+    let paint = PALETTE[color];
+    let style = if full {
+        format!("class=\"f{color}\" fill=\"{paint}\"")
+    } else {
+        format!("class=\"hollow s{color}\" fill=\"#ffffff\" stroke=\"{paint}\" stroke-width=\"1.3\"")
+    };
+    mark::mark(out, color, x, y, 4.2, &style);
+}
+
+fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric], row: &ForestRow, top: f64) {
+    let y = top + layout.row.1;
+    if layout.numbers > 0.0 {
+        text(
+            out,
+            0.0,
+            y + 4.0,
+            "start",
+            layout.size,
+            &shortened(&row.label, layout.panels[0].0 - 12.0, layout.size),
+        );
+    } else {
+        // The words stand above the lines of the grid.
+        let width = text_width(&row.label, layout.size).min(layout.width) + 4.0;
+        let _ = writeln!(
+            out,
+            "<rect class=\"hollow\" x=\"0\" y=\"{:.1}\" width=\"{width:.1}\" height=\"15\" fill=\"#ffffff\"/>",
+            top + 3.0
+        );
+        text(out, 0.0, top + 14.0, "start", layout.size, &shortened(&row.label, layout.width, layout.size));
+    }
+    for (((axis, (left, each)), metric), point) in
+        axes.iter().zip(&layout.panels).zip(metrics).zip(&row.points)
+    {
+        let Some(point) = point else {
+            if layout.numbers > 0.0 {
+                text(out, left + each + 8.0, y + 4.0, "start", 10.5, "no pair");
+            }
+            continue;
+        };
+        let at = |x: f64| left + each * axis.fraction(x * metric.unit().factor());
+        let (color, _) = look(point.finding);
+        if let Some((low, high)) = point.interval {
+            let (a, b) = (at(low).max(*left), at(high).min(left + each));
+            let mut path = format!("M{a:.1} {y:.1}H{b:.1}");
+            // An interval that goes on beyond the panel ends in an arrow, any other in a bar.
+            let end = |cut: bool, x: f64, d: f64| {
+                let (tip, half) = if cut { (d, 3.5) } else { (0.0, 3.0) };
+                format!("M{:.1} {:.1}L{x:.1} {y:.1}L{:.1} {:.1}", x - tip, y - half, x - tip, y + half)
+            };
+            path += &end(at(low) < *left, a, -5.0);
+            path += &end(at(high) > left + each, b, 5.0);
+            let paint = PALETTE[color];
+            let _ = writeln!(
+                out,
+                "<path d=\"{path}\" class=\"s{color}\" fill=\"none\" stroke=\"{paint}\" stroke-width=\"1.3\"/>"
+            );
+        }
+        draw_mark(out, at(point.mean), y, point.finding);
+        if layout.numbers > 0.0 {
+            text(out, left + each + 8.0, y + 4.0, "start", 10.5, &said(*metric, point));
+        }
+    }
+}
+
+fn draw_axis(
+    out: &mut String,
+    layout: &Layout,
+    axis: &Axis,
+    (left, each): (f64, f64),
+    (top, bottom): (f64, f64),
+) {
+    let widest = axis.ticks.iter().map(|(_, label)| text_width(label, 10.5)).fold(0.0, f64::max) + 10.0;
+    let every = ((axis.ticks.len() as f64 * widest / each).ceil() as usize).max(1);
+    let zero = axis.ticks.iter().position(|(x, _)| *x == 0.0).unwrap_or(0);
+    for (i, (value, label)) in axis.ticks.iter().enumerate() {
+        let x = left + each * axis.fraction(*value);
+        let (class, paint, width) =
+            if i == zero && *value == 0.0 { ("axis", "#1a1a1a", 1.0) } else { ("grid", "#e4e4e4", 0.8) };
+        let _ = writeln!(
+            out,
+            "<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" stroke=\"{paint}\" \
+             stroke-width=\"{width}\"/>"
+        );
+        if i.abs_diff(zero) % every == 0 {
+            let size = if layout.numbers > 0.0 { 10.5 } else { 10.0 };
+            text(out, x, top - 5.0, "middle", size, label);
+            text(out, x, bottom + 13.0, "middle", size, label);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What the first screen says, and the figure that carries it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
+
+mod common;
+
+use common::check;
+use lrlab_report::{Finding, Plan, Reason, Report, RunStore, answer, forest, summarise};
+use lrlab_runs::{Cell, PlannedRun, RunResult};
+use serde_json::{Value, json};
+
+/// Axes, without the seed, and their product in this order.
+fn plan(axes: &[(&str, Vec<Value>)], seeds: u64) -> Plan {
+    let mut cells = vec![Cell::new()];
+    let seeds = ("seed", (0..seeds).map(Value::from).collect());
+    for (axis, values) in axes.iter().chain([&seeds]) {
+        let with = |cell: &Cell| -> Vec<Cell> {
+            let one = |value: &Value| {
+                let mut cell = cell.clone();
+                cell.insert((*axis).to_owned(), value.clone());
+                cell
+            };
+            values.iter().map(one).collect()
+        };
+        cells = cells.iter().flat_map(with).collect();
+    }
+    Plan {
+        experiment: "asked".to_owned(),
+        description: "Does it help?".to_owned(),
+        runs: cells.into_iter().map(common::planned).collect(),
+        ..Plan::default()
+    }
+}
+
+/// Every run ends with the accuracy, loss and gap that `of` gives its cell.
+fn store(plan: &Plan, of: impl Fn(&Cell) -> [f64; 3]) -> (tempfile::TempDir, RunStore) {
+    let result = |planned: &PlannedRun| -> RunResult {
+        let mut it = common::result(planned);
+        let [accuracy, loss, gap] = of(&planned.cell);
+        (it.last.metrics.val_accuracy, it.last.metrics.val_loss) = (Some(accuracy), Some(loss));
+        it.last.accuracy_gap = Some(gap);
+        it
+    };
+    common::store(plan, |_, planned| Some(result(planned)))
+}
+
+fn said(report: &Report) -> Vec<String> {
+    let one = |s: lrlab_report::Sentence| {
+        if s.about.is_empty() { s.text } else { format!("{}: {}", s.about, s.text) }
+    };
+    answer(report).into_iter().map(one).collect()
+}
+
+/// Differences of seeds that are all on one side.
+fn noise(cell: &Cell) -> f64 {
+    0.001 * (cell["seed"].as_u64().unwrap() % 4) as f64
+}
+
+#[test]
+fn one_arm_is_told_in_full() {
+    let schedules = ("schedule", vec![json!("static"), json!("cosine")]);
+    let plan = plan(&[("model", vec![json!("resnet")]), ("epochs", vec![json!(20)]), schedules], 8);
+    let (_folder, store) = store(&plan, |cell| {
+        let helped = if cell["schedule"] == "cosine" { 1.0 } else { 0.0 };
+        let more = helped * (0.02 + noise(cell));
+        [0.7 + more, 0.9 - more, 0.1 + helped * (0.001 * (cell["seed"].as_u64().unwrap() as f64 - 3.5))]
+    });
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!(
+        said(&report),
+        ["cosine against static: validation accuracy +2.2 points [+2.1, +2.2], p = 0.008, better; \
+          validation loss −0.022 nats [−0.022, −0.021], p = 0.008, better; gap between training and \
+          validation accuracy 0.0 points [−0.2, +0.2], p = 1.000, no evidence; n = 8."]
+    );
+    let drawn = forest(&report).unwrap();
+    assert_eq!(drawn.groups.len(), 1);
+    assert_eq!(
+        (drawn.groups[0].title.as_str(), drawn.groups[0].rows[0].label.as_str()),
+        ("schedule against static", "cosine")
+    );
+    let findings: Vec<Finding> =
+        drawn.groups[0].rows[0].points.iter().map(|point| point.unwrap().finding).collect();
+    assert_eq!(findings, [Finding::Better, Finding::Better, Finding::Undecided]);
+    let files = check::written(&plan, &store, "one-answer");
+    let svg = &files["figures/answer.svg"];
+    // Colour is not the only carrier: findings have shapes, and the legend their words.
+    assert!(svg.contains(">better<") && svg.contains(">undecided<") && !svg.contains(">worse<"), "{svg}");
+    assert!(svg.contains("+2.2 [+2.1, +2.2]"), "{svg}");
+    let html = &files["report.html"];
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text}"));
+    assert!(at("Does it help?") < at("cosine against static"));
+    assert!(at("cosine against static") < at("id=\"answer-figure\""));
+    assert!(at("id=\"answer-figure\"") < at("id=\"figures\"") && at("id=\"figures\"") < at("id=\"results\""));
+    assert!(at("id=\"results\"") < at("id=\"provenance\""));
+}
+
+#[test]
+fn many_arms_are_summarised_and_ranked() {
+    let models = ["a", "b", "c"].map(Value::from).to_vec();
+    let schedules = ["static", "step", "cosine"].map(Value::from).to_vec();
+    let plan = plan(&[("model", models), ("schedule", schedules)], 8);
+    let (_folder, store) = store(&plan, |cell| {
+        let lift = match (cell["schedule"].as_str(), cell["model"].as_str()) {
+            (Some("cosine"), Some("c")) => 0.06,
+            (Some("cosine"), _) => 0.02,
+            (Some("step"), Some("c")) => -0.03,
+            _ => 0.0,
+        };
+        let more = if lift == 0.0 { 0.0 } else { lift + noise(cell) };
+        [0.7 + more, 0.9, 0.1]
+    });
+    let report = summarise(&plan, &store).unwrap();
+    let said = said(&report);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with(
+            "Schedule against static, 6 arms: validation accuracy +1.3 points on average (cosine +3.5, step −1.0), \
+             better in 3, worse in 1 of 6 arms. Validation loss 0.000 nats on average, no evidence in any of \
+             6 arms."
+        ),
+        "{said:?}"
+    );
+    assert!(
+        said[0].ends_with(
+            "Largest difference: cosine (c), validation accuracy +6.2 points [+6.1, +6.2], p = 0.016, better, n = 8."
+        ),
+        "{said:?}"
+    );
+    let rows = &forest(&report).unwrap().groups[0].rows;
+    let labels: Vec<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    assert_eq!((labels[0], labels[5], rows.len()), ("cosine: c", "step: c", 6), "{labels:?}");
+}
+
+#[test]
+fn little_is_said_to_be_little() {
+    let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
+    let of = |seeds: u64, done: bool| {
+        let plan = plan(std::slice::from_ref(&schedules), seeds);
+        let (_folder, store) = if done { common::full(&plan) } else { common::store(&plan, |_, _| None) };
+        said(&summarise(&plan, &store).unwrap())
+    };
+    assert_eq!(of(2, false), ["No run is done: nothing is known yet."]);
+    let one = of(1, true);
+    assert!(one[0].starts_with("One seed: no difference below can be told from chance."), "{one:?}");
+    assert!(!one[1].contains('[') && one[1].ends_with("n = 1."), "one pair has no interval: {one:?}");
+    let two = of(2, true);
+    assert!(
+        two[0]
+            .starts_with("With 2 seeds no difference can be told from chance; 6 are the fewest that could."),
+        "{two:?}"
+    );
+    assert!(!two[1].contains(", p ") && two[1].contains('['), "{two:?}");
+
+    let alone = plan(&[("model", vec![json!("m")]), ("schedule", vec![json!("cosine")])], 2);
+    let (_folder, store) = store(&alone, |_| [0.75, 0.5, 0.1]);
+    let report = summarise(&alone, &store).unwrap();
+    assert_eq!(
+        said(&report),
+        [
+            "Nothing is compared: the grid has one arm with figures. m, cosine: validation accuracy 75.00 ± 0.00 % (n = 2)."
+        ]
+    );
+    assert!(forest(&report).is_none());
+}
+
+/// Any axis is compared: with the baseline that the file names, else with its first value, and that is said.
+#[test]
+fn other_axes_are_compared_too() {
+    let rates = ("lr", vec![json!(0.01), json!(0.1), json!(1.0)]);
+    let precision = ("precision", ["f32", "bf16"].map(Value::from).to_vec());
+    let mut plan =
+        plan(&[("model", vec![json!("m")]), rates, precision, ("schedule", vec![json!("cosine")])], 8);
+    let (_folder, store) = store(&plan, |cell| {
+        let lr = cell["lr"].as_f64().unwrap();
+        let lift = if lr > 0.5 { 0.03 + noise(cell) } else { 0.0 };
+        [0.7 + lift, 0.9, 0.1]
+    });
+    let words = |report: &Report| -> Vec<(String, Reason)> {
+        report.contrasts.iter().map(|contrast| (contrast.word(), contrast.reason)).collect()
+    };
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!(
+        words(&report),
+        [("lr vs 0.01".to_owned(), Reason::First), ("precision vs f32".to_owned(), Reason::First)]
+    );
+    let first = &said(&report)[0];
+    assert!(
+        first.starts_with(
+            "lr against 0.01 (the axis' first value; no baseline is named), 4 arms: validation accuracy +1.6 points \
+             on average (lr 1.0 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
+        ),
+        "{first}"
+    );
+    plan.baseline = Cell::from([("lr".to_owned(), json!(1.0))]);
+    let report = summarise(&plan, &store).unwrap();
+    assert_eq!(words(&report)[0], ("lr vs 1.0".to_owned(), Reason::Named));
+    assert!(
+        said(&report)[0].starts_with("lr against 1.0, 4 arms: validation accuracy −3.2 points"),
+        "{:?}",
+        said(&report)
+    );
+    let files = check::written(&plan, &store, "rates");
+    // The axis has a column of its own beside the rates of the epochs.
+    assert!(
+        files["tables/curves.csv"]
+            .starts_with("model,lr,precision,schedule,seed,run_id,state,epoch,lr_first,lr_last,")
+    );
+}
+
+/// Axes of a `zip` change together, and are one contrast; models are compared where nothing else differs.
+#[test]
+fn zipped_axes_and_models() {
+    let mut zipped =
+        plan(&[("lr", vec![json!(0.1), json!(0.2)]), ("batch_size", vec![json!(32), json!(64)])], 2);
+    zipped.runs.retain(|run| (run.cell["lr"] == 0.1) == (run.cell["batch_size"] == 32));
+    let (_folder, store) = common::full(&zipped);
+    let report = summarise(&zipped, &store).unwrap();
+    let words: Vec<String> = report.contrasts.iter().map(lrlab_report::Contrast::word).collect();
+    assert_eq!(words, ["batch_size, lr vs 32, 0.1"]);
+    assert_eq!(report.comparisons.len(), lrlab_report::Comparison::METRICS.len());
+
+    let models = plan(
+        &[("model", ["small", "large"].map(Value::from).to_vec()), ("schedule", vec![json!("static")])],
+        2,
+    );
+    let (_folder, store) = common::full(&models);
+    let report = summarise(&models, &store).unwrap();
+    assert_eq!(report.contrasts[0].word(), "model vs small");
+}
