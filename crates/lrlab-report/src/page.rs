@@ -1,5 +1,7 @@
 //! `report.html` and `report.md`, from templates in this crate.
 
+mod curves;
+
 use std::io;
 use std::sync::Arc;
 
@@ -14,7 +16,16 @@ use crate::{Error, Figure, Report, Run, figure, tables};
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
 const STYLE: &str = include_str!("templates/style.css");
-const SCRIPT: &str = include_str!("templates/page.js");
+/// In the order in which they run.
+const SCRIPTS: [&str; 4] = [
+    include_str!("templates/vendor/uplot/uPlot.iife.min.js"),
+    include_str!("templates/page.js"),
+    include_str!("templates/tables.js"),
+    include_str!("templates/curves.js"),
+];
+/// The library that draws the curves: its style, and the notice that its licence asks for.
+const UPLOT_STYLE: &str = include_str!("templates/vendor/uplot/uPlot.min.css");
+const UPLOT_LICENCE: &str = include_str!("templates/vendor/uplot/LICENSE");
 
 /// Runs are made again in a store of this name, beside the one that the report is of.
 const REPEATED: &str = "repeated";
@@ -36,7 +47,10 @@ struct Page<'a> {
     tables: Vec<PageTable>,
     figures: Vec<PageFigure<'a>>,
     style: &'static str,
-    script: &'static str,
+    scripts: &'static [&'static str],
+    curves: &'a str,
+    uplot_style: &'static str,
+    uplot_licence: &'static str,
 }
 
 /// A line of the header: the grid, the data, the machine.
@@ -107,6 +121,15 @@ struct PageRun {
     error: String,
 }
 
+/// What the one file of the page has in itself.
+#[derive(Default)]
+struct Inline<'a> {
+    /// The figures as SVG.
+    drawn: &'a [String],
+    /// The runs' curves as JSON.
+    curves: &'a str,
+}
+
 /// Adds a file by its name and by what writes it.
 type Add<'a> = &'a mut dyn FnMut(&str, Write<'_>) -> Result<(), Error>;
 
@@ -124,7 +147,8 @@ pub(crate) fn html(
     for (it, svg) in figures.iter().zip(&drawn) {
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
-    add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &drawn, file))
+    let inline = Inline { drawn: &drawn, curves: &curves::json(report)? };
+    add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &inline, file))
 }
 
 /// For a repository: tables as text, figures by path.
@@ -138,7 +162,7 @@ pub(crate) fn markdown(
     env.add_filter("md", |text: String| markdown_escape(&text));
     env.add_template("report.md", MARKDOWN)?;
     let mut text = Vec::new();
-    render(&env, "report.md", report, tables, figures, &[], &mut text)?;
+    render(&env, "report.md", report, tables, figures, &Inline::default(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -155,7 +179,7 @@ fn render(
     report: &Report,
     tables: &Arc<Vec<Table>>,
     figures: &[Figure],
-    drawn: &[String],
+    inline: &Inline<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), Error> {
     let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
@@ -166,7 +190,7 @@ fn render(
             name: figure.name.clone(),
             title: figure.title.clone(),
             caption: figure.caption.clone(),
-            svg: drawn.get(i).map_or("", String::as_str),
+            svg: inline.drawn.get(i).map_or("", String::as_str),
             paper: figure.paper,
         })
         .collect();
@@ -183,7 +207,10 @@ fn render(
         tables,
         figures,
         style: STYLE,
-        script: SCRIPT,
+        scripts: &SCRIPTS,
+        curves: inline.curves,
+        uplot_style: UPLOT_STYLE,
+        uplot_licence: UPLOT_LICENCE,
     };
     let page = minijinja::value::Serde(page);
     env.get_template(name)?.render_captured_to(page, Clean(&mut *out))?;

@@ -38,7 +38,7 @@ pub(super) fn cost(report: &Report) -> Table {
 }
 
 /// Seconds of a run: training, evaluation and reading data.
-fn seconds(run: &Run) -> Option<f64> {
+pub(crate) fn seconds(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
 }
 

@@ -1,37 +1,23 @@
 "use strict";
-// A click on a column's head sorts by it; a second click turns the order; a third restores the report's own.
-for (const table of document.querySelectorAll("table")) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
-    const before = head.getAttribute("aria-sort");
-    const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
-    heads.forEach((other) => other.removeAttribute("aria-sort"));
-    if (order) head.setAttribute("aria-sort", order);
-    const key = (row) => {
-      const cell = row.cells[column];
-      return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
-    };
-    const numeric = original.some((row) => key(row) !== null);
-    const compare = (a, b) => {
-      if (!numeric) return a.cells[column].textContent.localeCompare(b.cells[column].textContent, undefined, { numeric: true });
-      const [x, y] = [key(a), key(b)];
-      return x === null ? (y === null ? 0 : Infinity) : y === null ? -Infinity : x - y;
-    };
-    // What is missing stays last in either direction.
-    const sign = (c) => (order === "descending" && Number.isFinite(c) ? -c : c);
-    const rows = order ? [...original].sort((a, b) => sign(compare(a, b))) : original;
-    body.append(...rows);
-    table.classList.toggle("sorted", order !== null);
-  }));
-}
+// Everything is unfolded for who has no script and on paper; on the screen the still figures and the long tables wait.
+const folds = [...document.querySelectorAll("details")];
+for (const fold of folds) fold.open = false;
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = folds.filter((fold) => !fold.open);
+  for (const fold of unfolded) fold.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const fold of unfolded) fold.open = false;
+});
 // A link into something folded away opens it first.
 const reveal = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const [name] = location.hash.slice(1).split("&");
+  const target = name && document.getElementById(decodeURIComponent(name));
   if (!target) return;
   for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  target.scrollIntoView();
+  // Who loads the page again stays where they are.
+  if (performance.getEntriesByType("navigation")[0]?.type !== "reload") target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
-reveal();
+addEventListener("DOMContentLoaded", reveal);
