@@ -93,7 +93,6 @@ struct PageCell {
     class: String,
     sort: Option<f64>,
     href: Option<String>,
-    hint: String,
 }
 
 #[derive(Serialize)]
@@ -334,16 +333,11 @@ fn page_cell(row: &Row, cell: &crate::table::TableCell, column: &crate::Column) 
         Some(Link::Run(id)) => format!("#run-{id}"),
         None => "#runs".to_owned(),
     });
-    let hint = match &cell.runs[..] {
-        [] => String::new(),
-        runs => format!("from {}", runs.iter().map(lrlab_runs::RunId::short).collect::<Vec<_>>().join(", ")),
-    };
     PageCell {
         text,
         class: class.join(" "),
-        sort: cell.value.sort_key().filter(|x| x.is_finite()),
+        sort: cell.value.sort_key().filter(|x| x.is_finite()).map(curves::short),
         href,
-        hint,
     }
 }
 

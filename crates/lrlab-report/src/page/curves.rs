@@ -285,7 +285,7 @@ fn ends(run: &Run) -> Vec<(f64, f64)> {
 }
 
 /// Seven significant digits.
-fn short(x: f64) -> f64 {
+pub(super) fn short(x: f64) -> f64 {
     format!("{x:.6e}").parse().unwrap_or(x)
 }
 

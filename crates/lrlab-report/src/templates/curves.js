@@ -376,7 +376,7 @@
       padding: [12, 10, 0, 0],
       scales: { x: { time: false, range: () => [left, right] }, y: { distr: log ? 3 : 1, range: () => [low, high] } },
       axes: [
-        { ...axis, label: AXES[view.x], labelSize: 22, values: (_, list) => whole(list) },
+        { ...axis, label: AXES[view.x], labelSize: 20, size: 32, values: (_, list) => whole(list) },
         { ...axis, label: metric.title + (metric.sign ? ` (${metric.sign})` : ""), labelSize: 22, size: 58,
           values: (_, list) => list.map((y) => (y === null ? "" : String(Number(y.toPrecision(4))))) },
       ],
@@ -453,7 +453,7 @@
     const metric = metricNow();
     const show = format(metric);
     const near = x === null ? null : under();
-    const step = view.x === "time" ? `${number(x, 1)} s` : `${view.x} ${metric.key === "lr" ? number(x, 2) : number(x, 0)}`;
+    const step = view.x === "time" ? `${number(x, 1)} s` : `${view.x} ${metric.key === "lr" && view.x === "epoch" ? number(x, 2) : number(x, 0)}`;
     head.textContent = x === null ? "at the end" : step;
     for (const { arm, on, row, cells, curve } of shown) {
       row.classList.toggle("near", arm.arm === near);

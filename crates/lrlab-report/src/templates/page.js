@@ -21,3 +21,10 @@ const reveal = () => {
 };
 addEventListener("hashchange", reveal);
 addEventListener("DOMContentLoaded", reveal);
+// What a number comes from, at the first pointer over it.
+addEventListener("pointerover", ({ target }) => {
+  const link = target.closest?.('td a[href^="#arm-"]');
+  if (!link || link.title) return;
+  const runs = document.querySelectorAll(`${link.hash} > [id^="run-"]`);
+  link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4, 12)).join(", ")}`;
+});
