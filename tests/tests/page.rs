@@ -326,3 +326,28 @@ fn print_has_every_section() {
         dispatchEvent(new Event('afterprint')); return [printed, all('details[open]').length];";
     assert_eq!(look("", WINDOW, steps), Some(json!([0, 0])));
 }
+
+/// While a grid runs its page loads itself again and leaves the reader where they were.
+#[test]
+fn the_page_of_a_running_grid_stays_where_it_was() {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(report().join("report.html")).unwrap();
+    let page = folder.path().join("report.html");
+    std::fs::write(&page, text.replacen("<body>", "<body data-open>", 1)).unwrap();
+    let steps = "const sorted = () => one('#results th[aria-sort]')?.getAttribute('aria-sort');
+        if (performance.getEntriesByType('navigation')[0].type !== 'reload') {
+            one('#comparisons').open = true;
+            const filter = one('#results input[type=search]');
+            filter.value = 'step'; filter.dispatchEvent(new Event('input'));
+            one('#results th:nth-child(2) button').click();
+            arm('static').click();
+            scrollTo({ top: 700, behavior: 'instant' });
+            await new Promise(() => {});
+        }
+        return [scrollY, location.hash, all('details[open]').map((fold) => fold.id), one('#results .count').textContent,
+            rows().length, sorted()];";
+    let steps = format!("{POINT}{steps}");
+    let told = Look { page: &page, hash: "", size: WINDOW, steps: &steps }.told(browser, folder.path());
+    assert_eq!(told, json!([700, "#curves&arms=2,4,6", ["comparisons"], "4 of 20 rows", 3, "ascending"]));
+}

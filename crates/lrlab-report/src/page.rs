@@ -39,6 +39,7 @@ struct Page<'a> {
     description: &'a str,
     progress: String,
     complete: bool,
+    open: bool,
     facts: Vec<Fact>,
     warnings: &'a [String],
     arms: Vec<PageArm>,
@@ -127,6 +128,8 @@ struct Inline<'a> {
     drawn: &'a [String],
     /// The runs' curves as JSON.
     curves: &'a str,
+    /// Whether runs are under way: the page loads itself again.
+    open: bool,
 }
 
 /// Adds a file by its name and by what writes it.
@@ -137,6 +140,7 @@ pub(crate) fn html(
     report: &Report,
     tables: &Arc<Vec<Table>>,
     figures: &[Figure],
+    open: bool,
     add: Add<'_>,
 ) -> Result<(), Error> {
     let mut env = environment()?;
@@ -146,7 +150,7 @@ pub(crate) fn html(
     for (it, svg) in figures.iter().zip(&drawn) {
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
-    let inline = Inline { drawn: &drawn, curves: &curves::json(report)? };
+    let inline = Inline { drawn: &drawn, curves: &curves::json(report)?, open };
     add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &inline, file))
 }
 
@@ -198,6 +202,7 @@ fn render(
         description: &report.description,
         progress: tables::progress(&report.counts),
         complete: report.counts.done == report.counts.planned,
+        open: inline.open,
         facts: facts(report),
         warnings: &report.warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lrlab_runs::{Cell, Event, PlannedRun, RunId};
+use lrlab_runs::{Cell, Event, Outcome, PlannedRun, RunId};
 use lrlab_spec::Mistakes;
 
 use crate::color;
@@ -47,6 +47,9 @@ impl Progress {
             );
             self.latest.insert(id.clone(), text);
         }
+        if let Event::Finished { outcome } = event {
+            self.ended(id, *outcome);
+        }
         let label = self.label(id);
         let View::Bars { bars, grid, runs } = &mut self.view else { return };
         match event {
@@ -69,6 +72,18 @@ impl Progress {
             | Event::Finished { .. }
             | Event::Failed { .. } => {}
         }
+    }
+
+    /// What is said of a run that did not make all of its updates; one that diverged in its first epoch has no figures.
+    fn ended(&mut self, id: &RunId, outcome: Outcome) {
+        let how = match outcome {
+            Outcome::Completed => return,
+            Outcome::Stopped => "stopped early",
+            Outcome::Diverged => "diverged",
+            Outcome::Pruned => "pruned",
+        };
+        let latest = self.latest.entry(id.clone()).or_default();
+        *latest = if latest.is_empty() { how.to_owned() } else { format!("{how}, {latest}") };
     }
 
     /// Shows that a run is done, and the estimated time left for the grid.

@@ -86,7 +86,7 @@
   let view = read(addressed() ? location.hash : "");
   const change = (changes) => {
     Object.assign(view, changes);
-    history.replaceState(null, "", write(view));
+    history.replaceState(history.state, "", write(view));
     draw();
   };
 

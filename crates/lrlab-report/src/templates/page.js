@@ -1,7 +1,10 @@
 "use strict";
 // Everything is unfolded for who has no script and on paper; on the screen the still figures and the long tables wait.
 const folds = [...document.querySelectorAll("details")];
-for (const fold of folds) fold.open = false;
+// What the reader had before the page loaded itself again; each part of the page puts its own into what is kept.
+const kept = history.state?.kept ?? null;
+const keepers = [(keep) => { keep.folds = folds.filter((fold) => fold.open).map((fold) => fold.id); }];
+for (const fold of folds) fold.open = kept?.folds.includes(fold.id) ?? false;
 let unfolded = [];
 addEventListener("beforeprint", () => {
   unfolded = folds.filter((fold) => !fold.open);
@@ -16,7 +19,7 @@ const reveal = () => {
   const target = name && document.getElementById(decodeURIComponent(name));
   if (!target) return;
   for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  // Who loads the page again stays where they are.
+  // Whoever loads the page again stays where they are.
   if (performance.getEntriesByType("navigation")[0]?.type !== "reload") target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
@@ -28,3 +31,26 @@ addEventListener("pointerover", ({ target }) => {
   const runs = document.querySelectorAll(`${link.hash} > [id^="run-"]`);
   link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4, 12)).join(", ")}`;
 });
+// While runs are under way the page loads itself again, unless somebody is at work on it.
+if (kept) {
+  history.scrollRestoration = "manual";
+  addEventListener("load", () => {
+    scrollTo({ left: kept.x, top: kept.y, behavior: "instant" });
+    history.scrollRestoration = "auto";
+    history.replaceState(null, "");
+  });
+}
+if ("open" in document.body.dataset) {
+  const [EVERY, QUIET] = [5000, 3000];
+  let touched = 0;
+  for (const type of ["pointermove", "pointerdown", "keydown", "wheel", "input"]) {
+    addEventListener(type, () => { touched = Date.now(); }, { passive: true });
+  }
+  setInterval(() => {
+    if (document.hidden || Date.now() - touched < QUIET || String(getSelection())) return;
+    const keep = { x: scrollX, y: scrollY };
+    for (const keeper of keepers) keeper(keep);
+    history.replaceState({ kept: keep }, "");
+    location.reload();
+  }, EVERY);
+}

@@ -115,5 +115,18 @@
     if (original.length >= MANY) tools.append(filter);
     tools.append(make("span", { className: "copy" }, "copy as ", button("CSV", csv), " ", button("LaTeX", latex), " ", button("Markdown", markdown)), count, more);
     box.before(tools);
+
+    keepers.push((keep) => {
+      const column = heads.findIndex((head) => head.hasAttribute("aria-sort"));
+      const clicks = column < 0 ? 0 : heads[column].getAttribute("aria-sort") === "ascending" ? 1 : 2;
+      keep.tables = { ...keep.tables, [box.dataset.name]: { column, clicks, filter: filter.value, left: box.scrollLeft, top: box.scrollTop } };
+    });
+    const before = kept?.tables[box.dataset.name];
+    if (before) {
+      for (let click = 0; click < before.clicks; click++) heads[before.column]?.firstElementChild.click();
+      filter.value = before.filter;
+      filter.dispatchEvent(new Event("input"));
+      box.scrollTo({ left: before.left, top: before.top, behavior: "instant" });
+    }
   }
 })();

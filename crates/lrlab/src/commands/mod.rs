@@ -9,6 +9,7 @@ mod dashboard;
 pub(crate) mod data;
 mod emit;
 mod executor;
+mod follow;
 pub(crate) mod gc;
 mod grid;
 pub(crate) mod grid_worker;
