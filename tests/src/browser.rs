@@ -48,7 +48,7 @@ pub struct Look<'a> {
     /// Width and height of the window.
     pub size: (u32, u32),
     /// The body of an asynchronous function that runs once the page is loaded, and returns what the test wants to know. It
-    /// has `wait()`, `all(selector)` and `one(selector)`.
+    /// has `wait()`, `until(condition)`, `all(selector)` and `one(selector)`.
     pub steps: &'a str,
 }
 
@@ -69,6 +69,7 @@ impl Look<'_> {
         let steps = format!(
             "<script>addEventListener('load', async () => {{\
              const wait = () => new Promise((done) => setTimeout(done, 100));\
+             const until = async (condition) => {{ for (let i = 0; i < 50 && !condition(); i++) await wait(); }};\
              const all = (selector) => [...document.querySelectorAll(selector)];\
              const one = (selector) => document.querySelector(selector);\
              let value = null;\

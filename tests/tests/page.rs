@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use lrlab_tests::browser::{Look, browse, browser};
-use lrlab_tests::run;
+use lrlab_tests::runner;
 use serde_json::{Value, json};
 
 const EXPERIMENT: &str = r#"name = "page"
@@ -46,17 +48,52 @@ controller = { plateau = { factor = 0.5, patience = 0 } }
 metric = "val_loss"
 "#;
 
+struct Grid {
+    folder: tempfile::TempDir,
+    /// The page as it was while runs were under way.
+    open: String,
+}
+
 /// A finished grid, made once.
-fn report() -> PathBuf {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+fn grid() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("page.toml"), EXPERIMENT).unwrap();
-        let ran = run(folder.path(), &["run", "page.toml", "--device", "cpu", "--threads", "1"]);
-        assert_eq!(ran.code, 0, "{}", ran.err);
-        folder
-    });
-    folder.path().join("runs/page/report")
+        let mut command = runner(folder.path());
+        command.args(["run", "page.toml", "--device", "cpu", "--threads", "1"]);
+        let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut open = String::new();
+        let ended = loop {
+            if let Some(ended) = running.try_wait().unwrap() {
+                break ended;
+            }
+            let page = folder.path().join("runs/page/report/report.html");
+            open =
+                std::fs::read_to_string(page).ok().filter(|page| page.contains("data-open")).unwrap_or(open);
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(ended.success(), "{ended}");
+        Grid { folder, open }
+    })
+}
+
+fn report() -> PathBuf {
+    grid().folder.path().join("runs/page/report")
+}
+
+/// The page is there from the first run on, whole at any moment, and stops loading itself when the grid has ended.
+#[test]
+fn the_page_is_kept_up_to_date() {
+    let open = &grid().open;
+    assert!(open.contains("the grid is running") && open.contains(" of 40 runs done"), "{open}");
+    assert!(open.ends_with("</html>\n"));
+    let page = std::fs::read_to_string(report().join("report.html")).unwrap();
+    assert!(page.contains("40 of 40 runs done") && !page.contains("the grid is running"));
+    let names = std::fs::read_dir(report()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["figures", "manifest.json", "report.html", "report.md", "tables"]);
 }
 
 /// What the steps come to on the report's page.
@@ -277,6 +314,7 @@ fn wide_tables_say_what_they_hide() {
         const box = one('#comparisons .scroll');
         const first = box.querySelector('tbody td');
         const more = () => one('#comparisons .more').textContent;
+        await until(more);
         const before = [first.getBoundingClientRect().left, more()];
         box.scrollLeft = box.scrollWidth; await wait(); box.dispatchEvent(new Event('scroll'));
         return [...before, first.getBoundingClientRect().left, more()];";

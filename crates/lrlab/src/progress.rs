@@ -237,6 +237,7 @@ pub(crate) fn report_error(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lrlab_runs::EpochMetrics;
     use serde_json::json;
 
     #[test]
@@ -245,6 +246,35 @@ mod tests {
             [(4.4, "4 s"), (99.0, "99 s"), (600.0, "10 min"), (9000.0, "2.5 h"), (3e5, "3.5 d")]
         {
             assert_eq!(clock(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn what_ends_early_says_how() {
+        let run = PlannedRun {
+            run_id: RunId::of("{}", ""),
+            cell: Cell::new(),
+            spec: json!({}),
+            dataset_digest: String::new(),
+        };
+        let id = run.run_id.clone();
+        let epoch = || {
+            let metrics = EpochMetrics { epoch: 1, val_loss: Some(0.5), ..EpochMetrics::default() };
+            Event::Epoch { metrics: Box::new(metrics) }
+        };
+        let finished = |outcome| Event::Finished { outcome };
+        for (events, expected) in [
+            (vec![finished(Outcome::Diverged)], "diverged"),
+            (vec![epoch(), finished(Outcome::Diverged)], "diverged, val_loss 0.5000, val_accuracy –"),
+            (vec![epoch(), finished(Outcome::Stopped)], "stopped early, val_loss 0.5000, val_accuracy –"),
+            (vec![epoch(), finished(Outcome::Completed)], "val_loss 0.5000, val_accuracy –"),
+        ] {
+            let mut progress = Progress::new(std::slice::from_ref(&run), 0);
+            for event in &events {
+                progress.event(&id, event);
+            }
+            assert_eq!(progress.latest[&id], expected);
+            progress.close();
         }
     }
 

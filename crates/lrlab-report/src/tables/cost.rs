@@ -44,7 +44,7 @@ pub(crate) fn seconds(run: &Run) -> Option<f64> {
 
 /// "3.2 h".
 pub(crate) fn total(report: &Report) -> String {
-    let s: f64 = report.runs().filter_map(seconds).sum();
+    let s = report.runs().filter_map(seconds).fold(0.0, |sum, seconds| sum + seconds);
     match s {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),

@@ -11,8 +11,8 @@ use crate::progress::eprint_line;
 
 /// The shortest time between two looks at the store.
 const POLL: Duration = Duration::from_secs(2);
-/// The report takes at most this share of one core's time.
-const SHARE: u32 = 50;
+/// The report takes at most one part in so many of one core's time.
+const SHARE: u32 = 10;
 
 /// Rewrites the report whenever a run has finished, until the sender is dropped. Call it before the report of the end is
 /// written, and leave `scope` in between.

@@ -29,6 +29,7 @@ pub(crate) mod schema;
 pub(crate) mod search;
 pub(crate) mod slurm;
 pub(crate) mod status;
+pub(crate) mod tensorboard;
 pub(crate) mod verify;
 pub(crate) mod watch;
 pub(crate) mod worker;

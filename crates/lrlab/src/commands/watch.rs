@@ -83,7 +83,7 @@ fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: 
         if let RunState::Running { live, attempt, .. } = state {
             let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| pace(live));
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-            lines.push(format!("▶ {}: {how}{again}", label(&run.cell)));
+            lines.push(format!("▶ {how}{again}  {}", label(&run.cell)));
             lines.push(curve_line(run, store));
         }
     }
