@@ -19,7 +19,7 @@
 //! Value             { string tag = 1; SummaryMetadata metadata = 9 }
 //! SummaryMetadata   { PluginData plugin_data = 1 }   PluginData { string plugin_name = 1; bytes content = 2 }
 //! HParamsPluginData { oneof { Experiment experiment = 2; SessionStartInfo start = 3; SessionEndInfo end = 4 } }
-//! Experiment        { repeated HParamInfo hparam_infos = 5; repeated MetricInfo metric_infos = 6 }
+//! Experiment        { repeated HParamInfo hparam_infos = 4; repeated MetricInfo metric_infos = 5 }
 //! HParamInfo        { string name = 1; enum type = 4 }          STRING = 1, BOOL = 2, FLOAT64 = 3
 //! MetricInfo        { MetricName name = 1 }                     MetricName { string tag = 2 }
 //! SessionStartInfo  { map<string, google.protobuf.Value> hparams = 1; string group_name = 4; double start = 5 }
@@ -84,13 +84,13 @@ pub(crate) fn write_hparams_experiment(
                 _ => 1,
             },
         ]);
-        bytes_field(&mut experiment, 5, &info);
+        bytes_field(&mut experiment, 4, &info);
     }
     for tag in metrics {
         let (mut name, mut info) = (Vec::new(), Vec::new());
         bytes_field(&mut name, 2, tag.as_bytes());
         bytes_field(&mut info, 1, &name);
-        bytes_field(&mut experiment, 6, &info);
+        bytes_field(&mut experiment, 5, &info);
     }
     write_hparams(out, wall_time, "_hparams_/experiment", 2, &experiment)
 }
