@@ -300,6 +300,8 @@
     const all = panel.arms.map(({ arm }) => arm);
     armsOn.replaceChildren(`${view.arms.size} of ${all.length} arms on `,
       link("all", new Set(all)), " ", link("none", new Set()), " ", link("as at first", firstArms(panel)));
+    const box = rows.closest(".arms");
+    if (box.scrollHeight > box.clientHeight + 2) armsOn.append(" · more below ↓");
   };
 
   const drawPlot = (metric) => {
@@ -378,7 +380,7 @@
       axes: [
         { ...axis, label: AXES[view.x], labelSize: 20, size: 32, values: (_, list) => whole(list) },
         { ...axis, label: metric.title + (metric.sign ? ` (${metric.sign})` : ""), labelSize: 22, size: 58,
-          values: (_, list) => list.map((y) => (y === null ? "" : String(Number(y.toPrecision(4))))) },
+          values: (_, list) => list.map((y) => (y === null ? "" : y !== 0 && Math.abs(y) < 1e-3 ? y.toExponential() : String(Number(y.toPrecision(4))))) },
       ],
       series, bands,
       cursor: {
@@ -453,7 +455,7 @@
     const metric = metricNow();
     const show = format(metric);
     const near = x === null ? null : under();
-    const step = view.x === "time" ? `${number(x, 1)} s` : `${view.x} ${metric.key === "lr" && view.x === "epoch" ? number(x, 2) : number(x, 0)}`;
+    const step = view.x === "time" ? `${rate(x)} s` : `${view.x} ${metric.key === "lr" && view.x === "epoch" ? number(x, 2) : number(x, 0)}`;
     head.textContent = x === null ? "at the end" : step;
     for (const { arm, on, row, cells, curve } of shown) {
       row.classList.toggle("near", arm.arm === near);
