@@ -3,6 +3,7 @@
 //! A test names the experiment relative to that folder and leaves `--out` at its default, `runs`. One that needs several
 //! stores names them relative to the folder too; any other path says why.
 
+pub mod browser;
 pub mod slurm;
 
 use std::collections::BTreeMap;

@@ -33,6 +33,32 @@ fn every_dependency_is_permissive() {
     assert!(checked > 100, "only {checked} packages were found");
 }
 
+/// Libraries whose files lie in this repository: their licence is permitted, lies beside them, and goes where they go.
+#[test]
+fn what_is_copied_keeps_its_licence() {
+    let allowed = allowed(&std::fs::read_to_string(root().join("deny.toml")).unwrap());
+    let vendor = root().join("crates/lrlab-report/src/templates/vendor");
+    let page = std::fs::read_to_string(root().join("crates/lrlab-report/src/page.rs")).unwrap();
+    let mut checked = 0;
+    for library in std::fs::read_dir(vendor).unwrap() {
+        let folder = library.unwrap().path();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect(name);
+        let (readme, licence) = (read("README.md"), read("LICENSE"));
+        let name =
+            readme.split([',', '.']).find_map(|part| part.split_whitespace().find(|w| allowed.contains(*w)));
+        let name = name.expect("the README names a permitted licence");
+        assert!(licence.contains(&format!("The {name} License")), "{licence}");
+        assert!(licence.contains("Copyright (c)"), "{licence}");
+        let library = folder.file_name().unwrap().to_string_lossy();
+        assert!(
+            page.contains(&format!("vendor/{library}/LICENSE")),
+            "the page has {library} without its licence"
+        );
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
 #[test]
 fn expressions() {
     let allowed = BTreeSet::from(["MIT", "Apache-2.0", "Unicode-3.0"].map(str::to_owned));

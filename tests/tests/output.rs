@@ -27,6 +27,7 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
         "status tiny.toml",
         "status tiny.toml --json",
         "status tiny.toml --watch",
+        "tensorboard tiny.toml",
         "gc",
         "gc --json",
         "schema",

@@ -1,73 +1,391 @@
 //! The report's page in a real browser.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use lrlab_tests::run;
+use lrlab_tests::browser::{Look, browse, browser};
+use lrlab_tests::runner;
+use serde_json::{Value, json};
 
 const EXPERIMENT: &str = r#"name = "page"
 description = "Two rates & one <page>."
 
 [axes]
-model = ["resnet"]
-schedule = ["static", "cosine"]
-seed = [0]
+model = ["linear"]
+schedule = ["static", "step", "exponential", "cosine", "polynomial"]
+monitor = ["off", "on"]
+epochs = [3, 4]
+seed = [0, 1]
 
 [defaults]
-lr = 0.1
-epochs = 2
-batch_size = 32
+lr = 0.05
+batch_size = 16
 optimizer = { sgd = {} }
 
-[models.resnet]
-network = { resnet = { depth = 8, width = 0.25 } }
+[models.linear]
+network = { linear = {} }
 data = "pictures"
-
 [data.pictures]
 source = { synthetic_pictures = { train = 80, test = 20 } }
 
 [schedules.static]
 static = {}
+[schedules.step]
+step = { step_size = "50%" }
+[schedules.exponential]
+exponential = { decay_rate = 0.3 }
 [schedules.cosine]
-cosine = {}
+cosine = { t_max = "100%" }
+[schedules.polynomial]
+polynomial = { total_iters = "100%" }
+
+[monitors.on]
+controller = { plateau = { factor = 0.5, patience = 0 } }
+metric = "val_loss"
 "#;
 
-fn browser() -> Option<&'static str> {
-    let names = ["chromium", "google-chrome"];
-    let found = names.into_iter().find(|name| {
-        Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
-    });
-    if found.is_none() {
-        eprintln!("skipped: no browser here ({})", names.join(", "));
-    }
-    found
+struct Grid {
+    folder: tempfile::TempDir,
+    /// The page as it was while runs were under way.
+    open: String,
 }
 
-/// The page opens from a file, runs its script without an error, asks nothing of the network, and shows every
-/// arm and its figures.
+/// A finished grid, made once.
+fn grid() -> &'static Grid {
+    static GRID: OnceLock<Grid> = OnceLock::new();
+    GRID.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("page.toml"), EXPERIMENT).unwrap();
+        let mut command = runner(folder.path());
+        command.args(["run", "page.toml", "--device", "cpu", "--threads", "1"]);
+        let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut open = String::new();
+        let ended = loop {
+            if let Some(ended) = running.try_wait().unwrap() {
+                break ended;
+            }
+            let page = folder.path().join("runs/page/report/report.html");
+            open =
+                std::fs::read_to_string(page).ok().filter(|page| page.contains("data-open")).unwrap_or(open);
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(ended.success(), "{ended}");
+        Grid { folder, open }
+    })
+}
+
+fn report() -> PathBuf {
+    grid().folder.path().join("runs/page/report")
+}
+
+/// The page is there from the first run on, whole at any moment, and stops loading itself when the grid has ended.
 #[test]
-fn the_page_opens_in_a_browser() {
+fn the_page_is_kept_up_to_date() {
+    let open = &grid().open;
+    assert!(open.contains("the grid is running") && open.contains(" of 40 runs done"), "{open}");
+    assert!(open.ends_with("</html>\n"));
+    let page = std::fs::read_to_string(report().join("report.html")).unwrap();
+    assert!(page.contains("40 of 40 runs done") && !page.contains("the grid is running"));
+    let names = std::fs::read_dir(report()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["figures", "manifest.json", "report.html", "report.md", "tables"]);
+}
+
+/// What the steps come to on the report's page.
+fn look(hash: &str, size: (u32, u32), steps: &str) -> Option<Value> {
+    let browser = browser()?;
+    let folder = tempfile::tempdir().unwrap();
+    Some(Look { page: &report().join("report.html"), hash, size, steps }.told(browser, folder.path()))
+}
+
+const WINDOW: (u32, u32) = (1280, 900);
+
+/// Moves the pointer over the plot, by shares of its width and height.
+const POINT: &str = "const point = (x, y, type = 'mousemove') => {
+    const over = one('#curves .u-over');
+    const box = over.getBoundingClientRect();
+    const place = { bubbles: true, button: 0, clientX: box.left + x * box.width, clientY: box.top + y * box.height };
+    over.dispatchEvent(new MouseEvent('mouseenter', place));
+    over.dispatchEvent(new MouseEvent(type, { ...place, movementX: 1 }));
+};
+const release = () => document.dispatchEvent(new MouseEvent('mouseup', { bubbles: true }));
+const rows = () => all('#curves .arms tbody tr').filter((row) => row.classList.contains('on'))
+    .map((row) => [...row.cells].map((cell) => cell.textContent));
+const arm = (name) => all('#curves .arms tbody button').find((button) => button.textContent === name);
+const choose = (label, value) => {
+    const select = all('#curves .controls label').find((it) => it.textContent.startsWith(label)).querySelector('select');
+    select.value = value;
+    select.dispatchEvent(new Event('change'));
+};";
+
+fn look_at_curves(hash: &str, steps: &str) -> Option<Value> {
+    look(hash, WINDOW, &format!("{POINT}{steps}"))
+}
+
+/// Opens from a file, without an error or a request, and shows every arm; who has no script sees everything unfolded.
+#[test]
+fn the_page_opens() {
+    let steps = "return {
+        text: one('header').innerText, figures: all('svg[role=img]').length, open: all('details[open]').length,
+        curves: all('#curves canvas').length, arms: all('.arm').length };";
+    let Some(told) = look("", WINDOW, steps) else { return };
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("Two rates & one <page>.") && text.contains("40 of 40 runs done"), "{text}");
+    assert!(told["figures"].as_u64().unwrap() >= 9, "{told}");
+    assert_eq!((&told["open"], &told["curves"], &told["arms"]), (&json!(0), &json!(1), &json!(20)));
+    let page = std::fs::read_to_string(report().join("report.html")).unwrap();
+    assert_eq!(page.matches("<details ").count(), page.matches("\" open>").count());
+    assert!(page.contains("<section id=\"curves\" hidden>"));
+}
+
+/// Mean and standard deviation of a metric over the runs of an arm at an epoch, from `curves.csv`.
+fn measured(epochs: u64, schedule: &str, monitor: &str, metric: &str, epoch: u64) -> (f64, f64) {
+    let read = |name: &str| std::fs::read_to_string(report().join("tables").join(name)).unwrap();
+    let runs = read("runs.csv");
+    let names: Vec<&str> = runs.lines().next().unwrap().split(',').collect();
+    let column = |name: &str| names.iter().position(|other| *other == name).unwrap();
+    let ids: Vec<&str> = runs
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|row| {
+            row[column("epochs")] == epochs.to_string()
+                && row[column("schedule")] == schedule
+                && row[column("monitor")] == monitor
+        })
+        .map(|row| row[column("run_id")])
+        .collect();
+    let values: Vec<f64> = read("curves.csv")
+        .lines()
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|row| ids.contains(&row[0]) && row[2] == epoch.to_string() && row[3] == metric)
+        .map(|row| row[4].parse().unwrap())
+        .collect();
+    assert_eq!(values.len(), 2, "{ids:?}");
+    let mean = f64::midpoint(values[0], values[1]);
+    (mean, (values[0] - values[1]).abs() / 2.0_f64.sqrt())
+}
+
+#[test]
+fn the_pointer_reads_what_the_table_of_curves_says() {
+    // Epochs 1 to 4: the second is a third of the way.
+    let steps = "choose('Metric', 'val_loss'); await wait(); point(1 / 3, 0.5); await wait();
+        return [one('#curves .arms thead').innerText, rows()];";
+    let Some(told) = look_at_curves("#curves&panel=1", steps) else { return };
+    assert!(told[0].as_str().unwrap().contains("epoch 2"), "{told}");
+    let rows = told[1].as_array().unwrap();
+    assert_eq!(rows.len(), 4, "four arms at first: {told}");
+    for (row, schedule) in rows.iter().zip(["static", "step", "exponential", "cosine"]) {
+        let (mean, spread) = measured(4, schedule, "off", "val_loss", 2);
+        assert_eq!(*row, json!([schedule, format!("{mean:.3}"), format!("{spread:.3}"), "2"]));
+    }
+}
+
+#[test]
+fn arms_are_switched_and_the_address_says_so() {
+    let steps = "const names = () => rows().map((row) => row[0]);
+        const seen = [];
+        arm('static').click(); seen.push(names(), location.hash);
+        arm('polynomial, monitor').click(); seen.push(names(), location.hash);
+        for (const detail of [1, 2]) arm('cosine').dispatchEvent(new MouseEvent('click', { detail, bubbles: true }));
+        seen.push(names(), location.hash);
+        for (const detail of [1, 2]) arm('cosine').dispatchEvent(new MouseEvent('click', { detail, bubbles: true }));
+        seen.push(names().length, one('.legend .on').innerText);
+        return seen;";
+    let Some(told) = look_at_curves("#curves", steps) else { return };
+    assert_eq!(told[0], json!(["step", "exponential", "cosine"]));
+    assert_eq!(told[1], "#curves&arms=2,4,6");
+    assert_eq!(told[2], json!(["step", "exponential", "cosine", "polynomial, monitor"]));
+    assert_eq!(told[3], "#curves&arms=2,4,6,9");
+    assert_eq!((&told[4], &told[5]), (&json!(["cosine"]), &json!("#curves&arms=6")));
+    assert_eq!(told[6], 10, "a double click on what is alone shows all");
+    assert!(told[7].as_str().unwrap().starts_with("10 of 10 arms on"), "{told}");
+}
+
+/// A view that was chosen by hand comes back from its address; what is wrong in an address is passed over.
+#[test]
+fn a_view_is_sent_by_its_address() {
+    let chosen = "choose('Panel', 1); choose('Metric', 'train_loss'); choose('by', 'update');
+        for (const box of all('#curves input[type=checkbox]')) box.click();
+        const range = one('#curves input[type=range]'); range.value = 0.6; range.dispatchEvent(new Event('input'));
+        await wait(); point(0.2, 0.2); point(0.2, 0.2, 'mousedown'); point(0.7, 0.8);
+        release(); await wait();
+        return location.hash;";
+    let Some(told) = look_at_curves("", chosen) else { return };
+    let hash = told.as_str().unwrap();
+    let view = "#curves&panel=1&metric=train_loss&x=update&lines=seeds&y=log&smooth=0.6&zoom=";
+    assert!(hash.starts_with(view), "{hash}");
+    let zoom: Vec<f64> = hash[view.len()..].split(',').map(|x| x.parse().unwrap()).collect();
+    assert!(zoom.len() == 4 && zoom[0] < zoom[1] && zoom[2] < zoom[3], "{hash}");
+    let state = "const values = all('#curves select').map((select) => select.value);
+        const checked = all('#curves input[type=checkbox]').map((box) => box.checked);
+        return [values, checked, one('#curves input[type=range]').value, one('#curves .caption').textContent,
+            all('#curves .controls button').map((button) => button.disabled)];";
+    let back = look_at_curves(hash, state).unwrap();
+    assert_eq!(back[0], json!(["1", "train_loss", "update"]));
+    assert_eq!((&back[1], &back[2]), (&json!([true, true]), &json!("0.6")));
+    let note = back[3].as_str().unwrap();
+    assert!(
+        note.contains("One line per seed.") && note.contains("Smoothed: exponential average of weight 0.6"),
+        "{note}"
+    );
+    assert_eq!(back[4], json!([false]), "the whole range can be had again");
+    let wrong = look_at_curves("#curves&panel=77&metric=nothing&arms=&zoom=3,1,a&smooth=9", state).unwrap();
+    assert_eq!(wrong[0][0], "0");
+    assert_eq!((&wrong[1], &wrong[2], &wrong[4]), (&json!([false, false]), &json!("0"), &json!([true])));
+}
+
+/// A line per seed is drawn in the place of the mean and its band.
+#[test]
+fn a_line_per_seed() {
+    let ink = "const drawn = () => { const canvas = one('#curves canvas');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            let n = 0; for (let i = 3; i < data.length; i += 4) n += data[i] > 0; return n; };
+        const band = drawn(); one('#curves input[type=checkbox]').click(); await wait();
+        return [band, drawn(), one('#curves .caption').textContent];";
+    let Some(told) = look_at_curves("#curves&arms=0", ink) else { return };
+    assert!(told[2].as_str().unwrap().starts_with("One line per seed."));
+    assert!(told[0].as_u64().unwrap() > 0 && told[0] != told[1], "{told}");
+}
+
+/// A click on a line leads to its runs and to the commands that make them again.
+#[test]
+fn a_click_leads_to_the_runs() {
+    let steps = "const canvas = one('#curves .u-over').getBoundingClientRect();
+        for (let y = 0.02; y < 1 && !one('.pinned').children.length; y += 0.04) {
+            point(0.99, y); point(0.99, y, 'mousedown'); point(0.99, y, 'mouseup'); point(0.99, y, 'click');
+        }
+        return [one('.pinned').innerText, all('.pinned a').map((link) => document.getElementById(link.hash.slice(1)) !== null),
+            all('.pinned pre').map((pre) => pre.textContent), location.hash];";
+    let Some(told) = look_at_curves("#curves&arms=6", steps) else { return };
+    assert!(told[0].as_str().unwrap().starts_with("cosine · validation accuracy at the end"), "{told}");
+    assert_eq!(told[1], json!([true, true, true]));
+    let commands = told[2].as_array().unwrap();
+    assert_eq!(commands.len(), 2);
+    assert!(commands.iter().all(|command| command.as_str().unwrap().contains(" --run ")), "{told}");
+    assert_eq!(told[3], "#curves&arms=6&pin=6");
+}
+
+#[test]
+fn tables_are_filtered_and_copied() {
+    let steps = "const section = one('#results');
+        const copied = []; navigator.clipboard.writeText = async (text) => { copied.push(text); };
+        const shown = () => all('#results tbody tr').filter((row) => row.offsetHeight > 0).length;
+        const filter = section.querySelector('input[type=search]');
+        const before = shown();
+        filter.value = 'Cosine on'; filter.dispatchEvent(new Event('input'));
+        const count = section.querySelector('.count').textContent;
+        for (const button of section.querySelectorAll('.copy button')) { button.click(); await wait(); }
+        return { before, after: shown(), count, copied, told: section.querySelector('.count').textContent,
+            boxes: all('.scroll[data-name]').every((box) => box.tabIndex === 0 && box.getAttribute('aria-label')) };";
+    let Some(told) = look("", WINDOW, steps) else { return };
+    assert_eq!((&told["before"], &told["after"]), (&json!(20), &json!(2)), "{told}");
+    assert_eq!(
+        (&told["count"], &told["told"]),
+        (&json!("2 of 20 rows"), &json!("2 rows copied as Markdown"))
+    );
+    assert_eq!(told["boxes"], true);
+    let [csv, latex, markdown] = [0, 1, 2].map(|i| told["copied"][i].as_str().unwrap());
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 3, "{csv}");
+    assert!(
+        lines[0].starts_with("epochs,schedule,monitor,runs,") && lines[1].starts_with("3,cosine,on,2/2,"),
+        "{csv}"
+    );
+    assert!(
+        latex.starts_with("\\begin{tabular}{@{}rll") && latex.contains("  3 & cosine & on & 2/2 & "),
+        "{latex}"
+    );
+    assert!(latex.contains("$\\pm$") && latex.contains("\\%") && !latex.contains('±'), "{latex}");
+    assert!(
+        markdown.contains("| ---: | --- | --- |") && markdown.contains("| cosine | on | 2/2 |"),
+        "{markdown}"
+    );
+}
+
+/// The first column stays while the rest scrolls, and what lies outside is announced.
+#[test]
+fn wide_tables_say_what_they_hide() {
+    let steps = "one('#comparisons').open = true; await wait();
+        const box = one('#comparisons .scroll');
+        const first = box.querySelector('tbody td');
+        const more = () => one('#comparisons .more').textContent;
+        await until(more);
+        const before = [first.getBoundingClientRect().left, more()];
+        box.scrollLeft = box.scrollWidth; await wait(); box.dispatchEvent(new Event('scroll'));
+        return [...before, first.getBoundingClientRect().left, more()];";
+    let Some(told) = look("", (390, 844), steps) else { return };
+    assert_eq!(told[0], told[2], "{told}");
+    assert!(told[1].as_str().unwrap().contains("more columns to the right"), "{told}");
+    assert!(!told[3].as_str().unwrap().contains("to the right"), "{told}");
+}
+
+/// On a telephone nothing is wider than the screen but what scrolls in a box of its own, and no letter is below 9 px.
+#[test]
+fn a_narrow_screen_cuts_nothing() {
+    let steps = "for (const fold of all('details')) fold.open = true; await wait();
+        const inside = (element) => element.closest('.scroll, pre, .plot, .arms');
+        const wide = all('body *').filter((element) => !inside(element) && element.getClientRects().length
+            && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 90));
+        const small = all('body *').filter((element) => !element.closest('svg') && element.getClientRects().length
+            && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
+            && parseFloat(getComputedStyle(element).fontSize) < 9).map((element) => element.outerHTML.slice(0, 90));
+        return [innerWidth, document.documentElement.scrollWidth, wide, small];";
+    let Some(told) = look("#curves&pin=0", (390, 844), steps) else { return };
+    assert_eq!(told, json!([390, 390, [], []]));
+}
+
+/// Every section is on paper, those that are folded on the screen too.
+#[test]
+fn print_has_every_section() {
     let Some(browser) = browser() else { return };
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("page.toml"), EXPERIMENT).unwrap();
-    let ran = run(folder.path(), &["run", "page.toml", "--device", "cpu"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
+    let pdf = folder.path().join("page.pdf");
+    let (to, page) = (format!("--print-to-pdf={}", pdf.display()), report().join("report.html"));
+    let address = format!("file://{}", page.canonicalize().unwrap().display());
+    let _ = browse(browser, folder.path(), &["--generate-pdf-document-outline", &to, &address]);
+    let bytes = std::fs::read(&pdf).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    let html = std::fs::read_to_string(&page).unwrap();
+    let headings: Vec<&str> =
+        html.split("<h2>").skip(1).filter_map(|rest| rest.split("</h2>").next()).collect();
+    assert!(headings.len() > 3, "{headings:?}");
+    for heading in headings.into_iter().filter(|heading| *heading != "Curves") {
+        assert!(text.contains(&format!("/Title ({heading})")), "{heading} is not printed");
+    }
+    // The long tables lie across their pages.
+    assert!(text.matches("/MediaBox [0 0 841").count() > 5, "the folded tables are not printed");
 
-    let page = folder.path().join("runs/page/report/report.html").canonicalize().unwrap();
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-component-update"])
-        .args(["--disable-background-networking", "--disable-sync", "--enable-logging=stderr", "--v=0"])
-        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-        .args(["--virtual-time-budget=2000", "--dump-dom"])
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .unwrap();
-    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(dom.contains("Two rates &amp; one &lt;page&gt;."), "{dom}\n{log}");
-    assert!(dom.contains("2 of 2 runs done"), "{dom}");
-    assert!(dom.matches("<svg").count() >= 6, "{} figures", dom.matches("<svg").count());
-    assert!(!log.contains("Uncaught"), "{log}");
-    let text = std::fs::read_to_string(&page).unwrap();
-    assert!(!text.contains("src=\"http") && !text.contains("@import"), "the page asks the network");
+    let steps = "dispatchEvent(new Event('beforeprint')); const printed = all('details:not([open])').length;
+        dispatchEvent(new Event('afterprint')); return [printed, all('details[open]').length];";
+    assert_eq!(look("", WINDOW, steps), Some(json!([0, 0])));
+}
+
+/// While a grid runs its page loads itself again and leaves the reader where they were.
+#[test]
+fn the_page_of_a_running_grid_stays_where_it_was() {
+    let Some(browser) = browser() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(report().join("report.html")).unwrap();
+    let page = folder.path().join("report.html");
+    std::fs::write(&page, text.replacen("<body>", "<body data-open>", 1)).unwrap();
+    let steps = "const sorted = () => one('#results th[aria-sort]')?.getAttribute('aria-sort');
+        if (performance.getEntriesByType('navigation')[0].type !== 'reload') {
+            one('#comparisons').open = true;
+            const filter = one('#results input[type=search]');
+            filter.value = 'step'; filter.dispatchEvent(new Event('input'));
+            one('#results th:nth-child(2) button').click();
+            arm('static').click();
+            scrollTo({ top: 700, behavior: 'instant' });
+            await new Promise(() => {});
+        }
+        return [scrollY, location.hash, all('details[open]').map((fold) => fold.id), one('#results .count').textContent,
+            rows().length, sorted()];";
+    let steps = format!("{POINT}{steps}");
+    let told = Look { page: &page, hash: "", size: WINDOW, steps: &steps }.told(browser, folder.path());
+    assert_eq!(told, json!([700, "#curves&arms=2,4,6", ["comparisons"], "4 of 20 rows", 3, "ascending"]));
 }

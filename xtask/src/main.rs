@@ -18,7 +18,9 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::BenchOptions;
 use crate::chaos::ChaosOptions;
-use crate::options::{GcOptions, ReportOptions, RunOptions, StatusOptions, VerifyOptions};
+use crate::options::{
+    GcOptions, ReportOptions, RunOptions, StatusOptions, TensorBoardOptions, VerifyOptions,
+};
 
 /// Builds the runner, starts grids, runs every check.
 #[derive(Debug, Parser)]
@@ -36,6 +38,9 @@ enum Command {
     Report(ReportOptions),
     /// Show the progress of a grid, also while it runs
     Status(StatusOptions),
+    /// Lay out the finished runs of a grid for TensorBoard
+    #[command(name = "tensorboard")]
+    TensorBoard(TensorBoardOptions),
     /// Redo finished runs and compare them bit by bit
     Verify(VerifyOptions),
     /// Remove what no experiment refers to any more, after listing it
@@ -80,6 +85,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }
         Command::Status(options) => {
+            let program = runner::find(options.runner.as_deref(), "cpu")?;
+            runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
+        }
+        Command::TensorBoard(options) => {
             let program = runner::find(options.runner.as_deref(), "cpu")?;
             runner::exec(&program, options.runner.as_deref(), &options.arguments()?)
         }

@@ -261,6 +261,28 @@ impl StatusOptions {
     }
 }
 
+/// Options of `tensorboard`.
+#[derive(Debug, Args)]
+pub(crate) struct TensorBoardOptions {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    on_record: OnRecord,
+    /// A user-built runner binary
+    #[arg(long, value_name = "PATH")]
+    pub(crate) runner: Option<PathBuf>,
+}
+
+impl TensorBoardOptions {
+    /// Returns the runner's command line.
+    pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments = vec!["tensorboard".into()];
+        self.selection.add_to(&mut arguments)?;
+        self.on_record.add_to(&mut arguments);
+        Ok(arguments)
+    }
+}
+
 /// Options of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyOptions {
@@ -472,17 +494,24 @@ mod tests {
         #[derive(Debug, Parser)]
         enum Verb {
             Status(StatusOptions),
+            #[command(name = "tensorboard")]
+            TensorBoard(TensorBoardOptions),
             Gc(GcOptions),
             Verify(VerifyOptions),
         }
         let forwarded = |words: &[&str]| match Verb::try_parse_from([&["x"], words].concat()).unwrap() {
             Verb::Status(options) => options.arguments().unwrap(),
+            Verb::TensorBoard(options) => options.arguments().unwrap(),
             Verb::Gc(options) => options.arguments().unwrap(),
             Verb::Verify(options) => options.arguments().unwrap(),
         };
         assert_eq!(
             forwarded(&["status", "Cargo.toml", "--out=o", "--set", "lr=1", "--records", "r", "--watch"]),
             ["status", "Cargo.toml", "--out=o", "--set=lr=1", "--records=r", "--watch"]
+        );
+        assert_eq!(
+            forwarded(&["tensorboard", "Cargo.toml", "--out=o", "--seeds", "1", "--records", "r"]),
+            ["tensorboard", "Cargo.toml", "--out=o", "--seeds=1", "--records=r"]
         );
         assert_eq!(
             forwarded(&["gc", "Cargo.toml", "--out=o", "--filter", "seed=0", "--seeds", "1", "--run", "1f"]),

@@ -23,6 +23,7 @@ mod snapshots;
 mod suggestion;
 mod table;
 mod tensorboard;
+mod tensorboard_run;
 mod tfevents;
 mod timer;
 
@@ -47,4 +48,5 @@ pub use sham::ShamControl;
 pub use snapshots::SnapshotEnsemble;
 pub use suggestion::{NoSuggestion, Suggestion, suggest_lr};
 pub use tensorboard::TensorBoardLogger;
+pub use tensorboard_run::{TensorBoardRun, write_tensorboard_experiment};
 pub use timer::Timer;

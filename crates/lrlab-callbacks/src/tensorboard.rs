@@ -67,11 +67,7 @@ impl TensorBoardLogger {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics, step: u64) -> Result<(), Error> {
-        let tags = EpochMetrics::NAMES.map(tag);
-        let values = EpochMetrics::NAMES.map(|name| metrics.get(name).flatten());
-        let scalars = tags.iter().zip(values).filter_map(|(tag, value)| Some((tag.as_str(), value?)));
-        let scalars: Vec<_> = scalars.chain([("epoch", metrics.epoch as f64)]).collect();
-        self.write(|out| tfevents::write_scalars(out, wall_time(), step, &scalars))
+        self.write(|out| write_epoch(out, wall_time(), step, metrics))
     }
 
     fn write(&mut self, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), Error> {
@@ -123,6 +119,20 @@ fn truncate(path: &Path, context: &Context<'_>) -> io::Result<()> {
     };
     let kept = tfevents::kept_length(&bytes, belongs);
     if kept == bytes.len() { Ok(()) } else { File::options().write(true).open(path)?.set_len(kept as u64) }
+}
+
+/// Writes the metrics of an epoch.
+pub(crate) fn write_epoch(
+    out: &mut impl io::Write,
+    wall_time: f64,
+    step: u64,
+    metrics: &EpochMetrics,
+) -> io::Result<()> {
+    let tags = EpochMetrics::NAMES.map(tag);
+    let values = EpochMetrics::NAMES.map(|name| metrics.get(name).flatten());
+    let scalars = tags.iter().zip(values).filter_map(|(tag, value)| Some((tag.as_str(), value?)));
+    let scalars: Vec<_> = scalars.chain([("epoch", metrics.epoch as f64)]).collect();
+    tfevents::write_scalars(out, wall_time, step, &scalars)
 }
 
 /// TensorBoard groups scalars by the part before the slash.

@@ -11,8 +11,24 @@
 //! Summary    { repeated Value value = 1 }       Value { string tag = 1; float simple_value = 2 }
 //! SessionLog { enum status = 1 }                START = 1
 //! ```
+//!
+//! The plugin HParams reads messages of its own from the metadata of a value that has no figure
+//! (`tensorboard/plugins/hparams/plugin_data.proto` and `api.proto`):
+//!
+//! ```text
+//! Value             { string tag = 1; SummaryMetadata metadata = 9 }
+//! SummaryMetadata   { PluginData plugin_data = 1 }   PluginData { string plugin_name = 1; bytes content = 2 }
+//! HParamsPluginData { oneof { Experiment experiment = 2; SessionStartInfo start = 3; SessionEndInfo end = 4 } }
+//! Experiment        { repeated HParamInfo hparam_infos = 4; repeated MetricInfo metric_infos = 5 }
+//! HParamInfo        { string name = 1; enum type = 4 }          STRING = 1, BOOL = 2, FLOAT64 = 3
+//! MetricInfo        { MetricName name = 1 }                     MetricName { string tag = 2 }
+//! SessionStartInfo  { map<string, google.protobuf.Value> hparams = 1; string group_name = 4; double start = 5 }
+//! SessionEndInfo    { enum status = 1; double end = 2 }         SUCCESS = 1, FAILURE = 2
+//! ```
 
 use std::io::{self, Write};
+
+use serde_json::Value;
 
 /// Writes the first event of a file: the version, which readers require.
 pub(crate) fn write_version(out: &mut impl Write, wall_time: f64) -> io::Result<()> {
@@ -44,6 +60,93 @@ pub(crate) fn write_scalars(
         bytes_field(&mut summary, 1, &message);
     }
     let mut event = header(wall_time, step);
+    bytes_field(&mut event, 5, &summary);
+    write_record(out, &event)
+}
+
+/// Writes the names of the hyperparameters, with an example value each, and the tags of the scalars that the HParams tab
+/// compares. The event belongs to the root of the folder that TensorBoard opens.
+pub(crate) fn write_hparams_experiment(
+    out: &mut impl Write,
+    wall_time: f64,
+    hparams: &[(String, Value)],
+    metrics: &[String],
+) -> io::Result<()> {
+    let mut experiment = Vec::new();
+    for (name, value) in hparams {
+        let mut info = Vec::new();
+        bytes_field(&mut info, 1, name.as_bytes());
+        info.extend([
+            key(4, VARINT),
+            match value {
+                Value::Number(_) => 3,
+                Value::Bool(_) => 2,
+                _ => 1,
+            },
+        ]);
+        bytes_field(&mut experiment, 4, &info);
+    }
+    for tag in metrics {
+        let (mut name, mut info) = (Vec::new(), Vec::new());
+        bytes_field(&mut name, 2, tag.as_bytes());
+        bytes_field(&mut info, 1, &name);
+        bytes_field(&mut experiment, 5, &info);
+    }
+    write_hparams(out, wall_time, "_hparams_/experiment", 2, &experiment)
+}
+
+/// Writes the hyperparameters of a run.
+pub(crate) fn write_session_start(
+    out: &mut impl Write,
+    wall_time: f64,
+    group: &str,
+    hparams: &[(String, Value)],
+) -> io::Result<()> {
+    let mut start = Vec::new();
+    for (name, value) in hparams {
+        let (mut entry, mut content) = (Vec::new(), Vec::new());
+        match value {
+            Value::Number(number) => {
+                content.push(key(2, FIXED64));
+                content.extend(number.as_f64().unwrap_or(f64::NAN).to_le_bytes());
+            }
+            Value::Bool(flag) => content.extend([key(4, VARINT), u8::from(*flag)]),
+            Value::String(text) => bytes_field(&mut content, 3, text.as_bytes()),
+            other => bytes_field(&mut content, 3, other.to_string().as_bytes()),
+        }
+        bytes_field(&mut entry, 1, name.as_bytes());
+        bytes_field(&mut entry, 2, &content);
+        bytes_field(&mut start, 1, &entry);
+    }
+    bytes_field(&mut start, 4, group.as_bytes());
+    start.push(key(5, FIXED64));
+    start.extend(wall_time.to_le_bytes());
+    write_hparams(out, wall_time, "_hparams_/session_start_info", 3, &start)
+}
+
+/// Writes whether a run succeeded.
+pub(crate) fn write_session_end(out: &mut impl Write, wall_time: f64, success: bool) -> io::Result<()> {
+    let mut end = vec![key(1, VARINT), if success { 1 } else { 2 }, key(2, FIXED64)];
+    end.extend(wall_time.to_le_bytes());
+    write_hparams(out, wall_time, "_hparams_/session_end_info", 4, &end)
+}
+
+fn write_hparams(
+    out: &mut impl Write,
+    wall_time: f64,
+    tag: &str,
+    field: u8,
+    content: &[u8],
+) -> io::Result<()> {
+    let [mut data, mut plugin, mut metadata, mut value, mut summary] = [const { Vec::new() }; 5];
+    bytes_field(&mut data, field, content);
+    bytes_field(&mut plugin, 1, b"hparams");
+    bytes_field(&mut plugin, 2, &data);
+    bytes_field(&mut metadata, 1, &plugin);
+    bytes_field(&mut value, 1, tag.as_bytes());
+    bytes_field(&mut value, 9, &metadata);
+    bytes_field(&mut summary, 1, &value);
+    let mut event = header(wall_time, 0);
     bytes_field(&mut event, 5, &summary);
     write_record(out, &event)
 }

@@ -80,7 +80,7 @@ impl PictureSplit {
             let (place, row) = (self.places[index as usize], self.rows[index as usize]);
             match &augmentation {
                 None => View::plain(place),
-                Some((augment, stream)) => View::draw(*augment, stream, row, place, &self.pictures),
+                Some((augment, stream)) => View::draw(*augment, *stream, row, place, &self.pictures),
             }
         };
         indices.iter().map(view).collect()
@@ -110,7 +110,7 @@ impl View {
 
     /// Draws a view from four random words per example: the shift of rows, the shift of columns, the flip, and both coordinates
     /// of the centre of the blanked square.
-    fn draw(augment: AugmentConfig, stream: &Stream, row: u32, picture: u32, pictures: &Pictures) -> Self {
+    fn draw(augment: AugmentConfig, stream: Stream, row: u32, picture: u32, pictures: &Pictures) -> Self {
         let [a, b, c, d] = stream.words(u64::from(row));
         let padding = augment.crop_padding as isize;
         let offset = |word: u32| below(word, 2 * augment.crop_padding + 1) as isize - padding;

@@ -48,6 +48,6 @@ pub enum Error {
         message: String,
     },
     /// A value could not be written as JSON.
-    #[error("manifest: {0}")]
+    #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
 }

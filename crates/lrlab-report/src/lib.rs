@@ -49,7 +49,7 @@ pub use search::{ArmSearch, TrialReport};
 pub use store::State;
 pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
-pub use write::{Written, write};
+pub use write::{Written, write, write_open};
 
 #[doc(no_inline)]
 pub use lrlab_runs::{Plan, RunStore};

@@ -1,5 +1,7 @@
 //! `report.html` and `report.md`, from templates in this crate.
 
+mod curves;
+
 use std::io;
 use std::sync::Arc;
 
@@ -17,7 +19,16 @@ use crate::{Error, Figure, Report, Run, figure, tables};
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
 const STYLE: &str = include_str!("templates/style.css");
-const SCRIPT: &str = include_str!("templates/page.js");
+/// In the order in which they run.
+const SCRIPTS: [&str; 4] = [
+    include_str!("templates/vendor/uplot/uPlot.iife.min.js"),
+    include_str!("templates/page.js"),
+    include_str!("templates/tables.js"),
+    include_str!("templates/curves.js"),
+];
+/// The library that draws the curves: its style, and the notice that its licence asks for.
+const UPLOT_STYLE: &str = include_str!("templates/vendor/uplot/uPlot.min.css");
+const UPLOT_LICENCE: &str = include_str!("templates/vendor/uplot/LICENSE");
 
 /// Runs are made again in a store of this name, beside the one that the report is of.
 const REPEATED: &str = "repeated";
@@ -34,6 +45,7 @@ struct Page<'a> {
     leaks: Vec<&'a str>,
     progress: String,
     complete: bool,
+    open: bool,
     facts: Vec<Fact>,
     warnings: Vec<&'a str>,
     arms: Vec<PageArm>,
@@ -42,7 +54,10 @@ struct Page<'a> {
     tables: Vec<PageTable>,
     figures: Vec<PageFigure<'a>>,
     style: &'static str,
-    script: &'static str,
+    scripts: &'static [&'static str],
+    curves: &'a str,
+    uplot_style: &'static str,
+    uplot_licence: &'static str,
 }
 
 /// A line of the header: the grid, the data, the machine.
@@ -85,7 +100,6 @@ struct PageCell {
     class: String,
     sort: Option<f64>,
     href: Option<String>,
-    hint: String,
 }
 
 #[derive(Serialize)]
@@ -122,6 +136,17 @@ struct PageRun {
     error: String,
 }
 
+/// What the one file of the page has in itself.
+#[derive(Default)]
+struct Inline<'a> {
+    /// The figures as SVG.
+    drawn: &'a [String],
+    /// The runs' curves as JSON.
+    curves: &'a str,
+    /// Whether runs are under way: the page loads itself again.
+    open: bool,
+}
+
 /// Adds a file by its name and by what writes it.
 type Add<'a> = &'a mut dyn FnMut(&str, Write<'_>) -> Result<(), Error>;
 
@@ -130,6 +155,7 @@ pub(crate) fn html(
     report: &Report,
     tables: &Arc<Vec<Table>>,
     figures: &[Figure],
+    open: bool,
     add: Add<'_>,
 ) -> Result<(), Error> {
     let mut env = environment()?;
@@ -144,7 +170,8 @@ pub(crate) fn html(
         let svg = figure::forest_svg(forest, Width::Page);
         add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
-    add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &drawn, file))
+    let inline = Inline { drawn: &drawn, curves: &curves::json(report)?, open };
+    add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &inline, file))
 }
 
 /// For a repository: tables as text, figures by path.
@@ -158,7 +185,7 @@ pub(crate) fn markdown(
     env.add_filter("md", |text: String| markdown_escape(&text));
     env.add_template("report.md", MARKDOWN)?;
     let mut text = Vec::new();
-    render(&env, "report.md", report, tables, figures, &[], &mut text)?;
+    render(&env, "report.md", report, tables, figures, &Inline::default(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -175,7 +202,7 @@ fn render(
     report: &Report,
     tables: &Arc<Vec<Table>>,
     figures: &[Figure],
-    drawn: &[String],
+    inline: &Inline<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), Error> {
     let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
@@ -186,7 +213,7 @@ fn render(
             name: figure.name.clone(),
             title: figure.title.clone(),
             caption: figure.caption.clone(),
-            svg: drawn.get(i).map_or("", String::as_str),
+            svg: inline.drawn.get(i).map_or("", String::as_str),
             paper: figure.paper,
         })
         .collect();
@@ -206,6 +233,7 @@ fn render(
         leaks,
         progress: tables::progress(&report.counts),
         complete: report.counts.done == report.counts.planned,
+        open: inline.open,
         facts: facts(report),
         warnings,
         arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
@@ -214,7 +242,10 @@ fn render(
         tables,
         figures,
         style: STYLE,
-        script: SCRIPT,
+        scripts: &SCRIPTS,
+        curves: inline.curves,
+        uplot_style: UPLOT_STYLE,
+        uplot_licence: UPLOT_LICENCE,
     };
     let page = minijinja::value::Serde(page);
     env.get_template(name)?.render_captured_to(page, Clean(&mut *out))?;
@@ -347,16 +378,11 @@ fn page_cell(row: &Row, cell: &crate::table::TableCell, column: &crate::Column) 
         Some(Link::Run(id)) => format!("#run-{id}"),
         None => "#runs".to_owned(),
     });
-    let hint = match &cell.runs[..] {
-        [] => String::new(),
-        runs => format!("from {}", runs.iter().map(lrlab_runs::RunId::short).collect::<Vec<_>>().join(", ")),
-    };
     PageCell {
         text,
         class: class.join(" "),
-        sort: cell.value.sort_key().filter(|x| x.is_finite()),
+        sort: cell.value.sort_key().filter(|x| x.is_finite()).map(curves::short),
         href,
-        hint,
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn corners(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
 
 /// Douglas and Peucker's, by vertical distance: a thousandth of the range, and half a percent of the value, since an axis
 /// may be logarithmic; nothing below a hundred-thousandth of the range.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(crate) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let (low, high) =
         points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), p| (a.min(p.1), b.max(p.1)));
     let excess = |from: usize, to: usize, i: usize| {

@@ -9,7 +9,7 @@ mod runs;
 mod search;
 mod verdict;
 
-pub(crate) use cost::total;
+pub(crate) use cost::{seconds, total};
 pub(crate) use result::{brief, progress};
 pub(crate) use runs::curves;
 

@@ -37,9 +37,27 @@ pub struct Written {
 /// [`Error::InTheWay`] where `out` has files with a report's names and no report: nothing is written then. Or writing
 /// fails; the files written so far are whole.
 pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
+    write_as(report, documents, out, false)
+}
+
+/// As [`write()`], while runs of the grid are under way: the page loads itself again every few seconds, and stays where
+/// its reader left it.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_open(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
+    write_as(report, documents, out, true)
+}
+
+fn write_as(
+    report: &Report,
+    documents: &[(String, String)],
+    out: &Path,
+    open: bool,
+) -> Result<Written, Error> {
     let (tables, figures) = (Arc::new(tables(report)), figures(report));
     let mut staged = Staged::beside(out)?;
-    page::html(report, &tables, &figures, &mut |name, write| staged.add_with(name, write))?;
+    page::html(report, &tables, &figures, open, &mut |name, write| staged.add_with(name, write))?;
     staged.add("report.md", &page::markdown(report, &tables, &figures)?)?;
     for it in tables.iter() {
         staged.add(&format!("tables/{}.csv", it.name), &table::csv(it)?)?;

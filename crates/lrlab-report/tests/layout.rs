@@ -118,6 +118,41 @@ fn paper_grid() {
     assert!(files["tables/results.tex"].contains("\\resizebox"));
     let svg = &files["figures/lstm-imdb-val-accuracy.svg"];
     assert!(svg.contains("lstm, imdb, 10 epochs") && svg.contains("lstm, imdb, 20 epochs"));
+    let curves = curves(&files["report.html"]);
+    let names: Vec<&str> =
+        curves["panels"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names[0], "resnet20, cifar10, 10 epochs");
+    assert_eq!((names.len(), names[6]), (7, "all arms"));
+    assert_eq!(curves["panels"][0]["arms"][1]["name"], "static, monitor");
+    let first: Vec<bool> = curves["panels"][0]["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| arm["first"].as_bool().unwrap())
+        .collect();
+    assert_eq!(first, [true, false, true, false, true, false, true, false], "four arms, none with a monitor");
+    // Every run is there with its figures, in seven digits.
+    let runs: Vec<&serde_json::Value> =
+        curves["arms"].as_array().unwrap().iter().flat_map(|arm| arm.as_array().unwrap()).collect();
+    assert_eq!(runs.len(), plan.runs.len());
+    for run in runs {
+        let planned = plan.runs.iter().find(|planned| planned.run_id.as_str() == run["id"]).unwrap();
+        let result = common::result(planned);
+        for (epoch, shown) in result.history.iter().zip(run["values"]["val_loss"].as_array().unwrap()) {
+            let (exact, shown) = (epoch.val_loss.unwrap(), shown.as_f64().unwrap());
+            assert!((exact - shown).abs() <= 5e-7 * exact.abs(), "{exact} {shown}");
+        }
+    }
+}
+
+/// What the page's script draws from: less than two and a half kilobytes a run of 20 epochs.
+fn curves(html: &str) -> serde_json::Value {
+    let text = html.split("id=\"curves-data\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let curves: serde_json::Value = serde_json::from_str(text).unwrap();
+    let runs: usize =
+        curves["arms"].as_array().unwrap().iter().map(|arm| arm.as_array().unwrap().len()).sum();
+    assert!(text.len() < 2500 * runs, "{} bytes for {runs} runs", text.len());
+    curves
 }
 
 /// Some runs missing, one diverged.

@@ -253,7 +253,10 @@ fn a_script_is_followed() {
     );
     assert_eq!(decisions("scripted = { gains = [] }", &[1.0, 2.0]), []);
     for (text, expected) in [
-        ("scripted = { gains = [[0, 0.5]] }", "scripted.gains[0][0]: 0 is not an observation, counted from 1"),
+        (
+            "scripted = { gains = [[0, 0.5]] }",
+            "scripted.gains[0][0]: 0 is not an observation, counted from 1",
+        ),
         ("scripted = { gains = [[3, 0.5], [3, 1]] }", "scripted.gains[1][0]: 3 is not an observation"),
         ("scripted = { gains = [[3, 0]] }", "scripted.gains[0][1]: 0 is not a number above 0"),
         ("scripted", "missing field `gains`"),

@@ -40,6 +40,12 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
+    /// Lay out the finished runs of a grid for TensorBoard, and print the command that opens them.
+    ///
+    /// `DIR/<experiment>/tensorboard` gets a folder per finished run, named after its cell: curves by epoch, the final, best
+    /// and test figures as scalars, and the hyperparameters for the tab HParams. An earlier layout is replaced.
+    #[command(name = "tensorboard")]
+    TensorBoard(commands::tensorboard::TensorBoardArgs),
     /// Redo finished runs and compare them bit by bit.
     ///
     /// Each run is redone from its recorded specification, in a temporary store, by the preflight and the workers of
@@ -123,6 +129,7 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Gc(args) => commands::gc::gc(&args, registry),
         Command::Status(args) => commands::status::status(&args, registry),
         Command::Report(args) => commands::report::report(&args, registry),
+        Command::TensorBoard(args) => commands::tensorboard::tensorboard(&args, registry),
         Command::Verify(args) => commands::verify::verify(&args, registry),
         Command::Records(args) => commands::records::records(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use lrlab_runs::{Cell, Event, PlannedRun, RunId};
+use lrlab_runs::{Cell, Event, Outcome, PlannedRun, RunId};
 use lrlab_spec::Mistakes;
 
 use crate::color;
@@ -47,6 +47,9 @@ impl Progress {
             );
             self.latest.insert(id.clone(), text);
         }
+        if let Event::Finished { outcome } = event {
+            self.ended(id, *outcome);
+        }
         let label = self.label(id);
         let View::Bars { bars, grid, runs } = &mut self.view else { return };
         match event {
@@ -69,6 +72,18 @@ impl Progress {
             | Event::Finished { .. }
             | Event::Failed { .. } => {}
         }
+    }
+
+    /// What is said of a run that did not make all of its updates; one that diverged in its first epoch has no figures.
+    fn ended(&mut self, id: &RunId, outcome: Outcome) {
+        let how = match outcome {
+            Outcome::Completed => return,
+            Outcome::Stopped => "stopped early",
+            Outcome::Diverged => "diverged",
+            Outcome::Pruned => "pruned",
+        };
+        let latest = self.latest.entry(id.clone()).or_default();
+        *latest = if latest.is_empty() { how.to_owned() } else { format!("{how}, {latest}") };
     }
 
     /// Shows that a run is done, and the estimated time left for the grid.
@@ -222,6 +237,7 @@ pub(crate) fn report_error(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lrlab_runs::EpochMetrics;
     use serde_json::json;
 
     #[test]
@@ -230,6 +246,35 @@ mod tests {
             [(4.4, "4 s"), (99.0, "99 s"), (600.0, "10 min"), (9000.0, "2.5 h"), (3e5, "3.5 d")]
         {
             assert_eq!(clock(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn what_ends_early_says_how() {
+        let run = PlannedRun {
+            run_id: RunId::of("{}", ""),
+            cell: Cell::new(),
+            spec: json!({}),
+            dataset_digest: String::new(),
+        };
+        let id = run.run_id.clone();
+        let epoch = || {
+            let metrics = EpochMetrics { epoch: 1, val_loss: Some(0.5), ..EpochMetrics::default() };
+            Event::Epoch { metrics: Box::new(metrics) }
+        };
+        let finished = |outcome| Event::Finished { outcome };
+        for (events, expected) in [
+            (vec![finished(Outcome::Diverged)], "diverged"),
+            (vec![epoch(), finished(Outcome::Diverged)], "diverged, val_loss 0.5000, val_accuracy –"),
+            (vec![epoch(), finished(Outcome::Stopped)], "stopped early, val_loss 0.5000, val_accuracy –"),
+            (vec![epoch(), finished(Outcome::Completed)], "val_loss 0.5000, val_accuracy –"),
+        ] {
+            let mut progress = Progress::new(std::slice::from_ref(&run), 0);
+            for event in &events {
+                progress.event(&id, event);
+            }
+            assert_eq!(progress.latest[&id], expected);
+            progress.close();
         }
     }
 

@@ -84,7 +84,7 @@ fn augmentation_equals_its_definition() {
         AugmentConfig { crop_padding: 20, cutout: 30, ..AUGMENT },
     ] {
         for index in 0..60 {
-            let view = View::draw(augment, &stream(0, 0), index, index, &split.pictures);
+            let view = View::draw(augment, stream(0, 0), index, index, &split.pictures);
             assert_eq!(
                 values(&split, &[index], Some((augment, stream(0, 0)))),
                 slow(&split, &view),
@@ -100,7 +100,7 @@ fn augmentation_equals_its_definition() {
 fn draws_cover_what_they_may() {
     let split = some(1);
     let views: Vec<View> =
-        (0..4000).map(|row| View::draw(AUGMENT, &stream(0, 0), row, 0, &split.pictures)).collect();
+        (0..4000).map(|row| View::draw(AUGMENT, stream(0, 0), row, 0, &split.pictures)).collect();
     for shift in -4..=4 {
         let rows = views.iter().filter(|view| view.shift.0 == shift).count();
         let columns = views.iter().filter(|view| view.shift.1 == shift).count();

@@ -38,13 +38,13 @@ pub(super) fn cost(report: &Report) -> Table {
 }
 
 /// Seconds of a run: training, evaluation and reading data.
-fn seconds(run: &Run) -> Option<f64> {
+pub(crate) fn seconds(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
 }
 
 /// "3.2 h".
 pub(crate) fn total(report: &Report) -> String {
-    let s: f64 = report.runs().filter_map(seconds).sum();
+    let s = report.runs().filter_map(seconds).fold(0.0, |sum, seconds| sum + seconds);
     match s {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),

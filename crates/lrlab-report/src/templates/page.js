@@ -1,37 +1,56 @@
 "use strict";
-// A click on a column's head sorts by it; a second click turns the order; a third restores the report's own.
-for (const table of document.querySelectorAll("table")) {
-  const body = table.tBodies[0];
-  const original = [...body.rows];
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
-    const before = head.getAttribute("aria-sort");
-    const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
-    heads.forEach((other) => other.removeAttribute("aria-sort"));
-    if (order) head.setAttribute("aria-sort", order);
-    const key = (row) => {
-      const cell = row.cells[column];
-      return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
-    };
-    const numeric = original.some((row) => key(row) !== null);
-    const compare = (a, b) => {
-      if (!numeric) return a.cells[column].textContent.localeCompare(b.cells[column].textContent, undefined, { numeric: true });
-      const [x, y] = [key(a), key(b)];
-      return x === null ? (y === null ? 0 : Infinity) : y === null ? -Infinity : x - y;
-    };
-    // What is missing stays last in either direction.
-    const sign = (c) => (order === "descending" && Number.isFinite(c) ? -c : c);
-    const rows = order ? [...original].sort((a, b) => sign(compare(a, b))) : original;
-    body.append(...rows);
-    table.classList.toggle("sorted", order !== null);
-  }));
-}
+// Everything is unfolded for who has no script and on paper; on the screen the still figures and the long tables wait.
+const folds = [...document.querySelectorAll("details")];
+// What the reader had before the page loaded itself again; each part of the page puts its own into what is kept.
+const kept = history.state?.kept ?? null;
+const keepers = [(keep) => { keep.folds = folds.filter((fold) => fold.open).map((fold) => fold.id); }];
+for (const fold of folds) fold.open = kept?.folds.includes(fold.id) ?? false;
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = folds.filter((fold) => !fold.open);
+  for (const fold of unfolded) fold.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const fold of unfolded) fold.open = false;
+});
 // A link into something folded away opens it first.
 const reveal = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const [name] = location.hash.slice(1).split("&");
+  const target = name && document.getElementById(decodeURIComponent(name));
   if (!target) return;
   for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  target.scrollIntoView();
+  // Whoever loads the page again stays where they are.
+  if (performance.getEntriesByType("navigation")[0]?.type !== "reload") target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
-reveal();
+addEventListener("DOMContentLoaded", reveal);
+// What a number comes from, at the first pointer over it.
+addEventListener("pointerover", ({ target }) => {
+  const link = target.closest?.('td a[href^="#arm-"]');
+  if (!link || link.title) return;
+  const runs = document.querySelectorAll(`${link.hash} > [id^="run-"]`);
+  link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4, 12)).join(", ")}`;
+});
+// While runs are under way the page loads itself again, unless somebody is at work on it.
+if (kept) {
+  history.scrollRestoration = "manual";
+  addEventListener("load", () => {
+    scrollTo({ left: kept.x, top: kept.y, behavior: "instant" });
+    history.scrollRestoration = "auto";
+    history.replaceState(null, "");
+  });
+}
+if ("open" in document.body.dataset) {
+  const [EVERY, QUIET] = [5000, 3000];
+  let touched = 0;
+  for (const type of ["pointermove", "pointerdown", "keydown", "wheel", "input"]) {
+    addEventListener(type, () => { touched = Date.now(); }, { passive: true });
+  }
+  setInterval(() => {
+    if (document.hidden || Date.now() - touched < QUIET || String(getSelection())) return;
+    const keep = { x: scrollX, y: scrollY };
+    for (const keeper of keepers) keeper(keep);
+    history.replaceState({ kept: keep }, "");
+    location.reload();
+  }, EVERY);
+}

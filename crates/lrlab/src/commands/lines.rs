@@ -37,7 +37,7 @@ pub(crate) fn counts(status: &Status) -> String {
 }
 
 /// Describes the progress of an attempt.
-pub(crate) fn describe_progress(live: &AttemptProgress) -> String {
+fn describe_progress(live: &AttemptProgress) -> String {
     let mut text = format!("{:.0} %, epoch {} of {}", live.share() * 100.0, live.epoch + 1, live.epochs);
     if let Some(loss) = live.loss {
         let _ = write!(text, ", loss {loss:.4}");

@@ -8,10 +8,11 @@ use lrlab_grid::{
 };
 use lrlab_runs::PlannedRun;
 
+use super::follow;
 use super::grid::{Execution, Grid};
 use super::launch::{self, Launcher};
 use super::preflight::PreflightReport;
-use super::search;
+use super::{report, search};
 use crate::progress::{Progress, clock, counted, eprint_line, label, report_error};
 use crate::{DeviceChoice, Exit};
 
@@ -31,11 +32,18 @@ impl Local {
     pub(crate) fn execute(self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         let (launch, interrupt) =
             (Launcher::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
-        let finish = match self.run(grid, &launch, preflight, &interrupt, |_| None) {
+        let finish = std::thread::scope(|scope| {
+            let _up_to_date = follow::follow(scope, grid.plan, grid.store);
+            self.run(grid, &launch, preflight, &interrupt, |_| None)
+        });
+        let finish = match finish {
             Ok(finish) => finish,
             // Started runs are on record, and the same command resumes them.
             Err(error) => {
                 report_error(&error);
+                if let Err(error) = report::refresh(grid.plan, grid.store, false) {
+                    eprint_line(&format!("error: the report could not be written: {error:#}"));
+                }
                 eprint_line(
                     "this error stopped the grid; finished runs are kept, and the same command resumes",
                 );

@@ -69,7 +69,7 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
             eprint_line(&format!("error: {damage}"));
         }
     }
-    let to = to.unwrap_or_else(|| store.experiment_dir(&plan.experiment).join("report"));
+    let to = to.unwrap_or_else(|| folder(plan, store));
     let written = lrlab_report::write(&report, &documents(plan, &report)?, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
@@ -80,6 +80,19 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
     }
     print_line(&format!("report: {}", written.html.display()));
     Ok(report)
+}
+
+/// Writes the report of a grid as it is now, without a word; while runs are under way (`open`) its page loads itself again.
+pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Result<()> {
+    let report = Arc::new(lrlab_report::summarise(plan, store)?);
+    let write = if open { lrlab_report::write_open } else { lrlab_report::write };
+    write(&report, &documents(plan, &report)?, &folder(plan, store))?;
+    Ok(())
+}
+
+/// Where the report of an experiment lies unless the user names another folder.
+fn folder(plan: &Plan, store: &RunStore) -> PathBuf {
+    store.experiment_dir(&plan.experiment).join("report")
 }
 
 /// Renders the experiment's own documents: names of files and their texts.

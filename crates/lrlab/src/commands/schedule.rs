@@ -183,9 +183,10 @@ fn script(result: &RunResult, source: &str) -> anyhow::Result<String> {
         if !matches!(decision.kind, DecisionKind::Cut | DecisionKind::Raise) {
             bail!("at epoch {} `{source}` did more than set a gain: {}", decision.epoch, decision.reason);
         }
-        let seen = result.history.iter().filter(|epoch| {
-            epoch.epoch <= decision.epoch && epoch.get(&decision.metric).flatten().is_some()
-        });
+        let seen = result
+            .history
+            .iter()
+            .filter(|epoch| epoch.epoch <= decision.epoch && epoch.get(&decision.metric).flatten().is_some());
         let observation = seen.count();
         gains.retain(|(earlier, _)| *earlier != observation);
         gains.push((observation, decision.gain));

@@ -2,27 +2,29 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use console::Term;
-use lrlab_grid::{Interrupt, RunState};
+use lrlab_grid::{AttemptProgress, Interrupt, RunState};
 use lrlab_runs::{Event, Plan, PlannedRun, RunStore, attempt_dir};
 
 use super::dashboard::Dashboard;
-use super::lines::{describe_progress, line};
+use super::lines::line;
 use super::print;
 use crate::Exit;
-use crate::progress::label;
+use crate::progress::{clock, label};
 
 /// The refresh interval.
 const POLL: Duration = Duration::from_secs(1);
 /// The columns of a curve.
-const CURVE: usize = 24;
+const CURVE: usize = 16;
+/// How many of the runs that were done last have a curve.
+const JUST_DONE: usize = 3;
 
 /// Shows the page until the grid is done or someone asks to stop.
 pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     if !std::io::stdout().is_terminal() {
-        print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 160));
+        print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 100));
         return Ok(Exit::Done);
     }
     let interrupt = Interrupt::on_signals()?;
@@ -70,52 +72,103 @@ impl Drop for Screen {
     }
 }
 
-/// The page: totals, a bar, then running, failed, missing and done runs, as many as fit.
+/// The page: totals, a bar, then what is running and what was done last, each with its curve, then failed, missing and
+/// earlier runs, as many as fit.
 fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: usize) -> String {
-    let mut lines: Vec<String> = board.sums(plan).lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = board.sums(plan).lines().flat_map(|text| wrapped(text, columns)).collect();
     let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
     lines.push(bar(made / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
     let all = || plan.runs.iter().zip(&board.states);
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
-            let curve = curve(&history(&store.run_dir(&run.run_id)));
-            let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| describe_progress(live));
-            let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
-            lines.push(format!("▶ {curve} {how}  {}{again}", label(&run.cell)));
+            let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| pace(live));
+            let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+            lines.push(format!("▶ {how}{again}  {}", label(&run.cell)));
+            lines.push(curve_line(run, store));
         }
     }
-    let of = |wanted: fn(&RunState) -> bool| all().filter(move |(_, state)| wanted(state));
-    for (mark, list) in [
-        ("✗", of(|state| matches!(state, RunState::Failed(_))).collect::<Vec<_>>()),
-        (
-            "·",
-            of(|state| {
-                matches!(state, RunState::Missing | RunState::Damaged { .. } | RunState::Paused { .. })
-            })
-            .collect(),
-        ),
-        ("✓", of(|state| *state == RunState::Done).collect()),
-        ("–", of(|state| matches!(state, RunState::Pruned { .. })).collect()),
-    ] {
-        lines.extend(list.into_iter().map(|(run, state)| tail(mark, run, state, store)));
+    let of = |wanted: fn(&RunState) -> bool| -> Vec<(&PlannedRun, &RunState)> {
+        all().filter(|(_, state)| wanted(state)).collect()
+    };
+    let mut done = of(|state| *state == RunState::Done);
+    done.sort_by_key(|(run, _)| std::cmp::Reverse(finished(run, store)));
+    let earlier = done.split_off(done.len().min(JUST_DONE));
+    for (run, _) in done {
+        lines.push(format!("✓ {}", label(&run.cell)));
+        lines.push(curve_line(run, store));
+    }
+    let waiting =
+        of(|state| matches!(state, RunState::Missing | RunState::Damaged { .. } | RunState::Paused { .. }));
+    let failed = of(|state| matches!(state, RunState::Failed(_)));
+    let pruned = of(|state| matches!(state, RunState::Pruned { .. }));
+    for (mark, list) in [("✗", failed), ("·", waiting), ("✓", earlier), ("–", pruned)] {
+        lines.extend(list.into_iter().map(|(run, state)| format!("{mark} {}", line(run, state))));
     }
     let room = rows.saturating_sub(1).max(3);
     if lines.len() > room {
         let more = lines.len() - room + 1;
         lines.truncate(room - 1);
-        lines.push(format!("… {more} more"));
+        lines.push(format!("… {more} more lines"));
     }
-    lines.iter().map(|text| text.chars().take(columns).collect::<String>() + "\n").collect()
+    lines.iter().map(|text| shortened(text, columns) + "\n").collect()
 }
 
-fn tail(mark: &str, run: &PlannedRun, state: &RunState, store: &RunStore) -> String {
-    let curve = match state {
-        RunState::Done | RunState::Paused { .. } | RunState::Pruned { .. } => {
-            curve(&history(&store.run_dir(&run.run_id))) + " "
+/// `45 %, 12 s left`.
+fn pace(live: &AttemptProgress) -> String {
+    let left = live.left_s().map(|left| format!(", {} left", clock(left))).unwrap_or_default();
+    format!("{:.0} %{left}", live.share() * 100.0)
+}
+
+/// When the run's result was written; nothing of a result on record.
+fn finished(run: &PlannedRun, store: &RunStore) -> Option<SystemTime> {
+    std::fs::metadata(store.run_dir(&run.run_id).join("result.json")).ok()?.modified().ok()
+}
+
+/// `  val_loss ▇▅▃▁▁ 0.3121, from 0.298 to 1.731`: the last epochs with their range, and the last one's value.
+fn curve_line(run: &PlannedRun, store: &RunStore) -> String {
+    let values = history(&store.run_dir(&run.run_id));
+    let values = &values[values.len().saturating_sub(CURVE)..];
+    let Some(last) = values.last() else { return "  val_loss: no epoch yet".to_owned() };
+    let last = if last.is_finite() { figure(*last) } else { "not finite".to_owned() };
+    let range = range(values).map(|(low, high)| format!(", from {} to {}", figure(low), figure(high)));
+    format!("  val_loss {} {last}{}", curve(values), range.unwrap_or_default())
+}
+
+/// Three or four digits.
+fn figure(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".to_owned(),
+        1e-3..10.0 => format!("{x:.3}"),
+        10.0..100.0 => format!("{x:.2}"),
+        100.0..1e4 => format!("{x:.0}"),
+        _ => format!("{x:.2e}"),
+    }
+}
+
+/// Lines of at most `columns` letters, broken between words.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(format!("  {word}"));
         }
-        _ => String::new(),
-    };
-    format!("{mark} {curve}{}", line(run, state))
+    }
+    lines
+}
+
+/// The text, or as much as fits, with a sign that there is more.
+fn shortened(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn share(state: &RunState) -> f64 {
@@ -146,12 +199,18 @@ fn history(run_dir: &Path) -> Vec<f64> {
     epochs.into_values().collect()
 }
 
-/// The last values as a line of blocks, scaled to their range.
+/// The least and the greatest of the finite values.
+fn range(values: &[f64]) -> Option<(f64, f64)> {
+    let finite = values.iter().copied().filter(|value| value.is_finite());
+    finite.fold(None, |range, x| {
+        Some(range.map_or((x, x), |(low, high): (f64, f64)| (low.min(x), high.max(x))))
+    })
+}
+
+/// The values as a line of blocks, scaled to their range; `!` is not finite.
 fn curve(values: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let values = &values[values.len().saturating_sub(CURVE)..];
-    let finite = || values.iter().copied().filter(|value| value.is_finite());
-    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let (low, high) = range(values).unwrap_or_default();
     let block = |value: &f64| {
         if !value.is_finite() {
             return '!';
@@ -159,8 +218,7 @@ fn curve(values: &[f64]) -> String {
         let at = if high > low { (value - low) / (high - low) * 7.0 } else { 0.0 };
         BLOCKS[(at.round() as usize).min(7)]
     };
-    let drawn: String = values.iter().map(block).collect();
-    format!("{drawn:<CURVE$}")
+    values.iter().map(block).collect()
 }
 
 #[cfg(test)]
@@ -169,11 +227,38 @@ mod tests {
 
     #[test]
     fn curves_and_bars() {
-        assert_eq!(curve(&[1.0, 0.5, 0.0, f64::NAN]).trim_end(), "█▅▁!");
-        assert_eq!(curve(&[2.0, 2.0]).trim_end(), "▁▁");
-        assert_eq!(curve(&[]).chars().count(), CURVE);
-        assert_eq!(curve(&vec![1.0; 100]).chars().count(), CURVE);
+        assert_eq!(curve(&[1.0, 0.5, 0.0, f64::NAN]), "█▅▁!");
+        assert_eq!(curve(&[2.0, 2.0]), "▁▁");
+        assert_eq!(curve(&[]), "");
+        assert_eq!((range(&[f64::NAN]), range(&[f64::NAN, 2.0, 1.0])), (None, Some((1.0, 2.0))));
         assert_eq!(bar(0.5, 4), "██░░  50 %");
         assert_eq!(bar(1.2, 2), "██ 120 %");
+    }
+
+    #[test]
+    fn figures_are_short() {
+        for (x, expected) in [
+            (0.312_09, "0.312"),
+            (1.7314, "1.731"),
+            (42.123, "42.12"),
+            (9999.4, "9999"),
+            (0.0, "0"),
+            (1.2e32, "1.20e32"),
+            (4.2e-5, "4.20e-5"),
+        ] {
+            assert_eq!(figure(x), expected);
+        }
+    }
+
+    #[test]
+    fn lines_fit() {
+        let text = "quickstart: 48 runs, 3 done, 2 running, 0 failed, 43 missing, about 2 min left";
+        let lines = wrapped(text, 60);
+        assert_eq!(
+            lines,
+            ["quickstart: 48 runs, 3 done, 2 running, 0 failed, 43", "  missing, about 2 min left"]
+        );
+        assert_eq!(wrapped("short", 60), ["short"]);
+        assert_eq!((shortened("12345", 5), shortened("123456", 5)), ("12345".to_owned(), "1234…".to_owned()));
     }
 }

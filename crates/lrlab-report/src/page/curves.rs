@@ -1,0 +1,317 @@
+//! What the page's curves are drawn from: the histories of the runs as compact JSON.
+//!
+//! Numbers have seven significant digits, which is what a single-precision figure holds; `tables/curves.csv` has all of
+//! them. A rate that several runs share is there once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lrlab_runs::EpochMetrics;
+use serde::Serialize;
+
+use crate::figure::PALETTE;
+use crate::rates::{rates, thinned};
+use crate::{Arm, Metric, Report, Run, label, tables};
+
+/// The axes that choose a panel; arms that agree on them share one.
+const PANEL: [&str; 3] = ["model", "dataset", label::EPOCHS];
+
+/// How many arms a panel shows at first.
+const FIRST: usize = 4;
+
+/// The rate is drawn update by update, not epoch by epoch.
+const RATE: &str = "lr";
+
+#[derive(Serialize)]
+struct Curves {
+    palette: &'static [&'static str],
+    metrics: Vec<PageMetric>,
+    panels: Vec<Panel>,
+    /// By the report's index of the arm.
+    arms: Vec<Vec<PageRun>>,
+    rates: Vec<RateLine>,
+}
+
+#[derive(Serialize)]
+struct PageMetric {
+    key: &'static str,
+    title: &'static str,
+    sign: &'static str,
+    factor: f64,
+    digits: usize,
+}
+
+#[derive(Serialize)]
+struct Panel {
+    name: String,
+    arms: Vec<PanelArm>,
+}
+
+#[derive(Serialize)]
+struct PanelArm {
+    /// The report's index.
+    arm: usize,
+    name: String,
+    color: usize,
+    dashed: bool,
+    /// Whether it is shown at first.
+    first: bool,
+}
+
+#[derive(Serialize)]
+struct PageRun {
+    id: String,
+    seed: String,
+    state: &'static str,
+    /// Completed epochs, one per entry of the lists in `values`.
+    epochs: Vec<u64>,
+    updates_per_epoch: Option<u64>,
+    /// The run's computing time, spread evenly over its epochs.
+    seconds_per_epoch: Option<f64>,
+    values: BTreeMap<&'static str, Vec<Option<f64>>>,
+    /// Index into `rates`.
+    rate: Option<usize>,
+}
+
+/// A learning rate over epochs.
+#[derive(Serialize)]
+struct RateLine {
+    /// Whether the rate of every update is known; else there are two points an epoch, its first update's and its last's.
+    joined: bool,
+    x: Vec<f64>,
+    y: Vec<f64>,
+}
+
+/// The curves of every run as JSON that may stand in a `script` element.
+pub(super) fn json(report: &Report) -> Result<String, serde_json::Error> {
+    let mut lines = RateLines::default();
+    let arms: Vec<Vec<PageRun>> = report
+        .arms
+        .iter()
+        .map(|arm| arm.runs.iter().map(|run| page_run(run, &mut lines)).collect())
+        .collect();
+    let measured = |key: &str| arms.iter().flatten().any(|run| run.values.contains_key(key));
+    let curves = Curves {
+        palette: &PALETTE,
+        metrics: EpochMetrics::NAMES
+            .into_iter()
+            .filter(|key| measured(key) || (*key == RATE && !lines.all.is_empty()))
+            .filter_map(Metric::parse)
+            .map(|metric| PageMetric {
+                key: metric.key,
+                title: metric.title(),
+                sign: metric.unit().sign(),
+                factor: metric.unit().factor(),
+                digits: metric.unit().digits(),
+            })
+            .collect(),
+        panels: panels(report),
+        arms,
+        rates: lines.all,
+    };
+    // No text ends the element before its time.
+    Ok(serde_json::to_string(&curves)?.replace('<', "\\u003c"))
+}
+
+/// A panel for every network, data set and budget, and where there are several, one of all arms.
+fn panels(report: &Report) -> Vec<Panel> {
+    let (fixed, free): (Vec<&String>, Vec<&String>) =
+        report.axes.iter().partition(|axis| PANEL.contains(&axis.as_str()));
+    let free: Vec<&str> = free.into_iter().map(String::as_str).collect();
+    let mut panels: Vec<Panel> = report
+        .grouped(&free)
+        .into_iter()
+        .map(|arms| {
+            let of = |axis: &&String| coordinate(report, &report.arms[*arms.first()?], axis);
+            let named: Vec<String> = fixed.iter().filter_map(of).collect();
+            let name = if named.is_empty() { "all arms".to_owned() } else { named.join(", ") };
+            panel(report, name, &arms, &free)
+        })
+        .collect();
+    if panels.len() > 1 {
+        let all: Vec<usize> = (0..report.arms.len()).collect();
+        let axes: Vec<&str> = report.axes.iter().map(String::as_str).collect();
+        panels.push(panel(report, "all arms".to_owned(), &all, &axes));
+    }
+    panels
+}
+
+/// Arms are told apart by their coordinates on `axes`: the monitor's by the stroke, the others' by the colour. The fixed
+/// rate is drawn in ink, as in the figures.
+fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel {
+    let tone = |arm: &Arm| -> Vec<String> {
+        axes.iter().filter(|axis| **axis != label::MONITOR).map(|axis| arm.label(axis)).collect()
+    };
+    let mut tones: Vec<Vec<String>> = Vec::new();
+    if !arms.iter().any(|i| report.arms[*i].fixed_rate) {
+        tones.push(Vec::new());
+    }
+    for fixed in [true, false] {
+        for arm in arms.iter().map(|i| &report.arms[*i]).filter(|arm| arm.fixed_rate == fixed) {
+            if !tones.contains(&tone(arm)) {
+                tones.push(tone(arm));
+            }
+        }
+    }
+    let first = shown_first(report, arms);
+    let arms = arms.iter().map(|i| {
+        let arm = &report.arms[*i];
+        let named: Vec<String> = axes.iter().filter_map(|axis| coordinate(report, arm, axis)).collect();
+        PanelArm {
+            arm: *i,
+            name: if named.is_empty() { "every run".to_owned() } else { named.join(", ") },
+            color: tones.iter().position(|other| *other == tone(arm)).unwrap_or(0),
+            dashed: arm.monitored,
+            first: first.contains(i),
+        }
+    });
+    Panel { name, arms: arms.collect() }
+}
+
+/// The fixed rate and what nothing watches before what a monitor does, each in the report's order; arms without a result
+/// last.
+fn shown_first(report: &Report, arms: &[usize]) -> Vec<usize> {
+    let mut order = arms.to_vec();
+    order.sort_by_key(|i| {
+        let arm = &report.arms[*i];
+        (arm.done() == 0, arm.monitored, !arm.fixed_rate)
+    });
+    order.truncate(FIRST);
+    order
+}
+
+/// One coordinate for readers, with the axis' name where the value alone does not say what it is; `None` where every arm
+/// of the report has the same, or where it only says that there is no monitor.
+fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
+    if report.values(axis).len() < 2 {
+        return None;
+    }
+    let value = arm.label(axis);
+    match axis {
+        "model" | "dataset" | label::SCHEDULE => Some(value),
+        label::EPOCHS => Some(format!("{value} {}", if value == "1" { "epoch" } else { "epochs" })),
+        label::MONITOR if !arm.monitored => None,
+        label::MONITOR if matches!(value.as_str(), "on" | "–") => Some("monitor".to_owned()),
+        label::MONITOR => Some(value),
+        _ => Some(format!("{axis} {value}")),
+    }
+}
+
+fn page_run(run: &Run, lines: &mut RateLines) -> PageRun {
+    let history = run.result().map_or(&[][..], |result| &result.history);
+    let series = |key: &'static str| -> Option<(&'static str, Vec<Option<f64>>)> {
+        Metric::parse(key).filter(|_| key != "lr" && key != "lr_first")?;
+        let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).map(short);
+        let values: Vec<Option<f64>> = history.iter().map(of).collect();
+        values.iter().any(Option::is_some).then_some((key, values))
+    };
+    let updates = run.result().and_then(|result| result.updates);
+    PageRun {
+        id: run.id.to_string(),
+        seed: run.seed.clone(),
+        state: run.word(),
+        epochs: history.iter().map(|epoch| epoch.epoch).collect(),
+        updates_per_epoch: updates.map(|updates| updates.per_epoch),
+        seconds_per_epoch: seconds_per_epoch(run).map(short),
+        values: EpochMetrics::NAMES.into_iter().filter_map(series).collect(),
+        rate: lines.of(run),
+    }
+}
+
+/// Epochs that were done again after an interruption took their time too.
+fn seconds_per_epoch(run: &Run) -> Option<f64> {
+    let result = run.result()?;
+    let executed = result.timing.updates_executed as f64;
+    let epochs = match result.updates {
+        Some(updates) if executed > 0.0 => executed / updates.per_epoch as f64,
+        _ => result.history.len() as f64,
+    };
+    tables::seconds(run).map(|seconds| seconds / epochs).filter(|x| x.is_finite() && *x > 0.0)
+}
+
+/// Each line once.
+#[derive(Default)]
+struct RateLines {
+    all: Vec<RateLine>,
+    known: HashMap<Vec<(u64, u64)>, usize>,
+}
+
+impl RateLines {
+    /// The index of the run's line.
+    fn of(&mut self, run: &Run) -> Option<usize> {
+        let (joined, points) = match rates(run) {
+            Some((rates, per_epoch)) => (true, line(&rates, per_epoch)),
+            None => (false, ends(run)),
+        };
+        if points.is_empty() {
+            return None;
+        }
+        let key = points.iter().map(|(x, y)| (x.to_bits(), y.to_bits())).collect();
+        Some(*self.known.entry(key).or_insert_with(|| {
+            let (x, y) = points.iter().map(|(x, y)| (short(*x), short(*y))).unzip();
+            self.all.push(RateLine { joined, x, y });
+            self.all.len() - 1
+        }))
+    }
+}
+
+/// A rate that changes with every update is a line through its updates, which needs few points; a step stays a step.
+fn line(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
+    const STEP: f64 = 0.03;
+    let (low, high) =
+        rates.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(*x), b.max(*x)));
+    let at = |update: usize| update as f64 / per_epoch.max(1) as f64;
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (update, rate) in rates.iter().enumerate() {
+        if let Some((_, before)) =
+            points.last().copied().filter(|(_, y)| (y - rate).abs() > STEP * (high - low))
+        {
+            points.push((at(update), before));
+        }
+        points.push((at(update), *rate));
+    }
+    points.extend(rates.last().map(|rate| (at(rates.len()), *rate)));
+    thinned(&points)
+}
+
+/// The rates of each epoch's first and last update.
+fn ends(run: &Run) -> Vec<(f64, f64)> {
+    let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
+    let history = run.result().into_iter().flat_map(|result| &result.history);
+    let ends = history.flat_map(|epoch| {
+        let x = epoch.epoch as f64;
+        [(x - 1.0, finite(epoch.lr_first)), (x, finite(epoch.lr))]
+    });
+    ends.filter_map(|(x, rate)| Some((x, rate?))).collect()
+}
+
+/// Seven significant digits.
+pub(super) fn short(x: f64) -> f64 {
+    format!("{x:.6e}").parse().unwrap_or(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_stay_steps_and_slopes_need_few_points() {
+        assert_eq!(line(&[0.1, 0.1, 0.05, 0.05], 2), [(0.0, 0.1), (1.0, 0.1), (1.0, 0.05), (2.0, 0.05)]);
+        let slope: Vec<f64> = (0..1000).map(|update| 1.0 - f64::from(update) / 1000.0).collect();
+        assert_eq!(line(&slope, 100), [(0.0, 1.0), (9.99, slope[999]), (10.0, slope[999])]);
+        let cosine: Vec<f64> = (0..192)
+            .map(|update| 0.5 + 0.5 * (std::f64::consts::PI * f64::from(update) / 192.0).cos())
+            .collect();
+        let line = line(&cosine, 16);
+        assert!(line.len() < 80, "{} points", line.len());
+    }
+
+    #[test]
+    fn seven_digits() {
+        let check = |x: f64, expected: f64| assert_eq!(short(x), expected);
+        check(0.123_456_789, 0.123_456_8);
+        check(123_456_789.0, 123_456_800.0);
+        check(0.75, 0.75);
+        check(-1.0 / 3.0, -0.333_333_3);
+        check(0.0, 0.0);
+    }
+}

@@ -1,0 +1,132 @@
+"use strict";
+// Tables are sorted, filtered and copied; what does not fit is announced.
+(() => {
+  // From this many rows on a table can be filtered.
+  const MANY = 9;
+  const text = (cell) => cell.innerText.replace(/\s+/g, " ").trim();
+  const make = (name, attributes, ...children) => {
+    const element = document.createElement(name);
+    Object.assign(element, attributes);
+    element.append(...children);
+    return element;
+  };
+
+  // ---- Formats: lists of rows of texts, the heads first ----
+
+  const quoted = (field) => (/[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
+  const csv = (rows) => rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+  const markdown = ([heads, ...rows], numeric) => {
+    const line = (cells) => `| ${cells.join(" | ")} |`;
+    const plain = (cell) => cell.replace(/[\\`*_[\]|#~$]/g, "\\$&").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+    return [line(heads.map(plain)), line(numeric.map((is) => (is ? "---:" : "---"))), ...rows.map((row) => line(row.map(plain)))].join("\n") + "\n";
+  };
+  const MATH = { "±": "$\\pm$", "–": "--", "−": "$-$", "×": "$\\times$", "Δ": "$\\Delta$", "≥": "$\\geq$", "≤": "$\\leq$", "ⁿ": "$^n$", "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}" };
+  const latex = ([heads, ...rows], numeric) => {
+    const plain = (cell) => cell.replace(/[\\~^<>±–−×Δ≥≤ⁿ]|[&%$#_{}]/g, (c) => MATH[c] ?? `\\${c}`);
+    // After \\ a bracket would be read as its optional argument.
+    const line = (cells) => `  ${cells[0]?.startsWith("[") ? "{}" : ""}${cells.map(plain).join(" & ")} \\\\`;
+    return [`\\begin{tabular}{@{}${numeric.map((is) => (is ? "r" : "l")).join("")}@{}}`, "  \\toprule", line(heads), "  \\midrule",
+      ...rows.map(line), "  \\bottomrule", "\\end{tabular}"].join("\n") + "\n";
+  };
+  const copy = async (words) => {
+    try {
+      await navigator.clipboard.writeText(words);
+    } catch {
+      // Pages that were not opened safely have no clipboard of their own.
+      const area = document.body.appendChild(make("textarea", { value: words }));
+      area.select();
+      const copied = document.execCommand("copy");
+      area.remove();
+      if (!copied) throw new Error("the browser refuses");
+    }
+  };
+
+  for (const box of document.querySelectorAll(".scroll[data-name]")) {
+    const table = box.querySelector("table");
+    const body = table.tBodies[0];
+    const original = [...body.rows];
+    const heads = [...table.tHead.rows[0].cells];
+
+    // A click on a column's head sorts by it; a second click turns the order; a third restores the report's own.
+    heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+      const before = head.getAttribute("aria-sort");
+      const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      if (order) head.setAttribute("aria-sort", order);
+      const key = (row) => {
+        const cell = row.cells[column];
+        return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
+      };
+      const numeric = original.some((row) => key(row) !== null);
+      const compare = (a, b) => {
+        if (!numeric) return a.cells[column].textContent.localeCompare(b.cells[column].textContent, undefined, { numeric: true });
+        const [x, y] = [key(a), key(b)];
+        return x === null ? (y === null ? 0 : Infinity) : y === null ? -Infinity : x - y;
+      };
+      // What is missing stays last in either direction.
+      const sign = (c) => (order === "descending" && Number.isFinite(c) ? -c : c);
+      const rows = order ? [...original].sort((a, b) => sign(compare(a, b))) : original;
+      body.append(...rows);
+      table.classList.toggle("sorted", order !== null);
+    }));
+
+    // Every word has to be somewhere in the row.
+    const filter = make("input", { type: "search", placeholder: "filter rows" });
+    filter.setAttribute("aria-label", "Rows that contain");
+    const count = make("span", { className: "count" });
+    count.setAttribute("role", "status");
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of original) {
+        const content = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => content.includes(word));
+      }
+      const left = original.filter((row) => !row.hidden).length;
+      count.textContent = words.length ? `${left} of ${original.length} rows` : "";
+      announce();
+    });
+
+    const rows = () => [heads.map((head) => text(head.firstElementChild)), ...[...body.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(text))];
+    const numeric = heads.map((head) => head.classList.contains("num"));
+    const button = (name, format) => make("button", {
+      type: "button", title: `Copies the rows that are shown, as ${name}, rounded as they are shown`,
+      onclick: () => {
+        const all = rows();
+        copy(format(all, numeric)).then(
+          () => { count.textContent = `${all.length - 1} rows copied as ${name}`; },
+          (error) => { count.textContent = `not copied: ${error.message}`; });
+      },
+    }, name);
+
+    // What lies outside the box.
+    const more = make("span", { className: "more" });
+    const announce = () => {
+      if (!box.clientWidth) return;
+      const edge = box.getBoundingClientRect();
+      const columns = heads.filter((head) => head.getBoundingClientRect().right > edge.right + 2).length;
+      const below = original.filter((row) => !row.hidden && row.getBoundingClientRect().bottom > edge.top + box.clientHeight + 2).length;
+      const plural = (n, word) => `${n} more ${word}${n === 1 ? "" : "s"}`;
+      more.textContent = [columns && `${plural(columns, "column")} to the right →`, below && `${plural(below, "row")} below ↓`].filter(Boolean).join(" · ");
+    };
+    box.addEventListener("scroll", announce, { passive: true });
+    new ResizeObserver(announce).observe(box);
+
+    const tools = make("div", { className: "tools" });
+    if (original.length >= MANY) tools.append(filter);
+    tools.append(make("span", { className: "copy" }, "copy as ", button("CSV", csv), " ", button("LaTeX", latex), " ", button("Markdown", markdown)), count, more);
+    box.before(tools);
+
+    keepers.push((keep) => {
+      const column = heads.findIndex((head) => head.hasAttribute("aria-sort"));
+      const clicks = column < 0 ? 0 : heads[column].getAttribute("aria-sort") === "ascending" ? 1 : 2;
+      keep.tables = { ...keep.tables, [box.dataset.name]: { column, clicks, filter: filter.value, left: box.scrollLeft, top: box.scrollTop } };
+    });
+    const before = kept?.tables[box.dataset.name];
+    if (before) {
+      for (let click = 0; click < before.clicks; click++) heads[before.column]?.firstElementChild.click();
+      filter.value = before.filter;
+      filter.dispatchEvent(new Event("input"));
+      box.scrollTo({ left: before.left, top: before.top, behavior: "instant" });
+    }
+  }
+})();
