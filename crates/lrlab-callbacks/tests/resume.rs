@@ -28,6 +28,7 @@ const CONTROLLERS: &[&str] = &[
     "new_bob = { patience = 1 }",
     "bold_driver = { up = 1.1, down = 0.5 }",
     "auto_lrs = { trials = 4, updates = 3, every = 2 }",
+    "scripted = { gains = [[1, 0.5], [2, 2.0], [4, 0.25]] }",
 ];
 
 /// Up and down, with a NaN; a spike in the losses; restarts within and at the end of epochs.
