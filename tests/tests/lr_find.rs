@@ -79,7 +79,7 @@ fn says_why_there_is_no_suggestion() {
         (
             "transformer",
             &["--min-lr", "1", "--max-lr", "1e4", "--divergence", "1e9", "--updates", "50"],
-            "start at a lower rate",
+            "try more updates or a wider range of rates",
         ),
     ] {
         let select = ["--filter", &format!("model={model}"), "--plot", "sweep.svg"];

@@ -131,7 +131,7 @@ fn look_at_curves(hash: &str, steps: &str) -> Option<Value> {
 #[test]
 fn the_page_opens() {
     let steps = "return {
-        text: one('header').innerText, figures: all('svg[role=img]').length, open: all('details[open]').length,
+        text: one('header').innerText + one('main > .progress').innerText, figures: all('svg[role=img]').length, open: all('details[open]').length,
         curves: all('#curves canvas').length, arms: all('.arm').length };";
     let Some(told) = look("", WINDOW, steps) else { return };
     let text = told["text"].as_str().unwrap();
@@ -145,27 +145,18 @@ fn the_page_opens() {
 
 /// Mean and standard deviation of a metric over the runs of an arm at an epoch, from `curves.csv`.
 fn measured(epochs: u64, schedule: &str, monitor: &str, metric: &str, epoch: u64) -> (f64, f64) {
-    let read = |name: &str| std::fs::read_to_string(report().join("tables").join(name)).unwrap();
-    let runs = read("runs.csv");
-    let names: Vec<&str> = runs.lines().next().unwrap().split(',').collect();
+    let text = std::fs::read_to_string(report().join("tables/curves.csv")).unwrap();
+    let names: Vec<&str> = text.lines().next().unwrap().split(',').collect();
     let column = |name: &str| names.iter().position(|other| *other == name).unwrap();
-    let ids: Vec<&str> = runs
+    let (epochs, epoch) = (epochs.to_string(), epoch.to_string());
+    let wanted = [("epochs", &*epochs), ("schedule", schedule), ("monitor", monitor), ("epoch", &epoch)];
+    let values: Vec<f64> = text
         .lines()
         .map(|line| line.split(',').collect::<Vec<_>>())
-        .filter(|row| {
-            row[column("epochs")] == epochs.to_string()
-                && row[column("schedule")] == schedule
-                && row[column("monitor")] == monitor
-        })
-        .map(|row| row[column("run_id")])
+        .filter(|row| wanted.iter().all(|(name, value)| row[column(name)] == *value))
+        .map(|row| row[column(metric)].parse().unwrap())
         .collect();
-    let values: Vec<f64> = read("curves.csv")
-        .lines()
-        .map(|line| line.split(',').collect::<Vec<_>>())
-        .filter(|row| ids.contains(&row[0]) && row[2] == epoch.to_string() && row[3] == metric)
-        .map(|row| row[4].parse().unwrap())
-        .collect();
-    assert_eq!(values.len(), 2, "{ids:?}");
+    assert_eq!(values.len(), 2, "{wanted:?}");
     let mean = f64::midpoint(values[0], values[1]);
     (mean, (values[0] - values[1]).abs() / 2.0_f64.sqrt())
 }

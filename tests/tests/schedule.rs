@@ -152,25 +152,23 @@ const SCRIPTED: &str = r#"
 name = "scripted"
 
 [axes]
-model = ["bag"]
+model = ["linear"]
 schedule = ["static"]
 monitor = ["on"]
 epochs = [5]
 seed = [0, 1]
 
 [defaults]
-batch_size = 32
-
-[models.bag]
-network = { embedding_bag = { width = 8 } }
-data = "synth"
-[models.bag.set]
 lr = 0.01
-optimizer = { adam = {} }
+batch_size = 16
+optimizer = { sgd = {} }
 
-[data.synth]
-source = { synthetic_text = {} }
-limits = { train = 128, test = 64 }
+[models.linear]
+network = { linear = {} }
+data = "pictures"
+
+[data.pictures]
+source = { synthetic_pictures = { train = 40, test = 10 } }
 
 [schedules.static]
 static = {}

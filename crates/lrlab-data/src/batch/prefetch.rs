@@ -191,7 +191,7 @@ mod tests {
         let (batches, _) = counted(6, Some(broken));
         let mut prefetch = Prefetch::ahead(batches, 4);
         let seen: Vec<_> = (0..7).map(|_| index(prefetch.next())).collect();
-        let error = || Err("x = 1: 2".to_owned());
+        let error = || Err("x is 1, expected 2".to_owned());
         assert_eq!(seen, [Ok(0), Ok(1), Ok(2), error(), Ok(4), Ok(5), Err("over".to_owned())]);
 
         let (batches, made) = counted(6, Some(|| panic!("no batch {}", 3)));
