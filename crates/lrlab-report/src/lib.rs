@@ -25,6 +25,7 @@ mod owned;
 mod page;
 mod rates;
 mod report;
+mod ro_crate;
 mod search;
 mod staged;
 pub mod stats;

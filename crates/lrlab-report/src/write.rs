@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::manifest::{MANIFEST, Manifest};
+use crate::ro_crate::{RO_CRATE, ro_crate};
 use crate::staged::Staged;
 use crate::{Error, Report, figures, page, table, tables};
 
@@ -16,6 +17,8 @@ pub struct Written {
     pub markdown: PathBuf,
     /// From every number to its runs.
     pub manifest: PathBuf,
+    /// The report as an RO-Crate, once a run is finished.
+    pub ro_crate: Option<PathBuf>,
     /// CSV and LaTeX.
     pub tables: Vec<PathBuf>,
     /// SVG.
@@ -27,7 +30,8 @@ pub struct Written {
 }
 
 /// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.svg` into `out`, and beside them
-/// `documents`, by name (see [`render`](crate::render)).
+/// `documents`, by name (see [`render`](crate::render)). Where a run is finished, `ro-crate-metadata.json` describes them all
+/// for machines.
 ///
 /// An earlier report there is replaced: what its manifest names with its digest, and only that, is overwritten or, where
 /// this report has no such file, removed. A file of an earlier report that somebody changed since keeps its contents
@@ -69,6 +73,10 @@ fn write_as(
     for (name, text) in documents {
         staged.add(name, text)?;
     }
+    let ro_crate = ro_crate(report, &staged.files)?;
+    if let Some(text) = &ro_crate {
+        staged.add(RO_CRATE, text)?;
+    }
     let kept = staged.replace(out, &Manifest::of(report, &tables, &figures)?)?;
     let within = |folder: &str| -> Vec<PathBuf> {
         staged
@@ -82,6 +90,7 @@ fn write_as(
         html: out.join("report.html"),
         markdown: out.join("report.md"),
         manifest: out.join(MANIFEST),
+        ro_crate: ro_crate.map(|_| out.join(RO_CRATE)),
         tables: within("tables/"),
         figures: within("figures/"),
         documents: documents.iter().map(|(name, _)| out.join(name)).collect(),

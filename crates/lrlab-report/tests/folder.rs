@@ -46,6 +46,45 @@ fn files_of_others_stay() {
     }
 }
 
+/// Every file of the report is a part of the crate, and no reference in it leads nowhere.
+#[test]
+fn the_crate_describes_every_file() {
+    let folder = tempfile::tempdir().unwrap();
+    write(&report(2), &[("paper.md".to_owned(), "# Paper\n".to_owned())], folder.path()).unwrap();
+    let files = check::files(folder.path());
+    let all: serde_json::Value = serde_json::from_str(&files["ro-crate-metadata.json"]).unwrap();
+    let entities = all["@graph"].as_array().unwrap();
+    let ids: Vec<&str> = entities.iter().map(|entity| entity["@id"].as_str().unwrap()).collect();
+    let kind = |kind: &str| entities.iter().filter(|entity| entity["@type"] == kind).collect::<Vec<_>>();
+    let described = kind("File").into_iter().map(|file| file["@id"].as_str().unwrap());
+    let written = files.keys().map(String::as_str).filter(|name| *name != "ro-crate-metadata.json");
+    assert_eq!(described.collect::<Vec<_>>(), written.collect::<Vec<_>>());
+    let [action] = kind("CreateAction")[..] else { panic!("{all}") };
+    assert_eq!(action["name"], "Training of 32 of 32 runs");
+    for key in ["startTime", "endTime"] {
+        assert!(action[key].as_str().unwrap().ends_with("+00:00"), "{action}");
+    }
+    let references = all.to_string();
+    for (_, rest) in
+        references.match_indices("{\"@id\":\"").map(|(at, start)| references.split_at(at + start.len()))
+    {
+        let (id, after) = rest.split_once('"').unwrap();
+        let reference = after.starts_with('}');
+        assert!(
+            !reference || ids.contains(&id) || id.starts_with("https://w3id.org/ro/"),
+            "{id} leads nowhere"
+        );
+    }
+
+    // Nothing was done yet.
+    let plan = common::plan(&common::quickstart());
+    let empty = tempfile::tempdir().unwrap();
+    let nothing = summarise(&plan, &lrlab_report::RunStore::new(empty.path())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    write(&nothing, &[], folder.path()).unwrap();
+    assert!(!folder.path().join("ro-crate-metadata.json").exists());
+}
+
 /// A file that was edited since, or that has taken a name of ours, keeps its contents.
 #[test]
 fn edited_files_are_set_aside() {
