@@ -1,10 +1,10 @@
 //! `manifest.json`: from every number in the tables to the runs it is made of, and to the digests of their results; and
 //! the report's own files with their digests, by which the next report knows them.
 
-use std::fmt::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-use lrlab_runs::write_atomic_parts;
+use lrlab_runs::write_atomic_with;
 use serde_json::{Value as Json, json};
 
 use crate::figure::FOREST;
@@ -16,47 +16,49 @@ pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const FORMAT: &str = "lrlab report manifest v1";
 
 /// All of the file but its list of files: one line per run, number and figure, so that it can be searched and compared
-/// line by line.
-pub(crate) struct Manifest(String);
+/// line by line. It is made while it is written, because its numbers may be many.
+pub(crate) struct Manifest<'a> {
+    pub(crate) report: &'a Report,
+    pub(crate) tables: &'a [Table],
+    pub(crate) figures: &'a [Figure],
+}
 
-impl Manifest {
-    pub(crate) fn of(report: &Report, tables: &[Table], figures: &[Figure]) -> Result<Self, Error> {
-        let mut out = format!("{{\n\"format\": \"{FORMAT}\",\n");
+impl Manifest<'_> {
+    /// Writes the whole file. `files` are the report's own, with their digests.
+    pub(crate) fn write(&self, path: &Path, files: &[(String, String)]) -> Result<(), Error> {
+        Ok(write_atomic_with(path, |out| self.lines(out, files))?)
+    }
+
+    fn lines(&self, out: &mut dyn Write, files: &[(String, String)]) -> io::Result<()> {
+        let Self { report, tables, figures } = *self;
+        writeln!(out, "{{\n\"format\": \"{FORMAT}\",")?;
         for (key, value) in [
             ("experiment", serde_json::to_string(&report.experiment)?),
             ("counts", serde_json::to_string(&report.counts)?),
             ("origin", serde_json::to_string(&report.origin)?),
         ] {
-            let _ = writeln!(out, "\"{key}\": {value},");
+            writeln!(out, "\"{key}\": {value},")?;
         }
-        section(&mut out, "runs", report.runs().map(run))?;
-        section(&mut out, "numbers", tables.iter().flat_map(numbers))?;
+        section(out, "runs", report.runs().map(run), ",")?;
+        section(out, "numbers", tables.iter().flat_map(numbers), ",")?;
         let drawn =
             |name: &str, caption: &str| json!({ "file": format!("figures/{name}.svg"), "caption": caption });
         let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
         let figures = figures.iter().map(|it| drawn(&it.name, &it.caption));
-        section(&mut out, "figures", forest.into_iter().chain(figures))?;
-        Ok(Self(out))
-    }
-
-    /// Writes the whole file. `files` are the report's own, with their digests.
-    pub(crate) fn write(&self, path: &Path, files: &[(String, String)]) -> Result<(), Error> {
+        section(out, "figures", forest.into_iter().chain(figures), ",")?;
         let file = |(name, digest): &(String, String)| json!({ "file": name, "blake3": digest });
-        let mut end = String::new();
-        section(&mut end, "files", files.iter().map(file))?;
-        let end = end.trim_end_matches([',', '\n']);
-        Ok(write_atomic_parts(path, &[self.0.as_bytes(), end.as_bytes(), b"\n}\n"])?)
+        section(out, "files", files.iter().map(file), "")?;
+        writeln!(out, "}}")
     }
 }
 
-fn section(out: &mut String, name: &str, lines: impl Iterator<Item = Json>) -> Result<(), Error> {
-    let _ = writeln!(out, "\"{name}\": [");
+fn section(out: &mut dyn Write, name: &str, lines: impl Iterator<Item = Json>, end: &str) -> io::Result<()> {
+    writeln!(out, "\"{name}\": [")?;
     for (i, line) in lines.enumerate() {
-        out.push_str(if i == 0 { "" } else { ",\n" });
-        out.push_str(&serde_json::to_string(&line)?);
+        out.write_all(if i == 0 { b"" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &line)?;
     }
-    out.push_str("\n],\n");
-    Ok(())
+    writeln!(out, "\n]{end}")
 }
 
 fn run(run: &Run) -> Json {

@@ -33,6 +33,9 @@ const UPLOT_LICENCE: &str = include_str!("templates/vendor/uplot/LICENSE");
 /// Runs are made again in a store of this name, beside the one that the report is of.
 const REPEATED: &str = "repeated";
 
+/// A table of more rows goes on in its CSV alone: browsers do not lay out tables of any size.
+const PAGE_ROWS: usize = 2000;
+
 /// Longer tables are linked from `report.md`, not shown: a repository's pages do not render files of any size.
 const MARKDOWN_ROWS: usize = 100;
 
@@ -55,7 +58,8 @@ struct Page<'a> {
     figures: Vec<PageFigure<'a>>,
     style: &'static str,
     scripts: &'static [&'static str],
-    curves: &'a str,
+    curves: Option<&'a str>,
+    most_runs: usize,
     uplot_style: &'static str,
     uplot_licence: &'static str,
 }
@@ -78,6 +82,8 @@ struct PageTable {
     /// Made one by one, while the page is written.
     rows: minijinja::Value,
     count: usize,
+    /// Rows that are in the CSV alone.
+    more: usize,
     markdown: String,
 }
 
@@ -141,8 +147,8 @@ struct PageRun {
 struct Inline<'a> {
     /// The figures as SVG.
     drawn: &'a [String],
-    /// The runs' curves as JSON.
-    curves: &'a str,
+    /// The runs' curves as JSON, unless there are too many.
+    curves: Option<&'a str>,
     /// Whether runs are under way: the page loads itself again.
     open: bool,
 }
@@ -170,7 +176,8 @@ pub(crate) fn html(
         let svg = figure::forest_svg(forest, Width::Page);
         add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
-    let inline = Inline { drawn: &drawn, curves: &curves::json(report)?, open };
+    let curves = curves::json(report)?;
+    let inline = Inline { drawn: &drawn, curves: curves.as_deref(), open };
     add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &inline, file))
 }
 
@@ -244,6 +251,7 @@ fn render(
         style: STYLE,
         scripts: &SCRIPTS,
         curves: inline.curves,
+        most_runs: curves::MOST_RUNS,
         uplot_style: UPLOT_STYLE,
         uplot_licence: UPLOT_LICENCE,
     };
@@ -333,10 +341,12 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
                 table
                     .rows
                     .iter()
+                    .take(PAGE_ROWS)
                     .map(|row| minijinja::Value::from(minijinja::value::Serde(page_row(table, row)))),
             )
         }),
         count: table.rows.len(),
+        more: table.rows.len().saturating_sub(PAGE_ROWS),
         markdown: if table.rows.len() <= MARKDOWN_ROWS { table_markdown(table) } else { String::new() },
     }
 }

@@ -43,7 +43,7 @@ impl Staged {
 
     /// Puts the files in the place of an earlier report's and returns what was set aside. While they are being moved the
     /// manifest names what is there before and after, so that an interrupted report is still known as one.
-    pub(crate) fn replace(&self, out: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, Error> {
+    pub(crate) fn replace(&self, out: &Path, manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, Error> {
         let earlier = Owned::read(out)?;
         let others = earlier.in_the_way(out, &self.files)?;
         if matches!(earlier, Owned::Nothing) && !others.is_empty() {

@@ -77,7 +77,7 @@ fn write_as(
     if let Some(text) = &ro_crate {
         staged.add(RO_CRATE, text)?;
     }
-    let kept = staged.replace(out, &Manifest::of(report, &tables, &figures)?)?;
+    let kept = staged.replace(out, &Manifest { report, tables: &tables, figures: &figures })?;
     let within = |folder: &str| -> Vec<PathBuf> {
         staged
             .files

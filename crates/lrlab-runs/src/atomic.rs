@@ -10,25 +10,18 @@ use crate::Error;
 /// # Errors
 /// Returns [`Error::Io`] if writing or renaming fails; `path` is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_atomic_parts(path, &[bytes])
-}
-
-/// Like [`write_atomic`], for the concatenation of several parts.
-///
-/// # Errors
-/// See [`write_atomic`].
-pub fn write_atomic_parts(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
-    write_atomic_with(path, |file| {
-        parts.iter().try_for_each(|part| file.write_all(part)).map_err(|e| Error::io(path, e))
-    })
+    write_atomic_with(path, |file| file.write_all(bytes))
 }
 
 /// Like [`write_atomic`], for the output of `write`, which need not be in memory at once.
-pub(crate) fn write_atomic_with(
+///
+/// # Errors
+/// See [`write_atomic`]; also an error of `write`.
+pub fn write_atomic_with(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), Error> {
-    let file = temporary(path, write)?;
+    let file = temporary(path, |file| write(file).map_err(|e| Error::io(path, e)))?;
     file.persist(path).map_err(|e| Error::io(path, e.error))?;
     sync_parent(path)
 }

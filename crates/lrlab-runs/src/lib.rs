@@ -17,7 +17,7 @@ mod result;
 mod store;
 mod work;
 
-pub use atomic::{file_digest, link_exclusive, write_atomic, write_atomic_parts, write_exclusive};
+pub use atomic::{file_digest, link_exclusive, write_atomic, write_atomic_with, write_exclusive};
 pub use checkpoint::{Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress};
 pub use difference::Difference;
 pub use error::{Conflict, Error};

@@ -127,9 +127,9 @@ pub fn write_records<'a>(path: &Path, results: impl IntoIterator<Item = &'a RunR
     results.sort_by_key(|result| &result.run_id);
     write_atomic_with(path, |file| {
         for result in results {
-            let mut line = serde_json::to_vec(result).map_err(|e| Error::json(path, e))?;
+            let mut line = serde_json::to_vec(result)?;
             line.push(b'\n');
-            file.write_all(&line).map_err(|e| Error::io(path, e))?;
+            file.write_all(&line)?;
         }
         Ok(())
     })

@@ -279,11 +279,8 @@ impl RunStore {
     pub fn write_plan(&self, plan: &Plan) -> Result<(), Error> {
         let path = self.experiment_dir(&plan.experiment).join("plan.json");
         write_atomic_with(&path, |file| {
-            serde_json::to_writer_pretty(&mut *file, plan).map_err(|e| match e.io_error_kind() {
-                Some(kind) => Error::io(&path, kind.into()),
-                None => Error::json(&path, e),
-            })?;
-            file.write_all(b"\n").map_err(|e| Error::io(&path, e))
+            serde_json::to_writer_pretty(&mut *file, plan)?;
+            file.write_all(b"\n")
         })
     }
 }

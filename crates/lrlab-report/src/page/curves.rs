@@ -18,6 +18,9 @@ const PANEL: [&str; 3] = ["model", "dataset", label::EPOCHS];
 /// How many arms a panel shows at first.
 const FIRST: usize = 4;
 
+/// A page with the curves of more runs would take a browser too long to open.
+pub(super) const MOST_RUNS: usize = 2000;
+
 /// The rate is drawn update by update, not epoch by epoch.
 const RATE: &str = "lr";
 
@@ -81,8 +84,11 @@ struct RateLine {
     y: Vec<f64>,
 }
 
-/// The curves of every run as JSON that may stand in a `script` element.
-pub(super) fn json(report: &Report) -> Result<String, serde_json::Error> {
+/// The curves of every run as JSON that may stand in a `script` element; `None` for more than [`MOST_RUNS`] runs.
+pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error> {
+    if report.runs().count() > MOST_RUNS {
+        return Ok(None);
+    }
     let mut lines = RateLines::default();
     let arms: Vec<Vec<PageRun>> = report
         .arms
@@ -109,7 +115,7 @@ pub(super) fn json(report: &Report) -> Result<String, serde_json::Error> {
         rates: lines.all,
     };
     // No text ends the element before its time.
-    Ok(serde_json::to_string(&curves)?.replace('<', "\\u003c"))
+    Ok(Some(serde_json::to_string(&curves)?.replace('<', "\\u003c")))
 }
 
 /// A panel for every network, data set and budget, and where there are several, one of all arms.

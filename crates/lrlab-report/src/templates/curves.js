@@ -2,6 +2,8 @@
 // The curves of the grid: what is chosen lives in `view`, `view` in the page's address, and everything is drawn from it.
 (() => {
   const section = document.getElementById("curves");
+  // A page of very many runs has no curves.
+  if (!section) return;
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   if (!data.metrics.length || !data.panels.length) return;
 
