@@ -70,8 +70,8 @@ fn the_experiments_of_the_house() {
     for name in names {
         let experiment = experiment(&name);
         for warning in &experiment.warnings {
-            let wanted =
-                name == "paper-recipe" && warning.message.starts_with("`validation` is the test split");
+            let wanted = ["paper-recipe", "exp-cosine"].contains(&name.as_str())
+                && warning.message.starts_with("`validation` is the test split");
             assert!(wanted, "{warning}");
         }
         assert_eq!(experiment.name, name);
@@ -80,6 +80,9 @@ fn the_experiments_of_the_house() {
             "quickstart" | "paper-smoke" => Some(48),
             "paper" => Some(384),
             "paper-recipe" => Some(19),
+            "paper-tuned" => Some(60),
+            "sound" => Some(65),
+            "exp-cosine" => Some(25),
             "imdb-baselines" => Some(9),
             "cifar-resnet20" => Some(1),
             _ => None,
