@@ -93,7 +93,9 @@ fn the_page_is_kept_up_to_date() {
     let names = std::fs::read_dir(report()).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
-    assert_eq!(names, ["figures", "manifest.json", "report.html", "report.md", "tables"]);
+    let expected =
+        ["figures", "manifest.json", "report.html", "report.md", "ro-crate-metadata.json", "tables"];
+    assert_eq!(names, expected);
 }
 
 /// What the steps come to on the report's page.
