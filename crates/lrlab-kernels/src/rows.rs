@@ -104,6 +104,16 @@ impl<'a, T> RowsMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(row * self.stride), self.columns) }
     }
 
+    /// All rows, in order.
+    #[inline(always)]
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = &'a mut [T]> {
+        let Self { first, rows, stride, columns, .. } = self;
+        (0..rows).map(move |row| {
+            // SAFETY: the row lies in the slice that the view came from, the view is gone, and no two rows overlap.
+            unsafe { std::slice::from_raw_parts_mut(first.add(row * stride), columns) }
+        })
+    }
+
     /// Borrows the rows for a shorter lifetime.
     #[inline]
     pub(crate) fn reborrow(&mut self) -> RowsMut<'_, T> {
@@ -188,6 +198,8 @@ mod tests {
         let mut later = RowsMut::with_stride(&mut data, 4, 2).skip_rows(2);
         later.row(0).fill(2.0);
         assert_eq!(data[7..], [0.0, 2.0, 2.0, 1.0]);
+        RowsMut::with_stride(&mut data, 4, 1).into_rows().for_each(|row| row.fill(3.0));
+        assert_eq!(data, [3.0, 1.0, 1.0, 0.0, 3.0, 1.0, 1.0, 0.0, 3.0, 2.0, 1.0]);
         assert_eq!(RowsMut::with_stride(&mut data, 4, 3).skip_rows(3).rows(), 0);
         assert_eq!(RowsMut::new(&mut data[..2], 3).rows(), 0);
     }

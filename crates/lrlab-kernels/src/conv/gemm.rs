@@ -48,12 +48,12 @@ fn gather(source: &Source<'_>, sizes: Sizes) -> Vec<f32> {
         type Out = ();
         #[inline(always)]
         fn run<S: Simd>(self, s: S) {
-            let Self(source, sizes, picture, mut to) = self;
+            let Self(source, sizes, picture, to) = self;
             let mut scratch = Scratch::take(sizes.picture());
             let values = &mut scratch[..sizes.picture()];
             source.load(s, &sizes, picture, Place::tight(&sizes), values);
-            for (index, pixel) in values.chunks_exact(LANES).enumerate() {
-                put(s, to.row(index), part(s, pixel, 0, 0.0));
+            for (to, pixel) in to.into_rows().zip(values.chunks_exact(LANES)) {
+                put(s, to, part(s, pixel, 0, 0.0));
             }
         }
     }
