@@ -110,6 +110,8 @@
     };
     box.addEventListener("scroll", announce, { passive: true });
     new ResizeObserver(announce).observe(box);
+    // Unfolding tells at once; the observer waits for the next frame.
+    box.closest("details")?.addEventListener("toggle", announce);
 
     const tools = make("div", { className: "tools" });
     if (original.length >= MANY) tools.append(filter);
