@@ -13,11 +13,22 @@ pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>
 
 /// A suggestion for a name that is not among the allowed ones.
 pub(crate) fn among<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
-    if let Some(name) = nearest(word, allowed.clone()) {
-        return Some(format!("did you mean `{name}`?"));
-    }
-    let list = list(allowed);
-    (!list.is_empty()).then(|| format!("expected one of {list}"))
+    let list = list(allowed.clone());
+    did_you_mean(word, allowed).or_else(|| (!list.is_empty()).then(|| format!("expected one of {list}")))
+}
+
+/// A suggestion for a word where `what`, such as a number, or one of the allowed words is expected.
+pub(crate) fn or_among<'a>(
+    what: &str,
+    word: &str,
+    allowed: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
+    let list = list(allowed.clone());
+    did_you_mean(word, allowed).unwrap_or_else(|| format!("expected {what} or one of {list}"))
+}
+
+fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, allowed).map(|name| format!("did you mean `{name}`?"))
 }
 
 /// The names in backticks, joined by commas.

@@ -68,15 +68,18 @@ fn named(key: &str) -> String {
 }
 
 fn mismatch(kind: &str, node: &Node, key: &str) -> String {
-    let expected = match kind {
+    format!("expected {} for {}, found {}", noun(kind), named(key), node.kind())
+}
+
+fn noun(kind: &str) -> &'static str {
+    match kind {
         "object" => "a table",
         "array" => "a list",
         "string" => "a text",
         "boolean" => "`true` or `false`",
         "integer" => "an integer",
         _ => "a number",
-    };
-    format!("expected {expected} for {}, found {}", named(key), node.kind())
+    }
 }
 
 /// `"0.1"` was meant to be `0.1`.
@@ -146,11 +149,11 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
         return true;
     }
     let rest = all.iter().find(|branch| words_of(branch).is_empty() && variant(branch).is_none());
-    if let (Some(text), Some("integer" | "number")) = (node.text(), rest.and_then(|rest| type_of(rest)))
+    if let (Some(text), Some(kind @ ("integer" | "number"))) = (node.text(), rest.and_then(|rest| type_of(rest)))
         && instead("number", node).is_none()
     {
         let message = format!("unknown value \"{text}\" for {}", named(key));
-        log.error(node.place, message, suggest::among(text, words));
+        log.error(node.place, message, suggest::or_among(noun(kind), text, words));
         return false;
     }
     if let Some(schema) = rest {

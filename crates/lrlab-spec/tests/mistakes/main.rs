@@ -140,6 +140,10 @@ fn what_validation_reads() {
             "x.toml:32:14: unknown value \"tset\" for `validation`; did you mean `test`?",
         ),
         (
+            "validation = \"holdout\"",
+            "x.toml:32:14: unknown value \"holdout\" for `validation`; expected an integer or one of `test`, `off`",
+        ),
+        (
             "validation = \"64\"",
             "x.toml:32:14: expected an integer for `validation`, found a text; write it without quotes: `64`",
         ),
