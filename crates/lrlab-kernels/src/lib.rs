@@ -46,6 +46,7 @@ mod host;
 mod linear;
 mod loss;
 mod lstm;
+mod microkernel;
 mod net;
 mod norm;
 mod parameter_chain;

@@ -5,6 +5,7 @@
 use super::geometry::{Frame, Geometry};
 use super::source::Place;
 use super::sweep::{Strides, Sweep};
+use crate::microkernel::{Extent, Operands, Tiles, strip};
 use crate::simd::{LANES, Simd};
 
 /// Offsets of the taps in the padded input, in the weights' order.
@@ -140,63 +141,65 @@ impl Backward {
                 let x = &x[c_block * frame.plane()..][..frame.plane()];
                 let count = (g.c - c_block * LANES).min(LANES);
                 for tap in &self.taps {
-                    let mut c = 0;
-                    while c < count {
-                        let x = &x[tap + c..];
-                        let dw = &mut dw[out..];
-                        let width = match count - c {
-                            16.. if S::TILE >= 16 => self.outer::<S, 16>(s, g, x, grad, dw),
-                            8.. if S::TILE >= 16 => self.outer::<S, 8>(s, g, x, grad, dw),
-                            4.. => self.outer::<S, 4>(s, g, x, grad, dw),
-                            2.. => self.outer::<S, 2>(s, g, x, grad, dw),
-                            _ => self.outer::<S, 1>(s, g, x, grad, dw),
-                        };
-                        c += width;
-                        out += width * LANES;
-                    }
+                    let dw = &mut dw[out..];
+                    Outer { g, place: self.place, x: &x[*tap..], grad, dw }.run(s, count);
+                    out += count * LANES;
                 }
             }
         }
     }
+}
 
-    /// dw[C][16] += Σ over pixels of x[C] ⊗ grad[16]
+/// dw[c][16] += Σ over pixels of x[pixel][c] · grad[pixel][16]
+struct Outer<'a> {
+    g: &'a Geometry,
+    place: Place,
+    /// A plane of the input's frame, from the pixel on that the tap reads first.
+    x: &'a [f32],
+    /// A plane of the gradient's frame.
+    grad: &'a [f32],
+    dw: &'a mut [f32],
+}
+
+impl Outer<'_> {
     #[inline(always)]
-    fn outer<S: Simd, const C: usize>(
-        &self,
-        s: S,
-        g: &Geometry,
-        x: &[f32],
-        grad: &[f32],
-        dw: &mut [f32],
-    ) -> usize {
-        let (x_row, x_pixel) = (g.stride * g.input_frame().row(), g.stride * LANES);
-        let Place { frame, top, left } = self.place;
-        assert!(dw.len() >= C * LANES);
-        assert!((g.oh - 1) * x_row + (g.ow - 1) * x_pixel + C <= x.len());
+    fn run<S: Simd>(mut self, s: S, channels: usize) {
+        let Self { g, place: Place { frame, top, left }, x, grad, ref dw } = self;
+        let last = (g.oh - 1) * g.stride * g.input_frame().row() + (g.ow - 1) * g.stride * LANES;
+        assert!(dw.len() >= channels * LANES && last + channels <= x.len());
         assert!(top + g.oh <= frame.height && left + g.ow <= frame.width && grad.len() >= frame.plane());
+        let extent = Extent { rows: channels, vectors: 1, twelve: false };
         // SAFETY: the asserts above bound every address.
+        unsafe { strip::<S, _, 1>(s, &mut self, extent, 0) };
+    }
+}
+
+impl Tiles for Outer<'_> {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, channel: usize, _: usize) {
+        let Self { g, place: Place { frame, top, left }, x, grad, .. } = *self;
+        let mut sums = [[s.zero(); V]; R];
+        // SAFETY: `run` asserted the bounds.
         unsafe {
-            let mut sums = [s.zero(); C];
-            for (c, sum) in sums.iter_mut().enumerate() {
-                *sum = s.load(dw.as_ptr().add(c * LANES));
+            let dw = self.dw.as_mut_ptr().add(channel * LANES);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                sums[0] = s.load(dw.add(r * LANES));
             }
             for row in 0..g.oh {
-                let mut x = x.as_ptr().add(row * x_row);
-                let mut dy = grad.as_ptr().add(((top + row) * frame.width + left) * LANES);
-                for _ in 0..g.ow {
-                    let v = s.load(dy);
-                    for (c, sum) in sums.iter_mut().enumerate() {
-                        *sum = s.fma(s.splat(*x.add(c)), v, *sum);
-                    }
-                    dy = dy.wrapping_add(LANES);
-                    x = x.wrapping_add(x_pixel);
-                }
+                let operands = Operands {
+                    left: x.as_ptr().add(row * g.stride * g.input_frame().row() + channel),
+                    row: 1,
+                    left_step: g.stride * LANES,
+                    right: grad.as_ptr().add(((top + row) * frame.width + left) * LANES),
+                    vector: 0,
+                    right_step: LANES,
+                };
+                operands.accumulate::<S, false, R, V>(s, g.ow, &mut sums);
             }
-            for (c, sum) in sums.into_iter().enumerate() {
-                s.store(dw.as_mut_ptr().add(c * LANES), sum);
+            for (r, sums) in sums.iter().enumerate() {
+                s.store(dw.add(r * LANES), sums[0]);
             }
         }
-        C
     }
 }
 

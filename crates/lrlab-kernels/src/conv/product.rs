@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "loads by address in the innermost loops; the callers guarantee the bounds")]
 
+use crate::microkernel::{Extent, Operands, Tiles, compute, strip};
 use crate::simd::{LANES, Simd};
 
 /// `out[block][row][16] = Σ over terms and k of x[row][k] · w[block][k][16]`, each term with its own offsets in x and
@@ -36,88 +37,53 @@ impl Product {
         terms: &[(usize, usize)],
         out: *mut f32,
     ) {
-        let mut block = 0;
+        let extent = Extent { rows: self.rows, vectors: self.blocks, twelve: false };
         // SAFETY: guaranteed by the caller.
-        unsafe {
-            while block < self.blocks {
-                let (w, out) = (w.add(block * self.w_block), out.add(block * self.out_block));
-                if S::TILE >= 16 && block + 2 <= self.blocks {
-                    self.strip::<S, 2>(s, x, w, terms, out);
-                    block += 2;
-                } else {
-                    self.strip::<S, 1>(s, x, w, terms, out);
-                    block += 1;
-                }
-            }
-        }
+        unsafe { compute(s, &mut Sums { product: self, x, w, terms, out }, extent) };
     }
+}
 
+struct Sums<'a> {
+    product: &'a Product,
+    x: *const f32,
+    w: *const f32,
+    terms: &'a [(usize, usize)],
+    out: *mut f32,
+}
+
+impl Tiles for Sums<'_> {
     #[inline(always)]
-    unsafe fn strip<S: Simd, const B: usize>(
-        &self,
-        s: S,
-        x: *const f32,
-        w: *const f32,
-        terms: &[(usize, usize)],
-        out: *mut f32,
-    ) {
-        let mut row = 0;
-        while row < self.rows {
-            // SAFETY: guaranteed by the caller.
-            unsafe {
-                let (x, out) = (x.add(row * LANES), out.add(row * self.out_row));
-                row += match self.rows - row {
-                    16.. if B == 1 && S::TILE >= 16 => self.tile::<S, B, 16>(s, x, w, terms, out),
-                    8.. if S::TILE >= 16 => self.tile::<S, B, 8>(s, x, w, terms, out),
-                    4.. => self.tile::<S, B, 4>(s, x, w, terms, out),
-                    2.. => self.tile::<S, B, 2>(s, x, w, terms, out),
-                    _ => self.tile::<S, B, 1>(s, x, w, terms, out),
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, row: usize, block: usize) {
+        let Product { depth, x_block, w_block, out_block, out_row, .. } = *self.product;
+        let mut sums = [[s.zero(); V]; R];
+        // SAFETY: guaranteed by the caller of `run`.
+        unsafe {
+            let (x, w) = (self.x.add(row * LANES), self.w.add(block * w_block));
+            for (x_at, w_at) in self.terms {
+                let mut operands = Operands {
+                    left: x.add(*x_at),
+                    row: LANES,
+                    left_step: 1,
+                    right: w.add(*w_at),
+                    vector: w_block,
+                    right_step: LANES,
                 };
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const B: usize, const P: usize>(
-        &self,
-        s: S,
-        x: *const f32,
-        w: *const f32,
-        terms: &[(usize, usize)],
-        out: *mut f32,
-    ) -> usize {
-        let mut sums = [[s.zero(); P]; B];
-        // SAFETY: guaranteed by the caller.
-        unsafe {
-            for (x_at, w_at) in terms {
-                let (mut x, mut w, mut left) = (x.add(*x_at), w.add(*w_at), self.depth);
+                let mut left = depth;
                 while left > 0 {
                     let count = left.min(LANES);
-                    for k in 0..count {
-                        let mut columns = [s.zero(); B];
-                        for (b, column) in columns.iter_mut().enumerate() {
-                            *column = s.load(w.add(b * self.w_block));
-                        }
-                        #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
-                        for p in 0..P {
-                            let value = s.splat(*x.add(p * LANES + k));
-                            for b in 0..B {
-                                sums[b][p] = s.fma(columns[b], value, sums[b][p]);
-                            }
-                        }
-                        w = w.add(LANES);
-                    }
+                    operands.accumulate::<S, false, R, V>(s, count, &mut sums);
                     left -= count;
-                    x = x.wrapping_add(self.x_block);
+                    operands.left = operands.left.wrapping_add(x_block);
+                    operands.right = operands.right.wrapping_add(count * LANES);
                 }
             }
-            for (b, sums) in sums.iter().enumerate() {
-                for (p, sum) in sums.iter().enumerate() {
-                    s.store(out.add(b * self.out_block + p * self.out_row), *sum);
+            let out = self.out.add(row * out_row + block * out_block);
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    s.store(out.add(v * out_block + r * out_row), *sum);
                 }
             }
         }
-        P
     }
 }
 
@@ -135,45 +101,40 @@ pub(crate) unsafe fn outer<S: Simd>(
     width: usize,
     out: *mut f32,
 ) {
-    let mut k = 0;
+    let extent = Extent { rows: width, vectors: 1, twelve: false };
     // SAFETY: guaranteed by the caller.
-    unsafe {
-        while k < width {
-            let (x, out) = (x.add(k), out.add(k * LANES));
-            k += match width - k {
-                16.. if S::TILE >= 16 => outer_tile::<S, 16>(s, x, y, rows, out),
-                8.. if S::TILE >= 16 => outer_tile::<S, 8>(s, x, y, rows, out),
-                4.. => outer_tile::<S, 4>(s, x, y, rows, out),
-                2.. => outer_tile::<S, 2>(s, x, y, rows, out),
-                _ => outer_tile::<S, 1>(s, x, y, rows, out),
-            };
-        }
-    }
+    unsafe { strip::<S, _, 1>(s, &mut Outer { x, y, rows, out }, extent, 0) };
 }
 
-#[inline(always)]
-unsafe fn outer_tile<S: Simd, const K: usize>(
-    s: S,
+struct Outer {
     x: *const f32,
     y: *const f32,
     rows: usize,
     out: *mut f32,
-) -> usize {
-    // SAFETY: guaranteed by the caller.
-    unsafe {
-        let mut sums = [s.zero(); K];
-        for (k, sum) in sums.iter_mut().enumerate() {
-            *sum = s.load(out.add(k * LANES));
-        }
-        for row in 0..rows {
-            let y = s.load(y.add(row * LANES));
-            for (k, sum) in sums.iter_mut().enumerate() {
-                *sum = s.fma(s.splat(*x.add(row * LANES + k)), y, *sum);
+}
+
+impl Tiles for Outer {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, k: usize, _: usize) {
+        let mut sums = [[s.zero(); V]; R];
+        // SAFETY: guaranteed by the caller of `outer`.
+        unsafe {
+            let out = self.out.add(k * LANES);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                sums[0] = s.load(out.add(r * LANES));
+            }
+            let operands = Operands {
+                left: self.x.add(k),
+                row: 1,
+                left_step: LANES,
+                right: self.y,
+                vector: 0,
+                right_step: LANES,
+            };
+            operands.accumulate::<S, false, R, V>(s, self.rows, &mut sums);
+            for (r, sums) in sums.iter().enumerate() {
+                s.store(out.add(r * LANES), sums[0]);
             }
         }
-        for (k, sum) in sums.into_iter().enumerate() {
-            s.store(out.add(k * LANES), sum);
-        }
     }
-    K
 }

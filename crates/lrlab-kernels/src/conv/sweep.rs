@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code, reason = "loads by address in the innermost loop; bounds are asserted once per sweep")]
 
+use crate::microkernel::{Extent, Operands, Tiles, strip};
 use crate::simd::{LANES, Simd};
 
 /// Strides, in values, of a blocked array.
@@ -43,92 +44,73 @@ impl Sweep<'_> {
         assert!(last(self.input_strides, self.channels.div_ceil(LANES)) + deepest <= self.input.len());
         assert!(last(self.out_strides, self.out_blocks) + LANES <= out.len());
         assert!(self.out_blocks * self.weights_per_block() <= self.weights.len());
-        let mut block = 0;
-        while block < self.out_blocks {
-            let pair = S::TILE >= 16 && block + 2 <= self.out_blocks;
+        let extent = Extent { rows: self.pixels, vectors: self.out_blocks, twelve: false };
+        let mut vector = 0;
+        while vector < self.out_blocks {
+            let pair = S::TILE >= 16 && vector + 2 <= self.out_blocks;
             for row in 0..self.rows {
+                let mut line = Line { sweep: self, row, out: &mut *out };
                 // SAFETY: the asserts above cover every tile.
                 unsafe {
                     if pair {
-                        self.row::<S, 2>(s, out, block, row);
+                        strip::<S, _, 2>(s, &mut line, extent, vector);
                     } else {
-                        self.row::<S, 1>(s, out, block, row);
+                        strip::<S, _, 1>(s, &mut line, extent, vector);
                     }
                 }
             }
-            block += if pair { 2 } else { 1 };
+            vector += if pair { 2 } else { 1 };
         }
     }
 
     fn weights_per_block(&self) -> usize {
         self.channels * self.taps.len() * LANES
     }
+}
 
-    #[inline(always)]
-    unsafe fn row<S: Simd, const B: usize>(&self, s: S, out: &mut [f32], block: usize, row: usize) {
-        let mut at = 0;
-        while at < self.pixels {
-            let left = self.pixels - at;
-            // SAFETY: each tile lies within the sweep, whose bounds the caller asserted.
-            unsafe {
-                at += match left {
-                    16.. if B == 1 && S::TILE >= 16 => self.tile::<S, B, 16>(s, out, block, row, at),
-                    8.. if S::TILE >= 16 => self.tile::<S, B, 8>(s, out, block, row, at),
-                    4.. => self.tile::<S, B, 4>(s, out, block, row, at),
-                    2.. => self.tile::<S, B, 2>(s, out, block, row, at),
-                    _ => self.tile::<S, B, 1>(s, out, block, row, at),
-                };
-            }
-        }
-    }
+/// A row of output pixels.
+struct Line<'a> {
+    sweep: &'a Sweep<'a>,
+    row: usize,
+    out: &'a mut [f32],
+}
 
-    /// B blocks of output channels times P pixels.
+impl Tiles for Line<'_> {
     #[inline(always)]
-    unsafe fn tile<S: Simd, const B: usize, const P: usize>(
-        &self,
-        s: S,
-        out: &mut [f32],
-        block: usize,
-        row: usize,
-        pixel: usize,
-    ) -> usize {
-        let per_block = self.weights_per_block();
-        let step = self.input_strides.pixel;
-        let mut sums = [[s.zero(); P]; B];
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, pixel: usize, block: usize) {
+        let Sweep { input_strides, out_strides, taps, .. } = *self.sweep;
+        let per_block = self.sweep.weights_per_block();
+        let mut sums = [[s.zero(); V]; R];
         // SAFETY: all addresses are within the slices, as asserted in `run`.
         unsafe {
-            let input = self.input.as_ptr().add(row * self.input_strides.row + pixel * step);
-            let mut weights = self.weights.as_ptr().add(block * per_block);
-            let mut channels = self.channels;
-            let mut plane = input;
+            let at = self.row * input_strides.row + pixel * input_strides.pixel;
+            let mut plane = self.sweep.input.as_ptr().add(at);
+            let mut right = self.sweep.weights.as_ptr().add(block * per_block);
+            let mut channels = self.sweep.channels;
             while channels > 0 {
                 let count = channels.min(LANES);
-                for tap in self.taps {
-                    let from = plane.add(*tap);
-                    for channel in 0..count {
-                        let w: [S::V; B] = std::array::from_fn(|b| s.load(weights.add(b * per_block)));
-                        #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
-                        for p in 0..P {
-                            let x = s.splat(*from.add(p * step + channel));
-                            for b in 0..B {
-                                sums[b][p] = s.fma(w[b], x, sums[b][p]);
-                            }
-                        }
-                        weights = weights.add(LANES);
-                    }
+                for tap in taps {
+                    let operands = Operands {
+                        left: plane.add(*tap),
+                        row: input_strides.pixel,
+                        left_step: 1,
+                        right,
+                        vector: per_block,
+                        right_step: LANES,
+                    };
+                    operands.accumulate::<S, false, R, V>(s, count, &mut sums);
+                    right = right.add(count * LANES);
                 }
                 channels -= count;
-                plane = plane.wrapping_add(self.input_strides.block);
+                plane = plane.wrapping_add(input_strides.block);
             }
-            let to = out.as_mut_ptr().add(
-                block * self.out_strides.block + row * self.out_strides.row + pixel * self.out_strides.pixel,
-            );
-            for (b, sums) in sums.iter().enumerate() {
-                for (p, sum) in sums.iter().enumerate() {
-                    s.store(to.add(b * self.out_strides.block + p * self.out_strides.pixel), *sum);
+            let to = block * out_strides.block + self.row * out_strides.row + pixel * out_strides.pixel;
+            let to = self.out.as_mut_ptr().add(to);
+            for (r, sums) in sums.iter().enumerate() {
+                for (v, sum) in sums.iter().enumerate() {
+                    s.store(to.add(v * out_strides.block + r * out_strides.pixel), *sum);
                 }
             }
         }
-        P
     }
 }

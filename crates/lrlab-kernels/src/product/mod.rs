@@ -13,6 +13,7 @@ mod pack;
 
 use crate::Precision;
 use crate::buffer::Buffer;
+use crate::microkernel::{Extent, Operands, Tiles, compute};
 use crate::precision::packed_rows;
 use crate::rows::{RowsMut, Slot, put};
 use crate::simd::{Kernel, LANES, Simd, dispatch, dispatch_bf16, part};
@@ -116,89 +117,37 @@ impl<F: Finish, const PAIRS: bool> Kernel for Product<'_, F, PAIRS> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
-        let (Right { data, n, .. }, depth) = (self.right, self.depth);
-        for panel in 0..n.div_ceil(PANEL) {
-            let column = panel * PANEL;
-            let vectors = if n - column > LANES { 2 } else { 1 };
-            // SAFETY: the panel lies in the packed matrix, as `product` asserted.
-            unsafe {
-                let b = data.as_ptr().add(panel * depth * PANEL);
-                if S::TILE >= 16 && vectors == 2 {
-                    self.panel::<S, 2>(s, b, column);
-                } else {
-                    for v in 0..vectors {
-                        self.panel::<S, 1>(s, b.add(v * LANES), column + v * LANES);
-                    }
-                }
-            }
-        }
+        // A tile of a transposed matrix must not cross its panels of sixteen.
+        let twelve = self.left.step == 1;
+        let extent = Extent { rows: self.rows, vectors: self.right.n.div_ceil(LANES), twelve };
+        // SAFETY: `product` asserted the bounds of both operands.
+        unsafe { compute(s, &mut self, extent) };
     }
 }
 
-impl<F: Finish, const PAIRS: bool> Product<'_, F, PAIRS> {
-    /// # Safety
-    /// `b` points at a panel of `depth` rows.
+impl<F: Finish, const PAIRS: bool> Tiles for Product<'_, F, PAIRS> {
     #[inline(always)]
-    unsafe fn panel<S: Simd, const V: usize>(&mut self, s: S, b: *const f32, column: usize) {
-        // A tile of a transposed matrix must not cross its panels of sixteen.
-        let twelve = S::TILE >= 16 && self.left.step == 1;
-        let mut row = 0;
-        while row < self.rows {
-            let left = self.rows - row;
-            // SAFETY: as the caller says; the tile's rows are there.
-            unsafe {
-                row += match left {
-                    12.. if twelve && left != 16 => self.tile::<S, 12, V>(s, b, row, column),
-                    8.. if S::TILE >= 16 => self.tile::<S, 8, V>(s, b, row, column),
-                    4.. => self.tile::<S, 4, V>(s, b, row, column),
-                    2.. => self.tile::<S, 2, V>(s, b, row, column),
-                    _ => self.tile::<S, 1, V>(s, b, row, column),
-                };
-            }
-        }
-    }
-
-    /// R rows times V vectors of columns.
-    ///
-    /// # Safety
-    /// `b` points at `depth` rows of a panel; the rows are within the left-hand matrix.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const V: usize>(
-        &mut self,
-        s: S,
-        b: *const f32,
-        row: usize,
-        column: usize,
-    ) -> usize {
+    unsafe fn tile<S: Simd, const R: usize, const V: usize>(&mut self, s: S, row: usize, vector: usize) {
         let Left { data, row: stride, step, .. } = self.left;
+        let column = vector * LANES;
         let mut sums = [[s.zero(); V]; R];
-        // SAFETY: `product` asserted the bounds of both operands.
+        // SAFETY: the rows and the panel lie in the operands.
         unsafe {
-            let mut a = data.as_ptr().add(self.left.at(row));
-            let mut b = b;
-            for _ in 0..self.depth {
-                let right: [S::V; V] = std::array::from_fn(|v| s.load(b.add(v * LANES)));
-                #[expect(clippy::needless_range_loop, reason = "two indices, unrolled in registers")]
-                for r in 0..R {
-                    let x = s.splat(*a.add(r * stride));
-                    for v in 0..V {
-                        sums[r][v] = if PAIRS {
-                            s.dot_pairs(x, right[v], sums[r][v])
-                        } else {
-                            s.fma(x, right[v], sums[r][v])
-                        };
-                    }
-                }
-                a = a.wrapping_add(step);
-                b = b.wrapping_add(PANEL);
-            }
+            let operands = Operands {
+                left: data.as_ptr().add(self.left.at(row)),
+                row: stride,
+                left_step: step,
+                right: self.right.data.as_ptr().add(column / PANEL * PANEL * self.depth + column % PANEL),
+                vector: LANES,
+                right_step: PANEL,
+            };
+            operands.accumulate::<S, PAIRS, R, V>(s, self.depth, &mut sums);
         }
         for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 self.finish.put(s, row + r, column + v * LANES, *sum);
             }
         }
-        R
     }
 }
 

@@ -16,14 +16,13 @@ pub(crate) fn pack<const W: usize>(
     n: usize,
     to: &mut [f32],
 ) {
-    let pack = Pack::<W> { from, stride, k, n, to };
     match precision {
-        Precision::F32 => dispatch(pack),
-        Precision::Bf16 => dispatch_bf16(PackPairs(pack)),
+        Precision::F32 => dispatch(Pack::<W, false> { from, stride, k, n, to }),
+        Precision::Bf16 => dispatch_bf16(Pack::<W, true> { from, stride, k, n, to }),
     }
 }
 
-struct Pack<'a, const W: usize> {
+struct Pack<'a, const W: usize, const PAIRS: bool> {
     from: &'a [f32],
     stride: usize,
     k: usize,
@@ -31,57 +30,39 @@ struct Pack<'a, const W: usize> {
     to: &'a mut [f32],
 }
 
-impl<const W: usize> Kernel for Pack<'_, W> {
+impl<const W: usize, const PAIRS: bool> Kernel for Pack<'_, W, PAIRS> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let panels = self.to.chunks_mut(self.k * W).take(self.n.div_ceil(W)).enumerate();
-        for (panel, to) in panels {
+        let Self { from, stride, k, n, to } = self;
+        let depth = if PAIRS { packed_rows(Precision::Bf16, k) } else { k };
+        for (panel, to) in to.chunks_mut(depth * W).take(n.div_ceil(W)).enumerate() {
             let column = panel * W;
-            let count = W.min(self.n - column);
-            for (k, to) in to.chunks_mut(W).enumerate() {
-                let from = &self.from[k * self.stride + column..][..count];
-                if count == W {
-                    for at in (0..W).step_by(LANES) {
-                        put(s, &mut to[at..], part(s, from, at, 0.0));
+            let count = W.min(n - column);
+            for (row, to) in to.chunks_exact_mut(W).enumerate() {
+                if PAIRS {
+                    let first = &from[2 * row * stride + column..][..count];
+                    let second =
+                        if 2 * row + 1 < k { &from[(2 * row + 1) * stride + column..][..count] } else { &[] };
+                    for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
+                        put(s, to, s.pair(sixteen(s, first, at * LANES), sixteen(s, second, at * LANES)));
                     }
                 } else {
-                    to[..count].copy_from_slice(from);
-                    to[count..].fill(0.0);
+                    let from = &from[row * stride + column..][..count];
+                    for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
+                        put(s, to, sixteen(s, from, at * LANES));
+                    }
                 }
             }
         }
     }
 }
 
-struct PackPairs<'a, const W: usize>(Pack<'a, W>);
-
-impl<const W: usize> Kernel for PackPairs<'_, W> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Pack { from, stride, k, n, to } = self.0;
-        let sixteen = |row: usize, column: usize| {
-            let count = n.saturating_sub(column).min(LANES);
-            if row < k && count > 0 {
-                part(s, &from[row * stride + column..][..count], 0, 0.0)
-            } else {
-                s.zero()
-            }
-        };
-        let panels = to.chunks_mut(packed_rows(Precision::Bf16, k) * W).take(n.div_ceil(W)).enumerate();
-        for (panel, to) in panels {
-            for (pair, to) in to.chunks_exact_mut(W).enumerate() {
-                for (at, to) in to.chunks_exact_mut(LANES).enumerate() {
-                    let column = panel * W + at * LANES;
-                    let pairs = s.pair(sixteen(2 * pair, column), sixteen(2 * pair + 1, column));
-                    put(s, to, pairs);
-                }
-            }
-        }
-    }
+/// Sixteen values from x[at] on, zeros beyond the end.
+#[inline(always)]
+fn sixteen<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
+    if at < x.len() { part(s, x, at, 0.0) } else { s.zero() }
 }
 
 /// Packs the transpose of the matrix (n, k) with rows `stride` apart into panels of [`PANEL`] columns, as [`pack`].
@@ -135,8 +116,7 @@ impl<const PAIRS: bool> Kernel for PackTransposed<'_, PAIRS> {
 /// Sixteen pairs from x[at] on, zeros beyond the end.
 #[inline(always)]
 fn neighbours<S: Simd>(s: S, x: &[f32], at: usize) -> S::V {
-    let second = if at + LANES < x.len() { part(s, x, at + LANES, 0.0) } else { s.zero() };
-    s.pair_neighbours(part(s, x, at, 0.0), second)
+    s.pair_neighbours(part(s, x, at, 0.0), sixteen(s, x, at + LANES))
 }
 
 /// Rows in pairs, each padded to whole vectors.
