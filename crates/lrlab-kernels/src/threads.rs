@@ -49,7 +49,7 @@ fn everything(precision: Precision) -> Result<Vec<f64>> {
         w_hh: &w_hh,
         b_ih: &bias,
         b_hh: &bias,
-        mask: &mask,
+        mask: Some(&mask),
         reverse: true,
         precision,
     };
@@ -86,7 +86,7 @@ fn everything(precision: Precision) -> Result<Vec<f64>> {
         w_hh: &w_hh,
         b_ih: &shift,
         b_hh: &shift,
-        mask: &mask,
+        mask: Some(&mask),
         reverse: false,
         precision,
     };

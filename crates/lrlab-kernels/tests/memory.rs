@@ -52,7 +52,15 @@ fn encoder(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
 fn recurrent(x: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let (w, bias) = (var(&[4 * WIDTH, WIDTH]), var(&[4 * WIDTH]));
     let precision = Precision::F32;
-    let layer = LstmLayer { w_ih: &w, w_hh: &w, b_ih: &bias, b_hh: &bias, mask, reverse: false, precision };
+    let layer = LstmLayer {
+        w_ih: &w,
+        w_hh: &w,
+        b_ih: &bias,
+        b_hh: &bias,
+        mask: Some(mask),
+        reverse: false,
+        precision,
+    };
     layer.last(Sequence::Vectors(x))
 }
 

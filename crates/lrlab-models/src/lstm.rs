@@ -121,7 +121,7 @@ impl Layer {
                 w_hh: &d.weight_hh,
                 b_ih: &d.bias_ih,
                 b_hh: &d.bias_hh,
-                mask,
+                mask: Some(mask),
                 reverse: i == 1,
                 precision: self.precision,
             };

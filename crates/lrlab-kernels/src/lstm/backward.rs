@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "vector loads and stores by address; each block states its bounds")]
 
-use super::layer::{Group, Kept, Layer, Output, Sizes};
+use super::layer::{Group, Kept, Layer, Sizes};
 use crate::buffer::Buffer;
 use crate::product::{Finish, Left, Right, Rows, accumulate, product};
 use crate::rows::put;
@@ -11,8 +11,9 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, tanh};
 /// Rows whose share of the recurrent weight's gradient is added up at once, while they are in the cache.
 const ROWS: usize = 128;
 
-/// Adds the group's share of the recurrent weight's gradient to `sums`. Uses up what was kept: the gates become their
-/// gradients.
+/// Adds the group's share of the recurrent weight's gradient to `sums`, and returns the gradients of the states and the
+/// cells before the first time, `(rows, hp)` each, which are complete if these are parameters. Uses up what was kept: the
+/// gates become their gradients.
 pub(super) fn group(
     layer: &Layer,
     group: Group,
@@ -20,20 +21,30 @@ pub(super) fn group(
     to_state: Right,
     kept: &mut Kept,
     sums: &mut [f32],
-) {
+) -> [Buffer; 2] {
     let Sizes { l, h, .. } = layer.sizes;
+    let columns = layer.columns();
     let (hp, width, rows) = (layer.sizes.hp(), layer.sizes.gates(), group.rows);
     let mut d_state = Buffer::zeros(rows * hp);
     let mut d_cell = Buffer::zeros(rows * hp);
     let mut real = vec![false; rows];
-    if layer.output == Output::Last {
-        add_rows(&mut d_state, hp, h, |row| &grad[(group.first + row) * h..][..h]);
+    let add = |time: usize, d_state: &mut [f32], d_cell: &mut [f32]| {
+        let times = if layer.output.every { l } else { 1 };
+        let rows = d_state.chunks_mut(hp).zip(d_cell.chunks_mut(hp)).enumerate();
+        for (row, (d_state, d_cell)) in rows {
+            let grad = &grad[((group.first + row) * times + time) * columns..][..columns];
+            d_state.iter_mut().zip(&grad[..h]).for_each(|(t, f)| *t += f);
+            d_cell.iter_mut().zip(&grad[h..]).for_each(|(t, f)| *t += f);
+        }
+    };
+    if !layer.output.every {
+        add(0, &mut d_state, &mut d_cell);
     }
     let at_once = (ROWS / rows).max(1);
     for step in (0..l).rev() {
         let t = layer.time(step);
-        if layer.output == Output::Every {
-            add_rows(&mut d_state, hp, h, |row| &grad[((group.first + row) * l + t) * h..][..h]);
+        if layer.output.every {
+            add(t, &mut d_state, &mut d_cell);
         }
         for (row, real) in real.iter_mut().enumerate() {
             *real = layer.real[(group.first + row) * l + t];
@@ -53,7 +64,7 @@ pub(super) fn group(
                 d_cell: &mut d_cell[row * hp..][..hp],
             });
         }
-        if step > 0 {
+        if step > 0 || layer.initial {
             let mut pull = Pull { real: &real, d_state: &mut d_state, hp };
             product(rows, Left::rows(gates, width), to_state, &mut pull);
         }
@@ -67,13 +78,7 @@ pub(super) fn group(
             accumulate(layer.precision, count * rows, Rows::new(dz, width), states, sums, None);
         }
     }
-}
-
-/// Adds a row of `h` values to each row of `hp`.
-fn add_rows<'a>(to: &mut [f32], hp: usize, h: usize, from: impl Fn(usize) -> &'a [f32]) {
-    for (row, to) in to.chunks_mut(hp).enumerate() {
-        to[..h].iter_mut().zip(from(row)).for_each(|(t, f)| *t += f);
-    }
+    [d_state, d_cell]
 }
 
 /// The gradients of the states before, where the time was no padding: there the state was carried, and its gradient

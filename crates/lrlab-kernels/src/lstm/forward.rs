@@ -4,28 +4,43 @@
 
 use std::mem::MaybeUninit;
 
-use super::layer::{Group, Kept, Layer, Output, Sizes};
+use super::layer::{Group, Kept, Layer, Sizes};
 use crate::buffer::Buffer;
 use crate::product::{Finish, Left, Right, product};
 use crate::rows::put;
 use crate::simd::{Kernel, LANES, Simd, dispatch, part, prefetch, sigmoid, tanh};
 
-/// Writes the group's states to `y`, where it is given. `projected (rows read, 4 hp)` is the input's
-/// share of the gates, bias included.
+/// What a layer multiplies and starts from.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    /// The input's share of the gates, bias included, `(rows read, 4 hp)`.
+    pub(super) projected: &'a [f32],
+    /// The recurrent weights.
+    pub(super) to_gates: Right<'a>,
+    /// The states and the cells before the first time, `(b, h)` each.
+    pub(super) initial: Option<[&'a [f32]; 2]>,
+}
+
+/// Writes the group's states to `y`, where it is given.
 pub(super) fn group(
     layer: &Layer,
     group: Group,
-    projected: &[f32],
-    to_gates: Right,
+    inputs: Inputs,
     mut y: Option<&mut [MaybeUninit<f32>]>,
 ) -> Kept {
+    let Inputs { projected, to_gates, initial } = inputs;
     let Sizes { l, h, .. } = layer.sizes;
-    let (hp, width, rows) = (layer.sizes.hp(), layer.sizes.gates(), group.rows);
+    let (hp, width, rows, columns) = (layer.sizes.hp(), layer.sizes.gates(), group.rows, layer.columns());
     let mut gates = Buffer::take(l * rows * width);
     let mut cells = Buffer::take((l + 1) * rows * hp);
     let mut states = Buffer::take((l + 1) * rows * hp);
-    for at_rest in [&mut cells, &mut states] {
-        at_rest[layer.before(layer.time(0)) * rows * hp..][..rows * hp].fill(0.0);
+    for (i, of) in [&mut states, &mut cells].into_iter().enumerate() {
+        let first = &mut of[layer.before(layer.time(0)) * rows * hp..][..rows * hp];
+        first.fill(0.0);
+        if let Some(initial) = initial {
+            let from = initial[i][group.first * h..].chunks(h);
+            first.chunks_mut(hp).zip(from).for_each(|(to, from)| to[..h].copy_from_slice(from));
+        }
     }
     let share = |row: usize, t: usize| {
         let place = (group.first + row) * l + t;
@@ -60,20 +75,29 @@ pub(super) fn group(
                 state: &mut next_state[at],
             });
         }
-        if let (Some(y), Output::Every) = (&mut y, layer.output) {
+        if let (Some(y), true) = (&mut y, layer.output.every) {
             for row in 0..rows {
-                y[(row * l + t) * h..][..h].write_copy_of_slice(&next_state[row * hp..][..h]);
+                let [state, cell] = [&next_state, &next_cell].map(|of| &of[row * hp..][..h]);
+                write(&mut y[(row * l + t) * columns..][..columns], state, cell);
             }
         }
         std::mem::swap(&mut from, &mut next);
     }
-    if let (Some(y), Output::Last) = (y, layer.output) {
-        let state = &states[layer.after(layer.time(l - 1)) * rows * hp..][..rows * hp];
-        for row in 0..rows {
-            y[row * h..][..h].write_copy_of_slice(&state[row * hp..][..h]);
+    if let (Some(y), false) = (y, layer.output.every) {
+        let last = layer.after(layer.time(l - 1)) * rows;
+        for (row, y) in y.chunks_mut(columns).enumerate() {
+            let [state, cell] = [&states, &cells].map(|of| &of[(last + row) * hp..][..h]);
+            write(y, state, cell);
         }
     }
     Kept { gates, cells, states }
+}
+
+/// Writes a state, and its cells if `to` has columns for them.
+fn write(to: &mut [MaybeUninit<f32>], state: &[f32], cell: &[f32]) {
+    let (to, to_cell) = to.split_at_mut(state.len());
+    to.write_copy_of_slice(state);
+    to_cell.write_copy_of_slice(&cell[..to_cell.len()]);
 }
 
 /// The parts `from` and `to`, neighbours, of parts of `len` values each.

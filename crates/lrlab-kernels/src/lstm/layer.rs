@@ -30,6 +30,7 @@ impl Sizes {
         4 * self.hp()
     }
 
+    /// Of `w_ih`, `w_hh`, `b_ih` and `b_hh`.
     pub(super) fn parameters(&self) -> usize {
         4 * self.h * (self.inputs + self.h + 2)
     }
@@ -45,13 +46,13 @@ pub(super) struct Kept {
     pub(super) states: Buffer,
 }
 
-/// Which states are given out.
+/// What the layer returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    /// `(b, l, h)`
-    Every,
-    /// After the last token read, `(b, h)`.
-    Last,
+pub(super) struct Output {
+    /// The states at all times, `(b, l, h)`, not only that after the last token read, `(b, h)`.
+    pub(super) every: bool,
+    /// Each state is followed by its cells, so that there are 2h columns.
+    pub(super) cells: bool,
 }
 
 /// A layer's sizes and settings, and what it reads.
@@ -60,6 +61,8 @@ pub(super) struct Layer {
     /// Per sequence and time: not padding.
     pub(super) real: Vec<bool>,
     pub(super) reverse: bool,
+    /// The state and the cells before the first time are parameters, not 0.
+    pub(super) initial: bool,
     pub(super) output: Output,
     /// Which of the first argument's rows are read, and where.
     pub(super) readers: Readers,
@@ -113,12 +116,14 @@ impl Layer {
             .map(move |i| Group { first: i * GROUP, rows: GROUP.min(b - i * GROUP) })
     }
 
-    /// The output's.
+    /// The columns of the output.
+    pub(super) fn columns(&self) -> usize {
+        if self.output.cells { 2 * self.sizes.h } else { self.sizes.h }
+    }
+
+    /// The shape of the output.
     pub(super) fn shape(&self) -> Shape {
-        let Sizes { b, l, h, .. } = self.sizes;
-        match self.output {
-            Output::Every => Shape::from((b, l, h)),
-            Output::Last => Shape::from((b, h)),
-        }
+        let (Sizes { b, l, .. }, columns) = (self.sizes, self.columns());
+        if self.output.every { Shape::from((b, l, columns)) } else { Shape::from((b, columns)) }
     }
 }

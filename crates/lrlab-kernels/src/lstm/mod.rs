@@ -8,8 +8,10 @@ mod op;
 
 use std::sync::Mutex;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
+use candle_nn::RNN;
 use candle_nn::ops::sigmoid;
+use candle_nn::rnn::LSTMState;
 
 use crate::embedding::{Ids, LookUp};
 use crate::parameter_chain::{chain, pack};
@@ -43,9 +45,10 @@ pub struct LstmLayer<'a> {
     pub b_ih: &'a Tensor,
     /// `(4h)`
     pub b_hh: &'a Tensor,
-    /// `(b, l)`: 1 at tokens, 0 at padding, which is not read. The state is carried over padding.
-    pub mask: &'a Tensor,
-    /// Each sequence is read from its last token to its first, and the state at padding is 0.
+    /// `(b, l)`: 1 at tokens, 0 at padding, which is not read. The state is carried over padding. `None`: there is no
+    /// padding.
+    pub mask: Option<&'a Tensor>,
+    /// Each sequence is read from its last token to its first, and the state at padding is the initial one.
     pub reverse: bool,
     /// The precision of the products of input, state and weights.
     pub precision: Precision,
@@ -58,7 +61,7 @@ impl LstmLayer<'_> {
     /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1, or an id is
     /// not in the table; the values of mask and ids on a GPU are not checked.
     pub fn states(&self, of: Sequence) -> Result<Tensor> {
-        self.run(of, Output::Every)
+        self.run(of, None, Output { every: true, cells: false })
     }
 
     /// The state after the last token read, `(b, h)`.
@@ -66,10 +69,30 @@ impl LstmLayer<'_> {
     /// # Errors
     /// As [`LstmLayer::states`].
     pub fn last(&self, of: Sequence) -> Result<Tensor> {
-        self.run(of, Output::Last)
+        self.run(of, None, Output { every: false, cells: false })
     }
 
-    fn run(&self, of: Sequence, output: Output) -> Result<Tensor> {
+    /// The states at all times, `(b, l, h)`, and the state after the last token read, `(b, h)` each, as
+    /// `torch.nn.LSTM` returns them; they start at `initial`, `(b, h)` each. On a GPU this is candle's composition of
+    /// operators, not the kernel.
+    ///
+    /// # Errors
+    /// As [`LstmLayer::states`].
+    pub fn states_from(&self, of: Sequence, initial: &LSTMState) -> Result<(Tensor, LSTMState)> {
+        let (states, cells) = self.both(of, initial)?;
+        let last = if self.reverse { 0 } else { states.dim(1)? - 1 };
+        let [h, c] = [&states, &cells].map(|of| of.narrow(1, last, 1)?.squeeze(1)?.contiguous());
+        Ok((states, LSTMState { h: h?, c: c? }))
+    }
+
+    /// The states and the cells at all times, `(b, l, h)` each.
+    fn both(&self, of: Sequence, initial: &LSTMState) -> Result<(Tensor, Tensor)> {
+        let both = self.run(of, Some(initial), Output { every: true, cells: true })?;
+        let h = both.dim(2)? / 2;
+        Ok((both.narrow(2, 0, h)?, both.narrow(2, h, h)?))
+    }
+
+    fn run(&self, of: Sequence, initial: Option<&LSTMState>, output: Output) -> Result<Tensor> {
         let Self { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision } = *self;
         let (source, dims, ids) = match of {
             Sequence::Vectors(x) => {
@@ -95,22 +118,32 @@ impl LstmLayer<'_> {
         if b * l * inputs * h == 0 {
             bail!("lstm: empty input {dims:?} or weight {:?}", w_hh.shape());
         }
-        let parameters = [("w_ih", w_ih), ("w_hh", w_hh), ("b_ih", b_ih), ("b_hh", b_hh)];
-        check::floats("lstm", std::iter::once(source).chain(parameters))?;
+        let mut parameters = vec![("w_ih", w_ih), ("w_hh", w_hh), ("b_ih", b_ih), ("b_hh", b_hh)];
+        if let Some(LSTMState { h: state, c }) = initial {
+            if state.dims() != [b, h] || c.dims() != [b, h] {
+                let (state, c) = (state.shape(), c.shape());
+                bail!("lstm: initial state of shapes {state:?} and {c:?}, expected [{b}, {h}]");
+            }
+            parameters.extend([("the initial h", state), ("the initial c", c)]);
+        }
+        check::floats("lstm", std::iter::once(source).chain(parameters.iter().copied()))?;
+        let parameters: Vec<&Tensor> = parameters.into_iter().map(|(_, parameter)| parameter).collect();
         let (what, source) = source;
+        let mask =
+            mask.map_or_else(|| Tensor::ones((b, l), DType::U8, source.device()), |mask| Ok(mask.clone()))?;
+        let mask = &mask;
         let real = check::mask("lstm", mask, (b, l), (what, source))?;
-        if let Some(real) = real.filter(|_| host::is_f32(&[source, w_ih, w_hh, b_ih, b_hh])) {
+        if let Some(real) = real.filter(|_| host::is_f32(&[&[source], &parameters[..]].concat())) {
             let real: Vec<bool> = real.iter().map(|m| *m != 0.0).collect();
             let ids = match ids {
                 Some(Ids::Seen(ids)) => Some(ids),
                 _ => None,
             };
             let readers = Layer::readers(&real, source.elem_count() / inputs, ids.as_deref());
-            let parameters = [w_ih, w_hh, b_ih, b_hh];
-            let (chain, grads) = chain(parameters)?;
-            let sizes = Sizes { b, l, inputs, h };
+            let (chain, grads) = chain(parameters.iter().copied())?;
+            let (sizes, initial) = (Sizes { b, l, inputs, h }, initial.is_some());
             let op = Lstm {
-                layer: Layer { sizes, real, reverse, output, readers, precision },
+                layer: Layer { sizes, real, reverse, initial, output, readers, precision },
                 packed: pack(&parameters)?,
                 grads,
                 kept: Mutex::new(None),
@@ -119,12 +152,14 @@ impl LstmLayer<'_> {
         }
         let ids = ids.map(|ids| ids.into_tensor(dims)).transpose()?;
         #[cfg(feature = "cuda")]
-        if crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
+        if initial.is_none()
+            && !output.cells
+            && crate::cuda::takes(&[source, w_ih, w_hh, b_ih, b_hh])
             && crate::cuda::are_leaves([w_ih, w_hh, b_ih, b_hh])
         {
             let ids = ids.as_ref();
             let parameters = [w_ih, w_hh, b_ih, b_hh];
-            let last = output == Output::Last;
+            let last = !output.every;
             return crate::cuda::lstm(
                 source,
                 &crate::cuda::LstmLayer { parameters, mask, ids, reverse, last, precision },
@@ -137,44 +172,72 @@ impl LstmLayer<'_> {
         // Padding has no influence, even if it is NaN.
         let read = mask.ne(0.0)?.unsqueeze(2)?.broadcast_as(x.shape())?;
         let x = read.where_cond(&x, &x.zeros_like()?)?;
-        let states = composed(precision, &x, [w_ih, w_hh, &(b_ih + b_hh)?], mask, reverse)?;
-        match output {
-            Output::Every => Ok(states),
-            Output::Last => states.narrow(1, if reverse { 0 } else { l - 1 }, 1)?.squeeze(1),
+        let all = self.composed(&x, mask, initial, output.cells)?;
+        if output.every { Ok(all) } else { all.narrow(1, if reverse { 0 } else { l - 1 }, 1)?.squeeze(1) }
+    }
+
+    /// The states at all times, each followed by its cells if `cells`, by operators of candle.
+    fn composed(
+        &self,
+        x: &Tensor,
+        mask: &Tensor,
+        initial: Option<&LSTMState>,
+        cells: bool,
+    ) -> Result<Tensor> {
+        let Self { w_ih, w_hh, b_ih, b_hh, reverse, precision, .. } = *self;
+        let bias = (b_ih + b_hh)?;
+        let (b, l, _) = x.dims3()?;
+        let (_, hidden) = w_hh.dims2()?;
+        let projected = crate::linear(x, w_ih, Some(&bias), precision)?;
+        let mask = mask.to_dtype(x.dtype())?;
+        let zero = || Tensor::zeros((b, hidden), x.dtype(), x.device());
+        let LSTMState { mut h, mut c } = match initial {
+            Some(initial) => initial.clone(),
+            None => LSTMState { h: zero()?, c: zero()? },
+        };
+        let mut states = Vec::with_capacity(l);
+        for step in 0..l {
+            let t = if reverse { l - 1 - step } else { step };
+            let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + matmul(precision, &h, &w_hh.t()?)?)?;
+            let gate = |i| gates.narrow(1, i * hidden, hidden);
+            let fresh = ((sigmoid(&gate(1)?)? * &c)? + (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?)?;
+            let out = (sigmoid(&gate(3)?)? * fresh.tanh()?)?;
+            let m = mask.narrow(1, t, 1)?;
+            let keep = m.affine(-1.0, 1.0)?;
+            c = (fresh.broadcast_mul(&m)? + c.broadcast_mul(&keep)?)?;
+            h = (out.broadcast_mul(&m)? + h.broadcast_mul(&keep)?)?;
+            states.push(if cells { Tensor::cat(&[&h, &c], 1)? } else { h.clone() });
         }
+        if reverse {
+            states.reverse();
+        }
+        Tensor::stack(&states, 1)
     }
 }
 
-fn composed(
-    precision: Precision,
-    x: &Tensor,
-    [w_ih, w_hh, bias]: [&Tensor; 3],
-    mask: &Tensor,
-    reverse: bool,
-) -> Result<Tensor> {
-    let (b, l, _) = x.dims3()?;
-    let (_, hidden) = w_hh.dims2()?;
-    let projected = crate::linear(x, w_ih, Some(bias), precision)?;
-    let mask = mask.to_dtype(x.dtype())?;
-    let mut h = Tensor::zeros((b, hidden), x.dtype(), x.device())?;
-    let mut c = h.clone();
-    let mut states = Vec::with_capacity(l);
-    for step in 0..l {
-        let t = if reverse { l - 1 - step } else { step };
-        let gates = (projected.narrow(1, t, 1)?.squeeze(1)? + matmul(precision, &h, &w_hh.t()?)?)?;
-        let gate = |i| gates.narrow(1, i * hidden, hidden);
-        let fresh = ((sigmoid(&gate(1)?)? * &c)? + (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?)?;
-        let out = (sigmoid(&gate(3)?)? * fresh.tanh()?)?;
-        let m = mask.narrow(1, t, 1)?;
-        let keep = m.affine(-1.0, 1.0)?;
-        c = (fresh.broadcast_mul(&m)? + c.broadcast_mul(&keep)?)?;
-        h = (out.broadcast_mul(&m)? + h.broadcast_mul(&keep)?)?;
-        states.push(h.clone());
+/// Without padding: a mask must be `None` or have the shape of the input.
+impl RNN for LstmLayer<'_> {
+    type State = LSTMState;
+
+    fn zero_state(&self, batch_dim: usize) -> Result<LSTMState> {
+        let [_, h] = check::dims("lstm", "w_hh", self.w_hh, "(4h, h)")?;
+        let zero = Tensor::zeros((batch_dim, h), self.w_hh.dtype(), self.w_hh.device())?;
+        Ok(LSTMState { h: zero.clone(), c: zero })
     }
-    if reverse {
-        states.reverse();
+
+    fn step(&self, input: &Tensor, state: &LSTMState) -> Result<LSTMState> {
+        Ok(self.states_from(Sequence::Vectors(&input.unsqueeze(1)?), state)?.1)
     }
-    Tensor::stack(&states, 1)
+
+    fn seq_init(&self, input: &Tensor, init_state: &LSTMState) -> Result<Vec<LSTMState>> {
+        let (states, cells) = self.both(Sequence::Vectors(input), init_state)?;
+        let at = |of: &Tensor, t| of.narrow(1, t, 1)?.squeeze(1)?.contiguous();
+        (0..states.dim(1)?).map(|t| Ok(LSTMState { h: at(&states, t)?, c: at(&cells, t)? })).collect()
+    }
+
+    fn states_to_tensor(&self, states: &[LSTMState]) -> Result<Tensor> {
+        Tensor::stack(&states.iter().map(|state| &state.h).collect::<Vec<_>>(), 1)
+    }
 }
 
 #[cfg(test)]
@@ -208,7 +271,7 @@ mod tests {
                 vars.push(Var::from_tensor(&(draw(*shape, &format!("{i}")).to_dtype(dtype)? * 0.5)?)?);
             }
             let [x, w_ih, w_hh, b_ih, b_hh] = [0, 1, 2, 3, 4].map(|i: usize| vars[i].as_tensor());
-            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse, precision };
+            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(&mask), reverse, precision };
             let ids = Tensor::from_vec((0..b * l).map(|i| (i * 7 % 5) as u32).collect(), (b, l), x.device())?;
             let table = Var::from_tensor(&draw((5, inputs), "t").to_dtype(dtype)?)?;
             let mut all: Vec<&Var> = vars.iter().collect();
@@ -247,6 +310,95 @@ mod tests {
         Ok(())
     }
 
+    /// The layer as a network of candle, from an initial state, and its gradients against f64.
+    #[test]
+    fn states_are_taken_and_given() -> Result<()> {
+        for (b, l, inputs, h, reverse) in [(3, 5, 4, 6, false), (18, 3, 16, 16, true), (1, 1, 1, 1, false)] {
+            let shapes: [&[usize]; 7] =
+                [&[b, l, inputs], &[4 * h, inputs], &[4 * h, h], &[4 * h], &[4 * h], &[b, h], &[b, h]];
+            let real: Vec<u8> = (0..b * l).map(|place| u8::from(place % l <= place / l)).collect();
+            let padded = Tensor::from_vec(real, (b, l), &candle_core::Device::Cpu)?;
+            for mask in [None, Some(&padded)] {
+                let results = [DType::F32, DType::F64].map(|dtype| -> Result<Vec<Tensor>> {
+                    let mut vars = Vec::new();
+                    for (i, shape) in shapes.iter().enumerate() {
+                        let values = draw(*shape, &format!("{i}")).to_dtype(dtype)?;
+                        vars.push(Var::from_tensor(&(values * 0.5)?)?);
+                    }
+                    let [x, w_ih, w_hh, b_ih, b_hh, h0, c0] = std::array::from_fn(|i| vars[i].as_tensor());
+                    let precision = Precision::F32;
+                    let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision };
+                    let initial = LSTMState { h: h0.clone(), c: c0.clone() };
+                    let (states, last) = layer.states_from(Sequence::Vectors(x), &initial)?;
+                    let weigh = |y: &Tensor, name| (y * draw(y.shape(), name).to_dtype(dtype)?)?.sum_all();
+                    let mut out = vec![states.clone(), last.h.clone(), last.c.clone()];
+                    for y in [
+                        weigh(&states, "s")?,
+                        weigh(&last.c, "c")?,
+                        (weigh(&last.h, "h")? + weigh(&last.c, "d")?)?,
+                    ] {
+                        out.extend(grads_of(&y, &vars.iter().collect::<Vec<_>>())?);
+                    }
+                    Ok(out)
+                });
+                let [found, expected] = results;
+                for (found, expected) in found?.iter().zip(expected?) {
+                    assert_close(found, &values(&expected), 2e-5);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `candle_nn::LSTM` with the same weights, at once, step by step and in two parts.
+    #[test]
+    fn it_is_a_recurrent_network_of_candle() -> Result<()> {
+        let (b, l, inputs, h) = (4, 6, 5, 7);
+        let device = candle_core::Device::Cpu;
+        let variables = candle_nn::VarMap::new();
+        let builder = candle_nn::VarBuilder::from_varmap(&variables, DType::F32, &device);
+        let theirs = candle_nn::lstm(inputs, h, candle_nn::LSTMConfig::default(), builder.clone())?;
+        let get = |name: &str, shape: &[usize]| builder.get(shape, name);
+        let (w_ih, w_hh) = (get("weight_ih_l0", &[4 * h, inputs])?, get("weight_hh_l0", &[4 * h, h])?);
+        let (b_ih, b_hh) = (get("bias_ih_l0", &[4 * h])?, get("bias_hh_l0", &[4 * h])?);
+        let (mask, reverse, precision) = (None, false, Precision::F32);
+        let ours = LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask, reverse, precision };
+        let x = draw((b, l, inputs), "x");
+        let initial = LSTMState { h: draw((b, h), "h"), c: draw((b, h), "c") };
+        let same = |found: &[LSTMState], expected: &[LSTMState]| {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert_close(&found.h, &values(&expected.h), 1e-6);
+                assert_close(&found.c, &values(&expected.c), 1e-6);
+            }
+        };
+        let expected = theirs.seq_init(&x, &initial)?;
+        same(&ours.seq_init(&x, &initial)?, &expected);
+        same(&ours.seq(&x)?, &theirs.seq(&x)?);
+        let first = ours.seq_init(&x.narrow(1, 0, 2)?.contiguous()?, &initial)?;
+        let second = ours.seq_init(&x.narrow(1, 2, l - 2)?.contiguous()?, &first[1])?;
+        same(&[first, second].concat(), &expected);
+        let mut state = initial;
+        for (t, expected) in expected.iter().enumerate() {
+            state = ours.step(&x.narrow(1, t, 1)?.squeeze(1)?, &state)?;
+            same(std::slice::from_ref(&state), std::slice::from_ref(expected));
+        }
+        let stacked = ours.states_to_tensor(&expected)?;
+        assert_close(&stacked, &values(&theirs.states_to_tensor(&expected)?), 0.0);
+
+        refused(
+            "lstm: initial state of shapes [4, 6] and [4, 7], expected [4, 7]",
+            ours.seq_init(&x, &LSTMState { h: draw((b, 6), "h"), c: draw((b, h), "c") }),
+        );
+        let mask = draw((b, l), "m").ones_like()?;
+        let masked = LstmLayer { mask: Some(&mask), ..ours };
+        refused(
+            "lstm: mask of shape [4, 6], expected [4, 1]",
+            masked.step(&x.narrow(1, 0, 1)?.squeeze(1)?, &state),
+        );
+        Ok(())
+    }
+
     #[test]
     fn bad_shapes_are_errors() {
         let mask = draw((2, 3), "m").ones_like().expect("ones");
@@ -256,7 +408,7 @@ mod tests {
                 w_hh: &draw(w_hh, "b"),
                 b_ih: &draw(bias, "c"),
                 b_hh: &draw(bias, "d"),
-                mask: &mask,
+                mask: Some(&mask),
                 reverse: false,
                 precision: Precision::F32,
             };

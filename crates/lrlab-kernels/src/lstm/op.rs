@@ -29,7 +29,7 @@ const PARTS: usize = 8;
 /// The operator.
 pub(super) struct Lstm {
     pub(super) layer: Layer,
-    /// `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
+    /// `w_ih`, `w_hh`, `b_ih`, `b_hh` and, if they are parameters, the initial states and cells, one after the other.
     pub(super) packed: Buffer,
     /// The gradients of the parameters.
     pub(super) grads: Grads,
@@ -47,7 +47,7 @@ struct Weights {
 }
 
 impl Weights {
-    /// From `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other.
+    /// From `w_ih`, `w_hh`, `b_ih`, `b_hh`, one after the other; what follows them is not read.
     fn new(sizes: Sizes, packed: &[f32]) -> Self {
         let Sizes { inputs, h, .. } = sizes;
         let hp = sizes.hp();
@@ -83,6 +83,11 @@ fn from_gates(precision: Precision, weight: &[f32], n: usize, gates: usize) -> B
 }
 
 impl Lstm {
+    /// The number of initial states, and of initial cells, that are parameters.
+    fn initial_len(&self) -> usize {
+        if self.layer.initial { self.layer.sizes.b * self.layer.sizes.h } else { 0 }
+    }
+
     /// Writes the states to `y` where there is one.
     fn run(&self, x: &[f32], y: Option<&mut [MaybeUninit<f32>]>) -> Vec<Kept> {
         let (sizes, precision) = (self.layer.sizes, self.layer.precision);
@@ -93,7 +98,10 @@ impl Lstm {
         let projected = input::project(&self.layer, x, ih, &weights.bias);
         let hh = to_gates(precision, &weights.hh, h, gates);
         let hh = Right { data: &hh, k: h, n: gates, precision };
-        let group = |group, y| forward::group(&self.layer, group, &projected, hh, y);
+        let (states, cells) = self.packed[sizes.parameters()..].split_at(self.initial_len());
+        let initial = self.layer.initial.then_some([states, cells]);
+        let inputs = forward::Inputs { projected: &projected, to_gates: hh, initial };
+        let group = |group, y| forward::group(&self.layer, group, inputs, y);
         let groups = self.layer.groups();
         match y {
             Some(y) => {
@@ -125,21 +133,30 @@ impl Lstm {
         let hh = Right { data: &hh, k: gates, n: sizes.hp(), precision };
         let each = kept.len().div_ceil(PARTS);
         let groups: Vec<Group> = self.layer.groups().collect();
-        let recurrent: Vec<Buffer> = kept
+        let parts: Vec<(Buffer, Vec<[Buffer; 2]>)> = kept
             .par_chunks_mut(each)
             .zip(groups.par_chunks(each))
             .map(|(kept, groups)| {
                 let mut sums = Buffer::zeros(sums_len(gates, h)[0]);
-                for (kept, group) in kept.iter_mut().zip(groups) {
-                    backward::group(&self.layer, *group, grad, hh, kept, &mut sums);
-                }
-                sums
+                let of = kept.iter_mut().zip(groups);
+                let initial = of
+                    .map(|(kept, group)| backward::group(&self.layer, *group, grad, hh, kept, &mut sums))
+                    .collect();
+                (sums, initial)
             })
             .collect();
+        let (recurrent, initial): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let ih = from_gates(precision, &weights.ih, inputs, gates);
         let ih = Right { data: &ih, k: gates, n: if want_x { inputs } else { 0 }, precision };
         let (dx, input) = input::gradients(&self.layer, x, &kept, ih, PARTS);
-        (dx, unpadded(sizes, &recurrent, &input))
+        let mut grads = unpadded(sizes, &recurrent, &input);
+        if self.layer.initial {
+            for i in 0..2 {
+                let rows = initial.iter().flatten().flat_map(|of| of[i].chunks(sizes.hp()));
+                rows.for_each(|row| grads.extend(&row[..h]));
+            }
+        }
+        (dx, grads)
     }
 }
 
@@ -194,9 +211,16 @@ impl CustomOp2 for Lstm {
         let want_x = x.track_op();
         let (dx, parameters) =
             host::with(x, |x| host::with(grad, |grad| Ok(self.backward(x, grad, want_x))))?;
-        let Sizes { inputs, h, .. } = self.layer.sizes;
-        let shapes =
-            [Shape::from((4 * h, inputs)), Shape::from((4 * h, h)), Shape::from(4 * h), Shape::from(4 * h)];
+        let Sizes { b, inputs, h, .. } = self.layer.sizes;
+        let mut shapes = vec![
+            Shape::from((4 * h, inputs)),
+            Shape::from((4 * h, h)),
+            Shape::from(4 * h),
+            Shape::from(4 * h),
+        ];
+        if self.layer.initial {
+            shapes.extend([Shape::from((b, h)), Shape::from((b, h))]);
+        }
         self.grads.set_packed(&parameters, &shapes)?;
         let dx = if want_x { give(x, host::tensor(dx, x.shape())?) } else { None };
         Ok((dx, reached(chain)?))

@@ -114,7 +114,7 @@ fn look_ups(ids: &Tensor, table: &Tensor) -> Vec<(&'static str, Result<Tensor>)>
         w_hh: &w_hh,
         b_ih: &bias,
         b_hh: &bias,
-        mask: &mask,
+        mask: Some(&mask),
         reverse: false,
         precision: Precision::F32,
     };

@@ -48,7 +48,7 @@ pub(crate) fn lstm(
     mask: &Tensor,
     reverse: bool,
 ) -> Result<Tensor> {
-    let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision: Precision::F32 };
+    let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(mask), reverse, precision: Precision::F32 };
     layer.states(Sequence::Vectors(x))
 }
 

@@ -194,7 +194,7 @@ fn half_precision_trains() -> Result<()> {
     for precision in [Precision::F32, Precision::Bf16] {
         trains("lstm", &shapes, |x| {
             let (w_ih, w_hh, b_ih, b_hh) = (&x[1], &x[2], &x[3], &x[4]);
-            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse: true, precision };
+            let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(&mask), reverse: true, precision };
             layer.last(Sequence::Vectors(&x[0]))
         })?;
     }

@@ -118,7 +118,7 @@ fn of_texts() -> Result<()> {
         let mask = mask(3, 6, &x[0])?;
         let precision = Precision::F32;
         let (w_ih, w_hh, b_ih, b_hh) = (&x[1], &x[2], &x[3], &x[4]);
-        let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: &mask, reverse: false, precision };
+        let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(&mask), reverse: false, precision };
         layer.last(Sequence::Vectors(&x[0]))
     })?;
     let (w, f) = (6, 10);

@@ -40,8 +40,15 @@ fn features(draw: &mut Draw) -> Result<[(Tensor, Vec<Var>); 2]> {
     let (x, w_ih, w_hh, b_ih, b_hh) = (x?, w_ih?, w_hh?, b_ih?, b_hh?);
     let mask = Tensor::ones((5, 7), DType::F32, &Device::Cpu)?;
     let (reverse, precision) = (false, Precision::F32);
-    let layer =
-        LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask: &mask, reverse, precision };
+    let layer = LstmLayer {
+        w_ih: &w_ih,
+        w_hh: &w_hh,
+        b_ih: &b_ih,
+        b_hh: &b_hh,
+        mask: Some(&mask),
+        reverse,
+        precision,
+    };
     let of_lstm = layer.last(Sequence::Vectors(&x))?;
     Ok([(of_net, vars), (of_lstm, vec![x, w_ih, w_hh, b_ih, b_hh])])
 }

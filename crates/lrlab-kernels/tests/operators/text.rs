@@ -81,7 +81,15 @@ fn lstms_of_tokens() -> Result<()> {
             1e-4,
             |v| {
                 let (w_ih, w_hh, b_ih, b_hh, mask) = (&v[1], &v[2], &v[3], &v[4], &given.1);
-                let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse, precision: Precision::F32 };
+                let layer = LstmLayer {
+                    w_ih,
+                    w_hh,
+                    b_ih,
+                    b_hh,
+                    mask: Some(mask),
+                    reverse,
+                    precision: Precision::F32,
+                };
                 let tokens = Sequence::Tokens { ids: &given.0, table: &v[0] };
                 if last { layer.last(tokens) } else { layer.states(tokens) }
             },

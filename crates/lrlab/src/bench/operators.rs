@@ -99,7 +99,7 @@ fn text_operators(precision: Precision) -> Vec<Workload> {
     let products = tokens * (2 * gates * WIDTH) as f64;
     all.extend(mixed(operator("lstm-layer", TEXTS, products, &shapes, move |v, with| {
         let (w_ih, w_hh, b_ih, b_hh, mask) = (&v[1], &v[2], &v[3], &v[4], &with.mask);
-        let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask, reverse: false, precision };
+        let layer = LstmLayer { w_ih, w_hh, b_ih, b_hh, mask: Some(mask), reverse: false, precision };
         layer.states(Sequence::Vectors(&v[0]))
     })));
     let shapes = [vec![VOCABULARY, WIDTH]];

@@ -47,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
                 w_hh: &w_hh,
                 b_ih: &b_ih,
                 b_hh: &b_hh,
-                mask: &mask,
+                mask: Some(&mask),
                 reverse: true,
                 precision: Precision::F32,
             };
@@ -85,8 +85,15 @@ fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool,
         let lengths: Vec<usize> = (0..b).map(|i| l - i % (l + 1)).collect();
         let (mask, ids) = (side.mask(&lengths, l)?, side.ids("ids", &[b, l], rows)?);
         let precision: Precision = side.precision;
-        let layer =
-            LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask: &mask, reverse, precision };
+        let layer = LstmLayer {
+            w_ih: &w_ih,
+            w_hh: &w_hh,
+            b_ih: &b_ih,
+            b_hh: &b_hh,
+            mask: Some(&mask),
+            reverse,
+            precision,
+        };
         let of =
             if tokens { Sequence::Tokens { ids: &ids, table: &source } } else { Sequence::Vectors(&source) };
         Ok(vec![if last { ("last state", layer.last(of)?) } else { ("states", layer.states(of)?) }])
@@ -115,7 +122,7 @@ fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
             w_hh: &w_hh,
             b_ih: &b_ih,
             b_hh: &b_hh,
-            mask: &mask,
+            mask: Some(&mask),
             reverse: false,
             precision: side.precision,
         };
