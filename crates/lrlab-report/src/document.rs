@@ -16,9 +16,13 @@ use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+use crate::figure::FOREST;
 use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
-use crate::{Error, Judged, Metric, Report, Unit, claim, figures, label};
+use crate::{Error, Judged, Metric, Report, Unit, claim, figures, forest, label};
+
+/// The title of the figure of the answer.
+const ANSWER: &str = "Differences from the baseline";
 
 /// A template and the name of the file that it makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +127,8 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
     env.add_function("table", move |name: &str| one_table(&it, name, format));
     let it = r();
     env.add_function("figure", move |name: &str| one_figure(&it, name, format));
+    let it = r();
+    env.add_function("figures", move || all_figures(&it, format));
     env.add_global("experiment", report.experiment.as_str());
     env.add_global("description", report.description.as_str());
     env.add_global("warnings", report.warnings.clone());
@@ -398,12 +404,37 @@ fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
     }))
 }
 
+/// The path of a figure. LaTeX adds the extension of the format that it reads.
+fn figure_path(name: &str, format: Format) -> Value {
+    let extension = if format == Format::Latex { "" } else { ".svg" };
+    Value::from_safe_string(format!("figures/{name}{extension}"))
+}
+
+/// The figures in the order of the report; that of the answer comes first.
+fn all_figures(report: &Report, format: Format) -> Vec<Value> {
+    let of = |name: &str, title: &str, caption: &str, paper: bool| {
+        parts(
+            name.to_owned(),
+            [
+                ("name", name.into()),
+                ("title", title.into()),
+                ("caption", caption.into()),
+                ("paper", paper.into()),
+                ("path", figure_path(name, format)),
+            ],
+        )
+    };
+    let answer = forest(report).map(|forest| of(FOREST, ANSWER, &forest.caption, false));
+    let others = figures(report);
+    let others = others.iter().map(|figure| of(&figure.name, &figure.title, &figure.caption, figure.paper));
+    answer.into_iter().chain(others).collect()
+}
+
 fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
     let all = figures(report);
     if !all.iter().any(|figure| figure.name == name) {
         let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
         return Err(wrong(format!("there is no figure {name:?}: expected one of {}", known.join(", "))));
     }
-    let extension = if format == Format::Latex { "" } else { ".svg" };
-    Ok(Value::from_safe_string(format!("figures/{name}{extension}")))
+    Ok(figure_path(name, format))
 }

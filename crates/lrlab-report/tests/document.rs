@@ -94,6 +94,14 @@ fn tables_are_in_the_language_of_the_document() {
         of("a.md", "{{ figure(\"resnet-pictures-val-loss\") }}").unwrap(),
         "figures/resnet-pictures-val-loss.svg"
     );
+    let all =
+        "{% for f in figures() %}{{ f.path }}: {{ f.title }}{{ \" of the paper\" if f.paper }}\n{% endfor %}";
+    let all = of("a.md", all).unwrap();
+    assert!(all.starts_with("figures/answer.svg: Differences from the baseline\n"), "{all}");
+    assert!(all.contains("\nfigures/figure-1-loss.svg: Figure 1. Training and validation loss by epoch under a static learning rate of the paper\n"), "{all}");
+    assert!(all.contains("\nfigures/resnet-pictures-val-loss.svg: "), "{all}");
+    let tex = of("a.tex", "<% for f in figures() %><< f.path >> <% endfor %>").unwrap();
+    assert!(tex.starts_with("figures/answer ") && !tex.contains(".svg"), "{tex}");
 }
 
 #[test]
@@ -150,15 +158,16 @@ fn documents_are_files_of_the_report() {
 /// The paper's own template, over runs that are all there, and over none.
 #[test]
 fn the_paper_is_rendered_whatever_has_run() {
-    let template = include_str!("../../../experiments/paper/paper.md.jinja");
-    let document = Document { name: "paper.md".to_owned(), template: template.to_owned() };
+    let template = |name: &str, text: &str| Document { name: name.to_owned(), template: text.to_owned() };
+    let document = template("paper.md", include_str!("../../../experiments/paper/paper.md.jinja"));
+    let latex = template("paper.tex", include_str!("../../../experiments/paper/paper.tex.jinja"));
     let mut plan = common::plan(&common::paper());
     plan.claims = common::claims();
-    let rendered = |all: bool| {
+    let rendered = |all: bool, document: &Document| {
         let (_folder, store) = common::store(&plan, |_, planned| all.then(|| common::result(planned)));
-        render(&Arc::new(summarise(&plan, &store).unwrap()), &document).unwrap()
+        render(&Arc::new(summarise(&plan, &store).unwrap()), document).unwrap()
     };
-    let (whole, none) = (rendered(true), rendered(false));
+    let (whole, none) = (rendered(true, &document), rendered(false, &document));
     assert!(whole.starts_with("# ") && whole.contains("288 of 288 runs"), "{whole}");
     assert!(
         none.contains("0 of 288 runs") && none.contains("None of the paper's claims is supported so far.")
@@ -168,5 +177,11 @@ fn the_paper_is_rendered_whatever_has_run() {
         for line in text.lines().filter(|line| line.starts_with('|')) {
             assert!(line.ends_with('|') && !line.contains("none"), "{line}");
         }
+    }
+    let (whole, none) = (rendered(true, &latex), rendered(false, &latex));
+    assert!(whole.contains("288 of 288 runs") && none.contains("0 of 288 runs"));
+    for text in [&whole, &none] {
+        assert!(text.starts_with("\\documentclass") && text.ends_with("\\end{document}\n"), "{text}");
+        assert_eq!(text.matches("\\begin{").count(), text.matches("\\end{").count());
     }
 }
