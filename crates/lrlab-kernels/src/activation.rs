@@ -14,6 +14,8 @@ use crate::simd::{Kernel, Simd, dispatch, erf_parts, part, starts};
 
 /// max(x, 0), of any shape.
 ///
+/// **In PyTorch**: `torch.nn.functional.relu(x)`.
+///
 /// # Errors
 /// The type is not a float.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
@@ -31,6 +33,8 @@ pub(crate) fn composed_relu(x: &Tensor) -> Result<Tensor> {
 }
 
 /// x Φ(x) with the exact Gaussian distribution function, of any shape (Hendrycks and Gimpel, 2016).
+///
+/// **In PyTorch**: `torch.nn.functional.gelu(x)`.
 ///
 /// # Errors
 /// The type is not a float.

@@ -16,6 +16,8 @@ use crate::simd::{Kernel, Simd, dispatch, part, starts};
 
 /// Rows of `table (v, d)` at u8, u32 or i64 `ids (b, l)`: `(b, l, d)`. The table's gradient is dense.
 ///
+/// **In PyTorch**: `torch.nn.functional.embedding(ids, table)`.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, or an id is not below v. The values of ids on a GPU are not
 /// checked.

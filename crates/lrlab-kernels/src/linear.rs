@@ -20,6 +20,8 @@ use crate::simd::LANES;
 ///
 /// The product and the products of its gradients round their operands to `precision`.
 ///
+/// **In PyTorch**: `torch.nn.functional.linear(x, weight, bias)`.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, or something is empty.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, precision: Precision) -> Result<Tensor> {

@@ -27,7 +27,9 @@ fn classes(name: &str, logits: &Tensor, labels: &Tensor) -> Result<usize> {
 }
 
 /// Mean over the batch of −Σ q log softmax(logits), q = (1 − `smoothing`) one-hot + `smoothing` / c: a scalar.
-/// `logits (n, c)`, u8, u32 or i64 `labels (n)`. Label smoothing as torch has it (Szegedy et al., 2016).
+/// `logits (n, c)`, u8, u32 or i64 `labels (n)`. Label smoothing after Szegedy et al., 2016.
+///
+/// **In PyTorch**: `torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)`.
 ///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, a label is not below c, or the smoothing is outside [0, 1].
@@ -76,6 +78,7 @@ pub fn cross_entropy_each(logits: &Tensor, labels: &Tensor) -> Result<Vec<f64>> 
     Ok(losses.collect())
 }
 
+/// With L = mean over n rows of log Σ exp z − Σ q z, and p = softmax(z): ∂L/∂z = (p − q) / n, since Σ q = 1.
 struct CrossEntropy {
     labels: Vec<u32>,
     classes: usize,

@@ -13,6 +13,8 @@ use crate::simd::{Kernel, LANES, Simd, dispatch, part};
 /// Maximum over windows of `x (n, c, h, w)`, which may overlap; padding is never the maximum:
 /// `(n, c, (h + 2 padding − kernel) / stride + 1, …)`.
 ///
+/// **In PyTorch**: `torch.nn.functional.max_pool2d(x, kernel, stride, padding)`.
+///
 /// # Errors
 /// The type is not a float, something is empty, kernel or stride is 0, the padding exceeds half the kernel, or the
 /// kernel is larger than the padded input.
@@ -88,6 +90,8 @@ fn pad_lowest(x: &Tensor, dim: usize, padding: usize) -> Result<Tensor> {
 }
 
 /// Mean over h and w of `x (n, c, h, w)`: `(n, c)`.
+///
+/// **In PyTorch**: `x.mean((2, 3))`.
 ///
 /// # Errors
 /// The type is not a float, or the input is empty or has another rank.

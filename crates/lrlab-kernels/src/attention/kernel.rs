@@ -144,6 +144,9 @@ impl Head<'_> {
     }
 
     /// Writes the gradients of query, key and value. `y` is the output.
+    ///
+    /// With scores S = q kᵀ / √d, weights P = softmax(S), P' after dropout and y = P' v: dv = P'ᵀ dy, dP' = dy vᵀ,
+    /// dS = P (dP − Σ dP P) by rows, whose sum is also Σ dy y, dq = dS k / √d, and dk = dSᵀ q / √d.
     pub(crate) fn backward<T: Slot>(&self, y: Rows, dy: Rows, kept: &Kept, out: [RowsMut<'_, T>; 3]) {
         let (count, d, pitch) = (self.keys.count, self.width(), self.keys.pitch());
         let [mut dq, mut dk, mut dv] = out;

@@ -26,6 +26,9 @@ pub(crate) use kernel::{Head, Kept, Keys};
 /// to the probabilities: draw i decides element i of `(batch, heads, length, length)`. Both products round their
 /// operands to `precision`.
 ///
+/// **In PyTorch**: `torch.nn.functional.scaled_dot_product_attention(q, k, v, key_mask[:, None, None, :].bool(), p)`, which gives NaN
+/// where all keys are masked.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the mask has another value than 0 and 1 (not checked
 /// on a GPU), or the dropout's p is outside [0, 1).

@@ -35,6 +35,8 @@ use source::{Sink, Source};
 ///
 /// A GPU rounds the operands to `precision`; on the CPU they stay f32.
 ///
+/// **In PyTorch**: `torch.nn.functional.conv2d(x, weight, None, stride, padding)`.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, something is empty, the stride is 0, or the kernel is larger than the padded
 /// input.

@@ -19,6 +19,8 @@ pub use draws::Dropout;
 
 /// Zeroes elements with probability p and multiplies the others by 1 / (1 − p).
 ///
+/// **In PyTorch**: `torch.nn.functional.dropout(x, p)`, with draws of its own.
+///
 /// # Errors
 /// p is outside [0, 1), or the type is not a float.
 pub fn dropout(x: &Tensor, drop: Dropout) -> Result<Tensor> {

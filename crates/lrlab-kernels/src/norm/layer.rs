@@ -84,6 +84,9 @@ pub(crate) enum NormedRows<'a> {
 }
 
 /// The gradient of a layer norm's input, plus `residual` where there is one; adds those of scale and shift to `sums`.
+///
+/// With the normed row x̂, its deviation σ and g = dy · scale: dx = (g − mean g − x̂ mean(g x̂)) / σ, because mean and
+/// deviation depend on x too; d scale = Σ dy x̂ and d shift = Σ dy over the rows.
 pub(crate) struct LayerNormBackward<'a, T> {
     pub(crate) dy: &'a [f32],
     pub(crate) scale: &'a [f32],

@@ -150,6 +150,8 @@ fn remember(running: &Var, batch: &Tensor, momentum: f64, factor: f64) -> Result
 
 /// Layer norm over the last dimension (Ba, Kiros, Hinton, 2016): `x (…, d)`, `scale` and `shift` `(d)`.
 ///
+/// **In PyTorch**: `torch.nn.functional.layer_norm(x, (d,), scale, shift, eps)`.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, the input is empty, or eps is not a finite number above 0.
 pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {

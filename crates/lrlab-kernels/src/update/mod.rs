@@ -90,6 +90,8 @@ const CHUNK: usize = 1 << 15;
 /// g ← grad + `weight_decay` · var; buffer ← g on the first step, else μ · buffer + g;
 /// var ← var − lr · (buffer, or g + μ · buffer with Nesterov). Without a buffer var ← var − lr · g.
 ///
+/// **In PyTorch**: a step of `torch.optim.SGD` with the same settings and a dampening of 0.
+///
 /// # Errors
 /// Shapes, types or devices do not fit, a tensor is given twice, or a number of the step is outside its range. In these
 /// cases nothing changes.
