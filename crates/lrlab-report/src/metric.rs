@@ -1,6 +1,6 @@
 //! The figures that a report speaks about, how they are read from a run and how they are printed.
 
-use lrlab_runs::{EpochMetrics, Evaluation, RunResult};
+use lrlab_runs::{EpochMetrics, Evaluation, RunResult, Timing};
 
 /// Which weights a figure is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ pub enum Unit {
     Plain,
     /// A time.
     Seconds,
+    /// A short time.
+    Milliseconds,
     /// A mean of whole numbers.
     Whole,
 }
@@ -70,6 +72,7 @@ impl Unit {
             Self::Nats => "nats",
             Self::Epochs => "epochs",
             Self::Seconds => "s",
+            Self::Milliseconds => "ms",
             Self::Score | Self::Rate | Self::Plain | Self::Whole => "",
         }
     }
@@ -79,7 +82,7 @@ impl Unit {
     pub const fn digits(self) -> usize {
         match self {
             Self::Percent | Self::Points => 2,
-            Self::Nats | Self::Score => 3,
+            Self::Nats | Self::Score | Self::Milliseconds => 3,
             Self::Epochs | Self::Seconds => 1,
             Self::Whole => 0,
             Self::Rate | Self::Plain => 4,
@@ -96,8 +99,12 @@ pub struct Metric {
     pub key: &'static str,
 }
 
+/// Training and evaluation together, divided by the number of updates: what the schedule, the monitor and the validation
+/// take is part of it.
+const UPDATE_MS: &str = "time per update";
+
 /// Key, name for readers, unit, and whether more is better (`None`: neither).
-const KNOWN: [(&str, &str, Unit, Option<bool>); 22] = [
+const KNOWN: [(&str, &str, Unit, Option<bool>); 23] = [
     ("train_loss", "training loss (running)", Unit::Nats, Some(false)),
     ("train_accuracy", "training accuracy (running)", Unit::Percent, Some(true)),
     ("val_loss", "validation loss", Unit::Nats, Some(false)),
@@ -116,6 +123,7 @@ const KNOWN: [(&str, &str, Unit, Option<bool>); 22] = [
     ("test_precision", "test precision", Unit::Score, Some(true)),
     ("test_recall", "test recall", Unit::Score, Some(true)),
     ("test_ece", "test ECE", Unit::Percent, Some(false)),
+    ("update_ms", UPDATE_MS, Unit::Milliseconds, Some(false)),
     ("epoch", "epoch", Unit::Epochs, None),
     ("lr", "learning rate", Unit::Rate, None),
     ("lr_first", "learning rate", Unit::Rate, None),
@@ -180,6 +188,7 @@ impl Metric {
             result.history.iter().filter_map(|epoch| of_epoch(epoch, self.key)).reduce(pick)
         };
         match self.at {
+            At::Final if self.key == "update_ms" => update_ms(&result.timing),
             At::Final => of_evaluation(&result.last, self.key),
             At::Best => of_evaluation(&result.best, self.key),
             At::Max => over_epochs(f64::max),
@@ -187,6 +196,11 @@ impl Metric {
         }
         .filter(|x| x.is_finite())
     }
+}
+
+fn update_ms(timing: &Timing) -> Option<f64> {
+    let updates = timing.updates_executed as f64;
+    (updates > 0.0).then(|| 1000.0 * (timing.train_s + timing.eval_s) / updates)
 }
 
 fn of_epoch(metrics: &EpochMetrics, key: &str) -> Option<f64> {
@@ -222,6 +236,7 @@ mod tests {
         check("val_accuracy", Some("final.val_accuracy"));
         check("best.test_f1", Some("best.test_f1"));
         check("max.val_accuracy", Some("max.val_accuracy"));
+        check("update_ms", Some("final.update_ms"));
         check("worst.val_accuracy", None);
         check("final.val_acuracy", None);
         check("", None);

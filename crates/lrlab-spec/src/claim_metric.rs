@@ -23,11 +23,15 @@ const EVALUATED: [&str; 11] = [
     "test_ece",
 ];
 
+/// Figures of the whole run, of `final` alone.
+const WHOLE: [&str; 1] = ["update_ms"];
+
 /// The figures that `moment` has.
 fn figures(moment: &str) -> Vec<&'static str> {
     let measured = EpochMetrics::NAMES.into_iter().filter(|name| *name != "val_loss_stderr");
     let evaluated: &[&str] = if matches!(moment, "final" | "best") { &EVALUATED } else { &[] };
-    measured.chain(evaluated.iter().copied()).collect()
+    let whole: &[&str] = if moment == "final" { &WHOLE } else { &[] };
+    measured.chain(evaluated.iter().copied()).chain(whole.iter().copied()).collect()
 }
 
 /// What is wrong with a claim's metric; without a moment it is `final`.
@@ -41,7 +45,9 @@ pub(crate) fn check(text: &str) -> Option<Wrong> {
     if names.contains(&name) {
         return None;
     }
-    let message = if EVALUATED.contains(&name) {
+    let message = if WHOLE.contains(&name) {
+        format!("`{name}` is of the whole run: write `final.{name}`")
+    } else if EVALUATED.contains(&name) {
         format!("`{name}` is not measured every epoch, so there is no `{moment}.` of it")
     } else {
         format!("unknown metric `{name}`")
@@ -52,7 +58,7 @@ pub(crate) fn check(text: &str) -> Option<Wrong> {
 /// A regular expression that matches what [`check`] accepts.
 pub(crate) fn pattern() -> String {
     let of = |moment: &str| figures(moment).join("|");
-    format!(r"^(((final|best)\.)?({})|(max|min)\.({}))$", of("final"), of("max"))
+    format!(r"^((final\.)?({})|best\.({})|(max|min)\.({}))$", of("final"), of("best"), of("max"))
 }
 
 #[cfg(test)]
@@ -62,12 +68,13 @@ mod tests {
     #[test]
     fn moments_have_their_figures() {
         let accepted =
-            ["val_loss", "final.test_accuracy", "best.epoch", "max.val_accuracy", "min.train_loss"];
+            ["val_loss", "final.test_accuracy", "best.epoch", "max.val_accuracy", "min.train_loss", "update_ms"];
         for text in accepted {
             assert_eq!(check(text), None, "{text}");
         }
         let refused = [
             ("max.test_loss", "`test_loss` is not measured every epoch, so there is no `max.` of it"),
+            ("best.update_ms", "`update_ms` is of the whole run: write `final.update_ms`"),
             ("last.val_loss", "`last.` is no choice of weights or epochs"),
             ("final.val_los", "unknown metric `val_los`"),
         ];
