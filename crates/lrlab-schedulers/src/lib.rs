@@ -46,12 +46,12 @@
 //! # Where to look
 //!
 //! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
-//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`];
+//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`]; from gradient norms: [`refined`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
 //!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
 //! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
 //!   library, candle-nn among them (`examples/candle_nn.rs`);
-//! - from text: [`trace`], [`replay`], [`decisions`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
+//! - from text: [`trace`], [`replay`], [`replay_scheduled`], [`decisions`]; an example of each name: [`EXAMPLES`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
 //! - what others have: [`comparison`].
 //!
 //! # Coming from PyTorch, Keras or timm
@@ -78,10 +78,12 @@ mod controllers;
 mod conventions;
 mod drive;
 mod error;
+mod examples;
 mod lambda;
 mod lint;
 mod parse;
 mod plot;
+mod refined;
 mod schedule;
 mod schedules;
 mod span;
@@ -94,18 +96,20 @@ pub use algebra::{Clamp, Compose, Delay, Max, Min, Over, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
 pub use controller::{Controller, Decision, Observation};
 pub use controllers::*;
-pub use conventions::{keras, timm};
+pub use conventions::{keras, timm, transformers};
 pub use drive::{Driver, Hyper, Rates};
 pub use error::{Error, Problem};
+pub use examples::EXAMPLES;
 pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
 pub use lint::{Finding, lint};
-pub use plot::{Curve, plot_dots, plot_svg, plot_text};
+pub use plot::{Curve, plot_dots, plot_line, plot_svg, plot_text};
+pub use refined::refined;
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{
     ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
-    SequentialSpec, StaircaseSpec, WarmupClock, WarmupSpec,
+    SequentialSpec, StaircaseSpec, WarmupClock, WarmupShape, WarmupSpec,
 };
-pub use text::{Compat, decisions, replay, trace};
+pub use text::{Compat, decisions, replay, replay_scheduled, trace};
 pub use time::{Every, Horizon, Time};

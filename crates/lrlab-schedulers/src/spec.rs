@@ -4,12 +4,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schedules::{Plan, one, tenth};
+use crate::schedules::{Plan, is_default, one, tenth};
 use crate::{
     ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec, Horizon,
-    InverseSqrtSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
-    PiecewiseLinearSpec, PolynomialSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec, TanhSpec,
-    WsdSpec,
+    InverseSqrtSpec, InverseTimeSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
+    PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec,
+    TanhSpec, WsdSpec,
 };
 
 /// A schedule as data.
@@ -40,6 +40,10 @@ pub enum ScheduleSpec {
     OneCycle(OneCycleSpec),
     /// Falls with the square root of time.
     InverseSqrt(InverseSqrtSpec),
+    /// Falls with the inverse of time.
+    InverseTime(InverseTimeSpec),
+    /// Falls like a power of the tokens seen.
+    Power(PowerSpec),
     /// The Transformer's: a linear rise, then the square root of time.
     Noam(NoamSpec),
     /// Stable, then down.
@@ -78,8 +82,9 @@ pub enum ScheduleSpec {
 
 /// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
 ///
-/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · t / over`, t in updates, until
-/// `t = over`, where it is 1. A floor of the schedule's (`eta_min`) stays as it is afterwards.
+/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · shape(t / over)`, t in updates, until
+/// `t = over`, where it is 1; a `start_factor` above 1 comes from above. A floor of the schedule's (`eta_min`) stays as
+/// it is afterwards. The shapes are transformers' `warmup_type`s.
 ///
 /// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
 /// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
@@ -91,14 +96,30 @@ pub enum ScheduleSpec {
 pub struct WarmupSpec {
     /// Length of the ramp, > 0.
     pub over: Span,
-    /// The ramp's first factor, 0 … 1; default 0.1. A start of 0 wastes the first update.
+    /// The ramp's first factor, 0 … 1e30; default 0.1. A start of 0 wastes the first update.
     #[serde(default = "tenth")]
     pub start_factor: f64,
     /// When the schedule's own time begins; default `after`.
     #[serde(default)]
     pub clock: WarmupClock,
+    /// How the ramp rises; default `linear`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shape: WarmupShape,
     /// The schedule that is warmed up.
     pub then: Box<ScheduleSpec>,
+}
+
+/// The shape of a warm-up; p goes from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WarmupShape {
+    /// `p`.
+    #[default]
+    Linear,
+    /// `(1 − cos(π p)) / 2`.
+    Cosine,
+    /// `1 − √(1 − p)`.
+    OneMinusSqrt,
 }
 
 /// When the time of a warmed-up schedule begins.
@@ -199,7 +220,7 @@ pub struct DelaySpec {
 pub struct RepeatSpec {
     /// After how long it starts anew, > 0.
     pub period: Span,
-    /// What the base rate is multiplied by from one period to the next, 0 … 1; default 1.
+    /// What the base rate is multiplied by from one period to the next, 0 … 1e30; default 1.
     #[serde(default = "one")]
     pub decay: f64,
     /// How many periods, ≥ 1; default: no limit.
@@ -280,6 +301,8 @@ schedules! {
     Cyclic(CyclicSpec) = "cyclic",
     OneCycle(OneCycleSpec) = "one_cycle",
     InverseSqrt(InverseSqrtSpec) = "inverse_sqrt",
+    InverseTime(InverseTimeSpec) = "inverse_time",
+    Power(PowerSpec) = "power",
     Noam(NoamSpec) = "noam",
     Wsd(WsdSpec) = "wsd",
     Rex(RexSpec) = "rex",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
+use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
 /// `greedy = { factor = 0.95, patience = 10 }`: `GreedyLR`, which raises as well as lowers.
@@ -42,8 +43,23 @@ pub struct Greedy {
     /// Cuts in a row without effect, the gain being at its least, after which it begins anew; default 0, never.
     #[serde(skip_serializing_if = "is_zero")]
     pub reset_after: u64,
+    /// Which cuts count towards `reset_after`; default `without_effect`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub reset_rule: ResetRule,
     /// What a NaN or infinite metric does; default `count_as_bad`.
     pub on_nan: OnNan,
+}
+
+/// Which cuts of a [`Greedy`] count towards `reset_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetRule {
+    /// Cuts in a row that the floor swallowed. What begins anew looks at the next observation.
+    #[default]
+    WithoutEffect,
+    /// transformers': every cut since the last raise that leaves the gain at its least, the one that reaches it included.
+    /// What begins anew waits for `cooldown` observations first.
+    AtLeast,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -65,6 +81,7 @@ impl Default for Greedy {
             min_gain: 0.0,
             max_gain: 10.0,
             reset_after: 0,
+            reset_rule: ResetRule::WithoutEffect,
             on_nan: OnNan::CountAsBad,
         }
     }
@@ -176,9 +193,17 @@ impl Controller for Greedy {
         if state.bad > self.patience {
             let (bad, gain) = (state.bad, cut(state.gain, self.factor, self.min_gain));
             (state.bad, state.wait) = (0, self.cooldown);
-            state.stuck = if gain < state.gain { 0 } else { state.stuck + 1 };
+            state.stuck = match self.reset_rule {
+                ResetRule::WithoutEffect if gain < state.gain => 0,
+                ResetRule::AtLeast if gain > self.min_gain => state.stuck,
+                ResetRule::WithoutEffect | ResetRule::AtLeast => state.stuck + 1,
+            };
             if self.reset_after > 0 && state.stuck >= self.reset_after {
-                return self.begin_anew(state);
+                let anew = self.begin_anew(state);
+                if self.reset_rule == ResetRule::AtLeast {
+                    state.wait = self.cooldown;
+                }
+                return anew;
             }
             return self.change(state, gain, &format!("{bad} bad >"));
         }
