@@ -54,6 +54,15 @@
 //! - from text: [`trace`], [`replay`], [`replay_scheduled`], [`decisions`]; an example of each name: [`EXAMPLES`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
 //! - what others have: [`comparison`].
 //!
+//! # Features
+//!
+//! All are on by default. Without them the schedules and controllers remain, with `libm` and `thiserror` as the only
+//! dependencies outside this project.
+//!
+//! - `serde`: specifications and the states of controllers can be read and saved.
+//! - `schemars`: JSON schemas of the specifications.
+//! - `toml`: schedules and controllers from a line of text (`ScheduleSpec::parse`, [`trace`], [`replay`], [`decisions`]).
+//!
 //! # Coming from PyTorch, Keras or timm
 //!
 //! Names and parameters are those of `torch.optim.lr_scheduler` in snake case without `LR`; lengths need a unit.
@@ -61,6 +70,7 @@
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
 //! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
 
+#![cfg_attr(not(feature = "serde"), allow(dead_code, reason = "defaults that only files need"))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
 
 #[cfg(doctest)]
@@ -81,6 +91,7 @@ mod error;
 mod examples;
 mod lambda;
 mod lint;
+#[cfg(feature = "toml")]
 mod parse;
 mod plot;
 mod refined;
@@ -88,13 +99,14 @@ mod schedule;
 mod schedules;
 mod span;
 mod spec;
+#[cfg(feature = "toml")]
 mod text;
 mod time;
 pub mod torch;
 
 pub use algebra::{Clamp, Compose, Delay, Max, Min, Over, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
-pub use controller::{Controller, Decision, Observation};
+pub use controller::{Controller, ControllerState, Decision, Observation};
 pub use controllers::*;
 pub use conventions::{keras, timm, transformers};
 pub use drive::{Driver, Hyper, Rates};
@@ -111,5 +123,6 @@ pub use spec::{
     ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
     SequentialSpec, StaircaseSpec, WarmupClock, WarmupShape, WarmupSpec,
 };
+#[cfg(feature = "toml")]
 pub use text::{Compat, decisions, replay, replay_scheduled, trace};
 pub use time::{Every, Horizon, Time};

@@ -1,7 +1,9 @@
 //! Schedules as experiment files write them, externally tagged: `cosine = { … }`. Those that are made of schedules are
 //! defined here, beside what they are made of; what they do is in [`schedules`](crate::schedules).
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::schedules::{Plan, is_default, one, tenth};
@@ -13,8 +15,10 @@ use crate::{
 };
 
 /// A schedule as data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ScheduleSpec {
     /// A fixed rate.
     Static(StaticSpec),
@@ -91,27 +95,31 @@ pub enum ScheduleSpec {
 /// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
 /// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
 /// `base` (timm without `warmup_prefix`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct WarmupSpec {
     /// Length of the ramp, > 0.
     pub over: Span,
     /// The ramp's first factor, 0 … 1e30; default 0.1. A start of 0 wastes the first update.
-    #[serde(default = "tenth")]
+    #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub start_factor: f64,
     /// When the schedule's own time begins; default `after`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub clock: WarmupClock,
     /// How the ramp rises; default `linear`.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub shape: WarmupShape,
     /// The schedule that is warmed up.
     pub then: Box<ScheduleSpec>,
 }
 
 /// The shape of a warm-up; p goes from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarmupShape {
     /// `p`.
     #[default]
@@ -123,8 +131,10 @@ pub enum WarmupShape {
 }
 
 /// When the time of a warmed-up schedule begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarmupClock {
     /// When the warm-up has ended.
     #[default]
@@ -139,8 +149,10 @@ pub enum WarmupClock {
 ///
 /// Each begins anew at its milestone, which belongs to it, and its percentages are of its own part of the run. Any
 /// schedule may stand anywhere in the list, sequences and chains too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SequentialSpec {
     /// One after the other; at least one.
     pub schedulers: Vec<ScheduleSpec>,
@@ -152,32 +164,40 @@ pub struct SequentialSpec {
 ///
 /// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`: products
 /// for schedules that multiply, and floors come out as the order says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ChainedSpec {
     /// From the inside out; at least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `min = { schedulers = [{ … }, { … }] }`: the lowest rate of several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MinSpec {
     /// At least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `max = { schedulers = [{ … }, { … }] }`: the highest rate of several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MaxSpec {
     /// At least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `scale = { by = 0.5, of = { … } }`: the rate times a number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ScaleSpec {
     /// The number, 0 … 1e30.
     pub by: f64,
@@ -186,14 +206,16 @@ pub struct ScaleSpec {
 }
 
 /// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: the rate kept within bounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ClampSpec {
     /// The lowest rate, 0 … 1e30; default 0.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub min: f64,
     /// The highest rate, from `min` to 1e30; default none.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub max: Option<f64>,
     /// Whose rate.
     pub of: Box<ScheduleSpec>,
@@ -202,8 +224,10 @@ pub struct ClampSpec {
 /// `delay = { by = "1 epoch", of = { … } }`: a schedule that starts later; until then its first rate.
 ///
 /// Its percentages are of what is left of the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct DelaySpec {
     /// How much later.
     pub by: Span,
@@ -215,16 +239,18 @@ pub struct DelaySpec {
 ///
 /// Its percentages are of a period. After `limit` periods it holds what the last one ended with; without a limit
 /// it goes on. A period that is no whole number of updates is rounded up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct RepeatSpec {
     /// After how long it starts anew, > 0.
     pub period: Span,
     /// What the base rate is multiplied by from one period to the next, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
     /// How many periods, ≥ 1; default: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
     /// What is repeated.
     pub of: Box<ScheduleSpec>,
@@ -234,8 +260,10 @@ pub struct RepeatSpec {
 ///
 /// `lr(t) = of(step · ⌊t / step⌋)`, t in updates: within a step the rate is that of the step's first update (rounded
 /// up to a whole one). Optax's and Keras's `staircase`, for every schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StaircaseSpec {
     /// How long the rate stays, > 0.
     pub step: Span,
@@ -248,20 +276,22 @@ pub struct StaircaseSpec {
 /// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. The draw is a
 /// function of seed and time, nothing else: asking twice, or in another order, gives the same rate. Source: timm's
 /// `noise_range`, with `std`, `limit` and `seed` as its `noise_std`, `noise_pct` and `noise_seed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoiseSpec {
     /// Standard deviation of n before the limit, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub std: f64,
     /// Bound of |n|, above 0, at most 1; default 0.67.
-    #[serde(default = "two_thirds")]
+    #[cfg_attr(feature = "serde", serde(default = "two_thirds"))]
     pub limit: f64,
     /// Seed of the draws; default 42.
-    #[serde(default = "forty_two")]
+    #[cfg_attr(feature = "serde", serde(default = "forty_two"))]
     pub seed: u64,
     /// How often n changes; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
     /// Whose rate.
     pub of: Box<ScheduleSpec>,

@@ -153,8 +153,8 @@ pub fn decisions(controller: &str, seen: &[Observation]) -> Result<Vec<(usize, D
     Ok(decisions)
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum TorchController {
     Plateau(torch::Plateau),
 }

@@ -420,6 +420,7 @@ fn spec() -> impl Strategy<Value = ControllerSpec> {
                     min_gain,
                     max_gain,
                     reset_after: m,
+                    reset_rule: if bits & 1 == 0 { ResetRule::WithoutEffect } else { ResetRule::AtLeast },
                     on_nan,
                 }
                 .into(),

@@ -1,6 +1,8 @@
 //! Raise the rate while the metric improves, lower it while it does not.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
@@ -17,8 +19,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 ///
 /// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates, not gains (its
 /// default floor of 1e-3 keeps smaller rates from ever falling).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Greedy {
     /// A cut multiplies by it, a raise divides, 0 < x < 1; default 0.95.
     pub factor: f64,
@@ -41,18 +45,20 @@ pub struct Greedy {
     /// The gain never rises above this, 1 … 1e30; default 10.
     pub max_gain: f64,
     /// Cuts in a row without effect, the gain being at its least, after which it begins anew; default 0, never.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_zero"))]
     pub reset_after: u64,
     /// Which cuts count towards `reset_after`; default `without_effect`.
-    #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub reset_rule: ResetRule,
     /// What a NaN or infinite metric does; default `count_as_bad`.
     pub on_nan: OnNan,
 }
 
 /// Which cuts of a [`Greedy`] count towards `reset_after`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ResetRule {
     /// Cuts in a row that the floor swallowed. What begins anew looks at the next observation.
     #[default]
@@ -88,8 +94,9 @@ impl Default for Greedy {
 }
 
 /// What [`Greedy`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct GreedyState {
     /// The gain in force.
     pub gain: f64,
@@ -102,7 +109,7 @@ pub struct GreedyState {
     /// Observations still not to be looked at.
     pub wait: u64,
     /// Cuts in a row that the floor swallowed.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub stuck: u64,
     /// The last metrics, oldest first, where they are averaged.
     pub recent: Vec<f64>,

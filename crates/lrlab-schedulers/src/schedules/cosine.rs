@@ -2,7 +2,9 @@
 
 use std::f64::consts::PI;
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, is_one, marks, one};
@@ -20,8 +22,10 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts; `exponent` as Optax's
 /// `cosine_decay_schedule`, `num_cycles` as transformers' `get_cosine_schedule_with_warmup`, `k_decay` as timm's (Zhang
 /// and Li, arXiv 2004.05909).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct CosineSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -30,13 +34,13 @@ pub struct CosineSpec {
     /// How often the rate moves; default `update`.
     pub every: Every,
     /// Exponent of the cosine, above 0; default 1.
-    #[serde(skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub exponent: f64,
     /// Waves of the cosine, above 0, at most 1e6; default 0.5, a descent.
-    #[serde(skip_serializing_if = "is_half")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_half"))]
     pub num_cycles: f64,
     /// Exponent of the share of time, above 0; default 1.
-    #[serde(skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub k_decay: f64,
 }
 

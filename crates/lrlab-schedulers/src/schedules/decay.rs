@@ -2,7 +2,9 @@
 
 use std::f64::consts::PI;
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,8 +23,10 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time
 ///
 /// Source: `PolynomialLR`'s closed form; `eta_min` and `cycle` as Keras's `end_learning_rate` and `cycle`; `k_decay` and
 /// `restarts` as timm's `PolyLRScheduler`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct PolynomialSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub total_iters: Span,
@@ -33,20 +37,22 @@ pub struct PolynomialSpec {
     /// How often the rate moves; default `update`.
     pub every: Every,
     /// Exponent of the share of time, above 0; default 1.
-    #[serde(skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
     pub k_decay: f64,
     /// Whether the length is stretched past its end; default false.
-    #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
     pub cycle: bool,
     /// Cycles of `total_iters` each; default: none. Excludes `cycle`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub restarts: Option<Restarts>,
 }
 
 /// `restarts = { decay = 0.5, limit = 3 }`: a descent again and again, as in
 /// [`CosineWarmRestartsSpec`](crate::CosineWarmRestartsSpec).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Restarts {
     /// Each cycle's length over the one before, 1 … 1e6; default 1.
     pub t_mult: f64,
@@ -74,8 +80,10 @@ impl Restarts {
 /// `linear_to_zero = {}`: `lr(t) = base (1 − t / t_max)`, t in updates; 0 past the end.
 ///
 /// Source: Li, Yumer and Ramanan, "Budgeted training", ICLR 2020.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LinearToZeroSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -87,8 +95,10 @@ pub struct LinearToZeroSpec {
 ///
 /// Holds `eta_min` past the end. Source: Chen et al., "REX: Revisiting budgeted training with an improved
 /// schedule", `MLSys` 2022 (arXiv 2107.04197).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct RexSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -103,8 +113,10 @@ pub struct RexSpec {
 /// Past the end it holds the value for p = 1, which lies a little above `eta_min`. With `restarts` it falls anew from the
 /// top, and holds `eta_min` after the last cycle. Source: Hsueh, Li and Wu, "Stochastic gradient descent with
 /// hyperbolic-tangent decay", WACV 2019; bounds and `restarts` as timm's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct TanhSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -117,7 +129,7 @@ pub struct TanhSpec {
     /// How often the rate moves; default `update`.
     pub every: Every,
     /// Cycles of `t_max` each; default: none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub restarts: Option<Restarts>,
 }
 
@@ -128,8 +140,10 @@ pub struct TanhSpec {
 /// fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
 /// `NeurIPS` 2024, from which the cooldown of 20 % and the shapes are, but for `exponential_to_zero`, which is
 /// Megatron-LM's `exponential`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct WsdSpec {
     /// Length of the descent at the end of the run, > 0; default `"20%"`.
     pub cooldown: Span,
@@ -140,8 +154,10 @@ pub struct WsdSpec {
 }
 
 /// The shape of a [`WsdSpec`]'s cooldown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cooldown {
     /// `1 − p`.
     Linear,

@@ -1,6 +1,8 @@
 //! Schedules that fall with the inverse or with a power of time.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, is_default, one};
@@ -9,16 +11,18 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 /// `inverse_time = { decay_steps = "1 epoch", decay_rate = 0.5 }`: `lr(t) = base / (1 + decay_rate · t / decay_steps)`.
 ///
 /// t in updates; with `staircase` `t / decay_steps` is floored. Has no end. Source: Keras's `InverseTimeDecay`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct InverseTimeSpec {
     /// The unit of time, > 0.
     pub decay_steps: Span,
     /// How much the divisor grows per unit, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay_rate: f64,
     /// Whether the rate moves only once per unit; default false.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub staircase: bool,
 }
 
@@ -28,18 +32,20 @@ pub struct InverseTimeSpec {
 /// The base rate is the highest one and holds as long as the power lies above it; a warm-up and a last descent are
 /// schedules of their own (`warmup`, `chained` with `wsd`). Has no end. Source: Shen et al., "Power scheduler: a batch
 /// size and token number agnostic learning rate scheduler" (arXiv 2408.13359), where the rates are for μP.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PowerSpec {
     /// Sequences per update, above 0.
     pub batch_size: f64,
     /// Tokens per update, above 0.
     pub batch_tokens: f64,
     /// Amplitude, above 0; default 4.6.
-    #[serde(default = "amplitude")]
+    #[cfg_attr(feature = "serde", serde(default = "amplitude"))]
     pub a: f64,
     /// Exponent, −10 … 0; default −0.51.
-    #[serde(default = "exponent")]
+    #[cfg_attr(feature = "serde", serde(default = "exponent"))]
     pub b: f64,
 }
 

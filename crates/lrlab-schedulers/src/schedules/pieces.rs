@@ -1,6 +1,8 @@
 //! Schedules that are constant or straight between given moments.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use std::f64::consts::PI;
@@ -11,11 +13,13 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time
 /// `constant = { factor = 0.5, total_iters = "5 epochs" }`: `base · factor` before `total_iters`, then `base`.
 ///
 /// Source: `ConstantLR`. For a fixed rate throughout see `static`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ConstantSpec {
     /// The factor, 0 … 1e30; default 1/3.
-    #[serde(default = "third")]
+    #[cfg_attr(feature = "serde", serde(default = "third"))]
     pub factor: f64,
     /// How long it holds, > 0.
     pub total_iters: Span,
@@ -25,19 +29,21 @@ pub struct ConstantSpec {
 ///
 /// `lr(t) = base (start_factor + (end_factor − start_factor) · min(t / total_iters, 1))`, t in updates; holds past
 /// the end. Source: `LinearLR`'s closed form; unlike there it may rise above the base rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct LinearSpec {
     /// The first factor, 0 … 1e30; default 1/3.
-    #[serde(default = "third")]
+    #[cfg_attr(feature = "serde", serde(default = "third"))]
     pub start_factor: f64,
     /// The last factor, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub end_factor: f64,
     /// Length of the line, > 0.
     pub total_iters: Span,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
 }
 
@@ -45,16 +51,18 @@ pub struct LinearSpec {
 ///
 /// A milestone belongs to the lower rate; one that is listed twice counts twice. With `gammas` each milestone has a factor
 /// of its own, in place of `gamma`. Source: `MultiStepLR`; `gammas` as Optax's `piecewise_constant_schedule`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MultiStepSpec {
     /// When to cut; not decreasing, at least one.
     pub milestones: Vec<Span>,
     /// Factor of a cut, 0 … 1e30; default 0.1.
-    #[serde(default = "tenth")]
+    #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub gamma: f64,
     /// Factor of each milestone's cut, 0 … 1e30; default: `gamma` for all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub gammas: Vec<f64>,
 }
 
@@ -64,22 +72,26 @@ pub struct MultiStepSpec {
 /// `lr(t) = base · f(t)`; holds before the first knot and after the last. Of knots at one time the last holds from then
 /// on: the rate jumps. With `interpolate = "cosine"` half a cosine joins two knots. Source: Page, cifar10-fast;
 /// `interpolate` as Optax's `piecewise_interpolate_schedule`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PiecewiseLinearSpec {
     /// The knots in order of time, at least one.
     pub knots: Vec<Knot>,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
     /// What joins two knots; default `linear`.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub interpolate: Interpolation,
 }
 
 /// What joins two knots, p going from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Interpolation {
     /// `p`.
     #[default]
@@ -89,8 +101,10 @@ pub enum Interpolation {
 }
 
 /// A point of a [`PiecewiseLinearSpec`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Knot {
     /// When.
     pub at: Span,

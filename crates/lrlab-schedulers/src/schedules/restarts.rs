@@ -1,6 +1,8 @@
 //! Cosine annealing with warm restarts.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -18,28 +20,30 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// `eta_min`; with a `decay` above 1 the tops grow. With `k_decay` the cosine is of `π (T_cur / T_i)^k_decay`. Source:
 /// Loshchilov and Hutter, ICLR 2017, equation 5; `decay`, `limit` and `k_decay` as timm's `cycle_decay`, `cycle_limit`
 /// and `k_decay`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CosineWarmRestartsSpec {
     /// Length of the first cycle, > 0.
     pub t_0: Span,
     /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub t_mult: f64,
     /// The rate at a cycle's end, 0 … 1e30; default 0.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub eta_min: f64,
     /// Each cycle's top over the one before, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
     /// How many cycles, ≥ 1; default: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
     /// Exponent of the share of a cycle, above 0; default 1.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[cfg_attr(feature = "serde", serde(default = "one", skip_serializing_if = "is_one"))]
     pub k_decay: f64,
 }
 

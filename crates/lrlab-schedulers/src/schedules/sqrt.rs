@@ -1,6 +1,8 @@
 //! Schedules that fall with the square root of time.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, marks};
@@ -12,13 +14,15 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 /// update. Has no end. With `warmup = { over = timescale, clock = "shared", then = … }` it is fairseq's; transformers'
 /// with a `timescale` of its own has `shift = timescale` behind the warm-up. Source: Raffel et al., JMLR 2020, section
 /// 3.1.2; `shift` as in `big_vision` and transformers' `get_inverse_sqrt_schedule`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct InverseSqrtSpec {
     /// How long the base rate holds, > 0.
     pub timescale: Span,
     /// How much earlier the fall begins; default 0.
-    #[serde(default = "nothing", skip_serializing_if = "is_nothing")]
+    #[cfg_attr(feature = "serde", serde(default = "nothing", skip_serializing_if = "is_nothing"))]
     pub shift: Span,
 }
 
@@ -34,8 +38,10 @@ fn is_nothing(span: &Span) -> bool {
 ///
 /// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. Has no end.
 /// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., `NeurIPS` 2017, equation 3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoamSpec {
     /// Width of the model, ≥ 1.
     pub d_model: u32,
