@@ -55,6 +55,34 @@ fn lengths_carry_their_unit() {
 }
 
 #[test]
+fn list_shows_every_schedule() {
+    let ran = run(&["schedule", "list"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let cosine: Vec<&str> = ran.out.lines().skip_while(|line| !line.starts_with("cosine ")).take(2).collect();
+    assert!(cosine[0].contains("█▇") && cosine[0].ends_with("half a cosine"), "{cosine:?}");
+    assert_eq!(cosine[1], "    cosine = {}");
+}
+
+#[test]
+fn replay_puts_a_controller_over_a_schedule() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("loss.txt");
+    std::fs::write(&metrics, "1.0\n1.0\n1.0\n").unwrap();
+    let file = metrics.display().to_string();
+    let args =
+        ["schedule", "replay", "--controller", "plateau = { factor = 0.5, patience = 0 }", "--lr", "0.6"];
+    let over = ["--metrics", &file, "--schedule", "linear_to_zero", "--updates-per-epoch", "2"];
+    let ran = run(&[&args[..], &over[..]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let expected = [0.6, 0.5, 0.4, 0.3, 0.1, 0.05];
+    assert!(rates(&ran.out).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{}", ran.out);
+    assert_eq!(ran.out.lines().count(), 6);
+    let ran = run(&[&args[..], &over[..], &["--compat", "torch"]].concat());
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("--schedule with --compat torch"), "{}", ran.err);
+}
+
+#[test]
 fn replay_follows_a_recorded_metric() {
     let folder = tempfile::tempdir().unwrap();
     let metrics = folder.path().join("loss.txt");

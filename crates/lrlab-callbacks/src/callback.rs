@@ -208,7 +208,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The monitored metric does not exist.
-    #[error("{callback} monitors {name:?}, which is not a metric; expected one of {known}")]
+    #[error(
+        "{callback} monitors {name:?}, which is not a metric; expected one of {known}, or \"min:NAME\" or \"max:NAME\" for one of `EpochMetrics::extra`"
+    )]
     UnknownMetric {
         /// The name of the callback.
         callback: String,
@@ -242,7 +244,7 @@ pub trait Callback: Any {
     /// Returns the name for logs, decisions and saved state, which is unique within a run.
     fn name(&self) -> &str;
 
-    /// Returns the monitored metrics. An unknown name is an error at [`Hook::FitStart`].
+    /// Returns the monitored metrics; one of [`EpochMetrics::extra`] as `min:NAME` or `max:NAME`. An unknown name is an error at [`Hook::FitStart`].
     fn monitors(&self) -> Vec<&str> {
         Vec::new()
     }
@@ -277,6 +279,9 @@ pub trait Callback: Any {
 }
 
 /// Carries out the actions on weights: part of a training loop.
+///
+/// The first three methods are required. The others serve callbacks that not every run has; their defaults return an error
+/// that names the method to implement, except where doing nothing is right for most loops.
 pub trait Host {
     /// Saves the weights and the optimizer state under `tag`.
     ///
@@ -293,22 +298,45 @@ pub trait Host {
     /// # Errors
     /// Returns an error if removing it fails.
     fn discard(&mut self, tag: &str) -> Result<(), Error>;
-    /// Updates or applies the average of the weights.
+    /// Updates or applies the average of the weights, for [`WeightAveraging`](crate::WeightAveraging).
     ///
     /// # Errors
-    /// Returns an error if the operation fails, or if the average to apply is empty.
-    fn average(&mut self, rule: Averaging) -> Result<(), Error>;
-    /// Recomputes the batch-norm statistics on the training split.
+    /// Returns an error if the operation fails, if the average to apply is empty, or, by default, always.
+    fn average(&mut self, _rule: Averaging) -> Result<(), Error> {
+        Err(Error::unsupported("average the weights", "average"))
+    }
+    /// Recomputes the batch-norm statistics on the training split; does nothing by default, which is right for a network
+    /// without batch norm.
     ///
     /// # Errors
     /// Returns an error if the forward pass fails.
-    fn recompute_norm_statistics(&mut self) -> Result<(), Error>;
+    fn recompute_norm_statistics(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
     /// Makes one update at each rate of `lrs`, observes the validation loss, and restores the weights, the statistics, the
-    /// optimizer state and the number of updates.
+    /// optimizer state and the number of updates. Controllers that search, such as `auto_lrs`, need it.
     ///
     /// # Errors
-    /// Returns an error if training fails.
-    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error>;
+    /// Returns an error if training fails, or, by default, always.
+    fn trial(&mut self, _lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
+        Err(Error::unsupported("try out a rate", "trial"))
+    }
+    /// Stores everything from which the run can continue: the weights, the optimizer state, the average, the snapshots, and
+    /// the state of the session, for [`Session::checkpoint_every`](crate::Session::checkpoint_every).
+    ///
+    /// # Errors
+    /// Returns an error if storing fails, or, by default, always.
+    fn checkpoint(&mut self, _session: &serde_json::Value) -> Result<(), Error> {
+        Err(Error::unsupported("store a checkpoint", "checkpoint"))
+    }
+    /// Restores what [`Host::checkpoint`] stored last and returns the state of the session; `None`, the default, if there is
+    /// nothing to continue.
+    ///
+    /// # Errors
+    /// Returns an error if a checkpoint exists and cannot be read.
+    fn resume(&mut self) -> Result<Option<serde_json::Value>, Error> {
+        Ok(None)
+    }
     /// Receives each decision as it is recorded; does nothing by default.
     fn decided(&mut self, _decision: &Decision) {}
 }

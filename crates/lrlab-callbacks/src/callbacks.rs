@@ -1,11 +1,13 @@
 //! The collection of callbacks of a run.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 
 use lrlab_runs::EpochMetrics;
 use lrlab_schedulers::Observation;
 use serde_json::{Map, Value};
 
+use crate::metric::own;
 use crate::{Action, Callback, Context, Error, Hook, Phase};
 
 /// An ordered collection of callbacks. At each hook, the loop runs the phases in order and carries out the actions of a phase
@@ -49,6 +51,9 @@ impl Callbacks {
     pub fn run(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<(String, Action)>, Error> {
         if phase == Phase::Measure && context.hook == Hook::FitStart {
             self.check()?;
+        }
+        if phase == Phase::Measure {
+            self.check_own(context)?;
         }
         let mut asked = Vec::new();
         for callback in &mut self.list {
@@ -128,9 +133,42 @@ impl Callbacks {
                     message: format!("two callbacks have this name: {}", self.names()),
                 });
             }
-            if let Some(unknown) = callback.monitors().into_iter().find(|m| !EpochMetrics::NAMES.contains(m))
-            {
+            let known = |metric: &str| own(metric).is_some() || EpochMetrics::NAMES.contains(&metric);
+            if let Some(unknown) = callback.monitors().into_iter().find(|metric| !known(metric)) {
                 return Err(Error::unknown_metric(name, unknown));
+            }
+        }
+        Ok(())
+    }
+
+    /// Metrics of the caller's own cannot be checked before they are measured: the first epoch that measures any of them has
+    /// all, and the run has each at least once.
+    fn check_own(&self, context: &Context<'_>) -> Result<(), Error> {
+        let measured = match context.hook {
+            Hook::EpochEnd(metrics) if context.history.iter().rev().skip(1).all(|m| m.extra.is_empty()) => {
+                if metrics.extra.is_empty() {
+                    return Ok(());
+                }
+                std::slice::from_ref(metrics)
+            }
+            Hook::FitEnd if !context.history.is_empty() => context.history,
+            _ => return Ok(()),
+        };
+        for callback in &self.list {
+            for (_, name) in callback.monitors().into_iter().filter_map(own) {
+                if !measured.iter().any(|metrics| metrics.extra.contains_key(name)) {
+                    let names: BTreeSet<&str> = measured
+                        .iter()
+                        .flat_map(|metrics| metrics.extra.keys())
+                        .map(String::as_str)
+                        .collect();
+                    return Err(Error::config(
+                        callback.name(),
+                        format!(
+                            "monitors {name:?}, which no epoch measured; `EpochMetrics::extra` has {names:?}"
+                        ),
+                    ));
+                }
             }
         }
         Ok(())

@@ -35,6 +35,23 @@ pub struct CheckpointConfig {
     pub on_error: bool,
 }
 
+impl SaveEvery {
+    /// Returns an error of `callback` if the interval is not above 0.
+    pub(crate) fn check(self, callback: &str) -> Result<(), Error> {
+        let bad = match self {
+            Self::Epochs(n) => (n == 0).then(|| format!("{n} epochs")),
+            Self::Updates(n) => (n == 0).then(|| format!("{n} updates")),
+            Self::Minutes(n) => (n.is_nan() || n <= 0.0).then(|| format!("{n} minutes")),
+        };
+        match bad {
+            Some(every) => {
+                Err(Error::config(callback, format!("the interval is {every}, expected more than 0")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for CheckpointConfig {
     /// Saves the best epoch by `val_loss`, and the last epoch.
     fn default() -> Self {
@@ -74,15 +91,7 @@ impl Checkpoint {
     /// Returns an error if the metric is unknown or has no better direction, or if the interval is not above 0.
     pub fn new(config: CheckpointConfig) -> Result<Self, Error> {
         let metric = Metric::new(NAME, &config.metric)?;
-        let bad = match config.last {
-            Some(SaveEvery::Epochs(n)) => (n == 0).then(|| format!("{n} epochs")),
-            Some(SaveEvery::Updates(n)) => (n == 0).then(|| format!("{n} updates")),
-            Some(SaveEvery::Minutes(n)) => (n.is_nan() || n <= 0.0).then(|| format!("{n} minutes")),
-            None => None,
-        };
-        if let Some(every) = bad {
-            return Err(Error::config(NAME, format!("the interval is {every}, expected more than 0")));
-        }
+        config.last.map_or(Ok(()), |every| every.check(NAME))?;
         Ok(Self { config, metric, state: State::default() })
     }
 
@@ -127,7 +136,7 @@ impl Callback for Checkpoint {
     }
 
     fn monitors(&self) -> Vec<&str> {
-        vec![&self.metric.name]
+        vec![&self.metric.spelt]
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {

@@ -132,7 +132,7 @@ impl Callback for EarlyStopping {
     }
 
     fn monitors(&self) -> Vec<&str> {
-        vec![&self.metric.name]
+        vec![&self.metric.spelt]
     }
 
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {

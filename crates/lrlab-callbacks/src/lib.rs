@@ -39,6 +39,7 @@ pub use lrlab_config::{
     AtRestart, AverageEvery, AveragingConfig, DivergenceConfig, EarlyStoppingConfig, EmaConfig, GainPolicy,
     LawaConfig, OnDivergence, SwaConfig,
 };
+pub use lrlab_runs::EpochMetrics;
 pub use monitor::ValidationLossMonitor;
 pub use progress::ProgressBar;
 pub use range_test::{RangeTest, RangeTestConfig};

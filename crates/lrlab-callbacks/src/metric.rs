@@ -7,19 +7,29 @@ use crate::{Context, Error, Hook};
 /// A metric of [`EpochMetrics`] with a better direction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metric {
+    /// As the configuration spells it: `val_loss`, or `max:top5` for one of the caller's own.
+    pub(crate) spelt: String,
     pub(crate) name: String,
     pub(crate) higher_is_better: bool,
 }
 
 impl Metric {
     pub(crate) fn new(callback: &str, name: &str) -> Result<Self, Error> {
+        if let Some((direction, own)) = own(name) {
+            if EpochMetrics::NAMES.contains(&own) {
+                let message = format!("{own:?} has a direction of its own; write it without {direction:?}");
+                return Err(Error::config(callback, message));
+            }
+            let higher_is_better = direction == "max";
+            return Ok(Self { spelt: name.to_owned(), name: own.to_owned(), higher_is_better });
+        }
         if !EpochMetrics::NAMES.contains(&name) {
             return Err(Error::unknown_metric(callback, name));
         }
         let higher_is_better = EpochMetrics::higher_is_better(name).ok_or_else(|| {
             Error::config(callback, format!("{name:?} has no better direction, so it cannot be monitored"))
         })?;
-        Ok(Self { name: name.to_owned(), higher_is_better })
+        Ok(Self { spelt: name.to_owned(), name: name.to_owned(), higher_is_better })
     }
 
     /// Returns the measured value, finite or not; `None` if it was not measured.
@@ -39,6 +49,11 @@ impl Metric {
     }
 }
 
+/// Splits `max:top5` into direction and name; `None` if `metric` is not spelt like a metric of one's own.
+pub(crate) fn own(metric: &str) -> Option<(&str, &str)> {
+    metric.split_once(':').filter(|(direction, name)| matches!(*direction, "min" | "max") && !name.is_empty())
+}
+
 /// Returns `loss + (factor − 1) · |loss|`, which is `factor` times a positive loss.
 pub(crate) fn times_worse(loss: f64, factor: f64) -> f64 {
     loss + (factor - 1.0) * loss.abs()
@@ -55,6 +70,11 @@ impl Error {
             name: name.to_owned(),
             known: EpochMetrics::NAMES.join(", "),
         }
+    }
+
+    pub(crate) fn unsupported(action: &str, method: &str) -> Self {
+        let message = format!("it does not implement `Host::{method}`, which a callback of this run needs");
+        Self::Host { action: action.to_owned(), message }
     }
 
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {

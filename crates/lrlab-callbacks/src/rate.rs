@@ -31,6 +31,11 @@ impl Rate {
         self.bounds = Some((lr_min, lr_max.unwrap_or(f64::INFINITY)));
     }
 
+    /// Takes the bounds of `other`.
+    pub(crate) fn bound_like(&mut self, other: &Self) {
+        self.bounds = other.bounds;
+    }
+
     /// Returns the rate of the update with this 0-based index, under `gains` and an additional `factor`.
     pub(crate) fn at(&self, update: u64, gains: &Gains, factor: f64) -> f64 {
         let lr = self.schedule_at(update) * product(gains) * factor;

@@ -19,7 +19,12 @@ impl RateRecorder {
     /// Creates a recorder. It opens the file at [`Hook::FitStart`].
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { table: Table::new(path.into(), vec!["update", "lr", "gain", "schedule_lr"]) }
+        Self {
+            table: Table::new(
+                path.into(),
+                ["update", "lr", "gain", "schedule_lr"].map(str::to_owned).to_vec(),
+            ),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A training loop's side of the callbacks: counts, rates, decisions, and the order of the phases.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, exact, exact_history, finite};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::callbacks::{from_state, to_state};
 use crate::rate::{Gains, Rate, product};
-use crate::{Action, Callbacks, Context, Error, Hook, Host, Phase};
+use crate::{Action, Callbacks, Context, Error, Hook, Host, Phase, SaveEvery};
 
 /// Why a run ended before its last update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,7 @@ pub enum StopReason {
 /// carries out what concerns weights.
 ///
 /// ```
-/// # use lrlab_callbacks::{Averaging, Error, Host};
-/// # use lrlab_schedulers::Observation;
+/// # use lrlab_callbacks::{Error, Host};
 /// # /// A parabola, `loss = w²`.
 /// # #[derive(Default)]
 /// # struct Weights { now: f64, kept: std::collections::BTreeMap<String, f64> }
@@ -39,12 +38,8 @@ pub enum StopReason {
 /// #     fn save(&mut self, tag: &str) -> Result<(), Error> { self.kept.insert(tag.to_owned(), self.now); Ok(()) }
 /// #     fn restore(&mut self, tag: &str) -> Result<(), Error> { self.now = self.kept[tag]; Ok(()) }
 /// #     fn discard(&mut self, tag: &str) -> Result<(), Error> { self.kept.remove(tag); Ok(()) }
-/// #     fn average(&mut self, _: Averaging) -> Result<(), Error> { Ok(()) }
-/// #     fn recompute_norm_statistics(&mut self) -> Result<(), Error> { Ok(()) }
-/// #     fn trial(&mut self, _: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> { Ok(Observation { value: 0.0, stderr: None }) }
 /// # }
-/// use lrlab_callbacks::{Callbacks, Session, ValidationLossMonitor};
-/// use lrlab_runs::EpochMetrics;
+/// use lrlab_callbacks::{Callbacks, EpochMetrics, Session, ValidationLossMonitor};
 /// use lrlab_schedulers::{ControllerSpec, Horizon, ScheduleSpec};
 ///
 /// let mut weights = Weights { now: 1.0, ..Weights::default() };
@@ -73,9 +68,13 @@ pub enum StopReason {
 pub struct Session {
     callbacks: Callbacks,
     rate: Rate,
+    /// Rates of parameter groups, by name.
+    others: BTreeMap<String, Rate>,
     started: Instant,
     /// Seconds of earlier attempts.
     earlier_s: f64,
+    /// When to store a checkpoint, and the elapsed time of the last one.
+    checkpoints: Option<(SaveEvery, f64)>,
     state: SessionState,
 }
 
@@ -115,15 +114,56 @@ impl Session {
     pub fn new(callbacks: Callbacks, schedule: Box<dyn Schedule>, base: f64, horizon: Horizon) -> Self {
         let rate = Rate::new(schedule, base, horizon);
         let state = SessionState { lr: rate.at(0, &Gains::new(), 1.0), ..SessionState::default() };
-        Self { callbacks, rate, started: Instant::now(), earlier_s: 0.0, state }
+        Self {
+            callbacks,
+            rate,
+            others: BTreeMap::new(),
+            started: Instant::now(),
+            earlier_s: 0.0,
+            checkpoints: None,
+            state,
+        }
+    }
+
+    /// Stores a checkpoint ([`Host::checkpoint`]) at this interval and after the last epoch. [`Session::begin`] continues
+    /// from the last one, with the same bits as a run that was never interrupted, if the loop derives its batches and its random
+    /// numbers from [`Session::update`].
+    ///
+    /// A checkpoint is due between two updates. The one that falls on the last update of an epoch waits for the metrics of
+    /// the epoch.
+    ///
+    /// # Errors
+    /// Returns [`Error::Config`] if the interval is not above 0.
+    pub fn checkpoint_every(mut self, every: SaveEvery) -> Result<Self, Error> {
+        every.check("the session's checkpoint")?;
+        self.checkpoints = Some((every, 0.0));
+        Ok(self)
     }
 
     /// Bounds the rate after schedule and gains. Where `lr_min` exceeds `lr_max`, `lr_min` wins.
     #[must_use]
     pub fn clamp_lr(mut self, lr_min: f64, lr_max: Option<f64>) -> Self {
         self.rate.clamp(lr_min, lr_max);
+        self.others.values_mut().for_each(|rate| rate.clamp(lr_min, lr_max));
         self.state.lr = self.lr();
         self
+    }
+
+    /// Adds the schedule of a parameter group with a base rate of its own ([`Session::lr_of`]). Gains apply to it like to the
+    /// run's, so that a controller drives all groups. Callbacks and logs see the run's rate.
+    #[must_use]
+    pub fn with_schedule(mut self, name: impl Into<String>, schedule: Box<dyn Schedule>, base: f64) -> Self {
+        let mut rate = Rate::new(schedule, base, self.horizon());
+        rate.bound_like(&self.rate);
+        self.others.insert(name.into(), rate);
+        self
+    }
+
+    /// The rate of the next update by the schedule `name` ([`Session::with_schedule`]), within the bounds; `None` if there
+    /// is no such schedule.
+    #[must_use]
+    pub fn lr_of(&self, name: &str) -> Option<f64> {
+        self.others.get(name).map(|rate| rate.at(self.state.update, &self.state.gains, 1.0))
     }
 
     /// The rate of the next update: the schedule's times the gains in force, within the bounds.
@@ -206,12 +246,26 @@ impl Session {
         self.started.elapsed().as_secs_f64()
     }
 
-    /// Opens the run, or reopens it after a resume.
+    /// The 0-based indices of the updates that the current epoch has left. All of them at its begin; fewer after a resume
+    /// within it.
+    #[must_use]
+    pub fn epoch_updates(&self) -> std::ops::Range<u64> {
+        let end = (self.state.epoch + 1) * self.horizon().updates_per_epoch;
+        self.state.update..end.min(self.horizon().updates).max(self.state.update)
+    }
+
+    /// Opens the run, or reopens it after a resume. Before the first update, it continues from the checkpoint of the host if
+    /// there is one ([`Host::resume`]).
     ///
     /// # Errors
-    /// Callbacks that cannot work ([`Callbacks::run`]); a callback or the host fails.
+    /// Callbacks that cannot work ([`Callbacks::run`]); a checkpoint of another run; a callback or the host fails.
     pub fn begin(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         self.started = Instant::now();
+        if self.state.update == 0
+            && let Some(state) = host.resume()?
+        {
+            self.restore(state)?;
+        }
         self.dispatch(Hook::FitStart, host)
     }
 
@@ -236,7 +290,23 @@ impl Session {
     ) -> Result<(), Error> {
         self.state.lr = self.lr();
         self.state.update += 1;
-        self.dispatch(Hook::UpdateEnd { loss, grad_norm }, host)
+        self.dispatch(Hook::UpdateEnd { loss, grad_norm }, host)?;
+        let at_epoch_end = self.epoch_updates().is_empty();
+        let due = match self.checkpoints {
+            Some((SaveEvery::Updates(n), _)) => self.state.update.is_multiple_of(n),
+            Some((SaveEvery::Minutes(minutes), last)) => self.elapsed_s() - last >= 60.0 * minutes,
+            Some((SaveEvery::Epochs(_), _)) | None => false,
+        };
+        if due && !at_epoch_end { self.checkpoint(host) } else { Ok(()) }
+    }
+
+    fn checkpoint(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        host.checkpoint(&self.state())?;
+        let now = self.elapsed_s();
+        if let Some((_, last)) = &mut self.checkpoints {
+            *last = now;
+        }
+        Ok(())
     }
 
     /// Records an epoch's metrics and fills in their `epoch` and `lr`. `None` means that a metric was not measured:
@@ -248,7 +318,15 @@ impl Session {
         self.state.epoch += 1;
         (metrics.epoch, metrics.lr) = (self.state.epoch, finite(self.state.lr));
         self.state.history.push(metrics.clone());
-        self.dispatch(Hook::EpochEnd(&metrics), host)
+        self.dispatch(Hook::EpochEnd(&metrics), host)?;
+        let due = match self.checkpoints {
+            Some((SaveEvery::Epochs(n), _)) => self.state.epoch.is_multiple_of(n),
+            // In an epoch that ends between two multiples, the next update decides.
+            Some((SaveEvery::Updates(n), _)) => self.state.update.is_multiple_of(n),
+            Some((SaveEvery::Minutes(minutes), last)) => self.elapsed_s() - last >= 60.0 * minutes,
+            None => return Ok(()),
+        };
+        if due || self.is_over() { self.checkpoint(host) } else { Ok(()) }
     }
 
     /// Ends the run early because the loop finds that it diverged.

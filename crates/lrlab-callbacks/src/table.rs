@@ -10,13 +10,18 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Table {
     path: PathBuf,
-    header: Vec<&'static str>,
+    header: Vec<String>,
     writer: Option<csv::Writer<File>>,
 }
 
 impl Table {
-    pub(crate) fn new(path: PathBuf, header: Vec<&'static str>) -> Self {
+    pub(crate) fn new(path: PathBuf, header: Vec<String>) -> Self {
         Self { path, header, writer: None }
+    }
+
+    /// Adds a last column, for the next [`Table::open`].
+    pub(crate) fn add_column(&mut self, name: &str) {
+        self.header.push(name.to_owned());
     }
 
     /// Rewrites the file with the header, its rows with keys up to `upto`, and the rows in `known`, which take precedence.

@@ -128,9 +128,9 @@ pub(crate) fn write_epoch(
     step: u64,
     metrics: &EpochMetrics,
 ) -> io::Result<()> {
-    let tags = EpochMetrics::NAMES.map(tag);
-    let values = EpochMetrics::NAMES.map(|name| metrics.get(name).flatten());
-    let scalars = tags.iter().zip(values).filter_map(|(tag, value)| Some((tag.as_str(), value?)));
+    let names = EpochMetrics::NAMES.into_iter().chain(metrics.extra.keys().map(String::as_str));
+    let tagged: Vec<_> = names.filter_map(|name| Some((tag(name), metrics.get(name)??))).collect();
+    let scalars = tagged.iter().map(|(tag, value)| (tag.as_str(), *value));
     let scalars: Vec<_> = scalars.chain([("epoch", metrics.epoch as f64)]).collect();
     tfevents::write_scalars(out, wall_time, step, &scalars)
 }

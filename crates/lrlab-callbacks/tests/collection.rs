@@ -65,7 +65,7 @@ fn bad_collections_fail_at_the_start() {
             Callbacks::default().with(Watches("val_los")),
             "watches monitors \"val_los\", which is not a metric; expected one of lr_first, lr, train_loss, \
              train_accuracy, val_loss, val_loss_stderr, val_accuracy, val_f1, val_precision, val_recall, \
-             val_ece, grad_norm",
+             val_ece, grad_norm, or \"min:NAME\" or \"max:NAME\" for one of `EpochMetrics::extra`",
         ),
         (
             Callbacks::default().with(Watches("lr")).with(Asks("a", &[])).with(Watches("val_loss")),

@@ -58,6 +58,15 @@ pub struct AdamConfig {
     pub decay_all: bool,
 }
 
+impl AdamConfig {
+    /// The constants of `torch.optim.AdamW` and `candle_nn::ParamsAdamW`: a weight decay of 0.01 on every parameter, where an
+    /// experiment file has 0 by default.
+    #[must_use]
+    pub fn adamw() -> Self {
+        Self { weight_decay: 0.01, decay_all: true, ..Self::default() }
+    }
+}
+
 impl Default for AdamConfig {
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay_all: false }

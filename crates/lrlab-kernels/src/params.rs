@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_nn::VarMap;
 
 use crate::Precision;
 
@@ -42,6 +43,39 @@ impl Params {
         Self { device, dtype, precision: Precision::F32, entries: BTreeMap::new() }
     }
 
+    /// The variables of a `VarMap`, which share their tensors with it: running statistics (`….running_mean`,
+    /// `….running_var`) are buffers, other vectors are not decayed where groups are used, and the rest are weights.
+    ///
+    /// Add all variables to the map first: the store does not see later ones.
+    ///
+    /// # Errors
+    /// The map is empty, its variables differ in device or type, or a thread panicked while it held the map.
+    pub fn of_var_map(map: &VarMap) -> Result<Self> {
+        let Ok(vars) = map.data().lock() else { bail!("a thread panicked while it held the VarMap") };
+        let vars: BTreeMap<_, _> = vars.iter().collect();
+        let Some(first) = vars.values().next() else {
+            bail!("the VarMap has no variables; build the network before the optimizer")
+        };
+        let mut params = Self::new(first.device().clone(), first.dtype());
+        for (name, var) in vars {
+            let role = match name.rsplit('.').next() {
+                Some("running_mean" | "running_var") => Role::Buffer,
+                _ if var.rank() < 2 => Role::NoDecay,
+                _ => Role::Weight,
+            };
+            params.adopt(name, var.clone(), role)?;
+        }
+        Ok(params)
+    }
+
+    /// The parameters whose names `wanted` accepts; they share their tensors with these.
+    #[must_use]
+    pub fn subset(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let entries = self.entries.iter().filter(|(name, _)| wanted(name));
+        let entries = entries.map(|(name, param)| (name.clone(), param.clone())).collect();
+        Self { device: self.device.clone(), entries, ..*self }
+    }
+
     /// Sets the precision of the network's matrix products.
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Self {
@@ -71,12 +105,26 @@ impl Params {
     /// # Errors
     /// The name is taken, or the copy to the device fails.
     pub fn create(&mut self, name: &str, init: &Tensor, role: Role) -> Result<Var> {
+        let var = Var::from_tensor(&init.to_device(&self.device)?.to_dtype(self.dtype)?)?;
+        self.adopt(name, var.clone(), role)?;
+        Ok(var)
+    }
+
+    /// Adds a variable that exists already; its tensor is shared.
+    ///
+    /// # Errors
+    /// The name is taken, or the variable has another type or lives on another device than the store.
+    pub fn adopt(&mut self, name: &str, var: Var, role: Role) -> Result<()> {
         if self.entries.contains_key(name) {
             bail!("parameter {name:?} exists already");
         }
-        let var = Var::from_tensor(&init.to_device(&self.device)?.to_dtype(self.dtype)?)?;
-        self.entries.insert(name.to_owned(), Param { var: var.clone(), role });
-        Ok(var)
+        if !var.device().same_device(&self.device) || var.dtype() != self.dtype {
+            let (kind, here) = (var.dtype().as_str(), self.dtype.as_str());
+            let (at, there) = (var.device().location(), self.device.location());
+            bail!("{name:?} is {kind} on {at:?}, the other parameters are {here} on {there:?}");
+        }
+        self.entries.insert(name.to_owned(), Param { var, role });
+        Ok(())
     }
 
     /// Everything, sorted by name.

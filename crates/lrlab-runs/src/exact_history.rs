@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::EpochMetrics;
 
+/// What precedes the name of a metric of one's own.
+const OWN: &str = "extra.";
+
 #[derive(Serialize, Deserialize)]
 struct Entry {
     #[serde(flatten)]
@@ -28,7 +31,9 @@ pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Resu
             let value = metrics.get(name).flatten().filter(|value| !value.is_finite())?;
             Some((name.to_owned(), value.to_string()))
         };
-        let not_finite = EpochMetrics::NAMES.into_iter().filter_map(odd).collect();
+        let own = metrics.extra.iter().filter(|(_, value)| !value.is_finite());
+        let own = own.map(|(name, value)| (format!("{OWN}{name}"), value.to_string()));
+        let not_finite = EpochMetrics::NAMES.into_iter().filter_map(odd).chain(own).collect();
         Entry { metrics: metrics.recorded(), not_finite }
     }))
 }
@@ -41,7 +46,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Epo
     let entries = Vec::<Entry>::deserialize(deserializer)?;
     let exact = |Entry { mut metrics, not_finite }| {
         for (name, word) in not_finite {
-            let value = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
+            let value: f64 = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
+            if let Some(own) = name.strip_prefix(OWN) {
+                metrics.extra.insert(own.to_owned(), value);
+                continue;
+            }
             let place = metrics.get_mut(&name);
             *place.ok_or_else(|| D::Error::custom(format!("{name:?} is not a metric")))? = Some(value);
         }
@@ -66,11 +75,17 @@ mod tests {
             train_loss: Some(f64::INFINITY),
             ..EpochMetrics::default()
         };
+        let metrics = metrics.with("top5", 0.9).with("perplexity", f64::INFINITY);
         let text = serde_json::to_string(&State(vec![metrics.clone(), EpochMetrics::default()])).unwrap();
         let State(read) = serde_json::from_str(&text).unwrap();
         assert!(read[0].val_loss.is_some_and(f64::is_nan), "{text}");
         assert_eq!((read[0].train_loss, read[0].lr, read[0].val_ece), (Some(f64::INFINITY), Some(0.1), None));
+        assert_eq!(read[0].extra, metrics.extra);
         assert_eq!(read[1], EpochMetrics::default());
+        assert!(
+            !serde_json::to_string(&read[1]).unwrap().contains("extra"),
+            "files without own metrics stay as they are"
+        );
         let plain: Vec<EpochMetrics> = serde_json::from_str(&text).unwrap();
         assert_eq!(plain[0], metrics.recorded());
         for text in [r#"[{"not_finite": {"speed": "NaN"}}]"#, r#"[{"not_finite": {"lr": "much"}}]"#] {

@@ -63,11 +63,22 @@ pub struct EpochMetrics {
     pub val_ece: Option<f64>,
     /// Mean global gradient norm before clipping.
     pub grad_norm: Option<f64>,
+    /// Metrics of one's own by name, as far as they were measured.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, f64>,
 }
 
 impl EpochMetrics {
-    /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is not a metric, and
-    /// `Some(None)` if it was not measured or, in a record, is not finite.
+    /// Adds a metric of one's own, which monitors, early stopping and loggers take like the others. A monitor names it with its
+    /// better direction: `max:top5`.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.extra.insert(name.into(), value);
+        self
+    }
+
+    /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is not a metric, nor one
+    /// of [`EpochMetrics::extra`], and `Some(None)` if it was not measured or, in a record, is not finite.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Option<f64>> {
         Some(match name {
@@ -83,7 +94,7 @@ impl EpochMetrics {
             "val_recall" => self.val_recall,
             "val_ece" => self.val_ece,
             "grad_norm" => self.grad_norm,
-            _ => return None,
+            _ => Some(*self.extra.get(name)?),
         })
     }
 
@@ -115,6 +126,7 @@ impl EpochMetrics {
                 *value = value.and_then(finite);
             }
         }
+        recorded.extra.retain(|_, value| value.is_finite());
         recorded
     }
 

@@ -26,12 +26,14 @@ pub trait AnyController: Debug + Send {
     fn tried(&mut self, seen: &Observation) -> Decision;
 
     /// The state, for a checkpoint. Configuration is not in it.
+    #[cfg(feature = "serde")]
     fn state(&self) -> serde_json::Value;
 
     /// Goes on from a state that [`AnyController::state`] gave. The configuration stays as it is here.
     ///
     /// # Errors
     /// A state of another kind of controller; this one then keeps its own.
+    #[cfg(feature = "serde")]
     fn restore(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
 }
 
@@ -63,11 +65,13 @@ where
         self.controller.tried(&mut self.state, seen)
     }
 
+    #[cfg(feature = "serde")]
     fn state(&self) -> serde_json::Value {
         // States are plain structs of numbers, which always serialise.
         serde_json::to_value(&self.state).unwrap_or(serde_json::Value::Null)
     }
 
+    #[cfg(feature = "serde")]
     fn restore(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
         self.state = serde_json::from_value(state)?;
         Ok(())

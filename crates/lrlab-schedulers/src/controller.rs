@@ -1,5 +1,6 @@
 //! The trait every metric-driven controller implements.
 
+#[cfg(feature = "serde")]
 use serde::{Serialize, de::DeserializeOwned};
 
 /// One look at the monitored metric.
@@ -47,10 +48,22 @@ pub enum Decision {
     },
 }
 
+/// What a controller remembers: a value that can be compared and, with the feature `serde`, saved.
+#[cfg(feature = "serde")]
+pub trait ControllerState: Clone + PartialEq + Serialize + DeserializeOwned {}
+#[cfg(feature = "serde")]
+impl<S: Clone + PartialEq + Serialize + DeserializeOwned> ControllerState for S {}
+
+/// What a controller remembers: a value that can be compared and, with the feature `serde`, saved.
+#[cfg(not(feature = "serde"))]
+pub trait ControllerState: Clone + PartialEq {}
+#[cfg(not(feature = "serde"))]
+impl<S: Clone + PartialEq> ControllerState for S {}
+
 /// A controller: configuration in `self`, state a value that can be saved.
 pub trait Controller {
     /// Everything the controller remembers.
-    type State: Clone + PartialEq + Serialize + DeserializeOwned;
+    type State: ControllerState;
 
     /// The state before the first observation.
     fn init(&self) -> Self::State;

@@ -1,12 +1,12 @@
-//! Keras's and timm's conventions where they differ from PyTorch's, as constructors: what they give is data like any
+//! Keras's, timm's and transformers' conventions where they differ from PyTorch's, as constructors: what they give is data like any
 //! other, so a file can hold it.
 
-use crate::{ScheduleSpec, Span, WarmupClock, WarmupSpec};
+use crate::{ScheduleSpec, Span, WarmupClock, WarmupShape, WarmupSpec};
 
 /// Keras 3: patience is counted otherwise, thresholds are absolute, lengths are steps.
 pub mod keras {
     use super::{ScheduleSpec, Span, WarmupClock, warm};
-    use crate::{ControllerSpec, CosineSpec, Every, Mode, PatienceRule, Plateau, ThresholdMode};
+    use crate::{ControllerSpec, CosineSpec, Mode, PatienceRule, Plateau, ThresholdMode};
 
     /// `ReduceLROnPlateau(factor, patience, min_delta, cooldown)` as a controller: a cut at the `patience`-th bad
     /// epoch, not after it; a cooldown of 1 does nothing; `min_delta` in the metric's own unit.
@@ -47,7 +47,7 @@ pub mod keras {
         warmup_steps: u64,
     ) -> ScheduleSpec {
         let t_max = Span::Updates(decay_steps);
-        let cosine = CosineSpec { t_max, eta_min: alpha * base, every: Every::Update };
+        let cosine = CosineSpec { t_max, eta_min: alpha * base, ..CosineSpec::default() };
         warm(Span::Updates(warmup_steps), initial / base, WarmupClock::After, cosine.into())
     }
 }
@@ -122,6 +122,7 @@ pub mod timm {
             decay: cosine.cycle_decay,
             limit: Some(cosine.cycle_limit),
             every: Every::Update,
+            k_decay: 1.0,
         };
         let clock = if cosine.warmup_prefix { WarmupClock::After } else { WarmupClock::Hidden };
         by_epoch(warm(Span::Epochs(cosine.warmup_t as f64), cosine.warmup_start, clock, falls.into()))
@@ -140,11 +141,43 @@ pub mod timm {
     #[must_use]
     pub fn multi_step(decay_t: &[u64], decay_rate: f64) -> ScheduleSpec {
         let milestones = decay_t.iter().map(|&epoch| Span::Epochs(epoch.saturating_sub(1) as f64)).collect();
-        MultiStepSpec { milestones, gamma: decay_rate }.into()
+        MultiStepSpec { milestones, gamma: decay_rate, gammas: Vec::new() }.into()
     }
 
     fn by_epoch(of: ScheduleSpec) -> ScheduleSpec {
         StaircaseSpec { step: Span::Epochs(1.0), of: Box::new(of) }.into()
+    }
+}
+
+/// transformers: bounds of `GreedyLR` are rates, and a reset is followed by the cooldown.
+pub mod transformers {
+    use crate::{ControllerSpec, Greedy, ResetRule};
+
+    /// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with gains as bounds and transformers' count of the
+    /// cuts at the floor, after whose `reset_after`-th (`reset_start`) it begins anew and waits for `cooldown`.
+    ///
+    /// `greedy` holds the other parameters under the same names; `smooth` with its `window_size` is `window`. A change below
+    /// `eps` (1e-8) is made here and not there.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{Decision, Greedy, Observation, transformers};
+    /// let greedy = Greedy { factor: 0.5, patience: 0, cooldown: 1, reset_after: 2, ..Greedy::default() };
+    /// let mut controller = transformers::greedy(0.1, 0.05, 1.0, &greedy).build()?;
+    /// let mut gain = 1.0;
+    /// let rates = [1.0; 8].map(|value| {
+    ///     if let Decision::Gain { gain: new, .. } = controller.observe(&Observation { value, stderr: None }) {
+    ///         gain = new;
+    ///     }
+    ///     0.1 * gain
+    /// });
+    /// // The second cut at the floor begins anew; the observation after it is not looked at.
+    /// assert_eq!(rates, [0.2, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.2]);
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    #[must_use]
+    pub fn greedy(lr: f64, min_lr: f64, max_lr: f64, greedy: &Greedy) -> ControllerSpec {
+        let (min_gain, max_gain, reset_rule) = (min_lr / lr, max_lr / lr, ResetRule::AtLeast);
+        Greedy { min_gain, max_gain, reset_rule, ..greedy.clone() }.into()
     }
 }
 
@@ -153,6 +186,6 @@ fn warm(over: Span, start_factor: f64, clock: WarmupClock, then: ScheduleSpec) -
     if over.amount() == 0.0 {
         then
     } else {
-        WarmupSpec { over, start_factor, clock, then: Box::new(then) }.into()
+        WarmupSpec { over, start_factor, clock, shape: WarmupShape::Linear, then: Box::new(then) }.into()
     }
 }

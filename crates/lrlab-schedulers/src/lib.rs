@@ -46,13 +46,22 @@
 //! # Where to look
 //!
 //! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
-//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`];
+//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`]; from gradient norms: [`refined`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
 //!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
 //! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
 //!   library, candle-nn among them (`examples/candle_nn.rs`);
-//! - from text: [`trace`], [`replay`], [`decisions`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
+//! - from text: [`trace`], [`replay`], [`replay_scheduled`], [`decisions`]; an example of each name: [`EXAMPLES`]; what looks wrong: [`lint`]; pictures: [`plot_svg`], [`plot_text`];
 //! - what others have: [`comparison`].
+//!
+//! # Features
+//!
+//! All are on by default. Without them the schedules and controllers remain, with `libm` and `thiserror` as the only
+//! dependencies outside this project.
+//!
+//! - `serde`: specifications and the states of controllers can be read and saved.
+//! - `schemars`: JSON schemas of the specifications.
+//! - `toml`: schedules and controllers from a line of text (`ScheduleSpec::parse`, [`trace`], [`replay`], [`decisions`]).
 //!
 //! # Coming from PyTorch, Keras or timm
 //!
@@ -61,6 +70,7 @@
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
 //! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
 
+#![cfg_attr(not(feature = "serde"), allow(dead_code, reason = "defaults that only files need"))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
 
 #[cfg(doctest)]
@@ -78,34 +88,41 @@ mod controllers;
 mod conventions;
 mod drive;
 mod error;
+mod examples;
 mod lambda;
 mod lint;
+#[cfg(feature = "toml")]
 mod parse;
 mod plot;
+mod refined;
 mod schedule;
 mod schedules;
 mod span;
 mod spec;
+#[cfg(feature = "toml")]
 mod text;
 mod time;
 pub mod torch;
 
 pub use algebra::{Clamp, Compose, Delay, Max, Min, Over, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
-pub use controller::{Controller, Decision, Observation};
+pub use controller::{Controller, ControllerState, Decision, Observation};
 pub use controllers::*;
-pub use conventions::{keras, timm};
+pub use conventions::{keras, timm, transformers};
 pub use drive::{Driver, Hyper, Rates};
 pub use error::{Error, Problem};
+pub use examples::EXAMPLES;
 pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
 pub use lint::{Finding, lint};
-pub use plot::{Curve, plot_dots, plot_svg, plot_text};
+pub use plot::{Curve, plot_dots, plot_line, plot_svg, plot_text};
+pub use refined::refined;
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{
     ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
-    SequentialSpec, StaircaseSpec, WarmupClock, WarmupSpec,
+    SequentialSpec, StaircaseSpec, WarmupClock, WarmupShape, WarmupSpec,
 };
-pub use text::{Compat, decisions, replay, trace};
+#[cfg(feature = "toml")]
+pub use text::{Compat, decisions, replay, replay_scheduled, trace};
 pub use time::{Every, Horizon, Time};

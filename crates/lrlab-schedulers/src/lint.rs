@@ -200,7 +200,14 @@ impl Findings {
                 let updates = s.period.resolve_updates(run).max(1);
                 self.child(&s.of, &field("of"), &Horizon { updates, ..*run });
             }
-            ScheduleSpec::Static(_) | ScheduleSpec::Exponential(_) | ScheduleSpec::PiecewiseLinear(_) => {}
+            ScheduleSpec::InverseTime(s) if s.staircase => {
+                self.moment(field("decay_steps"), s.decay_steps, run, "no step is ever made");
+            }
+            ScheduleSpec::Static(_)
+            | ScheduleSpec::Exponential(_)
+            | ScheduleSpec::PiecewiseLinear(_)
+            | ScheduleSpec::InverseTime(_)
+            | ScheduleSpec::Power(_) => {}
         }
     }
 

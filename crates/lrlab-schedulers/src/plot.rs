@@ -143,6 +143,27 @@ pub fn plot_text(rates: &[f64], width: usize, height: usize) -> String {
     format!("{}\n{}0 … {} updates\n", short(top), plot_dots(rates, (0.0, top), width, height), rates.len())
 }
 
+/// A line of `width` bars, each the mean of its part of the rates, from 0 to the highest.
+///
+/// ```
+/// assert_eq!(lrlab_schedulers::plot_line(&[0.1, 0.1, 0.05, 0.05, 0.0, 0.0], 3), "█▅▁");
+/// ```
+#[must_use]
+pub fn plot_line(rates: &[f64], width: usize) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let width = width.clamp(1, 1000);
+    let means: Vec<f64> = (0..width)
+        .filter_map(|column| {
+            let from = column * rates.len() / width;
+            let to = ((column + 1) * rates.len() / width).max(from + 1);
+            let part = rates.get(from..to)?;
+            Some(part.iter().sum::<f64>() / part.len() as f64)
+        })
+        .collect();
+    let top = means.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    means.iter().map(|mean| BARS[((mean / top).clamp(0.0, 1.0) * 7.0).round() as usize]).collect()
+}
+
 /// The dots of [`plot_text`] alone, for values between `low` and `high`; what lies outside is drawn at the edge.
 ///
 /// ```

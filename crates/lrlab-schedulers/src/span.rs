@@ -1,8 +1,12 @@
 //! Lengths that carry their unit.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+#[cfg(feature = "schemars")]
+use std::borrow::Cow;
+use std::{fmt, str::FromStr};
 
+#[cfg(feature = "schemars")]
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::Horizon;
@@ -157,12 +161,14 @@ fn hundredfold(x: f64) -> String {
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -189,6 +195,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+#[cfg(feature = "schemars")]
 impl JsonSchema for Span {
     fn schema_name() -> Cow<'static, str> {
         "Span".into()

@@ -1,20 +1,24 @@
 //! Schedules as experiment files write them, externally tagged: `cosine = { … }`. Those that are made of schedules are
 //! defined here, beside what they are made of; what they do is in [`schedules`](crate::schedules).
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::schedules::{Plan, one, tenth};
+use crate::schedules::{Plan, is_default, one, tenth};
 use crate::{
     ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec, Horizon,
-    InverseSqrtSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
-    PiecewiseLinearSpec, PolynomialSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec, TanhSpec,
-    WsdSpec,
+    InverseSqrtSpec, InverseTimeSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
+    PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec,
+    TanhSpec, WsdSpec,
 };
 
 /// A schedule as data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ScheduleSpec {
     /// A fixed rate.
     Static(StaticSpec),
@@ -40,6 +44,10 @@ pub enum ScheduleSpec {
     OneCycle(OneCycleSpec),
     /// Falls with the square root of time.
     InverseSqrt(InverseSqrtSpec),
+    /// Falls with the inverse of time.
+    InverseTime(InverseTimeSpec),
+    /// Falls like a power of the tokens seen.
+    Power(PowerSpec),
     /// The Transformer's: a linear rise, then the square root of time.
     Noam(NoamSpec),
     /// Stable, then down.
@@ -78,32 +86,55 @@ pub enum ScheduleSpec {
 
 /// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
 ///
-/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · t / over`, t in updates, until
-/// `t = over`, where it is 1. A floor of the schedule's (`eta_min`) stays as it is afterwards.
+/// The ramp multiplies the schedule's rate by `start_factor + (1 − start_factor) · shape(t / over)`, t in updates, until
+/// `t = over`, where it is 1; a `start_factor` above 1 comes from above. A floor of the schedule's (`eta_min`) stays as
+/// it is afterwards. The shapes are transformers' `warmup_type`s.
 ///
 /// With `clock = "after"` the schedule starts when the warm-up has ended (at the first update at or past it), its
 /// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
 /// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
 /// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
 /// `base` (timm without `warmup_prefix`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct WarmupSpec {
     /// Length of the ramp, > 0.
     pub over: Span,
-    /// The ramp's first factor, 0 … 1; default 0.1. A start of 0 wastes the first update.
-    #[serde(default = "tenth")]
+    /// The ramp's first factor, 0 … 1e30; default 0.1. A start of 0 wastes the first update.
+    #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub start_factor: f64,
     /// When the schedule's own time begins; default `after`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub clock: WarmupClock,
+    /// How the ramp rises; default `linear`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub shape: WarmupShape,
     /// The schedule that is warmed up.
     pub then: Box<ScheduleSpec>,
 }
 
+/// The shape of a warm-up; p goes from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum WarmupShape {
+    /// `p`.
+    #[default]
+    Linear,
+    /// `(1 − cos(π p)) / 2`.
+    Cosine,
+    /// `1 − √(1 − p)`.
+    OneMinusSqrt,
+}
+
 /// When the time of a warmed-up schedule begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WarmupClock {
     /// When the warm-up has ended.
     #[default]
@@ -118,8 +149,10 @@ pub enum WarmupClock {
 ///
 /// Each begins anew at its milestone, which belongs to it, and its percentages are of its own part of the run. Any
 /// schedule may stand anywhere in the list, sequences and chains too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct SequentialSpec {
     /// One after the other; at least one.
     pub schedulers: Vec<ScheduleSpec>,
@@ -131,32 +164,40 @@ pub struct SequentialSpec {
 ///
 /// `chained = { schedulers = [{ cosine = {} }, { constant = {…} }] }` is `constant(cosine(base, t), t)`: products
 /// for schedules that multiply, and floors come out as the order says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ChainedSpec {
     /// From the inside out; at least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `min = { schedulers = [{ … }, { … }] }`: the lowest rate of several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MinSpec {
     /// At least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `max = { schedulers = [{ … }, { … }] }`: the highest rate of several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MaxSpec {
     /// At least one.
     pub schedulers: Vec<ScheduleSpec>,
 }
 
 /// `scale = { by = 0.5, of = { … } }`: the rate times a number.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ScaleSpec {
     /// The number, 0 … 1e30.
     pub by: f64,
@@ -165,14 +206,16 @@ pub struct ScaleSpec {
 }
 
 /// `clamp = { min = 1e-5, max = 0.1, of = { … } }`: the rate kept within bounds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ClampSpec {
     /// The lowest rate, 0 … 1e30; default 0.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub min: f64,
     /// The highest rate, from `min` to 1e30; default none.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub max: Option<f64>,
     /// Whose rate.
     pub of: Box<ScheduleSpec>,
@@ -181,8 +224,10 @@ pub struct ClampSpec {
 /// `delay = { by = "1 epoch", of = { … } }`: a schedule that starts later; until then its first rate.
 ///
 /// Its percentages are of what is left of the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct DelaySpec {
     /// How much later.
     pub by: Span,
@@ -194,16 +239,18 @@ pub struct DelaySpec {
 ///
 /// Its percentages are of a period. After `limit` periods it holds what the last one ended with; without a limit
 /// it goes on. A period that is no whole number of updates is rounded up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct RepeatSpec {
     /// After how long it starts anew, > 0.
     pub period: Span,
-    /// What the base rate is multiplied by from one period to the next, 0 … 1; default 1.
-    #[serde(default = "one")]
+    /// What the base rate is multiplied by from one period to the next, 0 … 1e30; default 1.
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
     /// How many periods, ≥ 1; default: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
     /// What is repeated.
     pub of: Box<ScheduleSpec>,
@@ -213,8 +260,10 @@ pub struct RepeatSpec {
 ///
 /// `lr(t) = of(step · ⌊t / step⌋)`, t in updates: within a step the rate is that of the step's first update (rounded
 /// up to a whole one). Optax's and Keras's `staircase`, for every schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StaircaseSpec {
     /// How long the rate stays, > 0.
     pub step: Span,
@@ -227,20 +276,22 @@ pub struct StaircaseSpec {
 /// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. The draw is a
 /// function of seed and time, nothing else: asking twice, or in another order, gives the same rate. Source: timm's
 /// `noise_range`, with `std`, `limit` and `seed` as its `noise_std`, `noise_pct` and `noise_seed`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoiseSpec {
     /// Standard deviation of n before the limit, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub std: f64,
     /// Bound of |n|, above 0, at most 1; default 0.67.
-    #[serde(default = "two_thirds")]
+    #[cfg_attr(feature = "serde", serde(default = "two_thirds"))]
     pub limit: f64,
     /// Seed of the draws; default 42.
-    #[serde(default = "forty_two")]
+    #[cfg_attr(feature = "serde", serde(default = "forty_two"))]
     pub seed: u64,
     /// How often n changes; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
     /// Whose rate.
     pub of: Box<ScheduleSpec>,
@@ -280,6 +331,8 @@ schedules! {
     Cyclic(CyclicSpec) = "cyclic",
     OneCycle(OneCycleSpec) = "one_cycle",
     InverseSqrt(InverseSqrtSpec) = "inverse_sqrt",
+    InverseTime(InverseTimeSpec) = "inverse_time",
+    Power(PowerSpec) = "power",
     Noam(NoamSpec) = "noam",
     Wsd(WsdSpec) = "wsd",
     Rex(RexSpec) = "rex",

@@ -81,6 +81,47 @@ pub fn replay(controller: &str, lr: f64, seen: &[Observation], compat: Compat) -
     }
 }
 
+/// The rate of every update under a schedule and a controller together: the schedule's times the gain in force.
+///
+/// The controller sees one observation at the end of each epoch; where there are fewer than epochs, the last gain stays.
+/// Open loop, as [`replay`]. A decision to stop ends the rates.
+///
+/// ```
+/// use lrlab_schedulers::{Horizon, Observation, replay_scheduled};
+/// let run = Horizon { updates: 8, updates_per_epoch: 2 };
+/// let seen = [0.9, 0.9, 0.9].map(|value| Observation { value, stderr: None });
+/// let rates = replay_scheduled("linear_to_zero", "plateau = { factor = 0.5, patience = 0 }", 0.8, &run, &seen)?;
+/// let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
+/// assert!(rates.iter().zip([0.8, 0.7, 0.6, 0.5, 0.2, 0.15, 0.05, 0.025]).all(|(a, b)| close(*a, b)));
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`decisions`]; a text that is no schedule, or one that the run refuses.
+pub fn replay_scheduled(
+    schedule: &str,
+    controller: &str,
+    base: f64,
+    run: &Horizon,
+    seen: &[Observation],
+) -> Result<Vec<f64>, Error> {
+    let schedule = ScheduleSpec::parse(schedule)?.build(run)?;
+    let mut decided = decisions(controller, seen)?.into_iter().peekable();
+    let (mut gain, mut rates) = (1.0, Vec::new());
+    for update in 0..run.updates {
+        let observed = update / run.updates_per_epoch;
+        while let Some((_, decision)) = decided.next_if(|(at, _)| *at as u64 <= observed) {
+            match decision {
+                Decision::Gain { gain: new, .. } | Decision::Rewind { gain: new, .. } => gain = new,
+                Decision::Stop { .. } => return Ok(rates),
+                Decision::Keep | Decision::Try { .. } => {}
+            }
+        }
+        rates.push(schedule.lr(base, run.at(update)) * gain);
+    }
+    Ok(rates)
+}
+
 /// What the controller would have decided on this curve, and after which observation, counted from 1: open loop, as
 /// [`replay`]. After a decision to stop there are no more.
 ///
@@ -112,8 +153,8 @@ pub fn decisions(controller: &str, seen: &[Observation]) -> Result<Vec<(usize, D
     Ok(decisions)
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum TorchController {
     Plateau(torch::Plateau),
 }

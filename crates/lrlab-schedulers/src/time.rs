@@ -1,6 +1,8 @@
 //! Moments of a run, and how long it is.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 /// A moment of a run: the update about to be made.
@@ -46,8 +48,10 @@ impl Horizon {
 }
 
 /// How often a schedule moves. Epochs are counted from where the schedule starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Every {
     /// Every update has its own rate.
     #[default]

@@ -1,6 +1,8 @@
 //! Choose the next rate by trying some out.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{OnNan, check_bounds, cut, gaussian::Surrogate};
@@ -19,8 +21,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// Costs `trials · updates` updates and `trials` looks at the validation split per search. Source: Jin et al.,
 /// "`AutoLRS`: automatic learning-rate schedule by Bayesian optimization on the fly", ICLR 2021 (arXiv 2105.10762);
 /// its forecast of a longer stage's loss from a trial's is left out: a trial is judged by its last loss.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AutoLrs {
     /// Observations from one search to the next, ≥ 1; default 1.
     pub every: u64,
@@ -56,8 +60,9 @@ impl Default for AutoLrs {
 }
 
 /// What [`AutoLrs`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct AutoLrsState {
     /// The gain in force.
     pub gain: f64,
@@ -70,8 +75,9 @@ pub struct AutoLrsState {
 }
 
 /// A gain that was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Trial {
     /// The gain.
     pub gain: f64,

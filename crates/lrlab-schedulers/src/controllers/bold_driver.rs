@@ -1,6 +1,8 @@
 //! A little faster while it goes well, much slower and back when it does not.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, check_bounds, check_cut, cut};
@@ -11,8 +13,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 ///
 /// Better and worse are against the last observation that was not undone; one that is NaN or infinite is worse.
 /// Source: Vogl et al., Biological Cybernetics 59, 1988; Battiti, Complex Systems 3, 1989.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct BoldDriver {
     /// Factor after a better observation, 1 … 1e30; default 1.05.
     pub up: f64,
@@ -35,8 +39,9 @@ impl Default for BoldDriver {
 }
 
 /// What [`BoldDriver`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct BoldDriverState {
     /// The gain in force.
     pub gain: f64,

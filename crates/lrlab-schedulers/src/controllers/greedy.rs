@@ -1,9 +1,12 @@
 //! Raise the rate while the metric improves, lower it while it does not.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, OnNan, ThresholdMode, check_bounds, check_cut, cut};
+use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
 /// `greedy = { factor = 0.95, patience = 10 }`: `GreedyLR`, which raises as well as lowers.
@@ -16,8 +19,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 ///
 /// Source: arXiv 2512.14527 and the implementation in transformers 5.23, whose bounds are rates, not gains (its
 /// default floor of 1e-3 keeps smaller rates from ever falling).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Greedy {
     /// A cut multiplies by it, a raise divides, 0 < x < 1; default 0.95.
     pub factor: f64,
@@ -40,10 +45,27 @@ pub struct Greedy {
     /// The gain never rises above this, 1 … 1e30; default 10.
     pub max_gain: f64,
     /// Cuts in a row without effect, the gain being at its least, after which it begins anew; default 0, never.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_zero"))]
     pub reset_after: u64,
+    /// Which cuts count towards `reset_after`; default `without_effect`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub reset_rule: ResetRule,
     /// What a NaN or infinite metric does; default `count_as_bad`.
     pub on_nan: OnNan,
+}
+
+/// Which cuts of a [`Greedy`] count towards `reset_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum ResetRule {
+    /// Cuts in a row that the floor swallowed. What begins anew looks at the next observation.
+    #[default]
+    WithoutEffect,
+    /// transformers': every cut since the last raise that leaves the gain at its least, the one that reaches it included.
+    /// What begins anew waits for `cooldown` observations first.
+    AtLeast,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -65,14 +87,16 @@ impl Default for Greedy {
             min_gain: 0.0,
             max_gain: 10.0,
             reset_after: 0,
+            reset_rule: ResetRule::WithoutEffect,
             on_nan: OnNan::CountAsBad,
         }
     }
 }
 
 /// What [`Greedy`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct GreedyState {
     /// The gain in force.
     pub gain: f64,
@@ -85,7 +109,7 @@ pub struct GreedyState {
     /// Observations still not to be looked at.
     pub wait: u64,
     /// Cuts in a row that the floor swallowed.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub stuck: u64,
     /// The last metrics, oldest first, where they are averaged.
     pub recent: Vec<f64>,
@@ -176,9 +200,17 @@ impl Controller for Greedy {
         if state.bad > self.patience {
             let (bad, gain) = (state.bad, cut(state.gain, self.factor, self.min_gain));
             (state.bad, state.wait) = (0, self.cooldown);
-            state.stuck = if gain < state.gain { 0 } else { state.stuck + 1 };
+            state.stuck = match self.reset_rule {
+                ResetRule::WithoutEffect if gain < state.gain => 0,
+                ResetRule::AtLeast if gain > self.min_gain => state.stuck,
+                ResetRule::WithoutEffect | ResetRule::AtLeast => state.stuck + 1,
+            };
             if self.reset_after > 0 && state.stuck >= self.reset_after {
-                return self.begin_anew(state);
+                let anew = self.begin_anew(state);
+                if self.reset_rule == ResetRule::AtLeast {
+                    state.wait = self.cooldown;
+                }
+                return anew;
             }
             return self.change(state, gain, &format!("{bad} bad >"));
         }

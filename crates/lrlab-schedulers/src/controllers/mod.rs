@@ -12,7 +12,7 @@ mod spec;
 
 pub use auto_lrs::{AutoLrs, AutoLrsState, Trial};
 pub use bold_driver::{BoldDriver, BoldDriverState};
-pub use greedy::{Greedy, GreedyState};
+pub use greedy::{Greedy, GreedyState, ResetRule};
 pub use new_bob::{NewBob, NewBobState};
 pub use noise_aware::{NoiseAwarePlateau, NoiseAwarePlateauState};
 pub use plateau::{Mode, OnNan, PatienceRule, Plateau, PlateauState, ThresholdMode};

@@ -1,6 +1,8 @@
 //! Cut when the metric has hardly improved on the one before.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, OnNan, check_cut, cut};
@@ -11,8 +13,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// The improvement of `m` on the one before, `p`, is `(p − m) / |p|` (`mode = "min"`) or `(m − p) / |p|`. One below
 /// `threshold` uses up patience; with none left the gain is multiplied by `factor`. A spike therefore does not make
 /// the descent after it look like a plateau. Source: `QuickNet`'s newbob, as in `SpeechBrain`'s `NewBobScheduler`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct NewBob {
     /// What a cut multiplies the gain by, 0 < x < 1; default 0.5.
     pub factor: f64,
@@ -42,8 +46,9 @@ impl Default for NewBob {
 }
 
 /// What [`NewBob`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NewBobState {
     /// The gain in force.
     pub gain: f64,

@@ -1,6 +1,8 @@
 //! A plateau rule that knows how noisy the metric is.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Mode, OnNan, Plateau, PlateauState};
@@ -14,8 +16,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// error counts as exact.
 ///
 /// The two errors are taken as independent. Losses of one validation set are not, so `z` is conservative.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct NoiseAwarePlateau {
     /// How many standard errors an improvement has to exceed, 0 … 1e30; default 1.
     pub z: f64,
@@ -43,8 +47,9 @@ impl Default for NoiseAwarePlateau {
 }
 
 /// What [`NoiseAwarePlateau`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoiseAwarePlateauState {
     /// Gain, best metric and counters.
     pub plateau: PlateauState,

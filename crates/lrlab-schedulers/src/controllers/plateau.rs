@@ -1,6 +1,8 @@
 //! Cut the rate when a metric has stopped improving.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::{Controller, Decision, Error, Observation, check};
@@ -14,8 +16,10 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// better the gain becomes `max(gain · factor, min_gain)`, and `cooldown` observations are not counted.
 ///
 /// Order within an observation, as in `ReduceLROnPlateau`: compare with the best; count down the cooldown; cut.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Plateau {
     /// What a cut multiplies the gain by, 0 < x < 1; default 0.1.
     pub factor: f64,
@@ -57,8 +61,10 @@ impl Default for Plateau {
 }
 
 /// Which way a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Mode {
     /// Less is better: losses.
     #[default]
@@ -68,8 +74,10 @@ pub enum Mode {
 }
 
 /// What a threshold is measured in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ThresholdMode {
     /// The best value's magnitude.
     #[default]
@@ -79,8 +87,10 @@ pub enum ThresholdMode {
 }
 
 /// How bad observations and cooldowns are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum PatienceRule {
     /// Cut when more than `patience` in a row were bad (`ReduceLROnPlateau`).
     #[default]
@@ -91,8 +101,10 @@ pub enum PatienceRule {
 }
 
 /// What a metric that is NaN or infinite does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum OnNan {
     /// Training ends.
     Stop,
@@ -126,8 +138,9 @@ impl ThresholdMode {
 }
 
 /// What [`Plateau`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PlateauState {
     /// The gain in force.
     pub gain: f64,

@@ -1,6 +1,8 @@
 //! Gains that were settled before the run.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::{Controller, Decision, Error, Observation, check};
@@ -10,16 +12,19 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// The control of an experiment on feedback: given the gains of another run (another seed, say), a run has the rates
 /// that feedback leads to, without feedback. A controller that does better than its script owes it to what it sees.
 /// Before the first pair the gain is 1. `lrlab schedule gains` prints the script of a finished run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Scripted {
     /// Pairs of an observation, counted from 1 and rising, and the gain after it, above 0 and at most 1e30.
     pub gains: Vec<(u64, f64)>,
 }
 
 /// What [`Scripted`] remembers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ScriptedState {
     /// Observations so far.
     pub seen: u64,

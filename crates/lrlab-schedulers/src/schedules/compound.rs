@@ -165,7 +165,7 @@ impl Plan for DelaySpec {
 impl Plan for RepeatSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("period", self.period)?;
-        check::unit("decay", self.decay)?;
+        check::rate("decay", self.decay)?;
         let limit = self.limit.unwrap_or(1);
         check::range("limit", f64::from(limit), limit >= 1, "at least 1")?;
         self.of.check().map_err(of)

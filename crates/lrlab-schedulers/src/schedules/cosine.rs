@@ -2,10 +2,12 @@
 
 use std::f64::consts::PI;
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks};
+use super::{Plan, is_one, marks, one};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, time::Clock};
 
 /// `cosine = { t_max = "100%", eta_min = 1e-5 }`: cosine annealing from the base rate to `eta_min`.
@@ -13,9 +15,17 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// `lr(t) = eta_min + (base − eta_min) (1 + cos(π t / t_max)) / 2`, t in updates, floored to epochs with
 /// `every = "epoch"`. Past `t_max` it holds `eta_min`: unlike PyTorch's it does not rise again. From a base below
 /// `eta_min` it rises, from the base itself.
-/// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+///
+/// In general, `lr(t) = eta_min + (base − eta_min) ((1 + cos(2π · num_cycles · p)) / 2)^exponent` with
+/// `p = min(t / t_max, 1)^k_decay`. A `num_cycles` that is no odd multiple of 1/2 ends above `eta_min` and holds that.
+///
+/// Source: Loshchilov and Hutter, ICLR 2017, equation 5, without restarts; `exponent` as Optax's
+/// `cosine_decay_schedule`, `num_cycles` as transformers' `get_cosine_schedule_with_warmup`, `k_decay` as timm's (Zhang
+/// and Li, arXiv 2004.05909).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct CosineSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -23,24 +33,54 @@ pub struct CosineSpec {
     pub eta_min: f64,
     /// How often the rate moves; default `update`.
     pub every: Every,
+    /// Exponent of the cosine, above 0; default 1.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
+    pub exponent: f64,
+    /// Waves of the cosine, above 0, at most 1e6; default 0.5, a descent.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_half"))]
+    pub num_cycles: f64,
+    /// Exponent of the share of time, above 0; default 1.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
+    pub k_decay: f64,
+}
+
+const HALF: f64 = 0.5;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_half(x: &f64) -> bool {
+    *x == HALF
 }
 
 impl Default for CosineSpec {
     fn default() -> Self {
-        Self { t_max: Span::WHOLE, eta_min: 0.0, every: Every::Update }
+        Self {
+            t_max: Span::WHOLE,
+            eta_min: 0.0,
+            every: Every::Update,
+            exponent: one(),
+            num_cycles: HALF,
+            k_decay: one(),
+        }
     }
 }
 
 impl Plan for CosineSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_max", self.t_max)?;
-        check::rate("eta_min", self.eta_min)
+        check::rate("eta_min", self.eta_min)?;
+        check::positive("exponent", self.exponent)?;
+        let accepted = self.num_cycles > 0.0 && self.num_cycles <= 1e6;
+        check::range("num_cycles", self.num_cycles, accepted, "a number above 0, at most 1e6")?;
+        check::positive("k_decay", self.k_decay)
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         Ok(Box::new(Cosine {
             t_max: self.t_max.resolve(run),
             eta_min: self.eta_min,
+            exponent: self.exponent,
+            num_cycles: self.num_cycles,
+            k_decay: self.k_decay,
             clock: Clock::new(self.every, run),
             end: run.updates,
         }))
@@ -74,13 +114,34 @@ pub(crate) fn from_to(from: f64, to: f64, share: f64) -> f64 {
 struct Cosine {
     t_max: f64,
     eta_min: f64,
+    exponent: f64,
+    num_cycles: f64,
+    k_decay: f64,
     clock: Clock,
     end: u64,
 }
 
+impl Cosine {
+    /// How much of the way is left.
+    fn share(&self, t: f64) -> f64 {
+        let wave = if self.num_cycles == HALF {
+            share_of_power(t, self.t_max, self.k_decay)
+        } else {
+            let p = libm::pow((t.max(0.0) / self.t_max).min(1.0), self.k_decay);
+            f64::midpoint(1.0, libm::cos(2.0 * PI * self.num_cycles * p))
+        };
+        if self.exponent == 1.0 { wave } else { libm::pow(wave, self.exponent) }
+    }
+}
+
+/// [`share`] with the k-th power of `t / length` in its place.
+pub(crate) fn share_of_power(t: f64, length: f64, k: f64) -> f64 {
+    if k == 1.0 { share(t, length) } else { share(libm::pow((t.max(0.0) / length).min(1.0), k), 1.0) }
+}
+
 impl Schedule for Cosine {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        from_to(base, self.eta_min, share(self.clock.updates(at), self.t_max))
+        from_to(base, self.eta_min, self.share(self.clock.updates(at)))
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -1,6 +1,8 @@
 //! Cyclic rates and the one-cycle policy. Their rates are absolute and replace the base rate.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, cosine::descend, marks, one};
@@ -11,8 +13,10 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 /// In cycle c = 0, 1, … the rate is `base_lr + (max_lr − base_lr) · x · peak`, where x rises from 0 to 1 within
 /// `step_size_up` and falls back within `step_size_down`, and peak is 1 (`triangular`), `2^−c` (`triangular2`) or
 /// `gamma^t`, t in updates (`exp_range`). Periodic: it has no end. Source: Smith, WACV 2017; `CyclicLR`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CyclicSpec {
     /// The lowest rate, 0 … 1e30.
     pub base_lr: f64,
@@ -21,19 +25,21 @@ pub struct CyclicSpec {
     /// Length of a rise, > 0.
     pub step_size_up: Span,
     /// Length of a fall, > 0; default: that of a rise.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub step_size_down: Option<Span>,
     /// How the peaks develop; default `triangular`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub mode: CyclicMode,
     /// Base of `exp_range`, 0 … 1; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub gamma: f64,
 }
 
 /// How the peaks of a cyclic rate develop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CyclicMode {
     /// All alike.
     #[default]
@@ -54,34 +60,38 @@ pub enum CyclicMode {
 /// last one. PyTorch's end one update earlier ([`crate::torch`] has those). The momentum that goes with it is a
 /// second schedule: `max_lr = 0.85`, `div_factor` and `final_div_factor` as needed, or `piecewise_linear`.
 /// Source: Smith and Topin, 2018; `OneCycleLR`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct OneCycleSpec {
     /// The highest rate, 0 … 1e30.
     pub max_lr: f64,
     /// Length of the cycle, > 0; default `"100%"`.
-    #[serde(default = "whole")]
+    #[cfg_attr(feature = "serde", serde(default = "whole"))]
     pub total_steps: Span,
     /// Share of the cycle that rises, 0 … 1, with `three_phase` 0 … 0.5; default 0.3.
-    #[serde(default = "three_tenths")]
+    #[cfg_attr(feature = "serde", serde(default = "three_tenths"))]
     pub pct_start: f64,
     /// The shape of the phases; default `cos`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub anneal_strategy: Anneal,
     /// `max_lr` over the first rate, 1 … 1e30; default 25.
-    #[serde(default = "twenty_five")]
+    #[cfg_attr(feature = "serde", serde(default = "twenty_five"))]
     pub div_factor: f64,
     /// The first rate over the last, 1 … 1e30; default 1e4.
-    #[serde(default = "ten_thousand")]
+    #[cfg_attr(feature = "serde", serde(default = "ten_thousand"))]
     pub final_div_factor: f64,
     /// Whether the fall mirrors the rise and a third phase follows; default false.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub three_phase: bool,
 }
 
 /// The shape of a one-cycle's phases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Anneal {
     /// Half a cosine.
     #[default]

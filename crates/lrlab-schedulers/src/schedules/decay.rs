@@ -2,17 +2,31 @@
 
 use std::f64::consts::PI;
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, cosine::from_to, marks, one};
-use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, time::Clock};
+use super::{
+    MOST_MARKS, Plan,
+    cosine::from_to,
+    is_default, is_one, marks, one,
+    restarts::{Cycles, top},
+};
+use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
 
 /// `polynomial = { power = 0.9 }`: `lr(t) = eta_min + (base − eta_min) (1 − t / total_iters)^power`, t in updates.
 ///
-/// Holds `eta_min` past the end. Source: `PolynomialLR`'s closed form; `eta_min` as Keras's `end_learning_rate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+/// Holds `eta_min` past the end. With `k_decay`, `1 − (t / total_iters)^k_decay` is raised to the power. With `cycle`, the
+/// length is stretched to `total_iters · ⌈t / total_iters⌉`: past the end the rate jumps up and falls again, from a lower
+/// point each time. With `restarts` it falls anew from the top.
+///
+/// Source: `PolynomialLR`'s closed form; `eta_min` and `cycle` as Keras's `end_learning_rate` and `cycle`; `k_decay` and
+/// `restarts` as timm's `PolyLRScheduler`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct PolynomialSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub total_iters: Span,
@@ -22,13 +36,54 @@ pub struct PolynomialSpec {
     pub eta_min: f64,
     /// How often the rate moves; default `update`.
     pub every: Every,
+    /// Exponent of the share of time, above 0; default 1.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
+    pub k_decay: f64,
+    /// Whether the length is stretched past its end; default false.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub cycle: bool,
+    /// Cycles of `total_iters` each; default: none. Excludes `cycle`.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub restarts: Option<Restarts>,
+}
+
+/// `restarts = { decay = 0.5, limit = 3 }`: a descent again and again, as in
+/// [`CosineWarmRestartsSpec`](crate::CosineWarmRestartsSpec).
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Restarts {
+    /// Each cycle's length over the one before, 1 … 1e6; default 1.
+    pub t_mult: f64,
+    /// Each cycle's top over the one before, 0 … 1e30; default 1.
+    pub decay: f64,
+    /// How many cycles, ≥ 1, after which the floor holds; default: no limit.
+    pub limit: Option<u32>,
+}
+
+impl Default for Restarts {
+    fn default() -> Self {
+        Self { t_mult: one(), decay: one(), limit: None }
+    }
+}
+
+impl Restarts {
+    fn check(&self) -> Result<(), Error> {
+        check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
+        check::rate("decay", self.decay)?;
+        let limit = self.limit.unwrap_or(1);
+        check::range("limit", f64::from(limit), limit >= 1, "at least 1")
+    }
 }
 
 /// `linear_to_zero = {}`: `lr(t) = base (1 − t / t_max)`, t in updates; 0 past the end.
 ///
 /// Source: Li, Yumer and Ramanan, "Budgeted training", ICLR 2020.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LinearToZeroSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -40,8 +95,10 @@ pub struct LinearToZeroSpec {
 ///
 /// Holds `eta_min` past the end. Source: Chen et al., "REX: Revisiting budgeted training with an improved
 /// schedule", `MLSys` 2022 (arXiv 2107.04197).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct RexSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -53,10 +110,13 @@ pub struct RexSpec {
 
 /// `tanh = {}`: `lr(t) = eta_min + (base − eta_min) (1 − tanh(lb (1 − p) + ub p)) / 2` with `p = t / t_max`.
 ///
-/// Past the end it holds the value for p = 1, which lies a little above `eta_min`. Source: Hsueh, Li and Wu,
-/// "Stochastic gradient descent with hyperbolic-tangent decay", WACV 2019; bounds as timm's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+/// Past the end it holds the value for p = 1, which lies a little above `eta_min`. With `restarts` it falls anew from the
+/// top, and holds `eta_min` after the last cycle. Source: Hsueh, Li and Wu, "Stochastic gradient descent with
+/// hyperbolic-tangent decay", WACV 2019; bounds and `restarts` as timm's.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct TanhSpec {
     /// Length of the descent, > 0; default `"100%"`.
     pub t_max: Span,
@@ -68,16 +128,22 @@ pub struct TanhSpec {
     pub eta_min: f64,
     /// How often the rate moves; default `update`.
     pub every: Every,
+    /// Cycles of `t_max` each; default: none.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub restarts: Option<Restarts>,
 }
 
 /// `wsd = { cooldown = "20%" }`: stable, then down (warm-up–stable–decay together with `warmup`).
 ///
 /// The base rate until `cooldown` before the end of the run, then `eta_min + (base − eta_min) shape(p)`, where p
-/// goes from 0 to 1: `1 − p`, `(1 + cos(π p)) / 2` or `1 − √p`. Holds `eta_min` past the end. A cooldown longer
-/// than the run fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training
-/// durations", `NeurIPS` 2024, from which cooldown of 20 % and `1 − √p` are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+/// goes from 0 to 1 and [`Cooldown`] lists the shapes. Holds `eta_min` past the end. A cooldown longer than the run
+/// fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
+/// `NeurIPS` 2024, from which the cooldown of 20 % and the shapes are, but for `exponential_to_zero`, which is
+/// Megatron-LM's `exponential`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct WsdSpec {
     /// Length of the descent at the end of the run, > 0; default `"20%"`.
     pub cooldown: Span,
@@ -88,8 +154,10 @@ pub struct WsdSpec {
 }
 
 /// The shape of a [`WsdSpec`]'s cooldown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cooldown {
     /// `1 − p`.
     Linear,
@@ -98,11 +166,27 @@ pub enum Cooldown {
     /// `1 − √p`.
     #[default]
     OneMinusSqrt,
+    /// `1 − p²`.
+    OneMinusSquare,
+    /// `2 (1 − p) − (1 + cos(π p)) / 2`: the cosine mirrored at the straight line.
+    MirrorCosine,
+    /// `lr = base^(1 − p) · eta_min^p`, a factor per update; needs an `eta_min` above 0.
+    Exponential,
+    /// `2 · 0.5^p − 1`.
+    ExponentialToZero,
 }
 
 impl Default for PolynomialSpec {
     fn default() -> Self {
-        Self { total_iters: Span::WHOLE, power: one(), eta_min: 0.0, every: Every::Update }
+        Self {
+            total_iters: Span::WHOLE,
+            power: one(),
+            eta_min: 0.0,
+            every: Every::Update,
+            k_decay: one(),
+            cycle: false,
+            restarts: None,
+        }
     }
 }
 
@@ -120,7 +204,7 @@ impl Default for RexSpec {
 
 impl Default for TanhSpec {
     fn default() -> Self {
-        Self { t_max: Span::WHOLE, lb: -7.0, ub: 3.0, eta_min: 0.0, every: Every::Update }
+        Self { t_max: Span::WHOLE, lb: -7.0, ub: 3.0, eta_min: 0.0, every: Every::Update, restarts: None }
     }
 }
 
@@ -134,9 +218,17 @@ impl Default for WsdSpec {
 enum Shape {
     Power(f64),
     Rex,
-    Tanh { lb: f64, ub: f64 },
+    Tanh {
+        lb: f64,
+        ub: f64,
+    },
     Cosine,
     OneMinusSqrt,
+    OneMinusSquare,
+    MirrorCosine,
+    /// A factor per update; no share of the way between base and floor.
+    Geometric,
+    Halving,
 }
 
 impl Shape {
@@ -148,6 +240,10 @@ impl Shape {
             Self::Tanh { lb, ub } => (1.0 - libm::tanh(lb * (1.0 - p) + ub * p)) / 2.0,
             Self::Cosine => f64::midpoint(1.0, libm::cos(PI * p)),
             Self::OneMinusSqrt => 1.0 - p.sqrt(),
+            Self::OneMinusSquare => 1.0 - p * p,
+            Self::MirrorCosine => (2.0 * (1.0 - p) - f64::midpoint(1.0, libm::cos(PI * p))).max(0.0),
+            Self::Geometric => 1.0 - p,
+            Self::Halving => 2.0 * libm::pow(0.5, p) - 1.0,
         }
     }
 }
@@ -158,8 +254,52 @@ struct Decay {
     length: f64,
     eta_min: f64,
     shape: Shape,
+    /// Exponent of the share of time.
+    k: f64,
+    beyond: Beyond,
     clock: Clock,
     end: u64,
+}
+
+/// What follows the end of a descent.
+#[derive(Debug, Clone, Copy)]
+enum Beyond {
+    /// The last value.
+    Hold,
+    /// The descent over a multiple of its length.
+    Stretch,
+    /// The descent from `decay` times its top, so many times.
+    Restart { t_mult: f64, decay: f64, limit: f64 },
+}
+
+impl Beyond {
+    fn of(restarts: Option<&Restarts>) -> Self {
+        restarts.map_or(Self::Hold, |&Restarts { t_mult, decay, limit }| Self::Restart {
+            t_mult,
+            decay,
+            limit: limit.map_or(f64::INFINITY, f64::from),
+        })
+    }
+}
+
+impl Decay {
+    /// The top of the descent that `t` lies in, and the share of it that is over; `None` after the last.
+    fn place(&self, base: f64, t: f64) -> Option<(f64, f64)> {
+        let (top, t, length) = match self.beyond {
+            Beyond::Hold => (base, t, self.length),
+            Beyond::Stretch => (base, t, self.length * (t / self.length).ceil().max(1.0)),
+            Beyond::Restart { t_mult, decay, limit } => {
+                let (n, start, end) = Cycles { first: self.length, factor: t_mult }.find(t);
+                if n >= limit {
+                    return None;
+                }
+                // Rounding beyond 2⁵³ updates may put a start past `t`.
+                (top(base, decay, n, self.eta_min), (t - start).max(0.0), end - start)
+            }
+        };
+        let p = (t / length).min(1.0);
+        Some((top, if self.k == 1.0 { p } else { libm::pow(p, self.k) }))
+    }
 }
 
 impl Schedule for Decay {
@@ -168,8 +308,12 @@ impl Schedule for Decay {
         if t < 0.0 {
             return base;
         }
-        let p = (t / self.length).min(1.0);
-        from_to(base, self.eta_min, self.shape.at(p))
+        let Some((top, p)) = self.place(base, t) else { return self.eta_min };
+        if matches!(self.shape, Shape::Geometric) && top > 0.0 && p > 0.0 {
+            let ratio = check::saturate(top / self.eta_min);
+            return check::saturate(self.eta_min * libm::pow(ratio, 1.0 - p));
+        }
+        from_to(top, self.eta_min, self.shape.at(p))
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -177,26 +321,52 @@ impl Schedule for Decay {
         if self.start > 0.0 {
             all = marks(std::iter::once(self.start), self.end, MarkKind::Milestone);
         }
+        if let Beyond::Restart { t_mult, limit, .. } = self.beyond {
+            let cycles = Cycles { first: self.length, factor: t_mult };
+            let last = limit.min(MOST_MARKS as f64) as u64;
+            let restarts = (1..last).map(|n| cycles.start(n as f64));
+            all.extend(marks(restarts, self.end, MarkKind::Restart));
+            if limit.is_finite() {
+                let end = std::iter::once(cycles.start(limit));
+                all.extend(marks(end, self.end.saturating_add(1), MarkKind::End));
+            }
+            return all;
+        }
         let end = self.start + self.length;
+        if matches!(self.beyond, Beyond::Stretch) {
+            // The first update past a multiple of the length.
+            let jumps = (1_u64..).map(|n| (n as f64 * end).floor() + 1.0);
+            all.extend(marks(jumps, self.end, MarkKind::Restart));
+            return all;
+        }
         all.extend(marks(std::iter::once(end), self.end.saturating_add(1), MarkKind::End));
         all
     }
 }
 
-fn decay(length: Span, eta_min: f64, shape: Shape, every: Every, run: &Horizon) -> Box<dyn Schedule> {
+fn decay(length: Span, eta_min: f64, shape: Shape, every: Every, run: &Horizon) -> Decay {
     let (length, clock) = (length.resolve(run), Clock::new(every, run));
-    Box::new(Decay { start: 0.0, length, eta_min, shape, clock, end: run.updates })
+    let (k, beyond) = (1.0, Beyond::Hold);
+    Decay { start: 0.0, length, eta_min, shape, k, beyond, clock, end: run.updates }
 }
 
 impl Plan for PolynomialSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("total_iters", self.total_iters)?;
         check::positive("power", self.power)?;
-        check::rate("eta_min", self.eta_min)
+        check::rate("eta_min", self.eta_min)?;
+        check::positive("k_decay", self.k_decay)?;
+        let Some(restarts) = &self.restarts else { return Ok(()) };
+        if self.cycle {
+            return Err(Error::new("", Problem::ExactlyOne { keys: "cycle and restarts", found: 2 }));
+        }
+        restarts.check().map_err(|error| error.under("restarts"))
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(decay(self.total_iters, self.eta_min, Shape::Power(self.power), self.every, run))
+        let beyond = if self.cycle { Beyond::Stretch } else { Beyond::of(self.restarts.as_ref()) };
+        let simple = decay(self.total_iters, self.eta_min, Shape::Power(self.power), self.every, run);
+        Ok(Box::new(Decay { k: self.k_decay, beyond, ..simple }))
     }
 }
 
@@ -206,7 +376,7 @@ impl Plan for LinearToZeroSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(decay(self.t_max, 0.0, Shape::Power(1.0), self.every, run))
+        Ok(Box::new(decay(self.t_max, 0.0, Shape::Power(1.0), self.every, run)))
     }
 }
 
@@ -217,7 +387,7 @@ impl Plan for RexSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(decay(self.t_max, self.eta_min, Shape::Rex, self.every, run))
+        Ok(Box::new(decay(self.t_max, self.eta_min, Shape::Rex, self.every, run)))
     }
 }
 
@@ -227,19 +397,24 @@ impl Plan for TanhSpec {
         for (field, x) in [("lb", self.lb), ("ub", self.ub)] {
             check::range(field, x, (-1e3..=1e3).contains(&x), "a number from -1e3 to 1e3")?;
         }
-        check::rate("eta_min", self.eta_min)
+        check::rate("eta_min", self.eta_min)?;
+        let restarts = self.restarts.as_ref().map_or(Ok(()), Restarts::check);
+        restarts.map_err(|error| error.under("restarts"))
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let shape = Shape::Tanh { lb: self.lb, ub: self.ub };
-        Ok(decay(self.t_max, self.eta_min, shape, self.every, run))
+        let beyond = Beyond::of(self.restarts.as_ref());
+        Ok(Box::new(Decay { beyond, ..decay(self.t_max, self.eta_min, shape, self.every, run) }))
     }
 }
 
 impl Plan for WsdSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("cooldown", self.cooldown)?;
-        check::rate("eta_min", self.eta_min)
+        check::rate("eta_min", self.eta_min)?;
+        let accepted = self.shape != Cooldown::Exponential || self.eta_min > 0.0;
+        check::range("eta_min", self.eta_min, accepted, "a number above 0, which an exponential shape needs")
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
@@ -247,11 +422,14 @@ impl Plan for WsdSpec {
             Cooldown::Linear => Shape::Power(1.0),
             Cooldown::Cosine => Shape::Cosine,
             Cooldown::OneMinusSqrt => Shape::OneMinusSqrt,
+            Cooldown::OneMinusSquare => Shape::OneMinusSquare,
+            Cooldown::MirrorCosine => Shape::MirrorCosine,
+            Cooldown::Exponential => Shape::Geometric,
+            Cooldown::ExponentialToZero => Shape::Halving,
         };
         let end = run.updates as f64;
         let length = self.cooldown.resolve(run).min(end);
-        let clock = Clock::new(Every::Update, run);
-        let (start, eta_min) = (end - length, self.eta_min);
-        Ok(Box::new(Decay { start, length, eta_min, shape, clock, end: run.updates }))
+        let simple = decay(self.cooldown, self.eta_min, shape, Every::Update, run);
+        Ok(Box::new(Decay { start: end - length, length, ..simple }))
     }
 }

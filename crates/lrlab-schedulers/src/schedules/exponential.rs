@@ -1,6 +1,8 @@
 //! Exponential decay.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
@@ -10,17 +12,19 @@ use crate::{Error, Every, Horizon, Problem, Schedule, Time, check, time::Clock};
 ///
 /// `lr(t) = base · gamma^t` or `base · exp(−decay_rate · t)`, t in epochs. Goes on past the end of the run.
 /// Source: `ExponentialLR`'s closed form; γ₀e^(−λt).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ExponentialSpec {
     /// Factor per epoch, 0 … 1e30. Either this or `decay_rate`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub gamma: Option<f64>,
     /// Rate λ of decay per epoch, 0 … 1e30. Either this or `gamma`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub decay_rate: Option<f64>,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
 }
 

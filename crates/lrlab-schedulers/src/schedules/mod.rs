@@ -7,6 +7,7 @@ mod cycles;
 mod decay;
 mod exponential;
 mod fixed;
+mod inverse;
 mod noise;
 mod pieces;
 mod restarts;
@@ -16,10 +17,11 @@ mod warmup;
 
 pub use cosine::CosineSpec;
 pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};
-pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, RexSpec, TanhSpec, WsdSpec};
+pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, Restarts, RexSpec, TanhSpec, WsdSpec};
 pub use exponential::ExponentialSpec;
 pub use fixed::StaticSpec;
-pub use pieces::{ConstantSpec, Knot, LinearSpec, MultiStepSpec, PiecewiseLinearSpec};
+pub use inverse::{InverseTimeSpec, PowerSpec};
+pub use pieces::{ConstantSpec, Interpolation, Knot, LinearSpec, MultiStepSpec, PiecewiseLinearSpec};
 pub use restarts::CosineWarmRestartsSpec;
 pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
@@ -56,6 +58,16 @@ pub(crate) fn marks(moments: impl Iterator<Item = f64>, end: u64, kind: MarkKind
 
 pub(crate) fn one() -> f64 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+pub(crate) fn is_one(x: &f64) -> bool {
+    *x == 1.0
+}
+
+/// Whether a field has its default, which files then leave out.
+pub(crate) fn is_default<T: Default + PartialEq>(x: &T) -> bool {
+    *x == T::default()
 }
 
 pub(crate) fn tenth() -> f64 {

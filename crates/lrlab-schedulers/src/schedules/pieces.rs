@@ -1,19 +1,25 @@
 //! Schedules that are constant or straight between given moments.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks, one, tenth};
+use std::f64::consts::PI;
+
+use super::{Plan, is_default, marks, one, tenth};
 use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
 
 /// `constant = { factor = 0.5, total_iters = "5 epochs" }`: `base · factor` before `total_iters`, then `base`.
 ///
 /// Source: `ConstantLR`. For a fixed rate throughout see `static`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ConstantSpec {
     /// The factor, 0 … 1e30; default 1/3.
-    #[serde(default = "third")]
+    #[cfg_attr(feature = "serde", serde(default = "third"))]
     pub factor: f64,
     /// How long it holds, > 0.
     pub total_iters: Span,
@@ -23,52 +29,82 @@ pub struct ConstantSpec {
 ///
 /// `lr(t) = base (start_factor + (end_factor − start_factor) · min(t / total_iters, 1))`, t in updates; holds past
 /// the end. Source: `LinearLR`'s closed form; unlike there it may rise above the base rate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct LinearSpec {
     /// The first factor, 0 … 1e30; default 1/3.
-    #[serde(default = "third")]
+    #[cfg_attr(feature = "serde", serde(default = "third"))]
     pub start_factor: f64,
     /// The last factor, 0 … 1e30; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub end_factor: f64,
     /// Length of the line, > 0.
     pub total_iters: Span,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
 }
 
 /// `multi_step = { milestones = ["50%", "75%"], gamma = 0.1 }`: `lr(t) = base · gamma^n`, n milestones reached by t.
 ///
-/// A milestone belongs to the lower rate; one that is listed twice counts twice. Source: `MultiStepLR`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A milestone belongs to the lower rate; one that is listed twice counts twice. With `gammas` each milestone has a factor
+/// of its own, in place of `gamma`. Source: `MultiStepLR`; `gammas` as Optax's `piecewise_constant_schedule`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct MultiStepSpec {
     /// When to cut; not decreasing, at least one.
     pub milestones: Vec<Span>,
     /// Factor of a cut, 0 … 1e30; default 0.1.
-    #[serde(default = "tenth")]
+    #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub gamma: f64,
+    /// Factor of each milestone's cut, 0 … 1e30; default: `gamma` for all.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub gammas: Vec<f64>,
 }
 
 /// `piecewise_linear = { knots = [{ at = "0%", factor = 0.1 }, { at = "30%", factor = 1.0 }, …] }`: straight lines
 /// from knot to knot.
 ///
-/// `lr(t) = base · f(t)`; holds before the first knot and after the last. Source: Page, cifar10-fast.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// `lr(t) = base · f(t)`; holds before the first knot and after the last. Of knots at one time the last holds from then
+/// on: the rate jumps. With `interpolate = "cosine"` half a cosine joins two knots. Source: Page, cifar10-fast;
+/// `interpolate` as Optax's `piecewise_interpolate_schedule`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PiecewiseLinearSpec {
     /// The knots in order of time, at least one.
     pub knots: Vec<Knot>,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
+    /// What joins two knots; default `linear`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub interpolate: Interpolation,
+}
+
+/// What joins two knots, p going from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Interpolation {
+    /// `p`.
+    #[default]
+    Linear,
+    /// `(1 − cos(π p)) / 2`.
+    Cosine,
 }
 
 /// A point of a [`PiecewiseLinearSpec`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Knot {
     /// When.
     pub at: Span,
@@ -80,10 +116,11 @@ fn third() -> f64 {
     1.0 / 3.0
 }
 
-/// Straight lines between `(update, factor)`, constant outside.
+/// Lines between `(update, factor)`, constant outside.
 #[derive(Debug)]
 struct Lines {
     knots: Vec<(f64, f64)>,
+    interpolate: Interpolation,
     clock: Clock,
     end: u64,
 }
@@ -93,7 +130,14 @@ impl Schedule for Lines {
         let t = self.clock.updates(at);
         let after = self.knots.partition_point(|&(moment, _)| moment <= t);
         let factor = match (after.checked_sub(1).map(|i| self.knots[i]), self.knots.get(after)) {
-            (Some((t0, f0)), Some(&(t1, f1))) => f0 + (f1 - f0) * ((t - t0) / (t1 - t0)),
+            (Some((t0, f0)), Some(&(t1, f1))) => {
+                let p = (t - t0) / (t1 - t0);
+                f0 + (f1 - f0)
+                    * match self.interpolate {
+                        Interpolation::Linear => p,
+                        Interpolation::Cosine => (1.0 - libm::cos(PI * p)) / 2.0,
+                    }
+            }
             (Some((_, factor)), None) | (None, Some(&(_, factor))) => factor,
             (None, None) => 1.0,
         };
@@ -110,18 +154,25 @@ impl Schedule for Lines {
     }
 }
 
-/// A power of `gamma` that grows at each of the given updates.
+/// A power of `gamma` that grows at each of the given updates, or the product of the factors so far.
 #[derive(Debug)]
 struct Cuts {
     milestones: Vec<f64>,
     gamma: f64,
+    /// The product up to each milestone.
+    products: Vec<f64>,
     end: u64,
 }
 
 impl Schedule for Cuts {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let reached = self.milestones.partition_point(|&milestone| milestone <= at.update as f64);
-        check::saturate(base * check::saturate(libm::pow(self.gamma, reached as f64)))
+        let factor = match (reached, self.products.is_empty()) {
+            (0, _) => 1.0,
+            (_, true) => check::saturate(libm::pow(self.gamma, reached as f64)),
+            (_, false) => self.products[reached - 1],
+        };
+        check::saturate(base * factor)
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -167,7 +218,8 @@ impl Plan for LinearSpec {
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let knots = vec![(0.0, self.start_factor), (self.total_iters.resolve(run), self.end_factor)];
-        Ok(Box::new(Lines { knots, clock: Clock::new(self.every, run), end: run.updates }))
+        let (interpolate, clock) = (Interpolation::Linear, Clock::new(self.every, run));
+        Ok(Box::new(Lines { knots, interpolate, clock, end: run.updates }))
     }
 }
 
@@ -178,14 +230,25 @@ impl Plan for MultiStepSpec {
         }
         let check = |(i, &span): (usize, &Span)| check::moment(&format!("milestones.{i}"), span);
         self.milestones.iter().enumerate().try_for_each(check)?;
-        check::rate("gamma", self.gamma)
+        check::rate("gamma", self.gamma)?;
+        if !self.gammas.is_empty() && self.gammas.len() != self.milestones.len() {
+            let expected = format!("{}: one for each milestone", self.milestones.len());
+            return Err(Error::new("gammas", Problem::Length { found: self.gammas.len(), expected }));
+        }
+        let check = |(i, &gamma): (usize, &f64)| check::rate(&format!("gammas.{i}"), gamma);
+        self.gammas.iter().enumerate().try_for_each(check)
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let milestones = self.milestones.iter().map(|span| span.resolve(run)).collect::<Vec<_>>();
         increasing(&self.milestones, &milestones, |a, b| a <= b)
             .map_err(|(i, problem)| Error::new(format!("milestones.{i}"), problem))?;
-        Ok(Box::new(Cuts { milestones, gamma: self.gamma, end: run.updates }))
+        let products = self.gammas.iter().scan(1.0, |product, gamma| {
+            *product = check::saturate(*product * gamma);
+            Some(*product)
+        });
+        let (gamma, products) = (self.gamma, products.collect());
+        Ok(Box::new(Cuts { milestones, gamma, products, end: run.updates }))
     }
 }
 
@@ -203,10 +266,11 @@ impl Plan for PiecewiseLinearSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let spans = self.knots.iter().map(|knot| knot.at).collect::<Vec<_>>();
         let moments = spans.iter().map(|span| span.resolve(run)).collect::<Vec<_>>();
-        increasing(&spans, &moments, |a, b| a < b)
+        increasing(&spans, &moments, |a, b| a <= b)
             .map_err(|(i, problem)| Error::new(format!("knots.{i}.at"), problem))?;
         let knots = moments.into_iter().zip(self.knots.iter().map(|knot| knot.factor)).collect();
-        Ok(Box::new(Lines { knots, clock: Clock::new(self.every, run), end: run.updates }))
+        let (interpolate, clock) = (self.interpolate, Clock::new(self.every, run));
+        Ok(Box::new(Lines { knots, interpolate, clock, end: run.updates }))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Cosine annealing with warm restarts.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{
     MOST_MARKS, Plan,
-    cosine::{from_to, share},
-    marks, one,
+    cosine::{from_to, share_of_power},
+    is_one, marks, one,
 };
 use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, span::snap, time::Clock};
 
@@ -15,28 +17,34 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 /// Cycle i = 0, 1, … lasts `T_i = t_0 · t_mult^i` and falls from `base · decay^i` to `eta_min`:
 /// `lr = eta_min + (base · decay^i − eta_min) (1 + cos(π T_cur / T_i)) / 2`, `T_cur` the updates since the cycle
 /// began. After `limit` cycles it holds `eta_min`; without a limit it goes on. A cycle's top never falls below
-/// `eta_min`. Source: Loshchilov and Hutter, ICLR 2017, equation 5; `decay` and `limit` as timm's
-/// `cycle_decay` and `cycle_limit`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// `eta_min`; with a `decay` above 1 the tops grow. With `k_decay` the cosine is of `π (T_cur / T_i)^k_decay`. Source:
+/// Loshchilov and Hutter, ICLR 2017, equation 5; `decay`, `limit` and `k_decay` as timm's `cycle_decay`, `cycle_limit`
+/// and `k_decay`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CosineWarmRestartsSpec {
     /// Length of the first cycle, > 0.
     pub t_0: Span,
     /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole; default 1.
-    #[serde(default = "one")]
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub t_mult: f64,
     /// The rate at a cycle's end, 0 … 1e30; default 0.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub eta_min: f64,
-    /// Each cycle's top over the one before, 0 … 1; default 1.
-    #[serde(default = "one")]
+    /// Each cycle's top over the one before, 0 … 1e30; default 1.
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay: f64,
     /// How many cycles, ≥ 1; default: no limit.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub limit: Option<u32>,
     /// How often the rate moves; default `update`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
+    /// Exponent of the share of a cycle, above 0; default 1.
+    #[cfg_attr(feature = "serde", serde(default = "one", skip_serializing_if = "is_one"))]
+    pub k_decay: f64,
 }
 
 impl Plan for CosineWarmRestartsSpec {
@@ -44,7 +52,8 @@ impl Plan for CosineWarmRestartsSpec {
         check::length("t_0", self.t_0)?;
         check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
         check::rate("eta_min", self.eta_min)?;
-        check::unit("decay", self.decay)?;
+        check::rate("decay", self.decay)?;
+        check::positive("k_decay", self.k_decay)?;
         let limit = self.limit.unwrap_or(1);
         check::range("limit", f64::from(limit), limit >= 1, "at least 1")
     }
@@ -55,6 +64,7 @@ impl Plan for CosineWarmRestartsSpec {
             eta_min: self.eta_min,
             decay: self.decay,
             limit: self.limit.map_or(f64::INFINITY, f64::from),
+            k_decay: self.k_decay,
             clock: Clock::new(self.every, run),
             end: run.updates,
         }))
@@ -117,8 +127,18 @@ struct CosineWarmRestarts {
     eta_min: f64,
     decay: f64,
     limit: f64,
+    k_decay: f64,
     clock: Clock,
     end: u64,
+}
+
+/// The top of cycle `n`: `base · decay^n`, but not below the floor unless the base is.
+pub(crate) fn top(base: f64, decay: f64, n: f64, eta_min: f64) -> f64 {
+    if decay == 1.0 || n == 0.0 {
+        base
+    } else {
+        check::saturate(base * check::saturate(libm::pow(decay, n))).max(eta_min.min(base))
+    }
 }
 
 impl Schedule for CosineWarmRestarts {
@@ -128,12 +148,8 @@ impl Schedule for CosineWarmRestarts {
         if n >= self.limit {
             return self.eta_min;
         }
-        let top = if self.decay == 1.0 || n == 0.0 {
-            base
-        } else {
-            (base * libm::pow(self.decay, n)).max(self.eta_min.min(base))
-        };
-        from_to(top, self.eta_min, share(t - start, end - start))
+        let top = top(base, self.decay, n, self.eta_min);
+        from_to(top, self.eta_min, share_of_power(t - start, end - start, self.k_decay))
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -1,6 +1,8 @@
 //! Schedules that fall with the square root of time.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, marks};
@@ -8,21 +10,38 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_sqrt = { timescale = "500 updates" }`: `lr(t) = base · √(timescale / max(t, timescale))`, t in updates.
 ///
-/// Has no end. With `warmup = { over = timescale, clock = "shared", then = … }` it is fairseq's. Source: Raffel et
-/// al., JMLR 2020, section 3.1.2.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// With `shift` it is `base · √(timescale / max(t + shift, timescale))`: a `shift` of `timescale` falls from the first
+/// update. Has no end. With `warmup = { over = timescale, clock = "shared", then = … }` it is fairseq's; transformers'
+/// with a `timescale` of its own has `shift = timescale` behind the warm-up. Source: Raffel et al., JMLR 2020, section
+/// 3.1.2; `shift` as in `big_vision` and transformers' `get_inverse_sqrt_schedule`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct InverseSqrtSpec {
     /// How long the base rate holds, > 0.
     pub timescale: Span,
+    /// How much earlier the fall begins; default 0.
+    #[cfg_attr(feature = "serde", serde(default = "nothing", skip_serializing_if = "is_nothing"))]
+    pub shift: Span,
+}
+
+fn nothing() -> Span {
+    Span::Updates(0)
+}
+
+fn is_nothing(span: &Span) -> bool {
+    *span == nothing()
 }
 
 /// `noam = { d_model = 512, warmup = "4000 updates" }`: the schedule of "Attention is all you need".
 ///
 /// `lr(t) = base · d_model^(−1/2) · min(s^(−1/2), s · warmup^(−3/2))` with `s = t + 1`, t in updates. Has no end.
 /// The base rate is a mere factor here, 1 in the paper. Source: Vaswani et al., `NeurIPS` 2017, equation 3.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct NoamSpec {
     /// Width of the model, ≥ 1.
     pub d_model: u32,
@@ -32,27 +51,31 @@ pub struct NoamSpec {
 
 impl Plan for InverseSqrtSpec {
     fn check(&self) -> Result<(), Error> {
-        check::length("timescale", self.timescale)
+        check::length("timescale", self.timescale)?;
+        check::moment("shift", self.shift)
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        Ok(Box::new(InverseSqrt { timescale: self.timescale.resolve(run), end: run.updates }))
+        let (timescale, shift) = (self.timescale.resolve(run), self.shift.resolve(run));
+        Ok(Box::new(InverseSqrt { timescale, shift, end: run.updates }))
     }
 }
 
 #[derive(Debug)]
 struct InverseSqrt {
     timescale: f64,
+    shift: f64,
     end: u64,
 }
 
 impl Schedule for InverseSqrt {
     fn lr(&self, base: f64, at: Time) -> f64 {
-        base * (self.timescale / self.timescale.max(at.update as f64)).sqrt()
+        base * (self.timescale / self.timescale.max(at.update as f64 + self.shift)).sqrt()
     }
 
     fn marks(&self) -> Vec<Mark> {
-        marks(std::iter::once(self.timescale), self.end, MarkKind::Milestone)
+        let falls = std::iter::once(self.timescale - self.shift).filter(|&moment| moment > 0.0);
+        marks(falls, self.end, MarkKind::Milestone)
     }
 }
 

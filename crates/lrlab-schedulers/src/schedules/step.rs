@@ -1,6 +1,8 @@
 //! Step decay.
 
+#[cfg(feature = "schemars")]
 use schemars::JsonSchema;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, marks, tenth};
@@ -9,13 +11,15 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 /// `step = { step_size = "30%", gamma = 0.1 }`: `lr(t) = base · gamma^⌊t / step_size⌋`, t in updates.
 ///
 /// Goes on past the end of the run. Source: `StepLR`'s closed form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StepSpec {
     /// Length of a step, > 0.
     pub step_size: Span,
     /// Factor at each step, 0 … 1e30; default 0.1.
-    #[serde(default = "tenth")]
+    #[cfg_attr(feature = "serde", serde(default = "tenth"))]
     pub gamma: f64,
 }
 

@@ -1,17 +1,22 @@
 //! Warm-up before or over any schedule.
 
+use std::f64::consts::PI;
+
 use super::{Plan, marks};
-use crate::{Compose, Error, Horizon, Mark, MarkKind, Schedule, Time, WarmupClock, WarmupSpec, check};
+use crate::{
+    Compose, Error, Horizon, Mark, MarkKind, Schedule, Time, WarmupClock, WarmupShape, WarmupSpec, check,
+};
 
 impl Plan for WarmupSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("over", self.over)?;
-        check::unit("start_factor", self.start_factor)?;
+        check::rate("start_factor", self.start_factor)?;
         self.then.check().map_err(|error| error.under("then"))
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let ramp = Ramp { length: self.over.resolve(run), start_factor: self.start_factor, end: run.updates };
+        let (length, start_factor, shape) = (self.over.resolve(run), self.start_factor, self.shape);
+        let ramp = Ramp { length, start_factor, shape, end: run.updates };
         let offset = match self.clock {
             WarmupClock::After => self.over.resolve_updates(run),
             WarmupClock::Shared | WarmupClock::Hidden => 0,
@@ -52,17 +57,23 @@ impl Schedule for Hidden {
 struct Ramp {
     length: f64,
     start_factor: f64,
+    shape: WarmupShape,
     end: u64,
 }
 
 impl Schedule for Ramp {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let t = at.update as f64;
-        if t < self.length {
-            base * (self.start_factor + (1.0 - self.start_factor) * t / self.length)
-        } else {
-            base
+        if t >= self.length {
+            return base;
         }
+        let way = 1.0 - self.start_factor;
+        let factor = match self.shape {
+            WarmupShape::Linear => way * t / self.length,
+            WarmupShape::Cosine => way * (1.0 - libm::cos(PI * t / self.length)) / 2.0,
+            WarmupShape::OneMinusSqrt => way * (1.0 - (1.0 - t / self.length).sqrt()),
+        };
+        check::saturate(base * (self.start_factor + factor))
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -1,5 +1,6 @@
 //! `ReduceLROnPlateau`, whose state is the rate itself.
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::python::{maximum, raises};
@@ -9,8 +10,9 @@ use crate::{Error, Mode, ThresholdMode};
 ///
 /// Unlike [`crate::Plateau`] it changes the rate itself, `lr ← max(lr · factor, min_lr)` if that lowers it by more
 /// than `eps`, and its relative threshold is wrong for negative metrics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Plateau {
     /// Which way is better; default `min`.
     pub mode: Mode,

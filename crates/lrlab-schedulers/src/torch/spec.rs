@@ -1,23 +1,27 @@
 //! `PyTorch`'s parameters by `PyTorch`'s names (`T_max` or `t_max`), with `PyTorch`'s defaults.
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+#[cfg(feature = "toml")]
 use crate::parse::parse;
 pub use crate::{Anneal, CyclicMode};
 
 macro_rules! spec {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+        #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
         pub struct $name { $($(#[$field_doc])* pub $field: $type),* }
     };
 }
 
 /// A scheduler of `torch.optim.lr_scheduler` as data, named without its `LR`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Spec {
     /// No scheduler: a fixed rate.
     Static {},
@@ -52,6 +56,7 @@ impl Spec {
     ///
     /// # Errors
     /// What is no such scheduler, with line and column.
+    #[cfg(feature = "toml")]
     pub fn parse(text: &str) -> Result<Self, Error> {
         parse(text)
     }
@@ -61,10 +66,10 @@ spec! {
     /// `constant = { factor = 0.5, total_iters = 5 }`
     Constant {
         /// Factor until `total_iters`, 0 … 1; default 1/3.
-        #[serde(default = "third")]
+        #[cfg_attr(feature = "serde", serde(default = "third"))]
         factor: f64,
         /// Steps; default 5.
-        #[serde(default = "five")]
+        #[cfg_attr(feature = "serde", serde(default = "five"))]
         total_iters: f64,
     }
 }
@@ -74,7 +79,7 @@ spec! {
         /// Steps between two cuts.
         step_size: f64,
         /// Factor of a cut; default 0.1.
-        #[serde(default = "tenth")]
+        #[cfg_attr(feature = "serde", serde(default = "tenth"))]
         gamma: f64,
     }
 }
@@ -84,7 +89,7 @@ spec! {
         /// Steps at which to cut; one that is listed twice cuts twice.
         milestones: Vec<f64>,
         /// Factor of a cut; default 0.1.
-        #[serde(default = "tenth")]
+        #[cfg_attr(feature = "serde", serde(default = "tenth"))]
         gamma: f64,
     }
 }
@@ -92,13 +97,13 @@ spec! {
     /// `linear = { start_factor = 0.1, total_iters = 5 }`
     Linear {
         /// First factor, 0 < x ≤ 1; default 1/3.
-        #[serde(default = "third")]
+        #[cfg_attr(feature = "serde", serde(default = "third"))]
         start_factor: f64,
         /// Last factor, 0 … 1; default 1.
-        #[serde(default = "one")]
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
         end_factor: f64,
         /// Steps; default 5.
-        #[serde(default = "five")]
+        #[cfg_attr(feature = "serde", serde(default = "five"))]
         total_iters: f64,
     }
 }
@@ -113,10 +118,10 @@ spec! {
     /// `polynomial = { total_iters = 50, power = 0.9 }`
     Polynomial {
         /// Steps; default 5.
-        #[serde(default = "five")]
+        #[cfg_attr(feature = "serde", serde(default = "five"))]
         total_iters: f64,
         /// Exponent; default 1.
-        #[serde(default = "one")]
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
         power: f64,
     }
 }
@@ -124,10 +129,10 @@ spec! {
     /// `cosine = { T_max = 50 }`
     Cosine {
         /// Steps of half a period.
-        #[serde(alias = "T_max")]
+        #[cfg_attr(feature = "serde", serde(alias = "T_max"))]
         t_max: f64,
         /// The lowest rate; default 0.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         eta_min: f64,
     }
 }
@@ -135,13 +140,13 @@ spec! {
     /// `cosine_warm_restarts = { T_0 = 10, T_mult = 2 }`
     CosineWarmRestarts {
         /// Steps of the first cycle, > 0.
-        #[serde(alias = "T_0")]
+        #[cfg_attr(feature = "serde", serde(alias = "T_0"))]
         t_0: u64,
         /// Growth of the cycles, ≥ 1; default 1.
-        #[serde(alias = "T_mult", default = "once")]
+        #[cfg_attr(feature = "serde", serde(alias = "T_mult", default = "once"))]
         t_mult: u64,
         /// The lowest rate; default 0.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         eta_min: f64,
     }
 }
@@ -153,25 +158,25 @@ spec! {
         /// The highest rate of the first cycle.
         max_lr: f64,
         /// Steps up; default 2000.
-        #[serde(default = "two_thousand")]
+        #[cfg_attr(feature = "serde", serde(default = "two_thousand"))]
         step_size_up: f64,
         /// Steps down; default: as many as up.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         step_size_down: Option<f64>,
         /// How the peaks develop; default `triangular`.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         mode: CyclicMode,
         /// Base of `exp_range`; default 1.
-        #[serde(default = "one")]
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
         gamma: f64,
         /// Whether momentum moves against the rate; default true.
-        #[serde(default = "yes")]
+        #[cfg_attr(feature = "serde", serde(default = "yes"))]
         cycle_momentum: bool,
         /// The lowest momentum; default 0.8.
-        #[serde(default = "cyclic_base_momentum")]
+        #[cfg_attr(feature = "serde", serde(default = "cyclic_base_momentum"))]
         base_momentum: f64,
         /// The highest momentum; default 0.9.
-        #[serde(default = "cyclic_max_momentum")]
+        #[cfg_attr(feature = "serde", serde(default = "cyclic_max_momentum"))]
         max_momentum: f64,
     }
 }
@@ -181,37 +186,37 @@ spec! {
         /// The highest rate.
         max_lr: f64,
         /// Steps of the cycle; or `epochs` and `steps_per_epoch`.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         total_steps: Option<u64>,
         /// With `steps_per_epoch`, instead of `total_steps`.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         epochs: Option<u64>,
         /// With `epochs`, instead of `total_steps`.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         steps_per_epoch: Option<u64>,
         /// Share of the steps that rise, 0 … 1; default 0.3.
-        #[serde(default = "three_tenths")]
+        #[cfg_attr(feature = "serde", serde(default = "three_tenths"))]
         pct_start: f64,
         /// The shape of the phases; default `cos`.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         anneal_strategy: Anneal,
         /// Whether momentum moves against the rate; default true.
-        #[serde(default = "yes")]
+        #[cfg_attr(feature = "serde", serde(default = "yes"))]
         cycle_momentum: bool,
         /// The lowest momentum; default 0.85.
-        #[serde(default = "one_cycle_base_momentum")]
+        #[cfg_attr(feature = "serde", serde(default = "one_cycle_base_momentum"))]
         base_momentum: f64,
         /// The highest momentum; default 0.95.
-        #[serde(default = "one_cycle_max_momentum")]
+        #[cfg_attr(feature = "serde", serde(default = "one_cycle_max_momentum"))]
         max_momentum: f64,
         /// `max_lr` over the first rate; default 25.
-        #[serde(default = "twenty_five")]
+        #[cfg_attr(feature = "serde", serde(default = "twenty_five"))]
         div_factor: f64,
         /// The first rate over the last; default 1e4.
-        #[serde(default = "ten_thousand")]
+        #[cfg_attr(feature = "serde", serde(default = "ten_thousand"))]
         final_div_factor: f64,
         /// Whether the descent mirrors the rise and a third phase ends it; default false.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         three_phase: bool,
     }
 }

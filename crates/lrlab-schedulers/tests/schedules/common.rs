@@ -20,6 +20,20 @@ pub(crate) const EVERY: &[&str] = &[
     "one_cycle = { max_lr = 0.3 }",
     "one_cycle = { max_lr = 0.3, total_steps = '70%', pct_start = 0.2, anneal_strategy = 'linear', three_phase = true }",
     "inverse_sqrt = { timescale = '10 updates' }",
+    "cosine = { exponent = 1.5, num_cycles = 1.5, k_decay = 0.7 }",
+    "cosine_warm_restarts = { t_0 = '1.5 epochs', decay = 1.3, k_decay = 2 }",
+    "polynomial = { power = 2, k_decay = 1.5, restarts = { t_mult = 2, decay = 0.5, limit = 3 }, total_iters = '2 epochs' }",
+    "polynomial = { total_iters = '2.5 epochs', cycle = true, eta_min = 1e-3 }",
+    "tanh = { t_max = '3 epochs', restarts = {} }",
+    "wsd = { shape = 'exponential', eta_min = 1e-4 }",
+    "wsd = { shape = 'mirror_cosine' }",
+    "inverse_sqrt = { timescale = '10 updates', shift = '1 epoch' }",
+    "inverse_time = { decay_steps = '7 updates', decay_rate = 0.5, staircase = true }",
+    "power = { batch_size = 32, batch_tokens = 4e4 }",
+    "multi_step = { milestones = ['2 epochs', '50%'], gammas = [0.5, 2] }",
+    "piecewise_linear = { knots = [{ at = '10%', factor = 1 }, { at = '50%', factor = 0.5 }, { at = '50%', factor = 2 }], interpolate = 'cosine' }",
+    "warmup = { over = '15 updates', start_factor = 3, shape = 'one_minus_sqrt', then = { cosine = {} } }",
+    "warmup = { over = '15 updates', shape = 'cosine', then = { cosine = {} } }",
     "noam = { d_model = 64, warmup = '10%' }",
     "wsd",
     "wsd = { cooldown = '30%', shape = 'cosine', eta_min = 1e-4 }",
@@ -78,7 +92,7 @@ pub(crate) fn spec() -> impl Strategy<Value = ScheduleSpec> {
 }
 
 fn leaf() -> impl Strategy<Value = ScheduleSpec> {
-    (0_usize..19, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
+    (0_usize..23, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
         |(kind, a, b, [x, y, z, w], (whole, bits))| {
             use lrlab_schedulers::*;
             let every = if bits & 1 == 0 { Every::Update } else { Every::Epoch };
@@ -86,16 +100,43 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                 0 => StaticSpec {}.into(),
                 1 => ConstantSpec { factor: x, total_iters: a }.into(),
                 2 => StepSpec { step_size: a, gamma: x }.into(),
-                3 => MultiStepSpec { milestones: vec![a, b], gamma: x }.into(),
+                3 => MultiStepSpec {
+                    milestones: vec![a, b],
+                    gamma: x,
+                    gammas: if bits & 2 == 0 { vec![y, z] } else { vec![] },
+                }
+                .into(),
                 4 => LinearSpec { start_factor: x, end_factor: y, total_iters: a, every }.into(),
                 5 => ExponentialSpec { gamma: Some(x), decay_rate: None, every }.into(),
                 6 => ExponentialSpec { gamma: None, decay_rate: Some(x), every }.into(),
-                7 => PolynomialSpec { total_iters: a, power: x, eta_min: y, every }.into(),
-                8 => CosineSpec { t_max: a, eta_min: x, every }.into(),
+                7 => {
+                    let restarts = (bits & 2 == 0).then_some(Restarts {
+                        t_mult: 1.0 + w,
+                        decay: z,
+                        limit: (bits & 4 == 0).then_some(whole),
+                    });
+                    let (cycle, k_decay) = (bits & 8 == 0, if bits & 16 == 0 { w } else { 1.0 });
+                    PolynomialSpec { total_iters: a, power: x, eta_min: y, every, k_decay, cycle, restarts }
+                        .into()
+                }
+                8 => {
+                    let half = if bits & 2 == 0 { 0.5 } else { z };
+                    CosineSpec { t_max: a, eta_min: x, every, exponent: y, num_cycles: half, k_decay: w }
+                        .into()
+                }
                 9 => {
                     let limit = (bits & 2 == 0).then_some(whole);
-                    CosineWarmRestartsSpec { t_0: a, t_mult: 1.0 + x, eta_min: y, decay: z, limit, every }
-                        .into()
+                    let k_decay = if bits & 4 == 0 { w } else { 1.0 };
+                    CosineWarmRestartsSpec {
+                        t_0: a,
+                        t_mult: 1.0 + x,
+                        eta_min: y,
+                        decay: z,
+                        limit,
+                        every,
+                        k_decay,
+                    }
+                    .into()
                 }
                 10 => {
                     let mode = [CyclicMode::Triangular, CyclicMode::Triangular2, CyclicMode::ExpRange]
@@ -114,15 +155,37 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                     three_phase: bits & 4 == 0,
                 }
                 .into(),
-                12 => InverseSqrtSpec { timescale: a }.into(),
+                12 => InverseSqrtSpec { timescale: a, shift: b }.into(),
                 13 => NoamSpec { d_model: whole, warmup: a }.into(),
-                14 => WsdSpec { cooldown: a, shape: Cooldown::OneMinusSqrt, eta_min: x }.into(),
+                14 => {
+                    use Cooldown::{
+                        Cosine, Exponential, ExponentialToZero, Linear, MirrorCosine, OneMinusSqrt,
+                        OneMinusSquare,
+                    };
+                    let shapes = [
+                        Linear,
+                        Cosine,
+                        OneMinusSqrt,
+                        OneMinusSquare,
+                        MirrorCosine,
+                        Exponential,
+                        ExponentialToZero,
+                    ];
+                    WsdSpec { cooldown: a, shape: shapes[whole as usize % 7], eta_min: x }.into()
+                }
+                20 => InverseTimeSpec { decay_steps: a, decay_rate: x, staircase: bits & 2 == 0 }.into(),
+                21 | 22 => PowerSpec { batch_size: x, batch_tokens: y, a: z, b: -w }.into(),
                 17 => RexSpec { t_max: a, eta_min: x, every }.into(),
                 18 => LinearToZeroSpec { t_max: a, every }.into(),
-                15 => TanhSpec { t_max: a, lb: x, ub: y, eta_min: z, every }.into(),
+                15 => {
+                    let restarts = (bits & 2 == 0).then(Restarts::default);
+                    TanhSpec { t_max: a, lb: x, ub: y, eta_min: z, every, restarts }.into()
+                }
                 _ => {
                     let knots = vec![Knot { at: a, factor: x }, Knot { at: b, factor: y }];
-                    PiecewiseLinearSpec { knots, every }.into()
+                    let interpolate =
+                        if bits & 2 == 0 { Interpolation::Linear } else { Interpolation::Cosine };
+                    PiecewiseLinearSpec { knots, every, interpolate }.into()
                 }
             }
         },
@@ -140,7 +203,9 @@ fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = Schedul
                 0 => {
                     let clock =
                         [WarmupClock::After, WarmupClock::Shared, WarmupClock::Hidden][whole as usize % 3];
-                    WarmupSpec { over: a, start_factor: x, clock, then: of }.into()
+                    let shape = [WarmupShape::Linear, WarmupShape::Cosine, WarmupShape::OneMinusSqrt]
+                        [(whole / 3) as usize % 3];
+                    WarmupSpec { over: a, start_factor: x, clock, shape, then: of }.into()
                 }
                 1 | 2 => SequentialSpec { schedulers, milestones }.into(),
                 10 => StaircaseSpec { step: a, of }.into(),

@@ -5,6 +5,7 @@
 
 mod common;
 mod lints;
+mod peers;
 mod specs;
 
 use common::{EVERY, parse};
@@ -35,6 +36,11 @@ fn a_floor_above_the_base_is_risen_to() {
         "rex = { eta_min = FLOOR }",
         "wsd = { eta_min = FLOOR }",
         "wsd = { shape = 'cosine', eta_min = FLOOR }",
+        "wsd = { shape = 'mirror_cosine', eta_min = FLOOR }",
+        "wsd = { shape = 'exponential', eta_min = FLOOR }",
+        "wsd = { shape = 'exponential_to_zero', eta_min = FLOOR }",
+        "polynomial = { total_iters = '30%', cycle = true, eta_min = FLOOR }",
+        "cosine = { exponent = 2, num_cycles = 1.5, eta_min = FLOOR }",
     ] {
         for floor in [0.3, 0.7, 1.1, 2.3, 123.4] {
             let updates: Vec<u64> = (0..=200).collect();
@@ -359,6 +365,19 @@ fn every_name_is_covered() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names, known_names());
+}
+
+/// … the list of examples has it …
+#[test]
+fn every_name_has_an_example() {
+    use lrlab_schedulers::{EXAMPLES, plot_line};
+    let mut names: Vec<_> = EXAMPLES.iter().map(|(_, text)| parse(text).name()).collect();
+    names.sort_unstable();
+    assert_eq!(names, known_names());
+    for (_, text) in EXAMPLES {
+        assert_eq!(plot_line(&rates(text, &(0..100).collect::<Vec<_>>()), 20).chars().count(), 20, "{text}");
+    }
+    assert_eq!(plot_line(&[0.0, 1.0, 2.0, 4.0, 8.0, 0.0], 6), "▁▂▃▅█▁");
 }
 
 /// … and until the random specifications have it.

@@ -20,6 +20,8 @@ pub(crate) struct ScheduleArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// List the schedules, each with a picture over time and an example to begin with.
+    List,
     /// Print one learning rate per line, update 0 first.
     Trace {
         #[command(flatten)]
@@ -42,6 +44,12 @@ enum What {
         /// The semantics of the controller.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
+        /// A schedule over which the controller works. Prints the rate of every update; `--lr` is the base rate.
+        #[arg(long, requires = "updates_per_epoch")]
+        schedule: Option<String>,
+        /// Updates between two observations.
+        #[arg(long, requires = "schedule")]
+        updates_per_epoch: Option<u64>,
     },
     /// Print the gains that a controller set in finished runs, as `scripted = { … }`: a monitor that sets them again in
     /// other runs without looking at their metric.
@@ -119,9 +127,21 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             let rates = trace(schedule, (*compat).into())?;
             print(&lines(&rates));
         }
-        What::Replay { controller, lr, metrics, compat } => {
+        What::List => print(&list()?),
+        What::Replay { controller, lr, metrics, compat, schedule, updates_per_epoch } => {
             let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
-            let rates = lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?;
+            let rates = match (schedule, *updates_per_epoch) {
+                (Some(schedule), Some(updates_per_epoch)) => {
+                    if compat == Compat::Torch {
+                        bail!(
+                            "--schedule with --compat torch: PyTorch's schedulers overwrite each other's rates"
+                        );
+                    }
+                    let run = over(&seen, updates_per_epoch)?;
+                    lrlab_schedulers::replay_scheduled(schedule, controller, rate(*lr)?, &run, &seen)?
+                }
+                _ => lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?,
+            };
             eprint_line("note: open loop: with another rate the metric would have been different");
             if compat == Compat::Lrlab {
                 for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
@@ -156,6 +176,27 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// A run with one observation at the end of each epoch.
+fn over(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Result<Horizon> {
+    if updates_per_epoch == 0 {
+        bail!("--updates-per-epoch 0: expected at least 1");
+    }
+    Ok(Horizon { updates: updates_per_epoch.saturating_mul(seen.len() as u64), updates_per_epoch })
+}
+
+/// Name, picture, summary and example of each schedule, for a run of ten epochs from a rate of 0.1.
+fn list() -> anyhow::Result<String> {
+    let run = Horizon { updates: 400, updates_per_epoch: 40 };
+    let mut text = String::new();
+    for (summary, example) in lrlab_schedulers::EXAMPLES {
+        let name = ScheduleSpec::parse(example)?.name();
+        let rates = lrlab_schedulers::trace(example, 0.1, &run, Compat::Lrlab)?;
+        let picture = lrlab_schedulers::plot_line(&rates, 40);
+        let _ = writeln!(text, "{name:<20} {picture}  {summary}\n    {example}");
+    }
+    Ok(text)
 }
 
 /// A comment with the run's cell, and its script, for each run.
@@ -295,6 +336,15 @@ mod tests {
         }
         assert_eq!(read_observation("-Infinity").unwrap().value, f64::NEG_INFINITY);
         assert_eq!(read_observation(" +1.5E+00 \r").unwrap().value, 1.5);
+    }
+
+    #[test]
+    fn each_schedule_has_a_picture() {
+        let text = list().unwrap();
+        assert_eq!(text.lines().count(), 2 * lrlab_schedulers::EXAMPLES.len());
+        let first =
+            format!("{:<20} {}  the base rate throughout\n    static = {{}}\n", "static", "█".repeat(40));
+        assert!(text.starts_with(&first), "{text}");
     }
 
     #[test]

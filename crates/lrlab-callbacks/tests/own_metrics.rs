@@ -1,0 +1,220 @@
+//! Metrics of the caller's own, rates of groups, and a host of three methods.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lrlab_callbacks::{
+    Callbacks, Checkpoint, CheckpointConfig, CsvLogger, EarlyStopping, EarlyStoppingConfig, EpochMetrics,
+    Error, Host, JsonlLogger, SaveEvery, Session, StopReason, TensorBoardLogger, ValidationLossMonitor,
+    WeightAveraging,
+};
+use lrlab_schedulers::{ControllerSpec, Horizon, ScheduleSpec, Span};
+use serde_json::Value;
+
+const RUN: Horizon = Horizon { updates: 60, updates_per_epoch: 6 };
+
+/// What was asked for.
+#[derive(Default)]
+struct Three(Vec<String>);
+
+impl Host for Three {
+    fn save(&mut self, tag: &str) -> Result<(), Error> {
+        self.0.push(format!("save {tag}"));
+        Ok(())
+    }
+    fn restore(&mut self, tag: &str) -> Result<(), Error> {
+        self.0.push(format!("restore {tag}"));
+        Ok(())
+    }
+    fn discard(&mut self, tag: &str) -> Result<(), Error> {
+        self.0.push(format!("discard {tag}"));
+        Ok(())
+    }
+}
+
+fn session(callbacks: Callbacks) -> Session {
+    Session::new(callbacks, ScheduleSpec::parse("static").unwrap().build(&RUN).unwrap(), 0.1, RUN)
+}
+
+/// Ten epochs; what an epoch measured is a function of its number.
+fn play(
+    session: &mut Session,
+    host: &mut dyn Host,
+    metrics: impl Fn(u64) -> EpochMetrics,
+) -> Result<(), Error> {
+    session.begin(host)?;
+    while !session.is_over() {
+        session.begin_epoch(host)?;
+        for _ in session.epoch_updates() {
+            session.end_update(1.0, None, host)?;
+        }
+        session.end_epoch(metrics(session.epoch() + 1), host)?;
+    }
+    session.end(host)
+}
+
+/// Rises to epoch 3, then falls.
+fn top5(epoch: u64) -> EpochMetrics {
+    EpochMetrics { val_loss: Some(1.0), ..EpochMetrics::default() }
+        .with("top5", 1.0 - (epoch as f64 - 3.0).abs() / 10.0)
+}
+
+#[test]
+fn own_metrics_decide_like_the_others() {
+    let stopping =
+        EarlyStoppingConfig { metric: "max:top5".into(), patience: 3, ..EarlyStoppingConfig::default() };
+    let plateau = ControllerSpec::parse("plateau = { factor = 0.5, patience = 0, mode = 'max' }").unwrap();
+    let best = CheckpointConfig { metric: "max:top5".into(), last: None, ..CheckpointConfig::default() };
+    let callbacks = Callbacks::default()
+        .with(ValidationLossMonitor::new(plateau.build().unwrap(), "max:top5").unwrap())
+        .with(EarlyStopping::new(stopping).unwrap())
+        .with(Checkpoint::new(best).unwrap());
+    let (mut session, mut host) = (session(callbacks), Three::default());
+    play(&mut session, &mut host, top5).unwrap();
+    assert_eq!((session.epoch(), session.stop_reason()), (6, Some(StopReason::Stopped)));
+    assert_eq!(session.gain(), 0.125);
+    assert_eq!(session.decisions()[0].metric, "top5");
+    assert_eq!(host.0.iter().filter(|asked| *asked == "save best").count(), 3);
+}
+
+#[test]
+fn own_metrics_have_columns_and_tags() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("metrics.csv");
+    let callbacks = Callbacks::default()
+        .with(CsvLogger::new(&csv))
+        .with(JsonlLogger::new(folder.path().join("log.jsonl")))
+        .with(TensorBoardLogger::new(folder.path().join("tensorboard")));
+    // A second metric is measured every other epoch only.
+    let metrics =
+        |epoch: u64| if epoch.is_multiple_of(2) { top5(epoch).with("val_bleu", 0.5) } else { top5(epoch) };
+    play(&mut session(callbacks), &mut Three::default(), metrics).unwrap();
+    let text = std::fs::read_to_string(&csv).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 11);
+    let column = |name: &str| rows[0].iter().position(|cell| *cell == name).unwrap();
+    let cells = |name: &str| rows[1..].iter().map(|row| row[column(name)].to_owned()).collect::<Vec<_>>();
+    assert_eq!(&cells("top5")[..3], ["0.8", "0.9", "1"]);
+    assert_eq!(&cells("val_bleu")[..4], ["", "0.5", "", "0.5"]);
+    let log = std::fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+    assert!(log.contains(r#""extra":{"top5":0.9,"val_bleu":0.5}"#), "{log}");
+    let entry = std::fs::read_dir(folder.path().join("tensorboard")).unwrap().next().unwrap().unwrap();
+    let bytes = std::fs::read(entry.path()).unwrap();
+    for tag in ["top5", "val/bleu"] {
+        assert!(bytes.windows(tag.len()).any(|part| part == tag.as_bytes()), "{tag}");
+    }
+}
+
+#[test]
+fn misspelt_own_metrics_are_told_what_there_is() {
+    let stopping = |metric: &str| {
+        EarlyStopping::new(EarlyStoppingConfig { metric: metric.into(), ..Default::default() })
+    };
+    let refused = |metric: &str| stopping(metric).unwrap_err().to_string();
+    assert_eq!(
+        refused("max:val_loss"),
+        "early_stopping: \"val_loss\" has a direction of its own; write it without \"max\""
+    );
+    assert!(refused("top5").ends_with("or \"min:NAME\" or \"max:NAME\" for one of `EpochMetrics::extra`"));
+    let play = |metrics: fn(u64) -> EpochMetrics| {
+        let callbacks = Callbacks::default().with(stopping("max:top_5").unwrap());
+        play(&mut session(callbacks), &mut Three::default(), metrics).unwrap_err().to_string()
+    };
+    assert_eq!(
+        play(top5),
+        "early_stopping: monitors \"top_5\", which no epoch measured; `EpochMetrics::extra` has {\"top5\"}"
+    );
+    let none = play(|_| EpochMetrics::default());
+    assert!(
+        none.ends_with("monitors \"top_5\", which no epoch measured; `EpochMetrics::extra` has {}"),
+        "{none}"
+    );
+}
+
+#[test]
+fn a_host_of_three_methods_is_told_what_a_callback_needs() {
+    let callbacks = Callbacks::default().with(WeightAveraging::swa(Span::Epochs(1.0)).unwrap());
+    let error = play(&mut session(callbacks), &mut Three::default(), top5).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the host failed to average the weights: it does not implement `Host::average`, which a callback of this run needs"
+    );
+    let mut session = session(Callbacks::default()).checkpoint_every(SaveEvery::Epochs(2)).unwrap();
+    let error = play(&mut session, &mut Three::default(), top5).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the host failed to store a checkpoint: it does not implement `Host::checkpoint`")
+    );
+    assert_eq!(session.epoch(), 2);
+    let refused = Session::new(
+        Callbacks::default(),
+        ScheduleSpec::parse("static").unwrap().build(&RUN).unwrap(),
+        0.1,
+        RUN,
+    )
+    .checkpoint_every(SaveEvery::Updates(0));
+    assert!(refused.unwrap_err().to_string().contains("the interval is 0 updates, expected more than 0"));
+}
+
+/// Stores the states of the session.
+#[derive(Default)]
+struct Stores {
+    states: Vec<(u64, Value)>,
+}
+
+impl Host for Stores {
+    fn save(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn restore(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn discard(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+    fn checkpoint(&mut self, session: &Value) -> Result<(), Error> {
+        self.states.push((session["count"]["update"].as_u64().unwrap(), session.clone()));
+        Ok(())
+    }
+    fn resume(&mut self) -> Result<Option<Value>, Error> {
+        Ok(self.states.last().map(|(_, state)| state.clone()))
+    }
+}
+
+/// Every fourth update; one that ends an epoch waits for the metrics. A resumed session makes what is left.
+#[test]
+fn checkpoints_are_due_between_updates() {
+    let every = |n| session(Callbacks::default()).checkpoint_every(SaveEvery::Updates(n)).unwrap();
+    let (mut whole, mut host) = (every(4), Stores::default());
+    play(&mut whole, &mut host, top5).unwrap();
+    let updates: Vec<u64> = host.states.iter().map(|(update, _)| *update).collect();
+    assert_eq!(updates, (1..=15).map(|n| 4 * n).collect::<Vec<_>>());
+    for kept in 1..=15 {
+        let mut host = Stores { states: host.states[..kept].to_vec() };
+        let mut resumed = every(4);
+        play(&mut resumed, &mut host, top5).unwrap();
+        assert_eq!(resumed.progress(), whole.progress(), "from checkpoint {kept}");
+    }
+}
+
+/// A group follows a schedule of its own, and the gains of the run.
+#[test]
+fn groups_share_the_gains() {
+    let plateau = ControllerSpec::parse("plateau = { factor = 0.5, patience = 0 }").unwrap().build().unwrap();
+    let callbacks = Callbacks::default().with(ValidationLossMonitor::new(plateau, "val_loss").unwrap());
+    let falls = ScheduleSpec::parse("linear_to_zero").unwrap().build(&RUN).unwrap();
+    let mut session = session(callbacks).with_schedule("head", falls, 0.4).clamp_lr(0.03, None);
+    assert_eq!((session.lr(), session.lr_of("head"), session.lr_of("tail")), (0.1, Some(0.4), None));
+    let mut host = Three::default();
+    session.begin(&mut host).unwrap();
+    for _ in 0..2 {
+        for _ in 0..6 {
+            session.end_update(1.0, None, &mut host).unwrap();
+        }
+        session.end_epoch(top5(1), &mut host).unwrap();
+    }
+    assert_eq!((session.lr(), session.gain()), (0.05, 0.5));
+    assert!((session.lr_of("head").unwrap() - 0.4 * 0.8 * 0.5).abs() < 1e-15);
+    for _ in 0..46 {
+        session.end_update(1.0, None, &mut host).unwrap();
+    }
+    assert_eq!(session.lr_of("head"), Some(0.03), "within the bounds");
+}

@@ -1,0 +1,142 @@
+//! Snapshots by tag: in memory, or as files of a folder with checkpoints that hold all of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Error, Result, Tensor, bail};
+
+/// Tensors by name.
+pub(crate) type Tensors = BTreeMap<String, Tensor>;
+
+const ENDING: &str = "safetensors";
+const PREFIX: &str = "checkpoint-";
+/// The state of the run within a checkpoint; the other files there are its snapshots.
+const RUN: &str = "run";
+
+/// Where snapshots lie.
+pub(crate) enum Kept {
+    Memory(BTreeMap<String, Tensors>),
+    /// `TAG.safetensors` for each tag, and `checkpoint-UPDATE/` for the last checkpoint.
+    Folder(PathBuf),
+}
+
+impl Kept {
+    pub(crate) fn save(&mut self, tag: &str, tensors: Tensors) -> Result<()> {
+        match self {
+            Self::Memory(all) => {
+                all.insert(tag.to_owned(), tensors);
+                Ok(())
+            }
+            Self::Folder(folder) => write(&file(folder, tag), &tensors),
+        }
+    }
+
+    pub(crate) fn get(&self, tag: &str) -> Result<Tensors> {
+        match self {
+            Self::Memory(all) => match all.get(tag) {
+                Some(tensors) => Ok(tensors.clone()),
+                None => bail!("no snapshot is saved under {tag:?}; there are {:?}", all.keys()),
+            },
+            Self::Folder(folder) => read(&file(folder, tag)),
+        }
+    }
+
+    pub(crate) fn discard(&mut self, tag: &str) -> Result<()> {
+        match self {
+            Self::Memory(all) => {
+                all.remove(tag);
+                Ok(())
+            }
+            Self::Folder(folder) => remove(&file(folder, tag)),
+        }
+    }
+
+    /// Writes a checkpoint: the state of the run after `update` updates, `note`, and all snapshots as hard links, because
+    /// later snapshots replace the files that they name. Earlier checkpoints are removed after it is complete.
+    pub(crate) fn checkpoint(&self, update: u64, run: &Tensors, note: &[u8]) -> Result<()> {
+        let Self::Folder(folder) = self else {
+            bail!("snapshots are kept in memory; call `VarMapHost::in_folder` to store checkpoints")
+        };
+        let place = folder.join(format!("{PREFIX}{update:010}"));
+        let new = folder.join("checkpoint.new");
+        clear(&new)?;
+        fs::create_dir_all(&new).map_err(|e| failed(&new, &e))?;
+        for tag in tags(folder)? {
+            lrlab_runs::link_exclusive(&file(folder, &tag), &new.join(format!("at-{tag}.{ENDING}")))
+                .map_err(Error::wrap)?;
+        }
+        write(&file(&new, RUN), run)?;
+        lrlab_runs::write_atomic(&new.join("session.json"), note).map_err(Error::wrap)?;
+        clear(&place)?;
+        fs::rename(&new, &place).map_err(|e| failed(&place, &e))?;
+        checkpoints(folder)?.iter().filter(|other| **other != place).try_for_each(|other| clear(other))
+    }
+
+    /// The state and the note of the newest checkpoint. Snapshots become those that it holds.
+    pub(crate) fn resume(&self) -> Result<Option<(Tensors, Vec<u8>)>> {
+        let Self::Folder(folder) = self else { return Ok(None) };
+        let Some(place) = checkpoints(folder)?.pop() else { return Ok(None) };
+        tags(folder)?.iter().try_for_each(|tag| remove(&file(folder, tag)))?;
+        for tag in tags(&place)?.iter().filter_map(|tag| tag.strip_prefix("at-")) {
+            lrlab_runs::link_exclusive(&place.join(format!("at-{tag}.{ENDING}")), &file(folder, tag))
+                .map_err(Error::wrap)?;
+        }
+        let note = place.join("session.json");
+        Ok(Some((read(&file(&place, RUN))?, fs::read(&note).map_err(|e| failed(&note, &e))?)))
+    }
+}
+
+fn file(folder: &Path, tag: &str) -> PathBuf {
+    folder.join(format!("{tag}.{ENDING}"))
+}
+
+/// The tags of the snapshots in a folder, sorted.
+fn tags(folder: &Path) -> Result<Vec<String>> {
+    let tag = |path: PathBuf| {
+        let snapshot = path.is_file() && path.extension().is_some_and(|ending| ending == ENDING);
+        Some(path.file_stem().filter(|_| snapshot)?.to_str()?.to_owned())
+    };
+    Ok(entries(folder)?.into_iter().filter_map(tag).collect())
+}
+
+/// The complete checkpoints in a folder, the newest last.
+fn checkpoints(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
+    Ok(entries(folder)?.into_iter().filter(is).collect())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).and_then(|all| all.map(|entry| Ok(entry?.path())).collect());
+    let mut entries: Vec<PathBuf> = entries.map_err(|e| failed(folder, &e))?;
+    entries.sort();
+    Ok(entries)
+}
+
+fn write(path: &Path, tensors: &Tensors) -> Result<()> {
+    let bytes = safetensors::serialize(tensors, None).map_err(Error::wrap)?;
+    lrlab_runs::write_atomic(path, &bytes).map_err(Error::wrap)
+}
+
+fn read(path: &Path) -> Result<Tensors> {
+    let bytes = fs::read(path).map_err(|e| failed(path, &e))?;
+    Ok(candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?.into_iter().collect())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(path, &e)),
+        _ => Ok(()),
+    }
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(folder, &e)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::Msg(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,307 @@
+//! A ready [`Host`] for a candle `VarMap`.
+
+use std::path::Path;
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::VarMap;
+use lrlab_callbacks::{Averaging, Error, Host, Session};
+use lrlab_kernels::Params;
+use lrlab_schedulers::Observation;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::kept::{Kept, Tensors};
+use crate::{Optimizer, WeightAverage, clip_grad_norm};
+
+type Recompute = Box<dyn FnMut() -> Result<()>>;
+type Loss = Box<dyn FnMut() -> Result<Tensor>>;
+type Observe = Box<dyn FnMut() -> Result<Observation>>;
+
+/// Does with the weights of a `VarMap` what the callbacks of a [`Session`] ask for: snapshots of weights and optimizer state
+/// in memory or on disk, averages, trials, and checkpoints from which a killed run continues with the same bits.
+///
+/// `examples/mlp.rs` trains with it: parameter groups, a controller, early stopping, the best three epochs on disk.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use candle_nn::{Init, VarBuilder, VarMap};
+/// use lrlab_callbacks::{Callbacks, EpochMetrics, Session};
+/// use lrlab_optim::{Adam, AdamConfig, VarMapHost};
+/// use lrlab_schedulers::{Horizon, ScheduleSpec};
+///
+/// let map = VarMap::new();
+/// let w = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu).get_with_hints(2, "w", Init::Const(1.0))?;
+/// let mut host = VarMapHost::new(&map, |params| Adam::decoupled(AdamConfig::adamw(), params))?;
+///
+/// let run = Horizon { updates: 40, updates_per_epoch: 10 };
+/// let mut session = Session::new(Callbacks::default(), ScheduleSpec::parse("static")?.build(&run)?, 0.1, run);
+/// session.begin(&mut host)?;
+/// while !session.is_over() {
+///     session.begin_epoch(&mut host)?;
+///     for _ in session.epoch_updates() {
+///         host.update(&mut session, &w.sqr()?.sum_all()?)?;
+///     }
+///     session.end_epoch(EpochMetrics::default(), &mut host)?;
+/// }
+/// session.end(&mut host)?;
+/// assert!(w.sqr()?.sum_all()?.to_scalar::<f32>()? < 0.1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An optimizer whose state cannot be read does not compile:
+///
+/// ```compile_fail,E0277
+/// # let map = candle_nn::VarMap::new();
+/// use candle_nn::{AdamW, Optimizer, ParamsAdamW};
+/// // error: `candle_nn::AdamW` does not hand out its state, so a run cannot be saved, rewound or resumed with it
+/// lrlab_optim::VarMapHost::new(&map, |_| AdamW::new(map.all_vars(), ParamsAdamW::default()));
+/// ```
+pub struct VarMapHost {
+    params: Params,
+    optimizer: Box<dyn Optimizer>,
+    clip: f64,
+    kept: Kept,
+    average: Option<(Averaging, WeightAverage)>,
+    recompute: Option<Recompute>,
+    trial: Option<(Loss, Observe)>,
+}
+
+/// What a checkpoint holds beside tensors.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    session: Value,
+    average: Option<Averaging>,
+}
+
+impl VarMapHost {
+    /// The host of the variables of `map`, which `optimizer` trains. Snapshots are kept in memory.
+    ///
+    /// The optimizer gets the variables under their names: weights, biases and norms as [`Params::of_var_map`] tells them
+    /// apart. Build the network first.
+    ///
+    /// # Errors
+    /// The map is empty, its variables differ in device or type, or `optimizer` fails.
+    pub fn new<O: Optimizer + 'static>(
+        map: &VarMap,
+        optimizer: impl FnOnce(&Params) -> Result<O>,
+    ) -> Result<Self> {
+        let params = Params::of_var_map(map)?;
+        let optimizer = Box::new(optimizer(&params)?);
+        let (kept, clip) = (Kept::Memory([].into()), f64::INFINITY);
+        Ok(Self { params, optimizer, clip, kept, average: None, recompute: None, trial: None })
+    }
+
+    /// Keeps snapshots as `TAG.safetensors` in `folder`, which is made where it is missing, and checkpoints beside them
+    /// ([`Session::checkpoint_every`]): weights under their names, the optimizer state as `optimizer/NAME`. A checkpoint
+    /// holds the snapshots of its time, so one folder belongs to one run.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn in_folder(mut self, folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder)
+            .map_err(|e| candle_core::Error::Msg(format!("{}: {e}", folder.display())))?;
+        self.kept = Kept::Folder(folder.to_owned());
+        Ok(self)
+    }
+
+    /// Clips the global norm of the gradients ([`clip_grad_norm`]). Default: infinity, which only measures it.
+    #[must_use]
+    pub fn clip_grad_norm(mut self, max_norm: f64) -> Self {
+        self.clip = max_norm;
+        self
+    }
+
+    /// Sets how to recompute the batch-norm statistics of the current weights, which averages need: usually a forward pass
+    /// over the training split in training mode.
+    #[must_use]
+    pub fn recompute_with(mut self, recompute: impl FnMut() -> Result<()> + 'static) -> Self {
+        self.recompute = Some(Box::new(recompute));
+        self
+    }
+
+    /// Sets how to try out a rate, which controllers that search need: `loss` computes the training loss of the next update
+    /// of a trial, `observe` the validation loss after it.
+    #[must_use]
+    pub fn trial_with(
+        mut self,
+        loss: impl FnMut() -> Result<Tensor> + 'static,
+        observe: impl FnMut() -> Result<Observation> + 'static,
+    ) -> Self {
+        self.trial = Some((Box::new(loss), Box::new(observe)));
+        self
+    }
+
+    /// The variables, sorted by name.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Makes one update: the backward pass of `loss`, clipping, a step at the rates of `session`, and
+    /// [`Session::end_update`]. Returns the loss.
+    ///
+    /// # Errors
+    /// A tensor operation fails, a group takes its rate from a schedule that the session does not have, or a callback fails.
+    pub fn update(&mut self, session: &mut Session, loss: &Tensor) -> std::result::Result<f64, Error> {
+        let rate = |name: Option<&str>| match name {
+            None => Ok(session.lr()),
+            Some(name) => match session.lr_of(name) {
+                Some(lr) => Ok(lr),
+                None => bail!("the session has no schedule {name:?}; add it with `Session::with_schedule`"),
+            },
+        };
+        let (value, norm) = self.descend(loss, &rate).map_err(|error| failed("make an update", error))?;
+        session.end_update(value, Some(norm), self)?;
+        Ok(value)
+    }
+
+    /// The loss and the norm of its gradients.
+    fn descend(&mut self, loss: &Tensor, lr: &dyn Fn(Option<&str>) -> Result<f64>) -> Result<(f64, f64)> {
+        let mut grads = loss.backward()?;
+        let norm = clip_grad_norm(&self.params, &mut grads, self.clip)?;
+        self.optimizer.step_groups(lr, &grads)?;
+        Ok((loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, norm))
+    }
+
+    /// Weights and optimizer state.
+    fn snapshot(&self) -> Result<Tensors> {
+        let mut all = self.params.snapshot()?;
+        all.extend(within("optimizer", self.optimizer.state()?));
+        Ok(all)
+    }
+
+    /// Restores what [`VarMapHost::snapshot`] gave.
+    fn put(&mut self, snapshot: Tensors) -> Result<()> {
+        let (optimizer, weights) = split("optimizer", snapshot);
+        self.params.restore(&weights)?;
+        self.optimizer.restore(&optimizer)
+    }
+
+    fn averaged(&mut self, rule: Averaging) -> Result<()> {
+        if rule == Averaging::Apply {
+            return match &self.average {
+                Some((_, average)) => average.apply(&self.params),
+                None => bail!("no weights were averaged yet"),
+            };
+        }
+        let (_, average) = self.average.get_or_insert_with(|| (rule, average_of(rule)));
+        average.update(&self.params)
+    }
+
+    fn store(&self, session: &Value) -> Result<()> {
+        let mut run = self.snapshot()?;
+        if let Some((_, average)) = &self.average {
+            run.extend(within("average", average.state()?));
+        }
+        let note = Note { session: session.clone(), average: self.average.as_ref().map(|(rule, _)| *rule) };
+        let update = session["count"]["update"].as_u64().unwrap_or_default();
+        let note = serde_json::to_vec(&note).map_err(candle_core::Error::wrap)?;
+        self.kept.checkpoint(update, &run, &note)
+    }
+
+    fn load(&mut self) -> Result<Option<Value>> {
+        let Some((run, note)) = self.kept.resume()? else { return Ok(None) };
+        let Note { session, average } = serde_json::from_slice(&note).map_err(candle_core::Error::wrap)?;
+        let (averages, snapshot) = split("average", run);
+        self.put(snapshot)?;
+        if let Some(rule) = average {
+            let mut average = average_of(rule);
+            average.restore(&averages)?;
+            self.average = Some((rule, average));
+        }
+        Ok(Some(session))
+    }
+
+    fn try_out(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation> {
+        let Some((mut loss, mut observe)) = self.trial.take() else {
+            bail!("it does not know how to; set `VarMapHost::trial_with`")
+        };
+        let before = self.snapshot()?;
+        let observed = self.descend_by(lrs, &mut loss).and_then(|()| observe());
+        self.trial = Some((loss, observe));
+        self.put(before)?;
+        observed
+    }
+
+    fn descend_by(&mut self, lrs: &mut dyn Iterator<Item = f64>, loss: &mut Loss) -> Result<()> {
+        for lr in lrs {
+            let rate = |name: Option<&str>| match name {
+                None => Ok(lr),
+                Some(name) => bail!("a trial has one rate, but a group takes its own from {name:?}"),
+            };
+            self.descend(&loss()?, &rate)?;
+        }
+        Ok(())
+    }
+}
+
+impl Host for VarMapHost {
+    fn save(&mut self, tag: &str) -> std::result::Result<(), Error> {
+        let saved = self.snapshot().and_then(|snapshot| self.kept.save(tag, snapshot));
+        saved.map_err(|error| failed(&format!("save {tag:?}"), error))
+    }
+
+    fn restore(&mut self, tag: &str) -> std::result::Result<(), Error> {
+        let restored = self.kept.get(tag).and_then(|snapshot| self.put(snapshot));
+        restored.map_err(|error| failed(&format!("restore {tag:?}"), error))
+    }
+
+    fn discard(&mut self, tag: &str) -> std::result::Result<(), Error> {
+        self.kept.discard(tag).map_err(|error| failed(&format!("discard {tag:?}"), error))
+    }
+
+    fn average(&mut self, rule: Averaging) -> std::result::Result<(), Error> {
+        self.averaged(rule).map_err(|error| failed("average the weights", error))
+    }
+
+    fn recompute_norm_statistics(&mut self) -> std::result::Result<(), Error> {
+        let action = "recompute the batch-norm statistics";
+        match &mut self.recompute {
+            Some(recompute) => recompute().map_err(|error| failed(action, error)),
+            None if self.params.iter().count() == self.params.trainable().count() => Ok(()),
+            None => Err(failed(action, "it does not know how to; set `VarMapHost::recompute_with`")),
+        }
+    }
+
+    fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> std::result::Result<Observation, Error> {
+        self.try_out(lrs).map_err(|error| failed("try out a rate", error))
+    }
+
+    fn checkpoint(&mut self, session: &Value) -> std::result::Result<(), Error> {
+        self.store(session).map_err(|error| failed("store a checkpoint", error))
+    }
+
+    fn resume(&mut self) -> std::result::Result<Option<Value>, Error> {
+        self.load().map_err(|error| failed("continue from its checkpoint", error))
+    }
+}
+
+fn average_of(rule: Averaging) -> WeightAverage {
+    match rule {
+        Averaging::Exponential { decay } => WeightAverage::exponential(decay),
+        Averaging::Latest { k } => WeightAverage::latest(k),
+        Averaging::Uniform | Averaging::Apply => WeightAverage::uniform(),
+    }
+}
+
+/// The tensors with `part/` before their names.
+fn within(part: &str, tensors: Tensors) -> impl Iterator<Item = (String, Tensor)> {
+    tensors.into_iter().map(move |(name, tensor)| (format!("{part}/{name}"), tensor))
+}
+
+/// The tensors of `part`, without its name, and the others.
+fn split(part: &str, all: Tensors) -> (Tensors, Tensors) {
+    let (mut own, mut others) = (Tensors::new(), Tensors::new());
+    for (name, tensor) in all {
+        match name.strip_prefix(part).and_then(|rest| rest.strip_prefix('/')) {
+            Some(short) => own.insert(short.to_owned(), tensor),
+            None => others.insert(name, tensor),
+        };
+    }
+    (own, others)
+}
+
+fn failed(action: &str, error: impl std::fmt::Display) -> Error {
+    Error::Host { action: action.to_owned(), message: error.to_string() }
+}
