@@ -70,7 +70,10 @@
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
 //! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
 
-#![cfg_attr(not(feature = "serde"), allow(dead_code, reason = "defaults that only files need"))]
+#![cfg_attr(
+    not(feature = "serde"),
+    allow(dead_code, unused_imports, reason = "defaults that only files need")
+)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a reference may call the system's functions"))]
 
 #[cfg(doctest)]

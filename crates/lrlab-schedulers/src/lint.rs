@@ -100,6 +100,12 @@ impl Findings {
         }
     }
 
+    /// A descent to a floor.
+    fn fall(&mut self, path: &str, field: &str, (length, eta_min): (Span, f64), run: &Horizon) {
+        self.descent(path, field, length, run);
+        self.floor(path, eta_min);
+    }
+
     /// A moment that the run does not see.
     fn moment(&mut self, path: String, span: Span, run: &Horizon, what: &str) {
         if span.resolve(run) >= run.updates as f64 {
@@ -122,26 +128,11 @@ impl Findings {
                 self.moment(field("total_iters"), s.total_iters, run, "the base rate never comes");
             }
             ScheduleSpec::Linear(s) => self.descent(path, "total_iters", s.total_iters, run),
-            ScheduleSpec::Polynomial(s) => {
-                self.descent(path, "total_iters", s.total_iters, run);
-                self.floor(path, s.eta_min);
-            }
-            ScheduleSpec::Cosine(s) => {
-                self.descent(path, "t_max", s.t_max, run);
-                self.floor(path, s.eta_min);
-            }
-            ScheduleSpec::Rex(s) => {
-                self.descent(path, "t_max", s.t_max, run);
-                self.floor(path, s.eta_min);
-            }
-            ScheduleSpec::Tanh(s) => {
-                self.descent(path, "t_max", s.t_max, run);
-                self.floor(path, s.eta_min);
-            }
-            ScheduleSpec::Wsd(s) => {
-                self.descent(path, "cooldown", s.cooldown, run);
-                self.floor(path, s.eta_min);
-            }
+            ScheduleSpec::Polynomial(s) => self.fall(path, "total_iters", (s.total_iters, s.eta_min), run),
+            ScheduleSpec::Cosine(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Rex(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Tanh(s) => self.fall(path, "t_max", (s.t_max, s.eta_min), run),
+            ScheduleSpec::Wsd(s) => self.fall(path, "cooldown", (s.cooldown, s.eta_min), run),
             ScheduleSpec::LinearToZero(s) => self.descent(path, "t_max", s.t_max, run),
             ScheduleSpec::OneCycle(s) => self.descent(path, "total_steps", s.total_steps, run),
             ScheduleSpec::Cyclic(s) => {

@@ -3,10 +3,9 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-#[cfg(feature = "toml")]
-use crate::parse::parse;
 pub use crate::{Anneal, CyclicMode};
+#[cfg(feature = "toml")]
+use crate::{Error, parse::parse};
 
 macro_rules! spec {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {

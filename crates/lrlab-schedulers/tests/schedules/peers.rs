@@ -145,7 +145,7 @@ fn tails() {
     });
 }
 
-/// transformers' `get_inverse_sqrt_schedule(timescale)` with a warm-up, and big_vision's `rsqrt`.
+/// transformers' `get_inverse_sqrt_schedule(timescale)` with a warm-up, and `big_vision`'s `rsqrt`.
 #[test]
 fn inverse_square_root_with_a_shift() {
     let text = "warmup = { over = '10 updates', start_factor = 0, \
