@@ -117,13 +117,15 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
     let mut drawn = 0;
     for line in rates {
         let svg = read(line.rsplit(['(', ')']).nth(1).unwrap());
-        assert!(!svg.contains("<circle") && !svg.contains("<polygon"), "a rate is not known");
-        let vertical = |points: &str| {
-            let points: Vec<&str> = points.split(' ').collect();
-            points.windows(2).any(|pair| pair[0].split(',').next() == pair[1].split(',').next())
-        };
-        let lines = svg.split("<polyline points=\"").skip(1).filter_map(|rest| rest.split('"').next());
-        drawn += lines.filter(|points| vertical(points)).count();
+        let paths: Vec<[&str; 2]> = svg
+            .split("<path class=\"")
+            .skip(1)
+            .map(|rest| [0, 2].map(|i| rest.split('"').nth(i).unwrap()))
+            .collect();
+        let marked = |class: &str| class.split(' ').any(|word| word.starts_with('f') || word == "hollow");
+        assert!(!paths.iter().any(|[class, _]| marked(class)), "a rate is not known");
+        let line = |class: &str| class.starts_with("l ") || class.starts_with("t ");
+        drawn += paths.iter().filter(|[class, d]| line(class) && d.contains('v')).count();
     }
     assert!(drawn >= 6, "{drawn} lines with steps");
     let results = lrlab_tests::results(&folder.path().join("runs"));

@@ -32,6 +32,7 @@ pub mod stats;
 mod store;
 mod table;
 mod tables;
+mod together;
 mod write;
 
 pub use answer::{Sentence, answer};
@@ -50,6 +51,7 @@ pub use search::{ArmSearch, TrialReport};
 pub use store::State;
 pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
+pub use together::summarise_together;
 pub use write::{Written, write, write_open};
 
 #[doc(no_inline)]

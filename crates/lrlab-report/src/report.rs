@@ -54,8 +54,8 @@ pub struct Report {
     pub experiment: String,
     /// What it asks.
     pub description: String,
-    /// The call that planned it; `None` where the plan does not say.
-    pub call: Option<Call>,
+    /// The call that planned each experiment; none where the plan does not say.
+    pub calls: BTreeMap<String, Call>,
     /// Whether it is about the paper, whose figures are drawn.
     pub paper: bool,
     /// The axes of the grid, without the seed, in reading order.
@@ -82,6 +82,14 @@ impl Report {
     /// Every planned run, arm by arm.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+
+    /// How many digits tell the runs' ids apart, at least eight.
+    pub(crate) fn id_digits(&self) -> usize {
+        let mut ids: Vec<&str> = self.runs().map(|run| run.id.as_str()).collect();
+        ids.sort_unstable();
+        let common = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+        ids.windows(2).map(|pair| common(pair) + 1).fold(8, usize::max)
     }
 
     /// The values of an axis, as text, in the report's order.
@@ -124,7 +132,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let mut report = Report {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
-        call: plan.call.clone(),
+        calls: plan.call.iter().map(|call| (plan.experiment.clone(), call.clone())).collect(),
         paper: plan.paper,
         axes,
         counts: Counts::default(),
@@ -137,7 +145,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         warnings: Vec::new(),
     };
     let (claims, baseline, leaks) = (plan.claims.clone(), plan.baseline.clone(), leaks(&plan));
-    report.arms = arm::arms(plan.into_owned().runs, store, &report.axes, &undecided)?;
+    report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
     report.claims = claim::verdicts(&claims, &report.arms);
@@ -178,7 +186,7 @@ fn counts(report: &Report) -> Counts {
 
 fn origin(report: &Report) -> Origin {
     let mut origin = Origin::default();
-    for result in report.runs().filter_map(Run::result) {
+    for (run, result) in report.runs().filter_map(|run| Some((run, run.result()?))) {
         let p = &result.provenance;
         add(&mut origin.builds, build(p));
         add(&mut origin.hosts, p.host.clone());
@@ -189,8 +197,7 @@ fn origin(report: &Report) -> Origin {
         );
         add(&mut origin.numerics, p.numerics.clone());
         let digest = p.dataset_digest.get(..16).unwrap_or(&p.dataset_digest);
-        let name =
-            label::coordinate(&result.cell, "dataset").filter(|name| !p.dataset.contains(name.as_str()));
+        let name = label::coordinate(&run.cell, "dataset").filter(|name| !p.dataset.contains(name.as_str()));
         let dataset = [name.unwrap_or_default(), p.dataset.clone()].into_iter().filter(|t| !t.is_empty());
         let dataset = dataset.collect::<Vec<_>>().join(": ");
         add(
@@ -200,7 +207,7 @@ fn origin(report: &Report) -> Origin {
         for note in &p.dataset_notes {
             add(&mut origin.notes, note.clone());
         }
-        let model = label::coordinate(&result.cell, "model").unwrap_or_else(|| "–".to_owned());
+        let model = label::coordinate(&run.cell, "model").unwrap_or_else(|| "–".to_owned());
         let sizes = origin.parameters.entry(model).or_default();
         if p.parameters > 0 && !sizes.contains(&p.parameters) {
             sizes.push(p.parameters);

@@ -149,7 +149,8 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
         return true;
     }
     let rest = all.iter().find(|branch| words_of(branch).is_empty() && variant(branch).is_none());
-    if let (Some(text), Some(kind @ ("integer" | "number"))) = (node.text(), rest.and_then(|rest| type_of(rest)))
+    if let (Some(text), Some(kind @ ("integer" | "number"))) =
+        (node.text(), rest.and_then(|rest| type_of(rest)))
         && instead("number", node).is_none()
     {
         let message = format!("unknown value \"{text}\" for {}", named(key));

@@ -11,16 +11,29 @@ use crate::{Arm, Metric, Report, Run, Unit, label};
 
 /// Every figure of a report, in reading order: of an experiment about the paper its three under the fixed rate, then per model every metric
 /// with all arms, then the learning rate.
+///
+/// There are none of a report of more than 20 models, data sets and other settings: nobody looks through that many.
 #[must_use]
 pub fn figures(report: &Report) -> Vec<Figure> {
     let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
+    if undrawn(report) > 0 {
+        return out;
+    }
     let colors = schedule_colors(report);
     for (group, name) in groups.iter().zip(names(report, &groups)) {
         let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1", "lr"];
         out.extend(keys.iter().filter_map(|key| by_metric(report, &colors, group, key, &name)));
     }
     out
+}
+
+/// Groups of arms that are drawn, each by every metric.
+const GROUPS: usize = 20;
+
+/// How many models, data sets and other settings are not drawn because they are too many.
+pub(crate) fn undrawn(report: &Report) -> usize {
+    Some(report.grouped(&CURVES).len()).filter(|n| *n > GROUPS).unwrap_or(0)
 }
 
 /// The vertical axis of the learning rate.

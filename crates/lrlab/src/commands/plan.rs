@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::slice;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -48,7 +49,7 @@ pub(crate) fn read_plan(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let (plan, records) = read_with_records(selection, on_record, registry)?;
-    let store = RecordFiles::with_store(RunStore::new(&selection.out), &plan, records)?;
+    let store = RecordFiles::with_store(RunStore::new(&selection.out), slice::from_ref(&plan), records)?;
     Ok((plan, store))
 }
 
