@@ -15,6 +15,9 @@ use crate::{Error, Metric, label};
 pub struct Run {
     /// Its identity.
     pub id: RunId,
+    /// Whether the identity is the run's own: without the digest of its data, which is part of it, it only tells the run from
+    /// the others of the report.
+    pub identified: bool,
     /// Its place in the grid.
     pub cell: Cell,
     /// Its seed, by which runs of two arms are paired.
@@ -208,6 +211,7 @@ pub(crate) fn arms(
         let spec = shared.map_or_else(|| Arc::new(seedless(&planned.spec)), |run| Arc::clone(&run.spec));
         runs.push(Run {
             id: planned.run_id.clone(),
+            identified: !planned.dataset_digest.is_empty(),
             cell: planned.cell.clone(),
             seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
             spec,

@@ -23,6 +23,7 @@ mod manifest;
 mod metric;
 mod owned;
 mod page;
+mod profile;
 mod rates;
 mod report;
 mod ro_crate;
@@ -46,6 +47,7 @@ pub use figure::{
     Dash, Figure, Forest, ForestGroup, ForestPoint, ForestRow, Line, Panel, Scale, figures, forest,
 };
 pub use metric::{At, Metric, Unit};
+pub use profile::{Method, Profile, profile};
 pub use report::{Counts, Origin, Report, check, summarise};
 pub use search::{ArmSearch, TrialReport};
 pub use store::State;

@@ -16,7 +16,7 @@ use crate::answer::{Sentence, answer};
 use crate::figure::{FOREST, Width};
 use crate::report::LEAK;
 use crate::staged::Write;
-use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
+use crate::table::{Link, MISSING, Row, Table, markdown as table_markdown, markdown_escape};
 use crate::{Column, Error, Figure, Report, Run, figure, label, tables};
 
 const HTML: &str = include_str!("templates/report.html");
@@ -466,9 +466,10 @@ fn page_run<'a>(run: &'a Run, digits: usize, known: &mut HashSet<&'a RunId>) -> 
         crate::State::Failed { error } => error.clone(),
         crate::State::Done { .. } | crate::State::Missing => String::new(),
     };
-    let (first, others) = run.id.as_str().split_at_checked(digits).unwrap_or((run.id.as_str(), ""));
+    let id = if run.identified { run.id.as_str() } else { MISSING };
+    let (first, others) = id.split_at_checked(digits).unwrap_or((id, ""));
     PageRun {
-        anchor: known.insert(&run.id),
+        anchor: run.identified && known.insert(&run.id),
         id: (first.to_owned(), others.to_owned()),
         seed: run.seed.clone(),
         word: run.word(),
@@ -477,7 +478,7 @@ fn page_run<'a>(run: &'a Run, digits: usize, known: &mut HashSet<&'a RunId>) -> 
 }
 
 fn commands(report: &Report) -> Vec<PageCommand<'_>> {
-    let Some(run) = report.runs().next() else { return Vec::new() };
+    let Some(run) = report.runs().find(|run| run.identified) else { return Vec::new() };
     let several = report.calls.len() > 1;
     report
         .calls

@@ -144,7 +144,8 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         searches,
         warnings: Vec::new(),
     };
-    let (claims, baseline, leaks) = (plan.claims.clone(), plan.baseline.clone(), leaks(&plan));
+    let (claims, baseline) = (plan.claims.clone(), plan.baseline.clone());
+    let first: Vec<String> = leaks(&plan).into_iter().chain(unidentified(&plan)).collect();
     report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
@@ -152,7 +153,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     report.contrasts = contrast::contrasts(&report.arms, &report.axes, &baseline);
     let margin = |metric| claim::margin(&report.claims, metric);
     report.comparisons = compare::comparisons(&report.arms, &report.contrasts, margin);
-    report.warnings = leaks.into_iter().chain(warnings(&report)).collect();
+    report.warnings = first.into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
 }
@@ -252,6 +253,23 @@ fn leaks(plan: &Plan) -> Option<String> {
             "{LEAK}: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
              stopping did, was chosen by the test examples: no figure of theirs says how the network does on examples \
              that nothing was chosen by.",
+            plan.runs.len()
+        )
+    })
+}
+
+/// Runs whose data nobody has read here.
+fn unidentified(plan: &Plan) -> Option<String> {
+    let count = plan.runs.iter().filter(|run| run.dataset_digest.is_empty()).count();
+    let command = plan.call.as_ref().map_or_else(String::new, |call| {
+        let words: Vec<&str> =
+            call.program.iter().map(String::as_str).chain([call.experiment.as_str()]).collect();
+        format!(" `{}` fetches the data and makes the runs.", words.join(" "))
+    });
+    (count > 0).then(|| {
+        format!(
+            "The data of {count} of {} runs are not here, and no record has their digest, which is part of a run's \
+             identity: they count as not run, and have no id.{command}",
             plan.runs.len()
         )
     })

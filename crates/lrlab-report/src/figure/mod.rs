@@ -6,6 +6,7 @@ mod forest;
 mod mark;
 mod paint;
 mod path;
+mod profiles;
 mod svg;
 
 pub use curves::figures;

@@ -90,8 +90,10 @@ fn axis(panels: &[&Panel]) -> Axis {
     };
     let (wild, tame): (Vec<&Line>, Vec<&Line>) = lines().partition(|line| line.diverged);
     let tame: Vec<(f64, f64)> = tame.into_iter().flat_map(of).collect();
+    // Epochs count from 1.
+    let epochs = panels.iter().all(|panel| panel.x_range.0 >= 1.0);
     let mut values =
-        if scale == Scale::Linear { but_first(&tame) } else { tame.iter().map(|p| p.1).collect() };
+        if epochs && scale == Scale::Linear { but_first(&tame) } else { tame.iter().map(|p| p.1).collect() };
     let (low, high) = range(values.iter().copied());
     let room = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
     let wild = wild.into_iter().flat_map(of).map(|(_, y)| y);
@@ -107,8 +109,8 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// The epochs from which on the first one is cut off where it would take most of the axis.
 const MANY: usize = 5;
 
-/// The values that rule an axis: those of the first epoch reach no further than a fifth of the others' range beyond it,
-/// unless the others take most of the axis anyway.
+/// The values that rule an axis. Where the first epoch would take more than half of it, that is cut down to a fifth of the
+/// others' range.
 fn but_first(points: &[(f64, f64)]) -> Vec<f64> {
     let mut epochs: Vec<f64> = points.iter().map(|p| p.0).collect();
     epochs.sort_by(f64::total_cmp);
@@ -120,7 +122,7 @@ fn but_first(points: &[(f64, f64)]) -> Vec<f64> {
     let (low, high) = range(points.iter().filter(|p| p.0 > epochs[0]).map(|p| p.1));
     let size = high - low;
     let (floor, ceiling) = range(all.clone());
-    let cut = |beyond: f64| if beyond > 0.6 * size { 0.2 * size } else { beyond };
+    let cut = |beyond: f64| if beyond > size { 0.2 * size } else { beyond };
     let (floor, ceiling) = (low - cut(low - floor), high + cut(ceiling - high));
     all.map(|y| y.clamp(floor.min(low), ceiling.max(high))).collect()
 }
@@ -183,6 +185,8 @@ impl Drawing<'_> {
     /// What the means of a first epoch that is cut off are.
     fn first(&self, out: &mut String) {
         let first = self.panel.x_range.0;
+        let later = self.panel.lines.iter().flat_map(|line| &line.points).map(|p| p.0).filter(|x| *x > first);
+        let second = later.fold(f64::INFINITY, f64::min).min(self.panel.x_range.1);
         let lines = self.panel.lines.iter().filter(|line| !line.diverged && line.joined);
         let means: Vec<f64> =
             lines.filter_map(|line| line.points.first()).filter(|p| p.0 == first).map(|p| p.1).collect();
@@ -199,7 +203,14 @@ impl Drawing<'_> {
         } else {
             ('↓', self.y + self.height - 4.0)
         };
-        text(out, self.x + 14.0, y, Anchor::Start, 10.0, &format!("{sign} epoch {first}: {span}"));
+        text(
+            out,
+            self.at(second, self.axis.low).0 + 5.0,
+            y,
+            Anchor::Start,
+            10.0,
+            &format!("{sign} epoch {first}: {span}"),
+        );
     }
 
     /// Whether something passes the area's upper or lower edge.
@@ -358,6 +369,7 @@ mod tests {
         };
         check(&[9.0, 2.0, 1.5, 1.0, 1.2], (1.0, 2.2));
         check(&[1.0, 70.0, 74.0, 75.0, 80.0], (68.0, 80.0));
+        check(&[68.0, 81.0, 88.0, 94.0, 99.0], (68.0, 99.0));
         // A first epoch that leaves the others most of the axis, and one of few.
         check(&[2.5, 2.0, 1.5, 1.0, 1.2], (1.0, 2.5));
         check(&[9.0, 2.0, 1.5, 1.0], (1.0, 9.0));

@@ -44,7 +44,7 @@ pub(super) fn runs(report: &Report) -> Table {
             };
             let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
             let mut cells = axis_cells(report, i);
-            cells.extend([seed(run), Value::Id(run.id.to_string(), digits).into(), text(run.word())]);
+            cells.extend([seed(run), id(run, digits).into(), text(run.word())]);
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());
             cells.extend(SHOWN.map(|m| TableCell {
@@ -53,7 +53,8 @@ pub(super) fn runs(report: &Report) -> Table {
                 runs: [run.id.clone()].into(),
             }));
             cells.extend([Value::Id(digest.to_owned(), DIGEST).into(), text(error)]);
-            rows.push(Row { cells, rule: k == 0 && i > 0, link: Some(Link::Run(run.id.clone())) });
+            let link = run.identified.then(|| Link::Run(run.id.clone()));
+            rows.push(Row { cells, rule: k == 0 && i > 0, link });
         }
     }
     Table {
@@ -64,6 +65,10 @@ pub(super) fn runs(report: &Report) -> Table {
         rows,
         long: true,
     }
+}
+
+fn id(run: &Run, digits: usize) -> Value {
+    if run.identified { Value::Id(run.id.to_string(), digits) } else { Value::Label(None) }
 }
 
 /// Writes the history of every run as CSV: one line per run and epoch, with the run's coordinates, and a column for each metric

@@ -444,7 +444,7 @@
       on.some(({ curve }) => !curve.joined) && "Marks without a line: the rates of each epoch's first and last update, where no more is known.",
       on.some(({ curve }) => curve.diverged) && "Thin lines ending in ×: runs that diverged, not in the mean.",
       log !== view.log && "No value is above zero: the axis is linear.",
-      "Drag to zoom, double click for the whole range; a click on a line shows its runs. Seven significant digits; tables/curves.csv has all.",
+      "Drag to zoom, double click for the whole range; a click on a line shows its runs. Six significant digits; tables/curves.csv has all.",
     ];
     note.textContent = marks.filter(Boolean).join(" ");
   };

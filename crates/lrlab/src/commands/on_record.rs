@@ -136,10 +136,20 @@ pub(crate) struct Digests(Vec<(DataSpec, String)>);
 impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
+        let stated = records.iter().map(|it| (&it.result.spec, it.result.provenance.dataset_digest.as_str()));
+        Self::stated(stated)
+    }
+
+    /// Reads the digests of a plan that a store holds.
+    pub(crate) fn of_plan(plan: &Plan) -> Self {
+        Self::stated(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
+    }
+
+    fn stated<'a>(specs: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {
         let mut all: Vec<(DataSpec, String)> = Vec::new();
-        for record in records.iter() {
-            let Ok(spec) = RunSpec::deserialize(&record.result.spec) else { continue };
-            let stated = (content(&spec.data), record.result.provenance.dataset_digest.clone());
+        for (spec, digest) in specs {
+            let Ok(spec) = RunSpec::deserialize(spec) else { continue };
+            let stated = (content(&spec.data), digest.to_owned());
             if !stated.1.is_empty() && !all.contains(&stated) {
                 all.push(stated);
             }
