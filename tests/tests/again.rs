@@ -10,9 +10,9 @@ use lrlab_tests::{TINY, results, run, start};
 /// The commands of a page by run id.
 fn commands(page: &Path) -> BTreeMap<String, String> {
     let page = std::fs::read_to_string(page).unwrap();
+    let command = page.split("<pre id=\"command-0\"><code>").nth(1).unwrap().split("</code>").next().unwrap();
     let run = |part: &str| {
-        let id = part.split('"').next().unwrap().to_owned();
-        let command = part.split("<pre><code>").nth(1)?.split("</code></pre>").next()?;
+        let id = part.split("<code>").nth(1)?.split("</code>").next()?.to_owned();
         let signs = [
             ("&lt;", "<"),
             ("&gt;", ">"),
@@ -21,7 +21,8 @@ fn commands(page: &Path) -> BTreeMap<String, String> {
             ("&#x2f;", "/"),
             ("&amp;", "&"),
         ];
-        Some((id, signs.iter().fold(command.to_owned(), |text, (from, to)| text.replace(from, to))))
+        let command = command.replace("RUN_ID", &id);
+        Some((id, signs.iter().fold(command, |text, (from, to)| text.replace(from, to))))
     };
     page.split("<p id=\"run-").skip(1).filter_map(run).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lrlab_tests::{Ran, runner};
+use lrlab_tests::{Ran, TINY, runner};
 use serde_json::Value;
 
 const EXPERIMENT: &str = r#"name = "looks"
@@ -117,13 +117,15 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
     let mut drawn = 0;
     for line in rates {
         let svg = read(line.rsplit(['(', ')']).nth(1).unwrap());
-        assert!(!svg.contains("<circle") && !svg.contains("<polygon"), "a rate is not known");
-        let vertical = |points: &str| {
-            let points: Vec<&str> = points.split(' ').collect();
-            points.windows(2).any(|pair| pair[0].split(',').next() == pair[1].split(',').next())
-        };
-        let lines = svg.split("<polyline points=\"").skip(1).filter_map(|rest| rest.split('"').next());
-        drawn += lines.filter(|points| vertical(points)).count();
+        let paths: Vec<[&str; 2]> = svg
+            .split("<path class=\"")
+            .skip(1)
+            .map(|rest| [0, 2].map(|i| rest.split('"').nth(i).unwrap()))
+            .collect();
+        let marked = |class: &str| class.split(' ').any(|word| word.starts_with('f') || word == "hollow");
+        assert!(!paths.iter().any(|[class, _]| marked(class)), "a rate is not known");
+        let line = |class: &str| class.starts_with("l ") || class.starts_with("t ");
+        drawn += paths.iter().filter(|[class, d]| line(class) && d.contains('v')).count();
     }
     assert!(drawn >= 6, "{drawn} lines with steps");
     let results = lrlab_tests::results(&folder.path().join("runs"));
@@ -131,4 +133,51 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
         let per_epoch = result["updates"]["per_epoch"].as_u64().unwrap();
         assert_eq!(result["updates"]["made"], Value::from(3 * per_epoch));
     }
+}
+
+#[test]
+fn several_experiments_share_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    std::fs::write(place.join("tiny.toml"), TINY).unwrap();
+    let other = TINY.replace("\"tiny\"", "\"small\"").replace("lr = 0.01", "lr = 0.02");
+    std::fs::write(place.join("small.toml"), &other).unwrap();
+    for file in ["tiny.toml", "small.toml"] {
+        assert_eq!(call(place, &["run", file, "--device", "cpu"]).code, 0, "{file}");
+    }
+    let ran = call(place, &["report", "tiny.toml", "small.toml"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    assert!(ran.out.contains("report: runs/tiny+small/report/report.html"), "{}", ran.out);
+    let read = |name: &str| std::fs::read_to_string(place.join("runs/tiny+small/report").join(name)).unwrap();
+    assert_eq!(column(&read("tables/results.csv"), "experiment"), ["tiny", "small"]);
+    assert_eq!(column(&read("tables/differences.csv"), "contrast"), ["experiment vs tiny"]);
+    let page = read("report.html");
+    assert!(page.contains("4 of 4 runs done") && page.contains("of small in a store of its own"), "{page}");
+
+    let check = |args: &[&str], expected: &str| {
+        let ran = call(place, &[&["report"], args].concat());
+        assert!(ran.code == 2 && ran.err.contains(expected), "{} {}", ran.code, ran.err);
+    };
+    check(&["tiny.toml", "tiny.toml"], "two experiments are called \"tiny\": expected different names");
+    check(&["tiny.toml", "none.toml"], "none.toml");
+    check(&["tiny.toml", "small.toml", "--run", "ab"], "cannot be used with");
+}
+
+/// Neither data nor records: every run counts as not run, and the page says how to make them.
+#[test]
+fn a_report_needs_no_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    let source = "source = { cifar10 = { folder = \"nowhere\" } }";
+    let text = TINY.replace("source = { synthetic_pictures = { train = 40, test = 10 } }", source);
+    let claim = "[[claims]]\nid = \"half\"\ntext = \"Half is right\"\nmetric = \"final.val_accuracy\"\n\
+                 where = { schedule = \"static\" }\ncompare = \">\"\nvalue = 0.5\n";
+    std::fs::write(place.join("tiny.toml"), format!("{text}{claim}")).unwrap();
+    let ran = call(place, &["report", "tiny.toml", "--check"]);
+    assert_eq!(ran.code, 4, "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains("nowhere") && ran.err.contains("its runs count as not run"), "{}", ran.err);
+    assert!(ran.out.contains("half: not run"), "{}", ran.out);
+    let page = std::fs::read_to_string(place.join("runs/tiny/report/report.html")).unwrap();
+    assert!(page.contains("The data of 2 of 2 runs are not here") && page.contains("tiny.toml"), "{page}");
+    assert!(!page.contains("id=\"run-"), "a run without its data has no id");
 }

@@ -206,6 +206,9 @@ impl RunOptions {
 pub(crate) struct ReportOptions {
     #[command(flatten)]
     selection: Selection,
+    /// Further experiment files: one report of all of them, in which the experiment is an axis
+    #[arg(value_name = "EXPERIMENT")]
+    others: Vec<PathBuf>,
     #[command(flatten)]
     on_record: OnRecord,
     /// The folder to write to [default: `DIR/EXPERIMENT/report`]
@@ -224,6 +227,9 @@ impl ReportOptions {
     pub(crate) fn arguments(&self) -> anyhow::Result<Vec<OsString>> {
         let mut arguments = vec!["report".into()];
         self.selection.add_to(&mut arguments)?;
+        for other in &self.others {
+            arguments.push(experiment(Some(other))?.into());
+        }
         self.on_record.add_to(&mut arguments);
         push(&mut arguments, "--to", self.to.as_ref());
         arguments.extend(self.check.then(|| "--check".into()));

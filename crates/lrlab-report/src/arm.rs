@@ -1,6 +1,7 @@
 //! The arms of a grid: everything but the seed is equal within one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use lrlab_runs::{Cell, Outcome, PlannedRun, RunId, RunResult, RunStore};
 use serde_json::Value;
@@ -14,12 +15,15 @@ use crate::{Error, Metric, label};
 pub struct Run {
     /// Its identity.
     pub id: RunId,
+    /// Whether the identity is the run's own: without the digest of its data, which is part of it, it only tells the run from
+    /// the others of the report.
+    pub identified: bool,
     /// Its place in the grid.
     pub cell: Cell,
     /// Its seed, by which runs of two arms are paired.
     pub seed: String,
-    /// Its specification, as the plan has it.
-    pub spec: Value,
+    /// Its specification, as the plan has it, without the seed: the runs of an arm share it.
+    pub spec: Arc<Value>,
     /// What is known of it.
     pub state: State,
 }
@@ -185,7 +189,7 @@ fn key(cell: &Cell, except: &[&str]) -> String {
 /// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
 /// order in which the plan first names its values. What is undecided has no result.
 pub(crate) fn arms(
-    planned: Vec<PlannedRun>,
+    planned: &[PlannedRun],
     store: &RunStore,
     axes: &[String],
     undecided: &BTreeSet<RunId>,
@@ -194,22 +198,25 @@ pub(crate) fn arms(
     let mut known: HashMap<String, usize> = HashMap::new();
     for planned in planned {
         let state =
-            if undecided.contains(&planned.run_id) { State::Missing } else { store::state(store, &planned)? };
+            if undecided.contains(&planned.run_id) { State::Missing } else { store::state(store, planned)? };
         let mut cell = planned.cell.clone();
         let seed = cell.remove(label::SEED).or_else(|| planned.spec.get(label::SEED).cloned());
-        let (fixed_rate, monitored) = (fixed_rate(&cell, &planned), monitored(&cell, &planned));
-        let run = Run {
-            id: planned.run_id,
-            cell: planned.cell,
-            seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
-            spec: planned.spec,
-            state,
-        };
+        let (fixed_rate, monitored) = (fixed_rate(&cell, planned), monitored(&cell, planned));
         let arm = *known.entry(key(&cell, &[])).or_insert_with(|| {
             arms.push(Arm { fixed_rate, monitored, cell, runs: Vec::new() });
             arms.len() - 1
         });
-        arms[arm].runs.push(run);
+        let runs = &mut arms[arm].runs;
+        let shared = runs.last().filter(|run| but_seed(&run.spec).eq(but_seed(&planned.spec)));
+        let spec = shared.map_or_else(|| Arc::new(seedless(&planned.spec)), |run| Arc::clone(&run.spec));
+        runs.push(Run {
+            id: planned.run_id.clone(),
+            identified: !planned.dataset_digest.is_empty(),
+            cell: planned.cell.clone(),
+            seed: seed.as_ref().map_or_else(|| "–".to_owned(), label::value),
+            spec,
+            state,
+        });
     }
     // Values by the order in which the plan first names them.
     let mut keys: Vec<Vec<usize>> = vec![Vec::new(); arms.len()];
@@ -223,6 +230,15 @@ pub(crate) fn arms(
     let mut order: Vec<(Vec<usize>, Arm)> = keys.into_iter().zip(arms).collect();
     order.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(order.into_iter().map(|(_, arm)| arm).collect())
+}
+
+/// The keys and values of a specification without its seed.
+fn but_seed(spec: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    spec.as_object().into_iter().flatten().filter(|(key, _)| *key != label::SEED)
+}
+
+fn seedless(spec: &Value) -> Value {
+    but_seed(spec).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The specification decides; the coordinate's name is for plans without one.

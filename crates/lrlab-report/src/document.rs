@@ -379,8 +379,11 @@ fn claimed(report: &Report, claim: &crate::ClaimVerdict) -> Value {
 fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
     let pointer = format!("/{}", key.replace('.', "/"));
     let arms = matching(report, place)?;
-    let specs = arms.iter().flat_map(|arm| &report.arms[*arm].runs).map(|run| &run.spec);
-    let mut values: Vec<&Json> = specs.map(|spec| spec.pointer(&pointer).unwrap_or(&Json::Null)).collect();
+    let runs = || arms.iter().flat_map(|arm| &report.arms[*arm].runs);
+    let seeds: Vec<Json> =
+        runs().filter(|_| key == label::SEED).map(|run| run.seed.as_str().into()).collect();
+    let set = runs().map(|run| run.spec.pointer(&pointer).unwrap_or(&Json::Null));
+    let mut values: Vec<&Json> = if seeds.is_empty() { set.collect() } else { seeds.iter().collect() };
     values.dedup();
     match values[..] {
         [Json::Null] => Ok("off".into()),

@@ -28,6 +28,9 @@ pub enum Error {
         /// The files, relative to it.
         files: Vec<String>,
     },
+    /// The experiments cannot be in one report.
+    #[error("these experiments cannot share a report: {0}")]
+    Together(String),
     /// A table's rows and columns do not fit.
     #[error("tables/{table}.csv: {message}")]
     Csv {

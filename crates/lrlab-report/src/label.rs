@@ -5,6 +5,8 @@ use serde_json::Value;
 
 /// The axis that counts repetitions of an arm.
 pub(crate) const SEED: &str = "seed";
+/// The axis of the experiments in a report of several.
+pub(crate) const EXPERIMENT: &str = "experiment";
 /// The axis of learning-rate schedules.
 pub(crate) const SCHEDULE: &str = "schedule";
 /// The axis of what changes the rate by a metric.
@@ -53,7 +55,7 @@ pub(crate) fn phrase(axis: &str, value: &str) -> String {
         MONITOR if is_off(value) => "no monitor".to_owned(),
         MONITOR if value == "on" => "monitor".to_owned(),
         EPOCHS => format!("{value} {}", if value == "1" { "epoch" } else { "epochs" }),
-        "model" | "dataset" | SCHEDULE | MONITOR => value.to_owned(),
+        EXPERIMENT | "model" | "dataset" | SCHEDULE | MONITOR => value.to_owned(),
         _ => format!("{axis} {value}"),
     }
 }
@@ -62,7 +64,7 @@ pub(crate) fn phrase(axis: &str, value: &str) -> String {
 /// are compared themselves where a baseline is named, or where the grid has no other axis.
 pub(crate) const CONDITIONS: [&str; 3] = ["model", "dataset", EPOCHS];
 
-/// The axes of a set of cells in reading order: data set, model, budget, further axes by name, schedule, monitor.
+/// The axes of a set of cells in reading order: experiment, model, data set, budget, further axes by name, schedule, monitor.
 pub(crate) fn axes<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in cells.flat_map(|cell| cell.keys()) {
@@ -71,6 +73,7 @@ pub(crate) fn axes<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<String> {
         }
     }
     let rank = |name: &str| match name {
+        EXPERIMENT => -1,
         "model" => 0,
         "dataset" => 1,
         EPOCHS => 2,

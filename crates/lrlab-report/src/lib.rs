@@ -23,6 +23,7 @@ mod manifest;
 mod metric;
 mod owned;
 mod page;
+mod profile;
 mod rates;
 mod report;
 mod ro_crate;
@@ -32,6 +33,7 @@ pub mod stats;
 mod store;
 mod table;
 mod tables;
+mod together;
 mod write;
 
 pub use answer::{Sentence, answer};
@@ -45,11 +47,13 @@ pub use figure::{
     Dash, Figure, Forest, ForestGroup, ForestPoint, ForestRow, Line, Panel, Scale, figures, forest,
 };
 pub use metric::{At, Metric, Unit};
+pub use profile::{Method, Profile, profile};
 pub use report::{Counts, Origin, Report, check, summarise};
 pub use search::{ArmSearch, TrialReport};
 pub use store::State;
 pub use table::{Column, Difference, Link, Row, Table, TableCell, Value, terminal_table};
 pub use tables::tables;
+pub use together::summarise_together;
 pub use write::{Written, write, write_open};
 
 #[doc(no_inline)]

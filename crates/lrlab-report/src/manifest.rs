@@ -4,11 +4,12 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use lrlab_runs::write_atomic_with;
+use lrlab_runs::{RunId, write_atomic_with};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::figure::FOREST;
-use crate::{Error, Figure, Report, Row, Run, State, Table, Value, forest};
+use crate::{Error, Figure, Report, Row, Run, State, Table, forest};
 
 /// Its name.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -29,6 +30,14 @@ impl Manifest<'_> {
         Ok(write_atomic_with(path, |out| self.lines(out, files))?)
     }
 
+    /// Writes nothing but the files, for as long as they are being replaced.
+    pub(crate) fn write_files(path: &Path, files: &[(String, String)]) -> Result<(), Error> {
+        Ok(write_atomic_with(path, |out| {
+            writeln!(out, "{{\n\"format\": \"{FORMAT}\",")?;
+            file_lines(out, files)
+        })?)
+    }
+
     fn lines(&self, out: &mut dyn Write, files: &[(String, String)]) -> io::Result<()> {
         let Self { report, tables, figures } = *self;
         writeln!(out, "{{\n\"format\": \"{FORMAT}\",")?;
@@ -46,13 +55,22 @@ impl Manifest<'_> {
         let forest = forest(report).map(|it| drawn(FOREST, &it.caption));
         let figures = figures.iter().map(|it| drawn(&it.name, &it.caption));
         section(out, "figures", forest.into_iter().chain(figures), ",")?;
-        let file = |(name, digest): &(String, String)| json!({ "file": name, "blake3": digest });
-        section(out, "files", files.iter().map(file), "")?;
-        writeln!(out, "}}")
+        file_lines(out, files)
     }
 }
 
-fn section(out: &mut dyn Write, name: &str, lines: impl Iterator<Item = Json>, end: &str) -> io::Result<()> {
+fn file_lines(out: &mut dyn Write, files: &[(String, String)]) -> io::Result<()> {
+    let file = |(name, digest): &(String, String)| json!({ "file": name, "blake3": digest });
+    section(out, "files", files.iter().map(file), "")?;
+    writeln!(out, "}}")
+}
+
+fn section(
+    out: &mut dyn Write,
+    name: &str,
+    lines: impl Iterator<Item = impl Serialize>,
+    end: &str,
+) -> io::Result<()> {
     writeln!(out, "\"{name}\": [")?;
     for (i, line) in lines.enumerate() {
         out.write_all(if i == 0 { b"" } else { b",\n" })?;
@@ -69,24 +87,29 @@ fn run(run: &Run) -> Json {
     json!({ "run_id": run.id, "state": run.word(), "cell": run.cell, "result_blake3": digest })
 }
 
+/// A number of a table.
+#[derive(Serialize)]
+struct Number<'a> {
+    column: &'a str,
+    row: usize,
+    runs: Vec<&'a str>,
+    shown: String,
+    table: String,
+    value: Option<f64>,
+}
+
 /// Every number of a table with the runs it is made of.
-fn numbers(table: &Table) -> impl Iterator<Item = Json> {
+fn numbers(table: &Table) -> impl Iterator<Item = Number<'_>> {
     let rows = table.rows.iter().enumerate();
     rows.flat_map(move |(row, Row { cells, .. })| {
         let made = table.columns.iter().zip(cells).filter(|(_, cell)| !cell.runs.is_empty());
-        made.map(move |(column, cell)| {
-            json!({
-                "table": format!("tables/{}.csv", table.name),
-                "row": row + 1,
-                "column": column.key,
-                "shown": cell.value.to_string(),
-                "value": number(&cell.value),
-                "runs": cell.runs,
-            })
+        made.map(move |(column, cell)| Number {
+            column: &column.key,
+            row: row + 1,
+            runs: cell.runs.iter().map(RunId::as_str).collect(),
+            shown: cell.value.to_string(),
+            table: format!("tables/{}.csv", table.name),
+            value: cell.value.sort_key().filter(|x| x.is_finite()),
         })
     })
-}
-
-fn number(value: &Value) -> Json {
-    value.sort_key().filter(|x| x.is_finite()).map_or(Json::Null, Json::from)
 }

@@ -2,13 +2,28 @@
 //! are replaced and removed, everything else in the folder is somebody's and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Component, Path, PathBuf};
 
 use lrlab_runs::{file_digest, write_exclusive};
-use serde_json::Value as Json;
+use serde::Deserialize;
 
 use crate::Error;
 use crate::manifest::{FORMAT, MANIFEST};
+
+/// What is read of a manifest.
+#[derive(Default, Deserialize)]
+struct Manifest {
+    format: Option<String>,
+    files: Option<Vec<Entry>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    file: String,
+    blake3: String,
+}
 
 /// What a folder's manifest says of the files beside it.
 #[derive(Debug)]
@@ -26,22 +41,20 @@ impl Owned {
     /// Reads the manifest of the folder `out`.
     pub(crate) fn read(out: &Path) -> Result<Self, Error> {
         let path = out.join(MANIFEST);
-        let bytes = match std::fs::read(&path) {
+        let file = match File::open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::Nothing),
-            bytes => bytes.map_err(|source| Error::Io { path, source })?,
+            file => file.map_err(|source| Error::Io { path, source })?,
         };
-        let json: Json = serde_json::from_slice(&bytes).unwrap_or_default();
-        if json.get("format").and_then(Json::as_str) != Some(FORMAT) {
+        // Its numbers may be many, and none of them is needed.
+        let manifest: Manifest = serde_json::from_reader(BufReader::new(file)).unwrap_or_default();
+        if manifest.format.as_deref() != Some(FORMAT) {
             return Ok(Self::Nothing);
         }
-        let Some(list) = json.get("files").and_then(Json::as_array) else { return Ok(Self::Names) };
+        let Some(list) = manifest.files else { return Ok(Self::Names) };
         let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for entry in list {
-            let word = |key: &str| entry.get(key).and_then(Json::as_str);
-            if let (Some(file), Some(digest)) = (word("file"), word("blake3"))
-                && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
-            {
-                files.entry(file.to_owned()).or_default().insert(digest.to_owned());
+        for Entry { file, blake3 } in list {
+            if Path::new(&file).components().all(|part| matches!(part, Component::Normal(_))) {
+                files.entry(file).or_default().insert(blake3);
             }
         }
         Ok(Self::Files(files))

@@ -2,9 +2,12 @@
 
 mod curves;
 
+use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
+use lrlab_runs::RunId;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
@@ -13,8 +16,8 @@ use crate::answer::{Sentence, answer};
 use crate::figure::{FOREST, Width};
 use crate::report::LEAK;
 use crate::staged::Write;
-use crate::table::{Link, Row, Table, markdown as table_markdown, markdown_escape};
-use crate::{Error, Figure, Report, Run, figure, tables};
+use crate::table::{Link, MISSING, Row, Table, markdown as table_markdown, markdown_escape};
+use crate::{Column, Error, Figure, Report, Run, figure, label, tables};
 
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
@@ -32,6 +35,9 @@ const UPLOT_LICENCE: &str = include_str!("templates/vendor/uplot/LICENSE");
 
 /// Runs are made again in a store of this name, beside the one that the report is of.
 const REPEATED: &str = "repeated";
+
+/// Stands for the id in the command that repeats a run.
+const RUN_ID: &str = "RUN_ID";
 
 /// A table of more rows goes on in its CSV alone: browsers do not lay out tables of any size.
 const PAGE_ROWS: usize = 2000;
@@ -52,11 +58,15 @@ struct Page<'a> {
     facts: Vec<Fact>,
     warnings: Vec<&'a str>,
     arms: Vec<PageArm>,
-    folder: Option<&'a str>,
     cost: String,
     tables: Vec<PageTable>,
     figures: Vec<PageFigure<'a>>,
+    undrawn: usize,
     style: &'static str,
+    figure_style: String,
+    /// How the columns of the tables are set.
+    column_style: String,
+    commands: Vec<PageCommand<'a>>,
     scripts: &'static [&'static str],
     curves: Option<&'a str>,
     most_runs: usize,
@@ -104,7 +114,6 @@ struct PageRow {
 struct PageCell {
     text: String,
     class: String,
-    sort: Option<f64>,
     href: Option<String>,
 }
 
@@ -126,19 +135,32 @@ struct PageForest {
     phone: String,
 }
 
+/// What repeats a run of an experiment, with [`RUN_ID`] in the place of its id.
+#[derive(Serialize)]
+struct PageCommand<'a> {
+    /// Empty where the report has one.
+    experiment: &'a str,
+    folder: &'a str,
+    command: String,
+}
+
 #[derive(Serialize)]
 struct PageArm {
     anchor: String,
+    /// The place of its experiment's command.
+    command: usize,
     name: String,
     runs: Vec<PageRun>,
 }
 
 #[derive(Serialize)]
 struct PageRun {
-    id: String,
+    /// Whether links lead here: two experiments may share a run.
+    anchor: bool,
+    /// The first digits of the id, and the others.
+    id: (String, String),
     seed: String,
     word: &'static str,
-    command: Option<String>,
     error: String,
 }
 
@@ -173,7 +195,7 @@ pub(crate) fn html(
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
     if let Some(forest) = &figure::forest(report) {
-        let svg = figure::forest_svg(forest, Width::Page);
+        let svg = figure::forest_svg(forest, Width::Page, false);
         add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
     }
     let curves = curves::json(report)?;
@@ -212,6 +234,8 @@ fn render(
     inline: &Inline<'_>,
     out: &mut dyn io::Write,
 ) -> Result<(), Error> {
+    let (digits, mut known) = (report.id_digits(), HashSet::new());
+    let column_style = tables.iter().map(column_style).collect();
     let tables: Vec<PageTable> = (0..tables.len()).map(|table| page_table(tables, table)).collect();
     let figures: Vec<PageFigure> = figures
         .iter()
@@ -226,8 +250,8 @@ fn render(
         .collect();
     let forest = figure::forest(report).map(|forest| PageForest {
         name: FOREST,
-        page: figure::forest_svg(&forest, Width::Page),
-        phone: figure::forest_svg(&forest, Width::Phone),
+        page: figure::forest_svg(&forest, Width::Page, true),
+        phone: figure::forest_svg(&forest, Width::Phone, true),
         caption: forest.caption,
     });
     let (leaks, warnings): (Vec<&str>, Vec<&str>) =
@@ -243,12 +267,15 @@ fn render(
         open: inline.open,
         facts: facts(report),
         warnings,
-        arms: (0..report.arms.len()).map(|i| page_arm(report, i)).collect(),
-        folder: report.call.as_ref().map(|call| call.folder.as_str()),
+        arms: (0..report.arms.len()).map(|i| page_arm(report, i, digits, &mut known)).collect(),
         cost: tables::total(report),
         tables,
         figures,
+        undrawn: figure::undrawn(report),
         style: STYLE,
+        figure_style: figure::style(),
+        column_style,
+        commands: commands(report),
         scripts: &SCRIPTS,
         curves: inline.curves,
         most_runs: curves::MOST_RUNS,
@@ -360,66 +387,106 @@ fn hidden(table: &Table) -> String {
     if words.is_empty() { String::new() } else { format!("The same in every row: {}.", words.join(", ")) }
 }
 
-fn page_row(table: &Table, row: &Row) -> PageRow {
-    let cells = table.shown().map(|(i, column)| page_cell(row, &row.cells[i], column)).collect();
-    PageRow { rule: row.rule, cells }
-}
-
-fn page_cell(row: &Row, cell: &crate::table::TableCell, column: &crate::Column) -> PageCell {
-    let text = cell.value.to_string();
-    let verdict = matches!(column.key.as_str(), "verdict" | "arm_verdict");
-    let mut class = Vec::new();
-    for (is, name) in [
-        (column.numeric, "num"),
-        (cell.bold, "best"),
-        (cell.value.is_missing(), "missing"),
-        (verdict, "verdict"),
-        (verdict && text == "supported", "good"),
-        (verdict && text == "contradicted", "bad"),
-        (matches!(column.key.as_str(), "run_id" | "result_blake3"), "mono"),
-        (matches!(column.key.as_str(), "text" | "reason" | "note" | "error" | "metric" | "arm"), "prose"),
-    ] {
-        if is {
-            class.push(name);
+/// How the columns of a table are set, as rules of a style sheet: no cell has to say it.
+fn column_style(table: &Table) -> String {
+    let kinds: [(&str, fn(&Column) -> bool); 4] = [
+        ("text-align: right", |column| column.numeric),
+        (
+            "font-family: ui-monospace, Menlo, Consolas, \"Liberation Mono\", monospace; font-size: .82em",
+            |column| matches!(column.key.as_str(), "run_id" | "result_blake3"),
+        ),
+        ("white-space: normal; min-width: 11rem; max-width: 26rem", |column| {
+            matches!(column.key.as_str(), "text" | "reason" | "note" | "error" | "metric" | "arm")
+        }),
+        ("font-weight: 700", is_verdict),
+    ];
+    let mut out = String::new();
+    for (rule, of_kind) in kinds {
+        let cells = table.shown().enumerate().filter(|(_, (_, column))| of_kind(column));
+        let cells: Vec<String> =
+            cells.map(|(place, _)| format!("#{} td:nth-child({})", table.name, place + 1)).collect();
+        if !cells.is_empty() {
+            let _ = writeln!(out, "{} {{ {rule} }}", cells.join(", "));
         }
     }
-    let href = (!cell.runs.is_empty()).then(|| match &row.link {
-        Some(Link::Arm(arm)) => format!("#arm-{arm}"),
-        Some(Link::Run(id)) => format!("#run-{id}"),
-        None => "#runs".to_owned(),
-    });
-    PageCell {
-        text,
-        class: class.join(" "),
-        sort: cell.value.sort_key().filter(|x| x.is_finite()).map(curves::short),
-        href,
-    }
+    out
 }
 
-fn page_arm(report: &Report, i: usize) -> PageArm {
+fn is_verdict(column: &Column) -> bool {
+    matches!(column.key.as_str(), "verdict" | "arm_verdict")
+}
+
+/// The row leads to its arm or run from one cell: a run's id, else its first number.
+fn page_row(table: &Table, row: &Row) -> PageRow {
+    let linked = |(i, column): &(usize, &Column)| match &row.link {
+        Some(Link::Run(_)) => column.key == "run_id",
+        Some(Link::Arm(_)) | None => !row.cells[*i].runs.is_empty(),
+    };
+    let linked = table.shown().find(linked).map(|(i, _)| i);
+    let cell = |(i, column): (usize, &Column)| {
+        let text = row.cells[i].value.to_string();
+        let mut class = Vec::new();
+        for (is, name) in [
+            (row.cells[i].bold && !is_verdict(column), "best"),
+            (row.cells[i].value.is_missing(), "missing"),
+            (is_verdict(column) && text == "supported", "good"),
+            (is_verdict(column) && text == "contradicted", "bad"),
+        ] {
+            if is {
+                class.push(name);
+            }
+        }
+        let href = (linked == Some(i)).then(|| match &row.link {
+            Some(Link::Arm(arm)) => format!("#arm-{arm}"),
+            Some(Link::Run(_)) => format!("#run-{text}"),
+            None => "#runs".to_owned(),
+        });
+        PageCell { text, class: class.join(" "), href }
+    };
+    PageRow { rule: row.rule, cells: table.shown().map(cell).collect() }
+}
+
+fn page_arm<'a>(report: &'a Report, i: usize, digits: usize, known: &mut HashSet<&'a RunId>) -> PageArm {
     let arm = &report.arms[i];
     PageArm {
         anchor: format!("arm-{i}"),
+        command: report.calls.keys().position(|name| *name == arm.label(label::EXPERIMENT)).unwrap_or(0),
         name: report
             .axes
             .iter()
             .map(|axis| format!("{axis} {}", arm.label(axis)))
             .collect::<Vec<_>>()
             .join(" · "),
-        runs: arm.runs.iter().map(|run| page_run(report, run)).collect(),
+        runs: arm.runs.iter().map(|run| page_run(run, digits, known)).collect(),
     }
 }
 
-fn page_run(report: &Report, run: &Run) -> PageRun {
+fn page_run<'a>(run: &'a Run, digits: usize, known: &mut HashSet<&'a RunId>) -> PageRun {
     let error = match &run.state {
         crate::State::Failed { error } => error.clone(),
         crate::State::Done { .. } | crate::State::Missing => String::new(),
     };
+    let id = if run.identified { run.id.as_str() } else { MISSING };
+    let (first, others) = id.split_at_checked(digits).unwrap_or((id, ""));
     PageRun {
-        id: run.id.to_string(),
+        anchor: run.identified && known.insert(&run.id),
+        id: (first.to_owned(), others.to_owned()),
         seed: run.seed.clone(),
         word: run.word(),
-        command: report.call.as_ref().map(|call| call.command(&run.id, REPEATED)),
         error,
     }
+}
+
+fn commands(report: &Report) -> Vec<PageCommand<'_>> {
+    let Some(run) = report.runs().find(|run| run.identified) else { return Vec::new() };
+    let several = report.calls.len() > 1;
+    report
+        .calls
+        .iter()
+        .map(|(name, call)| PageCommand {
+            experiment: if several { name } else { "" },
+            folder: &call.folder,
+            command: call.command(&run.id, REPEATED).replace(run.id.as_str(), RUN_ID),
+        })
+        .collect()
 }

@@ -54,8 +54,8 @@ pub struct Report {
     pub experiment: String,
     /// What it asks.
     pub description: String,
-    /// The call that planned it; `None` where the plan does not say.
-    pub call: Option<Call>,
+    /// The call that planned each experiment; none where the plan does not say.
+    pub calls: BTreeMap<String, Call>,
     /// Whether it is about the paper, whose figures are drawn.
     pub paper: bool,
     /// The axes of the grid, without the seed, in reading order.
@@ -82,6 +82,14 @@ impl Report {
     /// Every planned run, arm by arm.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.arms.iter().flat_map(|arm| &arm.runs)
+    }
+
+    /// How many digits tell the runs' ids apart, at least eight.
+    pub(crate) fn id_digits(&self) -> usize {
+        let mut ids: Vec<&str> = self.runs().map(|run| run.id.as_str()).collect();
+        ids.sort_unstable();
+        let common = |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+        ids.windows(2).map(|pair| common(pair) + 1).fold(8, usize::max)
     }
 
     /// The values of an axis, as text, in the report's order.
@@ -124,7 +132,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let mut report = Report {
         experiment: plan.experiment.clone(),
         description: plan.description.clone(),
-        call: plan.call.clone(),
+        calls: plan.call.iter().map(|call| (plan.experiment.clone(), call.clone())).collect(),
         paper: plan.paper,
         axes,
         counts: Counts::default(),
@@ -136,15 +144,16 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         searches,
         warnings: Vec::new(),
     };
-    let (claims, baseline, leaks) = (plan.claims.clone(), plan.baseline.clone(), leaks(&plan));
-    report.arms = arm::arms(plan.into_owned().runs, store, &report.axes, &undecided)?;
+    let (claims, baseline) = (plan.claims.clone(), plan.baseline.clone());
+    let first: Vec<String> = leaks(&plan).into_iter().chain(unidentified(&plan)).collect();
+    report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
     report.claims = claim::verdicts(&claims, &report.arms);
     report.contrasts = contrast::contrasts(&report.arms, &report.axes, &baseline);
     let margin = |metric| claim::margin(&report.claims, metric);
     report.comparisons = compare::comparisons(&report.arms, &report.contrasts, margin);
-    report.warnings = leaks.into_iter().chain(warnings(&report)).collect();
+    report.warnings = first.into_iter().chain(warnings(&report)).collect();
     report.warnings.extend(search::warnings(&report.searches));
     Ok(report)
 }
@@ -178,7 +187,7 @@ fn counts(report: &Report) -> Counts {
 
 fn origin(report: &Report) -> Origin {
     let mut origin = Origin::default();
-    for result in report.runs().filter_map(Run::result) {
+    for (run, result) in report.runs().filter_map(|run| Some((run, run.result()?))) {
         let p = &result.provenance;
         add(&mut origin.builds, build(p));
         add(&mut origin.hosts, p.host.clone());
@@ -189,8 +198,7 @@ fn origin(report: &Report) -> Origin {
         );
         add(&mut origin.numerics, p.numerics.clone());
         let digest = p.dataset_digest.get(..16).unwrap_or(&p.dataset_digest);
-        let name =
-            label::coordinate(&result.cell, "dataset").filter(|name| !p.dataset.contains(name.as_str()));
+        let name = label::coordinate(&run.cell, "dataset").filter(|name| !p.dataset.contains(name.as_str()));
         let dataset = [name.unwrap_or_default(), p.dataset.clone()].into_iter().filter(|t| !t.is_empty());
         let dataset = dataset.collect::<Vec<_>>().join(": ");
         add(
@@ -200,7 +208,7 @@ fn origin(report: &Report) -> Origin {
         for note in &p.dataset_notes {
             add(&mut origin.notes, note.clone());
         }
-        let model = label::coordinate(&result.cell, "model").unwrap_or_else(|| "–".to_owned());
+        let model = label::coordinate(&run.cell, "model").unwrap_or_else(|| "–".to_owned());
         let sizes = origin.parameters.entry(model).or_default();
         if p.parameters > 0 && !sizes.contains(&p.parameters) {
             sizes.push(p.parameters);
@@ -245,6 +253,23 @@ fn leaks(plan: &Plan) -> Option<String> {
             "{LEAK}: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
              stopping did, was chosen by the test examples: no figure of theirs says how the network does on examples \
              that nothing was chosen by.",
+            plan.runs.len()
+        )
+    })
+}
+
+/// Runs whose data nobody has read here.
+fn unidentified(plan: &Plan) -> Option<String> {
+    let count = plan.runs.iter().filter(|run| run.dataset_digest.is_empty()).count();
+    let command = plan.call.as_ref().map_or_else(String::new, |call| {
+        let words: Vec<&str> =
+            call.program.iter().map(String::as_str).chain([call.experiment.as_str()]).collect();
+        format!(" `{}` fetches the data and makes the runs.", words.join(" "))
+    });
+    (count > 0).then(|| {
+        format!(
+            "The data of {count} of {} runs are not here, and no record has their digest, which is part of a run's \
+             identity: they count as not run, and have no id.{command}",
             plan.runs.len()
         )
     })

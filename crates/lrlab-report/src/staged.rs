@@ -50,7 +50,7 @@ impl Staged {
             return Err(Error::InTheWay { folder: out.to_path_buf(), files: others });
         }
         let kept = others.iter().map(|name| owned::set_aside(&out.join(name))).collect::<Result<_, _>>()?;
-        manifest.write(&out.join(MANIFEST), &earlier.while_replaced(&self.files))?;
+        Manifest::write_files(&out.join(MANIFEST), &earlier.while_replaced(&self.files))?;
         for (name, _) in &self.files {
             let (from, to) = (self.folder.path().join(name), out.join(name));
             let failed = |source| Error::Io { path: to.clone(), source };

@@ -46,6 +46,8 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
     }
     // The plan has the same.
     result.spec = serde_json::Value::Null;
+    result.cell.clear();
+    result.history.shrink_to_fit();
     Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
 }
 

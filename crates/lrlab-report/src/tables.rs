@@ -4,6 +4,7 @@ mod cells;
 mod comparison;
 mod cost;
 mod decision;
+mod profile;
 mod result;
 mod runs;
 mod search;
@@ -22,6 +23,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
     out.extend(search::searches(report));
     out.extend(verdict::claims(report));
     out.extend(comparison::differences(report));
+    out.extend(profile::profiles(report));
     out.extend(decision::decisions(report));
     out.push(cost::cost(report));
     out.push(result::last(report));

@@ -64,12 +64,12 @@ fn write_as(
     page::html(report, &tables, &figures, open, &mut |name, write| staged.add_with(name, write))?;
     staged.add("report.md", &page::markdown(report, &tables, &figures)?)?;
     for it in tables.iter() {
-        staged.add(&format!("tables/{}.csv", it.name), &table::csv(it)?)?;
+        staged.add_with(&format!("tables/{}.csv", it.name), &mut |out| table::csv(it, out))?;
         if it.fits_latex() {
             staged.add(&format!("tables/{}.tex", it.name), &table::latex(it, &report.experiment))?;
         }
     }
-    staged.add("tables/curves.csv", &tables::curves(report)?)?;
+    staged.add_with("tables/curves.csv", &mut |out| tables::curves(report, out))?;
     for (name, text) in documents {
         staged.add(name, text)?;
     }

@@ -186,8 +186,7 @@ fn diverged_runs_with_figures_enter_no_mean() {
     assert!(runs.contains("| diverged | diverged | diverged |"), "{runs}");
     assert!(files["report.md"].contains("2/2, 2 diverged") && files["report.md"].contains("– (0/2)"));
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv") && !name.ends_with(".json")) {
-        let shown = text.replace("data-sort=\"12345670", "");
-        assert!(!shown.contains("12345670"), "{name} has a number of 33 digits");
+        assert!(!text.contains("12345670"), "{name} has a number of 33 digits");
     }
 }
 

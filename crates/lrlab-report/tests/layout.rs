@@ -54,14 +54,15 @@ fn whole_grid() {
         lrlab_report::figures(&summarise(&plan, &store).unwrap()).iter().map(|it| it.panels.len()).sum();
     assert_eq!(html.matches("<svg").count(), 2 + panels);
     for run in &plan.runs {
-        assert!(html.contains(&format!("id=\"run-{}\"", run.run_id)));
+        let id = run.run_id.as_str();
+        assert!(
+            html.contains(&format!("id=\"run-{}\"", &id[..8]))
+                && html.contains(&format!("<code>{id}</code>"))
+        );
     }
     let plain = html.replace("&#x2f;", "/");
-    for run in &plan.runs {
-        let command =
-            format!("cargo xtask run-grid experiments/invented.toml --run {} --out repeated", run.run_id);
-        assert!(plain.contains(&format!("<pre><code>{command}</code></pre>")), "{command}");
-    }
+    let command = "cargo xtask run-grid experiments/invented.toml --run RUN_ID --out repeated";
+    assert!(plain.contains(&format!("<pre id=\"command-0\"><code>{command}</code></pre>")), "{command}");
     assert!(plain.contains("In the folder <code>/home/someone</code>"));
     // One budget and no further axis: readers are spared the column, programs are not.
     assert!(!html.contains("<button type=\"button\">epochs</button>"));
@@ -113,6 +114,8 @@ fn paper_grid() {
     plan.claims = common::claims();
     let (_folder, store) = common::full(&plan);
     let files = check::written(&plan, &store, "paper");
+    let size = files["report.html"].len();
+    assert!(size < 1_500_000, "a page of {size} bytes");
     assert!(files.contains_key("figures/figure-1-loss-20-epochs.svg"));
     assert!(!files.contains_key("tables/runs.tex"), "288 rows are no float");
     assert!(files["tables/results.tex"].contains("\\resizebox"));
@@ -131,27 +134,37 @@ fn paper_grid() {
         .map(|arm| arm["first"].as_bool().unwrap())
         .collect();
     assert_eq!(first, [true, false, true, false, true, false, true, false], "four arms, none with a monitor");
-    // Every run is there with its figures, in seven digits.
+    // Every run is there with its figures: losses in six digits, fractions in millionths.
+    let metrics: Vec<&serde_json::Value> =
+        curves["metrics"].as_array().unwrap().iter().filter(|metric| metric["key"] != "lr").collect();
+    let listed = |run: &serde_json::Value, key: &str| -> Vec<f64> {
+        let place = metrics.iter().position(|metric| metric["key"] == key).unwrap();
+        let unit = metrics[place]["unit"].as_f64().unwrap();
+        run["values"][place].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() * unit).collect()
+    };
     let runs: Vec<&serde_json::Value> =
         curves["arms"].as_array().unwrap().iter().flat_map(|arm| arm.as_array().unwrap()).collect();
     assert_eq!(runs.len(), plan.runs.len());
     for run in runs {
-        let planned = plan.runs.iter().find(|planned| planned.run_id.as_str() == run["id"]).unwrap();
+        let planned = plan.runs.iter().find(|planned| run["id"] == planned.run_id.as_str()[..8]).unwrap();
         let result = common::result(planned);
-        for (epoch, shown) in result.history.iter().zip(run["values"]["val_loss"].as_array().unwrap()) {
-            let (exact, shown) = (epoch.val_loss.unwrap(), shown.as_f64().unwrap());
-            assert!((exact - shown).abs() <= 5e-7 * exact.abs(), "{exact} {shown}");
+        let (losses, accuracies) = (listed(run, "val_loss"), listed(run, "val_accuracy"));
+        assert_eq!((losses.len(), accuracies.len()), (result.history.len(), result.history.len()));
+        for ((epoch, loss), accuracy) in result.history.iter().zip(losses).zip(accuracies) {
+            let exact = epoch.val_loss.unwrap();
+            assert!((exact - loss).abs() <= 5e-6 * exact.abs(), "{exact} {loss}");
+            assert!((epoch.val_accuracy.unwrap() - accuracy).abs() <= 5.1e-7, "{accuracy}");
         }
     }
 }
 
-/// What the page's script draws from: less than two and a half kilobytes a run of 20 epochs.
+/// What the page's script draws from: less than one and a half kilobytes a run of 20 epochs.
 fn curves(html: &str) -> serde_json::Value {
     let text = html.split("id=\"curves-data\">").nth(1).unwrap().split("</script>").next().unwrap();
     let curves: serde_json::Value = serde_json::from_str(text).unwrap();
     let runs: usize =
         curves["arms"].as_array().unwrap().iter().map(|arm| arm.as_array().unwrap().len()).sum();
-    assert!(text.len() < 2500 * runs, "{} bytes for {runs} runs", text.len());
+    assert!(text.len() < 1500 * runs, "{} bytes for {runs} runs", text.len());
     curves
 }
 
@@ -171,9 +184,9 @@ fn torn_grid() {
     assert!(results.contains("(1/2)") && results.contains("– (0/2)") && results.contains("2/2, 1 diverged"));
     assert!(!results.contains("(1/2)**"), "a cell that lacks runs is never the best");
     let html = &files["report.html"];
-    assert!(html.contains("The plan does not say how it was made") && !html.contains("<pre><code>"));
+    assert!(html.contains("The plan does not say how it was made") && !html.contains("<pre id=\"command"));
     let svg = &files["figures/resnet-synthetic-pictures-val-loss.svg"];
-    assert!(svg.contains("l7 7m0 -7l-7 7"), "the diverged run ends in a cross");
+    assert!(svg.contains("l7 7m0-7l-7 7"), "the diverged run ends in a cross");
     assert!(svg.contains("1 diverged (thin lines ending in ×), not in the mean"));
     assert!(svg.contains("1 of 16 runs missing"));
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use super::profiles::profiles;
 use super::{Dash, Figure, Line, Panel, Scale};
 use crate::rates::{corners, rates};
 use crate::stats::summary;
@@ -11,16 +12,30 @@ use crate::{Arm, Metric, Report, Run, Unit, label};
 
 /// Every figure of a report, in reading order: of an experiment about the paper its three under the fixed rate, then per model every metric
 /// with all arms, then the learning rate.
+///
+/// There are none of a report of more than 20 models, data sets and other settings: nobody looks through that many.
 #[must_use]
 pub fn figures(report: &Report) -> Vec<Figure> {
     let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
+    if undrawn(report) > 0 {
+        return out;
+    }
     let colors = schedule_colors(report);
     for (group, name) in groups.iter().zip(names(report, &groups)) {
         let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1", "lr"];
         out.extend(keys.iter().filter_map(|key| by_metric(report, &colors, group, key, &name)));
     }
+    out.extend(profiles(report));
     out
+}
+
+/// Groups of arms that are drawn, each by every metric.
+const GROUPS: usize = 20;
+
+/// How many models, data sets and other settings are not drawn because they are too many.
+pub(crate) fn undrawn(report: &Report) -> usize {
+    Some(report.grouped(&CURVES).len()).filter(|n| *n > GROUPS).unwrap_or(0)
 }
 
 /// The vertical axis of the learning rate.
@@ -164,7 +179,7 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
 
 /// Arms of one budget in groups of at most [`LINES`], with what is common to each group. Where they are too many for one
 /// panel, each monitor has its own; where they are still too many, the fixed rate, if there is one, stands in each.
-fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
+pub(super) fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     if arms.len() <= LINES {
         return vec![(String::new(), arms.to_vec())];
     }
@@ -200,21 +215,25 @@ fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
 fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str, titled: bool) -> Vec<Line> {
     let it = &report.arms[arm];
     let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
-    let schedule = it.label(label::SCHEDULE);
-    let monitor = it.label(label::MONITOR);
-    let words = match monitor.as_str() {
-        _ if titled || !it.monitored => schedule.clone(),
+    let color = colors.get(&it.label(label::SCHEDULE)).copied().unwrap_or(0);
+    lines(it, key, &named(it, titled), color, dash)
+}
+
+/// The schedule of an arm, and its monitor unless the panel's title has it.
+pub(super) fn named(arm: &Arm, titled: bool) -> String {
+    let schedule = arm.label(label::SCHEDULE);
+    match arm.label(label::MONITOR).as_str() {
+        _ if titled || !arm.monitored => schedule,
         "on" | MISSING => format!("{schedule}, monitor"),
         other => format!("{schedule}, {other}"),
-    };
-    lines(it, key, &words, colors.get(&schedule).copied().unwrap_or(0), dash)
+    }
 }
 
 /// The colour of every schedule.
-type Colors = HashMap<String, usize>;
+pub(super) type Colors = HashMap<String, usize>;
 
 /// Colours follow the schedules through all figures; the fixed rate is drawn in ink.
-fn schedule_colors(report: &Report) -> Colors {
+pub(super) fn schedule_colors(report: &Report) -> Colors {
     let mut colors = Colors::new();
     let mut next = usize::from(!report.arms.iter().any(|arm| arm.fixed_rate));
     for fixed in [true, false] {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::axis::Axis;
-use super::mark;
-use super::paint::{escape, shortened, text, text_width};
-use super::{PALETTE, Scale};
+use super::paint::{self, Anchor, escape, shortened, text, text_width};
+use super::path::{Path, short};
+use super::{Scale, mark};
 use crate::answer::{METRICS, number, place, unit};
 use crate::{Comparison, Contrast, Finding, Metric, Report};
 
@@ -229,8 +229,8 @@ fn texts(forest: &Forest) -> impl Iterator<Item = String> {
     })
 }
 
-/// The whole drawing as SVG 1.1, as the other figures are (see `svg`).
-pub(crate) fn svg(forest: &Forest, width: Width) -> String {
+/// The whole drawing as SVG 1.1, as the other figures are (see `svg`); a page that it is `inline` in has its style.
+pub(crate) fn svg(forest: &Forest, width: Width, inline: bool) -> String {
     let layout = Layout::new(forest, width);
     let axes: Vec<Axis> = (0..forest.metrics.len()).map(|panel| axis(forest, panel)).collect();
     let mut body = String::new();
@@ -241,8 +241,8 @@ pub(crate) fn svg(forest: &Forest, width: Width) -> String {
     for group in &forest.groups {
         let _ = writeln!(
             body,
-            "<text class=\"ink\" x=\"0\" y=\"{:.1}\" font-size=\"{}\" font-weight=\"700\" fill=\"#1a1a1a\">{}</text>",
-            y + 16.0,
+            "<text y=\"{}\" font-size=\"{}\" font-weight=\"700\">{}</text>",
+            short(y + 16.0),
             layout.size,
             escape(&group.title)
         );
@@ -261,20 +261,14 @@ pub(crate) fn svg(forest: &Forest, width: Width) -> String {
             &mut frame,
             left + each / 2.0,
             head,
-            "middle",
+            Anchor::Middle,
             layout.size,
             &title(*metric, layout.numbers > 0.0),
         );
     }
-    let height = bottom + 24.0;
-    let width = layout.width;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" role=\"img\">\n\
-         <title>Differences from the baseline</title>\n<desc>{}</desc>\n\
-         <rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>\n{frame}{body}</svg>\n",
-        escape(&forest.caption)
-    )
+    let size = (layout.width, bottom + 24.0);
+    let caption = (!inline).then_some(forest.caption.as_str());
+    paint::document(size, "Differences from the baseline", caption, &(frame + &body))
 }
 
 fn title(metric: Metric, wide: bool) -> String {
@@ -311,7 +305,7 @@ fn legend(out: &mut String, forest: &Forest, layout: &Layout, y: &mut f64) {
             continue;
         }
         draw_mark(out, x, 9.0, finding);
-        text(out, x + 11.0, 13.0, "start", layout.size, word);
+        text(out, x + 11.0, 13.0, Anchor::Start, layout.size, word);
         x += 30.0 + text_width(word, layout.size);
     }
     *y = 20.0;
@@ -319,13 +313,10 @@ fn legend(out: &mut String, forest: &Forest, layout: &Layout, y: &mut f64) {
 
 fn draw_mark(out: &mut String, x: f64, y: f64, finding: Finding) {
     let (color, full) = look(finding);
-    let paint = PALETTE[color];
-    let style = if full {
-        format!("class=\"f{color}\" fill=\"{paint}\"")
-    } else {
-        format!("class=\"hollow s{color}\" fill=\"#ffffff\" stroke=\"{paint}\" stroke-width=\"1.3\"")
-    };
-    mark::mark(out, color, x, y, 4.2, &style);
+    let class = if full { format!("f{color}") } else { format!("hollow m s{color}") };
+    let mut path = Path::default();
+    mark::mark(&mut path, color, x, y, 4.2);
+    paint::path(out, &class, &path);
 }
 
 fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric], row: &ForestRow, top: f64) {
@@ -335,7 +326,7 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
             out,
             0.0,
             y + 4.0,
-            "start",
+            Anchor::Start,
             layout.size,
             &shortened(&row.label, layout.panels[0].0 - 12.0, layout.size),
         );
@@ -344,17 +335,25 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
         let width = text_width(&row.label, layout.size).min(layout.width) + 4.0;
         let _ = writeln!(
             out,
-            "<rect class=\"hollow\" x=\"0\" y=\"{:.1}\" width=\"{width:.1}\" height=\"15\" fill=\"#ffffff\"/>",
-            top + 3.0
+            "<rect class=\"hollow\" y=\"{}\" width=\"{}\" height=\"15\"/>",
+            short(top + 3.0),
+            short(width)
         );
-        text(out, 0.0, top + 14.0, "start", layout.size, &shortened(&row.label, layout.width, layout.size));
+        text(
+            out,
+            0.0,
+            top + 14.0,
+            Anchor::Start,
+            layout.size,
+            &shortened(&row.label, layout.width, layout.size),
+        );
     }
     for (((axis, (left, each)), metric), point) in
         axes.iter().zip(&layout.panels).zip(metrics).zip(&row.points)
     {
         let Some(point) = point else {
             if layout.numbers > 0.0 {
-                text(out, left + each + 8.0, y + 4.0, "start", 10.5, "no pair");
+                text(out, left + each + 8.0, y + 4.0, Anchor::Start, 10.5, "no pair");
             }
             continue;
         };
@@ -362,23 +361,21 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
         let (color, _) = look(point.finding);
         if let Some((low, high)) = point.interval {
             let (a, b) = (at(low).max(*left), at(high).min(left + each));
-            let mut path = format!("M{a:.1} {y:.1}H{b:.1}");
+            let mut path = Path::through([(a, y), (b, y)]);
             // An interval that goes on beyond the panel ends in an arrow, any other in a bar.
-            let end = |cut: bool, x: f64, d: f64| {
+            let mut end = |cut: bool, x: f64, d: f64| {
                 let (tip, half) = if cut { (d, 3.5) } else { (0.0, 3.0) };
-                format!("M{:.1} {:.1}L{x:.1} {y:.1}L{:.1} {:.1}", x - tip, y - half, x - tip, y + half)
+                path.start((x - tip, y - half));
+                path.line_to((x, y));
+                path.line_to((x - tip, y + half));
             };
-            path += &end(at(low) < *left, a, -5.0);
-            path += &end(at(high) > left + each, b, 5.0);
-            let paint = PALETTE[color];
-            let _ = writeln!(
-                out,
-                "<path d=\"{path}\" class=\"s{color}\" fill=\"none\" stroke=\"{paint}\" stroke-width=\"1.3\"/>"
-            );
+            end(at(low) < *left, a, -5.0);
+            end(at(high) > left + each, b, 5.0);
+            paint::path(out, &format!("e s{color}"), &path);
         }
         draw_mark(out, at(point.mean), y, point.finding);
         if layout.numbers > 0.0 {
-            text(out, left + each + 8.0, y + 4.0, "start", 10.5, &said(*metric, point));
+            text(out, left + each + 8.0, y + 4.0, Anchor::Start, 10.5, &said(*metric, point));
         }
     }
 }
@@ -395,17 +392,12 @@ fn draw_axis(
     let zero = axis.ticks.iter().position(|(x, _)| *x == 0.0).unwrap_or(0);
     for (i, (value, label)) in axis.ticks.iter().enumerate() {
         let x = left + each * axis.fraction(*value);
-        let (class, paint, width) =
-            if i == zero && *value == 0.0 { ("axis", "#1a1a1a", 1.0) } else { ("grid", "#e4e4e4", 0.8) };
-        let _ = writeln!(
-            out,
-            "<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" stroke=\"{paint}\" \
-             stroke-width=\"{width}\"/>"
-        );
+        let class = if i == zero && *value == 0.0 { "axis" } else { "grid" };
+        paint::path(out, class, &Path::through([(x, top), (x, bottom)]));
         if i.abs_diff(zero) % every == 0 {
             let size = if layout.numbers > 0.0 { 10.5 } else { 10.0 };
-            text(out, x, top - 5.0, "middle", size, label);
-            text(out, x, bottom + 13.0, "middle", size, label);
+            text(out, x, top - 5.0, Anchor::Middle, size, label);
+            text(out, x, bottom + 13.0, Anchor::Middle, size, label);
         }
     }
 }

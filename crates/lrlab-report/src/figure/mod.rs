@@ -5,11 +5,15 @@ mod curves;
 mod forest;
 mod mark;
 mod paint;
+mod path;
+mod profiles;
 mod svg;
 
 pub use curves::figures;
+pub(crate) use curves::undrawn;
 pub(crate) use forest::{FOREST, Width, svg as forest_svg};
 pub use forest::{Forest, ForestGroup, ForestPoint, ForestRow, forest};
+pub(crate) use paint::style;
 pub(crate) use svg::{panels, svg};
 
 /// Panels side by side.

@@ -1,29 +1,75 @@
-//! How lines and words look, as attributes and text of SVG.
+//! How lines and words look: the classes of a drawing, and the style that defines them.
 
 use std::fmt::Write;
 
+use super::path::{Path, short};
 use super::{Dash, Line, PALETTE};
 
-/// The paint of a line's marks as attributes: full on solid lines, hollow on dashed ones.
-pub(super) fn fill(line: &Line) -> String {
-    let (i, colour) = (index(line), PALETTE[index(line)]);
-    match line.dash {
-        Dash::Solid => format!("class=\"f{i}\" fill=\"{colour}\""),
-        Dash::Dashed => {
-            format!("class=\"hollow s{i}\" fill=\"#ffffff\" stroke=\"{colour}\" stroke-width=\"1.2\"")
-        }
+/// The style of every figure: a file holds it in itself, a page once for all of its figures.
+///
+/// `s0` … are the palette's strokes and `f0` … its fills; `l` is a line, `t` a thin one, `d` a broken one, `b` a band, `e` the
+/// bar of an interval and `m` a hollow mark.
+pub(crate) fn style() -> String {
+    let mut out = "svg{font-family:Helvetica,Arial,'Liberation Sans',sans-serif}\n\
+                   svg .paper,svg .hollow{fill:#fff}\n\
+                   svg text{fill:#1a1a1a}\n\
+                   svg .grid{fill:none;stroke:#e4e4e4;stroke-width:.8}\n\
+                   svg .axis{fill:none;stroke:#1a1a1a;stroke-width:.9}\n\
+                   svg .rule{stroke-dasharray:1.5 3}\n\
+                   svg .l,svg .t,svg .e{fill:none;stroke-width:1.7;stroke-linejoin:round}\n\
+                   svg .t{stroke-width:.8}\n\
+                   svg .e{stroke-width:1.3}\n\
+                   svg .d{stroke-dasharray:5 3}\n\
+                   svg .m{stroke-width:1.2}\n\
+                   svg .b{fill-opacity:.13}\n"
+        .to_owned();
+    for (i, color) in PALETTE.iter().enumerate() {
+        let _ = writeln!(out, "svg .s{i}{{stroke:{color}}}svg .f{i}{{fill:{color}}}");
+    }
+    out
+}
+
+/// A whole drawing. It stands alone where it is a file, and has a page's style where it is in one.
+pub(super) fn document(
+    (width, height): (f64, f64),
+    title: &str,
+    caption: Option<&str>,
+    body: &str,
+) -> String {
+    let alone = caption.map_or_else(String::new, |caption| {
+        format!(
+            "<desc>{}</desc>\n<style>\n{}</style>\n<rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\"/>\n",
+            escape(caption),
+            style()
+        )
+    });
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" font-size=\"11\" role=\"img\">\n<title>{}</title>\n{alone}{body}</svg>\n",
+        escape(title)
+    )
+}
+
+/// Adds a path of these classes, unless it is empty.
+pub(super) fn path(out: &mut String, class: &str, path: &Path) {
+    if !path.data().is_empty() {
+        let _ = writeln!(out, "<path class=\"{class}\" d=\"{}\"/>", path.data());
     }
 }
 
-/// The stroke of a line as attributes.
+/// The classes of a line's marks: full on solid lines, hollow on dashed ones.
+pub(super) fn fill(line: &Line) -> String {
+    match line.dash {
+        Dash::Solid => format!("f{}", index(line)),
+        Dash::Dashed => format!("hollow m s{}", index(line)),
+    }
+}
+
+/// The classes of a line.
 pub(super) fn stroke(line: &Line) -> String {
-    let width = if line.diverged { 0.8 } else { 1.7 };
-    let dash = if line.dash == Dash::Dashed { " stroke-dasharray=\"5 3\"" } else { "" };
-    format!(
-        "class=\"s{}\" stroke=\"{}\" stroke-width=\"{width}\" stroke-linejoin=\"round\"{dash}",
-        index(line),
-        PALETTE[index(line)]
-    )
+    let width = if line.diverged { "t" } else { "l" };
+    let dash = if line.dash == Dash::Dashed { " d" } else { "" };
+    format!("{width}{dash} s{}", index(line))
 }
 
 /// Which colour of the palette a line has.
@@ -36,14 +82,41 @@ pub(super) fn text_width(words: &str, size: f64) -> f64 {
     words.chars().count() as f64 * size * 0.54
 }
 
+/// Where words stand relative to their place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// The size of letters that need not say theirs.
+pub(super) const SIZE: f64 = 11.0;
+
+/// Adds words of one anchor, with less text than one by one.
+pub(super) fn texts(out: &mut String, anchor: Anchor, words: impl IntoIterator<Item = (f64, f64, String)>) {
+    let name = match anchor {
+        Anchor::Start => "start",
+        Anchor::Middle => "middle",
+        Anchor::End => "end",
+    };
+    let _ = writeln!(out, "<g text-anchor=\"{name}\">");
+    for (x, y, words) in words {
+        text(out, x, y, Anchor::Start, SIZE, &words);
+    }
+    out.push_str("</g>\n");
+}
+
 /// Adds words in ink, their baseline at `y`.
-pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: &str, size: f64, words: &str) {
-    let _ = writeln!(
-        out,
-        "<text class=\"ink\" x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
-         fill=\"#1a1a1a\">{}</text>",
-        escape(words)
-    );
+pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: Anchor, size: f64, words: &str) {
+    let anchor = match anchor {
+        Anchor::Start => "",
+        Anchor::Middle => " text-anchor=\"middle\"",
+        Anchor::End => " text-anchor=\"end\"",
+    };
+    let size = if size == SIZE { String::new() } else { format!(" font-size=\"{size}\"") };
+    let (x, y, words) = (short(x), short(y), escape(words));
+    let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\"{anchor}{size}>{words}</text>");
 }
 
 /// Words cut so that they are no wider than `width`.

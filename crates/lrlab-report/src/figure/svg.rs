@@ -1,11 +1,13 @@
-//! Drawing a figure as SVG 1.1: no scripts, no fonts, no links. Colours are attributes, so that the file stands
-//! alone; classes (`ink`, `grid`, `paper`, `s0` … strokes, `f0` … fills) let a dark page override them.
+//! Drawing a figure as SVG 1.1: no scripts, no fonts, no links. Looks are classes (see `paint`), so that a page says them
+//! once and a dark one may override them.
 
 use std::fmt::Write;
 
 use super::axis::{Axis, integer_ticks};
-use super::paint::{escape, fill, index, shortened, stroke, text, text_width};
-use super::{Figure, Line, PALETTE, Panel, Scale, mark};
+use super::paint::{self, Anchor, SIZE, escape, fill, index, shortened, stroke, text, text_width, texts};
+use super::path::{Path, short};
+use super::{Figure, Line, Panel, Scale, mark};
+use crate::table::fixed;
 
 /// Width and height of the area between the axes.
 const AREA: (f64, f64) = (240.0, 190.0);
@@ -15,9 +17,7 @@ const ABOVE: f64 = 26.0;
 const BELOW: f64 = 44.0;
 /// Panels side by side.
 const PER_ROW: usize = 3;
-/// Letters: a panel is at most 412 wide, so that on a phone, 358 wide, none is smaller than 9.
-const SIZE: f64 = 11.0;
-/// Room for names, at most.
+/// Room for names, at most: a panel is at most 412 wide, so that on a phone, 358 wide, no letter is smaller than 9.
 const NAMES: f64 = 96.0;
 /// The least distance between names.
 const APART: f64 = 13.0;
@@ -33,7 +33,8 @@ pub(crate) fn svg(figure: &Figure) -> String {
     for (i, axis) in axes.into_iter().enumerate() {
         draw(&mut body, figure, i, axis, at(i));
     }
-    document(figure, (columns as f64 * width, rows as f64 * height), &body)
+    let size = (columns as f64 * width, rows as f64 * height);
+    paint::document(size, &figure.title, Some(&figure.caption), &body)
 }
 
 /// Each panel as a drawing of its own, one after the other: a page lays them out as its width allows.
@@ -42,20 +43,9 @@ pub(crate) fn panels(figure: &Figure) -> String {
     for (i, axis) in axes(figure).into_iter().enumerate() {
         let mut body = String::new();
         draw(&mut body, figure, i, axis, (0.0, 0.0));
-        out.push_str(&document(figure, cell(figure), &body));
+        out.push_str(&paint::document(cell(figure), &figure.title, None, &body));
     }
     out
-}
-
-fn document(figure: &Figure, (width, height): (f64, f64), body: &str) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" font-family=\"Helvetica, Arial, 'Liberation Sans', sans-serif\" role=\"img\">\n\
-         <title>{}</title>\n<desc>{}</desc>\n\
-         <rect class=\"paper\" width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#ffffff\"/>\n{body}</svg>\n",
-        escape(&figure.title),
-        escape(&figure.caption)
-    )
 }
 
 fn draw(out: &mut String, figure: &Figure, panel: usize, axis: Axis, (x, y): (f64, f64)) {
@@ -84,20 +74,72 @@ fn axes(figure: &Figure) -> Vec<Axis> {
     panels.iter().map(|panel| axis(std::slice::from_ref(panel))).collect()
 }
 
-/// The axis of panels. Runs that diverged do not squeeze the others: they get a half more room, and leave it.
+/// The axis of panels. Neither runs that diverged nor the first epoch squeeze the others, nor the end of a rate that goes
+/// to zero: they get some more room, and leave it.
 fn axis(panels: &[&Panel]) -> Axis {
-    let of = |line: &Line| -> Vec<f64> {
-        line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2])).collect()
+    let scale = panels.first().map_or(Scale::Linear, |panel| panel.y_scale);
+    let lines = || panels.iter().flat_map(|panel| &panel.lines);
+    let least = match scale {
+        Scale::Log => lines().filter_map(lasting_low).min_by(f64::total_cmp),
+        Scale::Linear => None,
     };
-    let lines = panels.iter().flat_map(|panel| &panel.lines);
-    let (wild, tame): (Vec<&Line>, Vec<&Line>) = lines.partition(|line| line.diverged);
-    let mut values: Vec<f64> = tame.into_iter().flat_map(of).collect();
-    let (low, high) =
-        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(*y), high.max(*y)));
+    let least = least.unwrap_or(f64::NEG_INFINITY);
+    let of = |line: &Line| -> Vec<(f64, f64)> {
+        let band = line.band.iter().flat_map(|b| [(b.0, b.1), (b.0, b.2)]);
+        line.points.iter().copied().chain(band).filter(|(_, y)| *y >= least).collect()
+    };
+    let (wild, tame): (Vec<&Line>, Vec<&Line>) = lines().partition(|line| line.diverged);
+    let tame: Vec<(f64, f64)> = tame.into_iter().flat_map(of).collect();
+    // Epochs count from 1.
+    let epochs = panels.iter().all(|panel| panel.x_range.0 >= 1.0);
+    let mut values =
+        if epochs && scale == Scale::Linear { but_first(&tame) } else { tame.iter().map(|p| p.1).collect() };
+    let (low, high) = range(values.iter().copied());
     let room = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
-    values.extend(wild.into_iter().flat_map(of).map(|y| y.clamp(low.min(high) - room, high.max(low) + room)));
-    let (scale, bounds) = panels.first().map_or((Scale::Linear, (None, None)), |p| (p.y_scale, p.y_bounds));
+    let wild = wild.into_iter().flat_map(of).map(|(_, y)| y);
+    values.extend(wild.map(|y| y.clamp(low.min(high) - room, high.max(low) + room)));
+    let bounds = panels.first().map_or((None, None), |panel| panel.y_bounds);
     Axis::around(values.into_iter(), scale, bounds)
+}
+
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)))
+}
+
+/// The epochs from which on the first one is cut off where it would take most of the axis.
+const MANY: usize = 5;
+
+/// The values that rule an axis. Where the first epoch would take more than half of it, that is cut down to a fifth of the
+/// others' range.
+fn but_first(points: &[(f64, f64)]) -> Vec<f64> {
+    let mut epochs: Vec<f64> = points.iter().map(|p| p.0).collect();
+    epochs.sort_by(f64::total_cmp);
+    epochs.dedup();
+    let all = points.iter().map(|p| p.1);
+    if epochs.len() < MANY {
+        return all.collect();
+    }
+    let (low, high) = range(points.iter().filter(|p| p.0 > epochs[0]).map(|p| p.1));
+    let size = high - low;
+    let (floor, ceiling) = range(all.clone());
+    let cut = |beyond: f64| if beyond > size { 0.2 * size } else { beyond };
+    let (floor, ceiling) = (low - cut(low - floor), high + cut(ceiling - high));
+    all.map(|y| y.clamp(floor.min(low), ceiling.max(high))).collect()
+}
+
+/// The value below which a line is for no more than 3 % of its way: a rate that goes to zero passes every power of ten in
+/// its last updates.
+fn lasting_low(line: &Line) -> Option<f64> {
+    const SHARE: f64 = 0.03;
+    let mut pieces: Vec<(f64, f64)> =
+        line.points.windows(2).map(|pair| (pair[0].1.min(pair[1].1), pair[1].0 - pair[0].0)).collect();
+    pieces.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut left = SHARE * pieces.iter().map(|piece| piece.1).sum::<f64>();
+    let lasting = pieces.iter().find(|(_, width)| {
+        left -= width;
+        left < 0.0
+    });
+    lasting.map(|piece| piece.0).filter(|y| *y > 0.0)
 }
 
 struct Drawing<'a> {
@@ -111,17 +153,18 @@ struct Drawing<'a> {
 
 impl Drawing<'_> {
     fn draw(&self, out: &mut String, clip: &str) {
-        let Self { x, y, width, height, .. } = *self;
-        let _ = writeln!(
-            out,
-            "<clipPath id=\"{clip}\"><rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{:.2}\"/></clipPath>",
-            x - 4.0,
-            y - 4.0,
-            width + 8.0,
-            height + 8.0
-        );
         self.grid(out);
-        let _ = writeln!(out, "<g clip-path=\"url(#{clip})\">");
+        let leaves = self.leaves();
+        if leaves {
+            let corner = (short(self.x - 4.0), short(self.y - 4.0));
+            let size = (short(self.width + 8.0), short(self.height + 8.0));
+            let _ = writeln!(
+                out,
+                "<clipPath id=\"{clip}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n\
+                 <g clip-path=\"url(#{clip})\">",
+                corner.0, corner.1, size.0, size.1
+            );
+        }
         for (at, word) in &self.panel.rules {
             self.rule(out, *at, word);
         }
@@ -131,9 +174,52 @@ impl Drawing<'_> {
         for line in &self.panel.lines {
             self.line(out, line);
         }
-        out.push_str("</g>\n");
+        if leaves {
+            out.push_str("</g>\n");
+        }
         self.names(out);
         self.labels(out);
+        self.first(out);
+    }
+
+    /// What the means of a first epoch that is cut off are.
+    fn first(&self, out: &mut String) {
+        let first = self.panel.x_range.0;
+        let later = self.panel.lines.iter().flat_map(|line| &line.points).map(|p| p.0).filter(|x| *x > first);
+        let second = later.fold(f64::INFINITY, f64::min).min(self.panel.x_range.1);
+        let lines = self.panel.lines.iter().filter(|line| !line.diverged && line.joined);
+        let means: Vec<f64> =
+            lines.filter_map(|line| line.points.first()).filter(|p| p.0 == first).map(|p| p.1).collect();
+        let (low, high) = range(means.iter().copied());
+        let (above, below) = (high > self.axis.high, low < self.axis.low);
+        if self.axis.scale == Scale::Log || !(above || below) {
+            return;
+        }
+        let digits = if high.abs() < 10.0 { 2 } else { 1 };
+        let [from, to] = [low, high].map(|y| fixed(y, digits));
+        let span = if from == to { from } else { format!("{from}–{to}") };
+        let (sign, y) = if above {
+            ('↑', self.y + if self.panel.rules.is_empty() { 9.0 } else { 22.0 })
+        } else {
+            ('↓', self.y + self.height - 4.0)
+        };
+        text(
+            out,
+            self.at(second, self.axis.low).0 + 5.0,
+            y,
+            Anchor::Start,
+            10.0,
+            &format!("{sign} epoch {first}: {span}"),
+        );
+    }
+
+    /// Whether something passes the area's upper or lower edge.
+    fn leaves(&self) -> bool {
+        let lines = self.panel.lines.iter();
+        let mut values = lines.flat_map(|line| {
+            line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2]))
+        });
+        values.any(|y| !(0.0..=1.0).contains(&self.axis.fraction(y)))
     }
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
@@ -147,34 +233,28 @@ impl Drawing<'_> {
 
     fn grid(&self, out: &mut String) {
         let Self { x, y, width, height, .. } = *self;
-        for (value, label) in &self.axis.ticks {
+        let (right, bottom) = (x + width, y + height);
+        let mut grid = Path::default();
+        for (value, _) in &self.axis.ticks {
             let (_, at) = self.at(self.panel.x_range.0, *value);
-            let _ = writeln!(
-                out,
-                "<line class=\"grid\" x1=\"{x:.2}\" x2=\"{:.2}\" y1=\"{at:.2}\" y2=\"{at:.2}\" stroke=\"#e4e4e4\" \
-                 stroke-width=\"0.8\"/>",
-                x + width
-            );
-            text(out, x - 7.0, at + 3.6, "end", SIZE, label);
+            grid.start((x, at));
+            grid.line_to((right, at));
         }
-        for tick in integer_ticks(self.panel.x_range.0, self.panel.x_range.1) {
+        paint::path(out, "grid", &grid);
+        let labels = self.axis.ticks.iter().map(|(value, label)| {
+            let (_, at) = self.at(self.panel.x_range.0, *value);
+            (x - 7.0, at + 3.6, label.clone())
+        });
+        texts(out, Anchor::End, labels);
+        let mut axis = Path::through([(x, y), (x, bottom), (right, bottom)]);
+        let ticks = integer_ticks(self.panel.x_range.0, self.panel.x_range.1).into_iter().map(|tick| {
             let (at, _) = self.at(tick, self.axis.low);
-            let bottom = y + height;
-            let _ = writeln!(
-                out,
-                "<line class=\"axis\" x1=\"{at:.2}\" x2=\"{at:.2}\" y1=\"{bottom:.2}\" y2=\"{:.2}\" \
-                 stroke=\"#1a1a1a\" stroke-width=\"0.8\"/>",
-                bottom + 4.0
-            );
-            text(out, at, bottom + 15.0, "middle", SIZE, &format!("{tick:.0}"));
-        }
-        let _ = writeln!(
-            out,
-            "<path class=\"axis\" d=\"M{x:.2} {y:.2}V{:.2}H{:.2}\" fill=\"none\" stroke=\"#1a1a1a\" \
-             stroke-width=\"0.9\"/>",
-            y + height,
-            x + width
-        );
+            axis.start((at, bottom));
+            axis.line_to((at, bottom + 4.0));
+            (at, bottom + 15.0, format!("{tick:.0}"))
+        });
+        texts(out, Anchor::Middle, ticks);
+        paint::path(out, "axis", &axis);
     }
 
     /// The name of each line at its end, with its mark or a piece of it; names that would overlap stand below each other.
@@ -201,94 +281,121 @@ impl Drawing<'_> {
         let x = self.x + self.width;
         for (y, line) in ends {
             if line.marks || line.points.len() == 1 {
-                mark::mark(out, line.color, x + 7.0, y, 3.0, &fill(line));
+                let mut sample = Path::default();
+                mark::mark(&mut sample, line.color, x + 7.0, y, 3.0);
+                paint::path(out, &fill(line), &sample);
             } else {
-                let (from, to) = (x + 2.0, x + 12.0);
-                let _ = writeln!(
-                    out,
-                    "<line x1=\"{from:.2}\" x2=\"{to:.2}\" y1=\"{y:.2}\" y2=\"{y:.2}\" {}/>",
-                    stroke(line)
-                );
+                paint::path(out, &stroke(line), &Path::through([(x + 2.0, y), (x + 12.0, y)]));
             }
-            text(out, x + 14.0, y + 3.8, "start", SIZE, &shortened(&line.label, NAMES, SIZE));
+            text(out, x + 14.0, y + 3.8, Anchor::Start, SIZE, &shortened(&line.label, NAMES, SIZE));
         }
     }
 
     fn labels(&self, out: &mut String) {
         let Self { x, y, width, height, panel, .. } = *self;
-        text(out, x + width / 2.0, y - 10.0, "middle", 12.0, &panel.title);
-        text(out, x + width / 2.0, y + height + 32.0, "middle", 11.5, &panel.x_label);
-        let (tx, ty) = (x - 44.0, y + height / 2.0);
+        text(out, x + width / 2.0, y - 10.0, Anchor::Middle, 12.0, &panel.title);
+        text(out, x + width / 2.0, y + height + 32.0, Anchor::Middle, 11.5, &panel.x_label);
+        let (tx, ty) = (short(x - 44.0), short(y + height / 2.0));
         let _ = writeln!(
             out,
-            "<text class=\"ink\" transform=\"translate({tx:.2} {ty:.2}) rotate(-90)\" text-anchor=\"middle\" \
-             font-size=\"11.5\" fill=\"#1a1a1a\">{}</text>",
+            "<text transform=\"translate({tx} {ty}) rotate(-90)\" text-anchor=\"middle\" \
+             font-size=\"11.5\">{}</text>",
             escape(&panel.y_label)
         );
     }
 
     fn rule(&self, out: &mut String, at: f64, word: &str) {
         let (px, _) = self.at(at, self.axis.low);
-        let _ = writeln!(
-            out,
-            "<line class=\"axis\" x1=\"{px:.2}\" x2=\"{px:.2}\" y1=\"{:.2}\" y2=\"{:.2}\" stroke=\"#1a1a1a\" \
-             stroke-width=\"0.9\" stroke-dasharray=\"1.5 3\"/>",
-            self.y,
-            self.y + self.height
-        );
+        paint::path(out, "axis rule", &Path::through([(px, self.y), (px, self.y + self.height)]));
         let left = px > self.x + 0.6 * self.width;
-        let (anchor, dx) = if left { ("end", -5.0) } else { ("start", 5.0) };
+        let (anchor, dx) = if left { (Anchor::End, -5.0) } else { (Anchor::Start, 5.0) };
         text(out, px + dx, self.y + 9.0, anchor, SIZE, word);
     }
 
     fn band(&self, out: &mut String, line: &Line) {
         if line.band.len() < 2 {
             // The spread of a single point is an error bar.
+            let mut bar = Path::default();
             for (x, low, high) in &line.band {
                 let ((px, a), (_, b)) = (self.at(*x, *low), self.at(*x, *high));
-                let stroke = format!("class=\"s{0}\" stroke=\"{1}\"", index(line), PALETTE[index(line)]);
-                let _ = writeln!(
-                    out,
-                    "<path d=\"M{px:.2} {a:.2}V{b:.2}M{l:.2} {a:.2}h8M{l:.2} {b:.2}h8\" fill=\"none\" {stroke} \
-                     stroke-width=\"1.2\"/>",
-                    l = px - 4.0
-                );
+                for (from, to) in
+                    [((px, a), (px, b)), ((px - 4.0, a), (px + 4.0, a)), ((px - 4.0, b), (px + 4.0, b))]
+                {
+                    bar.start(from);
+                    bar.line_to(to);
+                }
             }
-            return;
+            return paint::path(out, &format!("e s{}", index(line)), &bar);
         }
         let upper = line.band.iter().map(|(x, _, high)| self.at(*x, *high));
         let lower = line.band.iter().rev().map(|(x, low, _)| self.at(*x, *low));
-        let corners: Vec<String> = upper.chain(lower).map(|(x, y)| format!("{x:.2},{y:.2}")).collect();
-        let _ = writeln!(
-            out,
-            "<polygon points=\"{}\" class=\"f{}\" fill=\"{}\" fill-opacity=\"0.13\"/>",
-            corners.join(" "),
-            index(line),
-            PALETTE[index(line)]
-        );
+        paint::path(out, &format!("b f{}", index(line)), &Path::through(upper.chain(lower)));
     }
 
     fn line(&self, out: &mut String, line: &Line) {
         let at: Vec<(f64, f64)> = line.points.iter().map(|(x, y)| self.at(*x, *y)).collect();
         if at.len() > 1 && line.joined {
-            let path: Vec<String> = at.iter().map(|(x, y)| format!("{x:.2},{y:.2}")).collect();
-            let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" {}/>", path.join(" "), stroke(line));
+            paint::path(out, &stroke(line), &Path::through(at.iter().copied()));
         }
-        let colour = PALETTE[index(line)];
         if line.marks || at.len() == 1 {
-            let (r, style) = (if at.len() == 1 { 3.6 } else { 2.3 }, fill(line));
+            let (r, mut marks) = (if at.len() == 1 { 3.6 } else { 2.3 }, Path::default());
             for (x, y) in &at {
-                mark::mark(out, line.color, *x, *y, r, &style);
+                mark::mark(&mut marks, line.color, *x, *y, r);
             }
+            paint::path(out, &fill(line), &marks);
         }
         if let (true, Some((x, y))) = (line.diverged, at.last()) {
             // A run that left the panel ends at its edge.
-            mark::cross(
-                out,
-                *x,
-                y.clamp(self.y, self.y + self.height),
-                &format!("class=\"s{}\" stroke=\"{colour}\"", index(line)),
-            );
+            let mut cross = Path::default();
+            mark::cross(&mut cross, *x, y.clamp(self.y, self.y + self.height));
+            paint::path(out, &format!("l s{}", index(line)), &cross);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_epoch_does_not_rule_the_axis() {
+        let check = |values: &[f64], expected: (f64, f64)| {
+            let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(values.iter().copied()).collect();
+            let (low, high) = range(but_first(&points).into_iter());
+            assert!(
+                (low - expected.0).abs() < 1e-9 && (high - expected.1).abs() < 1e-9,
+                "{values:?}: {low}–{high}"
+            );
+        };
+        check(&[9.0, 2.0, 1.5, 1.0, 1.2], (1.0, 2.2));
+        check(&[1.0, 70.0, 74.0, 75.0, 80.0], (68.0, 80.0));
+        check(&[68.0, 81.0, 88.0, 94.0, 99.0], (68.0, 99.0));
+        // A first epoch that leaves the others most of the axis, and one of few.
+        check(&[2.5, 2.0, 1.5, 1.0, 1.2], (1.0, 2.5));
+        check(&[9.0, 2.0, 1.5, 1.0], (1.0, 9.0));
+        check(&[1.0, 1.0, 1.0, 1.0, 1.0], (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_rate_that_goes_to_zero_does_not_stretch_its_axis() {
+        let line = |points: Vec<(f64, f64)>| Line {
+            label: String::new(),
+            color: 0,
+            dash: super::super::Dash::Solid,
+            points,
+            band: Vec::new(),
+            diverged: false,
+            marks: false,
+            joined: true,
+        };
+        let cosine = (0..=1000).map(|i| {
+            let share = f64::from(i) / 1000.0;
+            (20.0 * share, 0.05 * (1.0 + (std::f64::consts::PI * share).cos()))
+        });
+        let low = lasting_low(&line(cosine.collect())).unwrap();
+        assert!((1e-4..3e-4).contains(&low), "{low}");
+        // A step that stays low is shown.
+        let step = vec![(0.0, 0.1), (8.0, 0.1), (8.0, 1e-5), (10.0, 1e-5)];
+        assert_eq!(lasting_low(&line(step)), Some(1e-5));
     }
 }

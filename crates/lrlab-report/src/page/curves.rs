@@ -1,19 +1,19 @@
 //! What the page's curves are drawn from: the histories of the runs as compact JSON.
 //!
-//! Numbers have seven significant digits, which is what a single-precision figure holds; `tables/curves.csv` has all of
-//! them. A rate that several runs share is there once.
+//! Fractions are there in millionths, other numbers with six significant digits, more than a screen shows; `tables/curves.csv` has all of them. A rate that several runs share is there once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use lrlab_runs::EpochMetrics;
 use serde::Serialize;
+use serde_json::Number;
 
 use crate::figure::PALETTE;
 use crate::rates::{rates, thinned};
-use crate::{Arm, Metric, Report, Run, label, tables};
+use crate::{Arm, Metric, Report, Run, Unit, label, tables};
 
 /// The axes that choose a panel; arms that agree on them share one.
-const PANEL: [&str; 3] = ["model", "dataset", label::EPOCHS];
+const PANEL: [&str; 4] = [label::EXPERIMENT, "model", "dataset", label::EPOCHS];
 
 /// How many arms a panel shows at first.
 const FIRST: usize = 4;
@@ -40,6 +40,8 @@ struct PageMetric {
     title: &'static str,
     sign: &'static str,
     factor: f64,
+    /// What the runs' values count: fractions in millionths, which are shorter.
+    unit: f64,
     digits: usize,
 }
 
@@ -65,12 +67,15 @@ struct PageRun {
     id: String,
     seed: String,
     state: &'static str,
-    /// Completed epochs, one per entry of the lists in `values`.
+    /// Completed epochs, one per entry of the lists in `values`; absent where they are 1, 2, …
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     epochs: Vec<u64>,
     updates_per_epoch: Option<u64>,
     /// The run's computing time, spread evenly over its epochs.
     seconds_per_epoch: Option<f64>,
-    values: BTreeMap<&'static str, Vec<Option<f64>>>,
+    /// By epoch, a list for each of the grid's metrics but the rate, in units of [`PageMetric::unit`]; empty where the run has
+    /// none.
+    values: Vec<Vec<Option<Number>>>,
     /// Index into `rates`.
     rate: Option<usize>,
 }
@@ -90,23 +95,33 @@ pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error>
         return Ok(None);
     }
     let mut lines = RateLines::default();
+    let measured = |key: &&str| {
+        let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
+        epochs.any(|epoch| epoch.get(key).flatten().is_some_and(f64::is_finite))
+    };
+    let keys: Vec<&'static str> = EpochMetrics::NAMES
+        .into_iter()
+        .filter(|key| *key != RATE && *key != "lr_first" && Metric::parse(key).is_some())
+        .filter(measured)
+        .collect();
+    let digits = report.id_digits();
     let arms: Vec<Vec<PageRun>> = report
         .arms
         .iter()
-        .map(|arm| arm.runs.iter().map(|run| page_run(run, &mut lines)).collect())
+        .map(|arm| arm.runs.iter().map(|run| page_run(run, &keys, digits, &mut lines)).collect())
         .collect();
-    let measured = |key: &str| arms.iter().flatten().any(|run| run.values.contains_key(key));
     let curves = Curves {
         palette: &PALETTE,
         metrics: EpochMetrics::NAMES
             .into_iter()
-            .filter(|key| measured(key) || (*key == RATE && !lines.all.is_empty()))
+            .filter(|key| keys.contains(key) || (*key == RATE && !lines.all.is_empty()))
             .filter_map(Metric::parse)
             .map(|metric| PageMetric {
                 key: metric.key,
                 title: metric.title(),
                 sign: metric.unit().sign(),
                 factor: metric.unit().factor(),
+                unit: if is_fraction(metric) { MILLIONTH } else { 1.0 },
                 digits: metric.unit().digits(),
             })
             .collect(),
@@ -193,7 +208,7 @@ fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
     }
     let value = arm.label(axis);
     match axis {
-        "model" | "dataset" | label::SCHEDULE => Some(value),
+        label::EXPERIMENT | "model" | "dataset" | label::SCHEDULE => Some(value),
         label::EPOCHS => Some(format!("{value} {}", if value == "1" { "epoch" } else { "epochs" })),
         label::MONITOR if !arm.monitored => None,
         label::MONITOR if matches!(value.as_str(), "on" | "–") => Some("monitor".to_owned()),
@@ -202,23 +217,27 @@ fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
     }
 }
 
-fn page_run(run: &Run, lines: &mut RateLines) -> PageRun {
+fn page_run(run: &Run, keys: &[&'static str], digits: usize, lines: &mut RateLines) -> PageRun {
     let history = run.result().map_or(&[][..], |result| &result.history);
-    let series = |key: &'static str| -> Option<(&'static str, Vec<Option<f64>>)> {
-        Metric::parse(key).filter(|_| key != "lr" && key != "lr_first")?;
-        let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).map(short);
-        let values: Vec<Option<f64>> = history.iter().map(of).collect();
-        values.iter().any(Option::is_some).then_some((key, values))
+    let series = |key: &&'static str| -> Vec<Option<Number>> {
+        let fraction = Metric::parse(key).is_some_and(is_fraction);
+        let number = |x| if fraction { whole(x / MILLIONTH) } else { Number::from_f64(short(x)) };
+        let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).and_then(number);
+        let values: Vec<Option<Number>> = history.iter().map(of).collect();
+        if values.iter().any(Option::is_some) { values } else { Vec::new() }
     };
+    let values: Vec<_> = keys.iter().map(series).collect();
+    let counted = history.iter().zip(1..).all(|(epoch, n)| epoch.epoch == n)
+        && values.iter().any(|list| !list.is_empty());
     let updates = run.result().and_then(|result| result.updates);
     PageRun {
-        id: run.id.to_string(),
+        id: run.id.as_str().get(..digits).unwrap_or_default().to_owned(),
         seed: run.seed.clone(),
         state: run.word(),
-        epochs: history.iter().map(|epoch| epoch.epoch).collect(),
+        epochs: if counted { Vec::new() } else { history.iter().map(|epoch| epoch.epoch).collect() },
         updates_per_epoch: updates.map(|updates| updates.per_epoch),
         seconds_per_epoch: seconds_per_epoch(run).map(short),
-        values: EpochMetrics::NAMES.into_iter().filter_map(series).collect(),
+        values,
         rate: lines.of(run),
     }
 }
@@ -290,9 +309,21 @@ fn ends(run: &Run) -> Vec<(f64, f64)> {
     ends.filter_map(|(x, rate)| Some((x, rate?))).collect()
 }
 
-/// Seven significant digits.
-pub(super) fn short(x: f64) -> f64 {
-    format!("{x:.6e}").parse().unwrap_or(x)
+/// The unit of fractions.
+const MILLIONTH: f64 = 1e-6;
+
+fn is_fraction(metric: Metric) -> bool {
+    matches!(metric.unit(), Unit::Percent | Unit::Points | Unit::Score)
+}
+
+/// The nearest whole number.
+fn whole(x: f64) -> Option<Number> {
+    Some(Number::from(x.round() as i64))
+}
+
+/// Six significant digits.
+fn short(x: f64) -> f64 {
+    format!("{x:.5e}").parse().unwrap_or(x)
 }
 
 #[cfg(test)]
@@ -312,12 +343,12 @@ mod tests {
     }
 
     #[test]
-    fn seven_digits() {
+    fn six_digits() {
         let check = |x: f64, expected: f64| assert_eq!(short(x), expected);
-        check(0.123_456_789, 0.123_456_8);
-        check(123_456_789.0, 123_456_800.0);
+        check(0.123_456_789, 0.123_457);
+        check(123_456_789.0, 123_457_000.0);
         check(0.75, 0.75);
-        check(-1.0 / 3.0, -0.333_333_3);
+        check(-1.0 / 3.0, -0.333_333);
         check(0.0, 0.0);
     }
 }

@@ -2,32 +2,36 @@
 //! column for each number. What is missing is empty.
 
 use std::borrow::Cow;
+use std::io;
 
 use super::{Table, Value};
 use crate::Error;
 
-/// The whole file.
+/// Writes the whole file.
 ///
 /// # Errors
 /// A row has not one cell for each column.
-pub(crate) fn csv(table: &Table) -> Result<String, Error> {
+pub(crate) fn csv(table: &Table, out: &mut dyn io::Write) -> Result<(), Error> {
     let rows = table.rows.iter().map(|row| row.cells.iter().flat_map(|cell| fields(&cell.value)).collect());
-    file(table.name, [header(table)].into_iter().chain(rows))
+    file(table.name, [header(table)].into_iter().chain(rows), out)
 }
 
-/// A file of lines, fields quoted where they have to be.
+/// Writes lines, fields quoted where they have to be.
 ///
 /// # Errors
-/// Two lines are not of one length; the error names the table.
-pub(crate) fn file(name: &str, lines: impl Iterator<Item = Vec<String>>) -> Result<String, Error> {
+/// Two lines are not of one length, or writing fails; the error names the table.
+pub(crate) fn file(
+    name: &str,
+    lines: impl Iterator<Item = Vec<String>>,
+    out: &mut dyn io::Write,
+) -> Result<(), Error> {
     let failed = |message: String| Error::Csv { table: name.to_owned(), message };
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut writer = csv::Writer::from_writer(out);
     for (i, line) in lines.enumerate() {
         let fields = line.iter().map(|field| guarded(field).into_owned());
         writer.write_record(fields).map_err(|error| failed(format!("line {}: {error}", i + 1)))?;
     }
-    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
+    writer.flush().map_err(|error| failed(error.to_string()))
 }
 
 fn header(table: &Table) -> Vec<String> {
@@ -51,7 +55,7 @@ fn fields(value: &Value) -> Vec<String> {
     let whole = |n: &usize| n.to_string();
     let bounds = |b: Option<(f64, f64)>| [number(b.map(|b| b.0)), number(b.map(|b| b.1))];
     match value {
-        Value::Text(text) => vec![text.clone()],
+        Value::Text(text) | Value::Id(text, _) => vec![text.clone()],
         Value::Label(text) => vec![text.clone().unwrap_or_default()],
         Value::Diverged => vec![String::new()],
         Value::Count(n) => vec![n.to_string()],
@@ -94,7 +98,9 @@ mod tests {
     fn fields_are_quoted() {
         let check = |field: &str, expected: &str| {
             let line = vec![field.to_owned(), String::new()];
-            assert_eq!(file("t", [line].into_iter()).unwrap(), format!("{expected},\n"));
+            let mut text = Vec::new();
+            file("t", [line].into_iter(), &mut text).unwrap();
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{expected},\n"));
         };
         check("plain", "plain");
         check("a,b", "\"a,b\"");
@@ -109,7 +115,7 @@ mod tests {
     fn rows_of_unequal_length_are_an_error() {
         let lines = [vec!["a".to_owned(), "b".to_owned()], vec!["1".to_owned()]];
         assert_eq!(
-            file("results", lines.into_iter()).unwrap_err().to_string(),
+            file("results", lines.into_iter(), &mut Vec::new()).unwrap_err().to_string(),
             "tables/results.csv: line 2: CSV error: found record with 1 fields, but the previous \
              record has 2 fields"
         );
@@ -130,6 +136,8 @@ mod tests {
             rows: Vec::new(),
             long: false,
         };
-        assert_eq!(csv(&table).unwrap(), "runs,seed,runs_planned,runs_2,runs_planned_2,seed_2\n");
+        let mut text = Vec::new();
+        csv(&table, &mut text).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "runs,seed,runs_planned,runs_2,runs_planned_2,seed_2\n");
     }
 }

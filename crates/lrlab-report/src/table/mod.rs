@@ -12,6 +12,8 @@ pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
 pub(crate) use tex::escape as tex_escape;
 
+use std::sync::Arc;
+
 use lrlab_runs::RunId;
 
 use crate::Unit;
@@ -127,13 +129,13 @@ pub struct TableCell {
     pub value: Value,
     /// Whether it is the best of its block.
     pub bold: bool,
-    /// The runs that a number is made of.
-    pub runs: Vec<RunId>,
+    /// The runs that a number is made of; the cells of a row may share them.
+    pub runs: Arc<[RunId]>,
 }
 
 impl From<Value> for TableCell {
     fn from(value: Value) -> Self {
-        Self { value, bold: false, runs: Vec::new() }
+        Self { value, bold: false, runs: Arc::default() }
     }
 }
 
@@ -142,6 +144,8 @@ impl From<Value> for TableCell {
 pub enum Value {
     /// Words.
     Text(String),
+    /// A run or a digest in hexadecimal digits, and how many of them tell it from the others.
+    Id(String, usize),
     /// A coordinate; `None` where there is none.
     Label(Option<String>),
     /// So many of so many: runs, pairs.
@@ -251,6 +255,7 @@ impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text(text) | Self::Label(Some(text)) => f.write_str(text),
+            Self::Id(id, digits) => f.write_str(id.get(..*digits).unwrap_or(id)),
             Self::Told { shown, .. } | Self::Claimed { shown, .. } => f.write_str(shown),
             Self::Share(have, of) | Self::Runs(have, of, 0) => write!(f, "{have}/{of}"),
             Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
@@ -296,10 +301,10 @@ impl std::fmt::Display for Value {
 }
 
 impl Value {
-    /// The number to sort a table by.
+    /// The number that the manifest names.
     pub(crate) fn sort_key(&self) -> Option<f64> {
         match self {
-            Self::Text(_) | Self::Label(_) | Self::Diverged => None,
+            Self::Text(_) | Self::Id(..) | Self::Label(_) | Self::Diverged => None,
             Self::Share(n, _) | Self::Runs(n, ..) => Some(*n as f64),
             Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
             Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),
@@ -316,7 +321,11 @@ impl Value {
     /// Whether nothing is there where a number is expected.
     pub(crate) fn is_missing(&self) -> bool {
         match self {
-            Self::Text(_) | Self::Told { .. } | Self::Claimed { .. } | Self::Label(Some(_)) => false,
+            Self::Text(_)
+            | Self::Id(..)
+            | Self::Told { .. }
+            | Self::Claimed { .. }
+            | Self::Label(Some(_)) => false,
             other => other.sort_key().is_none(),
         }
     }

@@ -1,6 +1,7 @@
 //! Paired comparisons: a compact table of differences, and one with everything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::compare::pairs_needed;
 use crate::table::{Difference, Link, Row, TableCell};
@@ -104,7 +105,7 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
 }
 
 /// Both arms' runs that have the figure.
-fn runs(report: &Report, c: &Comparison) -> Vec<lrlab_runs::RunId> {
+fn runs(report: &Report, c: &Comparison) -> Arc<[lrlab_runs::RunId]> {
     let has = |run: &&Run| run.figure(c.metric).is_some();
     let of = |arm: usize| report.arms[arm].runs.iter().filter(has);
     let paired = |run: &&Run, other: usize| of(other).any(|r| r.seed == run.seed);

@@ -1,5 +1,7 @@
 //! What the runs cost: seconds, examples per second, parameters.
 
+use std::sync::Arc;
+
 use crate::arm::Estimate;
 use crate::stats::summary;
 use crate::table::{Link, Row, TableCell};
@@ -54,7 +56,7 @@ pub(crate) fn total(report: &Report) -> String {
 
 fn row(report: &Report, arm: usize) -> Row {
     let it = &report.arms[arm];
-    let runs: Vec<_> = it.counted().map(|run| run.id.clone()).collect();
+    let runs: Arc<[_]> = it.counted().map(|run| run.id.clone()).collect();
     let over = |of: &dyn Fn(&Run) -> Option<f64>, unit: Unit| -> TableCell {
         let values: Vec<f64> = it.counted().filter_map(of).filter(|x| x.is_finite()).collect();
         let estimate = Estimate { summary: summary(&values), planned: it.runs.len() };

@@ -1,5 +1,7 @@
 //! What callbacks decided while training: how often, when, and every single decision.
 
+use std::sync::Arc;
+
 use lrlab_runs::{Decision, DecisionKind};
 
 use crate::table::{Link, Row, TableCell};
@@ -57,7 +59,7 @@ fn row(report: &Report, arm: usize, source: &str, kind: DecisionKind) -> Row {
     let per_run: Vec<Vec<&Decision>> =
         it.counted().filter_map(Run::result).map(|r| r.decisions.iter().filter(fits).collect()).collect();
     let with: Vec<&Vec<&Decision>> = per_run.iter().filter(|list| !list.is_empty()).collect();
-    let runs: Vec<_> = it.counted().map(|run| run.id.clone()).collect();
+    let runs: Arc<[_]> = it.counted().map(|run| run.id.clone()).collect();
     let number = |value: Value| TableCell { value, bold: false, runs: runs.clone() };
     let total = per_run.iter().map(Vec::len).sum::<usize>() as f64;
     let mut firsts: Vec<u64> = with.iter().filter_map(|list| list.iter().map(|d| d.epoch).min()).collect();
@@ -113,7 +115,7 @@ pub(super) fn log(report: &Report) -> Option<Table> {
             let rate = |x: Option<f64>| TableCell {
                 value: Value::Scientific(x),
                 bold: false,
-                runs: vec![run.id.clone()],
+                runs: [run.id.clone()].into(),
             };
             let mut cells = axis_cells(report, arm);
             cells.extend([

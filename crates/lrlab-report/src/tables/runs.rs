@@ -1,5 +1,7 @@
 //! Every run, and the curves that the figures draw.
 
+use std::io;
+
 use lrlab_runs::EpochMetrics;
 
 use crate::table::{Link, MISSING, Row, TableCell, csv_file, csv_names};
@@ -15,6 +17,9 @@ const SHOWN: [Metric; 6] = [
     Metric::last("val_loss"),
 ];
 
+/// Digits of a digest that readers are shown.
+const DIGEST: usize = 12;
+
 /// One row per planned run, with what is known of it.
 pub(super) fn runs(report: &Report) -> Table {
     let mut columns = axis_columns(report);
@@ -29,7 +34,7 @@ pub(super) fn runs(report: &Report) -> Table {
     }));
     columns.push(Column::text("result_blake3", "result.json (BLAKE3)"));
     columns.push(Column::text("error", "error"));
-    let mut rows = Vec::new();
+    let (digits, mut rows) = (report.id_digits(), Vec::new());
     for (i, arm) in report.arms.iter().enumerate() {
         for (k, run) in arm.runs.iter().enumerate() {
             let (digest, error) = match &run.state {
@@ -39,16 +44,17 @@ pub(super) fn runs(report: &Report) -> Table {
             };
             let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
             let mut cells = axis_cells(report, i);
-            cells.extend([seed(run), text(run.id.as_str()), text(run.word())]);
+            cells.extend([seed(run), id(run, digits).into(), text(run.word())]);
             let done = run.result().map_or(0, |r| r.history.len() as u64);
             cells.push(Value::Count(done).into());
             cells.extend(SHOWN.map(|m| TableCell {
                 value: if run.diverged() { Value::Diverged } else { Value::Number(run.figure(m), m.unit()) },
                 bold: false,
-                runs: vec![run.id.clone()],
+                runs: [run.id.clone()].into(),
             }));
-            cells.extend([text(digest), text(error)]);
-            rows.push(Row { cells, rule: k == 0 && i > 0, link: Some(Link::Run(run.id.clone())) });
+            cells.extend([Value::Id(digest.to_owned(), DIGEST).into(), text(error)]);
+            let link = run.identified.then(|| Link::Run(run.id.clone()));
+            rows.push(Row { cells, rule: k == 0 && i > 0, link });
         }
     }
     Table {
@@ -61,12 +67,16 @@ pub(super) fn runs(report: &Report) -> Table {
     }
 }
 
-/// The history of every run as CSV: one line per run and epoch, with the run's coordinates, and a column for each metric
+fn id(run: &Run, digits: usize) -> Value {
+    if run.identified { Value::Id(run.id.to_string(), digits) } else { Value::Label(None) }
+}
+
+/// Writes the history of every run as CSV: one line per run and epoch, with the run's coordinates, and a column for each metric
 /// that was measured. The rates are those of the epoch's first and last update.
 ///
 /// # Errors
-/// None of a report that [`summarise`](crate::summarise) made.
-pub(crate) fn curves(report: &Report) -> Result<String, Error> {
+/// Writing fails.
+pub(crate) fn curves(report: &Report, out: &mut dyn io::Write) -> Result<(), Error> {
     let measured = |name: &&str| {
         let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
         epochs.any(|epoch| value(epoch, name).is_some())
@@ -91,7 +101,7 @@ pub(crate) fn curves(report: &Report) -> Result<String, Error> {
         };
         arm.runs.iter().flat_map(of).collect()
     };
-    csv_file("curves", [header].into_iter().chain(report.arms.iter().flat_map(arm_lines)))
+    csv_file("curves", [header].into_iter().chain(report.arms.iter().flat_map(arm_lines)), out)
 }
 
 fn value(epoch: &EpochMetrics, name: &str) -> Option<f64> {

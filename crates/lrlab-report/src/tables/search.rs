@@ -44,7 +44,7 @@ fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {
 
 /// A figure that trials were judged by, with the runs it is of.
 fn judged(value: Option<f64>, trial: &TrialReport) -> TableCell {
-    TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.clone() }
+    TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.as_slice().into() }
 }
 
 /// One row per arm.

@@ -1,5 +1,7 @@
 //! Claims beside what was measured.
 
+use std::sync::Arc;
+
 use crate::claim::Measured;
 use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::result::place;
@@ -55,7 +57,7 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
 fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Row {
     let text = |t: &str| -> TableCell { Value::Text(t.to_owned()).into() };
     let unit = claim.metric.map_or(Unit::Plain, crate::Metric::unit);
-    let runs: Vec<_> = measured
+    let runs: Arc<[_]> = measured
         .iter()
         .flat_map(|m| report.arms[m.arm].runs.iter())
         .filter(|run: &&Run| claim.metric.is_some_and(|m| run.figure(m).is_some()))
@@ -76,7 +78,7 @@ fn row(report: &Report, claim: &ClaimVerdict, measured: Option<&Measured>) -> Ro
     let cells = vec![
         text(&claim.id),
         text(&claim.text),
-        TableCell { value: Value::Text(claim.verdict.word().to_owned()), bold: true, runs: Vec::new() },
+        TableCell { value: Value::Text(claim.verdict.word().to_owned()), bold: true, runs: Arc::default() },
         Value::Claimed {
             shown: claim.claimed.clone(),
             compare: claim.compare,

@@ -6,6 +6,13 @@
   if (!section) return;
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   if (!data.metrics.length || !data.panels.length) return;
+  // The lists of a run stand in the order of the metrics.
+  const listed = data.metrics.filter(({ key }) => key !== "lr");
+  for (const run of data.arms.flat()) {
+    const values = ({ unit }, i) => run.values[i].map((x) => (x === null ? null : x * unit));
+    run.values = Object.fromEntries(listed.map((metric, i) => [metric.key, values(metric, i)]).filter(([, list]) => list.length));
+    run.epochs ??= Array.from({ length: Math.max(0, ...Object.values(run.values).map((list) => list.length)) }, (_, i) => i + 1);
+  }
 
   const AXES = { epoch: "epoch", update: "update", time: "computing time (s)" };
   // A point this near to the pointer, in pixels, is meant.
@@ -186,6 +193,12 @@
       return sum / mass;
     });
   };
+  // The value below which a rate is for no more than 3 % of its way: one that goes to zero passes every power of ten.
+  const lastingLow = ({ x, mean }) => {
+    const pieces = x.slice(1).map((to, i) => [Math.min(mean[i], mean[i + 1]), to - x[i]]).sort(([a], [b]) => a - b);
+    let left = 0.03 * (x[x.length - 1] - x[0]);
+    return pieces.find(([, width]) => (left -= width) < 0)?.[0] ?? 0;
+  };
   // uPlot wants x to rise: the two ends of a step lie a hair apart.
   const rising = (list) => {
     const out = [];
@@ -321,6 +334,7 @@
     const usable = every.filter((y) => !log || y > 0);
     let [low, high] = usable.length ? [Math.min(...usable), Math.max(...usable)] : [log ? 0.1 : 0, 1];
     if (log) {
+      if (metric.key === "lr") low = Math.max(low, Math.min(...on.map(({ curve }) => lastingLow(curve))));
       const least = Math.min(...on.flatMap(({ curve }) => curve.mean.concat(...curve.seeds.map(({ y }) => y))).filter((y) => y > 0));
       low = Math.max(low, least / 2);
       [low, high] = [low / 1.15, high * 1.15];
@@ -430,7 +444,7 @@
       on.some(({ curve }) => !curve.joined) && "Marks without a line: the rates of each epoch's first and last update, where no more is known.",
       on.some(({ curve }) => curve.diverged) && "Thin lines ending in ×: runs that diverged, not in the mean.",
       log !== view.log && "No value is above zero: the axis is linear.",
-      "Drag to zoom, double click for the whole range; a click on a line shows its runs. Seven significant digits; tables/curves.csv has all.",
+      "Drag to zoom, double click for the whole range; a click on a line shows its runs. Six significant digits; tables/curves.csv has all.",
     ];
     note.textContent = marks.filter(Boolean).join(" ");
   };
@@ -481,11 +495,10 @@
         make("button", { type: "button", onclick: () => change({ pin: null }) }, "Close")),
       ...data.arms[arm.arm].flatMap((run) => {
         const seed = curve.seeds.find((seed) => seed.run === run);
-        const command = document.getElementById(`run-${run.id}`)?.nextElementSibling;
         return [
           make("p", {}, make("b", {}, `seed ${run.seed}`), ` ${seed ? show(seed.y[seed.y.length - 1]) : "–"} `,
-            make("span", { class: `state ${run.state}` }, run.state), " ", make("a", { href: `#run-${run.id}` }, run.id)),
-          ...(command?.tagName === "PRE" ? [command.cloneNode(true)] : []),
+            make("span", { class: run.state }, run.state), " ", make("a", { href: `#run-${run.id}` }, run.id)),
+          ...commandOf(document.getElementById(`run-${run.id}`)),
         ];
       }));
   };

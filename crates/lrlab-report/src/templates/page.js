@@ -13,12 +13,22 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const fold of unfolded) fold.open = false;
 });
+// The command that repeats the run of a line in the list of runs; nothing where the report does not know it.
+const commandOf = (line) => {
+  if (!line) return [];
+  const command = document.getElementById(`command-${line.closest(".arm").dataset.command ?? 0}`)?.cloneNode(true);
+  if (!command) return [];
+  command.removeAttribute("id");
+  command.firstElementChild.textContent = command.textContent.replace("RUN_ID", line.querySelector("code").textContent);
+  return [command];
+};
 // A link into something folded away opens it first.
 const reveal = () => {
   const [name] = location.hash.slice(1).split("&");
   const target = name && document.getElementById(decodeURIComponent(name));
   if (!target) return;
   for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  if (target.matches(".arm > p") && target.nextElementSibling?.tagName !== "PRE") target.after(...commandOf(target));
   // Whoever loads the page again stays where they are.
   if (performance.getEntriesByType("navigation")[0]?.type !== "reload") target.scrollIntoView();
 };
@@ -26,10 +36,10 @@ addEventListener("hashchange", reveal);
 addEventListener("DOMContentLoaded", reveal);
 // What a number comes from, at the first pointer over it.
 addEventListener("pointerover", ({ target }) => {
-  const link = target.closest?.('td a[href^="#arm-"]');
+  const link = target.closest?.("tr")?.querySelector('a[href^="#arm-"]');
   if (!link || link.title) return;
   const runs = document.querySelectorAll(`${link.hash} > [id^="run-"]`);
-  link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4, 12)).join(", ")}`;
+  link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4)).join(", ")}`;
 });
 // While runs are under way the page loads itself again, unless somebody is at work on it.
 if (kept) {

@@ -4,6 +4,11 @@
   // From this many rows on a table can be filtered.
   const MANY = 9;
   const text = (cell) => cell.innerText.replace(/\s+/g, " ").trim();
+  // The first number of a cell; null where it says that there is none.
+  const figure = (words) => {
+    const found = words.startsWith("–") ? null : words.replace("−", "-").match(/-?\d+(\.\d+)?(e-?\d+)?/);
+    return found && Number(found[0]) * (words.startsWith("<") ? 0.999 : 1);
+  };
   const make = (name, attributes, ...children) => {
     const element = document.createElement(name);
     Object.assign(element, attributes);
@@ -53,10 +58,7 @@
       const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       if (order) head.setAttribute("aria-sort", order);
-      const key = (row) => {
-        const cell = row.cells[column];
-        return "sort" in cell.dataset ? Number(cell.dataset.sort) : null;
-      };
+      const key = (row) => (head.classList.contains("num") ? figure(row.cells[column].textContent) : null);
       const numeric = original.some((row) => key(row) !== null);
       const compare = (a, b) => {
         if (!numeric) return a.cells[column].textContent.localeCompare(b.cells[column].textContent, undefined, { numeric: true });
@@ -69,6 +71,15 @@
       body.append(...rows);
       table.classList.toggle("sorted", order !== null);
     }));
+
+    // The link of a row is that of all its cells.
+    const linked = original.some((row) => row.querySelector("a"));
+    table.classList.toggle("linked", linked);
+    if (linked) {
+      body.addEventListener("click", ({ target }) => {
+        if (!target.closest("a") && getSelection().isCollapsed) target.closest("tr").querySelector("a")?.click();
+      });
+    }
 
     // Every word has to be somewhere in the row.
     const filter = make("input", { type: "search", placeholder: "filter rows" });

@@ -88,7 +88,8 @@ fn without_scripts(text: &str) -> String {
 
 /// Every element is closed where it should be, and ids are there once.
 pub fn markup(name: &str, text: &str) {
-    const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+    // Rows and cells of tables end where the next begins.
+    const VOID: [&str; 5] = ["meta", "br", "!DOCTYPE", "tr", "td"];
     let mut open: Vec<&str> = Vec::new();
     let mut ids: Vec<&str> = Vec::new();
     let mut rest = text;

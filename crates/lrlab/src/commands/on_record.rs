@@ -1,6 +1,8 @@
 //! Runs on record: finished runs in files outside of the store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use clap::Args;
 use lrlab_data::Source;
@@ -30,6 +32,15 @@ impl RecordFiles {
         Ok(Records::read(&self.paths(experiment))?)
     }
 
+    /// Reads the files for several experiments.
+    pub(crate) fn read_all(&self, experiments: &[PathBuf]) -> anyhow::Result<Records> {
+        let mut paths: Vec<PathBuf> =
+            experiments.iter().flat_map(|experiment| self.paths(experiment)).collect();
+        paths.sort();
+        paths.dedup();
+        Ok(Records::read(&paths)?)
+    }
+
     /// Whether there is no file for an experiment.
     pub(crate) fn is_empty(&self, experiment: &Path) -> bool {
         self.paths(experiment).is_empty()
@@ -42,31 +53,31 @@ impl RecordFiles {
         beside(experiment).into_iter().collect()
     }
 
-    /// Keeps the records of the plan's runs, checks them against the store, and reports their number.
-    fn for_plan(store: &RunStore, plan: &Plan, mut records: Records) -> anyhow::Result<Records> {
-        let any = !records.is_empty();
-        records.retain(|id| plan.runs.iter().any(|run| run.run_id == *id));
-        if any {
-            check_conflicts(store, &records)?;
-            eprint_line(&format!(
-                "{}: {} of {} runs are on record",
-                plan.experiment,
-                records.len(),
-                plan.runs.len()
-            ));
+    /// Keeps the records of the plans' runs, checks them against the store, and reports their number.
+    fn for_plans(store: &RunStore, plans: &[Plan], mut records: Records) -> anyhow::Result<Records> {
+        if records.is_empty() {
+            return Ok(records);
+        }
+        let planned: BTreeSet<&RunId> =
+            plans.iter().flat_map(|plan| &plan.runs).map(|run| &run.run_id).collect();
+        records.retain(|id| planned.contains(id));
+        check_conflicts(store, &records)?;
+        for plan in plans {
+            let known = plan.runs.iter().filter(|run| records.get(&run.run_id).is_some()).count();
+            eprint_line(&format!("{}: {known} of {} runs are on record", plan.experiment, plan.runs.len()));
         }
         Ok(records)
     }
 
-    /// Returns the store with the plan's runs on record, for commands that only read.
-    pub(crate) fn with_store(store: RunStore, plan: &Plan, records: Records) -> anyhow::Result<RunStore> {
-        let records = Self::for_plan(&store, plan, records)?;
+    /// Returns the store with the plans' runs on record, for commands that only read.
+    pub(crate) fn with_store(store: RunStore, plans: &[Plan], records: Records) -> anyhow::Result<RunStore> {
+        let records = Self::for_plans(&store, plans, records)?;
         Ok(store.with_records(records))
     }
 
     /// Imports the plan's runs on record into the store.
     pub(crate) fn import(store: &RunStore, plan: &Plan, records: Records) -> anyhow::Result<()> {
-        import_all(store, &Self::for_plan(store, plan, records)?).map(drop)
+        import_all(store, &Self::for_plans(store, slice::from_ref(plan), records)?).map(drop)
     }
 }
 
@@ -125,10 +136,20 @@ pub(crate) struct Digests(Vec<(DataSpec, String)>);
 impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
+        let stated = records.iter().map(|it| (&it.result.spec, it.result.provenance.dataset_digest.as_str()));
+        Self::stated(stated)
+    }
+
+    /// Reads the digests of a plan that a store holds.
+    pub(crate) fn of_plan(plan: &Plan) -> Self {
+        Self::stated(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
+    }
+
+    fn stated<'a>(specs: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {
         let mut all: Vec<(DataSpec, String)> = Vec::new();
-        for record in records.iter() {
-            let Ok(spec) = RunSpec::deserialize(&record.result.spec) else { continue };
-            let stated = (content(&spec.data), record.result.provenance.dataset_digest.clone());
+        for (spec, digest) in specs {
+            let Ok(spec) = RunSpec::deserialize(spec) else { continue };
+            let stated = (content(&spec.data), digest.to_owned());
             if !stated.1.is_empty() && !all.contains(&stated) {
                 all.push(stated);
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::slice;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -48,7 +49,7 @@ pub(crate) fn read_plan(
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let (plan, records) = read_with_records(selection, on_record, registry)?;
-    let store = RecordFiles::with_store(RunStore::new(&selection.out), &plan, records)?;
+    let store = RecordFiles::with_store(RunStore::new(&selection.out), slice::from_ref(&plan), records)?;
     Ok((plan, store))
 }
 
@@ -97,7 +98,37 @@ pub(crate) fn resolve_with(
     registry: &Registry,
     records: &Records,
 ) -> anyhow::Result<Plan> {
-    let mut plan = resolve_all(experiment, selection, registry, records)?;
+    resolve_by(experiment, selection, registry, records, &Missing::Fails)
+}
+
+/// Like [`resolve_with`], for a report: data that are not here have the digest of the store's plan, or else none, with a note.
+pub(crate) fn resolve_for_report(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+) -> anyhow::Result<Plan> {
+    let stored = RunStore::new(&selection.out).plan(&experiment.name).ok().flatten();
+    let digests = Digests::of_plan(&stored.unwrap_or_default());
+    resolve_by(experiment, selection, registry, records, &Missing::Noted(digests))
+}
+
+/// What becomes of runs whose data cannot be read.
+enum Missing {
+    /// They are an error.
+    Fails,
+    /// They have one of these digests, or else none.
+    Noted(Digests),
+}
+
+fn resolve_by(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+    missing: &Missing,
+) -> anyhow::Result<Plan> {
+    let mut plan = resolve_all(experiment, selection, registry, records, missing)?;
     if let Some(index) = selected_run(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
         // A single run is not a search; it is trained in full.
@@ -126,7 +157,7 @@ fn narrowed<T>(
     if selection.part.run.is_none() {
         return Ok(all);
     }
-    let plan = resolve_all(experiment, selection, registry, &Records::default())?;
+    let plan = resolve_all(experiment, selection, registry, &Records::default(), &Missing::Fails)?;
     let index = selected_run(&plan, selection)?.unwrap_or_default();
     Ok(all.into_iter().skip(index).take(1).collect())
 }
@@ -137,6 +168,7 @@ fn resolve_all(
     selection: &Selection,
     registry: &Registry,
     records: &Records,
+    missing: &Missing,
 ) -> anyhow::Result<Plan> {
     let Cells { filter, seeds, .. } = &selection.part.cells;
     let cells = experiment.each_cell(filter, *seeds)?;
@@ -146,7 +178,16 @@ fn resolve_all(
         if let Some(digest) = on_record.get(data) {
             return Ok(digest.to_owned());
         }
-        let (digest, notes) = registry.identify(data, &cache)?;
+        let identified = registry.identify(data, &cache);
+        let (digest, notes) = match (identified, missing) {
+            (Ok(identified), _) => identified,
+            (Err(error), Missing::Noted(digests)) => {
+                let digest = digests.get(data).unwrap_or_default().to_owned();
+                let without = if digest.is_empty() { "; its runs count as not run" } else { "" };
+                (digest, vec![format!("{error}{without}")])
+            }
+            (Err(error), Missing::Fails) => return Err(error.into()),
+        };
         for note in notes {
             if noted.insert(note.clone()) {
                 eprint_line(&format!("note: {note}"));

@@ -1,6 +1,7 @@
 //! `lrlab report`: tables, figures and the page of a grid.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::RecordFiles;
-use super::plan::read_plan;
+use super::plan::{read_experiment, resolve_for_report};
 use super::print_line;
 use crate::options::Selection;
 use crate::progress::eprint_line;
@@ -19,9 +20,12 @@ use crate::{Exit, Registry};
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     selection: Selection,
+    /// Further experiment files: one report of all of them, in which the experiment is an axis.
+    #[arg(value_name = "EXPERIMENT", conflicts_with = "run")]
+    others: Vec<PathBuf>,
     #[command(flatten)]
     on_record: RecordFiles,
-    /// The folder to write to; by default `DIR/<experiment>/report`. Files that are not from an earlier report are
+    /// The folder to write to; by default `DIR/<experiment>/report`, and of several experiments `DIR/A+B/report`. Files that are not from an earlier report are
     /// kept.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -32,8 +36,8 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
-    let report = write(&plan, &store, args.to.clone())?;
+    let (plans, store) = read_plans(args, registry)?;
+    let report = write(&plans, &store, args.to.clone())?;
     if !args.check {
         return Ok(Exit::Done);
     }
@@ -52,25 +56,48 @@ pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<E
     Ok(if all { Exit::Done } else { Exit::UnexpectedVerdict })
 }
 
+/// Reads the selected runs of every experiment, and the store together with the runs on record.
+fn read_plans(args: &ReportArgs, registry: &Registry) -> anyhow::Result<(Vec<Plan>, RunStore)> {
+    let files: Vec<PathBuf> = [&args.selection.experiment].into_iter().chain(&args.others).cloned().collect();
+    let records = args.on_record.read_all(&files)?;
+    let plan = |experiment: PathBuf| {
+        let selection = Selection { experiment, ..args.selection.clone() };
+        resolve_for_report(&read_experiment(&selection, registry)?, &selection, registry, &records)
+    };
+    let plans = files.into_iter().map(plan).collect::<anyhow::Result<Vec<Plan>>>()?;
+    let store = RecordFiles::with_store(RunStore::new(&args.selection.out), &plans, records)?;
+    Ok((plans, store))
+}
+
+/// Reads the results of one experiment, or of several that share a report.
+fn summarise(plans: &[Plan], store: &RunStore) -> anyhow::Result<Report> {
+    Ok(match plans {
+        [plan] => lrlab_report::summarise(plan, store)?,
+        _ => lrlab_report::summarise_together(plans, store)?,
+    })
+}
+
 /// Writes the report of a grid that ended and prints its summary. Returns the exit code.
 pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit) -> Exit {
-    let reported = write(plan, store, None);
+    let reported = write(slice::from_ref(plan), store, None);
     print_line(summary);
     let Err(error) = reported else { return exit };
     eprint_line(&format!("error: the report could not be written: {error:#}"));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
-/// Writes the report of a plan and prints its table. Reports every damaged result.
-pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
-    let report = Arc::new(lrlab_report::summarise(plan, store)?);
+/// Writes the report of one or several plans and prints its table. Reports every damaged result.
+fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Result<Arc<Report>> {
+    let report = Arc::new(summarise(plans, store)?);
     for run in report.runs().filter(|run| run.result().is_none()) {
         if let Some(damage) = store.damage(&run.id)? {
             eprint_line(&format!("error: {damage}"));
         }
     }
-    let to = to.unwrap_or_else(|| folder(plan, store));
-    let written = lrlab_report::write(&report, &documents(plan, &report)?, &to)?;
+    let to = to.unwrap_or_else(|| folder(&report, store));
+    // A document is about one experiment.
+    let documents = if let [plan] = plans { documents(plan, &report)? } else { Vec::new() };
+    let written = lrlab_report::write(&report, &documents, &to)?;
     print_line(&lrlab_report::terminal_table(&report));
     for kept in &written.kept {
         print_line(&format!("kept: {} (modified since the earlier report)", kept.display()));
@@ -84,15 +111,15 @@ pub(crate) fn write(plan: &Plan, store: &RunStore, to: Option<PathBuf>) -> anyho
 
 /// Writes the report of a grid as it is now, without a word; while runs are under way (`open`) its page loads itself again.
 pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Result<()> {
-    let report = Arc::new(lrlab_report::summarise(plan, store)?);
+    let report = Arc::new(summarise(slice::from_ref(plan), store)?);
     let write = if open { lrlab_report::write_open } else { lrlab_report::write };
-    write(&report, &documents(plan, &report)?, &folder(plan, store))?;
+    write(&report, &documents(plan, &report)?, &folder(&report, store))?;
     Ok(())
 }
 
-/// Where the report of an experiment lies unless the user names another folder.
-fn folder(plan: &Plan, store: &RunStore) -> PathBuf {
-    store.experiment_dir(&plan.experiment).join("report")
+/// Where a report lies unless the user names another folder.
+fn folder(report: &Report, store: &RunStore) -> PathBuf {
+    store.experiment_dir(&report.experiment).join("report")
 }
 
 /// Renders the experiment's own documents: names of files and their texts.

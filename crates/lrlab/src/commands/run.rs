@@ -43,7 +43,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let executor = args.executor.executor(&plan, &store, machine)?;
 
     if args.dry_run {
-        let store = RecordFiles::with_store(store, &plan, records)?;
+        let store = RecordFiles::with_store(store, std::slice::from_ref(&plan), records)?;
         show(&plan, &store)?;
         executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);

@@ -1,0 +1,68 @@
+//! Performance profiles as a figure.
+
+use super::curves::{Colors, multiples, named, schedule_colors};
+use super::{Dash, Figure, Line, Panel, Scale};
+use crate::profile::{Method, Profile, profile};
+use crate::{Report, label};
+
+/// The largest ratio that is drawn.
+const MOST: f64 = 1.5;
+
+/// The share of tasks in which a method is near the best, by how near; `None` where there is no [`Profile`].
+pub(super) fn profiles(report: &Report) -> Option<Figure> {
+    let Profile { metric, tasks, methods } = profile(report)?;
+    let colors = schedule_colors(report);
+    let ratios = methods.iter().flat_map(|method| &method.ratios).copied();
+    let most = 100.0 * (ratios.filter(|ratio| *ratio <= MOST).fold(1.01, f64::max) - 1.0);
+    let first: Vec<usize> = methods.iter().map(|method| method.arms[0]).collect();
+    let panels = multiples(report, &first).into_iter().map(|(words, arms)| Panel {
+        title: format!("{tasks} tasks{words}"),
+        x_label: "error above the least, %".to_owned(),
+        x_range: (0.0, most.ceil()),
+        y_label: "tasks (%)".to_owned(),
+        y_scale: Scale::Linear,
+        y_bounds: (Some(0.0), Some(100.0)),
+        lines: arms
+            .iter()
+            .filter_map(|arm| methods.iter().find(|method| method.arms[0] == *arm))
+            .map(|method| line(report, &colors, method, !words.is_empty(), most.ceil()))
+            .collect(),
+        rules: Vec::new(),
+    });
+    Some(Figure {
+        name: "profiles".to_owned(),
+        title: "Performance profiles".to_owned(),
+        caption: format!(
+            "In how many of {tasks} tasks (a model, a data set and a budget each) a method's error, one minus the {} at the \
+             selected epoch, is at most so much above the least of all methods: Dolan and Moré's performance profiles.",
+            metric.title()
+        ),
+        paper: false,
+        panels: panels.collect(),
+    })
+}
+
+/// A step at each of the method's ratios.
+fn line(report: &Report, colors: &Colors, method: &Method, titled: bool, most: f64) -> Line {
+    let mut ratios = method.ratios.clone();
+    ratios.sort_by(f64::total_cmp);
+    let share = |ratio: f64| 100.0 * method.within(ratio);
+    let mut points = vec![(0.0, share(1.0))];
+    for ratio in ratios.into_iter().filter(|ratio| *ratio > 1.0 && 100.0 * (ratio - 1.0) <= most) {
+        let x = 100.0 * (ratio - 1.0);
+        points.extend(points.last().map(|(_, before)| (x, *before)));
+        points.push((x, share(ratio)));
+    }
+    points.extend(points.last().map(|(_, before)| (most, *before)));
+    let arm = &report.arms[method.arms[0]];
+    Line {
+        label: named(arm, titled),
+        color: colors.get(&arm.label(label::SCHEDULE)).copied().unwrap_or(0),
+        dash: if arm.monitored { Dash::Dashed } else { Dash::Solid },
+        points,
+        band: Vec::new(),
+        diverged: false,
+        marks: false,
+        joined: true,
+    }
+}
