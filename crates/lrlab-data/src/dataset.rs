@@ -14,6 +14,8 @@ pub struct Dataset {
     pub name: String,
     /// The number of classes.
     pub classes: usize,
+    /// The names of the classes in the order of the labels; empty if they have none.
+    pub class_names: Vec<String>,
     /// The kind of its examples.
     pub kind: Kind,
     /// The digest of the content: of the bytes of the files, or of the version and the settings of the generator.

@@ -37,6 +37,7 @@ mod digest;
 mod error;
 mod files;
 mod load;
+mod memory;
 mod pictures;
 mod split;
 mod synthetic;
@@ -51,8 +52,9 @@ pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};
 pub use error::{Cause, Error};
 pub use files::{Fetched, Progress};
+pub use memory::{InMemory, Labelled};
 pub use load::{Verified, digest, fetch, load, verify};
 pub use lrlab_config::{
-    AugmentConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
+    AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
     TokenizerKind, Validation, ValidationSplit,
 };

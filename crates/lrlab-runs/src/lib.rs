@@ -26,7 +26,7 @@ pub use id::RunId;
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};
 pub use result::{
-    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, Updates,
+    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart, RunResult, Timing, Updates,
     finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};

@@ -23,6 +23,7 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
         dataset_notes: data.notes.clone(),
         parameters: 0,
         numerics: numerics(device),
+        registered: Vec::new(),
     }
 }
 

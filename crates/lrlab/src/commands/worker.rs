@@ -123,6 +123,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
+    provenance.registered = registry.parts(&spec);
     let mut timing = timing(fitted.work, started, &run_dir, args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
     timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
