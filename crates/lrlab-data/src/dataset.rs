@@ -68,6 +68,16 @@ pub struct Duplicates {
     pub train_test: usize,
 }
 
+impl Dataset {
+    /// Returns mean and standard deviation of each channel of the training pictures, whose values are 0 … 1, for
+    /// `torchvision.transforms.Normalize`; `None` for token sequences. A channel with a deviation of 0 becomes 0.
+    #[must_use]
+    pub fn normalisation(&self) -> Option<Vec<[f64; 2]>> {
+        let Store::Pictures(split) = &self.train.store else { return None };
+        Some(split.normalisation.moments.iter().map(|of| of.map(|value| value / 255.0)).collect())
+    }
+}
+
 /// A split of a data set.
 #[derive(Debug, Clone)]
 pub struct Split {

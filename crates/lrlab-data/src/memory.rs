@@ -2,6 +2,7 @@
 //!
 //! Splits, limits, normalisation, vocabulary, the search for duplicates and the digest are those of the built-in data sets.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -115,7 +116,7 @@ impl<T> InMemory<T> {
                 hasher.update(label.to_le_bytes());
             }
             write(&mut hasher, examples);
-            all.push_str(&format!("{part} {} {}\n", labels.len(), hex(hasher.finalize())));
+            let _ = writeln!(all, "{part} {} {}", labels.len(), hex(hasher.finalize()));
         }
         let identity = DatasetIdentity {
             name: self.name.clone(),
@@ -269,7 +270,9 @@ impl Dataset {
         let identity = tokens.identity(config, &about, |hasher, sequences| {
             for ids in sequences {
                 hasher.update((ids.len() as u64).to_le_bytes());
-                ids.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+                for id in ids {
+                    hasher.update(id.to_le_bytes());
+                }
             }
         })?;
         let names = tokens.classes.clone();

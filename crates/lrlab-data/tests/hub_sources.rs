@@ -146,6 +146,28 @@ fn repositories_of_the_catalog() {
     }
 }
 
+/// Two columns of labels of one file are two data sets, also in the cache.
+#[test]
+fn another_column_of_labels() {
+    let cache = Cache::new();
+    for part in ["train", "test"] {
+        let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
+        let schema = "optional group img { optional binary bytes; } optional int64 fine_label; optional int64 coarse_label;";
+        let shift = part.len();
+        let columns = [Values::Bytes((0..ROWS).map(|row| colour(32, 32, row + shift)).collect()), labels(10), labels(2)];
+        write_described(&file, schema, Compression::SNAPPY, &columns, None);
+    }
+    let shape = "Pictures { channels: 3, height: 32, width: 32 }";
+    assert_eq!(
+        cache.outcome(r#"{"hub_pictures": {"repo": "uoft-cs/cifar100"}}"#),
+        format!("uoft-cs/cifar100 [16, 4, 20] 10 [] {shape} [0, 1, 2, 3, 4]")
+    );
+    assert_eq!(
+        cache.outcome(r#"{"hub_pictures": {"repo": "uoft-cs/cifar100", "label": "coarse_label"}}"#),
+        format!("uoft-cs/cifar100 [16, 4, 20] 2 [] {shape} [0, 1, 0, 1, 0]")
+    );
+}
+
 /// Any other repository is described by the experiment; what is wrong with it is told with the file and what fits.
 #[test]
 fn other_repositories() {

@@ -14,6 +14,16 @@ pub(crate) struct Columns {
     pub(crate) labels: Option<String>,
 }
 
+impl Columns {
+    /// What tells cached values of these columns from those of others; empty for the usual names.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self { features: None, labels: None } => String::new(),
+            Self { features, labels } => format!(" {features:?} {labels:?}"),
+        }
+    }
+}
+
 /// The files of a `hub_pictures` or `hub_texts` source.
 pub(super) struct Tables {
     pub(super) repo: String,

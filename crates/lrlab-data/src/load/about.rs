@@ -1,6 +1,6 @@
 //! The classes and the shape of a data set, before its rows are read.
 
-use crate::catalog::{Part, catalog};
+use crate::catalog::catalog;
 use crate::files::{Columns, Located, cifar10, cifar10::Format, imdb};
 use crate::{Error, Source};
 
@@ -38,6 +38,7 @@ pub(super) fn about(source: &Source, located: Option<&Located>) -> Result<About,
 /// Reads the names or the labels of the classes from parquet files, and the shape from the first picture.
 #[cfg(feature = "hub")]
 fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error> {
+    use crate::catalog::Part;
     use crate::files::table::Table;
     /// More classes than any data set has; a larger label is a mistake.
     const MOST_CLASSES: usize = 1 << 20;

@@ -122,7 +122,11 @@ fn indexed(
         return Ok(rows);
     }
     let Some(located) = located else { return read(&config.source, None, about) };
-    let place = |part: &str| config.cache.join("pictures").join(format!("{digest}.{part}"));
+    let columns = match about.columns.key() {
+        key if key.is_empty() => String::new(),
+        key => format!("-{}", &blake3::hash(key.as_bytes()).to_hex()[..16]),
+    };
+    let place = |part: &str| config.cache.join("pictures").join(format!("{digest}{columns}.{part}"));
     let remembered = |part, name| {
         let (labels, contents) = unpack(&cache::load(&place(name))?)?;
         Some(Rowset { labels, noisy: None, contents, pixels: Pixels::Files(located.part(part)) })

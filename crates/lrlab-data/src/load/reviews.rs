@@ -50,7 +50,7 @@ pub(crate) fn finish(
     about: &About,
     read: impl FnOnce() -> Result<((Rowset, Rowset), Option<usize>), Error>,
 ) -> Result<Dataset, Error> {
-    let keys = Keys::of(config, &identity.digest);
+    let keys = Keys::of(config, &identity.digest, &about.columns.key());
     let remembered = cache::load(&keys.tokens).filter(|_| cache::load(&keys.tokenizer).is_some());
     let prepared = match remembered.and_then(|bytes| packed::unpack(&bytes)) {
         Some(prepared) => prepared,
@@ -152,12 +152,12 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(config: &DataConfig, digest: &str) -> Self {
+    fn of(config: &DataConfig, digest: &str, columns: &str) -> Self {
         let DataConfig { source, split_seed, validation, limit, tokens, cache, .. } = config;
         let TokenConfig { tokenizer, vocabulary, max_length, keep } = tokens;
         let rules = tokenizer::VERSION;
         let training = format!(
-            "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}",
+            "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}{columns}",
             limit.train
         );
         let tokens = format!("{training} {:?} {:?} {max_length} {keep:?}", limit.validation, limit.test);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lrlab_data::Source;
 use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
-use lrlab_spec::{DataSpec, RunSpec};
+use lrlab_spec::DataSpec;
 use serde::Deserialize;
 
 use crate::progress::eprint_line;

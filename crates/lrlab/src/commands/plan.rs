@@ -15,7 +15,7 @@ use lrlab_spec::{DataSpec, Experiment, RunSpec};
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
-use crate::options::{Cells, Selection};
+use crate::options::{Cells, QUICKSTART, Selection};
 use crate::progress::{counted, eprint_line, report_mistakes};
 use crate::{Exit, Registry};
 
@@ -96,9 +96,12 @@ pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> any
     Ok(experiment)
 }
 
-/// Reads a text file in UTF-8.
+/// Reads a text file in UTF-8. The quickstart is inside the program as well, for folders without it.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
+    if path == Path::new(QUICKSTART) && !path.exists() {
+        return Ok(include_str!("../quickstart.toml").to_owned());
+    }
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
     Ok(lrlab_spec::decode(&bytes, &name)?)
 }

@@ -22,6 +22,7 @@ use lrlab_runs::{
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fitted, State, Stop};
 
+use super::card;
 use super::commit::{Weights, commit};
 use crate::checkpointer::{self, Checkpointer, FILES};
 use crate::options::{Keep, Machine};
@@ -129,6 +130,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
     if fenced(&run_dir, args.attempt, &reporter)? {
         return Ok(Exit::Interrupted);
+    }
+    if outcome != Outcome::Pruned && args.machine.keep.weights() > 0 {
+        card::write(&run_dir, &planned, &spec, &data)?;
     }
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
     if outcome == Outcome::Pruned {
