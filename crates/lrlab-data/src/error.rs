@@ -293,8 +293,11 @@ pub enum Error {
         dataset: String,
     },
     /// A data set of the hub is described by neither the experiment nor the catalog.
-    #[error("{repo}: the catalog does not list this repository, so `{missing}` is needed: the parquet files, such as \
-             {missing} = [\"default/{missing}/0000.parquet\"]; listed are {}", list(listed))]
+    #[error(
+        "{repo}: the catalog does not list this repository, so `{missing}` is needed: the parquet files, such as \
+             {missing} = [\"default/{missing}/0000.parquet\"]; listed are {}",
+        list(listed)
+    )]
     NotListed {
         /// The repository.
         repo: String,
@@ -363,7 +366,10 @@ impl Error {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {
-            Self::MissingFile { .. } | Self::Offline { .. } | Self::Download { .. } | Self::HubDisabled { .. } => true,
+            Self::MissingFile { .. }
+            | Self::Offline { .. }
+            | Self::Download { .. }
+            | Self::HubDisabled { .. } => true,
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             _ => false,
         }

@@ -52,9 +52,9 @@ pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};
 pub use error::{Cause, Error};
 pub use files::{Fetched, Progress};
-pub use memory::{InMemory, Labelled};
 pub use load::{Verified, digest, fetch, load, verify};
 pub use lrlab_config::{
-    AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
-    TokenizerKind, Validation, ValidationSplit,
+    AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews,
+    TokenConfig, TokenizerKind, Validation, ValidationSplit,
 };
+pub use memory::{InMemory, Labelled};

@@ -82,11 +82,13 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
     };
     match source {
         Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
-            let (train, test) = pictures::read(source, located.as_ref(), &about::about(source, located.as_ref())?)?;
+            let (train, test) =
+                pictures::read(source, located.as_ref(), &about::about(source, located.as_ref())?)?;
             Ok(counted(&train.contents, &test.contents))
         }
         Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => {
-            let (train, test) = reviews::read(source, located.as_ref(), about::about(source, located.as_ref())?.classes)?;
+            let (train, test) =
+                reviews::read(source, located.as_ref(), about::about(source, located.as_ref())?.classes)?;
             Ok(counted(&train.contents(), &test.contents()))
         }
         Source::Custom(custom) => Err(Error::custom(custom)),

@@ -128,12 +128,7 @@ impl<T> InMemory<T> {
     }
 
     fn about(&self, shape: [usize; 3]) -> About {
-        About {
-            classes: self.classes.len(),
-            names: self.classes.clone(),
-            shape,
-            columns: Columns::default(),
-        }
+        About { classes: self.classes.len(), names: self.classes.clone(), shape, columns: Columns::default() }
     }
 }
 
@@ -197,14 +192,13 @@ impl Dataset {
             }
         }
         pictures.check(|pixels| pixels.len() / bytes)?;
-        let identity =
-            pictures.identity(config, &format!("pictures {shape:?}"), |hasher, pixels| hasher.update(pixels))?;
+        let identity = pictures
+            .identity(config, &format!("pictures {shape:?}"), |hasher, pixels| hasher.update(pixels))?;
         let about = pictures.about(shape);
         let (train, test, held_out) = pictures.joined();
         let format: Format = about.format();
-        let rows = |part: Labelled<Vec<u8>>| {
-            pictures::Rowset::decoded(part.labels, None, part.examples, &format)
-        };
+        let rows =
+            |part: Labelled<Vec<u8>>| pictures::Rowset::decoded(part.labels, None, part.examples, &format);
         pictures::finish(config, identity, &about, (rows(train), rows(test)), held_out)
     }
 
@@ -277,9 +271,8 @@ impl Dataset {
         })?;
         let names = tokens.classes.clone();
         let (train, test, held_out) = tokens.joined();
-        let content = |ids: &Vec<u32>| {
-            content_hash(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>())
-        };
+        let content =
+            |ids: &Vec<u32>| content_hash(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<_>>());
         let [train_contents, test_contents] =
             [&train, &test].map(|part| part.examples.iter().map(content).collect::<Vec<_>>());
         let rows = split_rows(config, names.len(), (&train.labels, &train_contents), &test.labels, held_out)?;

@@ -30,7 +30,10 @@ fn child() {
     let quiet: Progress = Arc::new(|_| ());
     let loaded = || -> Result<[Dataset; 2], lrlab_data::Error> {
         // The second time from the cache.
-        Ok([load(&DataConfig::new(source.clone(), "cache"))?, load(&DataConfig::new(source.clone(), "cache"))?])
+        Ok([
+            load(&DataConfig::new(source.clone(), "cache"))?,
+            load(&DataConfig::new(source.clone(), "cache"))?,
+        ])
     };
     match loaded() {
         Ok([data, again]) => {
@@ -38,7 +41,10 @@ fn child() {
             let sizes = [train.len(), validation.len(), test.len()];
             assert_eq!((again.digest, again.train.labels()), (data.digest.clone(), train.labels()));
             let read = verify(&source, &quiet).unwrap();
-            assert_eq!((read.train, read.test, read.identity.digest), (sizes[0] + sizes[1], sizes[2], data.digest.clone()));
+            assert_eq!(
+                (read.train, read.test, read.identity.digest),
+                (sizes[0] + sizes[1], sizes[2], data.digest.clone())
+            );
             println!("RESULT {name} {sizes:?} {classes} {class_names:?} {kind:?} {:?}", &test.labels()[..5]);
         }
         Err(error) => println!("RESULT {error}"),
@@ -97,7 +103,13 @@ fn labels(classes: usize) -> Values {
     Values::Whole((0..ROWS).map(|row| (row % classes) as i64).collect())
 }
 
-fn pictures(path: &Path, [picture, label]: [&str; 2], classes: usize, about: Option<&str>, make: impl Fn(usize) -> Vec<u8>) {
+fn pictures(
+    path: &Path,
+    [picture, label]: [&str; 2],
+    classes: usize,
+    about: Option<&str>,
+    make: impl Fn(usize) -> Vec<u8>,
+) {
     let schema = format!("optional group {picture} {{ optional binary bytes; }} optional int64 {label};");
     let columns = [Values::Bytes((0..ROWS).map(make).collect()), labels(classes)];
     write_described(path, &schema, Compression::SNAPPY, &columns, about);
@@ -154,7 +166,11 @@ fn another_column_of_labels() {
         let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
         let schema = "optional group img { optional binary bytes; } optional int64 fine_label; optional int64 coarse_label;";
         let shift = part.len();
-        let columns = [Values::Bytes((0..ROWS).map(|row| colour(32, 32, row + shift)).collect()), labels(10), labels(2)];
+        let columns = [
+            Values::Bytes((0..ROWS).map(|row| colour(32, 32, row + shift)).collect()),
+            labels(10),
+            labels(2),
+        ];
         write_described(&file, schema, Compression::SNAPPY, &columns, None);
     }
     let shape = "Pictures { channels: 3, height: 32, width: 32 }";
@@ -182,7 +198,9 @@ fn other_repositories() {
         });
     }
     let source = |more: &str| {
-        format!(r#"{{"hub_pictures": {{"repo": "me/birds", "train": ["a.parquet"], "test": ["b.parquet"]{more}}}}}"#)
+        format!(
+            r#"{{"hub_pictures": {{"repo": "me/birds", "train": ["a.parquet"], "test": ["b.parquet"]{more}}}}}"#
+        )
     };
     let columns = r#", "picture": "photo", "label": "species""#;
     assert_eq!(
@@ -192,7 +210,10 @@ fn other_repositories() {
     for (source, words) in [
         (
             r#"{"hub_pictures": {"repo": "me/birds"}}"#.to_owned(),
-            vec!["me/birds: the catalog does not list this repository, so `train` is needed", "\"uoft-cs/cifar100\""],
+            vec![
+                "me/birds: the catalog does not list this repository, so `train` is needed",
+                "\"uoft-cs/cifar100\"",
+            ],
         ),
         (
             source(r#", "picture": "foto", "label": "species""#),
@@ -201,7 +222,9 @@ fn other_repositories() {
         (source(""), vec!["no column of labels", "the file has \"photo\", \"species\""]),
         (
             source(columns).replace("a.parquet", "grey.parquet"),
-            vec!["grey.parquet: row 7: the picture has colours, but the first picture of the data set is grey"],
+            vec![
+                "grey.parquet: row 7: the picture has colours, but the first picture of the data set is grey",
+            ],
         ),
         (
             source(columns).replace("b.parquet", "grey.parquet"),

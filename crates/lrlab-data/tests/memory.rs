@@ -68,7 +68,8 @@ fn pictures_are_split_limited_and_normalised() {
 fn a_validation_split_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config(&folder);
-    let own = || InMemory { validation: Some(pixels(7, 9000)), notes: vec!["from a garden".to_owned()], ..birds() };
+    let own =
+        || InMemory { validation: Some(pixels(7, 9000)), notes: vec!["from a garden".to_owned()], ..birds() };
     let data = Dataset::from_pictures([1, 4, 6], own(), &config).unwrap();
     assert_eq!(sizes(&data), [50, 7, 10]);
     assert_eq!(data.validation.rows(), [50, 51, 52, 53, 54, 55, 56]);
@@ -77,9 +78,15 @@ fn a_validation_split_of_its_own() {
     assert_eq!(sizes(&Dataset::from_pictures([1, 4, 6], own(), &config).unwrap()), [50, 4, 10]);
     config.validation = Some(Validation::Examples(5));
     let error = Dataset::from_pictures([1, 4, 6], own(), &config).unwrap_err().to_string();
-    assert!(error.starts_with("validation is 5, expected nothing, as this data set has a validation split"), "{error}");
+    assert!(
+        error.starts_with("validation is 5, expected nothing, as this data set has a validation split"),
+        "{error}"
+    );
 
-    let own = InMemory { validation: Some(texts(7, "validation")), ..InMemory::new("t", ["a", "b"], texts(50, "train"), texts(10, "test")) };
+    let own = InMemory {
+        validation: Some(texts(7, "validation")),
+        ..InMemory::new("t", ["a", "b"], texts(50, "train"), texts(10, "test"))
+    };
     config.validation = None;
     config.limit = Limit::default();
     assert_eq!(sizes(&Dataset::from_texts(own, &config).unwrap()), [50, 7, 10]);
@@ -100,7 +107,8 @@ fn digests() {
     let mut relabelled = birds();
     relabelled.test.labels[0] ^= 1;
     let more = InMemory { classes: ["a", "b", "c"].map(str::to_owned).into(), ..birds() };
-    for (set, shape) in [(other, [1, 4, 6]), (relabelled, [1, 4, 6]), (more, [1, 4, 6]), (birds(), [1, 6, 4])] {
+    for (set, shape) in [(other, [1, 4, 6]), (relabelled, [1, 4, 6]), (more, [1, 4, 6]), (birds(), [1, 6, 4])]
+    {
         assert_ne!(digest(set, shape), first);
     }
     let pinned = DataConfig { pin_digest: Some("abc".to_owned()), ..config.clone() };
@@ -145,9 +153,18 @@ fn inconsistent_examples() {
     let mut wrong = birds();
     wrong.train.labels[4] = 2;
     check(pictures(wrong), "birds: train row 4: label 2 is out of range 0 … 1");
-    check(pictures(InMemory { classes: vec!["wren".to_owned()], ..birds() }), "birds: classes: 1 names, expected at least 2");
-    check(pictures(InMemory { test: Labelled::default(), ..birds() }), "birds: test: no examples, expected at least 1");
-    check(Dataset::from_pictures([0, 4, 6], birds(), &config), "birds: shape: [0, 4, 6], expected three sizes above 0");
+    check(
+        pictures(InMemory { classes: vec!["wren".to_owned()], ..birds() }),
+        "birds: classes: 1 names, expected at least 2",
+    );
+    check(
+        pictures(InMemory { test: Labelled::default(), ..birds() }),
+        "birds: test: no examples, expected at least 1",
+    );
+    check(
+        Dataset::from_pictures([0, 4, 6], birds(), &config),
+        "birds: shape: [0, 4, 6], expected three sizes above 0",
+    );
 
     let set = |train| InMemory::new("codes", ["low", "high"], train, tokens(10, 3));
     let mut empty = tokens(50, 0);
@@ -155,8 +172,14 @@ fn inconsistent_examples() {
     check(Dataset::from_tokens(100, set(empty), &config), "codes: train row 2: the sequence is empty");
     let mut padded = tokens(50, 0);
     padded.examples[1][0] = 0;
-    check(Dataset::from_tokens(100, set(padded), &config), "codes: train row 1: token 0 is out of range 1 … 99");
-    check(Dataset::from_tokens(50, set(tokens(50, 0)), &config), "codes: train row 7: token 50 is out of range 1 … 49");
+    check(
+        Dataset::from_tokens(100, set(padded), &config),
+        "codes: train row 1: token 0 is out of range 1 … 99",
+    );
+    check(
+        Dataset::from_tokens(50, set(tokens(50, 0)), &config),
+        "codes: train row 7: token 50 is out of range 1 … 49",
+    );
     let few = Labelled::new(tokens(50, 0).examples, labels(49));
     check(Dataset::from_tokens(100, set(few), &config), "codes: train: 50 examples, but 49 labels");
 

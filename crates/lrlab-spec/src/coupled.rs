@@ -52,7 +52,9 @@ impl Kind {
     /// What a data set holds; unknown for a user's own.
     pub(crate) fn held_by(source: &Source) -> Option<Self> {
         match source {
-            Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => Some(Self::Pictures),
+            Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
+                Some(Self::Pictures)
+            }
             Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => Some(Self::Text),
             Source::Custom(_) => None,
         }

@@ -226,8 +226,8 @@ fn registered(
 ) {
     if let Some(found) = known.iter().find(|known| known.name == custom.name) {
         if let Some(version) = &found.version {
-            let keys = [key, "custom", "version"]
-                .map(|name| Key { name: name.to_owned(), place: Place::BUILT_IN });
+            let keys =
+                [key, "custom", "version"].map(|name| Key { name: name.to_owned(), place: Place::BUILT_IN });
             node.set(&keys, Node { value: Value::Text(version.clone()), place: Place::BUILT_IN });
         }
         return;

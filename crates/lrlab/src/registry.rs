@@ -189,7 +189,9 @@ impl Registry {
 fn same_version(what: &str, registration: &Registration, wanted: Option<&str>) -> anyhow::Result<()> {
     let Registered { name, version, .. } = &registration.part;
     if version.as_deref() != wanted {
-        let word = |version: Option<&str>| version.map_or_else(|| "no version".to_owned(), |v| format!("version {v:?}"));
+        let word = |version: Option<&str>| {
+            version.map_or_else(|| "no version".to_owned(), |v| format!("version {v:?}"))
+        };
         bail!(
             "the run uses {} of the {what} {name:?}, but this runner registers {}; use the runner that the run was planned with",
             word(wanted),

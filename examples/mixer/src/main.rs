@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 /// Grey pictures with stripes in one of three directions, of random phase, and noise. Each is a function of its row.
 fn stripes(side: usize, rows: std::ops::Range<usize>) -> Labelled<Vec<u8>> {
-    let mut set = Labelled::default();
+    let mut set = Labelled::<Vec<u8>>::default();
     for row in rows {
         let (stream, class) = (Stream::new(0, Purpose::Synthetic, "stripes").child(row as u64), row % 3);
         let phase = (4.0 * stream.uniform(0)) as usize;

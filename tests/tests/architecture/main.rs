@@ -142,7 +142,10 @@ fn every_crate_keeps_the_house_rules() {
                 (readme.lines().count() > 5, "has a README that says nothing"),
                 (architecture.contains(&format!("`{name}`")), "is not in ARCHITECTURE.md"),
                 (!text(package, "description").is_empty(), "has no description"),
-                (readme.contains(&format!("Rust {}", text(package, "rust_version"))), "does not tell its least Rust"),
+                (
+                    readme.contains(&format!("Rust {}", text(package, "rust_version"))),
+                    "does not tell its least Rust",
+                ),
                 (
                     ["LICENSE-MIT", "LICENSE-APACHE"].iter().all(|file| folder.join(file).is_file()),
                     "does not carry its licences",

@@ -123,7 +123,8 @@ impl Table {
         let text = metadata
             .and_then(|entries| entries.iter().find(|entry| entry.key == "huggingface"))
             .and_then(|entry| entry.value.as_deref());
-        let json: serde_json::Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let json: serde_json::Value =
+            text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let names = json["info"]["features"][column]["names"].as_array().cloned().unwrap_or_default();
         Ok(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
     }

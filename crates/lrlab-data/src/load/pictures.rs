@@ -182,7 +182,12 @@ impl Rowset {
     }
 }
 
-fn assemble(train: Rowset, test: Rowset, rows: &Rows, format: &Format) -> Result<(Split, Split, Split), Error> {
+fn assemble(
+    train: Rowset,
+    test: Rowset,
+    rows: &Rows,
+    format: &Format,
+) -> Result<(Split, Split, Split), Error> {
     let mut used: Vec<u32> = rows.train.iter().chain(&rows.validation).copied().collect();
     used.sort_unstable();
     let seen = train.noisy.as_deref().unwrap_or(&train.labels);

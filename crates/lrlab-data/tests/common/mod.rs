@@ -32,11 +32,18 @@ pub fn write(path: &Path, schema: &str, codec: Compression, columns: &[Values]) 
 }
 
 /// Writes a table of these leaves, with what the library `datasets` notes about it.
-pub fn write_described(path: &Path, schema: &str, codec: Compression, columns: &[Values], about: Option<&str>) {
+pub fn write_described(
+    path: &Path,
+    schema: &str,
+    codec: Compression,
+    columns: &[Values],
+    about: Option<&str>,
+) {
     let file = std::fs::File::create(path).unwrap();
     let schema = Arc::new(parse_message_type(&format!("message m {{ {schema} }}")).unwrap());
     let about = about.map(|text| vec![KeyValue::new("huggingface".to_owned(), text.to_owned())]);
-    let properties = Arc::new(WriterProperties::builder().set_compression(codec).set_key_value_metadata(about).build());
+    let properties =
+        Arc::new(WriterProperties::builder().set_compression(codec).set_key_value_metadata(about).build());
     let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
     let mut group = writer.next_row_group().unwrap();
     let mut columns = columns.iter();

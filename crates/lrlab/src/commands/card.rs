@@ -38,9 +38,10 @@ fn card(run: &PlannedRun, spec: &RunSpec, data: &Dataset) -> Value {
             "tokenizer": data.tokenizer.as_ref().map(|_| TOKENIZER),
         } }),
     };
-    let names: Vec<String> = match data.class_names.is_empty() {
-        true => (0..data.classes).map(|class| class.to_string()).collect(),
-        false => data.class_names.clone(),
+    let names: Vec<String> = if data.class_names.is_empty() {
+        (0..data.classes).map(|class| class.to_string()).collect()
+    } else {
+        data.class_names.clone()
     };
     json!({
         "run_id": run.run_id,
@@ -63,8 +64,10 @@ mod tests {
     #[test]
     fn pictures_have_their_moments() {
         let folder = tempfile::tempdir().unwrap();
-        let config =
-            DataConfig::new(Source::SyntheticPictures(SyntheticPictures::default()), folder.path().join("cache"));
+        let config = DataConfig::new(
+            Source::SyntheticPictures(SyntheticPictures::default()),
+            folder.path().join("cache"),
+        );
         let part = |n: usize| {
             let pixels = (0..n * 4).map(|i| if i % 2 == 0 { 0 } else { 255 }).collect();
             Labelled::new(pixels, (0..n as u32).map(|row| row % 2).collect())

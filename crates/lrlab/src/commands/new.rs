@@ -55,8 +55,7 @@ mod tests {
     #[test]
     fn the_template_is_good() {
         let text = template(Path::new("deep/a-1.toml")).unwrap();
-        let experiment =
-            lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
+        let experiment = lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
         assert_eq!((experiment.name.as_str(), experiment.warnings.to_string()), ("a-1", String::new()));
         assert_eq!(experiment.cells(&[], None).unwrap().len(), 12);
         for wrong in ["A.toml", "a", "a b.toml", ".toml", "a.json"] {

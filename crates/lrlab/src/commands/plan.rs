@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use lrlab_data::Source;
 use lrlab_grid::RunState;
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use serde::Deserialize;
-use lrlab_data::Source;
 use lrlab_spec::{DataSpec, Experiment, RunSpec};
+use serde::Deserialize;
 
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
@@ -279,7 +279,8 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     }
     let mut text = String::new();
     for (key, all) in values {
-        let more = if all.len() > MOST_VALUES { format!(", … ({} values)", all.len()) } else { String::new() };
+        let more =
+            if all.len() > MOST_VALUES { format!(", … ({} values)", all.len()) } else { String::new() };
         let _ = writeln!(text, "{key}: {}{more}", all[..all.len().min(MOST_VALUES)].join(", "));
     }
     let (status, states) = lrlab_grid::status(store, plan)?;
@@ -325,11 +326,17 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     if let (Ok(ours), Ok(theirs)) = (path.canonicalize(), planned.canonicalize())
         && ours != theirs
     {
-        return Some(format!("the last plan of {:?} was made from {}, not from {file}", plan.experiment, planned.display()));
+        return Some(format!(
+            "the last plan of {:?} was made from {}, not from {file}",
+            plan.experiment,
+            planned.display()
+        ));
     }
     let text = read_text(path).ok()?;
     let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
-        return Some(format!("{file} has mistakes that it did not have when it was planned: `lrlab plan {file}` shows them"));
+        return Some(format!(
+            "{file} has mistakes that it did not have when it was planned: `lrlab plan {file}` shows them"
+        ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
     let specs = plan.runs.iter().filter_map(|run| RunSpec::deserialize(&run.spec).ok());

@@ -40,7 +40,11 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
     let store = RunStore::new(&out);
     let (plan, run) = find(&store, &args.run)?;
     let Some(call) = &plan.call else {
-        bail!("the plan of {:?} does not say how it was made: use `lrlab run EXPERIMENT --run {}`", plan.experiment, args.run)
+        bail!(
+            "the plan of {:?} does not say how it was made: use `lrlab run EXPERIMENT --run {}`",
+            plan.experiment,
+            args.run
+        )
     };
     let single = Plan { runs: vec![run.clone()], search: None, ..plan.clone() };
     let (_, states) = lrlab_grid::status(&store, &single)?;
@@ -58,7 +62,10 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
     // Nothing is set aside unless the experiment still has the run.
     resolve(&read_experiment(&selection, registry)?, &selection, registry)?;
     lrlab_grid::supersede(&store, &run.run_id)?;
-    eprint_line(&format!("note: the earlier files of {} are now in `superseded` in the run's folder", run.run_id.short()));
+    eprint_line(&format!(
+        "note: the earlier files of {} are now in `superseded` in the run's folder",
+        run.run_id.short()
+    ));
     let mut words = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
     words.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     let out = out.to_str().context("the path of the store is no Unicode")?;
@@ -89,7 +96,8 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     folders.sort();
     for name in folders.iter().filter_map(|folder| folder.file_name()?.to_str()) {
         let Some(plan) = store.plan(name)? else { continue };
-        let runs: Vec<_> = plan.runs.iter().filter(|run| run.run_id.as_str().starts_with(id)).cloned().collect();
+        let runs: Vec<_> =
+            plan.runs.iter().filter(|run| run.run_id.as_str().starts_with(id)).cloned().collect();
         found.extend(runs.into_iter().map(|run| (plan.clone(), run)));
     }
     let first = found.first().map(|(_, run)| run.run_id.clone());
