@@ -67,8 +67,14 @@ mod tests {
 
     #[test]
     fn moments_have_their_figures() {
-        let accepted =
-            ["val_loss", "final.test_accuracy", "best.epoch", "max.val_accuracy", "min.train_loss", "update_ms"];
+        let accepted = [
+            "val_loss",
+            "final.test_accuracy",
+            "best.epoch",
+            "max.val_accuracy",
+            "min.train_loss",
+            "update_ms",
+        ];
         for text in accepted {
             assert_eq!(check(text), None, "{text}");
         }

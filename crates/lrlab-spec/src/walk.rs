@@ -311,7 +311,13 @@ pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     }
     for key in rest {
         let inside = children(schema);
-        let Some((name, child)) = inside.iter().find(|(name, _)| *name == key) else {
+        // `optimizer.weight_decay` is that of whichever rule a run has.
+        let of_a_rule = || {
+            let rules = inside.iter().filter(|_| last == "optimizer");
+            rules.flat_map(|(_, rule)| children(rule)).find(|(name, _)| *name == key)
+        };
+        let Some((name, child)) = inside.iter().find(|(name, _)| *name == key).copied().or_else(of_a_rule)
+        else {
             return Err(inside.iter().map(|(name, _)| *name).collect());
         };
         (schema, last) = (child, name);
