@@ -395,7 +395,7 @@ fn column_style(table: &Table) -> String {
             "font-family: ui-monospace, Menlo, Consolas, \"Liberation Mono\", monospace; font-size: .82em",
             |column| matches!(column.key.as_str(), "run_id" | "result_blake3"),
         ),
-        ("white-space: normal; min-width: 11rem; max-width: 26rem", |column| {
+        ("white-space: normal; min-width: 15rem; max-width: 26rem", |column| {
             matches!(column.key.as_str(), "text" | "reason" | "note" | "error" | "metric" | "arm")
         }),
         ("font-weight: 700", is_verdict),
