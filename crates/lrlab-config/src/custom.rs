@@ -12,4 +12,9 @@ pub struct CustomConfig {
     /// Passed on unchanged.
     #[serde(default)]
     pub options: serde_json::Value,
+    /// The version that the runner registers, which the runner fills in: another version is another run. `None` for a
+    /// registration without a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub version: Option<String>,
 }

@@ -62,8 +62,65 @@ pub enum Source {
     SyntheticPictures(SyntheticPictures),
     /// Generated reviews, embedded: no download.
     SyntheticReviews(SyntheticReviews),
+    /// Pictures with labels from parquet files of any data set of the Hugging Face hub.
+    HubPictures(HubPictures),
+    /// Texts with labels from parquet files of any data set of the Hugging Face hub.
+    HubTexts(HubTexts),
     /// A data set that a runner of the user's own registers.
     Custom(CustomConfig),
+}
+
+/// `hub_pictures = { repo = "uoft-cs/cifar100" }`
+///
+/// What is left out comes from the catalog if it lists the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HubPictures {
+    /// The repository: `owner/name`.
+    #[schemars(length(min = 1), extend("$comment" = "owner/name"))]
+    pub repo: String,
+    /// Branch, tag or commit. Default: as in the catalog, or `refs/convert/parquet`.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// The column of encoded pictures (PNG, JPEG or WebP, all of one size). Default: as in the catalog, or the usual names
+    /// (`img`, `image`, …).
+    #[serde(default)]
+    pub picture: Option<String>,
+    /// The column of labels: integers that count classes from 0. Default: as in the catalog, or the usual names (`label`, …).
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The parquet files of training and validation, in order. Default: as in the catalog.
+    #[serde(default)]
+    pub train: Vec<String>,
+    /// The parquet files of the test split, in order. Default: as in the catalog.
+    #[serde(default)]
+    pub test: Vec<String>,
+}
+
+/// `hub_texts = { repo = "fancyzhx/ag_news" }`
+///
+/// What is left out comes from the catalog if it lists the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HubTexts {
+    /// The repository: `owner/name`.
+    #[schemars(length(min = 1), extend("$comment" = "owner/name"))]
+    pub repo: String,
+    /// Branch, tag or commit. Default: as in the catalog, or `refs/convert/parquet`.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// The column of texts. Default: as in the catalog, or the usual names (`text`, `sentence`, …).
+    #[serde(default)]
+    pub text: Option<String>,
+    /// The column of labels: integers that count classes from 0. Default: as in the catalog, or the usual names (`label`, …).
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The parquet files of training and validation, in order. Default: as in the catalog.
+    #[serde(default)]
+    pub train: Vec<String>,
+    /// The parquet files of the test split, in order. Default: as in the catalog.
+    #[serde(default)]
+    pub test: Vec<String>,
 }
 
 impl Source {
@@ -75,11 +132,13 @@ impl Source {
             Self::Imdb(_) => "imdb",
             Self::SyntheticPictures(_) => "synthetic-pictures",
             Self::SyntheticReviews(_) => "synthetic-reviews",
+            Self::HubPictures(hub) => &hub.repo,
+            Self::HubTexts(hub) => &hub.repo,
             Self::Custom(custom) => &custom.name,
         }
     }
 
-    /// Returns the number of examples for training and validation together; `None` for a custom data set.
+    /// Returns the number of examples for training and validation together; `None` if the source does not tell.
     #[must_use]
     pub fn rows(&self) -> Option<usize> {
         match self {
@@ -87,11 +146,11 @@ impl Source {
             Self::Imdb(_) => Some(25_000),
             Self::SyntheticPictures(pictures) => Some(pictures.train),
             Self::SyntheticReviews(reviews) => Some(reviews.train),
-            Self::Custom(_) => None,
+            Self::HubPictures(_) | Self::HubTexts(_) | Self::Custom(_) => None,
         }
     }
 
-    /// Returns the number of examples of the test split; `None` for a custom data set.
+    /// Returns the number of examples of the test split; `None` if the source does not tell.
     #[must_use]
     pub fn test_rows(&self) -> Option<usize> {
         match self {
@@ -99,7 +158,7 @@ impl Source {
             Self::Imdb(_) => Some(25_000),
             Self::SyntheticPictures(pictures) => Some(pictures.test),
             Self::SyntheticReviews(reviews) => Some(reviews.test),
-            Self::Custom(_) => None,
+            Self::HubPictures(_) | Self::HubTexts(_) | Self::Custom(_) => None,
         }
     }
 

@@ -13,8 +13,8 @@ pub use averaging::{AverageEvery, AveragingConfig, EmaConfig, LawaConfig, SwaCon
 pub use control::{AtRestart, DivergenceConfig, EarlyStoppingConfig, GainPolicy, OnDivergence};
 pub use custom::CustomConfig;
 pub use data::{
-    AugmentConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
-    TokenizerKind, Validation, ValidationSplit,
+    AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews,
+    TokenConfig, TokenizerKind, Validation, ValidationSplit,
 };
 pub use metric::Metric;
 pub use networks::{

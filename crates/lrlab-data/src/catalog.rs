@@ -6,9 +6,15 @@ use serde::Deserialize;
 
 use crate::Error;
 
-const ENTRIES: [(&str, &str); 4] = [
+const ENTRIES: [(&str, &str); 10] = [
     ("cifar10", include_str!("../datasets/cifar10.toml")),
     ("imdb", include_str!("../datasets/imdb.toml")),
+    ("cifar100", include_str!("../datasets/cifar100.toml")),
+    ("mnist", include_str!("../datasets/mnist.toml")),
+    ("fashion-mnist", include_str!("../datasets/fashion-mnist.toml")),
+    ("ag-news", include_str!("../datasets/ag-news.toml")),
+    ("sst2", include_str!("../datasets/sst2.toml")),
+    ("yelp-polarity", include_str!("../datasets/yelp-polarity.toml")),
     ("synthetic-pictures", include_str!("../datasets/synthetic-pictures.toml")),
     ("synthetic-reviews", include_str!("../datasets/synthetic-reviews.toml")),
 ];
@@ -46,6 +52,15 @@ pub struct HubFiles {
     pub id: String,
     /// Branch, tag or commit.
     pub revision: String,
+    /// The column of pictures or texts; `None` finds it by the usual names.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// The column of labels; `None` finds it by the usual names.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Whether the description comes from the documentation of the data set alone: no file was at hand.
+    #[serde(default)]
+    pub unverified: bool,
     /// Its files.
     pub files: Vec<KnownFile>,
 }

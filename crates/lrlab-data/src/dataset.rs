@@ -14,6 +14,8 @@ pub struct Dataset {
     pub name: String,
     /// The number of classes.
     pub classes: usize,
+    /// The names of the classes in the order of the labels; empty if they have none.
+    pub class_names: Vec<String>,
     /// The kind of its examples.
     pub kind: Kind,
     /// The digest of the content: of the bytes of the files, or of the version and the settings of the generator.
@@ -64,6 +66,16 @@ pub struct Duplicates {
     pub within_test: usize,
     /// Rows of the test split that also occur in training or validation. They are kept.
     pub train_test: usize,
+}
+
+impl Dataset {
+    /// Returns mean and standard deviation of each channel of the training pictures, whose values are 0 … 1, for
+    /// `torchvision.transforms.Normalize`; `None` for token sequences. A channel with a deviation of 0 becomes 0.
+    #[must_use]
+    pub fn normalisation(&self) -> Option<Vec<[f64; 2]>> {
+        let Store::Pictures(split) = &self.train.store else { return None };
+        Some(split.normalisation.moments.iter().map(|of| of.map(|value| value / 255.0)).collect())
+    }
 }
 
 /// A split of a data set.

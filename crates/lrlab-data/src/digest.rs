@@ -41,7 +41,7 @@ pub(crate) type DigestCache<'a> = Option<&'a Path>;
 /// Identifies `files`, given with their paths.
 pub(crate) fn identify(
     name: &str,
-    files: &[(&KnownFile, PathBuf)],
+    files: &[(KnownFile, PathBuf)],
     cache: DigestCache<'_>,
 ) -> Result<DatasetIdentity, Error> {
     let mut identity = DatasetIdentity {
@@ -191,7 +191,7 @@ fn sha256(files: &[PathBuf], named: bool) -> Result<String, Error> {
     Ok(hex(hasher.finalize()))
 }
 
-fn hex(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     let mut text = String::new();
     for byte in bytes.as_ref() {
         let _ = write!(text, "{byte:02x}");

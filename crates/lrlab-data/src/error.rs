@@ -103,7 +103,7 @@ pub enum Error {
         /// What the column holds.
         what: &'static str,
         /// The names it may have.
-        names: &'static [&'static str],
+        names: Vec<String>,
         /// The existing columns.
         found: Vec<String>,
     },
@@ -117,7 +117,7 @@ pub enum Error {
         /// What the column holds.
         what: &'static str,
         /// The preferred name.
-        own: &'static str,
+        own: String,
         /// The columns.
         found: Vec<String>,
     },
@@ -189,6 +189,14 @@ pub enum Error {
         expected: (u32, u32),
         /// The width and height of the picture.
         found: (u32, u32),
+    },
+    /// A picture has colours in a data set whose first picture is grey.
+    #[error("{}: row {row}: the picture has colours, but the first picture of the data set is grey; convert one kind to the other", path.display())]
+    PictureColours {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
     },
     /// A label is not a class.
     #[error("{}: row {row}: label {label} is out of range 0 … {}", path.display(), classes - 1)]
@@ -282,7 +290,31 @@ pub enum Error {
     #[error("{dataset}: this build has no access to the hub (feature `hub` is off); give a folder")]
     HubDisabled {
         /// The data set.
-        dataset: &'static str,
+        dataset: String,
+    },
+    /// A data set of the hub is described by neither the experiment nor the catalog.
+    #[error(
+        "{repo}: the catalog does not list this repository, so `{missing}` is needed: the parquet files, such as \
+             {missing} = [\"default/{missing}/0000.parquet\"]; listed are {}",
+        list(listed)
+    )]
+    NotListed {
+        /// The repository.
+        repo: String,
+        /// The missing setting.
+        missing: &'static str,
+        /// The repositories in the catalog.
+        listed: Vec<String>,
+    },
+    /// Examples in memory are inconsistent.
+    #[error("{dataset}: {place}: {problem}")]
+    InMemory {
+        /// The name of the data set.
+        dataset: String,
+        /// The part and the row.
+        place: String,
+        /// What is wrong and what was expected.
+        problem: String,
     },
     /// A tokenizer could not be trained or applied.
     #[error("tokenizer: {source}")]
@@ -330,6 +362,19 @@ fn list(names: &[impl AsRef<str>]) -> String {
 }
 
 impl Error {
+    /// Whether the data are not on this machine, as opposed to damaged, changed or described wrongly.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::MissingFile { .. }
+            | Self::Offline { .. }
+            | Self::Download { .. }
+            | Self::HubDisabled { .. } => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(crate) fn custom(custom: &CustomConfig) -> Self {
         Self::Custom { name: custom.name.clone() }
     }

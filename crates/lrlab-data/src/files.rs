@@ -6,6 +6,7 @@ use crate::catalog::{Card, KnownFile, Part, catalog};
 use crate::{Error, Source};
 
 pub(crate) mod cifar10;
+mod columns;
 pub(crate) mod folder;
 #[cfg(feature = "hub")]
 pub(crate) mod hub;
@@ -20,11 +21,13 @@ pub(crate) mod table;
 #[cfg(feature = "hub")]
 mod tests;
 
+pub(crate) use columns::Columns;
 pub use progress::{Fetched, Progress};
 
 /// The files of a data set on this machine.
 pub(crate) struct Located {
-    pub(crate) files: Vec<(&'static KnownFile, PathBuf)>,
+    pub(crate) files: Vec<(KnownFile, PathBuf)>,
+    pub(crate) columns: Columns,
 }
 
 impl Located {
@@ -36,10 +39,13 @@ impl Located {
 
 /// Locates the files of `source` and downloads missing ones; `None` for a synthetic set.
 pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Located>, Error> {
+    if let Some(tables) = columns::tables(source)? {
+        return from_tables(tables, progress).map(Some);
+    }
     let files = match source {
         Source::Cifar10(files) | Source::Imdb(files) => files,
-        Source::SyntheticPictures(_) | Source::SyntheticReviews(_) => return Ok(None),
         Source::Custom(custom) => return Err(Error::custom(custom)),
+        _ => return Ok(None),
     };
     let name = source.name();
     let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
@@ -47,25 +53,41 @@ pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Loca
         None => from_hub(card, progress)?,
         Some(folder) => from_folder(card, folder)?,
     };
-    Ok(Some(Located { files }))
+    Ok(Some(Located { files, columns: Columns::default() }))
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+fn from_tables(tables: columns::Tables, progress: &Progress) -> Result<Located, Error> {
+    let hub = hub::Hub::from_env();
+    let columns::Tables { repo, revision, files, columns } = tables;
+    let place = |file: KnownFile| {
+        let path = hub.file(&repo, &revision, &file.path, progress)?;
+        Ok((file, path))
+    };
+    Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_tables(tables: columns::Tables, _: &Progress) -> Result<Located, Error> {
+    Err(Error::HubDisabled { dataset: tables.repo })
+}
+
+#[cfg(feature = "hub")]
+fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
     let place =
-        |known: &'static KnownFile| Ok((known, hub.file(&repo.id, &repo.revision, &known.path, progress)?));
+        |known: &KnownFile| Ok((known.clone(), hub.file(&repo.id, &repo.revision, &known.path, progress)?));
     repo.files.iter().map(place).collect()
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
-    Err(Error::HubDisabled { dataset: &card.name })
+fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
+    Err(Error::HubDisabled { dataset: card.name.clone() })
 }
 
 /// Locates the files in `folder`, or in the folder within it that the archive unpacks to.
-fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static KnownFile, PathBuf)>, Error> {
+fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     let Some(known) = &card.folder else { return Ok(Vec::new()) };
     let (inner, folders, hint) = match card.name.as_str() {
         "cifar10" => (
@@ -77,14 +99,14 @@ fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(&'static Known
     };
     let inner = folder.join(inner);
     let folder = if inner.is_dir() { &inner } else { folder };
-    let place = |file: &'static KnownFile| {
+    let place = |file: &KnownFile| {
         let path = folder.join(&file.path);
         let is_folder = path.is_dir();
         if is_folder != folders && path.exists() {
             let found = if is_folder { "a folder" } else { "a file" };
             return Err(Error::WrongKind { path, found, hint });
         }
-        if path.exists() { Ok((file, path)) } else { Err(Error::MissingFile { path, hint }) }
+        if path.exists() { Ok((file.clone(), path)) } else { Err(Error::MissingFile { path, hint }) }
     };
     known.files.iter().map(place).collect()
 }

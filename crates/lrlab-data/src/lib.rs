@@ -37,6 +37,7 @@ mod digest;
 mod error;
 mod files;
 mod load;
+mod memory;
 mod pictures;
 mod split;
 mod synthetic;
@@ -53,6 +54,7 @@ pub use error::{Cause, Error};
 pub use files::{Fetched, Progress};
 pub use load::{Verified, digest, fetch, load, verify};
 pub use lrlab_config::{
-    AugmentConfig, Files, Keep, Limit, Source, SyntheticPictures, SyntheticReviews, TokenConfig,
-    TokenizerKind, Validation, ValidationSplit,
+    AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews,
+    TokenConfig, TokenizerKind, Validation, ValidationSplit,
 };
+pub use memory::{InMemory, Labelled};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::dataset::Duplicates;
 use crate::digest::{self, DatasetIdentity};
 use crate::files::{Fetched, Located, Progress, locate};
-use crate::{DataConfig, Dataset, Error, Source, SyntheticPictures, split, synthetic};
+use crate::{DataConfig, Dataset, Error, Source, SyntheticPictures, TokenConfig, split, synthetic};
 
-mod pictures;
-mod reviews;
-mod rows;
+pub(crate) mod about;
+pub(crate) mod pictures;
+pub(crate) mod reviews;
+pub(crate) mod rows;
 
 /// Loads, splits and prepares a data set, and downloads missing files.
 ///
@@ -24,8 +25,12 @@ pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
 pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Result<Dataset, Error> {
     let identity = identify(config, located)?;
     match &config.source {
-        Source::Cifar10(_) | Source::SyntheticPictures(_) => pictures::load(config, identity, located),
-        Source::Imdb(_) | Source::SyntheticReviews(_) => reviews::load(config, identity, located),
+        Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
+            pictures::load(config, identity, located)
+        }
+        Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => {
+            reviews::load(config, identity, located)
+        }
         Source::Custom(custom) => Err(Error::custom(custom)),
     }
 }
@@ -76,12 +81,14 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
         duplicates: split::duplicates(train, test),
     };
     match source {
-        Source::Cifar10(_) | Source::SyntheticPictures(_) => {
-            let (train, test) = pictures::read(source, located.as_ref())?;
+        Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
+            let (train, test) =
+                pictures::read(source, located.as_ref(), &about::about(source, located.as_ref())?)?;
             Ok(counted(&train.contents, &test.contents))
         }
-        Source::Imdb(_) | Source::SyntheticReviews(_) => {
-            let (train, test) = reviews::read(source, located.as_ref())?;
+        Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => {
+            let (train, test) =
+                reviews::read(source, located.as_ref(), about::about(source, located.as_ref())?.classes)?;
             Ok(counted(&train.contents(), &test.contents()))
         }
         Source::Custom(custom) => Err(Error::custom(custom)),
@@ -89,7 +96,11 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
 }
 
 fn identify(config: &DataConfig, located: Option<&Located>) -> Result<DatasetIdentity, Error> {
-    let identity = name_content(&config.source, located, Some(&config.cache))?;
+    pinned(config, name_content(&config.source, located, Some(&config.cache))?)
+}
+
+/// Compares a digest with the required one.
+pub(crate) fn pinned(config: &DataConfig, identity: DatasetIdentity) -> Result<DatasetIdentity, Error> {
     match &config.pin_digest {
         Some(expected) if *expected != identity.digest => Err(Error::PinnedDigest {
             dataset: identity.name,
@@ -109,7 +120,7 @@ fn name_content(
     match source {
         Source::SyntheticPictures(settings) => Ok(synthetic::identity(name, settings)),
         Source::SyntheticReviews(settings) => Ok(synthetic::identity(name, settings)),
-        Source::Cifar10(_) | Source::Imdb(_) => {
+        Source::Cifar10(_) | Source::Imdb(_) | Source::HubPictures(_) | Source::HubTexts(_) => {
             digest::identify(name, located.map_or(&[], |located| &located.files), cache)
         }
         Source::Custom(custom) => Err(Error::custom(custom)),
@@ -129,20 +140,24 @@ fn log_progress() -> Progress {
 
 /// Checks the ranges of the settings.
 fn check(config: &DataConfig) -> Result<(), Error> {
-    let at_least = |setting, value: usize, least: usize, expected| {
-        let wrong = || Error::Setting { setting, value: value.to_string(), expected };
-        if value < least { Err(wrong()) } else { Ok(()) }
-    };
     match &config.source {
         Source::SyntheticPictures(SyntheticPictures { train, size, classes, .. }) => {
             at_least("train", *train, 1, "at least 1")?;
             at_least("size", *size, 1, "at least 1")?;
             at_least("classes", *classes, 2, "at least 2")
         }
-        Source::Cifar10(_) | Source::Custom(_) => Ok(()),
-        Source::Imdb(_) | Source::SyntheticReviews(_) => {
-            at_least("tokens.max_length", config.tokens.max_length, 1, "at least 1")?;
-            at_least("tokens.vocabulary", config.tokens.vocabulary, 3, "at least 3: two specials and a word")
-        }
+        Source::Cifar10(_) | Source::HubPictures(_) | Source::Custom(_) => Ok(()),
+        Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => check_tokens(&config.tokens),
     }
+}
+
+/// Checks the ranges of the tokenization.
+pub(crate) fn check_tokens(tokens: &TokenConfig) -> Result<(), Error> {
+    at_least("tokens.max_length", tokens.max_length, 1, "at least 1")?;
+    at_least("tokens.vocabulary", tokens.vocabulary, 3, "at least 3: two specials and a word")
+}
+
+fn at_least(setting: &'static str, value: usize, least: usize, expected: &'static str) -> Result<(), Error> {
+    let wrong = || Error::Setting { setting, value: value.to_string(), expected };
+    if value < least { Err(wrong()) } else { Ok(()) }
 }

@@ -43,6 +43,8 @@ pub(crate) struct PictureSplit {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normalisation {
     tables: Vec<[f32; 256]>,
+    /// Mean and standard deviation of each channel, of bytes.
+    pub(crate) moments: Vec<[f64; 2]>,
 }
 
 impl Normalisation {
@@ -57,17 +59,22 @@ impl Normalisation {
                 }
             }
         }
-        Self { tables: counts.iter().map(table).collect() }
+        let moments: Vec<[f64; 2]> = counts.iter().map(moments).collect();
+        Self { tables: moments.iter().map(|of| table(*of)).collect(), moments }
     }
 }
 
-fn table(count: &[u64; 256]) -> [f32; 256] {
+/// The mean and the standard deviation of bytes with these counts.
+fn moments(count: &[u64; 256]) -> [f64; 2] {
     let moment = |value: fn(f64) -> f64| {
         let sum: f64 = count.iter().enumerate().map(|(byte, &n)| n as f64 * value(byte as f64)).sum();
         sum / (count.iter().sum::<u64>() as f64).max(1.0)
     };
     let mean = moment(|x| x);
-    let deviation = (moment(|x| x * x) - mean * mean).max(0.0).sqrt();
+    [mean, (moment(|x| x * x) - mean * mean).max(0.0).sqrt()]
+}
+
+fn table([mean, deviation]: [f64; 2]) -> [f32; 256] {
     // A constant channel becomes 0.
     let scale = if deviation > 1e-6 { 1.0 / deviation } else { 0.0 };
     std::array::from_fn(|byte| ((byte as f64 - mean) * scale) as f32)

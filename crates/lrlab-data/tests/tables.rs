@@ -7,18 +7,16 @@
 )]
 #![cfg(feature = "hub")]
 
-use std::path::{Path, PathBuf};
+mod common;
+
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use common::{Values, write};
 use image::{ImageFormat, Rgb, RgbImage};
 use lrlab_data::{DataConfig, Files, Progress, Source, load, verify};
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
 
 const ROWS: usize = 20;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -82,54 +80,6 @@ impl Cache {
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         text.split_once("RESULT ").unwrap().1.lines().next().unwrap().to_owned()
     }
-}
-
-/// The values of a column.
-enum Values {
-    Bytes(Vec<Vec<u8>>),
-    /// As the column has 32 or 64 bits.
-    Whole(Vec<i64>),
-    Double(Vec<f64>),
-}
-
-/// Writes a table of these leaves.
-fn write(path: &Path, schema: &str, codec: Compression, columns: &[Values]) {
-    let file = std::fs::File::create(path).unwrap();
-    let schema = Arc::new(parse_message_type(&format!("message m {{ {schema} }}")).unwrap());
-    let properties = Arc::new(WriterProperties::builder().set_compression(codec).build());
-    let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    let mut columns = columns.iter();
-    while let Some(mut column) = group.next_column().unwrap() {
-        let levels = |level: i16, n: usize| vec![level; n];
-        match (column.untyped(), columns.next().unwrap()) {
-            (ColumnWriter::ByteArrayColumnWriter(writer), Values::Bytes(values)) => {
-                let about = writer.get_descriptor();
-                let (level, lists) = (about.max_def_level(), about.max_rep_level());
-                let values: Vec<ByteArray> = values.iter().map(|value| value.clone().into()).collect();
-                let starts = vec![0; values.len()];
-                let starts = (lists > 0).then_some(&starts[..]);
-                writer.write_batch(&values, Some(&levels(level, values.len())), starts).unwrap();
-            }
-            (ColumnWriter::Int32ColumnWriter(writer), Values::Whole(values)) => {
-                let narrow: Vec<i32> = values.iter().map(|&value| value as i32).collect();
-                let level = writer.get_descriptor().max_def_level();
-                writer.write_batch(&narrow, Some(&levels(level, narrow.len())), None).unwrap();
-            }
-            (ColumnWriter::Int64ColumnWriter(writer), Values::Whole(values)) => {
-                let level = writer.get_descriptor().max_def_level();
-                writer.write_batch(values, Some(&levels(level, values.len())), None).unwrap();
-            }
-            (ColumnWriter::DoubleColumnWriter(writer), Values::Double(values)) => {
-                let level = writer.get_descriptor().max_def_level();
-                writer.write_batch(values, Some(&levels(level, values.len())), None).unwrap();
-            }
-            _ => unreachable!("values of another type than the schema's"),
-        }
-        column.close().unwrap();
-    }
-    group.close().unwrap();
-    writer.close().unwrap();
 }
 
 fn labels(classes: i64) -> Values {

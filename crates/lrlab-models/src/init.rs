@@ -6,37 +6,53 @@ use lrlab_random::{Purpose, Stream};
 
 /// A distribution of initial values.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Init {
+#[non_exhaustive]
+pub enum Init {
     /// The same value everywhere.
     Constant(f64),
     /// Uniform on ±`bound`.
-    Uniform { bound: f64 },
+    Uniform {
+        /// The largest absolute value.
+        bound: f64,
+    },
     /// Normal with mean 0.
-    Normal { std: f64 },
-    /// A layer's gate biases `(4h)`, torch's uniform ±`bound` but `forget` in the second quarter.
-    Gates { bound: f64, forget: f64 },
+    Normal {
+        /// The standard deviation.
+        std: f64,
+    },
+    /// The gate biases `(4h)` of an LSTM layer: uniform on ±`bound` as in torch, but `forget` in the second quarter.
+    Gates {
+        /// The largest absolute value of the other gates.
+        bound: f64,
+        /// The bias of the forget gate.
+        forget: f64,
+    },
 }
 
 impl Init {
     /// The default of `torch.nn.Linear` for weight and bias: `kaiming_uniform_` with a = √5, which is uniform on
     /// ±1/√fan-in (He et al., ICCV 2015; torch/nn/modules/linear.py, `reset_parameters`).
-    pub(crate) fn torch_linear(inputs: usize) -> Self {
+    #[must_use]
+    pub fn torch_linear(inputs: usize) -> Self {
         Self::Uniform { bound: 1.0 / (inputs as f64).sqrt() }
     }
 
     /// Normal with variance 2 / fan-out (He et al., ICCV 2015, section 2.2, backward case), as torchvision has it
     /// for the convolutions of a residual network (`kaiming_normal_`, mode `fan_out`).
-    pub(crate) fn kaiming_fan_out(out: usize, kernel: usize) -> Self {
+    #[must_use]
+    pub fn kaiming_fan_out(out: usize, kernel: usize) -> Self {
         Self::Normal { std: (2.0 / (out * kernel * kernel) as f64).sqrt() }
     }
 
     /// The default of `torch.nn.Conv2d`, as [`torch_linear`](Self::torch_linear) over inputs × kernel × kernel values.
-    pub(crate) fn torch_conv(inputs: usize, kernel: usize) -> Self {
+    #[must_use]
+    pub fn torch_conv(inputs: usize, kernel: usize) -> Self {
         Self::torch_linear(inputs * kernel * kernel)
     }
 
     /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio, AISTATS 2010, equation 16).
-    pub(crate) fn xavier(inputs: usize, outputs: usize) -> Self {
+    #[must_use]
+    pub fn xavier(inputs: usize, outputs: usize) -> Self {
         Self::Uniform { bound: (6.0 / (inputs + outputs) as f64).sqrt() }
     }
 
@@ -54,37 +70,64 @@ impl Init {
     }
 }
 
-/// Where a network under construction puts its parameters.
+/// Creates the parameters of a network under construction, with initial values by seed and name.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use lrlab_kernels::{Params, Role};
+/// use lrlab_models::{Affine, Builder, Init, LayerNorm};
+///
+/// # fn main() -> candle_core::Result<()> {
+/// let mut b = Builder::new(0, Params::new(Device::Cpu, DType::F32));
+/// let norm = LayerNorm::new(&mut b, "norm", 16)?;
+/// let head = Affine::new(&mut b, "head", 16, 4)?;
+/// let scale = b.create("scale", &[4], Init::Constant(1.0), Role::NoDecay)?;
+/// let names: Vec<String> = b.finish().iter().map(|(name, _)| name.to_owned()).collect();
+/// assert_eq!(names, ["head.bias", "head.weight", "norm.bias", "norm.weight", "scale"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub(crate) struct Builder {
+pub struct Builder {
     seed: u64,
     params: Params,
 }
 
 impl Builder {
-    pub(crate) fn new(seed: u64, params: Params) -> Self {
+    /// Creates a builder that adds to `params`.
+    #[must_use]
+    pub fn new(seed: u64, params: Params) -> Self {
         Self { seed, params }
     }
 
-    /// A new parameter; its values depend on seed and name, not on what was created before.
-    pub(crate) fn create(&mut self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Var> {
+    /// Creates a parameter. Its values depend on seed and name, not on what was created before.
+    ///
+    /// # Errors
+    /// The name is taken, or the copy to the device fails.
+    pub fn create(&mut self, name: &str, shape: &[usize], init: Init, role: Role) -> Result<Var> {
         let values = init.values(self.seed, name, shape.iter().product());
         self.params.create(name, &Tensor::from_vec(values, shape, &Device::Cpu)?, role)
     }
 
-    /// A tensor of the network's device and type that is no parameter.
-    pub(crate) fn constant(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+    /// Creates a tensor of the network's device and type that is no parameter.
+    ///
+    /// # Errors
+    /// `values` do not fill `shape`, or the copy to the device fails.
+    pub fn constant(&self, values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
         Tensor::from_vec(values, shape, &Device::Cpu)?
             .to_device(self.params.device())?
             .to_dtype(self.params.dtype())
     }
 
-    /// Of the network's matrix products.
-    pub(crate) fn precision(&self) -> Precision {
+    /// Returns the precision of the network's matrix products.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
         self.params.precision()
     }
 
-    pub(crate) fn finish(self) -> Params {
+    /// Returns the parameters.
+    #[must_use]
+    pub fn finish(self) -> Params {
         self.params
     }
 }

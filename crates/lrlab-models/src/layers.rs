@@ -48,20 +48,26 @@ pub(crate) fn conv_norm(
 
 /// Affine map over the last dimension, initialised as `torch.nn.Linear`.
 #[derive(Debug)]
-pub(crate) struct Affine {
+pub struct Affine {
     weight: Var,
     bias: Var,
     precision: Precision,
 }
 
 impl Affine {
-    /// `name.weight (outputs, inputs)` and `name.bias (outputs)`.
-    pub(crate) fn new(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+    /// Creates `name.weight (outputs, inputs)` and `name.bias (outputs)`, multiplied in the precision of `b`.
+    ///
+    /// # Errors
+    /// A parameter of one of these names exists.
+    pub fn new(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with_bias(b, name, inputs, outputs, Init::torch_linear(inputs))
     }
 
-    /// With a bias that starts at 0.
-    pub(crate) fn zero_bias(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+    /// Creates the map with a bias that starts at 0.
+    ///
+    /// # Errors
+    /// As [`Affine::new`].
+    pub fn zero_bias(b: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with_bias(b, name, inputs, outputs, Init::Constant(0.0))
     }
 
@@ -74,7 +80,11 @@ impl Affine {
         })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Maps `(…, inputs)` to `(…, outputs)`.
+    ///
+    /// # Errors
+    /// The last dimension of `x` is not `inputs`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::linear(x, &self.weight, Some(&self.bias), self.precision)
     }
 
@@ -84,22 +94,30 @@ impl Affine {
     }
 }
 
-/// Layer norm: scale 1, shift 0 at the start.
+/// Layer norm over the last dimension (Ba et al., 2016): scale 1, shift 0 at the start, ε = 1e-5.
 #[derive(Debug)]
-pub(crate) struct LayerNorm {
+pub struct LayerNorm {
     scale: Var,
     shift: Var,
 }
 
 impl LayerNorm {
-    pub(crate) fn new(b: &mut Builder, name: &str, width: usize) -> Result<Self> {
+    /// Creates `name.weight (width)` and `name.bias (width)`, which weight decay leaves alone.
+    ///
+    /// # Errors
+    /// A parameter of one of these names exists.
+    pub fn new(b: &mut Builder, name: &str, width: usize) -> Result<Self> {
         let mut create = |field: &str, value| {
             b.create(&format!("{name}.{field}"), &[width], Init::Constant(value), Role::NoDecay)
         };
         Ok(Self { scale: create("weight", 1.0)?, shift: create("bias", 0.0)? })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Normalises `(…, width)`.
+    ///
+    /// # Errors
+    /// The last dimension of `x` is not `width`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         lrlab_kernels::layer_norm(x, &self.scale, &self.shift, NORM_EPS)
     }
 
@@ -109,15 +127,19 @@ impl LayerNorm {
     }
 }
 
-/// Dropout whose mask is a function of the run's seed, this layer's name and the batch.
+/// Dropout (Srivastava et al., 2014). The mask is a function of the run's seed, this layer's name and the batch.
 #[derive(Debug)]
-pub(crate) struct Dropout {
+pub struct Dropout {
     name: String,
     p: f64,
 }
 
 impl Dropout {
-    pub(crate) fn new(name: impl Into<String>, p: f64) -> Result<Self> {
+    /// Creates a dropout of probability `p`; `name` tells its masks from those of other layers.
+    ///
+    /// # Errors
+    /// `p` is not in [0, 1).
+    pub fn new(name: impl Into<String>, p: f64) -> Result<Self> {
         if !(0.0..1.0).contains(&p) {
             bail!("dropout {p} is not in [0, 1)");
         }
@@ -135,7 +157,11 @@ impl Dropout {
         }
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    /// Sets values to 0 with probability p and divides the others by 1 − p in training; returns `x` in evaluation.
+    ///
+    /// # Errors
+    /// The operation fails on the device.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         match self.draws(mode) {
             Some(draws) => lrlab_kernels::dropout(x, draws),
             None => Ok(x.clone()),

@@ -1,5 +1,8 @@
 //! ResNet, LSTM, Transformer and bag-of-embeddings classifiers for candle, with seeded initialisation.
 //!
+//! Networks of your own are built from the same parts: [`Builder`], [`Affine`], [`LayerNorm`], [`Dropout`], and the operators
+//! of `lrlab-kernels`.
+//!
 //! Every network is a [`Model`]: it reads an [`Input`], gives logits, and keeps its tensors in
 //! [`lrlab_kernels::Params`] under the names that torchvision and `torch.nn` give them, so weights travel both ways.
 //!
@@ -25,7 +28,8 @@ mod sizes;
 mod transformer;
 
 pub use bag::BagOfEmbeddings;
-pub use layers::NORM_MOMENTUM;
+pub use init::{Builder, Init};
+pub use layers::{Affine, Dropout, LayerNorm, NORM_MOMENTUM};
 pub use linear::{Linear, LinearConfig};
 pub use lrlab_config::{
     Activation, BagOfEmbeddingsConfig, ConvInit, LstmConfig, NormPlacement, Pooling, Positions, ResNetConfig,

@@ -26,8 +26,8 @@ pub use id::RunId;
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};
 pub use result::{
-    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RunResult, Timing, Updates,
-    finite,
+    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart, RunResult,
+    Timing, Updates, finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
 pub use work::{Work, WorkLog, earlier_work};

@@ -277,6 +277,24 @@ pub struct Provenance {
     /// The numerics class, within which equal specifications give equal bits: the kind of device, the element type, and on
     /// the CPU the version of the arithmetic, as in `cpu/f32/1`.
     pub numerics: String,
+    /// The registered parts that the run uses: a network or a data set of the runner's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registered: Vec<RegisteredPart>,
+}
+
+/// A network or data set that the runner registers, as a run used it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisteredPart {
+    /// `model` or `data`.
+    pub kind: String,
+    /// The name it is registered under.
+    pub name: String,
+    /// The registered version, which is part of the identity of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The commit of its source, if registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 /// The numbers of updates of a run.

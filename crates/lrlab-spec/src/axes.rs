@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::conditions;
-use crate::coordinate::{NAMED, OFF, label, same};
+use crate::coordinate::{NAMED, OFF, OPTIMIZER, is_named, label, same};
 use crate::definitions::{Definitions, undefined};
 use crate::mistake::Log;
 use crate::schema::definition;
@@ -62,7 +62,7 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
     }
     let Value::List(items) = &node.value else {
         let hint = format!("write a list; for one value of every run use [defaults]: {} = …", key.name);
-        let hint = if NAMED.contains(&key.name.as_str()) { "write a list".to_owned() } else { hint };
+        let hint = if is_named(&key.name) { "write a list".to_owned() } else { hint };
         log.error(
             node.place,
             format!("the axis `{}` is {}, not a list of values", key.name, node.kind()),
@@ -82,7 +82,7 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
 
 /// Whether the axis sets something; if not, that is logged.
 fn known(log: &mut Log, key: &Key) -> bool {
-    if NAMED.contains(&key.name.as_str()) {
+    if is_named(&key.name) {
         return true;
     }
     let Err(allowed) = target(&key.name) else { return true };
@@ -139,6 +139,10 @@ pub(crate) fn value(log: &mut Log, axis: &str, node: &Node, definitions: &Defini
     };
     match axis {
         "model" => names("model", "models", keys(&definitions.models).iter().map(String::as_str).collect()),
+        OPTIMIZER => {
+            let defined = keys(&definitions.optimizers);
+            names("optimizer", "optimizers", defined.iter().map(String::as_str).collect())
+        }
         "schedule" => {
             names("schedule", "schedules", keys(&definitions.schedules).iter().map(String::as_str).collect())
         }

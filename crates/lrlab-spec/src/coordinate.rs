@@ -9,6 +9,17 @@ use crate::tree::{Key, Node};
 /// Axes that are more than a key of a run.
 pub(crate) const NAMED: [&str; 4] = ["model", "schedule", "monitor", "seed"];
 
+/// The axis over the names of `[optimizers]`. Unlike those of [`NAMED`], it is also a key of a run.
+pub(crate) const OPTIMIZER: &str = "optimizer";
+
+/// The factor of the rate in a table of `[optimizers]`, beside the rule.
+pub(crate) const LR_SCALE: &str = "lr_scale";
+
+/// Whether an axis chooses among names or seeds, and so sets no single key.
+pub(crate) fn is_named(axis: &str) -> bool {
+    NAMED.contains(&axis) || axis == OPTIMIZER
+}
+
 /// The monitor that needs no definition.
 pub(crate) const OFF: &str = "off";
 

@@ -52,8 +52,10 @@ impl Kind {
     /// What a data set holds; unknown for a user's own.
     pub(crate) fn held_by(source: &Source) -> Option<Self> {
         match source {
-            Source::Cifar10(_) | Source::SyntheticPictures(_) => Some(Self::Pictures),
-            Source::Imdb(_) | Source::SyntheticReviews(_) => Some(Self::Text),
+            Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
+                Some(Self::Pictures)
+            }
+            Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => Some(Self::Text),
             Source::Custom(_) => None,
         }
     }
@@ -143,7 +145,7 @@ fn side(source: &Source) -> Option<usize> {
     match source {
         Source::Cifar10(_) => Some(32),
         Source::SyntheticPictures(spec) => Some(spec.size),
-        Source::Imdb(_) | Source::SyntheticReviews(_) | Source::Custom(_) => None,
+        _ => None,
     }
 }
 

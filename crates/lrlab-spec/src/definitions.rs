@@ -6,7 +6,7 @@ use lrlab_schedulers::{ControllerSpec, ScheduleSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use crate::coordinate::OFF;
+use crate::coordinate::{LR_SCALE, OFF};
 use crate::coupled::{self, Disagreement, Kind};
 use crate::mistake::Log;
 use crate::schema::definition;
@@ -17,10 +17,29 @@ use crate::{ModelSpec, MonitorSpec, suggest};
 /// The models and data sets that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
-    /// Names of custom models.
-    pub models: Vec<String>,
-    /// Names of custom data sets.
-    pub data: Vec<String>,
+    /// Custom models.
+    pub models: Vec<Registered>,
+    /// Custom data sets.
+    pub data: Vec<Registered>,
+}
+
+/// A model or data set that a runner of the user's own adds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// Its version, which is part of the identity of its runs; `None` leaves the identity as it is without versions.
+    pub version: Option<String>,
+    /// Whether a model multiplies in the precision of its parameters, so that it may be trained with `precision = "bf16"`.
+    pub bf16: bool,
+}
+
+impl Registered {
+    /// Creates a registration without a version, for `precision = "f32"` only.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), version: None, bf16: false }
+    }
 }
 
 /// A named table.
@@ -36,8 +55,10 @@ pub(crate) struct Definitions {
     pub(crate) defaults: Node,
     pub(crate) models: Vec<Named>,
     pub(crate) data: Vec<Named>,
+    pub(crate) optimizers: Vec<Named>,
     pub(crate) schedules: Vec<Named>,
     pub(crate) monitors: Vec<Named>,
+    catalog: Catalog,
 }
 
 impl Definitions {
@@ -49,15 +70,23 @@ impl Definitions {
         let found = Self {
             data: section(log, root, "data", |log, named| data(log, named, catalog)),
             models: section(log, root, "models", |log, named| model(log, named, catalog)),
+            optimizers: section(log, root, "optimizers", optimizer),
             schedules: section(log, root, "schedules", schedule),
             monitors: section(log, root, "monitors", monitor),
             defaults,
+            catalog: catalog.clone(),
         };
         found.check_data_names(log);
         for named in found.monitors.iter().filter(|named| named.key.name == OFF) {
             log.error(named.key.place, "`off` is built in and cannot be defined", None);
         }
         found
+    }
+
+    /// Whether a network can be trained in reduced precision: a custom one says so when it is registered.
+    pub(crate) fn honours_bf16(&self, model: &ModelSpec) -> bool {
+        let ModelSpec::Custom(custom) = model else { return true };
+        self.catalog.models.iter().any(|known| known.name == custom.name && known.bf16)
     }
 
     /// The table of a model.
@@ -72,6 +101,7 @@ impl Definitions {
         let sections = [
             ("model", &self.models, models),
             ("data set", &self.data, data),
+            ("optimizer", &self.optimizers, used("optimizer")),
             ("schedule", &self.schedules, used("schedule")),
             ("monitor", &self.monitors, used("monitor")),
         ];
@@ -123,7 +153,7 @@ pub(crate) fn undefined<'a>(
     log.error(node.place, format!("undefined {what} `{name}`"), hint);
 }
 
-fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Named)) -> Vec<Named> {
+fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &mut Named)) -> Vec<Named> {
     let Some(node) = root.get(name) else { return Vec::new() };
     if !matches!(node.value, Value::Table(_)) {
         let message = format!("expected a table of definitions for `{name}`, found {}", node.kind());
@@ -141,21 +171,21 @@ fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &Nam
             } else {
                 check_length(log, key.place, &key.name);
             }
-            let named = Named { key: key.clone(), node: node.clone() };
-            check(log, &named);
+            let mut named = Named { key: key.clone(), node: node.clone() };
+            check(log, &mut named);
             named
         })
         .collect()
 }
 
-fn data(log: &mut Log, named: &Named, catalog: &Catalog) {
+fn data(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     if !walk(log, &named.node, definition("DataSpec"), &named.key.name) {
         return;
     }
     let source = named.node.get("source").and_then(|node| readable::<Source>(log, node));
     match &source {
         Some(Source::Custom(custom)) => {
-            registered(log, &named.node, "source", custom, "data set", &catalog.data);
+            registered(log, &mut named.node, "source", custom, "data set", &catalog.data);
         }
         Some(source) => without_effect(log, &named.node, Kind::held_by(source)),
         None => {}
@@ -175,36 +205,65 @@ fn without_effect(log: &mut Log, node: &Node, kind: Option<Kind>) {
     }
 }
 
-fn model(log: &mut Log, named: &Named, catalog: &Catalog) {
+fn model(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     walk(log, &named.node, definition("Model"), &named.key.name);
     let Some(network) = named.node.get("network") else { return };
     let Some(spec) = readable::<ModelSpec>(log, network) else { return };
-    if let ModelSpec::Custom(custom) = &spec {
-        registered(log, &named.node, "network", custom, "model", &catalog.models);
-    }
     complain(log, network, "model", coupled::model(&spec));
+    if let ModelSpec::Custom(custom) = &spec {
+        registered(log, &mut named.node, "network", custom, "model", &catalog.models);
+    }
 }
 
-/// A custom name is one that the runner knows.
-fn registered(log: &mut Log, node: &Node, key: &str, custom: &CustomConfig, what: &str, known: &[String]) {
-    if known.contains(&custom.name) {
+/// A custom name is one that the runner knows; the version that it registers becomes part of the definition.
+fn registered(
+    log: &mut Log,
+    node: &mut Node,
+    key: &str,
+    custom: &CustomConfig,
+    what: &str,
+    known: &[Registered],
+) {
+    if let Some(found) = known.iter().find(|known| known.name == custom.name) {
+        if let Some(version) = &found.version {
+            let keys =
+                [key, "custom", "version"].map(|name| Key { name: name.to_owned(), place: Place::BUILT_IN });
+            node.set(&keys, Node { value: Value::Text(version.clone()), place: Place::BUILT_IN });
+        }
         return;
     }
     let hint = if known.is_empty() {
         format!("this runner registers no {what}s of its own; run-grid takes another one by `--runner`")
     } else {
-        suggest::among(&custom.name, known.iter().map(String::as_str)).unwrap_or_default()
+        suggest::among(&custom.name, known.iter().map(|known| known.name.as_str())).unwrap_or_default()
     };
     let place = node.place_near(&format!("{key}.custom.name"));
     log.error(place, format!("unknown {what} `{}`", custom.name), hint);
 }
 
-fn schedule(log: &mut Log, named: &Named) {
+fn optimizer(log: &mut Log, named: &mut Named) {
+    walk(log, &named.node, definition("Optimizer"), &named.key.name);
+    let rules: Vec<&Key> =
+        named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE).collect();
+    if rules.len() != 1 && matches!(named.node.value, Value::Table(_)) {
+        let place = rules.get(1).map_or(named.node.place, |key| key.place);
+        let message = format!("`{}` is one update rule, found {}", named.key.name, rules.len());
+        log.error(place, message, format!("expected exactly one of {}", suggest::list(optimizer_rules())));
+    }
+}
+
+/// The names of the update rules.
+fn optimizer_rules() -> impl Iterator<Item = &'static str> + Clone {
+    let properties = definition("Optimizer")["properties"].as_object();
+    properties.into_iter().flatten().map(|(name, _)| name.as_str()).filter(|name| *name != LR_SCALE)
+}
+
+fn schedule(log: &mut Log, named: &mut Named) {
     walk(log, &named.node, definition("ScheduleSpec"), &named.key.name);
     check_all::<ScheduleSpec>(log, &named.node, ScheduleSpec::check);
 }
 
-fn monitor(log: &mut Log, named: &Named) {
+fn monitor(log: &mut Log, named: &mut Named) {
     walk(log, &named.node, definition("MonitorSpec"), &named.key.name);
     if let Some(controller) = named.node.get("controller") {
         check_all::<ControllerSpec>(log, controller, ControllerSpec::check);

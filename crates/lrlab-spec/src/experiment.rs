@@ -211,8 +211,8 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
             "name" | "description" | "zip" | "exclude" | "include" => {
                 walk(log, node, &properties[&key.name], &key.name);
             }
-            "axes" | "defaults" | "models" | "data" | "schedules" | "monitors" | "claims" | "report"
-            | "search" => {}
+            "axes" | "defaults" | "models" | "data" | "optimizers" | "schedules" | "monitors" | "claims"
+            | "report" | "search" => {}
             name => match elsewhere(root, name) {
                 Some(path) => {
                     log.error(key.place, format!("unknown key `{name}`"), format!("did you mean `{path}`?"));

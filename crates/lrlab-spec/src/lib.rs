@@ -134,7 +134,7 @@ mod suggest;
 mod tree;
 mod walk;
 
-pub use definitions::Catalog;
+pub use definitions::{Catalog, Registered};
 pub use encoding::decode;
 pub use experiment::{Experiment, read};
 #[doc(hidden)]

@@ -1,14 +1,16 @@
 //! From a point of the grid to a run with every value spelled out and its origin known.
 
+use lrlab_config::Precision;
 use lrlab_runs::Cell;
 use lrlab_search::TRIAL;
 use serde_json::{Value as Json, json};
 
-use crate::coordinate::{NAMED, OFF, Point, chosen};
+use crate::coordinate::{LR_SCALE, OFF, OPTIMIZER, Point, chosen, is_named};
 use crate::definitions::{Definitions, Named};
 use crate::mistake::Log;
 use crate::tree::{Key, Node, Place, Value};
-use crate::{RunSpec, coupled};
+use crate::walk::target;
+use crate::{ModelSpec, RunSpec, coupled};
 
 /// A cell and its run.
 #[derive(Debug, Clone)]
@@ -95,6 +97,18 @@ pub(crate) fn resolve(
             log.error(place, found.message, found.suggestion);
         }
     }
+    if spec.precision != Precision::F32 && !definitions.honours_bf16(&spec.model) {
+        let place = tree.place_near("precision");
+        if !log.has_error_at(place) {
+            let name = if let ModelSpec::Custom(custom) = &spec.model { &custom.name } else { "" };
+            let message = format!(
+                "`precision` is \"{}\", but the network `{name}` is not registered as one that multiplies in it",
+                spec.precision.name()
+            );
+            let hint = "train it with `precision = \"f32\"`, or register it with `Registration::bf16`";
+            log.error(place, message, hint.to_owned());
+        }
+    }
     if spec.data.validates_on_test() {
         let place = tree.place_near("data.validation");
         if !log.knows_of(place) {
@@ -122,8 +136,7 @@ pub(crate) fn resolve(
 /// Every value of the run at a point with its place, as the file and the arguments give them.
 pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
     let mut tree = named_parts(point, definitions)?;
-    for entry in point.iter().filter(|entry| !NAMED.contains(&entry.0.name.as_str()) && entry.0.name != TRIAL)
-    {
+    for entry in point.iter().filter(|entry| !is_named(&entry.0.name) && entry.0.name != TRIAL) {
         let (key, value) = &**entry;
         if let Err(message) = apply(&mut tree, &key.name, value) {
             let model = chosen(point, "model").and_then(Node::text).unwrap_or_default();
@@ -132,7 +145,18 @@ pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> O
         }
     }
     switch_off(&mut tree);
+    scale_rate(&mut tree, point, definitions);
     Some(tree)
+}
+
+/// Multiplies the base rate by the factor of the named optimizer, if it has one. The rate keeps its place.
+fn scale_rate(tree: &mut Node, point: &Point, definitions: &Definitions) {
+    let Some(name) = chosen(point, OPTIMIZER).and_then(Node::text) else { return };
+    let number = |node: &Node| node.json().as_f64();
+    let named = definitions.optimizers.iter().find(|named| named.key.name == name);
+    let Some(scale) = named.and_then(|named| named.node.get(LR_SCALE)).and_then(number) else { return };
+    let Some(lr) = tree.get("lr").and_then(number) else { return };
+    put(tree, "lr", |node| node.value = Value::Float(lr * scale));
 }
 
 /// The run of a point's model, schedule, monitor and seed, before further axes set their keys.
@@ -158,6 +182,13 @@ pub(crate) fn named_parts(point: &Point, definitions: &Definitions) -> Option<No
     let off = Node { value: Value::Null, place: chosen_monitor.map_or(Place::BUILT_IN, |node| node.place) };
     let monitor = if monitor == OFF { off } else { named(&definitions.monitors, Some(monitor))? };
     put(&mut tree, "monitor", |node| *node = monitor);
+    if let Some(name) = chosen(point, OPTIMIZER) {
+        let mut rule = named(&definitions.optimizers, name.text())?;
+        if let Value::Table(entries) = &mut rule.value {
+            entries.retain(|(key, _)| key.name != LR_SCALE);
+        }
+        put(&mut tree, OPTIMIZER, |node| *node = rule);
+    }
     let seed = chosen(point, "seed")?.clone();
     put(&mut tree, "seed", |node| *node = seed);
     Some(tree)
@@ -209,6 +240,9 @@ pub(crate) fn applies(tree: &Node, path: &str) -> bool {
 
 /// Where a path leaves the tree, and what stands there.
 fn blocked<'a>(tree: &'a Node, path: &'a str) -> Option<(&'a str, &'a str)> {
+    if rule_of(tree, path).is_some() {
+        return None;
+    }
     path.match_indices('.').find_map(|(at, _)| {
         let (walked, rest) = (&path[..at], &path[at + 1..]);
         let (key, is_last) = rest.split_once('.').map_or((rest, true), |(key, _)| (key, false));
@@ -223,8 +257,20 @@ fn blocked<'a>(tree: &'a Node, path: &'a str) -> Option<(&'a str, &'a str)> {
     })
 }
 
+/// The path of a key of whichever update rule is there: `optimizer.weight_decay` is `optimizer.sgd.weight_decay` beside
+/// `sgd`. `None` for any other path, and if the rule has no such key.
+fn rule_of(tree: &Node, path: &str) -> Option<String> {
+    let key = path.strip_prefix("optimizer.").filter(|key| !key.contains('.'))?;
+    let (rule, _) = tree.get(OPTIMIZER)?.table().first()?;
+    let own = format!("optimizer.{}.{key}", rule.name);
+    (rule.name != key && target(&own).is_ok()).then_some(own)
+}
+
 /// Sets the value of an axis.
 fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
+    if let Some(own) = rule_of(tree, path) {
+        return apply(tree, &own, value);
+    }
     if let Some((walked, found)) = blocked(tree, path) {
         return Err(format!("`{walked}` is `{found}`, so the axis `{path}` sets nothing"));
     }

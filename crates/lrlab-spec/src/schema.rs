@@ -1,5 +1,6 @@
 //! The JSON schema of experiment files: for editors, and for the walk that finds the mistakes.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use lrlab_config::Limit;
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::RunSpec;
 use crate::claim_metric;
-use crate::coordinate::NAMED;
+use crate::coordinate::{LR_SCALE, NAMED, OPTIMIZER};
 use crate::search::spec::Spaces;
 
 /// The JSON schema (draft 2020-12) of an experiment file, for editors that complete and check TOML by one.
@@ -49,6 +50,8 @@ fn experiment() -> Value {
     definitions.insert("DataSpec".into(), object(data, &["source"], "Data and how they are prepared."));
     definitions.insert(limit_name.into_owned(), object(limit, &[], "Upper bounds on the examples used."));
     definitions.insert("Model".into(), model());
+    let optimizer = optimizer(&definitions);
+    definitions.insert("Optimizer".into(), optimizer);
     definitions.insert("Claim".into(), claim());
     definitions.insert("Report".into(), report());
     let leaves = leaves(&definitions);
@@ -78,6 +81,7 @@ fn experiment() -> Value {
             "defaults": reference("RunKeys"),
             "models": map(&reference("Model"), "Networks with their data."),
             "data": map(&reference("DataSpec"), "Data sets."),
+            "optimizers": map(&reference("Optimizer"), "Update rules, for the axis `optimizer`."),
             "schedules": map(&reference("ScheduleSpec"), "Rates over time."),
             "monitors": map(&reference("MonitorSpec"), "What changes the rate by a metric; `off` is built in."),
             "exclude": {
@@ -107,6 +111,22 @@ fn model() -> Value {
     let properties: Map<String, Value> =
         properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
     object(properties, &["network", "data"], "A network, its data and its overrides of the defaults.")
+}
+
+/// An update rule with the factor of its rate.
+fn optimizer(definitions: &Map<String, Value>) -> Value {
+    let rules = definitions.get("OptimizerConfig").into_iter().flat_map(branches);
+    let mut properties: Map<String, Value> = rules
+        .filter_map(|rule| rule["properties"].as_object())
+        .flatten()
+        .map(|(name, schema)| (name.clone(), schema.clone()))
+        .collect();
+    let scale = json!({
+        "type": "number", "exclusiveMinimum": 0,
+        "description": "Multiplies `lr`, so that one axis of rates serves several rules. Default: 1.",
+    });
+    properties.insert(LR_SCALE.into(), scale);
+    object(properties, &[], "An update rule.")
 }
 
 fn report() -> Value {
@@ -174,6 +194,15 @@ fn leaves(definitions: &Map<String, Value>) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     collect("", &json!({ "$ref": "#/$defs/RunKeys" }), definitions, &mut leaves);
     collect("model", &json!({ "$ref": "#/$defs/ModelSpec" }), definitions, &mut leaves);
+    // A key of whichever update rule a run has.
+    let of_rules: BTreeMap<String, Value> = leaves
+        .iter()
+        .filter_map(|(path, schema)| match path.split('.').collect::<Vec<_>>()[..] {
+            [OPTIMIZER, _, key] => Some((format!("{OPTIMIZER}.{key}"), schema.clone())),
+            _ => None,
+        })
+        .collect();
+    leaves.extend(of_rules);
     leaves
 }
 
@@ -188,6 +217,9 @@ fn axes(leaves: &[(String, Value)]) -> Value {
     let mut properties = by_path(leaves, &list);
     properties.insert("model".into(), names("Names of [models]."));
     properties.insert("schedule".into(), names("Names of [schedules]."));
+    let keys = properties.remove(OPTIMIZER).unwrap_or_default();
+    let named = names("Names of [optimizers].");
+    properties.insert(OPTIMIZER.into(), json!({ "anyOf": [named, keys] }));
     properties.insert("monitor".into(), names("`off` or names of [monitors]."));
     let mut seeds = list(json!({ "type": "integer", "minimum": 0 }));
     seeds["description"] = Value::from("Repetitions: initialisation, order, augmentation and dropout.");

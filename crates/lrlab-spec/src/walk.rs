@@ -149,7 +149,8 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
         return true;
     }
     let rest = all.iter().find(|branch| words_of(branch).is_empty() && variant(branch).is_none());
-    if let (Some(text), Some(kind @ ("integer" | "number"))) = (node.text(), rest.and_then(|rest| type_of(rest)))
+    if let (Some(text), Some(kind @ ("integer" | "number"))) =
+        (node.text(), rest.and_then(|rest| type_of(rest)))
         && instead("number", node).is_none()
     {
         let message = format!("unknown value \"{text}\" for {}", named(key));
@@ -310,7 +311,13 @@ pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     }
     for key in rest {
         let inside = children(schema);
-        let Some((name, child)) = inside.iter().find(|(name, _)| *name == key) else {
+        // `optimizer.weight_decay` is that of whichever rule a run has.
+        let of_a_rule = || {
+            let rules = inside.iter().filter(|_| last == "optimizer");
+            rules.flat_map(|(_, rule)| children(rule)).find(|(name, _)| *name == key)
+        };
+        let Some((name, child)) = inside.iter().find(|(name, _)| *name == key).copied().or_else(of_a_rule)
+        else {
             return Err(inside.iter().map(|(name, _)| *name).collect());
         };
         (schema, last) = (child, name);

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail as the test does")]
 
 use lrlab_runs::Cell;
-use lrlab_spec::{Catalog, Experiment, RunSpec, canonical, read, run_id, schema};
+use lrlab_spec::{Catalog, Experiment, Registered, RunSpec, canonical, read, run_id, schema};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -323,7 +323,7 @@ fn custom_parts_of_a_runner() {
     let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 1\nepochs = 1\n\
         batch_size = 1\noptimizer = { adam = {} }\n[models.m]\nnetwork = { custom = { name = \"mine\", options = { width = 3 } } }\n\
         data = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n[schedules.s]\nstatic = {}\n";
-    let catalog = Catalog { models: vec!["mine".to_owned()], data: vec!["ours".to_owned()] };
+    let catalog = Catalog { models: vec![Registered::new("mine")], data: vec![Registered::new("ours")] };
     let cells = read(text, "x.toml", &[], &catalog).unwrap().cells(&[], None).unwrap();
     let run = serde_json::to_value(&cells[0].1).unwrap();
     assert_eq!(run["model"], json!({ "custom": { "name": "mine", "options": { "width": 3 } } }));
@@ -357,7 +357,7 @@ fn options_of_ones_own_enter_the_identity_as_they_are() {
              [schedules.static]\nstatic = {{}}\n"
         )
     };
-    let catalog = Catalog { models: vec!["mine".to_owned()], data: vec!["ours".to_owned()] };
+    let catalog = Catalog { models: vec![Registered::new("mine")], data: vec![Registered::new("ours")] };
     let spec = |options: &str| {
         let cells =
             read(&text(options), "x.toml", &[], &catalog).unwrap_or_else(|e| panic!("{options}: {e}"));
@@ -620,4 +620,91 @@ fn included_axes_stay_zipped() {
         text("[[include]]\nlr = 0.25\nbatch_size = 4\nschedule = \"static\"")[4..],
         ["\"static\" 0.25 4"]
     );
+}
+
+/// The rules of `[optimizers]` along an axis, a factor of the rate for each, and a key of whichever rule a run has.
+#[test]
+fn optimizers_by_name() {
+    let rest =
+        "[optimizers.momentum]\nsgd = { momentum = 0.8 }\n[optimizers.adam]\nadamw = {}\nlr_scale = 0.125\n";
+    let axes = "optimizer = [\"momentum\", \"adam\"]\n\"optimizer.weight_decay\" = [0, 0.5]\nlr = [0.5, 1]\nseed = [0]";
+    let text = [
+        "optimizer = { sgd = { momentum = 0.5, weight_decay = 0.1 } }\n",
+        "lr = 0.1\n",
+        "optimizer = { sgd = { momentum = 0.8 } }\n",
+    ]
+    .iter()
+    .fold(grid_text("", axes, rest), |text, replaced| text.replace(replaced, ""))
+    .replace("early_stopping = { patience = 2 }\n", "");
+    let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+    assert!(experiment.warnings.is_empty(), "{}", experiment.warnings);
+    let cells = experiment.cells(&[], None).unwrap();
+    assert_eq!(cells.len(), 16);
+    for (cell, run) in &cells {
+        let (name, lr) = (cell["optimizer"].as_str().unwrap(), cell["lr"].as_f64().unwrap());
+        let optimizer = serde_json::to_value(&run.optimizer).unwrap();
+        let (rule, scale) = if name == "adam" { ("adamw", 0.125) } else { ("sgd", 1.0) };
+        assert_eq!(optimizer[rule]["weight_decay"], cell["optimizer.weight_decay"], "{optimizer}");
+        assert_eq!(run.lr, lr * scale);
+        if rule == "sgd" {
+            assert_eq!(optimizer["sgd"]["momentum"], 0.8);
+        }
+    }
+    let some = experiment.cells(&["optimizer=adam".into(), "optimizer.weight_decay=0".into()], None).unwrap();
+    assert_eq!(some.len(), 4);
+}
+
+/// A named rule is the run that the rule itself would be.
+#[test]
+fn a_named_optimizer_changes_no_identity() {
+    let plain = small("seed = [0]", "[optimizers]\n");
+    let named = small(
+        "optimizer = [\"s\"]\nseed = [0]",
+        "[optimizers.s]\nsgd = { momentum = 0.8, weight_decay = 0.1 }\n",
+    );
+    for ((_, plain), (_, named)) in plain.iter().zip(&named) {
+        assert_eq!(run_id(plain, "d").unwrap(), run_id(named, "d").unwrap());
+    }
+}
+
+/// The registered version is part of the identity, and a network without it keeps the id that it had.
+#[test]
+fn versions_of_registered_parts() {
+    let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nprecision = [\"f32\"]\nseed = [0]\n[defaults]\n\
+        lr = 1\nepochs = 1\nbatch_size = 1\noptimizer = { adam = {} }\n[models.m]\n\
+        network = { custom = { name = \"mine\" } }\ndata = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n\
+        [schedules.s]\nstatic = {}\n";
+    let spec = |model: Registered, data: Registered| {
+        let catalog = Catalog { models: vec![model], data: vec![data] };
+        let read = read(text, "x.toml", &[], &catalog).unwrap_or_else(|e| panic!("{e}"));
+        read.cells(&[], None).unwrap().remove(0).1
+    };
+    let version =
+        |name: &str, version: &str| Registered { version: Some(version.to_owned()), ..Registered::new(name) };
+    let id = |model, data| run_id(&spec(model, data), "d").unwrap();
+    let plain = id(Registered::new("mine"), Registered::new("ours"));
+    assert!(!canonical(&spec(Registered::new("mine"), Registered::new("ours"))).unwrap().contains("version"));
+    let ids: std::collections::BTreeSet<_> = [
+        plain,
+        id(version("mine", "1"), Registered::new("ours")),
+        id(version("mine", "2"), Registered::new("ours")),
+        id(Registered::new("mine"), version("ours", "1")),
+        id(version("mine", "1"), version("ours", "1")),
+    ]
+    .into();
+    assert_eq!(ids.len(), 5);
+
+    let bf16 = text.replace("[\"f32\"]", "[\"bf16\"]");
+    let catalog = |bf16| Catalog {
+        models: vec![Registered { bf16, ..Registered::new("mine") }],
+        data: vec![Registered::new("ours")],
+    };
+    assert!(read(&bf16, "x.toml", &[], &catalog(true)).is_ok());
+    let refused = read(&bf16, "x.toml", &[], &catalog(false)).unwrap_err().to_string();
+    for words in [
+        "`precision` is \"bf16\", but the network `mine` is not registered as one that multiplies in it",
+        "train it with `precision = \"f32\"`, or register it with `Registration::bf16`",
+    ] {
+        assert!(refused.contains(words), "no {words:?} in {refused}");
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::progress::{eprint_line, report_error};
-use crate::{Exit, Registry, color, commands};
+use crate::{Exit, Registry, color, commands, provenance};
 
 /// The lab for learning-rate schedules.
 #[derive(Debug, Parser)]
-#[command(name = "lrlab", version)]
+#[command(name = "lrlab", version, long_version = provenance::version())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,10 +17,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a commented experiment to begin with.
+    New(commands::new::NewArgs),
     /// List the runs of an experiment and their states.
     Plan(commands::plan::PlanArgs),
     /// Run a whole grid and write its report.
     Run(commands::run::RunArgs),
+    /// Set the result of one run aside and train it again, as it was planned last.
+    Redo(commands::redo::RedoArgs),
     /// Do one planned run; `run` starts these.
     #[command(hide = true)]
     Worker(commands::worker::WorkerArgs),
@@ -67,6 +71,10 @@ enum Command {
     Schedule(commands::schedule::ScheduleArgs),
     /// Run a learning-rate range test on an experiment's model and data, and suggest a rate.
     LrFind(commands::lr_find::LrFindArgs),
+    /// Print the completions of a shell.
+    Completions(commands::shell::CompletionsArgs),
+    /// Write the man pages.
+    Man(commands::shell::ManArgs),
     /// Print the JSON schema of experiment files for editors; `experiments/schema.json` is a copy.
     Schema,
     /// List, fetch and verify data sets.
@@ -119,8 +127,10 @@ fn ended(exit: Exit) -> Exit {
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     lrlab_kernels::check_environment()?;
     match command {
+        Command::New(args) => commands::new::new(&args),
         Command::Plan(args) => commands::plan::plan(&args, registry),
         Command::Run(args) => commands::run::run(&args, registry),
+        Command::Redo(args) => redo(&args, registry),
         Command::Worker(args) => commands::worker::worker(&args, registry),
         Command::GridWorker(args) => commands::grid_worker::grid_worker(&args),
         Command::GridReport(args) => commands::slurm::grid_report(&args),
@@ -134,9 +144,21 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::Records(args) => commands::records::records(&args, registry),
         Command::Schedule(args) => commands::schedule::schedule(&args),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),
+        Command::Completions(args) => Ok(commands::shell::completions(&args, Cli::command())),
+        Command::Man(args) => commands::shell::man(&args, Cli::command()),
         Command::Schema => commands::schema::schema(),
         Command::Data(args) => commands::data::data(&args),
         Command::Bench(args) => commands::bench::bench(&args),
         Command::Kit(args) => commands::kit::kit(&args),
     }
+}
+
+/// Trains the run by the `run` command.
+fn redo(args: &commands::redo::RedoArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    let redo = commands::redo::prepare(args, registry)?;
+    let Command::Run(run) = Cli::try_parse_from(&redo.words)?.command else {
+        anyhow::bail!("`run` is another command here, which is a bug")
+    };
+    let exit = commands::run::run(&run, registry)?;
+    redo.finish(exit)
 }

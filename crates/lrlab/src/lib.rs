@@ -40,4 +40,4 @@ pub use checkpointer::CheckpointEvery;
 pub use cli::cli;
 pub use device::DeviceChoice;
 pub use exit::Exit;
-pub use registry::{ModelContext, Registry};
+pub use registry::{ModelContext, Registration, Registry};

@@ -7,11 +7,14 @@ use clap::{Args, ValueEnum};
 
 use crate::{CheckpointEvery, DeviceChoice};
 
+/// The experiment that commands take if none is given; the program contains it.
+pub(crate) const QUICKSTART: &str = "experiments/quickstart.toml";
+
 /// An experiment and a selection of its runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
     /// The experiment file.
-    #[arg(default_value = "experiments/quickstart.toml")]
+    #[arg(default_value = QUICKSTART)]
     pub(crate) experiment: PathBuf,
     /// The store: results, plans and reports.
     #[arg(long, value_name = "DIR", default_value = "runs")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anyhow::Context;
 use candle_core::Device;
@@ -23,6 +24,7 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
         dataset_notes: data.notes.clone(),
         parameters: 0,
         numerics: numerics(device),
+        registered: Vec::new(),
     }
 }
 
@@ -47,6 +49,36 @@ fn versions() -> BTreeMap<String, String> {
     ]
     .map(|(name, version)| (name.to_owned(), version.to_owned()))
     .into()
+}
+
+/// Describes this program for `--version`: version, commit, build, dependencies and features.
+pub(crate) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(describe);
+    &VERSION
+}
+
+fn describe() -> String {
+    // Hashing the program takes a while, and clap asks at every start.
+    let asked = std::env::args().any(|word| word == "--version");
+    let build = if asked { own_build() } else { None };
+    let dirty = if option_env!("LRLAB_DIRTY") == Some("true") { ", with uncommitted changes" } else { "" };
+    let commit = option_env!("LRLAB_COMMIT").unwrap_or("unknown");
+    let features: Vec<&str> = [
+        ("hub", cfg!(feature = "hub")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("metal", cfg!(feature = "metal")),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then_some(name))
+    .collect();
+    let features = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+    format!(
+        "{}\ncommit   {commit}{dirty}\nbuild    {}\ncandle   {}\nrustc    {}\nfeatures {features}",
+        env!("CARGO_PKG_VERSION"),
+        build.as_deref().unwrap_or("unknown"),
+        env!("LRLAB_CANDLE_VERSION"),
+        env!("LRLAB_RUSTC_VERSION"),
+    )
 }
 
 /// The variable that passes the build's identity on to workers, which then need not hash the program.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::bail;
 use candle_core::Device;
-use lrlab_data::{Dataset, Kind, Source};
+use lrlab_data::{DataConfig, Dataset, Kind, Source};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
-use lrlab_spec::{Catalog, DataSpec, ModelSpec, RunSpec};
+use lrlab_runs::RegisteredPart;
+use lrlab_spec::{Catalog, DataSpec, ModelSpec, Registered, RunSpec};
 use serde_json::Value;
 
 use crate::assemble;
@@ -24,38 +26,99 @@ pub struct ModelContext<'a> {
     pub params: Params,
 }
 
+/// The name of a registered model or data set, with what tells one edition of it from another.
+///
+/// ```
+/// use lrlab::Registration;
+///
+/// let mixer = Registration::new("mixer").version("2").commit("3f2a9c1").bf16();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    part: Registered,
+    commit: Option<String>,
+}
+
+impl Registration {
+    /// Creates a registration without version and commit, for `precision = "f32"` only.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { part: Registered::new(name), commit: None }
+    }
+
+    /// Sets the version, which becomes part of the identity of every run with this part: a new version makes new runs, and
+    /// only of these. Raise it whenever the part trains or loads something else.
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.part.version = Some(version.into());
+        self
+    }
+
+    /// Sets the commit of the source. Results record it; it is no part of the identity.
+    #[must_use]
+    pub fn commit(mut self, commit: impl Into<String>) -> Self {
+        self.commit = Some(commit.into());
+        self
+    }
+
+    /// Declares that the model multiplies in the precision of its [`Params`], as [`lrlab_models::Affine`] does. Without it,
+    /// `precision = "bf16"` is refused.
+    #[must_use]
+    pub fn bf16(mut self) -> Self {
+        self.part.bf16 = true;
+        self
+    }
+}
+
+impl From<&str> for Registration {
+    fn from(name: &str) -> Self {
+        Self::new(name)
+    }
+}
+
+impl From<String> for Registration {
+    fn from(name: String) -> Self {
+        Self::new(name)
+    }
+}
+
 type ModelBuilder = Box<dyn Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync>;
-type DataLoader = Box<dyn Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync>;
+type DataLoader = Box<dyn Fn(&Value, &DataConfig) -> anyhow::Result<Dataset> + Send + Sync>;
 
 /// Additional models and data sets of a runner: `custom = { name = "…", options = { … } }`.
 #[derive(Default)]
 pub struct Registry {
-    models: BTreeMap<String, ModelBuilder>,
-    data: BTreeMap<String, DataLoader>,
+    models: BTreeMap<String, (Registration, ModelBuilder)>,
+    data: BTreeMap<String, (Registration, DataLoader)>,
 }
 
 impl Registry {
-    /// Registers a model under `name`. `build` receives the experiment's `options`.
-    pub fn model<F>(&mut self, name: &str, build: F)
+    /// Registers a model. `build` receives the experiment's `options`.
+    pub fn model<F>(&mut self, registration: impl Into<Registration>, build: F)
     where
         F: Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync + 'static,
     {
-        self.models.insert(name.to_owned(), Box::new(build));
+        let registration = registration.into();
+        self.models.insert(registration.part.name.clone(), (registration, Box::new(build)));
     }
 
-    /// Registers a data set under `name`. `load` receives the experiment's `options`, the rest of its data table, and
-    /// a folder for cached files.
-    pub fn data<F>(&mut self, name: &str, load: F)
+    /// Registers a data set. `load` receives the experiment's `options` and the settings of the data set, for
+    /// [`Dataset::from_pictures`], [`Dataset::from_texts`] or [`Dataset::from_tokens`].
+    pub fn data<F>(&mut self, registration: impl Into<Registration>, load: F)
     where
-        F: Fn(&Value, &DataSpec, &Path) -> anyhow::Result<Dataset> + Send + Sync + 'static,
+        F: Fn(&Value, &DataConfig) -> anyhow::Result<Dataset> + Send + Sync + 'static,
     {
-        self.data.insert(name.to_owned(), Box::new(load));
+        let registration = registration.into();
+        self.data.insert(registration.part.name.clone(), (registration, Box::new(load)));
     }
 
-    /// Returns the names that experiments may use.
+    /// Returns what experiments may use.
     #[must_use]
     pub fn catalog(&self) -> Catalog {
-        Catalog { models: self.models.keys().cloned().collect(), data: self.data.keys().cloned().collect() }
+        Catalog {
+            models: self.models.values().map(|(registration, _)| registration.part.clone()).collect(),
+            data: self.data.values().map(|(registration, _)| registration.part.clone()).collect(),
+        }
     }
 
     pub(crate) fn build_model(
@@ -66,8 +129,9 @@ impl Registry {
     ) -> anyhow::Result<Box<dyn Model>> {
         let (seed, params) = (run.seed, assemble::params(run, device)?);
         if let ModelSpec::Custom(custom) = &run.model
-            && let Some(build) = self.models.get(&custom.name)
+            && let Some((registration, build)) = self.models.get(&custom.name)
         {
+            same_version("model", registration, custom.version.as_deref())?;
             return build(
                 &custom.options,
                 ModelContext { kind: &data.kind, classes: data.classes, seed, params },
@@ -78,9 +142,10 @@ impl Registry {
 
     pub(crate) fn load(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<Dataset> {
         if let Source::Custom(custom) = &spec.source
-            && let Some(load) = self.data.get(&custom.name)
+            && let Some((registration, load)) = self.data.get(&custom.name)
         {
-            return load(&custom.options, spec, cache);
+            same_version("data set", registration, custom.version.as_deref())?;
+            return load(&custom.options, &assemble::data(spec, cache));
         }
         Ok(lrlab_data::load(&assemble::data(spec, cache))?)
     }
@@ -96,4 +161,42 @@ impl Registry {
         let identity = lrlab_data::digest(&assemble::data(spec, cache))?;
         Ok((identity.digest, identity.notes))
     }
+
+    /// Returns the registered parts that a run uses, for its provenance.
+    pub(crate) fn parts(&self, run: &RunSpec) -> Vec<RegisteredPart> {
+        let part = |kind: &str, Registration { part, commit }: &Registration| RegisteredPart {
+            kind: kind.to_owned(),
+            name: part.name.clone(),
+            version: part.version.clone(),
+            commit: commit.clone(),
+        };
+        let mut parts = Vec::new();
+        if let ModelSpec::Custom(custom) = &run.model
+            && let Some((registration, _)) = self.models.get(&custom.name)
+        {
+            parts.push(part("model", registration));
+        }
+        if let Source::Custom(custom) = &run.data.source
+            && let Some((registration, _)) = self.data.get(&custom.name)
+        {
+            parts.push(part("data", registration));
+        }
+        parts
+    }
+}
+
+/// Rejects a run of another version than the registered one: it would be trained under the wrong identity.
+fn same_version(what: &str, registration: &Registration, wanted: Option<&str>) -> anyhow::Result<()> {
+    let Registered { name, version, .. } = &registration.part;
+    if version.as_deref() != wanted {
+        let word = |version: Option<&str>| {
+            version.map_or_else(|| "no version".to_owned(), |v| format!("version {v:?}"))
+        };
+        bail!(
+            "the run uses {} of the {what} {name:?}, but this runner registers {}; use the runner that the run was planned with",
+            word(wanted),
+            word(version.as_deref())
+        );
+    }
+    Ok(())
 }

@@ -98,9 +98,9 @@ fn main() -> ExitCode {
         Ok(Box::new(Failing(params)))
     });
     // 33 training examples of 4 × 4.
-    registry.data("small", |_, _, cache| {
+    registry.data("small", |_, config| {
         let pictures = SyntheticPictures { train: 41, test: 10, size: 4, ..SyntheticPictures::default() };
-        Ok(lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), cache.to_path_buf()))?)
+        Ok(lrlab_data::load(&DataConfig::new(Source::SyntheticPictures(pictures), &config.cache))?)
     });
     lrlab::cli(&registry)
 }

@@ -16,7 +16,7 @@ use lrlab_tests::{metadata, root};
 use serde_json::Value;
 
 /// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
-const FLOORS: [(&str, u8, bool); 17] = [
+const FLOORS: [(&str, u8, bool); 18] = [
     ("lrlab-random", 0, false),
     ("lrlab-runs", 0, false),
     ("lrlab-schedulers", 1, false),
@@ -33,6 +33,7 @@ const FLOORS: [(&str, u8, bool); 17] = [
     ("lrlab-train", 5, true),
     ("lrlab", 6, true),
     ("xtask", 7, false),
+    ("lrlab-example-mixer", 7, true),
     ("lrlab-tests", 7, true),
 ];
 
@@ -141,6 +142,15 @@ fn every_crate_keeps_the_house_rules() {
                 (readme.lines().count() > 5, "has a README that says nothing"),
                 (architecture.contains(&format!("`{name}`")), "is not in ARCHITECTURE.md"),
                 (!text(package, "description").is_empty(), "has no description"),
+                (
+                    readme.contains(&format!("Rust {}", text(package, "rust_version"))),
+                    "does not tell its least Rust",
+                ),
+                (
+                    ["LICENSE-MIT", "LICENSE-APACHE"].iter().all(|file| folder.join(file).is_file()),
+                    "does not carry its licences",
+                ),
+                (manifest.contains("[package.metadata.docs.rs]"), "does not tell docs.rs how to build it"),
             ]);
         }
         mistakes.extend(rules.iter().filter(|(kept, _)| !kept).map(|(_, rule)| format!("{name} {rule}")));

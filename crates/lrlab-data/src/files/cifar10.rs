@@ -1,4 +1,4 @@
-//! The two formats of CIFAR-10: the binary version, and a table of encoded pictures.
+//! Pictures: the binary version of CIFAR-10, and tables of encoded pictures.
 //!
 //! The binary version has one byte for the label and 3 × 1,024 bytes for the pixels of each picture, channel by channel and row
 //! by row. A table has a column of encoded pictures (PNG, JPEG or WebP) and a column of labels.
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::Columns;
 use super::label::label;
 use crate::Error;
 
@@ -17,13 +18,38 @@ pub(crate) const SIDE: usize = 32;
 /// Bytes of a decoded picture.
 pub(crate) const BYTES: usize = 3 * SIDE * SIDE;
 
+/// What the pictures of a data set have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Format {
+    /// Channels, height and width.
+    pub(crate) shape: [usize; 3],
+    pub(crate) classes: usize,
+    pub(crate) columns: Columns,
+}
+
+impl Format {
+    /// The format of CIFAR-10.
+    #[cfg(any(test, feature = "candle-datasets"))]
+    pub(crate) fn cifar10() -> Self {
+        Self { shape: [3, SIDE, SIDE], classes: CLASSES, columns: Columns::default() }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// Reads the labels of all rows of `files`, and the pictures `(picture, channel, row, column)` of the `wanted` rows, which are
 /// ascending, or of all rows.
-pub(crate) fn read(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32>, Vec<u8>), Error> {
+pub(crate) fn read(
+    format: &Format,
+    files: &[PathBuf],
+    wanted: Option<&[u32]>,
+) -> Result<(Vec<u32>, Vec<u8>), Error> {
     let (mut labels, mut pixels) = (Vec::new(), Vec::new());
     for file in files {
         let first = labels.len();
-        let encoded = Encoded::open(file)?;
+        let encoded = Encoded::open(format, file)?;
         labels.extend(&encoded.labels);
         let rows: Vec<usize> = match wanted {
             None => (0..encoded.labels.len()).collect(),
@@ -34,10 +60,10 @@ pub(crate) fn read(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32
             }
         };
         let start = pixels.len();
-        pixels.resize(start + rows.len() * BYTES, 0);
+        pixels.resize(start + rows.len() * format.bytes(), 0);
         rows.par_iter()
-            .zip(pixels[start..].par_chunks_exact_mut(BYTES))
-            .try_for_each(|(&row, out)| encoded.decode(file, row, out))?;
+            .zip(pixels[start..].par_chunks_exact_mut(format.bytes()))
+            .try_for_each(|(&row, out)| encoded.decode(format, file, row, out))?;
     }
     Ok((labels, pixels))
 }
@@ -56,14 +82,17 @@ enum Pictures {
 }
 
 impl Encoded {
-    fn open(file: &Path) -> Result<Self, Error> {
+    fn open(format: &Format, file: &Path) -> Result<Self, Error> {
         #[cfg(feature = "hub")]
         if file.extension().is_some_and(|extension| extension == "parquet") {
             let table = super::table::Table::open(file)?;
-            let labels = table.labels(CLASSES)?;
-            let pictures = Pictures::Encoded(table.bytes(&super::table::PICTURES)?);
+            let labels = table.labels(format.columns.labels.as_deref(), format.classes)?;
+            let named = format.columns.features.as_deref();
+            let pictures = Pictures::Encoded(table.bytes(&super::table::PICTURES, named)?);
             return Ok(Self { labels, pictures });
         }
+        #[cfg(not(feature = "hub"))]
+        let _ = format;
         let bytes = std::fs::read(file).map_err(Error::io(file))?;
         let row_bytes = BYTES + 1;
         if bytes.is_empty() || bytes.len() % row_bytes != 0 {
@@ -80,40 +109,75 @@ impl Encoded {
     }
 
     #[cfg_attr(not(feature = "hub"), expect(clippy::unnecessary_wraps, reason = "encoded pictures can fail"))]
-    fn decode(&self, file: &Path, row: usize, out: &mut [u8]) -> Result<(), Error> {
+    fn decode(&self, format: &Format, file: &Path, row: usize, out: &mut [u8]) -> Result<(), Error> {
         #[cfg(not(feature = "hub"))]
-        let _ = file;
+        let _ = (format, file);
         match &self.pictures {
             Pictures::Planes(bytes) => out.copy_from_slice(&bytes[row * (BYTES + 1) + 1..][..BYTES]),
             #[cfg(feature = "hub")]
-            Pictures::Encoded(pictures) => decode(file, row, pictures[row].data(), out)?,
+            Pictures::Encoded(pictures) => decode(format.shape, file, row, pictures[row].data(), out)?,
         }
         Ok(())
     }
 }
 
-/// Decodes a picture and separates its channels.
+/// Returns the channels, the height and the width of the first picture of `file`: one channel if it is grey.
 #[cfg(feature = "hub")]
-fn decode(file: &Path, row: usize, bytes: &[u8], out: &mut [u8]) -> Result<(), Error> {
+pub(crate) fn first_shape(file: &Path, columns: &Columns) -> Result<[usize; 3], Error> {
+    use image::ImageDecoder;
+    let table = super::table::Table::open(file)?;
+    let pictures = table.bytes(&super::table::PICTURES, columns.features.as_deref())?;
+    let Some(first) = pictures.first() else {
+        return Err(Error::Corrupt { path: file.to_path_buf(), row: None, source: "no rows".into() });
+    };
+    let wrong = |source| Error::Picture { path: file.to_path_buf(), row: 0, source };
+    let format = supported(file, 0, first.data())?;
+    let reader = image::ImageReader::with_format(std::io::Cursor::new(first.data()), format);
+    let decoder = reader.into_decoder().map_err(wrong)?;
+    let (width, height) = decoder.dimensions();
+    let channels = if decoder.color_type().has_color() { 3 } else { 1 };
+    Ok([channels, height as usize, width as usize])
+}
+
+/// Returns the format of an encoded picture, which this build reads.
+#[cfg(feature = "hub")]
+fn supported(file: &Path, row: usize, bytes: &[u8]) -> Result<image::ImageFormat, Error> {
     let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };
     let format = image::guess_format(bytes).map_err(wrong)?;
-    if !format.reading_enabled() {
-        let found = format.extensions_str().first().map_or_else(String::new, |name| name.to_uppercase());
-        return Err(Error::PictureFormat { path: file.to_path_buf(), row, found });
+    if format.reading_enabled() {
+        return Ok(format);
     }
+    let found = format.extensions_str().first().map_or_else(String::new, |name| name.to_uppercase());
+    Err(Error::PictureFormat { path: file.to_path_buf(), row, found })
+}
+
+/// Decodes a picture and separates its channels.
+#[cfg(feature = "hub")]
+fn decode(
+    [channels, height, width]: [usize; 3],
+    file: &Path,
+    row: usize,
+    bytes: &[u8],
+    out: &mut [u8],
+) -> Result<(), Error> {
+    let wrong = |source| Error::Picture { path: file.to_path_buf(), row, source };
+    let format = supported(file, row, bytes)?;
     let picture = match format {
         image::ImageFormat::Jpeg => super::jpeg::decode(bytes),
         _ => image::load_from_memory_with_format(bytes, format).map(image::DynamicImage::into_rgb8),
     };
     let picture = picture.map_err(wrong)?;
-    let expected = (SIDE as u32, SIDE as u32);
+    let expected = (width as u32, height as u32);
     if picture.dimensions() != expected {
         let found = picture.dimensions();
         return Err(Error::PictureSize { path: file.to_path_buf(), row, expected, found });
     }
+    if channels == 1 && picture.as_raw().chunks_exact(3).any(|colours| colours != [colours[0]; 3]) {
+        return Err(Error::PictureColours { path: file.to_path_buf(), row });
+    }
     for (place, colours) in picture.as_raw().chunks_exact(3).enumerate() {
-        for (channel, &value) in colours.iter().enumerate() {
-            out[channel * SIDE * SIDE + place] = value;
+        for (channel, &value) in colours.iter().take(channels).enumerate() {
+            out[channel * height * width + place] = value;
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! The two formats of IMDB: a folder with one file per review, and a table.
+//! Texts: IMDB's folder with one file per review, and tables.
 
 use std::path::{Path, PathBuf};
 
-use super::folder;
+use super::{Columns, folder};
 use crate::Error;
 
 /// Classes: negative, positive.
@@ -16,10 +16,14 @@ pub(crate) struct Reviews {
 }
 
 /// Reads the reviews of `places`, in order.
-pub(crate) fn read(places: &[PathBuf]) -> Result<Reviews, Error> {
+pub(crate) fn read(places: &[PathBuf], columns: &Columns, classes: usize) -> Result<Reviews, Error> {
     let mut reviews = Reviews::default();
     for place in places {
-        if place.is_dir() { read_folder(place, &mut reviews)? } else { read_table(place, &mut reviews)? }
+        if place.is_dir() {
+            read_folder(place, &mut reviews)?;
+        } else {
+            read_table(place, columns, classes, &mut reviews)?;
+        }
     }
     Ok(reviews)
 }
@@ -41,18 +45,18 @@ fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
 }
 
 #[cfg(feature = "hub")]
-fn read_table(file: &Path, reviews: &mut Reviews) -> Result<(), Error> {
+fn read_table(file: &Path, columns: &Columns, classes: usize, reviews: &mut Reviews) -> Result<(), Error> {
     let table = super::table::Table::open(file)?;
-    reviews.labels.extend(table.labels(CLASSES)?);
-    for (row, bytes) in table.bytes(&super::table::TEXTS)?.iter().enumerate() {
+    reviews.labels.extend(table.labels(columns.labels.as_deref(), classes)?);
+    for (row, bytes) in table.bytes(&super::table::TEXTS, columns.features.as_deref())?.iter().enumerate() {
         reviews.texts.push(text(file, Some(row), bytes.data())?);
     }
     Ok(())
 }
 
 #[cfg(not(feature = "hub"))]
-fn read_table(_: &Path, _: &mut Reviews) -> Result<(), Error> {
-    Err(Error::HubDisabled { dataset: "imdb" })
+fn read_table(_: &Path, _: &Columns, _: usize, _: &mut Reviews) -> Result<(), Error> {
+    Err(Error::HubDisabled { dataset: "imdb".to_owned() })
 }
 
 /// Checks that a text is valid and not empty.

@@ -96,8 +96,8 @@ impl Table {
     }
 
     /// Reads a column of labels: signed or unsigned integers of any width.
-    pub(crate) fn labels(&self, classes: usize) -> Result<Vec<u32>, Error> {
-        let column = self.find(&LABELS)?;
+    pub(crate) fn labels(&self, named: Option<&str>, classes: usize) -> Result<Vec<u32>, Error> {
+        let column = self.find(&LABELS, named)?;
         let unsigned = column.kind == Kind::Unsigned;
         let labels: Vec<i128> = if column.physical == Type::INT32 {
             let wide = |value: i32| if unsigned { i128::from(value as u32) } else { i128::from(value) };
@@ -111,14 +111,28 @@ impl Table {
     }
 
     /// Reads a column of texts or binary values.
-    pub(crate) fn bytes(&self, wanted: &Wanted) -> Result<Vec<ByteArray>, Error> {
-        self.column::<ByteArrayType>(&self.find(wanted)?)
+    pub(crate) fn bytes(&self, wanted: &Wanted, named: Option<&str>) -> Result<Vec<ByteArray>, Error> {
+        self.column::<ByteArrayType>(&self.find(wanted, named)?)
+    }
+
+    /// Returns the names of the classes of the column of labels, as the library `datasets` writes them to the metadata; none
+    /// if they are not there.
+    pub(crate) fn class_names(&self, named: Option<&str>) -> Result<Vec<String>, Error> {
+        let column = self.choose(&LABELS, named)?;
+        let metadata = self.reader.metadata().file_metadata().key_value_metadata();
+        let text = metadata
+            .and_then(|entries| entries.iter().find(|entry| entry.key == "huggingface"))
+            .and_then(|entry| entry.value.as_deref());
+        let json: serde_json::Value =
+            text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let names = json["info"]["features"][column]["names"].as_array().cloned().unwrap_or_default();
+        Ok(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
     }
 
     /// Finds the required column and checks its type.
-    fn find(&self, wanted: &Wanted) -> Result<Column, Error> {
+    fn find(&self, wanted: &Wanted, named: Option<&str>) -> Result<Column, Error> {
         let columns = self.reader.metadata().file_metadata().schema_descr().columns();
-        let name = self.choose(wanted)?;
+        let name = self.choose(wanted, named)?;
         let wrong = |found: String| {
             let (path, column) = (self.path.clone(), name.to_owned());
             Err(Error::ColumnType { path, column, expected: wanted.expected, found })
@@ -147,13 +161,19 @@ impl Table {
         Ok(Column { place: *place, name, physical, kind, level })
     }
 
-    /// Returns the preferred name if the column exists, and otherwise the only usual name that exists.
-    fn choose(&self, wanted: &Wanted) -> Result<&str, Error> {
+    /// Returns the column called `named`; without such a name, the preferred one if it exists, and otherwise the only usual
+    /// one that exists.
+    fn choose(&self, wanted: &Wanted, named: Option<&str>) -> Result<&str, Error> {
         let columns = self.reader.metadata().file_metadata().schema_descr().columns();
         let mut there: Vec<&str> = columns.iter().map(|leaf| root(leaf)).collect();
         there.dedup();
-        if let Some(own) = there.iter().find(|name| **name == wanted.names[0]) {
+        if let Some(own) = there.iter().find(|name| **name == named.unwrap_or(wanted.names[0])) {
             return Ok(own);
+        }
+        if let Some(named) = named {
+            let found = there.iter().map(|name| (*name).to_owned()).collect();
+            let (path, names) = (self.path.clone(), vec![named.to_owned()]);
+            return Err(Error::MissingColumn { path, what: wanted.what, names, found });
         }
         let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
         let named: Vec<&str> = there.iter().copied().filter(known).collect();
@@ -162,8 +182,8 @@ impl Table {
             if named.is_empty() { &there } else { &named }.iter().map(|name| (*name).to_owned()).collect();
         match named[..] {
             [one] => Ok(one),
-            [] => Err(Error::MissingColumn { path, what, names: wanted.names, found }),
-            _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0], found }),
+            [] => Err(Error::MissingColumn { path, what, names: usual(wanted), found }),
+            _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0].to_owned(), found }),
         }
     }
 
@@ -236,6 +256,11 @@ impl Table {
     fn corrupt(&self, row: Option<usize>, why: String) -> Error {
         Error::Corrupt { path: self.path.clone(), row, source: why.into() }
     }
+}
+
+/// Returns the usual names of a column.
+fn usual(wanted: &Wanted) -> Vec<String> {
+    wanted.names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 /// Returns the name of the column that a leaf of the schema belongs to.

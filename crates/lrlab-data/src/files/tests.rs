@@ -10,7 +10,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-use super::{cifar10, imdb};
+use super::{Columns, cifar10, imdb};
 use crate::Error;
 
 mod download;
@@ -18,6 +18,14 @@ mod real;
 
 const PICTURES: &str = "message m { optional group img { optional binary bytes; } optional int64 label; }";
 const TEXTS: &str = "message m { optional binary text (UTF8); optional int64 label; }";
+
+fn read_pictures(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32>, Vec<u8>), Error> {
+    cifar10::read(&cifar10::Format::cifar10(), files, wanted)
+}
+
+fn read_texts(files: &[PathBuf]) -> Result<imdb::Reviews, Error> {
+    imdb::read(files, &Columns::default(), imdb::CLASSES)
+}
 
 /// Writes a table of one column of bytes and one of labels, two rows to a group. `None` is null.
 pub(super) fn write_table(path: &Path, schema: &str, bytes: &[Option<&[u8]>], labels: &[i64]) {
@@ -82,7 +90,7 @@ fn pictures_are_the_right_way_up() {
     let folder = Folder::new();
     let png = ramp(32, 32, ImageFormat::Png);
     let path = folder.pictures(&[Some(&png), Some(&png), Some(&png)], &[3, 9, 0]);
-    let (labels, pixels) = cifar10::read(&[path], Some(&[1])).unwrap();
+    let (labels, pixels) = read_pictures(&[path], Some(&[1])).unwrap();
     assert_eq!(labels, [3, 9, 0]);
     assert_eq!(pixels.len(), 3 * 32 * 32);
     for y in 0..32 {
@@ -101,9 +109,9 @@ fn rows_of_several_files_follow_one_another() {
     let first = one.pictures(&[Some(&png), Some(&jpeg), Some(&png)], &[1, 2, 3]);
     let second = two.pictures(&[Some(&jpeg), Some(&png)], &[4, 5]);
     let files = [first, second];
-    let (labels, all) = cifar10::read(&files, None).unwrap();
+    let (labels, all) = read_pictures(&files, None).unwrap();
     assert_eq!(labels, [1, 2, 3, 4, 5]);
-    let (_, some) = cifar10::read(&files, Some(&[1, 3, 4])).unwrap();
+    let (_, some) = read_pictures(&files, Some(&[1, 3, 4])).unwrap();
     let picture = |row: usize| &all[row * cifar10::BYTES..][..cifar10::BYTES];
     assert_eq!(some, [picture(1), picture(3), picture(4)].concat());
     assert_ne!(picture(0), picture(1), "lossless and lossy copies differ");
@@ -123,7 +131,7 @@ fn faults_of_tables() {
     };
     let picture = |rows: &[Option<&[u8]>], labels: &[i64], expected: &str| {
         let path = folder.pictures(rows, labels);
-        check(cifar10::read(std::slice::from_ref(&path), None).unwrap_err(), expected, &path);
+        check(read_pictures(std::slice::from_ref(&path), None).unwrap_err(), expected, &path);
     };
     picture(&[good, good, Some(broken)], &[0, 0, 0], "row 2: the picture does not decode");
     picture(&[good, Some(b"no picture")], &[0, 0], "row 1: the picture does not decode");
@@ -134,7 +142,7 @@ fn faults_of_tables() {
 
     let text = |rows: &[Option<&[u8]>], labels: &[i64], expected: &str| {
         let path = folder.texts(rows, labels);
-        check(imdb::read(std::slice::from_ref(&path)).unwrap_err(), expected, &path);
+        check(read_texts(std::slice::from_ref(&path)).unwrap_err(), expected, &path);
     };
     text(&[Some(b"fine"), Some(b" \n")], &[0, 1], "row 1: the text is empty");
     text(&[Some(b"fine"), Some(b"")], &[0, 1], "row 1: the text is empty");
@@ -143,17 +151,17 @@ fn faults_of_tables() {
     text(&[None], &[0], "row 0: column \"text\" is null");
 
     let path = folder.texts(&[Some(b"fine")], &[0]);
-    let found = cifar10::read(std::slice::from_ref(&path), None).unwrap_err();
+    let found = read_pictures(std::slice::from_ref(&path), None).unwrap_err();
     check(found, "no column of pictures: expected one named \"img\"", &path);
     let path = folder.0.path().join("types.parquet");
     write_table(&path, "message m { required int64 text; required int64 label; }", &[Some(b"")], &[0]);
     check(
-        imdb::read(std::slice::from_ref(&path)).unwrap_err(),
+        read_texts(std::slice::from_ref(&path)).unwrap_err(),
         "column \"text\" holds INT64, expected strings",
         &path,
     );
     let path = folder.0.path().join("gone.parquet");
-    let found = imdb::read(std::slice::from_ref(&path)).unwrap_err();
+    let found = read_texts(std::slice::from_ref(&path)).unwrap_err();
     assert!(matches!(found, Error::Io { path: ref at, .. } if *at == path), "{found}");
 }
 
@@ -167,7 +175,7 @@ fn damaged_tables() {
     let whole = std::fs::read(&path).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&path, &whole[..length]).unwrap();
-        let found = imdb::read(std::slice::from_ref(&path)).unwrap_err();
+        let found = read_texts(std::slice::from_ref(&path)).unwrap_err();
         assert!(matches!(found, Error::Corrupt { .. }), "cut at {length}: {found}");
     }
     let mut errors = 0;
@@ -176,7 +184,7 @@ fn damaged_tables() {
             let mut bytes = whole.clone();
             bytes[place] ^= change;
             std::fs::write(&path, &bytes).unwrap();
-            match imdb::read(std::slice::from_ref(&path)) {
+            match read_texts(std::slice::from_ref(&path)) {
                 Ok(reviews) => assert_eq!(reviews.texts.len(), reviews.labels.len(), "byte {place}"),
                 Err(_) => errors += 1,
             }

@@ -5,21 +5,22 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::about::{About, about};
 use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
-use crate::files::{Located, cifar10};
+use crate::files::{Located, cifar10, cifar10::Format};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
-pub(super) struct Rowset {
+pub(crate) struct Rowset {
     labels: Vec<u32>,
     /// The labels with noise, for training.
     noisy: Option<Vec<u32>>,
     /// The hash of the pixels of every picture.
-    pub(super) contents: Vec<u128>,
+    pub(crate) contents: Vec<u128>,
     pixels: Pixels,
 }
 
@@ -35,17 +36,30 @@ pub(super) fn load(
     identity: DatasetIdentity,
     located: Option<&Located>,
 ) -> Result<Dataset, Error> {
-    let (train, test) = indexed(config, &identity.digest, located)?;
-    let (classes, side) = shape(&config.source);
-    let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels)?;
+    let about = about(&config.source, located)?;
+    let (train, test) = indexed(config, &identity.digest, located, &about)?;
+    finish(config, identity, &about, (train, test), None)
+}
+
+/// Splits the rows. Of `train`, the rows from `held_out` on are the validation split of the data set itself, if any.
+pub(crate) fn finish(
+    config: &DataConfig,
+    identity: DatasetIdentity,
+    about: &About,
+    (train, test): (Rowset, Rowset),
+    held_out: Option<usize>,
+) -> Result<Dataset, Error> {
+    let About { classes, shape: [channels, height, width], .. } = *about;
+    let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels, held_out)?;
     let duplicates = split::duplicates(&train.contents, &test.contents);
-    let kind = Kind::Pictures { channels: 3, height: side, width: side };
-    let (training, held_out, test) = assemble(train, test, &rows, side)?;
+    let kind = Kind::Pictures { channels, height, width };
+    let (training, held_out, test) = assemble(train, test, &rows, &about.format())?;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
         notes: notes(config, &identity, duplicates),
         name: identity.name,
         classes,
+        class_names: about.names.clone(),
         kind,
         digest: identity.digest,
         files: identity.files,
@@ -58,21 +72,25 @@ pub(super) fn load(
 }
 
 /// Reads and decodes every row of the source.
-pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+pub(super) fn read(
+    source: &Source,
+    located: Option<&Located>,
+    about: &About,
+) -> Result<(Rowset, Rowset), Error> {
+    let format = about.format();
     if let Source::SyntheticPictures(settings) = source {
         let (train, test) = synthetic::pictures::generate(settings);
-        let side = settings.size;
         return Ok((
-            Rowset::decoded(train.labels, Some(train.noisy), train.pixels, side),
-            Rowset::decoded(test.labels, None, test.pixels, side),
+            Rowset::decoded(train.labels, Some(train.noisy), train.pixels, &format),
+            Rowset::decoded(test.labels, None, test.pixels, &format),
         ));
     }
     if let Some(rows) = published(located)? {
         return Ok(rows);
     }
     let part = |part| -> Result<Rowset, Error> {
-        let (labels, pixels) = cifar10::read(&places(located, part), None)?;
-        Ok(Rowset::decoded(labels, None, pixels, cifar10::SIDE))
+        let (labels, pixels) = cifar10::read(&format, &places(located, part), None)?;
+        Ok(Rowset::decoded(labels, None, pixels, &format))
     };
     Ok((part(Part::Train)?, part(Part::Test)?))
 }
@@ -83,7 +101,7 @@ fn published(located: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Erro
     let Some([train, test]) = located.map(crate::vision::load_dir).transpose()?.flatten() else {
         return Ok(None);
     };
-    let rowset = |(labels, pixels)| Rowset::decoded(labels, None, pixels, cifar10::SIDE);
+    let rowset = |(labels, pixels)| Rowset::decoded(labels, None, pixels, &Format::cifar10());
     Ok(Some((rowset(train), rowset(test))))
 }
 
@@ -94,12 +112,21 @@ fn published(_: Option<&Located>) -> Result<Option<(Rowset, Rowset)>, Error> {
 }
 
 /// Reads every row of the source. Labels and content hashes are cached, so that later only the rows in use are decoded.
-fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+fn indexed(
+    config: &DataConfig,
+    digest: &str,
+    located: Option<&Located>,
+    about: &About,
+) -> Result<(Rowset, Rowset), Error> {
     if let Some(rows) = published(located)? {
         return Ok(rows);
     }
-    let Some(located) = located else { return read(&config.source, None) };
-    let place = |part: &str| config.cache.join("pictures").join(format!("{digest}.{part}"));
+    let Some(located) = located else { return read(&config.source, None, about) };
+    let columns = match about.columns.key() {
+        key if key.is_empty() => String::new(),
+        key => format!("-{}", &blake3::hash(key.as_bytes()).to_hex()[..16]),
+    };
+    let place = |part: &str| config.cache.join("pictures").join(format!("{digest}{columns}.{part}"));
     let remembered = |part, name| {
         let (labels, contents) = unpack(&cache::load(&place(name))?)?;
         Some(Rowset { labels, noisy: None, contents, pixels: Pixels::Files(located.part(part)) })
@@ -107,7 +134,7 @@ fn indexed(config: &DataConfig, digest: &str, located: Option<&Located>) -> Resu
     if let (Some(train), Some(test)) = (remembered(Part::Train, "train"), remembered(Part::Test, "test")) {
         return Ok((train, test));
     }
-    let (train, test) = read(&config.source, Some(located))?;
+    let (train, test) = read(&config.source, Some(located), about)?;
     cache::store(&place("train"), &pack(&train));
     cache::store(&place("test"), &pack(&test));
     Ok((train, test))
@@ -129,26 +156,38 @@ fn unpack(bytes: &[u8]) -> Option<(Vec<u32>, Vec<u128>)> {
 }
 
 impl Rowset {
-    fn decoded(labels: Vec<u32>, noisy: Option<Vec<u32>>, pixels: Vec<u8>, side: usize) -> Self {
-        let contents = pixels.par_chunks_exact(3 * side * side).map(content_hash).collect();
+    pub(crate) fn decoded(
+        labels: Vec<u32>,
+        noisy: Option<Vec<u32>>,
+        pixels: Vec<u8>,
+        format: &Format,
+    ) -> Self {
+        let contents = pixels.par_chunks_exact(format.bytes().max(1)).map(content_hash).collect();
         Self { labels, noisy, contents, pixels: Pixels::Decoded(pixels) }
     }
 
     /// The pixels of `rows`, ascending.
-    fn pixels(self, rows: &[u32], side: usize) -> Result<Pictures, Error> {
+    fn pixels(self, rows: &[u32], format: &Format) -> Result<Pictures, Error> {
+        let bytes = format.bytes();
         let pixels = match self.pixels {
             Pixels::Decoded(pixels) if rows.len() == self.labels.len() => pixels,
             Pixels::Decoded(pixels) => {
-                let picture = |&row: &u32| &pixels[row as usize * 3 * side * side..][..3 * side * side];
+                let picture = |&row: &u32| &pixels[row as usize * bytes..][..bytes];
                 rows.iter().flat_map(picture).copied().collect()
             }
-            Pixels::Files(files) => cifar10::read(&files, Some(rows))?.1,
+            Pixels::Files(files) => cifar10::read(format, &files, Some(rows))?.1,
         };
-        Ok(Pictures { channels: 3, height: side, width: side, pixels })
+        let [channels, height, width] = format.shape;
+        Ok(Pictures { channels, height, width, pixels })
     }
 }
 
-fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Split, Split, Split), Error> {
+fn assemble(
+    train: Rowset,
+    test: Rowset,
+    rows: &Rows,
+    format: &Format,
+) -> Result<(Split, Split, Split), Error> {
     let mut used: Vec<u32> = rows.train.iter().chain(&rows.validation).copied().collect();
     used.sort_unstable();
     let seen = train.noisy.as_deref().unwrap_or(&train.labels);
@@ -159,8 +198,8 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
     let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();
     let (train_places, validation_places): (Arc<[u32]>, Arc<[u32]>) =
         (places(&rows.train), places(&rows.validation));
-    let shared = Arc::new(train.pixels(&used, side)?);
-    let test_pictures = Arc::new(test.pixels(&rows.test, side)?);
+    let shared = Arc::new(train.pixels(&used, format)?);
+    let test_pictures = Arc::new(test.pixels(&rows.test, format)?);
     let normalisation = Arc::new(Normalisation::of(&shared, &train_places));
     let part = |rows: &[u32], places, pictures: &Arc<Pictures>, labels| Split {
         labels,
@@ -176,12 +215,4 @@ fn assemble(train: Rowset, test: Rowset, rows: &Rows, side: usize) -> Result<(Sp
         part(&rows.validation, validation_places, &shared, validation_labels),
         part(&rows.test, (0..rows.test.len() as u32).collect(), &test_pictures, test_labels),
     ))
-}
-
-/// The number of classes, and the height and width of the pictures.
-fn shape(source: &Source) -> (usize, usize) {
-    match source {
-        Source::SyntheticPictures(settings) => (settings.classes, settings.size),
-        _ => (cifar10::CLASSES, cifar10::SIDE),
-    }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::about::{About, about};
 use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
@@ -14,16 +15,16 @@ use crate::{
 };
 
 /// The rows of the training files or the test files.
-pub(super) struct Rowset {
-    texts: Vec<String>,
-    labels: Vec<u32>,
+pub(crate) struct Rowset {
+    pub(crate) texts: Vec<String>,
+    pub(crate) labels: Vec<u32>,
     /// The labels with noise, for training.
-    noisy: Option<Vec<u32>>,
+    pub(crate) noisy: Option<Vec<u32>>,
 }
 
 impl Rowset {
     /// The hash of every text.
-    pub(super) fn contents(&self) -> Vec<u128> {
+    pub(crate) fn contents(&self) -> Vec<u128> {
         self.texts.iter().map(|text| content_hash(text.as_bytes())).collect()
     }
 
@@ -37,18 +38,31 @@ pub(super) fn load(
     identity: DatasetIdentity,
     located: Option<&Located>,
 ) -> Result<Dataset, Error> {
-    let keys = Keys::of(config, &identity.digest);
+    let about = about(&config.source, located)?;
+    finish(config, identity, &about, || Ok((read(&config.source, located, about.classes)?, None)))
+}
+
+/// Splits and tokenises the rows that `read` gives, unless the cache holds the result. With a number, the training rows
+/// from there on are the validation split of the data set itself.
+pub(crate) fn finish(
+    config: &DataConfig,
+    identity: DatasetIdentity,
+    about: &About,
+    read: impl FnOnce() -> Result<((Rowset, Rowset), Option<usize>), Error>,
+) -> Result<Dataset, Error> {
+    let keys = Keys::of(config, &identity.digest, &about.columns.key());
     let remembered = cache::load(&keys.tokens).filter(|_| cache::load(&keys.tokenizer).is_some());
     let prepared = match remembered.and_then(|bytes| packed::unpack(&bytes)) {
         Some(prepared) => prepared,
-        None => prepare(config, located, &keys)?,
+        None => prepare(config, about.classes, read()?, &keys)?,
     };
     let [train, held_out, test] = prepared.splits;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
         notes: notes(config, &identity, prepared.duplicates),
         name: identity.name,
-        classes: imdb::CLASSES,
+        classes: about.classes,
+        class_names: about.names.clone(),
         kind: Kind::Tokens { vocabulary: prepared.vocabulary, max_length: config.tokens.max_length },
         digest: identity.digest,
         files: identity.files,
@@ -61,7 +75,11 @@ pub(super) fn load(
 }
 
 /// Reads every row of the source.
-pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset, Rowset), Error> {
+pub(super) fn read(
+    source: &Source,
+    located: Option<&Located>,
+    classes: usize,
+) -> Result<(Rowset, Rowset), Error> {
     if let Source::SyntheticReviews(settings) = source {
         let (train, test) = synthetic::reviews::generate(settings);
         return Ok((
@@ -70,16 +88,21 @@ pub(super) fn read(source: &Source, located: Option<&Located>) -> Result<(Rowset
         ));
     }
     let part = |part| -> Result<Rowset, Error> {
-        let imdb::Reviews { texts, labels } = imdb::read(&places(located, part))?;
+        let columns = located.map(|located| located.columns.clone()).unwrap_or_default();
+        let imdb::Reviews { texts, labels } = imdb::read(&places(located, part), &columns, classes)?;
         Ok(Rowset { texts, labels, noisy: None })
     };
     Ok((part(Part::Train)?, part(Part::Test)?))
 }
 
-fn prepare(config: &DataConfig, located: Option<&Located>, keys: &Keys) -> Result<Prepared, Error> {
-    let (train, test) = read(&config.source, located)?;
+fn prepare(
+    config: &DataConfig,
+    classes: usize,
+    ((train, test), held_out): ((Rowset, Rowset), Option<usize>),
+    keys: &Keys,
+) -> Result<Prepared, Error> {
     let contents = train.contents();
-    let rows = split_rows(config, imdb::CLASSES, (&train.labels, &contents), &test.labels)?;
+    let rows = split_rows(config, classes, (&train.labels, &contents), &test.labels, held_out)?;
     let tokenizer = trained(&config.tokens, &train.pick(&rows.train), keys)?;
     let splits = tokenise(config, &tokenizer, (&train, &test), &rows)?;
     let prepared = Prepared {
@@ -129,18 +152,19 @@ struct Keys {
 }
 
 impl Keys {
-    fn of(config: &DataConfig, digest: &str) -> Self {
+    fn of(config: &DataConfig, digest: &str, columns: &str) -> Self {
         let DataConfig { source, split_seed, validation, limit, tokens, cache, .. } = config;
         let TokenConfig { tokenizer, vocabulary, max_length, keep } = tokens;
         let rules = tokenizer::VERSION;
         let training = format!(
-            "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}",
+            "{rules} {digest} {split_seed} {validation:?} {:?} {tokenizer:?} {vocabulary}{columns}",
             limit.train
         );
         let tokens = format!("{training} {:?} {:?} {max_length} {keep:?}", limit.validation, limit.test);
         let place = |kind: &str, text: &str, extension: &str| {
             let hash = blake3::hash(text.as_bytes()).to_hex();
-            cache.join(kind).join(format!("{}-{}.{extension}", source.name(), &hash[..32]))
+            let name = source.name().replace(['/', '\\'], "-");
+            cache.join(kind).join(format!("{name}-{}.{extension}", &hash[..32]))
         };
         Self { tokenizer: place("tokenizers", &training, "json"), tokens: place("tokens", &tokens, "tokens") }
     }

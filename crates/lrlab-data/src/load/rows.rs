@@ -10,20 +10,41 @@ use crate::files::Located;
 use crate::{DataConfig, Error, Validation, ValidationSplit, split};
 
 /// Rows of each split, ascending.
-pub(super) struct Rows {
-    pub(super) train: Vec<u32>,
-    pub(super) validation: Vec<u32>,
-    pub(super) test: Vec<u32>,
+pub(crate) struct Rows {
+    pub(crate) train: Vec<u32>,
+    pub(crate) validation: Vec<u32>,
+    pub(crate) test: Vec<u32>,
 }
 
-/// Splits rows by true labels and contents.
-pub(super) fn split_rows(
+/// Splits rows by true labels and contents. The training rows from `held_out` on are the validation split of the data set
+/// itself, if any.
+pub(crate) fn split_rows(
     config: &DataConfig,
     classes: usize,
     train: (&[u32], &[u128]),
     test: &[u32],
+    held_out: Option<usize>,
 ) -> Result<Rows, Error> {
     let (labels, contents) = train;
+    let all_test = (0..test.len() as u32).collect();
+    let (seed, limit) = (config.split_seed, &config.limit);
+    let limited = |train, validation| Rows {
+        train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
+        validation: split::limited(validation, labels, classes, limit.validation, seed, "limit validation"),
+        test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
+    };
+    if let Some(first) = held_out {
+        let (train, own) = ((0..first as u32).collect(), (first as u32..labels.len() as u32).collect());
+        return match config.validation {
+            None => Ok(limited(train, own)),
+            Some(Validation::Split(ValidationSplit::Test)) => Ok(limited(train, Vec::new())),
+            Some(Validation::Examples(examples)) => Err(Error::Setting {
+                setting: "validation",
+                value: examples.to_string(),
+                expected: "nothing, as this data set has a validation split of its own: `limit.validation` makes it smaller",
+            }),
+        };
+    }
     let wanted = match config.validation {
         None => config.source.default_validation(labels.len()),
         Some(Validation::Examples(examples)) => examples,
@@ -33,22 +54,16 @@ pub(super) fn split_rows(
         let dataset = config.source.name().to_owned();
         return Err(Error::TooFewExamples { dataset, wanted, available: labels.len() });
     }
-    let (seed, limit) = (config.split_seed, &config.limit);
     let (train, validation) = split::hold_out(labels, contents, classes, wanted, seed);
-    let all_test = (0..test.len() as u32).collect();
-    Ok(Rows {
-        train: split::limited(train, labels, classes, limit.train, seed, "limit train"),
-        validation: split::limited(validation, labels, classes, limit.validation, seed, "limit validation"),
-        test: split::limited(all_test, test, classes, limit.test, seed, "limit test"),
-    })
+    Ok(limited(train, validation))
 }
 
-pub(super) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
+pub(crate) fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Arc<[T]> {
     rows.iter().map(|&row| values[row as usize]).collect()
 }
 
 /// Returns the notes on the content, the duplicates and the split.
-pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
+pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates: Duplicates) -> Vec<String> {
     let name = &identity.name;
     let mut notes = identity.notes.clone();
     if config.validation == Some(Validation::TEST_SPLIT) {
@@ -74,13 +89,13 @@ pub(super) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
 }
 
 /// Hashes the content of a row, to find duplicates.
-pub(super) fn content_hash(bytes: &[u8]) -> u128 {
+pub(crate) fn content_hash(bytes: &[u8]) -> u128 {
     let mut half = [0; 16];
     half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
     u128::from_le_bytes(half)
 }
 
 /// Returns the files of a part.
-pub(super) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
+pub(crate) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
     located.map(|located| located.part(part)).unwrap_or_default()
 }

@@ -142,7 +142,7 @@ pub(crate) fn encode(
     Ok(sequences)
 }
 
-fn cut(ids: &[u32], config: &TokenConfig) -> Vec<u32> {
+pub(crate) fn cut(ids: &[u32], config: &TokenConfig) -> Vec<u32> {
     let surplus = ids.len().saturating_sub(config.max_length);
     match config.keep {
         _ if ids.is_empty() => vec![UNKNOWN],

@@ -216,6 +216,7 @@ fn provenance(cell: &Cell) -> Provenance {
         dataset_notes: vec!["an invented note: the pictures are JPEG copies".to_owned()],
         parameters: 272_474,
         numerics: "cpu-avx2-f32".to_owned(),
+        registered: Vec::new(),
     }
 }
 

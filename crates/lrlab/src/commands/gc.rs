@@ -7,10 +7,10 @@ use clap::Args;
 use lrlab_grid::{Garbage, GarbageKind};
 use lrlab_runs::RunStore;
 
-use super::plan::{read_experiment, resolve};
+use super::plan::{changes, read_experiment, resolve, stored_plan};
 use super::print_line;
 use crate::options::{Part, Selection};
-use crate::progress::counted;
+use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -46,6 +46,11 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         Some(experiment) => {
             let (experiment, out, part) = (experiment.clone(), args.out.clone(), args.part.clone());
             let selection = Selection { experiment, out, part };
+            if let Ok(planned) = stored_plan(&selection.experiment, &store)
+                && let Some(changes) = changes(&selection.experiment, &planned, registry)
+            {
+                eprint_line(&format!("warning: {changes}"));
+            }
             Some(resolve(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use lrlab_data::Source;
 use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
-use lrlab_spec::{DataSpec, RunSpec};
+use lrlab_spec::DataSpec;
 use serde::Deserialize;
 
 use crate::progress::eprint_line;
@@ -120,20 +120,31 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
 }
 
 /// The digests of data sets from records, so that the data themselves are not needed.
+#[derive(Default)]
 pub(crate) struct Digests(Vec<(DataSpec, String)>);
 
 impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
-        let mut all: Vec<(DataSpec, String)> = Vec::new();
-        for record in records.iter() {
-            let Ok(spec) = RunSpec::deserialize(&record.result.spec) else { continue };
-            let stated = (content(&spec.data), record.result.provenance.dataset_digest.clone());
-            if !stated.1.is_empty() && !all.contains(&stated) {
-                all.push(stated);
+        let results = records.iter().map(|record| &record.result);
+        Self::stated(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
+    }
+
+    /// Takes the digests of a stored plan.
+    pub(crate) fn planned(plan: &Plan) -> Self {
+        Self::stated(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
+    }
+
+    fn stated<'a>(all: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {
+        let mut digests: Vec<(DataSpec, String)> = Vec::new();
+        for (spec, digest) in all.filter(|(_, digest)| !digest.is_empty()) {
+            let Some(Ok(data)) = spec.get("data").map(DataSpec::deserialize) else { continue };
+            let stated = (content(&data), digest.to_owned());
+            if !digests.contains(&stated) {
+                digests.push(stated);
             }
         }
-        Self(all)
+        Self(digests)
     }
 
     /// Returns the digest of a data set; `None` if no record has one, or records disagree.

@@ -1,20 +1,22 @@
 //! `lrlab plan`: the runs of an experiment and their states.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use lrlab_data::Source;
 use lrlab_grid::RunState;
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{Experiment, RunSpec};
+use lrlab_spec::{DataSpec, Experiment, RunSpec};
+use serde::Deserialize;
 
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
-use crate::options::{Cells, Selection};
-use crate::progress::{eprint_line, report_mistakes};
+use crate::options::{Cells, QUICKSTART, Selection};
+use crate::progress::{counted, eprint_line, report_mistakes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -26,6 +28,9 @@ pub(crate) struct PlanArgs {
     /// Print each resolved value and where it comes from.
     #[arg(long)]
     explain: bool,
+    /// List every run, also of a grid of more than 100, which is summarised otherwise.
+    #[arg(long, conflicts_with = "explain")]
+    cells: bool,
 }
 
 pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit> {
@@ -37,7 +42,7 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         return Ok(Exit::Done);
     }
     let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
-    show(&plan, &store)?;
+    show(&plan, &store, args.cells)?;
     Ok(Exit::Done)
 }
 
@@ -47,9 +52,26 @@ pub(crate) fn read_plan(
     on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
-    let (plan, records) = read_with_records(selection, on_record, registry)?;
-    let store = RecordFiles::with_store(RunStore::new(&selection.out), &plan, records)?;
+    let experiment = read_experiment(selection, registry)?;
+    let records = on_record.read(&selection.experiment)?;
+    let store = RunStore::new(&selection.out);
+    let stored = store.plan(&experiment.name).ok().flatten();
+    let known = Known {
+        recorded: Digests::of(&records),
+        planned: stored.as_ref().map(Digests::planned).unwrap_or_default(),
+    };
+    let plan = resolve_from(&experiment, selection, registry, &known)?;
+    let store = RecordFiles::with_store(store, &plan, records)?;
     Ok((plan, store))
+}
+
+/// The digests of data sets that need not be here.
+#[derive(Default)]
+struct Known {
+    /// From runs on record; they have priority over the data.
+    recorded: Digests,
+    /// From the stored plan, for data that are not on this machine.
+    planned: Digests,
 }
 
 /// Reads the selected runs of an experiment, and the runs on record.
@@ -74,9 +96,12 @@ pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> any
     Ok(experiment)
 }
 
-/// Reads a text file in UTF-8.
+/// Reads a text file in UTF-8. The quickstart is inside the program as well, for folders without it.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
+    if path == Path::new(QUICKSTART) && !path.exists() {
+        return Ok(include_str!("../quickstart.toml").to_owned());
+    }
     let bytes = std::fs::read(path).with_context(|| name.clone())?;
     Ok(lrlab_spec::decode(&bytes, &name)?)
 }
@@ -97,7 +122,17 @@ pub(crate) fn resolve_with(
     registry: &Registry,
     records: &Records,
 ) -> anyhow::Result<Plan> {
-    let mut plan = resolve_all(experiment, selection, registry, records)?;
+    let known = Known { recorded: Digests::of(records), planned: Digests::default() };
+    resolve_from(experiment, selection, registry, &known)
+}
+
+fn resolve_from(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+    known: &Known,
+) -> anyhow::Result<Plan> {
+    let mut plan = resolve_all(experiment, selection, registry, known)?;
     if let Some(index) = selected_run(&plan, selection)? {
         plan.runs = vec![plan.runs.swap_remove(index)];
         // A single run is not a search; it is trained in full.
@@ -126,27 +161,35 @@ fn narrowed<T>(
     if selection.part.run.is_none() {
         return Ok(all);
     }
-    let plan = resolve_all(experiment, selection, registry, &Records::default())?;
+    let plan = resolve_all(experiment, selection, registry, &Known::default())?;
     let index = selected_run(&plan, selection)?.unwrap_or_default();
     Ok(all.into_iter().skip(index).take(1).collect())
 }
 
-/// Like [`resolve_with`], ignoring `--run`.
+/// Like [`resolve_from`], ignoring `--run`.
 fn resolve_all(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-    records: &Records,
+    known: &Known,
 ) -> anyhow::Result<Plan> {
     let Cells { filter, seeds, .. } = &selection.part.cells;
     let cells = experiment.each_cell(filter, *seeds)?;
     let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
-    let on_record = Digests::of(records);
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
-        if let Some(digest) = on_record.get(data) {
+        if let Some(digest) = known.recorded.get(data) {
             return Ok(digest.to_owned());
         }
-        let (digest, notes) = registry.identify(data, &cache)?;
+        let (digest, notes) = match (registry.identify(data, &cache), known.planned.get(data)) {
+            (Err(error), Some(digest)) if is_missing(&error, data) => {
+                let name = data.source.name();
+                let note = format!(
+                    "the data of {name} are not here, so their digest is that of the stored plan ({error:#})"
+                );
+                (digest.to_owned(), vec![note])
+            }
+            (found, _) => found?,
+        };
         for note in notes {
             if noted.insert(note.clone()) {
                 eprint_line(&format!("note: {note}"));
@@ -162,6 +205,14 @@ fn resolve_all(
     plan.search.clone_from(&experiment.search);
     plan.call = call(selection);
     Ok(plan)
+}
+
+/// Whether an error says that data are not on this machine. What the loader of a registered data set says is unknown.
+fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
+    match error.downcast_ref::<lrlab_data::Error>() {
+        Some(error) => error.is_missing(),
+        None => matches!(data.source, Source::Custom(_)),
+    }
 }
 
 /// Returns the position in the plan of the run that `--run` selects.
@@ -199,10 +250,130 @@ fn call(selection: &Selection) -> Option<Call> {
     })
 }
 
-/// Prints every run with its state, and the totals.
-pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
-    print(&listing(plan, store)?);
+/// Prints every run with its state, and the totals; of a large grid, unless `all` is set, a summary. Doubts about schedules
+/// and controllers go to standard error.
+pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<()> {
+    for doubt in doubts(plan) {
+        eprint_line(&format!("warning: {doubt}"));
+    }
+    print(&if all || plan.runs.len() <= MOST_LISTED { listing(plan, store)? } else { summary(plan, store)? });
     super::search::show(plan, store)
+}
+
+/// The largest grid whose runs are listed without `--cells`.
+const MOST_LISTED: usize = 100;
+
+/// The values of a coordinate that a summary names.
+const MOST_VALUES: usize = 12;
+
+/// Lists the values along each coordinate, the runs that are neither done nor missing, and the totals.
+fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
+    let mut values: Vec<(&String, Vec<String>)> = Vec::new();
+    for (key, value) in plan.runs.iter().flat_map(|run| &run.cell) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match values.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, all)) if all.contains(&value) => {}
+            Some((_, all)) => all.push(value),
+            None => values.push((key, vec![value])),
+        }
+    }
+    let mut text = String::new();
+    for (key, all) in values {
+        let more =
+            if all.len() > MOST_VALUES { format!(", … ({} values)", all.len()) } else { String::new() };
+        let _ = writeln!(text, "{key}: {}{more}", all[..all.len().min(MOST_VALUES)].join(", "));
+    }
+    let (status, states) = lrlab_grid::status(store, plan)?;
+    let told = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
+    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| told(state)) {
+        let _ = writeln!(text, "{}", line(run, state));
+    }
+    let _ = writeln!(text, "{}: {}; --cells lists the runs", plan.experiment, counts(&status));
+    Ok(text)
+}
+
+/// What is legal in the schedules and controllers of a plan but hardly meant, each once, with the runs it concerns.
+fn doubts(plan: &Plan) -> Vec<String> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for run in &plan.runs {
+        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        let Some(horizon) = spec.horizon() else { continue };
+        let name = run.cell.get("schedule").and_then(|name| name.as_str()).unwrap_or_default();
+        let controllers: Vec<_> = spec.monitor.iter().map(|monitor| monitor.controller.clone()).collect();
+        let monitor = run.cell.get("monitor").map(ToString::to_string).unwrap_or_default();
+        let key = format!("{name} {monitor} {:?} {controllers:?} {} {horizon:?}", spec.schedule, spec.lr);
+        let doubts = known.entry(key).or_insert_with(|| {
+            // What cannot be built is a mistake, which reading the experiment tells.
+            let found = lrlab_schedulers::lint(&spec.schedule, spec.lr, &horizon, &controllers);
+            let found = found.unwrap_or_default().into_iter();
+            found.map(|finding| format!("schedule `{name}`: {finding}")).collect()
+        });
+        for doubt in doubts.iter() {
+            match found.iter_mut().find(|(known, _)| known == doubt) {
+                Some((_, runs)) => *runs += 1,
+                None => found.push((doubt.clone(), 1)),
+            }
+        }
+    }
+    found.into_iter().map(|(doubt, runs)| format!("{doubt} ({})", counted(runs, "run"))).collect()
+}
+
+/// Says where the file of an experiment is not what its stored plan was made from.
+pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<String> {
+    let (call, file) = (plan.call.as_ref()?, path.display());
+    let planned = Path::new(&call.folder).join(&call.experiment);
+    if let (Ok(ours), Ok(theirs)) = (path.canonicalize(), planned.canonicalize())
+        && ours != theirs
+    {
+        return Some(format!(
+            "the last plan of {:?} was made from {}, not from {file}",
+            plan.experiment,
+            planned.display()
+        ));
+    }
+    let text = read_text(path).ok()?;
+    let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
+        return Some(format!(
+            "{file} has mistakes that it did not have when it was planned: `lrlab plan {file}` shows them"
+        ));
+    };
+    let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
+    let specs = plan.runs.iter().filter_map(|run| RunSpec::deserialize(&run.spec).ok());
+    let planned: BTreeSet<_> = specs.filter_map(|spec| id(&spec)).collect();
+    let now: BTreeSet<_> = experiment.each_cell(&[], None).ok()?.filter_map(|(_, spec)| id(&spec)).collect();
+    let (gone, new) = (planned.difference(&now).count(), now.difference(&planned).count());
+    match (gone, new) {
+        (0, 0) => None,
+        (0, new) => Some(format!(
+            "{} of the {} of {file} were not planned last: `lrlab plan {file}` shows all",
+            counted(new, "cell"),
+            now.len()
+        )),
+        (gone, _) => Some(format!(
+            "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `lrlab plan {file}` \
+             shows what it is now",
+            counted(gone, "run"),
+            if gone == 1 { "is" } else { "are" },
+            counted(now.len(), "cell"),
+        )),
+    }
+}
+
+/// Says whose plan a run of `path` replaces: that of another file, which exists, with the same name.
+pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<String> {
+    let plan = store.plan(name).ok().flatten()?;
+    let call = plan.call?;
+    let other = Path::new(&call.folder).join(&call.experiment);
+    let differs = path.canonicalize().ok()? != other.canonicalize().ok()?;
+    (differs && experiment_name(&other).ok()? == name).then(|| {
+        format!(
+            "{} has the name {name:?} too: its plan and its report in {} become those of {}; give one of them another name",
+            other.display(),
+            store.experiment_dir(name).display(),
+            path.display()
+        )
+    })
 }
 
 /// Lists every needed run with its state, and the totals.

@@ -8,7 +8,7 @@ use lrlab_runs::{Plan, RunStore};
 use super::executor::ExecutorArgs;
 use super::grid::{Execution, Grid};
 use super::on_record::RecordFiles;
-use super::plan::{read_with_records, show};
+use super::plan::{namesake, read_with_records, show};
 use super::preflight::run_preflight;
 use super::report;
 use crate::options::{Machine, Selection};
@@ -44,9 +44,12 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
 
     if args.dry_run {
         let store = RecordFiles::with_store(store, &plan, records)?;
-        show(&plan, &store)?;
+        show(&plan, &store, false)?;
         executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);
+    }
+    if let Some(namesake) = namesake(&selection.experiment, &store, &plan.experiment) {
+        eprint_line(&format!("warning: {namesake}"));
     }
     set_damaged_aside(&plan, &store)?;
     RecordFiles::import(&store, &plan, records)?;

@@ -5,9 +5,10 @@ use lrlab_runs::RunStore;
 
 use super::dashboard::Dashboard;
 use super::on_record::RecordFiles;
-use super::plan::{read_plan, stored_plan};
+use super::plan::{changes, read_plan, stored_plan};
 use super::{print, print_line, watch};
 use crate::options::Selection;
+use crate::progress::eprint_line;
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -29,7 +30,11 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
     let (plan, store) =
         if args.selection.part.is_whole() && args.on_record.is_empty(&args.selection.experiment) {
             let store = RunStore::new(&args.selection.out);
-            (stored_plan(&args.selection.experiment, &store)?, store)
+            let plan = stored_plan(&args.selection.experiment, &store)?;
+            if let Some(changes) = changes(&args.selection.experiment, &plan, registry) {
+                eprint_line(&format!("note: {changes}"));
+            }
+            (plan, store)
         } else {
             read_plan(&args.selection, &args.on_record, registry)?
         };

@@ -22,6 +22,7 @@ use lrlab_runs::{
 use lrlab_spec::RunSpec;
 use lrlab_train::{Fitted, State, Stop};
 
+use super::card;
 use super::commit::{Weights, commit};
 use crate::checkpointer::{self, Checkpointer, FILES};
 use crate::options::{Keep, Machine};
@@ -123,11 +124,15 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let threads = args.machine.threads.map_or_else(candle_core::utils::get_num_threads, NonZeroUsize::get);
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
+    provenance.registered = registry.parts(&spec);
     let mut timing = timing(fitted.work, started, &run_dir, args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
     timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
     if fenced(&run_dir, args.attempt, &reporter)? {
         return Ok(Exit::Interrupted);
+    }
+    if outcome != Outcome::Pruned && args.machine.keep.weights() > 0 {
+        card::write(&run_dir, &planned, &spec, &data)?;
     }
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
     if outcome == Outcome::Pruned {

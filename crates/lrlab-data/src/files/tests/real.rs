@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalog::catalog;
 use crate::files::hub::Hub;
 use crate::files::table::{PICTURES, TEXTS, Table};
-use crate::files::{Located, Progress};
+use crate::files::{Columns, Located, Progress};
 use crate::load::load_located;
 use crate::{BatchPlan, DataConfig, Dataset, Duplicates, Error, Features, Files, Keep, Limit, Order, Source};
 
@@ -32,8 +32,8 @@ fn locate(name: &str) -> Option<Located> {
     let files = repo
         .files
         .iter()
-        .map(|file| (file, hub.file(&repo.id, &repo.revision, &file.path, &quiet()).unwrap()));
-    Some(Located { files: files.collect() })
+        .map(|file| (file.clone(), hub.file(&repo.id, &repo.revision, &file.path, &quiet()).unwrap()));
+    Some(Located { files: files.collect(), columns: Columns::default() })
 }
 
 fn config(source: Source, cache: &tempfile::TempDir) -> DataConfig {
@@ -60,7 +60,7 @@ fn cifar10_is_whole_and_upright() {
 
     // A batch against the pictures decoded from the file: value = table[byte], which grows with the byte.
     let table = Table::open(&located.files[0].1).unwrap();
-    let encoded = table.bytes(&PICTURES).unwrap();
+    let encoded = table.bytes(&PICTURES, None).unwrap();
     let batch = data.validation.batches(BatchPlan::new(8, Order::Sequential)).next().unwrap().unwrap();
     let Features::Pictures(pictures) = &batch.features else { unreachable!() };
     let pictures: Vec<Vec<f32>> = pictures.flatten_from(1).unwrap().to_vec2().unwrap();
@@ -104,7 +104,7 @@ fn imdb_keeps_duplicates_on_one_side() {
     let expected = Duplicates { within_train: 96, within_test: 199, train_test: 123 };
     assert_eq!(data.duplicates, expected);
 
-    let texts = Table::open(&located.files[0].1).unwrap().bytes(&TEXTS).unwrap();
+    let texts = Table::open(&located.files[0].1).unwrap().bytes(&TEXTS, None).unwrap();
     let validation: std::collections::BTreeSet<&[u8]> =
         data.validation.rows().iter().map(|&row| texts[row as usize].data()).collect();
     let in_validation = data.validation.rows();

@@ -1,0 +1,240 @@
+//! Any picture or text set of the hub, from small parquet files in a cache made here. Each case is a process of its own,
+//! because the environment says where the cache is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what it finds, and fails where it cannot go on"
+)]
+#![cfg(feature = "hub")]
+
+mod common;
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use common::{Values, write_described};
+use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
+use lrlab_data::{DataConfig, Dataset, Progress, Source, load, verify};
+use parquet::basic::Compression;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const ROWS: usize = 20;
+
+/// The child's part: loads the source that the environment holds.
+#[test]
+fn child() {
+    let Ok(source) = std::env::var("LRLAB_SOURCE") else { return };
+    let source: Source = serde_json::from_str(&source).unwrap();
+    let quiet: Progress = Arc::new(|_| ());
+    let loaded = || -> Result<[Dataset; 2], lrlab_data::Error> {
+        // The second time from the cache.
+        Ok([
+            load(&DataConfig::new(source.clone(), "cache"))?,
+            load(&DataConfig::new(source.clone(), "cache"))?,
+        ])
+    };
+    match loaded() {
+        Ok([data, again]) => {
+            let Dataset { name, classes, class_names, kind, train, validation, test, .. } = &data;
+            let sizes = [train.len(), validation.len(), test.len()];
+            assert_eq!((again.digest, again.train.labels()), (data.digest.clone(), train.labels()));
+            let read = verify(&source, &quiet).unwrap();
+            assert_eq!(
+                (read.train, read.test, read.identity.digest),
+                (sizes[0] + sizes[1], sizes[2], data.digest.clone())
+            );
+            println!("RESULT {name} {sizes:?} {classes} {class_names:?} {kind:?} {:?}", &test.labels()[..5]);
+        }
+        Err(error) => println!("RESULT {error}"),
+    }
+}
+
+struct Cache(tempfile::TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// The path of a file of a repository at the revision that the hub converts to.
+    fn file(&self, repo: &str, path: &str) -> PathBuf {
+        let repo = self.0.path().join(format!("home/hub/datasets--{}", repo.replace('/', "--")));
+        std::fs::create_dir_all(repo.join("refs/refs/convert")).unwrap();
+        std::fs::write(repo.join("refs/refs/convert/parquet"), COMMIT).unwrap();
+        let file = repo.join("snapshots").join(COMMIT).join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        file
+    }
+
+    fn outcome(&self, source: &str) -> String {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture"])
+            .current_dir(self.0.path())
+            .env_remove("HF_HUB_CACHE")
+            .env_remove("HUGGINGFACE_HUB_CACHE")
+            .env("HF_HOME", "home")
+            .env("HF_HUB_OFFLINE", "1")
+            .env("LRLAB_SOURCE", source)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text.split_once("RESULT ").unwrap().1.lines().next().unwrap().to_owned()
+    }
+}
+
+fn encoded(picture: impl Into<DynamicImage>) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.into().write_to(&mut bytes, ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn colour(width: u32, height: u32, row: usize) -> Vec<u8> {
+    encoded(RgbImage::from_fn(width, height, |x, y| Rgb([7 * x as u8, 7 * y as u8, row as u8])))
+}
+
+fn grey(side: u32, row: usize) -> Vec<u8> {
+    encoded(GrayImage::from_fn(side, side, |x, y| Luma([(x + y) as u8 + row as u8])))
+}
+
+fn labels(classes: usize) -> Values {
+    Values::Whole((0..ROWS).map(|row| (row % classes) as i64).collect())
+}
+
+fn pictures(
+    path: &Path,
+    [picture, label]: [&str; 2],
+    classes: usize,
+    about: Option<&str>,
+    make: impl Fn(usize) -> Vec<u8>,
+) {
+    let schema = format!("optional group {picture} {{ optional binary bytes; }} optional int64 {label};");
+    let columns = [Values::Bytes((0..ROWS).map(make).collect()), labels(classes)];
+    write_described(path, &schema, Compression::SNAPPY, &columns, about);
+}
+
+fn texts(path: &Path, text: &str, classes: usize, part: &str) {
+    let schema = format!("optional binary {text} (UTF8); optional int64 label;");
+    let all = (0..ROWS).map(|row| format!("sentence {row} of {part}").into_bytes()).collect();
+    write_described(path, &schema, Compression::SNAPPY, &[Values::Bytes(all), labels(classes)], None);
+}
+
+/// What the catalog lists needs no more than the name of its repository.
+#[test]
+fn repositories_of_the_catalog() {
+    let cache = Cache::new();
+    let about = "{\"info\": {\"features\": {\"fine_label\": {\"names\": [\"apple\", \"bear\", \"crab\"], \
+                 \"_type\": \"ClassLabel\"}}}}";
+    for (part, shift) in [("train", 0), ("test", 100)] {
+        let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
+        pictures(&file, ["img", "fine_label"], 3, Some(about), |row| colour(32, 32, row + shift));
+        let file = cache.file("ylecun/mnist", &format!("mnist/{part}/0000.parquet"));
+        pictures(&file, ["image", "label"], 10, None, |row| grey(28, row + shift));
+        texts(&cache.file("fancyzhx/ag_news", &format!("default/{part}/0000.parquet")), "text", 4, part);
+        let sst2 = if part == "test" { "validation" } else { part };
+        texts(&cache.file("stanfordnlp/sst2", &format!("default/{sst2}/0000.parquet")), "sentence", 2, part);
+    }
+    for (source, expected) in [
+        (
+            r#"{"hub_pictures": {"repo": "uoft-cs/cifar100"}}"#,
+            r#"uoft-cs/cifar100 [16, 4, 20] 3 ["apple", "bear", "crab"] Pictures { channels: 3, height: 32, width: 32 } [0, 1, 2, 0, 1]"#,
+        ),
+        (
+            r#"{"hub_pictures": {"repo": "ylecun/mnist"}}"#,
+            r#"ylecun/mnist [16, 4, 20] 10 ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] Pictures { channels: 1, height: 28, width: 28 } [0, 1, 2, 3, 4]"#,
+        ),
+        (
+            r#"{"hub_texts": {"repo": "fancyzhx/ag_news"}}"#,
+            r#"fancyzhx/ag_news [16, 4, 20] 4 ["World", "Sports", "Business", "Sci/Tech"] Tokens { vocabulary: 21, max_length: 200 } [0, 1, 2, 3, 0]"#,
+        ),
+        (
+            r#"{"hub_texts": {"repo": "stanfordnlp/sst2"}}"#,
+            r#"stanfordnlp/sst2 [16, 4, 20] 2 ["negative", "positive"] Tokens { vocabulary: 21, max_length: 200 } [0, 1, 0, 1, 0]"#,
+        ),
+    ] {
+        assert_eq!(cache.outcome(source), expected);
+    }
+}
+
+/// Two columns of labels of one file are two data sets, also in the cache.
+#[test]
+fn another_column_of_labels() {
+    let cache = Cache::new();
+    for part in ["train", "test"] {
+        let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
+        let schema = "optional group img { optional binary bytes; } optional int64 fine_label; optional int64 coarse_label;";
+        let shift = part.len();
+        let columns = [
+            Values::Bytes((0..ROWS).map(|row| colour(32, 32, row + shift)).collect()),
+            labels(10),
+            labels(2),
+        ];
+        write_described(&file, schema, Compression::SNAPPY, &columns, None);
+    }
+    let shape = "Pictures { channels: 3, height: 32, width: 32 }";
+    assert_eq!(
+        cache.outcome(r#"{"hub_pictures": {"repo": "uoft-cs/cifar100"}}"#),
+        format!("uoft-cs/cifar100 [16, 4, 20] 10 [] {shape} [0, 1, 2, 3, 4]")
+    );
+    assert_eq!(
+        cache.outcome(r#"{"hub_pictures": {"repo": "uoft-cs/cifar100", "label": "coarse_label"}}"#),
+        format!("uoft-cs/cifar100 [16, 4, 20] 2 [] {shape} [0, 1, 0, 1, 0]")
+    );
+}
+
+/// Any other repository is described by the experiment; what is wrong with it is told with the file and what fits.
+#[test]
+fn other_repositories() {
+    let cache = Cache::new();
+    for part in ["a", "b", "grey"] {
+        let file = cache.file("me/birds", &format!("{part}.parquet"));
+        let shift = part.len();
+        pictures(&file, ["photo", "species"], 5, None, |row| match (part, row) {
+            ("grey", row) if row != 7 => grey(8, row),
+            ("grey", _) => colour(8, 8, 3),
+            _ => colour(8, 6, row + shift),
+        });
+    }
+    let source = |more: &str| {
+        format!(
+            r#"{{"hub_pictures": {{"repo": "me/birds", "train": ["a.parquet"], "test": ["b.parquet"]{more}}}}}"#
+        )
+    };
+    let columns = r#", "picture": "photo", "label": "species""#;
+    assert_eq!(
+        cache.outcome(&source(columns)),
+        "me/birds [16, 4, 20] 5 [] Pictures { channels: 3, height: 6, width: 8 } [0, 1, 2, 3, 4]"
+    );
+    for (source, words) in [
+        (
+            r#"{"hub_pictures": {"repo": "me/birds"}}"#.to_owned(),
+            vec![
+                "me/birds: the catalog does not list this repository, so `train` is needed",
+                "\"uoft-cs/cifar100\"",
+            ],
+        ),
+        (
+            source(r#", "picture": "foto", "label": "species""#),
+            vec!["no column of pictures: expected one named \"foto\"; the file has \"photo\", \"species\""],
+        ),
+        (source(""), vec!["no column of labels", "the file has \"photo\", \"species\""]),
+        (
+            source(columns).replace("a.parquet", "grey.parquet"),
+            vec![
+                "grey.parquet: row 7: the picture has colours, but the first picture of the data set is grey",
+            ],
+        ),
+        (
+            source(columns).replace("b.parquet", "grey.parquet"),
+            vec!["grey.parquet: row 0: the picture is 8 × 8 pixels, expected 8 × 6"],
+        ),
+        (source(columns).replace("b.parquet", "c.parquet"), vec!["me/birds: c.parquet is not in the cache"]),
+    ] {
+        let found = cache.outcome(&source);
+        for words in words {
+            assert!(found.contains(words), "no {words:?} in {found}");
+        }
+    }
+}

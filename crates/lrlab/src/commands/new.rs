@@ -1,0 +1,66 @@
+//! `lrlab new`: a commented experiment to begin with.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::print_line;
+use crate::Exit;
+
+const TEMPLATE: &str = include_str!("new.toml");
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The file to write; its stem names the experiment: `a` … `z`, `0` … `9` and `-`.
+    file: PathBuf,
+}
+
+/// Writes the template under the name of the file. An existing file is kept.
+pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
+    let file = &args.file;
+    let text = template(file)?;
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let mut place = match std::fs::File::create_new(file) {
+        Ok(place) => place,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{}: this file exists and is kept; give another name", file.display())
+        }
+        Err(error) => return Err(error).with_context(|| file.display().to_string()),
+    };
+    std::io::Write::write_all(&mut place, text.as_bytes()).with_context(|| file.display().to_string())?;
+    print_line(&format!("{}: `lrlab plan {0}` lists its runs, `lrlab run {0}` trains them", file.display()));
+    Ok(Exit::Done)
+}
+
+fn template(file: &Path) -> anyhow::Result<String> {
+    let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    if name.is_empty() || !name.chars().all(fits) || file.extension().is_none_or(|kind| kind != "toml") {
+        bail!(
+            "{}: expected a file `NAME.toml` whose name has only `a` … `z`, `0` … `9` and `-`",
+            file.display()
+        );
+    }
+    Ok(TEMPLATE.replace("my-question", name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written is an experiment without a mistake or a warning.
+    #[test]
+    fn the_template_is_good() {
+        let text = template(Path::new("deep/a-1.toml")).unwrap();
+        let experiment = lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
+        assert_eq!((experiment.name.as_str(), experiment.warnings.to_string()), ("a-1", String::new()));
+        assert_eq!(experiment.cells(&[], None).unwrap().len(), 12);
+        for wrong in ["A.toml", "a", "a b.toml", ".toml", "a.json"] {
+            let error = template(Path::new(wrong)).unwrap_err().to_string();
+            assert!(error.contains("expected a file `NAME.toml`"), "{wrong}: {error}");
+        }
+    }
+}

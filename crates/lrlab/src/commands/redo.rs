@@ -1,0 +1,110 @@
+//! `lrlab redo`: sets the result of one run aside and trains it again.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use lrlab_grid::RunState;
+use lrlab_runs::{Plan, PlannedRun, RunStore};
+
+use super::on_record::check_id;
+use super::plan::{read_experiment, resolve};
+use super::report;
+use crate::options::{Cells, Machine, Part, Selection};
+use crate::progress::eprint_line;
+use crate::{Exit, Registry};
+
+#[derive(Debug, Args)]
+pub(crate) struct RedoArgs {
+    /// The run: its id or the beginning of it, as `plan` and the report print it.
+    run: String,
+    /// The store: results, plans and reports.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// A run whose earlier files are set aside.
+pub(crate) struct Redo {
+    /// The words of the `run` command that trains it.
+    pub(crate) words: Vec<String>,
+    plan: Plan,
+    store: RunStore,
+}
+
+/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder.
+pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Redo> {
+    check_id(&args.run, "EXPERIMENT")?;
+    let out = std::path::absolute(&args.out).with_context(|| args.out.display().to_string())?;
+    let store = RunStore::new(&out);
+    let (plan, run) = find(&store, &args.run)?;
+    let Some(call) = &plan.call else {
+        bail!(
+            "the plan of {:?} does not say how it was made: use `lrlab run EXPERIMENT --run {}`",
+            plan.experiment,
+            args.run
+        )
+    };
+    let single = Plan { runs: vec![run.clone()], search: None, ..plan.clone() };
+    let (_, states) = lrlab_grid::status(&store, &single)?;
+    if let Some(RunState::Running { owner, .. }) = states.first() {
+        bail!("{} is running ({owner}): stop it first", run.run_id.short());
+    }
+    std::env::set_current_dir(&call.folder).with_context(|| call.folder.clone())?;
+    let id = run.run_id.as_str();
+    let cells = Cells { set: call.set.clone(), ..Cells::default() };
+    let selection = Selection {
+        experiment: Path::new(&call.experiment).to_path_buf(),
+        out: out.clone(),
+        part: Part { cells, run: Some(id.to_owned()) },
+    };
+    // Nothing is set aside unless the experiment still has the run.
+    resolve(&read_experiment(&selection, registry)?, &selection, registry)?;
+    lrlab_grid::supersede(&store, &run.run_id)?;
+    eprint_line(&format!(
+        "note: the earlier files of {} are now in `superseded` in the run's folder",
+        run.run_id.short()
+    ));
+    let mut words = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
+    words.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+    let out = out.to_str().context("the path of the store is no Unicode")?;
+    words.extend(["--run", id, "--out", out, "--no-records"].map(str::to_owned));
+    words.extend(args.machine.arguments());
+    Ok(Redo { words, plan, store })
+}
+
+impl Redo {
+    /// Restores the plan of the whole experiment, which that of the single run replaced, and its report.
+    pub(crate) fn finish(self, exit: Exit) -> anyhow::Result<Exit> {
+        self.store.write_plan(&self.plan)?;
+        report::refresh(&self.plan, &self.store, false)?;
+        Ok(exit)
+    }
+}
+
+/// Returns the only run of the store's plans whose id begins with `id`, and the plan.
+fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
+    let root = store.root();
+    let mut found: Vec<(Plan, PlannedRun)> = Vec::new();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(root)
+        .with_context(|| root.display().to_string())?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| folder.join("plan.json").is_file())
+        .collect();
+    folders.sort();
+    for name in folders.iter().filter_map(|folder| folder.file_name()?.to_str()) {
+        let Some(plan) = store.plan(name)? else { continue };
+        let runs: Vec<_> =
+            plan.runs.iter().filter(|run| run.run_id.as_str().starts_with(id)).cloned().collect();
+        found.extend(runs.into_iter().map(|run| (plan.clone(), run)));
+    }
+    let first = found.first().map(|(_, run)| run.run_id.clone());
+    if found.iter().any(|(_, run)| Some(&run.run_id) != first.as_ref()) {
+        bail!("several runs have ids that begin with {id}: give more digits");
+    }
+    found.into_iter().next().with_context(|| {
+        format!("no plan in {} has a run {id}: `lrlab plan EXPERIMENT` lists the ids", root.display())
+    })
+}
