@@ -49,7 +49,7 @@ fn stripes(side: usize, rows: std::ops::Range<usize>) -> Labelled<Vec<u8>> {
         for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
             let along = [y, x, x + y][class];
             let bright = if (along + phase) % 4 < 2 { 160.0 } else { 95.0 };
-            let noise = 40.0 * stream.normal((y * side + x + 1) as u64);
+            let noise = 20.0 * stream.normal((y * side + x + 1) as u64);
             set.examples.push((bright + noise).clamp(0.0, 255.0) as u8);
         }
         set.labels.push(class as u32);

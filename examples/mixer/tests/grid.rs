@@ -44,7 +44,7 @@ fn the_grid_learns() {
     assert_eq!(results.len(), 8);
     for result in &results {
         let accuracy = result["final"]["test_accuracy"].as_f64().unwrap();
-        assert!(accuracy > 0.6, "{accuracy}: chance is a third\n{result}");
+        assert!(accuracy > 0.5, "{accuracy}: chance is a third\n{result}");
         let parts = serde_json::json!([
             { "kind": "model", "name": "mixer", "version": "1" },
             { "kind": "data", "name": "stripes", "version": "1" },
