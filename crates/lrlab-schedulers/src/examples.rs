@@ -15,7 +15,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("up once, then far down", "one_cycle = { max_lr = 0.1 }"),
     ("the inverse square root of time", "inverse_sqrt = { timescale = '10%' }"),
     ("the inverse of time", "inverse_time = { decay_steps = '20%' }"),
-    ("a power of the tokens seen", "power = { batch_size = 1024, batch_tokens = 4e6 }"),
+    ("a power of the tokens seen", "power = { batch_size = 1024, batch_tokens = 4e7 }"),
     ("the Transformer's", "noam = { d_model = 512, warmup = '10%' }"),
     ("stable, then down", "wsd = { cooldown = '30%' }"),
     ("slow at first, fast at the end", "rex = {}"),
