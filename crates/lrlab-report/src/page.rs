@@ -387,9 +387,12 @@ fn hidden(table: &Table) -> String {
     if words.is_empty() { String::new() } else { format!("The same in every row: {}.", words.join(", ")) }
 }
 
+/// Whether a column is of a kind.
+type OfKind = fn(&Column) -> bool;
+
 /// How the columns of a table are set, as rules of a style sheet: no cell has to say it.
 fn column_style(table: &Table) -> String {
-    let kinds: [(&str, fn(&Column) -> bool); 4] = [
+    let kinds: [(&str, OfKind); 4] = [
         ("text-align: right", |column| column.numeric),
         (
             "font-family: ui-monospace, Menlo, Consolas, \"Liberation Mono\", monospace; font-size: .82em",

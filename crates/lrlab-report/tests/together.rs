@@ -1,6 +1,11 @@
 //! Several experiments in one report.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "helpers of tests may fail as tests do, and the files are our own"
+)]
 
 mod common;
 

@@ -19,9 +19,9 @@ impl Path {
         let (mut path, mut first) = (Self::default(), true);
         for corner in corners {
             if first {
-                path.start(corner)
+                path.start(corner);
             } else {
-                path.line_to(corner)
+                path.line_to(corner);
             }
             first = false;
         }

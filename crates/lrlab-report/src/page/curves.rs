@@ -221,7 +221,7 @@ fn page_run(run: &Run, keys: &[&'static str], digits: usize, lines: &mut RateLin
     let history = run.result().map_or(&[][..], |result| &result.history);
     let series = |key: &&'static str| -> Vec<Option<Number>> {
         let fraction = Metric::parse(key).is_some_and(is_fraction);
-        let number = |x| if fraction { whole(x / MILLIONTH) } else { Number::from_f64(short(x)) };
+        let number = |x| if fraction { Some(whole(x / MILLIONTH)) } else { Number::from_f64(short(x)) };
         let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).and_then(number);
         let values: Vec<Option<Number>> = history.iter().map(of).collect();
         if values.iter().any(Option::is_some) { values } else { Vec::new() }
@@ -317,8 +317,8 @@ fn is_fraction(metric: Metric) -> bool {
 }
 
 /// The nearest whole number.
-fn whole(x: f64) -> Option<Number> {
-    Some(Number::from(x.round() as i64))
+fn whole(x: f64) -> Number {
+    Number::from(x.round() as i64)
 }
 
 /// Six significant digits.
