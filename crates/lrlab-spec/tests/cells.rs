@@ -79,7 +79,8 @@ fn the_experiments_of_the_house() {
         let expected = match name.as_str() {
             "quickstart" | "paper-smoke" => Some(48),
             "paper" => Some(384),
-            "paper-recipe" => Some(19),
+            "paper-recipe" => Some(38),
+            "cost" => Some(192),
             "paper-tuned" => Some(480),
             "sound" => Some(325),
             "exp-cosine" => Some(25),
