@@ -407,7 +407,7 @@ fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
     }))
 }
 
-/// The path of a figure. LaTeX adds the extension of the format that it reads.
+/// The path of a figure; `\input` adds the extension of the pgfplots file.
 fn figure_path(name: &str, format: Format) -> Value {
     let extension = if format == Format::Latex { "" } else { ".svg" };
     Value::from_safe_string(format!("figures/{name}{extension}"))

@@ -193,10 +193,14 @@ pub(crate) fn html(
     for it in figures {
         let svg = figure::svg(it);
         add(&format!("figures/{}.svg", it.name), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
+        let tex = figure::pgfplots(it);
+        add(&format!("figures/{}.tex", it.name), &mut |file| Ok(file.write_all(tex.as_bytes())?))?;
     }
     if let Some(forest) = &figure::forest(report) {
         let svg = figure::forest_svg(forest, Width::Page, false);
         add(&format!("figures/{FOREST}.svg"), &mut |file| Ok(file.write_all(svg.as_bytes())?))?;
+        let tex = figure::forest_pgfplots(forest);
+        add(&format!("figures/{FOREST}.tex"), &mut |file| Ok(file.write_all(tex.as_bytes())?))?;
     }
     let curves = curves::json(report)?;
     let inline = Inline { drawn: &drawn, curves: curves.as_deref(), open };

@@ -29,7 +29,7 @@ pub struct Written {
     pub kept: Vec<PathBuf>,
 }
 
-/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.svg` into `out`, and beside them
+/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.{svg,tex}` into `out`, and beside them
 /// `documents`, by name (see [`render`](crate::render)). Where a run is finished, `ro-crate-metadata.json` describes them all
 /// for machines.
 ///

@@ -45,6 +45,10 @@ fn whole_grid() {
     ] {
         assert!(files.contains_key(name), "{name}");
     }
+    for (name, svg) in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
+        let tex = &files[&name.replace(".svg", ".tex")];
+        assert!(tex.contains("\\nextgroupplot") && tex.contains("\\addplot"), "{name}: {tex} beside {svg}");
+    }
     let html = &files["report.html"];
     assert!(html.contains("48 of 48 runs done"));
     assert!(html.contains("n = 2 seeds cannot be significant"));

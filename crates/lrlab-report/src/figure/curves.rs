@@ -3,19 +3,17 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::profiles::profiles;
 use super::{Dash, Figure, Line, Panel, Scale};
 use crate::rates::{corners, rates};
 use crate::stats::summary;
 use crate::table::MISSING;
 use crate::{Arm, Metric, Report, Run, Unit, label};
 
-/// Every figure of a report, in reading order: of an experiment about the paper its three under the fixed rate, then per model every metric
-/// with all arms, then the learning rate.
+/// The figures by epoch, in reading order: of an experiment about the paper its three under the fixed rate, then per model
+/// every metric with all arms and the learning rate.
 ///
-/// There are none of a report of more than 20 models, data sets and other settings: nobody looks through that many.
-#[must_use]
-pub fn figures(report: &Report) -> Vec<Figure> {
+/// There are none of the latter of a report of more than 20 models, data sets and other settings: nobody looks through that many.
+pub(super) fn curves(report: &Report) -> Vec<Figure> {
     let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
     if undrawn(report) > 0 {
@@ -26,7 +24,6 @@ pub fn figures(report: &Report) -> Vec<Figure> {
         let keys = ["train_loss", "val_loss", "train_accuracy", "val_accuracy", "val_f1", "lr"];
         out.extend(keys.iter().filter_map(|key| by_metric(report, &colors, group, key, &name)));
     }
-    out.extend(profiles(report));
     out
 }
 

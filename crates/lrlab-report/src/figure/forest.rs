@@ -143,7 +143,7 @@ fn size((_, points): &Compared) -> f64 {
 }
 
 /// Colour and shape of a finding (see `mark`), and whether the mark is full.
-const fn look(finding: Finding) -> (usize, bool) {
+pub(super) const fn look(finding: Finding) -> (usize, bool) {
     match finding {
         Finding::Better => (3, true),
         Finding::Worse => (1, true),

@@ -1,19 +1,22 @@
 //! A figure as a value, drawn by this crate as SVG: panels with axes, lines and bands, each line named at its end.
 
+mod all;
 mod axis;
 mod curves;
 mod forest;
 mod mark;
 mod paint;
 mod path;
+mod pgfplots;
 mod profiles;
 mod svg;
 
-pub use curves::figures;
+pub use all::figures;
 pub(crate) use curves::undrawn;
 pub(crate) use forest::{FOREST, Width, svg as forest_svg};
 pub use forest::{Forest, ForestGroup, ForestPoint, ForestRow, forest};
 pub(crate) use paint::style;
+pub(crate) use pgfplots::{forest_pgfplots, pgfplots};
 pub(crate) use svg::{panels, svg};
 
 /// Panels side by side.

@@ -63,7 +63,7 @@ fn cell(figure: &Figure) -> (f64, f64) {
 }
 
 /// The axes of the panels. Panels of one quantity, small multiples, share theirs.
-fn axes(figure: &Figure) -> Vec<Axis> {
+pub(super) fn axes(figure: &Figure) -> Vec<Axis> {
     let panels: Vec<&Panel> = figure.panels.iter().collect();
     let shared = panels.windows(2).all(|pair| {
         (&pair[0].y_label, pair[0].y_scale) == (&pair[1].y_label, pair[1].y_scale) && !figure.paper

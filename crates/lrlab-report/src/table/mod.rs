@@ -10,7 +10,7 @@ pub(crate) use csv::{csv, file as csv_file, names as csv_names};
 pub(crate) use latex::latex;
 pub(crate) use markdown::{escape as markdown_escape, markdown};
 pub use terminal::terminal_table;
-pub(crate) use tex::escape as tex_escape;
+pub(crate) use tex::{escape as tex_escape, needs_t1};
 
 use std::sync::Arc;
 

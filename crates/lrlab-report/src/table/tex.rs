@@ -158,7 +158,7 @@ const T1: [&str; 10] = [
 ];
 
 /// Whether escaped text needs `\usepackage[T1]{fontenc}`.
-pub(super) fn needs_t1(latex: &str) -> bool {
+pub(crate) fn needs_t1(latex: &str) -> bool {
     T1.iter().any(|command| latex.contains(command))
 }
 

@@ -216,7 +216,9 @@ fn latex(name: &str, text: &str) {
         .filter(|l| l.ends_with("\\\\"))
         .map(|l| l.replace("\\&", "").matches('&').count())
         .collect();
-    assert!(rows.len() > 1 && rows.iter().all(|n| *n == rows[0]), "{name}: {rows:?}");
+    if name.starts_with("tables/") {
+        assert!(rows.len() > 1 && rows.iter().all(|n| *n == rows[0]), "{name}: {rows:?}");
+    }
     let mut plain = String::new();
     for (i, part) in text.split("\\else ").enumerate() {
         // What only an engine for Unicode reads.
