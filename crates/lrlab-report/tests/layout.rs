@@ -49,6 +49,7 @@ fn whole_grid() {
         let tex = &files[&name.replace(".svg", ".tex")];
         assert!(tex.contains("\\nextgroupplot") && tex.contains("\\addplot"), "{name}: {tex} beside {svg}");
     }
+    assert!(files["figures/answer.tex"].contains("{\\textbf{schedule against static}}"));
     let html = &files["report.html"];
     assert!(html.contains("48 of 48 runs done"));
     assert!(html.contains("n = 2 seeds cannot be significant"));

@@ -159,6 +159,15 @@ pub(crate) fn forest_pgfplots(forest: &Forest) -> String {
             writeln!(out, "\\nextgroupplot[xlabel={{{}}}]", tex_escape(&format!("{}{unit}", metric.title())));
         let _ =
             writeln!(out, "\\addplot[black, forget plot] coordinates {{(0,0.5) (0,{})}};", rows as f64 + 0.5);
+        if panel == 0 {
+            for (row, label) in labels(forest).into_iter().enumerate() {
+                let _ = writeln!(
+                    out,
+                    "\\node[anchor=east, font=\\footnotesize] at ({{rel axis cs:-0.03,0}} |- {{axis cs:0,{}}}) {label};",
+                    row + 1
+                );
+            }
+        }
         let factor = metric.unit().factor();
         let mut row = 0;
         for group in &forest.groups {
