@@ -257,7 +257,10 @@ fn a_report_of_runs_on_record_needs_no_data() {
         format!("{record}\n")
     });
     std::fs::write(folder.join("cifar.jsonl"), lines.collect::<String>()).unwrap();
-    fails(folder, &["report", "cifar.toml"], "nowhere");
+    fails(folder, &["run", "cifar.toml", "--device", "cpu"], "nowhere/data_batch_1.bin: not found");
+    let ran = succeeds(folder, &["report", "cifar.toml", "--out", "none"]);
+    assert!(ran.err.contains("nowhere/data_batch_1.bin: not found") && ran.err.contains("count as not run"));
+    assert!(ran.out.contains("0 of 2 runs done; 2 missing"), "{}", ran.out);
     let args = ["report", "cifar.toml", "--records", "cifar.jsonl", "--out", "empty"];
     succeeds(folder, &args);
     assert!(read(folder, "empty/tiny/report/report.md").contains("(digest made up…)"));
