@@ -96,6 +96,19 @@ fn two_files_of_one_name() {
 }
 
 /// The earlier result is set aside, the new one has its bits, and the plan of the experiment stays.
+/// A plan that cannot be read is no reason to refuse, but it is told.
+#[test]
+fn a_damaged_plan_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "tiny.toml", &[]);
+    good(run(folder, &RUN));
+    std::fs::write(folder.join("runs/tiny/plan.json"), "{ \"experiment\": ").unwrap();
+    let ran = good(run(folder, &["plan", "tiny.toml"]));
+    holds(&ran.err, &["note: ", "plan.json", "; it says nothing about data that are not here"]);
+    holds(&ran.out, &["tiny: 2 runs, 2 done"]);
+}
+
 #[test]
 fn one_run_is_redone() {
     let folder = tempfile::tempdir().unwrap();

@@ -54,9 +54,12 @@ impl Kept {
 
     /// Writes a checkpoint: the state of the run after `update` updates, `note`, and all snapshots as hard links, because
     /// later snapshots replace the files that they name. Earlier checkpoints are removed after it is complete.
-    pub(crate) fn checkpoint(&self, update: u64, run: &Tensors, note: &[u8]) -> Result<()> {
+    pub(crate) fn checkpoint(&self, update: Option<u64>, run: &Tensors, note: &[u8]) -> Result<()> {
         let Self::Folder(folder) = self else {
             bail!("snapshots are kept in memory; call `VarMapHost::in_folder` to store checkpoints")
+        };
+        let Some(update) = update else {
+            bail!("the state of the session does not say how many updates were made")
         };
         let place = folder.join(format!("{PREFIX}{update:010}"));
         let new = folder.join("checkpoint.new");

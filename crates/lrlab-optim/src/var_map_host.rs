@@ -195,9 +195,8 @@ impl VarMapHost {
             run.extend(within("average", average.state()?));
         }
         let note = Note { session: session.clone(), average: self.average.as_ref().map(|(rule, _)| *rule) };
-        let update = session["count"]["update"].as_u64().unwrap_or_default();
         let note = serde_json::to_vec(&note).map_err(candle_core::Error::wrap)?;
-        self.kept.checkpoint(update, &run, &note)
+        self.kept.checkpoint(session["count"]["update"].as_u64(), &run, &note)
     }
 
     fn load(&mut self) -> Result<Option<Value>> {

@@ -63,7 +63,7 @@ enum Command {
     /// Move finished runs between stores and files of records.
     ///
     /// A file of records has one run per line, each a complete result.json, sorted by id. `run`, `plan`, `status`,
-    /// `report` and `verify` read such files with --records; none is read by default.
+    /// `report` and `verify` read such files with --records, by default those in `results/NAME` beside `NAME.toml`.
     Records(commands::records::RecordsArgs),
     /// Remove what no experiment refers to any more, after listing it.
     Gc(commands::gc::GcArgs),
@@ -159,6 +159,7 @@ fn redo(args: &commands::redo::RedoArgs, registry: &Registry) -> anyhow::Result<
     let Command::Run(run) = Cli::try_parse_from(&redo.words)?.command else {
         anyhow::bail!("`run` is another command here, which is a bug")
     };
-    let exit = commands::run::run(&run, registry)?;
-    redo.finish(exit)
+    let exit = commands::run::run(&run, registry);
+    redo.finish()?;
+    exit
 }

@@ -79,10 +79,15 @@ impl Known {
     }
 }
 
-/// The digests of the stored plan of an experiment.
+/// The digests of the stored plan of an experiment. A plan that cannot be read has none, with a note.
 fn planned(experiment: &Experiment, store: &RunStore) -> Digests {
-    let stored = store.plan(&experiment.name).ok().flatten();
-    stored.as_ref().map(Digests::planned).unwrap_or_default()
+    match store.plan(&experiment.name) {
+        Ok(stored) => stored.as_ref().map(Digests::planned).unwrap_or_default(),
+        Err(error) => {
+            eprint_line(&format!("note: {error}; it says nothing about data that are not here"));
+            Digests::default()
+        }
+    }
 }
 
 /// Reads the selected runs of an experiment, and the runs on record.

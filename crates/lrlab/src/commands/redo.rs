@@ -10,9 +10,9 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 use super::on_record::check_id;
 use super::plan::{read_experiment, resolve};
 use super::report;
+use crate::Registry;
 use crate::options::{Cells, Machine, Part, Selection};
 use crate::progress::eprint_line;
-use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct RedoArgs {
@@ -76,10 +76,9 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
 
 impl Redo {
     /// Restores the plan of the whole experiment, which that of the single run replaced, and its report.
-    pub(crate) fn finish(self, exit: Exit) -> anyhow::Result<Exit> {
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
         self.store.write_plan(&self.plan)?;
-        report::refresh(&self.plan, &self.store, false)?;
-        Ok(exit)
+        report::refresh(&self.plan, &self.store, false)
     }
 }
 
