@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lrlab_runs::{PlannedRun, RunStore};
+use lrlab_runs::{Continued, PlannedRun, RunStore, Updates};
 use serde::{Deserialize, Serialize};
 
 /// The number of results of a class that are read before the first run starts.
@@ -57,7 +57,7 @@ impl Costs {
         let Span { started, finished, elapsed_s, device_peak_mib } = result.timing;
         // An interrupted run also spent time between its attempts.
         let seconds = if elapsed_s > 0.0 { elapsed_s } else { finished - started };
-        let epochs = result.history.len() as f64;
+        let epochs = result.history.len() as f64 - result.continued_epochs();
         if seconds > 0.0 && epochs > 0.0 {
             let measured = self.classes.entry(class(run)).or_default();
             if measured.runs == 0 {
@@ -145,7 +145,24 @@ pub(crate) fn epochs(run: &PlannedRun) -> f64 {
 struct Clocks {
     history: Vec<serde::de::IgnoredAny>,
     timing: Span,
+    updates: Option<Updates>,
+    provenance: Origin,
 }
+
+impl Clocks {
+    /// The epochs of the shorter run that the run continued. The times do not include them.
+    fn continued_epochs(&self) -> f64 {
+        let continued = self.provenance.continued.as_ref().zip(self.updates);
+        continued.map_or(0.0, |(continued, updates)| continued.updates as f64 / updates.per_epoch.max(1) as f64)
+    }
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    #[serde(default)]
+    continued: Option<Continued>,
+}
+
 #[derive(Deserialize)]
 struct Span {
     started: f64,

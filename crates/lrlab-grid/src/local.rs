@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lrlab_runs::{Event, PlannedRun, RunStore};
+use lrlab_runs::{Event, PlannedRun, RunId, RunStore};
 
 use crate::attempt::newest;
-use crate::{Ending, Error, Estimate, Failure, Liveness, Owner};
+use crate::{Beginning, Ending, Error, Estimate, Failure, Liveness, Owner};
 
 /// What a failed run does to the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,6 +88,8 @@ pub struct Workload<'a> {
     pub until: Vec<Option<u64>>,
     /// The position of the run to begin with, so that executors that start together do not all claim the same one.
     pub first: Option<usize>,
+    /// For each run, the shorter one that it continues: see [`beginnings`](crate::beginnings).
+    pub beginnings: Vec<Option<Beginning>>,
     /// The memory of the devices and of the runs. Without it only the number of jobs limits.
     pub memory: Option<Memory>,
 }
@@ -103,13 +105,21 @@ pub struct Memory {
 }
 
 impl<'a> Workload<'a> {
-    /// All of `runs`; earlier failures do not count.
+    /// All of `runs`, from scratch; earlier failures do not count.
     ///
     /// # Errors
     /// Files that cannot be read.
     pub fn all(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Self, Error> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
-        Ok(Self { runs, since, until: vec![None; runs.len()], first: None, memory: None })
+        let (until, beginnings) = (vec![None; runs.len()], vec![None; runs.len()]);
+        Ok(Self { runs, since, until, first: None, beginnings, memory: None })
+    }
+}
+
+impl Workload<'_> {
+    /// Returns the position of the run that a run continues and has to wait for.
+    pub(crate) fn shorter(&self, index: usize) -> Option<usize> {
+        self.beginnings[index].as_ref()?.waits_for
     }
 }
 
@@ -143,6 +153,10 @@ pub struct Assignment<'a> {
     /// Completed epochs at which the worker saves its state, writes `paused.json` and exits with 86, so that its
     /// search can decide whether it is resumed.
     pub until: Option<u64>,
+    /// The shorter run that it continues, if that is finished.
+    pub continues: Option<&'a RunId>,
+    /// Whether a longer run continues it, so that its penultimate state is needed.
+    pub continued: bool,
 }
 
 /// What an observer is notified of.

@@ -1,11 +1,11 @@
 //! The order of runs: one seed of every cell first, so that a report is useful early, and among those the longest
-//! first, so that none is left over at the end.
+//! first, so that none is left over at the end. A run that a longer one continues counts as long as that one.
 
 use std::collections::BTreeMap;
 
 use lrlab_runs::PlannedRun;
 
-use crate::Costs;
+use crate::{Beginning, Costs};
 use crate::cost::{class, epochs};
 
 /// Waiting runs, by their index.
@@ -22,22 +22,38 @@ struct Entry {
     /// The number of runs of the same cell with other seeds that come before it.
     round: usize,
     class: String,
+    /// The epochs of the longest run that continues it, or its own.
+    rank: f64,
+    /// The epochs to train.
     epochs: f64,
 }
 
 impl Queue {
     /// Makes an empty queue over `runs`. The first run taken is the one at position `first` of the order.
-    pub(crate) fn new(runs: &[PlannedRun], first: Option<usize>) -> Self {
+    pub(crate) fn new(
+        runs: &[PlannedRun],
+        beginnings: &[Option<Beginning>],
+        first: Option<usize>,
+    ) -> Self {
         let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
-        let entries = runs
+        let mut entries: Vec<Entry> = runs
             .iter()
-            .map(|run| {
+            .zip(beginnings)
+            .map(|(run, beginning)| {
                 let next = rounds.entry(without_seed(run)).or_default();
                 let round = *next;
                 *next += 1;
-                Entry { round, class: class(run), epochs: epochs(run) }
+                let made = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
+                Entry { round, class: class(run), rank: epochs(run), epochs: epochs(run) - made }
             })
             .collect();
+        for (index, run) in runs.iter().enumerate() {
+            let shorter = |index: usize| beginnings[index].as_ref()?.waits_for;
+            let mut at = index;
+            while let Some(next) = shorter(at) {
+                (entries[next].rank, at) = (entries[next].rank.max(epochs(run)), next);
+            }
+        }
         Self { entries, waiting: Vec::new(), skip: first.unwrap_or(0) }
     }
 
@@ -53,8 +69,8 @@ impl Queue {
     pub(crate) fn pop(&mut self, costs: &Costs) -> Option<usize> {
         let key = |index: usize| {
             let entry = &self.entries[index];
-            let seconds = costs.of_class(&entry.class, entry.epochs);
-            (entry.round, seconds.map_or(f64::NEG_INFINITY, |s| -s), -entry.epochs, index)
+            let seconds = costs.of_class(&entry.class, entry.rank);
+            (entry.round, seconds.map_or(f64::NEG_INFINITY, |s| -s), -entry.rank, index)
         };
         let order = |a: usize, b: usize| {
             let (a, b) = (key(a), key(b));
@@ -111,11 +127,27 @@ mod tests {
         for (first, expected) in
             [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])]
         {
-            let mut queue = Queue::new(&runs, first);
+            let mut queue = Queue::new(&runs, &vec![None; runs.len()], first);
             (0..runs.len()).for_each(|index| queue.push(index));
             let order: Vec<_> = std::iter::from_fn(|| queue.pop(&Costs::default())).collect();
             assert_eq!(order, expected, "{first:?}");
             assert!(queue.is_empty());
         }
+    }
+
+    #[test]
+    fn what_a_longer_run_continues_comes_when_that_one_would() {
+        let runs = [run("a", 10, 7), run("a", 20, 7), run("b", 12, 7), run("b", 5, 7)];
+        let beginning = Beginning { run_id: runs[0].run_id.clone(), epochs: 10, waits_for: Some(0) };
+        let mut queue = Queue::new(&runs, &[None, Some(beginning), None, None], None);
+        [0, 2, 3].into_iter().for_each(|index| queue.push(index));
+        let mut costs = Costs::default();
+        runs.iter().for_each(|run| costs.assume(run, 2.0));
+        // The longer run has ten epochs left.
+        assert_eq!(queue.seconds([0, 1].into_iter(), &costs).collect::<Vec<_>>(), [Some(20.0), Some(20.0)]);
+        assert_eq!(queue.pop(&costs), Some(0));
+        queue.push(1);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(&costs)).collect();
+        assert_eq!(order, [1, 2, 3]);
     }
 }

@@ -73,12 +73,12 @@ pub struct Progress {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Manifest {
+pub(crate) struct Manifest {
     format: u32,
     #[serde(flatten)]
-    fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     #[serde(flatten)]
-    at: Step,
+    pub(crate) at: Step,
     files: BTreeMap<String, FileDigest>,
 }
 
@@ -161,27 +161,7 @@ impl Checkpoints {
         if let Some(last) = self.kept.last().filter(|last| last.file_name() == folder.file_name()) {
             return Ok(last.clone());
         }
-        std::fs::create_dir_all(&self.own).map_err(|e| Error::io(&self.own, e))?;
-        let temporary = temporary(&self.own)?;
-        let digest = |bytes: &[u8]| FileDigest {
-            bytes: bytes.len() as u64,
-            blake3: blake3::hash(bytes).to_hex().to_string(),
-        };
-        let digests = files.iter().map(|(name, bytes)| ((*name).to_owned(), digest(bytes))).collect();
-        let manifest = Manifest { format: FORMAT, fingerprint: self.fingerprint.clone(), at, files: digests };
-        let path = folder.join(MANIFEST);
-        let signed = SignedManifest { blake3: manifest_digest(&path, &manifest)?, manifest };
-        let manifest = serde_json::to_vec_pretty(&signed).map_err(|e| Error::json(&path, e))?;
-        for (name, bytes) in files.iter().chain(&[(MANIFEST, manifest.as_slice())]) {
-            // Errors name the final path.
-            write_synced(&temporary.path().join(name), bytes)
-                .map_err(|e| Error::io(&folder.join(name), e))?;
-        }
-        sync_folder(temporary.path())?;
-        std::fs::rename(temporary.path(), &folder).map_err(|e| Error::io(&folder, e))?;
-        // The temporary folder was renamed, so there is nothing to remove.
-        let _ = temporary.keep();
-        sync_folder(&self.own)?;
+        write_folder(&folder, &self.fingerprint, at, files)?;
         self.kept.push(folder.clone());
         self.prune();
         Ok(folder)
@@ -216,6 +196,36 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// Writes a checkpoint as `folder`, which must not exist.
+pub(crate) fn write_folder(
+    folder: &Path,
+    fingerprint: &Fingerprint,
+    at: Step,
+    files: &[(&str, &[u8])],
+) -> Result<(), Error> {
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
+    let temporary = temporary(parent)?;
+    let digest = |bytes: &[u8]| FileDigest {
+        bytes: bytes.len() as u64,
+        blake3: blake3::hash(bytes).to_hex().to_string(),
+    };
+    let digests = files.iter().map(|(name, bytes)| ((*name).to_owned(), digest(bytes))).collect();
+    let manifest = Manifest { format: FORMAT, fingerprint: fingerprint.clone(), at, files: digests };
+    let path = folder.join(MANIFEST);
+    let signed = SignedManifest { blake3: manifest_digest(&path, &manifest)?, manifest };
+    let manifest = serde_json::to_vec_pretty(&signed).map_err(|e| Error::json(&path, e))?;
+    for (name, bytes) in files.iter().chain(&[(MANIFEST, manifest.as_slice())]) {
+        // Errors name the final path.
+        write_synced(&temporary.path().join(name), bytes).map_err(|e| Error::io(&folder.join(name), e))?;
+    }
+    sync_folder(temporary.path())?;
+    std::fs::rename(temporary.path(), folder).map_err(|e| Error::io(folder, e))?;
+    // The temporary folder was renamed, so there is nothing to remove.
+    let _ = temporary.keep();
+    sync_folder(parent)
 }
 
 /// Returns the progress of the run in `run_dir`, from its newest checkpoint with a valid state; `None` if there is none.
@@ -276,7 +286,7 @@ fn manifest_digest(path: &Path, manifest: &Manifest) -> Result<String, Error> {
 }
 
 /// Reads and verifies a checkpoint. The error describes the damage.
-fn read(folder: &Path) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
+pub(crate) fn read(folder: &Path) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), String> {
     let manifest = manifest(folder)?;
     let files = manifest.files.iter().map(|(name, sum)| Ok((name.clone(), read_checked(folder, name, sum)?)));
     let files = files.collect::<Result<_, String>>()?;

@@ -11,6 +11,7 @@ mod event;
 pub mod exact;
 pub mod exact_history;
 mod id;
+mod penultimate;
 mod plan;
 mod records;
 mod result;
@@ -23,10 +24,13 @@ pub use difference::Difference;
 pub use error::{Conflict, Error};
 pub use event::Event;
 pub use id::RunId;
+pub use penultimate::{
+    has_penultimate, read_penultimate, remove_penultimate, settle_penultimate, write_penultimate,
+};
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};
 pub use result::{
-    Cell, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart, RunResult,
+    Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart, RunResult,
     Timing, Updates, finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};

@@ -292,6 +292,18 @@ pub struct Provenance {
     /// The registered parts that the run uses: a network or a data set of the runner's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registered: Vec<RegisteredPart>,
+    /// The shorter run whose state the run continued, if it did not start at update 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued: Option<Continued>,
+}
+
+/// The shorter run that a run continued. [`Timing`] does not include its work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Continued {
+    /// The shorter run.
+    pub run_id: RunId,
+    /// The number of updates that were not repeated.
+    pub updates: u64,
 }
 
 /// A network or data set that the runner registers, as a run used it.

@@ -111,6 +111,7 @@ mod axes;
 mod claim_metric;
 mod claims;
 mod conditions;
+mod continuation;
 mod coordinate;
 mod coupled;
 mod definitions;

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt::{Display, Formatter};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lrlab_runs::{Checkpoints, Event, Step, WorkLog};
+use lrlab_runs::{Checkpoints, Event, Fingerprint, Step, WorkLog, write_penultimate};
 use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
 
 use crate::reporter::Reporter;
@@ -82,6 +83,8 @@ pub(crate) struct Checkpointer<'a> {
     pub(crate) until: Option<u64>,
     pub(crate) interrupt: Arc<AtomicBool>,
     pub(crate) work: Option<WorkLog>,
+    /// Where the state before the last update goes, if it is needed.
+    pub(crate) penultimate: Option<Penultimate>,
     pub(crate) reporter: &'a RefCell<Reporter>,
     writer: Writer,
     /// The last requested action and its time.
@@ -89,6 +92,24 @@ pub(crate) struct Checkpointer<'a> {
     last: LastSave,
     /// Whether the last write failed, which has been reported.
     failing: bool,
+}
+
+/// Where the penultimate state of an attempt goes.
+pub(crate) struct Penultimate {
+    /// The number of completed updates at which it is saved.
+    pub(crate) update: u64,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) attempt: u32,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+impl Penultimate {
+    fn write(&self, state: &State) -> anyhow::Result<()> {
+        let (metadata, tensors) = state.write()?;
+        let at = Step { update: state.update(), epoch: state.epoch() };
+        let files: [(&str, &[u8]); 2] = [(FILES[0], &metadata), (FILES[1], &tensors)];
+        Ok(write_penultimate(&self.run_dir, self.attempt, &self.fingerprint, at, &files)?)
+    }
 }
 
 /// The last saved state.
@@ -125,6 +146,7 @@ impl<'a> Checkpointer<'a> {
             until: None,
             interrupt: Arc::default(),
             work: None,
+            penultimate: None,
             reporter,
             writer: Writer::Idle(checkpoints),
             requested: (CheckpointAction::Continue, now),
@@ -220,7 +242,9 @@ impl CheckpointPolicy for Checkpointer<'_> {
             CheckpointAction::Interrupt
         } else if self.until.is_some_and(|epoch| at.epoch >= epoch) {
             CheckpointAction::Pause
-        } else if matches!(self.writer, Writer::Idle(_)) && self.due(at) {
+        } else if self.penultimate.as_ref().is_some_and(|penultimate| penultimate.update == at.update)
+            || (matches!(self.writer, Writer::Idle(_)) && self.due(at))
+        {
             CheckpointAction::Save
         } else {
             CheckpointAction::Continue
@@ -234,6 +258,17 @@ impl CheckpointPolicy for Checkpointer<'_> {
     fn save(&mut self, state: State) -> Result<(), Error> {
         let (action, requested_at) = self.requested;
         let update = state.update();
+        if let (CheckpointAction::Save, Some(penultimate)) =
+            (action, self.penultimate.take_if(|penultimate| penultimate.update == update))
+        {
+            if let Err(error) = penultimate.write(&state) {
+                let message = format!(
+                    "the state before the last update cannot be written: {error}; a longer run starts from scratch"
+                );
+                self.reporter.borrow_mut().report(&Event::Note { message });
+            }
+            return Ok(());
+        }
         if action == CheckpointAction::Save {
             self.start_write(state);
         } else {

@@ -69,7 +69,7 @@ pub(crate) enum Keep {
     None,
     /// Also the best epoch's weights, as `best.safetensors`.
     Best,
-    /// Also the last epoch's weights, and the last two checkpoints.
+    /// Also the last epoch's weights, the last two checkpoints, and the state that a longer run can continue.
     All,
 }
 
@@ -122,18 +122,22 @@ pub(crate) struct Machine {
     /// How often to save a run's state while it trains: "5 seconds", "200 updates", "1 epoch" or "never".
     #[arg(long, value_name = "INTERVAL", default_value_t)]
     pub(crate) checkpoint_every: CheckpointEvery,
+    /// Train every run from its first update, even if a shorter run with the same beginning is done.
+    #[arg(long)]
+    pub(crate) from_scratch: bool,
 }
 
 impl Machine {
     /// Returns the options that pass these values on to another process of this program.
     pub(crate) fn arguments(&self) -> Vec<String> {
-        let Self { device, keep, threads, checkpoint_every } = self;
+        let Self { device, keep, threads, checkpoint_every, from_scratch } = self;
         let mut arguments = vec![
             format!("--device={device}"),
             format!("--keep={keep}"),
             format!("--checkpoint-every={checkpoint_every}"),
         ];
         arguments.extend(threads.map(|threads| format!("--threads={threads}")));
+        arguments.extend(from_scratch.then(|| "--from-scratch".to_owned()));
         arguments
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
         parameters: 0,
         numerics: numerics(device),
         registered: Vec::new(),
+        continued: None,
     }
 }
 

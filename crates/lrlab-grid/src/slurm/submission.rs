@@ -24,6 +24,9 @@ pub struct Settings {
     pub checkpoint_every: String,
     /// Threads per run.
     pub threads: Option<usize>,
+    /// Whether runs do not continue shorter ones.
+    #[serde(default)]
+    pub from_scratch: bool,
     /// Whether a failed run stops the others.
     pub fail_fast: bool,
     /// Environment variables of the jobs.

@@ -30,6 +30,8 @@ pub(super) struct Grid<'a> {
     pub(super) common_failure: CommonFailure,
     pub(super) slots: Slots,
     pub(super) queue: Queue,
+    /// Runs that wait for the shorter ones that they continue.
+    pub(super) blocked: Vec<usize>,
     pub(super) active: Vec<Active>,
     /// Runs that other processes have claimed, and whether their owners are known to be alive.
     pub(super) elsewhere: Vec<(usize, bool)>,
@@ -52,10 +54,13 @@ impl<'a> Grid<'a> {
         worker: &'a dyn Fn(&Assignment<'_>) -> WorkerCommand,
         observe: &'a mut dyn FnMut(&PlannedRun, Notice<'_>),
     ) -> Self {
-        let (mut queue, mut end) = (Queue::new(workload.runs, workload.first), GridOutcome::default());
+        let mut queue = Queue::new(workload.runs, &workload.beginnings, workload.first);
+        let (mut blocked, mut end) = (Vec::new(), GridOutcome::default());
         for (index, run) in workload.runs.iter().enumerate() {
             if store.is_finished(&run.run_id) {
                 end.done += 1;
+            } else if workload.shorter(index).is_some_and(|shorter| !store.is_finished(&workload.runs[shorter].run_id)) {
+                blocked.push(index);
             } else {
                 queue.push(index);
             }
@@ -76,6 +81,7 @@ impl<'a> Grid<'a> {
             common_failure: CommonFailure::new(executor.common_failures),
             slots: Slots::new(executor.jobs, devices),
             queue,
+            blocked,
             workload,
             active: Vec::new(),
             elsewhere: Vec::new(),
@@ -93,6 +99,30 @@ impl<'a> Grid<'a> {
         let memory = self.workload.memory.as_ref()?;
         let seen = memory.peak_mib.get(index).copied().flatten();
         seen.max(self.costs.device_mib(&self.workload.runs[index])).map(gpu::need)
+    }
+
+    /// Whether a run that is not finished continues this one.
+    pub(super) fn is_continued(&self, index: usize) -> bool {
+        (0..self.workload.runs.len()).any(|longer| self.workload.shorter(longer) == Some(index))
+    }
+
+    /// Puts the runs into the queue that wait for a run that is over, in whatever way.
+    pub(super) fn release(&mut self, shorter: usize) {
+        let workload = &self.workload;
+        let released = self.blocked.extract_if(.., |longer| workload.shorter(*longer) == Some(shorter));
+        released.for_each(|longer| self.queue.push(longer));
+    }
+
+    /// The number of runs that wait for one that another process has claimed.
+    pub(super) fn blocked_elsewhere(&self) -> usize {
+        let root = |index: usize| {
+            std::iter::successors(Some(index), |index| self.workload.shorter(*index))
+                .find(|index| !self.blocked.contains(index))
+        };
+        let elsewhere = |index: &&usize| {
+            root(**index).is_some_and(|root| self.elsewhere.iter().any(|(index, _)| *index == root))
+        };
+        self.blocked.iter().filter(elsewhere).count()
     }
 
     pub(super) fn failed(&mut self, index: usize, failure: Failure) {
@@ -117,7 +147,8 @@ impl<'a> Grid<'a> {
         let active = self.active.iter().map(|active| active.index);
         let others = self.elsewhere.iter().map(|(index, _)| *index);
         let delayed = self.delayed.iter().map(|(_, index)| *index);
-        let indices = self.queue.waiting().chain(others).chain(delayed).chain(active);
+        let blocked = self.blocked.iter().copied();
+        let indices = self.queue.waiting().chain(others).chain(delayed).chain(active).chain(blocked);
         self.costs.sum(self.queue.seconds(indices, &self.costs), self.executor.jobs)
     }
 }

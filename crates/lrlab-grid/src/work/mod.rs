@@ -131,15 +131,23 @@ impl Grid<'_> {
                 }
                 Claim::Delayed(rest) => self.delayed.push((Instant::now() + rest, index)),
                 Claim::OutOfTime => self.end.out_of_time = true,
-                Claim::KeepsStopping => self.end.interrupted = true,
-                Claim::Paused => self.end.paused += 1,
+                Claim::KeepsStopping => {
+                    self.end.interrupted = true;
+                    self.release(index);
+                }
+                Claim::Paused => {
+                    self.end.paused += 1;
+                    self.release(index);
+                }
                 Claim::Done => {
                     (self.observe)(run, Notice::EndedElsewhere(None));
                     self.end.done += 1;
+                    self.release(index);
                 }
                 Claim::Failed(failure) => {
                     (self.observe)(run, Notice::EndedElsewhere(Some(&failure)));
                     self.failed(index, *failure);
+                    self.release(index);
                 }
             }
         }
@@ -154,7 +162,7 @@ impl Grid<'_> {
 
     fn finish(mut self) -> GridOutcome {
         self.end.missing = self.workload.runs.len() - self.end.done - self.end.failed.len() - self.end.paused;
-        self.end.elsewhere = self.elsewhere.len();
+        self.end.elsewhere = self.elsewhere.len() + self.blocked_elsewhere();
         self.end.interrupted &= self.end.missing > 0;
         self.end
     }

@@ -35,6 +35,8 @@ impl Grid<'_> {
             slot: slot.index,
             device: slot.device,
             until: self.workload.until[index],
+            continues: self.workload.beginnings[index].as_ref().map(|beginning| &beginning.run_id),
+            continued: self.is_continued(index),
         };
         write_spec(self.store, run)?;
         let command = (self.worker)(&assignment);
@@ -149,6 +151,8 @@ impl Grid<'_> {
         let again = !over && self.stop_requests == 0 && !given_up;
         if again {
             self.queue.push(index);
+        } else {
+            self.release(index);
         }
         if ending == Ending::Done {
             self.end.done += 1;

@@ -14,7 +14,7 @@ use lrlab_grid::{
 };
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
-use super::launch::{Launcher, planned, show};
+use super::launch::{Launcher, beginnings, planned, show};
 use super::search::Stages;
 use super::slurm::machine;
 use crate::options::Machine;
@@ -89,7 +89,8 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let share = Workload { runs, since, until, first: task(), memory: None };
+        let beginnings = beginnings(&plan, &store, &machine, runs)?;
+        let share = Workload { runs, since, until, first: task(), beginnings, memory: None };
         let finish = work(&executor, &store, share, &interrupt, &launch)?;
         begun += finish.started;
         Ok(finish)

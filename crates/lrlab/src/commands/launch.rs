@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
-use lrlab_runs::{Event, PlannedRun, RunStore};
+use lrlab_grid::{Assignment, Beginning, Ending, Failure, Gpu, Notice, WorkerCommand};
+use lrlab_runs::{Event, Plan, PlannedRun, RunStore};
 
 use crate::options::Machine;
 use crate::progress::Progress;
@@ -60,11 +60,13 @@ impl Launcher {
     }
 
     pub(crate) fn command(&self, assignment: &Assignment<'_>) -> WorkerCommand {
-        let Assignment { run, attempt, threads, device, until, .. } = assignment;
+        let Assignment { run, attempt, threads, device, until, continues, continued, .. } = assignment;
         let mut args = Vec::from(["worker", "--watch-stdin", "--run", run.run_id.as_str()].map(Into::into));
         args.extend(["--out".into(), self.out.clone().into_os_string()]);
         args.extend(["--attempt".into(), attempt.to_string().into()]);
         args.extend(until.iter().flat_map(|epoch| ["--until-epoch".into(), epoch.to_string().into()]));
+        args.extend(continues.iter().flat_map(|id| ["--continue-run".into(), id.as_str().into()]));
+        args.extend(continued.then(|| "--keep-penultimate".into()));
         let bound = self.gpus.get(*device).filter(|_| self.bound);
         // A worker that is bound to a GPU sees it as the first.
         let device = bound.map_or(self.machine.device, |_| DeviceChoice::Cuda(0));
@@ -77,6 +79,20 @@ impl Launcher {
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
     }
+}
+
+/// Returns for each of `runs` the shorter one that it continues. Trials of a search start from scratch, because they may
+/// end at any stage.
+pub(crate) fn beginnings(
+    plan: &Plan,
+    store: &RunStore,
+    machine: &Machine,
+    runs: &[PlannedRun],
+) -> anyhow::Result<Vec<Option<Beginning>>> {
+    if machine.from_scratch || plan.search.is_some() {
+        return Ok(vec![None; runs.len()]);
+    }
+    Ok(lrlab_grid::beginnings(store, runs)?)
 }
 
 /// Shows a notice of the executor.
@@ -138,6 +154,7 @@ mod tests {
                     keep: Keep::Best,
                     threads: None,
                     checkpoint_every: CheckpointEvery::Never,
+                    from_scratch: false,
                 },
                 build: None,
                 gpus,
@@ -152,6 +169,8 @@ mod tests {
                 slot: 0,
                 device,
                 until: None,
+                continues: None,
+                continued: false,
             });
             assert!(command.args.iter().any(|word| word == argument), "{:?}", command.args);
             let set = command.env.iter().find(|(name, _)| name == "CUDA_VISIBLE_DEVICES");

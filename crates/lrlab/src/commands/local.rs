@@ -95,7 +95,8 @@ impl Local {
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
             // An explicit number of jobs takes precedence over memory.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
-            let share = Workload { memory, until, ..Workload::all(store, runs)? };
+            let beginnings = launch::beginnings(grid.plan, store, machine, runs)?;
+            let share = Workload { memory, until, beginnings, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
             Ok(executor.run_workload(store, share, interrupt, command, &mut observe)?)
         });

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 pub(crate) mod bench;
 mod card;
 mod commit;
+mod continuation;
 mod dashboard;
 pub(crate) mod data;
 mod emit;

@@ -70,7 +70,7 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
     words.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     let out = out.to_str().context("the path of the store is no Unicode")?;
     words.extend(["--run", id, "--out", out, "--no-records"].map(str::to_owned));
-    words.extend(args.machine.arguments());
+    words.extend(Machine { from_scratch: true, ..args.machine }.arguments());
     Ok(Redo { words, plan, store })
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn settings(
         keep: machine.keep.to_string(),
         checkpoint_every: machine.checkpoint_every.to_string(),
         threads: machine.threads.map(NonZeroUsize::get),
+        from_scratch: machine.from_scratch,
         fail_fast,
         env: env(),
         profile,
@@ -60,12 +61,13 @@ pub(crate) fn settings(
 
 /// Restores what [`settings`] recorded of the machine options.
 pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
-    let Settings { device, keep, checkpoint_every, threads, .. } = settings;
+    let Settings { device, keep, checkpoint_every, threads, from_scratch, .. } = settings;
     Ok(Machine {
         device: device.parse().map_err(anyhow::Error::msg)?,
         keep: keep.parse().map_err(anyhow::Error::msg)?,
         checkpoint_every: checkpoint_every.parse().map_err(anyhow::Error::msg)?,
         threads: threads.and_then(NonZeroUsize::new),
+        from_scratch: *from_scratch,
     })
 }
 

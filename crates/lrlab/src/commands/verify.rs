@@ -75,6 +75,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         keep: Keep::None,
         threads: args.threads,
         checkpoint_every: CheckpointEvery::default(),
+        from_scratch: true,
     };
     let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
     let local = Local { jobs: args.jobs.map(NonZeroU16::get), on_failure: OnFailure::KeepGoing };

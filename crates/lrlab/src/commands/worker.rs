@@ -17,20 +17,21 @@ use clap::Args;
 use lrlab_data::Dataset;
 use lrlab_runs::{
     Checkpoint, Checkpoints, EpochMetrics, Evaluation, Event, Fingerprint, Outcome, PlannedRun, Provenance,
-    RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work,
+    RunId, RunResult, RunStore, Timing, Work, WorkLog, attempt_dir, earlier_work, remove_penultimate,
+    settle_penultimate,
 };
 use lrlab_spec::RunSpec;
-use lrlab_train::{Fitted, State, Stop};
+use lrlab_train::{Fit, Fitted, State, Stop};
 
-use super::card;
 use super::commit::{Weights, commit};
-use crate::checkpointer::{self, Checkpointer, FILES};
+use super::{card, continuation};
+use crate::checkpointer::{self, Checkpointer, FILES, Penultimate};
 use crate::options::{Keep, Machine};
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
 /// The logs below an attempt's folder.
-const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
+pub(super) const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
@@ -47,6 +48,12 @@ pub(crate) struct WorkerArgs {
     /// resumes it.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
+    /// Start from the state of this shorter run before its last update, if this run has no checkpoint of its own.
+    #[arg(long, value_name = "RUN_ID")]
+    continue_run: Option<String>,
+    /// Keep the state before the last update, which a longer run can continue.
+    #[arg(long)]
+    keep_penultimate: bool,
     /// Stop when standard input ends; the parent process holds the other end.
     #[arg(long)]
     watch_stdin: bool,
@@ -82,11 +89,19 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let fingerprint =
         Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
     let mut skipped = false;
-    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, fingerprint, &mut |message| {
+    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, fingerprint.clone(), &mut |message| {
         skipped = true;
         reporter.borrow_mut().report(&Event::Note { message });
     })?;
-    let state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, &reporter)?;
+    let mut state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, &reporter)?;
+    let shorter = args.continue_run.as_ref().filter(|_| state.is_none() && !args.machine.from_scratch);
+    if let Some(shorter) = shorter {
+        let shorter = RunId::try_from(shorter.clone())?;
+        let longer = continuation::Longer { spec: &spec, planned: &planned, attempt: &attempt, fingerprint: &fingerprint };
+        state = longer.start(&store, &shorter, data.train.len(), &mut |message| {
+            reporter.borrow_mut().report(&Event::Note { message });
+        })?;
+    }
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
@@ -99,6 +114,13 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     checkpointer.until = args.until_epoch;
     checkpointer.interrupt = interrupt;
     checkpointer.work = Some(work);
+    let keep_penultimate = args.keep_penultimate || args.machine.keep.checkpoints();
+    checkpointer.penultimate = keep_penultimate.then(|| Penultimate {
+        update: Fit::horizon(&settings, data.train.len()).updates.saturating_sub(1),
+        run_dir: run_dir.clone(),
+        attempt: args.attempt,
+        fingerprint,
+    });
     let (mut startup_s, mut last_update) = (0.0, began);
     let fitted = lrlab_train::fit_from(parts, state.as_ref(), &mut checkpointer, &mut |event| {
         match event {
@@ -125,6 +147,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let mut provenance = provenance::of(&device, threads, &data);
     provenance.parameters = fitted.parameters;
     provenance.registered = registry.parts(&spec);
+    provenance.continued = continuation::continued(&attempt)?;
     let mut timing = timing(fitted.work, started, &run_dir, args.attempt);
     (timing.startup_s, timing.wrapup_s) = (startup_s, last_update.elapsed().as_secs_f64());
     timing.device_peak_mib = lrlab_kernels::device_memory(&device).map(|memory| memory.peak_mib);
@@ -140,6 +163,10 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     }
     for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
+    }
+    settle_penultimate(&run_dir, keep_penultimate && outcome == Outcome::Completed)?;
+    if let Some(continued) = result.provenance.continued.filter(|_| !args.machine.keep.checkpoints()) {
+        remove_penultimate(&store.run_dir(&continued.run_id))?;
     }
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
@@ -256,7 +283,7 @@ fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
     Timing { started, finished: seconds(), ..(before + work).timing() }
 }
 
-/// Reads the state in a checkpoint. The logs of its attempt are copied into ours, where the loggers truncate what came
+/// Returns the state to resume from. The logs of its attempt are copied into ours, where the loggers truncate what came
 /// after it.
 fn resume_state(
     found: Option<&Checkpoint>,
@@ -272,12 +299,10 @@ fn resume_state(
         }
         return Ok(None);
     };
-    let place = checkpoint.folder.display();
-    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: {name} is missing"));
-    let state = State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())?;
+    let (place, state) = (checkpoint.folder.display(), read_state(checkpoint)?);
     if checkpoint.attempt != attempt {
         let [from, to] = [checkpoint.attempt, attempt].map(|number| attempt_dir(run_dir, number));
-        for name in LOGS {
+        for name in LOGS.into_iter().chain([continuation::FILE]) {
             copy_log(&from.join(name), &to.join(name))?;
         }
     }
@@ -286,8 +311,15 @@ fn resume_state(
     Ok(Some(state))
 }
 
+/// Reads the state in a checkpoint.
+pub(super) fn read_state(checkpoint: &Checkpoint) -> anyhow::Result<State> {
+    let place = checkpoint.folder.display();
+    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: {name} is missing"));
+    State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())
+}
+
 /// Copies a file or a folder of files if it exists.
-fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
         std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
         for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
@@ -310,7 +342,7 @@ fn finish_log(attempt: &Path, outcome: Outcome) {
     }
 }
 
-fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
+pub(super) fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
     let path = store.run_dir(id).join("spec.json");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())

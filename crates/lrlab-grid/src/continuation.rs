@@ -1,0 +1,109 @@
+//! Which runs of a grid continue shorter ones.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lrlab_runs::{PlannedRun, RunId, RunStore, has_penultimate};
+use lrlab_spec::RunSpec;
+use serde::Deserialize;
+
+use crate::{Error, read_json};
+
+/// The batches per epoch that stand for those of a data set of unknown size. The worker checks with the data.
+const ASSUMED_BATCHES: usize = 97;
+
+/// The shorter run that a run continues: see [`RunSpec::continues`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// The shorter run.
+    pub run_id: RunId,
+    /// Its epochs, which need not be repeated.
+    pub epochs: u64,
+    /// Its position among the runs if it is not finished.
+    pub waits_for: Option<usize>,
+}
+
+/// A run that others may continue.
+struct Candidate {
+    run_id: RunId,
+    spec: RunSpec,
+    waits_for: Option<usize>,
+}
+
+/// Returns for each run the longest one that it continues: one of `runs` that is still to be done, or a finished one of the
+/// store whose state is kept. Finished runs continue nothing.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Beginning>>, Error> {
+    let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
+    let mut keys: Vec<Option<String>> = vec![None; runs.len()];
+    for (index, run) in runs.iter().enumerate() {
+        if store.is_finished(&run.run_id) {
+            continue;
+        }
+        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        let key = shared(run);
+        keys[index] = Some(key.clone());
+        let candidate = Candidate { run_id: run.run_id.clone(), spec, waits_for: Some(index) };
+        groups.entry(key).or_default().push(candidate);
+    }
+    for run in kept(store)? {
+        let Some(group) = groups.get_mut(&shared(&run)) else { continue };
+        let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        if group.iter().all(|candidate| candidate.run_id != run.run_id) {
+            group.push(Candidate { run_id: run.run_id, spec, waits_for: None });
+        }
+    }
+    for group in groups.values_mut() {
+        // Of two equally long ones, the finished one.
+        group.sort_by_key(|candidate| (std::cmp::Reverse(candidate.spec.epochs), candidate.waits_for.is_some()));
+    }
+    let mut compared = HashMap::new();
+    let mut find = |index: usize, key: &String| {
+        let group = groups.get(key)?;
+        let longer = group.iter().find(|candidate| candidate.waits_for == Some(index))?;
+        let shorter = group.iter().find(|candidate| continues(&longer.spec, &candidate.spec, &mut compared))?;
+        let Candidate { run_id, spec, waits_for } = shorter;
+        Some(Beginning { run_id: run_id.clone(), epochs: spec.epochs, waits_for: *waits_for })
+    };
+    Ok(keys.iter().enumerate().map(|(index, key)| key.as_ref().and_then(|key| find(index, key))).collect())
+}
+
+/// Like [`RunSpec::continues`]. The rates of runs that differ in nothing but the seed are compared once.
+fn continues(longer: &RunSpec, shorter: &RunSpec, compared: &mut HashMap<String, bool>) -> bool {
+    if shorter.epochs >= longer.epochs {
+        return false;
+    }
+    let seedless = |spec: &RunSpec| serde_json::to_string(&RunSpec { seed: 0, ..spec.clone() }).unwrap_or_default();
+    let key = format!("{}\n{}", seedless(longer), seedless(shorter));
+    // A group has one seed.
+    *compared.entry(key).or_insert_with(|| {
+        let assumed = ASSUMED_BATCHES * longer.batch_size * longer.accumulate;
+        longer.continues(shorter, longer.data.training_examples().unwrap_or(assumed))
+    })
+}
+
+/// What a run and one that continues it have in common, as text.
+fn shared(run: &PlannedRun) -> String {
+    let mut spec = run.spec.clone();
+    if let Some(keys) = spec.as_object_mut() {
+        keys.retain(|key, _| key != "epochs" && key != "schedule");
+    }
+    format!("{} {spec}", run.dataset_digest)
+}
+
+/// The finished runs of the store that keep their penultimate state.
+fn kept(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
+    let folder = store.runs_dir();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(&folder, e)),
+    };
+    let folders = entries.flatten().map(|entry| entry.path()).filter(|folder| has_penultimate(folder));
+    let mut runs: Vec<PlannedRun> =
+        folders.filter_map(|folder| read_json(&folder.join("spec.json")).transpose()).collect::<Result<_, _>>()?;
+    runs.retain(|run| store.is_finished(&run.run_id));
+    runs.sort_by(|a, b| a.run_id.cmp(&b.run_id));
+    Ok(runs)
+}

@@ -1,0 +1,131 @@
+//! Which runs begin with a shorter run.
+
+use lrlab_config::{AverageEvery, AveragingConfig};
+use lrlab_schedulers::{Horizon, Mark, Schedule};
+
+use crate::RunSpec;
+
+impl RunSpec {
+    /// Returns whether a run of this specification on so many training examples has the same state before the last
+    /// update of a run of `shorter` as that run, so that it can be trained from there with the same bits.
+    ///
+    /// Both must agree in everything but the number of epochs and the schedule, and the schedules must give the same
+    /// rate, bit for bit, for every update of the shorter run but the last. The state after the last update may differ,
+    /// because callbacks treat the end of a run differently from the end of an epoch.
+    #[must_use]
+    pub fn continues(&self, shorter: &Self, examples: usize) -> bool {
+        if shorter.epochs >= self.epochs {
+            return false;
+        }
+        let same = Self { epochs: self.epochs, schedule: self.schedule.clone(), ..shorter.clone() } == *self;
+        let (short, long) = (shorter.horizon_on(examples), self.horizon_on(examples));
+        same && self.averaging.as_ref().is_none_or(|averaging| is_same_average(averaging, &short, &long))
+            && shorter.has_same_rates(&short, self, &long)
+    }
+
+    /// Returns whether the schedules of two runs give the same rates until the last update of the shorter one.
+    fn has_same_rates(&self, short: &Horizon, longer: &Self, long: &Horizon) -> bool {
+        let (Ok(a), Ok(b)) = (self.schedule.build(short), longer.schedule.build(long)) else { return false };
+        let last = short.updates.saturating_sub(1);
+        let marks = |schedule: &dyn Schedule| -> Vec<Mark> {
+            schedule.marks().into_iter().filter(|mark| mark.update <= last).collect()
+        };
+        let rate = |schedule: &dyn Schedule, horizon: &Horizon, update| {
+            schedule.lr(self.lr, horizon.at(update)).to_bits()
+        };
+        marks(a.as_ref()) == marks(b.as_ref())
+            && (0..last).all(|update| rate(a.as_ref(), short, update) == rate(b.as_ref(), long, update))
+    }
+}
+
+/// Returns whether an average has the same start and interval in runs of two lengths.
+fn is_same_average(averaging: &AveragingConfig, short: &Horizon, long: &Horizon) -> bool {
+    let (every, start) = averaging.times();
+    let updates = |horizon: &Horizon| match every {
+        AverageEvery::Cycle => 0,
+        AverageEvery::Length(length) => length.resolve_updates(horizon),
+    };
+    start.resolve_updates(short) == start.resolve_updates(long) && updates(short) == updates(long)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(changes: &Value) -> RunSpec {
+        let mut spec = json!({
+            "model": { "resnet": { "depth": 8 } },
+            "data": {
+                "source": { "synthetic_pictures": { "train": 640 } },
+                "split_seed": 0, "validation": null, "limit": {}, "pin_digest": null, "augment": {}, "tokens": {},
+            },
+            "optimizer": { "sgd": {} }, "lr": 0.1, "schedule": { "static": {} },
+            "lr_min": 0.0, "lr_max": null, "monitor": null, "early_stopping": null,
+            "epochs": 4, "batch_size": 32, "accumulate": 1, "clip_norm": null, "label_smoothing": 0.0,
+            "select": "val_accuracy", "seed": 3,
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn a_run_continues_one_with_the_same_rates() {
+        let steps = |each: &str| json!({ "step": { "step_size": each, "gamma": 0.5 } });
+        let exponential = json!({ "exponential": { "gamma": 0.9 } });
+        let cosine = |length: Value| json!({ "cosine": { "t_max": length } });
+        for (schedule, expected) in [
+            (json!({ "static": {} }), true),
+            (exponential, true),
+            (steps("2 epochs"), true),
+            (steps("50%"), false),
+            (cosine(json!("100%")), false),
+            (cosine(json!("30 epochs")), true),
+            // The first warm-up ends within the shorter run.
+            (json!({ "warmup": { "over": "1 epoch", "then": { "static": {} } } }), true),
+            (json!({ "warmup": { "over": "25%", "then": { "static": {} } } }), false),
+        ] {
+            let short = spec(&json!({ "schedule": schedule }));
+            let long = spec(&json!({ "schedule": schedule, "epochs": 9 }));
+            assert_eq!(long.continues(&short, 500), expected, "{schedule}");
+            assert!(!short.continues(&long, 500) && !short.continues(&short, 500), "{schedule}");
+        }
+        // Only the rates count: a step that the shorter run never makes.
+        let long = spec(&json!({ "schedule": steps("4 epochs"), "epochs": 9 }));
+        assert!(long.continues(&spec(&json!({})), 500));
+        assert!(!long.continues(&spec(&json!({ "epochs": 5 })), 500));
+    }
+
+    #[test]
+    fn everything_else_must_be_equal() {
+        let long = spec(&json!({ "epochs": 9 }));
+        for (key, value) in [
+            ("seed", json!(4)),
+            ("lr", json!(0.2)),
+            ("batch_size", json!(64)),
+            ("keep_top", json!(1)),
+            ("clip_norm", json!(1.0)),
+            ("monitor", json!({ "plateau": { "patience": 2 } })),
+        ] {
+            let short = spec(&json!({ key: value }));
+            assert!(!long.continues(&short, 500), "{key}");
+            assert!(spec(&json!({ key: value, "epochs": 9 })).continues(&short, 500), "{key}");
+        }
+    }
+
+    #[test]
+    fn averages_that_start_at_a_fraction_differ() {
+        for (averaging, expected) in [
+            (json!({ "ema": {} }), true),
+            (json!({ "swa": {} }), false),
+            (json!({ "swa": { "start": "2 epochs" } }), true),
+            (json!({ "lawa": { "every": "10%" } }), false),
+        ] {
+            let [short, long] = [4, 8].map(|epochs| spec(&json!({ "averaging": averaging, "epochs": epochs })));
+            assert_eq!(long.continues(&short, 500), expected, "{averaging}");
+        }
+    }
+}

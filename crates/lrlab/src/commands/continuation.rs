@@ -1,0 +1,80 @@
+//! Starts a run from the state of a shorter one with the same beginning.
+
+use std::path::Path;
+
+use anyhow::Context;
+use lrlab_runs::{
+    Continued, Fingerprint, PlannedRun, RunId, RunStore, attempt_dir, read_penultimate, write_atomic,
+};
+use lrlab_spec::RunSpec;
+use lrlab_train::State;
+use serde::Deserialize;
+
+use super::worker::{LOGS, copy_log, read_planned, read_state};
+
+/// The file below an attempt that names the shorter run, in the format of [`Continued`].
+pub(super) const FILE: &str = "continued.json";
+
+/// A run without a checkpoint of its own.
+pub(super) struct Longer<'a> {
+    pub(super) spec: &'a RunSpec,
+    pub(super) planned: &'a PlannedRun,
+    /// The folder of its attempt.
+    pub(super) attempt: &'a Path,
+    pub(super) fingerprint: &'a Fingerprint,
+}
+
+impl Longer<'_> {
+    /// Returns the state of `shorter` before its last update. `None` if the run does not continue it or the state cannot be
+    /// read; a note says why, and training starts at update 0.
+    pub(super) fn start(
+        &self,
+        store: &RunStore,
+        shorter: &RunId,
+        examples: usize,
+        note: &mut dyn FnMut(String),
+    ) -> anyhow::Result<Option<State>> {
+        let run_dir = store.run_dir(shorter);
+        let fingerprint = Fingerprint { run_id: shorter.clone(), ..self.fingerprint.clone() };
+        let found = self.check(store, shorter, examples).and_then(|()| read_penultimate(&run_dir, &fingerprint));
+        let checkpoint = match found {
+            Ok(checkpoint) => checkpoint,
+            Err(why) => {
+                note(format!("cannot continue {}: {why}; training starts at update 0", shorter.short()));
+                return Ok(None);
+            }
+        };
+        let state = read_state(&checkpoint)?;
+        let logs = attempt_dir(&run_dir, checkpoint.attempt);
+        for name in LOGS {
+            copy_log(&logs.join(name), &self.attempt.join(name))?;
+        }
+        let continued = Continued { run_id: shorter.clone(), updates: state.update() };
+        write_atomic(&self.attempt.join(FILE), &serde_json::to_vec(&continued)?)?;
+        note(format!("continues {} from update {}", shorter.short(), state.update()));
+        Ok(Some(state))
+    }
+
+    /// Checks that the run has the same beginning. The plan was made without the data, whose size counts.
+    fn check(&self, store: &RunStore, shorter: &RunId, examples: usize) -> Result<(), String> {
+        let planned = read_planned(store, shorter).map_err(|error| format!("{error:#}"))?;
+        let spec = RunSpec::deserialize(&planned.spec).map_err(|error| format!("spec.json: {error}"))?;
+        if planned.dataset_digest != self.planned.dataset_digest {
+            return Err("its data differ".to_owned());
+        }
+        if !self.spec.continues(&spec, examples) {
+            return Err("it has another beginning".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Returns the shorter run that an attempt, or the one that it resumes, continued.
+pub(super) fn continued(attempt: &Path) -> anyhow::Result<Option<Continued>> {
+    let path = attempt.join(FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
