@@ -136,7 +136,7 @@ pub fn results(out: &Path) -> BTreeMap<String, Value> {
 }
 
 /// What holds for every result of a grid that nothing happened to: as many updates were executed as its specification
-/// plans, and its clocks fit between its start and its end. Of the training examples a fifth is for validation.
+/// plans, without those of a shorter run that it continued, and its clocks fit between its start and its end. Of the training examples a fifth is for validation.
 ///
 /// # Panics
 /// It does not hold, or there is no result.
@@ -148,7 +148,8 @@ pub fn accounts_add_up(results: &BTreeMap<String, Value>) {
         let source = spec["data"]["source"].as_object().and_then(|source| source.values().next());
         let examples = source.map_or(0, |source| count(&source["train"]) * 4 / 5);
         let batch = count(&spec["batch_size"]) * count(&spec["accumulate"]);
-        let planned = count(&spec["epochs"]) * examples.div_ceil(batch);
+        let planned = count(&spec["epochs"]) * examples.div_ceil(batch)
+            - count(&result["provenance"]["continued"]["updates"]);
         assert_eq!(count(&timing["updates_executed"]), planned, "{id}: {spec}");
         let seconds = |key: &str| timing[key].as_f64().unwrap_or(f64::NAN);
         let whole = seconds("finished") - seconds("started");

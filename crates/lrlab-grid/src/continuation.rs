@@ -56,13 +56,16 @@ pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Be
     }
     for group in groups.values_mut() {
         // Of two equally long ones, the finished one.
-        group.sort_by_key(|candidate| (std::cmp::Reverse(candidate.spec.epochs), candidate.waits_for.is_some()));
+        group.sort_by_key(|candidate| {
+            (std::cmp::Reverse(candidate.spec.epochs), candidate.waits_for.is_some())
+        });
     }
     let mut compared = HashMap::new();
     let mut find = |index: usize, key: &String| {
         let group = groups.get(key)?;
         let longer = group.iter().find(|candidate| candidate.waits_for == Some(index))?;
-        let shorter = group.iter().find(|candidate| continues(&longer.spec, &candidate.spec, &mut compared))?;
+        let shorter =
+            group.iter().find(|candidate| continues(&longer.spec, &candidate.spec, &mut compared))?;
         let Candidate { run_id, spec, waits_for } = shorter;
         Some(Beginning { run_id: run_id.clone(), epochs: spec.epochs, waits_for: *waits_for })
     };
@@ -74,7 +77,8 @@ fn continues(longer: &RunSpec, shorter: &RunSpec, compared: &mut HashMap<String,
     if shorter.epochs >= longer.epochs {
         return false;
     }
-    let seedless = |spec: &RunSpec| serde_json::to_string(&RunSpec { seed: 0, ..spec.clone() }).unwrap_or_default();
+    let seedless =
+        |spec: &RunSpec| serde_json::to_string(&RunSpec { seed: 0, ..spec.clone() }).unwrap_or_default();
     let key = format!("{}\n{}", seedless(longer), seedless(shorter));
     // A group has one seed.
     *compared.entry(key).or_insert_with(|| {
@@ -101,8 +105,9 @@ fn kept(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
         Err(e) => return Err(Error::io(&folder, e)),
     };
     let folders = entries.flatten().map(|entry| entry.path()).filter(|folder| has_penultimate(folder));
-    let mut runs: Vec<PlannedRun> =
-        folders.filter_map(|folder| read_json(&folder.join("spec.json")).transpose()).collect::<Result<_, _>>()?;
+    let mut runs: Vec<PlannedRun> = folders
+        .filter_map(|folder| read_json(&folder.join("spec.json")).transpose())
+        .collect::<Result<_, _>>()?;
     runs.retain(|run| store.is_finished(&run.run_id));
     runs.sort_by(|a, b| a.run_id.cmp(&b.run_id));
     Ok(runs)

@@ -153,7 +153,8 @@ impl Clocks {
     /// The epochs of the shorter run that the run continued. The times do not include them.
     fn continued_epochs(&self) -> f64 {
         let continued = self.provenance.continued.as_ref().zip(self.updates);
-        continued.map_or(0.0, |(continued, updates)| continued.updates as f64 / updates.per_epoch.max(1) as f64)
+        continued
+            .map_or(0.0, |(continued, updates)| continued.updates as f64 / updates.per_epoch.max(1) as f64)
     }
 }
 

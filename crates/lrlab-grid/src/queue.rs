@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use lrlab_runs::PlannedRun;
 
-use crate::{Beginning, Costs};
 use crate::cost::{class, epochs};
+use crate::{Beginning, Costs};
 
 /// Waiting runs, by their index.
 #[derive(Debug)]
@@ -30,11 +30,7 @@ struct Entry {
 
 impl Queue {
     /// Makes an empty queue over `runs`. The first run taken is the one at position `first` of the order.
-    pub(crate) fn new(
-        runs: &[PlannedRun],
-        beginnings: &[Option<Beginning>],
-        first: Option<usize>,
-    ) -> Self {
+    pub(crate) fn new(runs: &[PlannedRun], beginnings: &[Option<Beginning>], first: Option<usize>) -> Self {
         let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
         let mut entries: Vec<Entry> = runs
             .iter()

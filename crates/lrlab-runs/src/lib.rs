@@ -30,8 +30,8 @@ pub use penultimate::{
 pub use plan::{Call, Plan, PlannedRun, Search};
 pub use records::{Record, Records, write_records};
 pub use result::{
-    Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart, RunResult,
-    Timing, Updates, finite,
+    Cell, Continued, Decision, DecisionKind, EpochMetrics, Evaluation, Outcome, Provenance, RegisteredPart,
+    RunResult, Timing, Updates, finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
 pub use work::{Work, WorkLog, earlier_work};

@@ -123,9 +123,10 @@ mod tests {
         let read = read_penultimate(run.path(), &fingerprint("a", "b")).unwrap();
         assert_eq!((read.at, read.attempt, read.files["state.json"].as_slice()), (at(7), 2, &[2][..]));
         assert!(!run.path().join("attempts/1/penultimate").exists());
-        for (other, message) in
-            [(fingerprint("x", "b"), "it belongs to run"), (fingerprint("a", "x"), "written by another build")]
-        {
+        for (other, message) in [
+            (fingerprint("x", "b"), "it belongs to run"),
+            (fingerprint("a", "x"), "written by another build"),
+        ] {
             assert!(read_penultimate(run.path(), &other).unwrap_err().contains(message));
         }
         std::fs::write(run.path().join("penultimate/state.json"), [9]).unwrap();

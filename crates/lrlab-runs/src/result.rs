@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RunId;
+use crate::{RunId, Work};
 
 /// Returns `Some(x)` if `x` is finite, and `None` otherwise, as JSON requires.
 #[must_use]
@@ -304,6 +304,8 @@ pub struct Continued {
     pub run_id: RunId,
     /// The number of updates that were not repeated.
     pub updates: u64,
+    /// The work of the shorter run until then.
+    pub work: Work,
 }
 
 /// A network or data set that the runner registers, as a run used it.
@@ -358,4 +360,15 @@ pub struct RunResult {
     pub timing: Timing,
     /// The origin.
     pub provenance: Provenance,
+}
+
+impl RunResult {
+    /// Returns the seconds of training, evaluation and reading data, including those of the shorter run that the run
+    /// continued: the cost of the run alone.
+    #[must_use]
+    pub fn seconds(&self) -> [f64; 3] {
+        let Timing { train_s, eval_s, data_s, .. } = self.timing;
+        let before = self.provenance.continued.as_ref().map(|continued| continued.work).unwrap_or_default();
+        [train_s + before.train_s, eval_s + before.eval_s, data_s + before.data_s]
+    }
 }

@@ -124,7 +124,8 @@ mod tests {
             (json!({ "swa": { "start": "2 epochs" } }), true),
             (json!({ "lawa": { "every": "10%" } }), false),
         ] {
-            let [short, long] = [4, 8].map(|epochs| spec(&json!({ "averaging": averaging, "epochs": epochs })));
+            let [short, long] =
+                [4, 8].map(|epochs| spec(&json!({ "averaging": averaging, "epochs": epochs })));
             assert_eq!(long.continues(&short, 500), expected, "{averaging}");
         }
     }

@@ -72,6 +72,12 @@ impl State {
         self.metadata.session.epoch
     }
 
+    /// Returns the work of all attempts until this state.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.metadata.work
+    }
+
     /// Serializes the metadata to JSON and the tensors to the safetensors format. The JSON keys `update`, `epoch`, `history`
     /// and `decisions` are those of [`lrlab_runs::Progress`].
     ///

@@ -59,7 +59,10 @@ impl<'a> Grid<'a> {
         for (index, run) in workload.runs.iter().enumerate() {
             if store.is_finished(&run.run_id) {
                 end.done += 1;
-            } else if workload.shorter(index).is_some_and(|shorter| !store.is_finished(&workload.runs[shorter].run_id)) {
+            } else if workload
+                .shorter(index)
+                .is_some_and(|shorter| !store.is_finished(&workload.runs[shorter].run_id))
+            {
                 blocked.push(index);
             } else {
                 queue.push(index);

@@ -28,9 +28,9 @@ pub(super) fn cost(report: &Report) -> Table {
         name: "cost",
         title: "Cost".to_owned(),
         caption: format!(
-            "Mean ± sample standard deviation over seeds, runs that diverged left out: they ended early. {} of \
-             computing in all finished runs, those that diverged too. Clocks depend on the machine and on what else \
-             ran on it.",
+            "Mean ± sample standard deviation over seeds, runs that diverged left out: they ended early. The seconds of a \
+             run that continued a shorter one include those of the shorter one until then. {} of computing in all \
+             finished runs, those that diverged too. Clocks depend on the machine and on what else ran on it.",
             total(report)
         ),
         columns,
@@ -39,14 +39,19 @@ pub(super) fn cost(report: &Report) -> Table {
     }
 }
 
-/// Seconds of a run: training, evaluation and reading data.
+/// Seconds of a run: training, evaluation and reading data, including those of the shorter run that it continued.
 pub(crate) fn seconds(run: &Run) -> Option<f64> {
+    run.result().map(|r| r.seconds().iter().sum())
+}
+
+/// The seconds that were spent on a run itself.
+fn spent(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
 }
 
 /// "3.2 h".
 pub(crate) fn total(report: &Report) -> String {
-    let s = report.runs().filter_map(seconds).fold(0.0, |sum, seconds| sum + seconds);
+    let s = report.runs().filter_map(spent).fold(0.0, |sum, seconds| sum + seconds);
     match s {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7200.0 => format!("{:.1} min", s / 60.0),
@@ -63,15 +68,16 @@ fn row(report: &Report, arm: usize) -> Row {
         TableCell { value: Value::Estimate(estimate, unit), bold: false, runs: runs.clone() }
     };
     let clock = |of: fn(&lrlab_runs::Timing) -> f64| move |run: &Run| run.result().map(|r| of(&r.timing));
+    let part = |index: usize| move |run: &Run| run.result().map(|r| r.seconds()[index]);
     let parameters = it.results().map(|r| r.provenance.parameters).max().filter(|n| *n > 0);
     let mut cells = axis_cells(report, arm);
     cells.push(Value::Share(it.done(), it.runs.len()).into());
     cells.push(parameters.map_or(Value::Number(None, Unit::Plain), |n| Value::Count(n as u64)).into());
     cells.extend([
         over(&seconds, Unit::Seconds),
-        over(&clock(|t| t.train_s), Unit::Seconds),
-        over(&clock(|t| t.eval_s), Unit::Seconds),
-        over(&clock(|t| t.data_s), Unit::Seconds),
+        over(&part(0), Unit::Seconds),
+        over(&part(1), Unit::Seconds),
+        over(&part(2), Unit::Seconds),
         over(&|run| run.result()?.timing.input_share, Unit::Percent),
         over(&clock(|t| t.examples_per_s), Unit::Whole),
         over(&clock(|t| t.updates_executed as f64), Unit::Whole),

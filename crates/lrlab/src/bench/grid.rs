@@ -69,7 +69,7 @@ fn large() -> anyhow::Result<Step> {
         let _keep = &folder;
         let plan = planned(&selection, &registry).map_err(candle)?;
         store.write_plan(&plan).map_err(candle)?;
-        let text = listing(&plan, &store).map_err(candle)?;
+        let text = listing(&plan, &store, &vec![None; plan.runs.len()]).map_err(candle)?;
         Tensor::new(&[text.len() as f32], &Device::Cpu)
     }))
 }

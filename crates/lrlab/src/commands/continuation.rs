@@ -36,7 +36,8 @@ impl Longer<'_> {
     ) -> anyhow::Result<Option<State>> {
         let run_dir = store.run_dir(shorter);
         let fingerprint = Fingerprint { run_id: shorter.clone(), ..self.fingerprint.clone() };
-        let found = self.check(store, shorter, examples).and_then(|()| read_penultimate(&run_dir, &fingerprint));
+        let found =
+            self.check(store, shorter, examples).and_then(|()| read_penultimate(&run_dir, &fingerprint));
         let checkpoint = match found {
             Ok(checkpoint) => checkpoint,
             Err(why) => {
@@ -49,7 +50,7 @@ impl Longer<'_> {
         for name in LOGS {
             copy_log(&logs.join(name), &self.attempt.join(name))?;
         }
-        let continued = Continued { run_id: shorter.clone(), updates: state.update() };
+        let continued = Continued { run_id: shorter.clone(), updates: state.update(), work: state.work() };
         write_atomic(&self.attempt.join(FILE), &serde_json::to_vec(&continued)?)?;
         note(format!("continues {} from update {}", shorter.short(), state.update()));
         Ok(Some(state))

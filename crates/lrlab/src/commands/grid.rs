@@ -1,6 +1,7 @@
 //! What `lrlab run` and `lrlab verify` pass from step to step once the runs are resolved.
 
 use candle_core::Device;
+use lrlab_grid::Beginning;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use crate::Exit;
@@ -23,6 +24,28 @@ impl<'a> Grid<'a> {
     pub(crate) fn missing(&self) -> Vec<&'a PlannedRun> {
         self.plan.runs.iter().filter(|run| !self.store.is_finished(&run.run_id)).collect()
     }
+
+    /// Returns for each of `runs` the shorter one that it continues, unless all are trained from scratch.
+    pub(crate) fn beginnings(&self, runs: &[PlannedRun]) -> anyhow::Result<Vec<Option<Beginning>>> {
+        if self.machine.from_scratch {
+            Ok(vec![None; runs.len()])
+        } else {
+            beginnings(self.plan, self.store, runs)
+        }
+    }
+}
+
+/// Returns for each of `runs` the shorter one that it continues. Trials of a search start from scratch, because they may
+/// end at any stage.
+pub(crate) fn beginnings(
+    plan: &Plan,
+    store: &RunStore,
+    runs: &[PlannedRun],
+) -> anyhow::Result<Vec<Option<Beginning>>> {
+    if plan.search.is_some() {
+        return Ok(vec![None; runs.len()]);
+    }
+    Ok(lrlab_grid::beginnings(store, runs)?)
 }
 
 /// The outcome of executing a grid.

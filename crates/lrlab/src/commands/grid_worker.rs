@@ -14,7 +14,8 @@ use lrlab_grid::{
 };
 use lrlab_runs::{PlannedRun, RunId, RunStore};
 
-use super::launch::{Launcher, beginnings, planned, show};
+use super::grid::Grid;
+use super::launch::{Launcher, planned, show};
 use super::search::Stages;
 use super::slurm::machine;
 use crate::options::Machine;
@@ -89,7 +90,8 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
-        let beginnings = beginnings(&plan, &store, &machine, runs)?;
+        let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
+        let beginnings = grid.beginnings(runs)?;
         let share = Workload { runs, since, until, first: task(), beginnings, memory: None };
         let finish = work(&executor, &store, share, &interrupt, &launch)?;
         begun += finish.started;

@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use lrlab_grid::{Assignment, Beginning, Ending, Failure, Gpu, Notice, WorkerCommand};
-use lrlab_runs::{Event, Plan, PlannedRun, RunStore};
+use lrlab_grid::{Assignment, Ending, Failure, Gpu, Notice, WorkerCommand};
+use lrlab_runs::{Event, PlannedRun, RunStore};
 
 use crate::options::Machine;
 use crate::progress::Progress;
@@ -79,20 +79,6 @@ impl Launcher {
         env.extend(self.build.as_ref().map(|build| (provenance::BUILD.into(), build.into())));
         WorkerCommand { program: self.program.clone(), args, env }
     }
-}
-
-/// Returns for each of `runs` the shorter one that it continues. Trials of a search start from scratch, because they may
-/// end at any stage.
-pub(crate) fn beginnings(
-    plan: &Plan,
-    store: &RunStore,
-    machine: &Machine,
-    runs: &[PlannedRun],
-) -> anyhow::Result<Vec<Option<Beginning>>> {
-    if machine.from_scratch || plan.search.is_some() {
-        return Ok(vec![None; runs.len()]);
-    }
-    Ok(lrlab_grid::beginnings(store, runs)?)
 }
 
 /// Shows a notice of the executor.

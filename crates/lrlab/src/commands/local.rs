@@ -95,7 +95,7 @@ impl Local {
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
             // An explicit number of jobs takes precedence over memory.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
-            let beginnings = launch::beginnings(grid.plan, store, machine, runs)?;
+            let beginnings = grid.beginnings(runs)?;
             let share = Workload { memory, until, beginnings, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
             Ok(executor.run_workload(store, share, interrupt, command, &mut observe)?)
@@ -141,7 +141,14 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
             costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
         }
     }
-    let estimate = costs.estimate(missing.iter().copied(), jobs);
+    // Where the beginnings cannot be read, the run reports it.
+    let beginnings = grid.beginnings(&grid.plan.runs).unwrap_or_else(|_| vec![None; grid.plan.runs.len()]);
+    let runs = grid.plan.runs.iter().zip(&beginnings);
+    let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {
+        let made = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
+        Some(costs.seconds(run)? - made * costs.epoch_s(run)?)
+    });
+    let estimate = costs.sum(seconds, jobs);
     let basis = if measured { "" } else { ", estimated from the first updates" };
     eprint_line(&match estimate.wall_s.zip(estimate.seconds) {
         Some((wall, all)) => format!(

@@ -8,11 +8,12 @@ use std::slice;
 use anyhow::{Context, bail};
 use clap::Args;
 use lrlab_data::Source;
-use lrlab_grid::RunState;
+use lrlab_grid::{Beginning, RunState};
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
 use lrlab_spec::{DataSpec, Experiment, RunSpec};
 use serde::Deserialize;
 
+use super::grid::beginnings;
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
@@ -286,8 +287,28 @@ pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<(
     for doubt in doubts(plan) {
         eprint_line(&format!("warning: {doubt}"));
     }
-    print(&if all || plan.runs.len() <= MOST_LISTED { listing(plan, store)? } else { summary(plan, store)? });
+    let beginnings = beginnings(plan, store, &plan.runs)?;
+    let listed = all || plan.runs.len() <= MOST_LISTED;
+    print(&if listed { listing(plan, store, &beginnings)? } else { summary(plan, store)? });
+    if let Some(reused) = reused(plan, &beginnings) {
+        print_line(&reused);
+    }
     super::search::show(plan, store)
+}
+
+/// Says how many runs continue shorter ones.
+fn reused(plan: &Plan, beginnings: &[Option<Beginning>]) -> Option<String> {
+    let longer = beginnings.iter().flatten().count();
+    let reused: u64 = beginnings.iter().flatten().map(|beginning| beginning.epochs).sum();
+    (longer > 0).then(|| {
+        format!(
+            "{}: {} {} with the same beginning, which saves {} of training (--from-scratch trains them in full)",
+            plan.experiment,
+            counted(longer, "run"),
+            if longer == 1 { "continues a shorter one" } else { "continue shorter ones" },
+            counted(usize::try_from(reused).unwrap_or(usize::MAX), "epoch")
+        )
+    })
 }
 
 /// The largest grid whose runs are listed without `--cells`.
@@ -406,12 +427,29 @@ pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<Stri
     })
 }
 
-/// Lists every needed run with its state, and the totals.
-pub(crate) fn listing(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
+/// Lists every needed run with its state and the shorter one that it continues, and the totals.
+pub(crate) fn listing(
+    plan: &Plan,
+    store: &RunStore,
+    beginnings: &[Option<Beginning>],
+) -> anyhow::Result<String> {
     let (status, states) = lrlab_grid::status(store, plan)?;
     let mut text = String::new();
-    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| **state != RunState::Unneeded) {
-        let _ = writeln!(text, "{}", line(run, state));
+    for ((run, state), beginning) in plan.runs.iter().zip(&states).zip(beginnings) {
+        if *state == RunState::Unneeded {
+            continue;
+        }
+        let continues = beginning
+            .as_ref()
+            .map(|beginning| {
+                format!(
+                    ", continues {} after {}",
+                    beginning.run_id.short(),
+                    counted(usize::try_from(beginning.epochs).unwrap_or(usize::MAX), "epoch")
+                )
+            })
+            .unwrap_or_default();
+        let _ = writeln!(text, "{}{continues}", line(run, state));
     }
     let _ = writeln!(text, "{}: {}", plan.experiment, counts(&status));
     Ok(text)

@@ -89,15 +89,21 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let fingerprint =
         Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
     let mut skipped = false;
-    let (checkpoints, found) = Checkpoints::open(&run_dir, args.attempt, fingerprint.clone(), &mut |message| {
-        skipped = true;
-        reporter.borrow_mut().report(&Event::Note { message });
-    })?;
+    let (checkpoints, found) =
+        Checkpoints::open(&run_dir, args.attempt, fingerprint.clone(), &mut |message| {
+            skipped = true;
+            reporter.borrow_mut().report(&Event::Note { message });
+        })?;
     let mut state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, &reporter)?;
     let shorter = args.continue_run.as_ref().filter(|_| state.is_none() && !args.machine.from_scratch);
     if let Some(shorter) = shorter {
         let shorter = RunId::try_from(shorter.clone())?;
-        let longer = continuation::Longer { spec: &spec, planned: &planned, attempt: &attempt, fingerprint: &fingerprint };
+        let longer = continuation::Longer {
+            spec: &spec,
+            planned: &planned,
+            attempt: &attempt,
+            fingerprint: &fingerprint,
+        };
         state = longer.start(&store, &shorter, data.train.len(), &mut |message| {
             reporter.borrow_mut().report(&Event::Note { message });
         })?;
