@@ -136,9 +136,13 @@ mod tests {
         let runs = [run("a", 10, 7), run("a", 20, 7), run("b", 12, 7), run("b", 5, 7)];
         let beginning = Beginning { run_id: runs[0].run_id.clone(), epochs: 10, waits_for: Some(0) };
         let mut queue = Queue::new(&runs, &[None, Some(beginning), None, None], None);
-        [0, 2, 3].into_iter().for_each(|index| queue.push(index));
+        for index in [0, 2, 3] {
+            queue.push(index);
+        }
         let mut costs = Costs::default();
-        runs.iter().for_each(|run| costs.assume(run, 2.0));
+        for run in &runs {
+            costs.assume(run, 2.0);
+        }
         // The longer run has ten epochs left.
         assert_eq!(queue.seconds([0, 1].into_iter(), &costs).collect::<Vec<_>>(), [Some(20.0), Some(20.0)]);
         assert_eq!(queue.pop(&costs), Some(0));

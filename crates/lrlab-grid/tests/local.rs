@@ -476,7 +476,8 @@ fn time_limits_count_only_where_nothing_was_gained() {
         [(3, "interrupted"), (5, "interrupted"), (5, "timeout"), (4, "timeout"), (6, "interrupted")]
     {
         let interrupt = Interrupt::default();
-        let share = Workload { runs: &runs(1), since: vec![0], until: vec![None], first: None, memory: None };
+        let runs = runs(1);
+        let share = Workload { since: vec![0], ..Workload::all(&store, &runs).unwrap() };
         let script = script(updates);
         let end = TWO.run_workload(
             &store,

@@ -218,6 +218,7 @@ fn provenance(cell: &Cell) -> Provenance {
         parameters: 272_474,
         numerics: "cpu-avx2-f32".to_owned(),
         registered: Vec::new(),
+        continued: None,
     }
 }
 

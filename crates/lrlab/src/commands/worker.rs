@@ -88,26 +88,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let numerics = provenance::numerics(&device);
     let fingerprint =
         Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
-    let mut skipped = false;
-    let (checkpoints, found) =
-        Checkpoints::open(&run_dir, args.attempt, fingerprint.clone(), &mut |message| {
-            skipped = true;
-            reporter.borrow_mut().report(&Event::Note { message });
-        })?;
-    let mut state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, &reporter)?;
-    let shorter = args.continue_run.as_ref().filter(|_| state.is_none() && !args.machine.from_scratch);
-    if let Some(shorter) = shorter {
-        let shorter = RunId::try_from(shorter.clone())?;
-        let longer = continuation::Longer {
-            spec: &spec,
-            planned: &planned,
-            attempt: &attempt,
-            fingerprint: &fingerprint,
-        };
-        state = longer.start(&store, &shorter, data.train.len(), &mut |message| {
-            reporter.borrow_mut().report(&Event::Note { message });
-        })?;
-    }
+    let start =
+        Start { args, store: &store, spec: &spec, planned: &planned, attempt: &attempt, reporter: &reporter };
+    let (checkpoints, state) = start.open(&fingerprint, data.train.len())?;
 
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
@@ -121,8 +104,9 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     checkpointer.interrupt = interrupt;
     checkpointer.work = Some(work);
     let keep_penultimate = args.keep_penultimate || args.machine.keep.checkpoints();
+    let update = Fit::horizon(&settings, data.train.len()).updates.saturating_sub(1);
     checkpointer.penultimate = keep_penultimate.then(|| Penultimate {
-        update: Fit::horizon(&settings, data.train.len()).updates.saturating_sub(1),
+        update,
         run_dir: run_dir.clone(),
         attempt: args.attempt,
         fingerprint,
@@ -170,16 +154,66 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
     }
-    settle_penultimate(&run_dir, keep_penultimate && outcome == Outcome::Completed)?;
-    if let Some(continued) = result.provenance.continued.filter(|_| !args.machine.keep.checkpoints()) {
-        remove_penultimate(&store.run_dir(&continued.run_id))?;
-    }
     finish_log(&attempt, outcome);
     reporter.borrow_mut().report(&Event::Finished { outcome });
-    if let Some(checkpoints) = checkpoints.filter(|_| !args.machine.keep.checkpoints()) {
-        checkpoints.remove_all()?;
+    settle_penultimate(&run_dir, keep_penultimate && outcome == Outcome::Completed)?;
+    if !args.machine.keep.checkpoints() {
+        remove_states(&store, &result, checkpoints)?;
     }
     Ok(Exit::Done)
+}
+
+/// Removes the checkpoints of a finished run, and the state of the shorter run that it continued.
+fn remove_states(
+    store: &RunStore,
+    result: &RunResult,
+    checkpoints: Option<Checkpoints>,
+) -> anyhow::Result<()> {
+    if let Some(continued) = &result.provenance.continued {
+        remove_penultimate(&store.run_dir(&continued.run_id))?;
+    }
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.remove_all()?;
+    }
+    Ok(())
+}
+
+/// An attempt whose data are loaded.
+struct Start<'a> {
+    args: &'a WorkerArgs,
+    store: &'a RunStore,
+    spec: &'a RunSpec,
+    planned: &'a PlannedRun,
+    /// The folder of the attempt.
+    attempt: &'a Path,
+    reporter: &'a RefCell<Reporter>,
+}
+
+impl Start<'_> {
+    /// Opens the checkpoints of the run, and returns the state to start from: that of its newest checkpoint, or that of the
+    /// shorter run that it continues.
+    fn open(
+        &self,
+        fingerprint: &Fingerprint,
+        examples: usize,
+    ) -> anyhow::Result<(Checkpoints, Option<State>)> {
+        let Self { args, store, spec, planned, attempt, reporter } = *self;
+        let note = |message| reporter.borrow_mut().report(&Event::Note { message });
+        let run_dir = store.run_dir(&planned.run_id);
+        let mut skipped = false;
+        let (checkpoints, found) =
+            Checkpoints::open(&run_dir, args.attempt, fingerprint.clone(), &mut |message| {
+                skipped = true;
+                note(message);
+            })?;
+        let state = resume_state(found.as_ref(), skipped, &run_dir, args.attempt, reporter)?;
+        let shorter = args.continue_run.as_ref().filter(|_| state.is_none() && !args.machine.from_scratch);
+        let Some(shorter) = shorter else { return Ok((checkpoints, state)) };
+        let longer = continuation::Longer { spec, planned, attempt, fingerprint };
+        let state = longer
+            .start(store, &RunId::try_from(shorter.clone())?, examples, &mut |message| note(message))?;
+        Ok((checkpoints, state))
+    }
 }
 
 /// Whether another process has taken the run over, because this one was suspended for longer than the claim timeout.
