@@ -152,6 +152,29 @@ fn longer_runs_have_the_bits_of_runs_from_scratch() {
 }
 
 #[test]
+fn two_processes_share_shorter_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let narrow = EXPERIMENT.replace("[\"resnet\", \"lstm\"]", "[\"resnet\"]");
+    std::fs::write(folder.path().join("longer.toml"), narrow).unwrap();
+    let grid = || {
+        let mut command = runner(folder.path());
+        command.args(["run", "longer.toml", "--out", "runs"]).args(CPU);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [grid(), grid()];
+    for process in both {
+        let ran = Ran::of(&process.wait_with_output().unwrap());
+        assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    }
+    let runs = results(&folder.path().join("runs"));
+    assert_eq!(runs.len(), 15);
+    // No beginning is trained twice: see the test above.
+    let continuing = runs.values().filter(|result| result["cell"]["schedule"] != "cosine");
+    assert_eq!(executed(continuing), 4 * (6 * 8 + 2));
+    assert_eq!(penultimate(&folder.path().join("runs")), 0);
+}
+
+#[test]
 fn a_finished_grid_is_extended() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("longer.toml");
