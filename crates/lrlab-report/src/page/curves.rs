@@ -245,7 +245,8 @@ fn page_run(run: &Run, keys: &[&'static str], digits: usize, lines: &mut RateLin
 /// Epochs that were done again after an interruption took their time too.
 fn seconds_per_epoch(run: &Run) -> Option<f64> {
     let result = run.result()?;
-    let executed = result.timing.updates_executed as f64;
+    let before = result.provenance.continued.as_ref().map_or(0, |continued| continued.work.updates);
+    let executed = (result.timing.updates_executed + before) as f64;
     let epochs = match result.updates {
         Some(updates) if executed > 0.0 => executed / updates.per_epoch as f64,
         _ => result.history.len() as f64,
