@@ -219,11 +219,8 @@ pub(crate) fn label(cell: &Cell) -> String {
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
 
-/// Prints an error and its causes to standard error; a cause that is already quoted is not repeated.
-pub(crate) fn report_error(error: &anyhow::Error) {
-    if let Some(mistakes) = error.downcast_ref() {
-        return report_mistakes(mistakes);
-    }
+/// Returns the message of an error followed by those of its causes; a cause that is already quoted is not repeated.
+pub(crate) fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -231,7 +228,15 @@ pub(crate) fn report_error(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    eprint_line(&format!("error: {text}"));
+    text
+}
+
+/// Prints an error and its causes to standard error.
+pub(crate) fn report_error(error: &anyhow::Error) {
+    match error.downcast_ref() {
+        Some(mistakes) => report_mistakes(mistakes),
+        None => eprint_line(&format!("error: {}", with_causes(error))),
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +244,12 @@ mod tests {
     use super::*;
     use lrlab_runs::EpochMetrics;
     use serde_json::json;
+
+    #[test]
+    fn quoted_causes_are_not_repeated() {
+        let cause = anyhow::anyhow!("no route").context("request failed: no route").context("a.parquet");
+        assert_eq!(with_causes(&cause), "a.parquet: request failed: no route");
+    }
 
     #[test]
     fn clocks() {

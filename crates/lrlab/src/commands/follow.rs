@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lrlab_runs::{Plan, RunStore};
 
 use super::report;
-use crate::progress::eprint_line;
+use crate::progress::{eprint_line, with_causes};
 
 /// The shortest time between two looks at the store.
 const POLL: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ fn rewrite(plan: &Plan, store: &RunStore, over: &Receiver<()>) {
         let begun = Instant::now();
         if let Err(error) = report::refresh(plan, store, true) {
             // The report of the end fails for the same reason, or not at all.
-            eprint_line(&format!("note: the report is not kept up to date: {error:#}"));
+            eprint_line(&format!("note: the report is not kept up to date: {}", with_causes(&error)));
             return;
         }
         written = Some(finished);

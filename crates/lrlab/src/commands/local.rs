@@ -13,7 +13,7 @@ use super::grid::{Execution, Grid};
 use super::launch::{self, Launcher};
 use super::preflight::PreflightReport;
 use super::{report, search};
-use crate::progress::{Progress, clock, counted, eprint_line, label, report_error};
+use crate::progress::{Progress, clock, counted, eprint_line, label, report_error, with_causes};
 use crate::{DeviceChoice, Exit};
 
 /// The assumed memory of a run that was not measured; small networks on small data need much less.
@@ -42,7 +42,7 @@ impl Local {
             Err(error) => {
                 report_error(&error);
                 if let Err(error) = report::refresh(grid.plan, grid.store, false) {
-                    eprint_line(&format!("error: the report could not be written: {error:#}"));
+                    eprint_line(&format!("error: the report could not be written: {}", with_causes(&error)));
                 }
                 eprint_line(
                     "this error stopped the grid; finished runs are kept, and the same command resumes",

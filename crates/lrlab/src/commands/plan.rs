@@ -18,7 +18,7 @@ use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
 use crate::options::{Cells, QUICKSTART, Selection};
-use crate::progress::{counted, eprint_line, report_mistakes};
+use crate::progress::{counted, eprint_line, report_mistakes, with_causes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -212,12 +212,13 @@ fn resolve_all(
             (Err(error), Some(digest)) if is_missing(&error, data) => {
                 let name = data.source.name();
                 let note = format!(
-                    "the data of {name} are not here, so their digest is that of the stored plan ({error:#})"
+                    "the data of {name} are not here, so their digest is that of the stored plan ({})",
+                    with_causes(&error)
                 );
                 (digest.to_owned(), vec![note])
             }
             (Err(error), None) if known.lenient => {
-                (String::new(), vec![format!("{error:#}; its runs count as not run")])
+                (String::new(), vec![format!("{}; its runs count as not run", with_causes(&error))])
             }
             (found, _) => found?,
         };

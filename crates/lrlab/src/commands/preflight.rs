@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::grid::Grid;
 use super::print_line;
 use crate::options::{Keep, Machine};
-use crate::progress::{eprint_line, label};
+use crate::progress::{eprint_line, label, with_causes};
 use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 
 /// What the first updates of a model showed.
@@ -128,7 +128,7 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
         return Ok(report);
     }
     if let Err(error) = probe_store(grid.store) {
-        report.store.push(format!("the store cannot be written: {error:#}"));
+        report.store.push(format!("the store cannot be written: {}", with_causes(&error)));
         return Ok(report);
     }
     let mut first: BTreeMap<String, &PlannedRun> = BTreeMap::new();

@@ -13,7 +13,7 @@ use super::on_record::RecordFiles;
 use super::plan::{read_experiment, resolve_for_report};
 use super::print_line;
 use crate::options::Selection;
-use crate::progress::eprint_line;
+use crate::progress::{eprint_line, with_causes};
 use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
@@ -82,7 +82,7 @@ pub(crate) fn conclude(plan: &Plan, store: &RunStore, summary: &str, exit: Exit)
     let reported = write(slice::from_ref(plan), store, None);
     print_line(summary);
     let Err(error) = reported else { return exit };
-    eprint_line(&format!("error: the report could not be written: {error:#}"));
+    eprint_line(&format!("error: the report could not be written: {}", with_causes(&error)));
     if exit == Exit::Done { Exit::SomeFailed } else { exit }
 }
 
