@@ -31,9 +31,9 @@ impl CsvLogger {
     /// Adds columns for the own metrics of these epochs, and returns whether there are new ones.
     fn widen(&mut self, epochs: &[EpochMetrics]) -> bool {
         let before = self.own.len();
-        for name in epochs.iter().flat_map(|metrics| metrics.extra.keys()) {
-            if !self.own.contains(name) {
-                self.own.push(name.clone());
+        for name in epochs.iter().flat_map(EpochMetrics::own_names) {
+            if !self.own.iter().any(|known| known == name) {
+                self.own.push(name.to_owned());
                 self.table.add_column(name);
             }
         }

@@ -1,10 +1,11 @@
 //! A training loop's side of the callbacks: counts, rates, decisions, and the order of the phases.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use lrlab_runs::{Decision, DecisionKind, EpochMetrics, exact, exact_history, finite};
-use lrlab_schedulers::{Horizon, Schedule};
+use lrlab_schedulers::{Driver, Horizon, Hyper, Schedule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -70,6 +71,7 @@ pub struct Session {
     rate: Rate,
     /// Rates of parameter groups, by name.
     others: BTreeMap<String, Rate>,
+    driver: Arc<Driver>,
     started: Instant,
     /// Seconds of earlier attempts.
     earlier_s: f64,
@@ -118,6 +120,7 @@ impl Session {
             callbacks,
             rate,
             others: BTreeMap::new(),
+            driver: Arc::default(),
             started: Instant::now(),
             earlier_s: 0.0,
             checkpoints: None,
@@ -157,6 +160,23 @@ impl Session {
         rate.bound_like(&self.rate);
         self.others.insert(name.into(), rate);
         self
+    }
+
+    /// Lets hyperparameters other than the rate follow schedules: momentum, β₁, β₂, weight decay. The loop sets their values
+    /// before each update ([`Session::hypers`]); `lrlab_optim::VarMapHost` does. Gains and bounds of the rate do not apply to
+    /// them. Their values at the last update of each epoch are among its metrics
+    /// ([`EpochMetrics::hyperparameters`]) and so in the logs: `weight_decay`, or `GROUP/weight_decay` for a group.
+    ///
+    /// [`Hyper::Lr`] has no place here: the rate of a group is a schedule of [`Session::with_schedule`].
+    #[must_use]
+    pub fn with_driver(mut self, driver: impl Into<Arc<Driver>>) -> Self {
+        self.driver = driver.into();
+        self
+    }
+
+    /// Passes the group, the hyperparameter and the value for the next update of all that [`Session::with_driver`] drives.
+    pub fn hypers(&self, set: impl FnMut(&str, &Hyper, f64)) {
+        self.driver.apply(self.horizon().at(self.state.update), set);
     }
 
     /// The rate of the next update by the schedule `name` ([`Session::with_schedule`]), within the bounds; `None` if there
@@ -309,7 +329,7 @@ impl Session {
         Ok(())
     }
 
-    /// Records an epoch's metrics and fills in their `epoch` and `lr`. `None` means that a metric was not measured:
+    /// Records an epoch's metrics and fills in their `epoch`, `lr` and `hyperparameters`. `None` means that a metric was not measured:
     /// callbacks that count measurements wait for the next one. A metric that was measured and is not finite is `Some`.
     ///
     /// # Errors
@@ -317,6 +337,11 @@ impl Session {
     pub fn end_epoch(&mut self, mut metrics: EpochMetrics, host: &mut dyn Host) -> Result<(), Error> {
         self.state.epoch += 1;
         (metrics.epoch, metrics.lr) = (self.state.epoch, finite(self.state.lr));
+        let last = self.horizon().at(self.state.update.saturating_sub(1));
+        self.driver.apply(last, |group, hyper, value| {
+            let name = if group.is_empty() { hyper.to_string() } else { format!("{group}/{hyper}") };
+            metrics.hyperparameters.insert(name, value);
+        });
         self.state.history.push(metrics.clone());
         self.dispatch(Hook::EpochEnd(&metrics), host)?;
         let due = match self.checkpoints {

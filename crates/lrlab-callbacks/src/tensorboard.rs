@@ -128,7 +128,7 @@ pub(crate) fn write_epoch(
     step: u64,
     metrics: &EpochMetrics,
 ) -> io::Result<()> {
-    let names = EpochMetrics::NAMES.into_iter().chain(metrics.extra.keys().map(String::as_str));
+    let names = EpochMetrics::NAMES.into_iter().chain(metrics.own_names());
     let tagged: Vec<_> = names.filter_map(|name| Some((tag(name), metrics.get(name)??))).collect();
     let scalars = tagged.iter().map(|(tag, value)| (tag.as_str(), *value));
     let scalars: Vec<_> = scalars.chain([("epoch", metrics.epoch as f64)]).collect();

@@ -21,5 +21,5 @@ pub use networks::{
     Activation, BagOfEmbeddingsConfig, ConvInit, LstmConfig, NormPlacement, Pooling, Positions, ResNetConfig,
     Shortcut, Stem, TransformerConfig,
 };
-pub use optimizers::{AdamConfig, OptimizerConfig, SgdConfig};
+pub use optimizers::{AdamConfig, OptimizerConfig, ScheduledHyper, SgdConfig};
 pub use precision::Precision;

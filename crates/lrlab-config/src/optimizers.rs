@@ -1,5 +1,6 @@
 //! Update rules.
 
+use lrlab_schedulers::{Driver, Error, Horizon, Hyper, Problem, ScheduleSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,92 @@ pub enum OptimizerConfig {
     AdamW(AdamConfig),
 }
 
+/// A constant of an update rule that follows a schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduledHyper<'a> {
+    /// Which constant.
+    pub hyper: Hyper,
+    /// The key of its schedule: `sgd.momentum_schedule`.
+    pub key: &'static str,
+    /// The constant, which is the schedule's base rate.
+    pub base: f64,
+    /// The schedule.
+    pub schedule: &'a ScheduleSpec,
+}
+
+impl OptimizerConfig {
+    /// The constants that follow a schedule.
+    #[must_use]
+    pub fn scheduled(&self) -> Vec<ScheduledHyper<'_>> {
+        let all: Vec<Constant<'_>> = match self {
+            Self::Sgd(sgd) => vec![
+                (Hyper::Momentum, "sgd.momentum_schedule", sgd.momentum, &sgd.momentum_schedule),
+                (
+                    Hyper::WeightDecay,
+                    "sgd.weight_decay_schedule",
+                    sgd.weight_decay,
+                    &sgd.weight_decay_schedule,
+                ),
+            ],
+            Self::Adam(adam) => adam.all_scheduled([
+                "adam.beta1_schedule",
+                "adam.beta2_schedule",
+                "adam.weight_decay_schedule",
+            ]),
+            Self::AdamW(adam) => adam.all_scheduled([
+                "adamw.beta1_schedule",
+                "adamw.beta2_schedule",
+                "adamw.weight_decay_schedule",
+            ]),
+        };
+        all.into_iter()
+            .filter_map(|(hyper, key, base, schedule)| {
+                Some(ScheduledHyper { hyper, key, base, schedule: schedule.as_ref()? })
+            })
+            .collect()
+    }
+
+    /// The schedules of constants, to look up the functions of a [`lrlab_schedulers::LambdaSpec`].
+    pub fn schedules_mut(&mut self) -> impl Iterator<Item = &mut ScheduleSpec> {
+        let all = match self {
+            Self::Sgd(sgd) => [Some(&mut sgd.momentum_schedule), Some(&mut sgd.weight_decay_schedule), None],
+            Self::Adam(adam) | Self::AdamW(adam) => [
+                Some(&mut adam.beta1_schedule),
+                Some(&mut adam.beta2_schedule),
+                Some(&mut adam.weight_decay_schedule),
+            ],
+        };
+        all.into_iter().flatten().flatten()
+    }
+
+    /// What drives the constants that follow a schedule, for a run of this length. Its group is `""`: all parameters.
+    ///
+    /// # Errors
+    /// A schedule that cannot be built, or takes its constant out of its range: the first such value of some hundred moments
+    /// over the run. The path begins with the rule: `sgd.momentum_schedule`.
+    pub fn driver(&self, run: &Horizon) -> Result<Driver, Error> {
+        let mut driver = Driver::default();
+        for ScheduledHyper { hyper, key, base, schedule } in self.scheduled() {
+            let built = schedule.build(run).map_err(|error| error.under(key))?;
+            let (accepted, expected): (fn(f64) -> bool, _) = match hyper {
+                Hyper::WeightDecay => (|x| x >= 0.0, "a weight decay, at least 0"),
+                _ => (|x| (0.0..1.0).contains(&x), "a momentum, at least 0 and below 1"),
+            };
+            let sampled = (0..=SAMPLES).map(|i| (run.updates - 1).saturating_mul(i) / SAMPLES);
+            let marked = built.marks().into_iter().map(|mark| mark.update.min(run.updates - 1)).take(1000);
+            let values = sampled.chain(marked).map(|update| built.lr(base, run.at(update)));
+            if let Some(value) = values.into_iter().find(|value| !accepted(*value)) {
+                return Err(Error::new(key, Problem::Range { value, expected }));
+            }
+            driver = driver.drive("", hyper, base, built);
+        }
+        Ok(driver)
+    }
+}
+
+/// Parts into which a run is divided to look for values out of range.
+const SAMPLES: u64 = 500;
+
 /// `sgd = { momentum = 0.9 }`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -30,11 +117,24 @@ pub struct SgdConfig {
     pub weight_decay: f64,
     /// Also decay norms and biases (torch's default; theirs is a group without decay here unless set).
     pub decay_all: bool,
+    /// μ over time, with `momentum` as its base rate: `{ one_cycle = { … } }`. Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum_schedule: Option<ScheduleSpec>,
+    /// λ over time, with `weight_decay` as its base rate: `{ cosine = {} }`. Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay_schedule: Option<ScheduleSpec>,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        Self { momentum: 0.9, nesterov: false, weight_decay: 0.0, decay_all: false }
+        Self {
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            decay_all: false,
+            momentum_schedule: None,
+            weight_decay_schedule: None,
+        }
     }
 }
 
@@ -56,9 +156,29 @@ pub struct AdamConfig {
     pub weight_decay: f64,
     /// Also decay norms and biases, as one torch parameter group does.
     pub decay_all: bool,
+    /// β₁ over time, with `beta1` as its base rate. The bias correction takes the β₁ in force, as in torch. Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta1_schedule: Option<ScheduleSpec>,
+    /// β₂ over time, with `beta2` as its base rate, likewise. Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta2_schedule: Option<ScheduleSpec>,
+    /// λ over time, with `weight_decay` as its base rate: `{ cosine = {} }`. Default: constant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay_schedule: Option<ScheduleSpec>,
 }
 
+/// A constant of a rule: which, the key of its schedule, its value, its schedule.
+type Constant<'a> = (Hyper, &'static str, f64, &'a Option<ScheduleSpec>);
+
 impl AdamConfig {
+    fn all_scheduled(&self, keys: [&'static str; 3]) -> Vec<Constant<'_>> {
+        vec![
+            (Hyper::Beta1, keys[0], self.beta1, &self.beta1_schedule),
+            (Hyper::Beta2, keys[1], self.beta2, &self.beta2_schedule),
+            (Hyper::WeightDecay, keys[2], self.weight_decay, &self.weight_decay_schedule),
+        ]
+    }
+
     /// The constants of `torch.optim.AdamW` and `candle_nn::ParamsAdamW`: a weight decay of 0.01 on every parameter, where an
     /// experiment file has 0 by default.
     #[must_use]
@@ -69,6 +189,15 @@ impl AdamConfig {
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decay_all: false }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decay_all: false,
+            beta1_schedule: None,
+            beta2_schedule: None,
+            weight_decay_schedule: None,
+        }
     }
 }

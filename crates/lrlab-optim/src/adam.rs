@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor, backprop::GradStore};
+use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_config::AdamConfig;
 use lrlab_kernels::{AdamStep, Params, adam_updates};
+use lrlab_schedulers::Hyper;
 
-use crate::{Optimizer, check::in_range, slots::Slots};
+use crate::{
+    Optimizer,
+    check::{in_range, whole},
+    slots::Slots,
+};
 
 /// m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; θ ← θ − lr · m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵗ),
 /// v̂ = v / (1 − β₂ᵗ) and t the parameter's steps.
@@ -47,6 +52,23 @@ impl Optimizer for Adam {
             let step = AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step: steps + 1 };
             adam_updates(updates, step)
         })
+    }
+
+    fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
+        whole(group)?;
+        let (name, high) = match hyper {
+            Hyper::Momentum | Hyper::Beta1 => ("beta1", 1.0 - f64::EPSILON),
+            Hyper::Beta2 => ("beta2", 1.0 - f64::EPSILON),
+            Hyper::WeightDecay => ("weight decay", f64::MAX),
+            other => bail!("Adam has no {other}: it has beta1 (momentum), beta2 and weight_decay"),
+        };
+        in_range(name, value, 0.0, high)?;
+        match hyper {
+            Hyper::Beta2 => self.config.beta2 = value,
+            Hyper::WeightDecay => self.slots.set_weight_decay(value),
+            _ => self.config.beta1 = value,
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_config::OptimizerConfig;
 use lrlab_kernels::Params;
+use lrlab_schedulers::Hyper;
 
 use crate::{Optimizer, build, check::in_range};
 
@@ -52,6 +53,8 @@ impl Default for Group {
 pub struct Groups {
     /// The parameters that no pattern takes are last.
     groups: Vec<(Group, Box<dyn Optimizer>)>,
+    /// Those of the groups but the last.
+    patterns: Vec<String>,
 }
 
 impl Groups {
@@ -79,7 +82,10 @@ impl Groups {
         }
         let rest = params.subset(|name| place(name).is_none());
         built.push((Group::default(), build(config, &rest)?));
-        Ok(Self { groups: built })
+        Ok(Self {
+            groups: built,
+            patterns: groups.iter().map(|(pattern, _)| (*pattern).to_owned()).collect(),
+        })
     }
 }
 
@@ -97,6 +103,19 @@ impl Optimizer for Groups {
         let rates = self.groups.iter().map(|(group, _)| Ok(group.lr_scale * lr(group.schedule.as_deref())?));
         let rates = rates.collect::<Result<Vec<_>>>()?;
         self.groups.iter_mut().zip(rates).try_for_each(|((_, rule), lr)| rule.step(lr, grads))
+    }
+
+    /// The name of a group is its pattern. The group `""` is all of them; of weight decay, those without one of their own.
+    fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
+        if group.is_empty() {
+            let own = |group: &Group| *hyper == Hyper::WeightDecay && group.weight_decay.is_some();
+            let mut all = self.groups.iter_mut().filter(|(group, _)| !own(group));
+            return all.try_for_each(|(_, rule)| rule.set("", hyper, value));
+        }
+        match self.patterns.iter().position(|pattern| pattern == group) {
+            Some(i) => self.groups[i].1.set("", hyper, value),
+            None => bail!("there is no group {group:?}; there are {:?}", self.patterns),
+        }
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -32,6 +32,7 @@ pub use candle::CandleOptimizer;
 pub use grads::{accumulate, clip_finite_grad_norm, clip_grad_norm};
 pub use groups::{Group, Groups};
 pub use lrlab_config::{AdamConfig, OptimizerConfig, SgdConfig};
+pub use lrlab_schedulers::{Driver, Hyper};
 pub use optimizer::Optimizer;
 pub use sgd::Sgd;
 #[cfg(feature = "host")]

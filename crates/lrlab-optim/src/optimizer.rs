@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor, backprop::GradStore};
+use candle_core::{Result, Tensor, backprop::GradStore, bail};
+use lrlab_schedulers::Hyper;
 
 /// An update rule over a model's parameters. The rate is an argument: the optimizer never holds it.
 #[diagnostic::on_unimplemented(
@@ -26,6 +27,18 @@ pub trait Optimizer: Send {
         self.step(lr(None)?, grads)
     }
 
+    /// Sets a constant of the rule for the next steps: momentum, β₁, β₂, weight decay. The group `""` is all parameters;
+    /// other names are those of [`Groups`](crate::Groups). What is set is no part of [`Optimizer::state`]: a loop sets it before
+    /// each step, from a [`Driver`](lrlab_schedulers::Driver) for instance. By default, there is nothing to set.
+    ///
+    /// # Errors
+    /// The rule has no such constant, there is no such group, or the value is out of its range; nothing is changed then.
+    fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
+        bail!(
+            "this optimizer cannot set {hyper} of the group {group:?} to {value}: it has no constants to set"
+        )
+    }
+
     /// Moments and counters by name, copied, for a snapshot or checkpoint.
     ///
     /// # Errors
@@ -46,6 +59,10 @@ impl<O: Optimizer + ?Sized> Optimizer for Box<O> {
 
     fn step_groups(&mut self, lr: &dyn Fn(Option<&str>) -> Result<f64>, grads: &GradStore) -> Result<()> {
         (**self).step_groups(lr, grads)
+    }
+
+    fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
+        (**self).set(group, hyper, value)
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, backprop::GradStore, bail};
 use lrlab_config::SgdConfig;
 use lrlab_kernels::{Params, SgdStep, sgd_updates};
+use lrlab_schedulers::Hyper;
 
-use crate::{Optimizer, check::in_range, slots::Slots};
+use crate::{
+    Optimizer,
+    check::{in_range, whole},
+    slots::Slots,
+};
 
 /// g ← ∇θ + λ θ; b ← μ b + g, with b = g on the first step; θ ← θ − lr · b, or θ − lr · (g + μ b) in Nesterov's form.
 /// No dampening. λ is 0 for norms and biases unless `decay_all`.
@@ -23,7 +28,8 @@ impl Sgd {
     /// A constant is out of its range, or allocating the buffers fails.
     pub fn new(config: SgdConfig, params: &Params) -> Result<Self> {
         check(&config)?;
-        let kinds: &[&str] = if config.momentum > 0.0 { &["momentum_buffer"] } else { &[] };
+        let has_momentum = config.momentum > 0.0 || config.momentum_schedule.is_some();
+        let kinds: &[&str] = if has_momentum { &["momentum_buffer"] } else { &[] };
         let slots = Slots::new(kinds, params, config.weight_decay, config.decay_all)?;
         Ok(Self { config, slots })
     }
@@ -35,6 +41,25 @@ impl Optimizer for Sgd {
         self.slots.step(grads, |steps, updates| {
             sgd_updates(updates, SgdStep { lr, momentum, nesterov, weight_decay, first: steps == 0 })
         })
+    }
+
+    fn set(&mut self, group: &str, hyper: &Hyper, value: f64) -> Result<()> {
+        whole(group)?;
+        match hyper {
+            Hyper::Momentum if self.slots.has_moments() => {
+                in_range("momentum", value, 0.0, 1.0 - f64::EPSILON)?;
+                self.config.momentum = value;
+            }
+            Hyper::Momentum => bail!(
+                "momentum cannot be set to {value}: this SGD began without momentum; give it a `momentum` above 0"
+            ),
+            Hyper::WeightDecay => {
+                in_range("weight decay", value, 0.0, f64::MAX)?;
+                self.slots.set_weight_decay(value);
+            }
+            other => bail!("SGD has no {other}: it has momentum and weight_decay"),
+        }
+        Ok(())
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
@@ -49,7 +74,7 @@ impl Optimizer for Sgd {
 fn check(config: &SgdConfig) -> Result<()> {
     in_range("momentum", config.momentum, 0.0, 1.0)?;
     in_range("weight decay", config.weight_decay, 0.0, f64::MAX)?;
-    if config.nesterov && config.momentum == 0.0 {
+    if config.nesterov && config.momentum == 0.0 && config.momentum_schedule.is_none() {
         bail!("Nesterov's form needs a momentum above 0");
     }
     Ok(())

@@ -13,8 +13,8 @@ const STEPS: &str = "steps";
 struct Slot {
     name: String,
     var: Var,
-    /// This parameter's weight decay: its group's.
-    weight_decay: f64,
+    /// Whether it decays: norms and biases may not.
+    decays: bool,
     /// One per kind.
     moments: Vec<Var>,
     /// Steps this parameter took.
@@ -25,6 +25,8 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Slots {
     kinds: &'static [&'static str],
+    /// Of the parameters that decay.
+    weight_decay: f64,
     slots: Vec<Slot>,
 }
 
@@ -38,16 +40,25 @@ impl Slots {
         decay_all: bool,
     ) -> Result<Self> {
         let slot = |(name, param): (&str, &lrlab_kernels::Param)| {
-            let decays = decay_all || param.role == Role::Weight;
             Ok(Slot {
                 name: name.to_owned(),
-                weight_decay: if decays { weight_decay } else { 0.0 },
+                decays: decay_all || param.role == Role::Weight,
                 moments: kinds.iter().map(|_| zeros_like(&param.var)).collect::<Result<_>>()?,
                 var: param.var.clone(),
                 steps: 0,
             })
         };
-        Ok(Self { kinds, slots: params.trainable().map(slot).collect::<Result<_>>()? })
+        Ok(Self { kinds, weight_decay, slots: params.trainable().map(slot).collect::<Result<_>>()? })
+    }
+
+    /// The weight decay of the next steps.
+    pub(crate) fn set_weight_decay(&mut self, weight_decay: f64) {
+        self.weight_decay = weight_decay;
+    }
+
+    /// Whether there is a moment for each parameter.
+    pub(crate) fn has_moments(&self) -> bool {
+        !self.kinds.is_empty()
     }
 
     /// Moves every parameter that has a gradient, by `update`, which gets those that took equally many steps at once.
@@ -57,9 +68,10 @@ impl Slots {
         update: impl Fn(u64, &[Update]) -> Result<()>,
     ) -> Result<()> {
         let mut groups: BTreeMap<u64, Vec<(&mut u64, Update)>> = BTreeMap::new();
-        for Slot { var, weight_decay, moments, steps, .. } in &mut self.slots {
+        for Slot { var, decays, moments, steps, .. } in &mut self.slots {
             let Some(grad) = grads.get(var) else { continue };
-            let update = Update { var, grad, moments, weight_decay: *weight_decay };
+            let weight_decay = if *decays { self.weight_decay } else { 0.0 };
+            let update = Update { var, grad, moments, weight_decay };
             groups.entry(*steps).or_default().push((steps, update));
         }
         for (taken, group) in groups {

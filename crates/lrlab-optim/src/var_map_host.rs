@@ -138,11 +138,12 @@ impl VarMapHost {
         &self.params
     }
 
-    /// Makes one update: the backward pass of `loss`, clipping, a step at the rates of `session`, and
-    /// [`Session::end_update`]. Returns the loss.
+    /// Makes one update: the backward pass of `loss`, clipping, a step at the rates of `session` with the constants that it
+    /// drives ([`Session::with_driver`]), and [`Session::end_update`]. Returns the loss.
     ///
     /// # Errors
-    /// A tensor operation fails, a group takes its rate from a schedule that the session does not have, or a callback fails.
+    /// A tensor operation fails, a group takes its rate from a schedule that the session does not have, the optimizer lacks
+    /// a constant that the session drives, or a callback fails.
     pub fn update(&mut self, session: &mut Session, loss: &Tensor) -> std::result::Result<f64, Error> {
         let rate = |name: Option<&str>| match name {
             None => Ok(session.lr()),
@@ -151,7 +152,14 @@ impl VarMapHost {
                 None => bail!("the session has no schedule {name:?}; add it with `Session::with_schedule`"),
             },
         };
-        let (value, norm) = self.descend(loss, &rate).map_err(|error| failed("make an update", error))?;
+        let mut set = Ok(());
+        session.hypers(|group, hyper, value| {
+            if set.is_ok() {
+                set = self.optimizer.set(group, hyper, value);
+            }
+        });
+        let descended = set.and_then(|()| self.descend(loss, &rate));
+        let (value, norm) = descended.map_err(|error| failed("make an update", error))?;
         session.end_update(value, Some(norm), self)?;
         Ok(value)
     }

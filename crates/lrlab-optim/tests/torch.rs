@@ -58,7 +58,7 @@ fn check(case: &str, config: &OptimizerConfig, clip: Option<f64>) -> Result<()> 
 }
 
 fn sgd(momentum: f64, nesterov: bool, weight_decay: f64, decay_all: bool) -> OptimizerConfig {
-    OptimizerConfig::Sgd(SgdConfig { momentum, nesterov, weight_decay, decay_all })
+    OptimizerConfig::Sgd(SgdConfig { momentum, nesterov, weight_decay, decay_all, ..SgdConfig::default() })
 }
 
 #[test]
@@ -73,7 +73,14 @@ fn sgd_is_torchs() -> Result<()> {
 #[test]
 fn adam_is_torchs() -> Result<()> {
     check("adam", &OptimizerConfig::Adam(AdamConfig::default()), None)?;
-    let decay = AdamConfig { beta1: 0.8, beta2: 0.99, eps: 1e-6, weight_decay: 5e-2, decay_all: true };
+    let decay = AdamConfig {
+        beta1: 0.8,
+        beta2: 0.99,
+        eps: 1e-6,
+        weight_decay: 5e-2,
+        decay_all: true,
+        ..AdamConfig::default()
+    };
     check("adam decay", &OptimizerConfig::Adam(decay), None)
 }
 

@@ -66,6 +66,9 @@ pub struct EpochMetrics {
     /// Metrics of one's own by name, as far as they were measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, f64>,
+    /// Hyperparameters that follow a schedule of their own (`weight_decay`, `momentum`, …), at the epoch's last update.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hyperparameters: BTreeMap<String, f64>,
 }
 
 impl EpochMetrics {
@@ -78,7 +81,7 @@ impl EpochMetrics {
     }
 
     /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is not a metric, nor one
-    /// of [`EpochMetrics::extra`], and `Some(None)` if it was not measured or, in a record, is not finite.
+    /// of [`EpochMetrics::extra`] or [`EpochMetrics::hyperparameters`], and `Some(None)` if it was not measured or, in a record, is not finite.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Option<f64>> {
         Some(match name {
@@ -94,8 +97,13 @@ impl EpochMetrics {
             "val_recall" => self.val_recall,
             "val_ece" => self.val_ece,
             "grad_norm" => self.grad_norm,
-            _ => Some(*self.extra.get(name)?),
+            _ => Some(*self.extra.get(name).or_else(|| self.hyperparameters.get(name))?),
         })
+    }
+
+    /// The names of [`EpochMetrics::extra`] and [`EpochMetrics::hyperparameters`].
+    pub fn own_names(&self) -> impl Iterator<Item = &str> {
+        self.extra.keys().chain(self.hyperparameters.keys()).map(String::as_str)
     }
 
     /// Returns the field of the metric `name`; `None` if `name` is not a metric.

@@ -1,5 +1,7 @@
 //! Schedules at work on an optimizer: the rate of each update, any hyperparameter, any number of parameter groups.
 
+use std::fmt;
+
 use crate::{Horizon, Schedule, Time};
 
 /// A schedule with its base rate and its run, counting updates: all that a training loop needs.
@@ -80,17 +82,34 @@ impl<S: Schedule> Iterator for Rates<S> {
 
 /// What a schedule drives. A schedule is a function from a base value to a value, so it fits any number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Hyper {
     /// The learning rate.
     Lr,
-    /// Momentum, or the first moment's decay (`beta1`).
+    /// Momentum; for a rule without one, the first moment's decay.
     Momentum,
+    /// The first moment's decay.
+    Beta1,
     /// The second moment's decay.
     Beta2,
     /// Weight decay.
     WeightDecay,
     /// Any other, by name: dropout, label smoothing, temperature.
     Other(String),
+}
+
+/// The key of experiment files: `momentum`, `weight_decay`, ….
+impl fmt::Display for Hyper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lr => "lr",
+            Self::Momentum => "momentum",
+            Self::Beta1 => "beta1",
+            Self::Beta2 => "beta2",
+            Self::WeightDecay => "weight_decay",
+            Self::Other(name) => name,
+        })
+    }
 }
 
 /// Which schedule drives what, by parameter group and hyperparameter.
@@ -142,6 +161,12 @@ impl Driver {
             None => self.driven.push(new),
         }
         self
+    }
+
+    /// Whether it drives nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.driven.is_empty()
     }
 
     /// The value in force for the update at `at`; none for what is not driven.

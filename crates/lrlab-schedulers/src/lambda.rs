@@ -1,4 +1,5 @@
-//! Schedules from functions, for what no name covers. They are not data: an experiment file cannot hold them.
+//! Schedules from functions, for what no name covers. They are not data: an experiment file holds
+//! their names ([`Lambdas`](crate::Lambdas)).
 
 use std::fmt;
 

@@ -46,7 +46,7 @@
 //! # Where to look
 //!
 //! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
-//! - a schedule in code: [`Compose`] (combinators), [`lambda`], [`multiplicative`]; from gradient norms: [`refined`];
+//! - a schedule in code: [`Compose`] (combinators), [`lambda`], by name [`Lambdas`], [`multiplicative`]; from gradient norms: [`refined`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
 //!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
 //! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
@@ -98,6 +98,7 @@ mod lint;
 mod parse;
 mod plot;
 mod refined;
+mod registered;
 mod schedule;
 mod schedules;
 mod span;
@@ -119,6 +120,7 @@ pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
 pub use lint::{Finding, lint};
 pub use plot::{Curve, plot_dots, plot_line, plot_svg, plot_text};
 pub use refined::refined;
+pub use registered::{LambdaSpec, Lambdas};
 pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};

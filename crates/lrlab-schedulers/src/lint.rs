@@ -198,7 +198,8 @@ impl Findings {
             | ScheduleSpec::Exponential(_)
             | ScheduleSpec::PiecewiseLinear(_)
             | ScheduleSpec::InverseTime(_)
-            | ScheduleSpec::Power(_) => {}
+            | ScheduleSpec::Power(_)
+            | ScheduleSpec::Lambda(_) => {}
         }
     }
 

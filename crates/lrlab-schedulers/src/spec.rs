@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::schedules::{Plan, is_default, one, tenth};
 use crate::{
     ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec, Horizon,
-    InverseSqrtSpec, InverseTimeSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec, OneCycleSpec,
-    PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span, StaticSpec, StepSpec,
-    TanhSpec, WsdSpec,
+    InverseSqrtSpec, InverseTimeSpec, LambdaSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec,
+    OneCycleSpec, PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span,
+    StaticSpec, StepSpec, TanhSpec, WsdSpec,
 };
 
 /// A schedule as data.
@@ -82,6 +82,8 @@ pub enum ScheduleSpec {
     Max(MaxSpec),
     /// A schedule with seeded noise.
     Noise(NoiseSpec),
+    /// A function that a program registers.
+    Lambda(LambdaSpec),
 }
 
 /// `warmup = { over = "5%", start_factor = 0.1, then = { cosine = { … } } }`: a linear ramp into any schedule.
@@ -350,6 +352,7 @@ schedules! {
     Min(MinSpec) = "min",
     Max(MaxSpec) = "max",
     Noise(NoiseSpec) = "noise",
+    Lambda(LambdaSpec) = "lambda",
 }
 
 impl ScheduleSpec {

@@ -74,6 +74,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     if let OptimizerConfig::Sgd(sgd) = &run.optimizer
         && sgd.nesterov
         && sgd.momentum == 0.0
+        && sgd.momentum_schedule.is_none()
     {
         let message = "Nesterov's momentum needs `momentum` above 0".to_owned();
         found.push(disagreement("optimizer.sgd.nesterov", message));
@@ -87,7 +88,7 @@ pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     found
 }
 
-/// What schedule and controller refuse, built for the run's real length where the data set's size is known.
+/// What the schedules and the controller refuse, built for the run's real length where the data set's size is known.
 fn rate(run: &RunSpec) -> Vec<Disagreement> {
     let horizon = run.horizon();
     let schedule = match &horizon {
@@ -96,7 +97,7 @@ fn rate(run: &RunSpec) -> Vec<Disagreement> {
     };
     let controller = run.monitor.as_ref().map_or(Ok(()), |monitor| monitor.controller.check());
     let refused = |error: lrlab_schedulers::Error, root: &str| {
-        let length = horizon.filter(|_| root == "schedule").map(|horizon| {
+        let length = horizon.filter(|_| root != "monitor.controller").map(|horizon| {
             let Horizon { updates, updates_per_epoch } = horizon;
             let epochs = if run.epochs == 1 { "epoch" } else { "epochs" };
             format!("the run has {} {epochs} of {updates_per_epoch} updates, {updates} in all", run.epochs)
@@ -108,8 +109,17 @@ fn rate(run: &RunSpec) -> Vec<Disagreement> {
         }
     };
     let schedule = schedule.err().map(|error| refused(error, "schedule"));
+    let constants = match &horizon {
+        Some(horizon) => run.optimizer.driver(horizon).map(drop),
+        None => run
+            .optimizer
+            .scheduled()
+            .iter()
+            .try_for_each(|hyper| hyper.schedule.check().map_err(|error| error.under(hyper.key))),
+    };
+    let constants = constants.err().map(|error| refused(error, "optimizer"));
     let controller = controller.err().map(|error| refused(error, "monitor.controller"));
-    schedule.into_iter().chain(controller).collect()
+    schedule.into_iter().chain(constants).chain(controller).collect()
 }
 
 /// Within a network.

@@ -2,7 +2,7 @@
 
 use lrlab_config::{CustomConfig, Source};
 use lrlab_runs::LONGEST_NAME;
-use lrlab_schedulers::{ControllerSpec, ScheduleSpec};
+use lrlab_schedulers::{ControllerSpec, Lambdas, ScheduleSpec};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -12,15 +12,17 @@ use crate::mistake::Log;
 use crate::schema::definition;
 use crate::tree::{Key, Node, Place, Value};
 use crate::walk::walk;
-use crate::{ModelSpec, MonitorSpec, suggest};
+use crate::{ModelSpec, MonitorSpec, RunSpec, suggest};
 
-/// The models and data sets that a runner of the user's own adds.
+/// The models, data sets and functions of time that a runner of the user's own adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// Custom models.
     pub models: Vec<Registered>,
     /// Custom data sets.
     pub data: Vec<Registered>,
+    /// Functions that schedules name.
+    pub lambdas: Lambdas,
 }
 
 /// A model or data set that a runner of the user's own adds.
@@ -67,7 +69,7 @@ impl Definitions {
         let empty = Node { value: Value::Table(Vec::new()), place: root.place };
         let defaults = root.get("defaults").cloned().unwrap_or(empty);
         walk(log, &defaults, definition("RunKeys"), "defaults");
-        let found = Self {
+        let mut found = Self {
             data: section(log, root, "data", |log, named| data(log, named, catalog)),
             models: section(log, root, "models", |log, named| model(log, named, catalog)),
             optimizers: section(log, root, "optimizers", optimizer),
@@ -77,6 +79,11 @@ impl Definitions {
             catalog: catalog.clone(),
         };
         found.check_data_names(log);
+        let named = found.optimizers.iter_mut().chain(&mut found.schedules).map(|named| &mut named.node);
+        let sets = found.models.iter_mut().filter_map(|named| named.node.get_mut("set"));
+        for node in named.chain(sets).chain([&mut found.defaults]) {
+            lambdas(log, node, &catalog.lambdas);
+        }
         for named in found.monitors.iter().filter(|named| named.key.name == OFF) {
             log.error(named.key.place, "`off` is built in and cannot be defined", None);
         }
@@ -87,6 +94,11 @@ impl Definitions {
     pub(crate) fn honours_bf16(&self, model: &ModelSpec) -> bool {
         let ModelSpec::Custom(custom) = model else { return true };
         self.catalog.models.iter().any(|known| known.name == custom.name && known.bf16)
+    }
+
+    /// Looks up the functions that the schedules of a run name. Those that are missing have been told.
+    pub(crate) fn bind(&self, run: &mut RunSpec) {
+        let _ = run.bind(&self.catalog.lambdas);
     }
 
     /// The table of a model.
@@ -239,6 +251,40 @@ fn registered(
     };
     let place = node.place_near(&format!("{key}.custom.name"));
     log.error(place, format!("unknown {what} `{}`", custom.name), hint);
+}
+
+/// Every function that a schedule within names is registered; its version becomes part of the definition.
+fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
+    let list = match &mut node.value {
+        Value::Table(entries) => {
+            entries.iter_mut().map(|(key, child)| (key.name == "lambda", child)).collect()
+        }
+        Value::List(items) => items.iter_mut().map(|item| (false, item)).collect(),
+        _ => Vec::new(),
+    };
+    for (is_lambda, child) in list {
+        let Some(name) = child.get("name").filter(|_| is_lambda) else {
+            lambdas(log, child, known);
+            continue;
+        };
+        let Some(text) = name.text() else { continue };
+        match known.names().find(|(known, _)| *known == text) {
+            Some((_, Some(version))) => {
+                let keys = [Key { name: "version".to_owned(), place: Place::BUILT_IN }];
+                let version = version.to_owned();
+                child.set(&keys, Node { value: Value::Text(version), place: Place::BUILT_IN });
+            }
+            Some((_, None)) => {}
+            None => {
+                let hint = if known.names().next().is_none() {
+                    "this runner registers no functions; run-grid takes another one by `--runner`".to_owned()
+                } else {
+                    suggest::among(text, known.names().map(|(name, _)| name)).unwrap_or_default()
+                };
+                log.error(name.place, format!("unknown function `{text}`"), hint);
+            }
+        }
+    }
 }
 
 fn optimizer(log: &mut Log, named: &mut Named) {

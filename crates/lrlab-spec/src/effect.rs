@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lrlab_config::{OptimizerConfig, Source};
+use lrlab_config::{OptimizerConfig, ScheduledHyper, Source};
 use lrlab_runs::RunId;
-use lrlab_schedulers::{MarkKind, ScheduleSpec};
+use lrlab_schedulers::{Hyper, MarkKind, ScheduleSpec};
 use lrlab_search::TRIAL;
 use serde_json::Value as Json;
 
@@ -47,7 +47,17 @@ pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
         OptimizerConfig::Adam(adam) => ("adam", adam.weight_decay),
         OptimizerConfig::AdamW(adam) => ("adamw", adam.weight_decay),
     };
-    if decay == 0.0 {
+    let mut decays = decay != 0.0;
+    for ScheduledHyper { hyper, key, base, schedule } in run.optimizer.scheduled() {
+        if !schedule.reads_base() {
+            decays |= hyper == Hyper::WeightDecay;
+            let why = format!("`{key}` is `{}`, which sets the values itself", schedule.name());
+            found.push(Idle::new(format!("optimizer.{}", key.trim_end_matches("_schedule")), why));
+        } else if base == 0.0 && hyper == Hyper::WeightDecay {
+            found.push(Idle::new(format!("optimizer.{key}"), "`weight_decay` is 0"));
+        }
+    }
+    if !decays {
         found.push(Idle::new(format!("optimizer.{name}.decay_all"), "`weight_decay` is 0"));
     }
     if run.monitor.is_some() && restarts(run) == Some(false) {

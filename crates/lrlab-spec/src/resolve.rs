@@ -82,7 +82,7 @@ pub(crate) fn resolve(
     tree: &Node,
     definitions: &Definitions,
 ) -> Option<Resolved> {
-    let spec: RunSpec = match serde_json::from_value(tree.json()) {
+    let mut spec: RunSpec = match serde_json::from_value(tree.json()) {
         Ok(spec) => spec,
         Err(error) => {
             let place = chosen(point, "model")?.place;
@@ -90,6 +90,7 @@ pub(crate) fn resolve(
             return None;
         }
     };
+    definitions.bind(&mut spec);
     for found in coupled::run(&spec) {
         let place = tree.place_near(&found.path);
         // The same value may be wrong in one way for each length of a run: the first tells enough.
@@ -216,7 +217,8 @@ fn put(tree: &mut Node, name: &str, change: impl FnOnce(&mut Node)) {
 /// `over` wins; tables are merged key by key unless they hold different variants.
 fn merge(base: &mut Node, over: &Node, path: &str) {
     let variant = |node: &Node| node.table().first().map(|(key, _)| key.name.clone());
-    let replaces = TAGGED.contains(&path) && variant(base) != variant(over);
+    let is_schedule = path.starts_with("optimizer.") && path.ends_with("_schedule");
+    let replaces = (TAGGED.contains(&path) || is_schedule) && variant(base) != variant(over);
     if replaces || !matches!((&base.value, &over.value), (Value::Table(_), Value::Table(_))) {
         *base = over.clone();
         return;

@@ -6,7 +6,7 @@
 use lrlab_config::{
     AveragingConfig, DivergenceConfig, EarlyStoppingConfig, Metric, OptimizerConfig, Precision,
 };
-use lrlab_schedulers::ScheduleSpec;
+use lrlab_schedulers::{Error, LambdaSpec, Lambdas, ScheduleSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,4 +74,23 @@ pub struct RunSpec {
     pub precision: Precision,
     /// Seed of initialisation, order, augmentation and dropout.
     pub seed: u64,
+}
+
+impl RunSpec {
+    /// Looks up the functions that its schedules name, without which they cannot be built ([`ScheduleSpec::bind`]).
+    ///
+    /// # Errors
+    /// A function is not registered, or in another version than the one of the run.
+    pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
+        self.schedule.bind(lambdas)?;
+        self.optimizer.schedules_mut().try_for_each(|schedule| schedule.bind(lambdas))
+    }
+
+    /// The functions that its schedules name.
+    #[must_use]
+    pub fn lambdas(&self) -> Vec<LambdaSpec> {
+        let constants = self.optimizer.scheduled();
+        let constants = constants.iter().flat_map(|hyper| hyper.schedule.lambdas());
+        self.schedule.lambdas().into_iter().chain(constants).collect()
+    }
 }

@@ -274,6 +274,9 @@ fn nest(properties: &mut Map<String, Value>, first: &str, rest: &str, schema: Va
 }
 
 fn collect(path: &str, schema: &Value, definitions: &Map<String, Value>, leaves: &mut Vec<(String, Value)>) {
+    if schema["$ref"] == "#/$defs/ScheduleSpec" {
+        return;
+    }
     let target =
         schema["$ref"].as_str().and_then(|name| definitions.get(name.trim_start_matches("#/$defs/")));
     let resolved = target.unwrap_or(schema);

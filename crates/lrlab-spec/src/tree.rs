@@ -79,6 +79,11 @@ impl Node {
         self.entry(key).map(|(_, node)| node)
     }
 
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Value::Table(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(known, _)| known.name == key).map(|(_, node)| node)
+    }
+
     pub(crate) fn entry(&self, key: &str) -> Option<&(Key, Self)> {
         self.table().iter().find(|(k, _)| k.name == key)
     }

@@ -324,7 +324,11 @@ fn custom_parts_of_a_runner() {
     let text = "name = \"own\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 1\nepochs = 1\n\
         batch_size = 1\noptimizer = { adam = {} }\n[models.m]\nnetwork = { custom = { name = \"mine\", options = { width = 3 } } }\n\
         data = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n[schedules.s]\nstatic = {}\n";
-    let catalog = Catalog { models: vec![Registered::new("mine")], data: vec![Registered::new("ours")] };
+    let catalog = Catalog {
+        models: vec![Registered::new("mine")],
+        data: vec![Registered::new("ours")],
+        ..Catalog::default()
+    };
     let cells = read(text, "x.toml", &[], &catalog).unwrap().cells(&[], None).unwrap();
     let run = serde_json::to_value(&cells[0].1).unwrap();
     assert_eq!(run["model"], json!({ "custom": { "name": "mine", "options": { "width": 3 } } }));
@@ -358,7 +362,11 @@ fn options_of_ones_own_enter_the_identity_as_they_are() {
              [schedules.static]\nstatic = {{}}\n"
         )
     };
-    let catalog = Catalog { models: vec![Registered::new("mine")], data: vec![Registered::new("ours")] };
+    let catalog = Catalog {
+        models: vec![Registered::new("mine")],
+        data: vec![Registered::new("ours")],
+        ..Catalog::default()
+    };
     let spec = |options: &str| {
         let cells =
             read(&text(options), "x.toml", &[], &catalog).unwrap_or_else(|e| panic!("{options}: {e}"));
@@ -676,7 +684,7 @@ fn versions_of_registered_parts() {
         network = { custom = { name = \"mine\" } }\ndata = \"d\"\n[data.d]\nsource = { custom = { name = \"ours\" } }\n\
         [schedules.s]\nstatic = {}\n";
     let spec = |model: Registered, data: Registered| {
-        let catalog = Catalog { models: vec![model], data: vec![data] };
+        let catalog = Catalog { models: vec![model], data: vec![data], ..Catalog::default() };
         let read = read(text, "x.toml", &[], &catalog).unwrap_or_else(|e| panic!("{e}"));
         read.cells(&[], None).unwrap().remove(0).1
     };
@@ -699,6 +707,7 @@ fn versions_of_registered_parts() {
     let catalog = |bf16| Catalog {
         models: vec![Registered { bf16, ..Registered::new("mine") }],
         data: vec![Registered::new("ours")],
+        ..Catalog::default()
     };
     assert!(read(&bf16, "x.toml", &[], &catalog(true)).is_ok());
     let refused = read(&bf16, "x.toml", &[], &catalog(false)).unwrap_err().to_string();
@@ -708,4 +717,62 @@ fn versions_of_registered_parts() {
     ] {
         assert!(refused.contains(words), "no {words:?} in {refused}");
     }
+}
+
+/// A constant that follows a schedule makes another run; without one, the identity has no word of it.
+#[test]
+fn constants_of_the_optimizer_by_schedule() {
+    let rule = |keys: &str| {
+        small(
+            "optimizer = [\"s\"]\nseed = [0]",
+            &format!("[optimizers.s]\nsgd = {{ weight_decay = 5e-4{keys} }}\n"),
+        )
+    };
+    let (plain, falls) = (rule(""), rule(", weight_decay_schedule = { cosine = {} }"));
+    assert!(!canonical(&plain[0].1).unwrap().contains("_schedule"));
+    let text = canonical(&falls[0].1).unwrap();
+    assert!(text.contains("\"weight_decay_schedule\":{\"cosine\":{"), "{text}");
+    assert_ne!(run_id(&plain[0].1, "d").unwrap(), run_id(&falls[0].1, "d").unwrap());
+    // A peak at the base rate is told from one of the schedule's own.
+    assert_eq!(rule(", momentum_schedule = { one_cycle = {} }")[0].1.optimizer.scheduled()[0].base, 0.9);
+}
+
+/// A function that a schedule names is one that the runner registers; its version is part of the identity.
+#[test]
+fn functions_of_a_runner() {
+    let text = |schedule: &str| {
+        format!(
+            "name = \"x\"\n[axes]\nmodel = [\"m\"]\nschedule = [\"s\"]\nseed = [0]\n[defaults]\nlr = 0.1\nepochs = 2\n\
+             batch_size = 8\noptimizer = {{ sgd = {{ weight_decay = 1e-4, weight_decay_schedule = {{ lambda = {{ name = \"halves\" }} }} }} }}\n\
+             [models.m]\nnetwork = {{ linear = {{}} }}\ndata = \"d\"\n[data.d]\nsource = {{ synthetic_pictures = {{}} }}\n\
+             [schedules.s]\n{schedule}\n"
+        )
+    };
+    let good = text("warmup = { over = \"10%\", then = { lambda = { name = \"halves\" } } }");
+    let catalog = |version: Option<&str>| {
+        let mut catalog = Catalog::default();
+        catalog.lambdas.register("halves", version.map(str::to_owned), |at| 0.5_f64.powf(at.epoch.floor()));
+        catalog
+    };
+    let spec = |version| {
+        let read = read(&good, "x.toml", &[], &catalog(version)).unwrap_or_else(|e| panic!("{e}"));
+        read.cells(&[], None).unwrap().remove(0).1
+    };
+    let (old, new) = (spec(Some("1")), spec(Some("2")));
+    assert_ne!(run_id(&old, "d").unwrap(), run_id(&new, "d").unwrap());
+    assert!(!canonical(&spec(None)).unwrap().contains("version"));
+    assert_eq!(new.lambdas().iter().map(|spec| spec.version.as_deref()).collect::<Vec<_>>(), [Some("2"); 2]);
+    let errors = |text: &str, catalog: &Catalog| read(text, "x.toml", &[], catalog).unwrap_err().to_string();
+    let unknown = errors(&text("lambda = { name = \"thirds\" }"), &catalog(None));
+    assert!(
+        unknown.contains("unknown function `thirds`") && unknown.contains("expected one of `halves`"),
+        "{unknown}"
+    );
+    let none = errors(&good, &Catalog::default());
+    assert!(
+        none.contains("unknown function `halves`") && none.contains("this runner registers no functions"),
+        "{none}"
+    );
+    let own = errors(&text("lambda = { name = \"halves\", version = \"9\" }"), &catalog(None));
+    assert!(own.contains("unknown key `version`"), "{own}");
 }

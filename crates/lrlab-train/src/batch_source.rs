@@ -203,7 +203,8 @@ mod tests {
         let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());
         let optimizer =
             lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap();
-        let mut trainer = Trainer::new(model, optimizer, data, &settings, &Device::Cpu).unwrap();
+        let mut trainer =
+            Trainer::new(model, optimizer, Arc::default(), data, &settings, &Device::Cpu).unwrap();
         assert!(trainer.device_data.is_none(), "on the CPU the host makes batches");
         trainer.device_data = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
         let mut batches = trainer.batches(1, 1);

@@ -1,6 +1,7 @@
 //! The training loop.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use lrlab_data::Dataset;
 use lrlab_models::Model;
 use lrlab_optim::Optimizer;
 use lrlab_runs::{Evaluation, Event, finite};
-use lrlab_schedulers::{Horizon, Schedule};
+use lrlab_schedulers::{Driver, Horizon, Schedule};
 
 use crate::host::TrainingHost;
 use crate::run::{Run, has_finite_val_loss};
@@ -26,6 +27,8 @@ pub struct Fit<'a> {
     pub optimizer: Box<dyn Optimizer>,
     /// The learning rate over time, built for the run's [`Horizon`] (see [`Fit::horizon`]).
     pub schedule: Box<dyn Schedule>,
+    /// What else follows a schedule: constants of the update rule, in the group `""` (see [`Optimizer::set`]). Empty for none.
+    pub driver: Driver,
     /// The callbacks.
     pub callbacks: Callbacks,
     /// The data set.
@@ -65,11 +68,12 @@ pub fn fit_from(
     report: &mut dyn FnMut(&Event),
 ) -> Result<Fitted, Error> {
     parts.settings.check()?;
-    let Fit { model, optimizer, schedule, callbacks, data, settings, device } = parts;
+    let Fit { model, optimizer, schedule, driver, callbacks, data, settings, device } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
     let session = Session::new(callbacks, schedule, settings.lr, horizon);
-    let session = session.clamp_lr(settings.lr_min, settings.lr_max);
-    let trainer = Trainer::new(model, optimizer, data, settings, device)?;
+    let driver = Arc::new(driver);
+    let session = session.clamp_lr(settings.lr_min, settings.lr_max).with_driver(Arc::clone(&driver));
+    let trainer = Trainer::new(model, optimizer, driver, data, settings, device)?;
     let mut run = Run::new(session, TrainingHost::new(trainer, report), settings);
     if let Some(state) = state {
         run.resume(state)?;

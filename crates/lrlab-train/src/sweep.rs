@@ -1,5 +1,6 @@
 //! The learning-rate range test on the model, optimizer and data of a run.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lrlab_callbacks::{Callbacks, RangeTest, Session};
@@ -24,10 +25,10 @@ pub fn sweep(
     report: &mut dyn FnMut(f64, f64),
 ) -> Result<RangeTest, Error> {
     parts.settings.check()?;
-    let Fit { model, optimizer, schedule, data, settings, device, .. } = parts;
+    let Fit { model, optimizer, schedule, driver, data, settings, device, .. } = parts;
     let horizon = Fit::horizon(settings, data.train.len());
     let mut session = Session::new(Callbacks::default().with(test.clone()), schedule, settings.lr, horizon);
-    let trainer = Trainer::new(model, optimizer, data, settings, device)?;
+    let trainer = Trainer::new(model, optimizer, Arc::new(driver), data, settings, device)?;
     let mut silent = |_: &Event| {};
     let mut host = TrainingHost::new(trainer, &mut silent);
     session.begin(&mut host)?;

@@ -1,6 +1,7 @@
 //! The parts that change during training, with the operations on them: update, evaluation, trial.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor, backprop::GradStore};
@@ -9,12 +10,12 @@ use lrlab_kernels::{Params, Role, backward, cross_entropy};
 use lrlab_models::{Mode, Model};
 use lrlab_optim::{Optimizer, accumulate, clip_grad_norm};
 use lrlab_runs::Work;
-use lrlab_schedulers::Observation;
+use lrlab_schedulers::{Driver, Observation};
 
 use crate::batch_source::{BatchSource, DeviceData};
 use crate::evaluate::{input, predictions_from, read, scores};
 use crate::running_metrics::UpdateStats;
-use crate::{Error, Scores, Settings};
+use crate::{Error, Fit, Scores, Settings};
 
 /// Copies of weights and optimizer state.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Trainer<'a> {
     model: Box<dyn Model>,
     optimizer: Box<dyn Optimizer>,
+    /// What sets the constants of `optimizer` before each update.
+    driver: Arc<Driver>,
     data: &'a Dataset,
     settings: &'a Settings,
     device: &'a Device,
@@ -42,6 +45,7 @@ impl<'a> Trainer<'a> {
     pub(crate) fn new(
         model: Box<dyn Model>,
         optimizer: Box<dyn Optimizer>,
+        driver: Arc<Driver>,
         data: &'a Dataset,
         settings: &'a Settings,
         device: &'a Device,
@@ -50,6 +54,7 @@ impl<'a> Trainer<'a> {
             device_data: DeviceData::upload_if_it_fits(data, device)?,
             model,
             optimizer,
+            driver,
             data,
             settings,
             device,
@@ -108,12 +113,25 @@ impl<'a> Trainer<'a> {
             let bound = self.settings.clip_norm.unwrap_or(f64::INFINITY);
             grad_norm = clip_grad_norm(self.model.params(), &mut grads, bound)?;
             if grad_norm.is_finite() {
+                self.set_constants()?;
                 self.optimizer.step(lr, &grads)?;
             }
         }
         self.update += 1;
         self.work.updates += 1;
         Ok(UpdateStats { predictions, loss, grad_norm })
+    }
+
+    /// Sets the constants of the optimizer that follow a schedule to their values for this update.
+    fn set_constants(&mut self) -> candle_core::Result<()> {
+        let run = Fit::horizon(self.settings, self.data.train.len());
+        let mut set = Ok(());
+        self.driver.apply(run.at(self.update), |group, hyper, value| {
+            if set.is_ok() {
+                set = self.optimizer.set(group, hyper, value);
+            }
+        });
+        set
     }
 
     /// Evaluates the current weights on a split.

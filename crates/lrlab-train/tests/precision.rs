@@ -35,6 +35,7 @@ fn train(data: &Dataset, model: Box<dyn Model>, lr: f64, seed: u64) -> (f64, f64
         optimizer: lrlab_optim::build(&adam, model.params()).unwrap(),
         model,
         schedule: ScheduleSpec::parse("cosine = {}").unwrap().build(&horizon).unwrap(),
+        driver: lrlab_schedulers::Driver::default(),
         callbacks: Callbacks::default(),
         data,
         settings: &settings,

@@ -72,6 +72,7 @@ impl Case<'_> {
             optimizer: lrlab_optim::build(&self.optimizer, model.params()).unwrap(),
             model,
             schedule: ScheduleSpec::parse(self.schedule).unwrap().build(&horizon).unwrap(),
+            driver: self.optimizer.driver(&horizon).unwrap(),
             callbacks: (self.callbacks)(),
             data: self.data,
             settings: &self.settings,
@@ -147,13 +148,34 @@ fn linear(data: &Dataset) -> Box<dyn Model> {
     Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap())
 }
 
-fn optimizers() -> [(&'static str, OptimizerConfig); 5] {
-    let sgd = SgdConfig { momentum: 0.9, nesterov: false, weight_decay: 1e-3, decay_all: false };
+fn optimizers() -> [(&'static str, OptimizerConfig); 7] {
+    let sgd = SgdConfig { momentum: 0.9, weight_decay: 1e-3, ..SgdConfig::default() };
+    let falls = Some(ScheduleSpec::parse("cosine = {}").unwrap());
     let adam = AdamConfig { weight_decay: 1e-2, ..AdamConfig::default() };
     [
         ("plain sgd", OptimizerConfig::Sgd(SgdConfig { momentum: 0.0, ..sgd.clone() })),
         ("momentum", OptimizerConfig::Sgd(sgd.clone())),
-        ("nesterov", OptimizerConfig::Sgd(SgdConfig { nesterov: true, ..sgd })),
+        ("nesterov", OptimizerConfig::Sgd(SgdConfig { nesterov: true, ..sgd.clone() })),
+        (
+            "sgd by schedules",
+            OptimizerConfig::Sgd(SgdConfig {
+                momentum_schedule: falls.clone(),
+                weight_decay_schedule: falls.clone(),
+                ..sgd
+            }),
+        ),
+        (
+            "adamw by schedules",
+            OptimizerConfig::AdamW(AdamConfig {
+                beta1_schedule: falls.clone(),
+                beta2_schedule: ScheduleSpec::parse(
+                    "linear = { start_factor = 1.0, end_factor = 0.99, total_iters = '100%' }",
+                )
+                .ok(),
+                weight_decay_schedule: falls,
+                ..adam.clone()
+            }),
+        ),
         ("adam", OptimizerConfig::Adam(adam.clone())),
         ("adamw", OptimizerConfig::AdamW(adam)),
     ]
@@ -491,6 +513,7 @@ fn a_pause_keeps_the_state_of_its_epoch() {
                 .unwrap(),
             model,
             schedule: ScheduleSpec::parse("static = {}").unwrap().build(&horizon).unwrap(),
+            driver: lrlab_schedulers::Driver::default(),
             callbacks: Callbacks::default(),
             data: &data,
             settings: &settings,

@@ -42,6 +42,7 @@ fn parts<'a>(data: &'a Dataset, settings: &'a Settings, callbacks: Callbacks) ->
             .unwrap()
             .build(&Fit::horizon(settings, data.train.len()))
             .unwrap(),
+        driver: lrlab_schedulers::Driver::default(),
         callbacks,
         data,
         settings,

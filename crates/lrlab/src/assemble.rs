@@ -57,6 +57,7 @@ pub(crate) fn fit<'a>(
         optimizer: lrlab_optim::build(&run.optimizer, model.params())?,
         model,
         schedule: run.schedule.build(&horizon).context("schedule")?,
+        driver: run.optimizer.driver(&horizon).context("optimizer")?,
         callbacks,
         data,
         settings,

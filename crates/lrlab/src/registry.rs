@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use candle_core::Device;
 use lrlab_data::{DataConfig, Dataset, Kind, Source};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
 use lrlab_runs::RegisteredPart;
+use lrlab_schedulers::{Lambdas, Time};
 use lrlab_spec::{Catalog, DataSpec, ModelSpec, Registered, RunSpec};
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ pub struct ModelContext<'a> {
     pub params: Params,
 }
 
-/// The name of a registered model or data set, with what tells one edition of it from another.
+/// The name of a registered model, data set or function, with what tells one edition of it from another.
 ///
 /// ```
 /// use lrlab::Registration;
@@ -85,11 +86,14 @@ impl From<String> for Registration {
 type ModelBuilder = Box<dyn Fn(&Value, ModelContext<'_>) -> anyhow::Result<Box<dyn Model>> + Send + Sync>;
 type DataLoader = Box<dyn Fn(&Value, &DataConfig) -> anyhow::Result<Dataset> + Send + Sync>;
 
-/// Additional models and data sets of a runner: `custom = { name = "…", options = { … } }`.
+/// Additional models and data sets of a runner, `custom = { name = "…", options = { … } }`, and functions for schedules,
+/// `lambda = { name = "…" }`.
 #[derive(Default)]
 pub struct Registry {
     models: BTreeMap<String, (Registration, ModelBuilder)>,
     data: BTreeMap<String, (Registration, DataLoader)>,
+    lambdas: BTreeMap<String, Registration>,
+    functions: Lambdas,
 }
 
 impl Registry {
@@ -112,12 +116,35 @@ impl Registry {
         self.data.insert(registration.part.name.clone(), (registration, Box::new(load)));
     }
 
+    /// Registers a function of time for schedules: `lambda = { name = "…" }` is the base rate times `factor`. It may stand
+    /// wherever a schedule may, and drives constants of the optimizer too.
+    ///
+    /// ```
+    /// let mut registry = lrlab::Registry::default();
+    /// registry.lambda("halves", |at| 0.5_f64.powf(at.epoch.floor()));
+    /// ```
+    pub fn lambda<F>(&mut self, registration: impl Into<Registration>, factor: F)
+    where
+        F: Fn(Time) -> f64 + Send + Sync + 'static,
+    {
+        let registration = registration.into();
+        let Registered { name, version, .. } = registration.part.clone();
+        self.functions.register(name.clone(), version, factor);
+        self.lambdas.insert(name, registration);
+    }
+
+    /// Looks up the functions that the schedules of a run name.
+    pub(crate) fn bind(&self, run: &mut RunSpec) -> anyhow::Result<()> {
+        run.bind(&self.functions).context("this runner is not the one that the run was planned with")
+    }
+
     /// Returns what experiments may use.
     #[must_use]
     pub fn catalog(&self) -> Catalog {
         Catalog {
             models: self.models.values().map(|(registration, _)| registration.part.clone()).collect(),
             data: self.data.values().map(|(registration, _)| registration.part.clone()).collect(),
+            lambdas: self.functions.clone(),
         }
     }
 
@@ -181,6 +208,8 @@ impl Registry {
         {
             parts.push(part("data", registration));
         }
+        let lambdas = run.lambdas();
+        parts.extend(lambdas.iter().filter_map(|spec| Some(part("lambda", self.lambdas.get(&spec.name)?))));
         parts
     }
 }

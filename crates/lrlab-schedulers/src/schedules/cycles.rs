@@ -1,14 +1,17 @@
-//! Cyclic rates and the one-cycle policy. Their rates are absolute and replace the base rate.
+//! Cyclic rates and the one-cycle policy: with a peak at the base rate, or with rates of their own that replace it.
 
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, cosine::descend, marks, one};
-use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
+use super::{Plan, cosine::descend, marks, one, tenth};
+use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check};
 
-/// `cyclic = { base_lr = 1e-3, max_lr = 1e-2, step_size_up = "2 epochs" }`: up and down between two rates.
+/// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.
+///
+/// The highest is the base rate and the lowest `base_factor` times it, so that `lr` means what it means for the other
+/// schedules; or both are absolute, as in PyTorch: `cyclic = { base_lr = 1e-3, max_lr = 1e-2, … }`.
 ///
 /// In cycle c = 0, 1, … the rate is `base_lr + (max_lr − base_lr) · x · peak`, where x rises from 0 to 1 within
 /// `step_size_up` and falls back within `step_size_down`, and peak is 1 (`triangular`), `2^−c` (`triangular2`) or
@@ -18,10 +21,15 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CyclicSpec {
-    /// The lowest rate, 0 … 1e30.
-    pub base_lr: f64,
-    /// The highest rate of the first cycle, from `base_lr` to 1e30.
-    pub max_lr: f64,
+    /// The lowest rate over the base rate, 0 … 1; default 0.1. Not with `base_lr` and `max_lr`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub base_factor: Option<f64>,
+    /// The lowest rate, 0 … 1e30, where it is absolute.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub base_lr: Option<f64>,
+    /// The highest rate of the first cycle, from `base_lr` to 1e30, where it is absolute.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub max_lr: Option<f64>,
     /// Length of a rise, > 0.
     pub step_size_up: Span,
     /// Length of a fall, > 0; default: that of a rise.
@@ -50,23 +58,25 @@ pub enum CyclicMode {
     ExpRange,
 }
 
-/// `one_cycle = { max_lr = 0.1 }`: up to `max_lr`, then far down.
+/// `one_cycle = {}`: up to the base rate, then far down.
 ///
-/// From `max_lr / div_factor` to `max_lr` within the share `pct_start` of `total_steps`, then to
+/// With `one_cycle = { max_lr = 0.1 }` the peak is `max_lr` instead, whatever the base rate, as in PyTorch. From
+/// `max_lr / div_factor` to `max_lr` within the share `pct_start` of `total_steps`, then to
 /// `max_lr / div_factor / final_div_factor` at its end; with `three_phase` first back to the start in as long as
 /// the rise took. Each phase is half a cosine or a straight line. Holds the last rate past the end.
 ///
 /// The phases end at `pct_start · total_steps` and `total_steps`: the end value belongs to the update after the
 /// last one. PyTorch's end one update earlier ([`crate::torch`] has those). The momentum that goes with it is a
-/// second schedule: `max_lr = 0.85`, `div_factor` and `final_div_factor` as needed, or `piecewise_linear`.
+/// second schedule, `piecewise_linear` with `interpolate = "cosine"`: from 0.95 to 0.85 within `pct_start`, and back.
 /// Source: Smith and Topin, 2018; `OneCycleLR`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct OneCycleSpec {
-    /// The highest rate, 0 … 1e30.
-    pub max_lr: f64,
+    /// The highest rate, 0 … 1e30; default: the base rate.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub max_lr: Option<f64>,
     /// Length of the cycle, > 0; default `"100%"`.
     #[cfg_attr(feature = "serde", serde(default = "whole"))]
     pub total_steps: Span,
@@ -115,9 +125,19 @@ fn ten_thousand() -> f64 {
 
 impl Plan for CyclicSpec {
     fn check(&self) -> Result<(), Error> {
-        check::rate("base_lr", self.base_lr)?;
-        let accepted = self.max_lr >= self.base_lr && self.max_lr <= check::MAX;
-        check::range("max_lr", self.max_lr, accepted, "a number from base_lr to 1e30")?;
+        match (self.base_lr, self.max_lr) {
+            (None, None) => check::unit("base_factor", self.base_factor.unwrap_or(0.0))?,
+            (Some(base_lr), Some(max_lr)) if self.base_factor.is_none() => {
+                check::rate("base_lr", base_lr)?;
+                let accepted = max_lr >= base_lr && max_lr <= check::MAX;
+                check::range("max_lr", max_lr, accepted, "a number from base_lr to 1e30")?;
+            }
+            _ => {
+                let message =
+                    "`base_lr` and `max_lr` belong together, and `base_factor` is instead of them".to_owned();
+                return Err(Error::new("", Problem::Syntax { message }));
+            }
+        }
         check::length("step_size_up", self.step_size_up)?;
         if let Some(down) = self.step_size_down {
             check::length("step_size_down", down)?;
@@ -132,7 +152,7 @@ impl Plan for CyclicSpec {
     }
 
     fn reads_base(&self) -> bool {
-        false
+        self.max_lr.is_none()
     }
 }
 
@@ -145,7 +165,7 @@ struct Cyclic {
 }
 
 impl Schedule for Cyclic {
-    fn lr(&self, _: f64, at: Time) -> f64 {
+    fn lr(&self, base: f64, at: Time) -> f64 {
         let t = at.update as f64;
         let length = self.up + self.down;
         let cycle = (t / length).floor();
@@ -156,7 +176,9 @@ impl Schedule for Cyclic {
             CyclicMode::Triangular2 => libm::pow(2.0, -cycle),
             CyclicMode::ExpRange => libm::pow(self.spec.gamma, t),
         };
-        self.spec.base_lr + (self.spec.max_lr - self.spec.base_lr) * x.clamp(0.0, 1.0) * peak
+        let high = self.spec.max_lr.unwrap_or(base);
+        let low = self.spec.base_lr.unwrap_or_else(|| base * self.spec.base_factor.unwrap_or_else(tenth));
+        low + (high - low) * x.clamp(0.0, 1.0) * peak
     }
 
     fn marks(&self) -> Vec<Mark> {
@@ -166,7 +188,7 @@ impl Schedule for Cyclic {
 
 impl Plan for OneCycleSpec {
     fn check(&self) -> Result<(), Error> {
-        check::rate("max_lr", self.max_lr)?;
+        check::rate("max_lr", self.max_lr.unwrap_or(0.0))?;
         check::length("total_steps", self.total_steps)?;
         if self.three_phase {
             let accepted = (0.0..=0.5).contains(&self.pct_start);
@@ -182,42 +204,60 @@ impl Plan for OneCycleSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let total = self.total_steps.resolve(run);
         let rise = self.pct_start * total;
-        let first = self.max_lr / self.div_factor;
-        let last = first / self.final_div_factor;
-        let mut phases = vec![(0.0, first), (rise, self.max_lr)];
+        let mut phases = vec![(0.0, Level::First), (rise, Level::Peak)];
         if self.three_phase {
-            phases.push((2.0 * rise, first));
+            phases.push((2.0 * rise, Level::First));
         }
-        phases.push((total, last));
-        Ok(Box::new(OneCycle { phases, shape: self.anneal_strategy, end: run.updates }))
+        phases.push((total, Level::Last));
+        Ok(Box::new(OneCycle { phases, spec: self.clone(), end: run.updates }))
     }
 
     fn reads_base(&self) -> bool {
-        false
+        self.max_lr.is_none()
     }
 }
 
 /// From point to point `(update, rate)`.
 #[derive(Debug)]
 struct OneCycle {
-    phases: Vec<(f64, f64)>,
-    shape: Anneal,
+    phases: Vec<(f64, Level)>,
+    spec: OneCycleSpec,
     end: u64,
 }
 
+/// A rate that a phase begins or ends with.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    First,
+    Peak,
+    Last,
+}
+
+impl OneCycle {
+    fn rate(&self, base: f64, level: Level) -> f64 {
+        let peak = self.spec.max_lr.unwrap_or(base);
+        match level {
+            Level::First => peak / self.spec.div_factor,
+            Level::Peak => peak,
+            Level::Last => peak / self.spec.div_factor / self.spec.final_div_factor,
+        }
+    }
+}
+
 impl Schedule for OneCycle {
-    fn lr(&self, _: f64, at: Time) -> f64 {
+    fn lr(&self, base: f64, at: Time) -> f64 {
         let t = at.update as f64;
         for pair in self.phases.windows(2) {
             let ((start, from), (end, to)) = (pair[0], pair[1]);
             if t < end {
-                return match self.shape {
+                let (from, to) = (self.rate(base, from), self.rate(base, to));
+                return match self.spec.anneal_strategy {
                     Anneal::Cos => descend(from, to, t - start, end - start),
                     Anneal::Linear => from + (to - from) * ((t - start) / (end - start)),
                 };
             }
         }
-        self.phases.last().map_or(0.0, |&(_, rate)| rate)
+        self.rate(base, Level::Last)
     }
 
     fn marks(&self) -> Vec<Mark> {

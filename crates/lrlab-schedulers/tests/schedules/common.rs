@@ -18,6 +18,9 @@ pub(crate) const EVERY: &[&str] = &[
     "cyclic = { base_lr = 0.01, max_lr = 0.3, step_size_up = '7 updates', step_size_down = '1 epoch', mode = 'triangular2' }",
     "cyclic = { base_lr = 0.01, max_lr = 0.3, step_size_up = '7 updates', mode = 'exp_range', gamma = 0.99 }",
     "one_cycle = { max_lr = 0.3 }",
+    "one_cycle = { pct_start = 0.2 }",
+    "cyclic = { step_size_up = '7 updates' }",
+    "cyclic = { base_factor = 0.5, step_size_up = '7 updates', mode = 'triangular2' }",
     "one_cycle = { max_lr = 0.3, total_steps = '70%', pct_start = 0.2, anneal_strategy = 'linear', three_phase = true }",
     "inverse_sqrt = { timescale = '10 updates' }",
     "cosine = { exponent = 1.5, num_cycles = 1.5, k_decay = 0.7 }",
@@ -142,11 +145,19 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                     let mode = [CyclicMode::Triangular, CyclicMode::Triangular2, CyclicMode::ExpRange]
                         [whole as usize % 3];
                     let step_size_down = (bits & 2 == 0).then_some(b);
-                    CyclicSpec { base_lr: x, max_lr: x + y, step_size_up: a, step_size_down, mode, gamma: z }
-                        .into()
+                    CyclicSpec {
+                        base_factor: None,
+                        base_lr: Some(x),
+                        max_lr: Some(x + y),
+                        step_size_up: a,
+                        step_size_down,
+                        mode,
+                        gamma: z,
+                    }
+                    .into()
                 }
                 11 => OneCycleSpec {
-                    max_lr: x,
+                    max_lr: (z < 0.5).then_some(x),
                     total_steps: a,
                     pct_start: y,
                     anneal_strategy: if bits & 2 == 0 { Anneal::Cos } else { Anneal::Linear },

@@ -10,7 +10,8 @@ mod specs;
 
 use common::{EVERY, parse};
 use lrlab_schedulers::{
-    Compose, Horizon, MarkKind, Schedule, ScheduleSpec, Time, fixed, lambda, multiplicative, torch,
+    Compat, Compose, Horizon, MarkKind, Schedule, ScheduleSpec, Time, fixed, lambda, multiplicative, torch,
+    trace,
 };
 use proptest::prelude::*;
 
@@ -352,8 +353,9 @@ fn resumes_at_every_update() {
 fn known_names() -> Vec<String> {
     let schema = serde_json::to_value(schemars::schema_for!(ScheduleSpec)).unwrap();
     let variants = schema["oneOf"].as_array().unwrap().iter();
-    let mut names: Vec<String> =
-        variants.map(|variant| variant["required"][0].as_str().unwrap().to_owned()).collect();
+    // `lambda` is what a program registers: it has a test of its own.
+    let names = variants.map(|variant| variant["required"][0].as_str().unwrap().to_owned());
+    let mut names: Vec<String> = names.filter(|name| name != "lambda").collect();
     names.sort_unstable();
     names
 }
@@ -388,4 +390,55 @@ fn every_name_is_drawn() {
     let drawn: std::collections::BTreeSet<&str> =
         (0..3000).map(|_| common::spec().new_tree(&mut runner).unwrap().current().name()).collect();
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), known_names());
+}
+
+/// Without rates of their own `one_cycle` and `cyclic` peak at the base rate. The rates are those of `OneCycleLR` and
+/// `CyclicLR` with that peak; PyTorch's one-cycle ends its phases at `pct_start · total_steps − 1` and `total_steps − 1`.
+#[test]
+fn peaks_at_the_base_rate() {
+    let run = Horizon { updates: 50, updates_per_epoch: 10 };
+    let relative = |text: &str| trace(text, 0.3, &run, Compat::Lrlab).unwrap();
+    let torch = |text: &str| trace(text, 0.7, &run, Compat::Torch).unwrap();
+    let same = |ours: &[f64], torch: &[f64]| {
+        assert_eq!(ours.len(), torch.len());
+        for (update, (ours, torch)) in ours.iter().zip(torch).enumerate() {
+            assert!(
+                (ours - torch).abs() <= 1e-15 + 1e-12 * torch,
+                "update {update}: {ours}, PyTorch {torch}"
+            );
+        }
+    };
+    let share = (0.3 * 50.0 - 1.0) / 49.0;
+    for shape in ["cos", "linear"] {
+        let ours = relative(&format!(
+            "one_cycle = {{ total_steps = '49 updates', pct_start = {share}, anneal_strategy = '{shape}' }}"
+        ));
+        same(
+            &ours,
+            &torch(&format!("one_cycle = {{ max_lr = 0.3, total_steps = 50, anneal_strategy = '{shape}' }}")),
+        );
+        assert_eq!(ours[14], 0.3);
+    }
+    for mode in ["triangular", "triangular2", "exp_range"] {
+        let more = format!("mode = '{mode}', gamma = 0.97");
+        let ours = relative(&format!("cyclic = {{ step_size_up = '7 updates', {more} }}"));
+        same(
+            &ours,
+            &torch(&format!(
+                "cyclic = {{ base_lr = 0.03, max_lr = 0.3, step_size_up = 7, cycle_momentum = false, {more} }}"
+            )),
+        );
+    }
+    // With a peak of their own the base rate decides nothing, and both forms agree where it is the base rate.
+    for (own, without) in [
+        ("one_cycle = { max_lr = 0.3 }", "one_cycle"),
+        (
+            "cyclic = { base_lr = 0.15, max_lr = 0.3, step_size_up = '9%' }",
+            "cyclic = { base_factor = 0.5, step_size_up = '9%' }",
+        ),
+    ] {
+        assert_eq!(trace(own, 0.7, &run, Compat::Lrlab).unwrap(), relative(without));
+        assert!(!ScheduleSpec::parse(own).unwrap().reads_base());
+        assert!(ScheduleSpec::parse(without).unwrap().reads_base());
+    }
 }

@@ -1,7 +1,7 @@
 //! Specifications as files hold them: reading, writing, refusing.
 
 use crate::common::{EVERY, parse};
-use lrlab_schedulers::{ControllerSpec, Horizon, ScheduleSpec};
+use lrlab_schedulers::{ControllerSpec, Horizon, Lambdas, ScheduleSpec};
 use serde_json::{Value, json};
 
 const RUN: Horizon = Horizon { updates: 100, updates_per_epoch: 10 };
@@ -78,6 +78,13 @@ fn refuse_with_the_place() {
         "multi_step.milestones.1: 2 epochs follows 50%",
     );
     check("cyclic = { base_lr = 1, max_lr = 0.5, step_size_up = '1 epoch' }", "cyclic.max_lr: 0.5 is not");
+    for keys in ["base_lr = 1", "max_lr = 1", "base_lr = 1, max_lr = 2, base_factor = 0.5"] {
+        check(
+            &format!("cyclic = {{ {keys}, step_size_up = '1 epoch' }}"),
+            "cyclic: `base_lr` and `max_lr` belong together, and `base_factor` is instead of them",
+        );
+    }
+    check("cyclic = { base_factor = 2, step_size_up = '1 epoch' }", "cyclic.base_factor: 2 is not");
     check("one_cycle = { max_lr = 1, pct_start = 0.7, three_phase = true }", "one_cycle.pct_start: 0.7");
     check("cosine_warm_restarts = { t_0 = '1 epoch', t_mult = 0.5 }", "cosine_warm_restarts.t_mult: 0.5");
     let none = Horizon { updates: 0, updates_per_epoch: 10 };
@@ -103,4 +110,46 @@ fn schema_knows_lengths() {
     assert!(schema["$defs"]["Span"]["pattern"].is_string());
     assert_eq!(schema["$defs"]["CosineSpec"]["properties"]["t_max"]["default"], "100%");
     assert_eq!(schema["$defs"]["CosineSpec"]["additionalProperties"], false);
+}
+
+/// Functions by name, at any depth: looked up once, with the version that is registered.
+#[test]
+fn functions_by_name() {
+    let mut lambdas = Lambdas::default();
+    lambdas.register("halves", Some("2".to_owned()), |at| 0.5_f64.powf(at.epoch.floor()));
+    lambdas.register("nothing", None, |_| f64::NAN);
+    let run = Horizon { updates: 40, updates_per_epoch: 10 };
+    let text = "sequential = { schedulers = [{ static = {} }, { scale = { by = 2, of = { lambda = { name = 'halves' } } } }], milestones = ['50%'] }";
+    let mut spec = ScheduleSpec::parse(text).unwrap();
+    let unbound = spec.build(&run).unwrap_err().to_string();
+    assert!(
+        unbound.ends_with("\"halves\" is a function that only the program that registers it has"),
+        "{unbound}"
+    );
+    spec.bind(&lambdas).unwrap();
+    let built = spec.build(&run).unwrap();
+    let rates = [0, 19, 20, 29, 30, 39].map(|update| built.lr(0.1, run.at(update)));
+    assert_eq!(rates, [0.1, 0.1, 0.2, 0.2, 0.1, 0.1]);
+    assert_eq!(spec.lambdas().iter().map(|spec| spec.version.as_deref()).collect::<Vec<_>>(), [Some("2")]);
+    // Data again: the version is written, the function is not.
+    let json = serde_json::to_value(&spec).unwrap();
+    assert_eq!(
+        json.pointer("/sequential/schedulers/1/scale/of/lambda"),
+        Some(&serde_json::json!({ "name": "halves", "version": "2" }))
+    );
+    let mut read: ScheduleSpec = serde_json::from_value(json).unwrap();
+    assert_eq!(read, spec);
+    read.bind(&lambdas).unwrap();
+    lambdas.register("halves", Some("3".to_owned()), |_| 1.0);
+    let error = read.bind(&lambdas).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "sequential.scale.lambda.version: \"halves\" is wanted in version \"2\", but registered is version \"3\""
+    );
+    let mut unknown = ScheduleSpec::parse("lambda = { name = 'half' }").unwrap();
+    let error = unknown.bind(&lambdas).unwrap_err().to_string();
+    assert_eq!(error, "lambda.name: \"half\" is no registered function; registered are: halves, nothing");
+    let mut nothing = ScheduleSpec::parse("lambda = { name = 'nothing' }").unwrap();
+    nothing.bind(&lambdas).unwrap();
+    assert_eq!(nothing.build(&run).unwrap().lr(0.1, run.at(3)), 0.0);
 }

@@ -510,3 +510,30 @@ fn more_than_an_epoch_has() {
     let axis = ("seed = [0, 1]", "seed = [0, 1]\naccumulate = [1, 9]");
     assert!(unused(warnings(&[few, lone, axis], &[]))[0].starts_with("x.toml:9:18: `accumulate` is 9"));
 }
+
+/// Constants of update rules that follow schedules.
+#[test]
+fn schedules_of_constants() {
+    let rule =
+        |keys: &str| [("optimizer = { sgd = { momentum = 0.9 } }", format!("optimizer = {{ {keys} }}"))];
+    let check = |keys: &str, expected: &[&str]| {
+        let changes = rule(keys);
+        let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
+        let found = errors(&with(&changes), &[]);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}, expected {expected}");
+        }
+    };
+    check(
+        "sgd = { momentum_schedule = { cosine = {} }, weight_decay = 5e-4, weight_decay_schedule = { step = { step_size = \"30%\" } } }",
+        &[],
+    );
+    check("sgd = { beta1_schedule = { cosine = {} } }", &["unknown key `beta1_schedule`"]);
+    check("adam = { momentum_schedule = { cosine = {} } }", &["unknown key `momentum_schedule`"]);
+    check(
+        "sgd = { momentum_schedule = { linear = { start_factor = 1.0, end_factor = 1.5, total_iters = \"100%\" } } }",
+        &["`momentum_schedule`: 1.0"],
+    );
+    check("adamw = { beta2_schedule = { cosin = {} } }", &["unknown key `cosin`; did you mean `cosine`?"]);
+}

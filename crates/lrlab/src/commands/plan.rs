@@ -354,12 +354,21 @@ fn doubts(plan: &Plan) -> Vec<String> {
         let name = run.cell.get("schedule").and_then(|name| name.as_str()).unwrap_or_default();
         let controllers: Vec<_> = spec.monitor.iter().map(|monitor| monitor.controller.clone()).collect();
         let monitor = run.cell.get("monitor").map(ToString::to_string).unwrap_or_default();
-        let key = format!("{name} {monitor} {:?} {controllers:?} {} {horizon:?}", spec.schedule, spec.lr);
+        let key = format!(
+            "{name} {monitor} {:?} {controllers:?} {} {:?} {horizon:?}",
+            spec.schedule, spec.lr, spec.optimizer
+        );
         let doubts = known.entry(key).or_insert_with(|| {
             // What cannot be built is a mistake, which reading the experiment tells.
             let found = lrlab_schedulers::lint(&spec.schedule, spec.lr, &horizon, &controllers);
             let found = found.unwrap_or_default().into_iter();
-            found.map(|finding| format!("schedule `{name}`: {finding}")).collect()
+            let found = found.map(|finding| format!("schedule `{name}`: {finding}"));
+            let constants = spec.optimizer.scheduled().into_iter().flat_map(|hyper| {
+                let found = lrlab_schedulers::lint(hyper.schedule, hyper.base, &horizon, &[]);
+                let named = move |finding| format!("`optimizer.{}`: {finding}", hyper.key);
+                found.unwrap_or_default().into_iter().map(named)
+            });
+            found.chain(constants).collect()
         });
         for doubt in doubts.iter() {
             match found.iter_mut().find(|(known, _)| known == doubt) {

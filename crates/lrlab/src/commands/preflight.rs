@@ -229,6 +229,7 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     std::io::stdin().read_to_end(&mut text)?;
     let planned: PlannedRun = serde_json::from_slice(&text)?;
     let mut spec: RunSpec = serde_json::from_value(planned.spec)?;
+    registry.bind(&mut spec)?;
     let device = args.machine.device.open()?;
     let data = registry.load(&spec.data, &RunStore::new(&args.out).cache_dir())?;
     if data.digest != planned.dataset_digest {

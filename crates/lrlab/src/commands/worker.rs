@@ -72,7 +72,8 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
     let planned = read_planned(&store, &id)?;
-    let spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
+    let mut spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
+    registry.bind(&mut spec)?;
     let run_dir = store.run_dir(&id);
     let attempt = attempt_dir(&run_dir, args.attempt);
     std::fs::create_dir_all(&attempt).with_context(|| attempt.display().to_string())?;

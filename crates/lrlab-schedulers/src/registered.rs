@@ -1,0 +1,190 @@
+//! Functions by name: what lets a file say a schedule that only a program can compute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "schemars")]
+use schemars::JsonSchema;
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::schedules::Plan;
+use crate::{Error, Horizon, Problem, Schedule, ScheduleSpec, Time, lambda};
+
+type Function = Arc<dyn Fn(Time) -> f64 + Send + Sync>;
+
+/// Functions of time by name, for [`LambdaSpec`].
+///
+/// ```
+/// use lrlab_schedulers::{Horizon, Lambdas, ScheduleSpec};
+///
+/// let mut lambdas = Lambdas::default();
+/// lambdas.register("halves", None, |at| 0.5_f64.powf(at.epoch.floor()));
+/// let mut spec = ScheduleSpec::parse("warmup = { over = '1 epoch', then = { lambda = { name = 'halves' } } }")?;
+/// spec.bind(&lambdas)?;
+/// let run = Horizon { updates: 100, updates_per_epoch: 10 };
+/// // The function's time begins when the warm-up has ended.
+/// assert_eq!(spec.build(&run)?.lr(0.1, run.at(25)), 0.05);
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Lambdas(BTreeMap<String, (Option<String>, Function)>);
+
+impl Lambdas {
+    /// Registers `factor`: the rate is the base rate times `factor(t)`, where NaN counts as 0. One that is registered already is
+    /// replaced. The version tells two functions of one name apart.
+    pub fn register(
+        &mut self,
+        name: impl Into<String>,
+        version: Option<String>,
+        factor: impl Fn(Time) -> f64 + Send + Sync + 'static,
+    ) {
+        self.0.insert(name.into(), (version, Arc::new(factor)));
+    }
+
+    /// The names, sorted, with their versions.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Option<&str>)> + Clone {
+        self.0.iter().map(|(name, (version, _))| (name.as_str(), version.as_deref()))
+    }
+}
+
+impl fmt::Debug for Lambdas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.names()).finish()
+    }
+}
+
+/// Two are equal where names and versions are.
+impl PartialEq for Lambdas {
+    fn eq(&self, other: &Self) -> bool {
+        self.names().eq(other.names())
+    }
+}
+
+impl Eq for Lambdas {}
+
+/// `lambda = { name = "mine" }`: the base rate times a function that a program registers.
+///
+/// `lr(t) = base · factor(t)`. [`ScheduleSpec::bind`] looks the function up; until then the schedule cannot be built. A
+/// runner of one's own registers functions with `lrlab::Registry::lambda`.
+#[derive(Clone)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct LambdaSpec {
+    /// The name it is registered under.
+    pub name: String,
+    /// The version that the program registers, which it fills in; `None` for a function without a version.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schemars", schemars(skip))]
+    pub version: Option<String>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    #[cfg_attr(feature = "schemars", schemars(skip))]
+    function: Option<Function>,
+}
+
+impl LambdaSpec {
+    /// The function of this name, to be looked up.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), version: None, function: None }
+    }
+
+    fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
+        let Some((version, function)) = lambdas.0.get(&self.name) else {
+            let names: Vec<&str> = lambdas.names().map(|(name, _)| name).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let message = format!("{:?} is no registered function; registered are: {known}", self.name);
+            return Err(Error::new("lambda.name", Problem::Syntax { message }));
+        };
+        if self.version.is_some() && self.version != *version {
+            let word = |version: &Option<String>| {
+                version
+                    .as_ref()
+                    .map_or_else(|| "no version".to_owned(), |version| format!("version {version:?}"))
+            };
+            let (ours, theirs) = (word(&self.version), word(version));
+            let message = format!("{:?} is wanted in {ours}, but registered is {theirs}", self.name);
+            return Err(Error::new("lambda.version", Problem::Syntax { message }));
+        }
+        self.version.clone_from(version);
+        self.function = Some(Arc::clone(function));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LambdaSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LambdaSpec").field("name", &self.name).field("version", &self.version).finish()
+    }
+}
+
+/// As data: whether the function has been looked up makes no difference.
+impl PartialEq for LambdaSpec {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.version) == (&other.name, &other.version)
+    }
+}
+
+impl Plan for LambdaSpec {
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn build(&self, _: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        let Some(function) = self.function.clone() else {
+            let message =
+                format!("{:?} is a function that only the program that registers it has", self.name);
+            return Err(Error::new("name", Problem::Syntax { message }));
+        };
+        Ok(Box::new(lambda(move |at| function(at))))
+    }
+}
+
+impl ScheduleSpec {
+    /// Looks up the functions of every [`LambdaSpec`] within, and fills in their versions.
+    ///
+    /// # Errors
+    /// A function is not registered, or in another version than the one that is asked for.
+    pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
+        match self {
+            Self::Lambda(spec) => spec.bind(lambdas),
+            other => {
+                let name = other.name();
+                other
+                    .parts_mut()
+                    .into_iter()
+                    .try_for_each(|part| part.bind(lambdas))
+                    .map_err(|e| e.under(name))
+            }
+        }
+    }
+
+    /// Every [`LambdaSpec`] within.
+    #[must_use]
+    pub fn lambdas(&self) -> Vec<LambdaSpec> {
+        match self.clone() {
+            Self::Lambda(spec) => vec![spec],
+            mut other => other.parts_mut().into_iter().flat_map(|part| part.lambdas()).collect(),
+        }
+    }
+
+    /// The schedules that it is made of.
+    fn parts_mut(&mut self) -> Vec<&mut Self> {
+        match self {
+            Self::Warmup(spec) => vec![&mut *spec.then],
+            Self::Sequential(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Chained(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Min(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Max(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Scale(spec) => vec![&mut *spec.of],
+            Self::Clamp(spec) => vec![&mut *spec.of],
+            Self::Delay(spec) => vec![&mut *spec.of],
+            Self::Repeat(spec) => vec![&mut *spec.of],
+            Self::Staircase(spec) => vec![&mut *spec.of],
+            Self::Noise(spec) => vec![&mut *spec.of],
+            _ => Vec::new(),
+        }
+    }
+}
