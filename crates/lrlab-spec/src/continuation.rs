@@ -1,7 +1,7 @@
 //! Which runs begin with a shorter run.
 
 use lrlab_config::{AverageEvery, AveragingConfig};
-use lrlab_schedulers::{Horizon, Mark, Schedule};
+use lrlab_schedulers::{Horizon, Mark, Schedule, ScheduleSpec};
 
 use crate::RunSpec;
 
@@ -23,19 +23,37 @@ impl RunSpec {
             && shorter.has_same_rates(&short, self, &long)
     }
 
-    /// Returns whether the schedules of two runs give the same rates until the last update of the shorter one.
+    /// Returns whether the schedules of two runs, of the rate and of the constants of the update rule, give the same values
+    /// until the last update of the shorter run.
     fn has_same_rates(&self, short: &Horizon, longer: &Self, long: &Horizon) -> bool {
-        let (Ok(a), Ok(b)) = (self.schedule.build(short), longer.schedule.build(long)) else { return false };
-        let last = short.updates.saturating_sub(1);
-        let marks = |schedule: &dyn Schedule| -> Vec<Mark> {
-            schedule.marks().into_iter().filter(|mark| mark.update <= last).collect()
-        };
-        let rate = |schedule: &dyn Schedule, horizon: &Horizon, update| {
-            schedule.lr(self.lr, horizon.at(update)).to_bits()
-        };
-        marks(a.as_ref()) == marks(b.as_ref())
-            && (0..last).all(|update| rate(a.as_ref(), short, update) == rate(b.as_ref(), long, update))
+        self.schedules()
+            .into_iter()
+            .zip(longer.schedules())
+            .all(|((base, ours), (_, theirs))| is_same_schedule(base, (ours, short), (theirs, long)))
     }
+
+    /// Returns all schedules of the run with their base rates.
+    fn schedules(&self) -> Vec<(f64, &ScheduleSpec)> {
+        let constants = self.optimizer.scheduled().into_iter().map(|hyper| (hyper.base, hyper.schedule));
+        std::iter::once((self.lr, &self.schedule)).chain(constants).collect()
+    }
+}
+
+/// Returns whether two schedules give the same values from `base` until the last update of the first one's run.
+fn is_same_schedule(
+    base: f64,
+    (ours, short): (&ScheduleSpec, &Horizon),
+    (theirs, long): (&ScheduleSpec, &Horizon),
+) -> bool {
+    let (Ok(ours), Ok(theirs)) = (ours.build(short), theirs.build(long)) else { return false };
+    let last = short.updates.saturating_sub(1);
+    let marks = |schedule: &dyn Schedule| -> Vec<Mark> {
+        schedule.marks().into_iter().filter(|mark| mark.update <= last).collect()
+    };
+    let value =
+        |schedule: &dyn Schedule, horizon: &Horizon, update| schedule.lr(base, horizon.at(update)).to_bits();
+    marks(ours.as_ref()) == marks(theirs.as_ref())
+        && (0..last).all(|update| value(ours.as_ref(), short, update) == value(theirs.as_ref(), long, update))
 }
 
 /// Returns whether an average has the same start and interval in runs of two lengths.
@@ -113,6 +131,19 @@ mod tests {
             let short = spec(&json!({ key: value }));
             assert!(!long.continues(&short, 500), "{key}");
             assert!(spec(&json!({ key: value, "epochs": 9 })).continues(&short, 500), "{key}");
+        }
+    }
+
+    #[test]
+    fn schedules_of_the_optimizer_count() {
+        for (schedule, expected) in [
+            (json!({ "exponential": { "gamma": 0.9 } }), true),
+            (json!({ "cosine": { "t_max": "100%" } }), false),
+        ] {
+            let optimizer = json!({ "sgd": { "weight_decay": 5e-4, "weight_decay_schedule": schedule } });
+            let [short, long] =
+                [4, 8].map(|epochs| spec(&json!({ "optimizer": optimizer, "epochs": epochs })));
+            assert_eq!(long.continues(&short, 500), expected, "{schedule}");
         }
     }
 
