@@ -126,6 +126,7 @@ fn ended(exit: Exit) -> Exit {
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     lrlab_kernels::check_environment()?;
+    crate::assemble::data_memory()?;
     match command {
         Command::New(args) => commands::new::new(&args),
         Command::Plan(args) => commands::plan::plan(&args, registry),
