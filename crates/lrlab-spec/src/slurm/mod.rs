@@ -397,7 +397,7 @@ mod tests {
             warnings,
             [
                 "s.toml:3:19: no cell has `model` = `resent`; did you mean `resnet`?",
-                "s.toml:5:27: `epochs` is no axis of this grid",
+                "s.toml:5:27: `epochs` is no axis of this grid; expected one of `model`, `seed`",
             ]
         );
         for model in ["lstm", "resnet"] {
