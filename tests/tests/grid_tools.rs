@@ -96,14 +96,39 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     assert!(first.with_file_name("superseded").join("1/result.json").is_file());
     assert_eq!(place.json("status", &[])["warnings"], serde_json::json!([]));
 
-    // Another class of numerics, and something left to do: refused, with the ways out.
+    // Another class of numerics: told by each command, and by `run` as long as nothing is left to do.
     change("numerics", "cpu/other/f32");
+    let one = "1 of 2 results have the numerics class \"cpu/other/f32\", this device has \"cpu/f32/";
+    let told = place.call("run", &[]);
+    assert!(told.code == 0 && told.err.contains(&format!("note: {one}")), "{}", told.err);
+    for verb in ["plan", "report"] {
+        let told = place.call(verb, &[]);
+        assert!(told.code == 0 && told.err.contains("2 numerics classes"), "{verb}: {}", told.err);
+    }
+    // Something is left: refused, with the ways out, of which one keeps both.
     std::fs::remove_file(&place.results()[1]).unwrap();
     let refused = place.call("run", &[]);
-    assert!(refused.code == 2 && refused.err.contains("--rerun-others"), "{}", refused.err);
-    assert!(refused.err.contains("results would not be comparable"), "{}", refused.err);
-    assert_eq!(place.call("run", &["--rerun-others"]).code, 0);
-    assert_eq!(place.results().len(), 2);
+    assert!(
+        refused.code == 2 && refused.err.contains("1 of 1 results have the numerics class"),
+        "{}",
+        refused.err
+    );
+    assert!(
+        refused.err.contains("--rerun-others to repeat them here, or --accept-numerics"),
+        "{}",
+        refused.err
+    );
+    let kept = place.call("run", &["--accept-numerics"]);
+    assert!(kept.code == 0 && kept.out.contains("(1 in this call)"), "{}\n{}", kept.out, kept.err);
+    assert!(kept.err.contains("note: 1 of 1 results have the numerics class"), "{}", kept.err);
+    let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
+    assert!(page.contains("2 numerics classes"), "{page}");
+    let again = place.call("run", &["--rerun-others"]);
+    assert!(again.code == 0 && again.out.contains("(1 in this call)"), "{}\n{}", again.out, again.err);
+    assert_eq!(
+        (place.results().len(), place.json("status", &[])["warnings"].clone()),
+        (2, serde_json::json!([]))
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use lrlab_tests::run;
+use lrlab_tests::{Ran, SHARED, TINY, files, results, run, runner};
 
 fn reviews(folder: &Path) {
     for part in ["train", "test"] {
@@ -36,6 +36,65 @@ fn what_systems_leave_is_no_data() {
     std::fs::write(place.join(".DS_Store"), b"of another system").unwrap();
     std::fs::create_dir(place.join(".Trash")).unwrap();
     assert_eq!(verify(folder.path()), pristine);
+}
+
+/// The binary version of CIFAR-10, with few rows.
+fn pictures(folder: &Path) {
+    for (file, name) in
+        ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"]
+            .iter()
+            .enumerate()
+    {
+        let row = |row: usize| {
+            let pixels = (0..3072).map(move |i| (i * (row + 3) + file * 7) as u8);
+            std::iter::once((row % 10) as u8).chain(pixels)
+        };
+        std::fs::write(folder.join(format!("{name}.bin")), (0..20).flat_map(row).collect::<Vec<u8>>())
+            .unwrap();
+    }
+}
+
+/// Runs have the same bits whether their pictures are in memory or not.
+#[test]
+fn pictures_beyond_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    pictures(folder);
+    let text = TINY
+        .replace("synthetic_pictures = { train = 40, test = 10 }", "cifar10 = { folder = \".\" }")
+        .replace("epochs = [1]", "epochs = [3]")
+        .replace("[data.pictures]", "[data.pictures]\naugment = { crop_padding = 4, flip = true }");
+    std::fs::write(folder.join("tiny.toml"), text).unwrap();
+    let call = |memory: &str, out: &str| {
+        let mut command = runner(folder);
+        command.env("LRLAB_DATA_MEMORY", memory).args(["run", "tiny.toml", "--device", "cpu", "--out", out]);
+        Ran::of(&command.output().unwrap())
+    };
+    for (memory, out) in [("100", "plain"), ("0", "file")] {
+        let ran = call(memory, out);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let files = |out: &str| files(&folder.join(out).join("cache/pictures"));
+    let pixels = |out: &str| {
+        files(out).iter().filter(|path| path.extension().is_some_and(|kind| kind == "pixels")).count()
+    };
+    assert_eq!((pixels("plain"), pixels("file")), (0, 2));
+    let (plain, file) = (results(&folder.join("plain")), results(&folder.join("file")));
+    assert_eq!(plain.len(), 2);
+    for (id, result) in plain {
+        for key in SHARED {
+            assert_eq!(file[&id][key], result[key], "{key}");
+        }
+        let weights =
+            |out: &str| std::fs::read(folder.join(out).join("store").join(&id).join("best.safetensors"));
+        assert_eq!(weights("file").unwrap(), weights("plain").unwrap());
+    }
+    let wrong = call("much", "plain");
+    assert!(
+        wrong.code == 2 && wrong.err.contains("LRLAB_DATA_MEMORY=much: expected a whole number of MiB"),
+        "{}",
+        wrong.err
+    );
 }
 
 /// An edit of the same length, after which the time of the content is put back.

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../crates/lrlab-data/tests/common/mod.rs"]
+mod tables;
+
 use std::path::Path;
 
-use lrlab_tests::{Ran, TINY, copy, results, run};
+use lrlab_tests::{Ran, TINY, copy, results, run, runner};
+use parquet::basic::Compression;
+use tables::Values;
 
 const RUN: [&str; 4] = ["run", "tiny.toml", "--device", "cpu"];
 
@@ -53,7 +58,7 @@ fn a_large_plan_is_summarised() {
             "schedule: static\n",
             "seed: 0, 1, 2,",
             ", … (101 values)\n",
-            "101 missing; --cells lists the runs",
+            "101 missing; `lrlab plan tiny.toml --cells` lists the runs",
         ],
     );
     assert!(lines.len() < 10, "{}", ran.out);
@@ -95,7 +100,6 @@ fn two_files_of_one_name() {
     holds(&ran.err, &["note: the last plan of \"tiny\" was made from ", "other.toml, not from tiny.toml"]);
 }
 
-/// The earlier result is set aside, the new one has its bits, and the plan of the experiment stays.
 /// A plan that cannot be read is no reason to refuse, but it is told.
 #[test]
 fn a_damaged_plan_is_told() {
@@ -109,6 +113,44 @@ fn a_damaged_plan_is_told() {
     holds(&ran.out, &["tiny: 2 runs, 2 done"]);
 }
 
+/// A required digest decides whether runs may be trained, and nothing else.
+#[test]
+fn a_pinned_digest_is_no_part_of_the_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "tiny.toml", &[]);
+    good(run(folder, &RUN));
+    let plan = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join("runs/tiny/plan.json")).unwrap()).unwrap()
+    };
+    let (before, results_before) = (plan(), results(&folder.join("runs")));
+    let digest = before["runs"][0]["dataset_digest"].as_str().unwrap().to_owned();
+    let pin = |digest: &str| {
+        write(
+            folder,
+            "tiny.toml",
+            &[("[data.pictures]", &format!("[data.pictures]\npin_digest = \"{digest}\""))],
+        );
+    };
+    pin(&digest);
+    holds(&good(run(folder, &RUN)).out, &["2 of 2 runs are done (0 in this call)"]);
+    let after = plan();
+    for i in 0..2 {
+        assert_eq!(after["runs"][i]["run_id"], before["runs"][i]["run_id"]);
+        assert_eq!(after["runs"][i]["spec"]["data"]["pin_digest"], digest.as_str());
+    }
+    assert_eq!(results(&folder.join("runs")), results_before);
+    // Another one is compared with the data before anything is trained.
+    pin("0123");
+    for args in [&RUN[..], &["plan", "tiny.toml"]] {
+        let ran = run(folder, args);
+        assert_eq!(ran.code, 2, "{}", ran.out);
+        holds(&ran.err, &[&format!("the digest of the data is {digest}, expected 0123 (pin_digest)")]);
+    }
+    assert_eq!(plan(), after);
+}
+
+/// The earlier result is set aside, the new one has its bits, and the plan of the experiment stays.
 #[test]
 fn one_run_is_redone() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,48 +170,127 @@ fn one_run_is_redone() {
     assert_eq!(status.err, "");
     holds(&good(run(folder, &["plan", "tiny.toml"])).out, &["tiny: 2 runs, 2 done"]);
 
+    let plan = || std::fs::read(folder.join("runs/tiny/plan.json")).unwrap();
+    let whole = plan();
+    // Killed in the middle: the plan is that of the experiment, and its next run trains what is missing.
+    good(run(folder, &[&RUN[..], &["--set", "axes.epochs=[2]"]].concat()));
+    let two = plan();
+    assert_ne!(two, whole);
+    let id = results(&folder.join("runs"))
+        .into_iter()
+        .find(|(_, result)| result["cell"]["epochs"] == 2)
+        .unwrap()
+        .0;
+    let mut child = runner(folder).args(["redo", &id, "--device", "cpu"]).spawn().unwrap();
+    // Its earlier attempts are set aside, and the new one begins after everything was planned.
+    let run_dir = folder.join("runs/store").join(&id);
+    while !(run_dir.join("superseded").exists() && run_dir.join("attempts").exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(plan(), two);
+
     let ran = run(folder, &["redo", "0123456789abcdef"]);
     assert_eq!(ran.code, 2);
     holds(&ran.err, &["has a run 0123456789abcdef: `lrlab plan EXPERIMENT` lists the ids"]);
 }
 
-/// A store and its experiment, copied to a machine that has no data.
-#[test]
-fn without_the_data() {
-    let here = tempfile::tempdir().unwrap();
-    let reviews = here.path().join("aclImdb");
+/// The reviews of a class and a part.
+fn reviews(class: &str, part: &str) -> impl Iterator<Item = String> {
+    (0..20).map(move |i| format!("{class} film {i} of {part}"))
+}
+
+/// A folder with IMDB's layout.
+fn reviews_in_a_folder(folder: &Path) {
     for (part, class) in [("train", "neg"), ("train", "pos"), ("test", "neg"), ("test", "pos")] {
-        let place = reviews.join(part).join(class);
+        let place = folder.join("aclImdb").join(part).join(class);
         std::fs::create_dir_all(&place).unwrap();
-        for i in 0..20 {
-            std::fs::write(place.join(format!("{i}_1.txt")), format!("{class} film {i} of {part}")).unwrap();
+        for (i, text) in reviews(class, part).enumerate() {
+            std::fs::write(place.join(format!("{i}_1.txt")), text).unwrap();
         }
     }
-    write(
-        here.path(),
-        "tiny.toml",
-        &[
-            ("network = { linear = {} }", "network = { bag_of_embeddings = { embedding = 4 } }"),
-            ("synthetic_pictures = { train = 40, test = 10 }", "imdb = { folder = \"aclImdb\" }"),
-        ],
-    );
-    good(run(here.path(), &RUN));
+}
 
-    let there = tempfile::tempdir().unwrap();
-    let there = there.path();
-    copy(&here.path().join("runs"), &there.join("runs"));
-    std::fs::copy(here.path().join("tiny.toml"), there.join("tiny.toml")).unwrap();
-    let note = "the data of imdb are not here, so their digest is that of the stored plan";
-    let ran = good(run(there, &["plan", "tiny.toml"]));
-    holds(&ran.out, &["tiny: 2 runs, 2 done"]);
-    holds(&ran.err, &[note]);
-    holds(&good(run(there, &["status", "tiny.toml", "--seeds", "1"])).err, &[note]);
-    holds(&good(run(there, &["report", "tiny.toml"])).err, &[note]);
-    assert!(there.join("runs/tiny/report/report.html").is_file());
-    // What was never planned has no digest.
-    let ran = run(there, &["plan", "tiny.toml", "--set", "data.pictures.split_seed=7"]);
-    assert_eq!(ran.code, 2);
-    holds(&ran.err, &["not found"]);
+/// A cache of the hub with a data set in two parquet files.
+fn reviews_of_the_hub(folder: &Path) {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let repo = folder.join("home/hub/datasets--me--films");
+    std::fs::create_dir_all(repo.join("refs/refs/convert")).unwrap();
+    std::fs::write(repo.join("refs/refs/convert/parquet"), COMMIT).unwrap();
+    let files = repo.join("snapshots").join(COMMIT);
+    std::fs::create_dir_all(&files).unwrap();
+    for part in ["train", "test"] {
+        let texts = ["neg", "pos"].iter().flat_map(|class| reviews(class, part)).map(String::into_bytes);
+        let columns = [Values::Bytes(texts.collect()), Values::Whole((0..40).map(|row| row / 20).collect())];
+        let schema = "optional binary text (UTF8); optional int64 label;";
+        tables::write(&files.join(format!("{part}.parquet")), schema, Compression::SNAPPY, &columns);
+    }
+}
+
+/// A store and its experiment, copied to a machine that has no data: everything but training works.
+#[test]
+fn without_the_data() {
+    let hub = "hub_texts = { repo = \"me/films\", train = [\"train.parquet\"], test = [\"test.parquet\"] }";
+    let sources: [(&str, &str, fn(&Path)); 2] = [
+        ("imdb", "imdb = { folder = \"aclImdb\" }", reviews_in_a_folder),
+        ("me/films", hub, reviews_of_the_hub),
+    ];
+    for (name, source, put) in sources {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (here, there) = (here.path(), there.path());
+        let call = |folder: &Path, args: &[&str]| {
+            let mut command = runner(folder);
+            command.env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
+            Ran::of(
+                &command.envs([("HF_HOME", "home"), ("HF_HUB_OFFLINE", "1")]).args(args).output().unwrap(),
+            )
+        };
+        put(here);
+        write(
+            here,
+            "tiny.toml",
+            &[
+                ("network = { linear = {} }", "network = { bag_of_embeddings = { embedding = 4 } }"),
+                ("synthetic_pictures = { train = 40, test = 10 }", source),
+            ],
+        );
+        good(call(here, &RUN));
+
+        copy(&here.join("runs"), &there.join("runs"));
+        std::fs::remove_dir_all(there.join("runs/cache")).unwrap();
+        std::fs::remove_dir_all(there.join("runs/tiny/report")).unwrap();
+        std::fs::copy(here.join("tiny.toml"), there.join("tiny.toml")).unwrap();
+        let note = format!("the data of {name} are not here, so their digest is that of the stored plan");
+        for (args, words) in [
+            (&["plan", "tiny.toml"][..], "tiny: 2 runs, 2 done"),
+            (&["status", "tiny.toml", "--seeds", "1"], "tiny: 1 runs, 1 done"),
+            (&["report", "tiny.toml"], "report: runs/tiny/report/report.html"),
+            (&["tensorboard", "tiny.toml"], "tensorboard: 2 runs"),
+            (&["records", "export", "tiny.toml", "--to", "tiny.jsonl"], "2 runs of tiny in tiny.jsonl"),
+            (&["gc", "tiny.toml"], "tiny keeps 2 selected runs"),
+        ] {
+            let ran = good(call(there, args));
+            holds(&ran.out, &[words]);
+            holds(&ran.err, &[&note]);
+        }
+        // The last plan needs no digest at all.
+        let ran = good(call(there, &["status", "tiny.toml"]));
+        holds(&ran.out, &["tiny: 2 runs, 2 done"]);
+        assert!(!ran.err.contains(&note), "{}", ran.err);
+        // Everything is as it is where the data are.
+        for file in ["tables/results.csv", "tables/runs.csv", "report.md"] {
+            let read =
+                |folder: &Path| std::fs::read_to_string(folder.join("runs/tiny/report").join(file)).unwrap();
+            assert_eq!(read(there), read(here), "{file}");
+        }
+        good(call(here, &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]));
+        let records = |folder: &Path| std::fs::read(folder.join("tiny.jsonl")).unwrap();
+        assert_eq!(records(there), records(here));
+        // What was never planned has no digest.
+        let ran = call(there, &["plan", "tiny.toml", "--set", "data.pictures.split_seed=7"]);
+        assert_eq!(ran.code, 2);
+    }
 }
 
 /// What a fresh installation offers in an empty folder.
@@ -210,5 +331,15 @@ fn weights_have_a_card() {
         assert_eq!(card["classes"].as_array().unwrap().len(), 4);
         let std = card["input"]["pictures"]["normalisation"]["std"].as_array().unwrap();
         assert!(std.len() == 3 && std.iter().all(|x| (0.0..1.0).contains(&x.as_f64().unwrap())), "{card}");
+        // The file of weights says the same of itself.
+        let bytes = std::fs::read(folder.join("runs/store").join(id).join("best.safetensors")).unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let inside: serde_json::Value =
+            serde_json::from_str(&header.metadata().as_ref().unwrap()["lrlab"]).unwrap();
+        for key in ["run_id", "classes", "input", "dataset"] {
+            assert_eq!(inside[key], card[key]);
+        }
+        let tensors = candle_core::safetensors::load_buffer(&bytes, &candle_core::Device::Cpu).unwrap();
+        assert!(!tensors.is_empty() && tensors.values().all(|tensor| tensor.elem_count() > 0));
     }
 }

@@ -420,6 +420,7 @@ fn scripts_export_what_jobs_need() {
         ("LRLAB_SIMD", "scalar", "scalar".to_owned()),
         ("LRLAB_KERNELS", "own", "own".to_owned()),
         ("LRLAB_CUDA_TF32", "off", "off".to_owned()),
+        ("LRLAB_DATA_MEMORY", "512", "512".to_owned()),
         // Jobs begin in a folder of their own.
         ("HF_HOME", "a home", here("a home")),
         ("HF_HUB_CACHE", "hub", here("hub")),

@@ -111,7 +111,7 @@ fn equal_runs_are_identical_and_nothing_is_left() {
     assert_eq!((ran.code, ran.out.lines().count()), (0, 2), "{}{}", ran.out, ran.err);
     let ran = place.verify(&["--run", &first[..8]]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
-    let note = "note: 1 of 1 runs have the numerics class \"cpu/other\", this device has \"cpu/f32/";
+    let note = "note: 1 of 1 results have the numerics class \"cpu/other\", this device has \"cpu/f32/";
     assert!(ran.err.contains(note), "{}", ran.err);
 
     // Where the runs are to be kept, they are; a folder with something in it is left alone.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lrlab_config::{Limit, Source, TokenConfig, Validation};
 
-/// The settings of a data set, and the folder of caches, which does not affect the content.
+/// The settings of a data set, and where its examples are kept, which does not affect the content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DataConfig {
     /// The source of the examples.
@@ -19,11 +19,17 @@ pub struct DataConfig {
     pub pin_digest: Option<String>,
     /// The tokenization of text; without effect on pictures.
     pub tokens: TokenConfig,
-    /// The folder for trained tokenizers, tokenised splits and digests of files.
+    /// The most bytes of decoded pictures of a part that are kept in memory. More are read from a file in `cache`, with
+    /// the same bits.
+    pub memory: u64,
+    /// The folder for trained tokenizers, tokenised splits, digests of files and decoded pictures.
     pub cache: PathBuf,
 }
 
 impl DataConfig {
+    /// The default of `memory`: 2 GiB.
+    pub const MEMORY: u64 = 2 << 30;
+
     /// Creates the settings of `source` with the defaults: split seed 0, default validation, no limit, no required digest.
     #[must_use]
     pub fn new(source: Source, cache: impl Into<PathBuf>) -> Self {
@@ -34,6 +40,7 @@ impl DataConfig {
             limit: Limit::default(),
             pin_digest: None,
             tokens: TokenConfig::default(),
+            memory: Self::MEMORY,
             cache: cache.into(),
         }
     }

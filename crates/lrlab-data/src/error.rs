@@ -19,6 +19,14 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// A picture in a file of the cache is not what was written.
+    #[error("{}: picture {row} is damaged; remove the file, and it is made again", path.display())]
+    DamagedCache {
+        /// The file.
+        path: PathBuf,
+        /// The picture.
+        row: usize,
+    },
     /// A folder lacks a file of its data set.
     #[error("{}: not found; {hint}", path.display())]
     MissingFile {

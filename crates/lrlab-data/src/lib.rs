@@ -39,6 +39,7 @@ mod files;
 mod load;
 mod memory;
 mod pictures;
+mod pixels;
 mod split;
 mod synthetic;
 mod tokens;

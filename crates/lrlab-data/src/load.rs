@@ -82,9 +82,9 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
     };
     match source {
         Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
-            let (train, test) =
-                pictures::read(source, located.as_ref(), &about::about(source, located.as_ref())?)?;
-            Ok(counted(&train.contents, &test.contents))
+            let about = about::about(source, located.as_ref())?;
+            let [train, test] = pictures::contents(source, located.as_ref(), &about)?;
+            Ok(counted(&train, &test))
         }
         Source::Imdb(_) | Source::SyntheticReviews(_) | Source::HubTexts(_) => {
             let (train, test) =

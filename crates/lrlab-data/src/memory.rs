@@ -1,4 +1,4 @@
-//! Data sets of a program's own, from values in memory.
+//! Data sets of a program's own, from values in memory, or from pictures that come one after the other.
 //!
 //! Splits, limits, normalisation, vocabulary, the search for duplicates and the digest are those of the built-in data sets.
 
@@ -13,8 +13,9 @@ use crate::files::{Columns, cifar10::Format};
 use crate::load::about::About;
 use crate::load::rows::{content_hash, notes, pick, split_rows};
 use crate::load::{check_tokens, pictures, pinned, reviews};
+use crate::pixels::Collector;
 use crate::tokens::{Sequences, TokenSplit, tokenizer};
-use crate::{DataConfig, Dataset, Error, Kind, Split, Validation, split};
+use crate::{Cause, DataConfig, Dataset, Error, Kind, Split, Validation, split};
 
 /// Examples with their classes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,7 +34,8 @@ impl<T> Labelled<T> {
     }
 }
 
-/// A data set in memory, for [`Dataset::from_pictures`], [`Dataset::from_tokens`] and [`Dataset::from_texts`].
+/// A data set in memory, for [`Dataset::from_pictures`], [`Dataset::from_tokens`] and [`Dataset::from_texts`]. For
+/// [`Dataset::from_picture_stream`] only the labels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InMemory<T> {
     /// Its name.
@@ -78,8 +80,16 @@ impl<T> InMemory<T> {
         Error::InMemory { dataset: self.name.clone(), place: place.into(), problem: problem.into() }
     }
 
-    /// Checks the labels; `count` is the number of examples of a part.
-    fn check(&self, count: impl Fn(&T) -> usize) -> Result<(), Error> {
+    /// Returns the bytes of a picture of this shape.
+    fn bytes_per_picture(&self, shape: [usize; 3]) -> Result<usize, Error> {
+        match shape.iter().product() {
+            0 => Err(self.wrong("shape", format!("{shape:?}, expected three sizes above 0"))),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Checks the labels; `count` is the number of examples of a part, where it is known before they are read.
+    fn check(&self, count: Option<&dyn Fn(&T) -> usize>) -> Result<(), Error> {
         let classes = self.classes.len();
         if classes < 2 {
             return Err(self.wrong("classes", format!("{classes} names, expected at least 2")));
@@ -88,8 +98,8 @@ impl<T> InMemory<T> {
             if labels.is_empty() {
                 return Err(self.wrong(part, "no examples, expected at least 1"));
             }
-            if count(examples) != labels.len() {
-                let problem = format!("{} examples, but {} labels", count(examples), labels.len());
+            if let Some(count) = count.map(|count| count(examples)).filter(|count| *count != labels.len()) {
+                let problem = format!("{count} examples, but {} labels", labels.len());
                 return Err(self.wrong(part, problem));
             }
             let wrong = labels.iter().enumerate().find(|(_, label)| **label as usize >= classes);
@@ -109,14 +119,24 @@ impl<T> InMemory<T> {
         about: &str,
         write: impl Fn(&mut Sha256, &T),
     ) -> Result<DatasetIdentity, Error> {
-        let mut all = format!("lrlab data set {}\n{about}, {} classes\n", self.name, self.classes.len());
-        for (part, Labelled { examples, labels }) in self.parts() {
-            let mut hasher = Sha256::new();
-            for label in labels {
-                hasher.update(label.to_le_bytes());
-            }
+        let hashed = |(part, Labelled { examples, labels }): (&'static str, &Labelled<T>)| {
+            let mut hasher = of_labels(labels);
             write(&mut hasher, examples);
-            let _ = writeln!(all, "{part} {} {}", labels.len(), hex(hasher.finalize()));
+            (part, labels.len(), hasher)
+        };
+        self.named(config, about, self.parts().map(hashed))
+    }
+
+    /// Names the content by the hashes of its parts: training, test and, if there is one, validation.
+    fn named(
+        &self,
+        config: &DataConfig,
+        about: &str,
+        parts: impl Iterator<Item = (&'static str, usize, Sha256)>,
+    ) -> Result<DatasetIdentity, Error> {
+        let mut all = format!("lrlab data set {}\n{about}, {} classes\n", self.name, self.classes.len());
+        for (part, count, hasher) in parts {
+            let _ = writeln!(all, "{part} {count} {}", hex(hasher.finalize()));
         }
         let identity = DatasetIdentity {
             name: self.name.clone(),
@@ -130,6 +150,50 @@ impl<T> InMemory<T> {
     fn about(&self, shape: [usize; 3]) -> About {
         About { classes: self.classes.len(), names: self.classes.clone(), shape, columns: Columns::default() }
     }
+}
+
+impl InMemory<()> {
+    /// Collects the pictures of a part. Returns the hasher of its labels and pictures.
+    fn collect<P, E>(
+        &self,
+        (name, part): (&str, Labelled<P>),
+        bytes: usize,
+        collector: &mut Collector,
+    ) -> Result<Sha256, Error>
+    where
+        P: IntoIterator<Item = Result<Vec<u8>, E>>,
+        E: Into<Cause>,
+    {
+        let (mut hasher, mut count) = (of_labels(&part.labels), 0);
+        for item in part.examples {
+            let place = || format!("{name} row {count}");
+            let pictures = item.map_err(|error| self.wrong(place(), error.into().to_string()))?;
+            if pictures.len() % bytes != 0 {
+                let problem = format!("{} bytes of pixels, expected a multiple of {bytes}", pictures.len());
+                return Err(self.wrong(place(), problem));
+            }
+            count += pictures.len() / bytes;
+            if count > part.labels.len() {
+                break;
+            }
+            hasher.update(&pictures);
+            collector.add(&pictures)?;
+        }
+        if count == part.labels.len() {
+            return Ok(hasher);
+        }
+        let more = if count > part.labels.len() { "or more " } else { "" };
+        Err(self.wrong(name, format!("{count} {more}examples, but {} labels", part.labels.len())))
+    }
+}
+
+/// A hasher that has read the labels of a part.
+fn of_labels(labels: &[u32]) -> Sha256 {
+    let mut hasher = Sha256::new();
+    for label in labels {
+        hasher.update(label.to_le_bytes());
+    }
+    hasher
 }
 
 impl<T: Extend<I> + IntoIterator<Item = I>, I> InMemory<T> {
@@ -177,10 +241,7 @@ impl Dataset {
         pictures: InMemory<Vec<u8>>,
         config: &DataConfig,
     ) -> Result<Self, Error> {
-        let bytes: usize = shape.iter().product();
-        if bytes == 0 {
-            return Err(pictures.wrong("shape", format!("{shape:?}, expected three sizes above 0")));
-        }
+        let bytes = pictures.bytes_per_picture(shape)?;
         for (part, Labelled { examples, labels }) in pictures.parts() {
             if examples.len() != labels.len() * bytes {
                 let (found, expected) = (examples.len(), labels.len() * bytes);
@@ -191,7 +252,7 @@ impl Dataset {
                 return Err(pictures.wrong(part, problem));
             }
         }
-        pictures.check(|pixels| pixels.len() / bytes)?;
+        pictures.check(Some(&|pixels: &Vec<u8>| pixels.len() / bytes))?;
         let identity = pictures
             .identity(config, &format!("pictures {shape:?}"), |hasher, pixels| hasher.update(pixels))?;
         let about = pictures.about(shape);
@@ -202,6 +263,76 @@ impl Dataset {
         pictures::finish(config, identity, &about, (rows(train), rows(test)), held_out)
     }
 
+    /// Creates a data set of pictures that need not fit in memory. The examples of a part are an iterator whose items are the
+    /// bytes of one or more pictures, in the order of the labels.
+    ///
+    /// Up to `config.memory` bytes of each part are kept in memory; a larger part is written to a file in `config.cache`, from
+    /// which its pictures are read when used. The data set is the one that [`Dataset::from_pictures`] makes of the same
+    /// pictures, with the same digest and the same batches, to the bit. Every call reads the iterators once.
+    ///
+    /// ```
+    /// use lrlab_data::{DataConfig, Dataset, InMemory, Labelled, Source, SyntheticPictures};
+    ///
+    /// # fn main() -> Result<(), lrlab_data::Error> {
+    /// # let cache = std::env::temp_dir().join("lrlab-data-stream");
+    /// # let source = Source::SyntheticPictures(SyntheticPictures::default());
+    /// let part = |n: u32| {
+    ///     let picture = |i: u32| Ok::<_, std::io::Error>(vec![i as u8; 3 * 8 * 8]);
+    ///     Labelled::new((0..n).map(picture), (0..n).map(|i| i % 2).collect())
+    /// };
+    /// let config = DataConfig { memory: 1000, ..DataConfig::new(source, cache) };
+    /// let data = Dataset::from_picture_stream([3, 8, 8], InMemory::new("birds", ["wren", "robin"], part(50), part(10)), &config)?;
+    /// assert_eq!((data.train.len(), data.validation.len(), data.test.len()), (40, 10, 10));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Dataset::from_pictures`]; an item is an error or no whole number of pictures, or a file cannot be written.
+    pub fn from_picture_stream<P, E>(
+        shape: [usize; 3],
+        pictures: InMemory<P>,
+        config: &DataConfig,
+    ) -> Result<Self, Error>
+    where
+        P: IntoIterator<Item = Result<Vec<u8>, E>>,
+        E: Into<Cause>,
+    {
+        let bytes = pictures.bytes_per_picture(shape)?;
+        let InMemory { name, classes, train, validation, test, notes } = pictures;
+        let labels = |part: &Labelled<P>| Labelled::new((), part.labels.clone());
+        let about = InMemory {
+            train: labels(&train),
+            test: labels(&test),
+            validation: validation.as_ref().map(labels),
+            name,
+            classes,
+            notes,
+        };
+        about.check(None)?;
+        let folder = config.cache.join("pictures");
+        let collector = || Collector::new(&folder, config.memory, bytes);
+        let (mut training, mut testing) = (collector(), collector());
+        let mut hashed = vec![
+            ("train", train.labels.len(), about.collect(("train", train), bytes, &mut training)?),
+            ("test", test.labels.len(), about.collect(("test", test), bytes, &mut testing)?),
+        ];
+        let (mut train_labels, mut held_out) = (about.train.labels.clone(), None);
+        if let Some(part) = validation {
+            held_out = Some(train_labels.len());
+            train_labels.extend(&part.labels);
+            let count = part.labels.len();
+            hashed.push(("validation", count, about.collect(("validation", part), bytes, &mut training)?));
+        }
+        let identity = about.named(config, &format!("pictures {shape:?}"), hashed.into_iter())?;
+        let place = |part: &str| folder.join(format!("{}.{part}.pixels", identity.digest));
+        let rows = (
+            pictures::Rowset::collected(train_labels, training, &place("train"))?,
+            pictures::Rowset::collected(about.test.labels.clone(), testing, &place("test"))?,
+        );
+        pictures::finish(config, identity, &about.about(shape), rows, held_out)
+    }
+
     /// Creates a data set of texts. A tokenizer is trained on the training split, as `config.tokens` says.
     ///
     /// # Errors
@@ -209,7 +340,7 @@ impl Dataset {
     /// of its range, the settings leave no example for training, or the digest is not the required one.
     pub fn from_texts(texts: InMemory<Vec<String>>, config: &DataConfig) -> Result<Self, Error> {
         check_tokens(&config.tokens)?;
-        texts.check(Vec::len)?;
+        texts.check(Some(&Vec::len))?;
         for (part, Labelled { examples, .. }) in texts.parts() {
             if let Some(row) = examples.iter().position(|text| text.trim().is_empty()) {
                 return Err(texts.wrong(format!("{part} row {row}"), "the text is empty"));
@@ -246,7 +377,7 @@ impl Dataset {
         config: &DataConfig,
     ) -> Result<Self, Error> {
         check_tokens(&config.tokens)?;
-        tokens.check(Vec::len)?;
+        tokens.check(Some(&Vec::len))?;
         for (part, Labelled { examples, .. }) in tokens.parts() {
             for (row, ids) in examples.iter().enumerate() {
                 let place = || format!("{part} row {row}");

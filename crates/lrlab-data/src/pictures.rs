@@ -1,5 +1,6 @@
-//! Pictures in memory: stored as bytes, augmented and normalised in one pass when used.
+//! Pictures: stored as bytes, augmented and normalised in one pass when used.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
@@ -7,14 +8,16 @@ use lrlab_config::AugmentConfig;
 use lrlab_random::Stream;
 
 use crate::batch::{Features, Raw, View};
+use crate::pixels::{PixelFile, Pixels};
+use crate::{Error, cache};
 
 /// The pixels of one or more splits, `(picture, channel, row, column)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pictures {
     pub(crate) channels: usize,
     pub(crate) height: usize,
     pub(crate) width: usize,
-    pub(crate) pixels: Vec<u8>,
+    pub(crate) pixels: Pixels,
 }
 
 impl Pictures {
@@ -23,8 +26,16 @@ impl Pictures {
         self.channels * self.height * self.width
     }
 
-    pub(crate) fn picture(&self, index: usize) -> &[u8] {
-        &self.pixels[index * self.bytes()..][..self.bytes()]
+    /// The bytes of a picture; one of a file is read into `buffer`.
+    pub(crate) fn picture<'a>(&'a self, index: usize, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
+        match &self.pixels {
+            Pixels::Memory(pixels) => Ok(&pixels[index * self.bytes()..][..self.bytes()]),
+            Pixels::File(file) => {
+                buffer.resize(self.bytes(), 0);
+                file.read(index, buffer)?;
+                Ok(buffer)
+            }
+        }
     }
 }
 
@@ -48,20 +59,55 @@ pub(crate) struct Normalisation {
 }
 
 impl Normalisation {
-    /// Computes the normalisation of the pictures at `places` from exact histograms.
-    pub(crate) fn of(pictures: &Pictures, places: &[u32]) -> Self {
-        let mut counts = vec![[0_u64; 256]; pictures.channels];
-        for &place in places {
-            let planes = pictures.picture(place as usize).chunks_exact(pictures.height * pictures.width);
-            for (count, plane) in counts.iter_mut().zip(planes) {
-                for &byte in plane {
-                    count[usize::from(byte)] += 1;
-                }
-            }
+    /// Computes the normalisation of the pictures at `places` from exact histograms. Those of a file are cached beside it.
+    pub(crate) fn of(pictures: &Pictures, places: &[u32]) -> Result<Self, Error> {
+        let path = match &pictures.pixels {
+            Pixels::Memory(_) => None,
+            Pixels::File(file) => Some(histograms(file, places)),
+        };
+        let known = path.as_deref().and_then(cache::load).map(|bytes| unpack(&bytes));
+        let counts = match known.filter(|counts| counts.len() == pictures.channels) {
+            Some(counts) => counts,
+            None => count(pictures, places)?,
+        };
+        if let Some(path) = path.filter(|path| !path.exists()) {
+            let words = counts.iter().flatten().flat_map(|count| count.to_le_bytes());
+            cache::store(&path, &words.collect::<Vec<_>>());
         }
         let moments: Vec<[f64; 2]> = counts.iter().map(moments).collect();
-        Self { tables: moments.iter().map(|of| table(*of)).collect(), moments }
+        Ok(Self { tables: moments.iter().map(|of| table(*of)).collect(), moments })
     }
+}
+
+/// Counts each byte of each channel.
+fn count(pictures: &Pictures, places: &[u32]) -> Result<Vec<[u64; 256]>, Error> {
+    let (mut counts, mut buffer) = (vec![[0_u64; 256]; pictures.channels], Vec::new());
+    for &place in places {
+        let picture = pictures.picture(place as usize, &mut buffer)?;
+        let planes = picture.chunks_exact(pictures.height * pictures.width);
+        for (count, plane) in counts.iter_mut().zip(planes) {
+            for &byte in plane {
+                count[usize::from(byte)] += 1;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// The cache file of the histograms of some pictures of a file.
+fn histograms(file: &PixelFile, places: &[u32]) -> PathBuf {
+    let mut hasher = blake3::Hasher::new();
+    for &place in places {
+        hasher.update(&file.row(place as usize).to_le_bytes());
+    }
+    let hash = hasher.finalize().to_hex();
+    file.path().with_extension(format!("{}.histograms", &hash[..16]))
+}
+
+fn unpack(bytes: &[u8]) -> Vec<[u64; 256]> {
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    let channel = |bytes: &[u8]| std::array::from_fn(|byte| word(&bytes[byte * 8..][..8]));
+    bytes.chunks_exact(256 * 8).map(channel).collect()
 }
 
 /// The mean and the standard deviation of bytes with these counts.
@@ -93,21 +139,28 @@ impl PictureSplit {
         indices.iter().map(view).collect()
     }
 
-    pub(crate) fn raw(&self) -> Raw<'_> {
+    /// The pictures, if they are in memory.
+    pub(crate) fn raw(&self) -> Option<Raw<'_>> {
         let Pictures { channels, height, width, pixels } = &*self.pictures;
-        Raw::Pictures { pixels, shape: [*channels, *height, *width], tables: &self.normalisation.tables }
+        let Pixels::Memory(pixels) = pixels else { return None };
+        Some(Raw::Pictures {
+            pixels,
+            shape: [*channels, *height, *width],
+            tables: &self.normalisation.tables,
+        })
     }
 }
 
 /// Makes a tensor of the pictures of a split.
-pub(crate) fn features(split: &PictureSplit, views: &[View]) -> candle_core::Result<Features> {
-    let pictures = &*split.pictures;
+pub(crate) fn features(split: &PictureSplit, views: &[View]) -> Result<Features, Error> {
+    let (pictures, mut buffer) = (&*split.pictures, Vec::new());
     let mut values = vec![0.0; views.len() * pictures.bytes()];
     for (view, out) in views.iter().zip(values.chunks_exact_mut(pictures.bytes().max(1))) {
-        view.write(pictures, &split.normalisation, out);
+        let picture = pictures.picture(view.picture as usize, &mut buffer)?;
+        view.write(picture, (pictures.height, pictures.width), &split.normalisation, out);
     }
     let shape = (views.len(), pictures.channels, pictures.height, pictures.width);
-    Tensor::from_vec(values, shape, &Device::Cpu).map(Features::Pictures)
+    Ok(Features::Pictures(Tensor::from_vec(values, shape, &Device::Cpu)?))
 }
 
 impl View {
@@ -135,9 +188,7 @@ impl View {
         }
     }
 
-    fn write(&self, pictures: &Pictures, norm: &Normalisation, out: &mut [f32]) {
-        let (height, width) = (pictures.height, pictures.width);
-        let source = pictures.picture(self.picture as usize);
+    fn write(&self, source: &[u8], (height, width): (usize, usize), norm: &Normalisation, out: &mut [f32]) {
         let planes = source.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
         for ((source, out), table) in planes.zip(&norm.tables) {
             for (y, out) in out.chunks_exact_mut(width).enumerate() {

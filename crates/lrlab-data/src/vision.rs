@@ -82,11 +82,12 @@ impl Dataset {
     /// Returns an error if a tensor operation fails.
     pub fn to_vision(&self) -> Result<Option<vision::Dataset>, Error> {
         let Kind::Pictures { channels, height, width } = self.kind else { return Ok(None) };
-        let images = |split: &Split| -> candle_core::Result<(Tensor, Tensor)> {
+        let images = |split: &Split| -> Result<(Tensor, Tensor), Error> {
             let mut pixels = Vec::with_capacity(split.len() * channels * height * width);
+            let mut buffer = Vec::new();
             if let Store::Pictures(pictures) = &split.store {
                 for &place in &*pictures.places {
-                    pixels.extend_from_slice(pictures.pictures.picture(place as usize));
+                    pixels.extend_from_slice(pictures.pictures.picture(place as usize, &mut buffer)?);
                 }
             }
             let labels: Vec<u8> = split.labels().iter().map(|&label| label as u8).collect();

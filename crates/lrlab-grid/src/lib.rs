@@ -62,7 +62,7 @@ pub use local::{
 pub use machine::Machine;
 pub use origin::{Origin, Origins, origins, supersede};
 pub use owner::{Liveness, Owner, SlurmJob, host};
-pub use plan::{record, resolve, set_referenced};
+pub use plan::{record, record_runs, resolve, set_referenced};
 pub use progress::AttemptProgress;
 pub use search::{ArmStatus, Role, RungStatus, SearchState};
 pub use space::free_space;

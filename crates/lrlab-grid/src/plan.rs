@@ -68,6 +68,14 @@ pub fn resolve(
 /// Writing fails.
 pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     store.write_plan(plan)?;
+    record_runs(store, plan)
+}
+
+/// Like [`record`], but the stored plan of the experiment, of which `plan` is a part, stays.
+///
+/// # Errors
+/// Writing fails.
+pub fn record_runs(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     gc::add_referenced(store, plan, false)?;
     plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).try_for_each(|run| write_spec(store, run))
 }

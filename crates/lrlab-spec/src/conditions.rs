@@ -5,7 +5,7 @@ use lrlab_runs::Cell;
 use serde_json::Value as Json;
 
 use crate::coordinate::{OFF, label, meets};
-use crate::mistake::Log;
+use crate::mistake::{Log, Severity};
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
 use crate::walk::target;
@@ -65,6 +65,31 @@ pub(crate) fn any(ours: Option<Json>, wanted: impl IntoIterator<Item = Json>) ->
 /// coordinates, `found` the values that they have of this one, `meets` compares one of those with a wanted one.
 pub(crate) fn check(
     log: &mut Log,
+    condition: (&Key, &[Node]),
+    names: &[&str],
+    found: impl Iterator<Item = Json>,
+    meets: impl Fn(&Json, &Json) -> bool,
+) -> bool {
+    told(log, Severity::Error, condition, names, found, meets)
+}
+
+/// Like [`check`], in a file that serves other experiments too: what only this one lacks is a warning. What no experiment
+/// has is an error.
+pub(crate) fn of_site(
+    log: &mut Log,
+    (key, wanted): (&Key, &[Node]),
+    names: &[&str],
+    found: impl Iterator<Item = Json>,
+    meets: impl Fn(&Json, &Json) -> bool,
+) {
+    let elsewhere = names.contains(&key.name.as_str()) || is_key(&key.name);
+    let severity = if elsewhere { Severity::Warning } else { Severity::Error };
+    told(log, severity, (key, wanted), names, found, meets);
+}
+
+fn told(
+    log: &mut Log,
+    severity: Severity,
     (key, wanted): (&Key, &[Node]),
     names: &[&str],
     found: impl Iterator<Item = Json>,
@@ -78,7 +103,7 @@ pub(crate) fn check(
     }
     if known.is_empty() {
         let hint = suggest::among(&key.name, names.iter().copied());
-        log.error(key.place, format!("`{}` is no axis of this grid", key.name), hint);
+        log.push(severity, key.place, format!("`{}` is no axis of this grid", key.name), hint);
         return false;
     }
     let mut good = true;
@@ -89,7 +114,7 @@ pub(crate) fn check(
         }
         let labels: Vec<String> = known.iter().map(label).collect();
         let hint = suggest::among(&label(&json), labels.iter().map(String::as_str));
-        log.error(node.place, format!("no cell has `{}` = `{}`", key.name, label(&json)), hint);
+        log.push(severity, node.place, format!("no cell has `{}` = `{}`", key.name, label(&json)), hint);
         good = false;
     }
     good

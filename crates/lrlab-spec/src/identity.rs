@@ -53,8 +53,8 @@ impl std::error::Error for NoIdentity {}
 /// can tell them apart.
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
-/// digest is the other half of the [identity](run_id). So is how many weights are kept beside the result, and so are fields
-/// that were added later and say nothing new.
+/// digest is the other half of the [identity](run_id), so that a digest to compare with (`pin_digest`) decides nothing either.
+/// Left out as well are the number of weights kept beside the result, and fields that were added later and say nothing new.
 ///
 /// # Errors
 /// A number is not finite.
@@ -97,6 +97,10 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> Result<String, NoId
                 files.remove("folder");
             }
         }
+    }
+    // The field was there when the first ids were given, so it stays, empty.
+    if let Some(pin) = json.pointer_mut("/data/pin_digest") {
+        *pin = Value::Null;
     }
     if let Some(fields) = json.as_object_mut() {
         fields.remove("keep_top");

@@ -161,7 +161,13 @@ impl Log {
         self.push(Severity::Warning, place, message.into(), suggestion.into());
     }
 
-    fn push(&mut self, severity: Severity, place: Place, message: String, suggestion: Option<String>) {
+    pub(crate) fn push(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        message: String,
+        suggestion: Option<String>,
+    ) {
         // A built-in value has no place of its own: it is the file that lacks one of its own.
         let place = if place.source.is_some() { place } else { Place::in_file(0, 0) };
         let source = &self.sources[place.source.unwrap_or(0)];

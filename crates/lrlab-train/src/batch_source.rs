@@ -27,7 +27,7 @@ enum DeviceExamples {
 }
 
 impl<'a> DeviceData<'a> {
-    /// Uploads all splits to `device`.
+    /// Uploads all splits that are in memory to `device`.
     ///
     /// # Errors
     /// Returns an error if the device has no memory for them.
@@ -47,10 +47,11 @@ impl<'a> DeviceData<'a> {
         fits.then(|| Self::upload(data, device)).transpose()
     }
 
-    /// Returns the batches of one pass over a split; `None` if the split belongs to another data set.
+    /// Returns the batches of one pass over a split; `None` if the split belongs to another data set or is not in memory.
     #[must_use]
     pub fn batches(&self, split: &Split, plan: BatchPlan) -> Option<DeviceBatches> {
-        let (_, held) = self.held.iter().find(|(raw, _)| same(raw, &split.raw()))?;
+        let wanted = split.raw()?;
+        let (_, held) = self.held.iter().find(|(raw, _)| same(raw, &wanted))?;
         Some(DeviceBatches { recipes: split.recipes(plan), held: Arc::clone(held) })
     }
 }
@@ -58,7 +59,7 @@ impl<'a> DeviceData<'a> {
 /// Returns the distinct examples that the splits of a data set refer to.
 fn distinct_stores(data: &Dataset) -> Vec<Raw<'_>> {
     let mut all: Vec<Raw> = Vec::new();
-    for raw in [&data.train, &data.validation, &data.test].map(Split::raw) {
+    for raw in [&data.train, &data.validation, &data.test].into_iter().filter_map(Split::raw) {
         if !all.iter().any(|known| same(known, &raw)) {
             all.push(raw);
         }

@@ -126,6 +126,7 @@ fn ended(exit: Exit) -> Exit {
 
 fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
     lrlab_kernels::check_environment()?;
+    crate::assemble::data_memory()?;
     match command {
         Command::New(args) => commands::new::new(&args),
         Command::Plan(args) => commands::plan::plan(&args, registry),
@@ -155,11 +156,9 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
 
 /// Trains the run by the `run` command.
 fn redo(args: &commands::redo::RedoArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let redo = commands::redo::prepare(args, registry)?;
-    let Command::Run(run) = Cli::try_parse_from(&redo.words)?.command else {
+    let words = commands::redo::prepare(args, registry)?;
+    let Command::Run(run) = Cli::try_parse_from(&words)?.command else {
         anyhow::bail!("`run` is another command here, which is a bug")
     };
-    let exit = commands::run::run(&run, registry);
-    redo.finish()?;
-    exit
+    commands::run::run(&run, registry)
 }

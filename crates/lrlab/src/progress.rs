@@ -211,10 +211,24 @@ pub(crate) fn label(cell: &Cell) -> String {
         word("monitor"),
         word("seed")
     );
-    for key in cell.keys().filter(|key| !KNOWN.contains(&key.as_str())) {
-        let _ = write!(text, " / {key} {}", word(key));
+    for word in others(cell) {
+        let _ = write!(text, " / {word}");
     }
     text
+}
+
+/// `linear / static / off / optimizer sgd`: the arm of a search.
+pub(crate) fn arm(cell: &Cell) -> String {
+    let names = ["model", "schedule", "monitor"].into_iter().filter_map(|key| cell.get(key)?.as_str());
+    names.map(str::to_owned).chain(others(cell)).collect::<Vec<_>>().join(" / ")
+}
+
+/// The coordinates that a label names by their keys.
+fn others(cell: &Cell) -> impl Iterator<Item = String> {
+    cell.iter().filter(|(key, _)| !KNOWN.contains(&key.as_str())).map(|(key, value)| match value {
+        serde_json::Value::String(text) => format!("{key} {text}"),
+        value => format!("{key} {value}"),
+    })
 }
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
@@ -299,6 +313,9 @@ mod tests {
         assert_eq!(label(&cell), "resnet / cosine / on / 10 epochs / seed 0 / lr 0.1");
         let cell: Cell = serde_json::from_value(json!({ "model": "lstm", "epochs": 1 })).unwrap();
         assert_eq!(label(&cell), "lstm / – / – / 1 epoch / seed –");
+        let cell =
+            serde_json::from_value(json!({ "model": "lstm", "epochs": 3, "optimizer": "sgd", "lr": 0.1 }));
+        assert_eq!(arm(&cell.unwrap()), "lstm / lr 0.1 / optimizer sgd");
         assert_eq!((counted(1, "run"), counted(0, "run")), ("1 run".to_owned(), "0 runs".to_owned()));
     }
 }

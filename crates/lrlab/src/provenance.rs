@@ -29,6 +29,26 @@ pub(crate) fn of(device: &Device, threads: usize, data: &Dataset) -> Provenance 
     }
 }
 
+/// Describes the results of other numerics classes than that of this device, class by class. `results` are classes with their
+/// numbers of results, of `all` results.
+pub(crate) fn other_numerics<'a>(
+    results: impl Iterator<Item = (&'a str, usize)>,
+    all: usize,
+    class: &str,
+) -> Vec<String> {
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    for (other, count) in results.filter(|(other, _)| *other != class) {
+        *others.entry(other).or_default() += count;
+    }
+    let describe = |(other, count): (&str, usize)| {
+        format!(
+            "{count} of {all} results have the numerics class {other:?}, this device has {class:?}: equal bits are not \
+             promised between the two"
+        )
+    };
+    others.into_iter().map(describe).collect()
+}
+
 /// The class within which equal specifications give equal bits: the kind of device, the element type of parameters and
 /// sums, and on the CPU the version of the arithmetic. The precision of products is part of the specification.
 pub(crate) fn numerics(device: &Device) -> String {

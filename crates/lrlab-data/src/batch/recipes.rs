@@ -73,12 +73,12 @@ impl Split {
         Recipes { next: plan.first_batch, split: self.clone(), plan, order }
     }
 
-    /// Returns the examples that recipes of this split refer to.
+    /// Returns the examples that recipes of this split refer to; `None` if they are not in memory.
     #[must_use]
-    pub fn raw(&self) -> Raw<'_> {
+    pub fn raw(&self) -> Option<Raw<'_>> {
         match &self.store {
             Store::Pictures(split) => split.raw(),
-            Store::Tokens(split) => Raw::Tokens { ids: &split.sequences.ids },
+            Store::Tokens(split) => Some(Raw::Tokens { ids: &split.sequences.ids }),
         }
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dataset::{Split, Store};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
+use crate::pixels::Pixels;
 use crate::tokens::{Sequences, TokenSplit};
 use crate::{AugmentConfig, Error};
 
@@ -23,10 +24,14 @@ fn tokens(lengths: &[usize]) -> Split {
 }
 
 fn pictures(n: usize) -> Split {
-    let pictures =
-        Pictures { channels: 1, height: 1, width: 2, pixels: (0..2 * n).map(|i| i as u8).collect() };
+    let pictures = Pictures {
+        channels: 1,
+        height: 1,
+        width: 2,
+        pixels: Pixels::Memory((0..2 * n).map(|i| i as u8).collect()),
+    };
     let rows: Arc<[u32]> = (0..n as u32).collect();
-    let normalisation = Arc::new(Normalisation::of(&pictures, &rows));
+    let normalisation = Arc::new(Normalisation::of(&pictures, &rows).unwrap());
     let split = PictureSplit { places: Arc::clone(&rows), rows, pictures: Arc::new(pictures), normalisation };
     Split { labels: (0..n as u32).map(|i| i % 3).collect(), store: Store::Pictures(split) }
 }
@@ -105,7 +110,7 @@ fn recipes_are_those_of_the_batches() {
             let (recipe, batch) = (recipe.unwrap(), batch.unwrap());
             assert_eq!(recipe.indices, batch.indices);
             assert_eq!(recipe.labels, batch.labels.to_vec1::<u32>().unwrap());
-            match (recipe.examples, split.raw(), batch.features) {
+            match (recipe.examples, split.raw().unwrap(), batch.features) {
                 (Examples::Tokens(spans), Raw::Tokens { ids }, Features::Tokens { ids: made, .. }) => {
                     for (span, row) in spans.iter().zip(made.to_vec2::<u32>().unwrap()) {
                         let sequence = &ids[span.start as usize..span.end as usize];

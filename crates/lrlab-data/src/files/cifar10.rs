@@ -3,6 +3,7 @@
 //! The binary version has one byte for the label and 3 × 1,024 bytes for the pixels of each picture, channel by channel and row
 //! by row. A table has a column of encoded pictures (PNG, JPEG or WebP) and a column of labels.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -39,57 +40,77 @@ impl Format {
     }
 }
 
-/// Reads the labels of all rows of `files`, and the pictures `(picture, channel, row, column)` of the `wanted` rows, which are
-/// ascending, or of all rows.
+/// The most bytes of decoded pictures at once.
+const CHUNK: usize = 16 << 20;
+
+/// Reads the labels of all rows of `files`, and passes the pictures `(picture, channel, row, column)` of the `wanted` rows,
+/// which are ascending, or of all rows to `take`, some at a time.
 pub(crate) fn read(
     format: &Format,
     files: &[PathBuf],
     wanted: Option<&[u32]>,
-) -> Result<(Vec<u32>, Vec<u8>), Error> {
-    let (mut labels, mut pixels) = (Vec::new(), Vec::new());
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<Vec<u32>, Error> {
+    let (mut labels, mut chunk) = (Vec::new(), Vec::new());
     for file in files {
         let first = labels.len();
-        let encoded = Encoded::open(format, file)?;
-        labels.extend(&encoded.labels);
-        let rows: Vec<usize> = match wanted {
-            None => (0..encoded.labels.len()).collect(),
-            Some(rows) => {
-                let from = rows.partition_point(|&row| (row as usize) < first);
-                let to = rows.partition_point(|&row| (row as usize) < labels.len());
-                rows[from..to].iter().map(|&row| row as usize - first).collect()
+        let rows = Rows::open(format, file)?;
+        labels.extend(&rows.labels);
+        for (index, group) in rows.groups().into_iter().enumerate() {
+            let wanted: Vec<usize> = match wanted {
+                None => group.clone().collect(),
+                Some(all) => {
+                    let place = |end: usize| all.partition_point(|&row| (row as usize) < first + end);
+                    all[place(group.start)..place(group.end)]
+                        .iter()
+                        .map(|&row| row as usize - first)
+                        .collect()
+                }
+            };
+            if wanted.is_empty() {
+                continue;
             }
-        };
-        let start = pixels.len();
-        pixels.resize(start + rows.len() * format.bytes(), 0);
-        rows.par_iter()
-            .zip(pixels[start..].par_chunks_exact_mut(format.bytes()))
-            .try_for_each(|(&row, out)| encoded.decode(format, file, row, out))?;
+            let pictures = rows.pictures(format, index, group.start)?;
+            for some in wanted.chunks((CHUNK / format.bytes().max(1)).max(1)) {
+                chunk.resize(some.len() * format.bytes(), 0);
+                some.par_iter()
+                    .zip(chunk.par_chunks_exact_mut(format.bytes()))
+                    .try_for_each(|(&row, out)| pictures.decode(format, file, (row, group.start), out))?;
+                take(&chunk)?;
+            }
+        }
     }
-    Ok((labels, pixels))
+    Ok(labels)
 }
 
-/// The rows of a file, with encoded pictures.
-struct Encoded {
+/// The rows of a file.
+struct Rows {
     labels: Vec<u32>,
-    pictures: Pictures,
+    content: Content,
 }
 
-enum Pictures {
+enum Content {
     /// The content of a file of the binary version.
     Planes(Vec<u8>),
+    #[cfg(feature = "hub")]
+    Table(super::table::Table),
+}
+
+/// The pictures of a group of rows.
+enum Pictures<'a> {
+    /// The content of a file of the binary version.
+    Planes(&'a [u8]),
     #[cfg(feature = "hub")]
     Encoded(Vec<parquet::data_type::ByteArray>),
 }
 
-impl Encoded {
+impl Rows {
     fn open(format: &Format, file: &Path) -> Result<Self, Error> {
         #[cfg(feature = "hub")]
         if file.extension().is_some_and(|extension| extension == "parquet") {
             let table = super::table::Table::open(file)?;
             let labels = table.labels(format.columns.labels.as_deref(), format.classes)?;
-            let named = format.columns.features.as_deref();
-            let pictures = Pictures::Encoded(table.bytes(&super::table::PICTURES, named)?);
-            return Ok(Self { labels, pictures });
+            return Ok(Self { labels, content: Content::Table(table) });
         }
         #[cfg(not(feature = "hub"))]
         let _ = format;
@@ -105,17 +126,50 @@ impl Encoded {
         }
         let label = |(row, picture): (usize, &[u8])| label(file, row, i128::from(picture[0]), CLASSES);
         let labels = bytes.chunks_exact(row_bytes).enumerate().map(label).collect::<Result<_, _>>()?;
-        Ok(Self { labels, pictures: Pictures::Planes(bytes) })
+        Ok(Self { labels, content: Content::Planes(bytes) })
     }
 
-    #[cfg_attr(not(feature = "hub"), expect(clippy::unnecessary_wraps, reason = "encoded pictures can fail"))]
-    fn decode(&self, format: &Format, file: &Path, row: usize, out: &mut [u8]) -> Result<(), Error> {
-        #[cfg(not(feature = "hub"))]
-        let _ = (format, file);
-        match &self.pictures {
-            Pictures::Planes(bytes) => out.copy_from_slice(&bytes[row * (BYTES + 1) + 1..][..BYTES]),
+    /// Returns the rows that are read at once.
+    fn groups(&self) -> Vec<Range<usize>> {
+        match &self.content {
+            Content::Planes(_) => std::iter::once(0..self.labels.len()).collect(),
             #[cfg(feature = "hub")]
-            Pictures::Encoded(pictures) => decode(format.shape, file, row, pictures[row].data(), out)?,
+            Content::Table(table) => table.groups(),
+        }
+    }
+
+    /// Reads the pictures of a group, which begins with the row `first`.
+    #[cfg_attr(not(feature = "hub"), expect(clippy::unnecessary_wraps, reason = "encoded pictures can fail"))]
+    fn pictures(&self, format: &Format, group: usize, first: usize) -> Result<Pictures<'_>, Error> {
+        #[cfg(not(feature = "hub"))]
+        let _ = (format, group, first);
+        match &self.content {
+            Content::Planes(bytes) => Ok(Pictures::Planes(bytes)),
+            #[cfg(feature = "hub")]
+            Content::Table(table) => {
+                let named = format.columns.features.as_deref();
+                table.group_bytes(&super::table::PICTURES, named, (group, first)).map(Pictures::Encoded)
+            }
+        }
+    }
+}
+
+impl Pictures<'_> {
+    /// Decodes the picture of a row of the group that begins with the row `first`.
+    #[cfg_attr(not(feature = "hub"), expect(clippy::unnecessary_wraps, reason = "encoded pictures can fail"))]
+    fn decode(
+        &self,
+        format: &Format,
+        file: &Path,
+        (row, first): (usize, usize),
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        #[cfg(not(feature = "hub"))]
+        let _ = (format, file, first);
+        match self {
+            Self::Planes(bytes) => out.copy_from_slice(&bytes[row * (BYTES + 1) + 1..][..BYTES]),
+            #[cfg(feature = "hub")]
+            Self::Encoded(pictures) => decode(format.shape, file, row, pictures[row - first].data(), out)?,
         }
         Ok(())
     }
@@ -126,7 +180,11 @@ impl Encoded {
 pub(crate) fn first_shape(file: &Path, columns: &Columns) -> Result<[usize; 3], Error> {
     use image::ImageDecoder;
     let table = super::table::Table::open(file)?;
-    let pictures = table.bytes(&super::table::PICTURES, columns.features.as_deref())?;
+    let group = table.groups().iter().position(|rows| !rows.is_empty()).unwrap_or(0);
+    let pictures = match table.groups().get(group) {
+        Some(_) => table.group_bytes(&super::table::PICTURES, columns.features.as_deref(), (group, 0))?,
+        None => Vec::new(),
+    };
     let Some(first) = pictures.first() else {
         return Err(Error::Corrupt { path: file.to_path_buf(), row: None, source: "no rows".into() });
     };

@@ -1,6 +1,7 @@
 //! Columns of a parquet file, read without arrow.
 
 use std::fs::File;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,34 @@ impl Table {
         self.column::<ByteArrayType>(&self.find(wanted, named)?)
     }
 
+    /// Returns the rows of each row group.
+    pub(crate) fn groups(&self) -> Vec<Range<usize>> {
+        let mut end = 0;
+        let rows = |group: usize| self.reader.metadata().row_group(group).num_rows().max(0) as usize;
+        (0..self.reader.num_row_groups())
+            .map(|group| {
+                let start = end;
+                end += rows(group);
+                start..end
+            })
+            .collect()
+    }
+
+    /// Reads the values of a column of texts or binary values in a row group, which begins with the row `first`.
+    pub(crate) fn group_bytes(
+        &self,
+        wanted: &Wanted,
+        named: Option<&str>,
+        (group, first): (usize, usize),
+    ) -> Result<Vec<ByteArray>, Error> {
+        let column = self.find(wanted, named)?;
+        self.caught(&column, || {
+            let mut values = Vec::new();
+            self.read_group::<ByteArrayType>(&column, group, first, &mut values)?;
+            Ok(values)
+        })
+    }
+
     /// Returns the names of the classes of the column of labels, as the library `datasets` writes them to the metadata; none
     /// if they are not there.
     pub(crate) fn class_names(&self, named: Option<&str>) -> Result<Vec<String>, Error> {
@@ -187,53 +216,64 @@ impl Table {
         }
     }
 
-    /// Reads all values of a column, by row groups. The `parquet` crate panics on some damaged files; this method returns an
-    /// error instead.
+    /// Reads all values of a column, by row groups.
     fn column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
-        catch_unwind(AssertUnwindSafe(|| self.read_column::<T>(column))).unwrap_or_else(|_| {
+        self.caught(column, || {
+            let mut values = Vec::new();
+            for group in 0..self.reader.num_row_groups() {
+                self.read_group::<T>(column, group, 0, &mut values)?;
+            }
+            Ok(values)
+        })
+    }
+
+    /// The `parquet` crate panics on some damaged files; this method returns an error instead.
+    fn caught<T>(&self, column: &Column, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
             Err(self.corrupt(None, format!("the structure of column {:?} is damaged", column.name)))
         })
     }
 
-    fn read_column<T: DataType>(&self, column: &Column) -> Result<Vec<T::T>, Error> {
-        let mut values = Vec::new();
-        for group in 0..self.reader.num_row_groups() {
-            let row = values.len();
-            let fault = |source| fault(&self.path, Some(row), source);
-            let group = self.reader.get_row_group(group).map_err(fault)?;
-            let rows = group.metadata().num_rows() as usize;
-            let chunk = group.metadata().column(column.place);
-            let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
-            if start < 0 || chunk.compressed_size() < 0 {
-                return Err(
-                    self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name))
-                );
-            }
-            let codec = chunk.compression_codec();
-            if !CODECS.contains(&codec) {
-                return Err(Error::Codec {
-                    path: self.path.clone(),
-                    column: column.name.clone(),
-                    codec: format!("{codec:?}"),
-                });
-            }
-            let reader = group.get_column_reader(column.place).map_err(fault)?;
-            self.group::<T>(get_typed_column_reader(reader), column, rows, &mut values)?;
+    /// Appends the values of a row group. The first of `values` is of the row `before`.
+    fn read_group<T: DataType>(
+        &self,
+        column: &Column,
+        group: usize,
+        before: usize,
+        values: &mut Vec<T::T>,
+    ) -> Result<(), Error> {
+        let row = before + values.len();
+        let fault = |source| fault(&self.path, Some(row), source);
+        let group = self.reader.get_row_group(group).map_err(fault)?;
+        let rows = group.metadata().num_rows() as usize;
+        let chunk = group.metadata().column(column.place);
+        let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+        if start < 0 || chunk.compressed_size() < 0 {
+            return Err(self.corrupt(Some(row), format!("column {:?} lies outside the file", column.name)));
         }
-        Ok(values)
+        let codec = chunk.compression_codec();
+        if !CODECS.contains(&codec) {
+            return Err(Error::Codec {
+                path: self.path.clone(),
+                column: column.name.clone(),
+                codec: format!("{codec:?}"),
+            });
+        }
+        let reader = group.get_column_reader(column.place).map_err(fault)?;
+        self.records::<T>(get_typed_column_reader(reader), column, rows, (before, values))
     }
 
-    /// Reads the values of a row group.
-    fn group<T: DataType>(
+    /// Appends the values of a reader.
+    fn records<T: DataType>(
         &self,
         mut reader: ColumnReaderImpl<T>,
         column: &Column,
         rows: usize,
-        values: &mut Vec<T::T>,
+        (before, values): (usize, &mut Vec<T::T>),
     ) -> Result<(), Error> {
         let first = values.len();
         loop {
-            let row = values.len();
+            let row = before + values.len();
             let mut levels = Vec::new();
             let (records, ..) = reader
                 .read_records(1024, Some(&mut levels), None, values)

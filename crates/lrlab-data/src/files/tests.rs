@@ -20,7 +20,12 @@ const PICTURES: &str = "message m { optional group img { optional binary bytes; 
 const TEXTS: &str = "message m { optional binary text (UTF8); optional int64 label; }";
 
 fn read_pictures(files: &[PathBuf], wanted: Option<&[u32]>) -> Result<(Vec<u32>, Vec<u8>), Error> {
-    cifar10::read(&cifar10::Format::cifar10(), files, wanted)
+    let mut pixels = Vec::new();
+    let labels = cifar10::read(&cifar10::Format::cifar10(), files, wanted, &mut |pictures| {
+        pixels.extend_from_slice(pictures);
+        Ok(())
+    })?;
+    Ok((labels, pixels))
 }
 
 fn read_texts(files: &[PathBuf]) -> Result<imdb::Reviews, Error> {

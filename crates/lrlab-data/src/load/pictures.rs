@@ -1,6 +1,6 @@
 //! Picture sets: an index of every row (class, content), then the pixels of the rows in use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -12,6 +12,7 @@ use crate::dataset::Store;
 use crate::digest::DatasetIdentity;
 use crate::files::{Located, cifar10, cifar10::Format};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
+use crate::pixels::{Collected, Collector, PixelFile, Pixels, persist};
 use crate::{DataConfig, Dataset, Error, Kind, Source, Split, Validation, cache, split, synthetic};
 
 /// The rows of the training files or the test files.
@@ -21,14 +22,16 @@ pub(crate) struct Rowset {
     noisy: Option<Vec<u32>>,
     /// The hash of the pixels of every picture.
     pub(crate) contents: Vec<u128>,
-    pixels: Pixels,
+    pixels: Decoded,
 }
 
-enum Pixels {
-    /// The pixels of every row.
-    Decoded(Vec<u8>),
-    /// The files to read pixels from.
-    Files(Vec<PathBuf>),
+enum Decoded {
+    /// The pixels of every row, in memory.
+    Memory(Vec<u8>),
+    /// The pixels of every row, in a file.
+    File(PathBuf),
+    /// The files to decode pixels from, and the file for the pixels of every row if they exceed the budget.
+    Files(Vec<PathBuf>, PathBuf),
 }
 
 pub(super) fn load(
@@ -53,7 +56,7 @@ pub(crate) fn finish(
     let rows = split_rows(config, classes, (&train.labels, &train.contents), &test.labels, held_out)?;
     let duplicates = split::duplicates(&train.contents, &test.contents);
     let kind = Kind::Pictures { channels, height, width };
-    let (training, held_out, test) = assemble(train, test, &rows, &about.format())?;
+    let (training, held_out, test) = assemble(train, test, &rows, (&about.format(), config))?;
     let validation = if config.validation == Some(Validation::TEST_SPLIT) { test.clone() } else { held_out };
     Ok(Dataset {
         notes: notes(config, &identity, duplicates),
@@ -71,28 +74,38 @@ pub(crate) fn finish(
     })
 }
 
-/// Reads and decodes every row of the source.
-pub(super) fn read(
+/// Reads and decodes every row of the source, and hashes it.
+pub(super) fn contents(
     source: &Source,
     located: Option<&Located>,
     about: &About,
-) -> Result<(Rowset, Rowset), Error> {
-    let format = about.format();
-    if let Source::SyntheticPictures(settings) = source {
-        let (train, test) = synthetic::pictures::generate(settings);
-        return Ok((
-            Rowset::decoded(train.labels, Some(train.noisy), train.pixels, &format),
-            Rowset::decoded(test.labels, None, test.pixels, &format),
-        ));
+) -> Result<[Vec<u128>; 2], Error> {
+    if let Some((train, test)) = made(source, about) {
+        return Ok([train.contents, test.contents]);
     }
-    if let Some(rows) = published(located)? {
-        return Ok(rows);
+    if let Some((train, test)) = published(located)? {
+        return Ok([train.contents, test.contents]);
     }
-    let part = |part| -> Result<Rowset, Error> {
-        let (labels, pixels) = cifar10::read(&format, &places(located, part), None)?;
-        Ok(Rowset::decoded(labels, None, pixels, &format))
+    let (format, bytes) = (about.format(), about.format().bytes().max(1));
+    let part = |part| -> Result<Vec<u128>, Error> {
+        let mut contents = Vec::new();
+        cifar10::read(&format, &places(located, part), None, &mut |pictures| {
+            contents.par_extend(pictures.par_chunks_exact(bytes).map(content_hash));
+            Ok(())
+        })?;
+        Ok(contents)
     };
-    Ok((part(Part::Train)?, part(Part::Test)?))
+    Ok([part(Part::Train)?, part(Part::Test)?])
+}
+
+/// Generates the rows of a synthetic source; `None` for any other.
+fn made(source: &Source, about: &About) -> Option<(Rowset, Rowset)> {
+    let Source::SyntheticPictures(settings) = source else { return None };
+    let (format, (train, test)) = (about.format(), synthetic::pictures::generate(settings));
+    Some((
+        Rowset::decoded(train.labels, Some(train.noisy), train.pixels, &format),
+        Rowset::decoded(test.labels, None, test.pixels, &format),
+    ))
 }
 
 /// Reads the published binary version of CIFAR-10 with `candle-datasets`; `None` for any other source.
@@ -121,7 +134,10 @@ fn indexed(
     if let Some(rows) = published(located)? {
         return Ok(rows);
     }
-    let Some(located) = located else { return read(&config.source, None, about) };
+    if let Some(rows) = made(&config.source, about) {
+        return Ok(rows);
+    }
+    let files = |part| places(located, part);
     let columns = match about.columns.key() {
         key if key.is_empty() => String::new(),
         key => format!("-{}", &blake3::hash(key.as_bytes()).to_hex()[..16]),
@@ -129,15 +145,28 @@ fn indexed(
     let place = |part: &str| config.cache.join("pictures").join(format!("{digest}{columns}.{part}"));
     let remembered = |part, name| {
         let (labels, contents) = unpack(&cache::load(&place(name))?)?;
-        Some(Rowset { labels, noisy: None, contents, pixels: Pixels::Files(located.part(part)) })
+        let pixels = Decoded::Files(files(part), pixel_file(&place(name)));
+        Some(Rowset { labels, noisy: None, contents, pixels })
     };
     if let (Some(train), Some(test)) = (remembered(Part::Train, "train"), remembered(Part::Test, "test")) {
         return Ok((train, test));
     }
-    let (train, test) = read(&config.source, Some(located), about)?;
-    cache::store(&place("train"), &pack(&train));
-    cache::store(&place("test"), &pack(&test));
-    Ok((train, test))
+    let read = |part, name| -> Result<Rowset, Error> {
+        let (format, place) = (about.format(), place(name));
+        let mut collector = Collector::new(&config.cache.join("pictures"), config.memory, format.bytes());
+        let labels = cifar10::read(&format, &files(part), None, &mut |pictures| collector.add(pictures))?;
+        let rows = Rowset::collected(labels, collector, &pixel_file(&place))?;
+        cache::store(&place, &pack(&rows));
+        Ok(rows)
+    };
+    Ok((read(Part::Train, "train")?, read(Part::Test, "test")?))
+}
+
+/// The file of the pixels of a part, beside its index.
+fn pixel_file(index: &Path) -> PathBuf {
+    let mut name = index.as_os_str().to_owned();
+    name.push(".pixels");
+    name.into()
 }
 
 /// 20 bytes per row: class and content.
@@ -163,19 +192,51 @@ impl Rowset {
         format: &Format,
     ) -> Self {
         let contents = pixels.par_chunks_exact(format.bytes().max(1)).map(content_hash).collect();
-        Self { labels, noisy, contents, pixels: Pixels::Decoded(pixels) }
+        Self { labels, noisy, contents, pixels: Decoded::Memory(pixels) }
+    }
+
+    /// The rows that a collector has. If it wrote a file, this becomes `path`.
+    pub(crate) fn collected(labels: Vec<u32>, collector: Collector, path: &Path) -> Result<Self, Error> {
+        let (collected, contents) = collector.finish()?;
+        let pixels = match collected {
+            Collected::Memory(pixels) => Decoded::Memory(pixels),
+            Collected::File(file) => {
+                persist(file, path)?;
+                Decoded::File(path.to_path_buf())
+            }
+        };
+        Ok(Self { labels, noisy: None, contents, pixels })
     }
 
     /// The pixels of `rows`, ascending.
-    fn pixels(self, rows: &[u32], format: &Format) -> Result<Pictures, Error> {
+    fn pixels(self, rows: &[u32], format: &Format, config: &DataConfig) -> Result<Pictures, Error> {
         let bytes = format.bytes();
         let pixels = match self.pixels {
-            Pixels::Decoded(pixels) if rows.len() == self.labels.len() => pixels,
-            Pixels::Decoded(pixels) => {
+            Decoded::Memory(pixels) if rows.len() == self.labels.len() => Pixels::Memory(pixels),
+            Decoded::Memory(pixels) => {
                 let picture = |&row: &u32| &pixels[row as usize * bytes..][..bytes];
-                rows.iter().flat_map(picture).copied().collect()
+                Pixels::Memory(rows.iter().flat_map(picture).copied().collect())
             }
-            Pixels::Files(files) => cifar10::read(format, &files, Some(rows))?.1,
+            Decoded::File(path) => Pixels::File(PixelFile::open(&path, rows, &self.contents)?),
+            Decoded::Files(files, _) if (rows.len() * bytes) as u64 <= config.memory => {
+                let mut pixels = Vec::with_capacity(rows.len() * bytes);
+                cifar10::read(format, &files, Some(rows), &mut |pictures| {
+                    pixels.extend_from_slice(pictures);
+                    Ok(())
+                })?;
+                Pixels::Memory(pixels)
+            }
+            Decoded::Files(files, path) => {
+                let whole = self.contents.len() as u64 * bytes as u64;
+                if path.metadata().map_or(0, |about| about.len()) != whole {
+                    let mut collector = Collector::new(&config.cache.join("pictures"), 0, bytes);
+                    cifar10::read(format, &files, None, &mut |pictures| collector.add(pictures))?;
+                    if let (Collected::File(file), _) = collector.finish()? {
+                        persist(file, &path)?;
+                    }
+                }
+                Pixels::File(PixelFile::open(&path, rows, &self.contents)?)
+            }
         };
         let [channels, height, width] = format.shape;
         Ok(Pictures { channels, height, width, pixels })
@@ -186,7 +247,7 @@ fn assemble(
     train: Rowset,
     test: Rowset,
     rows: &Rows,
-    format: &Format,
+    (format, config): (&Format, &DataConfig),
 ) -> Result<(Split, Split, Split), Error> {
     let mut used: Vec<u32> = rows.train.iter().chain(&rows.validation).copied().collect();
     used.sort_unstable();
@@ -198,9 +259,9 @@ fn assemble(
     let places = |rows: &[u32]| rows.iter().map(|row| used.partition_point(|x| x < row) as u32).collect();
     let (train_places, validation_places): (Arc<[u32]>, Arc<[u32]>) =
         (places(&rows.train), places(&rows.validation));
-    let shared = Arc::new(train.pixels(&used, format)?);
-    let test_pictures = Arc::new(test.pixels(&rows.test, format)?);
-    let normalisation = Arc::new(Normalisation::of(&shared, &train_places));
+    let shared = Arc::new(train.pixels(&used, format, config)?);
+    let test_pictures = Arc::new(test.pixels(&rows.test, format, config)?);
+    let normalisation = Arc::new(Normalisation::of(&shared, &train_places)?);
     let part = |rows: &[u32], places, pictures: &Arc<Pictures>, labels| Split {
         labels,
         store: Store::Pictures(PictureSplit {

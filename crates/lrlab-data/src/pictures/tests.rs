@@ -11,9 +11,9 @@ fn stream(seed: u64, epoch: u64) -> Stream {
 fn some(n: usize) -> PictureSplit {
     let stream = Stream::new(0, Purpose::Synthetic, "pictures");
     let pixels = (0..n * 3 * 12 * 10).map(|i| 1 + stream.below(i as u64, 255) as u8).collect();
-    let pictures = Pictures { channels: 3, height: 12, width: 10, pixels };
+    let pictures = Pictures { channels: 3, height: 12, width: 10, pixels: Pixels::Memory(pixels) };
     let rows: Arc<[u32]> = (0..n as u32).collect();
-    let normalisation = Arc::new(Normalisation::of(&pictures, &rows));
+    let normalisation = Arc::new(Normalisation::of(&pictures, &rows).unwrap());
     PictureSplit { places: Arc::clone(&rows), rows, pictures: Arc::new(pictures), normalisation }
 }
 
@@ -46,15 +46,16 @@ fn training_pictures_have_mean_0_and_deviation_1() {
 
 #[test]
 fn a_flat_channel_becomes_0() {
-    let pictures = Pictures { channels: 1, height: 1, width: 2, pixels: vec![9; 2] };
-    assert_eq!(Normalisation::of(&pictures, &[0]).tables[0][9], 0.0);
+    let pictures = Pictures { channels: 1, height: 1, width: 2, pixels: Pixels::Memory(vec![9; 2]) };
+    assert_eq!(Normalisation::of(&pictures, &[0]).unwrap().tables[0][9], 0.0);
 }
 
 /// One pixel at a time, from the definition: flipped picture of the padded one's crop, then the blank square.
 fn slow(split: &PictureSplit, view: &View) -> Vec<f32> {
     let pictures = &split.pictures;
     let (height, width) = (pictures.height as isize, pictures.width as isize);
-    let source = pictures.picture(view.picture as usize);
+    let mut buffer = Vec::new();
+    let source = pictures.picture(view.picture as usize, &mut buffer).unwrap();
     let mut out = Vec::new();
     for channel in 0..3 {
         for y in 0..height {

@@ -17,7 +17,7 @@ pub struct DataSpec {
     pub validation: Option<Validation>,
     /// Use only so many examples of each split, a fixed choice by `split_seed`.
     pub limit: Limit,
-    /// Refuse to run unless the data have this content digest.
+    /// Refuse to run unless the data have this content digest. It is no part of the identity of a run.
     #[schemars(length(min = 1), extend("$comment" = "leave it out, or pin a digest"))]
     pub pin_digest: Option<String>,
     /// For pictures.

@@ -125,6 +125,9 @@ pub struct SlurmProfile {
     pub max_tasks: u32,
     /// The most tasks that run at once.
     pub throttle: Option<u32>,
+    /// Classes that take no run of this grid: a profile is that of a site, and serves other experiments too.
+    #[serde(skip)]
+    pub warnings: Mistakes,
 }
 
 /// What no class of its own takes.
@@ -184,7 +187,8 @@ impl SlurmProfile {
         if log.has_errors() {
             return Err(log.finish());
         }
-        Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle })
+        let warnings = log.finish();
+        Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle, warnings })
     }
 
     /// The first class that takes a run, by its cell and its resolved specification.
@@ -286,9 +290,8 @@ fn conditions(log: &mut Log, node: &Node, runs: &[(&Cell, &Json)]) -> Vec<(Strin
     for (key, node) in conditions::entries(node) {
         let found = runs.iter().filter_map(|run| coordinate(*run, &key.name));
         let wanted = conditions::values(node);
-        if conditions::check(log, (&key, wanted), &names, found, meets) {
-            read.push((key.name, wanted.iter().map(Node::json).collect()));
-        }
+        conditions::of_site(log, (&key, wanted), &names, found, meets);
+        read.push((key.name, wanted.iter().map(Node::json).collect()));
     }
     read
 }
@@ -380,6 +383,28 @@ mod tests {
         ] {
             assert!(mistakes.iter().any(|line| line.starts_with(expected)), "{expected}\n{mistakes:#?}");
         }
+    }
+
+    /// The profile is the site's: another experiment may have what this one lacks.
+    #[test]
+    fn classes_of_other_experiments_are_warnings() {
+        let profile = read(
+            "time = '10'\n[classes.big]\nwhere = { model = 'resent' }\n[classes.own]\nwhere = { model = 'lstm', epochs = 9 }\n",
+        )
+        .unwrap();
+        let warnings: Vec<String> = profile.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "s.toml:3:19: no cell has `model` = `resent`; did you mean `resnet`?",
+                "s.toml:5:27: `epochs` is no axis of this grid; expected one of `model`, `seed`",
+            ]
+        );
+        for model in ["lstm", "resnet"] {
+            assert_eq!(profile.class_of(&cell(model), &spec(0.0)).name, "default");
+        }
+        let wrong = read("time = '10'\n[classes.big]\nwhere = { modle = 'resnet' }\n").unwrap_err();
+        assert!(wrong.to_string().contains("did you mean `model`?"), "{wrong}");
     }
 
     #[test]

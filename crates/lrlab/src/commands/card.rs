@@ -1,5 +1,7 @@
-//! What a trained network needs elsewhere: `model.json` beside its weights, and for text `tokenizer.json`.
+//! What a trained network needs elsewhere: `model.json` beside its weights and inside of them, and for text
+//! `tokenizer.json`.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context;
@@ -21,6 +23,18 @@ pub(crate) fn write(folder: &Path, run: &PlannedRun, spec: &RunSpec, data: &Data
         write_atomic(&folder.join(TOKENIZER), &bytes)?;
     }
     Ok(())
+}
+
+/// The card as the metadata of files of weights. The specification is in canonical form, so that equal runs have equal
+/// files. All of it is one entry, because the order of several is not defined.
+pub(crate) fn metadata(
+    run: &PlannedRun,
+    spec: &RunSpec,
+    data: &Dataset,
+) -> anyhow::Result<HashMap<String, String>> {
+    let mut card = card(run, spec, data);
+    card["spec"] = serde_json::from_str(&lrlab_spec::canonical(spec)?)?;
+    Ok(HashMap::from([("lrlab".to_owned(), card.to_string())]))
 }
 
 fn card(run: &PlannedRun, spec: &RunSpec, data: &Dataset) -> Value {
@@ -92,5 +106,10 @@ mod tests {
         assert_eq!(card["input"]["pictures"]["normalisation"], json!({ "mean": [0.5], "std": [0.5] }));
         assert_eq!(card["dataset"]["digest"], json!(data.digest));
         assert!(!folder.path().join(TOKENIZER).exists());
+        let inside = metadata(&run, &spec, &data).unwrap();
+        let mut inside: Value = serde_json::from_str(&inside["lrlab"]).unwrap();
+        assert_eq!(inside["spec"]["data"]["pin_digest"], Value::Null);
+        inside["spec"] = card["spec"].clone();
+        assert_eq!(inside, card);
     }
 }

@@ -10,6 +10,9 @@ use lrlab_runs::{RunResult, RunStore, link_exclusive, write_atomic};
 /// A file name, and tensors by name.
 pub(crate) type Weights<'a> = (String, &'a BTreeMap<String, Tensor>);
 
+/// The metadata of files of weights.
+pub(crate) type Metadata = HashMap<String, String>;
+
 /// Commits the weights and then the result, which marks the run as done. Weights without a result belong to an attempt
 /// that did not finish, perhaps of another build, and are replaced, because the weights beside a result belong to its
 /// attempt. If another attempt's result exists, its weights stay and ours are compared with them: files that differ
@@ -17,14 +20,14 @@ pub(crate) type Weights<'a> = (String, &'a BTreeMap<String, Tensor>);
 pub(crate) fn commit(
     store: &RunStore,
     result: &RunResult,
-    weights: &[Weights<'_>],
+    (weights, metadata): (&[Weights<'_>], &Metadata),
     attempt: &Path,
 ) -> anyhow::Result<Vec<String>> {
     let run_dir = store.run_dir(&result.run_id);
     let (mut same, mut different) = (Vec::new(), Vec::new());
     for (name, tensors) in weights {
         let (ours, theirs) = (attempt.join(name), run_dir.join(name));
-        write(tensors, &ours)?;
+        write(tensors, metadata, &ours)?;
         let equal = link_exclusive(&ours, &theirs)? || std::fs::read(&ours)? == std::fs::read(&theirs)?;
         if equal { same.push(name.as_str()) } else { different.push(name.as_str()) }
     }
@@ -103,9 +106,8 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> 
     Ok(write_atomic(path, &text)?)
 }
 
-fn write(weights: &BTreeMap<String, Tensor>, path: &Path) -> anyhow::Result<()> {
-    let tensors: HashMap<_, _> = weights.clone().into_iter().collect();
-    let written = candle_core::safetensors::save(&tensors, path)
+fn write(weights: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path) -> anyhow::Result<()> {
+    let written = safetensors::serialize_to_file(weights, Some(metadata.clone()), path)
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(std::fs::File::open(path)?.sync_all()?));
     if written.is_err() {

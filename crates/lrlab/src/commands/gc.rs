@@ -7,7 +7,7 @@ use clap::Args;
 use lrlab_grid::{Garbage, GarbageKind};
 use lrlab_runs::RunStore;
 
-use super::plan::{changes, read_experiment, resolve, stored_plan};
+use super::plan::{changes, read_experiment, resolve_stored, stored_plan};
 use super::print_line;
 use crate::options::{Part, Selection};
 use crate::progress::{counted, eprint_line};
@@ -51,7 +51,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             {
                 eprint_line(&format!("warning: {changes}"));
             }
-            Some(resolve(&read_experiment(&selection, registry)?, &selection, registry)?)
+            Some(resolve_stored(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run select from an experiment: name its file"),

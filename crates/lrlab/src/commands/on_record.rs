@@ -166,9 +166,10 @@ impl Digests {
     }
 }
 
-/// The content of a data set, without the location of its files: equal for runs with the same identity.
+/// The content of a data set, without the location of its files and the required digest: equal for runs with the same
+/// identity.
 fn content(data: &DataSpec) -> DataSpec {
-    let mut data = data.clone();
+    let mut data = DataSpec { pin_digest: None, ..data.clone() };
     if let Source::Cifar10(files) | Source::Imdb(files) = &mut data.source {
         files.folder = None;
     }

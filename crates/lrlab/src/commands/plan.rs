@@ -44,6 +44,9 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
         return Ok(Exit::Done);
     }
     let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
+    for warning in lrlab_grid::origins(&store, &plan.runs)?.warnings() {
+        eprint_line(&format!("note: {warning}"));
+    }
     show(&plan, &store, args.cells)?;
     Ok(Exit::Done)
 }
@@ -123,13 +126,23 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     Ok(lrlab_spec::decode(&bytes, &name)?)
 }
 
-/// Resolves the selected runs of an experiment to their identities.
+/// Resolves the selected runs of an experiment to their identities, from its data.
 pub(crate) fn resolve(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Plan> {
     resolve_with(experiment, selection, registry, &Records::default())
+}
+
+/// Like [`resolve`]. The digests of data that are not on this machine are taken from the stored plan.
+pub(crate) fn resolve_stored(
+    experiment: &Experiment,
+    selection: &Selection,
+    registry: &Registry,
+) -> anyhow::Result<Plan> {
+    let known = Known { planned: planned(experiment, &RunStore::new(&selection.out)), ..Known::default() };
+    resolve_from(experiment, selection, registry, &known)
 }
 
 /// Like [`resolve`]. The digests of data sets with runs on record are taken from there, and the data are not needed.
@@ -205,10 +218,13 @@ fn resolve_all(
     let cells = experiment.each_cell(filter, *seeds)?;
     let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
-        if let Some(digest) = known.recorded.get(data) {
+        // A digest that is not the required one is of other data.
+        let required = |digest: &&str| data.pin_digest.as_deref().is_none_or(|pin| pin == *digest);
+        if let Some(digest) = known.recorded.get(data).filter(required) {
             return Ok(digest.to_owned());
         }
-        let (digest, notes) = match (registry.identify(data, &cache), known.planned.get(data)) {
+        let planned = known.planned.get(data).filter(required);
+        let (digest, notes) = match (registry.identify(data, &cache), planned) {
             (Err(error), Some(digest)) if is_missing(&error, data) => {
                 let name = data.source.name();
                 let note = format!(
@@ -340,7 +356,13 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| told(state)) {
         let _ = writeln!(text, "{}", line(run, state));
     }
-    let _ = writeln!(text, "{}: {}; --cells lists the runs", plan.experiment, counts(&status));
+    let file = plan.call.as_ref().map_or("FILE", |call| &call.experiment);
+    let _ = writeln!(
+        text,
+        "{}: {}; `lrlab plan {file} --cells` lists the runs",
+        plan.experiment,
+        counts(&status)
+    );
     Ok(text)
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{check_conflicts, import_all};
-use super::plan::{read_experiment, resolve};
+use super::plan::{read_experiment, resolve_stored};
 use super::print_line;
 use crate::options::Selection;
 use crate::progress::{counted, eprint_line};
@@ -71,7 +71,7 @@ pub(crate) fn records(args: &RecordsArgs, registry: &Registry) -> anyhow::Result
 
 fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let experiment = read_experiment(&args.selection, registry)?;
-    let plan = resolve(&experiment, &args.selection, registry)?;
+    let plan = resolve_stored(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
     let mut results = Vec::new();
     for run in &plan.runs {

@@ -9,7 +9,6 @@ use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
 use super::plan::{read_experiment, resolve};
-use super::report;
 use crate::Registry;
 use crate::options::{Cells, Machine, Part, Selection};
 use crate::progress::eprint_line;
@@ -25,16 +24,9 @@ pub(crate) struct RedoArgs {
     machine: Machine,
 }
 
-/// A run whose earlier files are set aside.
-pub(crate) struct Redo {
-    /// The words of the `run` command that trains it.
-    pub(crate) words: Vec<String>,
-    plan: Plan,
-    store: RunStore,
-}
-
-/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder.
-pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Redo> {
+/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder. Returns the words of the
+/// `run` command that trains it.
+pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Vec<String>> {
     check_id(&args.run, "EXPERIMENT")?;
     let out = std::path::absolute(&args.out).with_context(|| args.out.display().to_string())?;
     let store = RunStore::new(&out);
@@ -69,17 +61,9 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
     let mut words = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
     words.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
     let out = out.to_str().context("the path of the store is no Unicode")?;
-    words.extend(["--run", id, "--out", out, "--no-records"].map(str::to_owned));
+    words.extend(["--run", id, "--out", out, "--no-records", "--keep-plan"].map(str::to_owned));
     words.extend(Machine { from_scratch: true, ..args.machine }.arguments());
-    Ok(Redo { words, plan, store })
-}
-
-impl Redo {
-    /// Restores the plan of the whole experiment, which that of the single run replaced, and its report.
-    pub(crate) fn finish(self) -> anyhow::Result<()> {
-        self.store.write_plan(&self.plan)?;
-        report::refresh(&self.plan, &self.store, false)
-    }
+    Ok(words)
 }
 
 /// Returns the only run of the store's plans whose id begins with `id`, and the plan.

@@ -94,6 +94,13 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
             eprint_line(&format!("error: {damage}"));
         }
     }
+    if let classes @ [_, _, ..] = &report.origin.numerics[..] {
+        eprint_line(&format!(
+            "note: the results belong to {} numerics classes ({}): equal bits are not promised between them",
+            classes.len(),
+            classes.join("; ")
+        ));
+    }
     let to = to.unwrap_or_else(|| folder(&report, store));
     // A document is about one experiment.
     let documents = if let [plan] = plans { documents(plan, &report)? } else { Vec::new() };

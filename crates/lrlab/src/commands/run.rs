@@ -16,6 +16,7 @@ use crate::progress::eprint_line;
 use crate::{Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     selection: Selection,
@@ -31,12 +32,22 @@ pub(crate) struct RunArgs {
     /// Set results of other builds or numerics classes aside and redo their runs.
     #[arg(long)]
     rerun_others: bool,
+    /// Train the missing runs although other results have another numerics class. Terminal and report say so.
+    #[arg(long, conflicts_with = "rerun_others")]
+    accept_numerics: bool,
+    /// Keep the stored plan of the experiment, which these runs are a part of, and report all of it: for `redo`.
+    #[arg(long, hide = true)]
+    keep_plan: bool,
 }
 
 /// Read, resolve, preflight, record, execute, report: each step uses the results of the steps before it.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let RunArgs { selection, on_record, machine, .. } = args;
     let trains_here = !args.executor.on_cluster();
+    anyhow::ensure!(
+        trains_here || !args.accept_numerics,
+        "--accept-numerics is for runs on this machine: the nodes of a grid have to be of one kind"
+    );
     let device = if trains_here { machine.device.open()? } else { Device::Cpu };
     let (plan, records) = read_with_records(selection, on_record, registry)?;
     let store = RunStore::new(&selection.out);
@@ -54,18 +65,24 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
     set_damaged_aside(&plan, &store)?;
     RecordFiles::import(&store, &plan, records)?;
     let grid = Grid { plan: &plan, store: &store, machine, device: &device, trains_here };
-    check_origins(&grid, args.rerun_others)?;
+    check_origins(&grid, args)?;
 
     let preflight = run_preflight(&grid)?;
     if !preflight.show() {
         return Ok(Exit::BadInput);
     }
-    lrlab_grid::record(&store, &plan)?;
+    let kept = if args.keep_plan { store.plan(&plan.experiment)? } else { None };
+    match kept {
+        Some(_) => lrlab_grid::record_runs(&store, &plan)?,
+        None => lrlab_grid::record(&store, &plan)?,
+    }
     if selection.part.is_whole() {
         lrlab_grid::set_referenced(&store, &plan)?;
     }
     match executor.execute(&grid, &preflight)? {
-        Execution::Ended { summary, exit } => Ok(report::conclude(&plan, &store, &summary, exit)),
+        Execution::Ended { summary, exit } => {
+            Ok(report::conclude(kept.as_ref().unwrap_or(&plan), &store, &summary, exit))
+        }
         Execution::Left(exit) => Ok(exit),
     }
 }
@@ -81,16 +98,17 @@ fn set_damaged_aside(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Results of different builds and numerics classes are never mixed silently: another class is an error, another build
-/// a note, and `--rerun-others` sets both aside. If the runs train elsewhere, only existing results are compared.
-fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
+/// Results of different builds and numerics classes are never mixed silently: another class is an error while runs are
+/// missing, unless it is accepted, another build a note, and `--rerun-others` sets both aside. If the runs train elsewhere,
+/// only existing results are compared.
+fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
     let Grid { plan, store, .. } = grid;
     let all = lrlab_grid::origins(store, &plan.runs)?;
     let build = provenance::own_build().unwrap_or_default();
     let here = grid.trains_here.then(|| provenance::numerics(grid.device));
     let Some(class) = here.or_else(|| Some(all.0.keys().next()?.numerics.clone())) else { return Ok(()) };
     let (classes, builds) = all.others(&build, &class);
-    if rerun {
+    if args.rerun_others {
         let again: Vec<_> = classes.0.values().chain(builds.0.values()).flatten().collect();
         again.iter().try_for_each(|id| lrlab_grid::supersede(store, id))?;
         if !again.is_empty() {
@@ -103,13 +121,16 @@ fn check_origins(grid: &Grid<'_>, rerun: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let complete = plan.runs.iter().all(|run| store.is_done(&run.run_id));
-    if let (Some((other, runs)), false) = (classes.0.iter().next(), complete) {
+    let numerics = classes.0.iter().map(|(origin, runs)| (origin.numerics.as_str(), runs.len()));
+    let others = provenance::other_numerics(numerics, all.len(), &class);
+    if let (Some(others), false) = (others.first(), complete || args.accept_numerics) {
         anyhow::bail!(
-            "{} of this grid has the numerics class {:?}, this machine has {class:?}: results would not be comparable \
-             bit by bit. Use another --out, the --device of the earlier runs, or --rerun-others",
-            runs[0].short(),
-            other.numerics
+            "{others}. Use the --device of the earlier runs, another --out, --rerun-others to repeat them here, or \
+             --accept-numerics to keep both"
         );
+    }
+    for others in others {
+        eprint_line(&format!("note: {others}; the report mentions it (--rerun-others repeats them here)"));
     }
     for line in told_builds(&builds) {
         eprint_line(&format!(

@@ -11,7 +11,7 @@ use lrlab_search::Due;
 
 use super::print_line;
 use crate::options::Keep;
-use crate::progress::{counted, eprint_line};
+use crate::progress::{arm, counted, eprint_line};
 
 /// The part of a search that a process does.
 pub(crate) struct Stages<'a> {
@@ -148,10 +148,9 @@ pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `search by halving, linear / static, 9 epochs`.
+/// `search by halving, linear / static / optimizer sgd, 9 epochs`.
 fn title(method: &str, status: &ArmStatus, budget: u64) -> String {
-    let name = ["model", "schedule", "monitor"].into_iter().filter_map(|key| status.cell.get(key)?.as_str());
-    format!("search by {method}, {}, {budget} epochs", name.collect::<Vec<_>>().join(" / "))
+    format!("search by {method}, {}, {budget} epochs", arm(&status.cell))
 }
 
 /// Describes the status of each arm, one line each.

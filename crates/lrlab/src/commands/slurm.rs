@@ -16,7 +16,7 @@ use lrlab_spec::SlurmProfile;
 use super::grid::{Execution, Grid};
 use super::{print_line, report};
 use crate::options::{Keep, Machine};
-use crate::progress::{eprint_line, report_error};
+use crate::progress::{eprint_line, report_error, report_mistakes};
 use crate::{Exit, provenance};
 
 /// The number of consecutive submissions without progress after which nothing is resubmitted.
@@ -26,11 +26,15 @@ const POLL: Duration = Duration::from_secs(2);
 /// The maximum interval between two queries of Slurm; the first ones are shorter.
 const MAX_QUERY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Reads a profile for the runs of `plan`. The error contains all its mistakes.
+/// Reads a profile for the runs of `plan` and reports its warnings. The error contains all its mistakes.
 pub(crate) fn read_profile(path: &std::path::Path, plan: &Plan) -> anyhow::Result<SlurmProfile> {
     let text = super::plan::read_text(path)?;
     let runs: Vec<_> = plan.runs.iter().map(|run| (&run.cell, &run.spec)).collect();
-    Ok(SlurmProfile::read(&text, &path.display().to_string(), &runs)?)
+    let profile = SlurmProfile::read(&text, &path.display().to_string(), &runs)?;
+    if !profile.warnings.is_empty() {
+        report_mistakes(&profile.warnings);
+    }
+    Ok(profile)
 }
 
 /// Makes the settings of a submission of this program.
@@ -73,8 +77,15 @@ pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
 
 /// The environment variables that jobs need; none of them is a secret.
 fn env() -> BTreeMap<String, String> {
-    let words =
-        ["HF_HUB_OFFLINE", "HF_ENDPOINT", "RUST_LOG", "LRLAB_SIMD", "LRLAB_KERNELS", "LRLAB_CUDA_TF32"];
+    let words = [
+        "HF_HUB_OFFLINE",
+        "HF_ENDPOINT",
+        "RUST_LOG",
+        "LRLAB_SIMD",
+        "LRLAB_KERNELS",
+        "LRLAB_CUDA_TF32",
+        "LRLAB_DATA_MEMORY",
+    ];
     let words = words.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     let paths = ["HF_HOME", "HF_HUB_CACHE", "HF_XET_CACHE", "HF_TOKEN_PATH"].into_iter().filter_map(|name| {
         let path = std::env::var_os(name).filter(|path| !path.is_empty())?;

@@ -169,17 +169,10 @@ fn planned(result: &RunResult) -> PlannedRun {
 
 /// Equal bits are not promised across numerics classes.
 fn note_other_classes(recorded: &[Recorded], class: &str) {
-    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
     let results = recorded.iter().filter_map(|run| run.result.as_ref().ok());
-    for result in results.filter(|result| result.provenance.numerics != class) {
-        *others.entry(&result.provenance.numerics).or_default() += 1;
-    }
-    for (other, n) in others {
-        eprint_line(&format!(
-            "note: {n} of {} runs have the numerics class {other:?}, this device has {class:?}: equal bits are not \
-             promised between the two",
-            recorded.len()
-        ));
+    let numerics = results.map(|result| (result.provenance.numerics.as_str(), 1));
+    for others in provenance::other_numerics(numerics, recorded.len(), class) {
+        eprint_line(&format!("note: {others}"));
     }
 }
 

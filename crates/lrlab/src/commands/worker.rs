@@ -148,11 +148,12 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     if outcome != Outcome::Pruned && args.machine.keep.weights() > 0 {
         card::write(&run_dir, &planned, &spec, &data)?;
     }
+    let metadata = card::metadata(&planned, &spec, &data)?;
     let result = result(id, planned, outcome, &mut fitted, timing, provenance);
     if outcome == Outcome::Pruned {
         return pause(&store, result, &spec.select);
     }
-    for note in commit(&store, &result, &weights(args.machine.keep, &fitted), &attempt)? {
+    for note in commit(&store, &result, (&weights(args.machine.keep, &fitted), &metadata), &attempt)? {
         reporter.borrow_mut().report(&Event::Note { message: note });
     }
     finish_log(&attempt, outcome);
