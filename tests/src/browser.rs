@@ -1,11 +1,11 @@
-//! Pages in a real browser: Chromium without a window, one call a look.
+//! Runs pages in headless Chromium.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The browser's command; `None`, with a word, where there is none.
+/// The browser's command; `None`, with a message, if there is none.
 #[must_use]
 pub fn browser() -> Option<&'static str> {
     let names = ["chromium", "google-chrome"];
@@ -13,18 +13,18 @@ pub fn browser() -> Option<&'static str> {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
     });
     if found.is_none() {
-        #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+        #[expect(clippy::print_stderr, reason = "a skipped test prints a message")]
         {
-            eprintln!("skipped: no browser here ({})", names.join(", "));
+            eprintln!("skipped: no browser is installed ({})", names.join(", "));
         }
     }
     found
 }
 
-/// What the browser prints with these arguments; its profile is in `folder`.
+/// Runs the browser with these arguments and its profile in `folder`, and returns its output.
 ///
 /// # Panics
-/// It cannot be started.
+/// Panics if the browser cannot be started.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a test helper")]
 pub fn browse(browser: &str, folder: &Path, args: &[&str]) -> String {
@@ -38,28 +38,29 @@ pub fn browse(browser: &str, folder: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A page as it is looked at.
+/// A page, a window, and the steps to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// The page.
     pub page: &'a Path,
-    /// The fragment of its address, `#` included, or nothing.
+    /// The fragment of the page's address with `#`, or an empty string.
     pub hash: &'a str,
-    /// Width and height of the window.
+    /// Width and height of the window in pixels.
     pub size: (u32, u32),
-    /// The body of an asynchronous function that runs once the page is loaded, and returns what the test wants to know. It
-    /// has `wait()`, `until(condition)`, `all(selector)` and `one(selector)`.
+    /// The body of an asynchronous function that runs after the page has loaded and returns a value. `wait()`,
+    /// `until(condition)`, `all(selector)` and `one(selector)` are defined.
     pub steps: &'a str,
 }
 
 impl Look<'_> {
-    /// What the steps return. The page stands in a frame, which may be narrower than a window, and may load nothing.
+    /// Runs the steps and returns their value. The page is in a frame, which may be narrower than a window, and may load no
+    /// resources.
     ///
     /// # Panics
-    /// Something in the page throws an error or asks for a file, or the steps do not end.
+    /// Panics if the page throws an error or requests a file, or if the steps do not finish.
     #[must_use]
     #[expect(clippy::expect_used, reason = "a test helper")]
-    pub fn told(self, browser: &str, folder: &Path) -> Value {
+    pub fn run(self, browser: &str, folder: &Path) -> Value {
         const POLICY: &str = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
                               script-src 'unsafe-inline'; style-src 'unsafe-inline'\">";
         let text = std::fs::read_to_string(self.page).expect("the page");
@@ -94,15 +95,16 @@ impl Look<'_> {
             folder,
             &["--window-size=1600,1200", "--virtual-time-budget=20000", "--dump-dom", &address],
         );
-        let told = dom.split("<pre>").nth(1).and_then(|rest| rest.split("</pre>").next()).unwrap_or_default();
-        assert!(!told.is_empty(), "the steps did not end: {dom}");
-        let told: Value = serde_json::from_str(&decoded(told)).expect("JSON");
-        assert_eq!(told["faults"], serde_json::json!([]));
-        told["value"].clone()
+        let message = dom.split("<pre>").nth(1).and_then(|rest| rest.split("</pre>").next());
+        let message = message.unwrap_or_default();
+        assert!(!message.is_empty(), "the steps did not finish: {dom}");
+        let message: Value = serde_json::from_str(&decoded(message)).expect("JSON");
+        assert_eq!(message["faults"], serde_json::json!([]));
+        message["value"].clone()
     }
 }
 
-/// The text that `encodeURIComponent` wrote.
+/// Decodes the output of `encodeURIComponent`.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

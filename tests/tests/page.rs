@@ -1,4 +1,4 @@
-//! The report's page in a real browser.
+//! The report's page in a browser.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
@@ -50,11 +50,11 @@ metric = "val_loss"
 
 struct Grid {
     folder: tempfile::TempDir,
-    /// The page as it was while runs were under way.
+    /// The page while runs were in progress.
     open: String,
 }
 
-/// A finished grid, made once.
+/// A finished grid, shared by the tests.
 fn grid() -> &'static Grid {
     static GRID: OnceLock<Grid> = OnceLock::new();
     GRID.get_or_init(|| {
@@ -82,7 +82,7 @@ fn report() -> PathBuf {
     grid().folder.path().join("runs/page/report")
 }
 
-/// The page is there from the first run on, whole at any moment, and stops loading itself when the grid has ended.
+/// The page exists from the first run on, is complete at any time, and stops reloading itself when the grid has finished.
 #[test]
 fn the_page_is_kept_up_to_date() {
     let open = &grid().open;
@@ -98,16 +98,16 @@ fn the_page_is_kept_up_to_date() {
     assert_eq!(names, expected);
 }
 
-/// What the steps come to on the report's page.
+/// Runs the steps on the report's page and returns their value; `None` without a browser.
 fn look(hash: &str, size: (u32, u32), steps: &str) -> Option<Value> {
     let browser = browser()?;
     let folder = tempfile::tempdir().unwrap();
-    Some(Look { page: &report().join("report.html"), hash, size, steps }.told(browser, folder.path()))
+    Some(Look { page: &report().join("report.html"), hash, size, steps }.run(browser, folder.path()))
 }
 
 const WINDOW: (u32, u32) = (1280, 900);
 
-/// Moves the pointer over the plot, by shares of its width and height.
+/// Helpers of the steps; `point` moves the pointer to fractions of the plot's width and height.
 const POINT: &str = "const point = (x, y, type = 'mousemove') => {
     const over = one('#curves .u-over');
     const box = over.getBoundingClientRect();
@@ -129,17 +129,17 @@ fn look_at_curves(hash: &str, steps: &str) -> Option<Value> {
     look(hash, WINDOW, &format!("{POINT}{steps}"))
 }
 
-/// Opens from a file, without an error or a request, and shows every arm; who has no script sees everything unfolded.
+/// The page opens from a file without an error or a request and shows every arm. Without scripts all sections are unfolded.
 #[test]
 fn the_page_opens() {
     let steps = "return {
         text: one('header').innerText + one('main > .progress').innerText, figures: all('svg[role=img]').length, open: all('details[open]').length,
         curves: all('#curves canvas').length, arms: all('.arm').length };";
-    let Some(told) = look("", WINDOW, steps) else { return };
-    let text = told["text"].as_str().unwrap();
+    let Some(value) = look("", WINDOW, steps) else { return };
+    let text = value["text"].as_str().unwrap();
     assert!(text.contains("Two rates & one <page>.") && text.contains("40 of 40 runs done"), "{text}");
-    assert!(told["figures"].as_u64().unwrap() >= 9, "{told}");
-    assert_eq!((&told["open"], &told["curves"], &told["arms"]), (&json!(0), &json!(1), &json!(20)));
+    assert!(value["figures"].as_u64().unwrap() >= 9, "{value}");
+    assert_eq!((&value["open"], &value["curves"], &value["arms"]), (&json!(0), &json!(1), &json!(20)));
     let page = std::fs::read_to_string(report().join("report.html")).unwrap();
     assert_eq!(page.matches("<details ").count(), page.matches("\" open>").count());
     assert!(page.contains("<section id=\"curves\" hidden>"));
@@ -164,14 +164,14 @@ fn measured(epochs: u64, schedule: &str, monitor: &str, metric: &str, epoch: u64
 }
 
 #[test]
-fn the_pointer_reads_what_the_table_of_curves_says() {
+fn values_under_the_pointer_equal_the_csv_file() {
     // Epochs 1 to 4: the second is a third of the way.
     let steps = "choose('Metric', 'val_loss'); await wait(); point(1 / 3, 0.5); await wait();
         return [one('#curves .arms thead').innerText, rows()];";
-    let Some(told) = look_at_curves("#curves&panel=1", steps) else { return };
-    assert!(told[0].as_str().unwrap().contains("epoch 2"), "{told}");
-    let rows = told[1].as_array().unwrap();
-    assert_eq!(rows.len(), 4, "four arms at first: {told}");
+    let Some(value) = look_at_curves("#curves&panel=1", steps) else { return };
+    assert!(value[0].as_str().unwrap().contains("epoch 2"), "{value}");
+    let rows = value[1].as_array().unwrap();
+    assert_eq!(rows.len(), 4, "four arms at first: {value}");
     for (row, schedule) in rows.iter().zip(["static", "step", "exponential", "cosine"]) {
         let (mean, spread) = measured(4, schedule, "off", "val_loss", 2);
         assert_eq!(*row, json!([schedule, format!("{mean:.3}"), format!("{spread:.3}"), "2"]));
@@ -179,7 +179,7 @@ fn the_pointer_reads_what_the_table_of_curves_says() {
 }
 
 #[test]
-fn arms_are_switched_and_the_address_says_so() {
+fn shown_arms_are_in_the_address() {
     let steps = "const names = () => rows().map((row) => row[0]);
         const seen = [];
         arm('static').click(); seen.push(names(), location.hash);
@@ -189,17 +189,17 @@ fn arms_are_switched_and_the_address_says_so() {
         for (const detail of [1, 2]) arm('cosine').dispatchEvent(new MouseEvent('click', { detail, bubbles: true }));
         seen.push(names().length, one('.legend .on').innerText);
         return seen;";
-    let Some(told) = look_at_curves("#curves", steps) else { return };
-    assert_eq!(told[0], json!(["step", "exponential", "cosine"]));
-    assert_eq!(told[1], "#curves&arms=2,4,6");
-    assert_eq!(told[2], json!(["step", "exponential", "cosine", "polynomial, monitor"]));
-    assert_eq!(told[3], "#curves&arms=2,4,6,9");
-    assert_eq!((&told[4], &told[5]), (&json!(["cosine"]), &json!("#curves&arms=6")));
-    assert_eq!(told[6], 10, "a double click on what is alone shows all");
-    assert!(told[7].as_str().unwrap().starts_with("10 of 10 arms on"), "{told}");
+    let Some(value) = look_at_curves("#curves", steps) else { return };
+    assert_eq!(value[0], json!(["step", "exponential", "cosine"]));
+    assert_eq!(value[1], "#curves&arms=2,4,6");
+    assert_eq!(value[2], json!(["step", "exponential", "cosine", "polynomial, monitor"]));
+    assert_eq!(value[3], "#curves&arms=2,4,6,9");
+    assert_eq!((&value[4], &value[5]), (&json!(["cosine"]), &json!("#curves&arms=6")));
+    assert_eq!(value[6], 10, "a double click on the only arm shown shows all arms");
+    assert!(value[7].as_str().unwrap().starts_with("10 of 10 arms shown"), "{value}");
 }
 
-/// A view that was chosen by hand comes back from its address; what is wrong in an address is passed over.
+/// The address restores a view; invalid values in an address are ignored.
 #[test]
 fn a_view_is_sent_by_its_address() {
     let chosen = "choose('Panel', 1); choose('Metric', 'train_loss'); choose('by', 'update');
@@ -208,8 +208,8 @@ fn a_view_is_sent_by_its_address() {
         await wait(); point(0.2, 0.2); point(0.2, 0.2, 'mousedown'); point(0.7, 0.8);
         release(); await wait();
         return location.hash;";
-    let Some(told) = look_at_curves("", chosen) else { return };
-    let hash = told.as_str().unwrap();
+    let Some(value) = look_at_curves("", chosen) else { return };
+    let hash = value.as_str().unwrap();
     let view = "#curves&panel=1&metric=train_loss&x=update&lines=seeds&y=log&smooth=0.6&zoom=";
     assert!(hash.starts_with(view), "{hash}");
     let zoom: Vec<f64> = hash[view.len()..].split(',').map(|x| x.parse().unwrap()).collect();
@@ -223,16 +223,17 @@ fn a_view_is_sent_by_its_address() {
     assert_eq!((&back[1], &back[2]), (&json!([true, true]), &json!("0.6")));
     let note = back[3].as_str().unwrap();
     assert!(
-        note.contains("One line per seed.") && note.contains("Smoothed: exponential average of weight 0.6"),
+        note.contains("One line per seed.")
+            && note.contains("Smoothing: exponential moving average with weight 0.6"),
         "{note}"
     );
-    assert_eq!(back[4], json!([false]), "the whole range can be had again");
+    assert_eq!(back[4], json!([false]), "the zoom can be reset");
     let wrong = look_at_curves("#curves&panel=77&metric=nothing&arms=&zoom=3,1,a&smooth=9", state).unwrap();
     assert_eq!(wrong[0][0], "0");
     assert_eq!((&wrong[1], &wrong[2], &wrong[4]), (&json!([false, false]), &json!("0"), &json!([true])));
 }
 
-/// A line per seed is drawn in the place of the mean and its band.
+/// A line per seed replaces the mean and its band.
 #[test]
 fn a_line_per_seed() {
     let ink = "const drawn = () => { const canvas = one('#curves canvas');
@@ -240,12 +241,12 @@ fn a_line_per_seed() {
             let n = 0; for (let i = 3; i < data.length; i += 4) n += data[i] > 0; return n; };
         const band = drawn(); one('#curves input[type=checkbox]').click(); await wait();
         return [band, drawn(), one('#curves .caption').textContent];";
-    let Some(told) = look_at_curves("#curves&arms=0", ink) else { return };
-    assert!(told[2].as_str().unwrap().starts_with("One line per seed."));
-    assert!(told[0].as_u64().unwrap() > 0 && told[0] != told[1], "{told}");
+    let Some(value) = look_at_curves("#curves&arms=0", ink) else { return };
+    assert!(value[2].as_str().unwrap().starts_with("One line per seed."));
+    assert!(value[0].as_u64().unwrap() > 0 && value[0] != value[1], "{value}");
 }
 
-/// A click on a line leads to its runs and to the commands that make them again.
+/// A click on a line shows its runs and the commands that repeat them.
 #[test]
 fn a_click_leads_to_the_runs() {
     let steps = "const canvas = one('#curves .u-over').getBoundingClientRect();
@@ -254,13 +255,13 @@ fn a_click_leads_to_the_runs() {
         }
         return [one('.pinned').innerText, all('.pinned a').map((link) => document.getElementById(link.hash.slice(1)) !== null),
             all('.pinned pre').map((pre) => pre.textContent), location.hash];";
-    let Some(told) = look_at_curves("#curves&arms=6", steps) else { return };
-    assert!(told[0].as_str().unwrap().starts_with("cosine · validation accuracy at the end"), "{told}");
-    assert_eq!(told[1], json!([true, true, true]));
-    let commands = told[2].as_array().unwrap();
+    let Some(value) = look_at_curves("#curves&arms=6", steps) else { return };
+    assert!(value[0].as_str().unwrap().starts_with("cosine · validation accuracy at the end"), "{value}");
+    assert_eq!(value[1], json!([true, true, true]));
+    let commands = value[2].as_array().unwrap();
     assert_eq!(commands.len(), 2);
-    assert!(commands.iter().all(|command| command.as_str().unwrap().contains(" --run ")), "{told}");
-    assert_eq!(told[3], "#curves&arms=6&pin=6");
+    assert!(commands.iter().all(|command| command.as_str().unwrap().contains(" --run ")), "{value}");
+    assert_eq!(value[3], "#curves&arms=6&pin=6");
 }
 
 #[test]
@@ -273,16 +274,16 @@ fn tables_are_filtered_and_copied() {
         filter.value = 'Cosine on'; filter.dispatchEvent(new Event('input'));
         const count = section.querySelector('.count').textContent;
         for (const button of section.querySelectorAll('.copy button')) { button.click(); await wait(); }
-        return { before, after: shown(), count, copied, told: section.querySelector('.count').textContent,
+        return { before, after: shown(), count, copied, value: section.querySelector('.count').textContent,
             boxes: all('.scroll[data-name]').every((box) => box.tabIndex === 0 && box.getAttribute('aria-label')) };";
-    let Some(told) = look("", WINDOW, steps) else { return };
-    assert_eq!((&told["before"], &told["after"]), (&json!(20), &json!(2)), "{told}");
+    let Some(value) = look("", WINDOW, steps) else { return };
+    assert_eq!((&value["before"], &value["after"]), (&json!(20), &json!(2)), "{value}");
     assert_eq!(
-        (&told["count"], &told["told"]),
+        (&value["count"], &value["value"]),
         (&json!("2 of 20 rows"), &json!("2 rows copied as Markdown"))
     );
-    assert_eq!(told["boxes"], true);
-    let [csv, latex, markdown] = [0, 1, 2].map(|i| told["copied"][i].as_str().unwrap());
+    assert_eq!(value["boxes"], true);
+    let [csv, latex, markdown] = [0, 1, 2].map(|i| value["copied"][i].as_str().unwrap());
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 3, "{csv}");
     assert!(
@@ -300,9 +301,9 @@ fn tables_are_filtered_and_copied() {
     );
 }
 
-/// The first column stays while the rest scrolls, and what lies outside is announced.
+/// The first column is fixed while the others scroll, and the number of hidden columns is shown.
 #[test]
-fn wide_tables_say_what_they_hide() {
+fn wide_tables_show_the_number_of_hidden_columns() {
     let steps = "one('#comparisons').open = true; await wait();
         const box = one('#comparisons .scroll');
         const first = box.querySelector('tbody td');
@@ -311,13 +312,13 @@ fn wide_tables_say_what_they_hide() {
         const before = [first.getBoundingClientRect().left, more()];
         box.scrollLeft = box.scrollWidth; await wait(); box.dispatchEvent(new Event('scroll'));
         return [...before, first.getBoundingClientRect().left, more()];";
-    let Some(told) = look("", (390, 844), steps) else { return };
-    assert_eq!(told[0], told[2], "{told}");
-    assert!(told[1].as_str().unwrap().contains("more columns to the right"), "{told}");
-    assert!(!told[3].as_str().unwrap().contains("to the right"), "{told}");
+    let Some(value) = look("", (390, 844), steps) else { return };
+    assert_eq!(value[0], value[2], "{value}");
+    assert!(value[1].as_str().unwrap().contains("more columns to the right"), "{value}");
+    assert!(!value[3].as_str().unwrap().contains("to the right"), "{value}");
 }
 
-/// On a telephone nothing is wider than the screen but what scrolls in a box of its own, and no letter is below 9 px.
+/// On a phone nothing exceeds the screen except in scroll boxes, and text is at least 9 px high.
 #[test]
 fn a_narrow_screen_cuts_nothing() {
     let steps = "for (const fold of all('details')) fold.open = true; await wait();
@@ -328,11 +329,11 @@ fn a_narrow_screen_cuts_nothing() {
             && [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())
             && parseFloat(getComputedStyle(element).fontSize) < 9).map((element) => element.outerHTML.slice(0, 90));
         return [innerWidth, document.documentElement.scrollWidth, wide, small];";
-    let Some(told) = look("#curves&pin=0", (390, 844), steps) else { return };
-    assert_eq!(told, json!([390, 390, [], []]));
+    let Some(value) = look("#curves&pin=0", (390, 844), steps) else { return };
+    assert_eq!(value, json!([390, 390, [], []]));
 }
 
-/// Every section is on paper, those that are folded on the screen too.
+/// All sections are printed, including those that are folded on the screen.
 #[test]
 fn print_has_every_section() {
     let Some(browser) = browser() else { return };
@@ -350,7 +351,7 @@ fn print_has_every_section() {
     for heading in headings.into_iter().filter(|heading| *heading != "Curves") {
         assert!(text.contains(&format!("/Title ({heading})")), "{heading} is not printed");
     }
-    // The long tables lie across their pages.
+    // The long tables are printed in landscape format.
     assert!(text.matches("/MediaBox [0 0 841").count() > 5, "the folded tables are not printed");
 
     let steps = "dispatchEvent(new Event('beforeprint')); const printed = all('details:not([open])').length;
@@ -358,9 +359,9 @@ fn print_has_every_section() {
     assert_eq!(look("", WINDOW, steps), Some(json!([0, 0])));
 }
 
-/// While a grid runs its page loads itself again and leaves the reader where they were.
+/// While a grid runs, its page reloads itself and keeps its state.
 #[test]
-fn the_page_of_a_running_grid_stays_where_it_was() {
+fn reloading_keeps_the_state_of_the_page() {
     let Some(browser) = browser() else { return };
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(report().join("report.html")).unwrap();
@@ -379,6 +380,6 @@ fn the_page_of_a_running_grid_stays_where_it_was() {
         return [scrollY, location.hash, all('details[open]').map((fold) => fold.id), one('#results .count').textContent,
             rows().length, sorted()];";
     let steps = format!("{POINT}{steps}");
-    let told = Look { page: &page, hash: "", size: WINDOW, steps: &steps }.told(browser, folder.path());
-    assert_eq!(told, json!([700, "#curves&arms=2,4,6", ["comparisons"], "4 of 20 rows", 3, "ascending"]));
+    let value = Look { page: &page, hash: "", size: WINDOW, steps: &steps }.run(browser, folder.path());
+    assert_eq!(value, json!([700, "#curves&arms=2,4,6", ["comparisons"], "4 of 20 rows", 3, "ascending"]));
 }

@@ -1,5 +1,5 @@
-//! The report as a user reads it: their own files beside it, runs that diverged, names that look alike, scripts that read
-//! its tables, and the rate that was in force.
+//! The report from end to end: user files in the same folder, diverged runs, similar names, tables for scripts, and
+//! learning rates.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -44,7 +44,7 @@ multi_step = { milestones = ["7 updates"], gamma = 0.5 }
 controller = { plateau = { factor = 0.5, patience = 0, threshold = 10.0 } }
 "#;
 
-/// The runner, called from inside the user's folder.
+/// Calls the runner in the user's folder.
 fn call(folder: &Path, args: &[&str]) -> Ran {
     Ran::of(&runner(folder).args(args).output().unwrap())
 }
@@ -56,13 +56,13 @@ fn column(csv: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_report_says_what_happened_and_leaves_the_users_files() {
+fn reports_show_diverged_runs_and_keep_user_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("looks.toml"), EXPERIMENT).unwrap();
     let ran = call(folder.path(), &["run", "looks.toml", "--device", "cpu", "--jobs", "2", "--threads", "1"]);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
 
-    // The user's own folder of tables and figures.
+    // The user's tables and figures.
     let mine = ["paper/tables/mine.csv", "paper/tables/mine.tex", "paper/figures/mine.svg"];
     for name in mine {
         std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
@@ -82,7 +82,7 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
     assert!(refused.err.contains("manifest.json would be overwritten"), "{}", refused.err);
     assert_eq!(std::fs::read_dir(folder.path().join("web")).unwrap().count(), 1);
 
-    // Runs that diverged are runs without figures.
+    // Diverged runs have no metrics.
     let read = |name: &str| std::fs::read_to_string(folder.path().join("paper").join(name)).unwrap();
     let results = read("tables/results.csv");
     let rows = column(&results, "schedule").into_iter().zip(column(&results, "runs_diverged")).zip(
@@ -101,7 +101,7 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
         assert!(values.iter().all(|x| x.is_empty() || x.parse::<f64>().is_ok()), "{name}: {values:?}");
     }
 
-    // A figure for each network, with its own name in it.
+    // Each network has a figure with its name.
     let page = read("report.md");
     for model in ["net_1", "net-1"] {
         let title = format!("Validation loss by epoch: {model}").replace('_', "\\_");
@@ -112,7 +112,7 @@ fn a_report_says_what_happened_and_leaves_the_users_files() {
         assert!(read(file).contains(&format!("<title>Validation loss by epoch: {model}")), "{file}");
     }
 
-    // The rate of every update is known: the drawn lines have their steps inside the epochs where they were.
+    // The rate of every update is known, so the lines have steps within epochs.
     let rates = page.lines().filter(|line| line.starts_with("![Learning rate"));
     let mut drawn = 0;
     for line in rates {
@@ -152,18 +152,18 @@ fn several_experiments_share_a_report() {
     assert_eq!(column(&read("tables/results.csv"), "experiment"), ["tiny", "small"]);
     assert_eq!(column(&read("tables/differences.csv"), "contrast"), ["experiment vs tiny"]);
     let page = read("report.html");
-    assert!(page.contains("4 of 4 runs done") && page.contains("of small in a store of its own"), "{page}");
+    assert!(page.contains("4 of 4 runs done") && page.contains("of small in a separate store"), "{page}");
 
     let check = |args: &[&str], expected: &str| {
         let ran = call(place, &[&["report"], args].concat());
         assert!(ran.code == 2 && ran.err.contains(expected), "{} {}", ran.code, ran.err);
     };
-    check(&["tiny.toml", "tiny.toml"], "two experiments are called \"tiny\": expected different names");
+    check(&["tiny.toml", "tiny.toml"], "two experiments are named \"tiny\": expected different names");
     check(&["tiny.toml", "none.toml"], "none.toml");
     check(&["tiny.toml", "small.toml", "--run", "ab"], "cannot be used with");
 }
 
-/// Neither data nor records: every run counts as not run, and the page says how to make them.
+/// Without data and records, all runs count as not run, and the page shows the command that starts them.
 #[test]
 fn a_report_needs_no_data() {
     let folder = tempfile::tempdir().unwrap();
@@ -178,6 +178,10 @@ fn a_report_needs_no_data() {
     assert!(ran.err.contains("nowhere") && ran.err.contains("its runs count as not run"), "{}", ran.err);
     assert!(ran.out.contains("half: not run"), "{}", ran.out);
     let page = std::fs::read_to_string(place.join("runs/tiny/report/report.html")).unwrap();
-    assert!(page.contains("The data of 2 of 2 runs are not here") && page.contains("tiny.toml"), "{page}");
+    assert!(
+        page.contains("The data of 2 of 2 runs is not available on this machine")
+            && page.contains("tiny.toml"),
+        "{page}"
+    );
     assert!(!page.contains("id=\"run-"), "a run without its data has no id");
 }

@@ -1,6 +1,6 @@
 //! Cache files: written atomically, verified when read, rebuilt when damaged.
 //!
-//! Each file has a checksum file beside it. The content is a function of the key, so concurrent writers write the same content.
+//! Each file has a checksum file. The content is a function of the key, so concurrent writers write the same content.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(crate) fn store(path: &Path, bytes: &[u8]) {
     let written = lrlab_runs::write_atomic(path, bytes)
         .and_then(|()| lrlab_runs::write_atomic(&checksum_path(path), checksum(bytes).as_bytes()));
     if let Err(error) = written {
-        tracing::warn!(%error, "a result could not be cached");
+        tracing::warn!(%error, "failed to write a cache file");
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn damage_is_seen() {
+    fn damaged_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/file");
         assert_eq!(load(&path), None);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_written_does_no_harm() {
+    fn write_failures_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), b"").unwrap();
         let below_a_file = folder.path().join("file/entry");

@@ -23,7 +23,7 @@ const ENTRIES: [(&str, &str); 10] = [
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
-    /// Its name, as in [`Source::name`](crate::Source::name).
+    /// The name, as in [`Source::name`](crate::Source::name).
     pub name: String,
     /// The display name.
     pub title: String,
@@ -58,7 +58,7 @@ pub struct HubFiles {
     /// The column of labels; `None` finds it by the usual names.
     #[serde(default)]
     pub label: Option<String>,
-    /// Whether the description comes from the documentation of the data set alone: no file was at hand.
+    /// Whether the description is based only on the documentation of the data set and was not checked against its files.
     #[serde(default)]
     pub unverified: bool,
     /// Its files.

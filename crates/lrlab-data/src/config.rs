@@ -1,4 +1,4 @@
-//! What to load and how to prepare it.
+//! The settings of a data set.
 
 use std::path::PathBuf;
 

@@ -10,13 +10,13 @@ use crate::tokens::TokenSplit;
 /// A data set, ready for training.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// Its name: `cifar10`, `imdb`, `synthetic-pictures`, `synthetic-reviews`.
+    /// The name: `cifar10`, `imdb`, `synthetic-pictures`, `synthetic-reviews`.
     pub name: String,
     /// The number of classes.
     pub classes: usize,
     /// The names of the classes in the order of the labels; empty if they have none.
     pub class_names: Vec<String>,
-    /// The kind of its examples.
+    /// The kind of the examples.
     pub kind: Kind,
     /// The digest of the content: of the bytes of the files, or of the version and the settings of the generator.
     pub digest: String,

@@ -61,7 +61,7 @@ pub(crate) fn identify(
             }
             None if known.variants.is_empty() => Some(format!("{name}: {file}: sha256 {sha256}")),
             None => {
-                tracing::warn!(dataset = name, file, sha256, "a file is of no known variant");
+                tracing::warn!(dataset = name, file, sha256, "unknown variant of a file");
                 Some(format!("{name}: {file}: of no known variant, sha256 {sha256}"))
             }
         };

@@ -36,7 +36,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A folder has the name of a file of the data set, or the reverse.
-    #[error("{}: this is {found}; {hint}", path.display())]
+    #[error("{}: found {found}; {hint}", path.display())]
     WrongKind {
         /// The path.
         path: PathBuf,
@@ -268,7 +268,7 @@ pub enum Error {
     },
     /// A file is not in the local cache, and the network is disabled.
     #[error(
-        "{repo}: {file} is not in the cache {} and HF_HUB_OFFLINE forbids the network", cache.display()
+        "{repo}: {file} is not in the cache {} and HF_HUB_OFFLINE disables the network", cache.display()
     )]
     Offline {
         /// The repository.
@@ -279,7 +279,7 @@ pub enum Error {
         cache: PathBuf,
     },
     /// A download failed. The cache is unchanged.
-    #[error("{repo}: {file} could not be downloaded: {source}")]
+    #[error("{repo}: failed to download {file}: {source}")]
     Download {
         /// The repository.
         repo: String,
@@ -339,7 +339,7 @@ pub enum Error {
         source: toml::de::Error,
     },
     /// The prefetch thread could not be started.
-    #[error("the prefetch thread could not be started: {source}")]
+    #[error("failed to start the prefetch thread: {source}")]
     Thread {
         /// The cause.
         source: std::io::Error,
@@ -370,7 +370,7 @@ fn list(names: &[impl AsRef<str>]) -> String {
 }
 
 impl Error {
-    /// Whether the data are not on this machine, as opposed to damaged, changed or described wrongly.
+    /// Whether the data is not available on this machine, as opposed to damaged, changed or described incorrectly.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         match self {

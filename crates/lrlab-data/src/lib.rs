@@ -1,9 +1,9 @@
-//! CIFAR-10, IMDB and embedded synthetic sets: from files to splits to batches, every error with its row.
+//! Loads CIFAR-10, IMDB, data sets of the Hugging Face hub, custom and synthetic data sets, splits them and makes batches.
 //!
-//! [`load`] turns a [`DataConfig`] into a [`Dataset`]: three [`Split`]s, the content's digest, and notes for
-//! whoever reads the results (a lossy copy, duplicates, a file nobody knows). A split hands out [`Batches`] on
-//! the CPU; moving tensors to a device is the training loop's work. Every random choice (split, order,
-//! augmentation) is a function of a seed, so two runs with one seed see the same batches.
+//! [`load`] turns a [`DataConfig`] into a [`Dataset`]: three [`Split`]s, the digest of the content, and notes for readers
+//! of results (a lossy copy, duplicates, an unknown file). A split makes [`Batches`] on the CPU; the training loop moves
+//! tensors to a device. Every random choice (split, order, augmentation) is a function of a seed, so two runs with the same
+//! seed see the same batches. Errors in files name the file and the row.
 //!
 //! ```
 //! use lrlab_data::{BatchPlan, DataConfig, Features, Order, Source, SyntheticPictures, load};

@@ -154,10 +154,9 @@ fn check(config: &DataConfig) -> Result<(), Error> {
 /// Checks the ranges of the tokenization.
 pub(crate) fn check_tokens(tokens: &TokenConfig) -> Result<(), Error> {
     at_least("tokens.max_length", tokens.max_length, 1, "at least 1")?;
-    at_least("tokens.vocabulary", tokens.vocabulary, 3, "at least 3: two specials and a word")
+    at_least("tokens.vocabulary", tokens.vocabulary, 3, "at least 3: two special tokens and a word")
 }
 
 fn at_least(setting: &'static str, value: usize, least: usize, expected: &'static str) -> Result<(), Error> {
-    let wrong = || Error::Setting { setting, value: value.to_string(), expected };
-    if value < least { Err(wrong()) } else { Ok(()) }
+    if value < least { Err(Error::Setting { setting, value: value.to_string(), expected }) } else { Ok(()) }
 }

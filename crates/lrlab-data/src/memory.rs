@@ -1,6 +1,6 @@
-//! Data sets of a program's own, from values in memory, or from pictures that come one after the other.
+//! Custom data sets from values in memory, or from a stream of pictures.
 //!
-//! Splits, limits, normalisation, vocabulary, the search for duplicates and the digest are those of the built-in data sets.
+//! Splits, limits, normalisation, vocabulary, duplicate detection and digest work as for built-in data sets.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl<T> Labelled<T> {
 /// [`Dataset::from_picture_stream`] only the labels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InMemory<T> {
-    /// Its name.
+    /// The name.
     pub name: String,
     /// The names of the classes in the order of the labels.
     pub classes: Vec<String>,
@@ -76,14 +76,14 @@ impl<T> InMemory<T> {
         [("train", &self.train), ("test", &self.test)].into_iter().chain(validation)
     }
 
-    fn wrong(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
+    fn error(&self, place: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::InMemory { dataset: self.name.clone(), place: place.into(), problem: problem.into() }
     }
 
     /// Returns the bytes of a picture of this shape.
     fn bytes_per_picture(&self, shape: [usize; 3]) -> Result<usize, Error> {
         match shape.iter().product() {
-            0 => Err(self.wrong("shape", format!("{shape:?}, expected three sizes above 0"))),
+            0 => Err(self.error("shape", format!("{shape:?}, expected three sizes above 0"))),
             bytes => Ok(bytes),
         }
     }
@@ -92,26 +92,26 @@ impl<T> InMemory<T> {
     fn check(&self, count: Option<&dyn Fn(&T) -> usize>) -> Result<(), Error> {
         let classes = self.classes.len();
         if classes < 2 {
-            return Err(self.wrong("classes", format!("{classes} names, expected at least 2")));
+            return Err(self.error("classes", format!("{classes} names, expected at least 2")));
         }
         for (part, Labelled { examples, labels }) in self.parts() {
             if labels.is_empty() {
-                return Err(self.wrong(part, "no examples, expected at least 1"));
+                return Err(self.error(part, "no examples, expected at least 1"));
             }
             if let Some(count) = count.map(|count| count(examples)).filter(|count| *count != labels.len()) {
                 let problem = format!("{count} examples, but {} labels", labels.len());
-                return Err(self.wrong(part, problem));
+                return Err(self.error(part, problem));
             }
-            let wrong = labels.iter().enumerate().find(|(_, label)| **label as usize >= classes);
-            if let Some((row, label)) = wrong {
+            let invalid = labels.iter().enumerate().find(|(_, label)| **label as usize >= classes);
+            if let Some((row, label)) = invalid {
                 let problem = format!("label {label} is out of range 0 … {}", classes - 1);
-                return Err(self.wrong(format!("{part} row {row}"), problem));
+                return Err(self.error(format!("{part} row {row}"), problem));
             }
         }
         Ok(())
     }
 
-    /// Hashes everything that decides the examples: `about`, the number of classes, and of every part the labels and the
+    /// Hashes everything that determines the examples: `about`, the number of classes, and of every part the labels and the
     /// examples, which `write` passes to the hasher.
     fn identity(
         &self,
@@ -167,10 +167,10 @@ impl InMemory<()> {
         let (mut hasher, mut count) = (of_labels(&part.labels), 0);
         for item in part.examples {
             let place = || format!("{name} row {count}");
-            let pictures = item.map_err(|error| self.wrong(place(), error.into().to_string()))?;
+            let pictures = item.map_err(|error| self.error(place(), error.into().to_string()))?;
             if pictures.len() % bytes != 0 {
                 let problem = format!("{} bytes of pixels, expected a multiple of {bytes}", pictures.len());
-                return Err(self.wrong(place(), problem));
+                return Err(self.error(place(), problem));
             }
             count += pictures.len() / bytes;
             if count > part.labels.len() {
@@ -183,7 +183,7 @@ impl InMemory<()> {
             return Ok(hasher);
         }
         let more = if count > part.labels.len() { "or more " } else { "" };
-        Err(self.wrong(name, format!("{count} {more}examples, but {} labels", part.labels.len())))
+        Err(self.error(name, format!("{count} {more}examples, but {} labels", part.labels.len())))
     }
 }
 
@@ -234,8 +234,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// A side is 0, a part has no example, its labels or pixels are too few or too many, a label is not a class, the settings
-    /// leave no example for training, or the digest is not the required one.
+    /// Returns an error if a side is 0, a part has no example, the numbers of labels and pixels do not match, a label is out of
+    /// range, the settings leave no example for training, or the digest differs from the required one.
     pub fn from_pictures(
         shape: [usize; 3],
         pictures: InMemory<Vec<u8>>,
@@ -247,9 +247,9 @@ impl Dataset {
                 let (found, expected) = (examples.len(), labels.len() * bytes);
                 let labels = labels.len();
                 let problem = format!(
-                    "{found} bytes of pixels, expected {expected}: {labels} labels, {bytes} bytes a picture"
+                    "{found} bytes of pixels, expected {expected}: {labels} labels, {bytes} bytes per picture"
                 );
-                return Err(pictures.wrong(part, problem));
+                return Err(pictures.error(part, problem));
             }
         }
         pictures.check(Some(&|pixels: &Vec<u8>| pixels.len() / bytes))?;
@@ -336,14 +336,14 @@ impl Dataset {
     /// Creates a data set of texts. A tokenizer is trained on the training split, as `config.tokens` says.
     ///
     /// # Errors
-    /// A part has no example, examples and labels differ in number, a label is not a class, a text is empty, a setting is out
-    /// of its range, the settings leave no example for training, or the digest is not the required one.
+    /// Returns an error if a part has no example, examples and labels differ in number, a label or setting is out of range, a
+    /// text is empty, the settings leave no example for training, or the digest differs from the required one.
     pub fn from_texts(texts: InMemory<Vec<String>>, config: &DataConfig) -> Result<Self, Error> {
         check_tokens(&config.tokens)?;
         texts.check(Some(&Vec::len))?;
         for (part, Labelled { examples, .. }) in texts.parts() {
             if let Some(row) = examples.iter().position(|text| text.trim().is_empty()) {
-                return Err(texts.wrong(format!("{part} row {row}"), "the text is empty"));
+                return Err(texts.error(format!("{part} row {row}"), "the text is empty"));
             }
         }
         let identity = texts.identity(config, "texts", |hasher, texts| {
@@ -368,9 +368,9 @@ impl Dataset {
     /// sequence. `config.tokens` gives the maximum length and the end of a longer sequence to keep.
     ///
     /// # Errors
-    /// A part has no example, examples and labels differ in number, a label is not a class, a sequence is empty, an id is 0 or
-    /// not below `vocabulary`, a setting is out of its range, the settings leave no example for training, or the digest is not
-    /// the required one.
+    /// Returns an error if a part has no example, examples and labels differ in number, a label or setting is out of range, a
+    /// sequence is empty, an id is 0 or not below `vocabulary`, the settings leave no example for training, or the digest
+    /// differs from the required one.
     pub fn from_tokens(
         vocabulary: usize,
         tokens: InMemory<Vec<Vec<u32>>>,
@@ -382,12 +382,12 @@ impl Dataset {
             for (row, ids) in examples.iter().enumerate() {
                 let place = || format!("{part} row {row}");
                 if ids.is_empty() {
-                    return Err(tokens.wrong(place(), "the sequence is empty"));
+                    return Err(tokens.error(place(), "the sequence is empty"));
                 }
-                let wrong = |id: &&u32| **id == tokenizer::PAD || **id as usize >= vocabulary;
-                if let Some(id) = ids.iter().find(wrong) {
+                let invalid = |id: &&u32| **id == tokenizer::PAD || **id as usize >= vocabulary;
+                if let Some(id) = ids.iter().find(invalid) {
                     let last = vocabulary.saturating_sub(1);
-                    return Err(tokens.wrong(place(), format!("token {id} is out of range 1 … {last}")));
+                    return Err(tokens.error(place(), format!("token {id} is out of range 1 … {last}")));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Pictures read by `candle-datasets` beside ours: the binary version is the same to the bit, and the parquet loader of
+//! Comparison with the loaders of `candle-datasets`: the binary version is bit-identical, and the parquet loader of
 //! `candle-datasets` 0.11 exchanges rows and columns.
 #![allow(clippy::unwrap_used, reason = "a test says what it finds, and fails where it cannot go on")]
 #![cfg(all(feature = "candle-datasets", feature = "hub"))]
@@ -54,8 +54,8 @@ fn assert_same(data: &Dataset, expected: &candle_datasets::vision::Dataset) {
     assert!(bits(&found.test_images) == bits(&expected.test_images), "test pictures differ");
 }
 
-/// What `load_dir` gives is what `load` gives, whether it reads the files through `load_dir` or by itself, which it
-/// does where a file has another number of pictures.
+/// `load_dir` and `load` give equal pictures, whether `load` uses `load_dir` or reads the files itself, as it does for
+/// another number of pictures per file.
 #[test]
 fn the_binary_version_has_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,8 +126,8 @@ fn parquet_version(home: &Path) {
 }
 
 /// `load_parquet` in `candle-datasets` 0.11 reads `image`'s `(row, column, channel)` as `(width, height, channel)` and
-/// permutes `(0, 3, 2, 1)`, which gives `(channel, column, row)`. `(0, 3, 1, 2)` would be right. Once this test fails,
-/// the loader can take the place of ours.
+/// permutes `(0, 3, 2, 1)`, which gives `(channel, column, row)` instead of `(0, 3, 1, 2)`. When this test fails, the loader
+/// can replace ours.
 #[test]
 fn the_parquet_loader_exchanges_rows_and_columns() {
     if std::env::var_os("LRLAB_CHILD").is_some() {
@@ -151,7 +151,7 @@ fn the_parquet_loader_exchanges_rows_and_columns() {
     }
     let folder = tempfile::tempdir().unwrap();
     parquet_version(&folder.path().join("home"));
-    // The cache is named by the environment, which a process shares.
+    // The environment determines the cache and is shared within a process.
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_parquet_loader_exchanges_rows_and_columns", "--nocapture"])
         .current_dir(folder.path())

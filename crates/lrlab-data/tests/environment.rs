@@ -1,4 +1,4 @@
-//! What the environment says is honoured. Each case is a process of its own, because the environment is shared.
+//! Environment variables are respected. Each case is a separate process, because the environment is shared.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -44,12 +44,12 @@ fn offline() {
     let folder = tempfile::tempdir().unwrap();
     for value in ["1", "true", "YES", "on"] {
         let text = child("offline", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", value)]);
-        assert!(text.contains("home/hub") && text.contains("HF_HUB_OFFLINE forbids the network"), "{text}");
+        assert!(text.contains("home/hub") && text.contains("HF_HUB_OFFLINE disables the network"), "{text}");
         assert!(!folder.path().join("home").exists(), "nothing was written");
     }
 }
 
-/// The network is allowed, but nobody answers.
+/// The network is enabled, but no server responds.
 #[test]
 fn nobody_answers() {
     if is_child() {
@@ -62,7 +62,7 @@ fn nobody_answers() {
     child("nobody_answers", folder.path(), &[("HF_HOME", "home"), ("HF_HUB_OFFLINE", "0"), nobody]);
 }
 
-/// The real data through the public door, as a run does it.
+/// The real data through the public API, as in a run.
 #[test]
 fn the_real_cache() {
     if is_child() {

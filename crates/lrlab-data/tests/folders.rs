@@ -1,4 +1,4 @@
-//! The data sets' own folders, as a user has them: sizes, the right way up, every fault, digests and caches.
+//! The local folders of data sets: sizes, orientation, every error, digests and caches.
 #![allow(clippy::unwrap_used, reason = "a test says what it finds, and fails where it cannot go on")]
 
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn the_binary_version() {
     let found = data.duplicates;
     assert_eq!((found.within_train, found.within_test, found.train_test), (1, 0, 1));
     let (train, validation) = (data.train.rows(), data.validation.rows());
-    assert_eq!(train.contains(&0), train.contains(&50), "equal pictures stay on one side");
+    assert_eq!(train.contains(&0), train.contains(&50), "equal pictures are in the same split");
     for (row, label) in
         train.iter().zip(data.train.labels()).chain(validation.iter().zip(data.validation.labels()))
     {
@@ -97,20 +97,20 @@ fn the_binary_version() {
         assert!(green.chunks(32).all(|row| row.iter().all(|value| *value == row[0])));
         assert!(green.iter().step_by(32).is_sorted_by(|a, b| a < b));
     }
-    // The folder around the archive's own will do, and so will that one.
+    // Both the archive's folder and its parent are accepted.
     let inner = Source::Cifar10(Files::in_folder(folder.path().join("cifar-10-batches-bin")));
     let again = load(&DataConfig { source: inner, ..config }).unwrap();
     assert_eq!(again.digest, data.digest);
     assert_eq!(again.train.rows(), data.train.rows());
 }
 
-/// Pictures and text: every training row is trained on, validation is the test split, and the notes say so.
+/// Validation on the test split, for pictures and text: all training rows are used for training, and a note marks the leak.
 #[test]
 fn validation_on_the_test_split_is_called_a_leak() {
     let folder = folder();
     for (config, rows, test) in [(cifar10(folder.path()), 100, 20), (imdb(folder.path()), 40, 12)] {
         let config = DataConfig { validation: Some(Validation::TEST_SPLIT), ..config };
-        // The second time reviews come from the cache.
+        // The second load reads the reviews from the cache.
         for _ in 0..2 {
             let data = load(&config).unwrap();
             assert_eq!(sizes(&data), (rows, test, test));
@@ -161,7 +161,7 @@ fn a_folder_of_reviews() {
     assert!(!tokenizer.contains("\"test\""), "the vocabulary comes from training alone");
 }
 
-/// What macOS, Windows, file managers and network drives leave in a folder is neither read nor part of the content.
+/// Files of macOS, Windows, file managers and network drives are neither read nor part of the digest.
 #[test]
 fn other_peoples_files_are_no_data() {
     let (pristine, used) = (folder(), folder());
@@ -190,7 +190,7 @@ fn other_peoples_files_are_no_data() {
     }
 }
 
-/// A visible file that is no review is told of; a folder, a pipe or a link to nowhere is refused by its name.
+/// A visible file that is not a review gives a note; a folder, a pipe or a dangling link is an error that names it.
 #[test]
 fn what_stands_among_reviews_and_is_none() {
     let folder = folder();
@@ -232,13 +232,13 @@ fn a_folder_in_a_files_place_and_the_reverse() {
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     let text = load(&pictures).unwrap_err().to_string();
-    assert!(text.starts_with(&format!("{}: this is a folder; the binary", file.display())), "{text}");
+    assert!(text.starts_with(&format!("{}: found a folder; the binary", file.display())), "{text}");
     let reviews = imdb(two.path());
     let place = two.path().join("aclImdb/test/pos");
     std::fs::remove_dir_all(&place).unwrap();
     std::fs::write(&place, b"").unwrap();
     let text = load(&reviews).unwrap_err().to_string();
-    assert!(text.starts_with(&format!("{}: this is a file; the folder", place.display())), "{text}");
+    assert!(text.starts_with(&format!("{}: found a file; the folder", place.display())), "{text}");
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn a_digest_follows_the_content() {
         let mut bytes = std::fs::read(&file).unwrap();
         bytes[5] ^= 1;
         std::fs::write(&file, &bytes).unwrap();
-        // A clock too coarse to tell the two writes apart must not hide the change from this test.
+        // Avoids equal time stamps of the two writes on a coarse clock.
         let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
         assert_ne!(known.digest, digest(&first).unwrap().digest);
@@ -292,7 +292,7 @@ fn a_digest_follows_the_content() {
     }
 }
 
-/// An edit of the same length, after which the time of the content is put back.
+/// An edit of the same length that restores the modification time.
 #[test]
 fn an_edit_that_hides_is_found() {
     let (one, two) = (folder(), folder());

@@ -1,5 +1,5 @@
-//! Any picture or text set of the hub, from small parquet files in a cache made here. Each case is a process of its own,
-//! because the environment says where the cache is.
+//! Picture and text sets of the hub, from small parquet files in a temporary cache. Each case is a separate process, because
+//! the environment determines the cache.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -22,14 +22,14 @@ use parquet::basic::Compression;
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ROWS: usize = 20;
 
-/// The child's part: loads the source that the environment holds.
+/// The child process: loads the source given in the environment.
 #[test]
 fn child() {
     let Ok(source) = std::env::var("LRLAB_SOURCE") else { return };
     let source: Source = serde_json::from_str(&source).unwrap();
     let quiet: Progress = Arc::new(|_| ());
     let loaded = || -> Result<[Dataset; 2], lrlab_data::Error> {
-        // The second time from the cache.
+        // The second load uses the cache.
         Ok([
             load(&DataConfig::new(source.clone(), "cache"))?,
             load(&DataConfig::new(source.clone(), "cache"))?,
@@ -121,7 +121,7 @@ fn texts(path: &Path, text: &str, classes: usize, part: &str) {
     write_described(path, &schema, Compression::SNAPPY, &[Values::Bytes(all), labels(classes)], None);
 }
 
-/// What the catalog lists needs no more than the name of its repository.
+/// Data sets in the catalog need only the name of their repository.
 #[test]
 fn repositories_of_the_catalog() {
     let cache = Cache::new();
@@ -184,7 +184,7 @@ fn another_column_of_labels() {
     );
 }
 
-/// Any other repository is described by the experiment; what is wrong with it is told with the file and what fits.
+/// The experiment describes any other repository; errors name the file and the expected columns.
 #[test]
 fn other_repositories() {
     let cache = Cache::new();

@@ -150,7 +150,7 @@ fn inconsistent_examples() {
     let pictures = |set| Dataset::from_pictures([1, 4, 6], set, &config);
     let mut short = birds();
     short.test.examples.pop();
-    check(pictures(short), "birds: test: 239 bytes of pixels, expected 240: 10 labels, 24 bytes a picture");
+    check(pictures(short), "birds: test: 239 bytes of pixels, expected 240: 10 labels, 24 bytes per picture");
     let mut wrong = birds();
     wrong.train.labels[4] = 2;
     check(pictures(wrong), "birds: train row 4: label 2 is out of range 0 … 1");

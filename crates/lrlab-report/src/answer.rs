@@ -1,4 +1,4 @@
-//! The answer to the experiment's question, for the first screen: what was found, in sentences.
+//! The main results in sentences, for the top of the page.
 
 use std::fmt::Write;
 
@@ -8,39 +8,41 @@ use crate::stats::summary;
 use crate::table::{Value, signed};
 use crate::{Comparison, Contrast, Finding, Metric, Reason, Report, Unit, Verdict};
 
-/// The three ways in which a setting shows: how often the network is right, how sure it is, and how much of that it only
-/// has on what it was trained on.
+/// The metrics of the summary: validation accuracy, validation loss and generalisation gap.
 pub(crate) const METRICS: [Metric; 3] =
     [Metric::last("val_accuracy"), Metric::last("val_loss"), Metric::last("accuracy_gap")];
 
-/// Contrasts that the first screen has room for.
+/// The maximum number of contrasts in the summary.
 const CONTRASTS: usize = 3;
 
-/// Comparisons of a contrast that are told one by one; more are summarised.
+/// The maximum number of comparisons of a contrast that are reported one by one; more are summarised.
 const ONE_BY_ONE: usize = 2;
 
-/// Values of an axis that are told one by one.
+/// The maximum number of values of an axis that are listed one by one.
 const VALUES: usize = 5;
 
-/// Something that was found.
+/// A result in words.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sentence {
-    /// What it is about: "schedule against static, 18 arms"; empty where it is about everything.
+    /// The subject: "schedule against static, 18 arms"; empty if the sentence is about the whole experiment.
     pub about: String,
-    /// What was found.
+    /// The result.
     pub text: String,
 }
 
-/// What was found, the most important first, with how far it can be trusted.
+/// The main results: first the limits of the evidence, then the contrasts, then the claims.
 #[must_use]
 pub fn answer(report: &Report) -> Vec<Sentence> {
-    let mut out = vec![trust(report)];
+    let mut out = vec![limitations(report)];
     out.extend(
         report.contrasts.iter().enumerate().take(CONTRASTS).flat_map(|(i, it)| contrast(report, i, it)),
     );
     if let Some(rest) = report.contrasts.get(CONTRASTS..).filter(|rest| !rest.is_empty()) {
         let words: Vec<String> = rest.iter().map(Contrast::word).collect();
-        out.push(plain(format!("The table of differences also compares {}.", words.join("; "))));
+        out.push(plain(format!(
+            "Further contrasts, listed in the table of differences: {}.",
+            words.join("; ")
+        )));
     }
     out.extend(claims(report));
     out.retain(|sentence| !sentence.text.is_empty());
@@ -51,18 +53,16 @@ fn plain(text: String) -> Sentence {
     Sentence { about: String::new(), text }
 }
 
-/// How much can be known from so many runs.
-fn trust(report: &Report) -> Sentence {
+/// What the number of finished runs allows to conclude; empty if some comparison can be significant.
+fn limitations(report: &Report) -> Sentence {
     let pairs = || report.comparisons.iter().filter_map(|c| c.paired.as_ref()).map(|paired| paired.summary.n);
     let text = match (report.counts.done, pairs().max()) {
-        (0, _) => "No run is done: nothing is known yet.".to_owned(),
-        (_, None) if report.contrasts.is_empty() => alone(report),
-        (_, None) => {
-            "No two runs of equal seed that could be compared are done: nothing is known yet.".to_owned()
-        }
+        (0, _) => "No run has finished yet.".to_owned(),
+        (_, None) if report.contrasts.is_empty() => without_contrasts(report),
+        (_, None) => "No pair of runs with equal seeds has finished yet.".to_owned(),
         (_, Some(1)) => {
-            "One seed: no difference below can be told from chance. It is what these runs measured, and \
-                         other seeds may turn it round."
+            "There is one seed per arm, so no difference can be tested for significance; other seeds may \
+                         reverse it."
                 .to_owned()
         }
         (_, Some(n))
@@ -74,8 +74,8 @@ fn trust(report: &Report) -> Sentence {
             let families = report.comparisons.iter().filter(|c| c.paired.is_some()).map(|c| c.family);
             let needed = pairs_needed(families.min().unwrap_or(1));
             format!(
-                "With {n} seeds no difference can be told from chance; {needed} are the fewest that could. This is what \
-                 was measured, not what is known:"
+                "With {n} seeds per arm no difference can be significant; at least {needed} seeds are needed. The \
+                 differences below are descriptive:"
             )
         }
         _ => String::new(),
@@ -83,14 +83,16 @@ fn trust(report: &Report) -> Sentence {
     plain(text)
 }
 
-/// A grid in which nothing is compared.
-fn alone(report: &Report) -> String {
+/// The result of a grid without contrasts.
+fn without_contrasts(report: &Report) -> String {
     let mut measured: Vec<(usize, f64)> = (0..report.arms.len())
         .filter_map(|arm| Some((arm, report.arms[arm].estimate(METRICS[0]).summary?.mean)))
         .collect();
     measured.sort_by(|a, b| b.1.total_cmp(&a.1));
     let Some(&(arm, _)) = measured.first() else {
-        return "Nothing is compared: no two arms differ in one axis alone, and none has a validation accuracy.".to_owned();
+        return "There is nothing to compare: no two arms differ in exactly one axis, and no arm has a validation \
+                accuracy."
+            .to_owned();
     };
     let estimate = Value::Estimate(report.arms[arm].estimate(METRICS[0]), Unit::Percent);
     let n = report.arms[arm].estimate(METRICS[0]).n();
@@ -98,16 +100,16 @@ fn alone(report: &Report) -> String {
     let name = name.collect::<Vec<_>>().join(", ");
     match measured.len() {
         1 => format!(
-            "Nothing is compared: the grid has one arm with figures. {name}: validation accuracy {estimate} % (n = {n})."
+            "There is nothing to compare: only one arm has results. {name}: validation accuracy {estimate} % (n = {n})."
         ),
         arms => format!(
-            "Nothing is compared: no two of the {arms} arms differ in one axis alone. The highest validation accuracy is \
-             {estimate} % (n = {n}), of {name}."
+            "There is nothing to compare: no two of the {arms} arms differ in exactly one axis. The highest validation \
+             accuracy is {estimate} % (n = {n}), reached by {name}."
         ),
     }
 }
 
-/// What a contrast shows.
+/// The results of a contrast.
 fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     let of = |metric: Metric| -> Vec<&Comparison> {
         let about = |c: &&Comparison| (c.contrast, c.metric) == (index, metric) && c.paired.is_some();
@@ -117,7 +119,7 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
         METRICS.into_iter().map(|metric| (metric, of(metric))).filter(|(_, all)| !all.is_empty()).collect();
     let Some((_, first)) = by_metric.first() else { return Vec::new() };
     let first_value =
-        if it.reason == Reason::First { " (the axis' first value; no baseline is named)" } else { "" };
+        if it.reason == Reason::First { " (the first value of the axis; no baseline is named)" } else { "" };
     if first.len() <= ONE_BY_ONE {
         let one = |c: &&Comparison| {
             let all = by_metric.iter().filter_map(|(_, all)| all.iter().find(|other| other.arm == c.arm));
@@ -140,7 +142,7 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
         let values = if i == 0 { by_value(report, it, all) } else { String::new() };
         let (mean, unit) = (number(*metric, average(all)), unit(*metric));
         let name = if i == 0 { name(*metric).to_owned() } else { capital(name(*metric)) };
-        let count = in_how_many(*metric, all);
+        let count = count_by_finding(*metric, all);
         parts.push(format!("{name} {mean} {unit} on average{values}, {count}."));
     }
     if let Some(c) = largest(first) {
@@ -155,7 +157,7 @@ fn contrast(report: &Report, index: usize, it: &Contrast) -> Vec<Sentence> {
     vec![Sentence { about, text: parts.join(" ") }]
 }
 
-/// Axes whose names are words.
+/// Axes whose names are English words, which a sentence capitalises.
 const NAMED: [&str; 4] = ["schedule", "monitor", "model", "dataset"];
 
 fn capital(text: &str) -> String {
@@ -175,7 +177,7 @@ pub(crate) fn place(report: &Report, contrast: &Contrast, arm: usize) -> String 
 }
 
 fn varies(report: &Report, axis: &str) -> bool {
-    // A data set that goes with the model says nothing more.
+    // The model implies the data set.
     let by_model = axis == "dataset" && report.axes.iter().any(|axis| axis == "model");
     !by_model && report.arms.iter().any(|arm| arm.cell.get(axis) != report.arms[0].cell.get(axis))
 }
@@ -192,7 +194,7 @@ fn average(all: &[&Comparison]) -> f64 {
     summary(&all.iter().map(|c| mean(c)).collect::<Vec<_>>()).map_or(0.0, |s| s.mean)
 }
 
-/// A difference as a sentence gives it, without its unit.
+/// A difference, rounded and signed, without its unit.
 pub(crate) fn number(metric: Metric, x: f64) -> String {
     let digits = if metric.unit().factor() > 1.0 { 1 } else { metric.unit().digits() };
     signed(x * metric.unit().factor(), digits)
@@ -223,7 +225,7 @@ fn in_full(c: &Comparison) -> String {
     text
 }
 
-/// " (cosine +2.1, step +1.5, exponential −0.2)"; nothing where there is one value.
+/// " (cosine +2.1, step +1.5, exponential −0.2)"; empty if there is only one value.
 fn by_value(report: &Report, contrast: &Contrast, all: &[&Comparison]) -> String {
     let metric = all[0].metric;
     let mut values: Vec<(String, Vec<&Comparison>)> = Vec::new();
@@ -238,18 +240,18 @@ fn by_value(report: &Report, contrast: &Contrast, all: &[&Comparison]) -> String
         values.into_iter().map(|(value, list)| (value, average(&list))).collect();
     let higher = metric.higher_is_better() != Some(false);
     ranked.sort_by(|a, b| if higher { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
-    let said = |(value, x): &(String, f64)| format!("{value} {}", number(metric, *x));
+    let shown = |(value, x): &(String, f64)| format!("{value} {}", number(metric, *x));
     match ranked.as_slice() {
         [] | [_] => String::new(),
         [best, .., worst] if ranked.len() > VALUES => {
-            format!(" (from {} to {}, {} values)", said(best), said(worst), ranked.len())
+            format!(" (from {} to {}, {} values)", shown(best), shown(worst), ranked.len())
         }
-        _ => format!(" ({})", ranked.iter().map(said).collect::<Vec<_>>().join(", ")),
+        _ => format!(" ({})", ranked.iter().map(shown).collect::<Vec<_>>().join(", ")),
     }
 }
 
-/// "better in 5, worse in 1 of 18 arms"; where nothing can be tested, on which side the means lie.
-fn in_how_many(metric: Metric, all: &[&Comparison]) -> String {
+/// "better in 5, worse in 1 of 18 arms"; if n is too small for any test, the more frequent sign: "higher in 12 of 18 arms".
+fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
     let of = all.len();
     let count = |finding: Finding| all.iter().filter(|c| c.finding() == finding).count();
     if count(Finding::TooFew) == of {
@@ -260,7 +262,7 @@ fn in_how_many(metric: Metric, all: &[&Comparison]) -> String {
         return format!("{word} in {count} of {of} arms");
     }
     if count(Finding::Undecided) == of {
-        return format!("no evidence in any of {of} arms");
+        return format!("not significant in any of {of} arms");
     }
     let none = |n: usize| if n == 0 { "none".to_owned() } else { n.to_string() };
     let equivalent = match count(Finding::Equivalent) {
@@ -274,14 +276,14 @@ fn in_how_many(metric: Metric, all: &[&Comparison]) -> String {
     )
 }
 
-/// The largest difference, of those that are more than chance where there are any.
+/// The largest significant difference, or the largest of all if none is significant.
 fn largest<'a>(all: &[&'a Comparison]) -> Option<&'a Comparison> {
-    let sure = |c: &&&Comparison| matches!(c.finding(), Finding::Better | Finding::Worse);
+    let significant = |c: &&&Comparison| matches!(c.finding(), Finding::Better | Finding::Worse);
     let by_size = |a: &&&Comparison, b: &&&Comparison| mean(a).abs().total_cmp(&mean(b).abs());
-    all.iter().filter(sure).max_by(by_size).or_else(|| all.iter().max_by(by_size)).copied()
+    all.iter().filter(significant).max_by(by_size).or_else(|| all.iter().max_by(by_size)).copied()
 }
 
-/// "Of 6 claims 2 are supported, 1 is contradicted and 3 are undecided."
+/// "2 supported (a, b), 1 contradicted (c)."
 fn claims(report: &Report) -> Option<Sentence> {
     let count = report.claims.len();
     let kinds = [
@@ -292,7 +294,7 @@ fn claims(report: &Report) -> Option<Sentence> {
         Verdict::NotRun,
         Verdict::Unreadable,
     ];
-    let said = kinds.into_iter().filter_map(|kind| {
+    let counts = kinds.into_iter().filter_map(|kind| {
         let of: Vec<&str> = report
             .claims
             .iter()
@@ -302,7 +304,7 @@ fn claims(report: &Report) -> Option<Sentence> {
         let some = if of.len() > 3 { format!("{}, …", of[..3].join(", ")) } else { of.join(", ") };
         (!of.is_empty()).then(|| format!("{} {} ({some})", of.len(), kind.word()))
     });
-    let text = said.collect::<Vec<_>>().join(", ");
+    let text = counts.collect::<Vec<_>>().join(", ");
     let about = if count == 1 {
         "The experiment's claim".to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! The arms of a grid: everything but the seed is equal within one.
+//! The arms of a grid: sets of runs that differ only in the seed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::{Error, Metric, label};
 /// One planned run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// Its identity.
+    /// The run id.
     pub id: RunId,
-    /// Whether the identity is the run's own: without the digest of its data, which is part of it, it only tells the run from
-    /// the others of the report.
+    /// Whether `id` is the final run id. The id includes the digest of the data; without the data, the id is only unique
+    /// within the report.
     pub identified: bool,
-    /// Its place in the grid.
+    /// The run's coordinates in the grid.
     pub cell: Cell,
-    /// Its seed, by which runs of two arms are paired.
+    /// The seed, by which runs of two arms are paired.
     pub seed: String,
-    /// Its specification, as the plan has it, without the seed: the runs of an arm share it.
+    /// The specification from the plan without the seed, shared by the runs of an arm.
     pub spec: Arc<Value>,
-    /// What is known of it.
+    /// The run's state in the store.
     pub state: State,
 }
 
 impl Run {
-    /// The result, where the run is done.
+    /// The result; `None` if the run is not done.
     #[must_use]
     pub fn result(&self) -> Option<&RunResult> {
         match &self.state {
@@ -38,20 +38,20 @@ impl Run {
         }
     }
 
-    /// A figure of the run; `None` where it was not measured or is not finite, and of a run that diverged: what such a
-    /// run measured on its way is not what a run of this length comes to.
+    /// The value of a metric; `None` if it was not measured or is not finite, or if the run diverged: metrics of a
+    /// diverged run do not describe a run of the planned length.
     #[must_use]
     pub fn figure(&self, metric: Metric) -> Option<f64> {
         self.result().filter(|_| !self.diverged()).and_then(|result| metric.of(result))
     }
 
-    /// Whether the run is done and its loss left the finite numbers.
+    /// Whether the run ended because it diverged.
     #[must_use]
     pub fn diverged(&self) -> bool {
         self.result().is_some_and(|r| r.outcome == Outcome::Diverged)
     }
 
-    /// One word for a table: the outcome, `failed`, or `missing`.
+    /// The state in one word, for tables: the outcome, `failed` or `missing`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match &self.state {
@@ -67,7 +67,7 @@ impl Run {
     }
 }
 
-/// The runs of a plan that differ in nothing but the seed.
+/// The runs of a plan that differ only in the seed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arm {
     /// The coordinates, without the seed.
@@ -76,28 +76,28 @@ pub struct Arm {
     pub runs: Vec<Run>,
     /// Whether the schedule is a fixed rate.
     pub fixed_rate: bool,
-    /// Whether something changes the rate by a metric while training.
+    /// Whether a monitor changes the learning rate during training.
     pub monitored: bool,
 }
 
-/// Mean and spread of a figure over the runs of an arm that have it, and how many should have. A run that diverged has
-/// none (see [`Run::figure`]).
+/// Mean and standard deviation of a metric over the runs of an arm, and the number of planned runs. Diverged runs are
+/// excluded (see [`Run::figure`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
-    /// Over the runs that have the figure; `None` where there is none.
+    /// The summary over the runs that have the metric; `None` if no run has it.
     pub summary: Option<Summary>,
-    /// Runs the plan asks for.
+    /// The number of planned runs.
     pub planned: usize,
 }
 
 impl Estimate {
-    /// Runs that have the figure.
+    /// The number of runs that have the metric.
     #[must_use]
     pub fn n(&self) -> usize {
         self.summary.map_or(0, |s| s.n)
     }
 
-    /// Whether every planned run has the figure.
+    /// Whether every planned run has the metric.
     #[must_use]
     pub fn complete(&self) -> bool {
         self.n() == self.planned
@@ -105,48 +105,48 @@ impl Estimate {
 }
 
 impl Arm {
-    /// One coordinate for readers, `–` where the arm does not have the axis.
+    /// The coordinate on an axis in display form; `–` if the arm does not have the axis.
     #[must_use]
     pub fn label(&self, axis: &str) -> String {
         label::coordinate(&self.cell, axis).unwrap_or_else(|| "–".to_owned())
     }
 
-    /// The results that are there, in the plan's order.
+    /// The results of the finished runs, in the plan's order.
     pub fn results(&self) -> impl Iterator<Item = &RunResult> {
         self.runs.iter().filter_map(Run::result)
     }
 
-    /// Seed and figure of every run that has the figure.
+    /// Seed and value of every run that has the metric.
     #[must_use]
     pub fn values(&self, metric: Metric) -> Vec<(&str, f64)> {
         self.runs.iter().filter_map(|run| Some((run.seed.as_str(), run.figure(metric)?))).collect()
     }
 
-    /// Mean and spread of a figure over the runs.
+    /// Mean and standard deviation of a metric over the runs.
     #[must_use]
     pub fn estimate(&self, metric: Metric) -> Estimate {
         let values: Vec<f64> = self.values(metric).into_iter().map(|(_, x)| x).collect();
         Estimate { summary: summary(&values), planned: self.runs.len() }
     }
 
-    /// The runs that a mean over the arm is made of: done, and not diverged.
+    /// The runs that enter means over the arm: finished and not diverged.
     pub fn counted(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(|run| run.result().is_some() && !run.diverged())
     }
 
-    /// Runs that are done.
+    /// The number of finished runs.
     #[must_use]
     pub fn done(&self) -> usize {
         self.results().count()
     }
 
-    /// Runs that diverged.
+    /// The number of diverged runs.
     #[must_use]
     pub fn diverged(&self) -> usize {
         self.runs.iter().filter(|run| run.diverged()).count()
     }
 
-    /// Whether two arms have equal coordinates on every axis but those named.
+    /// Whether two arms have equal coordinates on every axis except those in `except`.
     #[must_use]
     pub fn agrees(&self, other: &Self, except: &[&str]) -> bool {
         let kept = |cell: &Cell| -> Cell {
@@ -159,14 +159,14 @@ impl Arm {
     }
 }
 
-/// Arms of one model, data set and budget: the indices of each such block.
+/// Groups of arms with equal model, data set and budget, as indices into `arms`.
 pub(crate) fn blocks(arms: &[Arm]) -> Vec<Vec<usize>> {
     let axes = arms.iter().flat_map(|arm| arm.cell.keys()).map(String::as_str);
     let settings: BTreeSet<&str> = axes.filter(|axis| !label::CONDITIONS.contains(axis)).collect();
     grouped(arms, &settings.into_iter().collect::<Vec<_>>())
 }
 
-/// Indices of the arms that agree on every axis but those named, in their order.
+/// Groups of arms that agree on every axis except those in `except`, as indices into `arms`, in order.
 pub(crate) fn grouped(arms: &[Arm], except: &[&str]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
@@ -180,14 +180,14 @@ pub(crate) fn grouped(arms: &[Arm], except: &[&str]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Equal for cells that agree on every axis but those named.
+/// A key that is equal for cells that agree on every axis except those in `except`.
 fn key(cell: &Cell, except: &[&str]) -> String {
     let kept = cell.iter().filter(|(axis, _)| !except.contains(&axis.as_str()));
     kept.map(|(axis, value)| (axis.clone(), value.clone())).collect::<Value>().to_string()
 }
 
-/// Groups the planned runs into arms; the arms are ordered by their coordinates in reading order, each axis in the
-/// order in which the plan first names its values. What is undecided has no result.
+/// Groups the planned runs into arms. The arms are sorted by their coordinates, axis by axis, each axis in the order in
+/// which the plan first names its values. Runs in `undecided` count as missing.
 pub(crate) fn arms(
     planned: &[PlannedRun],
     store: &RunStore,
@@ -207,8 +207,9 @@ pub(crate) fn arms(
             arms.len() - 1
         });
         let runs = &mut arms[arm].runs;
-        let shared = runs.last().filter(|run| but_seed(&run.spec).eq(but_seed(&planned.spec)));
-        let spec = shared.map_or_else(|| Arc::new(seedless(&planned.spec)), |run| Arc::clone(&run.spec));
+        let shared =
+            runs.last().filter(|run| entries_without_seed(&run.spec).eq(entries_without_seed(&planned.spec)));
+        let spec = shared.map_or_else(|| Arc::new(without_seed(&planned.spec)), |run| Arc::clone(&run.spec));
         runs.push(Run {
             id: planned.run_id.clone(),
             identified: !planned.dataset_digest.is_empty(),
@@ -218,7 +219,7 @@ pub(crate) fn arms(
             state,
         });
     }
-    // Values by the order in which the plan first names them.
+    // Ranks values by their first appearance in the plan.
     let mut keys: Vec<Vec<usize>> = vec![Vec::new(); arms.len()];
     for axis in axes {
         let mut ranks: HashMap<Option<String>, usize> = HashMap::new();
@@ -233,15 +234,15 @@ pub(crate) fn arms(
 }
 
 /// The keys and values of a specification without its seed.
-fn but_seed(spec: &Value) -> impl Iterator<Item = (&String, &Value)> {
+fn entries_without_seed(spec: &Value) -> impl Iterator<Item = (&String, &Value)> {
     spec.as_object().into_iter().flatten().filter(|(key, _)| *key != label::SEED)
 }
 
-fn seedless(spec: &Value) -> Value {
-    but_seed(spec).map(|(key, value)| (key.clone(), value.clone())).collect()
+fn without_seed(spec: &Value) -> Value {
+    entries_without_seed(spec).map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// The specification decides; the coordinate's name is for plans without one.
+/// Whether the schedule is static, by the specification, or by the coordinate if the plan has no specification.
 fn fixed_rate(cell: &Cell, planned: &PlannedRun) -> bool {
     match planned.spec.get(label::SCHEDULE) {
         Some(Value::Object(map)) => map.len() == 1 && map.contains_key("static"),

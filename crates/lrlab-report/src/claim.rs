@@ -1,21 +1,21 @@
-//! Claims: what an experiment says should come out, beside what came out.
+//! Claims: the outcomes that an experiment states, and the verdicts of its runs on them.
 //!
-//! A claim is a JSON object of the plan:
+//! A claim is a JSON object in the plan:
 //!
 //! | key | meaning |
 //! | --- | --- |
-//! | `id`, `text` | its name, and what is claimed, for readers |
+//! | `id`, `text` | the claim's name, and the claim in words |
 //! | `metric` | `val_accuracy`, `best.test_f1`, `max.val_accuracy`, `final.accuracy_gap`, … ([`Metric::parse`]) |
-//! | `where` | coordinates of the arms it speaks about, e.g. `{ model = "resnet", schedule = "static" }` |
-//! | `value` | the number claimed, in the units of `result.json` (accuracies are fractions) |
-//! | `tolerance` | the claim is that the mean over seeds lies within so much of `value` |
+//! | `where` | coordinates of the arms that the claim covers, e.g. `{ model = "resnet", schedule = "static" }` |
+//! | `value` | the claimed number, in the units of `result.json` (accuracies are fractions) |
+//! | `tolerance` | claims that the mean over seeds lies within ± `tolerance` of `value` |
 //! | `compare` | instead of a tolerance: `>=`, `>`, `<=`, `<` (or `at_least`, `above`, `at_most`, `below`) against `value` |
-//! | `than` | further coordinates; `compare` is then against the runs of equal seed there, plus `value` where given |
-//! | `arms` | `every` arm that it speaks about (the default), `most` of them, or on `average` over them |
-//! | `margin` | a difference within ± so much is none: what makes a claim *equivalent* |
+//! | `than` | coordinates of the arm to compare with; `compare` then refers to its runs of equal seed, plus `value` if given |
+//! | `arms` | the claim holds in `every` covered arm (the default), in `most` of them, or on `average` over them |
+//! | `margin` | the equivalence margin: a difference within ± `margin` counts as none |
 //! | `expect` | the verdict that `report --check` expects: `supported` (the default), `contradicted`, `equivalent`, or `any` |
 //!
-//! Tests and intervals decide, not means alone ([`Verdict`]).
+//! Verdicts are based on tests and intervals ([`Verdict`]).
 
 use lrlab_runs::Cell;
 use serde::Deserialize;
@@ -30,36 +30,36 @@ mod verdict;
 use verdict::{ALPHA, Condition};
 pub use verdict::{Judged, Measured, Verdict};
 
-/// The verdict that an experiment expects.
+/// The verdict that an experiment expects for a claim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
-    /// It holds.
+    /// The claim holds.
     #[default]
     Supported,
-    /// Its opposite holds.
+    /// The opposite holds.
     Contradicted,
-    /// There is no difference.
+    /// There is no difference larger than the margin.
     Equivalent,
-    /// Nothing.
+    /// Any verdict.
     Any,
 }
 
-/// Over which of its arms a claim is to hold.
+/// The arms over which a claim must hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// All.
+    /// Every arm.
     #[default]
     Every,
-    /// More than half.
+    /// More than half of the arms.
     Most,
-    /// Their mean, seed by seed.
+    /// The mean over the arms, seed by seed.
     Average,
 }
 
 impl Scope {
-    /// For readers.
+    /// The scope in words.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -70,38 +70,38 @@ impl Scope {
     }
 }
 
-/// A claim and what became of it.
+/// A claim and its verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimVerdict {
-    /// Its name.
+    /// The claim's name.
     pub id: String,
-    /// What is claimed.
+    /// The claim in words.
     pub text: String,
-    /// The figure it is about.
+    /// The metric; `None` if the claim is unreadable.
     pub metric: Option<Metric>,
-    /// The condition, for readers: "75.70 ± 2.00 %".
+    /// The condition in display form: "75.70 ± 2.00 %".
     pub claimed: String,
-    /// How: `within`, `>=`, `>`, `<=` or `<`; empty where it cannot be read.
+    /// The comparison: `within`, `>=`, `>`, `<=` or `<`; empty if the claim is unreadable.
     pub compare: &'static str,
-    /// The number claimed, in the units of `result.json`.
+    /// The claimed number, in the units of `result.json`.
     pub value: Option<f64>,
-    /// How far from it a figure may be.
+    /// The largest deviation from `value` that still counts as agreement.
     pub tolerance: Option<f64>,
-    /// The coordinates it is held against, for readers; empty where it is held against the number alone.
+    /// The coordinates of the reference arm in display form; empty if the claim compares with a number alone.
     pub than: String,
-    /// Over which arms it is to hold.
+    /// The arms over which the claim must hold.
     pub scope: Scope,
-    /// A difference within ± so much is none.
+    /// The equivalence margin: a difference within ± `margin` counts as none.
     pub margin: Option<f64>,
-    /// What the experiment expects.
+    /// The verdict that the experiment expects.
     pub expect: Expect,
-    /// Every arm that it speaks about.
+    /// The result of every arm that the claim covers.
     pub measured: Vec<Measured>,
-    /// The mean over the arms, of a claim on average.
+    /// The result for the mean over the arms, of a claim with [`Scope::Average`].
     pub average: Option<Judged>,
-    /// What the runs say.
+    /// The verdict over all arms.
     pub verdict: Verdict,
-    /// What a reader should know: missing runs, why it cannot be read.
+    /// A remark: missing runs, or why the claim is unreadable.
     pub note: String,
 }
 
@@ -207,15 +207,15 @@ fn judge(claim: &Claim, arms: &[Arm]) -> ClaimVerdict {
         note: String::new(),
     };
     let Some(metric) = out.metric else {
-        out.note = format!("{:?} is no metric", claim.metric);
+        out.note = format!("unknown metric {:?}", claim.metric);
         return out;
     };
     let Some(condition) = Condition::read(claim) else {
-        "it has neither a tolerance nor a known way to compare".clone_into(&mut out.note);
+        "expected `tolerance`, or `compare` with one of >=, >, <=, <".clone_into(&mut out.note);
         return out;
     };
     if claim.value.is_none() && claim.than.is_none() {
-        "it has no value".clone_into(&mut out.note);
+        "`value` is missing".clone_into(&mut out.note);
         return out;
     }
     out.claimed = claimed(claim, condition, metric);
@@ -238,8 +238,8 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) ->
             let judged = differences(claim, metric, &arms[arm], than.map(|than| &arms[than]))
                 .and_then(|differences| judge::of(differences, condition, claim.margin));
             let estimate = arms[arm].estimate(metric);
-            let died = estimate.summary.is_none() && arms[arm].diverged() == estimate.planned;
-            let verdict = if died { Verdict::Contradicted } else { Verdict::NotRun };
+            let all_diverged = estimate.summary.is_none() && arms[arm].diverged() == estimate.planned;
+            let verdict = if all_diverged { Verdict::Contradicted } else { Verdict::NotRun };
             Measured { arm, estimate, than, judged, verdict }
         })
         .collect();
@@ -247,7 +247,7 @@ fn measure(claim: &Claim, condition: Condition, metric: Metric, arms: &[Arm]) ->
     measured
 }
 
-/// Figure minus what it is held against, by seed; `None` where the arm that it is compared with is not there.
+/// The metric minus its reference, by seed; `None` if the reference arm does not exist.
 fn differences(
     claim: &Claim,
     metric: Metric,
@@ -259,9 +259,9 @@ fn differences(
     if claim.than.is_none() {
         return Some(figures.map(|(seed, x)| (seed.to_owned(), x - offset)).collect());
     }
-    let before = theirs?.values(metric);
+    let reference = theirs?.values(metric);
     let pair = |(seed, x): (&str, f64)| {
-        let (_, y) = before.iter().find(|(other, _)| *other == seed)?;
+        let (_, y) = reference.iter().find(|(other, _)| *other == seed)?;
         Some((seed.to_owned(), x - y - offset))
     };
     Some(figures.filter_map(pair).collect())
@@ -288,7 +288,7 @@ fn overall(claim: &ClaimVerdict) -> Verdict {
     }
 }
 
-/// The arm with the coordinates of `arm` where `than` does not say otherwise.
+/// Another arm that has the coordinates in `than` and agrees with `arm` on all other axes.
 fn other(arms: &[Arm], arm: usize, than: &Cell) -> Option<usize> {
     let changed: Vec<&str> = than.keys().map(String::as_str).collect();
     arms.iter()
@@ -307,7 +307,7 @@ pub(crate) fn matches(arm: &Arm, place: &Cell) -> bool {
     })
 }
 
-/// The smallest margin of the claims that compare arms by a metric.
+/// The smallest equivalence margin of the claims that compare arms by `metric`.
 pub(crate) fn margin(claims: &[ClaimVerdict], metric: Metric) -> Option<f64> {
     let about = claims.iter().filter(|claim| claim.metric == Some(metric) && !claim.than.is_empty());
     about.filter_map(|claim| claim.margin).reduce(f64::min)
@@ -343,7 +343,7 @@ fn claimed(claim: &Claim, condition: Condition, metric: Metric) -> String {
 
 fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
     if verdict.measured.is_empty() {
-        return "no arm of this grid is what it speaks about".to_owned();
+        return "no arm of the grid matches `where`".to_owned();
     }
     let mut notes = Vec::new();
     let (have, planned) = verdict
@@ -381,7 +381,7 @@ fn note(verdict: &ClaimVerdict, arms: &[Arm]) -> String {
     let judged = || verdict.average.iter().chain(verdict.measured.iter().filter_map(|m| m.judged.as_ref()));
     if verdict.verdict == Verdict::Undecided && judged().all(|judged| judged.smallest_p >= ALPHA) {
         let seeds = judged().map(|judged| judged.summary.n).max().unwrap_or(0);
-        notes.push(format!("n = {seeds} cannot reach p < {ALPHA}"));
+        notes.push(format!("n = {seeds} is too small for p < {ALPHA}"));
     }
     notes.join("; ")
 }

@@ -8,57 +8,59 @@ use lrlab_random::{Purpose, Stream};
 use crate::stats::{self, Bootstrap, Resamples, SignFlip, SignedRank, Summary};
 use crate::{Arm, Contrast, Metric};
 
-/// Level of the intervals and of the word "significant".
+/// Confidence level of intervals; the significance level is 1 − `LEVEL`.
 const LEVEL: f64 = 0.95;
 const RESAMPLES: u64 = 10_000;
 
-/// The differences of two arms, seed by seed.
+/// The paired differences between two arms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Paired {
     /// Arm minus baseline, in the plan's order of seeds.
     pub differences: Vec<f64>,
-    /// Their mean and spread.
+    /// Mean and standard deviation of the differences.
     pub summary: Summary,
-    /// 95 % t-interval of the mean; from two pairs on.
+    /// 95 % t-interval of the mean; `None` for fewer than two pairs.
     pub t_interval: Option<(f64, f64)>,
-    /// 95 % bias-corrected and accelerated (`BCa`) bootstrap interval of the mean, 10,000 resamples; from three pairs on.
+    /// 95 % bias-corrected and accelerated (`BCa`) bootstrap interval of the mean, from 10,000 resamples; requires three
+    /// pairs.
     pub bootstrap: Bootstrap,
     /// Exact two-sided sign-flip test.
     pub test: SignFlip,
-    /// Exact two-sided signed-rank test; `None` where every difference is zero.
+    /// Exact two-sided signed-rank test; `None` if every difference is zero.
     pub signed_rank: Option<SignedRank>,
-    /// Mean over standard deviation of the differences, corrected for few pairs.
+    /// Standardised mean difference: mean over standard deviation of the differences, with small-sample correction.
     pub effect: Option<f64>,
     /// The probability that a run of the arm exceeds one of the baseline, over all pairs of runs.
     pub superiority: Option<f64>,
-    /// The test's p after Holm's correction over its family.
+    /// p of the sign-flip test after Holm's correction over its family.
     pub p_holm: f64,
 }
 
-/// One arm against its baseline by one metric.
+/// The comparison of an arm with its baseline by one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     /// Index into the report's contrasts.
     pub contrast: usize,
-    /// By which figure.
+    /// The metric.
     pub metric: Metric,
-    /// Index into the report's arms.
+    /// Index of the arm in the report's arms.
     pub arm: usize,
-    /// Index into the report's arms.
+    /// Index of the baseline in the report's arms.
     pub baseline: usize,
-    /// Pairs the plan asks for.
+    /// The number of planned pairs.
     pub planned: usize,
-    /// Comparisons in the family that Holm's correction is over: equal contrast, metric, model, data set and budget.
+    /// The number of comparisons in the family of Holm's correction: those of equal contrast, metric, model, data set and
+    /// budget.
     pub family: usize,
-    /// A difference within ± so much is none: the smallest margin of the claims about this metric.
+    /// The equivalence margin: the smallest margin of the claims about this metric.
     pub margin: Option<f64>,
-    /// The differences; `None` where no seed has both figures.
+    /// The differences; `None` if no seed has the metric in both arms.
     pub paired: Option<Paired>,
 }
 
 impl Comparison {
-    /// The metrics that are compared: the three ways in which a schedule might help (accuracy, loss, gap) and the
-    /// test split.
+    /// The compared metrics: accuracy and F1 on the test split, and accuracy, loss and generalisation gap on the
+    /// validation split.
     pub const METRICS: [Metric; 6] = [
         Metric::best("test_accuracy"),
         Metric::best("test_f1"),
@@ -68,13 +70,13 @@ impl Comparison {
         Metric::last("accuracy_gap"),
     ];
 
-    /// The smallest p that so many pairs can reach after Holm's correction over the family.
+    /// The smallest p that this number of pairs can reach after Holm's correction over the family.
     #[must_use]
     pub fn smallest_p(&self) -> Option<f64> {
         self.paired.as_ref().map(|paired| (paired.test.smallest * self.family as f64).min(1.0))
     }
 
-    /// What may be concluded.
+    /// The conclusion.
     #[must_use]
     pub fn finding(&self) -> Finding {
         let Some(paired) = &self.paired else { return Finding::NotRun };
@@ -97,14 +99,14 @@ impl Comparison {
     }
 }
 
-/// What may be concluded from a comparison.
+/// The conclusion from a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// No two runs of equal seed have the figure.
+    /// No two runs of equal seed have the metric.
     NotRun,
-    /// No outcome of so few pairs could be significant.
+    /// There are too few pairs for any outcome to be significant.
     TooFew,
-    /// The differences may be chance.
+    /// The difference is not significant.
     Undecided,
     /// No difference larger than the margin, by two one-sided t-tests (p < 0.05).
     Equivalent,
@@ -112,18 +114,18 @@ pub enum Finding {
     Better,
     /// Worse than the baseline.
     Worse,
-    /// Different, by a metric of which neither more nor less is better.
+    /// Different, by a metric without a preferred direction.
     Different,
 }
 
 impl Finding {
-    /// For a table.
+    /// The conclusion in words, for tables.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::NotRun => "not run",
             Self::TooFew => "n too small",
-            Self::Undecided => "no evidence",
+            Self::Undecided => "not significant",
             Self::Equivalent => "equivalent",
             Self::Better => "better",
             Self::Worse => "worse",
@@ -132,13 +134,13 @@ impl Finding {
     }
 }
 
-/// The fewest pairs whose smallest possible p stays below 0.05 after Holm's correction over `family` comparisons.
+/// The smallest number of pairs that can reach p < 0.05 after Holm's correction over `family` comparisons.
 #[must_use]
 pub(crate) fn pairs_needed(family: usize) -> usize {
     (1..=64).find(|n| 2.0_f64.powi(1 - n) * (family.max(1) as f64) < 1.0 - LEVEL).unwrap_or(0) as usize
 }
 
-/// Every comparison of the grid. `margin` is a metric's, where differences may be none.
+/// Every comparison of the grid. `margin` returns the equivalence margin of a metric, if it has one.
 pub(crate) fn comparisons(
     arms: &[Arm],
     contrasts: &[Contrast],
@@ -180,11 +182,11 @@ fn compare(
     resamples: &mut ByPairs,
 ) -> Comparison {
     let (ours, theirs) = (&arms[arm], &arms[baseline]);
-    let before = theirs.values(metric);
+    let reference = theirs.values(metric);
     let differences: Vec<f64> = ours
         .values(metric)
         .into_iter()
-        .filter_map(|(seed, x)| before.iter().find(|(other, _)| *other == seed).map(|(_, y)| x - y))
+        .filter_map(|(seed, x)| reference.iter().find(|(other, _)| *other == seed).map(|(_, y)| x - y))
         .collect();
     let shared =
         ours.runs.iter().filter(|run| theirs.runs.iter().any(|other| other.seed == run.seed)).count();
@@ -214,7 +216,7 @@ fn superiority(ours: &Arm, theirs: &Arm, metric: Metric) -> Option<f64> {
     stats::superiority(&figures(ours), &figures(theirs))
 }
 
-/// Holm's correction over the comparisons that could be made.
+/// Applies Holm's correction over the comparisons of a family that have differences.
 fn correct(family: &mut [Comparison]) {
     let p: Vec<f64> = family.iter().filter_map(|c| c.paired.as_ref()).map(|paired| paired.test.p).collect();
     let mut adjusted = stats::holm(&p).into_iter();

@@ -1,4 +1,4 @@
-//! What is held against what: along an axis of the grid, the arms with its other values against those with one of them.
+//! Contrasts: along an axis of the grid, arms are compared with the arms that have the axis' baseline value.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,27 @@ use lrlab_runs::Cell;
 use crate::label::{self, CONDITIONS, phrase};
 use crate::{Arm, arm};
 
-/// Along which axis, and against which of its values, arms are compared that agree on all others.
+/// An axis and its baseline value. Arms that agree on all other axes are compared with the baseline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contrast {
-    /// The axis; several where they change together, as those of a `zip` do.
+    /// The axis, or several axes that vary together, as in a `zip`.
     pub axes: Vec<String>,
-    /// The value that the others are compared with, for readers: one for each axis.
+    /// The baseline value of each axis in display form.
     pub baseline: Vec<String>,
-    /// Why it is this one.
+    /// Why this value is the baseline.
     pub reason: Reason,
 }
 
-/// Why a value of an axis is what the others are compared with.
+/// Why a value of an axis is the baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The experiment's file says so.
+    /// The experiment file names it.
     Named,
     /// It is the fixed rate.
     FixedRate,
-    /// Nothing changes the rate by a metric.
+    /// It has no monitor.
     Unmonitored,
-    /// It is the axis' first.
+    /// It is the first value of the axis.
     First,
 }
 
@@ -38,23 +38,23 @@ impl Contrast {
         format!("{} vs {}", self.axis(), self.against())
     }
 
-    /// The axis for readers: `lr`, or `lr, batch_size`.
+    /// The axis in display form: `lr`, or `lr, batch_size`.
     #[must_use]
     pub fn axis(&self) -> String {
         self.axes.join(", ")
     }
 
-    /// The baseline for readers: "static", "no monitor", "0.1".
+    /// The baseline in display form: "static", "no monitor", "0.1".
     #[must_use]
     pub fn against(&self) -> String {
         let one = |(axis, value): (&String, &String)| {
-            let told = phrase(axis, value);
-            told.strip_prefix(&format!("{axis} ")).map_or(told.clone(), str::to_owned)
+            let phrase = phrase(axis, value);
+            phrase.strip_prefix(&format!("{axis} ")).map_or(phrase.clone(), str::to_owned)
         };
         self.axes.iter().zip(&self.baseline).map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// An arm's value for readers: "cosine", "monitor", "lr 0.01".
+    /// An arm's value in display form: "cosine", "monitor", "lr 0.01".
     #[must_use]
     pub fn value(&self, arm: &Arm) -> String {
         let one = |(axis, value): (&String, &String)| phrase(axis, value);
@@ -65,12 +65,12 @@ impl Contrast {
         self.axes.iter().map(|axis| arm.label(axis)).collect()
     }
 
-    /// The axes that arms agree on whose comparisons are corrected together.
+    /// The axes on which the arms of one family of Holm's correction agree.
     pub(crate) fn condition(&self) -> Vec<&str> {
         CONDITIONS.into_iter().filter(|axis| !self.axes.iter().any(|own| own == axis)).collect()
     }
 
-    /// Arms and what they are compared with.
+    /// Pairs of an arm and its baseline.
     pub(crate) fn pairs(&self, arms: &[Arm]) -> Vec<(usize, usize)> {
         let axes: Vec<&str> = self.axes.iter().map(String::as_str).collect();
         let mut pairs = Vec::new();
@@ -84,8 +84,8 @@ impl Contrast {
     }
 }
 
-/// The contrasts of a grid in which two arms can be compared: schedule and monitor first, then the others in reading
-/// order. `named` are the baselines that the experiment's file names.
+/// The contrasts of a grid along which at least two arms can be compared: schedule and monitor first, then the other axes
+/// in order. `named` holds the baselines that the experiment file names.
 pub(crate) fn contrasts(arms: &[Arm], axes: &[String], named: &Cell) -> Vec<Contrast> {
     let several = |axis: &&String| arms.iter().any(|arm| arm.cell.get(*axis) != arms[0].cell.get(*axis));
     let several: Vec<&String> = axes.iter().filter(several).collect();
@@ -133,7 +133,7 @@ fn contrast(arms: &[Arm], axes: Vec<String>, named: &Cell) -> Option<Contrast> {
     Some(Contrast { baseline: axes.iter().map(|axis| arm.label(axis)).collect(), axes, reason })
 }
 
-/// Whether each value of one axis goes with one value of the other.
+/// Whether the values of two axes correspond one to one.
 fn one_to_one(arms: &[Arm], a: &str, b: &str) -> bool {
     let determines = |a: &str, b: &str| {
         let mut known = BTreeMap::new();

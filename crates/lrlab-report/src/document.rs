@@ -1,11 +1,11 @@
-//! Documents of the user's own, with the report's numbers in them: every number of a paper computed, none typed.
+//! User documents rendered with the report's numbers.
 //!
-//! A document is a [minijinja](https://docs.rs/minijinja) template, named after the file it makes: `paper.md.jinja` makes
-//! `paper.md`. In LaTeX (`.tex.jinja`) expressions stand between `<<` and `>>`, statements between `<%` and `%>` and comments
-//! between `<#` and `#>`, because braces and `%` are LaTeX's own; anywhere else they are Jinja's `{{ }}`, `{% %}` and
-//! `{# #}`. What a function returns is escaped for Markdown or LaTeX.
+//! A document is a [minijinja](https://docs.rs/minijinja) template named after its output: `paper.md.jinja` renders to
+//! `paper.md`. LaTeX templates (`.tex.jinja`) delimit expressions by `<<` and `>>`, statements by `<%` and `%>` and comments
+//! by `<#` and `#>`, because LaTeX uses braces and `%`; all other templates use Jinja's `{{ }}`, `{% %}` and `{# #}`. Values
+//! are escaped for Markdown or LaTeX.
 //!
-//! The crate's README lists the functions. Coordinates that fit no arm, or several where one is meant, are errors that name them.
+//! The crate's README lists the functions. Coordinates that match no arm, or several arms where one is required, are errors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::table::{self, MISSING, fixed, markdown_escape, tex_escape};
 use crate::tables::tables;
 use crate::{Error, Judged, Metric, Report, Unit, claim, figures, forest, label};
 
-/// The title of the figure of the answer.
+/// The title of the forest plot.
 const ANSWER: &str = "Differences from the baseline";
 
-/// A template and the name of the file that it makes.
+/// A template and the name of its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// `paper.md`.
+    /// The name of the output: `paper.md`.
     pub name: String,
     /// The template's text.
     pub template: String,
@@ -63,7 +63,8 @@ impl Format {
 /// Renders a document.
 ///
 /// # Errors
-/// The template cannot be read, or asks for what the report does not have; the error names the document and the line.
+/// Returns [`Error::Document`], with document and line, if the template is invalid or refers to something that the report
+/// does not have.
 pub fn render(report: &Arc<Report>, document: &Document) -> std::result::Result<String, Error> {
     let failed = |error: &minijinja::Error| Error::Document {
         place: format!("{}.jinja:{}", document.name, error.line().unwrap_or(1)),
@@ -162,14 +163,14 @@ fn environment(report: &Arc<Report>, format: Format) -> Result<Environment<'stat
 }
 
 fn write(out: &mut minijinja::Output<'_>, text: &str) -> Result<()> {
-    out.write_str(text).map_err(|_| wrong("the text cannot be written".to_owned()))
+    out.write_str(text).map_err(|_| invalid("failed to write the text".to_owned()))
 }
 
-fn wrong(message: String) -> minijinja::Error {
+fn invalid(message: String) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::InvalidOperation, message)
 }
 
-/// The arms at a place.
+/// The arms with the given coordinates, of which there is at least one.
 fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
     let mut cell = Cell::new();
     for axis in place.args() {
@@ -178,12 +179,12 @@ fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
         let json = match value.as_str() {
             Some(text) => Json::from(text),
             None => serde_json::from_str(&value.to_string()).map_err(|_| {
-                wrong(format!("{axis} = {value} is no coordinate: expected a text or a number"))
+                invalid(format!("invalid coordinate {axis} = {value}: expected a string or a number"))
             })?,
         };
         if known.iter().all(|label| label == MISSING) {
             let axes = report.axes.join(", ");
-            return Err(wrong(format!("the report has no axis `{axis}`: expected one of {axes}")));
+            return Err(invalid(format!("the report has no axis `{axis}`: expected one of {axes}")));
         }
         cell.insert(axis.to_owned(), json);
     }
@@ -191,20 +192,20 @@ fn matching(report: &Report, place: &Kwargs) -> Result<Vec<usize>> {
     let arms: Vec<usize> =
         (0..report.arms.len()).filter(|arm| claim::matches(&report.arms[*arm], &cell)).collect();
     if arms.is_empty() {
-        return Err(wrong(format!("no arm has {}", claim::coordinates(&cell))));
+        return Err(invalid(format!("no arm has {}", claim::coordinates(&cell))));
     }
     Ok(arms)
 }
 
-/// The arm at a place.
+/// The only arm with the given coordinates.
 fn one(report: &Report, place: &Kwargs) -> Result<usize> {
     match matching(report, place)?[..] {
         [arm] => Ok(arm),
         ref arms => {
             let named: Vec<String> =
                 arms.iter().take(3).map(|arm| claim::coordinates(&report.arms[*arm].cell)).collect();
-            Err(wrong(format!(
-                "{} arms are meant ({}{}): name more coordinates",
+            Err(invalid(format!(
+                "{} arms match ({}{}): name more coordinates",
                 arms.len(),
                 named.join("; "),
                 if arms.len() > 3 { "; …" } else { "" }
@@ -215,20 +216,20 @@ fn one(report: &Report, place: &Kwargs) -> Result<usize> {
 
 fn metric(name: &str) -> Result<Metric> {
     Metric::parse(name).ok_or_else(|| {
-        wrong(format!(
-            "{name:?} is no metric: expected one such as \"best.test_accuracy\" or \"final.val_loss\""
+        invalid(format!(
+            "unknown metric {name:?}: expected a name such as \"best.test_accuracy\" or \"final.val_loss\""
         ))
     })
 }
 
-/// A value by its parts, which is written as `shown`.
+/// A template value with named parts that renders as `shown`.
 fn parts<const N: usize>(shown: String, parts: [(&'static str, Value); N]) -> Value {
     let mut map: BTreeMap<&str, Value> = parts.into_iter().collect();
     map.insert("shown", shown.into());
     map.into()
 }
 
-/// What may be missing.
+/// The value, or `none`.
 fn maybe<T: Into<Value>>(value: Option<T>) -> Value {
     value.map_or_else(|| Value::from(()), Into::into)
 }
@@ -273,8 +274,8 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
     else {
         let known: Vec<String> =
             report.contrasts.iter().flat_map(|it| &it.axes).map(|a| format!("\"{a}\"")).collect();
-        return Err(wrong(format!(
-            "nothing is compared along {contrast:?}: expected one of {}",
+        return Err(invalid(format!(
+            "the report has no contrast along {contrast:?}: expected one of {}",
             known.join(", ")
         )));
     };
@@ -282,7 +283,7 @@ fn difference(report: &Report, name: &str, contrast: &str, place: &Kwargs) -> Re
     let Some(comparison) = found else {
         let arm = claim::coordinates(&report.arms[arm].cell);
         let word = report.contrasts[index].word();
-        return Err(wrong(format!("{arm} is compared with nothing by {name} ({word})")));
+        return Err(invalid(format!("{arm} has no comparison by {name} ({word})")));
     };
     let paired = comparison.paired.as_ref();
     let unit = if metric.unit() == Unit::Percent { Unit::Points } else { metric.unit() };
@@ -318,7 +319,7 @@ fn one_claim(report: &Report, id: &str) -> Result<Value> {
     let found = report.claims.iter().find(|claim| claim.id == id);
     found.map(|claim| claimed(report, claim)).ok_or_else(|| {
         let known: Vec<&str> = report.claims.iter().map(|claim| claim.id.as_str()).collect();
-        wrong(format!("there is no claim {id:?}: expected one of {}", known.join(", ")))
+        invalid(format!("unknown claim {id:?}: expected one of {}", known.join(", ")))
     })
 }
 
@@ -388,8 +389,8 @@ fn setting(report: &Report, key: &str, place: &Kwargs) -> Result<Value> {
     match values[..] {
         [Json::Null] => Ok("off".into()),
         [value] => Ok(label::value(value).into()),
-        _ => Err(wrong(format!(
-            "`{key}` is not one value there: {}",
+        _ => Err(invalid(format!(
+            "`{key}` has several values in these runs: {}",
             values.iter().take(3).map(|v| label::value(v)).collect::<Vec<_>>().join(", ")
         ))),
     }
@@ -399,7 +400,7 @@ fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
     let all = tables(report);
     let Some(found) = all.iter().find(|table| table.name == name) else {
         let known: Vec<&str> = all.iter().map(|table| table.name).collect();
-        return Err(wrong(format!("there is no table {name:?}: expected one of {}", known.join(", "))));
+        return Err(invalid(format!("unknown table {name:?}: expected one of {}", known.join(", "))));
     };
     Ok(Value::from_safe_string(match format {
         Format::Latex => table::latex(found, &report.experiment),
@@ -407,13 +408,13 @@ fn one_table(report: &Report, name: &str, format: Format) -> Result<Value> {
     }))
 }
 
-/// The path of a figure; `\input` adds the extension of the pgfplots file.
+/// The path of a figure, without extension for LaTeX, because `\input` adds `.tex`.
 fn figure_path(name: &str, format: Format) -> Value {
     let extension = if format == Format::Latex { "" } else { ".svg" };
     Value::from_safe_string(format!("figures/{name}{extension}"))
 }
 
-/// The figures in the order of the report; that of the answer comes first.
+/// The figures in the report's order, the forest plot first.
 fn all_figures(report: &Report, format: Format) -> Vec<Value> {
     let of = |name: &str, title: &str, caption: &str, paper: bool| {
         parts(
@@ -437,7 +438,7 @@ fn one_figure(report: &Report, name: &str, format: Format) -> Result<Value> {
     let all = figures(report);
     if !all.iter().any(|figure| figure.name == name) {
         let known: Vec<&str> = all.iter().map(|figure| figure.name.as_str()).collect();
-        return Err(wrong(format!("there is no figure {name:?}: expected one of {}", known.join(", "))));
+        return Err(invalid(format!("unknown figure {name:?}: expected one of {}", known.join(", "))));
     }
     Ok(figure_path(name, format))
 }

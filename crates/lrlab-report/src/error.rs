@@ -1,56 +1,56 @@
-//! What can go wrong while a report is made.
+//! Errors of making and writing reports.
 
-/// A report could not be made or written.
+/// An error while making or writing a report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the store, or of the report, could not be read or written.
+    /// Failed to read or write a file of the store or of the report.
     #[error(transparent)]
     Files(#[from] lrlab_runs::Error),
-    /// A file of the store could not be read.
+    /// Failed to read a file of the store.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The report could not be written.
-    #[error("writing the report: {0}")]
+    /// Failed to write the report.
+    #[error("failed to write the report: {0}")]
     Writing(#[from] std::io::Error),
-    /// The folder is no report's, and has files that a report would overwrite.
+    /// The folder has no report, but files that a report would overwrite.
     #[error(
-        "{folder}: {} would be overwritten, and the folder has no report yet: move them away, or name another folder",
+        "{folder}: {} would be overwritten, but no earlier report wrote it: move it or choose another folder",
         files.join(", ")
     )]
-    InTheWay {
+    WouldOverwrite {
         /// The folder.
         folder: std::path::PathBuf,
         /// The files, relative to it.
         files: Vec<String>,
     },
-    /// The experiments cannot be in one report.
-    #[error("these experiments cannot share a report: {0}")]
+    /// The experiments cannot be combined in one report.
+    #[error("cannot combine these experiments in one report: {0}")]
     Together(String),
-    /// A table's rows and columns do not fit.
+    /// A table is inconsistent.
     #[error("tables/{table}.csv: {message}")]
     Csv {
         /// The table.
         table: String,
-        /// What does not fit.
+        /// The inconsistency.
         message: String,
     },
-    /// A template of the page failed.
+    /// Failed to render a built-in template.
     #[error("template: {0}")]
     Template(#[from] minijinja::Error),
-    /// A document cannot be rendered.
+    /// Failed to render a document.
     #[error("{place}: {message}")]
     Document {
         /// The template and the line.
         place: String,
-        /// What is wrong there.
+        /// The cause.
         message: String,
     },
-    /// A value could not be written as JSON.
-    #[error("writing JSON: {0}")]
+    /// Failed to serialize a value as JSON.
+    #[error("failed to serialize as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }

@@ -1,21 +1,21 @@
-//! Names for readers: the values of a grid's axes as short text, and the order in which axes are shown.
+//! Display names of the values of a grid's axes, and the display order of the axes.
 
 use lrlab_runs::Cell;
 use serde_json::Value;
 
-/// The axis that counts repetitions of an arm.
+/// The axis of repetitions of an arm.
 pub(crate) const SEED: &str = "seed";
-/// The axis of the experiments in a report of several.
+/// The axis of experiments in a report of several.
 pub(crate) const EXPERIMENT: &str = "experiment";
 /// The axis of learning-rate schedules.
 pub(crate) const SCHEDULE: &str = "schedule";
-/// The axis of what changes the rate by a metric.
+/// The axis of monitors, which change the learning rate by a metric.
 pub(crate) const MONITOR: &str = "monitor";
 /// The axis of budgets.
 pub(crate) const EPOCHS: &str = "epochs";
 
-/// An axis value as short text: strings as they are, `null` and `false` as `off`, `true` as `on`, a table of one
-/// key as `key` or `key(option=value, …)`.
+/// An axis value in display form: strings verbatim, `null` and `false` as `off`, `true` as `on`, a table with one key as
+/// `key` or `key(option=value, …)`.
 pub(crate) fn value(v: &Value) -> String {
     match v {
         Value::Null | Value::Bool(false) => "off".to_owned(),
@@ -39,17 +39,17 @@ pub(crate) fn value(v: &Value) -> String {
     }
 }
 
-/// The label of one coordinate, `None` where the cell does not have the axis.
+/// The label of a coordinate; `None` if the cell does not have the axis.
 pub(crate) fn coordinate(cell: &Cell, axis: &str) -> Option<String> {
     cell.get(axis).map(value)
 }
 
-/// Whether this coordinate of the monitor axis means that nothing watches the run.
+/// Whether this label of the monitor axis means that the run has no monitor.
 pub(crate) fn is_off(label: &str) -> bool {
     matches!(label, "off" | "none" | "null" | "false" | "")
 }
 
-/// A coordinate for readers: names speak for themselves, numbers need their axis' name.
+/// A coordinate in display form. Numbers are preceded by the name of their axis.
 pub(crate) fn phrase(axis: &str, value: &str) -> String {
     match axis {
         MONITOR if is_off(value) => "no monitor".to_owned(),
@@ -60,11 +60,11 @@ pub(crate) fn phrase(axis: &str, value: &str) -> String {
     }
 }
 
-/// Axes that say what is trained, on what and for how long: the conditions under which the others are compared. They
-/// are compared themselves where a baseline is named, or where the grid has no other axis.
+/// The axes that define the conditions of a comparison: model, data set and budget. Arms are compared along them only if
+/// a baseline is named or the grid has no other axis.
 pub(crate) const CONDITIONS: [&str; 3] = ["model", "dataset", EPOCHS];
 
-/// The axes of a set of cells in reading order: experiment, model, data set, budget, further axes by name, schedule, monitor.
+/// The axes of a set of cells in display order: experiment, model, data set, budget, further axes by name, schedule, monitor.
 pub(crate) fn axes<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in cells.flat_map(|cell| cell.keys()) {
@@ -85,7 +85,7 @@ pub(crate) fn axes<'a>(cells: impl Iterator<Item = &'a Cell>) -> Vec<String> {
     names
 }
 
-/// A file name of lower-case letters, digits and hyphens.
+/// Converts text to a file name of lower-case letters, digits and hyphens, at most 80 characters long.
 pub(crate) fn slug(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -100,10 +100,10 @@ pub(crate) fn slug(text: &str) -> String {
     if out.is_empty() { "x".to_owned() } else { out }
 }
 
-/// File names for things whose names may fold to the same one: each text's [`slug`], and where several share it, each
-/// with the first digits of the digest of what it is.
-pub(crate) fn file_names(things: &[(String, Cell)]) -> Vec<String> {
-    let slugs: Vec<String> = things.iter().map(|(text, _)| slug(text)).collect();
+/// Unique file names: the [`slug`] of each text, with the first digits of the digest of its cell if several texts have the
+/// same slug.
+pub(crate) fn file_names(named_cells: &[(String, Cell)]) -> Vec<String> {
+    let slugs: Vec<String> = named_cells.iter().map(|(text, _)| slug(text)).collect();
     let shared = |name: &String| slugs.iter().filter(|other| *other == name).count() > 1;
     let named = |(name, (_, cell)): (&String, &(String, Cell))| {
         if shared(name) {
@@ -112,11 +112,11 @@ pub(crate) fn file_names(things: &[(String, Cell)]) -> Vec<String> {
             name.clone()
         }
     };
-    slugs.iter().zip(things).map(named).collect()
+    slugs.iter().zip(named_cells).map(named).collect()
 }
 
-/// A name for a reference in a document: letters, digits, `-`, `_` and `.` as they are; where another character gave way,
-/// with the first digits of the text's digest, so that two texts never share one.
+/// A unique reference name for a document: letters, digits, `-`, `_` and `.` verbatim and other characters as `-`. If a
+/// character was replaced, the first digits of the text's digest follow.
 pub(crate) fn reference(text: &str) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let out: String = text.chars().map(kept).collect();
@@ -182,7 +182,7 @@ mod tests {
         let different: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!(different.len(), texts.len(), "{names:?}");
         assert_eq!((names[3].as_str(), names[6].as_str()), ("net-2", "alone"));
-        // A name does not depend on what else shares it, or on the order.
+        // A name does not depend on the other names or on their order.
         assert_eq!(file_names(&things(&["net-1", "net_1"])), [names[1].clone(), names[0].clone()]);
         // Equal texts of different values.
         let on = |value: Value| ("on".to_owned(), Cell::from([("monitor".to_owned(), value)]));

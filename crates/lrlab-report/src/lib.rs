@@ -1,14 +1,14 @@
-//! From finished runs to statistics, tables, figures and a page.
+//! Turns finished runs into statistics, tables, figures and an HTML page.
 //!
-//! [`summarise`] reads a [`Plan`] and the results that a [`RunStore`] holds of it, and returns a [`Report`]: the
-//! arms of the grid with their runs, paired comparisons, and the experiment's claims beside what was measured.
-//! [`write()`] renders it as Markdown, one self-contained HTML page, CSV and LaTeX tables, SVG figures and a
-//! manifest that leads from every number to the runs it is made of. Equal inputs give equal bytes.
+//! [`summarise`] reads the results of a [`Plan`] from a [`RunStore`] and returns a [`Report`]: the arms of the grid with
+//! their runs, paired comparisons, and the verdicts on the experiment's claims. [`write()`] renders the report as
+//! Markdown, a self-contained HTML page, CSV and LaTeX tables, SVG and pgfplots figures, and a manifest that maps every
+//! number to its runs. Equal inputs give byte-identical files.
 //!
-//! The report never averages over what is missing without a word: a cell with one of two runs says so, a run
-//! that diverged is counted, and a comparison with too few seeds to be significant says that.
+//! Incomplete data is always marked: a cell shows how many of its planned runs it contains, diverged runs are counted, and
+//! comparisons with too few seeds to be significant are labelled.
 
-#![allow(clippy::disallowed_methods, reason = "statistics and figures decide no bits of a run")]
+#![allow(clippy::disallowed_methods, reason = "statistics and figures do not affect the bits of a run")]
 
 mod answer;
 mod arm;

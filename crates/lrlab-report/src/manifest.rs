@@ -1,5 +1,5 @@
-//! `manifest.json`: from every number in the tables to the runs it is made of, and to the digests of their results; and
-//! the report's own files with their digests, by which the next report knows them.
+//! `manifest.json`: the runs behind every number in the tables with the digests of their results, and the report's files
+//! with their digests, by which the next report recognises them.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,13 +11,13 @@ use serde_json::{Value as Json, json};
 use crate::figure::FOREST;
 use crate::{Error, Figure, Report, Row, Run, State, Table, forest};
 
-/// Its name.
+/// The file name.
 pub(crate) const MANIFEST: &str = "manifest.json";
-/// By which one is known.
+/// The format identifier in the file.
 pub(crate) const FORMAT: &str = "lrlab report manifest v1";
 
-/// All of the file but its list of files: one line per run, number and figure, so that it can be searched and compared
-/// line by line. It is made while it is written, because its numbers may be many.
+/// The contents of the manifest except its list of files: one line per run, number and figure, so that the file can be
+/// searched and compared line by line. It is generated while it is written to limit memory use.
 pub(crate) struct Manifest<'a> {
     pub(crate) report: &'a Report,
     pub(crate) tables: &'a [Table],
@@ -25,12 +25,12 @@ pub(crate) struct Manifest<'a> {
 }
 
 impl Manifest<'_> {
-    /// Writes the whole file. `files` are the report's own, with their digests.
+    /// Writes the manifest. `files` are the report's files with their digests.
     pub(crate) fn write(&self, path: &Path, files: &[(String, String)]) -> Result<(), Error> {
         Ok(write_atomic_with(path, |out| self.lines(out, files))?)
     }
 
-    /// Writes nothing but the files, for as long as they are being replaced.
+    /// Writes a temporary manifest with only the list of files, for the time in which they are replaced.
     pub(crate) fn write_files(path: &Path, files: &[(String, String)]) -> Result<(), Error> {
         Ok(write_atomic_with(path, |out| {
             writeln!(out, "{{\n\"format\": \"{FORMAT}\",")?;
@@ -98,7 +98,7 @@ struct Number<'a> {
     value: Option<f64>,
 }
 
-/// Every number of a table with the runs it is made of.
+/// Every number of a table with its runs.
 fn numbers(table: &Table) -> impl Iterator<Item = Number<'_>> {
     let rows = table.rows.iter().enumerate();
     rows.flat_map(move |(row, Row { cells, .. })| {

@@ -1,8 +1,8 @@
-//! The figures that a report speaks about, how they are read from a run and how they are printed.
+//! The metrics of a report: their names, units and display formats, and how they are read from a run.
 
 use lrlab_runs::{EpochMetrics, Evaluation, RunResult, Timing};
 
-/// Which weights a figure is of.
+/// The point in training at which a metric is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
     /// After the last update.
@@ -28,7 +28,7 @@ impl At {
     }
 }
 
-/// How a figure is scaled for readers. Files for machines hold the raw number.
+/// The unit in which a metric is displayed. CSV and JSON files contain the unscaled number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// A fraction, shown × 100.
@@ -37,24 +37,24 @@ pub enum Unit {
     Points,
     /// Mean cross-entropy per example.
     Nats,
-    /// A score of 0 … 1, shown as it is.
+    /// A score between 0 and 1, shown unscaled.
     Score,
     /// A count or a length in epochs.
     Epochs,
     /// A learning rate.
     Rate,
-    /// A pure number.
+    /// A dimensionless number.
     Plain,
-    /// A time.
+    /// A time in seconds.
     Seconds,
-    /// A short time.
+    /// A time in milliseconds.
     Milliseconds,
-    /// A mean of whole numbers.
+    /// A mean of integers, shown without decimals.
     Whole,
 }
 
 impl Unit {
-    /// The factor between the raw number and the one shown.
+    /// The factor from the unscaled to the displayed number.
     #[must_use]
     pub const fn factor(self) -> f64 {
         match self {
@@ -63,7 +63,7 @@ impl Unit {
         }
     }
 
-    /// The unit's sign, empty for a pure number.
+    /// The unit symbol; empty for a dimensionless number.
     #[must_use]
     pub const fn sign(self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ impl Unit {
         }
     }
 
-    /// Decimals shown.
+    /// The number of displayed decimals.
     #[must_use]
     pub const fn digits(self) -> usize {
         match self {
@@ -90,20 +90,20 @@ impl Unit {
     }
 }
 
-/// A figure of a run: a key of the history or of an evaluation, and the weights it is of.
+/// A metric of a run: a key of the history or of an evaluation, and the point in training at which it is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
-    /// Which weights.
+    /// The point in training.
     pub at: At,
     /// The name in `result.json`.
     pub key: &'static str,
 }
 
-/// Training and evaluation together, divided by the number of updates: what the schedule, the monitor and the validation
-/// take is part of it.
+/// Training and evaluation time divided by the number of updates, including the overhead of schedule, monitor and
+/// validation.
 const UPDATE_MS: &str = "time per update";
 
-/// Key, name for readers, unit, and whether more is better (`None`: neither).
+/// Key, display name, unit, and whether higher is better (`None`: no preferred direction).
 const KNOWN: [(&str, &str, Unit, Option<bool>); 23] = [
     ("train_loss", "training loss (running)", Unit::Nats, Some(false)),
     ("train_accuracy", "training accuracy (running)", Unit::Percent, Some(true)),
@@ -131,20 +131,20 @@ const KNOWN: [(&str, &str, Unit, Option<bool>); 23] = [
 ];
 
 impl Metric {
-    /// After the last update.
+    /// The metric after the last update.
     #[must_use]
     pub const fn last(key: &'static str) -> Self {
         Self { at: At::Final, key }
     }
 
-    /// At the selected epoch.
+    /// The metric at the selected epoch.
     #[must_use]
     pub const fn best(key: &'static str) -> Self {
         Self { at: At::Best, key }
     }
 
-    /// Reads `val_accuracy`, `final.val_accuracy`, `best.test_f1`, `max.val_accuracy` or `min.val_loss`; without
-    /// a prefix it is `final`. `None` for what is no metric.
+    /// Parses `val_accuracy`, `final.val_accuracy`, `best.test_f1`, `max.val_accuracy` or `min.val_loss`. The default
+    /// prefix is `final`. Returns `None` for an unknown metric.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (at, name) = text.split_once('.').unwrap_or(("final", text));
@@ -153,25 +153,25 @@ impl Metric {
         Some(Self { at, key })
     }
 
-    /// `final.val_accuracy`.
+    /// The full name: `final.val_accuracy`.
     #[must_use]
     pub fn name(self) -> String {
         format!("{}.{}", self.at.word(), self.key)
     }
 
-    /// For readers, without the weights: "validation accuracy".
+    /// The display name without the point in training: "validation accuracy".
     #[must_use]
     pub fn title(self) -> &'static str {
         self.known().1
     }
 
-    /// How it is shown.
+    /// The display unit.
     #[must_use]
     pub fn unit(self) -> Unit {
         self.known().2
     }
 
-    /// Whether more is better; `None` where neither is.
+    /// Whether higher is better; `None` for a metric without a preferred direction.
     #[must_use]
     pub fn higher_is_better(self) -> Option<bool> {
         self.known().3
@@ -181,7 +181,7 @@ impl Metric {
         KNOWN.iter().find(|known| known.0 == self.key).unwrap_or(&KNOWN[KNOWN.len() - 1])
     }
 
-    /// The figure of one run; `None` where it is not finite or was not measured.
+    /// The value for a run; `None` if it is not finite or was not measured.
     #[must_use]
     pub fn of(self, result: &RunResult) -> Option<f64> {
         let over_epochs = |pick: fn(f64, f64) -> f64| {

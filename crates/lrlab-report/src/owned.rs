@@ -1,5 +1,5 @@
-//! Which files of a folder are an earlier report's. Only what its `manifest.json` names with its digest is: such files
-//! are replaced and removed, everything else in the folder is somebody's and stays.
+//! Ownership of the files in a report folder. A file belongs to an earlier report if the folder's `manifest.json` lists it
+//! with its current digest. Only such files are replaced or removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::manifest::{FORMAT, MANIFEST};
 
-/// What is read of a manifest.
+/// The part of a manifest that determines ownership.
 #[derive(Default, Deserialize)]
 struct Manifest {
     format: Option<String>,
@@ -25,15 +25,15 @@ struct Entry {
     blake3: String,
 }
 
-/// What a folder's manifest says of the files beside it.
+/// The files of an earlier report in a folder.
 #[derive(Debug)]
 pub(crate) enum Owned {
-    /// There is no manifest of a report.
+    /// The folder has no manifest of a report.
     Nothing,
-    /// A manifest from before digests of files were part of it: what has a report's name is taken for a report's, and
-    /// nothing is removed.
+    /// The manifest is of an older format without digests of files: every file with a report's name counts as a report's,
+    /// and no file is removed.
     Names,
-    /// Files with their digests; one that was being replaced has two.
+    /// Files with their digests; a file whose replacement was interrupted has two.
     Files(BTreeMap<String, BTreeSet<String>>),
 }
 
@@ -45,7 +45,7 @@ impl Owned {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::Nothing),
             file => file.map_err(|source| Error::Io { path, source })?,
         };
-        // Its numbers may be many, and none of them is needed.
+        // Deserializes only the needed fields; the numbers may be large.
         let manifest: Manifest = serde_json::from_reader(BufReader::new(file)).unwrap_or_default();
         if manifest.format.as_deref() != Some(FORMAT) {
             return Ok(Self::Nothing);
@@ -60,7 +60,7 @@ impl Owned {
         Ok(Self::Files(files))
     }
 
-    /// Whether a file with this name and digest is the earlier report's.
+    /// Whether a file with this name and digest belongs to the earlier report.
     fn has(&self, name: &str, digest: &str) -> bool {
         match self {
             Self::Nothing => false,
@@ -69,8 +69,8 @@ impl Owned {
         }
     }
 
-    /// Of the files that are about to be written, with their digests, those in whose place somebody's file lies.
-    pub(crate) fn in_the_way(&self, out: &Path, files: &[(String, String)]) -> Result<Vec<String>, Error> {
+    /// The files of the new report whose paths hold files of other origin with different contents.
+    pub(crate) fn conflicts(&self, out: &Path, files: &[(String, String)]) -> Result<Vec<String>, Error> {
         let mut others = Vec::new();
         for (name, new) in files {
             let Some(there) = digest(&out.join(name))? else { continue };
@@ -78,14 +78,14 @@ impl Owned {
                 others.push(name.clone());
             }
         }
-        // Whatever else is called so is no manifest of a report.
+        // A file of this name that is not a report's manifest.
         if matches!(self, Self::Nothing) && out.join(MANIFEST).exists() {
             others.push(MANIFEST.to_owned());
         }
         Ok(others)
     }
 
-    /// Every file with a digest that it may have while `files` take their places.
+    /// Every file with the digests that it may have while `files` are moved into place.
     pub(crate) fn while_replaced(&self, files: &[(String, String)]) -> Vec<(String, String)> {
         let mut all: BTreeSet<(String, String)> = files.iter().cloned().collect();
         if let Self::Files(old) = self {
@@ -96,7 +96,7 @@ impl Owned {
         all.into_iter().collect()
     }
 
-    /// Removes what the earlier report has and this one does not: a figure of it would be taken for one of this.
+    /// Removes the files of the earlier report that the new report does not have.
     pub(crate) fn remove_others(&self, out: &Path, keep: &[(String, String)]) -> Result<(), Error> {
         let Self::Files(files) = self else { return Ok(()) };
         let keep: BTreeSet<&String> = keep.iter().map(|(name, _)| name).collect();
@@ -110,7 +110,7 @@ impl Owned {
     }
 }
 
-/// Gives the file in the place of a new one another name: `results.tex.kept`, `results.tex.kept-2`, ….
+/// Copies a file that is about to be replaced to `results.tex.kept`, `results.tex.kept-2`, ….
 pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
     let mut n = 1;
@@ -127,7 +127,7 @@ pub(crate) fn set_aside(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// `None` where there is no file.
+/// The digest of a file; `None` if there is no file.
 fn digest(path: &Path) -> Result<Option<String>, Error> {
     match file_digest(path) {
         Ok(digest) => Ok(Some(digest)),

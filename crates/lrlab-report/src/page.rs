@@ -22,27 +22,27 @@ use crate::{Column, Error, Figure, Report, Run, figure, label, tables};
 const HTML: &str = include_str!("templates/report.html");
 const MARKDOWN: &str = include_str!("templates/report.md");
 const STYLE: &str = include_str!("templates/style.css");
-/// In the order in which they run.
+/// The page's scripts, in the order in which they run.
 const SCRIPTS: [&str; 4] = [
     include_str!("templates/vendor/uplot/uPlot.iife.min.js"),
     include_str!("templates/page.js"),
     include_str!("templates/tables.js"),
     include_str!("templates/curves.js"),
 ];
-/// The library that draws the curves: its style, and the notice that its licence asks for.
+/// Style sheet and licence notice of uPlot, which draws the curves.
 const UPLOT_STYLE: &str = include_str!("templates/vendor/uplot/uPlot.min.css");
 const UPLOT_LICENCE: &str = include_str!("templates/vendor/uplot/LICENSE");
 
-/// Runs are made again in a store of this name, beside the one that the report is of.
+/// The name of the store in which the command repeats a run.
 const REPEATED: &str = "repeated";
 
-/// Stands for the id in the command that repeats a run.
+/// Placeholder for the run id in the command that repeats a run.
 const RUN_ID: &str = "RUN_ID";
 
-/// A table of more rows goes on in its CSV alone: browsers do not lay out tables of any size.
+/// The maximum number of table rows on the page; the CSV file has all of them.
 const PAGE_ROWS: usize = 2000;
 
-/// Longer tables are linked from `report.md`, not shown: a repository's pages do not render files of any size.
+/// Tables with more rows are linked from `report.md` instead of included.
 const MARKDOWN_ROWS: usize = 100;
 
 #[derive(Serialize)]
@@ -64,7 +64,7 @@ struct Page<'a> {
     undrawn: usize,
     style: &'static str,
     figure_style: String,
-    /// How the columns of the tables are set.
+    /// CSS rules for the columns of the tables.
     column_style: String,
     commands: Vec<PageCommand<'a>>,
     scripts: &'static [&'static str],
@@ -89,10 +89,10 @@ struct PageTable {
     long: bool,
     latex: bool,
     columns: Vec<PageColumn>,
-    /// Made one by one, while the page is written.
+    /// Rows, generated lazily while the page is written.
     rows: minijinja::Value,
     count: usize,
-    /// Rows that are in the CSV alone.
+    /// The number of rows that only the CSV file has.
     more: usize,
     markdown: String,
 }
@@ -126,7 +126,7 @@ struct PageFigure<'a> {
     paper: bool,
 }
 
-/// The answer's figure, drawn for a page and for a phone.
+/// The forest plot in the layouts for a wide page and for a phone.
 #[derive(Serialize)]
 struct PageForest {
     name: &'static str,
@@ -135,10 +135,10 @@ struct PageForest {
     phone: String,
 }
 
-/// What repeats a run of an experiment, with [`RUN_ID`] in the place of its id.
+/// The command that repeats a run of an experiment, with [`RUN_ID`] as placeholder for the id.
 #[derive(Serialize)]
 struct PageCommand<'a> {
-    /// Empty where the report has one.
+    /// Empty if the report has only one experiment.
     experiment: &'a str,
     folder: &'a str,
     command: String,
@@ -147,7 +147,7 @@ struct PageCommand<'a> {
 #[derive(Serialize)]
 struct PageArm {
     anchor: String,
-    /// The place of its experiment's command.
+    /// Index of its experiment's command.
     command: usize,
     name: String,
     runs: Vec<PageRun>,
@@ -155,30 +155,30 @@ struct PageArm {
 
 #[derive(Serialize)]
 struct PageRun {
-    /// Whether links lead here: two experiments may share a run.
+    /// Whether the entry is the link target for the run: experiments may share a run.
     anchor: bool,
-    /// The first digits of the id, and the others.
+    /// The unique prefix of the id, and the remaining digits.
     id: (String, String),
     seed: String,
     word: &'static str,
     error: String,
 }
 
-/// What the one file of the page has in itself.
+/// The contents that are embedded in the page.
 #[derive(Default)]
 struct Inline<'a> {
     /// The figures as SVG.
     drawn: &'a [String],
     /// The runs' curves as JSON, unless there are too many.
     curves: Option<&'a str>,
-    /// Whether runs are under way: the page loads itself again.
+    /// Whether runs are in progress, so that the page reloads itself.
     open: bool,
 }
 
-/// Adds a file by its name and by what writes it.
+/// Adds a file, given its name and the function that writes it.
 type Add<'a> = &'a mut dyn FnMut(&str, Write<'_>) -> Result<(), Error>;
 
-/// One file, no network, and its figures beside it.
+/// Adds the self-contained page and the figure files.
 pub(crate) fn html(
     report: &Report,
     tables: &Arc<Vec<Table>>,
@@ -207,7 +207,7 @@ pub(crate) fn html(
     add("report.html", &mut |file| render(&env, "report.html", report, tables, figures, &inline, file))
 }
 
-/// For a repository: tables as text, figures by path.
+/// The report as Markdown, with tables as text and figures by path.
 pub(crate) fn markdown(
     report: &Report,
     tables: &Arc<Vec<Table>>,
@@ -222,7 +222,7 @@ pub(crate) fn markdown(
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Lines that hold nothing but a block leave no trace.
+/// An environment in which lines that contain only a block tag produce no output.
 fn environment() -> Result<Environment<'static>, Error> {
     let mut env = Environment::new();
     env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -288,17 +288,16 @@ fn render(
     };
     let page = minijinja::value::Serde(page);
     env.get_template(name)?.render_captured_to(page, Clean(&mut *out))?;
-    // Jinja drops the last line's end.
+    // Jinja strips the final newline.
     Ok(out.write_all(b"\n")?)
 }
 
-/// Passes text on without control characters other than the ends of lines and tabs: HTML has no others, and names may
-/// come from anywhere.
+/// A writer that drops control characters other than newlines and tabs, which HTML does not allow.
 struct Clean<W>(W);
 
 impl<W: io::Write> io::Write for Clean<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Templates write whole texts.
+        // Templates write complete UTF-8 strings.
         let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
         let dropped = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         text.split(dropped).try_for_each(|part| self.0.write_all(part.as_bytes()))?;
@@ -382,19 +381,19 @@ fn page_table(tables: &Arc<Vec<Table>>, index: usize) -> PageTable {
     }
 }
 
-/// What every row of a table says alike, and a reader is not shown in each.
+/// The values of the constant columns, which the page omits from the rows.
 fn hidden(table: &Table) -> String {
     let Some(row) = table.rows.first() else { return String::new() };
     let constant = table.columns.iter().zip(&row.cells).filter(|(column, _)| column.constant);
     let words: Vec<String> =
         constant.map(|(column, cell)| format!("{} {}", column.title, cell.value)).collect();
-    if words.is_empty() { String::new() } else { format!("The same in every row: {}.", words.join(", ")) }
+    if words.is_empty() { String::new() } else { format!("Identical in all rows: {}.", words.join(", ")) }
 }
 
-/// Whether a column is of a kind.
+/// A predicate on columns.
 type OfKind = fn(&Column) -> bool;
 
-/// How the columns of a table are set, as rules of a style sheet: no cell has to say it.
+/// CSS rules for the columns of a table, so that cells need no classes.
 fn column_style(table: &Table) -> String {
     let kinds: [(&str, OfKind); 4] = [
         ("text-align: right", |column| column.numeric),
@@ -423,7 +422,7 @@ fn is_verdict(column: &Column) -> bool {
     matches!(column.key.as_str(), "verdict" | "arm_verdict")
 }
 
-/// The row leads to its arm or run from one cell: a run's id, else its first number.
+/// A row of the page. One cell links to the row's arm or run: the run id, or else the first number.
 fn page_row(table: &Table, row: &Row) -> PageRow {
     let linked = |(i, column): &(usize, &Column)| match &row.link {
         Some(Link::Run(_)) => column.key == "run_id",

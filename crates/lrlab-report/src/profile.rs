@@ -1,45 +1,45 @@
-//! Methods over several tasks: how often each is near the best, and its mean without the extremes.
+//! Comparison of methods over several tasks: performance profiles and interquartile means.
 
 use crate::label::CONDITIONS;
 use crate::stats::{interquartile_mean, summary};
 use crate::{Arm, Metric, Report};
 
-/// The fewest tasks of which a share says something.
+/// The minimum number of tasks for a profile.
 const TASKS: usize = 3;
 
-/// By which figure methods are compared: the first that every run has.
+/// Candidates for the metric of the comparison; the first one that every run has is used.
 const METRICS: [Metric; 2] = [Metric::best("test_accuracy"), Metric::best("val_accuracy")];
 
-/// Methods over the tasks of a grid.
+/// Performance profiles of the methods of a grid.
 ///
-/// A task is a model, a data set and a budget; a method is what else an arm is made of, a schedule with its monitor. The
-/// cost of a method in a task is its error, one minus the mean accuracy over seeds, and its ratio is that cost over the
-/// least of any method in the task. The share of tasks in which a method's ratio is at most τ is its performance profile
-/// (Dolan and Moré, Mathematical Programming 91, 2002).
+/// A task is a model, a data set and a budget. A method is the remaining coordinates of an arm, such as a schedule with its
+/// monitor. The cost of a method in a task is its error, one minus the mean accuracy over seeds; its ratio is that cost
+/// divided by the lowest cost of any method in the task. The performance profile of a method is the share of tasks in
+/// which its ratio is at most τ (Dolan and Moré, Mathematical Programming 91, 2002).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// The accuracy.
+    /// The accuracy metric.
     pub metric: Metric,
-    /// How many tasks there are.
+    /// The number of tasks.
     pub tasks: usize,
     /// The methods, in the report's order.
     pub methods: Vec<Method>,
 }
 
-/// A method and how it does.
+/// A method and its results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Method {
-    /// Its arm in each task, as indices into the report's arms.
+    /// The method's arm in each task, as indices into the report's arms.
     pub arms: Vec<usize>,
-    /// Its ratio in each task, 1 where it is the best; infinite where only others are without error.
+    /// The ratio in each task: 1 if the method is the best, infinite if the lowest error is 0 and the method's is not.
     pub ratios: Vec<f64>,
-    /// The mean accuracy over the runs of all tasks without the highest and the lowest quarter (Agarwal et al., Deep
-    /// Reinforcement Learning at the Edge of the Statistical Precipice, `NeurIPS` 2021).
+    /// The interquartile mean of the accuracies of all runs in all tasks (Agarwal et al., Deep Reinforcement Learning at
+    /// the Edge of the Statistical Precipice, `NeurIPS` 2021).
     pub interquartile_mean: f64,
 }
 
 impl Method {
-    /// The share of tasks in which the error is at most `tau` times the least.
+    /// The share of tasks in which the error is at most `tau` times the lowest error.
     #[must_use]
     pub fn within(&self, tau: f64) -> f64 {
         let near = self.ratios.iter().filter(|ratio| **ratio <= tau).count();
@@ -47,8 +47,8 @@ impl Method {
     }
 }
 
-/// The methods of a grid over its tasks; `None` of fewer than three tasks or two methods, and where a method's runs are not all
-/// done in every task.
+/// The performance profiles of a report; `None` for fewer than three tasks or two methods, or if a planned run has no
+/// accuracy.
 #[must_use]
 pub fn profile(report: &Report) -> Option<Profile> {
     let tasks = report.blocks();

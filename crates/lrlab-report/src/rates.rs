@@ -1,4 +1,4 @@
-//! The rate of every update of a run, from its specification and its decisions: the line that training itself uses.
+//! The learning rate of every update of a run, computed from its specification and decisions by the formula of the trainer.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::Run;
 
-/// How far a rate may be from the recorded one: what another machine's `cos` and `exp` make of it.
-const SLACK: f64 = 1e-9;
+/// The relative tolerance between computed and recorded rates, for differences in `cos` and `exp` between machines.
+const TOLERANCE: f64 = 1e-9;
 
-/// `clamp(schedule(base, t) × product of gains, lr_min, lr_max)` at every update that the run made, and the updates of an
-/// epoch. `None` where the result does not hold what it takes, or where it does not come to the rates that the run
-/// recorded: a rate that is not certain is not drawn.
+/// The rate `clamp(schedule(base, t) × product of gains, lr_min, lr_max)` of every update that the run made, and the number
+/// of updates per epoch. `None` if the result lacks the required fields or the computed rates differ from the recorded
+/// ones.
 pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
     let (spec, result) = (&run.spec, run.result()?);
     let updates = result.updates?;
@@ -25,12 +25,12 @@ pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
     let schedule: ScheduleSpec = serde_json::from_value(spec.get("schedule")?.clone()).ok()?;
     let schedule = schedule.build(&horizon).ok().filter(|_| updates.made <= horizon.updates)?;
     let mut decisions = result.decisions.iter().peekable();
-    // By source and in the order of their names, so that the product has the bits that it had in training.
+    // Sorted by source, so that the product is bit-identical to the one in training.
     let mut gains: BTreeMap<&str, f64> = BTreeMap::new();
     let mut gain = 1.0;
     let rates: Vec<f64> = (0..updates.made)
         .map(|update| {
-            // A decision holds from the next update.
+            // A decision takes effect at the next update.
             while let Some(decision) = decisions.next_if(|decision| decision.update <= update) {
                 gains.insert(&decision.source, decision.gain);
                 gain = gains.values().product();
@@ -45,7 +45,7 @@ pub(crate) fn rates(run: &Run) -> Option<(Vec<f64>, u64)> {
 fn agrees(result: &RunResult, rates: &[f64], per_epoch: u64) -> bool {
     let near = |update: u64, recorded: Option<f64>| {
         let rate = usize::try_from(update).ok().and_then(|update| rates.get(update));
-        recorded.is_none_or(|x| rate.is_some_and(|rate| (rate - x).abs() <= SLACK * x.abs()))
+        recorded.is_none_or(|x| rate.is_some_and(|rate| (rate - x).abs() <= TOLERANCE * x.abs()))
     };
     result.history.iter().all(|epoch| {
         let end = epoch.epoch.saturating_mul(per_epoch).min(rates.len() as u64);
@@ -54,8 +54,7 @@ fn agrees(result: &RunResult, rates: &[f64], per_epoch: u64) -> bool {
     })
 }
 
-/// The corners of a rate over epochs: it holds from its update to the next. Corners that a line between others passes by
-/// less than can be seen are left out.
+/// The corners of the step function of a rate over epochs, thinned by [`thinned`].
 pub(crate) fn corners(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
     let at = |update: usize| update as f64 / per_epoch.max(1) as f64;
     let mut all: Vec<(f64, f64)> = Vec::new();
@@ -70,14 +69,14 @@ pub(crate) fn corners(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
     thinned(&all)
 }
 
-/// Douglas and Peucker's, by vertical distance: a thousandth of the range, and half a percent of the value, since an axis
-/// may be logarithmic; nothing below a hundred-thousandth of the range.
+/// Thins a line by the Douglas–Peucker algorithm with vertical distances. The tolerance is the smaller of 0.1 % of the range
+/// and 0.5 % of the value (for log axes), but at least 0.001 % of the range.
 pub(crate) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let (low, high) =
         points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), p| (a.min(p.1), b.max(p.1)));
     let excess = |from: usize, to: usize, i: usize| {
         let ((x0, y0), (x1, y1), (x, y)) = (points[from], points[to], points[i]);
-        // A corner on a vertical piece is off by how far it lies outside of it.
+        // The distance from a vertical segment is the distance beyond its ends.
         let line =
             if x1 > x0 { y0 + (y1 - y0) * (x - x0) / (x1 - x0) } else { y.clamp(y0.min(y1), y0.max(y1)) };
         (y - line).abs() - (0.001 * (high - low)).min(0.005 * y.abs()).max(1e-5 * (high - low))
@@ -114,7 +113,7 @@ mod tests {
         check(&[0.1, 0.2], 1, &[(0.0, 0.1), (1.0, 0.1), (1.0, 0.2), (2.0, 0.2)]);
     }
 
-    /// A long run keeps its shape in few corners.
+    /// A long run is thinned to few corners without visible change.
     #[test]
     fn long_runs_are_thinned() {
         let n = 100_000_usize;

@@ -1,4 +1,4 @@
-//! The report as a value: everything that the pages, tables and figures say.
+//! The report as a value, from which pages, tables and figures are rendered.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,72 +9,72 @@ use crate::{
     Arm, ClaimVerdict, Comparison, Contrast, Error, Run, State, arm, claim, compare, contrast, label,
 };
 
-/// How many runs are in which state. `done` counts every run with a result, those that diverged too.
+/// The number of runs by state. `done` counts every run with a result, including diverged runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
-    /// Runs of the plan.
+    /// Runs in the plan.
     pub planned: usize,
-    /// With a result.
+    /// Runs with a result.
     pub done: usize,
-    /// Without a result whose last attempt failed.
+    /// Runs without a result whose last attempt failed.
     pub failed: usize,
-    /// Neither done nor failed.
+    /// Runs that are neither done nor failed.
     pub missing: usize,
-    /// Of those done: the loss left the finite numbers.
+    /// Done runs that diverged.
     pub diverged: usize,
-    /// Of those done: stopped by a callback.
+    /// Done runs that a callback stopped.
     pub stopped: usize,
-    /// Of those done: given up by a search.
+    /// Done runs that a search pruned.
     pub pruned: usize,
 }
 
-/// Where the results come from: each list holds the distinct values in the order of the plan.
+/// The provenance of the results. Each list holds the distinct values in the plan's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Origin {
-    /// Commit and versions.
+    /// Commits and versions.
     pub builds: Vec<String>,
-    /// Machines.
+    /// Host names.
     pub hosts: Vec<String>,
-    /// Devices and threads.
+    /// Devices and thread counts.
     pub devices: Vec<String>,
-    /// Classes within which equal specifications give equal bits.
+    /// Numerics classes, within which equal specifications give bit-identical results.
     pub numerics: Vec<String>,
     /// Data sets with their digests.
     pub datasets: Vec<String>,
     /// Warnings about the data.
     pub notes: Vec<String>,
-    /// Trained parameters per model.
+    /// Number of trained parameters per model.
     pub parameters: BTreeMap<String, Vec<usize>>,
 }
 
-/// Everything a report says.
+/// The contents of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The experiment's name.
     pub experiment: String,
-    /// What it asks.
+    /// The experiment's question.
     pub description: String,
-    /// The call that planned each experiment; none where the plan does not say.
+    /// The command line that planned each experiment, if the plan has it.
     pub calls: BTreeMap<String, Call>,
-    /// Whether it is about the paper, whose figures are drawn.
+    /// Whether the experiment reproduces the paper, so that the paper's figures are drawn.
     pub paper: bool,
-    /// The axes of the grid, without the seed, in reading order.
+    /// The axes of the grid without the seed, in display order.
     pub axes: Vec<String>,
-    /// The arms, in reading order.
+    /// The arms, in display order.
     pub arms: Vec<Arm>,
-    /// How many runs are in which state.
+    /// The number of runs by state.
     pub counts: Counts,
-    /// Where the results come from.
+    /// The provenance of the results.
     pub origin: Origin,
-    /// Along which axes arms are compared, and with what.
+    /// The axes along which arms are compared, with their baselines.
     pub contrasts: Vec<Contrast>,
-    /// Paired comparisons: along each axis, every arm with the one that has the baseline's value and agrees on all others.
+    /// Paired comparisons: along each contrast, every arm with its baseline.
     pub comparisons: Vec<Comparison>,
-    /// The experiment's claims beside what was measured.
+    /// The experiment's claims with their verdicts.
     pub claims: Vec<ClaimVerdict>,
-    /// The searches that found the arms' settings; empty where nothing was searched.
+    /// The searches that selected the arms' settings; empty without a search.
     pub searches: Vec<ArmSearch>,
-    /// What a reader has to know before believing a number.
+    /// Caveats for the interpretation of the results.
     pub warnings: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ impl Report {
         self.arms.iter().flat_map(|arm| &arm.runs)
     }
 
-    /// How many digits tell the runs' ids apart, at least eight.
+    /// The number of digits that distinguish the runs' ids, at least eight.
     pub(crate) fn id_digits(&self) -> usize {
         let mut ids: Vec<&str> = self.runs().map(|run| run.id.as_str()).collect();
         ids.sort_unstable();
@@ -99,7 +99,7 @@ impl Report {
         self.arms.iter().map(|arm| arm.label(axis)).filter(|label| known.insert(label.clone())).collect()
     }
 
-    /// Arms of one model, data set and budget stand together: the indices of each such block.
+    /// Blocks of arms with equal model, data set and budget, as indices into the arms.
     #[must_use]
     pub fn blocks(&self) -> Vec<Vec<usize>> {
         arm::blocks(&self.arms)
@@ -116,16 +116,16 @@ impl Report {
         of
     }
 
-    /// Indices of the arms that agree on every axis but those named, in the report's order.
+    /// Groups of arms that agree on every axis except those in `except`, as indices in the report's order.
     pub(crate) fn grouped(&self, except: &[&str]) -> Vec<Vec<usize>> {
         arm::grouped(&self.arms, except)
     }
 }
 
-/// Reads the results of a plan and computes everything a report says.
+/// Reads the results of a plan and computes its report.
 ///
 /// # Errors
-/// A file of the store that cannot be read or is not what it should be. Runs without a result are no error.
+/// Returns an error if a file of the store cannot be read or is invalid. Runs without a result are not an error.
 pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
     let View { plan, undecided, searches } = search::view(plan, store)?;
     let axes = label::axes(plan.runs.iter().map(|run| &run.cell));
@@ -239,10 +239,10 @@ fn add(list: &mut Vec<String>, item: String) {
     }
 }
 
-/// How the warning of runs that validate on the test split begins.
+/// The prefix of the warning about runs that validate on the test split.
 pub(crate) const LEAK: &str = "LEAK";
 
-/// Runs that validate on the test split.
+/// A warning about runs that validate on the test split.
 fn leaks(plan: &Plan) -> Option<String> {
     let leaky = |run: &&PlannedRun| {
         run.spec.pointer("/data/validation").is_some_and(|validation| validation == "test")
@@ -250,26 +250,25 @@ fn leaks(plan: &Plan) -> Option<String> {
     let count = plan.runs.iter().filter(leaky).count();
     (count > 0).then(|| {
         format!(
-            "{LEAK}: {count} of {} runs validate on the test split. Their best epoch, and whatever a monitor or early \
-             stopping did, was chosen by the test examples: no figure of theirs says how the network does on examples \
-             that nothing was chosen by.",
+            "{LEAK}: {count} of {} runs validate on the test split. Their best epoch and the decisions of monitors and \
+             early stopping depend on the test examples, so none of their metrics estimates performance on unseen data.",
             plan.runs.len()
         )
     })
 }
 
-/// Runs whose data nobody has read here.
+/// A warning about runs whose data is not available and whose digest is therefore unknown.
 fn unidentified(plan: &Plan) -> Option<String> {
     let count = plan.runs.iter().filter(|run| run.dataset_digest.is_empty()).count();
     let command = plan.call.as_ref().map_or_else(String::new, |call| {
         let words: Vec<&str> =
             call.program.iter().map(String::as_str).chain([call.experiment.as_str()]).collect();
-        format!(" `{}` fetches the data and makes the runs.", words.join(" "))
+        format!(" `{}` fetches the data and starts the runs.", words.join(" "))
     });
     (count > 0).then(|| {
         format!(
-            "The data of {count} of {} runs are not here, and no record has their digest, which is part of a run's \
-             identity: they count as not run, and have no id.{command}",
+            "The data of {count} of {} runs is not available on this machine, and no record contains its digest, which is \
+             part of the run id: these runs count as not run and have no id.{command}",
             plan.runs.len()
         )
     })
@@ -280,37 +279,40 @@ fn warnings(report: &Report) -> Vec<String> {
     let mut out = Vec::new();
     if done < planned {
         out.push(format!(
-            "{done} of {planned} runs are done ({missing} missing, {failed} failed). Cells with fewer runs than \
-             planned say how many they have; they are never set in bold."
+            "{done} of {planned} runs are done ({missing} missing, {failed} failed). Cells with fewer runs than planned \
+             show the number of runs and are never set in bold."
         ));
     }
     if diverged > 0 {
         out.push(format!(
-            "{diverged} of {done} finished runs diverged (their loss left the finite numbers). They lower the n of a \
-             cell instead of entering its mean; what is left is the mean of the runs that held."
+            "{diverged} of {done} finished runs diverged. Means exclude them, which lowers the n of a cell and may bias \
+             its mean."
         ));
     }
     if report.origin.numerics.len() > 1 {
         let classes = report.origin.numerics.join("; ");
         out.push(format!(
-            "The runs belong to {} numerics classes ({classes}).",
+            "The runs belong to {} numerics classes ({classes}), between which equal specifications may give different bits.",
             report.origin.numerics.len()
         ));
     }
     if report.origin.builds.len() > 1 {
-        out.push(format!("The runs were made by {} builds.", report.origin.builds.len()));
+        out.push(format!("The runs come from {} builds of the program.", report.origin.builds.len()));
     }
     if report.runs().filter_map(Run::result).any(|r| r.provenance.dirty == Some(true)) {
-        out.push("Some runs were made from a source with uncommitted changes.".to_owned());
+        out.push("Some runs come from a build with uncommitted changes.".to_owned());
     }
     let seeds = report.arms.iter().map(|arm| arm.runs.len()).max().unwrap_or(0);
     if seeds == 1 {
-        out.push("One run per arm: there is no spread and nothing can be tested.".to_owned());
+        out.push(
+            "There is one run per arm, so there is no standard deviation and no significance test."
+                .to_owned(),
+        );
     } else if (2..=5).contains(&seeds) {
         let smallest = 2.0 / f64::from(1_u32 << seeds);
         out.push(format!(
-            "n = {seeds} seeds cannot be significant: the smallest two-sided p of an exact sign-flip test is \
-             2/2^{seeds} = {smallest}. Six seeds are the fewest that can reach p < 0.05 in a single comparison."
+            "With n = {seeds} seeds no difference can be significant: the smallest two-sided p of an exact sign-flip test \
+             is 2/2^{seeds} = {smallest}. A single comparison needs at least six seeds for p < 0.05."
         ));
     }
     out

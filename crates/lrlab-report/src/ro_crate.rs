@@ -1,5 +1,5 @@
-//! `ro-crate-metadata.json`: the report as an RO-Crate, a folder whose contents machines can read (profile Process Run
-//! Crate 0.5, <https://w3id.org/ro/wfrun/process/0.5>).
+//! `ro-crate-metadata.json`: machine-readable metadata of the report folder as an RO-Crate (profile Process Run Crate 0.5,
+//! <https://w3id.org/ro/wfrun/process/0.5>).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,8 +15,8 @@ pub(crate) const RO_CRATE: &str = "ro-crate-metadata.json";
 const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.5";
 const LRLAB: &str = "https://crates.io/crates/lrlab";
 
-/// Describes a report with these files; `None` without a finished run, because nothing was then done that a crate could
-/// describe. The times are those of the runs, so equal results give equal bytes.
+/// The metadata of a report with these files; `None` without a finished run, because there is no action to describe. The
+/// times are those of the runs, so that equal results give equal bytes.
 pub(crate) fn ro_crate(report: &Report, files: &[(String, String)]) -> Result<Option<String>, Error> {
     let timings = || report.runs().filter_map(Run::result).map(|result| &result.timing);
     let first =
@@ -46,7 +46,7 @@ pub(crate) fn ro_crate(report: &Report, files: &[(String, String)]) -> Result<Op
         json!({ "@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5" }),
         json!({
             "@id": "#license", "@type": "CreativeWork", "name": "Not stated",
-            "description": "The experiment states no licence; who publishes the crate adds one.",
+            "description": "The experiment states no licence; add one before publishing the crate.",
         }),
         json!({
             "@id": LRLAB, "@type": "SoftwareApplication", "name": "lrlab", "url": LRLAB,
@@ -56,7 +56,7 @@ pub(crate) fn ro_crate(report: &Report, files: &[(String, String)]) -> Result<Op
             "@id": "#runs", "@type": "CreateAction",
             "name": format!("Training of {} of {} runs", report.counts.done, report.counts.planned),
             "description": format!(
-                "On {} ({}), numerics {}. {MANIFEST} has the digest of each run, report.html the command that repeats it.",
+                "On {} ({}), numerics {}. {MANIFEST} lists the digest of each run, report.html the command that repeats it.",
                 report.origin.hosts.join(", "), report.origin.devices.join(", "), report.origin.numerics.join(", ")
             ),
             "instrument": of(LRLAB), "object": one_or_all(data.iter().map(|id| of(id)).collect()), "result": parts,
@@ -74,14 +74,14 @@ pub(crate) fn ro_crate(report: &Report, files: &[(String, String)]) -> Result<Op
     Ok(Some(serde_json::to_string_pretty(&all)? + "\n"))
 }
 
-/// The specification wants a single value where there is one.
+/// A single value or an array: RO-Crate represents one value without an array.
 fn one_or_all(mut all: Vec<Json>) -> Json {
     if all.len() == 1 { all.remove(0) } else { Json::Array(all) }
 }
 
-/// A moment in ISO 8601, UTC, to the second.
+/// A Unix time in seconds as ISO 8601 in UTC; `None` if it is out of range.
 fn iso(seconds: f64) -> Option<String> {
-    // Year 9999 at the latest: what humantime writes.
+    // humantime formats years up to 9999.
     let seconds = Some(seconds).filter(|seconds| (0.0..253_402_300_800.0).contains(seconds))?;
     let moment = UNIX_EPOCH.checked_add(Duration::from_secs(seconds as u64))?;
     Some(humantime::format_rfc3339_seconds(moment).to_string().replace('Z', "+00:00"))

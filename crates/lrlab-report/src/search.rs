@@ -1,4 +1,4 @@
-//! Searches as a report tells them: every trial of every arm, who went on, who won, what it cost.
+//! Searches in a report: the trials of every arm, their outcomes and costs, and the winners.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,47 +13,47 @@ use crate::Error;
 pub struct ArmSearch {
     /// The arm's coordinates.
     pub cell: Cell,
-    /// The metric of the validation split that decided.
+    /// The metric, on the validation split, by which trials are ranked.
     pub metric: String,
-    /// Epochs after which trials were judged, the whole run last.
+    /// The epochs after which trials are ranked; the last is the full budget.
     pub stages: Vec<u64>,
-    /// In the order of their numbers.
+    /// The trials by number.
     pub trials: Vec<TrialReport>,
-    /// The best trial, where the search is over and not every trial diverged.
+    /// The best trial; `None` while the search is in progress or if every trial diverged.
     pub winner: Option<usize>,
-    /// Nothing is left to do.
+    /// Whether the search is finished.
     pub over: bool,
-    /// Epochs that trials were trained, the winner's further seeds left out.
+    /// Epochs trained in all trials, without the winner's additional seeds.
     pub epochs: u64,
-    /// Epochs that training every trial in full takes.
+    /// Epochs needed to train every trial with the full budget.
     pub full_epochs: u64,
 }
 
 /// One trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrialReport {
-    /// Its values.
+    /// The values of the searched keys.
     pub point: Cell,
-    /// What it was judged by at each stage that it reached; `None` where it had diverged.
+    /// The metric at each completed stage; `None` if the trial had diverged.
     pub values: Vec<Option<f64>>,
-    /// How it stands.
+    /// The status of the trial.
     pub status: TrialStatus,
-    /// The runs it was judged by.
+    /// The runs whose mean metric ranks the trial.
     pub runs: Vec<RunId>,
-    /// Epochs they were trained.
+    /// Epochs trained in these runs.
     pub epochs: u64,
 }
 
-/// What a report shows of a plan: without a search the plan itself; with one the winners in the place of their arms,
-/// and what is undecided.
+/// The part of a plan that a report shows: without a search the plan itself; with a search each arm's winner, or one of its
+/// trials while the search is in progress.
 pub(crate) struct View<'a> {
     pub(crate) plan: Cow<'a, Plan>,
-    /// Runs that stand for an arm without a winner: they have no result yet.
+    /// Runs that represent an arm without a winner and count as missing.
     pub(crate) undecided: BTreeSet<RunId>,
     pub(crate) searches: Vec<ArmSearch>,
 }
 
-/// Reads how the searches of a plan stand.
+/// Reads the state of the searches of a plan.
 pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Error> {
     let mut view = View { plan: Cow::Borrowed(plan), undecided: BTreeSet::new(), searches: Vec::new() };
     let Some(rules) = &plan.search else { return Ok(view) };
@@ -70,13 +70,13 @@ pub(crate) fn view<'a>(plan: &'a Plan, store: &RunStore) -> Result<View<'a>, Err
             }
             shown.push(run);
         }
-        view.searches.push(told(arm, &verdict, plan, &known));
+        view.searches.push(arm_search(arm, &verdict, plan, &known));
     }
     view.plan = Cow::Owned(Plan { runs: shown, ..plan.clone() });
     Ok(view)
 }
 
-fn told(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Option<Record>]) -> ArmSearch {
+fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[Option<Record>]) -> ArmSearch {
     let length = |run: &usize| known[*run].as_ref().map_or(0, |record| record.history.len() as u64);
     let trial = |(number, trial): (usize, &lrlab_search::Trial)| {
         let at =
@@ -109,19 +109,22 @@ fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
     Ok(store.paused(&run.run_id)?.map(|result| Record::new(result.history, None::<Outcome>)))
 }
 
-/// What a reader has to know of the searches.
+/// Warnings about unfinished and failed searches.
 pub(crate) fn warnings(searches: &[ArmSearch]) -> Vec<String> {
     let open = searches.iter().filter(|search| search.winner.is_none() && !search.over).count();
     let lost = searches.iter().filter(|search| search.winner.is_none() && search.over).count();
     let mut out = Vec::new();
     if open > 0 {
         out.push(format!(
-            "The search of {open} of {} arms is not over: they have no figures yet.",
+            "The search of {open} of {} arms is in progress; these arms have no results yet.",
             searches.len()
         ));
     }
     if lost > 0 {
-        out.push(format!("Every trial of {lost} of {} arms diverged: they have no figures.", searches.len()));
+        out.push(format!(
+            "Every trial of {lost} of {} arms diverged; these arms have no results.",
+            searches.len()
+        ));
     }
     out
 }

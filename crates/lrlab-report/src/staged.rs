@@ -1,4 +1,4 @@
-//! The files of a report before they take their places.
+//! The staging folder of a report.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -8,7 +8,7 @@ use crate::Error;
 use crate::manifest::{MANIFEST, Manifest};
 use crate::owned::{self, Owned};
 
-/// The files of a report in a folder beside it, before they take their places: one at a time is in memory.
+/// The files of a report in a temporary folder beside its destination. Only one file at a time is in memory.
 pub(crate) struct Staged {
     folder: tempfile::TempDir,
     /// Names with digests.
@@ -41,13 +41,13 @@ impl Staged {
         Ok(())
     }
 
-    /// Puts the files in the place of an earlier report's and returns what was set aside. While they are being moved the
-    /// manifest names what is there before and after, so that an interrupted report is still known as one.
+    /// Moves the files to their destination and returns the edited files of an earlier report that were kept under another
+    /// name. During the move the manifest lists the old and the new files, so that an interrupted report is recognised.
     pub(crate) fn replace(&self, out: &Path, manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, Error> {
         let earlier = Owned::read(out)?;
-        let others = earlier.in_the_way(out, &self.files)?;
+        let others = earlier.conflicts(out, &self.files)?;
         if matches!(earlier, Owned::Nothing) && !others.is_empty() {
-            return Err(Error::InTheWay { folder: out.to_path_buf(), files: others });
+            return Err(Error::WouldOverwrite { folder: out.to_path_buf(), files: others });
         }
         let kept = others.iter().map(|name| owned::set_aside(&out.join(name))).collect::<Result<_, _>>()?;
         Manifest::write_files(&out.join(MANIFEST), &earlier.while_replaced(&self.files))?;
@@ -63,10 +63,10 @@ impl Staged {
     }
 }
 
-/// What writes a file.
+/// A function that writes a file.
 pub(crate) type Write<'a> = &'a mut dyn FnMut(&mut dyn io::Write) -> Result<(), Error>;
 
-/// A file and the digest of what was written.
+/// A file and the running digest of its contents.
 struct Hashed {
     file: BufWriter<File>,
     hasher: blake3::Hasher,

@@ -1,4 +1,4 @@
-//! What the store knows of one planned run.
+//! The state of a planned run in the store.
 
 use std::path::Path;
 
@@ -6,27 +6,27 @@ use lrlab_runs::{Event, Outcome, PlannedRun, RunResult, RunStore};
 
 use crate::Error;
 
-/// What is known of a planned run.
+/// The state of a planned run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
-    /// It is done; a run that diverged is done.
+    /// The run has a result, which includes diverged runs.
     Done {
-        /// Its result.
+        /// The result.
         result: Box<RunResult>,
-        /// BLAKE3 of `result.json`.
+        /// BLAKE3 digest of `result.json`, hexadecimal.
         digest: String,
     },
-    /// Its last attempt failed.
+    /// The last attempt failed, or the result is damaged.
     Failed {
-        /// Why.
+        /// The error message.
         error: String,
     },
-    /// It has no result.
+    /// The run has no result.
     Missing,
 }
 
-/// Reads `result.json`, and where there is none, why the last attempt failed, if it did. A damaged one is a run that failed:
-/// the others are reported all the same.
+/// Reads `result.json` or, without one, the error of the last attempt. A damaged result counts as a failed run, so that the
+/// other runs can still be reported.
 pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Error> {
     let folder = store.run_dir(&planned.run_id);
     let Some(bytes) = store.result_bytes(&planned.run_id)? else {
@@ -36,28 +36,27 @@ pub(crate) fn state(store: &RunStore, planned: &PlannedRun) -> Result<State, Err
         serde_json::from_slice(&bytes).ok().filter(|result: &RunResult| result.run_id == planned.run_id);
     let Some(mut result) = result.filter(|_| store.paused(&planned.run_id).is_ok()) else {
         let damage = store.damage(&planned.run_id)?;
-        let error =
-            damage.map_or_else(|| "its result cannot be read".to_owned(), |damage| damage.to_string());
+        let error = damage.map_or_else(|| "result.json is invalid".to_owned(), |damage| damage.to_string());
         return Ok(State::Failed { error });
     };
-    // Left by a search where it was given up: it is no run of this length, and none of its figures counts as one's.
+    // A search pruned the run before its full length, so its metrics do not count.
     if result.outcome == Outcome::Pruned {
         return Ok(State::Missing);
     }
-    // The plan has the same.
+    // Frees memory: the plan has the same specification and cell.
     result.spec = serde_json::Value::Null;
     result.cell.clear();
     result.history.shrink_to_fit();
     Ok(State::Done { result: Box::new(result), digest: blake3::hash(&bytes).to_hex().to_string() })
 }
 
-/// The error of the last attempt: the message of `failure.json`, or the error that a worker on its own wrote as the
-/// last word of `events.jsonl`. Lines that are torn or that this version does not know are passed over.
+/// The error of the last attempt: the message of `failure.json`, or the last event of `events.jsonl` if it is a failure.
+/// Incomplete and unknown lines are ignored.
 fn failure(folder: &Path) -> Result<Option<String>, Error> {
     if let Some(bytes) = read(&folder.join("failure.json"))? {
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let word = |key: &str| json.get(key).and_then(serde_json::Value::as_str);
-        let message = word("message").unwrap_or("failed, and failure.json cannot be read");
+        let message = word("message").unwrap_or("the run failed, and failure.json is invalid");
         return Ok(Some(
             word("kind").map_or_else(|| message.to_owned(), |kind| format!("{kind}: {message}")),
         ));

@@ -16,7 +16,7 @@ pub(crate) use runs::curves;
 
 use crate::{Report, Table};
 
-/// Every table of a report, in reading order.
+/// Every table of a report, in display order.
 #[must_use]
 pub fn tables(report: &Report) -> Vec<Table> {
     let mut out = vec![result::results(report)];

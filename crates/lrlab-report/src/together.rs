@@ -1,4 +1,4 @@
-//! Several experiments in one report: one plan of all their runs, in which the experiment is an axis.
+//! Reports of several experiments: a combined plan of all runs, with the experiment as an axis.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,12 @@ use serde_json::Value;
 
 use crate::{Error, Report, label, report};
 
-/// As [`summarise`](crate::summarise), of several experiments in one store. The experiment is the first axis of the grid;
-/// arms that agree on all others are compared along it with those of the first experiment. A claim is about the arms of its
-/// own experiment.
+/// As [`summarise`](crate::summarise), for several experiments in one store. The experiment is the first axis of the grid,
+/// with the first experiment as its baseline. A claim covers only the arms of its own experiment.
 ///
 /// # Errors
-/// As [`summarise`](crate::summarise). [`Error::Together`] where two experiments have one name, one of them has an axis
-/// `experiment` or a search, or two name different baselines along one axis.
+/// As [`summarise`](crate::summarise). Returns [`Error::Together`] if two experiments have the same name, an experiment has
+/// an axis `experiment` or a search, or two experiments name different baselines along one axis.
 pub fn summarise_together(plans: &[Plan], store: &RunStore) -> Result<Report, Error> {
     let mut report = report::summarise(&together(plans)?, store)?;
     report.calls =
@@ -22,7 +21,7 @@ pub fn summarise_together(plans: &[Plan], store: &RunStore) -> Result<Report, Er
 }
 
 fn together(plans: &[Plan]) -> Result<Plan, Error> {
-    let wrong = |message: String| Err(Error::Together(message));
+    let invalid = |message: String| Err(Error::Together(message));
     let name = |plan: &Plan| plan.experiment.clone();
     let described = plans.iter().filter(|plan| !plan.description.is_empty());
     let mut out = Plan {
@@ -38,14 +37,14 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
     for (i, plan) in plans.iter().enumerate() {
         let name = &plan.experiment;
         if plans[..i].iter().any(|other| other.experiment == *name) {
-            return wrong(format!("two experiments are called {name:?}: expected different names"));
+            return invalid(format!("two experiments are named {name:?}: expected different names"));
         }
         if plan.search.is_some() {
-            return wrong(format!("{name} is a search, whose report has a single experiment"));
+            return invalid(format!("{name} has a search: report it by itself"));
         }
         if plan.runs.iter().any(|run| run.cell.contains_key(label::EXPERIMENT)) {
-            return wrong(format!(
-                "{name} has an axis `experiment`, which several experiments in one report need"
+            return invalid(format!(
+                "{name} has an axis `experiment`, a name that is reserved in reports of several experiments"
             ));
         }
         for run in &plan.runs {
@@ -54,10 +53,10 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
             out.runs.push(run);
         }
         for (axis, value) in &plan.baseline {
-            let (before, known) = of.entry(axis).or_insert((name, value));
+            let (other, known) = of.entry(axis).or_insert((name, value));
             if *known != value {
-                return wrong(format!(
-                    "the baseline of {axis} is {} in {before} and {} in {name}: expected one",
+                return invalid(format!(
+                    "the baseline of {axis} is {} in {other} and {} in {name}: expected equal baselines",
                     label::value(known),
                     label::value(value)
                 ));
@@ -70,7 +69,7 @@ fn together(plans: &[Plan]) -> Result<Plan, Error> {
     Ok(out)
 }
 
-/// A claim about the arms of its experiment, with a name that no other experiment's has.
+/// Restricts a claim to the arms of its experiment and prefixes its name with the experiment's.
 fn own(claim: &Value, experiment: &str) -> Value {
     let mut claim = claim.clone();
     if let Value::Object(map) = &mut claim {

@@ -1,4 +1,4 @@
-//! Writing a report: every file whole or not there, equal bytes for equal inputs, nobody else's file touched.
+//! Writes a report: files atomically, equal bytes for equal inputs, no changes to files of other origin.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,44 +8,44 @@ use crate::ro_crate::{RO_CRATE, ro_crate};
 use crate::staged::Staged;
 use crate::{Error, Report, figures, page, table, tables};
 
-/// The files of a report that was written.
+/// The paths of a written report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// The page to open.
+    /// The HTML page.
     pub html: PathBuf,
-    /// The same for a repository.
+    /// The report as Markdown.
     pub markdown: PathBuf,
-    /// From every number to its runs.
+    /// The manifest, which maps every number to its runs.
     pub manifest: PathBuf,
-    /// The report as an RO-Crate, once a run is finished.
+    /// The RO-Crate metadata; `None` without a finished run.
     pub ro_crate: Option<PathBuf>,
-    /// CSV and LaTeX.
+    /// Tables as CSV and LaTeX.
     pub tables: Vec<PathBuf>,
-    /// SVG.
+    /// Figures as SVG and pgfplots.
     pub figures: Vec<PathBuf>,
-    /// The user's own, rendered.
+    /// Rendered user documents.
     pub documents: Vec<PathBuf>,
-    /// Files of an earlier report that somebody changed, under the names that they have now.
+    /// New paths of files of an earlier report that were edited since.
     pub kept: Vec<PathBuf>,
 }
 
-/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}` and `figures/*.{svg,tex}` into `out`, and beside them
-/// `documents`, by name (see [`render`](crate::render)). Where a run is finished, `ro-crate-metadata.json` describes them all
-/// for machines.
+/// Writes `report.md`, `report.html`, `manifest.json`, `tables/*.{csv,tex}`, `figures/*.{svg,tex}` and the rendered
+/// `documents` (name, text; see [`render`](crate::render)) to the folder `out`. If a run is finished,
+/// `ro-crate-metadata.json` describes the files.
 ///
-/// An earlier report there is replaced: what its manifest names with its digest, and only that, is overwritten or, where
-/// this report has no such file, removed. A file of an earlier report that somebody changed since keeps its contents
-/// under another name (see [`Written::kept`]).
+/// An earlier report in the folder is replaced: files that its manifest lists with their current digest are overwritten, or
+/// removed if the new report does not have them. Files of an earlier report that were edited since are kept under another
+/// name (see [`Written::kept`]).
 ///
 /// # Errors
-/// [`Error::InTheWay`] where `out` has files with a report's names and no report: nothing is written then. Or writing
-/// fails; the files written so far are whole.
+/// Returns [`Error::WouldOverwrite`], without writing anything, if `out` has no report but files with the names of a
+/// report's files. Returns an error if writing fails; files written before it are complete.
 pub fn write(report: &Report, documents: &[(String, String)], out: &Path) -> Result<Written, Error> {
     write_as(report, documents, out, false)
 }
 
-/// As [`write()`], while runs of the grid are under way: the page loads itself again every few seconds, and stays where
-/// its reader left it.
+/// As [`write()`], while runs of the grid are in progress: the page reloads itself every few seconds and keeps its scroll
+/// position.
 ///
 /// # Errors
 /// As [`write()`].

@@ -1,4 +1,4 @@
-//! What the first screen says, and the figure that carries it.
+//! The summary of the results, and the forest plot.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ fn store(plan: &Plan, of: impl Fn(&Cell) -> [f64; 3]) -> (tempfile::TempDir, Run
     common::store(plan, |_, planned| Some(result(planned)))
 }
 
-fn said(report: &Report) -> Vec<String> {
+fn sentences(report: &Report) -> Vec<String> {
     let one = |s: lrlab_report::Sentence| {
         if s.about.is_empty() { s.text } else { format!("{}: {}", s.about, s.text) }
     };
@@ -62,7 +62,7 @@ fn noise(cell: &Cell) -> f64 {
 }
 
 #[test]
-fn one_arm_is_told_in_full() {
+fn single_comparisons_are_reported_in_full() {
     let schedules = ("schedule", vec![json!("static"), json!("cosine")]);
     let plan = plan(&[("model", vec![json!("resnet")]), ("epochs", vec![json!(20)]), schedules], 8);
     let (_folder, store) = store(&plan, |cell| {
@@ -72,10 +72,10 @@ fn one_arm_is_told_in_full() {
     });
     let report = summarise(&plan, &store).unwrap();
     assert_eq!(
-        said(&report),
+        sentences(&report),
         ["cosine against static: validation accuracy +2.2 points [+2.1, +2.2], p = 0.008, better; \
           validation loss −0.022 nats [−0.022, −0.021], p = 0.008, better; gap between training and \
-          validation accuracy 0.0 points [−0.2, +0.2], p = 1.000, no evidence; n = 8."]
+          validation accuracy 0.0 points [−0.2, +0.2], p = 1.000, not significant; n = 8."]
     );
     let drawn = forest(&report).unwrap();
     assert_eq!(drawn.groups.len(), 1);
@@ -88,8 +88,11 @@ fn one_arm_is_told_in_full() {
     assert_eq!(findings, [Finding::Better, Finding::Better, Finding::Undecided]);
     let files = check::written(&plan, &store, "one-answer");
     let svg = &files["figures/answer.svg"];
-    // Colour is not the only carrier: findings have shapes, and the legend their words.
-    assert!(svg.contains(">better<") && svg.contains(">undecided<") && !svg.contains(">worse<"), "{svg}");
+    // Findings are distinguished by shape as well as by colour, and the legend names them.
+    assert!(
+        svg.contains(">better<") && svg.contains(">not significant<") && !svg.contains(">worse<"),
+        "{svg}"
+    );
     assert!(svg.contains("+2.2 [+2.1, +2.2]"), "{svg}");
     let html = &files["report.html"];
     let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("{text}"));
@@ -115,21 +118,21 @@ fn many_arms_are_summarised_and_ranked() {
         [0.7 + more, 0.9, 0.1]
     });
     let report = summarise(&plan, &store).unwrap();
-    let said = said(&report);
-    assert_eq!(said.len(), 1, "{said:?}");
+    let sentences = sentences(&report);
+    assert_eq!(sentences.len(), 1, "{sentences:?}");
     assert!(
-        said[0].starts_with(
+        sentences[0].starts_with(
             "Schedule against static, 6 arms: validation accuracy +1.3 points on average (cosine +3.5, step −1.0), \
-             better in 3, worse in 1 of 6 arms. Validation loss 0.000 nats on average, no evidence in any of \
+             better in 3, worse in 1 of 6 arms. Validation loss 0.000 nats on average, not significant in any of \
              6 arms."
         ),
-        "{said:?}"
+        "{sentences:?}"
     );
     assert!(
-        said[0].ends_with(
+        sentences[0].ends_with(
             "Largest difference: cosine (c), validation accuracy +6.2 points [+6.1, +6.2], p = 0.016, better, n = 8."
         ),
-        "{said:?}"
+        "{sentences:?}"
     );
     let rows = &forest(&report).unwrap().groups[0].rows;
     let labels: Vec<&str> = rows.iter().map(|row| row.label.as_str()).collect();
@@ -137,21 +140,25 @@ fn many_arms_are_summarised_and_ranked() {
 }
 
 #[test]
-fn little_is_said_to_be_little() {
+fn too_few_runs_are_pointed_out() {
     let schedules = ("schedule", ["static", "cosine"].map(Value::from).to_vec());
     let of = |seeds: u64, done: bool| {
         let plan = plan(std::slice::from_ref(&schedules), seeds);
         let (_folder, store) = if done { common::full(&plan) } else { common::store(&plan, |_, _| None) };
-        said(&summarise(&plan, &store).unwrap())
+        sentences(&summarise(&plan, &store).unwrap())
     };
-    assert_eq!(of(2, false), ["No run is done: nothing is known yet."]);
+    assert_eq!(of(2, false), ["No run has finished yet."]);
     let one = of(1, true);
-    assert!(one[0].starts_with("One seed: no difference below can be told from chance."), "{one:?}");
+    assert!(
+        one[0].starts_with("There is one seed per arm, so no difference can be tested for significance"),
+        "{one:?}"
+    );
     assert!(!one[1].contains('[') && one[1].ends_with("n = 1."), "one pair has no interval: {one:?}");
     let two = of(2, true);
     assert!(
-        two[0]
-            .starts_with("With 2 seeds no difference can be told from chance; 6 are the fewest that could."),
+        two[0].starts_with(
+            "With 2 seeds per arm no difference can be significant; at least 6 seeds are needed."
+        ),
         "{two:?}"
     );
     assert!(!two[1].contains(", p ") && two[1].contains('['), "{two:?}");
@@ -160,15 +167,15 @@ fn little_is_said_to_be_little() {
     let (_folder, store) = store(&alone, |_| [0.75, 0.5, 0.1]);
     let report = summarise(&alone, &store).unwrap();
     assert_eq!(
-        said(&report),
+        sentences(&report),
         [
-            "Nothing is compared: the grid has one arm with figures. m, cosine: validation accuracy 75.00 ± 0.00 % (n = 2)."
+            "There is nothing to compare: only one arm has results. m, cosine: validation accuracy 75.00 ± 0.00 % (n = 2)."
         ]
     );
     assert!(forest(&report).is_none());
 }
 
-/// Any axis is compared: with the baseline that the file names, else with its first value, and that is said.
+/// Any axis is compared with the baseline that the file names, or else with its first value, which the report states.
 #[test]
 fn other_axes_are_compared_too() {
     let rates = ("lr", vec![json!(0.01), json!(0.1), json!(1.0)]);
@@ -188,10 +195,10 @@ fn other_axes_are_compared_too() {
         words(&report),
         [("lr vs 0.01".to_owned(), Reason::First), ("precision vs f32".to_owned(), Reason::First)]
     );
-    let first = &said(&report)[0];
+    let first = &sentences(&report)[0];
     assert!(
         first.starts_with(
-            "lr against 0.01 (the axis' first value; no baseline is named), 4 arms: validation accuracy +1.6 points \
+            "lr against 0.01 (the first value of the axis; no baseline is named), 4 arms: validation accuracy +1.6 points \
              on average (lr 1.0 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
         ),
         "{first}"
@@ -200,19 +207,19 @@ fn other_axes_are_compared_too() {
     let report = summarise(&plan, &store).unwrap();
     assert_eq!(words(&report)[0], ("lr vs 1.0".to_owned(), Reason::Named));
     assert!(
-        said(&report)[0].starts_with("lr against 1.0, 4 arms: validation accuracy −3.2 points"),
+        sentences(&report)[0].starts_with("lr against 1.0, 4 arms: validation accuracy −3.2 points"),
         "{:?}",
-        said(&report)
+        sentences(&report)
     );
     let files = check::written(&plan, &store, "rates");
-    // The axis has a column of its own beside the rates of the epochs.
+    // The axis has its own column in addition to the rates of the epochs.
     assert!(
         files["tables/curves.csv"]
             .starts_with("model,lr,precision,schedule,seed,run_id,state,epoch,lr_first,lr_last,")
     );
 }
 
-/// Axes of a `zip` change together, and are one contrast; models are compared where nothing else differs.
+/// Axes of a `zip` form one contrast; models are compared if nothing else varies.
 #[test]
 fn zipped_axes_and_models() {
     let mut zipped =

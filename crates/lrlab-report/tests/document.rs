@@ -1,4 +1,4 @@
-//! Documents with the report's numbers in them.
+//! Documents rendered with the report's numbers.
 
 #![allow(
     clippy::unwrap_used,
@@ -105,13 +105,13 @@ fn tables_are_in_the_language_of_the_document() {
 }
 
 #[test]
-fn what_the_report_does_not_have_is_an_error_with_its_line() {
+fn unknown_names_are_errors_with_the_line() {
     let check = |template: &str, expected: &str| {
         assert_eq!(of("a.md", template).unwrap_err(), expected, "{template}");
     };
     check(
         "one\n{{ estimate(\"best.test_acuracy\", model=\"lstm\") }}",
-        "a.md.jinja:2: \"best.test_acuracy\" is no metric: expected one such as \"best.test_accuracy\" or \
+        "a.md.jinja:2: unknown metric \"best.test_acuracy\": expected a name such as \"best.test_accuracy\" or \
          \"final.val_loss\"",
     );
     check("{{ estimate(\"val_loss\", model=\"vgg\") }}", "a.md.jinja:1: no arm has model = vgg");
@@ -121,15 +121,18 @@ fn what_the_report_does_not_have_is_an_error_with_its_line() {
     );
     let many = of("a.md", "{{ estimate(\"val_loss\", model=\"lstm\") }}").unwrap_err();
     assert!(
-        many.starts_with("a.md.jinja:1: 2 arms are meant (") && many.ends_with("): name more coordinates"),
+        many.starts_with("a.md.jinja:1: 2 arms match (") && many.ends_with("): name more coordinates"),
         "{many}"
     );
-    check("{{ claim(\"hepls\") }}", "a.md.jinja:1: there is no claim \"hepls\": expected one of helps");
-    check("{{ setting(\"note\") }}", "a.md.jinja:1: `note` is not one value there: static, cosine, static");
+    check("{{ claim(\"hepls\") }}", "a.md.jinja:1: unknown claim \"hepls\": expected one of helps");
+    check(
+        "{{ setting(\"note\") }}",
+        "a.md.jinja:1: `note` has several values in these runs: static, cosine, static",
+    );
     assert!(
         of("a.md", "{{ table(\"result\") }}")
             .unwrap_err()
-            .starts_with("a.md.jinja:1: there is no table \"result\"")
+            .starts_with("a.md.jinja:1: unknown table \"result\"")
     );
     assert!(of("a.md", "{{ nothing }}").unwrap_err().starts_with("a.md.jinja:1: "));
     assert!(of("a.md", "\n\n{% if %}").unwrap_err().starts_with("a.md.jinja:3: "));
@@ -148,16 +151,16 @@ fn documents_are_files_of_the_report() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
     std::fs::write(&path, "by hand").unwrap();
     let written = write(&report, &[], folder.path()).unwrap();
-    assert!(written.kept.is_empty(), "no document of this report is in its way");
+    assert!(written.kept.is_empty(), "the new report has no such document");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "by hand");
     let written = write(&report, &rendered("third\n"), folder.path()).unwrap();
     assert_eq!(std::fs::read_to_string(&written.kept[0]).unwrap(), "by hand");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
 }
 
-/// The paper's own template, over runs that are all there, and over none.
+/// The paper's template, with all runs and with none.
 #[test]
-fn the_paper_is_rendered_whatever_has_run() {
+fn the_paper_is_rendered_with_and_without_runs() {
     let template = |name: &str, text: &str| Document { name: name.to_owned(), template: text.to_owned() };
     let document = template("paper.md", include_str!("../../../experiments/paper/paper.md.jinja"));
     let latex = template("paper.tex", include_str!("../../../experiments/paper/paper.tex.jinja"));

@@ -1,4 +1,4 @@
-//! What a report does with little, nothing, and the unexpected.
+//! Reports of small, empty and unusual grids.
 
 #![allow(
     clippy::unwrap_used,
@@ -84,7 +84,11 @@ fn one_arm_one_run() {
     let (_folder, store) = common::full(&plan);
     let report = summarise(&plan, &store).unwrap();
     assert!(report.comparisons.is_empty());
-    assert!(report.warnings.iter().any(|w| w.starts_with("One run per arm")), "{:?}", report.warnings);
+    assert!(
+        report.warnings.iter().any(|w| w.starts_with("There is one run per arm")),
+        "{:?}",
+        report.warnings
+    );
     let files = check::written(&plan, &store, "one-arm");
     let row = files["report.md"].lines().find(|line| line.starts_with("| m ")).unwrap();
     assert!(row.contains("1/1") && !row.contains('±'), "{row}");
@@ -108,7 +112,7 @@ fn null_metrics() {
     assert_eq!(
         results.columns.last().map(|c| c.key.as_str()),
         Some("runs"),
-        "figures that no run has are no columns"
+        "metrics that no run has are omitted"
     );
     check::written(&plan, &store, "null");
 }
@@ -143,9 +147,9 @@ fn diverged_runs_are_counted_not_averaged() {
     check::written(&plan, &store, "all-diverged");
 }
 
-/// A run that died and was evaluated all the same has every figure; none of them is one of a run of this length.
+/// Metrics of a diverged run that was evaluated enter no mean.
 #[test]
-fn diverged_runs_with_figures_enter_no_mean() {
+fn diverged_runs_with_metrics_enter_no_mean() {
     let mut plan = small(&["static", "step"], 2);
     let claim = |id: &str, schedule: &str, value: f64| {
         json!({ "id": id, "text": "t", "metric": "best.test_accuracy", "where": { "schedule": schedule },
@@ -173,7 +177,7 @@ fn diverged_runs_with_figures_enter_no_mean() {
     assert_eq!(verdicts[0].verdict, Verdict::Contradicted);
     assert_eq!(verdicts[0].note, "0 of 2 runs; 2 diverged");
     assert_eq!(verdicts[1].verdict, Verdict::Undecided);
-    assert_eq!(verdicts[1].note, "1 of 2 runs; 1 diverged; n = 1 cannot reach p < 0.05");
+    assert_eq!(verdicts[1].note, "1 of 2 runs; 1 diverged; n = 1 is too small for p < 0.05");
 
     let files = check::written(&plan, &store, "died");
     let row = |table: &str, start: &str| -> String {
@@ -182,7 +186,7 @@ fn diverged_runs_with_figures_enter_no_mean() {
     assert!(!row("tables/results.csv", "m,static").contains("0.25"), "{}", files["tables/results.csv"]);
     assert!(row("tables/cost.csv", "m,step").contains(&held.timing.updates_executed.to_string()));
     assert!(!row("tables/cost.csv", "m,static").contains('3'), "{}", files["tables/cost.csv"]);
-    let runs = files["report.md"].split_once("Every run").unwrap().1;
+    let runs = files["report.md"].split_once("All runs").unwrap().1;
     assert!(runs.contains("| diverged | diverged | diverged |"), "{runs}");
     assert!(files["report.md"].contains("2/2, 2 diverged") && files["report.md"].contains("– (0/2)"));
     for (name, text) in files.iter().filter(|(name, _)| !name.ends_with(".csv") && !name.ends_with(".json")) {
@@ -191,7 +195,7 @@ fn diverged_runs_with_figures_enter_no_mean() {
 }
 
 #[test]
-fn failed_runs_say_why() {
+fn failed_runs_show_their_error() {
     let plan = small(&["static"], 4);
     let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| common::result(planned)));
     let line = |event: &Event| serde_json::to_string(event).unwrap() + "\n";
@@ -215,7 +219,7 @@ fn failed_runs_say_why() {
 }
 
 #[test]
-fn files_that_are_not_what_they_should_be() {
+fn damaged_results_count_as_failed() {
     let plan = small(&["static"], 2);
     let (_folder, store) = common::store(&plan, |_, _| None);
     let put = |bytes: &[u8]| {
@@ -234,7 +238,7 @@ fn files_that_are_not_what_they_should_be() {
     assert!(misplaced.contains(&words), "{misplaced}");
 }
 
-/// Names that mean something to HTML, Markdown, LaTeX, SVG, CSV and a shell.
+/// Names with special characters of HTML, Markdown, LaTeX, SVG, CSV and the shell.
 #[test]
 fn odd_names() {
     let odd = "<script>alert(1)</script>|_%&#${}\\^~\"'\u{1},`*\n$(x)";
@@ -276,9 +280,9 @@ fn odd_names() {
     assert_eq!(report.arms[4].label("schedule"), "cosine(eta_min=0.5)");
 }
 
-/// Names that fold to the same file name, are as long as a file name may be, or look like one of the paper's figures.
+/// Names that map to the same file name, exceed its maximum length, or equal the name of one of the paper's figures.
 #[test]
-fn no_figure_takes_the_place_of_another() {
+fn figure_names_are_unique() {
     let long = "m".repeat(120);
     let models = [
         "net_1".to_owned(),
@@ -302,7 +306,7 @@ fn no_figure_takes_the_place_of_another() {
     let files = check::written(&plan, &store, "names");
     for model in &models {
         for figure in ["Training loss (running)", "Validation loss", "Validation accuracy", "Learning rate"] {
-            // The page and the repository show it with the file that draws it.
+            // The page and the Markdown file refer to the file of the figure.
             let title = format!("{figure} by epoch: {model}");
             let titles = |text: &&String| text.contains(&format!("<title>{title}</title>"));
             let svg: Vec<_> =
@@ -316,9 +320,9 @@ fn no_figure_takes_the_place_of_another() {
     assert!(files.contains_key("figures/plain-val-loss.svg"));
 }
 
-/// A step inside an epoch and a cut inside another are drawn where they were, and nothing is drawn that was not.
+/// A step and a cut within epochs are drawn at their updates.
 #[test]
-fn the_rate_is_drawn_as_it_was() {
+fn learning_rates_are_drawn_by_update() {
     let mut plan = small(&["step"], 2);
     for run in &mut plan.runs {
         run.spec = json!({
@@ -389,7 +393,7 @@ fn the_rate_is_drawn_as_it_was() {
             "{point:?} {corner:?}"
         );
     }
-    // Not known at every update, or not what the run recorded: points, and no line between them.
+    // Rates that are not known at every update, or differ from the recorded ones, are drawn as unconnected points.
     for change in [
         (|it| it.updates = None) as fn(&mut RunResult),
         |it| it.spec["schedule"] = json!({ "unheard_of": {} }),
@@ -399,7 +403,7 @@ fn the_rate_is_drawn_as_it_was() {
         assert!(!known[0].joined && known[0].marks, "{known:?}");
         assert_eq!(known[0].points.len(), 24);
     }
-    // A run that diverged is drawn as far as it came.
+    // A diverged run is drawn up to its last epoch.
     let died = lines(|it| {
         it.outcome = Outcome::Diverged;
         it.updates = Some(Updates { made: 110, per_epoch: 25 });
@@ -409,7 +413,7 @@ fn the_rate_is_drawn_as_it_was() {
     assert!(died.iter().all(|line| line.diverged && line.joined && line.points.last() == Some(&(4.4, 0.05))));
 }
 
-/// Quotes and letters of any script, in claims and names: every table compiles with what its first line names.
+/// Tables with quotes and letters of any script compile with the packages that their first line lists.
 #[test]
 fn latex_compiles() {
     let words = [
@@ -442,9 +446,9 @@ fn latex_compiles() {
         let known = std::process::Command::new("kpsewhich").arg("pgfplots.sty").output();
         let pgfplots = known.is_ok_and(|found| found.status.success());
         if !pgfplots {
-            eprintln!("skipped: figures, as there is no pgfplots here");
+            eprintln!("skipped figures: pgfplots is not installed");
         }
-        // Figures take seconds each: that of the answer and the losses.
+        // Figures take seconds each, so only two are compiled.
         let wanted = |name: &str| {
             let drawn = pgfplots && (name == "figures/answer.tex" || name.ends_with("val-loss.tex"));
             name.starts_with("tables/") || drawn
@@ -455,7 +459,7 @@ fn latex_compiles() {
                 "\\documentclass{{article}}\n{needs}\n\\begin{{document}}\n\\listoftables\n{text}\\end{{document}}\n"
             );
             std::fs::write(folder.path().join("t.tex"), document).unwrap();
-            // The second time the captions are read from the list of tables.
+            // The second pass reads the captions from the list of tables.
             for _ in 0..2 {
                 let ran = std::process::Command::new(engine)
                     .args(["-halt-on-error", "-interaction=nonstopmode", "t.tex"])
@@ -472,11 +476,11 @@ fn latex_compiles() {
         }
     }
     if engines == 0 {
-        eprintln!("skipped: no LaTeX here (pdflatex, lualatex, xelatex)");
+        eprintln!("skipped: LaTeX is not installed (pdflatex, lualatex, xelatex)");
     }
 }
 
-/// What a script reads: a number is a number, in a column of its own, and raw.
+/// Numbers in CSV files are unrounded, one per column.
 #[test]
 fn csv_holds_numbers() {
     let mut plan = small(&["static", "cosine"], 3);
@@ -576,7 +580,7 @@ fn csv_holds_numbers() {
     );
 }
 
-/// Six seeds with known differences: numbers by hand and from `SciPy` (see the crate's statistics).
+/// Six seeds with known differences; expected values computed by hand and with `SciPy` (see the crate's statistics).
 #[test]
 fn paired_differences() {
     let plan = small(&["static", "cosine", "step"], 6);
@@ -638,7 +642,7 @@ fn enough_seeds_can_be_significant() {
     assert!(c.paired.as_ref().unwrap().bootstrap.interval().unwrap().0 > 0.01);
 }
 
-/// Eight seeds of two schedules, a point apart but for the seed's own noise.
+/// Eight seeds of two schedules that differ by one point plus noise.
 #[test]
 fn claims_are_judged() {
     let mut plan = small(&["static", "cosine"], 8);
@@ -704,7 +708,7 @@ fn claims_are_judged() {
         (json!({ "id": 3 }), Verdict::Unreadable),
     ];
     plan.claims = cases.iter().map(|c| c.0.clone()).collect();
-    // Of mean 0, and another such for the difference.
+    // Noise of mean 0 for the arms, and other noise for the difference.
     let noise = [-3.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 3.0];
     let (_folder, store) = common::store(&plan, |i, planned| {
         let ours = if i < 8 { 0.0 } else { 0.01 + 0.0003 * noise[(3 * i) % 8] };
@@ -724,14 +728,14 @@ fn claims_are_judged() {
     assert_eq!((half_a_point.summary.n, half_a_point.p), (8, 2.0 / 256.0));
     let every = &verdicts[13];
     assert_eq!(every.note, "in every arm: supported in 1, contradicted in 1 of 2 arms");
-    // Two tests: the larger p stays, the smaller is doubled.
+    // Holm's correction over two tests: the larger p is unchanged, the smaller is doubled.
     assert_eq!(every.measured[0].judged.as_ref().unwrap().p, 4.0 / 256.0);
     assert_eq!(verdicts[14].average.as_ref().unwrap().summary.n, 8);
     check::written(&plan, &store, "claims");
 }
 
 #[test]
-fn an_experiment_says_what_it_expects_of_a_claim() {
+fn claims_have_expected_verdicts() {
     let mut plan = small(&["static"], 8);
     let expecting = |expect: &str, value: f64| {
         json!({ "id": expect, "text": "t", "metric": "val_accuracy", "value": value,
@@ -755,19 +759,19 @@ fn an_experiment_says_what_it_expects_of_a_claim() {
 }
 
 #[test]
-fn claims_say_how_many_runs_they_rest_on() {
+fn claims_show_the_number_of_runs() {
     let mut plan = small(&["static"], 3);
     plan.claims =
         json!([{ "id": "c", "text": "t", "metric": "max.val_accuracy", "value": 0.75, "tolerance": 0.01 }]);
     let (_folder, store) = common::store(&plan, |i, planned| (i == 0).then(|| with_accuracy(planned, 0.75)));
     let verdict = claims(&summarise(&plan, &store).unwrap()).remove(0);
     let found = (verdict.verdict, verdict.note.as_str());
-    assert_eq!(found, (Verdict::Undecided, "1 of 3 runs; n = 1 cannot reach p < 0.05"));
+    assert_eq!(found, (Verdict::Undecided, "1 of 3 runs; n = 1 is too small for p < 0.05"));
     assert_eq!(verdict.metric.unwrap().at, At::Max);
 }
 
 #[test]
-fn validation_on_the_test_split_is_said_first() {
+fn validation_on_the_test_split_is_the_first_warning() {
     let mut plan = small(&["static", "cosine"], 1);
     plan.runs[1].spec = json!({ "data": { "validation": "test" } });
     let (_folder, store) = common::store(&plan, |_, planned| Some(common::result(planned)));
@@ -781,7 +785,7 @@ fn validation_on_the_test_split_is_said_first() {
     assert!(!summarise(&plan, &store).unwrap().warnings.join("\n").contains("LEAK"));
 }
 
-/// Mixed builds and numerics are said, not hidden.
+/// Mixed builds and numerics classes give warnings.
 #[test]
 fn mixed_origins() {
     let plan = small(&["static"], 2);

@@ -1,4 +1,4 @@
-//! Whose files a report may touch: those of an earlier report that nobody changed since.
+//! A report changes only unedited files of an earlier report.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,9 +27,9 @@ fn put(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).unwrap();
 }
 
-/// The user's own tables and figures stay beside a report's, whatever they are called, and so they do in later reports.
+/// Reports leave the user's tables and figures in the same folder unchanged.
 #[test]
-fn files_of_others_stay() {
+fn user_files_are_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let mine = ["tables/mine.csv", "tables/mine.tex", "figures/mine.svg", "figures/notes.txt"];
     for name in mine {
@@ -40,13 +40,13 @@ fn files_of_others_stay() {
         assert!(written.kept.is_empty());
         let files = check::files(folder.path());
         assert!(mine.iter().all(|name| files[*name] == "not a report's\n"), "{:?}", files.keys());
-        // What the earlier report had and this one has not is gone.
+        // Files that only the earlier report had are removed.
         let figures = files.keys().filter(|name| name.starts_with("figures/") && !name.ends_with(".txt"));
         assert_eq!(figures.count(), written.figures.len() + 1);
     }
 }
 
-/// Every file of the report is a part of the crate, and no reference in it leads nowhere.
+/// Every file of the report is part of the crate, and all references resolve.
 #[test]
 fn the_crate_describes_every_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -76,7 +76,7 @@ fn the_crate_describes_every_file() {
         );
     }
 
-    // Nothing was done yet.
+    // Without a finished run there is no crate.
     let plan = common::plan(&common::quickstart());
     let empty = tempfile::tempdir().unwrap();
     let nothing = summarise(&plan, &lrlab_report::RunStore::new(empty.path())).unwrap();
@@ -85,9 +85,9 @@ fn the_crate_describes_every_file() {
     assert!(!folder.path().join("ro-crate-metadata.json").exists());
 }
 
-/// A file that was edited since, or that has taken a name of ours, keeps its contents.
+/// Edited files, and user files with the name of a report's file, are kept under another name.
 #[test]
-fn edited_files_are_set_aside() {
+fn edited_files_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (path, three, one) = (folder.path(), report(3), report(1));
     write(&three, &[], path).unwrap();
@@ -100,7 +100,7 @@ fn edited_files_are_set_aside() {
     assert_eq!(files["tables/results.tex.kept"], "edited by hand\n");
     assert!(files["tables/results.tex"].contains("\\toprule"));
     assert_eq!(files[stale], "drawn again by hand\n");
-    // Once more: another edit, and a file that the report did not have before.
+    // Another edit, and a user file with the name of a new file.
     put(path, "tables/results.tex", "edited again\n");
     put(path, "figures/transformer-synthetic-reviews-val-loss.svg", "mine\n");
     let written = write(&three, &[], path).unwrap();
@@ -112,9 +112,9 @@ fn edited_files_are_set_aside() {
     assert_eq!(files["figures/transformer-synthetic-reviews-val-loss.svg.kept"], "mine\n");
 }
 
-/// A folder with files of our names and no report is somebody's: nothing in it is touched.
+/// A folder without a report, but with files of a report's names, is refused and left unchanged.
 #[test]
-fn a_folder_of_others_is_refused() {
+fn folders_of_other_origin_are_refused() {
     let report = report(1);
     for name in ["report.md", "tables/results.csv", "manifest.json"] {
         for text in ["mine\n", "{ \"format\": \"of a web page\", \"files\": [] }\n"] {
@@ -122,7 +122,7 @@ fn a_folder_of_others_is_refused() {
             put(folder.path(), name, text);
             let refused = write(&report, &[], folder.path()).unwrap_err();
             assert!(
-                matches!(&refused, Error::InTheWay { folder: at, files } if at == folder.path() && *files == [name]),
+                matches!(&refused, Error::WouldOverwrite { folder: at, files } if at == folder.path() && *files == [name]),
                 "{refused}"
             );
             let files = check::files(folder.path());
@@ -131,7 +131,7 @@ fn a_folder_of_others_is_refused() {
     }
 }
 
-/// A report that was interrupted, or made before manifests named files, is replaced without a word.
+/// An interrupted report, or one whose manifest lists no files, is replaced.
 #[test]
 fn interrupted_and_old_reports_are_replaced() {
     let (three, one) = (report(3), report(1));
@@ -148,7 +148,7 @@ fn interrupted_and_old_reports_are_replaced() {
     let files = check::files(old.path());
     assert!(expected.iter().all(|(name, text)| files[name] == *text));
 
-    // Interrupted after its tables: the manifest names what was there and what was to come.
+    // Interrupted after the tables: the manifest lists old and new files.
     let torn = tempfile::tempdir().unwrap();
     write(&three, &[], torn.path()).unwrap();
     let manifest = |folder: &Path| -> serde_json::Value {
@@ -166,9 +166,9 @@ fn interrupted_and_old_reports_are_replaced() {
     assert_eq!(check::files(torn.path()), expected);
 }
 
-/// A manifest leads nowhere outside the folder.
+/// Paths in a manifest that lead outside the folder are ignored.
 #[test]
-fn a_manifest_of_others_removes_nothing_elsewhere() {
+fn manifests_remove_no_files_outside_the_folder() {
     let outer = tempfile::tempdir().unwrap();
     put(outer.path(), "mine.txt", "mine\n");
     let digest = blake3::hash(b"mine\n").to_hex();

@@ -1,6 +1,6 @@
-//! The files of a report of invented runs: all there, whole, deterministic, and fit to be looked at.
+//! The files of a report of synthetic results: complete, valid, deterministic and legible.
 //!
-//! `LRLAB_REPORT_KEEP=DIR cargo test -p lrlab-report` leaves the invented reports in DIR for a look with a browser.
+//! `LRLAB_REPORT_KEEP=DIR cargo test -p lrlab-report` keeps the reports in DIR for inspection in a browser.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,9 +52,9 @@ fn whole_grid() {
     assert!(files["figures/answer.tex"].contains("{\\textbf{schedule against static}}"));
     let html = &files["report.html"];
     assert!(html.contains("48 of 48 runs done"));
-    assert!(html.contains("n = 2 seeds cannot be significant"));
+    assert!(html.contains("With n = 2 seeds no difference can be significant"));
     assert!(html.contains("an invented note: the pictures are JPEG copies"));
-    // The answer is drawn for a page and for a phone; of every other figure each panel is a drawing of its own.
+    // The forest plot is drawn for a page and for a phone; each panel of every other figure is a separate drawing.
     let panels: usize =
         lrlab_report::figures(&summarise(&plan, &store).unwrap()).iter().map(|it| it.panels.len()).sum();
     assert_eq!(html.matches("<svg").count(), 2 + panels);
@@ -68,8 +68,8 @@ fn whole_grid() {
     let plain = html.replace("&#x2f;", "/");
     let command = "cargo xtask run-grid experiments/invented.toml --run RUN_ID --out repeated";
     assert!(plain.contains(&format!("<pre id=\"command-0\"><code>{command}</code></pre>")), "{command}");
-    assert!(plain.contains("In the folder <code>/home/someone</code>"));
-    // One budget and no further axis: readers are spared the column, programs are not.
+    assert!(plain.contains("in the folder <code>/home/someone</code>"));
+    // The page omits the constant column of the budget; CSV files have it.
     assert!(!html.contains("<button type=\"button\">epochs</button>"));
     assert!(files["tables/results.csv"].starts_with(
         "model,dataset,epochs,schedule,monitor,runs,runs_planned,runs_diverged,best_test_accuracy_mean"
@@ -81,7 +81,7 @@ fn whole_grid() {
     ));
 }
 
-/// A panel holds four lines at most, and no letter is smaller than 9 pixels where a page is as wide as a phone.
+/// A panel has at most four lines, and text is at least 9 pixels high on a page as wide as a phone.
 #[test]
 fn figures_are_legible() {
     let plan = common::plan(&common::Grid {
@@ -92,7 +92,7 @@ fn figures_are_legible() {
     let report = summarise(&plan, &store).unwrap();
     let drawn = lrlab_report::figures(&report);
     let losses = drawn.iter().find(|figure| figure.name == "resnet-synthetic-pictures-val-loss").unwrap();
-    // Without and with the monitor, the fixed rate with three others each.
+    // The fixed rate with three other schedules per panel, without and with the monitor.
     assert_eq!(losses.panels.len(), 4);
     for panel in &losses.panels {
         let names: Vec<&str> = panel.lines.iter().map(|line| line.label.as_str()).collect();
@@ -112,7 +112,7 @@ fn figures_are_legible() {
     }
 }
 
-/// The paper's grid: budgets side by side, six seeds, tables that outgrow a page.
+/// The paper's grid: several budgets, six seeds, tables longer than a page.
 #[test]
 fn paper_grid() {
     let mut plan = common::plan(&common::paper());
@@ -122,7 +122,7 @@ fn paper_grid() {
     let size = files["report.html"].len();
     assert!(size < 1_500_000, "a page of {size} bytes");
     assert!(files.contains_key("figures/figure-1-loss-20-epochs.svg"));
-    assert!(!files.contains_key("tables/runs.tex"), "288 rows are no float");
+    assert!(!files.contains_key("tables/runs.tex"), "288 rows do not fit a float");
     assert!(files["tables/results.tex"].contains("\\resizebox"));
     let svg = &files["figures/lstm-imdb-val-accuracy.svg"];
     assert!(svg.contains("lstm, imdb, 10 epochs") && svg.contains("lstm, imdb, 20 epochs"));
@@ -139,7 +139,7 @@ fn paper_grid() {
         .map(|arm| arm["first"].as_bool().unwrap())
         .collect();
     assert_eq!(first, [true, false, true, false, true, false, true, false], "four arms, none with a monitor");
-    // Every run is there with its figures: losses in six digits, fractions in millionths.
+    // All runs have their metrics: losses with six digits, fractions in millionths.
     let metrics: Vec<&serde_json::Value> =
         curves["metrics"].as_array().unwrap().iter().filter(|metric| metric["key"] != "lr").collect();
     let listed = |run: &serde_json::Value, key: &str| -> Vec<f64> {
@@ -163,7 +163,7 @@ fn paper_grid() {
     }
 }
 
-/// What the page's script draws from: less than one and a half kilobytes a run of 20 epochs.
+/// The data of the page's curves: less than 1.5 kB per run of 20 epochs.
 fn curves(html: &str) -> serde_json::Value {
     let text = html.split("id=\"curves-data\">").nth(1).unwrap().split("</script>").next().unwrap();
     let curves: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -173,9 +173,9 @@ fn curves(html: &str) -> serde_json::Value {
     curves
 }
 
-/// Some runs missing, one diverged.
+/// A grid with missing runs and a diverged run.
 #[test]
-fn torn_grid() {
+fn incomplete_grid() {
     let mut plan = common::plan(&common::quickstart());
     plan.claims = common::claims();
     let (_folder, store) = common::store(&plan, |i, planned| match i {
@@ -187,12 +187,12 @@ fn torn_grid() {
     let results = &files["report.md"];
     assert!(results.contains("45 of 48 runs done, 1 diverged; 3 missing"));
     assert!(results.contains("(1/2)") && results.contains("– (0/2)") && results.contains("2/2, 1 diverged"));
-    assert!(!results.contains("(1/2)**"), "a cell that lacks runs is never the best");
+    assert!(!results.contains("(1/2)**"), "an incomplete cell is never the best");
     let html = &files["report.html"];
-    assert!(html.contains("The plan does not say how it was made") && !html.contains("<pre id=\"command"));
+    assert!(html.contains("does not contain its command line") && !html.contains("<pre id=\"command"));
     let svg = &files["figures/resnet-synthetic-pictures-val-loss.svg"];
     assert!(svg.contains("l7 7m0-7l-7 7"), "the diverged run ends in a cross");
-    assert!(svg.contains("1 diverged (thin lines ending in ×), not in the mean"));
+    assert!(svg.contains("1 diverged (thin lines ending in ×, excluded from means)"));
     assert!(svg.contains("1 of 16 runs missing"));
 }
 
@@ -204,7 +204,7 @@ fn one_epoch() {
     check::written(&plan, &store, "short");
 }
 
-/// Equal inputs give equal bytes, in another folder and over an earlier report.
+/// Equal inputs give equal bytes, also in another folder and when an earlier report is replaced.
 #[test]
 fn deterministic() {
     let mut plan = common::plan(&common::quickstart());
@@ -218,9 +218,9 @@ fn deterministic() {
     assert_eq!(check::files(a.path()), check::files(b.path()));
 }
 
-/// Every number of the manifest leads to digests of files that are there.
+/// The runs of every number in the manifest have digests of existing results.
 #[test]
-fn manifest_leads_to_results() {
+fn manifest_refers_to_results() {
     let plan = common::plan(&common::quickstart());
     let (_folder, store) = common::full(&plan);
     let files = check::written(&plan, &store, "manifest");

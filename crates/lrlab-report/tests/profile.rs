@@ -1,4 +1,4 @@
-//! Methods over several tasks, against plain numbers.
+//! Performance profiles, compared with directly computed values.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +41,7 @@ fn profiles_are_shares_of_tasks() {
             let share = ratios.iter().filter(|ratio| **ratio <= tau + 1e-12).count() as f64 / 3.0;
             assert_eq!(method.within(tau + 1e-12), share, "{k} {tau}");
         }
-        // Twelve runs: the middle six.
+        // The middle six of twelve runs.
         let mut runs: Vec<f64> =
             (0..3).flat_map(|task| accuracies[32 * task + 4 * k..][..4].to_vec()).collect();
         runs.sort_by(f64::total_cmp);
@@ -59,9 +59,9 @@ fn profiles_are_shares_of_tasks() {
     assert!(files["figures/profiles.svg"].contains("3 tasks, no monitor"));
 }
 
-/// Two tasks are too few, and a run that is missing leaves a method without a place.
+/// Two tasks or a missing run give no profile.
 #[test]
-fn where_there_is_no_profile() {
+fn incomplete_grids_have_no_profile() {
     let mut grid = common::quickstart();
     grid.models.pop();
     let plan = common::plan(&grid);

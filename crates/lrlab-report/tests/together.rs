@@ -13,7 +13,7 @@ use common::check;
 use lrlab_report::{Error, Plan, RunStore, summarise_together, write};
 use serde_json::{Value, json};
 
-/// Two experiments with every run done, the second without the cosine.
+/// Two experiments with all runs done, the second without the cosine.
 fn two() -> (tempfile::TempDir, RunStore, [Plan; 2]) {
     let grid = |schedules: &[&'static str]| common::Grid {
         models: vec![("resnet", "synthetic_pictures")],
@@ -62,7 +62,7 @@ fn the_experiment_is_an_axis() {
         report.comparisons.iter().filter(of).count()
     };
     assert_eq!((pairs(0), pairs(1)), (3, 2));
-    // Each claim is about its own experiment.
+    // Each claim covers its own experiment.
     let claims: Vec<(&str, usize)> =
         report.claims.iter().map(|claim| (claim.id.as_str(), claim.measured.len())).collect();
     assert_eq!(claims, [("first/step", 1), ("second/step", 1)]);
@@ -78,7 +78,7 @@ fn the_experiment_is_an_axis() {
     assert_eq!(page.matches("data-command=\"1\"").count(), 2, "the arms of the second");
 }
 
-/// A run that two experiments share is in both, and links lead to the first.
+/// A run that two experiments share is listed in both, and links lead to the first.
 #[test]
 fn a_shared_run_is_in_both() {
     let (_folder, store, [first, mut second]) = two();
@@ -91,18 +91,18 @@ fn a_shared_run_is_in_both() {
 }
 
 #[test]
-fn experiments_that_do_not_fit_are_an_error() {
+fn incompatible_experiments_are_an_error() {
     let (_folder, store, plans) = two();
     let check = |change: fn(&mut [Plan; 2]), expected: &str| {
         let mut plans = plans.clone();
         change(&mut plans);
         let error = summarise_together(&plans, &store).unwrap_err();
         assert!(matches!(error, Error::Together(_)), "{error}");
-        assert_eq!(error.to_string(), format!("these experiments cannot share a report: {expected}"));
+        assert_eq!(error.to_string(), format!("cannot combine these experiments in one report: {expected}"));
     };
     check(
         |plans| plans[1].experiment = "first".to_owned(),
-        "two experiments are called \"first\": expected different names",
+        "two experiments are named \"first\": expected different names",
     );
     check(
         |plans| {
@@ -110,12 +110,12 @@ fn experiments_that_do_not_fit_are_an_error() {
                 plan.baseline.insert("schedule".to_owned(), schedule.into());
             }
         },
-        "the baseline of schedule is static in first and step in second: expected one",
+        "the baseline of schedule is static in first and step in second: expected equal baselines",
     );
     check(
         |plans| {
             plans[1].runs[0].cell.insert("experiment".to_owned(), Value::from("x"));
         },
-        "second has an axis `experiment`, which several experiments in one report need",
+        "second has an axis `experiment`, a name that is reserved in reports of several experiments",
     );
 }

@@ -8,6 +8,7 @@ use super::batches::Batches;
 use super::tensors::Batch;
 use crate::Error;
 
+/// A prepared batch.
 type Made = Result<Batch, Error>;
 
 impl Batches {
@@ -31,14 +32,14 @@ pub struct Prefetch {
 
 #[derive(Debug)]
 enum Source {
-    /// Made on demand.
+    /// Batches are made on demand.
     Here(Box<Batches>),
-    /// Made by a thread, which closes its end of the channel when it ends.
+    /// A thread makes the batches and closes its end of the channel when it ends.
     Ahead {
         made: Receiver<Made>,
         maker: JoinHandle<()>,
     },
-    /// The thread could not be started.
+    /// The thread failed to start.
     Failed(Option<Error>),
     Over,
 }
@@ -53,11 +54,11 @@ impl Prefetch {
     }
 
     fn ahead(batches: impl Iterator<Item = Made> + Send + 'static, depth: usize) -> Self {
-        // One batch is in the maker's hands while the channel is full.
-        let (give, made) = sync_channel(depth.saturating_sub(1));
+        // The thread holds one further batch while the channel is full.
+        let (sender, made) = sync_channel(depth.saturating_sub(1));
         let make = move || {
             for batch in batches {
-                if give.send(batch).is_err() {
+                if sender.send(batch).is_err() {
                     return;
                 }
             }
@@ -87,12 +88,12 @@ impl Prefetch {
         }
     }
 
-    /// Joins the thread. The error is its panic.
+    /// Joins the thread and returns its panic as an error.
     fn end(&mut self) -> Option<Error> {
         let Source::Ahead { made, maker } = std::mem::replace(&mut self.source, Source::Over) else {
             return None;
         };
-        // The maker sees on its next batch that nobody takes it.
+        // Closes the channel, so that the thread ends after its current batch.
         drop(made);
         let panic = maker.join().err()?;
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -114,7 +115,7 @@ impl Iterator for Prefetch {
 
 impl Drop for Prefetch {
     fn drop(&mut self) {
-        // Whoever drops it asks for no further batch: a panic in the making of one concerns nobody.
+        // Ignores a panic of the thread, because no further batch is needed.
         self.end();
     }
 }
@@ -134,7 +135,7 @@ mod tests {
         Ok(Batch { features: Features::Pictures(labels.clone()), labels, indices: vec![index as u32] })
     }
 
-    /// Batches 0 … `n` − 1, with a count of those made. What `hit` does comes in the place of batch 3.
+    /// Batches 0 … `n` − 1, with a count of those made. `hit` replaces batch 3.
     fn counted(
         n: usize,
         hit: Option<fn() -> Made>,
@@ -159,7 +160,7 @@ mod tests {
         }
     }
 
-    /// Waits for what another thread is about to do; `false` where it does not come.
+    /// Waits until `what` is true; `false` after a timeout.
     fn comes(what: impl Fn() -> bool) -> bool {
         (0..2000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_user_never_has_more_than_depth_waiting() {
+    fn at_most_depth_batches_are_ahead() {
         for depth in [1, 2, 5] {
             let (batches, made) = counted(40, None);
             let mut prefetch = Prefetch::ahead(batches, depth);
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_panics_come_in_their_place() {
+    fn errors_and_panics_replace_the_affected_batch() {
         let broken: fn() -> Made =
             || Err(Error::Setting { setting: "x", value: "1".to_owned(), expected: "2" });
         let (batches, _) = counted(6, Some(broken));
@@ -202,9 +203,9 @@ mod tests {
         assert_eq!(made.load(Ordering::SeqCst), 4);
     }
 
-    /// What the maker held is gone when the drop returns, so its thread is.
+    /// The thread has released its values when `drop` returns, so it has ended.
     #[test]
-    fn dropping_it_ends_the_thread() {
+    fn dropping_ends_the_thread() {
         for (depth, taken) in [(1, 0), (2, 1), (3, 10), (8, 4)] {
             let (batches, made) = counted(10, None);
             let mut prefetch = Prefetch::ahead(batches, depth);
@@ -214,7 +215,7 @@ mod tests {
             drop(prefetch);
             assert_eq!(Arc::strong_count(&made), 1, "depth {depth}, {taken} taken");
         }
-        // Also while its user unwinds, and where the maker panicked unseen.
+        // Also while the consumer unwinds, and if the thread panicked unobserved.
         let (batches, made) = counted(10, Some(|| panic!("unseen")));
         let ends = std::thread::spawn(move || {
             let _prefetch = Prefetch::ahead(batches, 2);

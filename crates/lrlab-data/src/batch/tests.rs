@@ -41,7 +41,7 @@ fn indices(split: &Split, plan: BatchPlan) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn tokens_stand_before_their_padding() {
+fn sequences_are_padded_at_the_end() {
     let batch = tokens(&[3, 1, 2]).batches(BatchPlan::new(3, Order::Sequential)).next().unwrap().unwrap();
     assert_eq!(batch.indices, [1, 2, 0], "by length");
     assert_eq!(batch.labels.to_vec1::<u32>().unwrap(), [1, 0, 0]);
@@ -51,7 +51,7 @@ fn tokens_stand_before_their_padding() {
 }
 
 #[test]
-fn a_pass_can_begin_in_the_middle() {
+fn a_pass_can_start_at_any_batch() {
     let order = Order::Shuffled { seed: 1, epoch: 2 };
     for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
         let all = indices(&split, BatchPlan::new(2, order));
@@ -66,14 +66,14 @@ fn a_pass_can_begin_in_the_middle() {
     }
 }
 
-/// Every kind of data, order and beginning: the same bits with a thread and without.
+/// For every kind of data, order and first batch, prefetched batches are bit-identical to batches made on demand.
 #[test]
-fn made_ahead_they_are_the_same() {
+fn prefetched_batches_are_identical() {
     let bits = |tensor: &Tensor| -> Vec<u32> {
         let flat = tensor.flatten_all().unwrap().to_dtype(candle_core::DType::F32).unwrap();
         flat.to_vec1::<f32>().unwrap().iter().map(|x| x.to_bits()).collect()
     };
-    let written = |batch: Result<Batch, Error>| {
+    let contents = |batch: Result<Batch, Error>| {
         let Batch { features, labels, indices } = batch.unwrap();
         let features = match features {
             Features::Pictures(pictures) => vec![bits(&pictures)],
@@ -86,8 +86,8 @@ fn made_ahead_they_are_the_same() {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
             for (depth, first_batch) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 0), (2, 5)] {
                 let plan = BatchPlan { augment, first_batch, ..BatchPlan::new(2, order) };
-                let here: Vec<_> = split.batches(plan.clone()).map(written).collect();
-                let ahead: Vec<_> = split.batches(plan).prefetch(depth).map(written).collect();
+                let here: Vec<_> = split.batches(plan.clone()).map(contents).collect();
+                let ahead: Vec<_> = split.batches(plan).prefetch(depth).map(contents).collect();
                 assert_eq!(here, ahead, "{order:?}, {depth} ahead, from batch {first_batch}");
             }
         }
@@ -97,9 +97,9 @@ fn made_ahead_they_are_the_same() {
     assert!(none.next().is_none());
 }
 
-/// What recipes say leads to the batches: the examples, and where they lie.
+/// Recipes and raw data give the same examples as the batches.
 #[test]
-fn recipes_are_those_of_the_batches() {
+fn recipes_match_the_batches() {
     let order = Order::Shuffled { seed: 1, epoch: 2 };
     let plan = BatchPlan { first_batch: 1, ..BatchPlan::new(2, order) };
     for split in [tokens(&[5, 1, 4, 2, 3, 3, 9]), pictures(7)] {
@@ -157,7 +157,7 @@ fn epochs_and_seeds_differ() {
 }
 
 #[test]
-fn a_batch_of_nothing_is_an_error_once() {
+fn batch_size_0_is_one_error() {
     let mut batches = pictures(5).batches(BatchPlan::new(0, Order::Sequential));
     assert_eq!(batches.total(), 0);
     assert!(matches!(batches.next(), Some(Err(Error::Setting { setting: "batch_size", .. }))));
@@ -166,7 +166,7 @@ fn a_batch_of_nothing_is_an_error_once() {
 }
 
 #[test]
-fn gathering_saves_padding() {
+fn grouping_by_length_reduces_padding() {
     let lengths: Vec<usize> = (0..2000).map(|i| 1 + (i * 7919) % 200).collect();
     let split = tokens(&lengths);
     let order = Order::Shuffled { seed: 0, epoch: 0 };
@@ -182,7 +182,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_example_comes_once(
+    fn every_example_occurs_once(
         lengths in prop::collection::vec(1_usize..30, 1..400),
         batch_size in 1_usize..40,
         seed in 0_u64..5,

@@ -19,7 +19,7 @@ pub(crate) const SIDE: usize = 32;
 /// Bytes of a decoded picture.
 pub(crate) const BYTES: usize = 3 * SIDE * SIDE;
 
-/// What the pictures of a data set have in common.
+/// The common format of the pictures of a data set.
 #[derive(Debug, Clone)]
 pub(crate) struct Format {
     /// Channels, height and width.

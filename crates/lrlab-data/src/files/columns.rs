@@ -1,21 +1,21 @@
-//! Any data set of the hub whose parquet files hold a column of pictures or texts and a column of labels.
+//! Data sets of the hub whose parquet files have a column of pictures or texts and a column of labels.
 
 use crate::catalog::{HubFiles, KnownFile, Part, catalog};
 use crate::{Error, HubPictures, HubTexts, Source};
 
-/// The revision that the hub converts every data set to parquet at.
+/// The revision at which the hub stores the conversion of every data set to parquet.
 const CONVERTED: &str = "refs/convert/parquet";
 
 /// The columns to read; `None` finds a column by its usual names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Columns {
-    /// Of pictures or texts.
+    /// The column of pictures or texts.
     pub(crate) features: Option<String>,
     pub(crate) labels: Option<String>,
 }
 
 impl Columns {
-    /// What tells cached values of these columns from those of others; empty for the usual names.
+    /// The part of cache keys that identifies the columns; empty for the usual names.
     pub(crate) fn key(&self) -> String {
         match self {
             Self { features: None, labels: None } => String::new(),

@@ -125,13 +125,13 @@ impl Wanted<'_> {
 fn check(blob: &Path, announced: u64) -> Result<(), Cause> {
     let size = blob.metadata()?.len();
     if announced != 0 && size != announced {
-        return Err(format!("{size} bytes came where {announced} were announced").into());
+        return Err(format!("received {size} bytes, expected {announced}").into());
     }
     let name = blob.file_name().unwrap_or_default().to_string_lossy();
     if name.len() == 64 && name.bytes().all(|c| c.is_ascii_hexdigit()) {
         let found = crate::digest::of_file(blob)?;
         if found != name {
-            return Err(format!("the content's sha256 is {found} where {name} was announced").into());
+            return Err(format!("the sha256 of the content is {found}, expected {name}").into());
         }
     }
     Ok(())

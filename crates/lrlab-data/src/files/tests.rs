@@ -1,4 +1,4 @@
-//! Tables with every fault, written here, and the real data where they are at hand.
+//! Tables with every kind of error, and the real data if it is available.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -122,7 +122,7 @@ fn rows_of_several_files_follow_one_another() {
     assert_ne!(picture(0), picture(1), "lossless and lossy copies differ");
 }
 
-/// Every fault is its own error, with file and row.
+/// Every kind of damage gives its own error with file and row.
 #[test]
 fn faults_of_tables() {
     let folder = Folder::new();
@@ -170,7 +170,7 @@ fn faults_of_tables() {
     assert!(matches!(found, Error::Io { path: ref at, .. } if *at == path), "{found}");
 }
 
-/// A table cut at any place, or with any byte changed, is an error or reads as before; nothing panics.
+/// A table truncated anywhere, or with any byte changed, gives an error or the same content, and never a panic.
 #[test]
 fn damaged_tables() {
     let folder = Folder::new();

@@ -4,7 +4,7 @@ use crate::catalog::catalog;
 use crate::files::{Columns, Located, cifar10, cifar10::Format, imdb};
 use crate::{Error, Source};
 
-/// What the examples of a data set have in common.
+/// The common properties of the examples of a data set.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
     pub(crate) classes: usize,
@@ -21,7 +21,7 @@ impl About {
     }
 }
 
-/// Finds out what the examples of `source` have in common. Of a data set of the hub, the files say it.
+/// Determines the properties of the examples of `source`, for a data set of the hub from its files.
 pub(super) fn about(source: &Source, located: Option<&Located>) -> Result<About, Error> {
     let (classes, shape) = match source {
         Source::Cifar10(_) => (cifar10::CLASSES, [3, cifar10::SIDE, cifar10::SIDE]),
@@ -40,7 +40,7 @@ pub(super) fn about(source: &Source, located: Option<&Located>) -> Result<About,
 fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error> {
     use crate::catalog::Part;
     use crate::files::table::Table;
-    /// More classes than any data set has; a larger label is a mistake.
+    /// An upper bound on the number of classes; a larger label is an error.
     const MOST_CLASSES: usize = 1 << 20;
     let Some(located) = located else {
         return Ok(About { classes: 0, names: Vec::new(), shape: [0; 3], columns: Columns::default() });
@@ -59,7 +59,7 @@ fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error>
         let known = catalog()?.iter().find(|card| card.hub.as_ref().is_some_and(|hub| hub.id == repo));
         names = known.map(|card| card.classes.clone()).unwrap_or_default();
     }
-    // Names of fewer classes than there are belong to other labels.
+    // Names of too few classes belong to other labels.
     if names.len() < classes {
         names.clear();
     }

@@ -143,12 +143,12 @@ fn indexed(
         key => format!("-{}", &blake3::hash(key.as_bytes()).to_hex()[..16]),
     };
     let place = |part: &str| config.cache.join("pictures").join(format!("{digest}{columns}.{part}"));
-    let remembered = |part, name| {
+    let cached = |part, name| {
         let (labels, contents) = unpack(&cache::load(&place(name))?)?;
         let pixels = Decoded::Files(files(part), pixel_file(&place(name)));
         Some(Rowset { labels, noisy: None, contents, pixels })
     };
-    if let (Some(train), Some(test)) = (remembered(Part::Train, "train"), remembered(Part::Test, "test")) {
+    if let (Some(train), Some(test)) = (cached(Part::Train, "train"), cached(Part::Test, "test")) {
         return Ok((train, test));
     }
     let read = |part, name| -> Result<Rowset, Error> {

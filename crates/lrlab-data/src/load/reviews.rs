@@ -42,8 +42,8 @@ pub(super) fn load(
     finish(config, identity, &about, || Ok((read(&config.source, located, about.classes)?, None)))
 }
 
-/// Splits and tokenises the rows that `read` gives, unless the cache holds the result. With a number, the training rows
-/// from there on are the validation split of the data set itself.
+/// Splits and tokenises the rows that `read` returns, unless the cache contains the result. If `read` also returns a row
+/// number, the training rows from there on are the validation split of the data set itself.
 pub(crate) fn finish(
     config: &DataConfig,
     identity: DatasetIdentity,
@@ -51,8 +51,8 @@ pub(crate) fn finish(
     read: impl FnOnce() -> Result<((Rowset, Rowset), Option<usize>), Error>,
 ) -> Result<Dataset, Error> {
     let keys = Keys::of(config, &identity.digest, &about.columns.key());
-    let remembered = cache::load(&keys.tokens).filter(|_| cache::load(&keys.tokenizer).is_some());
-    let prepared = match remembered.and_then(|bytes| packed::unpack(&bytes)) {
+    let cached = cache::load(&keys.tokens).filter(|_| cache::load(&keys.tokenizer).is_some());
+    let prepared = match cached.and_then(|bytes| packed::unpack(&bytes)) {
         Some(prepared) => prepared,
         None => prepare(config, about.classes, read()?, &keys)?,
     };

@@ -41,7 +41,7 @@ pub(crate) fn split_rows(
             Some(Validation::Examples(examples)) => Err(Error::Setting {
                 setting: "validation",
                 value: examples.to_string(),
-                expected: "nothing, as this data set has a validation split of its own: `limit.validation` makes it smaller",
+                expected: "no value, because this data set has its own validation split; reduce it with `limit.validation`",
             }),
         };
     }
@@ -68,7 +68,7 @@ pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
     let mut notes = identity.notes.clone();
     if config.validation == Some(Validation::TEST_SPLIT) {
         notes.push(format!(
-            "{name}: LEAK: validation is the test split, so what is chosen by validation has seen the test examples"
+            "{name}: LEAK: validation is the test split, so every choice by validation depends on the test examples"
         ));
     }
     let Duplicates { within_train, within_test, train_test } = duplicates;

@@ -1,15 +1,14 @@
-//! Embedded data sets from seeded generators: no download, and never more than what they are named.
+//! Synthetic data sets from seeded generators, which need no download.
 //!
-//! Both are made so that a network learns the rule within a few epochs and then, under a static rate, learns
-//! the noise: training labels are wrong with a fixed probability, labels of validation and test are right.
-//! Both are made so that the rule is invisible to a linear model.
+//! A network learns the rule within a few epochs and then, under a static rate, the noise: training labels are wrong with a
+//! fixed probability, while validation and test labels are correct. A linear model cannot learn the rule.
 
 use crate::digest::DatasetIdentity;
 
 pub(crate) mod pictures;
 pub(crate) mod reviews;
 
-/// Raised whenever a generator's output changes.
+/// The version of the generators; increment it when their output changes.
 pub(crate) const VERSION: u32 = 1;
 
 pub(crate) fn identity(name: &str, settings: &impl std::fmt::Debug) -> DatasetIdentity {
@@ -27,8 +26,8 @@ mod tests {
     use super::*;
     use crate::{SyntheticPictures, SyntheticReviews};
 
-    /// Contents of record. A change here means: raise [`VERSION`] here and in `datasets/synthetic-*.toml`, so
-    /// that digests change with the content.
+    /// The expected digests of the contents. If they change, increment [`VERSION`] and the version in
+    /// `datasets/synthetic-*.toml`, so that the data set digests change with the content.
     const PICTURES: &str = "820adda93e87f2019cf68f21a356a50b03ce09958dc34b82fe4bfe2f7de980ac";
     const REVIEWS: &str = "e712f2f78e3c26156d6cdf5f4c710377eb0cc5ab6dbfcec2b9e297799c36e9fc";
 

@@ -1,7 +1,7 @@
 //! Pictures whose class is the direction of a grating.
 //!
-//! Phase, wavelength, colour and contrast are random, so the mean picture of every class is the same grey: no
-//! linear function of the pixels tells the classes apart. A network finds oriented edges within a few epochs.
+//! Phase, wavelength, colour and contrast are random, so the mean picture of every class is the same grey and no linear
+//! function of the pixels separates the classes. A network learns oriented edges within a few epochs.
 
 use std::f64::consts::{PI, TAU};
 
@@ -9,10 +9,10 @@ use lrlab_random::{Purpose, Stream};
 
 use crate::SyntheticPictures;
 
-/// Probability that a training label is the next class instead of the true one: the hardest kind of noise to see
-/// through, because it moves the border between neighbours (Patrini et al., CVPR 2017).
+/// The probability that a training label is the next class instead of the true one. Pair flipping is a hard kind of label
+/// noise, because it shifts the decision boundary between neighbouring classes (Patrini et al., CVPR 2017).
 pub(crate) const LABEL_NOISE: f64 = 0.3;
-/// Standard deviation of a pixel's noise, in bytes.
+/// The standard deviation of the noise of a pixel, in bytes.
 const PIXEL_NOISE: f64 = 24.0;
 
 pub(crate) struct Part {
@@ -20,11 +20,11 @@ pub(crate) struct Part {
     pub(crate) pixels: Vec<u8>,
     /// The true classes.
     pub(crate) labels: Vec<u32>,
-    /// What training sees.
+    /// The labels with noise, for training.
     pub(crate) noisy: Vec<u32>,
 }
 
-/// The pictures for training and validation, and those for the test.
+/// Returns the pictures for training and validation, and the test pictures.
 pub(crate) fn generate(settings: &SyntheticPictures) -> (Part, Part) {
     (part(settings, "train", settings.train), part(settings, "test", settings.test))
 }

@@ -1,15 +1,15 @@
-//! Reviews whose class hangs on the order of their words.
+//! Reviews whose class depends on the order of their words.
 //!
-//! Every review holds two judgements of one mind. A judgement is an adjective, plain ("good") or negated ("not
-//! bad"); which adjectives a review holds says little about its class, what "not" stands before decides it.
+//! Every review contains two consistent judgements. A judgement is an adjective, plain ("good") or negated ("not bad"). The
+//! adjectives alone are nearly independent of the class; the position of "not" determines it.
 
 use lrlab_random::{Purpose, Stream};
 
 use crate::SyntheticReviews;
 
-/// Probability that a training label is the other class instead of the true one.
+/// The probability that a training label is the other class instead of the true one.
 pub(crate) const LABEL_NOISE: f64 = 0.125;
-/// Probability that a judgement is negated.
+/// The probability that a judgement is negated.
 const NEGATED: f64 = 0.3;
 pub(crate) const POSITIVE: [&str; 6] = ["good", "great", "moving", "clever", "fresh", "funny"];
 pub(crate) const NEGATIVE: [&str; 6] = ["bad", "dull", "flat", "weak", "tired", "stale"];
@@ -38,11 +38,11 @@ pub(crate) struct Part {
     pub(crate) texts: Vec<String>,
     /// The true classes.
     pub(crate) labels: Vec<u32>,
-    /// What training sees.
+    /// The labels with noise, for training.
     pub(crate) noisy: Vec<u32>,
 }
 
-/// The reviews for training and validation, and those for the test.
+/// Returns the reviews for training and validation, and the test reviews.
 pub(crate) fn generate(settings: &SyntheticReviews) -> (Part, Part) {
     (part(settings, "train reviews", settings.train), part(settings, "test reviews", settings.test))
 }
@@ -82,7 +82,7 @@ fn write(draw: Stream, positive: bool) -> String {
     sentences.join(" . ") + " ."
 }
 
-/// One of some hundred names: what a network can learn by heart.
+/// Returns one of several hundred names, which a network can memorize.
 fn name(draw: Stream, at: u64) -> String {
     let syllable = |at| SYLLABLES[draw.below(at, SYLLABLES.len() as u64) as usize];
     format!("{}{}", syllable(at), syllable(at + 1))

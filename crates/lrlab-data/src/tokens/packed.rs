@@ -1,18 +1,18 @@
-//! Tokenised splits as bytes: words of 32 bits, little-endian.
+//! Serialization of tokenised splits as little-endian 32-bit words.
 
 use std::sync::Arc;
 
 use super::sequences::{Sequences, TokenSplit};
 use crate::dataset::{Duplicates, Split, Store};
 
-/// Raised whenever the layout changes.
+/// The version of the layout; increment it when the layout changes.
 const VERSION: u32 = 1;
 
-/// What the cache keeps.
+/// The tokenised splits of a data set, as the cache stores them.
 pub(crate) struct Prepared {
     pub(crate) vocabulary: usize,
     pub(crate) duplicates: Duplicates,
-    /// Training, validation, test.
+    /// The training, validation and test splits.
     pub(crate) splits: [Split; 3],
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn pack(prepared: &Prepared) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// `None` for bytes of another version.
+/// Deserializes the output of [`pack`]; `None` if the version differs or the bytes are truncated.
 pub(crate) fn unpack(bytes: &[u8]) -> Option<Prepared> {
     let words: Vec<u32> =
         bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();

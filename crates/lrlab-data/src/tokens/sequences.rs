@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Sequences of different lengths, one after the other.
+/// Concatenated sequences of different lengths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sequences {
-    /// Where each sequence ends in `ids`.
+    /// The end of each sequence in `ids`.
     pub(crate) ends: Vec<u32>,
     pub(crate) ids: Vec<u32>,
 }
@@ -18,21 +18,21 @@ impl Sequences {
     }
 }
 
-/// A split's sequences.
+/// The sequences of a split.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenSplit {
-    /// Row in the source of every example.
+    /// The row of every example in its source.
     pub(crate) rows: Arc<[u32]>,
     pub(crate) sequences: Arc<Sequences>,
 }
 
 impl TokenSplit {
-    /// How long the sequence at `index` is.
+    /// Returns the length of the sequence at `index`.
     pub(crate) fn length(&self, index: u32) -> usize {
         self.span(index).len()
     }
 
-    /// Where the sequences at `indices` lie among the ids.
+    /// Returns the ranges in `ids` of the sequences at `indices`.
     pub(crate) fn spans(&self, indices: &[u32]) -> Vec<Range<u32>> {
         indices.iter().map(|&index| self.span(index)).collect()
     }

@@ -1,7 +1,7 @@
-//! Training tokenizers on the training split, and applying them.
+//! Trains tokenizers on the training split and applies them.
 //!
-//! Every kind reads the same words: line breaks written as `<br />` are spaces, letters are lower case, a word
-//! is a run of letters, digits and underscores, and punctuation stands alone. [`PAD`] is 0, [`UNKNOWN`] is 1.
+//! All kinds share normalization and pre-tokenization: `<br />` becomes a space, letters become lower case, a word is a run
+//! of letters, digits and underscores, and runs of punctuation are separate. [`PAD`] is 0, [`UNKNOWN`] is 1.
 
 use std::collections::BTreeSet;
 
@@ -20,40 +20,39 @@ use tokenizers::{
 use super::sequences::Sequences;
 use crate::{Error, Keep, TokenConfig, TokenizerKind};
 
-/// Raised whenever the same texts give other tokens.
+/// The version of the tokenization; increment it when the same texts give different tokens.
 pub(crate) const VERSION: u32 = 1;
-/// Id of padding.
+/// The id of padding.
 pub(crate) const PAD: u32 = 0;
-/// Id of what the vocabulary does not hold.
+/// The id of tokens outside the vocabulary.
 pub(crate) const UNKNOWN: u32 = 1;
 const SPECIALS: [&str; 2] = ["[PAD]", "[UNK]"];
-/// Marks an entry that continues a word (`WordPiece`).
+/// The prefix of a `WordPiece` entry that continues a word.
 const CONTINUES: &str = "##";
 
-/// A tokenizer of `kind` trained on `texts`.
+/// Trains a tokenizer of the configured kind on `texts`.
 pub(crate) fn train(config: &TokenConfig, texts: &[&str]) -> Result<Tokenizer, Error> {
-    let wrong = |source| Error::Tokenizer { source };
-    let (model, mut trainer) = parts(config).map_err(wrong)?;
+    let failed = |source| Error::Tokenizer { source };
+    let (model, mut trainer) = parts(config).map_err(failed)?;
     let mut tokenizer = Tokenizer::new(model);
-    let breaks = Replace::new("<br />", " ").map_err(wrong)?;
+    let breaks = Replace::new("<br />", " ").map_err(failed)?;
     let steps: Vec<NormalizerWrapper> = vec![breaks.into(), Lowercase.into()];
-    tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(wrong)?;
+    tokenizer.with_normalizer(Some(Sequence::new(steps))).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(Whitespace));
     if let TrainerWrapper::WordPieceTrainer(trainer) = &mut trainer {
         let inner = continuations(&tokenizer, texts)?.into_iter();
         let tokens = inner.map(|letter| AddedToken::from(format!("{CONTINUES}{letter}"), true));
         trainer.set_special_tokens(specials().into_iter().chain(tokens).collect());
     }
-    tokenizer.train(&mut trainer, texts.iter()).map_err(wrong)?;
+    tokenizer.train(&mut trainer, texts.iter()).map_err(failed)?;
     match trainer {
-        TrainerWrapper::WordPieceTrainer(_) => words_only(&tokenizer).map_err(wrong),
+        TrainerWrapper::WordPieceTrainer(_) => without_added_letters(&tokenizer).map_err(failed),
         _ => Ok(tokenizer),
     }
 }
 
-/// Letters that stand within words. The trainer numbers a word's inner letters in the order of a hash map, which
-/// differs between runs, and breaks ties by these numbers: told of the letters beforehand, in order, it numbers
-/// them alike.
+/// Returns the letters that occur within words. The trainer numbers them in the order of a hash map, which differs between
+/// runs, and breaks ties by these numbers. Adding the letters in advance, in order, makes the numbers deterministic.
 fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>, Error> {
     let letters = |text: &&str| -> tokenizers::Result<BTreeSet<char>> {
         let mut normalized = NormalizedString::from(*text);
@@ -61,8 +60,8 @@ fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>
             normalizer.normalize(&mut normalized)?;
         }
         let mut words = PreTokenizedString::from(normalized);
-        if let Some(cutter) = tokenizer.get_pre_tokenizer() {
-            cutter.pre_tokenize(&mut words)?;
+        if let Some(pre_tokenizer) = tokenizer.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut words)?;
         }
         let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
         Ok(words.into_iter().flat_map(|(word, ..)| word.chars().skip(1)).collect())
@@ -74,8 +73,9 @@ fn continuations(tokenizer: &Tokenizer, texts: &[&str]) -> Result<BTreeSet<char>
     all.map_err(|source| Error::Tokenizer { source })
 }
 
-/// The same tokenizer, inner letters ordinary entries of the vocabulary again.
-fn words_only(trained: &Tokenizer) -> tokenizers::Result<Tokenizer> {
+/// Returns the tokenizer with the letters of [`continuations`] as ordinary entries of the vocabulary instead of added
+/// tokens.
+fn without_added_letters(trained: &Tokenizer) -> tokenizers::Result<Tokenizer> {
     let mut json: serde_json::Value = serde_json::from_str(&trained.to_string(false)?)?;
     if let Some(added) = json["added_tokens"].as_array_mut() {
         added.retain(|token| SPECIALS.iter().any(|special| token["content"] == *special));
@@ -118,15 +118,15 @@ fn parts(config: &TokenConfig) -> tokenizers::Result<(ModelWrapper, TrainerWrapp
     })
 }
 
-/// The sequences of `texts`, at most `max_length` tokens each. A text without any token becomes one unknown
-/// token, so that no sequence is empty.
+/// Tokenizes `texts`, at most `max_length` tokens each. A text without tokens becomes one unknown token, so that no sequence
+/// is empty.
 pub(crate) fn encode(
     tokenizer: &Tokenizer,
     config: &TokenConfig,
     texts: &[&str],
 ) -> Result<Sequences, Error> {
     let mut tokenizer = tokenizer.clone();
-    tokenizer.set_encode_special_tokens(true); // "[PAD]" within a text is text
+    tokenizer.set_encode_special_tokens(true); // treats "[PAD]" in a text as text
     let encoded: Vec<Vec<u32>> = texts
         .par_iter()
         .map(|text| {
@@ -142,6 +142,7 @@ pub(crate) fn encode(
     Ok(sequences)
 }
 
+/// Truncates a sequence to the maximum length at the configured end.
 pub(crate) fn cut(ids: &[u32], config: &TokenConfig) -> Vec<u32> {
     let surplus = ids.len().saturating_sub(config.max_length);
     match config.keep {
@@ -184,7 +185,7 @@ mod tests {
         check("a splendid film", &["a", "[UNK]", "film"]);
         check("   ", &["[UNK]"]);
         let specials = encode(&tokenizer, &config, &["[PAD] film"]).unwrap().ids;
-        assert!(!specials.contains(&PAD), "a text cannot write padding: {specials:?}");
+        assert!(!specials.contains(&PAD), "padding occurs in a text: {specials:?}");
     }
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
             assert_eq!(tokenizer.to_string(false).unwrap(), again.to_string(false).unwrap(), "{kind:?}");
             assert!(tokenizer.get_vocab_size(true) <= config.vocabulary, "{kind:?}");
             assert_eq!(tokenizer.token_to_id("[PAD]"), Some(PAD), "{kind:?}");
-            // What is stored reads back to the same tokens.
+            // The stored tokenizer gives the same tokens.
             let stored = Tokenizer::from_bytes(tokenizer.to_string(true).unwrap()).unwrap();
             let texts = ["a good ending", "goodness [PAD] ☃"];
             let ids = encode(&tokenizer, &config, &texts).unwrap();
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn subwords_spell_what_words_do_not_know() {
+    fn subwords_represent_unknown_words() {
         let word = config(TokenizerKind::Word);
         let tokenizer = train(&word, &TEXTS).unwrap();
         assert_eq!(words(&tokenizer, &word, "goodall"), ["[UNK]"]);

@@ -1,4 +1,4 @@
-//! Verdicts on differences over seeds.
+//! Evaluates claims by differences over seeds.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use lrlab_random::{Purpose, Stream};
 use super::verdict::{ALPHA, Condition, Judged, Measured, Verdict};
 use crate::stats;
 
-/// Judges differences by seed, as if there were no other arm; `None` of none.
+/// Evaluates the differences of one arm, without correction for other arms; `None` if there are no differences.
 pub(super) fn of(by_seed: Vec<(String, f64)>, condition: Condition, margin: Option<f64>) -> Option<Judged> {
     let differences: Vec<f64> = by_seed.iter().map(|(_, difference)| *difference).collect();
     let summary = stats::summary(&differences)?;
@@ -25,7 +25,7 @@ pub(super) fn of(by_seed: Vec<(String, f64)>, condition: Condition, margin: Opti
     Some(Judged { verdict: verdict(&judged, condition), ..judged })
 }
 
-/// Corrects the tests of a claim's arms for their number, and judges each arm.
+/// Applies Holm's correction over a claim's arms and sets the verdict of each arm.
 pub(super) fn correct(measured: &mut [Measured], condition: Condition) {
     let p: Vec<f64> = measured.iter().filter_map(|m| m.judged.as_ref()).map(|judged| judged.p).collect();
     let (arms, mut corrected) = (p.len() as f64, stats::holm(&p).into_iter());
@@ -38,7 +38,7 @@ pub(super) fn correct(measured: &mut [Measured], condition: Condition) {
     }
 }
 
-/// Judges the mean over the arms, seed by seed, over the seeds that all of them have; `None` of none.
+/// Evaluates the mean over the arms, seed by seed, over the seeds that all arms share; `None` if there are none.
 pub(super) fn average(measured: &[Measured], condition: Condition, margin: Option<f64>) -> Option<Judged> {
     let mut by_seed: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for m in measured {

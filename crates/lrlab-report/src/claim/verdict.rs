@@ -1,46 +1,47 @@
-//! What runs may say about a claim.
+//! The verdict on a claim.
 
 use crate::arm::Estimate;
 use crate::stats::Summary;
 
-/// The level of tests and, from one, of intervals.
+/// The significance level; intervals have level 1 − `ALPHA`.
 pub(super) const ALPHA: f64 = 0.05;
 
-/// What the runs say about a claim.
+/// The verdict on a claim.
 ///
-/// By differences over seeds (to the number claimed, or to the runs of equal seed that it is compared with):
+/// The verdict is based on differences over seeds, from the claimed number or from the runs of equal seed in the reference
+/// arm:
 ///
-/// - a comparison is *supported* where their mean lies on the side that is claimed and an exact two-sided sign-flip test
-///   gives p < 0.05 after Holm's correction over the arms of the claim, and *contradicted* where it lies on the other side
-///   with such a p;
-/// - it is *equivalent* where the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
-///   whichever side it lies on;
-/// - a claim of a value with a tolerance is *supported* where two one-sided t-tests place the mean within the tolerance,
-///   and *contradicted* where the 95 % t-interval lies wholly outside;
-/// - anything else is *undecided*.
+/// - A comparison is *supported* if the mean difference has the claimed sign and an exact two-sided sign-flip test gives
+///   p < 0.05 after Holm's correction over the arms of the claim, and *contradicted* if it has the opposite sign with
+///   p < 0.05.
+/// - A comparison is *equivalent* if the claim has a margin and two one-sided t-tests place the mean within it (p < 0.05),
+///   whatever its sign.
+/// - A claim of a value with a tolerance is *supported* if two one-sided t-tests place the mean within the tolerance, and
+///   *contradicted* if the 95 % t-interval lies entirely outside.
+/// - Anything else is *undecided*.
 ///
-/// Over several arms: *every* is supported or equivalent where all arms are, and contradicted where one arm is, or where
-/// one is equivalent and another is not; *most* is what more than half of the arms are, where an arm that is equivalent
-/// speaks against the claim as one that contradicts it does; *average* judges the mean over the arms, seed by seed.
+/// Over several arms, *every* is supported or equivalent if all arms are; it is contradicted if one arm is, or if one arm
+/// is equivalent and another is supported. *Most* takes the verdict of more than half of the arms, where equivalent and
+/// contradicted arms both count against the claim. *Average* evaluates the mean over the arms, seed by seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// What was measured shows it.
+    /// The runs support the claim.
     Supported,
-    /// What was measured shows the opposite.
+    /// The runs support the opposite.
     Contradicted,
-    /// No difference larger than the margin.
+    /// There is no difference larger than the margin.
     Equivalent,
-    /// What was measured shows neither.
+    /// The runs support neither the claim nor its opposite.
     Undecided,
-    /// No run that it speaks about has the figure.
+    /// No run that the claim covers has the metric.
     NotRun,
-    /// It cannot be read: an unknown metric, a missing value.
+    /// The claim cannot be evaluated: an unknown metric, a missing value.
     Unreadable,
 }
 
 impl Verdict {
-    /// For readers.
+    /// The verdict in words.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -54,41 +55,42 @@ impl Verdict {
     }
 }
 
-/// What differences over seeds say.
+/// Differences over seeds and their evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// Seed, and figure minus what it is held against.
+    /// Seed, and the metric minus its reference.
     pub by_seed: Vec<(String, f64)>,
-    /// Their mean and spread.
+    /// Mean and standard deviation of the differences.
     pub summary: Summary,
-    /// 95 % t-interval of the mean; from two seeds on.
+    /// 95 % t-interval of the mean; `None` for fewer than two seeds.
     pub interval: Option<(f64, f64)>,
-    /// Exact two-sided sign-flip test, after Holm's correction over the arms of the claim.
+    /// p of the exact two-sided sign-flip test, after Holm's correction over the arms of the claim.
     pub p: f64,
-    /// The smallest p that so many seeds can reach, corrected alike.
+    /// The smallest p that this number of seeds can reach, with the same correction.
     pub smallest_p: f64,
-    /// Two one-sided t-tests against the margin (of a claim with a tolerance: against that); from two seeds on.
+    /// p of two one-sided t-tests against the margin, or against the tolerance of a claim that has one; `None` for fewer
+    /// than two seeds.
     pub p_equivalent: Option<f64>,
-    /// The verdict on these seeds alone.
+    /// The verdict on these differences.
     pub verdict: Verdict,
 }
 
-/// One arm's figure beside a claim.
+/// The result of one arm for a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// Index into the report's arms.
     pub arm: usize,
-    /// Our figure.
+    /// The arm's estimate of the metric.
     pub estimate: Estimate,
-    /// Index of the arm it is compared with.
+    /// Index of the reference arm.
     pub than: Option<usize>,
-    /// What the seeds say; `None` where none has the figure, or where a pair lacks one.
+    /// The differences and their evaluation; `None` if no seed has the metric in the arm and its reference.
     pub judged: Option<Judged>,
-    /// The verdict on this arm. One whose runs all diverged contradicts the claim.
+    /// The verdict on this arm. An arm whose runs all diverged contradicts the claim.
     pub verdict: Verdict,
 }
 
-/// How a figure is to stand to what is claimed.
+/// The relation between a metric and the claimed value.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Condition {
     Within(f64),

@@ -12,7 +12,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis that holds every value with some room, but passes `bounds` only where a value does.
+    /// An axis that contains every value with a margin. The range exceeds `bounds` only if a value does.
     pub(super) fn around(
         values: impl Iterator<Item = f64>,
         scale: Scale,
@@ -28,13 +28,16 @@ impl Axis {
         match scale {
             Scale::Log => Self::log(low, high),
             Scale::Linear => {
-                let room = if high > low { 0.05 * (high - low) } else { (0.05 * high.abs()).max(0.05) };
-                let kept = |wanted: f64, bound: Option<f64>, value: f64, above: bool| match bound {
-                    Some(b) if above => wanted.min(b).max(value),
-                    Some(b) => wanted.max(b).min(value),
-                    None => wanted,
+                let margin = if high > low { 0.05 * (high - low) } else { (0.05 * high.abs()).max(0.05) };
+                let bounded = |end: f64, bound: Option<f64>, value: f64, above: bool| match bound {
+                    Some(b) if above => end.min(b).max(value),
+                    Some(b) => end.max(b).min(value),
+                    None => end,
                 };
-                Self::linear(kept(low - room, bounds.0, low, false), kept(high + room, bounds.1, high, true))
+                Self::linear(
+                    bounded(low - margin, bounds.0, low, false),
+                    bounded(high + margin, bounds.1, high, true),
+                )
             }
         }
     }
@@ -69,7 +72,7 @@ impl Axis {
         Self { scale: Scale::Log, low, high, ticks }
     }
 
-    /// 0 at the bottom, 1 at the top; values that a logarithm does not have go to the bottom.
+    /// The position of a value: 0 at the bottom, 1 at the top. On a log axis, values ≤ 0 are at the bottom.
     pub(super) fn fraction(&self, y: f64) -> f64 {
         match self.scale {
             Scale::Linear => (y - self.low) / (self.high - self.low),
@@ -79,7 +82,7 @@ impl Axis {
     }
 }
 
-/// Decimals near one, powers of ten elsewhere: superscripts in Unicode, so that no markup is needed.
+/// A decimal number from 10⁻³ to 10³, a power of ten with Unicode superscripts elsewhere.
 fn log_label(multiple: f64, exponent: i32) -> String {
     if (-3..=3).contains(&exponent) {
         let digits = (-exponent).max(0) as usize;
@@ -99,14 +102,14 @@ fn log_label(multiple: f64, exponent: i32) -> String {
     if multiple == 1.0 { format!("10{raised}") } else { format!("{multiple}·10{raised}") }
 }
 
-/// The least of 1, 2, 5 × 10ᵏ that is not below `raw`.
+/// The smallest of 1, 2, 5 × 10ᵏ that is at least `raw`.
 fn nice_step(raw: f64) -> f64 {
     let raw = if raw.is_finite() && raw > 0.0 { raw } else { 1.0 };
     let power = 10_f64.powf(raw.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * (1.0 - 1e-9)).unwrap_or(power)
 }
 
-/// Whole numbers within a range, at most eleven of them.
+/// Evenly spaced integers within a range, about ten at most.
 pub(super) fn integer_ticks(low: f64, high: f64) -> Vec<f64> {
     let span = high - low;
     let steps = (0..12).flat_map(|k| [1, 2, 5].map(|m| f64::from(m) * 10_f64.powi(k)));
@@ -114,7 +117,7 @@ pub(super) fn integer_ticks(low: f64, high: f64) -> Vec<f64> {
     let first = if low <= 1.0 && step > 1.0 { 0 } else { (low / step).ceil() as i64 };
     let last = (high / step + 1e-9).floor() as i64;
     let mut ticks: Vec<f64> = (first..=last).map(|k| k as f64 * step).filter(|x| *x >= low).collect();
-    // Epochs count from 1: the first one is worth a tick.
+    // Epochs count from 1, and the first epoch gets a tick.
     if low == 1.0 && ticks.first() != Some(&1.0) && ticks.first().is_none_or(|x| *x - 1.0 > 0.4 * step) {
         ticks.insert(0, 1.0);
     }

@@ -1,4 +1,4 @@
-//! From the runs' histories to figures.
+//! Figures of the runs' histories.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -9,10 +9,10 @@ use crate::stats::summary;
 use crate::table::MISSING;
 use crate::{Arm, Metric, Report, Run, Unit, label};
 
-/// The figures by epoch, in reading order: of an experiment about the paper its three under the fixed rate, then per model
-/// every metric with all arms and the learning rate.
+/// The figures by epoch, in order: the paper's three figures under the fixed rate, if the experiment reproduces the paper,
+/// then every metric and the learning rate of each group of arms.
 ///
-/// There are none of the latter of a report of more than 20 models, data sets and other settings: nobody looks through that many.
+/// The latter are omitted if there are more than [`GROUPS`] groups.
 pub(super) fn curves(report: &Report) -> Vec<Figure> {
     let mut out = if report.paper { paper(report) } else { Vec::new() };
     let groups = report.grouped(&CURVES);
@@ -27,41 +27,41 @@ pub(super) fn curves(report: &Report) -> Vec<Figure> {
     out
 }
 
-/// Groups of arms that are drawn, each by every metric.
+/// The maximum number of groups of arms that are drawn.
 const GROUPS: usize = 20;
 
-/// How many models, data sets and other settings are not drawn because they are too many.
+/// The number of groups of arms if they are too many to be drawn, else 0.
 pub(crate) fn undrawn(report: &Report) -> usize {
     Some(report.grouped(&CURVES).len()).filter(|n| *n > GROUPS).unwrap_or(0)
 }
 
-/// The vertical axis of the learning rate.
+/// The label of the vertical axis of the learning rate.
 const RATE: &str = "learning rate";
 
-/// Lines that a panel holds; of more, none can be followed.
+/// The maximum number of lines in a panel.
 const LINES: usize = 4;
 
 /// The axes whose arms share a figure.
 const CURVES: [&str; 3] = [label::SCHEDULE, label::MONITOR, label::EPOCHS];
 
-/// What the figures of each group of arms are called, before the metric's name; no two groups share a name.
+/// The file name prefix of each group of arms, before the metric's name; prefixes are unique.
 fn names(report: &Report, groups: &[Vec<usize>]) -> Vec<String> {
-    let thing = |group: &Vec<usize>| {
+    let title_and_cell = |group: &Vec<usize>| {
         let arm = group.first().map(|i| &report.arms[*i]);
         let mut cell = arm.map(|arm| arm.cell.clone()).unwrap_or_default();
         cell.retain(|axis, _| !CURVES.contains(&axis.as_str()));
         (arm.map(|arm| subject(report, arm)).unwrap_or_default(), cell)
     };
-    label::file_names(&groups.iter().map(thing).collect::<Vec<_>>())
+    label::file_names(&groups.iter().map(title_and_cell).collect::<Vec<_>>())
 }
 
-/// What an arm's curves are of: its coordinates on every axis but those whose arms share a figure.
+/// The subject of an arm's figures: its coordinates on all axes except [`CURVES`].
 fn subject(report: &Report, arm: &Arm) -> String {
     let named = report.axes.iter().filter(|axis| !CURVES.contains(&axis.as_str()));
     named.map(|axis| arm.label(axis)).collect::<Vec<_>>().join(", ")
 }
 
-/// Arms of one budget each, in the order of the report.
+/// The arms grouped by budget, in the report's order.
 fn budgets(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     let mut out: Vec<(String, Vec<usize>)> = Vec::new();
     for &i in arms {
@@ -74,7 +74,7 @@ fn budgets(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     out
 }
 
-/// Figures 1 to 3 of the paper: fixed rate, nothing watching the run, one panel per model.
+/// Figures 1 to 3 of the paper: fixed rate, no monitor, one panel per model.
 fn paper(report: &Report) -> Vec<Figure> {
     let fixed = |monitored: bool| -> Vec<usize> {
         let fits = |arm: &Arm| arm.fixed_rate && arm.monitored == monitored && arm.done() > 0;
@@ -90,8 +90,11 @@ fn paper(report: &Report) -> Vec<Figure> {
         let within = if budgets.len() > 1 { format!(" ({epochs} epochs)") } else { String::new() };
         let figure = |number: u32, name: &str, what: &str, keys: &[(&str, &str, usize)]| {
             let trained = keys.iter().any(|(key, ..)| key.starts_with("train"));
-            let running =
-                if trained { "Training: running means over the epoch, in training mode. " } else { "" };
+            let running = if trained {
+                "Training metrics are running means over the epoch in training mode. "
+            } else {
+                ""
+            };
             Figure {
                 name: format!("figure-{number}-{name}{suffix}"),
                 title: format!("Figure {number}. {what} by epoch under a static learning rate{within}"),
@@ -131,7 +134,7 @@ fn paper_panel(report: &Report, arm: usize, keys: &[(&str, &str, usize)]) -> Pan
     panel
 }
 
-/// All arms of one model by one figure, a panel per budget.
+/// One metric of a group of arms, with at least one panel per budget.
 fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: &str) -> Option<Figure> {
     let metric = Metric::parse(key)?;
     let subject = subject(report, &report.arms[*arms.first()?]);
@@ -149,7 +152,7 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
         }
     }
     panels.retain(|panel| !panel.lines.is_empty());
-    // Small multiples share their axis.
+    // Small multiples share an axis.
     if panels.iter().any(|panel| panel.y_scale == Scale::Log) {
         for panel in &mut panels {
             panel.y_scale = Scale::Log;
@@ -159,8 +162,8 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
     let mut capital = what.to_owned();
     capital.get_mut(..1).map(str::make_ascii_uppercase);
     let spread = if key == "lr" {
-        "Lines: the rate of every update, mean over seeds. Marks without a line: the rates of each epoch's first and \
-         last update, where no more is known."
+        "Lines: rate of every update, mean over seeds. Marks without a line: rates of the first and last update of each \
+         epoch, if the records hold no others."
     } else {
         "Lines: mean over seeds; bands: ± one sample standard deviation."
     };
@@ -174,8 +177,8 @@ fn by_metric(report: &Report, colors: &Colors, arms: &[usize], key: &str, name: 
     drawn(&figure).then_some(figure)
 }
 
-/// Arms of one budget in groups of at most [`LINES`], with what is common to each group. Where they are too many for one
-/// panel, each monitor has its own; where they are still too many, the fixed rate, if there is one, stands in each.
+/// Splits arms of one budget into panels of at most [`LINES`] arms, each with a suffix for its title. Too many arms for one
+/// panel are split by monitor; if that is not enough, into chunks that each contain the fixed rate, if there is one.
 pub(super) fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usize>)> {
     if arms.len() <= LINES {
         return vec![(String::new(), arms.to_vec())];
@@ -208,7 +211,7 @@ pub(super) fn multiples(report: &Report, arms: &[usize]) -> Vec<(String, Vec<usi
     out
 }
 
-/// The lines of an arm. The monitor is part of their name unless the panel's title has it.
+/// The lines of an arm. Their label includes the monitor unless the panel's title does (`titled`).
 fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str, titled: bool) -> Vec<Line> {
     let it = &report.arms[arm];
     let dash = if it.monitored { Dash::Dashed } else { Dash::Solid };
@@ -216,7 +219,7 @@ fn arm_lines(report: &Report, colors: &Colors, arm: usize, key: &str, titled: bo
     lines(it, key, &named(it, titled), color, dash)
 }
 
-/// The schedule of an arm, and its monitor unless the panel's title has it.
+/// The label of an arm: its schedule, and its monitor unless the panel's title has it (`titled`).
 pub(super) fn named(arm: &Arm, titled: bool) -> String {
     let schedule = arm.label(label::SCHEDULE);
     match arm.label(label::MONITOR).as_str() {
@@ -226,10 +229,10 @@ pub(super) fn named(arm: &Arm, titled: bool) -> String {
     }
 }
 
-/// The colour of every schedule.
+/// The palette index of every schedule.
 pub(super) type Colors = HashMap<String, usize>;
 
-/// Colours follow the schedules through all figures; the fixed rate is drawn in ink.
+/// Assigns each schedule the same colour in all figures, and the fixed rate the first colour, black.
 pub(super) fn schedule_colors(report: &Report) -> Colors {
     let mut colors = Colors::new();
     let mut next = usize::from(!report.arms.iter().any(|arm| arm.fixed_rate));
@@ -244,7 +247,7 @@ pub(super) fn schedule_colors(report: &Report) -> Colors {
     colors
 }
 
-/// The mean line with its band over the runs that stayed finite, and one thin line for each run that diverged.
+/// The mean line with its band over the runs that did not diverge, and a thin line for each diverged run.
 fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Line> {
     let line = |label: String, points, band, diverged| Line {
         label,
@@ -281,15 +284,15 @@ fn lines(arm: &Arm, key: &str, words: &str, color: usize, dash: Dash) -> Vec<Lin
 type Points = Vec<(f64, f64)>;
 type Band = Vec<(f64, f64, f64)>;
 
-/// The mean rate of every update, joined; where that is not known of every run, the rates of each epoch's first and last
-/// update, apart.
+/// The mean rate of every update as a joined line, if the records determine it for every run; otherwise the rates of the
+/// first and last update of each epoch as separate points.
 fn rate_line(runs: &[&Run]) -> (Points, bool) {
     let exact: Option<Vec<(Vec<f64>, u64)>> = runs.iter().map(|run| rates(run)).collect();
     let Some(exact) = exact.filter(|all| all.windows(2).all(|pair| pair[0].1 == pair[1].1)) else {
         return (mean_line(runs, "lr").0, false);
     };
     let length = exact.iter().map(|(rates, _)| rates.len()).min().unwrap_or(0);
-    // The mean of equal rates is that rate, to the bit.
+    // Computed from differences, so that the mean of equal rates is exactly that rate.
     let mean = |update: usize| {
         let first = exact.first().map_or(0.0, |(rates, _)| rates[update]);
         first + exact.iter().map(|(rates, _)| rates[update] - first).sum::<f64>() / exact.len() as f64
@@ -298,7 +301,7 @@ fn rate_line(runs: &[&Run]) -> (Points, bool) {
     (corners(&mean, exact.first().map_or(1, |(_, per_epoch)| *per_epoch)), true)
 }
 
-/// The mean goes on for as long as every run has the figure: a mean over fewer and fewer runs is another quantity.
+/// The mean and the band of ± one standard deviation, up to the last epoch for which every run has the metric.
 fn mean_line(runs: &[&Run], key: &str) -> (Points, Band) {
     let curves: Vec<Points> = runs.iter().map(|run| curve(run, key)).filter(|c| !c.is_empty()).collect();
     let length = curves.iter().map(Vec::len).min().unwrap_or(0);
@@ -315,8 +318,8 @@ fn mean_line(runs: &[&Run], key: &str) -> (Points, Band) {
     (points, band)
 }
 
-/// A run's figure by epoch, in the units that are shown, up to the first epoch without it. The rate has two points
-/// an epoch: its first update and its last.
+/// A run's metric by epoch in display units, up to the first epoch without it. The learning rate has two points per epoch:
+/// the first and the last update.
 fn curve(run: &Run, key: &str) -> Points {
     let factor = Metric::parse(key).map_or(1.0, |m| m.unit().factor());
     let mut points = Vec::new();
@@ -356,17 +359,17 @@ fn empty_panel(title: String, key: &str) -> Panel {
     }
 }
 
-/// Ranges, scale and marks, once the lines are known.
+/// Sets the range, scale and marks of a panel from its lines.
 fn finish(panel: &mut Panel) {
     let xs = || panel.lines.iter().flat_map(|line| line.points.iter().map(|p| p.0));
     let (low, high) = xs().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), x| (a.min(x), b.max(x)));
     if low <= high {
         panel.x_range = (low, high);
     }
-    let tame = panel.lines.iter().filter(|line| !line.diverged);
-    let mut ys: Vec<f64> = tame.flat_map(|line| line.points.iter().map(|p| p.1)).collect();
+    let finite = panel.lines.iter().filter(|line| !line.diverged);
+    let mut ys: Vec<f64> = finite.flat_map(|line| line.points.iter().map(|p| p.1)).collect();
     ys.sort_by(f64::total_cmp);
-    // A rate spans decades where it stays low for a while, not where it ends near 0.
+    // The rate gets a log axis if it spans decades for a substantial part of the run, not only at its end.
     let rate = panel.y_label == RATE;
     let tail = ys.get(ys.len() / 10).copied().unwrap_or(0.0);
     let decades =
@@ -385,7 +388,7 @@ fn finish(panel: &mut Panel) {
     for (i, line) in panel.lines.iter_mut().enumerate() {
         line.marks = !line.joined || (line.points.len() <= 25 && !rate);
         if single && many {
-            // One epoch: the arms stand side by side instead of on top of each other.
+            // With a single epoch, draws the arms side by side instead of on top of each other.
             let shift = 0.8 * ((i as f64 + 0.5) / count - 0.5);
             line.points.iter_mut().for_each(|p| p.0 += shift);
             line.band.iter_mut().for_each(|b| b.0 += shift);
@@ -397,7 +400,7 @@ fn drawn(figure: &Figure) -> bool {
     figure.panels.iter().any(|panel| !panel.lines.is_empty())
 }
 
-/// "n = 2 runs per arm", or where arms differ, how many are missing and diverged.
+/// "n = 2 per arm; 1 of 6 runs missing."
 fn counts(report: &Report, arms: &[usize], many: bool) -> String {
     let runs = |i: &usize| &report.arms[*i];
     let n: Vec<usize> = arms.iter().map(|i| runs(i).done() - runs(i).diverged()).collect();
@@ -411,7 +414,7 @@ fn counts(report: &Report, arms: &[usize], many: bool) -> String {
         let _ = write!(out, "; {} of {planned} runs missing", planned - done);
     }
     if diverged > 0 {
-        let _ = write!(out, "; {diverged} diverged (thin lines ending in ×), not in the mean");
+        let _ = write!(out, "; {diverged} diverged (thin lines ending in ×, excluded from means)");
     }
     out.push('.');
     out

@@ -1,4 +1,4 @@
-//! The answer as a figure: paired differences with their intervals, a row for each arm and a panel for each metric.
+//! The forest plot: paired differences with their intervals, a row for each arm and a panel for each metric.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,18 +10,18 @@ use super::{Scale, mark};
 use crate::answer::{METRICS, number, place, unit};
 use crate::{Comparison, Contrast, Finding, Metric, Report};
 
-/// Its file name without extension.
+/// The file name without extension.
 pub(crate) const FOREST: &str = "answer";
 
-/// Rows that are drawn; of more, those with the largest differences.
+/// The maximum number of rows; beyond it, the rows with the largest differences are drawn.
 const ROWS: usize = 36;
 
-/// Paired differences: a row for each arm, a panel for each metric.
+/// A forest plot of paired differences: a row for each arm, a panel for each metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forest {
-    /// What is drawn, and how to read it.
+    /// The caption.
     pub caption: String,
-    /// The metrics, one a panel.
+    /// The metrics, one per panel.
     pub metrics: Vec<Metric>,
     /// The rows, by contrast.
     pub groups: Vec<ForestGroup>,
@@ -32,40 +32,40 @@ pub struct Forest {
 pub struct ForestGroup {
     /// "schedule against static".
     pub title: String,
-    /// From the best to the worst by the first metric.
+    /// The rows from best to worst by the first metric.
     pub rows: Vec<ForestRow>,
 }
 
 /// One arm against its baseline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForestRow {
-    /// The arm.
+    /// The arm in display form.
     pub label: String,
-    /// Its difference by each metric of the figure; `None` where there is none.
+    /// The difference by each metric of the figure; `None` if there is none.
     pub points: Vec<Option<ForestPoint>>,
 }
 
 /// A paired difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ForestPoint {
-    /// Its mean.
+    /// The mean difference.
     pub mean: f64,
-    /// Its 95 % t-interval, from two pairs on.
+    /// The 95 % t-interval; `None` for fewer than two pairs.
     pub interval: Option<(f64, f64)>,
-    /// What may be concluded from it.
+    /// The conclusion.
     pub finding: Finding,
 }
 
-/// How wide a forest is drawn.
+/// The layout of a forest plot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Width {
     /// Labels on the left, numbers beside each panel.
     Page,
-    /// Labels above the rows, no numbers: letters stay legible on a phone.
+    /// Labels above the rows and no numbers, so that text is legible on a phone.
     Phone,
 }
 
-/// The figure that carries the answer; `None` where nothing is compared.
+/// The forest plot of a report; `None` if the report has no comparisons.
 #[must_use]
 pub fn forest(report: &Report) -> Option<Forest> {
     let measured =
@@ -91,7 +91,7 @@ pub fn forest(report: &Report) -> Option<Forest> {
         groups.into_iter().map(|(contrast, rows)| group(report, &metrics, contrast, rows)).collect();
     let shown: usize = groups.iter().map(|group| group.rows.len()).sum();
     let left = if shown < all {
-        format!(" The {shown} largest of {all} differences; tables/differences.csv has all of them.")
+        format!(" Shown: the {shown} largest of {all} differences; tables/differences.csv lists all.")
     } else {
         String::new()
     };
@@ -100,13 +100,13 @@ pub fn forest(report: &Report) -> Option<Forest> {
     let (least, most) = (n.iter().min().unwrap_or(&0), n.iter().max().unwrap_or(&0));
     let n = if least == most { format!("n = {most}") } else { format!("n = {least} to {most}") };
     let caption = format!(
-        "Arm minus baseline, runs of equal seed ({n}): mean and 95 % t-interval; an arrow marks an interval that goes on. \
-         Better and worse: p < 0.05 in an exact sign-flip test after Holm's correction.{left}"
+        "Arm minus baseline, paired by seed ({n}): mean and 95 % t-interval; arrows mark intervals that extend beyond the \
+         panel. Better and worse: p < 0.05 in an exact sign-flip test after Holm's correction.{left}"
     );
     Some(Forest { caption, metrics, groups })
 }
 
-/// An arm and its differences by each metric.
+/// An arm and its difference by each metric.
 type Compared = (usize, Vec<Option<ForestPoint>>);
 
 fn compared(report: &Report, metrics: &[Metric], contrast: usize) -> Vec<Compared> {
@@ -137,12 +137,12 @@ fn point(c: &Comparison) -> Option<ForestPoint> {
     Some(ForestPoint { mean: paired.summary.mean, interval: paired.t_interval, finding: c.finding() })
 }
 
-/// An arm's difference by the first metric that it has.
+/// An arm's mean difference by the first metric it has.
 fn size((_, points): &Compared) -> f64 {
     points.iter().flatten().next().map_or(0.0, |point| point.mean)
 }
 
-/// Colour and shape of a finding (see `mark`), and whether the mark is full.
+/// Palette index and shape of a finding (see `mark`), and whether the mark is filled.
 pub(super) const fn look(finding: Finding) -> (usize, bool) {
     match finding {
         Finding::Better => (3, true),
@@ -153,24 +153,24 @@ pub(super) const fn look(finding: Finding) -> (usize, bool) {
     }
 }
 
-/// The findings that have a mark of their own, and their words.
+/// The findings in the legend.
 const LEGEND: [(Finding, &str); 4] = [
     (Finding::Better, "better"),
     (Finding::Worse, "worse"),
     (Finding::Equivalent, "equivalent"),
-    (Finding::Undecided, "undecided"),
+    (Finding::Undecided, "not significant"),
 ];
 
 const SIZE: f64 = 11.5;
 
-/// Where things stand.
+/// Positions and sizes in pixels.
 struct Layout {
     width: f64,
     /// Left edge and width of each panel.
     panels: Vec<(f64, f64)>,
-    /// Height of a row, and of its line below its top.
+    /// Height of a row, and the offset of its interval from the row's top.
     row: (f64, f64),
-    /// Room for numbers to the right of a panel.
+    /// Width of the numbers to the right of a panel; 0 without numbers.
     numbers: f64,
     size: f64,
 }
@@ -212,7 +212,7 @@ impl Layout {
 }
 
 /// "+2.4 [+1.9, +2.9]".
-fn said(metric: Metric, point: &ForestPoint) -> String {
+fn mean_and_interval(metric: Metric, point: &ForestPoint) -> String {
     let mean = number(metric, point.mean);
     match point.interval {
         Some((low, high)) => format!("{mean} [{}, {}]", number(metric, low), number(metric, high)),
@@ -220,16 +220,16 @@ fn said(metric: Metric, point: &ForestPoint) -> String {
     }
 }
 
-/// What stands beside the panels.
+/// The numbers to the right of the panels.
 fn texts(forest: &Forest) -> impl Iterator<Item = String> {
     let rows = forest.groups.iter().flat_map(|group| &group.rows);
     rows.flat_map(|row| {
         let points = forest.metrics.iter().zip(&row.points);
-        points.filter_map(|(metric, point)| Some(said(*metric, point.as_ref()?)))
+        points.filter_map(|(metric, point)| Some(mean_and_interval(*metric, point.as_ref()?)))
     })
 }
 
-/// The whole drawing as SVG 1.1, as the other figures are (see `svg`); a page that it is `inline` in has its style.
+/// The forest plot as SVG 1.1. An `inline` drawing takes its style from the page.
 pub(crate) fn svg(forest: &Forest, width: Width, inline: bool) -> String {
     let layout = Layout::new(forest, width);
     let axes: Vec<Axis> = (0..forest.metrics.len()).map(|panel| axis(forest, panel)).collect();
@@ -282,7 +282,7 @@ fn title(metric: Metric, wide: bool) -> String {
     format!("{words} ({})", unit(metric))
 }
 
-/// The range holds zero, every mean, and every interval that does not squeeze the others.
+/// An axis that contains zero and every mean, and intervals up to twice the largest mean.
 fn axis(forest: &Forest, panel: usize) -> Axis {
     let factor = forest.metrics[panel].unit().factor();
     let points = || forest.groups.iter().flat_map(|group| &group.rows).filter_map(|row| row.points[panel]);
@@ -331,7 +331,7 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
             &shortened(&row.label, layout.panels[0].0 - 12.0, layout.size),
         );
     } else {
-        // The words stand above the lines of the grid.
+        // A background for the label, which lies over the grid lines.
         let width = text_width(&row.label, layout.size).min(layout.width) + 4.0;
         let _ = writeln!(
             out,
@@ -362,7 +362,7 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
         if let Some((low, high)) = point.interval {
             let (a, b) = (at(low).max(*left), at(high).min(left + each));
             let mut path = Path::through([(a, y), (b, y)]);
-            // An interval that goes on beyond the panel ends in an arrow, any other in a bar.
+            // An interval that extends beyond the panel ends in an arrow, any other in a bar.
             let mut end = |cut: bool, x: f64, d: f64| {
                 let (tip, half) = if cut { (d, 3.5) } else { (0.0, 3.0) };
                 path.start((x - tip, y - half));
@@ -375,7 +375,7 @@ fn draw_row(out: &mut String, layout: &Layout, axes: &[Axis], metrics: &[Metric]
         }
         draw_mark(out, at(point.mean), y, point.finding);
         if layout.numbers > 0.0 {
-            text(out, left + each + 8.0, y + 4.0, Anchor::Start, 10.5, &said(*metric, point));
+            text(out, left + each + 8.0, y + 4.0, Anchor::Start, 10.5, &mean_and_interval(*metric, point));
         }
     }
 }

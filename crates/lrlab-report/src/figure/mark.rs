@@ -1,4 +1,4 @@
-//! Marks at points: one shape per colour, so that lines stay apart in grey too.
+//! Marks at points: one shape per colour, so that lines are distinguishable in greyscale.
 
 use super::path::{Path, short};
 
@@ -6,7 +6,7 @@ use super::path::{Path, short};
 pub(super) fn mark(out: &mut Path, color: usize, x: f64, y: f64, r: f64) {
     let corners: &[(f64, f64)] = match color % 5 {
         0 => {
-            // All but a hair of a circle, which one arc can draw.
+            // A single arc cannot draw a full circle, so it ends just before its start.
             out.start((x + r, y));
             let r = short(r);
             out.raw(&format!("a{r} {r} 0 1 1 0-.1"));

@@ -1,4 +1,5 @@
-//! A figure as a value, drawn by this crate as SVG: panels with axes, lines and bands, each line named at its end.
+//! Figures as values, which this crate draws as SVG and pgfplots: panels with axes, lines and bands; each line is labelled
+//! at its end.
 
 mod all;
 mod axis;
@@ -24,76 +25,76 @@ pub(crate) use svg::{panels, svg};
 pub struct Figure {
     /// File name without extension.
     pub name: String,
-    /// Heading, for pages; not drawn.
+    /// The heading on a page; not drawn.
     pub title: String,
-    /// What is drawn, with n.
+    /// The caption, with n.
     pub caption: String,
-    /// Whether it is one of the paper's three.
+    /// Whether it is one of the paper's three figures.
     pub paper: bool,
     /// Panels, at most three in a row.
     pub panels: Vec<Panel>,
 }
 
-/// How an axis runs.
+/// The scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Evenly.
+    /// Linear.
     Linear,
-    /// By powers of ten.
+    /// Logarithmic.
     Log,
 }
 
-/// One pair of axes.
+/// A pair of axes with lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
-    /// Above the axes.
+    /// The title above the axes.
     pub title: String,
-    /// Label of the horizontal axis; its ticks are whole numbers.
+    /// Label of the horizontal axis; its ticks are integers.
     pub x_label: String,
     /// First and last value of the horizontal axis.
     pub x_range: (f64, f64),
     /// Label of the vertical axis.
     pub y_label: String,
-    /// How the vertical axis runs.
+    /// Scale of the vertical axis.
     pub y_scale: Scale,
-    /// Bounds that no value of the quantity passes: 0 and 100 for a percentage.
+    /// Bounds of the quantity: 0 and 100 for a percentage.
     pub y_bounds: (Option<f64>, Option<f64>),
-    /// Lines, the first at the back.
+    /// Lines in drawing order.
     pub lines: Vec<Line>,
-    /// Vertical rules with a word each.
+    /// Vertical rules: position and label.
     pub rules: Vec<(f64, String)>,
 }
 
-/// Strokes that stay apart without colour.
+/// The stroke style of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dash {
-    /// Unbroken.
+    /// A solid line.
     Solid,
-    /// Broken.
+    /// A dashed line.
     Dashed,
 }
 
 /// A line with the band around it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Name at its end; empty where another line of the arm has it.
+    /// The label at the line's end; empty if another line of the arm has it.
     pub label: String,
-    /// Index into the palette; decides the mark too.
+    /// Index into the palette, which also selects the mark.
     pub color: usize,
-    /// Stroke.
+    /// The stroke style.
     pub dash: Dash,
-    /// Points, by x.
+    /// Points (x, y), in order of x.
     pub points: Vec<(f64, f64)>,
-    /// Lower and upper edge at each x; empty where there is no spread.
+    /// The band as (x, lower, upper); empty if there is no spread.
     pub band: Vec<(f64, f64, f64)>,
-    /// Whether it is a single run that diverged: drawn thin and ended by a cross.
+    /// Whether the line is a single diverged run, drawn thin with a cross at its end.
     pub diverged: bool,
-    /// Whether points get marks.
+    /// Whether points have marks.
     pub marks: bool,
-    /// Whether points are joined: nothing is drawn where nothing is known.
+    /// Whether consecutive points are joined.
     pub joined: bool,
 }
 
-/// Okabe and Ito's palette, ink first; yellow is left out, it does not stand out from white.
+/// The palette of Okabe and Ito (2008), black first, without yellow, which has too little contrast on white.
 pub(crate) const PALETTE: [&str; 7] =
     ["#1a1a1a", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];

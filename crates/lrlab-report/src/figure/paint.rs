@@ -1,14 +1,14 @@
-//! How lines and words look: the classes of a drawing, and the style that defines them.
+//! SVG primitives: paths, text, and the CSS classes that style them.
 
 use std::fmt::Write;
 
 use super::path::{Path, short};
 use super::{Dash, Line, PALETTE};
 
-/// The style of every figure: a file holds it in itself, a page once for all of its figures.
+/// The style sheet of figures. An SVG file contains it; a page contains it once for all of its figures.
 ///
-/// `s0` … are the palette's strokes and `f0` … its fills; `l` is a line, `t` a thin one, `d` a broken one, `b` a band, `e` the
-/// bar of an interval and `m` a hollow mark.
+/// Classes: `s0` … are the palette's strokes and `f0` … its fills; `l` is a line, `t` a thin line, `d` a dashed line, `b` a
+/// band, `e` an error bar and `m` a hollow mark.
 pub(crate) fn style() -> String {
     let mut out = "svg{font-family:Helvetica,Arial,'Liberation Sans',sans-serif}\n\
                    svg .paper,svg .hollow{fill:#fff}\n\
@@ -29,7 +29,7 @@ pub(crate) fn style() -> String {
     out
 }
 
-/// A whole drawing. It stands alone where it is a file, and has a page's style where it is in one.
+/// An SVG document. With a caption it contains its own style sheet and background; without one it uses the page's.
 pub(super) fn document(
     (width, height): (f64, f64),
     title: &str,
@@ -50,14 +50,14 @@ pub(super) fn document(
     )
 }
 
-/// Adds a path of these classes, unless it is empty.
+/// Adds a path with these classes, unless it is empty.
 pub(super) fn path(out: &mut String, class: &str, path: &Path) {
     if !path.data().is_empty() {
         let _ = writeln!(out, "<path class=\"{class}\" d=\"{}\"/>", path.data());
     }
 }
 
-/// The classes of a line's marks: full on solid lines, hollow on dashed ones.
+/// The classes of a line's marks: filled on solid lines, hollow on dashed lines.
 pub(super) fn fill(line: &Line) -> String {
     match line.dash {
         Dash::Solid => format!("f{}", index(line)),
@@ -72,17 +72,17 @@ pub(super) fn stroke(line: &Line) -> String {
     format!("{width}{dash} s{}", index(line))
 }
 
-/// Which colour of the palette a line has.
+/// The palette index of a line.
 pub(super) const fn index(line: &Line) -> usize {
     line.color % PALETTE.len()
 }
 
-/// About how wide words are in a sans-serif face.
+/// The approximate width of text in a sans-serif font.
 pub(super) fn text_width(words: &str, size: f64) -> f64 {
     words.chars().count() as f64 * size * 0.54
 }
 
-/// Where words stand relative to their place.
+/// The alignment of text relative to its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -90,10 +90,10 @@ pub(super) enum Anchor {
     End,
 }
 
-/// The size of letters that need not say theirs.
+/// The default font size, which text elements omit.
 pub(super) const SIZE: f64 = 11.0;
 
-/// Adds words of one anchor, with less text than one by one.
+/// Adds several texts with a common anchor.
 pub(super) fn texts(out: &mut String, anchor: Anchor, words: impl IntoIterator<Item = (f64, f64, String)>) {
     let name = match anchor {
         Anchor::Start => "start",
@@ -107,7 +107,7 @@ pub(super) fn texts(out: &mut String, anchor: Anchor, words: impl IntoIterator<I
     out.push_str("</g>\n");
 }
 
-/// Adds words in ink, their baseline at `y`.
+/// Adds text with its baseline at `y`.
 pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: Anchor, size: f64, words: &str) {
     let anchor = match anchor {
         Anchor::Start => "",
@@ -119,16 +119,16 @@ pub(super) fn text(out: &mut String, x: f64, y: f64, anchor: Anchor, size: f64, 
     let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\"{anchor}{size}>{words}</text>");
 }
 
-/// Words cut so that they are no wider than `width`.
+/// Truncates text to `width`.
 pub(super) fn shortened(words: &str, width: f64, size: f64) -> String {
     if text_width(words, size) <= width {
         return words.to_owned();
     }
-    let room = (width / text_width("x", size)) as usize;
-    words.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    let length = (width / text_width("x", size)) as usize;
+    words.chars().take(length.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// XML's special characters; control characters, which XML 1.0 does not have, are dropped.
+/// Escapes XML's special characters and drops control characters, which XML 1.0 does not allow.
 pub(super) fn escape(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for c in words.chars() {

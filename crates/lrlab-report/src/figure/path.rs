@@ -1,20 +1,20 @@
-//! Path data of SVG, as short as they can be: tenths of a pixel, relative from the second corner on.
+//! Compact SVG path data: tenths of a pixel, relative coordinates after the first point.
 
-/// One `d` attribute while it is written.
+/// A builder for a `d` attribute.
 #[derive(Default)]
 pub(super) struct Path {
     data: String,
-    /// The current point, in tenths; of a closed piece its start.
+    /// The current point, in tenths; the start of the subpath if it is closed.
     at: (i64, i64),
     start: (i64, i64),
-    /// Whether the last piece is closed.
+    /// Whether the last subpath is closed.
     closed: bool,
-    /// Whether the last command was `l`, which further pairs continue.
+    /// Whether the last command was `l`, so that the next pair needs no command.
     lines: bool,
 }
 
 impl Path {
-    /// A path through corners.
+    /// A path through the given points.
     pub(super) fn through(corners: impl IntoIterator<Item = (f64, f64)>) -> Self {
         let (mut path, mut first) = (Self::default(), true);
         for corner in corners {
@@ -28,7 +28,7 @@ impl Path {
         path
     }
 
-    /// Starts a new piece.
+    /// Starts a new subpath.
     pub(super) fn start(&mut self, (x, y): (f64, f64)) {
         let to = (tenths(x), tenths(y));
         let (command, from) = if self.closed { ('m', self.at) } else { ('M', (0, 0)) };
@@ -59,13 +59,13 @@ impl Path {
         }
     }
 
-    /// Joins the current point with the start of the piece.
+    /// Closes the current subpath.
     pub(super) fn close(&mut self) {
         self.data.push('z');
         (self.at, self.lines, self.closed) = (self.start, false, true);
     }
 
-    /// Adds commands as they are; a new piece follows.
+    /// Appends commands verbatim. The caller must start a new subpath afterwards.
     pub(super) fn raw(&mut self, commands: &str) {
         self.data.push_str(commands);
         self.lines = false;
@@ -89,7 +89,7 @@ impl Path {
     }
 }
 
-/// A coordinate with at most one decimal.
+/// Formats a coordinate with at most one decimal.
 pub(super) fn short(x: f64) -> String {
     decimal(tenths(x))
 }
@@ -124,7 +124,7 @@ mod tests {
             "M66 35.4l24.9 39.8h24.9v-40.2",
         );
         check(&[(0.0, 0.0), (1.0, -0.3), (2.0, 0.0), (2.0, 0.0)], "M0 0l1-.3 1 .3");
-        // A piece after a closed one is relative too.
+        // A subpath after a closed one starts with a relative move.
         let mut two = Path::default();
         for at in [(10.0, 10.0), (20.5, 9.0)] {
             two.start(at);
@@ -132,7 +132,7 @@ mod tests {
             two.close();
         }
         assert_eq!(two.data(), "M10 10l1 1zm10.5-1l1 1z");
-        // Rounding does not add up.
+        // Rounding errors do not accumulate.
         let slope: Vec<(f64, f64)> = (0..=1000).map(|i| (f64::from(i) * 0.24, f64::from(i) * 0.1)).collect();
         let path = Path::through(slope);
         assert_eq!(path.at, (2400, 1000));

@@ -1,4 +1,5 @@
-//! Figures as pgfplots, which LaTeX sets in the document's own fonts. The first line of a file names what it needs.
+//! Figures as pgfplots code, which LaTeX typesets in the document's fonts. The first line of a file lists the required
+//! packages.
 
 use std::fmt::Write;
 
@@ -10,9 +11,10 @@ use crate::table::{needs_t1, tex_escape};
 
 /// Panels side by side.
 const PER_ROW: usize = 3;
-/// A mark for each colour.
+/// The mark of each colour.
 const MARKS: [&str; PALETTE.len()] = ["*", "square*", "triangle*", "diamond*", "pentagon*", "o", "square"];
-/// A `tikzpicture`.
+
+/// The figure as a LaTeX file with a `tikzpicture`.
 pub(crate) fn pgfplots(figure: &Figure) -> String {
     let mut out = colors();
     let columns = figure.panels.len().clamp(1, PER_ROW);
@@ -31,7 +33,7 @@ pub(crate) fn pgfplots(figure: &Figure) -> String {
     file(&figure.name, out)
 }
 
-/// The begin of the picture, with its colours.
+/// The beginning of the picture, with colour definitions.
 fn colors() -> String {
     let mut out = "\\begin{tikzpicture}\n".to_owned();
     for (i, color) in PALETTE.iter().enumerate() {
@@ -40,7 +42,7 @@ fn colors() -> String {
     out
 }
 
-/// The file: what it needs, and the picture.
+/// The file: a comment with the required packages, and the picture.
 fn file(name: &str, mut picture: String) -> String {
     picture.push_str("\\end{groupplot}\n\\end{tikzpicture}\n");
     let encoding = if needs_t1(&picture) { "\\usepackage[T1]{fontenc}" } else { "" };
@@ -54,15 +56,15 @@ fn draw(out: &mut String, panel: &Panel, axis: &Axis) {
     let (from, to) = panel.x_range;
     let ticks: Vec<String> = integer_ticks(from, to).into_iter().map(number).collect();
     let mode = if axis.scale == Scale::Log { ", ymode=log" } else { "" };
-    let room = if from < to { 0.03 * (to - from) } else { 0.5 };
+    let margin = if from < to { 0.03 * (to - from) } else { 0.5 };
     let _ = writeln!(
         out,
         "\\nextgroupplot[title={{{}}}, xlabel={{{}}}, ylabel={{{}}}, xmin={}, xmax={}, ymin={}, ymax={}, xtick={{{}}}{mode}]",
         tex_escape(&panel.title),
         tex_escape(&panel.x_label),
         tex_escape(&panel.y_label),
-        number(from - room),
-        number(to + room),
+        number(from - margin),
+        number(to + margin),
         number(axis.low),
         number(axis.high),
         ticks.join(","),
@@ -86,7 +88,7 @@ fn draw(out: &mut String, panel: &Panel, axis: &Axis) {
     }
 }
 
-/// Whether the axis has the value.
+/// Whether the value can be drawn on the axis.
 fn drawable(y: f64, scale: Scale) -> bool {
     y.is_finite() && (scale == Scale::Linear || y > 0.0)
 }
@@ -137,7 +139,7 @@ fn curve(out: &mut String, line: &Line, scale: Scale) {
     }
 }
 
-/// A `tikzpicture`: a row for each arm, a panel for each metric, as in the SVG.
+/// The forest plot as a LaTeX file with a `tikzpicture`.
 pub(crate) fn forest_pgfplots(forest: &Forest) -> String {
     let mut out = colors();
     let rows: usize = forest.groups.iter().map(|group| group.rows.len() + 1).sum();
@@ -193,7 +195,7 @@ pub(crate) fn forest_pgfplots(forest: &Forest) -> String {
     file(FOREST, out)
 }
 
-/// The title of each group and the labels of its rows.
+/// The title of each group, followed by the labels of its rows.
 fn labels(forest: &Forest) -> Vec<String> {
     let of_group = |group: &super::ForestGroup| {
         let title = format!("{{\\textbf{{{}}}}}", tex_escape(&group.title));
@@ -208,7 +210,7 @@ fn point(x: f64, y: f64) -> String {
     format!("({},{})", number(x), number(y))
 }
 
-/// Six significant digits.
+/// Formats a number with six significant digits.
 fn number(x: f64) -> String {
     let text = format!("{x:.5e}");
     let rounded: f64 = text.parse().unwrap_or(x);

@@ -1,4 +1,4 @@
-//! Performance profiles as a figure.
+//! The figure of performance profiles.
 
 use super::curves::{Colors, multiples, named, schedule_colors};
 use super::{Dash, Figure, Line, Panel, Scale};
@@ -8,7 +8,7 @@ use crate::{Report, label};
 /// The largest ratio that is drawn.
 const MOST: f64 = 1.5;
 
-/// The share of tasks in which a method is near the best, by how near; `None` where there is no [`Profile`].
+/// The performance profiles of all methods; `None` if the report has no [`Profile`].
 pub(super) fn profiles(report: &Report) -> Option<Figure> {
     let Profile { metric, tasks, methods } = profile(report)?;
     let colors = schedule_colors(report);
@@ -17,7 +17,7 @@ pub(super) fn profiles(report: &Report) -> Option<Figure> {
     let first: Vec<usize> = methods.iter().map(|method| method.arms[0]).collect();
     let panels = multiples(report, &first).into_iter().map(|(words, arms)| Panel {
         title: format!("{tasks} tasks{words}"),
-        x_label: "error above the least, %".to_owned(),
+        x_label: "error above lowest (%)".to_owned(),
         x_range: (0.0, most.ceil()),
         y_label: "tasks (%)".to_owned(),
         y_scale: Scale::Linear,
@@ -33,8 +33,9 @@ pub(super) fn profiles(report: &Report) -> Option<Figure> {
         name: "profiles".to_owned(),
         title: "Performance profiles".to_owned(),
         caption: format!(
-            "In how many of {tasks} tasks (a model, a data set and a budget each) a method's error, one minus the {} at the \
-             selected epoch, is at most so much above the least of all methods: Dolan and Moré's performance profiles.",
+            "Performance profiles (Dolan and Moré 2002): share of {tasks} tasks (a model, a data set and a budget each) in \
+             which a method's error (one minus the {} at the selected epoch) exceeds the lowest error of all methods by at \
+             most the given percentage.",
             metric.title()
         ),
         paper: false,
@@ -42,7 +43,7 @@ pub(super) fn profiles(report: &Report) -> Option<Figure> {
     })
 }
 
-/// A step at each of the method's ratios.
+/// The profile of a method as a step function.
 fn line(report: &Report, colors: &Colors, method: &Method, titled: bool, most: f64) -> Line {
     let mut ratios = method.ratios.clone();
     ratios.sort_by(f64::total_cmp);

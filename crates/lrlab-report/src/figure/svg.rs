@@ -1,5 +1,5 @@
-//! Drawing a figure as SVG 1.1: no scripts, no fonts, no links. Looks are classes (see `paint`), so that a page says them
-//! once and a dark one may override them.
+//! Draws figures as SVG 1.1 without scripts, fonts or links. Elements are styled by classes (see `paint`), which a page
+//! defines once and overrides in dark mode.
 
 use std::fmt::Write;
 
@@ -11,18 +11,18 @@ use crate::table::fixed;
 
 /// Width and height of the area between the axes.
 const AREA: (f64, f64) = (240.0, 190.0);
-/// Left, above and below the area. To its right stand the names of the lines.
+/// Margins to the left of, above and below the area. The line labels are to its right.
 const LEFT: f64 = 58.0;
 const ABOVE: f64 = 26.0;
 const BELOW: f64 = 44.0;
 /// Panels side by side.
 const PER_ROW: usize = 3;
-/// Room for names, at most: a panel is at most 412 wide, so that on a phone, 358 wide, no letter is smaller than 9.
+/// Maximum width of line labels. It limits a panel to 412 px, so that text is at least 9 px high on a 358 px wide phone.
 const NAMES: f64 = 96.0;
-/// The least distance between names.
+/// Minimum vertical distance between labels.
 const APART: f64 = 13.0;
 
-/// The whole file.
+/// The figure as an SVG file.
 pub(crate) fn svg(figure: &Figure) -> String {
     let (width, height) = cell(figure);
     let columns = figure.panels.len().clamp(1, PER_ROW);
@@ -37,7 +37,7 @@ pub(crate) fn svg(figure: &Figure) -> String {
     paint::document(size, &figure.title, Some(&figure.caption), &body)
 }
 
-/// Each panel as a drawing of its own, one after the other: a page lays them out as its width allows.
+/// Each panel as a separate `<svg>` element, for a page that arranges them by its width.
 pub(crate) fn panels(figure: &Figure) -> String {
     let mut out = String::new();
     for (i, axis) in axes(figure).into_iter().enumerate() {
@@ -62,7 +62,7 @@ fn cell(figure: &Figure) -> (f64, f64) {
     (LEFT + AREA.0 + 18.0 + names, ABOVE + AREA.1 + BELOW)
 }
 
-/// The axes of the panels. Panels of one quantity, small multiples, share theirs.
+/// The vertical axis of each panel. Small multiples (panels of the same quantity) share one.
 pub(super) fn axes(figure: &Figure) -> Vec<Axis> {
     let panels: Vec<&Panel> = figure.panels.iter().collect();
     let shared = panels.windows(2).all(|pair| {
@@ -74,8 +74,8 @@ pub(super) fn axes(figure: &Figure) -> Vec<Axis> {
     panels.iter().map(|panel| axis(std::slice::from_ref(panel))).collect()
 }
 
-/// The axis of panels. Neither runs that diverged nor the first epoch squeeze the others, nor the end of a rate that goes
-/// to zero: they get some more room, and leave it.
+/// The common vertical axis of panels. Diverged runs, an outlying first epoch and the end of a rate that decays to zero
+/// extend the range by a limited amount only; beyond it they are clipped.
 fn axis(panels: &[&Panel]) -> Axis {
     let scale = panels.first().map_or(Scale::Linear, |panel| panel.y_scale);
     let lines = || panels.iter().flat_map(|panel| &panel.lines);
@@ -88,16 +88,19 @@ fn axis(panels: &[&Panel]) -> Axis {
         let band = line.band.iter().flat_map(|b| [(b.0, b.1), (b.0, b.2)]);
         line.points.iter().copied().chain(band).filter(|(_, y)| *y >= least).collect()
     };
-    let (wild, tame): (Vec<&Line>, Vec<&Line>) = lines().partition(|line| line.diverged);
-    let tame: Vec<(f64, f64)> = tame.into_iter().flat_map(of).collect();
+    let (diverged, finite): (Vec<&Line>, Vec<&Line>) = lines().partition(|line| line.diverged);
+    let finite: Vec<(f64, f64)> = finite.into_iter().flat_map(of).collect();
     // Epochs count from 1.
     let epochs = panels.iter().all(|panel| panel.x_range.0 >= 1.0);
-    let mut values =
-        if epochs && scale == Scale::Linear { but_first(&tame) } else { tame.iter().map(|p| p.1).collect() };
+    let mut values = if epochs && scale == Scale::Linear {
+        limit_first_epoch(&finite)
+    } else {
+        finite.iter().map(|p| p.1).collect()
+    };
     let (low, high) = range(values.iter().copied());
-    let room = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
-    let wild = wild.into_iter().flat_map(of).map(|(_, y)| y);
-    values.extend(wild.map(|y| y.clamp(low.min(high) - room, high.max(low) + room)));
+    let margin = if low < high { 0.5 * (high - low) } else { f64::INFINITY };
+    let diverged = diverged.into_iter().flat_map(of).map(|(_, y)| y);
+    values.extend(diverged.map(|y| y.clamp(low.min(high) - margin, high.max(low) + margin)));
     let bounds = panels.first().map_or((None, None), |panel| panel.y_bounds);
     Axis::around(values.into_iter(), scale, bounds)
 }
@@ -106,12 +109,12 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), y| (low.min(y), high.max(y)))
 }
 
-/// The epochs from which on the first one is cut off where it would take most of the axis.
+/// The minimum number of epochs for which an outlying first epoch is clipped.
 const MANY: usize = 5;
 
-/// The values that rule an axis. Where the first epoch would take more than half of it, that is cut down to a fifth of the
-/// others' range.
-fn but_first(points: &[(f64, f64)]) -> Vec<f64> {
+/// The values that determine an axis. If the first epoch would take more than half of the axis, its values are clamped to
+/// a fifth of the range of the others beyond it.
+fn limit_first_epoch(points: &[(f64, f64)]) -> Vec<f64> {
     let mut epochs: Vec<f64> = points.iter().map(|p| p.0).collect();
     epochs.sort_by(f64::total_cmp);
     epochs.dedup();
@@ -127,8 +130,8 @@ fn but_first(points: &[(f64, f64)]) -> Vec<f64> {
     all.map(|y| y.clamp(floor.min(low), ceiling.max(high))).collect()
 }
 
-/// The value below which a line is for no more than 3 % of its way: a rate that goes to zero passes every power of ten in
-/// its last updates.
+/// The value below which a line spends at most 3 % of its length. A rate that decays to zero passes through every power of
+/// ten in its last updates; these would stretch a log axis.
 fn lasting_low(line: &Line) -> Option<f64> {
     const SHARE: f64 = 0.03;
     let mut pieces: Vec<(f64, f64)> =
@@ -154,8 +157,8 @@ struct Drawing<'a> {
 impl Drawing<'_> {
     fn draw(&self, out: &mut String, clip: &str) {
         self.grid(out);
-        let leaves = self.leaves();
-        if leaves {
+        let clipped = self.exceeds_area();
+        if clipped {
             let corner = (short(self.x - 4.0), short(self.y - 4.0));
             let size = (short(self.width + 8.0), short(self.height + 8.0));
             let _ = writeln!(
@@ -174,16 +177,16 @@ impl Drawing<'_> {
         for line in &self.panel.lines {
             self.line(out, line);
         }
-        if leaves {
+        if clipped {
             out.push_str("</g>\n");
         }
         self.names(out);
         self.labels(out);
-        self.first(out);
+        self.first_epoch(out);
     }
 
-    /// What the means of a first epoch that is cut off are.
-    fn first(&self, out: &mut String) {
+    /// Annotates a clipped first epoch with the range of its means.
+    fn first_epoch(&self, out: &mut String) {
         let first = self.panel.x_range.0;
         let later = self.panel.lines.iter().flat_map(|line| &line.points).map(|p| p.0).filter(|x| *x > first);
         let second = later.fold(f64::INFINITY, f64::min).min(self.panel.x_range.1);
@@ -213,8 +216,8 @@ impl Drawing<'_> {
         );
     }
 
-    /// Whether something passes the area's upper or lower edge.
-    fn leaves(&self) -> bool {
+    /// Whether a line or band exceeds the upper or lower edge of the area.
+    fn exceeds_area(&self) -> bool {
         let lines = self.panel.lines.iter();
         let mut values = lines.flat_map(|line| {
             line.points.iter().map(|p| p.1).chain(line.band.iter().flat_map(|b| [b.1, b.2]))
@@ -224,7 +227,7 @@ impl Drawing<'_> {
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let (low, high) = self.panel.x_range;
-        // A single epoch stands in the middle.
+        // A single epoch is centred.
         let across = if high > low { (x - low) / (high - low) } else { 0.5 + (x - low) };
         let inset = if low > 0.0 { 8.0 } else { 0.0 };
         let y = self.axis.fraction(y).clamp(-20.0, 20.0);
@@ -257,7 +260,7 @@ impl Drawing<'_> {
         paint::path(out, "axis", &axis);
     }
 
-    /// The name of each line at its end, with its mark or a piece of it; names that would overlap stand below each other.
+    /// Draws the label of each line at its end, with a sample of the line; labels that would overlap are moved apart.
     fn names(&self, out: &mut String) {
         let mut ends: Vec<(f64, &Line)> = Vec::new();
         for line in self.panel.lines.iter().filter(|line| !line.label.is_empty()) {
@@ -272,7 +275,7 @@ impl Drawing<'_> {
             *y = y.max(above + APART);
             above = *y;
         }
-        // What went below the area moves up again.
+        // Moves labels below the area up again.
         let mut below = self.y + self.height + APART;
         for (y, _) in ends.iter_mut().rev() {
             *y = y.min(below - APART);
@@ -314,7 +317,7 @@ impl Drawing<'_> {
 
     fn band(&self, out: &mut String, line: &Line) {
         if line.band.len() < 2 {
-            // The spread of a single point is an error bar.
+            // The band of a single point is drawn as an error bar.
             let mut bar = Path::default();
             for (x, low, high) in &line.band {
                 let ((px, a), (_, b)) = (self.at(*x, *low), self.at(*x, *high));
@@ -345,7 +348,7 @@ impl Drawing<'_> {
             paint::path(out, &fill(line), &marks);
         }
         if let (true, Some((x, y))) = (line.diverged, at.last()) {
-            // A run that left the panel ends at its edge.
+            // The cross of a run that exceeds the panel is drawn at the panel's edge.
             let mut cross = Path::default();
             mark::cross(&mut cross, *x, y.clamp(self.y, self.y + self.height));
             paint::path(out, &format!("l s{}", index(line)), &cross);
@@ -358,10 +361,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_epoch_does_not_rule_the_axis() {
+    fn outlying_first_epochs_are_clipped() {
         let check = |values: &[f64], expected: (f64, f64)| {
             let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(values.iter().copied()).collect();
-            let (low, high) = range(but_first(&points).into_iter());
+            let (low, high) = range(limit_first_epoch(&points).into_iter());
             assert!(
                 (low - expected.0).abs() < 1e-9 && (high - expected.1).abs() < 1e-9,
                 "{values:?}: {low}–{high}"
@@ -370,14 +373,14 @@ mod tests {
         check(&[9.0, 2.0, 1.5, 1.0, 1.2], (1.0, 2.2));
         check(&[1.0, 70.0, 74.0, 75.0, 80.0], (68.0, 80.0));
         check(&[68.0, 81.0, 88.0, 94.0, 99.0], (68.0, 99.0));
-        // A first epoch that leaves the others most of the axis, and one of few.
+        // A first epoch that takes less than half of the axis, and a run of too few epochs.
         check(&[2.5, 2.0, 1.5, 1.0, 1.2], (1.0, 2.5));
         check(&[9.0, 2.0, 1.5, 1.0], (1.0, 9.0));
         check(&[1.0, 1.0, 1.0, 1.0, 1.0], (1.0, 1.0));
     }
 
     #[test]
-    fn a_rate_that_goes_to_zero_does_not_stretch_its_axis() {
+    fn decay_to_zero_does_not_stretch_the_log_axis() {
         let line = |points: Vec<(f64, f64)>| Line {
             label: String::new(),
             color: 0,
@@ -394,7 +397,7 @@ mod tests {
         });
         let low = lasting_low(&line(cosine.collect())).unwrap();
         assert!((1e-4..3e-4).contains(&low), "{low}");
-        // A step that stays low is shown.
+        // A lasting low rate is shown.
         let step = vec![(0.0, 0.1), (8.0, 0.1), (8.0, 1e-5), (10.0, 1e-5)];
         assert_eq!(lasting_low(&line(step)), Some(1e-5));
     }

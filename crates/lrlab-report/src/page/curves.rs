@@ -1,6 +1,7 @@
-//! What the page's curves are drawn from: the histories of the runs as compact JSON.
+//! The data of the page's interactive curves: the histories of the runs as compact JSON.
 //!
-//! Fractions are there in millionths, other numbers with six significant digits, more than a screen shows; `tables/curves.csv` has all of them. A rate that several runs share is there once.
+//! Fractions are stored in millionths and other numbers with six significant digits; `tables/curves.csv` has full precision.
+//! A learning-rate curve that several runs share is stored once.
 
 use std::collections::HashMap;
 
@@ -12,16 +13,16 @@ use crate::figure::PALETTE;
 use crate::rates::{rates, thinned};
 use crate::{Arm, Metric, Report, Run, Unit, label, tables};
 
-/// The axes that choose a panel; arms that agree on them share one.
+/// The axes that determine the panel of an arm.
 const PANEL: [&str; 4] = [label::EXPERIMENT, "model", "dataset", label::EPOCHS];
 
-/// How many arms a panel shows at first.
+/// The number of arms that a panel shows initially.
 const FIRST: usize = 4;
 
-/// A page with the curves of more runs would take a browser too long to open.
+/// The maximum number of runs with curves on the page, which bounds its size and loading time.
 pub(super) const MOST_RUNS: usize = 2000;
 
-/// The rate is drawn update by update, not epoch by epoch.
+/// The learning rate, which is drawn by update instead of by epoch.
 const RATE: &str = "lr";
 
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ struct PageMetric {
     title: &'static str,
     sign: &'static str,
     factor: f64,
-    /// What the runs' values count: fractions in millionths, which are shorter.
+    /// The unit of the stored values: 10⁻⁶ for fractions, else 1.
     unit: f64,
     digits: usize,
 }
@@ -53,12 +54,12 @@ struct Panel {
 
 #[derive(Serialize)]
 struct PanelArm {
-    /// The report's index.
+    /// Index in the report's arms.
     arm: usize,
     name: String,
     color: usize,
     dashed: bool,
-    /// Whether it is shown at first.
+    /// Whether the arm is shown initially.
     first: bool,
 }
 
@@ -73,7 +74,7 @@ struct PageRun {
     updates_per_epoch: Option<u64>,
     /// The run's computing time, spread evenly over its epochs.
     seconds_per_epoch: Option<f64>,
-    /// By epoch, a list for each of the grid's metrics but the rate, in units of [`PageMetric::unit`]; empty where the run has
+    /// For each metric except the learning rate, the values by epoch in units of [`PageMetric::unit`]; empty if the run has
     /// none.
     values: Vec<Vec<Option<Number>>>,
     /// Index into `rates`.
@@ -83,13 +84,13 @@ struct PageRun {
 /// A learning rate over epochs.
 #[derive(Serialize)]
 struct RateLine {
-    /// Whether the rate of every update is known; else there are two points an epoch, its first update's and its last's.
+    /// Whether the rate of every update is known; otherwise there are two points per epoch, its first and last update.
     joined: bool,
     x: Vec<f64>,
     y: Vec<f64>,
 }
 
-/// The curves of every run as JSON that may stand in a `script` element; `None` for more than [`MOST_RUNS`] runs.
+/// The curves of every run as JSON that is safe inside a `script` element; `None` for more than [`MOST_RUNS`] runs.
 pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error> {
     if report.runs().count() > MOST_RUNS {
         return Ok(None);
@@ -129,11 +130,11 @@ pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error>
         arms,
         rates: lines.all,
     };
-    // No text ends the element before its time.
+    // Prevents `</script>` in names from ending the element.
     Ok(Some(serde_json::to_string(&curves)?.replace('<', "\\u003c")))
 }
 
-/// A panel for every network, data set and budget, and where there are several, one of all arms.
+/// A panel for every combination of experiment, model, data set and budget, and, if there are several, one with all arms.
 fn panels(report: &Report) -> Vec<Panel> {
     let (fixed, free): (Vec<&String>, Vec<&String>) =
         report.axes.iter().partition(|axis| PANEL.contains(&axis.as_str()));
@@ -156,20 +157,20 @@ fn panels(report: &Report) -> Vec<Panel> {
     panels
 }
 
-/// Arms are told apart by their coordinates on `axes`: the monitor's by the stroke, the others' by the colour. The fixed
-/// rate is drawn in ink, as in the figures.
+/// A panel of arms that are named by their coordinates on `axes`. The stroke shows the monitor, the colour the other
+/// coordinates; the fixed rate is black, as in the figures.
 fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel {
-    let tone = |arm: &Arm| -> Vec<String> {
+    let color_key = |arm: &Arm| -> Vec<String> {
         axes.iter().filter(|axis| **axis != label::MONITOR).map(|axis| arm.label(axis)).collect()
     };
-    let mut tones: Vec<Vec<String>> = Vec::new();
+    let mut color_keys: Vec<Vec<String>> = Vec::new();
     if !arms.iter().any(|i| report.arms[*i].fixed_rate) {
-        tones.push(Vec::new());
+        color_keys.push(Vec::new());
     }
     for fixed in [true, false] {
         for arm in arms.iter().map(|i| &report.arms[*i]).filter(|arm| arm.fixed_rate == fixed) {
-            if !tones.contains(&tone(arm)) {
-                tones.push(tone(arm));
+            if !color_keys.contains(&color_key(arm)) {
+                color_keys.push(color_key(arm));
             }
         }
     }
@@ -180,7 +181,7 @@ fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel 
         PanelArm {
             arm: *i,
             name: if named.is_empty() { "every run".to_owned() } else { named.join(", ") },
-            color: tones.iter().position(|other| *other == tone(arm)).unwrap_or(0),
+            color: color_keys.iter().position(|other| *other == color_key(arm)).unwrap_or(0),
             dashed: arm.monitored,
             first: first.contains(i),
         }
@@ -188,8 +189,8 @@ fn panel(report: &Report, name: String, arms: &[usize], axes: &[&str]) -> Panel 
     Panel { name, arms: arms.collect() }
 }
 
-/// The fixed rate and what nothing watches before what a monitor does, each in the report's order; arms without a result
-/// last.
+/// The arms that are shown initially: unmonitored before monitored arms and the fixed rate before other schedules, in the
+/// report's order; arms without a result last.
 fn shown_first(report: &Report, arms: &[usize]) -> Vec<usize> {
     let mut order = arms.to_vec();
     order.sort_by_key(|i| {
@@ -200,8 +201,8 @@ fn shown_first(report: &Report, arms: &[usize]) -> Vec<usize> {
     order
 }
 
-/// One coordinate for readers, with the axis' name where the value alone does not say what it is; `None` where every arm
-/// of the report has the same, or where it only says that there is no monitor.
+/// A coordinate in display form, with the name of the axis if the value is a number; `None` if all arms of the report
+/// share the coordinate, or if it is the absence of a monitor.
 fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
     if report.values(axis).len() < 2 {
         return None;
@@ -242,7 +243,7 @@ fn page_run(run: &Run, keys: &[&'static str], digits: usize, lines: &mut RateLin
     }
 }
 
-/// Epochs that were done again after an interruption took their time too.
+/// The mean time per executed epoch. Epochs that were repeated after an interruption count as executed.
 fn seconds_per_epoch(run: &Run) -> Option<f64> {
     let result = run.result()?;
     let before = result.provenance.continued.as_ref().map_or(0, |continued| continued.work.updates);
@@ -254,7 +255,7 @@ fn seconds_per_epoch(run: &Run) -> Option<f64> {
     tables::seconds(run).map(|seconds| seconds / epochs).filter(|x| x.is_finite() && *x > 0.0)
 }
 
-/// Each line once.
+/// Deduplicated learning-rate curves.
 #[derive(Default)]
 struct RateLines {
     all: Vec<RateLine>,
@@ -262,7 +263,7 @@ struct RateLines {
 }
 
 impl RateLines {
-    /// The index of the run's line.
+    /// The index of the run's curve; `None` if the run has none.
     fn of(&mut self, run: &Run) -> Option<usize> {
         let (joined, points) = match rates(run) {
             Some((rates, per_epoch)) => (true, line(&rates, per_epoch)),
@@ -280,7 +281,8 @@ impl RateLines {
     }
 }
 
-/// A rate that changes with every update is a line through its updates, which needs few points; a step stays a step.
+/// The points of a learning-rate curve: small changes between updates become sloped lines, which need few points after
+/// thinning; larger ones stay vertical steps.
 fn line(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
     const STEP: f64 = 0.03;
     let (low, high) =
@@ -299,7 +301,7 @@ fn line(rates: &[f64], per_epoch: u64) -> Vec<(f64, f64)> {
     thinned(&points)
 }
 
-/// The rates of each epoch's first and last update.
+/// The rates of the first and last update of each epoch.
 fn ends(run: &Run) -> Vec<(f64, f64)> {
     let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
     let history = run.result().into_iter().flat_map(|result| &result.history);
@@ -310,19 +312,19 @@ fn ends(run: &Run) -> Vec<(f64, f64)> {
     ends.filter_map(|(x, rate)| Some((x, rate?))).collect()
 }
 
-/// The unit of fractions.
+/// The unit in which fractions are stored.
 const MILLIONTH: f64 = 1e-6;
 
 fn is_fraction(metric: Metric) -> bool {
     matches!(metric.unit(), Unit::Percent | Unit::Points | Unit::Score)
 }
 
-/// The nearest whole number.
+/// The nearest integer.
 fn whole(x: f64) -> Number {
     Number::from(x.round() as i64)
 }
 
-/// Six significant digits.
+/// Rounds to six significant digits.
 fn short(x: f64) -> f64 {
     format!("{x:.5e}").parse().unwrap_or(x)
 }

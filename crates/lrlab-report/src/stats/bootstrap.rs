@@ -6,19 +6,19 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::mean;
 
-/// What resampling says about a mean.
+/// The bootstrap interval of a mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bootstrap {
-    /// The interval's ends.
+    /// The ends of the interval.
     Interval(f64, f64),
-    /// All values are equal: they say nothing about their spread.
+    /// There is no interval because all values are equal.
     Degenerate,
-    /// Fewer than three values, where resampling says nothing, or no resamples of as many.
+    /// There are fewer than three values, or the resamples are of another size.
     TooFew,
 }
 
 impl Bootstrap {
-    /// The ends, where there is an interval.
+    /// The ends of the interval, if there is one.
     #[must_use]
     pub fn interval(self) -> Option<(f64, f64)> {
         match self {
@@ -28,11 +28,11 @@ impl Bootstrap {
     }
 }
 
-/// Which values each resample takes, with replacement: the same for every sample of a size.
+/// The indices of resamples with replacement, shared by all samples of the same size.
 #[derive(Debug, Clone)]
 pub struct Resamples {
     n: usize,
-    /// `n` places for each resample.
+    /// `n` indices for each resample.
     places: Vec<u32>,
 }
 
@@ -45,8 +45,8 @@ impl Resamples {
     }
 }
 
-/// The `BCa` interval for the mean of `values` at `level` (0.95) from `resamples` of as many values. With few values it is
-/// too narrow: read it beside [`super::t_interval`].
+/// The `BCa` interval for the mean of `values` at confidence `level` (such as 0.95) from `resamples` of the same size. For few
+/// values the interval is too narrow; compare it with [`super::t_interval`].
 #[must_use]
 pub fn bootstrap_interval(values: &[f64], level: f64, resamples: &Resamples) -> Bootstrap {
     let n = values.len();
@@ -61,7 +61,7 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: &Resamples) -> 
     let mean_of = |places: &[u32]| places.iter().map(|place| values[*place as usize]).sum::<f64>() / n as f64;
     let mut means: Vec<f64> = resamples.places.chunks_exact(n).map(mean_of).collect();
     means.sort_unstable_by(f64::total_cmp);
-    // Means that are equal on paper may differ in the last bits; they count half.
+    // Means equal to the centre up to rounding count half.
     let slack = 1e-12 * values.iter().map(|x| x.abs()).sum::<f64>() / n as f64;
     let below = means.partition_point(|m| *m < centre - slack);
     let not_above = means.partition_point(|m| *m <= centre + slack);
@@ -76,10 +76,10 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: &Resamples) -> 
     if low.is_finite() && high.is_finite() { Bootstrap::Interval(low, high) } else { Bootstrap::Degenerate }
 }
 
-/// A sixth of the skewness of the jackknife's means.
+/// The acceleration: one sixth of the skewness of the jackknife means.
 fn acceleration(values: &[f64], centre: f64) -> f64 {
     let n = values.len() as f64;
-    // The mean without x lies (centre − x) / (n − 1) from that of all.
+    // The centre minus the mean without x is (x − centre) / (n − 1).
     let away = values.iter().map(|x| (x - centre) / (n - 1.0));
     let (squares, cubes) = away.fold((0.0, 0.0), |(s, c), d| (s + d * d, c + d * d * d));
     cubes / (6.0 * squares * squares.sqrt())
@@ -114,8 +114,8 @@ mod tests {
         check(1.0, 8.0);
     }
 
-    /// `scipy.stats.bootstrap((d,), numpy.mean, method="BCa", n_resamples=1_000_000).confidence_interval`: the slack is
-    /// what 10,000 resamples leave open.
+    /// `scipy.stats.bootstrap((d,), numpy.mean, method="BCa", n_resamples=1_000_000).confidence_interval`; the slack covers
+    /// the sampling error of 10,000 resamples.
     #[test]
     fn known_values() {
         let check = |values: &[f64], low: f64, high: f64, slack: f64| {

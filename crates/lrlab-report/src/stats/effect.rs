@@ -1,10 +1,10 @@
-//! Sizes of effects.
+//! Effect sizes.
 
 use super::{mean, summary};
 
 /// Mean of paired differences over their standard deviation, with Hedges' correction for few pairs
-/// (mean / std · (1 − 3 / (4(n − 1) − 1)); Hedges, Journal of Educational Statistics 6, 1981). `None` below three pairs and where
-/// all differences are equal.
+/// (mean / std · (1 − 3 / (4(n − 1) − 1)); Hedges, Journal of Educational Statistics 6, 1981). `None` for fewer than three
+/// pairs or if all differences are equal.
 #[must_use]
 pub fn standardised(differences: &[f64]) -> Option<f64> {
     let s = summary(differences).filter(|s| s.n > 2)?;
@@ -12,22 +12,22 @@ pub fn standardised(differences: &[f64]) -> Option<f64> {
     Some(s.mean / std * (1.0 - 3.0 / (4.0 * (s.n as f64 - 1.0) - 1.0)))
 }
 
-/// The probability that a run of `ours` exceeds one of `theirs`, ties counting half, over all pairs of runs: the
-/// Mann-Whitney statistic over its largest value (Agarwal et al., `NeurIPS` 2021, "probability of improvement"). `None`
-/// where one is empty.
+/// The probability that a run of `ours` exceeds one of `theirs` over all pairs of runs, ties counting half: the
+/// Mann–Whitney statistic divided by its maximum (Agarwal et al., `NeurIPS` 2021, "probability of improvement"). `None` if
+/// one of the slices is empty.
 #[must_use]
 pub fn superiority(ours: &[f64], theirs: &[f64]) -> Option<f64> {
-    let won = |a: f64, b: f64| match a.total_cmp(&b) {
+    let score = |a: f64, b: f64| match a.total_cmp(&b) {
         _ if a == b => 0.5,
         std::cmp::Ordering::Greater => 1.0,
         _ => 0.0,
     };
-    let all = ours.iter().flat_map(|&a| theirs.iter().map(move |&b| won(a, b)));
+    let all = ours.iter().flat_map(|&a| theirs.iter().map(move |&b| score(a, b)));
     (!ours.is_empty() && !theirs.is_empty())
         .then(|| all.sum::<f64>() / (ours.len() as f64 * theirs.len() as f64))
 }
 
-/// The mean of the middle half: a quarter of the values, rounded down, is cut at each end. `None` of no values.
+/// The mean of the values without the lowest and the highest quarter, each rounded down. `None` for no values.
 #[must_use]
 pub fn interquartile_mean(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();

@@ -2,8 +2,8 @@
 
 use super::{summary, t_cdf};
 
-/// The p of the hypothesis that the mean of `differences` lies outside ±`margin`: below 0.05, no difference larger than
-/// the margin is a finding. `None` below two differences. Where all are equal it is 0 within the margin and 1 outside.
+/// The p-value of the null hypothesis that the mean of `differences` lies outside ±`margin`; p < 0.05 shows equivalence.
+/// `None` for fewer than two differences. If all differences are equal, p is 0 within the margin and 1 outside.
 #[must_use]
 pub fn equivalence(differences: &[f64], margin: f64) -> Option<f64> {
     let s = summary(differences)?;

@@ -1,6 +1,6 @@
 //! Holm's step-down correction (Scandinavian Journal of Statistics 6, 1979).
 
-/// Adjusted p-values in the order given: the k-th smallest of m becomes max over j ≤ k of min(1, (m − j + 1) p₍ⱼ₎).
+/// Adjusted p-values in the order of `p`: the k-th smallest of m becomes max over j ≤ k of min(1, (m − j + 1) p₍ⱼ₎).
 #[must_use]
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();

@@ -1,7 +1,8 @@
-//! Small statistics for few seeds: mean and spread, intervals, exact tests, Holm's correction, sizes of effects and
-//! equivalence.
+//! Statistics for small numbers of seeds: mean and standard deviation, intervals, exact tests, Holm's correction, effect
+//! sizes and equivalence tests.
 //!
-//! Everything is exact or counter-based, so equal inputs give equal bits. Checked against `SciPy`.
+//! All procedures are exact or use counter-based random numbers, so equal inputs give equal bits. The tests compare them
+//! with `SciPy`.
 
 mod bootstrap;
 mod effect;
@@ -22,15 +23,15 @@ pub use wilcoxon::{SignedRank, signed_rank};
 /// Number, mean and sample standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// Values.
+    /// The number of values.
     pub n: usize,
-    /// Their mean.
+    /// The mean.
     pub mean: f64,
     /// Sample standard deviation, √(Σ(x − mean)² / (n − 1)); `None` for one value.
     pub std: Option<f64>,
 }
 
-/// Mean and sample standard deviation; `None` of no values.
+/// Mean and sample standard deviation; `None` for no values.
 #[must_use]
 pub fn summary(values: &[f64]) -> Option<Summary> {
     let n = values.len();
@@ -42,7 +43,7 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
     Some(Summary { n, mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()) })
 }
 
-/// The mean; NaN of no values.
+/// The mean; NaN for no values.
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }

@@ -2,39 +2,39 @@
 
 use lrlab_random::Stream;
 
-/// More pairs than this are sampled rather than enumerated: 2²⁰ sign patterns.
+/// The maximum number of pairs whose sign patterns are enumerated; for more, patterns are sampled.
 const EXACT_UP_TO: usize = 20;
 const SAMPLES: u64 = 100_000;
 
 /// A two-sided sign-flip test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignFlip {
-    /// The share of sign patterns whose mean lies at least as far from zero as the one seen.
+    /// The share of sign patterns whose mean is at least as far from zero as the observed mean.
     pub p: f64,
-    /// The smallest p that so many pairs can give: 2/2ⁿ.
+    /// The smallest possible p for this number of pairs, 2/2ⁿ.
     pub smallest: f64,
-    /// Whether every pattern was looked at.
+    /// Whether all patterns were enumerated.
     pub exact: bool,
 }
 
-/// Tests whether paired differences have mean zero: under the null each difference is as likely with either sign.
-/// `stream` is drawn from where there are more than 20 pairs. `None` of no pairs.
+/// Tests the null hypothesis that each paired difference is equally likely with either sign. For more than 20 pairs, sign
+/// patterns are sampled from `stream`. `None` for no pairs.
 #[must_use]
 pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
     let n = differences.len();
     if n == 0 {
         return None;
     }
-    let seen = differences.iter().sum::<f64>().abs();
-    // Sums that are equal on paper may differ in the last bits.
+    let observed = differences.iter().sum::<f64>().abs();
+    // Sums that are equal up to rounding count as equal.
     let slack = 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
     let as_far = |pattern: &dyn Fn(usize) -> bool| {
         let sum: f64 = differences.iter().enumerate().map(|(i, d)| if pattern(i) { -d } else { *d }).sum();
-        sum.abs() >= seen - slack
+        sum.abs() >= observed - slack
     };
     let smallest = 2.0_f64.powi(1 - n as i32);
     if n <= EXACT_UP_TO {
-        // The mirror image of a pattern is as far from zero: half of them are enough.
+        // A pattern and its negation are equally far from zero, so half of the patterns suffice.
         let half = 1_u64 << (n - 1);
         let count = (0..half).filter(|bits| as_far(&|i| bits >> i & 1 == 1)).count();
         return Some(SignFlip { p: count as f64 / half as f64, smallest, exact: true });
@@ -43,7 +43,7 @@ pub fn sign_flip(differences: &[f64], stream: Stream) -> Option<SignFlip> {
     let sampled = (0..SAMPLES)
         .filter(|draw| as_far(&|i| stream.bits(draw * words + i as u64 / 64) >> (i % 64) & 1 == 1))
         .count();
-    // The pattern seen is one of them (Phipson and Smyth, 2010).
+    // Counts the observed pattern as one of the samples (Phipson and Smyth, 2010).
     Some(SignFlip { p: (sampled + 1) as f64 / (SAMPLES + 1) as f64, smallest, exact: false })
 }
 

@@ -4,7 +4,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::summary;
 
-/// P(T ≤ t) for `df` > 0 degrees of freedom; NaN for others.
+/// P(T ≤ t) for `df` > 0 degrees of freedom; NaN for `df` ≤ 0.
 #[must_use]
 pub fn t_cdf(t: f64, df: f64) -> f64 {
     StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |distribution| distribution.cdf(t))
@@ -16,7 +16,7 @@ pub fn t_quantile(p: f64, df: f64) -> f64 {
     StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |distribution| distribution.inverse_cdf(p))
 }
 
-/// The t-interval for the mean of `values` at `level` (0.95); `None` below two values.
+/// The t-interval for the mean of `values` at confidence `level` (such as 0.95); `None` for fewer than two values.
 #[must_use]
 pub fn t_interval(values: &[f64], level: f64) -> Option<(f64, f64)> {
     let s = summary(values)?;

@@ -5,14 +5,15 @@
 pub struct SignedRank {
     /// The sum of the ranks of positive differences.
     pub statistic: f64,
-    /// The share of sign patterns whose rank sum lies at least as far from its mean as the one seen.
+    /// The share of sign patterns whose rank sum is at least as far from its mean as the observed one.
     pub p: f64,
-    /// Differences that are not zero, which the test is over.
+    /// The number of nonzero differences.
     pub n: usize,
 }
 
-/// Tests whether paired differences are symmetric about zero. Zeros are left out, and tied magnitudes share the mean of
-/// their ranks; the null distribution is exact given the ties. `None` where every difference is zero or not finite.
+/// Tests the null hypothesis that paired differences are symmetric about zero. Zeros are excluded, and tied magnitudes get
+/// the mean of their ranks; the null distribution is exact given the ties. `None` if every difference is zero or not
+/// finite.
 #[must_use]
 pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
     let mut kept: Vec<f64> = differences.iter().copied().filter(|d| d.is_finite() && *d != 0.0).collect();
@@ -23,8 +24,8 @@ pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
     }
     let ranks = doubled_ranks(&kept);
     let total: usize = ranks.iter().sum();
-    let seen: usize = kept.iter().zip(&ranks).filter(|(d, _)| **d > 0.0).map(|(_, rank)| rank).sum();
-    // How many of the 2ⁿ sign patterns have each sum of positive ranks, as shares.
+    let observed: usize = kept.iter().zip(&ranks).filter(|(d, _)| **d > 0.0).map(|(_, rank)| rank).sum();
+    // The share of the 2ⁿ sign patterns for each sum of positive ranks.
     let mut shares = vec![0.0; total + 1];
     shares[0] = 1.0;
     for &rank in &ranks {
@@ -33,13 +34,13 @@ pub fn signed_rank(differences: &[f64]) -> Option<SignedRank> {
             shares[sum] = 0.5 * (shares[sum] + with);
         }
     }
-    let far = (2 * seen).abs_diff(total);
+    let far = (2 * observed).abs_diff(total);
     let p: f64 =
         shares.iter().enumerate().filter(|(sum, _)| (2 * sum).abs_diff(total) >= far).map(|(_, p)| p).sum();
-    Some(SignedRank { statistic: seen as f64 / 2.0, p: p.min(1.0), n })
+    Some(SignedRank { statistic: observed as f64 / 2.0, p: p.min(1.0), n })
 }
 
-/// Twice the rank of every value of `sorted` by magnitude, ties sharing the mean.
+/// Twice the rank of every value of `sorted` by magnitude; ties get the mean rank.
 fn doubled_ranks(sorted: &[f64]) -> Vec<usize> {
     let mut ranks = Vec::with_capacity(sorted.len());
     for group in sorted.chunk_by(|a, b| a.abs() == b.abs()) {

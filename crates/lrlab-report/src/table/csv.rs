@@ -1,5 +1,5 @@
-//! Tables as CSV (RFC 4180) for programs: raw numbers in the shortest decimals that read back, nothing rounded, one
-//! column for each number. What is missing is empty.
+//! Tables as CSV (RFC 4180): unrounded numbers in their shortest round-trip representation, one column per number. Missing
+//! values are empty fields.
 
 use std::borrow::Cow;
 use std::io;
@@ -7,19 +7,19 @@ use std::io;
 use super::{Table, Value};
 use crate::Error;
 
-/// Writes the whole file.
+/// Writes a table as CSV.
 ///
 /// # Errors
-/// A row has not one cell for each column.
+/// Returns an error if a row does not have one cell per column, or writing fails.
 pub(crate) fn csv(table: &Table, out: &mut dyn io::Write) -> Result<(), Error> {
     let rows = table.rows.iter().map(|row| row.cells.iter().flat_map(|cell| fields(&cell.value)).collect());
     file(table.name, [header(table)].into_iter().chain(rows), out)
 }
 
-/// Writes lines, fields quoted where they have to be.
+/// Writes lines, quoting fields as necessary.
 ///
 /// # Errors
-/// Two lines are not of one length, or writing fails; the error names the table.
+/// Returns [`Error::Csv`] if two lines differ in their number of fields, or writing fails.
 pub(crate) fn file(
     name: &str,
     lines: impl Iterator<Item = Vec<String>>,
@@ -38,7 +38,7 @@ fn header(table: &Table) -> Vec<String> {
     names(table.columns.iter().flat_map(|column| &column.fields).map(String::as_str))
 }
 
-/// Names of columns. No two share one, whatever the axes of a grid are called.
+/// Makes column names unique by numeric suffixes.
 pub(crate) fn names<'a>(wanted: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for name in wanted {
@@ -65,7 +65,7 @@ fn fields(value: &Value) -> Vec<String> {
             signs.map_or_else(|| vec![String::new(); 3], |signs| signs.iter().map(whole).collect())
         }
         Value::Times(epochs) => vec![epochs.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")],
-        Value::Told { number, word, .. } => {
+        Value::Tagged { number, word, .. } => {
             vec![number.map_or_else(String::new, |n| n.to_string()), (*word).to_owned()]
         }
         Value::Claimed { compare, value, tolerance, than, .. } => {
@@ -83,7 +83,7 @@ fn fields(value: &Value) -> Vec<String> {
     }
 }
 
-/// A spreadsheet takes a leading =, + or @ for a formula.
+/// Quotes a leading =, + or @, which a spreadsheet would interpret as a formula.
 fn guarded(field: &str) -> Cow<'_, str> {
     let formula = field.starts_with(['=', '+', '@']) && field.parse::<f64>().is_err();
     if formula { format!("'{field}").into() } else { field.into() }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_columns_share_a_name() {
+    fn column_names_are_unique() {
         let columns = ["runs", "seed", "runs_planned"].map(|axis| Column::text(axis, axis));
         let own = [
             Column::number("runs", "runs", "").fields(&["runs", "runs_planned"]),

@@ -1,15 +1,15 @@
-//! Tables as LaTeX with `booktabs`: `\input` them where a table should float.
+//! Tables as LaTeX floats with `booktabs`, for `\input`.
 
 use std::fmt::Write;
 
 use super::tex::{escape, needs_t1};
 use super::{Column, Row, Table, TableCell, Value};
 
-/// Characters of text that fit across a page in `\small`.
+/// The number of characters in `\small` that fit into the text width.
 const PAGE: usize = 90;
 
-/// A `table` environment. Its first line names what it needs: `booktabs`, `graphicx` where the table is wider than a page,
-/// and the encoding T1 where a letter has no command without it.
+/// A `table` environment. A comment in the first line lists the required packages: `booktabs`, `graphicx` if the table is
+/// wider than the text, and the T1 font encoding if a letter requires it.
 pub(crate) fn latex(table: &Table, experiment: &str) -> String {
     let shown: Vec<usize> = table.shown().map(|(i, _)| i).collect();
     let cells = |row: &Row| -> Vec<String> { shown.iter().map(|i| show(&row.cells[*i])).collect() };
@@ -39,7 +39,7 @@ pub(crate) fn latex(table: &Table, experiment: &str) -> String {
 }
 
 fn line(out: &mut String, cells: &[String]) {
-    // After \\ a bracket would be read as its optional argument.
+    // A bracket after \\ would start its optional argument.
     let guard = if cells.first().is_some_and(|cell| cell.starts_with('[')) { "{}" } else { "" };
     let _ = writeln!(out, "    {guard}{} \\\\", cells.join(" & "));
 }

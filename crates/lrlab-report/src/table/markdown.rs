@@ -1,4 +1,4 @@
-//! Tables as GitHub's Markdown.
+//! Tables as GitHub-flavored Markdown.
 
 use super::Table;
 
@@ -22,7 +22,7 @@ pub(crate) fn markdown(table: &Table) -> String {
     out
 }
 
-/// What Markdown, or the HTML inside it, would take for more than text.
+/// Escapes the special characters of Markdown and HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

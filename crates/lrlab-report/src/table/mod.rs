@@ -1,4 +1,4 @@
-//! A table as a value, rendered elsewhere as CSV, LaTeX, Markdown, HTML and for the terminal.
+//! Tables as values, rendered as CSV, LaTeX, Markdown, HTML and text.
 
 mod csv;
 mod latex;
@@ -19,20 +19,20 @@ use lrlab_runs::RunId;
 use crate::Unit;
 use crate::arm::Estimate;
 
-/// Rows under named columns.
+/// A table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
     /// File name without extension, and anchor on the page.
     pub name: &'static str,
-    /// Heading.
+    /// The heading.
     pub title: String,
-    /// What is in it, and how to read it.
+    /// The caption, which defines the quantities.
     pub caption: String,
     /// Columns.
     pub columns: Vec<Column>,
     /// Rows.
     pub rows: Vec<Row>,
-    /// Whether a page folds it away.
+    /// Whether the page shows the table folded.
     pub long: bool,
 }
 
@@ -41,15 +41,15 @@ pub struct Table {
 pub struct Column {
     /// Name in the manifest.
     pub key: String,
-    /// Names in CSV files, one for each number or word of a cell.
+    /// Names in CSV files, one for each field of a cell.
     pub fields: Vec<String>,
-    /// Name for readers.
+    /// Display name.
     pub title: String,
-    /// Second line of the name: which weights, which unit.
+    /// Second line of the display name: point in training, unit.
     pub detail: String,
-    /// Whether it holds numbers, set flush right.
+    /// Whether the column contains numbers, which are right-aligned.
     pub numeric: bool,
-    /// Whether readers are spared it: every row says the same. CSV files have it.
+    /// Whether all rows have the same value. Only CSV files contain constant columns.
     pub constant: bool,
 }
 
@@ -69,34 +69,34 @@ impl Column {
         Self { detail: detail.to_owned(), numeric: true, ..Self::text(key, title) }
     }
 
-    /// Mean and spread over runs.
+    /// A column of means and standard deviations over runs.
     pub(crate) fn estimate(key: &str, title: &str, detail: &str) -> Self {
         Self::number(key, title, detail).suffixed(&["mean", "std", "n"])
     }
 
-    /// As a column whose cells hold several numbers or words: their names in CSV files.
+    /// Sets the names of the fields in CSV files, for cells with several fields.
     pub(crate) fn fields(self, names: &[&str]) -> Self {
         Self { fields: names.iter().map(|name| (*name).to_owned()).collect(), ..self }
     }
 
-    /// As [`Column::fields`], of names that begin with the column's own.
+    /// Sets the names of the fields to the column's key with these suffixes.
     pub(crate) fn suffixed(self, names: &[&str]) -> Self {
         Self { fields: names.iter().map(|name| format!("{}_{name}", self.key)).collect(), ..self }
     }
 
-    /// Both lines in one.
+    /// The display name in one line.
     pub(crate) fn heading(&self) -> String {
         if self.detail.is_empty() { self.title.clone() } else { format!("{} ({})", self.title, self.detail) }
     }
 }
 
 impl Table {
-    /// Whether it is set in LaTeX: a float holds no more than a page.
+    /// Whether the table is written as LaTeX: a float is limited to a page.
     pub(crate) fn fits_latex(&self) -> bool {
         self.rows.len() <= 60
     }
 
-    /// The columns that readers are shown, with their places.
+    /// The columns that are not constant, with their indices.
     pub(crate) fn shown(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.columns.iter().enumerate().filter(|(_, column)| !column.constant)
     }
@@ -107,13 +107,13 @@ impl Table {
 pub struct Row {
     /// One cell per column.
     pub cells: Vec<TableCell>,
-    /// Whether a rule stands above it: another model, data set or budget begins.
+    /// Whether the row starts a block (another model, data set or budget) and has a rule above it.
     pub rule: bool,
-    /// Where the page leads from it.
+    /// The target of the row's link on the page.
     pub link: Option<Link>,
 }
 
-/// What a row is about.
+/// The subject of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
     /// An arm, by its index in the report.
@@ -125,11 +125,11 @@ pub enum Link {
 /// A cell.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableCell {
-    /// What stands in it.
+    /// The value.
     pub value: Value,
-    /// Whether it is the best of its block.
+    /// Whether the value is set in bold, such as the best of its block.
     pub bold: bool,
-    /// The runs that a number is made of; the cells of a row may share them.
+    /// The runs from which a number is computed; the cells of a row may share them.
     pub runs: Arc<[RunId]>,
 }
 
@@ -139,62 +139,62 @@ impl From<Value> for TableCell {
     }
 }
 
-/// What stands in a cell.
+/// The value of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Words.
+    /// Text.
     Text(String),
-    /// A run or a digest in hexadecimal digits, and how many of them tell it from the others.
+    /// A run id or digest in hexadecimal, and the number of digits to display.
     Id(String, usize),
-    /// A coordinate; `None` where there is none.
+    /// A coordinate; `None` if there is none.
     Label(Option<String>),
-    /// So many of so many: runs, pairs.
+    /// A number out of a total, such as finished runs or pairs.
     Share(usize, usize),
-    /// Runs of an arm: done, planned, and of those done the diverged ones.
+    /// The numbers of done, planned and diverged runs of an arm.
     Runs(usize, usize, usize),
-    /// Differences above, at and below zero.
+    /// The numbers of positive, zero and negative differences.
     Signs(Option<[usize; 3]>),
-    /// Epochs in rising order, one for each time.
+    /// Epochs in ascending order, with repetitions.
     Times(Vec<u64>),
-    /// A whole number that belongs to a word, and both as a reader is told.
-    Told {
-        /// For readers.
+    /// A word with an integer, such as an outcome and its epoch.
+    Tagged {
+        /// The display form.
         shown: String,
-        /// The number, where there is one.
+        /// The integer, if there is one.
         number: Option<u64>,
         /// The word.
         word: &'static str,
     },
-    /// What a claim says, and as a reader is told.
+    /// The condition of a claim.
     Claimed {
-        /// For readers.
+        /// The display form.
         shown: String,
-        /// `within`, `>=`, `>`, `<=`, `<`; empty where it cannot be read.
+        /// `within`, `>=`, `>`, `<=` or `<`; empty if the claim is unreadable.
         compare: &'static str,
-        /// The number claimed.
+        /// The claimed number.
         value: Option<f64>,
-        /// How far from it may be.
+        /// The tolerance around it.
         tolerance: Option<f64>,
-        /// What the claim's arms are held against; empty where that is a number.
+        /// The coordinates of the reference arm; empty if the claim compares with a number alone.
         than: String,
     },
-    /// A whole number.
+    /// An integer.
     Count(u64),
-    /// A number with its unit's decimals; `None` is missing.
+    /// A number with the decimals of its unit; `None` if missing.
     Number(Option<f64>, Unit),
-    /// A number with so many decimals; `None` is missing.
+    /// A number with the given number of decimals; `None` if missing.
     Plain(Option<f64>, usize),
-    /// A figure of a run that diverged, which has none.
+    /// A metric of a diverged run, which has no value.
     Diverged,
-    /// A number by powers of ten; `None` is missing.
+    /// A number in scientific notation; `None` if missing.
     Scientific(Option<f64>),
     /// Mean ± standard deviation.
     Estimate(Estimate, Unit),
-    /// A mean difference with its interval, of so many pairs planned.
+    /// A mean difference with its interval, and the number of planned pairs.
     Difference(Option<Difference>, Unit, usize),
-    /// Bounds.
+    /// The bounds of an interval.
     Interval(Option<(f64, f64)>, Unit),
-    /// A probability.
+    /// A p-value.
     P(Option<f64>),
 }
 
@@ -203,20 +203,20 @@ pub enum Value {
 pub struct Difference {
     /// Arm minus baseline.
     pub mean: f64,
-    /// Interval, from two pairs on.
+    /// The interval; `None` for fewer than two pairs.
     pub interval: Option<(f64, f64)>,
-    /// Pairs.
+    /// The number of pairs.
     pub n: usize,
 }
 
-/// The sign of a missing value.
+/// The placeholder for a missing value.
 pub(crate) const MISSING: &str = "–";
 
 fn scaled(x: f64, unit: Unit) -> String {
     fixed(x * unit.factor(), unit.digits())
 }
 
-/// Fixed decimals with a true minus sign, and no minus before zero; from a hundred million on, powers of ten.
+/// Formats with fixed decimals, a typographic minus sign and no minus before zero; from 10⁸, in scientific notation.
 pub(crate) fn fixed(x: f64, digits: usize) -> String {
     let text = if x.abs() < 1e8 { format!("{x:.digits$}") } else { format!("{x:.2e}") };
     match text.strip_prefix('-') {
@@ -226,7 +226,7 @@ pub(crate) fn fixed(x: f64, digits: usize) -> String {
     }
 }
 
-/// As [`fixed`], with a plus sign before what is above zero.
+/// As [`fixed`], with a plus sign before positive numbers.
 pub(crate) fn signed(x: f64, digits: usize) -> String {
     let text = fixed(x, digits);
     let zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
@@ -256,7 +256,7 @@ impl std::fmt::Display for Value {
         match self {
             Self::Text(text) | Self::Label(Some(text)) => f.write_str(text),
             Self::Id(id, digits) => f.write_str(id.get(..*digits).unwrap_or(id)),
-            Self::Told { shown, .. } | Self::Claimed { shown, .. } => f.write_str(shown),
+            Self::Tagged { shown, .. } | Self::Claimed { shown, .. } => f.write_str(shown),
             Self::Share(have, of) | Self::Runs(have, of, 0) => write!(f, "{have}/{of}"),
             Self::Runs(done, planned, diverged) => write!(f, "{done}/{planned}, {diverged} diverged"),
             Self::Signs(Some([above, at, below])) => write!(f, "{above}/{at}/{below}"),
@@ -301,14 +301,14 @@ impl std::fmt::Display for Value {
 }
 
 impl Value {
-    /// The number that the manifest names.
+    /// The number that represents the value in the manifest.
     pub(crate) fn sort_key(&self) -> Option<f64> {
         match self {
             Self::Text(_) | Self::Id(..) | Self::Label(_) | Self::Diverged => None,
             Self::Share(n, _) | Self::Runs(n, ..) => Some(*n as f64),
             Self::Signs(signs) => signs.map(|signs| signs[0] as f64),
             Self::Times(epochs) => epochs.first().map(|epoch| *epoch as f64),
-            Self::Told { number, .. } => number.map(|n| n as f64),
+            Self::Tagged { number, .. } => number.map(|n| n as f64),
             Self::Claimed { value, .. } => *value,
             Self::Count(n) => Some(*n as f64),
             Self::Number(x, _) | Self::Plain(x, _) | Self::Scientific(x) | Self::P(x) => *x,
@@ -318,12 +318,12 @@ impl Value {
         }
     }
 
-    /// Whether nothing is there where a number is expected.
+    /// Whether the value is missing.
     pub(crate) fn is_missing(&self) -> bool {
         match self {
             Self::Text(_)
             | Self::Id(..)
-            | Self::Told { .. }
+            | Self::Tagged { .. }
             | Self::Claimed { .. }
             | Self::Label(Some(_)) => false,
             other => other.sort_key().is_none(),

@@ -1,11 +1,11 @@
-//! The table at the end of a run of the grid.
+//! The results table that the terminal shows after a grid run.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Terminal};
 
 use crate::{Report, tables};
 
-/// The main table for a terminal, with a line above it that says how much of the grid is done.
+/// The main results for a terminal, below a line with the progress of the grid.
 #[must_use]
 pub fn terminal_table(report: &Report) -> String {
     let table = tables::brief(report);
@@ -25,5 +25,5 @@ pub fn terminal_table(report: &Report) -> String {
         }
     }
     let counts = tables::progress(&report.counts);
-    format!("{}: {counts}\n{terminal}\nmean ± std over seeds; * best of its block\n", report.experiment)
+    format!("{}: {counts}\n{terminal}\nmean ± std over seeds; *: best of its block\n", report.experiment)
 }

@@ -1,9 +1,9 @@
-//! Text as LaTeX that every engine sets with the packages that a file names: letters with accents as commands, signs as
-//! mathematics. A letter that only an engine for Unicode has is itself there, and elsewhere its number in brackets.
+//! Escapes text for all LaTeX engines: accented letters become commands and symbols become math. A letter without a command
+//! is printed verbatim by Unicode engines and as its code point in brackets by others.
 
 use std::fmt::Write;
 
-/// Accents: the command, letters that have it, and the same letters without.
+/// Accents: the command, the accented letters, and their base letters.
 const ACCENTS: [(&str, &str, &str); 14] = [
     ("`", "ÀÈÌÒÙàèìòùǸǹẀẁỲỳ", "AEIOUaeiouNnWwYy"),
     ("'", "ÁÉÍÓÚÝáéíóúýĆćĹĺŃńŔŕŚśŹźẂẃ", "AEIOUYaeiouyCcLlNnRrSsZzWw"),
@@ -21,7 +21,7 @@ const ACCENTS: [(&str, &str, &str); 14] = [
     ("d", "ẠạẸẹỊịỌọỤụ", "AaEeIiOoUu"),
 ];
 
-/// Letters and signs by themselves, those between `$` as mathematics.
+/// Other letters and symbols with their commands; symbols between `$` are set in math mode.
 const SIGNS: [(char, &str); 118] = [
     ('\\', "\\textbackslash{}"),
     ('~', "\\textasciitilde{}"),
@@ -143,7 +143,7 @@ const SIGNS: [(char, &str); 118] = [
     ('Ω', "$\\Omega$"),
 ];
 
-/// Commands that the encoding T1 has and LaTeX's first one has not.
+/// Commands that the T1 encoding has and the default OT1 encoding lacks.
 const T1: [&str; 10] = [
     "\\k{",
     "\\DH{}",
@@ -162,7 +162,7 @@ pub(crate) fn needs_t1(latex: &str) -> bool {
     T1.iter().any(|command| latex.contains(command))
 }
 
-/// Text as LaTeX, in ASCII but for letters that no command stands for.
+/// Escapes text for LaTeX. The result is ASCII except for letters without a command.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
@@ -172,10 +172,10 @@ pub(crate) fn escape(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            // Before a word it opens, after one it closes.
+            // A quote before a word opens, a quote after a word closes.
             '"' if before.is_whitespace() || "([{/-–—".contains(before) => out.push_str("``"),
             '"' => out.push_str("''"),
-            // Two of them would become another sign.
+            // Two in a row would form a ligature.
             '-' | '\'' | ',' if c == before => {
                 out.push_str("{}");
                 out.push(c);
@@ -195,7 +195,7 @@ fn letter(out: &mut String, c: char) {
     } else if c.is_ascii() {
         out.push(c);
     } else if let Some((accent, base)) = accented(c) {
-        // An accent takes the place of the dot.
+        // An accent replaces the dot.
         let base = match base {
             'i' | 'j' if !matches!(accent, "c" | "k" | "d") => format!("\\{base}"),
             base => base.to_string(),

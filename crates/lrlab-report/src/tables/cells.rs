@@ -1,4 +1,4 @@
-//! What the tables share: coordinates, and rules between blocks.
+//! Shared parts of the tables: coordinates, and rules between blocks.
 
 use lrlab_runs::Cell;
 
@@ -21,17 +21,17 @@ pub(super) fn axis_cells(report: &Report, arm: usize) -> Vec<TableCell> {
     report.axes.iter().map(|axis| coordinate(&report.arms[arm].cell, axis)).collect()
 }
 
-/// One coordinate, empty for programs where there is none.
+/// The cell of a coordinate; an empty field in CSV if there is none.
 pub(super) fn coordinate(cell: &Cell, axis: &str) -> TableCell {
     Value::Label(label::coordinate(cell, axis)).into()
 }
 
-/// A run's seed.
+/// The cell of a run's seed.
 pub(super) fn seed(run: &Run) -> TableCell {
     Value::Label(Some(run.seed.clone()).filter(|seed| seed != MISSING)).into()
 }
 
-/// Marks the rows at which another block begins; `blocks` holds one per row.
+/// Marks the rows at which a block starts. `blocks` contains the block of each row.
 pub(super) fn rule<T: PartialEq>(rows: &mut [Row], blocks: &[T]) {
     for i in 1..rows.len().min(blocks.len()) {
         rows[i].rule = blocks[i] != blocks[i - 1];

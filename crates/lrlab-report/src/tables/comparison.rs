@@ -1,4 +1,4 @@
-//! Paired comparisons: a compact table of differences, and one with everything.
+//! Tables of paired comparisons: a compact table of differences and a table with all statistics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::tables::cells::{axis_cells, axis_columns, rule};
 use crate::tables::result::{detail, place, short};
 use crate::{Column, Comparison, Finding, Metric, Report, Run, Table, Unit, Value};
 
-/// The split that nothing was chosen on, and the two ways in which overfitting shows.
+/// The metrics of the compact table: test metrics, and two indicators of overfitting.
 const SHOWN: [Metric; 4] = [
     Metric::best("test_accuracy"),
     Metric::best("test_f1"),
@@ -54,7 +54,7 @@ pub(super) fn differences(report: &Report) -> Option<Table> {
     rule(&mut rows, &places);
     Some(Table {
         name: "differences",
-        title: "Does it help? Differences between runs of equal seed".to_owned(),
+        title: "Differences from the baseline, paired by seed".to_owned(),
         caption: caption(report),
         columns,
         rows,
@@ -70,15 +70,16 @@ fn caption(report: &Report) -> String {
     let smallest = (2.0_f64.powi(1 - n.max(1) as i32) * family as f64).min(1.0);
     let verdict = if n < needed {
         format!(
-            "With n = {n} pairs and up to {family} comparisons in a family the smallest possible adjusted p is \
-             {smallest:.3}: nothing here can be significant; {needed} seeds could be."
+            "With n = {n} pairs and up to {family} comparisons per family, the smallest possible adjusted p is \
+             {smallest:.3}, so no difference can be significant; {needed} seeds are needed."
         )
     } else {
-        format!("n = {n} pairs, up to {family} comparisons in a family.")
+        format!("n = {n} pairs, up to {family} comparisons per family.")
     };
     format!(
-        "Mean over seeds of (arm − baseline), with its 95 % t-interval. Bold: p < 0.05 in an exact sign-flip test \
-         after Holm's correction over the comparisons of one kind, metric and block. {verdict}"
+        "Mean over seeds of (arm − baseline) with 95 % t-interval. Bold: p < 0.05 in an exact sign-flip test after \
+         Holm's correction over the comparisons with the same contrast, metric and block (a block is a model, a data set \
+         and a budget). {verdict}"
     )
 }
 
@@ -104,7 +105,7 @@ fn difference(report: &Report, c: &Comparison) -> TableCell {
     }
 }
 
-/// Both arms' runs that have the figure.
+/// The runs of both arms that have the metric and a partner of equal seed.
 fn runs(report: &Report, c: &Comparison) -> Arc<[lrlab_runs::RunId]> {
     let has = |run: &&Run| run.figure(c.metric).is_some();
     let of = |arm: usize| report.arms[arm].runs.iter().filter(has);
@@ -116,7 +117,7 @@ fn runs(report: &Report, c: &Comparison) -> Arc<[lrlab_runs::RunId]> {
         .collect()
 }
 
-/// Everything about every comparison.
+/// All statistics of all comparisons.
 pub(super) fn comparisons(report: &Report) -> Option<Table> {
     if report.comparisons.is_empty() {
         return None;
@@ -125,7 +126,7 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
     columns.extend(axis_columns(report));
     columns.extend([
         Column::text("metric", "metric"),
-        Column::number("pairs", "pairs", "have/planned").fields(&["pairs", "pairs_planned"]),
+        Column::number("pairs", "pairs", "done/planned").fields(&["pairs", "pairs_planned"]),
         Column::number("difference", "difference", "mean"),
         Column::number("std", "std", "of differences"),
         Column::number("t", "95 % interval", "t").suffixed(&["low", "high"]),
@@ -148,11 +149,11 @@ pub(super) fn comparisons(report: &Report) -> Option<Table> {
         name: "comparisons",
         title: "All paired comparisons".to_owned(),
         caption: "Arm minus baseline, paired by seed: mean difference, t-interval, BCa bootstrap interval \
-                  (10,000 resamples; none where all differences are equal), exact two-sided sign-flip test and Holm's \
-                  correction over the comparisons of one kind, metric and block, exact signed-rank test, mean over \
-                  standard deviation of the differences with Hedges' correction, and the probability that a run of \
-                  the arm exceeds one of the baseline. “n too small”: no outcome of so few pairs could be significant after \
-                  the correction."
+                  (10,000 resamples; none if all differences are equal), exact two-sided sign-flip test with Holm's \
+                  correction over the comparisons with the same contrast, metric and block, exact signed-rank test, \
+                  standardised mean difference with Hedges' correction, and the probability that a run of the arm \
+                  exceeds a run of the baseline. “n too small”: no outcome with this number of pairs can be significant \
+                  after the correction."
             .to_owned(),
         columns,
         rows,

@@ -1,4 +1,4 @@
-//! What the runs cost: seconds, examples per second, parameters.
+//! The cost of runs: seconds, examples per second, parameters.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{Column, Report, Run, Table, Unit, Value};
 pub(super) fn cost(report: &Report) -> Table {
     let mut columns = axis_columns(report);
     columns.extend([
-        Column::number("runs", "runs", "have/planned").fields(&["runs", "runs_planned"]),
+        Column::number("runs", "runs", "done/planned").fields(&["runs", "runs_planned"]),
         Column::number("parameters", "parameters", "trained"),
         Column::estimate("seconds", "seconds per run", "all"),
         Column::estimate("train_s", "training", "s"),
@@ -28,9 +28,9 @@ pub(super) fn cost(report: &Report) -> Table {
         name: "cost",
         title: "Cost".to_owned(),
         caption: format!(
-            "Mean ± sample standard deviation over seeds, runs that diverged left out: they ended early. The seconds of a \
-             run that continued a shorter one include those of the shorter one until then. {} of computing in all \
-             finished runs, those that diverged too. Clocks depend on the machine and on what else ran on it.",
+            "Mean ± sample standard deviation over seeds without diverged runs, which ended early. The time of a run that \
+             continued a shorter run includes the time of the shorter run up to that point. Total computing time of all \
+             finished runs, including diverged ones: {}. Times depend on the machine and its load.",
             total(report)
         ),
         columns,
@@ -39,12 +39,12 @@ pub(super) fn cost(report: &Report) -> Table {
     }
 }
 
-/// Seconds of a run: training, evaluation and reading data, including those of the shorter run that it continued.
+/// Seconds of a run for training, evaluation and reading data, including those of the shorter run that it continued.
 pub(crate) fn seconds(run: &Run) -> Option<f64> {
     run.result().map(|r| r.seconds().iter().sum())
 }
 
-/// The seconds that were spent on a run itself.
+/// Seconds spent on a run itself, without those of the shorter run that it continued.
 fn spent(run: &Run) -> Option<f64> {
     run.result().map(|r| r.timing.train_s + r.timing.eval_s + r.timing.data_s)
 }

@@ -1,4 +1,4 @@
-//! What callbacks decided while training: how often, when, and every single decision.
+//! Tables of the decisions of callbacks during training: counts and epochs per arm, and a log.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
     columns.extend([
         Column::text("source", "source"),
         Column::text("kind", "decision"),
-        Column::number("runs", "runs with it", "of those not diverged").fields(&["runs", "runs_of"]),
+        Column::number("runs", "runs affected", "of those not diverged").fields(&["runs", "runs_of"]),
         Column::number("per_run", "per run", "mean"),
         Column::number("first_epoch", "first", "median epoch"),
-        Column::text("after_epochs", "after epoch (times)"),
+        Column::text("after_epochs", "after epoch (count)"),
         Column::number("gain", "final gain", "mean"),
     ]);
     let blocks = report.block_of_arms();
@@ -31,11 +31,10 @@ pub(super) fn decisions(report: &Report) -> Option<Table> {
     rule(&mut rows, &places);
     (!rows.is_empty()).then(|| Table {
         name: "decisions",
-        title: "What the monitor did".to_owned(),
-        caption:
-            "Decisions of callbacks over the finished runs of an arm that did not diverge; “5 (2×)” means that two \
-                  runs decided after epoch 5. Arms without a row decided nothing."
-                .to_owned(),
+        title: "Decisions of monitors and other callbacks".to_owned(),
+        caption: "Decisions of callbacks over the finished runs of an arm without diverged runs; “5 (2×)” denotes two \
+                  decisions after epoch 5. Arms without a row have no decisions."
+            .to_owned(),
         columns,
         rows,
         long: false,
@@ -94,7 +93,7 @@ fn median(sorted: &[u64]) -> Option<f64> {
     (n > 0).then(|| f64::midpoint(sorted[(n - 1) / 2] as f64, sorted[n / 2] as f64))
 }
 
-/// Every decision.
+/// The log of all decisions, one row each.
 pub(super) fn log(report: &Report) -> Option<Table> {
     let mut columns = axis_columns(report);
     columns.extend([
@@ -133,8 +132,8 @@ pub(super) fn log(report: &Report) -> Option<Table> {
     }
     (!rows.is_empty()).then(|| Table {
         name: "decision-log",
-        title: "Every decision".to_owned(),
-        caption: "What callbacks decided, with their reasons; a decision holds from the next update."
+        title: "All decisions".to_owned(),
+        caption: "Decisions of callbacks with their reasons. A decision takes effect at the next update."
             .to_owned(),
         columns,
         rows,

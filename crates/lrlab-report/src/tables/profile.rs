@@ -1,4 +1,4 @@
-//! Methods over the tasks of a grid.
+//! The table of methods over the tasks of a grid.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::table::{Row, TableCell};
 use crate::tables::cells::{axis_cells, axis_columns};
 use crate::{Column, Profile, Report, Run, Table, Value, profile};
 
-/// The ratios at which the table reads the profiles.
+/// The ratios at which the table shows the profiles.
 const WITHIN: [(f64, &str, &str); 4] = [
     (1.0, "best", "best"),
     (1.02, "within_2", "≤ 2 %"),
@@ -22,7 +22,7 @@ pub(super) fn profiles(report: &Report) -> Option<Table> {
     let mut columns: Vec<Column> =
         axis_columns(report).into_iter().filter(|column| of_method(&column.key)).collect();
     columns.extend(WITHIN.map(|(_, key, title)| Column::number(key, title, "share of tasks, %")));
-    columns.push(Column::number("worst", "largest", "error / least error"));
+    columns.push(Column::number("worst", "largest", "error / lowest error"));
     columns.push(Column::number(
         "interquartile_mean",
         "interquartile mean",
@@ -48,12 +48,12 @@ pub(super) fn profiles(report: &Report) -> Option<Table> {
     });
     Some(Table {
         name: "methods",
-        title: "Over all tasks".to_owned(),
+        title: "Methods over all tasks".to_owned(),
         caption: format!(
-            "Over {tasks} tasks, each a model, a data set and a budget. The error is one minus the {} at the selected epoch, \
-             mean over seeds. Best and ≤: in how many tasks the error is the least of all methods, and at most so much \
-             above it (performance profiles, Dolan and Moré 2002). Interquartile mean: over the runs of all tasks without \
-             the highest and the lowest quarter (Agarwal et al. 2021).",
+            "Methods over {tasks} tasks; a task is a model, a data set and a budget. The error is one minus the {} at the \
+             selected epoch, mean over seeds. Best and ≤: share of tasks in which the error is the lowest of all methods, or \
+             exceeds the lowest by at most the given percentage (performance profiles, Dolan and Moré 2002). Interquartile \
+             mean: mean over the runs of all tasks without the highest and the lowest quarter (Agarwal et al. 2021).",
             metric.title()
         ),
         columns,

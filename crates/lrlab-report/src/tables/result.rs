@@ -1,4 +1,4 @@
-//! Model × budget × schedule × monitor: the figures that the experiment is about.
+//! Tables of the results by arm.
 
 use std::fmt::Write;
 
@@ -39,13 +39,12 @@ const KEYS: [&str; 16] = [
 pub(crate) fn results(report: &Report) -> Table {
     let caption = "Mean ± sample standard deviation over seeds. Best: at the epoch with the best value of the \
                    selection metric on the validation split; final: after the last update. Gap: training minus \
-                   validation accuracy, both in evaluation mode. Bold: best mean of its block, only among arms with \
-                   all their runs; (k/n): k of n runs have the figure; \
-                   a run that diverged has none.";
+                   validation accuracy, both in evaluation mode. Bold: best mean of its block, only among complete \
+                   arms. (k/n): the mean is over k of n planned runs; diverged runs are excluded.";
     table(report, "results", "Results", caption, &MAIN, false)
 }
 
-/// The few figures that fit a terminal.
+/// The main metrics, for a terminal.
 pub(crate) fn brief(report: &Report) -> Table {
     let metrics = [
         Metric::best("test_accuracy"),
@@ -56,19 +55,19 @@ pub(crate) fn brief(report: &Report) -> Table {
     table(report, "brief", "Results", "", &metrics, false)
 }
 
-/// Every figure after the last update.
+/// All metrics after the last update.
 pub(crate) fn last(report: &Report) -> Table {
-    let caption = "Every figure after the last update, mean ± sample standard deviation over seeds.";
-    table(report, "final", "All figures after the last update", caption, &KEYS.map(Metric::last), true)
+    let caption = "All metrics after the last update, mean ± sample standard deviation over seeds.";
+    table(report, "final", "All metrics after the last update", caption, &KEYS.map(Metric::last), true)
 }
 
-/// Every figure at the selected epoch.
+/// All metrics at the selected epoch.
 pub(crate) fn best(report: &Report) -> Table {
-    let caption = "Every figure at the epoch with the best value of the selection metric on the validation split, \
+    let caption = "All metrics at the epoch with the best value of the selection metric on the validation split, \
                    mean ± sample standard deviation over seeds.";
     let mut metrics = vec![Metric::best("epoch")];
     metrics.extend(KEYS.map(Metric::best));
-    table(report, "best", "All figures at the selected epoch", caption, &metrics, true)
+    table(report, "best", "All metrics at the selected epoch", caption, &metrics, true)
 }
 
 /// "46 of 48 runs done, 1 diverged; 1 missing, 1 failed".
@@ -89,7 +88,7 @@ pub(crate) fn progress(counts: &Counts) -> String {
     out
 }
 
-/// "validation accuracy" as the head of a column.
+/// The title of a metric, abbreviated for column headings: "val. accuracy".
 pub(super) fn short(metric: Metric) -> String {
     metric.title().replace("validation", "val.").replace("training", "train").replace(" (running)", "")
 }
@@ -113,7 +112,7 @@ fn table(
     long: bool,
 ) -> Table {
     let measured = |metric: &&Metric| report.arms.iter().any(|arm| arm.estimate(**metric).summary.is_some());
-    // A figure that no run has is no column, unless nothing has run yet.
+    // Omits metrics that no run has, unless no run is done yet.
     let metrics: Vec<Metric> =
         metrics.iter().filter(|m| report.counts.done == 0 || measured(m)).copied().collect();
     let mut columns = axis_columns(report);
@@ -148,13 +147,13 @@ fn row(report: &Report, arm: usize, metrics: &[Metric]) -> Row {
     Row { cells, rule: false, link: Some(Link::Arm(arm)) }
 }
 
-/// Sets the best mean of a block in bold: only arms with all their runs take part, ties are all set, and a block
-/// with nothing to choose from has no best.
+/// Sets the best mean of a block in bold. Only complete arms take part, all tied arms are set in bold, and a block of fewer
+/// than two or only equal means has no best.
 fn embolden(rows: &mut [Row], block: &[usize], column: usize, metric: Metric) {
     let Some(higher) = metric.higher_is_better() else { return };
     let mean = |row: &Row| match &row.cells[column].value {
         Value::Estimate(estimate @ Estimate { summary: Some(s), .. }, unit) if estimate.complete() => {
-            // Ties as printed are ties.
+            // Means that are printed equal are ties.
             Some((s.mean * unit.factor() * 10_f64.powi(digits(*unit))).round())
         }
         _ => None,
@@ -173,7 +172,7 @@ fn digits(unit: Unit) -> i32 {
     unit.digits() as i32
 }
 
-/// Whether a metric is of the weights at the end or at the selected epoch, in words.
+/// The point in training at which a metric is taken, in words.
 pub(super) fn place(metric: Metric) -> &'static str {
     match metric.at {
         At::Final => "after the last update",

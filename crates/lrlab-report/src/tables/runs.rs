@@ -1,4 +1,4 @@
-//! Every run, and the curves that the figures draw.
+//! The table of runs, and the runs' histories as CSV.
 
 use std::io;
 
@@ -17,10 +17,10 @@ const SHOWN: [Metric; 6] = [
     Metric::last("val_loss"),
 ];
 
-/// Digits of a digest that readers are shown.
+/// The number of displayed digits of a digest.
 const DIGEST: usize = 12;
 
-/// One row per planned run, with what is known of it.
+/// One row per planned run with its state and main metrics.
 pub(super) fn runs(report: &Report) -> Table {
     let mut columns = axis_columns(report);
     columns.extend([
@@ -59,8 +59,8 @@ pub(super) fn runs(report: &Report) -> Table {
     }
     Table {
         name: "runs",
-        title: "Every run".to_owned(),
-        caption: "Every planned run, with the digest of its result.".to_owned(),
+        title: "All runs".to_owned(),
+        caption: "All planned runs with the digests of their results.".to_owned(),
         columns,
         rows,
         long: true,
@@ -71,11 +71,11 @@ fn id(run: &Run, digits: usize) -> Value {
     if run.identified { Value::Id(run.id.to_string(), digits) } else { Value::Label(None) }
 }
 
-/// Writes the history of every run as CSV: one line per run and epoch, with the run's coordinates, and a column for each metric
-/// that was measured. The rates are those of the epoch's first and last update.
+/// Writes the history of every run as CSV: one line per run and epoch with the run's coordinates, and a column for each
+/// measured metric. Learning rates are those of the epoch's first and last update.
 ///
 /// # Errors
-/// Writing fails.
+/// Returns an error if writing fails.
 pub(crate) fn curves(report: &Report, out: &mut dyn io::Write) -> Result<(), Error> {
     let measured = |name: &&str| {
         let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
@@ -83,7 +83,7 @@ pub(crate) fn curves(report: &Report, out: &mut dyn io::Write) -> Result<(), Err
     };
     let metrics: Vec<&str> = EpochMetrics::NAMES.into_iter().filter(measured).collect();
     let axes = report.axes.iter().map(String::as_str);
-    // An axis may be called `lr`.
+    // Avoids the name `lr`, which an axis may have.
     let named = metrics.iter().map(|name| if *name == "lr" { "lr_last" } else { *name });
     let header = csv_names(axes.chain(["seed", "run_id", "state", "epoch"]).chain(named));
     let arm_lines = |arm: &crate::Arm| -> Vec<Vec<String>> {

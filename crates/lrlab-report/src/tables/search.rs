@@ -1,4 +1,4 @@
-//! What was searched: one row per arm with its winner and what it cost, and every trial.
+//! Tables of searches: one row per arm with its winner and cost, and one row per trial.
 
 use lrlab_search::TrialStatus;
 
@@ -8,7 +8,7 @@ use crate::table::{Link, Row, TableCell};
 use crate::tables::cells::{axis_columns, coordinate};
 use crate::{Column, Metric, Report, Table, Value, label};
 
-/// The searches and their trials; nothing where nothing was searched.
+/// The tables of searches and trials; none if the experiment has no search.
 pub(super) fn searches(report: &Report) -> Vec<Table> {
     if report.searches.is_empty() { Vec::new() } else { vec![winners(report), trials(report)] }
 }
@@ -42,8 +42,8 @@ fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {
     keys.iter().map(|key| Value::Label(value(key)).into()).collect()
 }
 
-/// A figure that trials were judged by, with the runs it is of.
-fn judged(value: Option<f64>, trial: &TrialReport) -> TableCell {
+/// A value of the metric by which trials are ranked, with its runs.
+fn ranked(value: Option<f64>, trial: &TrialReport) -> TableCell {
     TableCell { value: Value::Plain(value, 4), bold: false, runs: trial.runs.as_slice().into() }
 }
 
@@ -51,14 +51,14 @@ fn judged(value: Option<f64>, trial: &TrialReport) -> TableCell {
 fn winners(report: &Report) -> Table {
     let keys = keys(report);
     let mut columns = arm_columns(report);
-    columns.extend([Column::text("metric", "judged by"), Column::number("trials", "trials", "")]);
+    columns.extend([Column::text("metric", "metric"), Column::number("trials", "trials", "")]);
     columns.push(Column::text("winner", "winner").fields(&["winner", "winner_state"]));
     columns.extend(keys.iter().map(|key| Column::text(key, key)));
     columns.extend([
-        Column::number("value", "best epoch", "validation"),
+        Column::number("value", "best value", "validation"),
         Column::estimate("test_accuracy", "test accuracy", "of the winner"),
         Column::number("epochs_trained", "epochs trained", ""),
-        Column::number("full_epochs", "epochs of all trials in full", ""),
+        Column::number("full_epochs", "epochs without pruning", ""),
     ]);
     let row = |search: &ArmSearch| {
         let winner = search.winner.map(|winner| &search.trials[winner]);
@@ -69,12 +69,12 @@ fn winners(report: &Report) -> Table {
         let (number, word) = match search.winner {
             Some(number) => (Some(number as u64), "found"),
             None if search.over => (None, "every trial diverged"),
-            None => (None, "not over"),
+            None => (None, "in progress"),
         };
         let shown = number.map_or_else(|| word.to_owned(), |number| format!("trial {number}"));
-        cells.push(Value::Told { shown, number, word }.into());
+        cells.push(Value::Tagged { shown, number, word }.into());
         cells.extend(point_cells(&keys, winner));
-        let value = winner.map(|trial| judged(trial.values.last().copied().flatten(), trial));
+        let value = winner.map(|trial| ranked(trial.values.last().copied().flatten(), trial));
         cells.push(value.unwrap_or_else(|| Value::Plain(None, 4).into()));
         let unit = Metric::best("test_accuracy").unit();
         let none = || Estimate { summary: None, planned: arm.map_or(0, |arm| report.arms[arm].runs.len()) };
@@ -85,8 +85,8 @@ fn winners(report: &Report) -> Table {
     Table {
         name: "search",
         title: "Search".to_owned(),
-        caption: "A search by itself in every arm, with equally many trials for each. The validation split decided; the \
-                  other tables show the winners, whose test figures were read once, at the end."
+        caption: "Every arm has its own search with the same number of trials. Trials are ranked by the best epoch on the \
+                  validation split. The other tables show the winners; test metrics were computed once, at the end."
             .to_owned(),
         columns,
         rows: report.searches.iter().map(row).collect(),
@@ -120,7 +120,7 @@ fn trials(report: &Report) -> Table {
             let mut cells = arm_cells(report, search);
             cells.push(Value::Count(number as u64).into());
             cells.extend(point_cells(&keys, Some(trial)));
-            cells.extend((0..stages).map(|stage| judged(trial.values.get(stage).copied().flatten(), trial)));
+            cells.extend((0..stages).map(|stage| ranked(trial.values.get(stage).copied().flatten(), trial)));
             cells.extend([outcome(trial.status).into(), Value::Count(trial.epochs).into()]);
             let link = trial.runs.first().cloned().map(Link::Run);
             rows.push(Row { cells, rule: number == 0 && i > 0, link });
@@ -128,9 +128,9 @@ fn trials(report: &Report) -> Table {
     }
     Table {
         name: "trials",
-        title: "Every trial".to_owned(),
-        caption: "What each trial was judged by at each stage it reached: the best epoch so far, the mean over the seeds \
-                  that judge. The better part goes on; diverged trials come last and never do."
+        title: "All trials".to_owned(),
+        caption: "Best value of the metric up to each completed stage, mean over the ranking seeds. The best trials of a \
+                  stage continue; diverged trials rank last and never continue."
             .to_owned(),
         columns,
         rows,
@@ -138,18 +138,18 @@ fn trials(report: &Report) -> Table {
     }
 }
 
-/// The word, with the epoch that it came after.
+/// The outcome of a trial, with its epoch if it was pruned.
 fn outcome(status: TrialStatus) -> Value {
-    let told = |word: &'static str| Value::Told { shown: word.to_owned(), number: None, word };
+    let tagged = |word: &'static str| Value::Tagged { shown: word.to_owned(), number: None, word };
     match status {
-        TrialStatus::Active => told("in"),
-        TrialStatus::Pruned(epochs) => Value::Told {
+        TrialStatus::Active => tagged("active"),
+        TrialStatus::Pruned(epochs) => Value::Tagged {
             shown: format!("pruned after epoch {epochs}"),
             number: Some(epochs),
             word: "pruned",
         },
-        TrialStatus::Diverged(_) => told("diverged"),
-        TrialStatus::Lost => told("lost"),
-        TrialStatus::Won => told("won"),
+        TrialStatus::Diverged(_) => tagged("diverged"),
+        TrialStatus::Lost => tagged("lost"),
+        TrialStatus::Won => tagged("won"),
     }
 }

@@ -1,4 +1,4 @@
-//! Claims beside what was measured.
+//! The table of claims with measurements and verdicts.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::table::{Difference, Link, Row, TableCell};
 use crate::tables::result::place;
 use crate::{ClaimVerdict, Column, Report, Run, Table, Unit, Value};
 
-/// One row per claim and arm that it speaks about.
+/// One row per claim and covered arm.
 pub(super) fn claims(report: &Report) -> Option<Table> {
     if report.claims.is_empty() {
         return None;
     }
     let columns = vec![
         Column::text("id", "claim"),
-        Column::text("text", "what is claimed"),
+        Column::text("text", "statement"),
         Column::text("verdict", "verdict"),
         Column::number("claimed", "claimed", "").suffixed(&["compare", "value", "tolerance", "than"]),
         Column::estimate("measured", "measured", "mean ± std"),
@@ -23,8 +23,8 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
         Column::number("p", "p", "sign-flip, Holm"),
         Column::number("p_equivalent", "p", "equivalence"),
         Column::text("arm", "arm"),
-        Column::text("arm_verdict", "in this arm"),
-        Column::text("metric", "figure"),
+        Column::text("arm_verdict", "verdict in this arm"),
+        Column::text("metric", "metric"),
         Column::text("note", "note"),
     ];
     let mut rows = Vec::new();
@@ -41,12 +41,13 @@ pub(super) fn claims(report: &Report) -> Option<Table> {
     }
     Some(Table {
         name: "claims",
-        title: if report.paper { "The paper's claims beside ours" } else { "Claims" }.to_owned(),
-        caption: "By runs of equal seed. Supported: the difference lies on the claimed side, with p < 0.05 in an exact \
-                  sign-flip test after Holm's correction over the claim's arms (a value with a tolerance: two one-sided \
-                  t-tests place the mean within it). Contradicted: the opposite, by the same tests. Equivalent: no \
-                  difference larger than the claim's margin, by two one-sided t-tests. Undecided: neither. Conditions, \
-                  tolerances and margins are the experiment file's, set before the runs."
+        title: if report.paper { "The paper's claims" } else { "Claims" }.to_owned(),
+        caption: "Comparisons are paired by seed. Supported: the difference has the claimed sign, with p < 0.05 in an exact \
+                  sign-flip test after Holm's correction over the claim's arms (for a value with a tolerance: two \
+                  one-sided t-tests place the mean within the tolerance). Contradicted: the opposite sign with p < 0.05 \
+                  (for a value with a tolerance: the 95 % t-interval lies outside it). Equivalent: two one-sided t-tests \
+                  place the difference within the claim's margin. Undecided: none of these. The experiment file fixes \
+                  conditions, tolerances and margins before the runs."
             .to_owned(),
         columns,
         rows,

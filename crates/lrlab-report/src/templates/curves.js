@@ -1,12 +1,12 @@
 "use strict";
-// The curves of the grid: what is chosen lives in `view`, `view` in the page's address, and everything is drawn from it.
+// The interactive curves. `view` holds the selection, is encoded in the page's URL fragment, and determines the drawing.
 (() => {
   const section = document.getElementById("curves");
-  // A page of very many runs has no curves.
+  // A page with too many runs has no curves.
   if (!section) return;
   const data = JSON.parse(document.getElementById("curves-data").textContent);
   if (!data.metrics.length || !data.panels.length) return;
-  // The lists of a run stand in the order of the metrics.
+  // The value lists of a run are in the order of the metrics.
   const listed = data.metrics.filter(({ key }) => key !== "lr");
   for (const run of data.arms.flat()) {
     const values = ({ unit }, i) => run.values[i].map((x) => (x === null ? null : x * unit));
@@ -15,7 +15,7 @@
   }
 
   const AXES = { epoch: "epoch", update: "update", time: "computing time (s)" };
-  // A point this near to the pointer, in pixels, is meant.
+  // The largest distance, in pixels, at which the pointer selects a point.
   const NEAR = 40;
   const number = (x, digits) => (x === null || x === undefined ? "–" : x.toFixed(digits));
   const rate = (x) => (x === null || x === undefined ? "–" : x === 0 ? "0" : x < 1e-3 ? x.toExponential(2) : x.toPrecision(3));
@@ -51,7 +51,7 @@
     return ["val_accuracy", "val_loss", "train_loss"].find((key) => keys.includes(key)) ?? keys[0] ?? data.metrics[0].key;
   };
 
-  // The view that an address says; what it does not say, or says wrongly, is as at first.
+  // Parses a URL fragment; missing and invalid values get their defaults.
   const read = (hash) => {
     const given = new Map(hash.replace(/^#/, "").split("&").slice(1).map((part) => part.split("=").map(decodeURIComponent)));
     const index = Number(given.get("panel"));
@@ -74,7 +74,7 @@
       pin: known.has(pin) ? pin : null,
     };
   };
-  // The address of a view: only what differs from the first one.
+  // The URL fragment of a view, without default values.
   const write = (view) => {
     const panel = data.panels[view.panel];
     const first = firstArms(panel);
@@ -101,7 +101,7 @@
 
   // ---- Curves ----
 
-  // `{ x, mean, sd, n, planned, seeds: [{ run, x, y, diverged }], joined }` of an arm, in the units that are shown.
+  // `{ x, mean, sd, n, planned, seeds: [{ run, x, y, diverged }], joined }` of an arm, in display units.
   const curveOf = (arm, metric, axis) => {
     const all = data.arms[arm];
     const done = all.filter((run) => run.epochs.length && scaleOf(run, axis) !== null);
@@ -123,7 +123,7 @@
       joined: seeds.every((seed) => seed.joined),
     };
   };
-  // The mean goes on for as long as every run has the figure: a mean over fewer and fewer runs is another quantity.
+  // The mean over runs, up to the last epoch for which every run has the metric.
   const overEpochs = (seeds, metric, axis) => {
     const out = { x: [], mean: [], sd: [] };
     if (!seeds.length) return out;
@@ -140,7 +140,7 @@
     }
     return out;
   };
-  // The rates of an update, over runs whose corners lie at different updates.
+  // The mean learning rate over runs whose corners may be at different updates.
   const overRates = (seeds, axis) => {
     const out = { x: [], mean: [], sd: [] };
     if (!seeds.length) return out;
@@ -169,9 +169,9 @@
     if (a < 0 || b >= line.x.length) return null;
     return line.y[a] + ((line.y[b] - line.y[a]) * (x - line.x[a])) / (line.x[b] - line.x[a]);
   };
-  // Where a list's value is nearest to `x`; −1 in an empty list.
+  // The index of the list's value nearest to `x`; −1 for an empty list.
   const nearest = (list, x) => list.reduce((best, at, i) => (best < 0 || Math.abs(at - x) < Math.abs(list[best] - x) ? i : best), -1);
-  // What an arm's curve says at `x`: of a rate the line there, else the nearest epoch.
+  // The value of an arm's curve at `x`: interpolated for a learning rate, else at the nearest epoch.
   const at = (curve, metric, x) => {
     if (!curve.x.length) return null;
     if (metric.key === "lr" && curve.joined) {
@@ -184,7 +184,7 @@
     const i = nearest(curve.x, x);
     return { mean: curve.mean[i], sd: curve.sd[i] };
   };
-  // The exponential average of a line, freed of its pull to zero at the start.
+  // The exponential moving average of a line with bias correction.
   const smoothed = (list, weight) => {
     let [sum, mass] = [0, 0];
     return list.map((y) => {
@@ -193,13 +193,13 @@
       return sum / mass;
     });
   };
-  // The value below which a rate is for no more than 3 % of its way: one that goes to zero passes every power of ten.
+  // The value below which a rate spends at most 3 % of its length, so that a decay to zero does not stretch a log axis.
   const lastingLow = ({ x, mean }) => {
     const pieces = x.slice(1).map((to, i) => [Math.min(mean[i], mean[i + 1]), to - x[i]]).sort(([a], [b]) => a - b);
     let left = 0.03 * (x[x.length - 1] - x[0]);
     return pieces.find(([, width]) => (left -= width) < 0)?.[0] ?? 0;
   };
-  // uPlot wants x to rise: the two ends of a step lie a hair apart.
+  // uPlot requires increasing x: separates the two ends of a step by a negligible distance.
   const rising = (list) => {
     const out = [];
     for (const x of list) out.push(out.length && x <= out[out.length - 1] ? out[out.length - 1] + Math.max(Math.abs(x), 1) * 1e-9 : x);
@@ -225,9 +225,9 @@
   const [metricLabel, metricSelect] = chooser("Metric", (metric) => change({ metric, zoom: null }), []);
   const [xLabel, xSelect] = chooser("by", (x) => change({ x, zoom: null }), axes.map((x) => option(x, AXES[x])));
   const [seedsLabel, seedsBox] = switcher("one line per seed", (seeds) => change({ seeds }));
-  const [logLabel, logBox] = switcher("logarithmic", (log) => change({ log, zoom: null }));
+  const [logLabel, logBox] = switcher("log scale", (log) => change({ log, zoom: null }));
   const smoothRange = make("input", { type: "range", min: 0, max: 0.95, step: 0.05, oninput: () => change({ smooth: Number(smoothRange.value) }) });
-  const whole = make("button", { type: "button", onclick: () => change({ zoom: null }) }, "Whole range");
+  const whole = make("button", { type: "button", onclick: () => change({ zoom: null }) }, "Reset zoom");
   const controls = make("div", { class: "controls" },
     panelLabel, metricLabel, xLabel, seedsLabel, logLabel, make("label", {}, "smoothing ", smoothRange), whole);
   const plot = make("div", { class: "plot", tabindex: 0, role: "img" });
@@ -264,7 +264,7 @@
     svg.append(line);
     return [svg, line];
   };
-  // Broken where there is a monitor; where the palette begins anew, in dots.
+  // Dashed with a monitor; further patterns when the palette repeats.
   const dashOf = (arm) => {
     const round = Math.floor(arm.color / data.palette.length) % 3;
     return [[[], [1.5, 2.5], [9, 2, 1.5, 2]], [[6, 4], [4, 2], [6, 2, 1.5, 2, 1.5, 2]]][Number(arm.dashed)][round];
@@ -282,7 +282,7 @@
     drawLegend(panel, metric);
     drawPlot(metric);
     drawPinned(panel, metric);
-    say(null);
+    showValues(null);
   };
 
   const drawLegend = (panel, metric) => {
@@ -293,7 +293,7 @@
       const [svg, line] = swatch(arm);
       const button = make("button", {
         type: "button", "aria-pressed": String(on), "data-arm": arm.arm,
-        title: "A click turns the arm on or off; a double click shows it alone, or all",
+        title: "Click to show or hide the arm; double-click to show it alone, or all arms",
         onclick: (event) => {
           // The second click of a double click undoes the first.
           const arms = new Set(view.arms);
@@ -313,8 +313,8 @@
     if (focused !== undefined) rows.querySelector(`[data-arm="${focused}"]`)?.focus();
     const link = (text, arms) => make("button", { type: "button", onclick: () => change({ arms }) }, text);
     const all = panel.arms.map(({ arm }) => arm);
-    armsOn.replaceChildren(`${view.arms.size} of ${all.length} arms on `,
-      link("all", new Set(all)), " ", link("none", new Set()), " ", link("as at first", firstArms(panel)));
+    armsOn.replaceChildren(`${view.arms.size} of ${all.length} arms shown `,
+      link("all", new Set(all)), " ", link("none", new Set()), " ", link("default", firstArms(panel)));
     const box = rows.closest(".arms");
     if (box.scrollHeight > box.clientHeight + 2) armsOn.append(" · more below ↓");
   };
@@ -327,10 +327,10 @@
     const on = shown.filter((it) => it.on);
     const smooth = metric.key === "lr" ? 0 : view.smooth;
     const log = view.log && on.some(({ curve }) => curve.mean.concat(...curve.seeds.map(({ y }) => y)).some((y) => y > 0));
-    const tame = on.flatMap(({ curve }) => view.seeds
+    const finite = on.flatMap(({ curve }) => view.seeds
       ? curve.seeds.filter((seed) => !seed.diverged).flatMap(({ y }) => y)
       : curve.mean.flatMap((y, i) => (metric.key === "lr" ? [y] : [y - (curve.sd[i] ?? 0), y + (curve.sd[i] ?? 0)])).concat(curve.mean));
-    const every = tame.length ? tame : on.flatMap(({ curve }) => curve.seeds.flatMap(({ y }) => y));
+    const every = finite.length ? finite : on.flatMap(({ curve }) => curve.seeds.flatMap(({ y }) => y));
     const usable = every.filter((y) => !log || y > 0);
     let [low, high] = usable.length ? [Math.min(...usable), Math.max(...usable)] : [log ? 0.1 : 0, 1];
     if (log) {
@@ -374,7 +374,7 @@
       if (smooth) addLine(curve.x, [curve.mean], { stroke: fade(stroke, 0.35), width: 1, dash, points: false });
       addLine(curve.x, [smooth ? smoothed(curve.mean, smooth) : curve.mean], { stroke, width: 2, dash, joined, points: !smooth });
       if (metric.key !== "lr" && curve.sd.some((sd) => sd !== null)) {
-        // Below zero there is no place on a logarithmic axis: the band ends at its foot.
+        // A log axis has no values ≤ 0, so the band ends at the bottom of the axis.
         const lower = curve.mean.map((y, i) => (log ? Math.max(y - curve.sd[i], low / 10) : y - curve.sd[i]));
         tables.push([rising(curve.x), curve.mean.map((y, i) => y + curve.sd[i]), lower]);
         bands.push({ series: [series.length, series.length + 1], fill: fade(stroke, 0.16) });
@@ -405,7 +405,7 @@
         bind: { dblclick: () => () => change({ zoom: null }) },
       },
       hooks: {
-        setCursor: [(u) => say(u.cursor.left >= 0 && u.cursor.idx !== null ? u.data[0][u.cursor.idx] : null, u.cursor)],
+        setCursor: [(u) => showValues(u.cursor.left >= 0 && u.cursor.idx !== null ? u.data[0][u.cursor.idx] : null, u.cursor)],
         setSelect: [(u) => {
           const { left, top, width, height } = u.select;
           if (width < 8 && height < 8) return;
@@ -436,15 +436,15 @@
       const arm = under();
       if (arm !== null) change({ pin: arm });
     });
-    plot.setAttribute("aria-label", `${metric.title} by ${AXES[view.x]}: ${on.map(({ arm }) => arm.name).join("; ") || "no arm is on"}`);
+    plot.setAttribute("aria-label", `${metric.title} by ${AXES[view.x]}: ${on.map(({ arm }) => arm.name).join("; ") || "no arm shown"}`);
     const marks = [
       view.seeds ? "One line per seed." : metric.key === "lr" ? "Lines: mean over seeds." : "Lines: mean over seeds; bands: ± one sample standard deviation.",
-      view.x === "time" && "Time: what the run took to train, evaluate and read data, spread evenly over its epochs.",
-      smooth > 0 && `Smoothed: exponential average of weight ${smooth}; the faint lines, the bands and the numbers are as measured.`,
-      on.some(({ curve }) => !curve.joined) && "Marks without a line: the rates of each epoch's first and last update, where no more is known.",
-      on.some(({ curve }) => curve.diverged) && "Thin lines ending in ×: runs that diverged, not in the mean.",
-      log !== view.log && "No value is above zero: the axis is linear.",
-      "Drag to zoom, double click for the whole range; a click on a line shows its runs. Six significant digits; tables/curves.csv has all.",
+      view.x === "time" && "Time: time for training, evaluation and reading data, distributed evenly over the epochs of a run.",
+      smooth > 0 && `Smoothing: exponential moving average with weight ${smooth}; faint lines, bands and numbers are not smoothed.`,
+      on.some(({ curve }) => !curve.joined) && "Marks without a line: rates of the first and last update of each epoch, if the records hold no others.",
+      on.some(({ curve }) => curve.diverged) && "Thin lines ending in ×: diverged runs, excluded from means.",
+      log !== view.log && "The axis is linear because no value is positive.",
+      "Drag to zoom, double-click to reset; click a line to list its runs. Values have six significant digits; tables/curves.csv has full precision.",
     ];
     note.textContent = marks.filter(Boolean).join(" ");
   };
@@ -466,8 +466,8 @@
     return best[1];
   };
 
-  // The values at `x`, or where there is none, at the end.
-  const say = (x) => {
+  // Shows the values at `x`, or at the end if `x` is null.
+  const showValues = (x) => {
     const metric = metricNow();
     const show = format(metric);
     const near = x === null ? null : under();
@@ -483,7 +483,7 @@
     }
   };
 
-  // The runs of an arm, each with its link and the command that makes it again.
+  // Lists the runs of an arm, each with its link and the command that repeats it.
   const drawPinned = (panel, metric) => {
     pinned.replaceChildren();
     const arm = panel.arms.find((arm) => arm.arm === view.pin);

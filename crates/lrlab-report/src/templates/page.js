@@ -1,7 +1,7 @@
 "use strict";
-// Everything is unfolded for who has no script and on paper; on the screen the still figures and the long tables wait.
+// Sections are unfolded without scripts and in print; with scripts, static figures and long tables start folded.
 const folds = [...document.querySelectorAll("details")];
-// What the reader had before the page loaded itself again; each part of the page puts its own into what is kept.
+// The state of the page before it reloaded itself; each part of the page registers a function that saves its state.
 const kept = history.state?.kept ?? null;
 const keepers = [(keep) => { keep.folds = folds.filter((fold) => fold.open).map((fold) => fold.id); }];
 for (const fold of folds) fold.open = kept?.folds.includes(fold.id) ?? false;
@@ -13,7 +13,7 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   for (const fold of unfolded) fold.open = false;
 });
-// The command that repeats the run of a line in the list of runs; nothing where the report does not know it.
+// The command that repeats the run of a line in the list of runs; empty if the report does not have it.
 const commandOf = (line) => {
   if (!line) return [];
   const command = document.getElementById(`command-${line.closest(".arm").dataset.command ?? 0}`)?.cloneNode(true);
@@ -22,26 +22,26 @@ const commandOf = (line) => {
   command.firstElementChild.textContent = command.textContent.replace("RUN_ID", line.querySelector("code").textContent);
   return [command];
 };
-// A link into something folded away opens it first.
+// Unfolds the target of a link.
 const reveal = () => {
   const [name] = location.hash.slice(1).split("&");
   const target = name && document.getElementById(decodeURIComponent(name));
   if (!target) return;
   for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   if (target.matches(".arm > p") && target.nextElementSibling?.tagName !== "PRE") target.after(...commandOf(target));
-  // Whoever loads the page again stays where they are.
+  // Keeps the scroll position on reload.
   if (performance.getEntriesByType("navigation")[0]?.type !== "reload") target.scrollIntoView();
 };
 addEventListener("hashchange", reveal);
 addEventListener("DOMContentLoaded", reveal);
-// What a number comes from, at the first pointer over it.
+// Sets the tooltip of a row to its runs when the pointer first enters it.
 addEventListener("pointerover", ({ target }) => {
   const link = target.closest?.("tr")?.querySelector('a[href^="#arm-"]');
   if (!link || link.title) return;
   const runs = document.querySelectorAll(`${link.hash} > [id^="run-"]`);
   link.title = `runs of the arm: ${[...runs].map((run) => run.id.slice(4)).join(", ")}`;
 });
-// While runs are under way the page loads itself again, unless somebody is at work on it.
+// While runs are in progress, the page reloads itself unless it is in use.
 if (kept) {
   history.scrollRestoration = "manual";
   addEventListener("load", () => {

@@ -1,10 +1,10 @@
 "use strict";
-// Tables are sorted, filtered and copied; what does not fit is announced.
+// Sorting, filtering and copying of tables, and a note on rows and columns that are scrolled out of view.
 (() => {
-  // From this many rows on a table can be filtered.
+  // The minimum number of rows of a table with a filter.
   const MANY = 9;
   const text = (cell) => cell.innerText.replace(/\s+/g, " ").trim();
-  // The first number of a cell; null where it says that there is none.
+  // The first number of a cell; null if there is none.
   const figure = (words) => {
     const found = words.startsWith("–") ? null : words.replace("−", "-").match(/-?\d+(\.\d+)?(e-?\d+)?/);
     return found && Number(found[0]) * (words.startsWith("<") ? 0.999 : 1);
@@ -16,7 +16,7 @@
     return element;
   };
 
-  // ---- Formats: lists of rows of texts, the heads first ----
+  // ---- Formats: rows of texts, the header first ----
 
   const quoted = (field) => (/[",\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
   const csv = (rows) => rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";
@@ -28,7 +28,7 @@
   const MATH = { "±": "$\\pm$", "–": "--", "−": "$-$", "×": "$\\times$", "Δ": "$\\Delta$", "≥": "$\\geq$", "≤": "$\\leq$", "ⁿ": "$^n$", "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}" };
   const latex = ([heads, ...rows], numeric) => {
     const plain = (cell) => cell.replace(/[\\~^<>±–−×Δ≥≤ⁿ]|[&%$#_{}]/g, (c) => MATH[c] ?? `\\${c}`);
-    // After \\ a bracket would be read as its optional argument.
+    // A bracket after \\ would start its optional argument.
     const line = (cells) => `  ${cells[0]?.startsWith("[") ? "{}" : ""}${cells.map(plain).join(" & ")} \\\\`;
     return [`\\begin{tabular}{@{}${numeric.map((is) => (is ? "r" : "l")).join("")}@{}}`, "  \\toprule", line(heads), "  \\midrule",
       ...rows.map(line), "  \\bottomrule", "\\end{tabular}"].join("\n") + "\n";
@@ -37,12 +37,12 @@
     try {
       await navigator.clipboard.writeText(words);
     } catch {
-      // Pages that were not opened safely have no clipboard of their own.
+      // Pages in an insecure context have no clipboard API.
       const area = document.body.appendChild(make("textarea", { value: words }));
       area.select();
       const copied = document.execCommand("copy");
       area.remove();
-      if (!copied) throw new Error("the browser refuses");
+      if (!copied) throw new Error("the browser denied access to the clipboard");
     }
   };
 
@@ -52,7 +52,7 @@
     const original = [...body.rows];
     const heads = [...table.tHead.rows[0].cells];
 
-    // A click on a column's head sorts by it; a second click turns the order; a third restores the report's own.
+    // A click on a column heading sorts by it, a second click reverses the order, and a third restores the original order.
     heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
       const before = head.getAttribute("aria-sort");
       const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
@@ -65,14 +65,14 @@
         const [x, y] = [key(a), key(b)];
         return x === null ? (y === null ? 0 : Infinity) : y === null ? -Infinity : x - y;
       };
-      // What is missing stays last in either direction.
+      // Missing values are last in either direction.
       const sign = (c) => (order === "descending" && Number.isFinite(c) ? -c : c);
       const rows = order ? [...original].sort((a, b) => sign(compare(a, b))) : original;
       body.append(...rows);
       table.classList.toggle("sorted", order !== null);
     }));
 
-    // The link of a row is that of all its cells.
+    // A click on any cell follows the link of the row.
     const linked = original.some((row) => row.querySelector("a"));
     table.classList.toggle("linked", linked);
     if (linked) {
@@ -81,9 +81,9 @@
       });
     }
 
-    // Every word has to be somewhere in the row.
+    // A row matches if it contains every word.
     const filter = make("input", { type: "search", placeholder: "filter rows" });
-    filter.setAttribute("aria-label", "Rows that contain");
+    filter.setAttribute("aria-label", "Filter rows");
     const count = make("span", { className: "count" });
     count.setAttribute("role", "status");
     filter.addEventListener("input", () => {
@@ -100,7 +100,7 @@
     const rows = () => [heads.map((head) => text(head.firstElementChild)), ...[...body.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(text))];
     const numeric = heads.map((head) => head.classList.contains("num"));
     const button = (name, format) => make("button", {
-      type: "button", title: `Copies the rows that are shown, as ${name}, rounded as they are shown`,
+      type: "button", title: `Copy the visible rows as ${name}, with the displayed rounding`,
       onclick: () => {
         const all = rows();
         copy(format(all, numeric)).then(
@@ -109,7 +109,7 @@
       },
     }, name);
 
-    // What lies outside the box.
+    // The note on rows and columns out of view.
     const more = make("span", { className: "more" });
     const announce = () => {
       if (!box.clientWidth) return;
@@ -121,7 +121,7 @@
     };
     box.addEventListener("scroll", announce, { passive: true });
     new ResizeObserver(announce).observe(box);
-    // Unfolding tells at once; the observer waits for the next frame.
+    // Updates immediately on unfolding; the observer would wait for the next frame.
     box.closest("details")?.addEventListener("toggle", announce);
 
     const tools = make("div", { className: "tools" });

@@ -1,4 +1,4 @@
-//! Checks of what a report writes: markup that closes, LaTeX rows of equal length, CSV of one width.
+//! Checks of the files of a report: well-formed markup, LaTeX and CSV rows of equal length.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
@@ -9,7 +9,7 @@ use lrlab_report::{Plan, RunStore, summarise, terminal_table, write};
 
 /// Writes the report of a plan and returns every file, checked.
 ///
-/// `LRLAB_REPORT_KEEP=DIR` also leaves it in DIR under `name`, for a look with a browser.
+/// `LRLAB_REPORT_KEEP=DIR` also keeps it in DIR under `name` for inspection in a browser.
 pub fn written(plan: &Plan, store: &RunStore, name: &str) -> BTreeMap<String, String> {
     let report = summarise(plan, store).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -79,16 +79,16 @@ fn check(name: &str, text: &str) {
     }
 }
 
-/// A page without its programs; its data stay.
+/// A page without its scripts, but with its data.
 fn without_scripts(text: &str) -> String {
     let mut parts = text.split("<script>");
     let before = parts.next().unwrap_or_default().to_owned();
     parts.fold(before, |out, part| out + part.split_once("</script>").unwrap().1)
 }
 
-/// Every element is closed where it should be, and ids are there once.
+/// Checks that elements are properly nested and ids are unique.
 pub fn markup(name: &str, text: &str) {
-    // Rows and cells of tables end where the next begins.
+    // HTML allows omitting the end tags of table rows and cells.
     const VOID: [&str; 5] = ["meta", "br", "!DOCTYPE", "tr", "td"];
     let mut open: Vec<&str> = Vec::new();
     let mut ids: Vec<&str> = Vec::new();
@@ -126,7 +126,7 @@ pub fn markup(name: &str, text: &str) {
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), all, "{name}: an id is there twice");
+    assert_eq!(ids.len(), all, "{name}: duplicate id");
 }
 
 fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
@@ -137,7 +137,7 @@ fn text_is_escaped(text: &str, _inside: Option<&&str>) -> bool {
     })
 }
 
-/// Columns of words; every other column of every table holds one number a row, or nothing.
+/// Text columns; every other column contains one number per row, or is empty.
 const WORDS: [&str; 27] = [
     "precision",
     "model",
@@ -172,13 +172,13 @@ fn csv(name: &str, text: &str) {
     let lines = records(text);
     let header = &lines[0];
     for (i, column) in header.iter().enumerate() {
-        assert!(!header[..i].contains(column), "{name}: two columns are called {column}");
+        assert!(!header[..i].contains(column), "{name}: duplicate column {column}");
     }
     for line in &lines[1..] {
         assert_eq!(line.len(), header.len(), "{name}: {line:?}");
         for (column, field) in header.iter().zip(line).filter(|(column, _)| !WORDS.contains(&column.as_str()))
         {
-            // A list of whole numbers is the one exception, and says so.
+            // The only exception is a list of integers.
             let whole = column == "after_epochs" && field.split(' ').all(|n| n.parse::<u64>().is_ok());
             let number = field.parse::<f64>().is_ok_and(f64::is_finite);
             assert!(field.is_empty() || number || whole, "{name}: {column} is {field:?}");
@@ -186,7 +186,7 @@ fn csv(name: &str, text: &str) {
     }
 }
 
-/// The records of a CSV file as RFC 4180 has them.
+/// Parses a CSV file as defined in RFC 4180.
 pub fn records(text: &str) -> Vec<Vec<String>> {
     let (mut all, mut line, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
@@ -221,13 +221,13 @@ fn latex(name: &str, text: &str) {
     }
     let mut plain = String::new();
     for (i, part) in text.split("\\else ").enumerate() {
-        // What only an engine for Unicode reads.
+        // Removes the parts that only Unicode engines read.
         plain.push_str(if i == 0 { part } else { part.split_once("\\fi").unwrap().1 });
     }
     assert!(plain.is_ascii(), "{name}: {:?}", plain.chars().find(|c| !c.is_ascii()));
 }
 
-/// It is JSON, and every number's runs are runs that are done.
+/// Checks that the manifest is JSON and that the runs of every number are done.
 fn manifest(text: &str) {
     let json: serde_json::Value = serde_json::from_str(text).unwrap();
     let runs = json["runs"].as_array().unwrap();

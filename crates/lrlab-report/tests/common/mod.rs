@@ -1,5 +1,5 @@
-//! INVENTED results, for tests of the report's statistics and layout only: smooth curves with seeded noise, made
-//! by no training. They look plausible so that figures can be judged by eye; none of their numbers means anything.
+//! SYNTHETIC results for tests of the report's statistics and layout: smooth curves with seeded noise instead of trained
+//! runs. They look plausible so that figures can be inspected, but the numbers have no meaning.
 
 #![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
@@ -13,7 +13,7 @@ use lrlab_runs::{
 };
 use serde_json::{Value, json};
 
-/// An invented grid.
+/// A synthetic grid.
 pub struct Grid {
     pub models: Vec<(&'static str, &'static str)>,
     pub schedules: Vec<&'static str>,
@@ -22,7 +22,7 @@ pub struct Grid {
     pub seeds: u64,
 }
 
-/// 48 invented runs: the shape of the experiment that needs no data.
+/// 48 synthetic runs with the axes of the quickstart experiment.
 pub fn quickstart() -> Grid {
     Grid {
         models: vec![
@@ -37,7 +37,7 @@ pub fn quickstart() -> Grid {
     }
 }
 
-/// 288 invented runs: the shape of the paper's grid.
+/// 288 synthetic runs with the axes of the paper's grid.
 pub fn paper() -> Grid {
     Grid {
         models: vec![("resnet20", "cifar10"), ("lstm", "imdb"), ("transformer", "imdb")],
@@ -98,7 +98,7 @@ pub fn text(cell: &Cell, axis: &str) -> String {
     }
 }
 
-/// An invented result of a planned run.
+/// A synthetic result of a planned run.
 pub fn result(planned: &PlannedRun) -> RunResult {
     let cell = &planned.cell;
     let (model, schedule) = (text(cell, "model"), text(cell, "schedule"));
@@ -242,7 +242,7 @@ fn evaluation(metrics: &EpochMetrics, own: Stream) -> Evaluation {
     }
 }
 
-/// As [`result`], but the loss left the finite numbers after `epoch`.
+/// As [`result`], but the run diverged after `epoch`.
 pub fn diverged(planned: &PlannedRun, epoch: u64) -> RunResult {
     let mut it = result(planned);
     it.outcome = Outcome::Diverged;
@@ -264,7 +264,7 @@ pub fn diverged(planned: &PlannedRun, epoch: u64) -> RunResult {
     it
 }
 
-/// A run that died in its first epoch and was evaluated all the same: every figure is there, none means anything.
+/// A run that diverged in its first epoch and was evaluated, so that it has all metrics.
 pub fn died(planned: &PlannedRun) -> RunResult {
     let mut it = result(planned);
     it.outcome = Outcome::Diverged;
@@ -291,7 +291,7 @@ pub fn died(planned: &PlannedRun) -> RunResult {
     it
 }
 
-/// A store in a temporary folder that holds an invented result for every run that `keep` lets through.
+/// A store in a temporary folder with the results that `keep` returns.
 pub fn store(
     plan: &Plan,
     keep: impl Fn(usize, &PlannedRun) -> Option<RunResult>,
@@ -306,12 +306,12 @@ pub fn store(
     (folder, store)
 }
 
-/// Every run done.
+/// A store in which all runs are done.
 pub fn full(plan: &Plan) -> (tempfile::TempDir, RunStore) {
     store(plan, |_, planned| Some(result(planned)))
 }
 
-/// The paper's claims, and one that compares two arms.
+/// The paper's claims, and a claim that compares two arms.
 pub fn claims() -> Value {
     json!([
         { "id": "training-accuracy", "text": "accuracy peaked at 99.51% after 20 epochs", "metric": "max.train_accuracy",

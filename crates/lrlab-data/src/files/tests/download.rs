@@ -1,4 +1,4 @@
-//! Downloads from a small server that answers as the hub does, and from none.
+//! Downloads from a local server that imitates the hub, and without a server.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -20,13 +20,13 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Half the body, then silence.
+    /// Sends half of the body.
     CutOff,
-    /// Another body of the same length.
+    /// Sends another body of the same length.
     Altered,
-    /// An error page in place of the body.
+    /// Sends an error page instead of the body.
     Refused,
-    /// No such file.
+    /// Responds that the file does not exist.
     Missing,
 }
 
@@ -134,7 +134,7 @@ fn a_download_lands_in_the_cache() {
     assert_eq!((last.bytes, last.total), (100_000, 100_000));
     assert_eq!((last.repo.as_str(), last.file.as_str()), (REPO, FILE));
 
-    // The second time it comes from the cache: no network is needed, and none is used.
+    // The second call reads the cache without using the network.
     let hub = Hub { endpoint: Some("http://127.0.0.1:1".to_owned()), offline: true, ..hub };
     assert_eq!(hub.file(REPO, REVISION, FILE, &progress).unwrap(), path);
     let left = tree(cache.path());
@@ -151,7 +151,7 @@ fn a_failed_download_leaves_nothing() {
             "{error}"
         );
         assert_eq!(tree(cache.path()), BTreeMap::new(), "{error}");
-        // And the next attempt succeeds.
+        // The next attempt succeeds.
         let path = fetch(cache.path(), Fault::None).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
     }

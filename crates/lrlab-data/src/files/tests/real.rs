@@ -1,4 +1,4 @@
-//! The real data, where a cache of them is at hand: `HF_HOME`, else `../shared/hf` beside the workspace.
+//! The real data, if a cache is available at `HF_HOME` or at `../shared/hf` relative to the workspace.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ fn cifar10_is_whole_and_upright() {
         }
     }
 
-    // A batch against the pictures decoded from the file: value = table[byte], which grows with the byte.
+    // Compares a batch with the pictures decoded from the file: value = table[byte], which increases with the byte.
     let table = Table::open(&located.files[0].1).unwrap();
     let encoded = table.bytes(&PICTURES, None).unwrap();
     let batch = data.validation.batches(BatchPlan::new(8, Order::Sequential)).next().unwrap().unwrap();
@@ -81,7 +81,7 @@ fn cifar10_is_whole_and_upright() {
         assert!(values.len() > 100 && values.is_sorted_by(|a, b| a < b));
     }
 
-    // The second time rows in use alone are decoded, and the choice is the same.
+    // The second load decodes only the rows in use, with the same choice.
     let again = load_located(&config, Some(&located)).unwrap();
     assert_eq!(again.train.rows(), data.train.rows());
     let limit = Limit { train: Some(512), validation: Some(100), test: Some(50) };
@@ -100,7 +100,7 @@ fn imdb_keeps_duplicates_on_one_side() {
     config.tokens.max_length = 50;
     let data = load_located(&config, Some(&located)).unwrap();
     assert_eq!(sizes(&data), (1000, 2_500, 200));
-    // As counted on the originals by others: 24,904 and 24,801 different texts, 123 test texts seen in training.
+    // Published counts of the originals: 24,904 and 24,801 distinct texts, 123 test texts that occur in training.
     let expected = Duplicates { within_train: 96, within_test: 199, train_test: 123 };
     assert_eq!(data.duplicates, expected);
 
@@ -113,7 +113,7 @@ fn imdb_keeps_duplicates_on_one_side() {
         assert!(!validation.contains(texts[row as usize].data()), "row {row} repeats one of validation");
     }
 
-    // From the cache: the same batches, and another choice of tokens another cache entry.
+    // The cache gives the same batches, and other token settings have another cache entry.
     let first = |data: &Dataset| {
         let batch = data.train.batches(BatchPlan::new(16, Order::Shuffled { seed: 3, epoch: 1 })).next();
         let Features::Tokens { ids, .. } = batch.unwrap().unwrap().features else { unreachable!() };
