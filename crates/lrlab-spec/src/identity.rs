@@ -53,7 +53,7 @@ impl std::error::Error for NoIdentity {}
 /// can tell them apart.
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
-/// digest is the other half of the [identity](run_id). So is how many weights are kept beside the result, and so are fields
+/// digest is the other half of the [identity](run_id). So are how many weights are kept beside the result and how often updates are logged, and so are fields
 /// that were added later and say nothing new.
 ///
 /// # Errors
@@ -100,6 +100,7 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> Result<String, NoId
     }
     if let Some(fields) = json.as_object_mut() {
         fields.remove("keep_top");
+        fields.remove("log_every");
     }
     for (path, silent) in later {
         leave_out(&mut json, path, silent);
