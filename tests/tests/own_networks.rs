@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use lrlab_tests::{Ran, TINY, results, start};
+use serde_json::Value;
 
 /// Calls `run` of a runner on the tiny experiment with this network, on 33 training examples in batches of this size.
 fn run(program: &Path, folder: &Path, network: &str, batch_size: usize) -> Ran {
@@ -122,4 +123,66 @@ fn a_built_in_network_takes_a_last_batch_of_one_example() {
         let ran = run(&lrlab_tests::program(), folder.path(), network, 16);
         assert_eq!((ran.code, results(&folder.path().join("runs")).len()), (0, runs), "{}", ran.err);
     }
+}
+
+/// A function of time by name drives the rate and a constant of the optimizer; its version is part of the identity, and the
+/// logs have every second update.
+#[test]
+fn a_function_of_time_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = TINY
+        .replace("static = {}", "warmup = { over = \"1 update\", then = { lambda = { name = \"halves\" } } }")
+        .replace("epochs = [1]\nseed = [0, 1]", "epochs = [3]\nseed = [0]")
+        .replace("lr = 0.01", "lr = 0.01\nlog_every = 2")
+        .replace(
+            "sgd = {}",
+            "sgd = { momentum = 0.8, momentum_schedule = { lambda = { name = \"halves\" } }, weight_decay = 0.1, \
+             weight_decay_schedule = { cosine = {} } }",
+        );
+    std::fs::write(folder.join("tiny.toml"), &text).unwrap();
+    let call = |program: &Path, command: &str, version: &str| {
+        let mut started = start(program, folder);
+        started.args([command, "tiny.toml"]).env("HALVES", version);
+        if command == "run" {
+            started.args(["--device", "cpu"]);
+        }
+        Ran::of(&started.output().unwrap())
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_own-networks"));
+    let ran = call(program, "run", "1");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let found = results(&folder.join("runs"));
+    let [(id, result)] = &found.into_iter().collect::<Vec<_>>()[..] else { panic!("one run") };
+    let history = result["history"].as_array().unwrap();
+    // 32 examples in batches of 16 are 2 updates an epoch; the function's time begins after the warm-up.
+    let rates: Vec<f64> = history.iter().map(|epoch| epoch["lr"].as_f64().unwrap()).collect();
+    assert_eq!(rates, [0.01, 0.005, 0.0025]);
+    let momenta: Vec<&Value> = history.iter().map(|epoch| &epoch["hyperparameters"]["momentum"]).collect();
+    assert_eq!(momenta, [0.8, 0.4, 0.2]);
+    let decay = history[2]["hyperparameters"]["weight_decay"].as_f64().unwrap();
+    let updates = result["updates"]["made"].as_f64().unwrap();
+    let expected = 0.1 * (1.0 + (std::f64::consts::PI * (updates - 1.0) / updates).cos()) / 2.0;
+    assert!((decay - expected).abs() < 1e-12, "{decay}, {expected}");
+    let part = result
+        .pointer("/provenance/registered")
+        .map(ToString::to_string)
+        .unwrap_or_else(|| result.to_string());
+    for words in ["lambda", "halves", "3f2a9c1"] {
+        assert!(part.contains(words), "no {words} in {part}");
+    }
+    let attempt =
+        lrlab_tests::files(&folder.join("runs")).into_iter().find(|path| path.ends_with("updates.csv"));
+    let rows = std::fs::read_to_string(attempt.unwrap()).unwrap();
+    let logged: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(logged, ["2", "4", "6"], "{rows}");
+
+    // Another version makes another run; a runner without the function says which there are.
+    let plan = |version: &str| call(program, "plan", version).out;
+    assert!(plan("1").contains(&id[..7]) && !plan("2").contains(&id[..7]), "{}", plan("2"));
+    let none = call(&lrlab_tests::program(), "plan", "1");
+    assert!(none.code == 2 && none.err.contains("unknown function `halves`"), "{}", none.err);
+    std::fs::write(folder.join("tiny.toml"), text.replace("halves", "halve")).unwrap();
+    let misspelt = call(program, "plan", "1");
+    assert!(misspelt.code == 2 && misspelt.err.contains("did you mean `halves`?"), "{}", misspelt.err);
 }

@@ -1,6 +1,7 @@
 //! The two traits of this crate: a [`Callback`] decides, a [`Host`] acts.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
 use lrlab_runs::{Decision, EpochMetrics};
 use lrlab_schedulers::{Mark, Observation};
@@ -39,6 +40,8 @@ pub enum Hook<'a> {
         loss: f64,
         /// The global gradient norm before clipping, if it was computed.
         grad_norm: Option<f64>,
+        /// Metrics of the caller's own ([`Session::log`](crate::Session::log)).
+        extra: &'a BTreeMap<String, f64>,
     },
     /// After the validation of an epoch, with its metrics: `None` if a metric was not measured, `Some` of a non-finite value if
     /// it was measured and is not finite.

@@ -106,7 +106,7 @@ impl Callback for DivergenceGuard {
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         let keeps = matches!(self.config.action, OnDivergence::Rewind { .. });
         Ok(match (phase, context.hook) {
-            (Phase::Control, Hook::UpdateEnd { loss, grad_norm }) => {
+            (Phase::Control, Hook::UpdateEnd { loss, grad_norm, .. }) => {
                 let finite = loss.is_finite() && grad_norm.is_none_or(f64::is_finite);
                 match self.diagnose(loss, grad_norm) {
                     Some(what) => self.act(("loss", loss), finite, context.update, &what),

@@ -31,7 +31,7 @@ impl JsonlLogger {
         Self { path: path.into(), progress_every: None, writer: None, decisions: 0 }
     }
 
-    /// Writes a line with the loss and the rate every `updates` updates; 0 is never.
+    /// Writes a line with the loss, the rate and the metrics of [`Session::log`](crate::Session::log) every `updates` updates; 0 is never.
     #[must_use]
     pub fn progress_every(mut self, updates: u64) -> Self {
         self.progress_every = (updates > 0).then_some(updates);
@@ -82,10 +82,12 @@ impl Callback for JsonlLogger {
         }
         match context.hook {
             Hook::FitStart => self.open(context)?,
-            Hook::UpdateEnd { loss, .. }
+            Hook::UpdateEnd { loss, extra, .. }
                 if self.progress_every.is_some_and(|n| context.update.is_multiple_of(n)) =>
             {
-                self.write(&Event::Progress { update: context.update, loss: finite(loss), lr: context.lr })?;
+                let extra = extra.iter().map(|(name, value)| (name.clone(), finite(*value))).collect();
+                let (update, loss, lr) = (context.update, finite(loss), context.lr);
+                self.write(&Event::Progress { update, loss, lr, extra })?;
             }
             Hook::EpochEnd(metrics) => self.write(&Event::Epoch { metrics: Box::new(metrics.clone()) })?,
             Hook::Failed { error } => self.write(&Event::Failed { error: error.to_owned() })?,

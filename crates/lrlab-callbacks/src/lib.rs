@@ -8,6 +8,7 @@ pub mod comparison {
     #![doc = include_str!("comparison.md")]
 }
 mod csv_logger;
+mod csv_update_logger;
 mod divergence;
 mod early_stopping;
 mod jsonl_logger;
@@ -32,6 +33,7 @@ pub use callback::{Action, Averaging, Callback, Context, Error, Hook, Host, Phas
 pub use callbacks::Callbacks;
 pub use checkpoint::{Checkpoint, CheckpointConfig, SaveEvery};
 pub use csv_logger::CsvLogger;
+pub use csv_update_logger::CsvUpdateLogger;
 pub use divergence::DivergenceGuard;
 pub use early_stopping::EarlyStopping;
 pub use jsonl_logger::JsonlLogger;

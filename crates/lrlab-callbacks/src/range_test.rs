@@ -154,7 +154,7 @@ impl Callback for RangeTest {
     fn on(&mut self, phase: Phase, context: &Context<'_>) -> Result<Vec<Action>, Error> {
         match (phase, context.hook) {
             (Phase::Control, Hook::FitStart) if context.update == 0 => Ok(vec![self.gain(context)?]),
-            (Phase::Control, Hook::UpdateEnd { loss, grad_norm }) => {
+            (Phase::Control, Hook::UpdateEnd { loss, grad_norm, .. }) => {
                 match self.record(loss, grad_norm, context) {
                     Some(reason) => Ok(vec![Action::Stop { metric: "loss".to_owned(), value: loss, reason }]),
                     None => Ok(vec![self.gain(context)?]),

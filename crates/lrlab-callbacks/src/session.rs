@@ -72,6 +72,8 @@ pub struct Session {
     /// Rates of parameter groups, by name.
     others: BTreeMap<String, Rate>,
     driver: Arc<Driver>,
+    /// Metrics of the update that is recorded next.
+    logged: BTreeMap<String, f64>,
     started: Instant,
     /// Seconds of earlier attempts.
     earlier_s: f64,
@@ -121,6 +123,7 @@ impl Session {
             rate,
             others: BTreeMap::new(),
             driver: Arc::default(),
+            logged: BTreeMap::new(),
             started: Instant::now(),
             earlier_s: 0.0,
             checkpoints: None,
@@ -297,6 +300,14 @@ impl Session {
         self.dispatch(Hook::EpochStart, host)
     }
 
+    /// Adds a metric of one's own to the update that [`Session::end_update`] records next: the loggers that write updates
+    /// ([`JsonlLogger::progress_every`](crate::JsonlLogger::progress_every), [`CsvUpdateLogger`](crate::CsvUpdateLogger),
+    /// [`TensorBoardLogger::updates_every`](crate::TensorBoardLogger::updates_every)) write it too. Metrics of an epoch are
+    /// [`EpochMetrics::extra`].
+    pub fn log(&mut self, name: impl Into<String>, value: f64) {
+        self.logged.insert(name.into(), value);
+    }
+
     /// Records an update at [`Session::lr`]: its loss, computed before the weights changed, and the gradient's norm where
     /// it is known.
     ///
@@ -310,7 +321,8 @@ impl Session {
     ) -> Result<(), Error> {
         self.state.lr = self.lr();
         self.state.update += 1;
-        self.dispatch(Hook::UpdateEnd { loss, grad_norm }, host)?;
+        let extra = std::mem::take(&mut self.logged);
+        self.dispatch(Hook::UpdateEnd { loss, grad_norm, extra: &extra }, host)?;
         let at_epoch_end = self.epoch_updates().is_empty();
         let due = match self.checkpoints {
             Some((SaveEvery::Updates(n), _)) => self.state.update.is_multiple_of(n),

@@ -44,6 +44,14 @@ impl Table {
         Ok(())
     }
 
+    /// The columns of the file after those of the header; none if the file does not exist.
+    pub(crate) fn own_columns(&self) -> Result<Vec<String>, Error> {
+        let bytes = read_if_there(&self.path)?;
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..]);
+        let names = reader.headers().map_err(|e| self.csv_error(e))?;
+        Ok(names.iter().skip(self.header.len()).map(str::to_owned).collect())
+    }
+
     /// Appends a row. Does nothing before [`Table::open`].
     pub(crate) fn append(&mut self, key: u64, row: &[String]) -> Result<(), Error> {
         let key = key.to_string();
@@ -58,16 +66,20 @@ impl Table {
     }
 
     /// Reads the rows with keys up to `upto`; none if the file does not exist. A last line that a crash truncated is ignored.
+    /// Where a column was added since, its cells are empty.
     fn read(&self, upto: u64) -> Result<BTreeMap<u64, Vec<String>>, Error> {
         let bytes = read_if_there(&self.path)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..whole]);
+        let columns = reader.headers().map_err(|e| self.csv_error(e))?.len();
         let mut rows = BTreeMap::new();
         for record in reader.records() {
             let record = record.map_err(|e| self.csv_error(e))?;
             let key = record.get(0).and_then(|key| key.parse::<u64>().ok());
-            if let Some(key) = key.filter(|&key| key <= upto && record.len() == self.header.len()) {
-                rows.insert(key, record.iter().skip(1).map(str::to_owned).collect());
+            if let Some(key) = key.filter(|&key| key <= upto && record.len() == columns) {
+                let mut row: Vec<String> = record.iter().skip(1).map(str::to_owned).collect();
+                row.resize(self.header.len() - 1, String::new());
+                rows.insert(key, row);
             }
         }
         Ok(rows)

@@ -12,7 +12,8 @@ use crate::{Action, Callback, Context, Error, Hook, Phase, tfevents};
 /// Writes event files for `tensorboard --logdir`. The step is the number of completed updates.
 ///
 /// Per epoch, it writes every measured metric: `train_loss` as `train/loss`, `val_loss` as `val/loss`, the others under their
-/// names. Per update, it writes `update/loss`, `update/lr`, `update/gain` and, if known, `update/grad_norm`. Values are stored
+/// names. Per update, it writes `update/loss`, `update/lr`, `update/gain`, if known `update/grad_norm`, and the metrics of
+/// [`Session::log`](crate::Session::log) as `update/NAME`. Values are stored
 /// as `f32`, including NaN and infinity. Each event is flushed.
 ///
 /// Each start creates a new file, which tells readers to ignore later steps of earlier files, so that a resumed or restarted
@@ -91,13 +92,16 @@ impl Callback for TensorBoardLogger {
         }
         match context.hook {
             Hook::FitStart => self.open(context)?,
-            Hook::UpdateEnd { loss, grad_norm }
+            Hook::UpdateEnd { loss, grad_norm, extra }
                 if self.every > 0 && context.update.is_multiple_of(self.every) =>
             {
                 let norm = grad_norm.map(|norm| ("update/grad_norm", norm));
                 let scalars =
                     [("update/loss", loss), ("update/lr", context.lr), ("update/gain", context.gain)];
-                let scalars: Vec<_> = scalars.into_iter().chain(norm).collect();
+                let own: Vec<_> =
+                    extra.iter().map(|(name, value)| (format!("update/{name}"), *value)).collect();
+                let own = own.iter().map(|(tag, value)| (tag.as_str(), *value));
+                let scalars: Vec<_> = scalars.into_iter().chain(norm).chain(own).collect();
                 self.write(|out| tfevents::write_scalars(out, wall_time(), context.update, &scalars))?;
             }
             Hook::EpochEnd(metrics) => self.epoch(metrics, context.update)?,

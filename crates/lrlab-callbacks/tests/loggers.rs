@@ -9,8 +9,8 @@ use std::process::Command;
 
 use common::{Script, Sim, val_loss};
 use lrlab_callbacks::{
-    Callbacks, CsvLogger, Hook, JsonlLogger, ProgressBar, RateRecorder, Session, TensorBoardLogger,
-    ValidationLossMonitor,
+    Callbacks, CsvLogger, CsvUpdateLogger, Hook, JsonlLogger, ProgressBar, RateRecorder, Session,
+    TensorBoardLogger, ValidationLossMonitor,
 };
 use lrlab_runs::{EpochMetrics, Event};
 use lrlab_schedulers::{ControllerSpec, Horizon, Plateau, ScheduleSpec};
@@ -205,6 +205,44 @@ fn jsonl_tells_the_run() {
             ]
         );
     }
+}
+
+/// Metrics of one's own come and go; the rows before a column was there have an empty cell. No row is twice there or missing.
+#[test]
+fn csv_of_every_second_update() {
+    for behind in [0, 1, 3, 7] {
+        let make = |folder: &Path| {
+            Callbacks::default().with(monitor()).with(CsvUpdateLogger::new(folder.join("updates.csv"), 2))
+        };
+        let text = same_file_after_a_crash("updates.csv", behind, make);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "update,loss,lr,gain,grad_norm,third");
+        let cells = |line: &str| -> Vec<String> { line.split(',').map(str::to_owned).collect() };
+        let updates: Vec<_> = lines[1..].iter().map(|line| cells(line)[0].clone()).collect();
+        assert_eq!(updates, ["2", "4", "6", "8", "10", "12"]);
+        let thirds: Vec<_> = lines[1..].iter().map(|line| cells(line)[5].clone()).collect();
+        assert_eq!(thirds, ["", "", "6", "", "", "12"]);
+        assert_eq!(cells(lines[4])[2..5], ["0.05", "0.5", "1"], "the cut of epoch 2 holds from update 7");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let never = folder.path().join("never.csv");
+    Sim::new(script()).run(&mut Callbacks::default().with(CsvUpdateLogger::new(&never, 0))).unwrap();
+    assert!(!never.exists());
+}
+
+#[test]
+fn own_metrics_of_updates_in_the_other_logs() {
+    let make =
+        |folder: &Path| Callbacks::default().with(JsonlLogger::new(folder.join("e.jsonl")).progress_every(3));
+    let text = same_file_after_a_crash("e.jsonl", 2, make);
+    let thirds: Vec<_> = text
+        .lines()
+        .filter_map(|line| match serde_json::from_str(line).unwrap() {
+            Event::Progress { update, extra, .. } => Some((update, extra["third"])),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(thirds, [(3, Some(3.0)), (6, Some(6.0)), (9, Some(9.0)), (12, Some(12.0))]);
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::time::Duration;
 use common::{Script, play, resumes_at_every_event, val_loss};
 use lrlab_callbacks::{
     AtRestart, AverageEvery, Averaging, Callback, Callbacks, Checkpoint, CheckpointConfig, CsvLogger,
-    DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig, GainPolicy, JsonlLogger,
-    OnDivergence, ProgressBar, RangeTest, RangeTestConfig, RateRecorder, SaveEvery, ShamControl,
+    CsvUpdateLogger, DivergenceConfig, DivergenceGuard, EarlyStopping, EarlyStoppingConfig, GainPolicy,
+    JsonlLogger, OnDivergence, ProgressBar, RangeTest, RangeTestConfig, RateRecorder, SaveEvery, ShamControl,
     SnapshotEnsemble, TensorBoardLogger, Timer, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_schedulers::{ControllerSpec, Span};
@@ -105,6 +105,8 @@ fn every(folder: &Path) -> Vec<(&'static str, Make)> {
     let file = |name: &str| folder.join(name);
     let (csv, rates, jsonl, events) = (file("m.csv"), file("r.csv"), file("e.jsonl"), file("tb"));
     add(&mut all, "CsvLogger", move || CsvLogger::new(&csv));
+    let updates = file("u.csv");
+    add(&mut all, "CsvUpdateLogger", move || CsvUpdateLogger::new(&updates, 2));
     add(&mut all, "RateRecorder", move || RateRecorder::new(&rates));
     add(&mut all, "JsonlLogger", move || JsonlLogger::new(&jsonl).progress_every(2));
     add(&mut all, "TensorBoardLogger", move || TensorBoardLogger::new(&events));

@@ -83,7 +83,7 @@ impl Recorder {
                 (self.live.updates, self.live.epochs) = (*updates, *epochs);
                 self.began = Instant::now();
             }
-            Event::Progress { update, loss, lr } => {
+            Event::Progress { update, loss, lr, .. } => {
                 if !self.started {
                     self.live.began_at = update.saturating_sub(1);
                     self.started = true;
@@ -128,7 +128,10 @@ mod tests {
         recorder.record(&Event::Started { updates: 40, epochs: 2 }, folder.path());
         recorder.written = None;
         assert_eq!(
-            recorder.record(&Event::Progress { update: 10, loss: Some(1.5), lr: 0.1 }, folder.path()),
+            recorder.record(
+                &Event::Progress { update: 10, loss: Some(1.5), lr: 0.1, extra: [].into() },
+                folder.path()
+            ),
             10
         );
         let live = AttemptProgress::read(folder.path()).unwrap();

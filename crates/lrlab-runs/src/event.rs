@@ -1,6 +1,8 @@
 //! The events of a running worker, one JSON object per line: on standard output for the parent process, and in
 //! `events.jsonl`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Decision, EpochMetrics, Outcome};
@@ -24,6 +26,9 @@ pub enum Event {
         loss: Option<f64>,
         /// Learning rate of the update.
         lr: f64,
+        /// Metrics of one's own; `None` is one that is not finite.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        extra: BTreeMap<String, Option<f64>>,
     },
     /// An epoch was completed.
     Epoch {

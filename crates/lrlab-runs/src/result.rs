@@ -316,10 +316,10 @@ pub struct Continued {
     pub work: Work,
 }
 
-/// A network or data set that the runner registers, as a run used it.
+/// A network, data set or function of time that the runner registers, as a run used it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredPart {
-    /// `model` or `data`.
+    /// `model`, `data` or `lambda`.
     pub kind: String,
     /// The name it is registered under.
     pub name: String,

@@ -137,7 +137,7 @@ fn events_are_one_line_each_with_their_name() {
     for (event, expected) in [
         (Event::Started { updates: 7, epochs: 2 }, r#"{"event":"started","updates":7,"epochs":2}"#),
         (
-            Event::Progress { update: 3, loss: None, lr: 0.1 },
+            Event::Progress { update: 3, loss: None, lr: 0.1, extra: [].into() },
             r#"{"event":"progress","update":3,"loss":null,"lr":0.1}"#,
         ),
         (Event::Finished { outcome: Outcome::Stopped }, r#"{"event":"finished","outcome":"stopped"}"#),

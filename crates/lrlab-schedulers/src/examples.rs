@@ -47,5 +47,9 @@ pub const EXAMPLES: &[(&str, &str)] = &[
         "the highest of several",
         "max = { schedulers = [{ scale = { by = 0.4, of = { static = {} } } }, { cosine = {} }] }",
     ),
+    (
+        "then the rate of weight averaging",
+        "swa = { swa_lr = 0.05, start = '60%', anneal = '20%', of = { cosine = {} } }",
+    ),
     ("with seeded noise", "noise = { std = 0.1, of = { cosine = {} } }"),
 ];

@@ -126,7 +126,7 @@ pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{
     ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
-    SequentialSpec, StaircaseSpec, WarmupClock, WarmupShape, WarmupSpec,
+    SequentialSpec, StaircaseSpec, SwaSpec, WarmupClock, WarmupShape, WarmupSpec,
 };
 #[cfg(feature = "toml")]
 pub use text::{Compat, decisions, replay, replay_scheduled, trace};

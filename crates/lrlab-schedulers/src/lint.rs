@@ -182,6 +182,10 @@ impl Findings {
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Noise(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Swa(s) => {
+                self.moment(field("start"), s.start, run, "it never comes");
+                self.child(&s.of, &field("of"), run);
+            }
             ScheduleSpec::Delay(s) => {
                 self.moment(field("by"), s.by, run, "it never starts");
                 self.child(&s.of, &field("of"), &run.after(s.by.resolve_updates(run)));

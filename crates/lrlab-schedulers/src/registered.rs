@@ -184,6 +184,7 @@ impl ScheduleSpec {
             Self::Repeat(spec) => vec![&mut *spec.of],
             Self::Staircase(spec) => vec![&mut *spec.of],
             Self::Noise(spec) => vec![&mut *spec.of],
+            Self::Swa(spec) => vec![&mut *spec.of],
             _ => Vec::new(),
         }
     }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedules::{Plan, is_default, one, tenth};
 use crate::{
-    ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec, Horizon,
-    InverseSqrtSpec, InverseTimeSpec, LambdaSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec, NoamSpec,
-    OneCycleSpec, PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span,
+    Anneal, ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec,
+    Horizon, InverseSqrtSpec, InverseTimeSpec, LambdaSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec,
+    NoamSpec, OneCycleSpec, PiecewiseLinearSpec, PolynomialSpec, PowerSpec, Problem, RexSpec, Schedule, Span,
     StaticSpec, StepSpec, TanhSpec, WsdSpec,
 };
 
@@ -82,6 +82,8 @@ pub enum ScheduleSpec {
     Max(MaxSpec),
     /// A schedule with seeded noise.
     Noise(NoiseSpec),
+    /// A schedule that ends at the rate of weight averaging.
+    Swa(SwaSpec),
     /// A function that a program registers.
     Lambda(LambdaSpec),
 }
@@ -299,6 +301,33 @@ pub struct NoiseSpec {
     pub of: Box<ScheduleSpec>,
 }
 
+/// `swa = { swa_lr = 0.05, start = "75%", anneal = "5 epochs", of = { cosine = {} } }`: a schedule, then a fixed rate for
+/// stochastic weight averaging.
+///
+/// From `start` on the rate goes from the one that the schedule has there to `swa_lr` within `anneal`, along half a cosine or
+/// a straight line, and stays: `swa_lr · α + lr(start) · (1 − α)`, α = `(1 − cos(π p)) / 2` or p, where p is the share of
+/// `anneal` that has passed. Source: `torch.optim.swa_utils.SWALR`, whose first step is at `start` and which counts
+/// `anneal_epochs` of its own steps; Izmailov et al., UAI 2018.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct SwaSpec {
+    /// The last rate, absolute, 0 … 1e30.
+    pub swa_lr: f64,
+    /// When the schedule is left; default `"75%"`.
+    #[cfg_attr(feature = "serde", serde(default = "three_quarters"))]
+    pub start: Span,
+    /// How long the rate moves; 0 is not at all. Default `"10 epochs"`.
+    #[cfg_attr(feature = "serde", serde(default = "ten_epochs"))]
+    pub anneal: Span,
+    /// How it moves; default `cos`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub anneal_strategy: Anneal,
+    /// The schedule before.
+    pub of: Box<ScheduleSpec>,
+}
+
 macro_rules! schedules {
     ($($variant:ident($spec:ty) = $name:literal),* $(,)?) => {
         impl ScheduleSpec {
@@ -352,6 +381,7 @@ schedules! {
     Min(MinSpec) = "min",
     Max(MaxSpec) = "max",
     Noise(NoiseSpec) = "noise",
+    Swa(SwaSpec) = "swa",
     Lambda(LambdaSpec) = "lambda",
 }
 
@@ -382,6 +412,14 @@ impl ScheduleSpec {
         }
         self.plan().build(run).map_err(|error| error.under(self.name()))
     }
+}
+
+fn three_quarters() -> Span {
+    Span::Fraction(0.75)
+}
+
+fn ten_epochs() -> Span {
+    Span::Epochs(10.0)
 }
 
 fn two_thirds() -> f64 {

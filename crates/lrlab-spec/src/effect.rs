@@ -48,13 +48,12 @@ pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
         OptimizerConfig::AdamW(adam) => ("adamw", adam.weight_decay),
     };
     let mut decays = decay != 0.0;
-    for ScheduledHyper { hyper, key, base, schedule } in run.optimizer.scheduled() {
+    for ScheduledHyper { hyper, key, schedule, .. } in run.optimizer.scheduled() {
+        // It may rise from 0.
+        decays |= hyper == Hyper::WeightDecay;
         if !schedule.reads_base() {
-            decays |= hyper == Hyper::WeightDecay;
             let why = format!("`{key}` is `{}`, which sets the values itself", schedule.name());
             found.push(Idle::new(format!("optimizer.{}", key.trim_end_matches("_schedule")), why));
-        } else if base == 0.0 && hyper == Hyper::WeightDecay {
-            found.push(Idle::new(format!("optimizer.{key}"), "`weight_decay` is 0"));
         }
     }
     if !decays {

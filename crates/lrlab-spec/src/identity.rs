@@ -54,7 +54,8 @@ impl std::error::Error for NoIdentity {}
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
 /// digest is the other half of the [identity](run_id), so that a digest to compare with (`pin_digest`) decides nothing either.
-/// Left out as well are the number of weights kept beside the result, and fields that were added later and say nothing new.
+/// Left out as well are the number of weights kept beside the result, how often updates are logged, and fields that were
+/// added later and hold their default.
 ///
 /// # Errors
 /// A number is not finite.
@@ -104,6 +105,7 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> Result<String, NoId
     }
     if let Some(fields) = json.as_object_mut() {
         fields.remove("keep_top");
+        fields.remove("log_every");
     }
     for (path, silent) in later {
         leave_out(&mut json, path, silent);

@@ -84,7 +84,7 @@
 //! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis. Tables are merged
 //! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
 //! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key that does
-//! nothing in its runs: `lr` beside a `one_cycle`, whose rates are its own, or `decay_all` without weight decay.
+//! nothing in its runs: `lr` beside a `one_cycle` with a `max_lr` of its own, or `decay_all` without weight decay.
 //!
 //! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
 //! limits, no augmentation, no clipping, no ceiling, no early stopping, no averaging, no divergence guard, `keep_top = 0`, no
@@ -98,6 +98,7 @@
 //! divergence = { explosion = 10.0, action = { rewind = { factor = 0.5, limit = 3 } } }   # or cut, "diverge", "stop"
 //! early_stopping = { patience = 5, at_restart = "begin_anew" }   # also metric, min_delta, baseline, start_epoch, restore_best
 //! keep_top = 3                                      # weights of the three best epochs beside the result's
+//! log_every = 50                                    # every 50th update in events.jsonl, updates.csv and TensorBoard
 //! ```
 //!
 //! An average of the weights takes their place after the last update, with batch-norm statistics recomputed: `final` in the

@@ -29,6 +29,7 @@ fn built_in() -> Node {
         "divergence": null,
         "early_stopping": null,
         "keep_top": 0,
+        "log_every": 0,
         "label_smoothing": 0.0,
         "lr_max": null,
         "lr_min": 0.0,

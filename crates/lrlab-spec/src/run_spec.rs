@@ -51,6 +51,11 @@ pub struct RunSpec {
     /// does not enter the run's identity.
     #[serde(default)]
     pub keep_top: usize,
+    /// Write the loss, the rate and the gradient's norm of every so many updates: to `events.jsonl`, `updates.csv` and
+    /// TensorBoard. 0, the default, writes those of every update to TensorBoard alone. Decides no result and does not enter the
+    /// run's identity.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_every: u64,
     /// Passes over the training split.
     #[schemars(range(min = 1))]
     pub epochs: u64,
@@ -74,6 +79,11 @@ pub struct RunSpec {
     pub precision: Precision,
     /// Seed of initialisation, order, augmentation and dropout.
     pub seed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl RunSpec {

@@ -81,6 +81,8 @@ fn what_they_do_to_ids() {
     }
     assert_eq!(run_id_of(&before, "d", &[]).unwrap(), old);
     assert_eq!(run_id(&run("keep_top = 3"), "d").unwrap(), old);
+    assert_eq!(run("log_every = 50").log_every, 50);
+    assert_eq!(run_id(&run("log_every = 50"), "d").unwrap(), old);
     let stopping = |rest: &str| TEXT.replace("patience = 2", &format!("patience = 2, {rest}"));
     let of = |text: &str| {
         let experiment = read(text, "keys.toml", &[], &Catalog::default()).unwrap();

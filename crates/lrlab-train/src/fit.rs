@@ -130,7 +130,12 @@ fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -
             trainer.work.examples += updated.predictions.len() as u64;
             running.add(&updated, window.len());
             let update = trainer.update;
-            (run.host.report)(&Event::Progress { update, loss: finite(updated.loss), lr });
+            (run.host.report)(&Event::Progress {
+                update,
+                loss: finite(updated.loss),
+                lr,
+                extra: BTreeMap::new(),
+            });
 
             run.host.updated();
             run.session.end_update(updated.loss, Some(updated.grad_norm), &mut run.host)?;

@@ -59,7 +59,7 @@ impl Progress {
                 bar.set_prefix(label);
                 runs.insert(id.clone(), bar);
             }
-            Event::Progress { update, loss, lr } => {
+            Event::Progress { update, loss, lr, .. } => {
                 if let Some(bar) = runs.get(id) {
                     bar.set_position(*update);
                     let loss = loss.map_or_else(|| "–".to_owned(), |loss| format!("{loss:.4}"));

@@ -125,7 +125,14 @@ impl Sim {
                 let ends = self.update.is_multiple_of(self.script.updates_per_epoch);
                 self.next = if ends { Event::Epoch } else { Event::Update };
                 let loss = (self.script.loss)(self.update);
-                self.tell(callbacks, "update", Hook::UpdateEnd { loss, grad_norm: Some(1.0) })?;
+                // A metric of every third update.
+                let own = (self.update.is_multiple_of(3)).then(|| ("third".to_owned(), self.update as f64));
+                let extra = own.into_iter().collect();
+                self.tell(
+                    callbacks,
+                    "update",
+                    Hook::UpdateEnd { loss, grad_norm: Some(1.0), extra: &extra },
+                )?;
             }
             Event::Epoch => {
                 self.epoch += 1;

@@ -13,6 +13,7 @@ mod pieces;
 mod restarts;
 mod sqrt;
 mod step;
+mod swa;
 mod warmup;
 
 pub use cosine::CosineSpec;

@@ -56,6 +56,7 @@ pub(crate) const EVERY: &[&str] = &[
     "staircase = { step = '0.7 epochs', of = { cosine_warm_restarts = { t_0 = '12 updates' } } }",
     "min = { schedulers = [{ cosine = {} }, { linear_to_zero = {} }] }",
     "max = { schedulers = [{ cosine = {} }, { static = {} }, { rex = {} }] }",
+    "swa = { swa_lr = 0.05, start = '30%', anneal = '1 epoch', of = { cosine = {} } }",
     "noise = { std = 0.3, of = { cosine = {} } }",
 ];
 
@@ -205,7 +206,7 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
 
 fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = ScheduleSpec> {
     let parts = (prop::collection::vec(inner.clone(), 1..4), prop::collection::vec(span(), 2));
-    (0_usize..11, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
+    (0_usize..12, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
         |(kind, (schedulers, mut milestones), of, a, x, y, (whole, flag))| {
             use lrlab_schedulers::*;
             let of = Box::new(of);
@@ -220,6 +221,14 @@ fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = Schedul
                 }
                 1 | 2 => SequentialSpec { schedulers, milestones }.into(),
                 10 => StaircaseSpec { step: a, of }.into(),
+                11 => SwaSpec {
+                    swa_lr: x,
+                    start: a,
+                    anneal: Span::Updates(u64::from(whole % 100)),
+                    anneal_strategy: if flag { Anneal::Cos } else { Anneal::Linear },
+                    of,
+                }
+                .into(),
                 3 => ChainedSpec { schedulers }.into(),
                 4 => ScaleSpec { by: x, of }.into(),
                 5 => ClampSpec { min: x, max: flag.then_some(x + y), of }.into(),

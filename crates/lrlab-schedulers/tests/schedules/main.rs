@@ -442,3 +442,38 @@ fn peaks_at_the_base_rate() {
         assert!(ScheduleSpec::parse(without).unwrap().reads_base());
     }
 }
+
+/// `torch.optim.swa_utils.SWALR` after `LambdaLR` that halves the rate each epoch, as PyTorch steps them: the rate that is
+/// in force at `start` is the one that it anneals from. Its own rule is a recursion over the current rate.
+#[test]
+fn anneals_to_the_rate_of_weight_averaging() {
+    let run = Horizon { updates: 12, updates_per_epoch: 1 };
+    for (strategy, alpha) in
+        [("cos", (|t| (1.0 - (std::f64::consts::PI * t).cos()) / 2.0) as fn(f64) -> f64), ("linear", |t| t)]
+    {
+        for anneal in [0_u32, 1, 4, 20] {
+            let text = format!(
+                "swa = {{ swa_lr = 0.05, start = '5 epochs', anneal = '{anneal} epochs', anneal_strategy = '{strategy}', \
+                 of = {{ exponential = {{ gamma = 0.5 }} }} }}"
+            );
+            let ours = trace(&text, 0.8, &run, Compat::Lrlab).unwrap();
+            let share = |step: f64| alpha((step / f64::from(anneal.max(1))).clamp(0.0, 1.0));
+            let mut lr = 0.8;
+            for (epoch, ours) in ours.iter().enumerate() {
+                if epoch > 0 && epoch <= 5 {
+                    lr *= 0.5;
+                } else if epoch > 5 {
+                    // The scheduler's `get_lr` at its step `epoch − 5`.
+                    let step = (epoch - 5) as f64;
+                    let before = share(step - 1.0);
+                    let initial = if before == 1.0 { 0.05 } else { (lr - before * 0.05) / (1.0 - before) };
+                    let now = share(step);
+                    lr = 0.05 * now + initial * (1.0 - now);
+                }
+                // With nothing to anneal over PyTorch jumps as it is made.
+                let torch = if anneal == 0 && epoch == 5 { 0.05 } else { lr };
+                assert!((ours - torch).abs() < 1e-12, "{text}, epoch {epoch}: {ours}, PyTorch {torch}");
+            }
+        }
+    }
+}

@@ -258,3 +258,29 @@ fn new_keys_are_checked_and_hidden() {
         assert_eq!(keys(text), count, "{text}");
     }
 }
+
+/// Megatron-LM's `OptimizerParamScheduler.get_wd`: from `start_wd` to `end_wd` within `wd_incr_steps`, `linear` or `cosine`. A
+/// schedule whose end lies above its base rises.
+#[test]
+fn weight_decay_as_megatron_raises_it() {
+    let run = Horizon { updates: 100, updates_per_epoch: 10 };
+    for (start, end) in [(0.0, 0.1), (0.01, 0.1)] {
+        for (style, text) in [
+            ("linear", "polynomial = { total_iters = '80 updates', eta_min = END }"),
+            ("cosine", "cosine = { t_max = '80 updates', eta_min = END }"),
+        ] {
+            let schedule = parse(&text.replace("END", &end.to_string())).build(&run).unwrap();
+            for step in 0..100_u32 {
+                let ratio = f64::from(step) / 80.0;
+                let coeff = match style {
+                    _ if step > 80 => 1.0,
+                    "linear" => ratio,
+                    _ => 0.5 * ((std::f64::consts::PI * (1.0 - ratio)).cos() + 1.0),
+                };
+                let (ours, theirs) =
+                    (schedule.lr(start, run.at(u64::from(step))), start + coeff * (end - start));
+                assert!((ours - theirs).abs() < 1e-12, "{style}, step {step}: {ours}, Megatron {theirs}");
+            }
+        }
+    }
+}

@@ -85,6 +85,8 @@ fn refuse_with_the_place() {
         );
     }
     check("cyclic = { base_factor = 2, step_size_up = '1 epoch' }", "cyclic.base_factor: 2 is not");
+    check("swa = { swa_lr = -1, of = { static = {} } }", "swa.swa_lr: -1 is not a number from 0 to 1e30");
+    check("swa = { swa_lr = 1, of = { cosine = { eta_min = -1 } } }", "swa.of.cosine.eta_min: -1 is not");
     check("one_cycle = { max_lr = 1, pct_start = 0.7, three_phase = true }", "one_cycle.pct_start: 0.7");
     check("cosine_warm_restarts = { t_0 = '1 epoch', t_mult = 0.5 }", "cosine_warm_restarts.t_mult: 0.5");
     let none = Horizon { updates: 0, updates_per_epoch: 10 };

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use lrlab_callbacks::{
-    Callback, Callbacks, Checkpoint, CheckpointConfig, CsvLogger, DivergenceGuard, EarlyStopping,
-    JsonlLogger, TensorBoardLogger, ValidationLossMonitor, WeightAveraging,
+    Callback, Callbacks, Checkpoint, CheckpointConfig, CsvLogger, CsvUpdateLogger, DivergenceGuard,
+    EarlyStopping, JsonlLogger, TensorBoardLogger, ValidationLossMonitor, WeightAveraging,
 };
 use lrlab_spec::{MonitorSpec, RunSpec};
 
@@ -32,9 +32,12 @@ pub(crate) fn callbacks(run: &RunSpec, folder: &Path) -> anyhow::Result<Callback
         let top = CheckpointConfig { metric, best: false, top_k: run.keep_top, last: None, on_error: false };
         list.push(Box::new(Checkpoint::new(top)?));
     }
-    list.push(Box::new(JsonlLogger::new(folder.join("events.jsonl"))));
+    let events = JsonlLogger::new(folder.join("events.jsonl")).progress_every(run.log_every);
+    list.push(Box::new(events));
     list.push(Box::new(CsvLogger::new(folder.join("metrics.csv"))));
-    list.push(Box::new(TensorBoardLogger::new(folder.join("tensorboard"))));
+    list.push(Box::new(CsvUpdateLogger::new(folder.join("updates.csv"), run.log_every)));
+    let board = TensorBoardLogger::new(folder.join("tensorboard"));
+    list.push(Box::new(board.updates_every(run.log_every.max(1))));
     Ok(Callbacks::new(list))
 }
 
