@@ -156,8 +156,8 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
 
 /// Trains the run by the `run` command.
 fn redo(args: &commands::redo::RedoArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let words = commands::redo::prepare(args, registry)?;
-    let Command::Run(run) = Cli::try_parse_from(&words)?.command else {
+    let arguments = commands::redo::prepare(args, registry)?;
+    let Command::Run(run) = Cli::try_parse_from(&arguments)?.command else {
         anyhow::bail!("`run` is another command here, which is a bug")
     };
     commands::run::run(&run, registry)

@@ -31,7 +31,7 @@ pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
 }
 
 /// The training step that the cost of an overhead or input workload is related to.
-pub(crate) fn beside(name: &str) -> Option<&'static str> {
+pub(crate) fn reference_step(name: &str) -> Option<&'static str> {
     let inputs = input::BESIDE.into_iter().find(|(input, _)| *input == name).map(|(_, step)| step);
     inputs.or((name == overhead::NAME).then_some(overhead::BESIDE))
 }

@@ -10,14 +10,14 @@ use clap::Args;
 use lrlab_kernels::Precision;
 
 use super::{print, print_line};
-use crate::bench::{Kind, Measured, Workload, beside, measure, overhead, workloads};
+use crate::bench::{Kind, Measured, Workload, reference_step, measure, overhead, workloads};
 use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Only this workload, or all of models, evaluations, operators, limits, overheads, input or grids (repeatable);
-    /// by default everything.
+    /// Measure only this workload, or all workloads of a kind: models, evaluations, operators, limits, overheads, input
+    /// or grids (repeatable); by default all.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Write one JSON object per line to this file; - is standard output.
@@ -26,7 +26,7 @@ pub(crate) struct BenchArgs {
     /// Threads; by default two, or one on a single core.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// How often to measure each workload, in turn.
+    /// The number of rounds; each round measures every workload once.
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u16,
     /// The device: auto, cpu, cuda, cuda:N or metal.
@@ -58,15 +58,15 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
     // Milliseconds per step of the workloads measured so far.
     let mut steps = BTreeMap::new();
     if !quiet {
-        print(&head());
+        print(&header());
     }
     for _ in 0..args.rounds {
         for name in &names {
-            let measured = apart(name, threads, args).and_then(|mut measured| {
-                if let Some(step) = beside(name) {
+            let measured = measure_in_child(name, threads, args).and_then(|mut measured| {
+                if let Some(step) = reference_step(name) {
                     let ms = match steps.get(step) {
                         Some(ms) => *ms,
-                        None => apart(step, threads, args)?.ms,
+                        None => measure_in_child(step, threads, args)?.ms,
                     };
                     steps.insert(step.to_owned(), ms);
                     let ours = if name == overhead::NAME { 1e3 / measured.per_s } else { measured.ms };
@@ -101,15 +101,15 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
 
 /// The named workloads; without names, all.
 fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>> {
-    let fits = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
-    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| fits(w, name))) {
+    let matches = |workload: &Workload, name: &str| workload.name == name || workload.kind.word() == name;
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|w| matches(w, name))) {
         let kinds = [Kind::Model, Kind::Operator, Kind::Limit, Kind::Overhead, Kind::Input, Kind::Grid]
             .map(Kind::word)
             .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
         bail!("no workload is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
-    let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| fits(w, name));
+    let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| matches(w, name));
     Ok(all.into_iter().filter(wanted).collect())
 }
 
@@ -122,20 +122,20 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
 }
 
-/// Measures in a process of its own, with its own memory and a thread pool of the requested size.
-fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
+/// Measures a workload in a child process, which has its own memory and a thread pool of the requested size.
+fn measure_in_child(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "--here", "--workload", name, "--device", &args.device.to_string()]);
     command.args(["--precision", args.precision.name()]);
     command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("{name}: starting a process"))?;
+    let output = command.output().with_context(|| format!("{name}: cannot start a process"))?;
     if !output.status.success() {
         bail!("{name} could not be measured: its process ended with {}", output.status);
     }
     serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: output of its process"))
 }
 
-fn head() -> String {
+fn header() -> String {
     format!(
         "{:<28}{:>12}{:>12}{:>10}{:>8}{:>10}\n",
         "workload", "per second", "ms", "GFLOP/s", "GB/s", "peak MiB"
@@ -145,7 +145,7 @@ fn head() -> String {
 fn row(m: &Measured) -> String {
     let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
     let share = m.share.map_or_else(String::new, |share| {
-        let (percent, step) = (100.0 * share, beside(&m.workload).unwrap_or_default());
+        let (percent, step) = (100.0 * share, reference_step(&m.workload).unwrap_or_default());
         let text = match m.workload.as_str() {
             overhead::NAME => format!("{:.0} ns per update, {percent:.4} % of a {step} step", 1e9 / m.per_s),
             _ => format!(
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_kinds_choose() {
+    fn workloads_are_selected_by_name_and_kind() {
         let count = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
             choose(workloads(Precision::F32), &names)

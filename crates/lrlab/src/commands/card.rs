@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const CARD: &str = "model.json";
 const TOKENIZER: &str = "tokenizer.json";
 
-/// Writes both files to the folder of a run. Their content is a function of the run, so attempts write the same.
+/// Writes both files to the folder of a run. Their content depends only on the run, so all attempts write the same bytes.
 pub(crate) fn write(folder: &Path, run: &PlannedRun, spec: &RunSpec, data: &Dataset) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec_pretty(&card(run, spec, data))?;
     text.push(b'\n');
@@ -41,7 +41,7 @@ fn card(run: &PlannedRun, spec: &RunSpec, data: &Dataset) -> Value {
     let input = match data.kind {
         Kind::Pictures { channels, height, width } => {
             let moments = data.normalisation().unwrap_or_default();
-            let [mean, std] = [0, 1].map(|of| moments.iter().map(|both| both[of]).collect::<Vec<_>>());
+            let [mean, std] = [0, 1].map(|index| moments.iter().map(|pair| pair[index]).collect::<Vec<_>>());
             json!({ "pictures": {
                 "channels": channels, "height": height, "width": width,
                 "normalisation": { "mean": mean, "std": std },
@@ -74,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    /// The normalisation is that of the training bytes, in units of 0 … 1.
+    /// The mean and the standard deviation are those of the training pixels, scaled to [0, 1].
     #[test]
-    fn pictures_have_their_moments() {
+    fn the_card_has_the_normalisation_of_the_training_split() {
         let folder = tempfile::tempdir().unwrap();
         let config = DataConfig::new(
             Source::SyntheticPictures(SyntheticPictures::default()),

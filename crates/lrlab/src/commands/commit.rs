@@ -43,7 +43,7 @@ pub(crate) fn commit(
     Ok(notes)
 }
 
-/// The result is ours, so no other weights may lie beside it.
+/// Replaces differing weights and removes those of other attempts, because the result in `run_dir` is ours.
 fn replace(
     run_dir: &Path,
     attempt: &Path,
@@ -73,7 +73,7 @@ fn replace(
     Ok(replaced.iter().map(note).collect())
 }
 
-/// Records how our attempt differs from the one whose result was first.
+/// Records how our attempt differs from the one that committed its result first.
 fn compare(
     store: &RunStore,
     result: &RunResult,

@@ -1,4 +1,4 @@
-//! Starts a run from the state of a shorter one with the same beginning.
+//! Starts a run from the state of a shorter run with the same beginning.
 
 use std::path::Path;
 
@@ -25,8 +25,8 @@ pub(super) struct Longer<'a> {
 }
 
 impl Longer<'_> {
-    /// Returns the state of `shorter` before its last update. `None` if the run does not continue it or the state cannot be
-    /// read; a note says why, and training starts at update 0.
+    /// Returns the state of `shorter` before its last update. Returns `None` and
+    /// reports the reason as a note if the run does not continue it or the state cannot be read.
     pub(super) fn start(
         &self,
         store: &RunStore,
@@ -56,21 +56,21 @@ impl Longer<'_> {
         Ok(Some(state))
     }
 
-    /// Checks that the run has the same beginning. The plan was made without the data, whose size counts.
+    /// Checks that the run has the same beginning, which depends on the number of examples; the plan does not know it.
     fn check(&self, store: &RunStore, shorter: &RunId, examples: usize) -> Result<(), String> {
         let planned = read_planned(store, shorter).map_err(|error| format!("{error:#}"))?;
         let spec = RunSpec::deserialize(&planned.spec).map_err(|error| format!("spec.json: {error}"))?;
         if planned.dataset_digest != self.planned.dataset_digest {
-            return Err("its data differ".to_owned());
+            return Err("it was trained on other data".to_owned());
         }
         if !self.spec.continues(&spec, examples) {
-            return Err("it has another beginning".to_owned());
+            return Err("its first updates differ".to_owned());
         }
         Ok(())
     }
 }
 
-/// Returns the shorter run that an attempt, or the one that it resumes, continued.
+/// Returns the shorter run that an attempt, or the attempt that it resumed, continued.
 pub(super) fn continued(attempt: &Path) -> anyhow::Result<Option<Continued>> {
     let path = attempt.join(FILE);
     match std::fs::read(&path) {

@@ -1,4 +1,4 @@
-//! The state of a grid at one moment, as `lrlab status` shows it.
+//! The current state of a grid, as `lrlab status` shows it.
 
 use std::fmt::Write as _;
 
@@ -8,9 +8,9 @@ use lrlab_runs::{Plan, RunStore};
 
 use super::lines::{counts, line};
 use super::search;
-use crate::progress::clock;
+use crate::progress::{clock, counted};
 
-/// The state of a grid at one moment.
+/// The current state of a grid.
 pub(crate) struct Dashboard {
     pub(crate) status: Status,
     pub(crate) states: Vec<RunState>,
@@ -76,12 +76,12 @@ impl Dashboard {
         for (run, state) in needed {
             let _ = writeln!(text, "{}", line(run, state));
         }
-        let _ = writeln!(text, "{}", self.sums(plan));
+        let _ = writeln!(text, "{}", self.totals(plan));
         text
     }
 
     /// The totals, the remaining time, and warnings.
-    pub(crate) fn sums(&self, plan: &Plan) -> String {
+    pub(crate) fn totals(&self, plan: &Plan) -> String {
         let mut text = format!("{}: {}", plan.experiment, counts(&self.status));
         if let Some(wall) = self.left.wall_s.filter(|_| self.left.runs > 0) {
             let _ = write!(text, ", about {} left", clock(wall));
@@ -99,7 +99,7 @@ impl Dashboard {
             Ok(jobs) if jobs.is_empty() => {}
             Ok(jobs) => {
                 let waiting = jobs.iter().filter(|job| job.state == "PENDING").count();
-                let _ = write!(text, "\nslurm: {} jobs, {waiting} of them waiting", jobs.len());
+                let _ = write!(text, "\nslurm: {}, {waiting} of them waiting", counted(jobs.len(), "job"));
             }
             Err(error) => {
                 let _ = write!(text, "\nslurm: {error}");
@@ -112,7 +112,7 @@ impl Dashboard {
     }
 }
 
-/// The remaining work. For running runs it is the rest, by their own pace if nothing else is known.
+/// Estimates the remaining work. Running runs count with their remaining time, extrapolated from their own progress.
 fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
     let open = plan.runs.iter().zip(states);
     let open = open

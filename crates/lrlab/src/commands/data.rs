@@ -77,7 +77,7 @@ fn fetch(named: &Named) -> anyhow::Result<()> {
 
 fn verify(named: &Named) -> anyhow::Result<()> {
     let found = lrlab_data::verify(&source(named)?, &progress())?;
-    print_line(&format!("{}: every row can be read; digest {}", named.name, found.identity.digest));
+    print_line(&format!("{}: every row is readable; digest {}", named.name, found.identity.digest));
     for file in &found.identity.files {
         let variant = file.variant.as_deref().unwrap_or("unknown variant");
         print_line(&format!("  {} {} ({variant})", file.sha256, file.file));
@@ -109,7 +109,7 @@ fn source(named: &Named) -> anyhow::Result<Source> {
     })
 }
 
-/// Reports downloads once per second.
+/// Reports the progress of downloads once per second.
 fn progress() -> Progress {
     let last = std::sync::Mutex::new(None::<Instant>);
     Arc::new(move |fetched: &Fetched| {

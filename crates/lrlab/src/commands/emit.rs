@@ -8,7 +8,7 @@ use super::{print_line, search};
 use crate::progress::eprint_line;
 use crate::provenance;
 
-/// Prints a command for each run that is not done; of a search, for each that is due.
+/// Prints a command for each run that is not done; for a search, for each run of its current stage.
 pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
     let Grid { plan, store, machine, .. } = grid;
     let program = provenance::freeze(store)?.display().to_string();
@@ -18,7 +18,7 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
             [&program, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.extend(machine.arguments());
-        // Paths cannot contain the NUL that cannot be quoted.
+        // Quoting fails only on NUL, which paths cannot contain.
         print_line(&shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default());
     };
     let Some(search) = SearchState::read(store, plan)? else {
@@ -32,11 +32,11 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         print(run, search::until(run, due.until));
     }
     eprint_line(&if due.is_empty() {
-        format!("{}: the search is over; `lrlab report` shows it", plan.experiment)
+        format!("{}: the search is complete; `lrlab report` shows its result", plan.experiment)
     } else {
         format!(
-            "{}: {}. All of them together decide which trials are promoted; once they are done, the same command \
-             prints the next ones, and nothing when the search is over",
+            "{}: {}. Their results decide which trials are promoted. When all are done, repeat this command to print \
+            those of the next stage; it prints none when the search is complete",
             plan.experiment,
             search::describe_due(&due)
         )

@@ -1,5 +1,5 @@
-//! Where the runs of a grid go. Each executor is a variant of [`Executor`]; nothing outside this module distinguishes
-//! them.
+//! Executors, which run a grid locally or on Slurm. Each executor is a variant of [`Executor`]; no other module
+//! distinguishes them.
 
 use std::path::PathBuf;
 
@@ -18,19 +18,19 @@ use crate::options::Machine;
 /// The options that choose an executor.
 #[derive(Debug, Args)]
 pub(crate) struct ExecutorArgs {
-    /// Runs at once; by default chosen from cores, memory and devices.
+    /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Where to do the runs.
+    /// Where to execute the runs.
     #[arg(long, value_enum, default_value = "local")]
     executor: Target,
-    /// The site's partitions and the resources of runs (TOML); required for Slurm.
+    /// The cluster's partitions and the resources of runs (TOML); required for Slurm.
     #[arg(long, value_name = "FILE", required_if_eq("executor", "slurm"))]
     slurm_profile: Option<PathBuf>,
     /// With Slurm: wait until the grid is done.
     #[arg(long)]
     wait: bool,
-    /// Print what would do the runs instead of doing them: a command per run, or the scripts for Slurm.
+    /// Do not execute the runs; print one command per run, or the Slurm scripts.
     #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
     emit: Option<Emit>,
     /// Continue with the other runs when one fails (the default).
@@ -51,13 +51,13 @@ enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Emit {
-    /// One command per line, for GNU parallel and the like; each can be started anywhere and any number of times.
+    /// One command per line, for tools such as GNU parallel; each may run on any host and may be repeated.
     Commands,
     /// The scripts for `sbatch`.
     Slurm,
 }
 
-/// Where the runs of a grid go.
+/// Executes the runs of a grid.
 pub(crate) enum Executor {
     /// Processes on this machine.
     Local(Local),
@@ -117,7 +117,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Does the missing runs of a recorded plan, or hands them on.
+    /// Executes, submits or prints the missing runs of a recorded plan.
     pub(crate) fn execute(&self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         match self {
             Self::Local(local) => local.execute(grid, preflight),

@@ -1,4 +1,4 @@
-//! Keeps the report up to date while the runs of a grid are under way.
+//! Keeps the report up to date while a grid runs.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
@@ -9,39 +9,39 @@ use lrlab_runs::{Plan, RunStore};
 use super::report;
 use crate::progress::{eprint_line, with_causes};
 
-/// The shortest time between two looks at the store.
+/// The minimum interval between two checks of the store.
 const POLL: Duration = Duration::from_secs(2);
-/// The report takes at most one part in so many of one core's time.
+/// Writing the report takes at most `1 / SHARE` of the time of one core.
 const SHARE: u32 = 10;
 
-/// Rewrites the report whenever a run has finished, until the sender is dropped. Call it before the report of the end is
-/// written, and leave `scope` in between.
+/// Rewrites the report whenever a run has finished, until the sender is dropped. The caller must
+/// drop the sender and leave `scope` before it writes the final report.
 pub(crate) fn follow<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     plan: &'env Plan,
     store: &'env RunStore,
 ) -> Sender<()> {
-    let (sender, over) = channel();
-    scope.spawn(move || rewrite(plan, store, &over));
+    let (sender, stop) = channel();
+    scope.spawn(move || rewrite(plan, store, &stop));
     sender
 }
 
-fn rewrite(plan: &Plan, store: &RunStore, over: &Receiver<()>) {
-    let (mut written, mut pause) = (None, Duration::ZERO);
-    while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+fn rewrite(plan: &Plan, store: &RunStore, stop: &Receiver<()>) {
+    let (mut reported, mut pause) = (None, Duration::ZERO);
+    while stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         pause = POLL;
         let finished = plan.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
-        // The report of the end is not far where nothing is left to do.
-        if written == Some(finished) || finished == plan.runs.len() {
+        // If all runs are finished, the final report follows soon.
+        if reported == Some(finished) || finished == plan.runs.len() {
             continue;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         if let Err(error) = report::refresh(plan, store, true) {
-            // The report of the end fails for the same reason, or not at all.
+            // The final report repeats the error if it persists.
             eprint_line(&format!("note: the report is not kept up to date: {}", with_causes(&error)));
             return;
         }
-        written = Some(finished);
-        pause = POLL.max(begun.elapsed() * SHARE);
+        reported = Some(finished);
+        pause = POLL.max(started.elapsed() * SHARE);
     }
 }

@@ -1,4 +1,4 @@
-//! `lrlab gc`: removes what no experiment refers to any more, after listing it.
+//! `lrlab gc`: lists and removes files that no experiment refers to any more.
 
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
             Some(resolve_stored(&read_experiment(&selection, registry)?, &selection, registry)?)
         }
         None if args.part.is_whole() => None,
-        None => bail!("--set, --filter, --seeds and --run select from an experiment: name its file"),
+        None => bail!("--set, --filter, --seeds and --run require an experiment file"),
     };
     let kept = match &plan {
         Some(plan) => Some(Kept {
@@ -82,7 +82,7 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
     }
     if let Some(Kept { experiment, runs, others }) = kept {
         let (runs, others) = (counted(runs, "selected run"), counted(others, "other run"));
-        print_line(&format!("{experiment} keeps {runs}; {others} of it can be removed"));
+        print_line(&format!("{experiment} keeps {runs}; {others} can be removed"));
     }
     for item in &garbage {
         print_line(&line(item));

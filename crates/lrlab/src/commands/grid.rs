@@ -1,4 +1,4 @@
-//! What `lrlab run` and `lrlab verify` pass from step to step once the runs are resolved.
+//! The context that the steps of `lrlab run` and `lrlab verify` share.
 
 use candle_core::Device;
 use lrlab_grid::Beginning;
@@ -13,7 +13,7 @@ pub(crate) struct Grid<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
     pub(crate) machine: &'a Machine,
-    /// The device of this process: the CPU if only the nodes of a cluster need the chosen one.
+    /// The device of this process; the CPU if the runs train on the nodes of a cluster.
     pub(crate) device: &'a Device,
     /// Whether the runs train on the device of this process.
     pub(crate) trains_here: bool,
@@ -50,8 +50,8 @@ pub(crate) fn beginnings(
 
 /// The outcome of executing a grid.
 pub(crate) enum Execution {
-    /// The runs ended. The report follows, then this summary and this exit code.
+    /// The runs ended. The caller writes the report, prints this summary and exits with this code.
     Ended { summary: String, exit: Exit },
-    /// The grid continues without this process, or stopped with an error. No report follows.
+    /// The grid continues without this process, or stopped with an error. The caller writes no report.
     Left(Exit),
 }

@@ -1,5 +1,5 @@
-//! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left or its time limit is
-//! near, and then requeues itself.
+//! `lrlab grid-worker`: the task of a job array. It claims runs of its class until none is left. Near its time limit it
+//! requeues itself.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -22,11 +22,11 @@ use crate::options::Machine;
 use crate::progress::{Progress, eprint_line};
 use crate::{Exit, provenance};
 
-/// How much earlier than the time limit Slurm's clock may send its signal.
+/// How long before the time limit Slurm may send its signal.
 const EARLY: Duration = Duration::from_mins(1);
-/// The interval between two checks of trials that other workers have.
+/// The polling interval for trials that other workers have claimed.
 const POLL: Duration = Duration::from_secs(1);
-/// How long requeueing is retried while Slurm does not answer.
+/// How long requeueing is retried while the Slurm controller does not respond.
 const REQUEUE_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
@@ -43,13 +43,13 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let interrupt = Interrupt::on_signals()?;
     let submission = Submission::read(&args.submission)?
-        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+        .with_context(|| format!("{} contains no submission", args.submission.display()))?;
     let array = submission.arrays.iter().find(|array| array.class == args.class);
-    let array = array.with_context(|| format!("no class {:?} in this submission", args.class))?;
+    let array = array.with_context(|| format!("this submission has no class {:?}", args.class))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
     let plan = Submission::plan(&args.submission)?
-        .with_context(|| format!("{} holds no plan", args.submission.display()))?;
+        .with_context(|| format!("{} contains no plan", args.submission.display()))?;
     let members: BTreeMap<&RunId, u32> =
         array.runs.iter().map(|member| (&member.run_id, member.since)).collect();
     let runs = plan.runs.iter().filter(|run| members.contains_key(&run.run_id)).cloned();
@@ -57,7 +57,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
 
     let machine = machine(settings)?;
     let device = machine.device.open()?;
-    refuse_other_numerics(&store, &runs, &provenance::numerics(&device))?;
+    check_numerics(&store, &runs, &provenance::numerics(&device))?;
     let launch = Launcher::new(&store, &machine, &device)?;
     let (limit, save) = (array.resources.time_s, array.resources.save_before_s);
     let margin = Duration::from_secs(save) + EARLY.min(Duration::from_secs(limit / 10));
@@ -82,40 +82,40 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     ));
     let (ours, wait) = (|id: &RunId| members.contains_key(id), |next| wait(next, &interrupt));
     let stages = Stages { plan: &plan, store: &store, keep: machine.keep, ours: &ours, wait: &wait };
-    let mut begun = 0;
-    let finish = stages.run(|runs, until| {
+    let mut started = 0;
+    let outcome = stages.run(|runs, until| {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
-        // The first run is started in any case; otherwise there would never be progress.
-        if begun > 0 && late {
+        // The first run is always started, so that every job makes progress.
+        if started > 0 && late {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
         let since = runs.iter().map(|run| members.get(&run.run_id).copied().unwrap_or(0)).collect();
         let grid = Grid { plan: &plan, store: &store, machine: &machine, device: &device, trains_here: true };
         let beginnings = grid.beginnings(runs)?;
-        let share = Workload { runs, since, until, first: task(), beginnings, memory: None };
-        let finish = work(&executor, &store, share, &interrupt, &launch)?;
-        begun += finish.started;
-        Ok(finish)
+        let workload = Workload { runs, since, until, first: task(), beginnings, memory: None };
+        let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
+        started += outcome.started;
+        Ok(outcome)
     })?;
-    eprint_line(&describe(&finish));
-    if settings.fail_fast && !finish.failed.is_empty() {
+    eprint_line(&describe(&outcome));
+    if settings.fail_fast && !outcome.failed.is_empty() {
         let others = submission.arrays.iter().filter_map(|array| array.job);
         others.for_each(|job| drop(slurm::cancel(job)));
     }
-    let out_of_time = finish.out_of_time || (finish.interrupted && interrupt.is_out_of_time());
-    let left = finish.missing > finish.elsewhere && finish.common_failure.is_none();
-    if let (true, true, Some(job)) = (out_of_time && finish.started > 0, left, job) {
+    let out_of_time = outcome.out_of_time || (outcome.interrupted && interrupt.is_out_of_time());
+    let left = outcome.missing > outcome.elsewhere && outcome.common_failure.is_none();
+    if let (true, true, Some(job)) = (out_of_time && outcome.started > 0, left, job) {
         requeue(&job)?;
         return Ok(Exit::Interrupted);
     }
-    Ok(match finish {
+    Ok(match outcome {
         GridOutcome { interrupted: true, .. } => Exit::Interrupted,
         GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
         GridOutcome { .. } => Exit::Done,
     })
 }
 
-/// One run of a grid, claimed like any other: a line of `--emit commands`.
+/// Claims and executes one run of a grid: a line of `--emit commands`.
 #[derive(Debug, Args)]
 pub(crate) struct GridRunArgs {
     /// The store.
@@ -144,9 +144,9 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
         others: Others::Leave,
         ..LocalExecutor::default()
     };
-    let share = Workload { until: vec![args.until_epoch], ..Workload::all(&store, &runs)? };
-    let finish = work(&executor, &store, share, &interrupt, &launch)?;
-    Ok(match finish {
+    let workload = Workload { until: vec![args.until_epoch], ..Workload::all(&store, &runs)? };
+    let outcome = work(&executor, &store, workload, &interrupt, &launch)?;
+    Ok(match outcome {
         GridOutcome { interrupted: true, .. } => Exit::Interrupted,
         GridOutcome { failed, .. } if !failed.is_empty() => Exit::SomeFailed,
         GridOutcome { .. } => Exit::Done,
@@ -156,25 +156,25 @@ pub(crate) fn grid_run(args: &GridRunArgs) -> anyhow::Result<Exit> {
 fn work(
     executor: &LocalExecutor,
     store: &RunStore,
-    share: Workload<'_>,
+    workload: Workload<'_>,
     interrupt: &Interrupt,
     launch: &Launcher,
 ) -> anyhow::Result<GridOutcome> {
-    let done = share.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
-    let mut progress = Progress::new(share.runs, done);
-    let finish = executor.run_workload(
+    let done = workload.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
+    let mut progress = Progress::new(workload.runs, done);
+    let outcome = executor.run_workload(
         store,
-        share,
+        workload,
         interrupt,
         |assignment| launch.command(assignment),
         |run, notice| show(&mut progress, run, notice),
     )?;
     progress.close();
-    Ok(finish)
+    Ok(outcome)
 }
 
-/// Waits for trials of other workers, whose results decide which trials are promoted. Only as many tasks of the array
-/// wait as the next stage may need; working tasks continue in any case.
+/// Waits for the trials of other workers, whose results decide which trials are promoted. Returns whether to continue:
+/// only as many tasks of the array wait as the next stage may need.
 fn wait(next: usize, interrupt: &Interrupt) -> bool {
     if task().is_some_and(|task| task >= next) {
         return false;
@@ -186,8 +186,8 @@ fn wait(next: usize, interrupt: &Interrupt) -> bool {
     interrupt.requests() == 0
 }
 
-fn describe(finish: &GridOutcome) -> String {
-    let GridOutcome { done, executed, failed, missing, elsewhere, .. } = finish;
+fn describe(outcome: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, elsewhere, .. } = outcome;
     let failed = failed.len();
     format!(
         "{executed} done here, {done} in all, {failed} failed, {missing} missing ({elsewhere} claimed elsewhere)"
@@ -203,20 +203,20 @@ fn threads(array: &Array) -> usize {
     (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
 }
 
-/// This node may differ from the one that the grid was started on.
-fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
+/// Rejects a node whose numerics class differs from that of existing results.
+fn check_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
         anyhow::bail!(
             "results of this grid have the numerics class {:?}, this node has {class:?}: they would not be comparable \
-             bit by bit. Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
+            bit for bit. Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
             other.numerics
         );
     }
     Ok(())
 }
 
-/// Requeues this job, and retries while the controller is away.
+/// Requeues this job, and retries while the Slurm controller does not respond.
 fn requeue(job: &SlurmJob) -> anyhow::Result<()> {
     eprint_line(&format!("requeueing job {}", job.job));
     let began = Instant::now();

@@ -14,14 +14,15 @@ use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 /// The time limit of one check.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIME_LIMIT: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct KitArgs {
     /// The device to check: auto, cpu, cuda, cuda:N or metal. The CPU is compared with itself.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Only this check, or all of operators, data, bits, learning or grids (repeatable); the device is always shown.
+    /// Perform only this check, or all checks of a kind: operators, data, bits, learning or grids (repeatable). The
+    /// device is always checked.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// Write one JSON object per check to this file; - is standard output.
@@ -30,7 +31,7 @@ pub(crate) struct KitArgs {
     /// Keep temporary files in this folder; by default they are removed.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Make one check in this process, in the work folder of the others.
+    /// Perform one check in this process; it shares the work folder of the other checks.
     #[arg(long, hide = true, requires = "work_dir")]
     here: bool,
 }
@@ -57,18 +58,18 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
     let quiet = args.json.as_deref() == Some(Path::new("-"));
     let mut rows: Vec<Row> = Vec::new();
     for Check { kind, name, .. } in chosen {
-        let clock = Instant::now();
+        let started = Instant::now();
         let broken = rows.first().is_some_and(|first| !first.verdict.outcome.passed());
         let verdict = if broken {
             Verdict::skipped("the device does not work")
         } else {
-            apart(&name, args, folder.path()).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+            check_in_child(&name, args, folder.path()).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
         };
         let row = Row {
             check: name,
             kind,
             verdict,
-            seconds: clock.elapsed().as_secs_f64(),
+            seconds: started.elapsed().as_secs_f64(),
             device: device.clone(),
         };
         if !broken {
@@ -89,7 +90,7 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
         eprint_line(&format!("kit: temporary files are in {}", folder.keep().display()));
     }
     if !quiet {
-        if rows.first().is_some_and(stands_in) {
+        if rows.first().is_some_and(is_cpu) {
             print_line("the CPU was compared with itself: this says nothing about a GPU");
         }
         print(&table(&rows));
@@ -98,7 +99,7 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
     Ok(if failed { Exit::SomeFailed } else { Exit::Done })
 }
 
-/// The device and the named checks; without names, all.
+/// Returns the check of the device and the named checks; without names, all checks.
 fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
         let kinds = Kind::ALL.map(Kind::word).join(", ");
@@ -111,7 +112,7 @@ fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-/// A temporary folder of this call.
+/// Creates a temporary folder.
 fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     let within = match within {
         Some(folder) => std::path::absolute(folder)?,
@@ -123,7 +124,7 @@ fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     made.with_context(|| within.display().to_string())
 }
 
-/// Makes the named check and prints its verdict as JSON.
+/// Performs the named check and prints its verdict as JSON.
 fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     let (Some(check), Some(folder)) = (chosen.pop(), args.work_dir.clone()) else {
         return Ok(Exit::BadInput);
@@ -136,24 +137,24 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Makes a check in a process of its own.
-fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
+/// Performs a check in a child process.
+fn check_in_child(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let mut command = Command::new(crate::provenance::this_program()?);
     command.args(["kit", "--here", "--only", name, "--device", &args.device.to_string(), "--work-dir"]);
     command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().context("starting a process")?;
-    let since = Instant::now();
+    let started = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if since.elapsed() > PATIENCE {
+        if started.elapsed() > TIME_LIMIT {
             end(&mut child);
-            bail!("it did not end within {} s", PATIENCE.as_secs());
+            bail!("the check did not end within {} s", TIME_LIMIT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    // The line fits into the pipe.
+    // The output is one line, which fits into the pipe's buffer.
     let output = child.wait_with_output()?;
     if !status.success() {
         bail!("its process ended with {status}");
@@ -162,13 +163,13 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself.
+    // An error means that the child has already ended.
     let _ = child.kill();
     let _ = child.wait();
 }
 
 /// Whether the device is not a GPU.
-fn stands_in(device: &Row) -> bool {
+fn is_cpu(device: &Row) -> bool {
     device.verdict.outcome.passed() && device.verdict.detail.starts_with("cpu")
 }
 
@@ -180,7 +181,7 @@ fn word(outcome: &Outcome) -> String {
     }
 }
 
-/// Check, detail, seconds and outcome, and the totals.
+/// Formats a table with the columns check, detail, seconds and outcome, and a line of totals.
 fn table(rows: &[Row]) -> String {
     let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (names, details) = (width(&|row| &row.check).max(5), width(&|row| &row.verdict.detail).max(6));
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_kinds_choose_and_the_device_is_always_there() {
+    fn checks_are_selected_by_name_and_kind_and_include_the_device() {
         let names = |only: &[&str]| {
             let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
             choose(checks(), &only)
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_end_with_the_sum() {
+    fn tables_end_with_the_totals() {
         let row = |check: &str, verdict: Verdict| Row {
             check: check.to_owned(),
             kind: Kind::Operators,

@@ -11,28 +11,28 @@ use crate::options::Machine;
 use crate::progress::Progress;
 use crate::{DeviceChoice, provenance};
 
-/// What every worker of a grid is started with.
+/// The program and the options of the workers of a grid.
 pub(crate) struct Launcher {
     program: PathBuf,
     out: PathBuf,
-    /// Its device is the opened one, as this process numbers it.
+    /// The options of workers. `device` is the opened device, with the ordinal that this process uses.
     machine: Machine,
     build: Option<String>,
-    /// The NVIDIA GPUs that workers are placed on: all, or the chosen one.
+    /// The NVIDIA GPUs that workers are assigned to: all, or the requested one.
     pub(crate) gpus: Vec<Gpu>,
     /// Whether a worker sees only the GPU of its slot.
     bound: bool,
 }
 
 impl Launcher {
-    /// Workers of this program in `store`, on `device`, which `machine` chose.
+    /// Creates a launcher for workers of this program in `store`. `device` is the opened device of `machine`.
     pub(crate) fn new(store: &RunStore, machine: &Machine, device: &Device) -> anyhow::Result<Self> {
         let gpus: Vec<Gpu> = if device.is_cuda() { lrlab_grid::gpus() } else { Vec::new() };
         let (mut gpus, bound) = match machine.device {
             DeviceChoice::Cuda(ordinal) => (gpus.into_iter().skip(ordinal).take(1).collect(), false),
             _ => (gpus, true),
         };
-        // The device is open here. CUDA also knows the memory of a GPU slice, which the driver's tools do not report.
+        // CUDA reports the memory of a GPU slice (MIG), which `nvidia-smi` does not.
         if let ([gpu], Some(memory)) = (&mut gpus[..], lrlab_kernels::device_memory(device)) {
             gpu.free_mib = Some(memory.free_mib);
         }
@@ -68,7 +68,7 @@ impl Launcher {
         args.extend(continues.iter().flat_map(|id| ["--continue-run".into(), id.as_str().into()]));
         args.extend(continued.then(|| "--keep-penultimate".into()));
         let bound = self.gpus.get(*device).filter(|_| self.bound);
-        // A worker that is bound to a GPU sees it as the first.
+        // A worker that is bound to a GPU sees it with ordinal 0.
         let device = bound.map_or(self.machine.device, |_| DeviceChoice::Cuda(0));
         let machine = Machine { device, threads: NonZeroUsize::new(*threads), ..self.machine };
         args.extend(machine.arguments().into_iter().map(Into::into));
@@ -96,7 +96,7 @@ pub(crate) fn show(progress: &mut Progress, run: &PlannedRun, notice: Notice<'_>
         Notice::EndedElsewhere(None) => progress.done_elsewhere(id),
         Notice::EndedElsewhere(Some(failure)) => progress.failed(id, &describe(failure)),
         Notice::StopRequested { out_of_time: true } => progress.note(id, "the time limit is near: saving"),
-        Notice::StopRequested { out_of_time: false } => progress.note(id, "asked to stop: saving"),
+        Notice::StopRequested { out_of_time: false } => progress.note(id, "stop requested: saving"),
         Notice::Started { .. }
         | Notice::Elsewhere(_)
         | Notice::Ended { ending: Ending::Interrupted | Ending::Paused, .. } => {}
@@ -118,7 +118,7 @@ mod tests {
     use crate::options::Keep;
 
     #[test]
-    fn workers_are_bound_to_the_gpu_of_their_place() {
+    fn workers_are_bound_to_the_gpu_of_their_slot() {
         let gpu = |id: &str| Gpu { id: id.to_owned(), free_mib: None };
         let run = PlannedRun {
             run_id: lrlab_runs::RunId::of("{}", ""),
@@ -128,7 +128,7 @@ mod tests {
         };
         for (gpus, bound, device, argument, seen) in [
             (vec![gpu("3"), gpu("GPU-7")], true, 1, "--device=cuda:0", Some("GPU-7")),
-            // Only the memory of the chosen GPU matters.
+            // A GPU that is requested by ordinal is not bound.
             (vec![gpu("GPU-7")], false, 0, "--device=cuda:2", None),
             (vec![], true, 0, "--device=cuda:2", None),
         ] {

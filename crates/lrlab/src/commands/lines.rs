@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use lrlab_grid::{AttemptProgress, RunState, Status};
 use lrlab_runs::PlannedRun;
 
-use crate::progress::{clock, label};
+use crate::progress::{clock, counted, label};
 
 /// `1f2e3d4c  resnet / … / seed 0  running, 45 %, epoch 3 of 10, loss 0.52, 12 s left (process 7 on host)`.
 pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
@@ -28,11 +28,12 @@ pub(crate) fn line(run: &PlannedRun, state: &RunState) -> String {
 /// `30 runs, 24 done (18 of them pruned), 2 running, 0 failed, 4 missing (3 of them paused)`.
 pub(crate) fn counts(status: &Status) -> String {
     let Status { total, done, running, failed, missing, pruned, paused, damaged, .. } = status;
-    let of_them = |n: &usize, word| if *n > 0 { format!(" ({n} of them {word})") } else { String::new() };
+    let of_them = |n: &usize, state| if *n > 0 { format!(" ({n} of them {state})") } else { String::new() };
     let (pruned, paused, damaged) =
         (of_them(pruned, "pruned"), of_them(paused, "paused"), of_them(damaged, "damaged"));
     format!(
-        "{total} runs, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}{damaged}"
+        "{}, {done} done{pruned}, {running} running, {failed} failed, {missing} missing{paused}{damaged}",
+        counted(*total, "run")
     )
 }
 

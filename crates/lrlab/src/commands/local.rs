@@ -1,4 +1,4 @@
-//! Does the runs of a plan on this machine by workers, as many at once as fit.
+//! Executes the runs of a plan in worker processes on this machine, as many at once as fit.
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
@@ -16,29 +16,29 @@ use super::{report, search};
 use crate::progress::{Progress, clock, counted, eprint_line, label, report_error, with_causes};
 use crate::{DeviceChoice, Exit};
 
-/// The assumed memory of a run that was not measured; small networks on small data need much less.
+/// The assumed memory of a run that was not measured, in bytes; small networks on small data need much less.
 const MEMORY_PER_RUN: u64 = 3 << 30;
 
 /// How to run a grid on this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Local {
-    /// Runs at once; `None` is as many as fit.
+    /// The maximum number of concurrent runs; `None` means as many as fit.
     pub(crate) jobs: Option<u16>,
     pub(crate) on_failure: OnFailure,
 }
 
 impl Local {
-    /// Does the missing runs.
+    /// Executes the missing runs, and keeps the report up to date meanwhile.
     pub(crate) fn execute(self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         let (launch, interrupt) =
             (Launcher::new(grid.store, grid.machine, grid.device)?, Interrupt::on_signals()?);
-        let finish = std::thread::scope(|scope| {
+        let outcome = std::thread::scope(|scope| {
             let _up_to_date = follow::follow(scope, grid.plan, grid.store);
             self.run(grid, &launch, preflight, &interrupt, |_| None)
         });
-        let finish = match finish {
-            Ok(finish) => finish,
-            // Started runs are on record, and the same command resumes them.
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            // The store contains the progress of started runs, so the same command resumes them.
             Err(error) => {
                 report_error(&error);
                 if let Err(error) = report::refresh(grid.plan, grid.store, false) {
@@ -50,15 +50,15 @@ impl Local {
                 return Ok(Execution::Left(Exit::SomeFailed));
             }
         };
-        let exit = match &finish {
+        let exit = match &outcome {
             GridOutcome { interrupted: true, .. } => Exit::Interrupted,
             GridOutcome { failed, missing, .. } if !failed.is_empty() || *missing > 0 => Exit::SomeFailed,
             GridOutcome { .. } => Exit::Done,
         };
-        Ok(Execution::Ended { summary: summary(grid, &finish), exit })
+        Ok(Execution::Ended { summary: summary(grid, &outcome), exit })
     }
 
-    /// Does the missing runs, each to the epoch that the search or `until` gives, or to its end.
+    /// Executes the missing runs, each up to the epoch that the search or `until` returns, or to its end.
     pub(crate) fn run(
         self,
         grid: &Grid<'_>,
@@ -76,13 +76,14 @@ impl Local {
             on_failure: self.on_failure,
             ..LocalExecutor::default()
         };
-        let runs = search::asked_for(plan, store)?;
+        let runs = search::needed_runs(plan, store)?;
         let done = runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
         let total = runs.len();
         let device = launch.describe_device();
         eprint_line(&format!(
-            "{}: {total} runs, {done} of {total} done, {jobs} at once on {device}",
-            plan.experiment
+            "{}: {}, {done} of {total} done, {jobs} at once on {device}",
+            plan.experiment,
+            counted(total, "run")
         ));
         if plan.search.is_none() {
             show_estimate(grid, jobs, Some(preflight));
@@ -90,22 +91,22 @@ impl Local {
         let mut progress = Progress::new(&runs, done);
         let mut observe = |run: &PlannedRun, notice: Notice<'_>| launch::show(&mut progress, run, notice);
         let stages = search::Stages { plan, store, keep: machine.keep, ours: &|_| true, wait: &|_| false };
-        let finish = stages.run(|runs, stage| {
+        let outcome = stages.run(|runs, stage| {
             let until =
                 stage.into_iter().zip(runs).map(|(stage, run)| stage.or_else(|| until(run))).collect();
             // An explicit number of jobs takes precedence over memory.
             let memory = if self.jobs.is_none() { preflight.memory(&launch.gpus, runs) } else { None };
             let beginnings = grid.beginnings(runs)?;
-            let share = Workload { memory, until, beginnings, ..Workload::all(store, runs)? };
+            let workload = Workload { memory, until, beginnings, ..Workload::all(store, runs)? };
             let command = |assignment: &Assignment<'_>| launch.command(assignment);
-            Ok(executor.run_workload(store, share, interrupt, command, &mut observe)?)
+            Ok(executor.run_workload(store, workload, interrupt, command, &mut observe)?)
         });
         progress.close();
-        finish
+        outcome
     }
 
-    /// Returns the number of runs at once. GPUs take as many as fit of the runs that need least memory, and the
-    /// executor makes room for those that need more; otherwise cores and memory decide.
+    /// Returns the maximum number of concurrent runs. On GPUs, it is the number of the smallest runs that fit into
+    /// memory, and the executor runs fewer if they need more; on the CPU, it depends on cores and memory.
     pub(crate) fn at_once(
         self,
         grid: &Grid<'_>,
@@ -122,7 +123,7 @@ impl Local {
         }
         let on_devices = match grid.machine.device {
             DeviceChoice::Metal => 1,
-            _ => lrlab_grid::at_once(gpus, preflight.and_then(PreflightReport::least_device_mib)),
+            _ => lrlab_grid::at_once(gpus, preflight.and_then(PreflightReport::min_device_mib)),
         };
         on_devices.min(fit)
     }
@@ -141,12 +142,12 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
             costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
         }
     }
-    // Where the beginnings cannot be read, the run reports it.
+    // An error is ignored here, because executing the grid reports it.
     let beginnings = grid.beginnings(&grid.plan.runs).unwrap_or_else(|_| vec![None; grid.plan.runs.len()]);
     let runs = grid.plan.runs.iter().zip(&beginnings);
     let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {
-        let made = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
-        Some(costs.seconds(run)? - made * costs.epoch_s(run)?)
+        let reused_epochs = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
+        Some(costs.seconds(run)? - reused_epochs * costs.epoch_s(run)?)
     });
     let estimate = costs.sum(seconds, jobs);
     let basis = if measured { "" } else { ", estimated from the first updates" };
@@ -166,8 +167,8 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
     });
 }
 
-fn summary(grid: &Grid<'_>, finish: &GridOutcome) -> String {
-    let GridOutcome { done, executed, failed, missing, interrupted, common_failure, .. } = finish;
+fn summary(grid: &Grid<'_>, outcome: &GridOutcome) -> String {
+    let GridOutcome { done, executed, failed, missing, interrupted, common_failure, .. } = outcome;
     let total = done + failed.len() + missing;
     let mut text =
         format!("{}: {done} of {total} runs are done ({executed} in this call)", grid.plan.experiment);

@@ -1,4 +1,4 @@
-//! `lrlab lr-find`: the rate-range test on an experiment's model, optimizer and data.
+//! `lrlab lr-find`: the learning-rate range test on an experiment's model, optimizer and data.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -26,22 +26,22 @@ pub(crate) struct LrFindArgs {
     /// Where to train: auto, cpu, cuda, cuda:N or metal.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// The first rate.
+    /// The lowest learning rate, with which the sweep starts.
     #[arg(long, value_name = "LR", default_value_t = 1e-7)]
     min_lr: f64,
-    /// The last rate.
+    /// The highest learning rate.
     #[arg(long, value_name = "LR", default_value_t = 10.0)]
     max_lr: f64,
-    /// Updates of the sweep. The rates form a geometric sequence.
+    /// The number of updates of the sweep. The learning rate grows geometrically.
     #[arg(long, value_name = "N", default_value_t = 300)]
     updates: u64,
-    /// Weight of the past in the smoothed loss, from 0 to below 1.
+    /// The decay of the exponential moving average of the loss; at lowest 0 and below 1.
     #[arg(long, value_name = "BETA", default_value_t = 0.9)]
     smoothing: f64,
     /// The sweep ends when the smoothed loss exceeds this multiple of its minimum; above 1.
     #[arg(long, value_name = "FACTOR", default_value_t = 4.0)]
     divergence: f64,
-    /// Also plot the loss over the rate as SVG.
+    /// Also plot the smoothed loss against the learning rate as SVG.
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
     /// Write rates, losses and the suggestion as JSON to this file; - is standard output.
@@ -57,7 +57,7 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let test = RangeTest::new(config)?;
     let experiment = read_experiment(&args.selection, registry)?;
-    let (cell, spec) = the_one(cells(&experiment, &args.selection, registry)?)?;
+    let (cell, spec) = common_setup(cells(&experiment, &args.selection, registry)?)?;
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
@@ -95,9 +95,9 @@ fn name(cell: &Cell) -> String {
     format!("{} on {}", word("model"), word("dataset"))
 }
 
-/// The first seed of the network, data set and optimizer that the cells have in common. Schedule, monitor and length
+/// Returns the first cell. All cells must have the same network, data set and optimizer; schedule, monitor and length
 /// do not affect a sweep.
-fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
+fn common_setup(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     let swept = |(cell, spec): (Cell, RunSpec)| {
         let (schedule, monitor, early_stopping) = (ScheduleSpec::from(StaticSpec {}), None, None);
         (
@@ -126,24 +126,24 @@ fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
         for (cell, _) in &different {
             let _ = write!(list, "\n  {}", label(cell));
         }
-        bail!("{} runs differ in more than the rate: choose one with --filter{list}", different.len());
+        bail!("{} runs differ in network, data or optimizer: select one with --filter{list}", different.len());
     }
     different.pop().context("no run matches")
 }
 
-/// The range of the vertical axis: from the minimum of the smoothed loss to slightly above its start, the median of
-/// the first third.
+/// Returns the range of the vertical axis: from the minimum of the smoothed loss to slightly above its initial level,
+/// the median of the first third.
 fn losses(found: &RangeTest) -> (f64, f64) {
     let losses: Vec<f64> = found.points().iter().map(|point| point.1).collect();
-    let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    let mut begin = losses[..losses.len().div_ceil(3)].to_vec();
-    begin.sort_by(f64::total_cmp);
-    let begin = begin.get(begin.len() / 2).copied().unwrap_or(1.0);
-    let margin = (begin - least).max(0.05 * begin.abs()).max(f64::MIN_POSITIVE);
-    (least, begin + margin)
+    let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut first = losses[..losses.len().div_ceil(3)].to_vec();
+    first.sort_by(f64::total_cmp);
+    let initial = first.get(first.len() / 2).copied().unwrap_or(1.0);
+    let margin = (initial - lowest).max(0.05 * initial.abs()).max(f64::MIN_POSITIVE);
+    (lowest, initial + margin)
 }
 
-/// Explains a missing suggestion.
+/// Returns the suggested rate, or why there is none.
 fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     if found.points().is_empty() {
         return Err("the first loss is not finite, so no rate was tried".to_owned());
@@ -151,8 +151,8 @@ fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     found.suggestion().map_err(|reason| reason.to_string())
 }
 
-/// The rates with their losses, null if not finite, and the smoothed loss, null from there on; and the suggestion, or
-/// why there is none.
+/// Returns the rates, the losses (null if not finite), the smoothed losses (null after the sweep diverged), and the
+/// suggestion, or why there is none.
 fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest) -> Json {
     let smoothed = |index: usize| found.points().get(index).map(|point| point.1);
     let suggestion = suggestion(found);

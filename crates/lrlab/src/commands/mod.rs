@@ -42,8 +42,8 @@ pub(crate) mod worker;
 /// The first error of writing to standard output.
 static WRITE_ERROR: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes to standard output. An error interrupts nothing, but the command then ends with an error ([`write_error`]). A
-/// closed pipe is not an error.
+/// Writes to standard output. An error does not stop the command, but makes it fail at its end
+/// ([`write_error`]). A closed pipe is not an error.
 pub(crate) fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     note_write(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

@@ -1,4 +1,4 @@
-//! `lrlab new`: a commented experiment to begin with.
+//! `lrlab new`: writes a commented example experiment.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,11 @@ const TEMPLATE: &str = include_str!("new.toml");
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
-    /// The file to write; its stem names the experiment: `a` … `z`, `0` … `9` and `-`.
+    /// The file to write. Its stem becomes the experiment's name and may contain `a` … `z`, `0` … `9` and `-`.
     file: PathBuf,
 }
 
-/// Writes the template under the name of the file. An existing file is kept.
+/// Writes the template to a new file. An existing file is an error.
 pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
     let file = &args.file;
     let text = template(file)?;
@@ -26,7 +26,7 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
     let mut place = match std::fs::File::create_new(file) {
         Ok(place) => place,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            bail!("{}: this file exists and is kept; give another name", file.display())
+            bail!("{}: this file already exists; choose another name", file.display())
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
@@ -37,10 +37,10 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
 
 fn template(file: &Path) -> anyhow::Result<String> {
     let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
-    if name.is_empty() || !name.chars().all(fits) || file.extension().is_none_or(|kind| kind != "toml") {
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    if name.is_empty() || !name.chars().all(allowed) || file.extension().is_none_or(|kind| kind != "toml") {
         bail!(
-            "{}: expected a file `NAME.toml` whose name has only `a` … `z`, `0` … `9` and `-`",
+            "{}: expected a file `NAME.toml` whose name contains only `a` … `z`, `0` … `9` and `-`",
             file.display()
         );
     }
@@ -51,9 +51,9 @@ fn template(file: &Path) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    /// What is written is an experiment without a mistake or a warning.
+    /// The template is an experiment without mistakes and warnings.
     #[test]
-    fn the_template_is_good() {
+    fn the_template_is_valid() {
         let text = template(Path::new("deep/a-1.toml")).unwrap();
         let experiment = lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
         assert_eq!((experiment.name.as_str(), experiment.warnings.to_string()), ("a-1", String::new()));

@@ -1,4 +1,4 @@
-//! Runs on record: finished runs in files outside of the store.
+//! Runs on record: finished runs in files outside the store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 use crate::progress::eprint_line;
 
-/// The files of records to read: those given, or else those that lie beside the experiment.
+/// The files of records to read: by default those records_beside the experiment.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RecordFiles {
     /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
     /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
-    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` beside an
+    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` records_beside an
     /// experiment file `NAME.toml`, if there are any.
     #[arg(long = "records", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// Do not read the records beside the experiment.
+    /// Do not read the records records_beside the experiment.
     #[arg(long, conflicts_with = "paths")]
     no_records: bool,
 }
@@ -41,7 +41,7 @@ impl RecordFiles {
         Ok(Records::read(&paths)?)
     }
 
-    /// Whether there is no file for an experiment.
+    /// Whether an experiment has no files of records.
     pub(crate) fn is_empty(&self, experiment: &Path) -> bool {
         self.paths(experiment).is_empty()
     }
@@ -50,7 +50,7 @@ impl RecordFiles {
         if self.no_records || !self.paths.is_empty() {
             return self.paths.clone();
         }
-        beside(experiment).into_iter().collect()
+        records_beside(experiment).into_iter().collect()
     }
 
     /// Keeps the records of the plans' runs, checks them against the store, and reports their number.
@@ -81,8 +81,8 @@ impl RecordFiles {
     }
 }
 
-/// The folder of records beside an experiment file, if it holds any.
-pub(crate) fn beside(experiment: &Path) -> Option<PathBuf> {
+/// The folder of records records_beside an experiment file, if it holds any.
+pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();
     files
@@ -90,7 +90,7 @@ pub(crate) fn beside(experiment: &Path) -> Option<PathBuf> {
         .then_some(folder)
 }
 
-/// Imports runs into the store. Returns how many were missing there. [`check_conflicts`] comes first.
+/// Imports runs into the store. Returns the number of new runs. Call [`check_conflicts`] first.
 pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<usize> {
     let mut new = 0;
     for record in records.iter() {
@@ -99,8 +99,8 @@ pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<
     Ok(new)
 }
 
-/// Rejects runs whose result in the store differs from the recorded one, unless a search gave up exactly one of them.
-/// A damaged result is ignored.
+/// Rejects runs whose result in the store differs from the recorded one, unless a search pruned exactly one of them.
+/// Damaged results are ignored.
 pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
@@ -124,13 +124,13 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` tells which one is right)",
+        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` shows which one is reproducible)",
         conflicts.join("\n")
     );
     Ok(())
 }
 
-/// The digests of data sets from records, so that the data themselves are not needed.
+/// The digests of data sets, read from records, so that the data themselves are not needed.
 #[derive(Default)]
 pub(crate) struct Digests(Vec<(DataSpec, String)>);
 
@@ -138,21 +138,21 @@ impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
         let results = records.iter().map(|record| &record.result);
-        Self::stated(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
+        Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
     }
 
     /// Takes the digests of a stored plan.
     pub(crate) fn planned(plan: &Plan) -> Self {
-        Self::stated(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
+        Self::collected(plan.runs.iter().map(|run| (&run.spec, run.dataset_digest.as_str())))
     }
 
-    fn stated<'a>(all: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {
+    fn collected<'a>(all: impl Iterator<Item = (&'a serde_json::Value, &'a str)>) -> Self {
         let mut digests: Vec<(DataSpec, String)> = Vec::new();
         for (spec, digest) in all.filter(|(_, digest)| !digest.is_empty()) {
             let Some(Ok(data)) = spec.get("data").map(DataSpec::deserialize) else { continue };
-            let stated = (content(&data), digest.to_owned());
-            if !digests.contains(&stated) {
-                digests.push(stated);
+            let collected = (content(&data), digest.to_owned());
+            if !digests.contains(&collected) {
+                digests.push(collected);
             }
         }
         Self(digests)
@@ -176,7 +176,7 @@ fn content(data: &DataSpec) -> DataSpec {
     data
 }
 
-/// Rejects what cannot be the beginning of a run id; `file` is the experiment that could list the ids.
+/// Checks that `id` can be a prefix of a run id; the error refers to the experiment `file` for a list of ids.
 pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
@@ -186,7 +186,7 @@ pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns up to three ids that differ least from `id`.
+/// Returns the three ids with the smallest Hamming distance to `id`, or fewer.
 pub(crate) fn nearest<'a>(id: &str, ids: &'a [RunId]) -> Vec<&'a str> {
     let mut all: Vec<(usize, &str)> = ids
         .iter()
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_ids_come_first() {
+    fn similar_ids_come_first() {
         let ids: Vec<RunId> = ["0a", "1b", "1c", "2d"]
             .map(|digits| RunId::try_from(format!("{digits}{}", "0".repeat(30))).unwrap())
             .into();

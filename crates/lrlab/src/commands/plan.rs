@@ -27,10 +27,10 @@ pub(crate) struct PlanArgs {
     selection: Selection,
     #[command(flatten)]
     on_record: RecordFiles,
-    /// Print each resolved value and where it comes from.
+    /// Print each resolved value and its origin.
     #[arg(long)]
     explain: bool,
-    /// List every run, also of a grid of more than 100, which is summarised otherwise.
+    /// List every run; by default, a grid of more than 100 runs is summarised.
     #[arg(long, conflicts_with = "explain")]
     cells: bool,
 }
@@ -66,14 +66,14 @@ pub(crate) fn read_plan(
     Ok((plan, store))
 }
 
-/// The digests of data sets that need not be here.
+/// The known digests of data sets, which need not be available on this machine.
 #[derive(Default)]
 struct Known {
-    /// From runs on record; they have priority over the data.
+    /// From runs on record; they take precedence over the data.
     recorded: Digests,
     /// From the stored plan, for data that are not on this machine.
     planned: Digests,
-    /// Runs of data that are neither here nor known have no digest, instead of being an error.
+    /// Whether data that are neither available nor known have an empty digest instead of being an error.
     lenient: bool,
 }
 
@@ -83,12 +83,12 @@ impl Known {
     }
 }
 
-/// The digests of the stored plan of an experiment. A plan that cannot be read has none, with a note.
+/// Returns the digests in the stored plan of an experiment. An unreadable plan is reported as a note and has none.
 fn planned(experiment: &Experiment, store: &RunStore) -> Digests {
     match store.plan(&experiment.name) {
         Ok(stored) => stored.as_ref().map(Digests::planned).unwrap_or_default(),
         Err(error) => {
-            eprint_line(&format!("note: {error}; it says nothing about data that are not here"));
+            eprint_line(&format!("note: {error}; its digests are not used for missing data"));
             Digests::default()
         }
     }
@@ -116,7 +116,7 @@ pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> any
     Ok(experiment)
 }
 
-/// Reads a text file in UTF-8. The quickstart is inside the program as well, for folders without it.
+/// Reads a text file in UTF-8. The program contains a copy of the quickstart, which is used if the file does not exist.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     if path == Path::new(QUICKSTART) && !path.exists() {
@@ -145,7 +145,7 @@ pub(crate) fn resolve_stored(
     resolve_from(experiment, selection, registry, &known)
 }
 
-/// Like [`resolve`]. The digests of data sets with runs on record are taken from there, and the data are not needed.
+/// Like [`resolve`]. The digests of data sets come from `records` where possible, and these data are not needed.
 pub(crate) fn resolve_with(
     experiment: &Experiment,
     selection: &Selection,
@@ -155,7 +155,7 @@ pub(crate) fn resolve_with(
     resolve_from(experiment, selection, registry, &Known::recorded(records))
 }
 
-/// Like [`resolve_with`], for a report: runs whose data are neither here nor known count as not run, with a note.
+/// Like [`resolve_with`], for a report: runs whose data are neither available nor known count as not run, with a note.
 pub(crate) fn resolve_for_report(
     experiment: &Experiment,
     selection: &Selection,
@@ -255,7 +255,7 @@ fn resolve_all(
     Ok(plan)
 }
 
-/// Whether an error says that data are not on this machine. What the loader of a registered data set says is unknown.
+/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts.
 fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     match error.downcast_ref::<lrlab_data::Error>() {
         Some(error) => error.is_missing(),
@@ -263,7 +263,7 @@ fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     }
 }
 
-/// Returns the position in the plan of the run that `--run` selects.
+/// Returns the index in the plan of the run that `--run` selects.
 fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usize>> {
     let Some(id) = &selection.part.run else { return Ok(None) };
     let file = selection.experiment.display();
@@ -276,14 +276,14 @@ fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usi
             "{file} has no run {id}: the experiment, its overrides (--set) or its data differ from those that the \
              id was derived from; `lrlab plan {file}` lists the ids"
         ),
-        _ => bail!("{} runs have ids that begin with {id}: give more digits", found.len()),
+        _ => bail!("{} runs have ids that start with {id}: give more digits", found.len()),
     }
 }
 
-/// The variable in which a program that starts this one passes its own command line, quoted for a shell.
+/// The environment variable in which a parent program passes its own command line, quoted for a shell.
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
-/// The parts of this call that runs depend on; `None` if a path is not valid Unicode.
+/// Returns the parts of this call that runs depend on; `None` if a path is not valid Unicode.
 fn call(selection: &Selection) -> Option<Call> {
     let own = || {
         let program = std::env::args().next().unwrap_or_else(|| "lrlab".to_owned());
@@ -298,11 +298,11 @@ fn call(selection: &Selection) -> Option<Call> {
     })
 }
 
-/// Prints every run with its state, and the totals; of a large grid, unless `all` is set, a summary. Doubts about schedules
-/// and controllers go to standard error.
+/// Prints every run with its state, and the totals. A large grid is summarised unless `all` is set. Lint warnings about
+/// schedules and controllers go to standard error.
 pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<()> {
-    for doubt in doubts(plan) {
-        eprint_line(&format!("warning: {doubt}"));
+    for warning in lint_warnings(plan) {
+    eprint_line(&format!("warning: {warning}"));
     }
     let beginnings = beginnings(plan, store, &plan.runs)?;
     let listed = all || plan.runs.len() <= MOST_LISTED;
@@ -313,7 +313,7 @@ pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<(
     super::search::show(plan, store)
 }
 
-/// Says how many runs continue shorter ones.
+/// Describes how many runs continue shorter ones.
 fn reused(plan: &Plan, beginnings: &[Option<Beginning>]) -> Option<String> {
     let longer = beginnings.iter().flatten().count();
     let reused: u64 = beginnings.iter().flatten().map(|beginning| beginning.epochs).sum();
@@ -328,10 +328,10 @@ fn reused(plan: &Plan, beginnings: &[Option<Beginning>]) -> Option<String> {
     })
 }
 
-/// The largest grid whose runs are listed without `--cells`.
+/// The maximum number of runs that are listed without `--cells`.
 const MOST_LISTED: usize = 100;
 
-/// The values of a coordinate that a summary names.
+/// The maximum number of values of a coordinate in a summary.
 const MOST_VALUES: usize = 12;
 
 /// Lists the values along each coordinate, the runs that are neither done nor missing, and the totals.
@@ -352,8 +352,8 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
         let _ = writeln!(text, "{key}: {}{more}", all[..all.len().min(MOST_VALUES)].join(", "));
     }
     let (status, states) = lrlab_grid::status(store, plan)?;
-    let told = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
-    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| told(state)) {
+    let is_listed = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
+    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| is_listed(state)) {
         let _ = writeln!(text, "{}", line(run, state));
     }
     let file = plan.call.as_ref().map_or("FILE", |call| &call.experiment);
@@ -366,8 +366,8 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// What is legal in the schedules and controllers of a plan but hardly meant, each once, with the runs it concerns.
-fn doubts(plan: &Plan) -> Vec<String> {
+/// Returns the lint warnings about the schedules and controllers of a plan, each once with its number of runs.
+fn lint_warnings(plan: &Plan) -> Vec<String> {
     let mut found: Vec<(String, usize)> = Vec::new();
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for run in &plan.runs {
@@ -380,8 +380,8 @@ fn doubts(plan: &Plan) -> Vec<String> {
             "{name} {monitor} {:?} {controllers:?} {} {:?} {horizon:?}",
             spec.schedule, spec.lr, spec.optimizer
         );
-        let doubts = known.entry(key).or_insert_with(|| {
-            // What cannot be built is a mistake, which reading the experiment tells.
+        let warnings = known.entry(key).or_insert_with(|| {
+            // A schedule that cannot be built is reported when the experiment is read.
             let found = lrlab_schedulers::lint(&spec.schedule, spec.lr, &horizon, &controllers);
             let found = found.unwrap_or_default().into_iter();
             let found = found.map(|finding| format!("schedule `{name}`: {finding}"));
@@ -392,17 +392,17 @@ fn doubts(plan: &Plan) -> Vec<String> {
             });
             found.chain(constants).collect()
         });
-        for doubt in doubts.iter() {
-            match found.iter_mut().find(|(known, _)| known == doubt) {
+        for warning in warnings.iter() {
+            match found.iter_mut().find(|(known, _)| known == warning) {
                 Some((_, runs)) => *runs += 1,
-                None => found.push((doubt.clone(), 1)),
+                None => found.push((warning.clone(), 1)),
             }
         }
     }
-    found.into_iter().map(|(doubt, runs)| format!("{doubt} ({})", counted(runs, "run"))).collect()
+    found.into_iter().map(|(warning, runs)| format!("{warning} ({})", counted(runs, "run"))).collect()
 }
 
-/// Says where the file of an experiment is not what its stored plan was made from.
+/// Describes how an experiment file differs from the file that its stored plan was made from; `None` if it does not.
 pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<String> {
     let (call, file) = (plan.call.as_ref()?, path.display());
     let planned = Path::new(&call.folder).join(&call.experiment);
@@ -429,13 +429,13 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     match (gone, new) {
         (0, 0) => None,
         (0, new) => Some(format!(
-            "{} of the {} of {file} were not planned last: `lrlab plan {file}` shows all",
+            "{file} has {} that the last plan does not contain ({} in total): `lrlab plan {file}` lists all",
             counted(new, "cell"),
             now.len()
         )),
         (gone, _) => Some(format!(
             "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `lrlab plan {file}` \
-             shows what it is now",
+            lists the current ones",
             counted(gone, "run"),
             if gone == 1 { "is" } else { "are" },
             counted(now.len(), "cell"),
@@ -443,7 +443,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     }
 }
 
-/// Says whose plan a run of `path` replaces: that of another file, which exists, with the same name.
+/// Warns if running `path` replaces the plan of another existing file whose experiment has the same name.
 pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<String> {
     let plan = store.plan(name).ok().flatten()?;
     let call = plan.call?;
@@ -451,10 +451,10 @@ pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<Stri
     let differs = path.canonicalize().ok()? != other.canonicalize().ok()?;
     (differs && experiment_name(&other).ok()? == name).then(|| {
         format!(
-            "{} has the name {name:?} too: its plan and its report in {} become those of {}; give one of them another name",
+            "{} has the same name {name:?}: {} replaces its plan and its report in {}; rename one of the experiments",
             other.display(),
-            store.experiment_dir(name).display(),
-            path.display()
+            path.display(),
+            store.experiment_dir(name).display()
         )
     })
 }
@@ -487,18 +487,19 @@ pub(crate) fn listing(
     Ok(text)
 }
 
-/// Returns the name of the experiment in `path` without checking the rest of the file.
+/// Returns the plan that the store contains of an experiment file.
 pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result<Plan> {
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
         format!(
-            "{} contains no plan of {name:?}: `lrlab run {}` makes one",
+            "{} contains no plan of {name:?}: `lrlab run {}` creates one",
             store.root().display(),
             experiment.display()
         )
     })
 }
 
+/// Returns the name of the experiment in `path` without checking the rest of the file.
 fn experiment_name(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
     let table: toml::Table = read_text(path)?.parse().with_context(|| name.clone())?;

@@ -1,7 +1,7 @@
-//! Checks before anything is queued: a batch through every distinct model, free disk space, a writable store.
+//! Checks before a grid starts: a batch through every distinct model, free disk space, a writable store.
 //!
-//! Each model is tried in a process of its own, so that a crash becomes an entry in the list of errors, and memory can
-//! be measured. Models that passed are remembered for this build.
+//! Each model is tested in a child process, so that a crash is reported as an error and peak memory can be measured. The
+//! measurements of models that passed are cached per build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -24,10 +24,10 @@ use crate::options::{Keep, Machine};
 use crate::progress::{eprint_line, label, with_causes};
 use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 
-/// What the first updates of a model showed.
+/// Measurements of the first updates of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Trained elements.
+    /// The number of trained parameters.
     pub(crate) parameters: usize,
     /// Updates per epoch.
     pub(crate) updates_per_epoch: u64,
@@ -45,9 +45,9 @@ pub(crate) struct Measured {
 /// The findings of a preflight, by model.
 #[derive(Debug, Default)]
 pub(crate) struct PreflightReport {
-    /// The models that passed, by [`class`].
+    /// The models that passed, by [`model_key`].
     measured: BTreeMap<String, Measured>,
-    /// The models that failed, by [`class`]: the first run with the model, and the cause.
+    /// The models that failed, by [`model_key`]: the first run with the model, and the cause.
     failed: BTreeMap<String, (Cell, String)>,
     /// Problems with the store.
     store: Vec<String>,
@@ -83,12 +83,12 @@ impl PreflightReport {
 
     /// Returns why the model of a run failed, if it did.
     pub(crate) fn failure(&self, run: &PlannedRun) -> Option<&str> {
-        self.failed.get(&class(run)).map(|(_, why)| why.as_str())
+        self.failed.get(&model_key(run)).map(|(_, why)| why.as_str())
     }
 
-    /// Returns what was measured of the model of a run.
+    /// Returns the measurements of the model of a run.
     pub(crate) fn of(&self, run: &PlannedRun) -> Option<&Measured> {
-        self.measured.get(&class(run))
+        self.measured.get(&model_key(run))
     }
 
     /// Returns the peak memory of a run in bytes, with a margin for evaluation.
@@ -97,7 +97,7 @@ impl PreflightReport {
         most.into_iter().max().map(|mib| (mib * 3 / 2 + 128) << 20)
     }
 
-    /// Returns the free memory of `gpus` and the measured need of `runs`; `None` if the runs do not use GPUs.
+    /// Returns the free memory of `gpus` and the measured peak of each of `runs`; `None` if the runs do not use GPUs.
     pub(crate) fn memory(&self, gpus: &[Gpu], runs: &[PlannedRun]) -> Option<Memory> {
         let peak = |run| self.of(run)?.device_mib;
         (!gpus.is_empty()).then(|| Memory {
@@ -106,20 +106,20 @@ impl PreflightReport {
         })
     }
 
-    /// Returns the GPU memory of the model that needs least, in MiB.
-    pub(crate) fn least_device_mib(&self) -> Option<u64> {
+    /// Returns the smallest GPU memory of a model, in MiB.
+    pub(crate) fn min_device_mib(&self) -> Option<u64> {
         self.measured.values().filter_map(|of| of.device_mib).min()
     }
 }
 
-/// The parts of a specification that distinguish models: network, data, batch, optimizer, precision.
-fn class(run: &PlannedRun) -> String {
+/// Returns the parts of a specification that distinguish models: network, data, batch, optimizer, precision.
+fn model_key(run: &PlannedRun) -> String {
     let parts =
         ["model", "data", "batch_size", "accumulate", "optimizer", "precision"].map(|key| run.spec.get(key));
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
-/// Tries what the missing runs of a grid need: a full batch of each model, or a few examples if the runs train
+/// Tests the store and the models of the missing runs: with a full batch, or with a few examples if the runs train
 /// elsewhere.
 pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> {
     let missing = grid.missing();
@@ -133,13 +133,13 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
     }
     let mut first: BTreeMap<String, &PlannedRun> = BTreeMap::new();
     for run in missing.iter().rev() {
-        first.insert(class(run), run);
+        first.insert(model_key(run), run);
     }
     let build = provenance::own_build().unwrap_or_default();
-    for (class, run) in first {
-        match try_model(grid, run, &format!("{class} {} {build}", run.dataset_digest))? {
-            Ok(measured) => drop(report.measured.insert(class, measured)),
-            Err(why) => drop(report.failed.insert(class, (run.cell.clone(), why))),
+    for (model_key, run) in first {
+        match test_model(grid, run, &format!("{model_key} {} {build}", run.dataset_digest))? {
+            Ok(measured) => drop(report.measured.insert(model_key, measured)),
+            Err(why) => drop(report.failed.insert(model_key, (run.cell.clone(), why))),
         }
     }
     let free = lrlab_grid::free_space(grid.store.root())?;
@@ -157,7 +157,7 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
     Ok(report)
 }
 
-/// Returns the bytes that the missing runs will write: what each keeps, and the checkpoints of one at a time.
+/// Estimates the bytes that the missing runs write: the kept files of all, and the checkpoints of one.
 fn disk_need(missing: &[&PlannedRun], keep: Keep, report: &PreflightReport) -> u64 {
     const FILES: u64 = 64 << 10;
     const RESERVE: u64 = 32 << 20;
@@ -174,14 +174,14 @@ fn probe_store(store: &RunStore) -> anyhow::Result<()> {
     Ok(std::fs::remove_file(&probe)?)
 }
 
-/// Tries the model of a run in a process of its own, unless the model `identity` passed before.
-fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Result<Result<Measured, String>> {
+/// Tests the model of a run in a child process, unless the model `identity` has passed before.
+fn test_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Result<Result<Measured, String>> {
     let Grid { store, machine, .. } = grid;
     let small = !grid.trains_here;
     let device = DeviceChoice::from(grid.device);
     let name = format!("{}.json", RunId::of(&format!("{identity} {device} {small:?}"), "preflight"));
-    let remembered = store.cache_dir().join("preflight").join(name);
-    if let Ok(bytes) = std::fs::read(&remembered)
+    let cached = store.cache_dir().join("preflight").join(name);
+    if let Ok(bytes) = std::fs::read(&cached)
         && let Ok(measured) = serde_json::from_slice(&bytes)
     {
         return Ok(Ok(measured));
@@ -203,14 +203,14 @@ fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Resul
     }
     let output = child.wait_with_output().context("preflight")?;
     if let (true, Ok(measured)) = (output.status.success(), serde_json::from_slice(&output.stdout)) {
-        write_atomic(&remembered, &output.stdout)?;
+        write_atomic(&cached, &output.stdout)?;
         return Ok(Ok(measured));
     }
     let failure = lrlab_grid::classify(0, output.status, None, &String::from_utf8_lossy(&output.stderr));
     Ok(Err(failure.map_or_else(|| "interrupted".to_owned(), |failure| failure.message)))
 }
 
-/// The process that tries one model.
+/// The arguments of the process that tests one model.
 #[derive(Debug, Args)]
 pub(crate) struct PreflightArgs {
     /// The store.
@@ -223,7 +223,7 @@ pub(crate) struct PreflightArgs {
     machine: Machine,
 }
 
-/// Reads a planned run from standard input, makes two updates, and prints what it measured.
+/// Reads a planned run from standard input, performs two updates, and prints the measurements.
 pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let mut text = Vec::new();
     std::io::stdin().read_to_end(&mut text)?;
@@ -240,8 +240,8 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
         );
     }
     let updates_per_epoch = assemble::settings(&spec).updates_per_epoch(data.train.len());
-    let lone = spec.lone_example(data.train.len());
-    // If the experiment states the size, reading it has already warned.
+    let single = spec.lone_example(data.train.len());
+    // If the experiment states the size, reading it has already reported this warning.
     let unknown = spec.data.training_examples().is_none();
     let oversized = if unknown { spec.oversized(data.train.len()) } else { Vec::new() };
     if args.small {
@@ -250,19 +250,19 @@ pub(crate) fn preflight(args: &PreflightArgs, registry: &Registry) -> anyhow::Re
     }
     let model = registry.build_model(&spec, &data, &device)?;
     let settings = assemble::settings(&spec);
-    // The first updates would not reveal it.
-    if let Some(lone) = lone {
+    // The first updates may not contain the batch of one example.
+    if let Some(single) = single {
         let probe = |examples| {
             lrlab_train::probe(&*model, &data.train, examples, &settings, &device).map_err(|e| e.to_string())
         };
-        // If two examples fail too, the size of the batch is not the cause.
+        // If two examples also fail, the batch size is not the cause.
         if let Err(error) = probe(1)
             && (data.train.len() < 2 || probe(2).is_ok())
         {
             bail!(
                 "{}, and this network cannot train on one example; {}; {error}",
-                lone.message,
-                lone.suggestion
+                single.message,
+                single.suggestion
             );
         }
     }
@@ -310,20 +310,20 @@ mod tests {
     }
 
     #[test]
-    fn gpu_memory_is_known_by_model() {
+    fn gpu_memory_is_measured_per_model() {
         let runs = [run("large"), run("small"), run("large"), run("never tried")];
         let of = |device_mib| Measured { device_mib, ..Measured::default() };
-        let measured = [(class(&runs[0]), of(Some(900))), (class(&runs[1]), of(Some(300)))];
+        let measured = [(model_key(&runs[0]), of(Some(900))), (model_key(&runs[1]), of(Some(300)))];
         let report = PreflightReport { measured: measured.into(), ..PreflightReport::default() };
-        assert_eq!(report.least_device_mib(), Some(300));
-        assert_eq!(PreflightReport::default().least_device_mib(), None);
+        assert_eq!(report.min_device_mib(), Some(300));
+        assert_eq!(PreflightReport::default().min_device_mib(), None);
         let free = |free_mib| Gpu { id: String::new(), free_mib };
         let expected = Memory {
             free_mib: vec![Some(8000), None],
             peak_mib: vec![Some(900), Some(300), Some(900), None],
         };
         assert_eq!(report.memory(&[free(Some(8000)), free(None)], &runs), Some(expected));
-        // The CPU has no GPU memory to place by.
+        // Without GPUs there is no GPU memory to plan with.
         assert_eq!(report.memory(&[], &runs), None);
     }
 }

@@ -24,10 +24,10 @@ pub(crate) struct RecordsArgs {
 enum Verb {
     /// Write the finished runs of an experiment from the store to a file. Equal results give equal bytes.
     Export(ExportArgs),
-    /// Import the runs of files into the store, where they count as done. Equal results are kept; if one differs,
+    /// Import the runs of files into the store, where they count as done. If a result differs from the one in the store,
     /// nothing is imported.
     Import(ImportArgs),
-    /// Merge files. Of equal records of a run the first is kept; if two differ, nothing is written.
+    /// Merge files. Duplicates are dropped; if two records of a run differ, nothing is written.
     Merge(MergeArgs),
 }
 
@@ -35,8 +35,8 @@ enum Verb {
 struct ExportArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The file, such as experiments/results/quickstart/runs.jsonl. Other runs in an existing file are kept; a
-    /// different result of one of these is an error.
+    /// The file, such as experiments/results/quickstart/runs.jsonl. Other runs in an existing
+    /// file are kept; a different result of an exported run is an error.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
 }
@@ -80,25 +80,25 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (file, out, planned) =
         (args.selection.experiment.display(), args.selection.out.display(), plan.runs.len());
     if results.is_empty() {
-        bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` does them");
+        bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` trains them");
     }
-    let all = joined(&args.to, &store, &results)?;
+    let all = merged(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;
     if results.len() < planned {
         let missing = planned - results.len();
         eprint_line(&format!("note: {missing} of {planned} runs are not finished and not in the file"));
     }
-    let further = all.len() - results.len();
-    if further > 0 {
-        eprint_line(&format!("note: {} keeps {}", args.to.display(), counted(further, "other run")));
+    let others = all.len() - results.len();
+    if others > 0 {
+        eprint_line(&format!("note: {} keeps {}", args.to.display(), counted(others, "other run")));
     }
     print_line(&format!("{} of {} in {}", counted(results.len(), "run"), plan.experiment, args.to.display()));
     Ok(Exit::Done)
 }
 
 /// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an
-/// error, unless a search gave up one of them: then the complete run counts.
-fn joined(
+/// error, unless a search pruned one of them: then the complete result is used.
+fn merged(
     path: &Path,
     store: &RunStore,
     results: &[RunResult],
@@ -133,9 +133,9 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let (store, records) = (RunStore::new(&args.out), Records::read(&args.paths)?);
     check_conflicts(&store, &records)?;
     let new = import_all(&store, &records)?;
-    let there = records.len() - new;
+    let existing = records.len() - new;
     print_line(&format!(
-        "imported {} into {}, {there} already there",
+        "imported {} into {}, {existing} already existing",
         counted(new, "run"),
         args.out.display()
     ));

@@ -15,7 +15,7 @@ use crate::progress::eprint_line;
 
 #[derive(Debug, Args)]
 pub(crate) struct RedoArgs {
-    /// The run: its id or the beginning of it, as `plan` and the report print it.
+    /// The run: its id or a prefix of it, as `plan` and the report print it.
     run: String,
     /// The store: results, plans and reports.
     #[arg(long, value_name = "DIR", default_value = "runs")]
@@ -24,7 +24,7 @@ pub(crate) struct RedoArgs {
     machine: Machine,
 }
 
-/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder. Returns the words of the
+/// Finds the run in the plans of the store, and moves its files to `superseded` in its folder. Returns the arguments of the
 /// `run` command that trains it.
 pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Vec<String>> {
     check_id(&args.run, "EXPERIMENT")?;
@@ -33,7 +33,7 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     let (plan, run) = find(&store, &args.run)?;
     let Some(call) = &plan.call else {
         bail!(
-            "the plan of {:?} does not say how it was made: use `lrlab run EXPERIMENT --run {}`",
+            "the plan of {:?} does not record the command that made it: use `lrlab run EXPERIMENT --run {}`",
             plan.experiment,
             args.run
         )
@@ -51,22 +51,22 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
         out: out.clone(),
         part: Part { cells, run: Some(id.to_owned()) },
     };
-    // Nothing is set aside unless the experiment still has the run.
+    // Set nothing aside unless the experiment still contains the run.
     resolve(&read_experiment(&selection, registry)?, &selection, registry)?;
     lrlab_grid::supersede(&store, &run.run_id)?;
     eprint_line(&format!(
         "note: the earlier files of {} are now in `superseded` in the run's folder",
         run.run_id.short()
     ));
-    let mut words = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
-    words.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
-    let out = out.to_str().context("the path of the store is no Unicode")?;
-    words.extend(["--run", id, "--out", out, "--no-records", "--keep-plan"].map(str::to_owned));
-    words.extend(Machine { from_scratch: true, ..args.machine }.arguments());
-    Ok(words)
+    let mut arguments = ["lrlab", "run", &call.experiment].map(str::to_owned).to_vec();
+    arguments.extend(call.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
+    let out = out.to_str().context("the path of the store is not valid Unicode")?;
+    arguments.extend(["--run", id, "--out", out, "--no-records", "--keep-plan"].map(str::to_owned));
+    arguments.extend(Machine { from_scratch: true, ..args.machine }.arguments());
+    Ok(arguments)
 }
 
-/// Returns the only run of the store's plans whose id begins with `id`, and the plan.
+/// Returns the only run of the store's plans whose id starts with `id`, and the plan.
 fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     let root = store.root();
     let mut found: Vec<(Plan, PlannedRun)> = Vec::new();
@@ -85,7 +85,7 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
     }
     let first = found.first().map(|(_, run)| run.run_id.clone());
     if found.iter().any(|(_, run)| Some(&run.run_id) != first.as_ref()) {
-        bail!("several runs have ids that begin with {id}: give more digits");
+        bail!("several runs have ids that start with {id}: give more digits");
     }
     found.into_iter().next().with_context(|| {
         format!("no plan in {} has a run {id}: `lrlab plan EXPERIMENT` lists the ids", root.display())

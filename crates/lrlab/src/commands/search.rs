@@ -123,7 +123,7 @@ pub(crate) fn describe_due(due: &[Due]) -> String {
 }
 
 /// The runs that are needed: all of a grid; of a search those known to be needed.
-pub(crate) fn asked_for<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
+pub(crate) fn needed_runs<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
     let Some(state) = SearchState::read(store, plan)? else { return Ok(Cow::Borrowed(&plan.runs)) };
     let asked = plan.runs.iter().zip(state.roles()).filter(|(_, role)| *role != Role::Unneeded);
     Ok(asked.map(|(run, _)| run.clone()).collect())

@@ -31,7 +31,7 @@ use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
 
 /// The logs below an attempt's folder.
-pub(super) const LOGS: [&str; 3] = ["events.jsonl", "metrics.csv", "tensorboard"];
+pub(super) const LOGS: [&str; 4] = ["events.jsonl", "metrics.csv", "updates.csv", "tensorboard"];
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {

@@ -1,4 +1,4 @@
-//! Selects the finished runs to verify.
+//! Selects finished runs to verify.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
@@ -10,7 +10,7 @@ use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 
 use crate::Registry;
 use crate::commands::launch;
-use crate::commands::on_record::{beside, check_id, nearest};
+use crate::commands::on_record::{records_beside, check_id, nearest};
 use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::progress::eprint_line;
@@ -29,15 +29,16 @@ pub(super) struct RecordedArgs {
     out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
     /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
-    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
+    /// finished run, the default is `results/NAME/*.jsonl` records_beside an experiment file `NAME.toml`.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id or this beginning of an id (repeatable).
+    /// Only the run with this id or this with_prefix of an id (repeatable).
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<String>,
-    /// Only N runs, the same in every call: from each arm in turn the run with the smallest id. Ids are hashes.
+    /// Only a sample of N runs: round-robin over the arms, in order of ids. Ids are hashes, so the sample is deterministic
+    /// and does not depend on results.
     #[arg(long, value_name = "N")]
     sample: Option<NonZeroUsize>,
 }
@@ -51,7 +52,7 @@ pub(super) struct Recorded {
     pub(super) result: Result<RunResult, String>,
 }
 
-/// Where finished runs are read from.
+/// The source of finished runs.
 enum Source {
     Store(RunStore),
     Records(Records, Vec<PathBuf>),
@@ -118,7 +119,7 @@ impl RecordedArgs {
         let chosen: Vec<RunId> = if self.run.is_empty() {
             finished
         } else {
-            let named = |id: &String| match &beginning(id, &finished)[..] {
+            let named = |id: &String| match &with_prefix(id, &finished)[..] {
                 [one] => Ok((*one).clone()),
                 [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
                 several => bail!("{} runs have ids that begin with {id}: give more digits", several.len()),
@@ -129,7 +130,7 @@ impl RecordedArgs {
             let file = file.display();
             match planned {
                 Some(planned) => bail!(
-                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `lrlab run {file}` does them",
+                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `lrlab run {file}` trains them",
                     planned.len()
                 ),
                 None => bail!("nothing to verify: {source} has no finished run"),
@@ -144,7 +145,7 @@ impl RecordedArgs {
         })
     }
 
-    /// The given records; or the store; or, if no run is finished there, the records beside the experiment.
+    /// The given records; or the store; or, if no run is finished there, the records records_beside the experiment.
     fn source(&self, file: &Path) -> anyhow::Result<Source> {
         let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
             Ok(Source::Records(Records::read(&paths)?, paths))
@@ -153,7 +154,7 @@ impl RecordedArgs {
             return read(self.records.clone());
         }
         let store = RunStore::new(&self.out);
-        match beside(file) {
+        match records_beside(file) {
             Some(folder) if store.done()?.is_empty() => {
                 eprint_line(&format!(
                     "note: {} has no finished run: those on record in {} are verified",
@@ -176,7 +177,7 @@ impl RecordedArgs {
         if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
             anyhow::ensure!(
                 self.cells.are_all(),
-                "--set, --filter and --seeds select from an experiment: name its file"
+                "--set, --filter and --seeds require an experiment file"
             );
             return Ok(None);
         }
@@ -190,7 +191,7 @@ impl RecordedArgs {
     }
 }
 
-fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
+fn with_prefix<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
     ids.iter().filter(|id| id.as_str().starts_with(digits)).collect()
 }
 
@@ -198,12 +199,12 @@ fn beginning<'a>(digits: &str, ids: &'a [RunId]) -> Vec<&'a RunId> {
 fn not_finished(id: &str, file: &Path, source: &Source, planned: Option<&[RunId]>) -> anyhow::Result<String> {
     let (file, all) = (file.display(), source.ids()?);
     if let Some(planned) = planned {
-        if !beginning(id, planned).is_empty() {
+        if !with_prefix(id, planned).is_empty() {
             return Ok(format!(
-                "run {id} of {file} is not finished in {source}; `lrlab run {file} --run {id}` does it"
+                "run {id} of {file} is not finished in {source}; `lrlab run {file} --run {id}` trains it"
             ));
         }
-        if let [one, ..] = beginning(id, &all)[..] {
+        if let [one, ..] = with_prefix(id, &all)[..] {
             return Ok(format!(
                 "run {one} does not belong to {file} with its data and these options; without an experiment, --run \
                  accepts any finished run"
@@ -212,12 +213,12 @@ fn not_finished(id: &str, file: &Path, source: &Source, planned: Option<&[RunId]
     }
     let near = match &nearest(id, &all)[..] {
         [] => "no run is finished there".to_owned(),
-        near => format!("the nearest are {}", near.join(", ")),
+        near => format!("the most similar are {}", near.join(", ")),
     };
     Ok(format!("{source} has no finished run {id}; {near}"))
 }
 
-/// Samples `n` runs regardless of their results: from each arm in turn the run with the smallest id.
+/// Samples `n` runs regardless of their results: round-robin over the arms, in order of ids.
 fn sample(mut recorded: Vec<Recorded>, n: usize) -> Vec<Recorded> {
     let all = recorded.len();
     if n >= all {
