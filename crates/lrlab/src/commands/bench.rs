@@ -107,7 +107,7 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
             .map(Kind::word)
             .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
-        bail!("no workload is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
+        bail!("unknown workload {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
     let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| fits(w, name));
     Ok(all.into_iter().filter(wanted).collect())
@@ -122,7 +122,7 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(2)
 }
 
-/// Measures in a process of its own, with its own memory and a thread pool of the requested size.
+/// Measures in a separate process, with its own memory and a thread pool of the requested size.
 fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "--here", "--workload", name, "--device", &args.device.to_string()]);
@@ -130,7 +130,7 @@ fn apart(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Result<Measure
     command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("{name}: starting a process"))?;
     if !output.status.success() {
-        bail!("{name} could not be measured: its process ended with {}", output.status);
+        bail!("failed to measure {name}: its process ended with {}", output.status);
     }
     serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: output of its process"))
 }
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_kinds_choose() {
+    fn names_and_kinds_select_workloads() {
         let count = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
             choose(workloads(Precision::F32), &names)

@@ -1,4 +1,4 @@
-//! What a trained network needs elsewhere: `model.json` beside its weights, and for text `tokenizer.json`.
+//! The metadata for using a trained network elsewhere: `model.json`, and for text `tokenizer.json`.
 
 use std::path::Path;
 
@@ -60,9 +60,9 @@ mod tests {
 
     use super::*;
 
-    /// The normalisation is that of the training bytes, in units of 0 … 1.
+    /// `model.json` contains the normalisation of the training pictures in units of 0 … 1.
     #[test]
-    fn pictures_have_their_moments() {
+    fn the_card_contains_the_normalisation() {
         let folder = tempfile::tempdir().unwrap();
         let config = DataConfig::new(
             Source::SyntheticPictures(SyntheticPictures::default()),

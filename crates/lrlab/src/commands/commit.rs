@@ -40,7 +40,7 @@ pub(crate) fn commit(
     Ok(notes)
 }
 
-/// The result is ours, so no other weights may lie beside it.
+/// Replaces weights of other attempts by those of this attempt, whose result was committed.
 fn replace(
     run_dir: &Path,
     attempt: &Path,

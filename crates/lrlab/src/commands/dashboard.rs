@@ -1,4 +1,4 @@
-//! The state of a grid at one moment, as `lrlab status` shows it.
+//! A snapshot of the state of a grid, as `lrlab status` shows it.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::lines::{counts, line};
 use super::search;
 use crate::progress::clock;
 
-/// The state of a grid at one moment.
+/// A snapshot of the state of a grid.
 pub(crate) struct Dashboard {
     pub(crate) status: Status,
     pub(crate) states: Vec<RunState>,
@@ -20,7 +20,7 @@ pub(crate) struct Dashboard {
     other_runs: (usize, usize),
     /// The status of each arm of a search.
     search: Option<Vec<ArmStatus>>,
-    /// Jobs on Slurm, or why Slurm cannot be reached.
+    /// The jobs on Slurm, or the error if Slurm is not reachable.
     jobs: Result<Vec<Queued>, String>,
     /// Warnings about results and jobs.
     warnings: Vec<String>,
@@ -112,7 +112,8 @@ impl Dashboard {
     }
 }
 
-/// The remaining work. For running runs it is the rest, by their own pace if nothing else is known.
+/// The remaining work. The remaining time of a running run is extrapolated from its own progress, or else estimated from
+/// measured costs.
 fn left(plan: &Plan, states: &[RunState], costs: &Costs, running: usize) -> Estimate {
     let open = plan.runs.iter().zip(states);
     let open = open

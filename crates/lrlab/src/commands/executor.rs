@@ -1,5 +1,4 @@
-//! Where the runs of a grid go. Each executor is a variant of [`Executor`]; nothing outside this module distinguishes
-//! them.
+//! The executors of the runs of a grid. Each is a variant of [`Executor`]; only this module distinguishes them.
 
 use std::path::PathBuf;
 
@@ -21,7 +20,7 @@ pub(crate) struct ExecutorArgs {
     /// Runs at once; by default chosen from cores, memory and devices.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Where to do the runs.
+    /// Where to execute the runs.
     #[arg(long, value_enum, default_value = "local")]
     executor: Target,
     /// The site's partitions and the resources of runs (TOML); required for Slurm.
@@ -30,7 +29,7 @@ pub(crate) struct ExecutorArgs {
     /// With Slurm: wait until the grid is done.
     #[arg(long)]
     wait: bool,
-    /// Print what would do the runs instead of doing them: a command per run, or the scripts for Slurm.
+    /// Instead of executing the runs, print a command per run, or the scripts for Slurm.
     #[arg(long, value_enum, conflicts_with_all = ["wait", "dry_run"])]
     emit: Option<Emit>,
     /// Continue with the other runs when one fails (the default).
@@ -51,13 +50,13 @@ enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Emit {
-    /// One command per line, for GNU parallel and the like; each can be started anywhere and any number of times.
+    /// One command per line, for tools such as GNU parallel; each can be started on any machine and repeatedly.
     Commands,
     /// The scripts for `sbatch`.
     Slurm,
 }
 
-/// Where the runs of a grid go.
+/// The executor of the runs of a grid.
 pub(crate) enum Executor {
     /// Processes on this machine.
     Local(Local),
@@ -117,7 +116,7 @@ impl Executor {
         Ok(())
     }
 
-    /// Does the missing runs of a recorded plan, or hands them on.
+    /// Executes the missing runs of a recorded plan, or submits them.
     pub(crate) fn execute(&self, grid: &Grid<'_>, preflight: &PreflightReport) -> anyhow::Result<Execution> {
         match self {
             Self::Local(local) => local.execute(grid, preflight),

@@ -1,4 +1,4 @@
-//! Keeps the report up to date while the runs of a grid are under way.
+//! Keeps the report up to date while the runs of a grid are in progress.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
@@ -9,13 +9,13 @@ use lrlab_runs::{Plan, RunStore};
 use super::report;
 use crate::progress::eprint_line;
 
-/// The shortest time between two looks at the store.
+/// The minimum interval between two checks of the store.
 const POLL: Duration = Duration::from_secs(2);
-/// The report takes at most one part in so many of one core's time.
+/// Writing the report takes at most 1 / `SHARE` of the time of one core.
 const SHARE: u32 = 10;
 
-/// Rewrites the report whenever a run has finished, until the sender is dropped. Call it before the report of the end is
-/// written, and leave `scope` in between.
+/// Rewrites the report whenever a run has finished, until the sender is dropped. Drop the sender and leave `scope` before
+/// writing the final report.
 pub(crate) fn follow<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     plan: &'env Plan,
@@ -31,14 +31,14 @@ fn rewrite(plan: &Plan, store: &RunStore, over: &Receiver<()>) {
     while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         pause = POLL;
         let finished = plan.runs.iter().filter(|run| store.is_finished(&run.run_id)).count();
-        // The report of the end is not far where nothing is left to do.
+        // If no run is left, the final report follows soon.
         if written == Some(finished) || finished == plan.runs.len() {
             continue;
         }
         let begun = Instant::now();
         if let Err(error) = report::refresh(plan, store, true) {
-            // The report of the end fails for the same reason, or not at all.
-            eprint_line(&format!("note: the report is not kept up to date: {error:#}"));
+            // The final report reports a persistent error.
+            eprint_line(&format!("note: failed to update the report: {error:#}"));
             return;
         }
         written = Some(finished);

@@ -1,4 +1,4 @@
-//! `lrlab gc`: removes what no experiment refers to any more, after listing it.
+//! `lrlab gc`: lists and removes files that no experiment refers to any more.
 
 use std::path::PathBuf;
 

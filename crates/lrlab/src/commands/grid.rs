@@ -1,4 +1,4 @@
-//! What `lrlab run` and `lrlab verify` pass from step to step once the runs are resolved.
+//! The values that `lrlab run` and `lrlab verify` pass between their steps after the runs are resolved.
 
 use candle_core::Device;
 use lrlab_grid::Beginning;

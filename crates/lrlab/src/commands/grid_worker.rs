@@ -43,13 +43,13 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let interrupt = Interrupt::on_signals()?;
     let submission = Submission::read(&args.submission)?
-        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+        .with_context(|| format!("{} contains no submission", args.submission.display()))?;
     let array = submission.arrays.iter().find(|array| array.class == args.class);
     let array = array.with_context(|| format!("no class {:?} in this submission", args.class))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
     let plan = Submission::plan(&args.submission)?
-        .with_context(|| format!("{} holds no plan", args.submission.display()))?;
+        .with_context(|| format!("{} contains no plan", args.submission.display()))?;
     let members: BTreeMap<&RunId, u32> =
         array.runs.iter().map(|member| (&member.run_id, member.since)).collect();
     let runs = plan.runs.iter().filter(|run| members.contains_key(&run.run_id)).cloned();
@@ -85,7 +85,7 @@ pub(crate) fn grid_worker(args: &GridWorkerArgs) -> anyhow::Result<Exit> {
     let mut begun = 0;
     let finish = stages.run(|runs, until| {
         let late = executor.deadline.is_some_and(|deadline| deadline.at < Instant::now() + deadline.margin);
-        // The first run is started in any case; otherwise there would never be progress.
+        // Always starts a first run, so that every job makes progress.
         if begun > 0 && late {
             return Ok(GridOutcome { missing: runs.len(), out_of_time: true, ..GridOutcome::default() });
         }
@@ -203,20 +203,20 @@ fn threads(array: &Array) -> usize {
     (array.resources.cpus / array.resources.runs_at_once.max(1)).max(1) as usize
 }
 
-/// This node may differ from the one that the grid was started on.
+/// Rejects a node whose numerics class differs from that of existing results.
 fn refuse_other_numerics(store: &RunStore, runs: &[PlannedRun], class: &str) -> anyhow::Result<()> {
     let all = origins(store, runs)?;
     if let Some(other) = all.0.keys().find(|origin| origin.numerics != class) {
         anyhow::bail!(
-            "results of this grid have the numerics class {:?}, this node has {class:?}: they would not be comparable \
-             bit by bit. Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
+            "results of this grid have the numerics class {:?}, this node has {class:?}: results would not be bit-comparable. \
+             Request nodes of one kind (`extra = [\"--constraint=…\"]` in the profile)",
             other.numerics
         );
     }
     Ok(())
 }
 
-/// Requeues this job, and retries while the controller is away.
+/// Requeues this job, and retries while the controller is unreachable.
 fn requeue(job: &SlurmJob) -> anyhow::Result<()> {
     eprint_line(&format!("requeueing job {}", job.job));
     let began = Instant::now();

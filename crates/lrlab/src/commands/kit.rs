@@ -14,7 +14,7 @@ use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 
 /// The time limit of one check.
-const PATIENCE: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct KitArgs {
@@ -90,7 +90,7 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
     }
     if !quiet {
         if rows.first().is_some_and(stands_in) {
-            print_line("the CPU was compared with itself: this says nothing about a GPU");
+            print_line("note: the CPU was compared with itself; no GPU was checked");
         }
         print(&table(&rows));
     }
@@ -103,7 +103,7 @@ fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
         let kinds = Kind::ALL.map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|check| check.name.as_str()).collect();
-        bail!("no check is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
+        bail!("unknown check {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
     let wanted = |check: &Check| {
         names.is_empty() || check.kind == Kind::Device || names.iter().any(|name| check.is(name))
@@ -123,7 +123,7 @@ fn work_folder(within: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     made.with_context(|| within.display().to_string())
 }
 
-/// Makes the named check and prints its verdict as JSON.
+/// Runs the named check in this process and prints its verdict as JSON.
 fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     let (Some(check), Some(folder)) = (chosen.pop(), args.work_dir.clone()) else {
         return Ok(Exit::BadInput);
@@ -136,7 +136,7 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Makes a check in a process of its own.
+/// Runs a check in a separate process.
 fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let mut command = Command::new(crate::provenance::this_program()?);
     command.args(["kit", "--here", "--only", name, "--device", &args.device.to_string(), "--work-dir"]);
@@ -147,9 +147,9 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if since.elapsed() > PATIENCE {
+        if since.elapsed() > TIMEOUT {
             end(&mut child);
-            bail!("it did not end within {} s", PATIENCE.as_secs());
+            bail!("it did not finish within {} s", TIMEOUT.as_secs());
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -162,7 +162,7 @@ fn apart(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
 }
 
 fn end(child: &mut Child) {
-    // It may have ended by itself.
+    // The process may already have ended.
     let _ = child.kill();
     let _ = child.wait();
 }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_kinds_choose_and_the_device_is_always_there() {
+    fn names_and_kinds_select_checks_besides_the_device() {
         let names = |only: &[&str]| {
             let only: Vec<_> = only.iter().map(|name| (*name).to_owned()).collect();
             choose(checks(), &only)
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_end_with_the_sum() {
+    fn tables_end_with_the_totals() {
         let row = |check: &str, verdict: Verdict| Row {
             check: check.to_owned(),
             kind: Kind::Operators,

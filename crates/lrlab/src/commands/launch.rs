@@ -11,7 +11,7 @@ use crate::options::Machine;
 use crate::progress::Progress;
 use crate::{DeviceChoice, provenance};
 
-/// What every worker of a grid is started with.
+/// The parameters that all workers of a grid are started with.
 pub(crate) struct Launcher {
     program: PathBuf,
     out: PathBuf,
@@ -118,7 +118,7 @@ mod tests {
     use crate::options::Keep;
 
     #[test]
-    fn workers_are_bound_to_the_gpu_of_their_place() {
+    fn workers_are_bound_to_the_gpu_of_their_slot() {
         let gpu = |id: &str| Gpu { id: id.to_owned(), free_mib: None };
         let run = PlannedRun {
             run_id: lrlab_runs::RunId::of("{}", ""),

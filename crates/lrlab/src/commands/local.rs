@@ -42,7 +42,7 @@ impl Local {
             Err(error) => {
                 report_error(&error);
                 if let Err(error) = report::refresh(grid.plan, grid.store, false) {
-                    eprint_line(&format!("error: the report could not be written: {error:#}"));
+                    eprint_line(&format!("error: failed to write the report: {error:#}"));
                 }
                 eprint_line(
                     "this error stopped the grid; finished runs are kept, and the same command resumes",
@@ -141,7 +141,7 @@ pub(crate) fn show_estimate(grid: &Grid<'_>, jobs: usize, preflight: Option<&Pre
             costs.assume(run, seen.update_s * seen.updates_per_epoch as f64);
         }
     }
-    // Where the beginnings cannot be read, the run reports it.
+    // The run itself reports an error in reading the beginnings.
     let beginnings = grid.beginnings(&grid.plan.runs).unwrap_or_else(|_| vec![None; grid.plan.runs.len()]);
     let runs = grid.plan.runs.iter().zip(&beginnings);
     let seconds = runs.filter(|(run, _)| !grid.store.is_finished(&run.run_id)).map(|(run, beginning)| {

@@ -95,8 +95,7 @@ fn name(cell: &Cell) -> String {
     format!("{} on {}", word("model"), word("dataset"))
 }
 
-/// The first seed of the network, data set and optimizer that the cells have in common. Schedule, monitor and length
-/// do not affect a sweep.
+/// The first of cells that differ only in seed, schedule, monitor and length, which do not affect a sweep.
 fn the_one(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> {
     let swept = |(cell, spec): (Cell, RunSpec)| {
         let (schedule, monitor, early_stopping) = (ScheduleSpec::from(StaticSpec {}), None, None);
@@ -146,7 +145,7 @@ fn losses(found: &RangeTest) -> (f64, f64) {
 /// Explains a missing suggestion.
 fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     if found.points().is_empty() {
-        return Err("the first loss is not finite, so no rate was tried".to_owned());
+        return Err("the first loss is not finite".to_owned());
     }
     found.suggestion().map_err(|reason| reason.to_string())
 }

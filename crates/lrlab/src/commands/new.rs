@@ -1,4 +1,4 @@
-//! `lrlab new`: a commented experiment to begin with.
+//! `lrlab new`: writes a commented template of an experiment.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) struct NewArgs {
     file: PathBuf,
 }
 
-/// Writes the template under the name of the file. An existing file is kept.
+/// Writes the template with the file's stem as the experiment's name. An existing file is not overwritten.
 pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
     let file = &args.file;
     let text = template(file)?;
@@ -26,7 +26,7 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
     let mut place = match std::fs::File::create_new(file) {
         Ok(place) => place,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            bail!("{}: this file exists and is kept; give another name", file.display())
+            bail!("{}: the file already exists; choose another name", file.display())
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
@@ -51,9 +51,9 @@ fn template(file: &Path) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    /// What is written is an experiment without a mistake or a warning.
+    /// The template is an experiment without errors and warnings.
     #[test]
-    fn the_template_is_good() {
+    fn the_template_is_valid() {
         let text = template(Path::new("deep/a-1.toml")).unwrap();
         let experiment = lrlab_spec::read(&text, "a-1.toml", &[], &lrlab_spec::Catalog::default()).unwrap();
         assert_eq!((experiment.name.as_str(), experiment.warnings.to_string()), ("a-1", String::new()));

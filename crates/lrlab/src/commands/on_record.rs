@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::progress::eprint_line;
 
-/// The files of records to read: those given, or else those that lie beside the experiment.
+/// The files of records to read: the given ones, or else those in `results/NAME` in the experiment's folder.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RecordFiles {
     /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
@@ -21,7 +21,7 @@ pub(crate) struct RecordFiles {
     /// experiment file `NAME.toml`, if there are any.
     #[arg(long = "records", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// Do not read the records beside the experiment.
+    /// Do not read the records in the experiment's folder.
     #[arg(long, conflicts_with = "paths")]
     no_records: bool,
 }
@@ -81,7 +81,7 @@ impl RecordFiles {
     }
 }
 
-/// The folder of records beside an experiment file, if it holds any.
+/// The folder `results/NAME` in the folder of an experiment file, if it contains records.
 pub(crate) fn beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();
@@ -99,8 +99,8 @@ pub(crate) fn import_all(store: &RunStore, records: &Records) -> anyhow::Result<
     Ok(new)
 }
 
-/// Rejects runs whose result in the store differs from the recorded one, unless a search gave up exactly one of them.
-/// A damaged result is ignored.
+/// Rejects runs whose result in the store differs from the recorded one, unless a search pruned exactly one of the two.
+/// Damaged results are ignored.
 pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Result<()> {
     let mut conflicts = Vec::new();
     for record in records.iter() {
@@ -124,7 +124,7 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` tells which one is right)",
+        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` shows which one is reproducible)",
         conflicts.join("\n")
     );
     Ok(())
@@ -175,7 +175,7 @@ fn content(data: &DataSpec) -> DataSpec {
     data
 }
 
-/// Rejects what cannot be the beginning of a run id; `file` is the experiment that could list the ids.
+/// Rejects text that is not the beginning of a run id; `file` is the experiment named in the suggestion.
 pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_ids_come_first() {
+    fn the_nearest_ids_are_listed_first() {
         let ids: Vec<RunId> = ["0a", "1b", "1c", "2d"]
             .map(|digits| RunId::try_from(format!("{digits}{}", "0".repeat(30))).unwrap())
             .into();

@@ -30,7 +30,7 @@ pub(crate) struct PlanArgs {
     /// Print each resolved value and where it comes from.
     #[arg(long)]
     explain: bool,
-    /// List every run, also of a grid of more than 100, which is summarised otherwise.
+    /// List every run. By default, a grid of more than 100 runs is summarised.
     #[arg(long, conflicts_with = "explain")]
     cells: bool,
 }
@@ -63,14 +63,14 @@ pub(crate) fn read_plan(
     Ok((plan, store))
 }
 
-/// The digests of data sets that need not be here.
+/// Known digests of data sets, which need not be available on this machine.
 #[derive(Default)]
 struct Known {
     /// From runs on record; they have priority over the data.
     recorded: Digests,
     /// From the stored plan, for data that are not on this machine.
     planned: Digests,
-    /// Runs of data that are neither here nor known have no digest, instead of being an error.
+    /// Whether runs whose data is neither available nor known have no digest instead of giving an error.
     lenient: bool,
 }
 
@@ -85,7 +85,7 @@ fn planned(experiment: &Experiment, store: &RunStore) -> Digests {
     match store.plan(&experiment.name) {
         Ok(stored) => stored.as_ref().map(Digests::planned).unwrap_or_default(),
         Err(error) => {
-            eprint_line(&format!("note: {error}; it says nothing about data that are not here"));
+            eprint_line(&format!("note: {error}; its data digests are ignored"));
             Digests::default()
         }
     }
@@ -132,7 +132,7 @@ pub(crate) fn resolve(
     resolve_with(experiment, selection, registry, &Records::default())
 }
 
-/// Like [`resolve`]. The digests of data sets with runs on record are taken from there, and the data are not needed.
+/// Like [`resolve`]. The digests of data sets with runs on record are taken from there, so their data is not needed.
 pub(crate) fn resolve_with(
     experiment: &Experiment,
     selection: &Selection,
@@ -142,7 +142,7 @@ pub(crate) fn resolve_with(
     resolve_from(experiment, selection, registry, &Known::recorded(records))
 }
 
-/// Like [`resolve_with`], for a report: runs whose data are neither here nor known count as not run, with a note.
+/// Like [`resolve_with`], for a report: runs whose data is neither available nor known count as not run, with a note.
 pub(crate) fn resolve_for_report(
     experiment: &Experiment,
     selection: &Selection,
@@ -212,7 +212,7 @@ fn resolve_all(
             (Err(error), Some(digest)) if is_missing(&error, data) => {
                 let name = data.source.name();
                 let note = format!(
-                    "the data of {name} are not here, so their digest is that of the stored plan ({error:#})"
+                    "the data of {name} is not available, so its digest is taken from the stored plan ({error:#})"
                 );
                 (digest.to_owned(), vec![note])
             }
@@ -238,7 +238,7 @@ fn resolve_all(
     Ok(plan)
 }
 
-/// Whether an error says that data are not on this machine. What the loader of a registered data set says is unknown.
+/// Whether the error means that the data is not on this machine. Errors of a registered loader may have any cause.
 fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     match error.downcast_ref::<lrlab_data::Error>() {
         Some(error) => error.is_missing(),
@@ -281,11 +281,11 @@ fn call(selection: &Selection) -> Option<Call> {
     })
 }
 
-/// Prints every run with its state, and the totals; of a large grid, unless `all` is set, a summary. Doubts about schedules
-/// and controllers go to standard error.
+/// Prints every run with its state, and the totals, or a summary of a large grid unless `all` is set. Warnings about
+/// schedules and controllers go to standard error.
 pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<()> {
-    for doubt in doubts(plan) {
-        eprint_line(&format!("warning: {doubt}"));
+    for warning in warnings(plan) {
+        eprint_line(&format!("warning: {warning}"));
     }
     let beginnings = beginnings(plan, store, &plan.runs)?;
     let listed = all || plan.runs.len() <= MOST_LISTED;
@@ -296,7 +296,7 @@ pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<(
     super::search::show(plan, store)
 }
 
-/// Says how many runs continue shorter ones.
+/// Describes how many runs continue shorter ones, and how much training that saves.
 fn reused(plan: &Plan, beginnings: &[Option<Beginning>]) -> Option<String> {
     let longer = beginnings.iter().flatten().count();
     let reused: u64 = beginnings.iter().flatten().map(|beginning| beginning.epochs).sum();
@@ -335,16 +335,17 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
         let _ = writeln!(text, "{key}: {}{more}", all[..all.len().min(MOST_VALUES)].join(", "));
     }
     let (status, states) = lrlab_grid::status(store, plan)?;
-    let told = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
-    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| told(state)) {
+    let listed = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
+    for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| listed(state)) {
         let _ = writeln!(text, "{}", line(run, state));
     }
     let _ = writeln!(text, "{}: {}; --cells lists the runs", plan.experiment, counts(&status));
     Ok(text)
 }
 
-/// What is legal in the schedules and controllers of a plan but hardly meant, each once, with the runs it concerns.
-fn doubts(plan: &Plan) -> Vec<String> {
+/// Warnings about valid but unlikely settings of schedules and controllers, without duplicates, with the number of
+/// affected runs.
+fn warnings(plan: &Plan) -> Vec<String> {
     let mut found: Vec<(String, usize)> = Vec::new();
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for run in &plan.runs {
@@ -354,23 +355,23 @@ fn doubts(plan: &Plan) -> Vec<String> {
         let controllers: Vec<_> = spec.monitor.iter().map(|monitor| monitor.controller.clone()).collect();
         let monitor = run.cell.get("monitor").map(ToString::to_string).unwrap_or_default();
         let key = format!("{name} {monitor} {:?} {controllers:?} {} {horizon:?}", spec.schedule, spec.lr);
-        let doubts = known.entry(key).or_insert_with(|| {
-            // What cannot be built is a mistake, which reading the experiment tells.
+        let warnings = known.entry(key).or_insert_with(|| {
+            // A schedule that cannot be built is an error, which reading the experiment reports.
             let found = lrlab_schedulers::lint(&spec.schedule, spec.lr, &horizon, &controllers);
             let found = found.unwrap_or_default().into_iter();
             found.map(|finding| format!("schedule `{name}`: {finding}")).collect()
         });
-        for doubt in doubts.iter() {
-            match found.iter_mut().find(|(known, _)| known == doubt) {
+        for warning in warnings.iter() {
+            match found.iter_mut().find(|(known, _)| known == warning) {
                 Some((_, runs)) => *runs += 1,
-                None => found.push((doubt.clone(), 1)),
+                None => found.push((warning.clone(), 1)),
             }
         }
     }
-    found.into_iter().map(|(doubt, runs)| format!("{doubt} ({})", counted(runs, "run"))).collect()
+    found.into_iter().map(|(warning, runs)| format!("{warning} ({})", counted(runs, "run"))).collect()
 }
 
-/// Says where the file of an experiment is not what its stored plan was made from.
+/// Describes how the file of an experiment differs from the one that its stored plan was made from.
 pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<String> {
     let (call, file) = (plan.call.as_ref()?, path.display());
     let planned = Path::new(&call.folder).join(&call.experiment);
@@ -386,7 +387,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     let text = read_text(path).ok()?;
     let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
         return Some(format!(
-            "{file} has mistakes that it did not have when it was planned: `lrlab plan {file}` shows them"
+            "{file} has errors that it did not have when it was planned: `lrlab plan {file}` shows them"
         ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
@@ -411,7 +412,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     }
 }
 
-/// Says whose plan a run of `path` replaces: that of another file, which exists, with the same name.
+/// Describes the plan that running `path` replaces, if it belongs to another existing file with the same experiment name.
 pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<String> {
     let plan = store.plan(name).ok().flatten()?;
     let call = plan.call?;

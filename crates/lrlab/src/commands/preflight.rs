@@ -1,7 +1,7 @@
 //! Checks before anything is queued: a batch through every distinct model, free disk space, a writable store.
 //!
-//! Each model is tried in a process of its own, so that a crash becomes an entry in the list of errors, and memory can
-//! be measured. Models that passed are remembered for this build.
+//! Each model is tried in a separate process, so that a crash becomes an entry in the list of errors, and memory can be
+//! measured. Models that passed are cached for this build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ use crate::options::{Keep, Machine};
 use crate::progress::{eprint_line, label};
 use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 
-/// What the first updates of a model showed.
+/// The measurements of the first updates of a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Trained elements.
@@ -128,7 +128,7 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
         return Ok(report);
     }
     if let Err(error) = probe_store(grid.store) {
-        report.store.push(format!("the store cannot be written: {error:#}"));
+        report.store.push(format!("the store is not writable: {error:#}"));
         return Ok(report);
     }
     let mut first: BTreeMap<String, &PlannedRun> = BTreeMap::new();
@@ -174,7 +174,7 @@ fn probe_store(store: &RunStore) -> anyhow::Result<()> {
     Ok(std::fs::remove_file(&probe)?)
 }
 
-/// Tries the model of a run in a process of its own, unless the model `identity` passed before.
+/// Tries the model of a run in a separate process, unless the model `identity` passed before.
 fn try_model(grid: &Grid<'_>, run: &PlannedRun, identity: &str) -> anyhow::Result<Result<Measured, String>> {
     let Grid { store, machine, .. } = grid;
     let small = !grid.trains_here;

@@ -97,7 +97,7 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
 }
 
 /// Returns the runs of a file of records, updated with `results` of the store. Two different results of a run are an
-/// error, unless a search gave up one of them: then the complete run counts.
+/// error, unless a search pruned one of them: then the complete run counts.
 fn joined(
     path: &Path,
     store: &RunStore,

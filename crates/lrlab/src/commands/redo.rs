@@ -41,7 +41,7 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Re
     let (plan, run) = find(&store, &args.run)?;
     let Some(call) = &plan.call else {
         bail!(
-            "the plan of {:?} does not say how it was made: use `lrlab run EXPERIMENT --run {}`",
+            "the plan of {:?} does not contain its command line: use `lrlab run EXPERIMENT --run {}`",
             plan.experiment,
             args.run
         )

@@ -29,7 +29,7 @@ pub(super) struct RecordedArgs {
     out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
     /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
-    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
+    /// finished run, the default is `results/NAME/*.jsonl` in the folder of an experiment file `NAME.toml`.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     #[command(flatten)]
@@ -144,7 +144,7 @@ impl RecordedArgs {
         })
     }
 
-    /// The given records; or the store; or, if no run is finished there, the records beside the experiment.
+    /// The given records; or the store; or, if no run is finished there, the records in the experiment's folder.
     fn source(&self, file: &Path) -> anyhow::Result<Source> {
         let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
             Ok(Source::Records(Records::read(&paths)?, paths))
