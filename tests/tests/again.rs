@@ -1,6 +1,6 @@
 //! The command that a report prints for a run makes exactly that run, in whatever way the grid was started.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,8 +34,8 @@ fn check(folder: &Path, page: &str, expected: usize) {
     let made = results(&folder.join("runs"));
     for (id, command) in commands {
         let output = start(Path::new("sh"), folder).args(["-c", &command]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{command}\n{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}\n{printed}");
         let again = results(&folder.join("repeated"));
         assert_eq!(again.keys().collect::<Vec<_>>(), [&id], "{command}");
         for key in ["spec", "final", "history"] {
@@ -108,19 +108,19 @@ fn a_moved_store_is_reported_where_it_is() {
     std::fs::create_dir_all(old.join("mine")).unwrap();
     std::fs::write(old.join("mine/tiny.toml"), TINY).unwrap();
     grid(&old, &["mine/tiny.toml", "--set", "defaults.lr=0.02"]);
-    let told = |folder: &Path| {
+    let shows_folder = |folder: &Path| {
         let page = std::fs::read_to_string(folder.join("runs/tiny/report/report.html")).unwrap();
         page.replace("&#x2f;", "/")
-            .contains(&format!("In the folder <code>{}</code>", folder.canonicalize().unwrap().display()))
+            .contains(&format!("in the folder <code>{}</code>", folder.canonicalize().unwrap().display()))
     };
-    assert!(told(&old));
+    assert!(shows_folder(&old));
     let new = folder.path().join("new place");
     std::fs::rename(&old, &new).unwrap();
     // A page that nobody wrote anew names the experiment as it was named then.
     check(&new, "runs/tiny/report/report.html", 2);
     let ran = run(&new, &["report", "mine/tiny.toml", "--set", "defaults.lr=0.02"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(told(&new));
+    assert!(shows_folder(&new));
     check(&new, "runs/tiny/report/report.html", 2);
 }
 

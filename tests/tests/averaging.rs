@@ -1,6 +1,6 @@
 //! Averages of the weights from the experiment's file to the result.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::{results, root, run};
 use serde_json::Value;

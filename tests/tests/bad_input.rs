@@ -1,6 +1,6 @@
 //! Bad experiment files: exit code 2, every mistake with its place, nothing started.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 
@@ -59,14 +59,14 @@ fn check_text(text: &str, expected: &[(usize, &str)]) {
     assert!(!folder.path().join("runs/store").exists(), "something was started");
 }
 
-/// A rate beside a schedule that sets its own, and a last batch of one example: told before anything is started.
+/// A rate with a schedule that ignores it, and a last batch of one example, are reported before anything is started.
 #[test]
-fn what_would_fail_or_be_trained_twice_is_told_first() {
+fn predictable_failures_and_duplicates_are_reported_first() {
     let cycle = ("static = {}", "one_cycle = { max_lr = 0.1 }");
     let axis = ("seed = [0]", "seed = [0]\nlr = [0.003, 0.01, 0.03]");
     check(
         &[cycle, axis, ("lr = 0.1\nbatch", "batch")],
-        &[(10, "`lr` does nothing"), (10, "`one_cycle` sets the rates")],
+        &[(10, "`lr` has no effect"), (10, "`one_cycle` sets the rates")],
     );
     let small = ("train = 80, test = 20", "train = 41, test = 20, size = 4");
     check(&[small, ("batch_size = 32", "batch_size = 16")], &[(13, "1 of 33 examples"), (13, "15 or 17")]);
@@ -93,7 +93,7 @@ fn impossible_range() {
 
 #[test]
 fn duplicate_cell() {
-    check(&[("seed = [0]", "seed = [0, 0]")], &[(9, "`0` stands twice in the axis `seed`")]);
+    check(&[("seed = [0]", "seed = [0, 0]")], &[(9, "`0` occurs twice in the axis `seed`")]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn empty_file() {
 
 #[test]
 fn no_toml() {
-    check_text("name = \n", &[(1, "this is no TOML: string values must be quoted")]);
+    check_text("name = \n", &[(1, "invalid TOML: string values must be quoted")]);
 }
 
 /// As editors of other systems save them.
@@ -179,20 +179,20 @@ fn bad_override_is_shown_against_the_argument() {
     }
     let ran = run_text(folder.path(), GOOD, &["--filter", "modle=resnet"]);
     assert_eq!(ran.code, 2, "{}", ran.err);
-    for words in ["`modle` is no axis of this grid", "did you mean `model`?"] {
+    for words in ["`modle` is not an axis of this grid", "did you mean `model`?"] {
         assert!(ran.err.contains(words), "{}", ran.err);
     }
 }
 
-/// Folders that the store keeps for itself, and a name that no folder can have: told by every command that reads the file.
+/// Names that the store reserves, and a name too long for a folder, are errors in every command that reads the file.
 #[test]
 fn names_that_no_folder_can_have() {
     let folder = tempfile::tempdir().unwrap();
     let long = "n".repeat(300);
     for (name, words) in [
-        ("cache", "no experiment is called `cache`"),
-        ("bin", "no experiment is called `bin`"),
-        ("store", "no experiment is called `store`"),
+        ("cache", "invalid experiment name `cache`"),
+        ("bin", "invalid experiment name `bin`"),
+        ("store", "invalid experiment name `store`"),
         (&long, "a name of 300 bytes is too long: at most 100"),
     ] {
         let text = GOOD.replace("name = \"tiny\"", &format!("name = \"{name}\""));
@@ -203,7 +203,7 @@ fn names_that_no_folder_can_have() {
             assert!(ran.err.contains("bad.toml:1:8") && ran.err.contains(words), "{command}: {}", ran.err);
         }
     }
-    // The longest there may be is no matter for any file.
+    // The longest valid name works for every file.
     let (name, model) = ("n".repeat(100), "m".repeat(100));
     let text = GOOD
         .replace("name = \"tiny\"", &format!("name = \"{name}\""))
@@ -214,7 +214,7 @@ fn names_that_no_folder_can_have() {
     assert!(folder.path().join("runs").join(name).join("report/report.html").is_file());
 }
 
-/// Legal, and hardly meant: told before anything is trained, and trained all the same.
+/// Valid but unlikely settings give a warning before training, and are trained.
 #[test]
 fn more_than_an_epoch_has_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
@@ -251,7 +251,7 @@ fn conditions_are_written_as_axes_are() {
     let wrong = format!("{text}\n[[exclude]]\noptimizer.sgd.momentun = 0.9\n");
     check_text(
         &wrong,
-        &[(28, "`optimizer.sgd.momentun` is no axis of this grid"), (28, "`optimizer.sgd.momentum`")],
+        &[(28, "`optimizer.sgd.momentun` is not an axis of this grid"), (28, "`optimizer.sgd.momentum`")],
     );
 }
 

@@ -4,7 +4,7 @@
 //! `LRLAB_CHAOS_KILLS`, `LRLAB_CHAOS_SEED` and `LRLAB_CHAOS_EXPERIMENT` make it longer or another one: see
 //! `cargo xtask chaos`.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;

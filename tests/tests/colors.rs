@@ -1,6 +1,6 @@
 //! Colours are for terminals: files and pipes get none unless they are asked for, whatever writes.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 use std::process::Command;
@@ -69,13 +69,13 @@ fn pipes_have_colours_only_where_they_are_forced() {
         (&[("CLICOLOR_FORCE", "")], false),
         (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
     ] {
-        for (words, said) in KINDS {
+        for (words, printed) in KINDS {
             damage(folder.path());
             let mut command = runner(folder.path());
             with(&mut command, variables);
             let output = command.args(words).output().unwrap();
             let text = String::from_utf8_lossy(&output.stderr);
-            assert!(text.contains(said), "{words:?}: {text}");
+            assert!(text.contains(printed), "{words:?}: {text}");
             assert_eq!(text.contains('\u{1b}'), coloured, "{words:?} {variables:?}: {text}");
         }
     }
@@ -103,7 +103,7 @@ fn terminals_have_colours_unless_they_are_refused() {
         (&[("NO_COLOR", "")], true),
         (&[("CLICOLOR", "0")], false),
     ] {
-        for (words, said) in KINDS {
+        for (words, printed) in KINDS {
             damage(folder.path());
             let mut command = Command::new("script");
             with(command.current_dir(folder.path()), variables);
@@ -113,7 +113,7 @@ fn terminals_have_colours_unless_they_are_refused() {
                 return;
             };
             let text = String::from_utf8_lossy(&output.stdout);
-            assert!(text.contains(said), "{words:?}: {text}");
+            assert!(text.contains(printed), "{words:?}: {text}");
             assert_eq!(text.contains("\u{1b}["), coloured, "{words:?} {variables:?}: {text}");
         }
     }

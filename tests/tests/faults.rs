@@ -1,7 +1,7 @@
 //! What goes wrong with files and is survived: interruptions, lines cut short, damaged checkpoints, a full disk, a folder
 //! that cannot be written. Each ends, once the cause is gone, with the bits of a run that nothing happened to.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -206,13 +206,13 @@ fn an_interrupted_run_goes_on_whatever_happened_to_its_files() {
         let all = checkpoints(&out);
         assert_eq!(all.len(), 2, "{all:?}");
         damage(&out, &all);
-        let (code, said) = grid.run(&out, 2);
-        assert_eq!(code, Some(0), "{what}: {said}");
+        let (code, printed) = grid.run(&out, 2);
+        assert_eq!(code, Some(0), "{what}: {printed}");
         for word in words {
-            assert!(said.contains(word), "{what}: {said}");
+            assert!(printed.contains(word), "{what}: {printed}");
         }
         if words.len() > 1 {
-            assert!(said.contains(&*all[1].to_string_lossy()), "the bad one is named: {said}");
+            assert!(printed.contains(&*all[1].to_string_lossy()), "the bad one is named: {printed}");
         }
         same(&expected, &out, what);
         nothing_half_done(&out, what);
@@ -279,17 +279,17 @@ fn a_full_disk_is_told_and_survived() {
 
     // Room for logs, none for weights: nothing is started. Then room for nothing once there are checkpoints.
     std::fs::write(&ballast, vec![0; (64 << 20) - (400 << 10)]).unwrap();
-    let (code, said) = grid.run(&out, 1);
-    assert_eq!(code, Some(2), "{said}");
+    let (code, printed) = grid.run(&out, 1);
+    assert_eq!(code, Some(2), "{printed}");
     for word in ["disk/runs", "MiB are needed for 1 runs", "MiB are free"] {
-        assert!(said.contains(word), "{word}: {said}");
+        assert!(printed.contains(word), "{word}: {printed}");
     }
     nothing_half_done(&out, "a full disk");
     assert!(results(&out).is_empty());
 
     std::fs::remove_file(&ballast).unwrap();
     let over = AtomicBool::new(false);
-    let (code, said) = std::thread::scope(|scope| {
+    let (code, printed) = std::thread::scope(|scope| {
         scope.spawn(|| {
             while checkpoints(&out).len() < 2 && !over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(1));
@@ -305,13 +305,13 @@ fn a_full_disk_is_told_and_survived() {
         over.store(true, Ordering::Relaxed);
         ran
     });
-    assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains("No space left on device") && said.contains("disk/runs"), "{said}");
+    assert_ne!(code, Some(0), "{printed}");
+    assert!(printed.contains("No space left on device") && printed.contains("disk/runs"), "{printed}");
 
     std::fs::remove_file(&ballast).unwrap();
-    let (code, said) = grid.run(&out, 1);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("resumes at update"), "{said}");
+    let (code, printed) = grid.run(&out, 1);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("resumes at update"), "{printed}");
     same(&expected, &out, "after a full disk");
     nothing_half_done(&out, "after a full disk");
 }
@@ -327,17 +327,20 @@ fn a_folder_that_cannot_be_written_is_named() {
     let out = disk.join("runs");
     let refused = |what: &str| {
         mount.again("remount,ro");
-        let (code, said) = grid.run(&out, 1);
-        assert!(matches!(code, Some(1 | 2)), "{what}: {code:?} {said}");
-        assert!(said.contains("Read-only file system") && said.contains("disk/runs"), "{what}: {said}");
+        let (code, printed) = grid.run(&out, 1);
+        assert!(matches!(code, Some(1 | 2)), "{what}: {code:?} {printed}");
+        assert!(
+            printed.contains("Read-only file system") && printed.contains("disk/runs"),
+            "{what}: {printed}"
+        );
         mount.again("remount,rw");
         nothing_half_done(&out, what);
     };
     refused("at first");
     grid.interrupted(&out, Signal::TERM, 1);
     refused("between two calls");
-    let (code, said) = grid.run(&out, 1);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("resumes at update"), "{said}");
+    let (code, printed) = grid.run(&out, 1);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("resumes at update"), "{printed}");
     same(&expected, &out, "after a read-only folder");
 }

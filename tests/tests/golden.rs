@@ -2,7 +2,7 @@
 //!
 //! A change of the arithmetic that is meant raises the version in `lrlab_kernels::cpu_numerics`; then
 //! `LRLAB_GOLDEN=write cargo test --release -p lrlab-tests --test golden` writes `tests/golden.json` anew.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! A small grid from end to end: results, the report, a second call, another number of threads.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

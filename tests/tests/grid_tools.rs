@@ -1,6 +1,6 @@
 //! What stands around a grid: status, lists of commands, other builds' results, garbage, and what is found before
 //! anything is started.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,8 +86,8 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
         std::fs::write(&first, result.to_string()).unwrap();
     };
     change("build", "0123456789abcdef");
-    let told = place.call("run", &[]);
-    assert!(told.code == 0 && told.err.contains("another build: build 0123456789abcdef"), "{}", told.err);
+    let ran = place.call("run", &[]);
+    assert!(ran.code == 0 && ran.err.contains("another build: build 0123456789abcdef"), "{}", ran.err);
     assert!(place.json("status", &[])["warnings"][0].as_str().unwrap().contains("2 builds"));
     let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
     assert!(page.contains("The runs were made by 2 builds"));
@@ -140,8 +140,8 @@ fn garbage_is_shown_before_it_goes() {
     assert_eq!(place.call("run", &["--seeds", "1"]).code, 0);
     let part = place.json("status", &[]);
     assert_eq!((&part["status"]["total"], &part["further"]["done"]), (&1.into(), &1.into()), "{part:#}");
-    let told = place.call("status", &[]);
-    assert!(told.out.contains("1 other runs of the experiment (1 done)"), "{}", told.out);
+    let ran = place.call("status", &[]);
+    assert!(ran.out.contains("1 other runs of the experiment (1 done)"), "{}", ran.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
     let text = TINY.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();
@@ -169,8 +169,8 @@ fn a_damaged_list_of_runs_stops_nothing() {
         for verb in ["gc", "status", "plan", "report"] {
             let ran = place.call(verb, &[]);
             assert_eq!(ran.code, 0, "{verb}: {}", ran.err);
-            let told = ran.err.contains("named.json: damaged (EOF");
-            assert_eq!(told, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
+            let printed = ran.err.contains("named.json: damaged (EOF");
+            assert_eq!(printed, matches!(verb, "gc" | "status"), "{verb}: {}", ran.err);
         }
         assert_eq!(place.json("gc", &["--yes"])["removed"], 0);
         assert_eq!(place.json("status", &[])["further"]["runs"], 1);
@@ -207,12 +207,17 @@ fn status_and_gc_take_a_part_of_the_experiment() {
         place.json("status", &["--set", &format!("defaults.lr={rate}")])["status"]["done"].clone()
     };
     assert_eq!((done("0.02"), done("0.03"), done("0.04")), (2.into(), 2.into(), 0.into()));
-    let told = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
-    assert!(told.code == 0 && told.out.contains("tiny: 1 runs, 1 done"), "{}{}", told.out, told.err);
+    let printed = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
     assert!(
-        told.out.contains("earlier calls planned 3 other runs of the experiment (3 done)"),
+        printed.code == 0 && printed.out.contains("tiny: 1 runs, 1 done"),
+        "{}{}",
+        printed.out,
+        printed.err
+    );
+    assert!(
+        printed.out.contains("earlier calls planned 3 other runs of the experiment (3 done)"),
         "{}",
-        told.out
+        printed.out
     );
 
     // Of an experiment that is named, only what it has now with the options counts; nothing goes without --yes.
@@ -295,9 +300,9 @@ fn what_cannot_work_is_found_before_anything_is_started() {
     let line =
         format!("ulimit -v 8000000; exec {} run tiny.toml --device cpu --threads 1", program().display());
     let output = start(Path::new("sh"), place.folder.path()).args(["-c", &line]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("preflight: linear"), "{said}");
-    assert!(said.contains("memory allocation of") && !started(&place), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && printed.contains("preflight: linear"), "{printed}");
+    assert!(printed.contains("memory allocation of") && !started(&place), "{printed}");
 
     std::fs::write(&place.experiment, TINY).unwrap();
     let profile = place.experiment.with_file_name("profile.toml");

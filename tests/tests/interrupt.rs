@@ -1,6 +1,6 @@
 //! Ctrl-C: once saves and stops, twice kills, and the same command goes on to the bits of a grid that was left alone.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::process::Stdio;
 

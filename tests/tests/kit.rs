@@ -1,5 +1,5 @@
 //! The kit as a user calls it, on the CPU as its own stand-in.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::run;
 use serde_json::Value;
@@ -47,8 +47,7 @@ fn a_device_that_is_not_there_and_names_that_mean_nothing() {
     let unknown = run(folder.path(), &["kit", "--device", "cpu", "--only", "conv"]);
     assert_eq!(unknown.code, 2);
     assert!(
-        unknown.err.contains("no check is called \"conv\": expected one of ")
-            && unknown.err.contains("conv2d"),
+        unknown.err.contains("unknown check \"conv\": expected one of ") && unknown.err.contains("conv2d"),
         "{}",
         unknown.err
     );

@@ -1,7 +1,7 @@
 //! `lrlab lr-find` as a user calls it.
 
 #![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Standard output that cannot be written is an error, whichever command has something to say; a reader that went away is
 //! none.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::process::Stdio;
 

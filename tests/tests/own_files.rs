@@ -1,6 +1,6 @@
 //! Data sets in folders of a user's own, with what systems leave there and what hides from a careless look.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

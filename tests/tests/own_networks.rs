@@ -1,6 +1,6 @@
 //! Networks and data of a user's own, in a runner of theirs.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The report's page in a browser.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::path::PathBuf;
 use std::process::Stdio;

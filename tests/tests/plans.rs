@@ -1,6 +1,6 @@
 //! Plans: what they doubt, how large ones are told, where files and plans part, and what remains without the data.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 #[path = "../../crates/lrlab-data/tests/common/mod.rs"]
 mod tables;
@@ -109,7 +109,7 @@ fn a_damaged_plan_is_told() {
     good(run(folder, &RUN));
     std::fs::write(folder.join("runs/tiny/plan.json"), "{ \"experiment\": ").unwrap();
     let ran = good(run(folder, &["plan", "tiny.toml"]));
-    holds(&ran.err, &["note: ", "plan.json", "; it says nothing about data that are not here"]);
+    holds(&ran.err, &["note: ", "plan.json", "; its data digests are ignored"]);
     holds(&ran.out, &["tiny: 2 runs, 2 done"]);
 }
 
@@ -305,7 +305,7 @@ fn an_installed_program() {
     holds(&good(run(folder, &["plan", "deep/mine.toml"])).out, &["mine: 12 runs"]);
     let ran = run(folder, &["new", "deep/mine.toml"]);
     assert_eq!(ran.code, 2);
-    holds(&ran.err, &["deep/mine.toml: this file exists and is kept; give another name"]);
+    holds(&ran.err, &["deep/mine.toml: the file already exists; choose another name"]);
     holds(&good(run(folder, &["completions", "bash"])).out, &["lr-find", "redo"]);
     good(run(folder, &["man", "--to", "man"]));
     for page in ["lrlab.1", "lrlab-run.1"] {

@@ -1,5 +1,5 @@
 //! `precision = "bf16"` as a user asks for it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

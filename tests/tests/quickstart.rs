@@ -1,6 +1,6 @@
 //! The README's first command in the folder that it is called from.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::{accounts_add_up, quickstart, results, run};
 

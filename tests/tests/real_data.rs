@@ -1,6 +1,6 @@
 //! One epoch on a small part of the real CIFAR-10 and IMDB, where a cache of them is at hand.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::{real_data, root, runner};
 

@@ -1,7 +1,7 @@
 //! The report from end to end: user files in the same folder, diverged runs, similar names, tables for scripts, and
 //! learning rates.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! `lrlab schedule` as a user calls it.
 
 #![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use lrlab_tests::Ran;
 
@@ -246,5 +246,9 @@ fn the_gains_of_a_finished_run_are_a_script() {
     assert!(of("sham", 1)["decisions"][0]["reason"].as_str().unwrap().ends_with("on, as written"));
 
     let ran = lrlab_tests::run(folder, &["schedule", "gains", "with.jsonl", "--run", "0000"]);
-    assert!(ran.code == 2 && ran.err.contains("--run 0000: the records have no such run"), "{}", ran.err);
+    assert!(
+        ran.code == 2 && ran.err.contains("--run 0000: the records do not contain this run"),
+        "{}",
+        ran.err
+    );
 }

@@ -1,6 +1,6 @@
 //! A search from end to end: rungs, promoted and pruned runs, the same twice, and through interruptions.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,12 +1,7 @@
 //! A grid on a real Slurm of one node: a worker is killed, one is begun anew by its time limit, the controller is
 //! killed and started again, and the report is that of this machine alone.
 #![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //! cancelled and submitted again by the job that writes the report, and a grid that stops at the first failure. Without
 //! a Slurm: a `squeue` that cannot be reached.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "panics fail the test")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -253,8 +253,9 @@ fn a_slurm_that_cannot_be_asked_is_told_and_nothing_is_submitted_twice() {
     let first = submit();
     assert_eq!(first.code, 3, "{}\n{}", first.out, first.err);
     let second = submit();
-    let said = "Slurm cannot be reached (squeue: slurm_load_jobs error: Unable to contact slurm controller";
-    assert!(second.code == 3 && second.err.contains(said), "{}\n{}", second.out, second.err);
+    let printed =
+        "Slurm cannot be reached (squeue: slurm_load_jobs error: Unable to contact slurm controller";
+    assert!(second.code == 3 && second.err.contains(printed), "{}\n{}", second.out, second.err);
     assert!(second.err.contains("17") && second.err.contains("nothing was submitted"), "{}", second.err);
     assert!(!place.submission(2).exists());
     // Others can still see how far it is, and that the jobs are not known.
@@ -340,9 +341,9 @@ fn jobs_take_nothing_of_the_job_that_submits_them_and_any_folder_is_written_to()
             place.folder.path(),
             &Place::arguments(out, &words).iter().map(String::as_str).collect::<Vec<_>>(),
         );
-        let said = refused.err.contains("jobs cannot write logs there")
+        let printed = refused.err.contains("jobs cannot write logs there")
             && refused.err.contains("choose another `--out`");
-        assert!(refused.code == 2 && said, "{}\n{}", refused.out, refused.err);
+        assert!(refused.code == 2 && printed, "{}\n{}", refused.out, refused.err);
         assert!(!place.path(out).join("cases/slurm").exists());
     }
 }
@@ -391,8 +392,8 @@ fn a_refused_script_is_named_and_what_cannot_be_taken_back_stays_on_record() {
     let submission: Value = serde_json::from_slice(&std::fs::read(place.submission(3)).unwrap()).unwrap();
     let left = submission["arrays"][0]["job"].as_u64().unwrap();
     assert!(submission["arrays"][1]["job"].is_null(), "{submission:#}");
-    let said = [format!("`scancel {left}` cancels them"), "Unable to contact controller".to_owned()];
-    assert!(ran.code == 2 && said.iter().all(|said| ran.err.contains(said)), "{}", ran.err);
+    let printed = [format!("`scancel {left}` cancels them"), "Unable to contact controller".to_owned()];
+    assert!(ran.code == 2 && printed.iter().all(|printed| ran.err.contains(printed)), "{}", ran.err);
     assert_eq!(std::fs::read_to_string(place.path("cancelled")).unwrap().lines().count(), 3);
 
     // Its runs are not submitted twice.
@@ -491,12 +492,12 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
     // By another path it is the same folder.
     std::os::unix::fs::symlink(&old, place.path("link")).unwrap();
     for out in ["before", "link"] {
-        let told = status(out);
-        assert!(told.code == 0 && !told.out.contains("another folder"), "{out}: {}{}", told.out, told.err);
+        let ran = status(out);
+        assert!(ran.code == 0 && !ran.out.contains("another folder"), "{out}: {}{}", ran.out, ran.err);
     }
     std::fs::rename(&old, place.path("after")).unwrap();
-    let told = status("after");
-    assert!(told.code == 0 && told.out.contains(&words_of_it), "{}{}", told.out, told.err);
+    let ran = status("after");
+    assert!(ran.code == 0 && ran.out.contains(&words_of_it), "{}{}", ran.out, ran.err);
     let again = place.call(&Place::arguments("after", &words));
     assert!(
         again.code == 3 && again.err.contains(&format!("warning: {words_of_it}")),
@@ -509,8 +510,8 @@ fn a_store_that_was_moved_has_jobs_elsewhere() {
     let again = place.call(&Place::arguments("after", &words));
     assert!(again.code == 3 && !again.err.contains("another folder"), "{}\n{}", again.out, again.err);
     assert!(again.out.contains("job 17 submitted: 4 runs"), "{}", again.out);
-    let told = status("after");
-    assert!(told.code == 0 && !told.out.contains("another folder"), "{}{}", told.out, told.err);
+    let ran = status("after");
+    assert!(ran.code == 0 && !ran.out.contains("another folder"), "{}{}", ran.out, ran.err);
 }
 
 /// The store has a second name, and by that name it is swept: what queued jobs will start stays.

@@ -1,6 +1,6 @@
 //! The finished runs of a grid as TensorBoard sees them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::Path;
 use std::process::Command;

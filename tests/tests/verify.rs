@@ -1,6 +1,6 @@
 //! `lrlab verify`: finished runs are done again, from a store and from files of records, and what differs is named.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -133,11 +133,11 @@ fn the_first_difference_is_named() {
         result["provenance"]["commit"] = "0123".into();
     });
     let loss = was["history"][1]["val_loss"].as_f64().unwrap();
-    let told = format!("differs at epoch 2, val_loss: {} on record, {loss} here", next(loss));
+    let printed = format!("differs at epoch 2, val_loss: {} on record, {loss} here", next(loss));
     let ran = place.verify(&["again.toml"]);
     assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
     assert!(
-        ran.out.contains(&format!("{}  linear / ", &ids[0][..8])) && ran.out.contains(&told),
+        ran.out.contains(&format!("{}  linear / ", &ids[0][..8])) && ran.out.contains(&printed),
         "{}",
         ran.out
     );
@@ -214,16 +214,16 @@ fn a_sample_is_the_same_at_every_call_and_takes_every_arm() {
         let lines = ran.out.lines().filter(|line| line.ends_with("  identical"));
         (lines.map(str::to_owned).collect::<Vec<_>>(), ran.err)
     };
-    let (two, told) = chosen("2");
-    assert!(told.contains("note: a sample of 2 of 4 runs, the same in every call"), "{told}");
+    let (two, printed) = chosen("2");
+    assert!(printed.contains("note: a sample of 2 of 4 runs, the same in every call"), "{printed}");
     assert_eq!(two.len(), 2);
     for schedule in ["static", "cosine"] {
         assert_eq!(two.iter().filter(|line| line.contains(schedule)).count(), 1, "{two:?}");
     }
     assert_eq!(chosen("2").0, two);
     assert_eq!(chosen("3").0[..2], two);
-    let (all, told) = chosen("9");
-    assert!(all.len() == 4 && told.contains("--sample 9: all 4 runs are redone"), "{told}");
+    let (all, printed) = chosen("9");
+    assert!(all.len() == 4 && printed.contains("--sample 9: all 4 runs are redone"), "{printed}");
 }
 
 #[test]
@@ -282,7 +282,8 @@ fn what_cannot_be_verified_is_told() {
     std::fs::write(place.folder.path().join("moved.jsonl"), moved.to_string()).unwrap();
     let ran = place.verify(&["--records", "moved.jsonl"]);
     assert!(
-        ran.code == 2 && ran.out.contains("cannot be verified: its data differ here: their digest is "),
+        ran.code == 2
+            && ran.out.contains("cannot be verified: its data differs on this machine: the digest is "),
         "{}{}",
         ran.out,
         ran.err

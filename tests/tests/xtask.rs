@@ -46,11 +46,11 @@ fn the_runner_gets_options_and_an_absolute_cache() {
     let runner = script(folder.path(), r#"printf '%s\n' "$@" "$HF_HOME""#);
     command.env("HF_HOME", "cache");
     let output = ran(command, &["run-grid", "--set", "epochs=1", "--jobs", "2", "--device", "cpu"], &runner);
-    let said = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<_> = said.lines().collect();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = printed.lines().collect();
     let here = folder.path().canonicalize().unwrap();
-    assert!(lines[1].ends_with("/experiments/quickstart.toml"), "{said}");
-    assert!(lines[2].starts_with("--out=/") && lines[2].ends_with("/runs"), "{said}");
+    assert!(lines[1].ends_with("/experiments/quickstart.toml"), "{printed}");
+    assert!(lines[2].starts_with("--out=/") && lines[2].ends_with("/runs"), "{printed}");
     assert_eq!((lines[0], &lines[3..6]), ("run", &["--set=epochs=1", "--device=cpu", "--jobs=2"][..]));
     assert_eq!(Path::new(lines[6]), here.join("cache"));
 }
@@ -62,8 +62,8 @@ fn the_runner_knows_what_it_was_called_as() {
     for verb in ["run-grid", "report", "status"] {
         let Some(command) = xtask(folder.path()) else { return };
         let runner = script(folder.path(), r#"printf '%s' "$LRLAB_CALLED_AS""#);
-        let said = String::from_utf8(ran(command, &[verb], &runner).stdout).unwrap();
-        assert_eq!(said, format!("cargo xtask run-grid --runner {}", runner.display()));
+        let printed = String::from_utf8(ran(command, &[verb], &runner).stdout).unwrap();
+        assert_eq!(printed, format!("cargo xtask run-grid --runner {}", runner.display()));
     }
 }
 
@@ -96,7 +96,7 @@ fn slips_are_found_before_anything_is_built() {
     ] {
         let Some(mut command) = xtask(folder.path()) else { return };
         let output = command.args(args).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(2) && said.contains(word), "{args:?}: {said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && printed.contains(word), "{args:?}: {printed}");
     }
 }

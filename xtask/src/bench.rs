@@ -176,13 +176,14 @@ fn lines_of(mut command: Command, text: &mut String) -> anyhow::Result<Vec<Value
     let program = command.get_program().to_string_lossy().into_owned();
     let output =
         command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {program}"))?;
-    let said = String::from_utf8(output.stdout).with_context(|| program.clone())?;
+    let printed = String::from_utf8(output.stdout).with_context(|| program.clone())?;
     if !output.status.success() {
         bail!("{program}: {}", output.status);
     }
-    eprint_line(said.trim_end());
-    text.push_str(&said);
-    said.lines()
+    eprint_line(printed.trim_end());
+    text.push_str(&printed);
+    printed
+        .lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("{program}: {line}")))
         .collect()
 }

@@ -129,8 +129,8 @@ mod tests {
             match (machine.cuda(), missing) {
                 (Ok(()), None) => {}
                 (Err(error), Some(word)) => {
-                    let told = error.to_string();
-                    assert!(told.contains(word) && !told.contains('\n'), "{word}: {told}");
+                    let printed = error.to_string();
+                    assert!(printed.contains(word) && !printed.contains('\n'), "{word}: {printed}");
                 }
                 (found, missing) => panic!("{variables:?} {root:?}: {found:?}, not {missing:?}"),
             }

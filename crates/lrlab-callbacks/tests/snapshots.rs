@@ -64,14 +64,14 @@ fn checkpoints() {
         let make = || Callbacks::default().with(Checkpoint::new(config.clone()).unwrap());
         assert_eq!(words(&script, make), expected, "{config:?}");
     }
-    for (last, said) in [
+    for (last, printed) in [
         (SaveEvery::Epochs(0), "the interval is 0 epochs, expected more than 0"),
         (SaveEvery::Updates(0), "the interval is 0 updates, expected more than 0"),
         (SaveEvery::Minutes(-0.5), "the interval is -0.5 minutes, expected more than 0"),
         (SaveEvery::Minutes(f64::NAN), "the interval is NaN minutes, expected more than 0"),
     ] {
         let error = Checkpoint::new(CheckpointConfig { last: Some(last), ..none.clone() }).unwrap_err();
-        assert!(error.to_string().ends_with(said), "{error}");
+        assert!(error.to_string().ends_with(printed), "{error}");
     }
     let error = Checkpoint::new(CheckpointConfig { metric: "accuracy".to_owned(), ..none }).unwrap_err();
     assert!(

@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub enum AveragingConfig {
     /// Exponential moving average (Polyak and Juditsky, 1992, with forgetting).
     Ema(EmaConfig),
-    /// Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of all that it takes in.
+    /// Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of all sampled weights.
     Swa(SwaConfig),
-    /// Latest weight averaging (Kaddour, 2022): the mean of the last `k` that it takes in.
+    /// Latest weight averaging (Kaddour, 2022): the mean of the last `k` sampled weights.
     Lawa(LawaConfig),
 }
 
 impl AveragingConfig {
-    /// When it takes in the weights, and from when on.
+    /// Returns the sampling interval and the start of the average.
     #[must_use]
     pub fn times(&self) -> (AverageEvery, Span) {
         match self {
@@ -37,9 +37,9 @@ pub struct EmaConfig {
     /// average ← decay · average + (1 − decay) · weights; at least 0 and below 1.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub decay: f64,
-    /// When it takes in the weights. Default: `"1 update"`.
+    /// The interval at which weights are sampled. Default: `"1 update"`.
     pub every: AverageEvery,
-    /// From when on. Default: `"0 updates"`.
+    /// The start of the average. Default: `"0 updates"`.
     pub start: Span,
 }
 
@@ -53,9 +53,9 @@ impl Default for EmaConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SwaConfig {
-    /// From when on. Default: `"75%"`.
+    /// The start of the average. Default: `"75%"`.
     pub start: Span,
-    /// When it takes in the weights. Default: `"1 epoch"`.
+    /// The interval at which weights are sampled. Default: `"1 epoch"`.
     pub every: AverageEvery,
 }
 
@@ -69,12 +69,12 @@ impl Default for SwaConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LawaConfig {
-    /// How many weights the mean is of.
+    /// The number of averaged weights.
     #[schemars(range(min = 1))]
     pub k: usize,
-    /// When it takes in the weights. Default: `"1 epoch"`.
+    /// The interval at which weights are sampled. Default: `"1 epoch"`.
     pub every: AverageEvery,
-    /// From when on. Default: `"0 updates"`.
+    /// The start of the average. Default: `"0 updates"`.
     pub start: Span,
 }
 
@@ -84,17 +84,17 @@ impl Default for LawaConfig {
     }
 }
 
-/// When an average takes in the weights: `"1 epoch"`, `"10 updates"`, `"cycle"`.
+/// The interval at which an average samples the weights: `"1 epoch"`, `"10 updates"`, `"cycle"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum AverageEvery {
-    /// At the end of each cycle of the schedule, before its warm restart, and at the run's end.
+    /// The end of each cycle of the schedule, before its warm restart, and the end of the run.
     Cycle,
-    /// After each so long, > 0. Whole epochs are counted from the run's begin, updates from the first that counts.
+    /// A length > 0. Whole epochs are counted from the start of the run, updates from the start of the average.
     Length(Span),
 }
 
 impl AverageEvery {
-    /// Whether it is a length of nothing.
+    /// Whether it is a length of 0.
     #[must_use]
     pub fn is_zero(self) -> bool {
         matches!(self, Self::Length(Span::Updates(0) | Span::Epochs(0.0) | Span::Fraction(0.0)))
@@ -109,7 +109,7 @@ impl AverageEvery {
         }
     }
 
-    /// Whether it comes from update `first` on before a run of this length is over, its end included.
+    /// Whether the weights are sampled at least once from update `first` on, up to and including the end of the run.
     #[must_use]
     pub fn is_due_before_the_end(self, first: u64, run: &Horizon) -> bool {
         if let Some(n) = self.whole_epochs() {
@@ -125,7 +125,7 @@ impl AverageEvery {
     }
 }
 
-/// What a file writes for the end of each cycle.
+/// The text for the end of each cycle.
 const CYCLE: &str = "cycle";
 
 impl Serialize for AverageEvery {

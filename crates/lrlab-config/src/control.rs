@@ -1,58 +1,58 @@
-//! What may change a run or end it: gains at restarts, early stopping, the divergence guard.
+//! Settings of interventions in a run: gains at restarts, early stopping, the divergence guard.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Metric;
 
-/// What a warm restart of the schedule does to a controller.
+/// The effect of a warm restart of the schedule on a controller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GainPolicy {
-    /// Its gain stays, on top of the schedule.
+    /// The controller keeps its gain.
     #[default]
     Keep,
-    /// It begins anew with gain 1.
+    /// The controller is reset, with gain 1.
     #[serde(rename = "reset")]
     ResetAtRestart,
 }
 
-/// What a warm restart of the schedule does to the patience: the loss rises there by design.
+/// The effect of a warm restart of the schedule, at which the loss rises by design, on the patience.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AtRestart {
-    /// Nothing.
+    /// None.
     #[default]
     Ignore,
-    /// Patience and best value begin anew in each cycle.
+    /// Patience and best value are reset in each cycle.
     BeginAnew,
-    /// Patience counts cycles, not epochs: a cycle is bad if its best epoch does not beat all earlier cycles. It ends
-    /// with its last update; where that is an epoch's last one too, with the epoch's figures. A cycle in which nothing
-    /// was measured does not count. What comes after the last restart is a cycle that never ends.
+    /// Patience counts cycles instead of epochs: a cycle is bad if its best epoch does not improve on all earlier cycles. A
+    /// cycle ends with its last update; if that is also the last update of an epoch, the epoch's metrics belong to the cycle.
+    /// A cycle without measurements does not count. The part after the last restart is a cycle that never ends.
     CountCycles,
 }
 
-/// When to stop.
+/// The rule of early stopping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EarlyStoppingConfig {
-    /// Its direction is its own. Default: `val_loss`.
+    /// The monitored metric, which determines the direction. Default: `val_loss`.
     #[schemars(with = "Metric")]
     pub metric: String,
-    /// Measured epochs in a row (or cycles, with `at_restart = "count_cycles"`) without improvement at which training
-    /// stops; 0 acts as 1. Keras's and Lightning's rule.
+    /// The number of consecutive measured epochs (or cycles, with `at_restart = "count_cycles"`) without improvement after
+    /// which training stops, as in Keras and Lightning; 0 acts as 1.
     pub patience: u64,
-    /// An improvement is a change by more than this, absolute.
+    /// The minimum absolute change that counts as an improvement (exclusive).
     #[schemars(range(min = 0))]
     pub min_delta: f64,
-    /// First epoch that counts, from 1.
+    /// The first epoch that counts, from 1.
     #[schemars(range(min = 1))]
     pub start_epoch: u64,
-    /// Put the best epoch's weights back at the end, also where the run was not stopped, and evaluate them.
+    /// Restore the weights of the best epoch at the end, even if the run was not stopped, and evaluate them.
     pub restore_best: bool,
-    /// A value to beat within the patience: until then no improvement resets it.
+    /// A value that the metric has to improve on within the patience; until then, improvements do not reset the patience.
     pub baseline: Option<f64>,
-    /// What a warm restart of the schedule does. Default: `ignore`.
+    /// The effect of a warm restart of the schedule. Default: `ignore`.
     pub at_restart: AtRestart,
 }
 
@@ -70,18 +70,18 @@ impl Default for EarlyStoppingConfig {
     }
 }
 
-/// What counts as divergence, and what is done about it. A loss that is no number counts anyway.
+/// The definition of divergence and the action on it. A NaN or infinite loss always counts as divergence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DivergenceConfig {
-    /// A loss above `first + (explosion − 1) · |first|` explodes: this multiple of the first update's loss, where that is
-    /// above 0; > 1. Without it only NaN and infinity in loss and gradient norm count.
+    /// A loss above `first + (explosion − 1) · |first|` explodes, where `first` is the loss of the first update: for a
+    /// positive `first`, this multiple of it; > 1. Without it only NaN and infinity in loss and gradient norm count.
     #[schemars(extend("exclusiveMinimum" = 1))]
     pub explosion: Option<f64>,
-    /// Exploding updates in a row that are divergence. NaN and infinity are at once.
+    /// The number of consecutive exploding updates that count as divergence. NaN and infinity count immediately.
     #[schemars(range(min = 1))]
     pub patience: u64,
-    /// Default: `diverge`.
+    /// The action on divergence. Default: `diverge`.
     pub action: OnDivergence,
 }
 
@@ -91,7 +91,7 @@ impl Default for DivergenceConfig {
     }
 }
 
-/// What is done about divergence.
+/// The action on divergence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnDivergence {
@@ -99,27 +99,27 @@ pub enum OnDivergence {
     Diverge,
     /// The run ends as stopped.
     Stop,
-    /// Weights and optimizer go back to the end of the last sane epoch (or the start), and the gain is multiplied by
-    /// `factor`. Time does not go back: updates, epochs, schedule and the order of the data go on from where they are. A
-    /// validation loss that is not finite counts here too, unless the run is over.
+    /// Weights and optimizer are reset to the end of the last finite epoch (or the start), and the gain is multiplied by
+    /// `factor`. Time is not reset: updates, epochs, schedule and the order of the data continue. A validation loss that is
+    /// not finite counts too, unless the run is over.
     Rewind {
-        /// What the gain is multiplied by, above 0 and at most 1.
+        /// The factor of the gain, above 0 and at most 1.
         #[serde(default = "half")]
         #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
         factor: f64,
-        /// How often; then the run ends as diverged.
+        /// The maximum number of times; then the run ends as diverged.
         #[serde(default = "thrice")]
         #[schemars(range(min = 1))]
         limit: u64,
     },
-    /// The gain is multiplied by `factor`. A loss that is not finite ends the run as diverged: no rate brings such weights
-    /// back.
+    /// The gain is multiplied by `factor`. A loss that is not finite ends the run as diverged, because a smaller rate does
+    /// not recover the weights.
     Cut {
-        /// What the gain is multiplied by, above 0 and below 1.
+        /// The factor of the gain, above 0 and below 1.
         #[serde(default = "half")]
         #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
         factor: f64,
-        /// How often; then the run ends as diverged.
+        /// The maximum number of times; then the run ends as diverged.
         #[serde(default = "thrice")]
         #[schemars(range(min = 1))]
         limit: u64,

@@ -1,4 +1,4 @@
-//! Models and data sets that a runner of the user's own registers.
+//! Models and data sets that a user's runner registers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,7 @@ pub struct CustomConfig {
     /// Passed on unchanged.
     #[serde(default)]
     pub options: serde_json::Value,
-    /// The version that the runner registers, which the runner fills in: another version is another run. `None` for a
-    /// registration without a version.
+    /// The registered version, set by the runner and part of the run's identity; `None` for a registration without a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     pub version: Option<String>,

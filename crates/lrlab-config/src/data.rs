@@ -1,4 +1,4 @@
-//! Data sets and how they are prepared.
+//! Settings of data sets and their preparation.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::CustomConfig;
 
-/// What validation reads.
+/// The source of the validation split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum Validation {
     /// The number of training examples to hold out.
     Examples(#[schemars(range(min = 1))] usize),
-    /// Another split.
+    /// Another split of the data set.
     Split(ValidationSplit),
 }
 
@@ -50,7 +50,7 @@ impl Files {
     }
 }
 
-/// Where examples come from.
+/// The source of the examples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
@@ -58,21 +58,21 @@ pub enum Source {
     Cifar10(Files),
     /// IMDB reviews (Maas et al., ACL 2011): 25,000 + 25,000 texts of two classes.
     Imdb(Files),
-    /// Generated pictures, embedded: no download.
+    /// Synthetic pictures, which need no download.
     SyntheticPictures(SyntheticPictures),
-    /// Generated reviews, embedded: no download.
+    /// Synthetic reviews, which need no download.
     SyntheticReviews(SyntheticReviews),
     /// Pictures with labels from parquet files of any data set of the Hugging Face hub.
     HubPictures(HubPictures),
     /// Texts with labels from parquet files of any data set of the Hugging Face hub.
     HubTexts(HubTexts),
-    /// A data set that a runner of the user's own registers.
+    /// A data set that a user's runner registers.
     Custom(CustomConfig),
 }
 
 /// `hub_pictures = { repo = "uoft-cs/cifar100" }`
 ///
-/// What is left out comes from the catalog if it lists the repository.
+/// Missing settings are taken from the catalog if it lists the repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HubPictures {
@@ -99,7 +99,7 @@ pub struct HubPictures {
 
 /// `hub_texts = { repo = "fancyzhx/ag_news" }`
 ///
-/// What is left out comes from the catalog if it lists the repository.
+/// Missing settings are taken from the catalog if it lists the repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HubTexts {
@@ -138,7 +138,7 @@ impl Source {
         }
     }
 
-    /// Returns the number of examples for training and validation together; `None` if the source does not tell.
+    /// Returns the number of examples for training and validation together; `None` if unknown.
     #[must_use]
     pub fn rows(&self) -> Option<usize> {
         match self {
@@ -150,7 +150,7 @@ impl Source {
         }
     }
 
-    /// Returns the number of examples of the test split; `None` if the source does not tell.
+    /// Returns the number of examples of the test split; `None` if unknown.
     #[must_use]
     pub fn test_rows(&self) -> Option<usize> {
         match self {
@@ -162,8 +162,8 @@ impl Source {
         }
     }
 
-    /// Returns how many of `rows` examples are held out for validation where the settings do not say: a tenth of CIFAR-10
-    /// and IMDB, a fifth of other data sets.
+    /// Returns the default number of examples out of `rows` that are held out for validation: a tenth of CIFAR-10 and IMDB, a
+    /// fifth of other data sets.
     #[must_use]
     pub fn default_validation(&self, rows: usize) -> usize {
         rows / if matches!(self, Self::Cifar10(_) | Self::Imdb(_)) { 10 } else { 5 }
@@ -220,13 +220,13 @@ impl Default for SyntheticReviews {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limit {
-    /// Of the training split.
+    /// The maximum size of the training split.
     #[schemars(range(min = 1))]
     pub train: Option<usize>,
-    /// Of the validation split.
+    /// The maximum size of the validation split.
     #[schemars(range(min = 1))]
     pub validation: Option<usize>,
-    /// Of the test split.
+    /// The maximum size of the test split.
     #[schemars(range(min = 1))]
     pub test: Option<usize>,
 }
@@ -239,8 +239,8 @@ pub struct AugmentConfig {
     pub crop_padding: usize,
     /// Mirror left and right with probability ½.
     pub flip: bool,
-    /// Set a square of this side around a random centre to the mean picture's colour, cut at the borders
-    /// (`DeVries` and Taylor, 2017); 0 is off.
+    /// Set a square of this side around a random centre, clipped at the borders, to the mean colour (`DeVries` and Taylor,
+    /// 2017); 0 is off.
     pub cutout: usize,
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use lrlab_runs::EpochMetrics;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// The schema of a text that names a metric of [`EpochMetrics`] of which one value is better than another.
+/// The schema of the name of a metric of [`EpochMetrics`] with a preferred direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric;
 
@@ -24,7 +24,7 @@ impl JsonSchema for Metric {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string", "enum": Self::names().collect::<Vec<_>>(),
-            "$comment": "neither better high nor low, so there is no best epoch by it",
+            "$comment": "a metric without a preferred direction, so it has no best epoch",
         })
     }
 }

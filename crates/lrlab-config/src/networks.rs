@@ -1,9 +1,9 @@
-//! Networks and their sizes. What the data decide (channels, classes, the vocabulary) is not among them.
+//! Settings of networks. Sizes that depend on the data (channels, classes, vocabulary) are not included.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a residual network begins.
+/// The first layers of a residual network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stem {
@@ -14,24 +14,24 @@ pub enum Stem {
     ImageNet,
 }
 
-/// How a residual block's input reaches its output where shapes differ (He et al., section 3.3).
+/// The shortcut of a residual block whose input and output shapes differ (He et al., section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shortcut {
-    /// Every second pixel, new channels zero, half of them before and half after the old: no parameters.
+    /// Option A: every second pixel, with zero channels added half before and half after the existing ones; no parameters.
     A,
-    /// 1×1 convolution with batch norm.
+    /// Option B: 1×1 convolution with batch norm.
     B,
 }
 
-/// How a residual network's convolutions are initialised.
+/// The initialisation of a residual network's convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConvInit {
     /// Normal with variance 2 / fan-out (He et al., ICCV 2015), as torchvision's `ResNet`.
     #[default]
     Torchvision,
-    /// Uniform on ±1/√fan-in, as `torch.nn.Conv2d` by itself.
+    /// Uniform on ±1/√fan-in, the default of `torch.nn.Conv2d`.
     TorchDefault,
 }
 
@@ -42,14 +42,14 @@ pub struct ResNetConfig {
     /// 8, 14, 20, 32, 44, 56, … (6n + 2: three stages of n basic blocks, widths 16/32/64; section 4.2), or 18, 34 (basic
     /// blocks), 50 (bottlenecks; widths 64/128/256/512; table 1). Default: 20.
     pub depth: usize,
-    /// Default: `cifar`.
+    /// The first layers. Default: `cifar`.
     pub stem: Stem,
-    /// Default: `b`.
+    /// The shortcut of blocks whose shapes differ. Default: `b`.
     pub shortcut: Shortcut,
     /// Multiplies every width; 1 is the published network.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub width: f64,
-    /// How convolutions are initialised. Default: `torchvision`.
+    /// The initialisation of convolutions. Default: `torchvision`.
     pub init: ConvInit,
 }
 
@@ -59,15 +59,15 @@ impl Default for ResNetConfig {
     }
 }
 
-/// What a sequence of states is reduced to.
+/// The reduction of a sequence of states to one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
-    /// State at the last token that is no padding (with two directions: each one's last).
+    /// State at the last token that is not padding (with two directions: the last of each).
     Last,
-    /// Mean over the tokens that are no padding.
+    /// Mean over the tokens that are not padding.
     Mean,
-    /// Maximum over the tokens that are no padding.
+    /// Maximum over the tokens that are not padding.
     Max,
 }
 
@@ -86,10 +86,10 @@ pub struct LstmConfig {
     pub layers: usize,
     /// Read in both directions.
     pub bidirectional: bool,
-    /// On the embeddings, between layers, and before the head.
+    /// Dropout probability on the embeddings, between layers, and before the head.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
-    /// Default: `last`.
+    /// The reduction of the states. Default: `last`.
     pub pooling: Pooling,
     /// Initial forget-gate bias (Jozefowicz et al., ICML 2015: 1).
     pub forget_bias: f64,
@@ -109,7 +109,7 @@ impl Default for LstmConfig {
     }
 }
 
-/// Where layer norm stands in a block.
+/// The placement of layer norm in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlacement {
@@ -119,7 +119,7 @@ pub enum NormPlacement {
     Post,
 }
 
-/// How tokens know their place.
+/// The position encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Positions {
@@ -155,16 +155,16 @@ pub struct TransformerConfig {
     /// Blocks.
     #[schemars(range(min = 1))]
     pub layers: usize,
-    /// On the embeddings, the attention weights and both sub-layers' outputs.
+    /// Dropout probability on the embeddings, the attention weights and the outputs of both sub-layers.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
-    /// Default: `post`.
+    /// The placement of layer norm. Default: `post`.
     pub norm: NormPlacement,
-    /// Default: `learned`.
+    /// The position encoding. Default: `learned`.
     pub positions: Positions,
-    /// Default: `relu`.
+    /// The activation between the linear layers of a block. Default: `relu`.
     pub activation: Activation,
-    /// Default: `mean`.
+    /// The reduction of the states. Default: `mean`.
     pub pooling: Pooling,
 }
 
@@ -191,7 +191,7 @@ pub struct BagOfEmbeddingsConfig {
     /// Width of the embedding.
     #[schemars(range(min = 1))]
     pub embedding: usize,
-    /// On the mean.
+    /// Dropout probability on the mean.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
 }

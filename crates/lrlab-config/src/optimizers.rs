@@ -4,15 +4,15 @@ use lrlab_schedulers::{Driver, Error, Horizon, Hyper, Problem, ScheduleSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An update rule and its constants. The rate is not among them.
+/// An update rule and its constants, without the learning rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OptimizerConfig {
-    /// Stochastic gradient descent with torch's rule; momentum 0.9 by default, where torch has 0.
+    /// Stochastic gradient descent with PyTorch's rule; the default momentum is 0.9, in PyTorch 0.
     Sgd(SgdConfig),
-    /// Kingma and Ba, ICLR 2015; weight decay added to the gradient.
+    /// Adam (Kingma and Ba, ICLR 2015), with weight decay added to the gradient.
     Adam(AdamConfig),
-    /// Loshchilov and Hutter, ICLR 2019: decoupled weight decay.
+    /// `AdamW` (Loshchilov and Hutter, ICLR 2019), with decoupled weight decay.
     #[serde(rename = "adamw")]
     AdamW(AdamConfig),
 }
@@ -107,15 +107,15 @@ const SAMPLES: u64 = 500;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SgdConfig {
-    /// μ, at least 0 and below 1. Default: 0.9, where `torch.optim.SGD` has 0.
+    /// μ, at least 0 and below 1. Default: 0.9 (in `torch.optim.SGD`: 0).
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub momentum: f64,
-    /// Nesterov's momentum; needs a momentum above 0.
+    /// Nesterov momentum; requires a momentum above 0.
     pub nesterov: bool,
-    /// λ: added to the gradient times the parameter.
+    /// λ, weight decay: λ times the parameter is added to the gradient.
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
-    /// Also decay norms and biases (torch's default; theirs is a group without decay here unless set).
+    /// Also decay parameters of norms and biases, as PyTorch does by default. Otherwise they form a group without decay.
     pub decay_all: bool,
     /// μ over time, with `momentum` as its base rate: `{ one_cycle = { … } }`. Default: constant.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +154,7 @@ pub struct AdamConfig {
     /// λ, weight decay.
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
-    /// Also decay norms and biases, as one torch parameter group does.
+    /// Also decay parameters of norms and biases, as a single PyTorch parameter group does.
     pub decay_all: bool,
     /// β₁ over time, with `beta1` as its base rate. The bias correction takes the β₁ in force, as in torch. Default: constant.
     #[serde(skip_serializing_if = "Option::is_none")]

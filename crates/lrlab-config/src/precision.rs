@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the operands of matrix products are rounded to, forward and backward. Parameters, sums of products, norms, softmax,
-/// losses, gates and the optimizer are always f32.
+/// The precision to which the operands of matrix products are rounded, forward and backward. Parameters, sums of products,
+/// norms, softmax, losses, gates and the optimizer are always f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// Not rounded.
+    /// f32, without rounding.
     #[default]
     F32,
     /// bfloat16, to nearest: linear maps, LSTM and attention; convolutions on GPUs only.

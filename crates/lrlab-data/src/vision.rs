@@ -60,7 +60,7 @@ impl Dataset {
     /// Returns the training and test splits in the form of `candle_datasets::vision`: f32 pictures
     /// `(pictures, channels, height, width)` in 0 … 1 and u8 labels. Returns `None` for text.
     ///
-    /// The pictures are upright whatever they were read from, whereas `candle_datasets::vision::cifar::load` 0.11
+    /// The pictures are upright for every source, whereas `candle_datasets::vision::cifar::load` 0.11
     /// exchanges rows and columns of those in parquet files.
     ///
     /// ```

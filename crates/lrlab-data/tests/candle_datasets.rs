@@ -1,6 +1,6 @@
 //! Comparison with the loaders of `candle-datasets`: the binary version is bit-identical, and the parquet loader of
 //! `candle-datasets` 0.11 exchanges rows and columns.
-#![allow(clippy::unwrap_used, reason = "a test says what it finds, and fails where it cannot go on")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 #![cfg(all(feature = "candle-datasets", feature = "hub"))]
 
 use std::path::Path;

@@ -1,9 +1,5 @@
 //! Environment variables are respected. Each case is a separate process, because the environment is shared.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it finds, and fails where it cannot go on"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 #![cfg(feature = "hub")]
 
 use std::path::PathBuf;

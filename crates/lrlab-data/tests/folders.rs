@@ -1,5 +1,5 @@
 //! The local folders of data sets: sizes, orientation, every error, digests and caches.
-#![allow(clippy::unwrap_used, reason = "a test says what it finds, and fails where it cannot go on")]
+#![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,6 @@
 //! Picture and text sets of the hub, from small parquet files in a temporary cache. Each case is a separate process, because
 //! the environment determines the cache.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it finds, and fails where it cannot go on"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 #![cfg(feature = "hub")]
 
 mod common;

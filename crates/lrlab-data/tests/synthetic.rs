@@ -1,10 +1,6 @@
 //! The embedded sets are hard enough: under a static rate a small network's validation loss turns before half
 //! the run and ends at least a tenth higher, and a linear model stays at least ten points below the network.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it finds, and fails where it cannot go on"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, loss::cross_entropy};

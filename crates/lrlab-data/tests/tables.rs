@@ -1,10 +1,6 @@
 //! Parquet files as other people write them: codecs, widths of labels, names of columns, formats of pictures; and what is
 //! said of those that are not read. Each case is a process of its own, because where the files lie is in the environment.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says what it finds, and fails where it cannot go on"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "panics fail the test")]
 #![cfg(feature = "hub")]
 
 mod common;

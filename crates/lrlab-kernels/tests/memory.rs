@@ -112,9 +112,9 @@ fn peak(asked: &str) -> usize {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "of_one_operator", "--nocapture"]).env(ASKED, asked);
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{asked}: {said}");
-    let peak = said.lines().find_map(|line| line.split_once("peak ")).unwrap().1;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{asked}: {printed}");
+    let peak = printed.lines().find_map(|line| line.split_once("peak ")).unwrap().1;
     peak.trim().parse().unwrap()
 }
 
@@ -124,10 +124,10 @@ fn of_texts_of_any_length() {
         for way in ["evaluate", "train"] {
             let [longest, ascending, shuffled] =
                 ["longest", "ascending", "shuffled"].map(|order| peak(&format!("{name} {way} {order}")));
-            let said = format!("{name}, {way}: {longest}, {ascending} and {shuffled} MiB");
-            eprintln!("{said}");
+            let printed = format!("{name}, {way}: {longest}, {ascending} and {shuffled} MiB");
+            eprintln!("{printed}");
             // The allocator keeps pages of its own for each thread and class of size.
-            assert!(ascending.max(shuffled) <= 2 * longest + 192, "{said}");
+            assert!(ascending.max(shuffled) <= 2 * longest + 192, "{printed}");
         }
     }
 }

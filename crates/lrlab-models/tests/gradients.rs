@@ -145,7 +145,7 @@ fn other_levels() {
     for level in ["avx2", "scalar"].into_iter().filter(|level| *level != lrlab_kernels::simd_level()) {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         let output = command.args(["--skip", "other_levels"]).env("LRLAB_SIMD", level).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && !said.contains(" 0 passed"), "{level}: {said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && !printed.contains(" 0 passed"), "{level}: {printed}");
     }
 }

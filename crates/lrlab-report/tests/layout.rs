@@ -6,7 +6,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::case_sensitive_file_extension_comparisons,
-    reason = "helpers of tests may fail as tests do, and the files are our own"
+    reason = "panics fail the test"
 )]
 
 mod common;

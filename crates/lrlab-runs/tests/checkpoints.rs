@@ -23,10 +23,10 @@ fn attempt(run: &Path, number: u32) -> PathBuf {
 
 /// What is found, and what is said on the way.
 fn open(run: &Path, number: u32, fingerprint: Fingerprint) -> (Checkpoints, Option<Checkpoint>, Vec<String>) {
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let (checkpoints, found) =
-        Checkpoints::open(run, number, fingerprint, &mut |message| said.push(message)).unwrap();
-    (checkpoints, found, said)
+        Checkpoints::open(run, number, fingerprint, &mut |message| printed.push(message)).unwrap();
+    (checkpoints, found, printed)
 }
 
 fn write(checkpoints: &mut Checkpoints, update: u64) -> PathBuf {
@@ -45,16 +45,16 @@ fn folders(run: &Path) -> usize {
 #[test]
 fn the_last_two_are_kept_over_all_attempts() {
     let run = tempfile::tempdir().unwrap();
-    let (mut first, found, said) = open(run.path(), 1, fingerprint());
-    assert_eq!((found, said.len(), progress(run.path())), (None, 0, None));
+    let (mut first, found, printed) = open(run.path(), 1, fingerprint());
+    assert_eq!((found, printed.len(), progress(run.path())), (None, 0, None));
     for update in [5, 10, 15] {
         write(&mut first, update);
     }
     assert_eq!(folders(run.path()), 2);
 
-    let (mut second, found, said) = open(run.path(), 2, fingerprint());
+    let (mut second, found, printed) = open(run.path(), 2, fingerprint());
     let found = found.unwrap();
-    assert_eq!((found.at, said.len()), (Step { update: 15, epoch: 1 }, 0));
+    assert_eq!((found.at, printed.len()), (Step { update: 15, epoch: 1 }, 0));
     assert_eq!(found.attempt, 1);
     assert_eq!(found.files["tensors.safetensors"], 15_u64.to_le_bytes());
     assert_eq!(write(&mut second, 15), found.folder, "one of this moment is there");
@@ -67,8 +67,8 @@ fn the_last_two_are_kept_over_all_attempts() {
 
     // What a killed process leaves half written is no checkpoint, and goes with the rest.
     std::fs::create_dir(attempt(run.path(), 2).join("checkpoints/.x.tmp")).unwrap();
-    let (third, found, said) = open(run.path(), 3, fingerprint());
-    assert_eq!((found.unwrap().at.update, said.len()), (25, 0));
+    let (third, found, printed) = open(run.path(), 3, fingerprint());
+    assert_eq!((found.unwrap().at.update, printed.len()), (25, 0));
     third.remove_all().unwrap();
     assert_eq!(folders(run.path()), 0);
 }
@@ -77,14 +77,15 @@ fn the_last_two_are_kept_over_all_attempts() {
 fn checkpoints_of_another_fingerprint_are_reported() {
     let run = tempfile::tempdir().unwrap();
     write(&mut open(run.path(), 1, fingerprint()).0, 10);
-    let (other, found, said) =
+    let (other, found, printed) =
         open(run.path(), 2, Fingerprint { build: "other".to_owned(), ..fingerprint() });
     assert_eq!(found, None);
-    assert!(said[0].contains("000000000010.000001: written by another build"), "{said:?}");
+    assert!(printed[0].contains("000000000010.000001: written by another build"), "{printed:?}");
     drop(other);
-    let (_, found, said) = open(run.path(), 2, Fingerprint { run_id: RunId::of("{ }", ""), ..fingerprint() });
+    let (_, found, printed) =
+        open(run.path(), 2, Fingerprint { run_id: RunId::of("{ }", ""), ..fingerprint() });
     assert_eq!(found, None);
-    assert!(said[0].contains("it belongs to run"), "{said:?}");
+    assert!(printed[0].contains("it belongs to run"), "{printed:?}");
     let gpu = Fingerprint { numerics: "cuda/f32".to_owned(), ..fingerprint() };
     let error = Checkpoints::open(run.path(), 2, gpu, &mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::OtherNumerics { .. }));
@@ -127,11 +128,11 @@ proptest! {
             bytes[at] ^= 1_u8 << bit;
         }
         std::fs::write(newest.join(name), &bytes).unwrap();
-        let (_, found, said) = open(run.path(), 2, fingerprint());
-        prop_assert_eq!(found.unwrap().at.update, if said.is_empty() { 20 } else { 10 });
+        let (_, found, printed) = open(run.path(), 2, fingerprint());
+        prop_assert_eq!(found.unwrap().at.update, if printed.is_empty() { 20 } else { 10 });
         // White space between the manifest's words is all that may change.
-        prop_assert!(!said.is_empty() || name == "manifest.json");
-        prop_assert!(said.iter().all(|message| message.contains(&*newest.to_string_lossy())));
+        prop_assert!(!printed.is_empty() || name == "manifest.json");
+        prop_assert!(printed.iter().all(|message| message.contains(&*newest.to_string_lossy())));
     }
 }
 

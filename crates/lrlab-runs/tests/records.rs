@@ -49,9 +49,9 @@ fn what_is_wrong_is_told_with_file_and_line() {
     let line = |n, loss, outcome: &str| serde_json::to_string(&result(n, loss, outcome)).unwrap();
     let whole = line(1, 0.5, "completed");
     std::fs::write(path("cut.jsonl"), format!("{whole}\n\n{}", &whole[..100])).unwrap();
-    let told = fails(&["cut.jsonl"]);
-    assert!(told.starts_with("cut.jsonl:3:100: not a record of a run (EOF while parsing"), "{told}");
-    assert!(told.ends_with("), expected a complete result.json on one line"), "{told}");
+    let printed = fails(&["cut.jsonl"]);
+    assert!(printed.starts_with("cut.jsonl:3:100: not a record of a run (EOF while parsing"), "{printed}");
+    assert!(printed.ends_with("), expected a complete result.json on one line"), "{printed}");
     std::fs::write(
         path("other.jsonl"),
         format!("{}\n{}\n", line(2, 0.5, "completed"), line(1, 0.25, "completed")),

@@ -24,7 +24,7 @@ impl Axis {
     }
 }
 
-/// Reads `[axes]`; an axis with a mistake is left out.
+/// Reads `[axes]`; axes with errors are omitted.
 pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec<Axis> {
     let Some(node) = root.get("axes") else { return Vec::new() };
     if !matches!(node.value, Value::Table(_)) {
@@ -50,7 +50,7 @@ pub(crate) fn read(log: &mut Log, root: &Node, definitions: &Definitions) -> Vec
     axes
 }
 
-/// The names under `[axes]`, those of axes with a mistake among them.
+/// The names under `[axes]`, including those of axes with errors.
 pub(crate) fn declared(root: &Node) -> Vec<String> {
     let lists = root.get("axes").map(conditions::entries).unwrap_or_default();
     lists.into_iter().map(|(key, _)| key.name).collect()
@@ -80,7 +80,7 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
     (values.len() == items.len()).then_some(Axis { key, values })
 }
 
-/// Whether the axis sets something; if not, that is logged.
+/// Whether the axis is known; logs an error otherwise.
 fn known(log: &mut Log, key: &Key) -> bool {
     if is_named(&key.name) {
         return true;
@@ -112,7 +112,7 @@ fn known(log: &mut Log, key: &Key) -> bool {
     false
 }
 
-/// Whether a path ends at a table of the schema: one of its keys appended to it is no unknown name.
+/// Whether a path ends at a table of the schema, so that appending one of its keys gives a known name.
 fn target_is_table(path: &str) -> bool {
     let Err(allowed) = target(path) else { return false };
     allowed.first().is_some_and(|first| match target(&format!("{path}.{first}")) {
@@ -165,7 +165,7 @@ pub(crate) fn value(log: &mut Log, axis: &str, node: &Node, definitions: &Defini
     }
 }
 
-/// An integer where a number is meant becomes one, so that `1` and `1.0` are one coordinate.
+/// Converts an integer to a float if the schema expects a number, so that `1` and `1.0` are the same coordinate.
 pub(crate) fn typed(node: &Node, schema: &Json) -> Node {
     let is_number = |schema: &Json| schema["type"] == "number";
     match node.value {
@@ -180,12 +180,12 @@ fn duplicates(log: &mut Log, name: &str, values: &[Node]) {
     for (i, value) in values.iter().enumerate() {
         let json = value.json();
         if values[..i].iter().any(|earlier| same(&earlier.json(), &json)) {
-            log.error(value.place, format!("`{}` stands twice in the axis `{name}`", label(&json)), None);
+            log.error(value.place, format!("`{}` occurs twice in the axis `{name}`", label(&json)), None);
         }
     }
 }
 
-/// Axes that advance together, by their indices; every axis is in one group, in the order of the first.
+/// Groups of axes that advance together, as indices; every axis is in exactly one group, in the order of its first axis.
 pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize>> {
     let mut group_of: Vec<usize> = (0..axes.len()).collect();
     let zip = root.get("zip");
@@ -197,7 +197,7 @@ pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize
                 Some(index) => members.push((index, item)),
                 None if !log.has_errors() => {
                     let hint = suggest::among(name, axes.iter().map(Axis::name).collect::<Vec<_>>());
-                    log.error(item.place, format!("`{name}` is no axis of this grid"), hint);
+                    log.error(item.place, format!("`{name}` is not an axis of this grid"), hint);
                 }
                 None => {}
             }
@@ -214,7 +214,7 @@ pub(crate) fn groups(log: &mut Log, root: &Node, axes: &[Axis]) -> Vec<Vec<usize
             let (have, want) = (axes[index].values.len(), axes[first].values.len());
             if have != want {
                 let message = format!(
-                    "zipped axes are equally long: `{}` has {have} values, `{}` has {want}",
+                    "zipped axes need equal lengths: `{}` has {have} values, `{}` has {want}",
                     axes[index].name(),
                     axes[first].name()
                 );

@@ -1,14 +1,14 @@
-//! What a claim may speak about.
+//! The metrics of claims.
 
 use lrlab_runs::EpochMetrics;
 
 use crate::ranges::Wrong;
 use crate::suggest;
 
-/// Choices of weights or epochs.
+/// The prefixes of a metric, which select weights or epochs.
 const MOMENTS: [&str; 4] = ["final", "best", "max", "min"];
 
-/// Figures besides the epochs' metrics, of `final` and `best` weights alone: evaluations at the end, and differences.
+/// Metrics of `final` and `best` weights only: evaluations at the end of the run, and differences.
 const EVALUATED: [&str; 11] = [
     "epoch",
     "train_eval_loss",
@@ -23,10 +23,10 @@ const EVALUATED: [&str; 11] = [
     "test_ece",
 ];
 
-/// Figures of the whole run, of `final` alone.
+/// Metrics of the whole run, with prefix `final` only.
 const WHOLE: [&str; 1] = ["update_ms"];
 
-/// The figures that `moment` has.
+/// The metrics with prefix `moment`.
 fn figures(moment: &str) -> Vec<&'static str> {
     let measured = EpochMetrics::NAMES.into_iter().filter(|name| *name != "val_loss_stderr");
     let evaluated: &[&str] = if matches!(moment, "final" | "best") { &EVALUATED } else { &[] };
@@ -34,11 +34,11 @@ fn figures(moment: &str) -> Vec<&'static str> {
     measured.chain(evaluated.iter().copied()).chain(whole.iter().copied()).collect()
 }
 
-/// What is wrong with a claim's metric; without a moment it is `final`.
+/// Returns the error in a claim's metric, if any; the default prefix is `final`.
 pub(crate) fn check(text: &str) -> Option<Wrong> {
     let (moment, name) = text.split_once('.').unwrap_or(("final", text));
     if !MOMENTS.contains(&moment) {
-        let message = format!("`{moment}.` is no choice of weights or epochs");
+        let message = format!("`{moment}.` is not a valid prefix");
         return Some(Wrong { message, suggestion: suggest::among(moment, MOMENTS) });
     }
     let names = figures(moment);
@@ -46,7 +46,7 @@ pub(crate) fn check(text: &str) -> Option<Wrong> {
         return None;
     }
     let message = if WHOLE.contains(&name) {
-        format!("`{name}` is of the whole run: write `final.{name}`")
+        format!("`{name}` is a metric of the whole run: write `final.{name}`")
     } else if EVALUATED.contains(&name) {
         format!("`{name}` is not measured every epoch, so there is no `{moment}.` of it")
     } else {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_have_their_figures() {
+    fn prefixes_have_their_metrics() {
         let accepted = [
             "val_loss",
             "final.test_accuracy",
@@ -80,8 +80,8 @@ mod tests {
         }
         let refused = [
             ("max.test_loss", "`test_loss` is not measured every epoch, so there is no `max.` of it"),
-            ("best.update_ms", "`update_ms` is of the whole run: write `final.update_ms`"),
-            ("last.val_loss", "`last.` is no choice of weights or epochs"),
+            ("best.update_ms", "`update_ms` is a metric of the whole run: write `final.update_ms`"),
+            ("last.val_loss", "`last.` is not a valid prefix"),
             ("final.val_los", "unknown metric `val_los`"),
         ];
         for (text, message) in refused {

@@ -1,4 +1,4 @@
-//! Claims: kept as the file states them, checked so that the report can read them.
+//! Claims, which are checked and passed to the report unchanged.
 
 use serde_json::Value as Json;
 
@@ -11,10 +11,10 @@ use crate::resolve::Resolved;
 use crate::tree::Node;
 use crate::walk::walk;
 
-/// Keys of a claim that hold coordinates.
+/// Keys of a claim that contain coordinates.
 const PLACES: [&str; 2] = ["where", "than"];
 
-/// Checks every claim by itself.
+/// Checks every claim on its own.
 pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
     let Some(node) = root.get("claims") else { return Json::Array(Vec::new()) };
     let schema = serde_json::json!({ "type": "array", "items": { "$ref": "#/$defs/Claim" } });
@@ -33,7 +33,7 @@ pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
         if let Some((_, id)) = claim.entry("id") {
             let text = id.text().unwrap_or_default();
             if ids.contains(&text) {
-                log.error(id.place, format!("two claims are called `{text}`"), None);
+                log.error(id.place, format!("duplicate claim `{text}`"), None);
             }
             ids.push(text);
         }
@@ -42,36 +42,32 @@ pub(crate) fn read(log: &mut Log, root: &Node) -> Json {
     Json::Array(node.list().iter().map(stated).collect())
 }
 
-/// A claim needs something to be held against and a way to compare.
+/// Checks that a claim has a reference value and a comparison.
 fn complete(log: &mut Log, claim: &Node) {
     let has = |key| claim.get(key).is_some();
     if !has("value") && !has("than") {
         let hint = "give `value`, or `than` with the coordinates of other arms".to_owned();
-        log.error(claim.place, "the claim has nothing to be held against", hint);
+        log.error(claim.place, "the claim has no reference value", hint);
     }
     let compare = claim.get("compare").and_then(Node::text);
     let within = matches!(compare, None | Some("=" | "within" | "about"));
     if within && !has("tolerance") {
         let hint = "give `tolerance`, or `compare = \">=\"`, \">\", \"<=\" or \"<\"".to_owned();
-        log.error(claim.place, "the claim has no way to compare", hint);
+        log.error(claim.place, "the claim has no comparison", hint);
     }
     if !within && let Some(tolerance) = claim.get("tolerance") {
-        log.error(
-            tolerance.place,
-            "a comparison by order takes no tolerance",
-            "shift `value` instead".to_owned(),
-        );
+        log.error(tolerance.place, "an inequality has no tolerance", "shift `value` instead".to_owned());
     }
     if within && let Some(margin) = claim.get("margin") {
         log.error(
             margin.place,
-            "a claim of a value takes no margin",
-            "its `tolerance` is one, or compare by order".to_owned(),
+            "a claim with a tolerance has no margin",
+            "remove `margin`, or compare by an inequality".to_owned(),
         );
     }
 }
 
-/// Checks that claims speak of cells that the grid has.
+/// Checks that the coordinates of claims match cells of the grid.
 pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved]) {
     let Some(first) = cells.first() else { return };
     let names: Vec<&str> = first.cell.keys().map(String::as_str).collect();
@@ -88,7 +84,7 @@ pub(crate) fn check_places(log: &mut Log, root: &Node, cells: &[Resolved]) {
     }
 }
 
-/// A claim as the report reads it: its coordinates each under one key.
+/// A claim in the form that the report reads, with each coordinate under one key.
 fn stated(claim: &Node) -> Json {
     let mut json = claim.json();
     for place in PLACES {

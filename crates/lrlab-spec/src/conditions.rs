@@ -10,10 +10,10 @@ use crate::suggest;
 use crate::tree::{Key, Node, Value};
 use crate::walk::target;
 
-/// Coordinates that every cell has besides those along its axes.
+/// Coordinates that every cell has in addition to those of its axes.
 pub(crate) const DERIVED: [&str; 3] = ["monitor", "epochs", "dataset"];
 
-/// The entries of a table of coordinates. Unquoted dotted keys are tables to TOML and one key here.
+/// The entries of a table of coordinates. Unquoted dotted keys, which are nested tables in TOML, count as one key.
 pub(crate) fn entries(node: &Node) -> Vec<(Key, &Node)> {
     let mut found = Vec::new();
     flatten(node, "", &mut found);
@@ -31,22 +31,22 @@ fn flatten<'a>(node: &'a Node, path: &str, found: &mut Vec<(Key, &'a Node)>) {
     }
 }
 
-/// The values that meet a condition: one, or a list of them.
+/// The values that satisfy a condition: a single value or a list.
 pub(crate) fn values(node: &Node) -> &[Node] {
     if let Value::List(items) = &node.value { items } else { std::slice::from_ref(node) }
 }
 
-/// Whether `name` is a key of a run that may be an axis, of this grid or another.
+/// Whether `name` is a key of a run that can be an axis.
 pub(crate) fn is_key(name: &str) -> bool {
     target(name).is_ok()
 }
 
-/// The value of a run's key as a coordinate: what is absent is `off`.
+/// The value of a run's key as a coordinate; a missing value is `off`.
 pub(crate) fn coordinate(value: Json) -> Json {
     if value.is_null() { Json::from(OFF) } else { value }
 }
 
-/// A cell's coordinate, or what its run, resolved as `spec`, has of a key that is no axis of the grid.
+/// A cell's coordinate, or the value of a key that is not an axis in its resolved specification.
 pub(crate) fn of_run(cell: &Cell, spec: impl FnOnce() -> Option<Json>, name: &str) -> Option<Json> {
     if let Some(value) = cell.get(name) {
         return Some(value.clone());
@@ -61,8 +61,8 @@ pub(crate) fn any(ours: Option<Json>, wanted: impl IntoIterator<Item = Json>) ->
     ours.is_some_and(|ours| wanted.into_iter().any(|wanted| meets(&ours, &wanted)))
 }
 
-/// Logs a coordinate that cells do not have, or values of it that none of the cells has. `names` are the cells' own
-/// coordinates, `found` the values that they have of this one, `meets` compares one of those with a wanted one.
+/// Logs a coordinate that cells do not have, or values that no cell has. `names` are the coordinates of the cells, `found`
+/// their values of this coordinate, and `meets` compares one of these with a requested value.
 pub(crate) fn check(
     log: &mut Log,
     condition: (&Key, &[Node]),

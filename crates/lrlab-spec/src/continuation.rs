@@ -1,4 +1,4 @@
-//! Which runs begin with a shorter run.
+//! Runs that can continue a shorter run.
 
 use lrlab_config::{AverageEvery, AveragingConfig};
 use lrlab_schedulers::{Horizon, Mark, Schedule, ScheduleSpec};
@@ -6,8 +6,8 @@ use lrlab_schedulers::{Horizon, Mark, Schedule, ScheduleSpec};
 use crate::RunSpec;
 
 impl RunSpec {
-    /// Returns whether a run of this specification on so many training examples has the same state before the last
-    /// update of a run of `shorter` as that run, so that it can be trained from there with the same bits.
+    /// Returns whether a run of this specification on `examples` training examples has the same state as a run of `shorter`
+    /// before the last update of the latter, so that training can continue from there with bit-identical results.
     ///
     /// Both must agree in everything but the number of epochs and the schedule, and the schedules must give the same
     /// rate, bit for bit, for every update of the shorter run but the last. The state after the last update may differ,

@@ -1,4 +1,4 @@
-//! What several values of a run have to agree on.
+//! Constraints between several values of a run.
 
 use lrlab_config::{AverageEvery, AveragingConfig, EarlyStoppingConfig, OptimizerConfig, Source, Validation};
 use lrlab_runs::EpochMetrics;
@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{DataSpec, LoneExample, ModelSpec, MonitorSpec, RunSpec};
 
-/// A disagreement: the path of the value that is to be changed, and why.
+/// A violated constraint: the path of the value to change, and the reason.
 pub(crate) struct Disagreement {
     pub(crate) path: String,
     pub(crate) message: String,
@@ -18,12 +18,12 @@ fn disagreement(path: &str, message: String) -> Disagreement {
     Disagreement { path: path.to_owned(), message, suggestion: None }
 }
 
-/// The last key of a path that is no position in a list.
+/// The last key of a path that is not a list index.
 pub(crate) fn last_key(path: &str) -> &str {
     path.rsplit('.').find(|key| key.parse::<usize>().is_err()).unwrap_or_default()
 }
 
-/// What a network reads, or a data set holds.
+/// The kind of examples of a network or data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Pictures,
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// What a network reads; unknown for a user's own.
+    /// The kind of examples that a network reads; `None` for a custom network.
     pub(crate) fn read_by(model: &ModelSpec) -> Option<Self> {
         match model {
             ModelSpec::Resnet(_) | ModelSpec::Linear(_) => Some(Self::Pictures),
@@ -49,7 +49,7 @@ impl Kind {
         }
     }
 
-    /// What a data set holds; unknown for a user's own.
+    /// The kind of examples of a data set; `None` for a custom data set.
     pub(crate) fn held_by(source: &Source) -> Option<Self> {
         match source {
             Source::Cifar10(_) | Source::SyntheticPictures(_) | Source::HubPictures(_) => {
@@ -61,7 +61,7 @@ impl Kind {
     }
 }
 
-/// Every disagreement within a run.
+/// Every violated constraint within a run.
 pub(crate) fn run(run: &RunSpec) -> Vec<Disagreement> {
     let mut found = model(&run.model);
     found.extend(reading(run));
@@ -122,7 +122,7 @@ fn rate(run: &RunSpec) -> Vec<Disagreement> {
     schedule.into_iter().chain(constants).chain(controller).collect()
 }
 
-/// Within a network.
+/// Constraints within a network.
 pub(crate) fn model(model: &ModelSpec) -> Vec<Disagreement> {
     match model {
         ModelSpec::Resnet(spec) if !has_depth(spec.depth) => {
@@ -143,14 +143,14 @@ fn has_depth(depth: usize) -> bool {
     matches!(depth, 18 | 34 | 50) || (depth >= 8 && depth % 6 == 2)
 }
 
-/// Between a network and its data.
+/// The constraint between a network and its data.
 fn reading(run: &RunSpec) -> Option<Disagreement> {
     let (reads, holds) = (Kind::read_by(&run.model)?, Kind::held_by(&run.data.source)?);
     let message = || format!("this network reads {}, but its data set holds {}", reads.word(), holds.word());
     (reads != holds).then(|| disagreement("model", message()))
 }
 
-/// Height and width of a data set's pictures; unknown for a user's own.
+/// Height and width of a data set's pictures; `None` for a custom data set.
 fn side(source: &Source) -> Option<usize> {
     match source {
         Source::Cifar10(_) => Some(32),
@@ -166,7 +166,7 @@ fn lone_example(run: &RunSpec) -> Option<Disagreement> {
     Some(Disagreement { path: "batch_size".to_owned(), message, suggestion: Some(suggestion) })
 }
 
-/// Within a data set.
+/// Constraints within a data set.
 pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     let Some(rows) = data.source.rows() else { return Vec::new() };
     let size = side(&data.source).unwrap_or(0);
@@ -178,15 +178,15 @@ pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
         found.push(disagreement("data.validation", message));
     }
     if data.validates_on_test() && data.limit.validation.is_some() {
-        let message = "`limit.validation` does nothing where `validation = \"test\"`".to_owned();
+        let message = "`limit.validation` has no effect if `validation = \"test\"`".to_owned();
         found.push(Disagreement {
-            suggestion: Some("limit the test split, which both read".to_owned()),
+            suggestion: Some("use `limit.test`, because validation reads the test split".to_owned()),
             ..disagreement("data.limit.validation", message)
         });
     }
     if size > 0 && data.augment.crop_padding >= size {
         let message = format!(
-            "a crop padding of {} can cut the whole picture of {size} away",
+            "a crop padding of {} can remove the whole picture of {size} away",
             data.augment.crop_padding
         );
         found.push(disagreement("data.augment.crop_padding", message));
@@ -198,7 +198,7 @@ pub(crate) fn data(data: &DataSpec) -> Vec<Disagreement> {
     found
 }
 
-/// A controller that is told the wrong way is better would cut the rate at every improvement.
+/// Checks the direction of a controller: with the wrong one it would cut the rate at every improvement.
 pub(crate) fn monitor(monitor: &MonitorSpec) -> Option<Disagreement> {
     let higher = EpochMetrics::higher_is_better(&monitor.metric)?;
     let json = serde_json::to_value(&monitor.controller).ok()?;
@@ -222,7 +222,7 @@ fn stopping(rule: &EarlyStoppingConfig, epochs: u64) -> Option<Disagreement> {
     (rule.start_epoch > epochs).then(|| disagreement("early_stopping.start_epoch", message()))
 }
 
-/// An average that takes in nothing would leave the plain weights, without a word.
+/// Checks that an average samples the weights at least once; otherwise it would silently have no effect.
 fn averaging(run: &RunSpec) -> Option<Disagreement> {
     let averaging = run.averaging.as_ref()?;
     let variant = match averaging {
@@ -233,7 +233,7 @@ fn averaging(run: &RunSpec) -> Option<Disagreement> {
     let (every, start) = averaging.times();
     let at = |key: &str| format!("averaging.{variant}.{key}");
     if every.is_zero() {
-        return Some(disagreement(&at("every"), "`every` is nothing: expected a length above 0".to_owned()));
+        return Some(disagreement(&at("every"), "`every` is 0: expected a length above 0".to_owned()));
     }
     let horizon = run.horizon()?;
     let (first, updates) = (start.resolve_updates(&horizon), horizon.updates);
@@ -242,6 +242,6 @@ fn averaging(run: &RunSpec) -> Option<Disagreement> {
         return Some(disagreement(&at("start"), message));
     }
     let AverageEvery::Length(length) = every else { return None };
-    let message = || format!("no weights are taken in: every {length} from update {first} on, of {updates}");
+    let message = || format!("no weights are averaged: every {length} from update {first} on, of {updates}");
     (!every.is_due_before_the_end(first, &horizon)).then(|| disagreement(&at("every"), message()))
 }

@@ -25,14 +25,14 @@ pub struct Catalog {
     pub lambdas: Lambdas,
 }
 
-/// A model or data set that a runner of the user's own adds.
+/// A model or data set that a user's runner registers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Registered {
     /// Its name.
     pub name: String,
-    /// Its version, which is part of the identity of its runs; `None` leaves the identity as it is without versions.
+    /// The version, which is part of the identity of its runs; `None` adds nothing to the identity.
     pub version: Option<String>,
-    /// Whether a model multiplies in the precision of its parameters, so that it may be trained with `precision = "bf16"`.
+    /// Whether a model multiplies in the precision of its parameters, so that it supports `precision = "bf16"`.
     pub bf16: bool,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Named {
     pub(crate) node: Node,
 }
 
-/// Everything that the axes name.
+/// The definitions that axes refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Definitions {
     pub(crate) defaults: Node,
@@ -64,7 +64,7 @@ pub(crate) struct Definitions {
 }
 
 impl Definitions {
-    /// Checks every definition by itself.
+    /// Reads and checks every definition on its own.
     pub(crate) fn read(log: &mut Log, root: &Node, catalog: &Catalog) -> Self {
         let empty = Node { value: Value::Table(Vec::new()), place: root.place };
         let defaults = root.get("defaults").cloned().unwrap_or(empty);
@@ -90,7 +90,7 @@ impl Definitions {
         found
     }
 
-    /// Whether a network can be trained in reduced precision: a custom one says so when it is registered.
+    /// Whether a network supports bf16; a custom one declares it when it is registered.
     pub(crate) fn honours_bf16(&self, model: &ModelSpec) -> bool {
         let ModelSpec::Custom(custom) = model else { return true };
         self.catalog.models.iter().any(|known| known.name == custom.name && known.bf16)
@@ -106,7 +106,7 @@ impl Definitions {
         self.models.iter().find(|named| named.key.name == name).map(|named| &named.node)
     }
 
-    /// Names under `[models]`, `[data]`, `[schedules]` and `[monitors]` that nothing speaks of.
+    /// Warns of definitions that are not used.
     pub(crate) fn warn_of_unused<'a>(&self, log: &mut Log, used: impl Fn(&str) -> Vec<&'a str>) {
         let models = used("model");
         let data: Vec<&str> = self.models.iter().filter_map(|model| model.node.get("data")?.text()).collect();
@@ -124,7 +124,7 @@ impl Definitions {
         }
     }
 
-    /// A model's data set is defined.
+    /// Checks that the data set of every model is defined.
     fn check_data_names(&self, log: &mut Log) {
         for model in &self.models {
             let Some(node) = model.node.get("data") else { continue };
@@ -137,18 +137,18 @@ impl Definitions {
     }
 }
 
-/// Names become names of files, which have a limit.
+/// Checks the length of a name, because files are named after it.
 pub(crate) fn check_length(log: &mut Log, place: Place, name: &str) {
     if name.len() > LONGEST_NAME {
         let message = format!(
-            "a name of {} bytes is too long: at most {LONGEST_NAME}, as files are named after it",
+            "a name of {} bytes is too long: at most {LONGEST_NAME}, because files are named after it",
             name.len()
         );
-        log.error(place, message, "say more in `description`".to_owned());
+        log.error(place, message, "use `description` for a longer text".to_owned());
     }
 }
 
-/// A name without a definition.
+/// Logs a name without a definition.
 pub(crate) fn undefined<'a>(
     log: &mut Log,
     node: &Node,
@@ -177,8 +177,10 @@ fn section(log: &mut Log, root: &Node, name: &str, check: impl Fn(&mut Log, &mut
             if !key.name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.+".contains(c))
                 || key.name.is_empty()
             {
-                let message =
-                    format!("`{}` is no name: letters, digits, `_`, `-`, `.` and `+` only", key.name);
+                let message = format!(
+                    "`{}` is not a valid name: expected letters, digits, `_`, `-`, `.` and `+`",
+                    key.name
+                );
                 log.error(key.place, message, None);
             } else {
                 check_length(log, key.place, &key.name);
@@ -204,7 +206,7 @@ fn data(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     }
 }
 
-/// Keys of the other kind of data.
+/// Warns of settings for the other kind of data.
 fn without_effect(log: &mut Log, node: &Node, kind: Option<Kind>) {
     let (key, other) = match kind {
         Some(Kind::Pictures) => ("tokens", Kind::Text),
@@ -227,7 +229,7 @@ fn model(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     }
 }
 
-/// A custom name is one that the runner knows; the version that it registers becomes part of the definition.
+/// Checks that a custom name is registered, and adds the registered version to the definition.
 fn registered(
     log: &mut Log,
     node: &mut Node,
@@ -245,7 +247,7 @@ fn registered(
         return;
     }
     let hint = if known.is_empty() {
-        format!("this runner registers no {what}s of its own; run-grid takes another one by `--runner`")
+        format!("this runner registers no {what}s; select another runner with `--runner`")
     } else {
         suggest::among(&custom.name, known.iter().map(|known| known.name.as_str())).unwrap_or_default()
     };
@@ -293,7 +295,7 @@ fn optimizer(log: &mut Log, named: &mut Named) {
         named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE).collect();
     if rules.len() != 1 && matches!(named.node.value, Value::Table(_)) {
         let place = rules.get(1).map_or(named.node.place, |key| key.place);
-        let message = format!("`{}` is one update rule, found {}", named.key.name, rules.len());
+        let message = format!("`{}` has exactly one update rule, found {}", named.key.name, rules.len());
         log.error(place, message, format!("expected exactly one of {}", suggest::list(optimizer_rules())));
     }
 }
@@ -318,7 +320,7 @@ fn monitor(log: &mut Log, named: &mut Named) {
     complain(log, &named.node, "monitor", found);
 }
 
-/// Every complaint of a check that stops at its first: what it names is put right and it is asked again.
+/// Logs all errors of a check that stops at its first one, by replacing the reported value and repeating the check.
 fn check_all<T: DeserializeOwned>(
     log: &mut Log,
     node: &Node,
@@ -327,7 +329,7 @@ fn check_all<T: DeserializeOwned>(
     let (mut json, mut seen) = (json_without_mistakes(log, node, false), Vec::new());
     loop {
         let Ok(spec) = serde_json::from_value::<T>(json.clone()) else {
-            // A length that had to be there is among the mistakes: any other does for the rest of the check.
+            // Replaces a length that has an error, so that the check can continue.
             let filled = json_without_mistakes(log, node, true);
             if !seen.is_empty() || filled == json {
                 return;
@@ -348,7 +350,7 @@ fn check_all<T: DeserializeOwned>(
     }
 }
 
-/// Puts something acceptable in the place of a value that was complained about.
+/// Replaces a reported value by a valid one.
 fn harmless(json: &mut Json, path: &str) -> bool {
     let Some(value) = json.pointer_mut(&format!("/{}", path.replace('.', "/"))) else { return false };
     *value = match value {
@@ -359,7 +361,7 @@ fn harmless(json: &mut Json, path: &str) -> bool {
     true
 }
 
-/// Shows disagreements in a definition that holds what the paths call `root`.
+/// Logs violated constraints in a definition, which corresponds to `root` in their paths.
 fn complain(log: &mut Log, node: &Node, root: &str, found: impl IntoIterator<Item = Disagreement>) {
     for Disagreement { path, message, suggestion } in found {
         let path = path.strip_prefix(root).unwrap_or(&path).trim_start_matches('.');
@@ -367,12 +369,12 @@ fn complain(log: &mut Log, node: &Node, root: &str, found: impl IntoIterator<Ite
     }
 }
 
-/// What can be read of a definition beside the mistakes that are already known.
+/// Reads a definition without the parts that have known errors.
 fn readable<T: DeserializeOwned>(log: &Log, node: &Node) -> Option<T> {
     serde_json::from_value(json_without_mistakes(log, node, false)).ok()
 }
 
-/// A table without the keys and values that a mistake is known of; with `fill`, such values become a length.
+/// A table without the values that have known errors; with `fill`, such values are replaced by a length.
 fn json_without_mistakes(log: &Log, node: &Node, fill: bool) -> Json {
     if !matches!(node.value, Value::Table(_)) {
         return node.json();
@@ -386,5 +388,5 @@ fn json_without_mistakes(log: &Log, node: &Node, fill: bool) -> Json {
     Json::Object(good.filter_map(entry).collect())
 }
 
-/// A length that no check complains of.
+/// A length that is valid for every key.
 const STAND_IN: &str = "1 epoch";

@@ -1,6 +1,6 @@
-//! Keys that do nothing in a run because of what its other keys are.
+//! Keys without effect in a run because of its other keys.
 //!
-//! An axis over such a key trains one run several times, and a search over it crowns a value that was never used.
+//! An axis over such a key would train the same run several times, and a search over it would select an unused value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +20,9 @@ use crate::tree::{Node, Place};
 /// A key without effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Idle {
-    /// Its path; with it everything below.
+    /// The path, including everything below it.
     pub(crate) path: String,
-    /// Why it does nothing.
+    /// Why it has no effect.
     pub(crate) why: String,
 }
 
@@ -31,13 +31,13 @@ impl Idle {
         Self { path: path.into(), why: why.into() }
     }
 
-    /// Whether it says that `key` does nothing.
+    /// Whether it includes `key`.
     pub(crate) fn covers(&self, key: &str) -> bool {
         key.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
 
-/// Every key that does nothing in `run`.
+/// Every key without effect in `run`.
 pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
     let mut found = of_schedule(&run.schedule);
     found.extend(of_source(&run.data.source));
@@ -65,7 +65,7 @@ pub(crate) fn of_run(run: &RunSpec) -> Vec<Idle> {
     found
 }
 
-/// What the parts that a point names say already, before its other keys are known.
+/// The keys without effect that follow from the named parts of a point alone.
 pub(crate) fn of_parts(tree: &Node) -> Vec<Idle> {
     let part = |path: &str| tree.at(path).map(Node::json).unwrap_or_default();
     let schedule = serde_json::from_value::<ScheduleSpec>(part("schedule"));
@@ -97,7 +97,7 @@ fn of_source(source: &Source) -> Option<Idle> {
     Some(Idle::new(path, format!("the data set holds {}", kind.word())))
 }
 
-/// Limits at or above what there is.
+/// Limits that are not below the number of examples.
 fn of_limits(run: &RunSpec) -> Vec<Idle> {
     let data = &run.data;
     let (Some(rows), Some(test)) = (data.source.rows(), data.source.test_rows()) else { return Vec::new() };
@@ -115,7 +115,7 @@ fn of_limits(run: &RunSpec) -> Vec<Idle> {
     .collect()
 }
 
-/// Whether the schedule begins anew within the run; `None` where the run's length is unknown.
+/// Whether the schedule restarts within the run; `None` if the run's length is unknown.
 fn restarts(run: &RunSpec) -> Option<bool> {
     let horizon = run.horizon()?;
     let marks = run.schedule.build(&horizon).ok()?.marks();
@@ -126,7 +126,7 @@ fn restarts(run: &RunSpec) -> Option<bool> {
     )
 }
 
-/// Logs axes, arguments and definitions that make one run several times because what they set does nothing.
+/// Logs axes, arguments and definitions that give the same run several times because they set keys without effect.
 pub(crate) fn check(
     log: &mut Log,
     points: &[Point],
@@ -142,18 +142,18 @@ pub(crate) fn check(
     }
 }
 
-/// Where an axis does nothing: its key, why, and its values.
+/// An axis without effect: its key, the reason, and its values.
 struct Nothing<'a> {
     place: Place,
     why: &'a str,
     values: BTreeSet<String>,
 }
 
-/// An axis of several values that does nothing with one choice of model, schedule and monitor.
+/// Logs axes of several values that have no effect for some model, schedule and monitor.
 fn axes(log: &mut Log, points: &[Point], idle: &[Vec<Idle>]) {
     let mut found: BTreeMap<(String, String), Nothing<'_>> = BTreeMap::new();
     for (point, idle) in points.iter().zip(idle) {
-        // What a trial sets is settled where the trials are made.
+        // Keys of trials are checked when the trials are made.
         let trial = point.iter().position(|entry| entry.0.name == TRIAL).unwrap_or(point.len());
         let parts = NAMED[..3].iter().filter_map(|axis| chosen(point, axis).and_then(Node::text));
         let parts = parts.collect::<Vec<_>>().join(" / ");
@@ -169,21 +169,21 @@ fn axes(log: &mut Log, points: &[Point], idle: &[Vec<Idle>]) {
         if values.len() > 1 && !log.has_error_at(place) {
             let values = values.into_iter().collect::<Vec<_>>().join(", ");
             let message =
-                format!("`{key}` does nothing for `{parts}`: {why}, so {values} make the same runs");
+                format!("`{key}` has no effect for `{parts}`: {why}, so {values} give the same runs");
             log.error(place, message, remedy(&key));
         }
     }
 }
 
 fn remedy(key: &str) -> String {
-    let instead = if key == "lr" { "vary a rate of the schedule instead" } else { "take the axis away" };
-    format!("{instead}, or leave all but one of these values out where they do nothing, by [[exclude]]")
+    let instead = if key == "lr" { "vary a rate of the schedule instead" } else { "remove the axis" };
+    format!("{instead}, or exclude all but one of these values where they have no effect, with [[exclude]]")
 }
 
-/// Arguments that set what does nothing in any run.
+/// Logs arguments that set keys without effect in any run.
 fn arguments(log: &mut Log, idle: &[Vec<Idle>], given: &BTreeMap<Place, BTreeSet<String>>) {
     for (place, paths) in given {
-        // A limit is an upper bound: one that lies above what there is keeps its word.
+        // A limit is an upper bound, which may exceed the number of examples.
         for path in paths.iter().filter(|path| !path.starts_with("data.limit")) {
             let whys: Option<Vec<&str>> = idle
                 .iter()
@@ -196,7 +196,7 @@ fn arguments(log: &mut Log, idle: &[Vec<Idle>], given: &BTreeMap<Place, BTreeSet
     }
 }
 
-/// Cells that differ in nothing but keys that do nothing.
+/// Logs cells that differ only in keys without effect.
 fn doubles(log: &mut Log, points: &[Point], cells: &[Resolved], idle: &[Vec<Idle>]) {
     let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
     for (index, (resolved, idle)) in cells.iter().zip(idle).enumerate() {
@@ -211,12 +211,12 @@ fn doubles(log: &mut Log, points: &[Point], cells: &[Resolved], idle: &[Vec<Idle
         let (a, b) = (label(&theirs.1.json()), label(&ours.1.json()));
         let nothing: Vec<String> =
             idle.iter().map(|idle| format!("`{}` ({})", idle.path, idle.why)).collect();
-        let hint = format!("they differ only in what does nothing here: {}", nothing.join(", "));
-        log.error(ours.1.place, format!("`{a}` and `{b}` along `{}` make the same runs", ours.0.name), hint);
+        let hint = format!("they differ only in keys without effect: {}", nothing.join(", "));
+        log.error(ours.1.place, format!("`{a}` and `{b}` along `{}` give the same runs", ours.0.name), hint);
     }
 }
 
-/// A hash of all that has an effect.
+/// A hash of all keys with an effect.
 fn effective(run: &RunSpec, idle: &[Idle]) -> RunId {
     let mut json = serde_json::to_value(run).unwrap_or_default();
     for idle in idle {

@@ -1,12 +1,12 @@
-//! From the bytes of a file to its text, or what its encoding is and what to do about it.
+//! Decodes the bytes of a file, or detects another encoding.
 
 use crate::mistake::{Log, Mistakes};
 use crate::tree::Place;
 
-/// The text of a file that a user wrote. Files are UTF-8, with or without a byte-order mark.
+/// Decodes a file in UTF-8, with or without a byte-order mark.
 ///
 /// # Errors
-/// Another encoding, by its name as far as it can be told, with the first line that shows it.
+/// Returns an error that names the other encoding, if it can be detected, and the first affected line.
 pub fn decode(bytes: &[u8], file_name: &str) -> Result<String, Mistakes> {
     if let Some(wide) = Wide::of(bytes) {
         let text = wide.text(bytes);
@@ -28,9 +28,9 @@ fn advice(encoding: &str, file_name: &str) -> String {
     format!("save it as UTF-8 in the editor, or by: iconv -f {encoding} -t UTF-8 {file_name} > utf8.toml")
 }
 
-/// One byte a character, or UTF-8 that is damaged: `first` is the first byte that fits into no character.
+/// The errors of a single-byte encoding or damaged UTF-8; `first` is the first invalid byte.
 fn narrow(bytes: &[u8], first: usize, file_name: &str) -> Mistakes {
-    // Latin-1 has a character for every byte, so that the line can be shown.
+    // Decodes as Latin-1, which has a character for every byte, to show the line.
     let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
     let at = text.char_indices().nth(first).map_or(text.len(), |(at, _)| at);
     let shown = text[at..].chars().next().unwrap_or_default();
@@ -38,26 +38,26 @@ fn narrow(bytes: &[u8], first: usize, file_name: &str) -> Mistakes {
     let others = others.filter(|line| std::str::from_utf8(line).is_err()).count();
     let more = match others {
         0 => String::new(),
-        1 => ", and 1 more line is none either".to_owned(),
-        n => format!(", and {n} more lines are none either"),
+        1 => ", also in 1 more line".to_owned(),
+        n => format!(", also in {n} more lines"),
     };
     let byte = bytes.get(first).copied().unwrap_or_default();
     let mut log = Log::new(file_name, &text);
     let place = Place::in_file(at, at + shown.len_utf8());
     if bytes[..first].is_ascii() && shown.is_alphanumeric() {
         let message = format!(
-            "byte 0x{byte:02X} is no UTF-8{more}: the file seems to be Latin-1 or Windows-1252, where it is `{shown}`"
+            "byte 0x{byte:02X} is not UTF-8{more}: the file seems to be Latin-1 or Windows-1252, where it is `{shown}`"
         );
         log.error(place, message, advice("WINDOWS-1252", file_name));
     } else {
         let message =
-            format!("byte 0x{byte:02X} is no UTF-8{more}: the file has another encoding, or is damaged");
+            format!("byte 0x{byte:02X} is not UTF-8{more}: the file has another encoding, or is damaged");
         log.error(place, message, "save it as UTF-8 in the editor".to_owned());
     }
     log.finish()
 }
 
-/// An encoding of two or four bytes a character.
+/// An encoding with two or four bytes per code unit.
 struct Wide {
     name: &'static str,
     size: usize,
@@ -72,7 +72,7 @@ const WIDE: [Wide; 4] = [
 ];
 
 impl Wide {
-    /// By its byte-order mark or, as such text is mostly ASCII, by zeros where ASCII has them and no others.
+    /// Detects the encoding by its byte-order mark, or by zero bytes in the positions where ASCII text has them.
     fn of(bytes: &[u8]) -> Option<&'static Self> {
         let marked = |wide: &&Self| bytes.get(..wide.size).is_some_and(|unit| wide.unit(unit) == 0xFEFF);
         let begins_so = |wide: &&Self| {
@@ -141,13 +141,13 @@ mod tests {
         }
         check(
             b"name = \"x\"\ndescription = \"caf\xE9\"\n# \xFCber\n",
-            "x.toml:2:19: byte 0xE9 is no UTF-8, and 1 more line is none either: the file seems to be Latin-1 or \
+            "x.toml:2:19: byte 0xE9 is not UTF-8, also in 1 more line: the file seems to be Latin-1 or \
              Windows-1252, where it is `é`; save it as UTF-8 in the editor, or by: iconv -f WINDOWS-1252 -t UTF-8 \
              x.toml > utf8.toml",
         );
         check(
             b"# caf\xC3\xA9\nx = \"\xC3\"\n",
-            "x.toml:2:6: byte 0xC3 is no UTF-8: the file has another encoding, or is damaged; save it as UTF-8 in the editor",
+            "x.toml:2:6: byte 0xC3 is not UTF-8: the file has another encoding, or is damaged; save it as UTF-8 in the editor",
         );
     }
 }

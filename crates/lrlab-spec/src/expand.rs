@@ -1,4 +1,4 @@
-//! From axes to the points of the grid, in their fixed order.
+//! Expands axes to the points of the grid, in their fixed order.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::resolve::named_parts;
 use crate::suggest;
 use crate::tree::{Key, Node, Place};
 
-/// More cells than anyone means.
+/// The maximum number of cells.
 pub(crate) const MOST_CELLS: usize = 100_000;
 
-/// The product of the axes without what is excluded, then what is included.
+/// The product of the axes without excluded cells, followed by included cells.
 pub(crate) fn points(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions) -> Vec<Point> {
     let groups = axes::groups(log, root, axes);
     let sides: Vec<Vec<Point>> = groups.iter().map(|group| side(axes, group)).collect();
@@ -50,9 +50,8 @@ fn side(axes: &[Axis], group: &[usize]) -> Vec<Point> {
 fn product(log: &mut Log, sides: &[Vec<Point>], place: Place) -> Vec<Point> {
     let count = sides.iter().try_fold(1_usize, |count, side| count.checked_mul(side.len()));
     if count.is_none_or(|count| count > MOST_CELLS) {
-        let count =
-            count.map_or_else(|| "more cells than can be counted".to_owned(), |n| format!("{n} cells"));
-        log.error(place, format!("the axes make {count}: at most {MOST_CELLS}"), None);
+        let count = count.map_or_else(|| "too many cells to count".to_owned(), |n| format!("{n} cells"));
+        log.error(place, format!("the axes give {count}: at most {MOST_CELLS}"), None);
         return Vec::new();
     }
     sides.iter().fold(vec![Vec::new()], |points, side| {
@@ -63,7 +62,7 @@ fn product(log: &mut Log, sides: &[Vec<Point>], place: Place) -> Vec<Point> {
     })
 }
 
-/// The coordinate of a point along an axis, or what its named parts say of a key that is none.
+/// The coordinate of a point along an axis, or the value of another key in its named parts.
 fn coordinate(point: &Point, name: &str, definitions: &Definitions) -> Option<Json> {
     if let Some(node) = chosen(point, name) {
         return Some(node.json());
@@ -84,7 +83,7 @@ fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions,
     for entry in entries(root, "exclude") {
         let wanted = conditions::entries(entry);
         if wanted.is_empty() {
-            log.error(entry.place, "this names no coordinates", None);
+            log.error(entry.place, "expected at least one coordinate", None);
             continue;
         }
         let mut good = true;
@@ -102,14 +101,14 @@ fn exclude(log: &mut Log, root: &Node, axes: &[Axis], definitions: &Definitions,
             })
         };
         if !all.iter().any(fits) {
-            log.error(entry.place, "this excludes no cell of the grid", None);
+            log.error(entry.place, "no cell of the grid matches", None);
         }
         points.retain(|point| !fits(point));
     }
 }
 
-/// The sides of an entry's own product: its values where it has some, the axes' otherwise; axes that advance together
-/// still do where it names none of them.
+/// The sides of the product of an `[[include]]` entry: the entry's values, or else those of the axes. Zipped axes that the
+/// entry does not name still advance together.
 fn include(
     log: &mut Log,
     entry: &Node,
@@ -122,7 +121,7 @@ fn include(
     for (key, _) in &given {
         if !axes.iter().any(|axis| axis.name() == key.name) {
             let hint = suggest::among(&key.name, axes.iter().map(Axis::name).collect::<Vec<_>>());
-            log.error(key.place, format!("`{}` is no axis of this grid", key.name), hint);
+            log.error(key.place, format!("`{}` is not an axis of this grid", key.name), hint);
             good = false;
         }
     }

@@ -1,4 +1,4 @@
-//! Reading an experiment: from text to cells, or every mistake.
+//! Reads an experiment file and expands it to cells, or returns all errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,24 +18,24 @@ use crate::{
     RunSpec, claims, conditions, effect, expand, explain, report, resolve, run_id, search, select, suggest,
 };
 
-/// An experiment without a mistake, expanded and resolved.
+/// A valid experiment, expanded and resolved.
 #[derive(Debug, Clone)]
 pub struct Experiment {
-    /// Its name, which is also its folder's.
+    /// The name, which is also that of its folder.
     pub name: String,
-    /// What it asks.
+    /// The question.
     pub description: String,
-    /// Its claims as the file states them: a list of tables.
+    /// The claims as given in the file: a list of tables.
     pub claims: Json,
     /// Templates of documents that the report renders, relative to the file's folder.
     pub documents: Vec<String>,
-    /// What the report compares arms with, along each axis that the file names a baseline of.
+    /// The baseline values that the file names, by axis.
     pub baseline: Cell,
-    /// Whether it is about the paper: the report draws the paper's figures.
+    /// Whether the experiment reproduces the paper, so that the report draws the paper's figures.
     pub paper: bool,
-    /// Where the cells are trials of a search: its rules.
+    /// The rules of the search whose trials the cells are, if there is one.
     pub search: Option<Search>,
-    /// What is suspicious but clear.
+    /// Warnings.
     pub warnings: Mistakes,
     cells: Vec<Resolved>,
     points: Vec<Point>,
@@ -44,18 +44,19 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// The cells that match, in the fixed order of the grid, with their runs.
+    /// Returns the matching cells with their runs, in the fixed order of the grid.
     ///
-    /// A filter is `KEY=VALUE` over the cells' coordinates; one key twice means either, different keys mean both.
-    /// `seeds` keeps the first so many seeds.
+    /// A filter is `KEY=VALUE` over the cells' coordinates. Values of the same key are alternatives; filters of different
+    /// keys must all match. `seeds` keeps the first N seeds.
     ///
     /// # Errors
-    /// Filters that are no `KEY=VALUE`, name no coordinate, or match nothing; more seeds than there are.
+    /// Returns an error if a filter is not `KEY=VALUE`, names an unknown coordinate or matches no cell, or if there are fewer
+    /// seeds than requested.
     pub fn cells(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<(Cell, RunSpec)>, Mistakes> {
         Ok(self.each_cell(filters, seeds)?.collect())
     }
 
-    /// As [`Experiment::cells`], one after the other.
+    /// As [`Experiment::cells`], but lazily.
     ///
     /// # Errors
     /// As [`Experiment::cells`].
@@ -69,8 +70,8 @@ impl Experiment {
         Ok(chosen.into_iter().map(cell))
     }
 
-    /// Every value of the matching runs and where it comes from: `file:line`, `--set …` or `default`. One text for each
-    /// of [`Experiment::cells`].
+    /// Returns every value of the matching runs with its origin, `file:line`, `--set …` or `default`, as one text for each of
+    /// [`Experiment::cells`].
     ///
     /// # Errors
     /// As [`Experiment::cells`].
@@ -84,7 +85,7 @@ impl Experiment {
         Ok(chosen.into_iter().map(&mut text).collect())
     }
 
-    /// The indices of the cells that match.
+    /// The indices of the matching cells.
     fn select(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<usize>, Mistakes> {
         let mut log = Log::new("", "");
         let chosen = select::select(&mut log, &self.cells, self.search.as_ref(), filters, seeds);
@@ -92,11 +93,11 @@ impl Experiment {
     }
 }
 
-/// Reads an experiment. `overrides` are `KEY=VALUE` with a dotted path into the file; they replace what is there.
+/// Reads an experiment. `overrides` are `KEY=VALUE` with a dotted path into the file and replace its values.
 ///
 /// # Errors
-/// Every mistake of the file and the overrides, with its place and, where there is one, a suggestion. Where the
-/// text is no TOML only the parser's complaints are told: what they leave unread cannot be judged.
+/// Returns all errors of the file and the overrides, with their positions and, if available, suggestions. If the text is not
+/// valid TOML, only the parser's errors are returned.
 pub fn read(
     text: &str,
     file_name: &str,
@@ -106,7 +107,7 @@ pub fn read(
     let mut log = Log::new(file_name, text);
     let (mut root, complaints) = parse(text, 0);
     for (place, message) in &complaints {
-        log.error(*place, format!("this is no TOML: {message}"), None);
+        log.error(*place, format!("invalid TOML: {message}"), None);
     }
     if complaints.is_empty() && root.table().is_empty() {
         log.error(root.place, format!("{file_name} is empty: expected at least `name` and [axes]"), None);
@@ -131,7 +132,7 @@ pub fn read(
     let claims = claims::read(&mut log, &root);
     let documents = report::documents(&mut log, &root);
     let mut rules = search::read(&mut log, &root, &axes);
-    // Conditions on an axis that cannot be read would only repeat its mistake.
+    // Conditions on an invalid axis would only repeat its error.
     let complete = axes.len() == declared.len();
     let mut points = if complete { expand::points(&mut log, &root, &axes, &definitions) } else { Vec::new() };
     if log.has_errors() {
@@ -195,7 +196,7 @@ fn override_one(log: &mut Log, root: &mut Node, argument: &str) {
     match parse_argument(argument, source, SET.len()) {
         Ok((keys, node)) => {
             if !root.set(&keys, node) {
-                log.error(whole, "this leads into something that is no table", None);
+                log.error(whole, "the path leads into a value that is not a table", None);
             }
         }
         Err(message) => log.error(whole, message, "write --set defaults.lr=0.1".to_owned()),
@@ -230,17 +231,19 @@ fn sections(log: &mut Log, root: &Node, catalog: &Catalog) -> Definitions {
     Definitions::read(log, root, catalog)
 }
 
-/// The name of the experiment, which is also its folder's.
+/// Checks the name of the experiment, which is also that of its folder.
 fn check_name(log: &mut Log, node: &Node) {
     let Some(name) = node.text() else { return };
     if name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')) {
-        log.error(node.place, format!("\"{name}\" is no name: `a` … `z`, `0` … `9` and `-` only"), None);
-    } else if RESERVED_NAMES.contains(&name) {
-        let message = format!(
-            "no experiment is called `{name}`: the store keeps files of its own in a folder of that name"
+        log.error(
+            node.place,
+            format!("\"{name}\" is not a valid name: expected `a` … `z`, `0` … `9` and `-`"),
+            None,
         );
+    } else if RESERVED_NAMES.contains(&name) {
+        let message = format!("invalid experiment name `{name}`: the store reserves a folder of that name");
         let hint = format!(
-            "take another name, for instance `{name}-1`; taken are {}",
+            "choose another name, for example `{name}-1`; reserved are {}",
             suggest::list(RESERVED_NAMES)
         );
         log.error(node.place, message, hint);
@@ -249,7 +252,7 @@ fn check_name(log: &mut Log, node: &Node) {
     }
 }
 
-/// Where a key of a run that stands at the top level belongs.
+/// The correct path of a key of a run at the top level.
 fn elsewhere(root: &Node, name: &str) -> Option<String> {
     let is_axis = root.get("axes").is_some_and(|axes| axes.get(name).is_some());
     let is_key = EXPERIMENT["$defs"]["RunKeys"]["properties"].get(name).is_some() && name != "data";
@@ -262,7 +265,7 @@ fn elsewhere(root: &Node, name: &str) -> Option<String> {
     }
 }
 
-/// The names along an axis, those of `[[include]]` among them.
+/// The names along an axis, including those of `[[include]]`.
 fn used_names<'a>(axes: &'a [Axis], root: &'a Node, axis: &str) -> Vec<&'a str> {
     let own = axes.iter().filter(|known| known.name() == axis).flat_map(|known| &known.values);
     let included = root.get("include").map(Node::list).unwrap_or_default();
@@ -275,9 +278,9 @@ fn used_models<'a>(axes: &[Axis], root: &Node, definitions: &'a Definitions) -> 
     definitions.models.iter().filter(|model| names.contains(&model.key.name.as_str())).collect()
 }
 
-/// Cells with the same coordinates, or other coordinates for the same run; one mistake for all of one origin.
+/// Logs cells with equal coordinates and cells that give the same run, one error per origin.
 fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
-    // Identities instead of whole specifications: of ten thousand cells these are megabytes.
+    // Compares identities instead of specifications, which would need megabytes for ten thousand cells.
     let mut seen: BTreeMap<RunId, usize> = BTreeMap::new();
     for (index, resolved) in cells.iter().enumerate() {
         let id = match run_id(&resolved.spec, "") {
@@ -300,7 +303,7 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
         if let Some((ours, theirs)) = differing {
             let (key, ours, theirs) = (&ours.0, &ours.1, &theirs.1);
             let (a, b) = (label(&theirs.json()), label(&ours.json()));
-            log.error(ours.place, format!("`{a}` and `{b}` along `{}` make the same runs", key.name), None);
+            log.error(ours.place, format!("`{a}` and `{b}` along `{}` give the same runs", key.name), None);
         } else {
             let place = points[index].iter().map(|entry| entry.0.place).max().unwrap_or(Place::BUILT_IN);
             if !log.has_error_at(place) {
@@ -310,7 +313,7 @@ fn check_doubles(log: &mut Log, points: &[Point], cells: &[Resolved]) {
     }
 }
 
-/// Values that every run replaces: a warning, but an argument without effect is a mistake. Returns what the other
+/// Logs values that every run replaces: a warning in the file, an error in an argument. Returns the paths that the other
 /// arguments set.
 fn check_effect(
     log: &mut Log,

@@ -1,4 +1,4 @@
-//! Every value of a run and where it comes from.
+//! Lists every value of a run with its origin.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::mistake::Log;
 use crate::resolve::Resolved;
 use crate::tree::{Node, Place};
 
-/// `key = value  # origin`, one line per value; a key the experiment does not give is the default.
+/// `key = value  # origin`, one line per value; the origin of a key that the experiment does not set is `default`.
 pub(crate) fn explain(log: &Log, resolved: &Resolved, tree: &Node) -> String {
     let mut lines = Vec::new();
     leaves("", &serde_json::to_value(&resolved.spec).unwrap_or_default(), &mut lines);
@@ -27,7 +27,7 @@ pub(crate) fn explain(log: &Log, resolved: &Resolved, tree: &Node) -> String {
     text
 }
 
-/// The place of a value that was given, or of the word that switched its table off.
+/// The place of a given value, or of the `"off"` that disabled its table.
 fn given(tree: &Node, path: &str) -> Option<Place> {
     tree.at(path).map(|node| node.place)
 }

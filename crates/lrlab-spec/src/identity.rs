@@ -1,4 +1,4 @@
-//! A run's canonical form and identity.
+//! The canonical form and the identity of a run.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::RunSpec;
 
-/// Fields that were added after the first ids were given, each with what it means where nothing is said: what runs did
-/// before there was such a field. `*` stands for any one key.
+/// Fields that were added after the first ids were assigned, each with its default, which is the behaviour before the field
+/// was added. `*` matches any single key.
 ///
-/// A run that leaves a later field at that meaning keeps the id it had before.
+/// A run with the default of a later field keeps the id that it had before.
 fn later() -> [(&'static str, Value); 7] {
     [
         ("averaging", Value::Null),
@@ -25,13 +25,13 @@ fn later() -> [(&'static str, Value); 7] {
     ]
 }
 
-/// Why a specification has no identity.
+/// The reason why a specification has no identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoIdentity {
-    /// A number of it is NaN or infinite, which JSON cannot hold: two different runs would look alike.
+    /// It contains a NaN or infinite number, which JSON cannot represent, so that different runs would have equal ids.
     NotFinite,
-    /// It is no JSON.
+    /// It is not valid JSON.
     NoJson(String),
 }
 
@@ -39,18 +39,18 @@ impl fmt::Display for NoIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFinite => f.write_str(
-                "the specification holds a number that is NaN or infinite, so it has no identity: give a finite one",
+                "the specification contains a NaN or infinite number, so it has no identity: use finite numbers",
             ),
-            Self::NoJson(why) => write!(f, "the specification is no JSON, so it has no identity: {why}"),
+            Self::NoJson(why) => write!(f, "the specification is not valid JSON, so it has no identity: {why}"),
         }
     }
 }
 
 impl std::error::Error for NoIdentity {}
 
-/// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space), but whole
-/// numbers have all their digits, and in the options of a user's own model or data set `1.0` is not `1`: the builder
-/// can tell them apart.
+/// The canonical form of a specification: RFC 8785 JSON (sorted keys, shortest numbers, no white space), except that
+/// integers have all their digits, and `1.0` differs from `1` in the options of a custom model or data set, because a
+/// builder can distinguish them.
 ///
 /// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
 /// digest is the other half of the [identity](run_id), so that a digest to compare with (`pin_digest`) decides nothing either.
@@ -58,15 +58,15 @@ impl std::error::Error for NoIdentity {}
 /// added later and hold their default.
 ///
 /// # Errors
-/// A number is not finite.
+/// Returns an error if a number is not finite.
 pub fn canonical(spec: &RunSpec) -> Result<String, NoIdentity> {
     let mut spec = spec.clone();
-    // Left out here already: a path need not be text.
+    // Removed before serialization, because a path may not be valid Unicode.
     if let Source::Cifar10(files) | Source::Imdb(files) = &mut spec.data.source {
         files.folder = None;
     }
     let json = serde_json::to_value(&spec).map_err(|error| NoIdentity::NoJson(error.to_string()))?;
-    // What JSON cannot hold became null, and reads as something else or as nothing.
+    // Values that JSON cannot represent became null, so the round trip differs.
     if RunSpec::deserialize(&json).ok().as_ref() != Some(&spec) {
         return Err(NoIdentity::NotFinite);
     }
@@ -81,7 +81,7 @@ pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, NoIdentity>
     Ok(RunId::of(&canonical(spec)?, dataset_digest))
 }
 
-/// As [`run_id`], of a specification as JSON and with more later fields: what [`run_id`] would be had they been added.
+/// As [`run_id`], for a specification as JSON with additional later fields: the value of [`run_id`] if these were added.
 ///
 /// # Errors
 /// As [`canonical`].
@@ -115,7 +115,7 @@ fn canonical_of(mut json: Value, later: &[(&str, Value)]) -> Result<String, NoId
     Ok(text)
 }
 
-/// Where options are passed on to a builder that sees whether a number has a point.
+/// The paths of options that are passed to a builder, which can distinguish integers from floats.
 const PASSED_ON: [&str; 2] = ["model.custom.options", "data.source.custom.options"];
 
 fn write(json: &Value, path: &str, text: &mut String) -> Result<(), NoIdentity> {
@@ -132,7 +132,7 @@ fn write(json: &Value, path: &str, text: &mut String) -> Result<(), NoIdentity> 
                 text.push_str(if i == 0 { "" } else { "," });
                 text.push_str(&leaf(&Value::String(key.clone()))?);
                 text.push(':');
-                // Below passed-on options the path stays theirs, whatever their keys are called.
+                // Below such options the path does not change, regardless of their keys.
                 let below = match path {
                     "" => key.clone(),
                     path if PASSED_ON.contains(&path) => path.to_owned(),
@@ -165,7 +165,7 @@ fn write(json: &Value, path: &str, text: &mut String) -> Result<(), NoIdentity> 
     Ok(())
 }
 
-/// Removes what stands at `path` where it is `silent`.
+/// Removes the value at `path` if it equals `silent`.
 fn leave_out(json: &mut Value, path: &str, silent: &Value) {
     let Some(fields) = json.as_object_mut() else { return };
     match path.split_once('.') {

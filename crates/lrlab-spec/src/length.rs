@@ -1,4 +1,4 @@
-//! How long a run is, as far as its specification tells.
+//! The length of a run, as far as its specification determines it.
 
 use lrlab_config::{ResNetConfig, Stem, Validation, ValidationSplit};
 use lrlab_schedulers::Horizon;
@@ -6,7 +6,7 @@ use lrlab_schedulers::Horizon;
 use crate::{DataSpec, ModelSpec, RunSpec};
 
 impl DataSpec {
-    /// Examples of the training split; `None` for a data set of the user's own.
+    /// The number of training examples; `None` for a custom data set.
     #[must_use]
     pub fn training_examples(&self) -> Option<usize> {
         let rows = self.source.rows()?;
@@ -21,7 +21,7 @@ impl DataSpec {
 }
 
 impl DataSpec {
-    /// Whether validation reads the test split, so that what is chosen by it has seen the test examples.
+    /// Whether validation reads the test split, so that choices by validation depend on the test examples.
     #[must_use]
     pub fn validates_on_test(&self) -> bool {
         self.validation == Some(Validation::TEST_SPLIT)
@@ -29,13 +29,13 @@ impl DataSpec {
 }
 
 impl RunSpec {
-    /// The run's length; `None` for a data set of the user's own.
+    /// The run's length; `None` for a custom data set.
     #[must_use]
     pub fn horizon(&self) -> Option<Horizon> {
         self.data.training_examples().map(|examples| self.horizon_on(examples))
     }
 
-    /// The run's length on so many training examples.
+    /// The run's length for this number of training examples.
     #[must_use]
     pub fn horizon_on(&self, examples: usize) -> Horizon {
         let batches = examples.div_ceil(self.batch_size.max(1));
@@ -44,7 +44,7 @@ impl RunSpec {
     }
 }
 
-/// Height and width of the last stage's pictures, from those of the data set's.
+/// Height and width of the last stage's feature maps for pictures of `side` × `side`.
 fn last_side(network: &ResNetConfig, side: usize) -> usize {
     let stem = if network.stem == Stem::ImageNet { 2 } else { 0 };
     let stages = if matches!(network.depth, 18 | 34 | 50) { 4 } else { 3 };
@@ -55,15 +55,15 @@ fn last_side(network: &ResNetConfig, side: usize) -> usize {
 /// A batch of a single example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoneExample {
-    /// Which batch it is.
+    /// A description of the batch.
     pub message: String,
-    /// What to do about it.
+    /// A suggestion.
     pub suggestion: String,
 }
 
 impl RunSpec {
-    /// Whether some batch of an epoch of so many training examples holds a single one. A network whose batch norm sees
-    /// one value per channel there fails within its first epoch.
+    /// Returns the batch of a single example, if an epoch of this number of training examples has one. A network whose batch
+    /// norm has one value per channel for it fails within its first epoch.
     #[must_use]
     pub fn lone_example(&self, examples: usize) -> Option<LoneExample> {
         let lone = |size: usize| size <= 1 || examples % size == 1;
@@ -82,15 +82,12 @@ impl RunSpec {
         let suggestion = if others.is_empty() {
             "use more examples for training".to_owned()
         } else {
-            format!(
-                "a batch size of {} leaves no such batch; so does another number of examples",
-                others.join(" or ")
-            )
+            format!("a batch size of {} avoids it, as does another number of examples", others.join(" or "))
         };
         Some(LoneExample { message, suggestion })
     }
 
-    /// The same where the network is known to reduce pictures of `side` × `side` to one value per channel.
+    /// As [`lone_example`](Self::lone_example), if the network reduces pictures of `side` × `side` to one value per channel.
     pub(crate) fn lone_value(&self, examples: usize, side: usize) -> Option<LoneExample> {
         let ModelSpec::Resnet(network) = &self.model else { return None };
         let LoneExample { message, suggestion } =
@@ -103,20 +100,20 @@ impl RunSpec {
     }
 }
 
-/// A number that is larger than what there is of it: legal, and hardly meant.
+/// A valid setting that exceeds the available number of examples or batches, which is probably unintended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Oversized {
     /// The key of the run.
     pub key: &'static str,
-    /// What is suspicious.
+    /// The warning.
     pub message: String,
-    /// What to do about it.
+    /// A suggestion.
     pub suggestion: String,
 }
 
 impl RunSpec {
-    /// What of the batches is larger than an epoch of so many training examples: `batch_size` above the examples,
-    /// `accumulate` above the batches.
+    /// Returns settings that exceed an epoch of this number of training examples: `batch_size` above the number of examples,
+    /// `accumulate` above the number of batches.
     #[must_use]
     pub fn oversized(&self, examples: usize) -> Vec<Oversized> {
         let plural = |n: usize, word: &str, words: &str| format!("{n} {}", if n == 1 { word } else { words });
@@ -137,7 +134,7 @@ impl RunSpec {
             found.push(Oversized {
                 key: "accumulate",
                 message: format!(
-                    "`accumulate` is {}, but an epoch has {}: each update takes in no more",
+                    "`accumulate` is {}, but an epoch has {}: the largest effective value",
                     self.accumulate,
                     plural(batches, "batch", "batches")
                 ),

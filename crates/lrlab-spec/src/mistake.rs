@@ -1,4 +1,4 @@
-//! Mistakes with their place, shown as rustc shows them.
+//! Errors and warnings with their positions, rendered in the style of rustc.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,29 +8,29 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::tree::Place;
 
-/// Whether something can go on.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Nothing is started.
+    /// An error, with which nothing is started.
     Error,
-    /// Suspicious, but the meaning is clear.
+    /// A warning.
     Warning,
 }
 
-/// One mistake and its place.
+/// An error or warning with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Whether something can go on.
+    /// The severity.
     pub severity: Severity,
     /// The file's name, or `command line` for an argument.
     pub origin: String,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// The column in characters, counted from 1.
     pub column: usize,
-    /// Bytes of the offending words in the file or the argument.
+    /// The byte range of the affected text in the file or the argument.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The message.
     pub message: String,
     /// What to do about it.
     pub suggestion: Option<String>,
@@ -63,31 +63,31 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of an input, in the order of their places.
+/// All errors and warnings of an input, ordered by position.
 ///
-/// `Display` is plain text; [`Mistakes::render`] has colours where they are wanted.
+/// `Display` gives plain text; [`Mistakes::render`] can use colours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    /// The mistakes, in the order of their places: the file first, then the arguments.
+    /// The errors and warnings by position, those of the file before those of the arguments.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// The number of errors and warnings.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each with its line and a caret; with `color`, ANSI colours.
+    /// Renders each with its line and a caret; with `color`, in ANSI colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -111,22 +111,22 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// Where text comes from: the file, or an argument.
+/// A source text: the file or an argument.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: Arc<str>,
 }
 
-/// What an argument is called.
+/// The name of an argument's source.
 pub(crate) const COMMAND_LINE: &str = "command line";
 
-/// Collects mistakes while an input is read.
+/// Collects errors and warnings while an input is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) sources: Vec<Source>,
     found: Vec<(Place, Mistake)>,
-    /// Keys that a misspelt one was probably meant to be: their absence is no second mistake.
+    /// Keys that were probably misspelt; their absence is not a second error.
     pub(crate) meant: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ impl Log {
         Self { sources: vec![file], found: Vec::new(), meant: Vec::new() }
     }
 
-    /// Adds an argument as a source of its own; its text begins with `prefix`.
+    /// Adds an argument as a separate source, whose text begins with `prefix`.
     pub(crate) fn argument(&mut self, prefix: &str, argument: &str) -> usize {
         let text = format!("{prefix}{argument}");
         self.sources.push(Source { name: COMMAND_LINE.to_owned(), text: text.into() });
@@ -188,12 +188,12 @@ impl Log {
         }
     }
 
-    /// Whether a mistake is known of exactly these words.
+    /// Whether there is an error at exactly this place.
     pub(crate) fn has_error_at(&self, place: Place) -> bool {
         self.found.iter().any(|(known, mistake)| *known == place && mistake.severity == Severity::Error)
     }
 
-    /// Whether anything was said about exactly these words.
+    /// Whether there is an error or warning at exactly this place.
     pub(crate) fn knows_of(&self, place: Place) -> bool {
         self.found.iter().any(|(known, _)| *known == place)
     }
@@ -214,7 +214,7 @@ impl Log {
         }
     }
 
-    /// Every mistake by place; warnings alone are no reason to stop.
+    /// Returns all errors and warnings by place.
     pub(crate) fn finish(&self) -> Mistakes {
         let mut found = self.found.clone();
         found.sort_by_key(|(place, mistake)| (*place, mistake.severity));
@@ -222,7 +222,7 @@ impl Log {
     }
 }
 
-/// A span inside of `text`, on character boundaries.
+/// Clamps a span to `text` and to character boundaries.
 fn snap(text: &str, start: usize, end: usize) -> Range<usize> {
     let floor = |mut at: usize| {
         at = at.min(text.len());

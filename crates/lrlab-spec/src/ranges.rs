@@ -1,4 +1,4 @@
-//! Ranges of single values, as their schemas state them.
+//! Checks single values against the ranges in their schemas.
 
 use lrlab_runs::EpochMetrics;
 use serde_json::Value as Json;
@@ -6,14 +6,14 @@ use serde_json::Value as Json;
 use crate::suggest;
 use crate::tree::{Node, Value};
 
-/// What is wrong with a value.
+/// An error in a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) message: String,
     pub(crate) suggestion: Option<String>,
 }
 
-/// What is wrong with the value under `key`, its type being the schema's.
+/// Returns the error in the value of `key`, if any. Its type is that of the schema.
 pub(crate) fn check(schema: &Json, key: &str, node: &Node) -> Option<Wrong> {
     match &node.value {
         Value::Text(text) => word(schema, key, text),
@@ -26,12 +26,12 @@ pub(crate) fn check(schema: &Json, key: &str, node: &Node) -> Option<Wrong> {
     }
 }
 
-/// What a schema says about its range that its bounds do not.
+/// The comment of a schema that explains its range.
 fn comment(schema: &Json) -> Option<&str> {
     schema["$comment"].as_str()
 }
 
-/// What is expected where `x` is out of the schema's bounds.
+/// A description of the schema's bounds if `x` is out of bounds.
 fn refused(schema: &Json, x: f64) -> Option<String> {
     let bound = |name: &str| schema[name].as_f64();
     let bounds = [
@@ -50,7 +50,7 @@ fn refused(schema: &Json, x: f64) -> Option<String> {
     Some(comment(schema).map_or(expected.clone(), |why| format!("{expected}: {why}")))
 }
 
-/// A schema's words that are not alternatives of their own are names of metrics.
+/// Checks a string; an enumeration in the schema contains names of metrics.
 fn word(schema: &Json, key: &str, text: &str) -> Option<Wrong> {
     if text.is_empty() && schema["minLength"] == 1 {
         let suggestion = comment(schema).map(str::to_owned);

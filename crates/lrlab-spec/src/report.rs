@@ -1,4 +1,4 @@
-//! `[report]`: what arms are compared with, and what the report holds besides its own pages.
+//! `[report]`: the baselines of the report, and its additional documents.
 
 use std::path::{Component, Path};
 
@@ -11,13 +11,13 @@ use crate::resolve::Resolved;
 use crate::tree::{Node, Value};
 use crate::walk::walk;
 
-/// How the name of a document's template ends.
+/// The extension of document templates.
 const TEMPLATE: &str = ".jinja";
 
-/// Names that the report gives its own files, or begins them with.
+/// Names of the report's files and folders, which documents cannot use.
 const TAKEN: [&str; 5] = ["report.md", "report.html", "manifest.json", "tables", "figures"];
 
-/// The templates of documents, each of which makes a file of its own.
+/// The templates of documents, each of which renders to a separate file.
 pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
     let Some(section) = root.get("report") else { return Vec::new() };
     let schema = serde_json::json!({ "$ref": "#/$defs/Report" });
@@ -38,9 +38,9 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
             let hint = "name a template in the experiment's folder, or below it".to_owned();
             log.error(node.place, format!("`{text}` leads out of the experiment's folder"), hint);
         } else if name.is_empty() || TAKEN.contains(&name) {
-            log.error(node.place, format!("the report has a file `{name}` of its own"), None);
+            log.error(node.place, format!("the report has its own file `{name}`"), None);
         } else if made.contains(&name) {
-            log.error(node.place, format!("two templates make `{name}`"), None);
+            log.error(node.place, format!("two templates render to `{name}`"), None);
         } else {
             made.push(name);
         }
@@ -49,7 +49,7 @@ pub(crate) fn documents(log: &mut Log, root: &Node) -> Vec<String> {
     all.iter().filter_map(Node::text).map(str::to_owned).collect()
 }
 
-/// The baselines, each as the cells have it: one value of an axis of the grid.
+/// The baselines, each a value of an axis of the grid.
 pub(crate) fn baseline(log: &mut Log, root: &Node, cells: &[Resolved], search: Option<&Search>) -> Cell {
     let Some(section) = root.at("report.baseline") else { return Cell::new() };
     let names: Vec<&str> =
@@ -58,7 +58,7 @@ pub(crate) fn baseline(log: &mut Log, root: &Node, cells: &[Resolved], search: O
     for (key, node) in conditions::entries(section) {
         if key.name == "seed" {
             let hint = "leave it out: the report compares runs of equal seed".to_owned();
-            log.error(key.place, "a seed is no baseline", hint);
+            log.error(key.place, "a seed cannot be a baseline", hint);
         } else if search.is_some_and(|search| search.keys.contains(&key.name)) {
             let hint = format!("list the values to compare as an axis: axes.{} = […]", key.name);
             log.error(

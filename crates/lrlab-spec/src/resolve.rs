@@ -1,4 +1,4 @@
-//! From a point of the grid to a run with every value spelled out and its origin known.
+//! Resolves a point of the grid to a run with all values and their origins.
 
 use lrlab_config::Precision;
 use lrlab_runs::Cell;
@@ -19,7 +19,7 @@ pub(crate) struct Resolved {
     pub(crate) spec: RunSpec,
 }
 
-/// What a run is unless the experiment says otherwise. What is not here has to be given.
+/// The built-in values of a run. All other keys are required.
 fn built_in() -> Node {
     Node::built_in(&json!({
         "accumulate": 1,
@@ -41,7 +41,7 @@ fn built_in() -> Node {
 /// Keys of a run without a built-in value.
 const REQUIRED: [&str; 4] = ["lr", "epochs", "batch_size", "optimizer"];
 
-/// Keys that `"off"` empties.
+/// Keys that can be set to `"off"`.
 const MAY_BE_OFF: [&str; 10] = [
     "averaging",
     "clip_norm",
@@ -55,11 +55,11 @@ const MAY_BE_OFF: [&str; 10] = [
     "data.limit.test",
 ];
 
-/// Keys of a table with one variant of several: another variant replaces it instead of being merged.
+/// Keys of tagged tables: a table with another variant replaces the existing one instead of being merged.
 const TAGGED: [&str; 7] =
     ["optimizer", "model", "data.source", "schedule", "monitor.controller", "averaging", "divergence.action"];
 
-/// Logs what has to be given and is not, by axes, searched keys, defaults or the models that the axes name.
+/// Logs required keys that are set neither by axes, searched keys or defaults nor by the named models.
 pub(crate) fn require(log: &mut Log, axes: &[&str], models: &[&Named], defaults: &Node) {
     for name in REQUIRED {
         let given = |node: &Node| node.get(name).is_some();
@@ -76,7 +76,7 @@ pub(crate) fn require(log: &mut Log, axes: &[&str], models: &[&Named], defaults:
     }
 }
 
-/// The run at a point; what is wrong with it goes to the log.
+/// The run at a point; errors are logged.
 pub(crate) fn resolve(
     log: &mut Log,
     point: &Point,
@@ -94,7 +94,7 @@ pub(crate) fn resolve(
     definitions.bind(&mut spec);
     for found in coupled::run(&spec) {
         let place = tree.place_near(&found.path);
-        // The same value may be wrong in one way for each length of a run: the first tells enough.
+        // The same value may be invalid for several lengths of a run; the first error suffices.
         if !log.has_error_at(place) {
             log.error(place, found.message, found.suggestion);
         }
@@ -114,12 +114,12 @@ pub(crate) fn resolve(
     if spec.data.validates_on_test() {
         let place = tree.place_near("data.validation");
         if !log.knows_of(place) {
-            let message = "`validation` is the test split: what is chosen by validation (best epoch, monitor, early \
-                           stopping) has seen the test examples";
+            let message = "`validation` is the test split: choices by validation (best epoch, monitor, early stopping) depend on \
+                           the test examples";
             log.warn(
                 place,
                 message,
-                "hold out training examples unless you repeat such a protocol".to_owned(),
+                "hold out training examples, unless you reproduce such a protocol".to_owned(),
             );
         }
     }
@@ -135,7 +135,7 @@ pub(crate) fn resolve(
     Some(Resolved { cell: cell(point, dataset, &spec), spec })
 }
 
-/// Every value of the run at a point with its place, as the file and the arguments give them.
+/// All values of the run at a point with their places in the file and the arguments.
 pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
     let mut tree = named_parts(point, definitions)?;
     for entry in point.iter().filter(|entry| !is_named(&entry.0.name) && entry.0.name != TRIAL) {
@@ -151,7 +151,7 @@ pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> O
     Some(tree)
 }
 
-/// Multiplies the base rate by the factor of the named optimizer, if it has one. The rate keeps its place.
+/// Multiplies the base rate by the factor of the named optimizer, if any, and keeps its place.
 fn scale_rate(tree: &mut Node, point: &Point, definitions: &Definitions) {
     let Some(name) = chosen(point, OPTIMIZER).and_then(Node::text) else { return };
     let number = |node: &Node| node.json().as_f64();
@@ -161,7 +161,7 @@ fn scale_rate(tree: &mut Node, point: &Point, definitions: &Definitions) {
     put(tree, "lr", |node| node.value = Value::Float(lr * scale));
 }
 
-/// The run of a point's model, schedule, monitor and seed, before further axes set their keys.
+/// The values from a point's model, schedule, monitor and seed, before other axes set their keys.
 pub(crate) fn named_parts(point: &Point, definitions: &Definitions) -> Option<Node> {
     let named = |all: &[Named], name: Option<&str>| {
         all.iter().find(|named| Some(named.key.name.as_str()) == name).map(|named| named.node.clone())
@@ -204,7 +204,7 @@ fn cell(point: &Point, dataset: &str, spec: &RunSpec) -> Cell {
     cell
 }
 
-/// Changes the entry of a table, made where there is none.
+/// Changes an entry of a table, which is created if it is missing.
 fn put(tree: &mut Node, name: &str, change: impl FnOnce(&mut Node)) {
     let Value::Table(entries) = &mut tree.value else { return };
     let index = entries.iter().position(|(key, _)| key.name == name).unwrap_or_else(|| {
@@ -215,7 +215,7 @@ fn put(tree: &mut Node, name: &str, change: impl FnOnce(&mut Node)) {
     change(&mut entries[index].1);
 }
 
-/// `over` wins; tables are merged key by key unless they hold different variants.
+/// Merges `over` into `base` with precedence. Tables are merged key by key unless they have different variants.
 fn merge(base: &mut Node, over: &Node, path: &str) {
     let variant = |node: &Node| node.table().first().map(|(key, _)| key.name.clone());
     let is_schedule = path.starts_with("optimizer.") && path.ends_with("_schedule");
@@ -235,13 +235,12 @@ fn merge(base: &mut Node, over: &Node, path: &str) {
     }
 }
 
-/// Whether a path ends in the tree: it does not where it goes through another variant than the one that is there, or
-/// through a monitor that is off.
+/// Whether a path exists in the tree: it does not if it refers to another variant, or to a monitor that is off.
 pub(crate) fn applies(tree: &Node, path: &str) -> bool {
     blocked(tree, path).is_none()
 }
 
-/// Where a path leaves the tree, and what stands there.
+/// The prefix at which a path leaves the tree, and the value there.
 fn blocked<'a>(tree: &'a Node, path: &'a str) -> Option<(&'a str, &'a str)> {
     if rule_of(tree, path).is_some() {
         return None;
@@ -260,8 +259,8 @@ fn blocked<'a>(tree: &'a Node, path: &'a str) -> Option<(&'a str, &'a str)> {
     })
 }
 
-/// The path of a key of whichever update rule is there: `optimizer.weight_decay` is `optimizer.sgd.weight_decay` beside
-/// `sgd`. `None` for any other path, and if the rule has no such key.
+/// The path of a key of the current update rule: `optimizer.weight_decay` becomes `optimizer.sgd.weight_decay` for `sgd`.
+/// `None` for any other path, and if the rule has no such key.
 fn rule_of(tree: &Node, path: &str) -> Option<String> {
     let key = path.strip_prefix("optimizer.").filter(|key| !key.contains('.'))?;
     let (rule, _) = tree.get(OPTIMIZER)?.table().first()?;
@@ -275,7 +274,7 @@ fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
         return apply(tree, &own, value);
     }
     if let Some((walked, found)) = blocked(tree, path) {
-        return Err(format!("`{walked}` is `{found}`, so the axis `{path}` sets nothing"));
+        return Err(format!("`{walked}` is `{found}`, so the axis `{path}` has no effect"));
     }
     let (mut node, mut keys) = (tree, path.split('.').peekable());
     while let Some(key) = keys.next() {
@@ -288,7 +287,7 @@ fn apply(tree: &mut Node, path: &str, value: &Node) -> Result<(), String> {
         }
         put(node, key, |_| ());
         let Value::Table(entries) = &mut node.value else {
-            return Err(format!("`{path}` leads into no table"));
+            return Err(format!("`{path}` leads into a value that is not a table"));
         };
         let Some((_, child)) = entries.iter_mut().find(|(known, _)| known.name == key) else {
             return Err(format!("there is no `{key}` on the way of `{path}`"));

@@ -1,7 +1,7 @@
-//! A run's resolved specification: everything that decides its result, no default left out.
+//! The resolved specification of a run: everything that determines its result, including defaults.
 //!
-//! These types are also the vocabulary of experiment files. Every enum is externally tagged and every struct
-//! refuses unknown keys, so that a mistake keeps its place in the file.
+//! These types also define the keys of experiment files. Every enum is externally tagged and every struct rejects unknown
+//! keys, so that errors have a position in the file.
 
 use lrlab_config::{
     AveragingConfig, DivergenceConfig, EarlyStoppingConfig, Metric, OptimizerConfig, Precision,
@@ -18,37 +18,37 @@ pub use data::*;
 pub use models::*;
 pub use monitor::*;
 
-/// Everything that decides a run's result. Device, paths and worker counts are not in it.
+/// Everything that determines a run's result, without device, paths and numbers of workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunSpec {
     /// The network.
     pub model: ModelSpec,
-    /// The data and how they are prepared.
+    /// The data and its preparation.
     pub data: DataSpec,
     /// The update rule.
     pub optimizer: OptimizerConfig,
     /// Base learning rate.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr: f64,
-    /// The rate over time.
+    /// The learning rate over time.
     pub schedule: ScheduleSpec,
-    /// Floor of the rate in force, after schedule and gains.
+    /// The lower bound of the learning rate, after schedule and gains.
     #[schemars(range(min = 0))]
     pub lr_min: f64,
-    /// Ceiling of the rate in force, after schedule and gains.
+    /// The upper bound of the learning rate, after schedule and gains; `None` is no bound.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr_max: Option<f64>,
-    /// What changes the rate while training, by a metric; `None` is off.
+    /// The monitor, which changes the learning rate by a metric; `None` is off.
     pub monitor: Option<MonitorSpec>,
-    /// What ends the run early; `None` is off.
+    /// Early stopping; `None` is off.
     pub early_stopping: Option<EarlyStoppingConfig>,
-    /// An average of the weights along the run, which takes their place at its end; `None` is off.
+    /// An average of the weights over the run, which replaces them at the end; `None` is off.
     pub averaging: Option<AveragingConfig>,
-    /// What is done about a loss that explodes or is no number; `None` ends the run as diverged where it is no number.
+    /// The handling of an exploding or non-finite loss; with `None`, a non-finite loss ends the run as diverged.
     pub divergence: Option<DivergenceConfig>,
-    /// Also keep the weights of so many best epochs, by `select`, as `epoch-0007.safetensors`, …. Decides no result and
-    /// does not enter the run's identity.
+    /// The number of best epochs, by `select`, whose weights are also kept, as `epoch-0007.safetensors`, …. It affects no
+    /// result and is not part of the run's identity.
     #[serde(default)]
     pub keep_top: usize,
     /// Write the loss, the rate and the gradient's norm of every so many updates: to `events.jsonl`, `updates.csv` and
@@ -59,25 +59,25 @@ pub struct RunSpec {
     /// Passes over the training split.
     #[schemars(range(min = 1))]
     pub epochs: u64,
-    /// Examples per batch.
+    /// The number of examples per batch.
     #[schemars(range(min = 1))]
     pub batch_size: usize,
-    /// Batches per update.
+    /// The number of batches per update.
     #[schemars(range(min = 1))]
     pub accumulate: usize,
-    /// Upper bound of the global gradient norm; `None` does not clip.
+    /// The upper bound of the global gradient norm; `None` does not clip.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip_norm: Option<f64>,
-    /// Mass moved from the true class to the uniform distribution, 0 … 1 (Szegedy et al., CVPR 2016).
+    /// The probability mass moved from the true class to the uniform distribution, 0 … 1 (Szegedy et al., CVPR 2016).
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub label_smoothing: f64,
-    /// The metric whose best epoch counts.
+    /// The metric that selects the best epoch.
     #[schemars(with = "Metric")]
     pub select: String,
-    /// Of the operands of matrix products. Default: `f32`.
+    /// The precision of the operands of matrix products. Default: `f32`.
     #[serde(default)]
     pub precision: Precision,
-    /// Seed of initialisation, order, augmentation and dropout.
+    /// The seed of initialisation, order, augmentation and dropout.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The JSON schema of experiment files: for editors, and for the walk that finds the mistakes.
+//! The JSON schema of experiment files, for editors and for checking files.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,16 +13,16 @@ use crate::claim_metric;
 use crate::coordinate::{LR_SCALE, NAMED, OPTIMIZER};
 use crate::search::spec::Spaces;
 
-/// The JSON schema (draft 2020-12) of an experiment file, for editors that complete and check TOML by one.
+/// The JSON schema (draft 2020-12) of an experiment file, for completion and checks in editors.
 #[must_use]
 pub fn schema() -> Value {
     EXPERIMENT.clone()
 }
 
-/// The schema, made once.
+/// The schema, computed once.
 pub(crate) static EXPERIMENT: LazyLock<Value> = LazyLock::new(experiment);
 
-/// A definition, `RunKeys` or `SgdConfig`; an empty schema, which allows everything, for a name there is none of.
+/// A definition such as `RunKeys` or `SgdConfig`; an empty schema, which allows everything, for an unknown name.
 pub(crate) fn definition(name: &str) -> &'static Value {
     &EXPERIMENT["$defs"][name]
 }
@@ -46,8 +46,8 @@ fn experiment() -> Value {
     data_keys.remove("source");
 
     definitions.insert("RunKeys".into(), object(run_keys, &[], "Keys of a run."));
-    definitions.insert("DataKeys".into(), object(data_keys, &[], "How data are prepared."));
-    definitions.insert("DataSpec".into(), object(data, &["source"], "Data and how they are prepared."));
+    definitions.insert("DataKeys".into(), object(data_keys, &[], "The preparation of data."));
+    definitions.insert("DataSpec".into(), object(data, &["source"], "Data and its preparation."));
     definitions.insert(limit_name.into_owned(), object(limit, &[], "Upper bounds on the examples used."));
     definitions.insert("Model".into(), model());
     let optimizer = optimizer(&definitions);
@@ -72,7 +72,7 @@ fn experiment() -> Value {
                 "type": "string", "pattern": "^[a-z0-9-]+$", "maxLength": LONGEST_NAME, "not": { "enum": RESERVED_NAMES },
                 "description": "Names the experiment's folder.",
             },
-            "description": { "type": "string", "description": "What it asks, for readers of the report." },
+            "description": { "type": "string", "description": "The question, for readers of the report." },
             "axes": reference("Axes"),
             "zip": {
                 "type": "array", "items": { "type": "array", "items": { "type": "string" } },
@@ -82,19 +82,19 @@ fn experiment() -> Value {
             "models": map(&reference("Model"), "Networks with their data."),
             "data": map(&reference("DataSpec"), "Data sets."),
             "optimizers": map(&reference("Optimizer"), "Update rules, for the axis `optimizer`."),
-            "schedules": map(&reference("ScheduleSpec"), "Rates over time."),
-            "monitors": map(&reference("MonitorSpec"), "What changes the rate by a metric; `off` is built in."),
+            "schedules": map(&reference("ScheduleSpec"), "Learning rates over time."),
+            "monitors": map(&reference("MonitorSpec"), "Controllers that change the learning rate by a metric; `off` is built in."),
             "exclude": {
                 "type": "array", "items": { "type": "object" },
-                "description": "Cells that are left out: `dataset` and keys that may be axes, each a value or a list of them.",
+                "description": "Excluded cells: `dataset` and keys that can be axes, each with a value or a list of values.",
             },
             "include": {
                 "type": "array", "items": { "type": "object" },
-                "description": "Further cells: coordinates, each a value or a list; axes left out run over all values.",
+                "description": "Additional cells: coordinates, each a value or a list; axes that are not given take all their values.",
             },
             "report": reference("Report"),
             "search": reference("Search"),
-            "claims": { "type": "array", "items": reference("Claim"), "description": "What should come out." },
+            "claims": { "type": "array", "items": reference("Claim"), "description": "Expected outcomes." },
         },
         "additionalProperties": false,
         "required": ["name", "axes"],
@@ -113,7 +113,7 @@ fn model() -> Value {
     object(properties, &["network", "data"], "A network, its data and its overrides of the defaults.")
 }
 
-/// An update rule with the factor of its rate.
+/// The schema of an update rule with the factor of its rate.
 fn optimizer(definitions: &Map<String, Value>) -> Value {
     let rules = definitions.get("OptimizerConfig").into_iter().flat_map(branches);
     let mut properties: Map<String, Value> = rules
@@ -123,7 +123,7 @@ fn optimizer(definitions: &Map<String, Value>) -> Value {
         .collect();
     let scale = json!({
         "type": "number", "exclusiveMinimum": 0,
-        "description": "Multiplies `lr`, so that one axis of rates serves several rules. Default: 1.",
+        "description": "The factor of `lr`, so that several rules can share one axis of rates. Default: 1.",
     });
     properties.insert(LR_SCALE.into(), scale);
     object(properties, &[], "An update rule.")
@@ -140,32 +140,32 @@ fn report() -> Value {
     });
     let paper = json!({
         "type": "boolean",
-        "description": "Whether the experiment is about the paper: the report draws the paper's figures. Default: false.",
+        "description": "Whether the experiment reproduces the paper, so that the report draws the paper's figures. Default: false.",
     });
     let properties = [("documents", documents), ("baseline", baseline), ("paper", paper)];
     let properties: Map<String, Value> =
         properties.into_iter().map(|(key, schema)| (key.to_owned(), schema)).collect();
-    object(properties, &[], "What the report compares with, and holds besides its own pages.")
+    object(properties, &[], "Baselines of the report, and its additional documents.")
 }
 
 fn claim() -> Value {
     json!({
         "type": "object",
-        "description": "Something that should come out, for the report.",
+        "description": "An expected outcome, which the report checks.",
         "properties": {
             "id": { "type": "string", "minLength": 1 },
-            "text": { "type": "string", "description": "What is claimed, for readers." },
-            "metric": { "type": "string", "pattern": claim_metric::pattern(), "description": "A figure, with `final.`, `best.`, `max.` or `min.` before it." },
-            "where": { "type": "object", "description": "Coordinates of the arms it speaks about." },
+            "text": { "type": "string", "description": "The claim in words." },
+            "metric": { "type": "string", "pattern": claim_metric::pattern(), "description": "A metric with the prefix `final.`, `best.`, `max.` or `min.`." },
+            "where": { "type": "object", "description": "Coordinates of the arms that the claim covers." },
             "value": { "type": "number" },
-            "tolerance": { "type": "number", "minimum": 0, "description": "Reproduced within so much of the value." },
+            "tolerance": { "type": "number", "minimum": 0, "description": "The largest deviation from `value` that counts as agreement." },
             "compare": { "oneOf": COMPARISONS.map(|name| json!({ "type": "string", "const": name })) },
-            "than": { "type": "object", "description": "Coordinates of the arms it is compared with." },
+            "than": { "type": "object", "description": "Coordinates of the arms to compare with." },
             "arms": {
                 "oneOf": SCOPES.map(|name| json!({ "type": "string", "const": name })),
-                "description": "Where it is to hold: in `every` arm (default), in `most`, or on `average`.",
+                "description": "Where the claim must hold: in `every` arm (default), in `most`, or on `average`.",
             },
-            "margin": { "type": "number", "exclusiveMinimum": 0, "description": "A difference within ± so much is none." },
+            "margin": { "type": "number", "exclusiveMinimum": 0, "description": "The equivalence margin: a difference within ± `margin` counts as none." },
             "expect": {
                 "oneOf": EXPECTED.map(|name| json!({ "type": "string", "const": name })),
                 "description": "The verdict that `report --check` expects. Default: `supported`.",
@@ -176,25 +176,25 @@ fn claim() -> Value {
     })
 }
 
-/// How a claim compares.
+/// The comparisons of a claim.
 const COMPARISONS: [&str; 11] =
     [">=", ">", "<=", "<", "=", "at_least", "above", "at_most", "below", "within", "about"];
 
-/// Where a claim is to hold.
+/// The scopes of a claim.
 const SCOPES: [&str; 3] = ["every", "most", "average"];
 
-/// What an experiment may expect of a claim.
+/// The verdicts that an experiment can expect of a claim.
 const EXPECTED: [&str; 4] = ["supported", "contradicted", "equivalent", "any"];
 
 const SEARCH: &str = "A search by itself in every arm of the grid: equally many trials for each, judged on the \
                       validation split; the winner stands for the arm.";
 
-/// Every single value of a run by its dotted path. Schedules nest without end: of their keys only the pattern is told.
+/// Every single value of a run by its dotted path. Schedules nest recursively, so their keys are given as a pattern.
 fn leaves(definitions: &Map<String, Value>) -> Vec<(String, Value)> {
     let mut leaves = Vec::new();
     collect("", &json!({ "$ref": "#/$defs/RunKeys" }), definitions, &mut leaves);
     collect("model", &json!({ "$ref": "#/$defs/ModelSpec" }), definitions, &mut leaves);
-    // A key of whichever update rule a run has.
+    // A key of the run's update rule.
     let of_rules: BTreeMap<String, Value> = leaves
         .iter()
         .filter_map(|(path, schema)| match path.split('.').collect::<Vec<_>>()[..] {
@@ -206,7 +206,7 @@ fn leaves(definitions: &Map<String, Value>) -> Vec<(String, Value)> {
     leaves
 }
 
-/// Every leaf of a run is an axis.
+/// Every leaf of a run can be an axis.
 fn axes(leaves: &[(String, Value)]) -> Value {
     let list = |items: Value| json!({ "type": "array", "minItems": 1, "items": items });
     let names = |text: &str| {
@@ -222,18 +222,18 @@ fn axes(leaves: &[(String, Value)]) -> Value {
     properties.insert(OPTIMIZER.into(), json!({ "anyOf": [named, keys] }));
     properties.insert("monitor".into(), names("`off` or names of [monitors]."));
     let mut seeds = list(json!({ "type": "integer", "minimum": 0 }));
-    seeds["description"] = Value::from("Repetitions: initialisation, order, augmentation and dropout.");
+    seeds["description"] = Value::from("Seeds of initialisation, order, augmentation and dropout.");
     properties.insert("seed".into(), seeds);
     let mut axes = object(
         properties,
         &["model", "schedule", "seed"],
-        "The grid: their product in this order, the last fastest. Any key of a run may be an axis.",
+        "The grid: their product in this order, the last fastest. Any key of a run can be an axis.",
     );
     axes["patternProperties"] = json!({ NESTED: list(json!({})) });
     axes
 }
 
-/// The keys that a search may vary.
+/// The keys that a search can vary.
 fn space(leaves: &[(String, Value)]) -> Value {
     let of = |_: Value| reference("SpaceSpec");
     let mut properties = by_path(leaves, &of);
@@ -241,7 +241,7 @@ fn space(leaves: &[(String, Value)]) -> Value {
         let text = format!("A key of the {name} that is there: {name}.….key = {{ … }}");
         properties.insert(name.into(), json!({ "type": "object", "description": text }));
     }
-    let mut space = object(properties, &[], "The keys that are searched, each with the values it may take.");
+    let mut space = object(properties, &[], "The searched keys, each with its possible values.");
     space["patternProperties"] = json!({ NESTED: reference("SpaceSpec") });
     space["minProperties"] = json!(1);
     space
@@ -250,7 +250,7 @@ fn space(leaves: &[(String, Value)]) -> Value {
 /// Keys of schedules and monitors by their path.
 const NESTED: &str = r"^(schedule|monitor)\.";
 
-/// Properties for dotted paths, in quotes (`"optimizer.sgd.momentum"`) and without, which TOML reads as tables.
+/// Properties for dotted paths, quoted (`"optimizer.sgd.momentum"`) and unquoted, which are nested tables in TOML.
 fn by_path(leaves: &[(String, Value)], of: &dyn Fn(Value) -> Value) -> Map<String, Value> {
     let mut properties = Map::new();
     for (path, schema) in leaves {
@@ -303,7 +303,7 @@ pub(crate) fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
     ["oneOf", "anyOf"].into_iter().filter_map(|key| schema[key].as_array()).flatten()
 }
 
-/// TOML has no null: what may be absent is switched off by `"off"`.
+/// Allows `"off"` for optional values, because TOML has no null.
 fn accept_off(schema: &mut Value) {
     let off = json!({ "type": "string", "const": "off" });
     if let Some(branches) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {

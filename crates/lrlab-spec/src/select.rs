@@ -1,4 +1,4 @@
-//! Choosing among an experiment's cells by `--filter` and `--seeds`.
+//! Selection of cells by `--filter` and `--seeds`.
 
 use lrlab_runs::Search;
 use lrlab_search::TRIAL;
@@ -13,7 +13,7 @@ use crate::tree::{Key, Place, parse_argument};
 const FILTER: &str = "--filter ";
 const SEEDS: &str = "--seeds ";
 
-/// The cells that match: one key twice means either, different keys mean both.
+/// The matching cells. Values of the same key are alternatives; filters of different keys must all match.
 pub(crate) fn select(
     log: &mut Log,
     cells: &[Resolved],
@@ -65,7 +65,7 @@ fn condition(
     let name = keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>().join(".");
     let place = Place { end: keys.last().map_or(whole.end, |key| key.place.end), ..whole };
     if search.is_some_and(|search| name == TRIAL || search.keys.contains(&name)) {
-        log.error(place, format!("`{name}` is searched: an arm's trials are judged together"), None);
+        log.error(place, format!("`{name}` is searched: an arm's trials are ranked together"), None);
         return None;
     }
     let names: Vec<&str> =

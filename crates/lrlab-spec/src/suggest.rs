@@ -1,6 +1,6 @@
-//! "Did you mean": the nearest of the names that are allowed.
+//! Suggestions ("did you mean"): the most similar allowed name.
 
-/// The allowed name that `word` was probably meant to be: at most a third of its letters differ.
+/// The allowed name that is most similar to `word`; at most a third of its letters may differ.
 pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase().replace('-', "_");
     allowed
@@ -11,13 +11,13 @@ pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>
         .map(|(_, name)| name)
 }
 
-/// A suggestion for a name that is not among the allowed ones.
+/// A suggestion for a name that is not allowed.
 pub(crate) fn among<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     let list = list(allowed.clone());
     did_you_mean(word, allowed).or_else(|| (!list.is_empty()).then(|| format!("expected one of {list}")))
 }
 
-/// A suggestion for a word where `what`, such as a number, or one of the allowed words is expected.
+/// A suggestion for a word if `what`, such as a number, or one of the allowed words is expected.
 pub(crate) fn or_among<'a>(
     what: &str,
     word: &str,

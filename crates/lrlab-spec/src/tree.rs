@@ -1,11 +1,11 @@
-//! The file as a tree in which every key and value knows its place, and the arguments that change it.
+//! The file as a tree with the places of all keys and values, and the arguments that change it.
 
 use std::ops::Range;
 
 use serde_json::{Number, Value as Json};
 use toml::de::{DeTable, DeValue};
 
-/// Bytes of a source; no source is a built-in value.
+/// A byte range of a source; without a source, a built-in value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
     pub(crate) source: Option<usize>,
@@ -39,10 +39,10 @@ pub(crate) struct Key {
     pub(crate) place: Place,
 }
 
-/// TOML's values, tables in the order of the file.
+/// The values of TOML, with tables in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
-    /// Only in built-in values: TOML has none.
+    /// Null, which only built-in values contain.
     Null,
     Bool(bool),
     Integer(i64),
@@ -50,7 +50,7 @@ pub(crate) enum Value {
     Text(String),
     List(Vec<Node>),
     Table(Vec<(Key, Node)>),
-    /// What no key takes, by its name.
+    /// A value that no key accepts, by its description.
     Other(&'static str),
 }
 
@@ -108,7 +108,7 @@ impl Node {
         }
     }
 
-    /// What it is, for readers.
+    /// The kind of the value in words.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -122,7 +122,7 @@ impl Node {
         }
     }
 
-    /// As JSON; what JSON cannot hold is null.
+    /// The value as JSON; null if JSON cannot represent it.
     pub(crate) fn json(&self) -> Json {
         match &self.value {
             Value::Null | Value::Other(_) => Json::Null,
@@ -159,7 +159,7 @@ impl Node {
         Self { value, place: Place::BUILT_IN }
     }
 
-    /// Puts `node` at `keys`, making tables on the way; `false` where something on the way is no table.
+    /// Sets `node` at `keys`, creating intermediate tables; `false` if an intermediate value is not a table.
     pub(crate) fn set(&mut self, keys: &[Key], node: Self) -> bool {
         let Some((key, rest)) = keys.split_first() else {
             *self = node;
@@ -174,7 +174,7 @@ impl Node {
                             .push((key.clone(), Self { value: Value::Table(Vec::new()), place: key.place }));
                         entries.len() - 1
                     });
-                // The argument's own key is what a mistake in it is shown against.
+                // An error in the argument refers to the argument's key.
                 if rest.is_empty() {
                     entries[index].0.place = key.place;
                 }
@@ -186,10 +186,10 @@ impl Node {
     }
 }
 
-/// A parser's complaint.
+/// An error of the parser.
 pub(crate) type Complaint = (Place, String);
 
-/// Reads a document; where it is not TOML, what could be read, and every complaint.
+/// Reads a document; returns the readable part and all errors of the parser.
 pub(crate) fn parse(text: &str, source: usize) -> (Node, Vec<Complaint>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let complaints = errors
@@ -203,8 +203,8 @@ pub(crate) fn parse(text: &str, source: usize) -> (Node, Vec<Complaint>) {
     (Node { value: convert_table(table.get_ref(), source, 0, 0), place }, complaints)
 }
 
-/// Splits `KEY=VALUE` at the first `=` outside of quotes, reads the key as TOML and the value as TOML or, where
-/// it is none, as a bare text. Places are shifted by `offset`.
+/// Splits `KEY=VALUE` at the first `=` outside quotes and reads the key as TOML and the value as TOML, or else as a bare
+/// string. Places are shifted by `offset`.
 pub(crate) fn parse_argument(
     argument: &str,
     source: usize,
@@ -246,7 +246,7 @@ fn parse_key(text: &str, source: usize, offset: usize) -> Option<Vec<Key>> {
     }
 }
 
-/// Deeper than any experiment; keeps the walks' recursion short.
+/// The maximum nesting depth, which bounds the recursion.
 const MOST_DEPTH: usize = 32;
 
 fn convert(value: &DeValue<'_>, span: Range<usize>, source: usize, offset: usize, depth: usize) -> Node {

@@ -1,4 +1,4 @@
-//! The walk over a tree along its schema that finds unknown keys, wrong types and values out of range.
+//! Checks a tree against its schema: unknown keys, wrong types and values out of range.
 
 use serde_json::Value as Json;
 
@@ -8,7 +8,7 @@ use crate::schema::{EXPERIMENT, branches};
 use crate::suggest;
 use crate::tree::{Key, Node, Value};
 
-/// Checks `node`, which stands under `key`, against `schema`; every mistake goes to the log. Whether there was none.
+/// Checks `node`, the value of `key`, against `schema`, and logs all errors. Returns whether there were none.
 pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, key: &str) -> bool {
     if let Some(name) = referred(schema) {
         if name == "Span" {
@@ -17,7 +17,7 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, key: &str) -> bool
         return walk(log, node, &EXPERIMENT["$defs"][name], key);
     }
     if let Value::Other(name) = node.value {
-        log.error(node.place, format!("this is {name}, which no key takes"), None);
+        log.error(node.place, format!("found {name}, which no key accepts"), None);
         return false;
     }
     let alternatives = alternatives(schema);
@@ -43,14 +43,14 @@ pub(crate) fn walk(log: &mut Log, node: &Node, schema: &Json, key: &str) -> bool
         ("boolean", Value::Bool(_)) | ("number" | "integer", Value::Integer(_)) => {}
         ("number", Value::Float(x)) => {
             if !x.is_finite() {
-                log.error(node.place, format!("{} is {x}, which is no finite number", named(key)), None);
+                log.error(node.place, format!("{} is {x}, expected a finite number", named(key)), None);
                 return false;
             }
         }
         ("integer", Value::Float(x)) if x.fract() == 0.0 && x.abs() < 9e15 => {
             log.error(
                 node.place,
-                format!("expected an integer for {}, found a number with a point", named(key)),
+                format!("expected an integer for {}, found a number with a decimal point", named(key)),
                 format!("write `{x}`"),
             );
             return false;
@@ -82,7 +82,7 @@ fn noun(kind: &str) -> &'static str {
     }
 }
 
-/// `"0.1"` was meant to be `0.1`.
+/// A suggestion for a quoted number or boolean: `"0.1"` instead of `0.1`.
 fn instead(kind: &str, node: &Node) -> Option<String> {
     let text = node.text()?.trim();
     let fits = match kind {
@@ -94,7 +94,7 @@ fn instead(kind: &str, node: &Node) -> Option<String> {
     fits.then(|| format!("write it without quotes: `{text}`"))
 }
 
-/// Numbers above this are not exact in JSON, and so not in a run's identity.
+/// The largest integer that is exact in JSON, and so in a run's identity.
 const MOST_EXACT: i64 = 1 << 53;
 
 fn range(log: &mut Log, node: &Node, schema: &Json, kind: &str, key: &str) -> bool {
@@ -109,7 +109,7 @@ fn range(log: &mut Log, node: &Node, schema: &Json, kind: &str, key: &str) -> bo
     false
 }
 
-/// What is passed on as it stands: only what JSON cannot hold is refused.
+/// Checks a value that is passed on unchanged: it must be representable in JSON.
 fn anything(log: &mut Log, node: &Node) -> bool {
     let children: Vec<&Node> = match &node.value {
         Value::List(items) => items.iter().collect(),
@@ -119,12 +119,12 @@ fn anything(log: &mut Log, node: &Node) -> bool {
             return false;
         }
         Value::Float(x) if !x.is_finite() => {
-            log.error(node.place, format!("{x} is no finite number"), None);
+            log.error(node.place, format!("{x} is not a finite number"), None);
             return false;
         }
         _ => return true,
     };
-    // Collected first: every mistake is told, not the first.
+    // Collects all results first, so that all errors are logged.
     let checked: Vec<bool> = children.into_iter().map(|child| anything(log, child)).collect();
     !checked.contains(&false)
 }
@@ -139,7 +139,7 @@ fn span(log: &mut Log, node: &Node) -> bool {
     }
 }
 
-/// One of several: words, tables with one key each, or one schema besides a word.
+/// Checks a value with alternatives: words, tables with one key each, or one schema and a word.
 fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
     let words: Vec<&str> = all.iter().flat_map(|branch| words_of(branch)).collect();
     let variants: Vec<(&str, &Json)> = all.iter().filter_map(|branch| variant(branch)).collect();
@@ -177,7 +177,7 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
                 Some(name) => format!("write {{ {name} = {{ }} }}"),
                 None => format!("expected one of {}", suggest::list(names)),
             };
-            log.error(node.place, format!("\"{text}\" is nothing that {} takes", named(key)), hint);
+            log.error(node.place, format!("\"{text}\" is not a valid value for {}", named(key)), hint);
             false
         }
         (_, empty) => {
@@ -187,7 +187,7 @@ fn alternative(log: &mut Log, node: &Node, all: &[&Json], key: &str) -> bool {
     }
 }
 
-/// `{ sgd = { … } }`: exactly one of the variants.
+/// Checks a tagged table, `{ sgd = { … } }`, which has exactly one variant.
 fn tagged(
     log: &mut Log,
     node: &Node,
@@ -209,7 +209,7 @@ fn tagged(
     if entries.len() != 1 {
         let message = match entries.len() {
             0 => format!("{} is empty", named(key)),
-            n => format!("{} is one thing, found {n}", named(key)),
+            n => format!("{} has exactly one variant, found {n}", named(key)),
         };
         log.error(place, message, format!("expected exactly one of {}", suggest::list(names())));
         good = false;
@@ -240,16 +240,16 @@ fn object(log: &mut Log, node: &Node, schema: &Json) -> bool {
     good
 }
 
-/// A key that is not among the allowed ones.
+/// Logs an unknown key.
 pub(crate) fn unknown<'a>(log: &mut Log, key: &Key, allowed: impl Iterator<Item = &'a str> + Clone) {
     if let Some(name) = suggest::nearest(&key.name, allowed.clone()) {
         log.meant.push(name.to_owned());
     }
-    let hint = suggest::among(&key.name, allowed).unwrap_or_else(|| "it takes no keys".to_owned());
+    let hint = suggest::among(&key.name, allowed).unwrap_or_else(|| "it has no keys".to_owned());
     log.error(key.place, format!("unknown key `{}`", key.name), hint);
 }
 
-/// A key that has to be there, unless a misspelt one was probably meant to be it.
+/// Logs a missing key, unless it was probably misspelt.
 pub(crate) fn missing(log: &mut Log, node: &Node, name: &str) {
     if !log.meant.iter().any(|meant| meant == name) {
         log.error(node.place, format!("`{name}` is missing"), None);
@@ -260,7 +260,7 @@ fn referred(schema: &Json) -> Option<&str> {
     schema["$ref"].as_str().map(|name| name.trim_start_matches("#/$defs/"))
 }
 
-/// The type that a schema names, `null` left aside.
+/// The type of a schema, ignoring `null`.
 pub(crate) fn type_of(schema: &Json) -> Option<&str> {
     match &schema["type"] {
         Json::String(name) => Some(name),
@@ -274,7 +274,7 @@ fn words_of(branch: &Json) -> Vec<&str> {
     listed.chain([&branch["const"]]).filter_map(Json::as_str).collect()
 }
 
-/// The alternatives of a schema and of those that are alternatives themselves, without null.
+/// The alternatives of a schema, flattened, without null.
 fn alternatives(schema: &Json) -> Vec<&Json> {
     let leaves = |branch| {
         let below = alternatives(branch);
@@ -283,13 +283,13 @@ fn alternatives(schema: &Json) -> Vec<&Json> {
     branches(schema).filter(|branch| branch["type"] != "null").flat_map(leaves).collect()
 }
 
-/// Name and schema of a branch that is a table with one key.
+/// The name and schema of an alternative that is a table with one key.
 fn variant(branch: &Json) -> Option<(&str, &Json)> {
     let properties = branch["properties"].as_object()?;
     (properties.len() == 1).then(|| properties.iter().next())?.map(|(name, schema)| (name.as_str(), schema))
 }
 
-/// What an axis called `path` sets.
+/// The target of the axis `path`.
 pub(crate) struct Target<'a> {
     pub(crate) schema: &'a Json,
     /// The last key of the path.
@@ -299,7 +299,7 @@ pub(crate) struct Target<'a> {
 /// Follows a dotted path through the schema of a run's keys.
 ///
 /// # Errors
-/// The keys allowed where it leaves the schema or does not end at a single value.
+/// Returns the allowed keys at the point where the path leaves the schema or if it does not end at a single value.
 pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     let defs = &EXPERIMENT["$defs"];
     let (mut schema, mut last) = (&defs["RunKeys"], "");
@@ -311,7 +311,7 @@ pub(crate) fn target(path: &str) -> Result<Target<'static>, Vec<&'static str>> {
     }
     for key in rest {
         let inside = children(schema);
-        // `optimizer.weight_decay` is that of whichever rule a run has.
+        // `optimizer.weight_decay` refers to the run's update rule.
         let of_a_rule = || {
             let rules = inside.iter().filter(|_| last == "optimizer");
             rules.flat_map(|(_, rule)| children(rule)).find(|(name, _)| *name == key)

@@ -189,7 +189,7 @@ fn filters_and_seeds() {
     let mistake = |text: &str| Err(vec![text.to_owned()]);
     assert_eq!(
         count(&["modle=lstm"], None),
-        mistake("command line:1:10: `modle` is no axis of this grid; did you mean `model`?")
+        mistake("command line:1:10: `modle` is not an axis of this grid; did you mean `model`?")
     );
     assert_eq!(
         count(&["model=lsmt"], None),
@@ -231,7 +231,7 @@ fn conditions_take_what_axes_take() {
     assert!(included.iter().all(|(cell, _)| cell["optimizer.sgd.momentum"] == 0.5));
 }
 
-/// A run that validates on the test split trains on every example, and is told apart from one that holds some out.
+/// A run that validates on the test split trains on every example, and has another id than one that holds examples out.
 #[test]
 fn validation_may_be_the_test_split() {
     let cells = small("seed = [0]\ndata.validation = [\"test\", 140, \"off\"]", "");
@@ -288,7 +288,7 @@ fn filters_take_what_axes_take() {
     );
     let wrong = |filter: &str| experiment.cells(&[filter.to_owned()], None).unwrap_err().to_string();
     assert!(wrong("accumulate=2").contains("no cell has `accumulate` = `2`"), "{}", wrong("accumulate=2"));
-    assert!(wrong("optimizer.sgd.momentun=0.9").contains("is no axis of this grid"));
+    assert!(wrong("optimizer.sgd.momentun=0.9").contains("is not an axis of this grid"));
 }
 
 /// The report reads the coordinates of claims: each under one key, however the file writes them.
@@ -592,7 +592,7 @@ fn a_field_that_is_added_later_keeps_old_ids() {
     let (_, run) = &cells[0];
     let mut json = serde_json::to_value(run).unwrap();
     let old = run_id(run, "d").unwrap();
-    // A field that was: said or not, f32 is what runs did before, and bf16 is another run.
+    // A field added later: f32, explicit or not, keeps the id, and bf16 gives another.
     let id_of =
         |json: &serde_json::Value| run_id(&serde_json::from_value(json.clone()).unwrap(), "d").unwrap();
     let mut without = json.clone();

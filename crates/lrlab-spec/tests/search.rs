@@ -128,9 +128,9 @@ fn mistakes_in_the_space() {
     check(
         "space.lt = { log = { min = 1, max = 2 } }\nspace.seed = { choice = [1] }\nspace.epochs = { choice = [1] }",
         &[
-            "x.toml:23:7: `lt` is no key that can be searched; did you mean `lr`?",
-            "x.toml:24:7: `seed` cannot be searched: it is no choice but chance",
-            "x.toml:25:7: `epochs` is an axis of the grid: it cannot be searched too",
+            "x.toml:23:7: `lt` is not a searchable key; did you mean `lr`?",
+            "x.toml:24:7: `seed` cannot be searched: it is random, not a setting",
+            "x.toml:25:7: `epochs` is an axis of the grid and cannot also be searched",
         ],
     );
     check(
@@ -140,13 +140,13 @@ fn mistakes_in_the_space() {
             "x.toml:23:39: `max` is 0.01: expected a number above `min`, which is 0.1",
             "x.toml:24:32: `min` is 0: a logarithm needs a number above 0",
             "x.toml:25:38: `clip_norm` is -1: expected a number above 0",
-            "x.toml:26:35: `1` stands twice in the choice of `accumulate`",
+            "x.toml:26:35: `1` occurs twice in the choice of `accumulate`",
         ],
     );
     check(
         "space.optimizer.adam.beta1 = { choice = [0.8] }\nspace.data.augment.flip = { linear = { min = 0, max = 1 } }",
         &[
-            "x.toml:24:29: `data.augment.flip` is no number, so it has no range; write data.augment.flip = { choice = […] }",
+            "x.toml:24:29: `data.augment.flip` is not a number, so it has no range; write data.augment.flip = { choice = […] }",
         ],
     );
     check(
@@ -156,7 +156,7 @@ fn mistakes_in_the_space() {
     check(
         "space.lr = { choice = [0.2] }",
         &[
-            "x.toml:22:10: the space holds fewer than 2 points for `linear / static / off`; ask for fewer trials, or widen the space",
+            "x.toml:22:10: the space holds fewer than 2 points for `linear / static / off`; use fewer trials or a larger space",
         ],
     );
 }
@@ -170,7 +170,7 @@ fn mistakes_in_the_method() {
         "method = { halvin = {} }\nmetric = \"train_loss\"\nseeds = 0",
         &[
             "x.toml:22:12: unknown key `halvin`; did you mean `halving`?",
-            "x.toml:23:10: `train_loss` is nothing to search by: the validation split decides; expected one of `val_loss`, \
+            "x.toml:23:10: `train_loss` is not usable for a search, which ranks by the validation split; expected one of `val_loss`, \
              `val_accuracy`, `val_f1`, `val_precision`, `val_recall`, `val_ece`",
             "x.toml:24:9: `seeds` is 0: expected at least 1",
         ],
@@ -185,7 +185,7 @@ fn mistakes_in_the_method() {
     check(
         "method = { halving = { rungs = [\"3 updates\", \"2 epochs\", \"5 epochs\"] } }",
         &[
-            "x.toml:22:33: \"3 updates\": trials are judged after whole epochs; write \"2 epochs\" or \"25%\"",
+            "x.toml:22:33: \"3 updates\": trials are ranked after whole epochs; write \"2 epochs\" or \"25%\"",
             "x.toml:22:58: \"5 epochs\" is epoch 5 of a run of 4 epochs; rungs increase and lie within the run: 3 … 3",
         ],
     );
@@ -194,8 +194,8 @@ fn mistakes_in_the_method() {
     bad(
         uneven,
         &[
-            "x.toml:22:10: arms would get unequally many trials: 2 for `linear / static / off`, 4 for `linear / cosine / on`; \
-           give `trials`: so many points are drawn for every arm (`random`, or `halving`)",
+            "x.toml:22:10: arms would have different numbers of trials: 2 for `linear / static / off`, 4 for `linear / cosine / on`; \
+           set `trials` (of `random` or `halving`), the number of points drawn for every arm",
         ],
     );
     bad(
@@ -211,6 +211,6 @@ fn mistakes_in_the_method() {
 fn trials_are_judged_together() {
     let experiment = good("method = { grid = {} }\nspace.lr = { choice = [0.2, 0.3] }");
     let mistakes = experiment.cells(&["lr=0.2".into()], None).unwrap_err().to_string();
-    assert!(mistakes.contains("`lr` is searched: an arm's trials are judged together"), "{mistakes}");
+    assert!(mistakes.contains("`lr` is searched: an arm's trials are ranked together"), "{mistakes}");
     assert_eq!(experiment.cells(&["schedule=static".into()], Some(1)).unwrap().len(), 2 * 2 * 2);
 }

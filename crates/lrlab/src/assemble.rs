@@ -132,8 +132,8 @@ pub(crate) fn model(
         }
         (ModelSpec::Custom(custom), _) => anyhow::bail!("this runner has no model {:?}", custom.name),
         (ModelSpec::Resnet(_) | ModelSpec::Linear(_), Kind::Tokens { .. }) => {
-            anyhow::bail!("this network reads pictures, and the data are text")
+            anyhow::bail!("the network requires pictures, but the data is text")
         }
-        (_, Kind::Pictures { .. }) => anyhow::bail!("this network reads text, and the data are pictures"),
+        (_, Kind::Pictures { .. }) => anyhow::bail!("the network requires text, but the data is pictures"),
     })
 }

@@ -83,7 +83,7 @@ pub(crate) struct Checkpointer<'a> {
     pub(crate) until: Option<u64>,
     pub(crate) interrupt: Arc<AtomicBool>,
     pub(crate) work: Option<WorkLog>,
-    /// Where the state before the last update goes, if it is needed.
+    /// The destination of the state before the last update, if it is needed.
     pub(crate) penultimate: Option<Penultimate>,
     pub(crate) reporter: &'a RefCell<Reporter>,
     writer: Writer,
@@ -94,7 +94,7 @@ pub(crate) struct Checkpointer<'a> {
     failing: bool,
 }
 
-/// Where the penultimate state of an attempt goes.
+/// The destination of the penultimate state of an attempt.
 pub(crate) struct Penultimate {
     /// The number of completed updates at which it is saved.
     pub(crate) update: u64,
@@ -218,7 +218,7 @@ impl<'a> Checkpointer<'a> {
         match written {
             Ok(()) => self.failing = false,
             Err(error) if !std::mem::replace(&mut self.failing, true) => {
-                let message = format!("the checkpoint cannot be written: {error}; training continues");
+                let message = format!("failed to write the checkpoint: {error}; training continues");
                 self.reporter.borrow_mut().report(&Event::Note { message });
             }
             Err(_) => {}
@@ -263,7 +263,7 @@ impl CheckpointPolicy for Checkpointer<'_> {
         {
             if let Err(error) = penultimate.write(&state) {
                 let message = format!(
-                    "the state before the last update cannot be written: {error}; a longer run starts from scratch"
+                    "failed to write the state before the last update: {error}; a longer run starts from scratch"
                 );
                 self.reporter.borrow_mut().report(&Event::Note { message });
             }

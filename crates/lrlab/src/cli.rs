@@ -17,24 +17,24 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a commented experiment to begin with.
+    /// Write a commented template of an experiment.
     New(commands::new::NewArgs),
     /// List the runs of an experiment and their states.
     Plan(commands::plan::PlanArgs),
-    /// Run a whole grid and write its report.
+    /// Execute the runs of an experiment and write the report.
     Run(commands::run::RunArgs),
-    /// Set the result of one run aside and train it again, as it was planned last.
+    /// Set the result of one run aside and train the run again as planned.
     Redo(commands::redo::RedoArgs),
-    /// Do one planned run; `run` starts these.
+    /// Execute one planned run; started by `run`.
     #[command(hide = true)]
     Worker(commands::worker::WorkerArgs),
-    /// The task of a job array: does runs of a grid until none is left.
+    /// The task of a job array: executes runs of a grid until none is left.
     #[command(hide = true)]
     GridWorker(commands::grid_worker::GridWorkerArgs),
     /// The job after the arrays: writes the report and resubmits lost runs.
     #[command(hide = true)]
     GridReport(commands::slurm::GridReportArgs),
-    /// Claim and do one run of a grid: a line of `run --emit commands`.
+    /// Claim and execute one run of a grid: a line of `run --emit commands`.
     #[command(hide = true)]
     GridRun(commands::grid_worker::GridRunArgs),
     /// Try a model before anything is queued.
@@ -44,28 +44,28 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Write the report of a grid.
     Report(commands::report::ReportArgs),
-    /// Lay out the finished runs of a grid for TensorBoard, and print the command that opens them.
+    /// Write the finished runs of a grid as TensorBoard logs, and print the command that opens them.
     ///
-    /// `DIR/<experiment>/tensorboard` gets a folder per finished run, named after its cell: curves by epoch, the final, best
-    /// and test figures as scalars, and the hyperparameters for the tab HParams. An earlier layout is replaced.
+    /// `DIR/<experiment>/tensorboard` contains a folder per finished run, named after its cell: curves by epoch, the final,
+    /// best and test metrics as scalars, and the hyperparameters for the HParams tab. Earlier logs are replaced.
     #[command(name = "tensorboard")]
     TensorBoard(commands::tensorboard::TensorBoardArgs),
     /// Redo finished runs and compare them bit by bit.
     ///
     /// Each run is redone from its recorded specification, in a temporary store, by the preflight and the workers of
-    /// `run`. Epochs, decisions, outcome, final and best figures are compared; clocks and machines are not. One line
-    /// per run says `identical`, or gives the first difference, both values, and how builds, machines and data differ.
+    /// `run`. Epochs, decisions, outcome, final and best metrics are compared; times and machines are not. One line per run
+    /// shows `identical`, or the first difference, both values, and how builds, machines and data differ.
     ///
-    /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be
-    /// verified, because its data differ or cannot be read here, its model fails the preflight, or its record was changed
-    /// or is damaged. 85: interrupted; the same command starts again.
+    /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be verified,
+    /// because its data differs or cannot be read, its model fails the preflight, or its record was changed or is damaged.
+    /// 85: interrupted; the same command starts again.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///
     /// A file of records has one run per line, each a complete result.json, sorted by id. `run`, `plan`, `status`,
-    /// `report` and `verify` read such files with --records, by default those in `results/NAME` beside `NAME.toml`.
+    /// `report` and `verify` read such files with --records, by default those in `results/NAME` in the folder of `NAME.toml`.
     Records(commands::records::RecordsArgs),
-    /// Remove what no experiment refers to any more, after listing it.
+    /// List and remove files that no experiment refers to any more.
     Gc(commands::gc::GcArgs),
     /// Inspect schedules and controllers without training.
     Schedule(commands::schedule::ScheduleArgs),

@@ -73,7 +73,7 @@ impl DeviceChoice {
                 open_cuda(0).with_context(|| format!("cannot open {self}: does this machine have a GPU?"))
             }
             Self::Cuda(ordinal) => open_cuda(ordinal)
-                .with_context(|| format!("cannot open {self}: is there a GPU with this number?")),
+                .with_context(|| format!("failed to open {self}: check that a GPU with this number exists")),
             Self::Metal => Device::new_metal(0)
                 .with_context(|| format!("cannot open {self}: does this machine have it?")),
         }

@@ -11,7 +11,7 @@
 //!     let mut registry = lrlab::Registry::default();
 //!     registry.model("my_model", |options, context| {
 //!         let _ = (options, context.classes, context.seed);
-//!         anyhow::bail!("build a lrlab_models::Model here")
+//!         anyhow::bail!("not implemented: build an lrlab_models::Model")
 //!     });
 //!     lrlab::cli(&registry)
 //! }

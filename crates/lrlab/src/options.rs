@@ -65,7 +65,7 @@ impl Cells {
 /// The files to keep after a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Keep {
-    /// Figures and logs only.
+    /// Metrics and logs only.
     None,
     /// Also the best epoch's weights, as `best.safetensors`.
     Best,
@@ -107,7 +107,7 @@ impl std::str::FromStr for Keep {
     }
 }
 
-/// How and on what a run trains.
+/// The device and execution options of a run.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Machine {
     /// Where to train: auto, cpu, cuda, cuda:N or metal.

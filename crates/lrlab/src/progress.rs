@@ -25,7 +25,7 @@ enum View {
 }
 
 impl Progress {
-    /// Makes the display of `runs`, of which `done` are done.
+    /// Creates the display of `runs`, of which `done` are done.
     pub(crate) fn new(runs: &[PlannedRun], done: usize) -> Self {
         let total = runs.len();
         let view = if std::io::stderr().is_terminal() { View::bars(total, done) } else { View::Lines };
@@ -74,7 +74,7 @@ impl Progress {
         }
     }
 
-    /// What is said of a run that did not make all of its updates; one that diverged in its first epoch has no figures.
+    /// Describes a run that did not make all of its updates; a run that diverged in its first epoch has no metrics.
     fn ended(&mut self, id: &RunId, outcome: Outcome) {
         let how = match outcome {
             Outcome::Completed => return,

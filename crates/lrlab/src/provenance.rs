@@ -125,7 +125,7 @@ pub(crate) fn this_program() -> std::io::Result<PathBuf> {
 
 /// Copies this program into the store for jobs and emitted commands.
 pub(crate) fn freeze(store: &RunStore) -> anyhow::Result<PathBuf> {
-    let build = own_build().context("this program cannot be read")?;
+    let build = own_build().context("failed to read the program file")?;
     Ok(lrlab_grid::freeze(store, &this_program()?, &build, &about())?)
 }
 

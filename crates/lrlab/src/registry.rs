@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::assemble;
 
-/// What a model is built from.
+/// The inputs from which a model is built.
 pub struct ModelContext<'a> {
     /// The kind of examples.
     pub kind: &'a Kind,
@@ -47,23 +47,23 @@ impl Registration {
         Self { part: Registered::new(name), commit: None }
     }
 
-    /// Sets the version, which becomes part of the identity of every run with this part: a new version makes new runs, and
-    /// only of these. Raise it whenever the part trains or loads something else.
+    /// Sets the version, which is part of the identity of every run that uses this part: a new version makes new runs of
+    /// these only. Change it whenever the part trains or loads differently.
     #[must_use]
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.part.version = Some(version.into());
         self
     }
 
-    /// Sets the commit of the source. Results record it; it is no part of the identity.
+    /// Sets the commit of the source. Results record it; it is not part of the identity.
     #[must_use]
     pub fn commit(mut self, commit: impl Into<String>) -> Self {
         self.commit = Some(commit.into());
         self
     }
 
-    /// Declares that the model multiplies in the precision of its [`Params`], as [`lrlab_models::Affine`] does. Without it,
-    /// `precision = "bf16"` is refused.
+    /// Declares that the model multiplies in the precision of its [`Params`], as [`lrlab_models::Affine`] does. Otherwise
+    /// `precision = "bf16"` is an error.
     #[must_use]
     pub fn bf16(mut self) -> Self {
         self.part.bf16 = true;
@@ -214,7 +214,7 @@ impl Registry {
     }
 }
 
-/// Rejects a run of another version than the registered one: it would be trained under the wrong identity.
+/// Rejects a run of another version than the registered one, because it would be trained under the wrong identity.
 fn same_version(what: &str, registration: &Registration, wanted: Option<&str>) -> anyhow::Result<()> {
     let Registered { name, version, .. } = &registration.part;
     if version.as_deref() != wanted {

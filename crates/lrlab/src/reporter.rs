@@ -15,7 +15,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Sends an event. Training continues if nobody listens.
+    /// Sends an event. Write errors are ignored, so that training continues without a parent process.
     pub(crate) fn report(&mut self, event: &Event) {
         match event {
             Event::Progress { .. } if self.last_progress.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) => {

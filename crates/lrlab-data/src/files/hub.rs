@@ -137,7 +137,7 @@ fn check(blob: &Path, announced: u64) -> Result<(), Cause> {
     Ok(())
 }
 
-/// Passes the client's events on.
+/// Forwards the events of the client.
 struct Report {
     fetched: Fetched,
     announced: Arc<AtomicU64>,

@@ -50,8 +50,8 @@ fn a_flat_channel_becomes_0() {
     assert_eq!(Normalisation::of(&pictures, &[0]).unwrap().tables[0][9], 0.0);
 }
 
-/// One pixel at a time, from the definition: flipped picture of the padded one's crop, then the blank square.
-fn slow(split: &PictureSplit, view: &View) -> Vec<f32> {
+/// The reference, pixel by pixel from the definition: crop of the padded picture, flip, then blank square.
+fn reference(split: &PictureSplit, view: &View) -> Vec<f32> {
     let pictures = &split.pictures;
     let (height, width) = (pictures.height as isize, pictures.width as isize);
     let mut buffer = Vec::new();
@@ -88,7 +88,7 @@ fn augmentation_equals_its_definition() {
             let view = View::draw(augment, stream(0, 0), index, index, &split.pictures);
             assert_eq!(
                 values(&split, &[index], Some((augment, stream(0, 0)))),
-                slow(&split, &view),
+                reference(&split, &view),
                 "{augment:?} {index}"
             );
         }

@@ -31,8 +31,8 @@ fn refused<T>(came: Result<T>, expected: &str) {
     match came {
         Ok(_) => panic!("accepted, expected {expected:?}"),
         Err(error) => {
-            let said = error.to_string();
-            assert!(said.starts_with(expected), "said {said:?}, expected {expected:?}");
+            let printed = error.to_string();
+            assert!(printed.starts_with(expected), "printed {printed:?}, expected {expected:?}");
         }
     }
 }
@@ -370,10 +370,10 @@ fn masks_are_zeros_and_ones_of_their_shape() {
                 ("encoder", encoder_on(&x, mask, dtype, |_| ())),
             ]
         };
-        for (value, said) in [(0.5_f32, "0.5"), (-1.0, "-1"), (f32::NAN, "NaN"), (2.0, "2")] {
+        for (value, printed) in [(0.5_f32, "0.5"), (-1.0, "-1"), (f32::NAN, "NaN"), (2.0, "2")] {
             let mask = Tensor::new(&[[1.0, 1.0, 0.0], [1.0, value, 1.0]], &CPU).unwrap();
             for (name, came) in run(&mask) {
-                refused(came, &format!("{name}: {said} in mask at [1, 1], expected 0 or 1"));
+                refused(came, &format!("{name}: {printed} in mask at [1, 1], expected 0 or 1"));
             }
         }
         for shape in [vec![3, 2], vec![2, 4], vec![2], vec![6]] {
@@ -407,7 +407,7 @@ fn types_are_floats_and_agree() {
     for dtype in FLOATS {
         for wrong in FLOATS.into_iter().filter(|other| *other != dtype) {
             let (x, w) = (|dims: &[usize]| ones(dims, dtype), |dims: &[usize]| ones(dims, wrong));
-            let said = |name: &str, what: &str, first: &str| {
+            let printed = |name: &str, what: &str, first: &str| {
                 let (dtype, wrong) = (dtype.as_str(), wrong.as_str());
                 format!(
                     "{name}: {what} of type {wrong}, expected {dtype} as {first}; convert one with `to_dtype`"
@@ -416,12 +416,15 @@ fn types_are_floats_and_agree() {
             let picture = [1, 1, 2, 2];
             refused(
                 conv2d(&x(&picture), &w(&[1, 1, 1, 1]), 1, 0, Precision::F32),
-                &said("conv2d", "weight", "x"),
+                &printed("conv2d", "weight", "x"),
             );
-            refused(linear(&x(&[2, 3]), &w(&[4, 3]), None, Precision::F32), &said("linear", "weight", "x"));
+            refused(
+                linear(&x(&[2, 3]), &w(&[4, 3]), None, Precision::F32),
+                &printed("linear", "weight", "x"),
+            );
             let came = linear(&x(&[2, 3]), &x(&[4, 3]), Some(&w(&[4])), Precision::F32);
-            refused(came, &said("linear", "bias", "x"));
-            refused(layer_norm(&x(&[2, 3]), &x(&[3]), &w(&[3]), 1e-5), &said("layer_norm", "shift", "x"));
+            refused(came, &printed("linear", "bias", "x"));
+            refused(layer_norm(&x(&[2, 3]), &x(&[3]), &w(&[3]), 1e-5), &printed("layer_norm", "shift", "x"));
             let running = var(&[1], wrong);
             let (row, mode) = (x(&[1]), NormMode::Eval);
             let came = BatchNorm2d {
@@ -435,19 +438,19 @@ fn types_are_floats_and_agree() {
                 relu: true,
             }
             .forward(&x(&picture));
-            refused(came, &said("batch_norm2d", "running mean", "x"));
+            refused(came, &printed("batch_norm2d", "running mean", "x"));
             let q = x(&[1, 1, 2, 2]);
             let came = attention(&q, &q, &w(&[1, 1, 2, 2]), &x(&[1, 2]), None, Precision::F32);
-            refused(came, &said("attention", "v", "q"));
+            refused(came, &printed("attention", "v", "q"));
             let (w_ih, w_hh, bias) = (x(&[8, 4]), x(&[8, 2]), w(&[8]));
             let came = lstm(&x(&[2, 3, 4]), [&w_ih, &w_hh, &bias, &bias], &x(&[2, 3]), false);
-            refused(came, &said("lstm", "b_ih", "x"));
+            refused(came, &printed("lstm", "b_ih", "x"));
             let row = w(&[4]);
             let came = encoder(dtype, |layer| layer.norm2.1 = Box::leak(Box::new(row)));
-            refused(came, &said("encoder", "norm2 shift", "x"));
+            refused(came, &printed("encoder", "norm2 shift", "x"));
             let (ids, table) = (u32s(&[1, 1]), x(&[2, 3]));
             let came = embedding_at_positions(&ids, &table, 1.0, &w(&[1, 3]), None);
-            refused(came, &said("embedding_at_positions", "positions", "table"));
+            refused(came, &printed("embedding_at_positions", "positions", "table"));
         }
     }
 }

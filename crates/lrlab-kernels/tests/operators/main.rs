@@ -43,8 +43,8 @@ fn other_levels() {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--skip", "other_levels"]).env(name, value);
         let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{name}={value}: {said}");
-        assert!(!said.contains(" 0 passed"), "{name}={value}: no test ran: {said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}={value}: {printed}");
+        assert!(!printed.contains(" 0 passed"), "{name}={value}: no test ran: {printed}");
     }
 }

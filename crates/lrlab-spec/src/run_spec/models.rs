@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ModelSpec {
-    /// He et al., CVPR 2016.
+    /// A residual network (He et al., CVPR 2016).
     Resnet(ResNetConfig),
-    /// Hochreiter and Schmidhuber, 1997, as a classifier over token embeddings.
+    /// An LSTM (Hochreiter and Schmidhuber, 1997) as a classifier over token embeddings.
     Lstm(LstmConfig),
-    /// Encoder of Vaswani et al., `NeurIPS` 2017, as a classifier.
+    /// A Transformer encoder (Vaswani et al., `NeurIPS` 2017) as a classifier.
     Transformer(TransformerConfig),
-    /// Mean of embeddings and a linear layer: the linear floor (Joulin et al., EACL 2017).
+    /// The mean of embeddings and a linear layer, a linear baseline for text (Joulin et al., EACL 2017).
     BagOfEmbeddings(BagOfEmbeddingsConfig),
-    /// Multinomial logistic regression on the pixels: the linear floor for pictures.
+    /// Multinomial logistic regression on the pixels, a linear baseline for pictures.
     Linear(LinearSpec),
-    /// A model that a runner of the user's own registers.
+    /// A model that a user's runner registers.
     Custom(CustomConfig),
 }
 

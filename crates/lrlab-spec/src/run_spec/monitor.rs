@@ -1,21 +1,21 @@
-//! What changes the rate while training.
+//! Monitors, which change the learning rate during training.
 
 use lrlab_config::{GainPolicy, Metric};
 use lrlab_schedulers::ControllerSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A controller and the metric it watches.
+/// A controller and its metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MonitorSpec {
-    /// What decides.
+    /// The controller, which decides the changes.
     pub controller: ControllerSpec,
-    /// Default: `val_loss`.
+    /// The monitored metric. Default: `val_loss`.
     #[serde(default = "val_loss")]
     #[schemars(with = "Metric")]
     pub metric: String,
-    /// What a warm restart of the schedule does to the controller's gain. Default: `keep`.
+    /// The effect of a warm restart of the schedule on the controller's gain. Default: `keep`.
     #[serde(default)]
     pub at_restart: GainPolicy,
 }

@@ -1,4 +1,4 @@
-//! `[search]`: from its table to the trials of every arm.
+//! `[search]`: the rules of a search and the trials of every arm.
 
 mod space;
 pub(crate) mod spec;
@@ -20,18 +20,18 @@ use crate::walk::walk;
 use spec::{MethodSpec, SearchSpec, two};
 pub(crate) use trials::trials;
 
-/// A search that was read.
+/// A valid search.
 pub(crate) struct Rules {
     pub(crate) search: Search,
     method: MethodSpec,
     seed: u64,
     spaces: Vec<(Key, Space)>,
-    /// Places of the method and of its rungs.
+    /// The places of the method and of its rungs.
     place: Place,
     rungs: Vec<Place>,
 }
 
-/// Reads `[search]`; `None` where there is none, or a mistake.
+/// Reads `[search]`; `None` if it is missing or invalid.
 pub(crate) fn read(log: &mut Log, root: &Node, axes: &[Axis]) -> Option<Rules> {
     let node = root.get("search")?;
     if !matches!(node.value, Value::Table(_)) {
@@ -83,7 +83,7 @@ pub(crate) fn read(log: &mut Log, root: &Node, axes: &[Axis]) -> Option<Rules> {
     })
 }
 
-/// Lays the rungs over every length of a run that the grid has.
+/// Converts the rungs to epochs for every run length in the grid.
 pub(crate) fn rungs(log: &mut Log, rules: &mut Rules, cells: &[Resolved]) {
     let MethodSpec::Halving(halving) = &rules.method else { return };
     let budgets: BTreeSet<u64> = cells.iter().map(|resolved| resolved.spec.epochs).collect();
@@ -100,7 +100,7 @@ pub(crate) fn rungs(log: &mut Log, rules: &mut Rules, cells: &[Resolved]) {
             };
             if !whole {
                 let hint = "write \"2 epochs\" or \"25%\"".to_owned();
-                log.error(*place, format!("\"{span}\": trials are judged after whole epochs"), hint);
+                log.error(*place, format!("\"{span}\": trials are ranked after whole epochs"), hint);
             } else if at <= before || at >= budget {
                 let of = if budget == 1 { "epoch" } else { "epochs" };
                 let message = format!("\"{span}\" is epoch {at} of a run of {budget} {of}");

@@ -1,4 +1,4 @@
-//! The values that searched keys may take.
+//! The values of searched keys.
 
 use lrlab_search::Space;
 use serde_json::Value as Json;
@@ -11,11 +11,11 @@ use crate::suggest;
 use crate::tree::{Key, Node, Value};
 use crate::walk::{Target, target, type_of, walk};
 
-/// Keys that a search cannot vary, and why.
+/// Keys that a search cannot vary, with the reason.
 const FIXED: [(&str, &str); 2] =
-    [("epochs", "it is the budget that trials share"), ("select", "it says which epoch counts")];
+    [("epochs", "it is the common budget of the trials"), ("select", "it selects the epoch that counts")];
 
-/// Reads the spaces of a table; unquoted dotted keys are tables. Whether there was no mistake.
+/// Reads the spaces of a table, in which unquoted dotted keys are nested tables. Returns whether there was no error.
 pub(super) fn read(
     log: &mut Log,
     table: &Node,
@@ -31,7 +31,7 @@ pub(super) fn read(
             Ok(_) if axes.iter().any(|axis| axis.name() == name) => {
                 log.error(
                     key.place,
-                    format!("`{name}` is an axis of the grid: it cannot be searched too"),
+                    format!("`{name}` is an axis of the grid and cannot also be searched"),
                     None,
                 );
                 None
@@ -43,7 +43,7 @@ pub(super) fn read(
             }
             Ok(target) => values(log, &name, node, &target),
             Err(_) if name == "seed" => {
-                log.error(key.place, "`seed` cannot be searched: it is no choice but chance", None);
+                log.error(key.place, "`seed` cannot be searched: it is random, not a setting", None);
                 None
             }
             Err(allowed) if target_below(&name) && is_table(node) && !allowed.is_empty() => {
@@ -52,7 +52,7 @@ pub(super) fn read(
             }
             Err(allowed) => {
                 let hint = suggest::among(&key.name, allowed.iter().copied());
-                log.error(key.place, format!("`{name}` is no key that can be searched"), hint);
+                log.error(key.place, format!("`{name}` is not a searchable key"), hint);
                 None
             }
         };
@@ -64,7 +64,7 @@ pub(super) fn read(
     good
 }
 
-/// Whether keys can follow a path.
+/// Whether a path can be extended by keys.
 fn target_below(path: &str) -> bool {
     let Err(allowed) = target(path) else { return false };
     allowed.iter().any(|key| match target(&format!("{path}.{key}")) {
@@ -77,7 +77,7 @@ fn is_table(node: &Node) -> bool {
     matches!(node.value, Value::Table(_))
 }
 
-/// The values that a key may take.
+/// The possible values of a key.
 fn values(log: &mut Log, name: &str, node: &Node, target: &Target<'_>) -> Option<Space> {
     if !walk(log, node, definition("SpaceSpec"), name) {
         return None;
@@ -91,7 +91,7 @@ fn values(log: &mut Log, name: &str, node: &Node, target: &Target<'_>) -> Option
     let whole = types.contains(&"integer");
     if !whole && !types.contains(&"number") {
         let hint = format!("write {name} = {{ choice = […] }}");
-        log.error(kind.place, format!("`{name}` is no number, so it has no range"), hint);
+        log.error(kind.place, format!("`{name}` is not a number, so it has no range"), hint);
         return None;
     }
     let mut ends = Vec::new();
@@ -121,7 +121,7 @@ fn values(log: &mut Log, name: &str, node: &Node, target: &Target<'_>) -> Option
 
 fn choice(log: &mut Log, name: &str, list: &Node, target: &Target<'_>) -> Option<Space> {
     if list.list().is_empty() {
-        log.error(list.place, format!("there is nothing to choose for `{name}`"), None);
+        log.error(list.place, format!("the choice is empty for `{name}`"), None);
         return None;
     }
     let checked: Vec<Option<Json>> = list
@@ -133,7 +133,7 @@ fn choice(log: &mut Log, name: &str, list: &Node, target: &Target<'_>) -> Option
     for (i, value) in values.iter().enumerate() {
         if values[..i].iter().any(|earlier| same(earlier, value)) {
             let place = list.list()[i].place;
-            log.error(place, format!("`{}` stands twice in the choice of `{name}`", label(value)), None);
+            log.error(place, format!("`{}` occurs twice in the choice of `{name}`", label(value)), None);
             return None;
         }
     }

@@ -1,4 +1,4 @@
-//! What `[search]` holds.
+//! The schema of `[search]`.
 
 use std::borrow::Cow;
 
@@ -7,26 +7,26 @@ use lrlab_schedulers::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-/// `[search]`, its space left aside.
+/// `[search]` without its space.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SearchSpec {
-    /// How trials are chosen and how long each is trained.
+    /// The method: how trials are chosen and how long each is trained.
     pub(super) method: MethodSpec,
-    /// The metric of the validation split that decides, each trial's best epoch so far. Default: the run's `select`.
+    /// The metric of the validation split that ranks trials, by their best epoch so far. Default: the run's `select`.
     #[serde(default)]
     #[schemars(with = "Option<ValidationMetric>")]
     pub(super) metric: Option<String>,
-    /// Seed of the drawn points; not the runs' seed.
+    /// The seed of the drawn points; independent of the runs' seeds.
     #[serde(default)]
     pub(super) seed: u64,
-    /// The first so many seeds judge a trial, by their mean; the winner is run with the others too. Default: 1.
+    /// The number of seeds, the first ones, whose mean ranks a trial; the winner is also run with the others. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
     pub(super) seeds: usize,
 }
 
-/// The schema of a text that names a metric of the validation split by which a search may decide.
+/// The schema of the name of a metric of the validation split that can rank trials.
 struct ValidationMetric;
 
 impl JsonSchema for ValidationMetric {
@@ -37,7 +37,7 @@ impl JsonSchema for ValidationMetric {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string", "enum": Metric::names().filter(|name| name.starts_with("val_")).collect::<Vec<_>>(),
-            "$comment": "nothing to search by: the validation split decides",
+            "$comment": "not usable for a search, which ranks by the validation split",
         })
     }
 }
@@ -46,7 +46,7 @@ const fn one() -> usize {
     1
 }
 
-/// How trials are chosen and how long each is trained.
+/// The method of a search: how trials are chosen and how long each is trained.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum MethodSpec {
@@ -54,7 +54,7 @@ pub(super) enum MethodSpec {
     Grid(GridSearchSpec),
     /// Points drawn at random, trained in full (Bergstra and Bengio, JMLR 2012).
     Random(RandomSearchSpec),
-    /// Every trial for a while, the better part for longer (Jamieson and Talwalkar, AISTATS 2016).
+    /// Successive halving: all trials start, and the best part of each rung continues (Jamieson and Talwalkar, AISTATS 2016).
     Halving(HalvingSpec),
 }
 
@@ -80,9 +80,10 @@ pub(super) struct HalvingSpec {
     #[serde(default)]
     #[schemars(range(min = 2))]
     pub(super) trials: Option<usize>,
-    /// When trials are judged, in whole epochs or parts of the run, increasing. The schedule is laid over the whole run.
+    /// The times at which trials are ranked, in whole epochs or fractions of the run, increasing. The schedule always refers
+    /// to the full length of the run.
     pub(super) rungs: Vec<Span>,
-    /// One in so many goes on at each rung. Default: 2.
+    /// The reduction factor: one in `eta` trials continues at each rung. Default: 2.
     #[serde(default = "two")]
     #[schemars(range(min = 2))]
     pub(super) eta: usize,
@@ -92,16 +93,19 @@ pub(super) const fn two() -> usize {
     2
 }
 
-/// The values a key may take.
+/// The possible values of a key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-#[expect(dead_code, reason = "the walk reads the tree, which knows its places; this is its schema")]
+#[expect(
+    dead_code,
+    reason = "only its schema is used; values are read from the tree, which has their places"
+)]
 enum SpaceSpec {
-    /// Evenly from `min` to `max`.
+    /// Uniform from `min` to `max`.
     Linear(RangeSpec),
-    /// Evenly in the logarithm from `min` to `max`.
+    /// Uniform in the logarithm from `min` to `max`.
     Log(RangeSpec),
-    /// One of these.
+    /// One of the listed values.
     Choice(Vec<serde_json::Value>),
 }
 
@@ -110,22 +114,22 @@ enum SpaceSpec {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "as above")]
 struct RangeSpec {
-    /// The lowest value.
+    /// The minimum.
     min: f64,
-    /// The highest value.
+    /// The maximum.
     max: f64,
-    /// Only so many values, both ends among them. Default: any value between.
+    /// The number of evenly spaced values, including both ends. Default: any value in between.
     #[serde(default)]
     #[schemars(range(min = 2))]
     points: Option<usize>,
 }
 
-/// Makes the schema of a space known: nothing else names it.
+/// Adds the schema of a space to the definitions, because no other type refers to it.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct Spaces {
-    /// By key.
+    /// The spaces by key.
     space: SpaceSpec,
-    /// The rest.
+    /// The other keys of `[search]`.
     search: SearchSpec,
 }

@@ -1,4 +1,4 @@
-//! The points of the grid, each with every trial of its arm.
+//! The product of the grid's points with the trials of their arms.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::mistake::Log;
 use crate::resolve::{applies, named_parts};
 use crate::tree::{Key, Node};
 
-/// The points of the grid, each with every trial of its arm: equally many for all.
+/// The points of the grid, each with every trial of its arm. All arms have the same number of trials.
 pub(crate) fn trials(
     log: &mut Log,
     rules: &Rules,
@@ -43,10 +43,11 @@ pub(crate) fn trials(
                 .collect();
             for (key, why) in rules.spaces.iter().filter_map(|(key, _)| Some((key, &idle(key)?.why))) {
                 whys.entry(&key.name).or_insert_with(|| why.clone());
-                // An arm that does not search a rate still has to have one.
+                // An arm that does not search the rate still needs one.
                 if key.name == "lr" && tree.get("lr").is_none() && !log.has_error_at(key.place) {
                     let words = words(&arm);
-                    let message = format!("`lr` is not searched for `{words}`, where it does nothing: {why}");
+                    let message =
+                        format!("`lr` is not searched for `{words}`, where it has no effect: {why}");
                     log.error(key.place, message, "give `lr` in [defaults] too".to_owned());
                 }
             }
@@ -66,7 +67,9 @@ pub(crate) fn trials(
             continue;
         }
         match whys.get(key.name.as_str()) {
-            Some(why) => log.error(key.place, format!("`{}` does nothing in any run: {why}", key.name), None),
+            Some(why) => {
+                log.error(key.place, format!("`{}` has no effect in any run: {why}", key.name), None)
+            }
             None => log.error(key.place, format!("no run of the grid has `{}`", key.name), None),
         }
     }
@@ -77,15 +80,16 @@ pub(crate) fn trials(
     if let (Some(fewest), Some(most)) = (fewest, most)
         && fewest.1.len() < most.1.len()
     {
-        let message = format!("arms would get unequally many trials: {}, {}", counts(fewest), counts(most));
+        let message =
+            format!("arms would have different numbers of trials: {}, {}", counts(fewest), counts(most));
         let hint =
-            "give `trials`: so many points are drawn for every arm (`random`, or `halving`)".to_owned();
+            "set `trials` (of `random` or `halving`), the number of points drawn for every arm".to_owned();
         log.error(rules.place, message, hint);
     }
     all
 }
 
-/// The trials of one arm, from the spaces of the keys it has.
+/// The trials of one arm, from the spaces of its keys.
 fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<Point>> {
     let spaces: Vec<&(Key, Space)> =
         rules.spaces.iter().zip(open).filter(|(_, open)| **open).map(|(space, _)| space).collect();
@@ -100,13 +104,14 @@ fn of_one(log: &mut Log, rules: &Rules, open: &[bool], arm: &str) -> Option<Vec<
         let drawn = lrlab_search::draw(&named, trials, rules.seed);
         if drawn.is_none() {
             let message = format!("the space holds fewer than {trials} points for `{arm}`");
-            log.error(rules.place, message, "ask for fewer trials, or widen the space".to_owned());
+            log.error(rules.place, message, "use fewer trials or a larger space".to_owned());
         }
         drawn?
     } else {
         for (key, _) in spaces.iter().filter(|(_, space)| space.values().is_none()) {
             let message = format!("the values of `{}` cannot be counted", key.name);
-            let hint = "give its range `points`, or the method `trials` (`random`, or `halving`)".to_owned();
+            let hint =
+                "set `points` of its range, or `trials` of the method (`random` or `halving`)".to_owned();
             log.error(key.place, message, hint);
         }
         lrlab_search::grid(&named)?

@@ -1,5 +1,5 @@
-//! A Slurm profile: what a site calls its partitions and accounts, and what a run needs there. It decides nothing
-//! about a result, so it is a file of its own and outside of every run's identity.
+//! Slurm profiles: the partition and account names of a site, and the resources of runs. A profile does not affect results,
+//! so it is a separate file and not part of the identity of runs.
 //!
 //! ```
 //! let text = r#"
@@ -32,9 +32,9 @@
 //! # Ok::<(), lrlab_spec::Mistakes>(())
 //! ```
 //!
-//! The job that writes the report asks for what a task of the arrays asks for, so that a partition that takes the one
-//! takes the other, but for one CPU, thirty minutes and the partition's default memory. A table `[report]` describes it
-//! by itself: of the keys above, only `account`, `modules` and `setup` hold for it too.
+//! The job that writes the report requests the same resources as a task of the arrays, so that a partition accepts both, but
+//! one CPU, thirty minutes and the partition's default memory. A table `[report]` replaces these resources; of the keys at the
+//! top level, only `account`, `modules` and `setup` still apply.
 
 mod values;
 
@@ -50,7 +50,7 @@ use crate::walk::{missing, walk};
 
 use self::values::{duration, find, lines, memory, whole, word};
 
-/// What a task of a job array asks for.
+/// The resources of a task of a job array.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlurmResources {
     /// `--partition`.
@@ -67,20 +67,20 @@ pub struct SlurmResources {
     pub time_s: u64,
     /// `--cpus-per-task`.
     pub cpus: u32,
-    /// Runs at once in one task.
+    /// The number of concurrent runs in one task.
     pub runs_at_once: u32,
-    /// How long before the time limit runs are asked to save, in seconds.
+    /// The time before the time limit at which runs are asked to save, in seconds.
     pub save_before_s: u64,
-    /// `module load` each of them.
+    /// The modules to load by `module load`.
     pub modules: Vec<String>,
-    /// Lines of shell before the work.
+    /// Shell commands before the work.
     pub setup: Vec<String>,
-    /// Further options of `sbatch`.
+    /// Additional options of `sbatch`.
     pub extra: Vec<String>,
 }
 
 impl Default for SlurmResources {
-    /// One CPU for thirty minutes, and nothing else.
+    /// One CPU for thirty minutes.
     fn default() -> Self {
         Self {
             partition: None,
@@ -99,50 +99,50 @@ impl Default for SlurmResources {
     }
 }
 
-/// How long the job that writes the report may take, in seconds.
+/// The time limit of the job that writes the report, in seconds.
 const REPORT_TIME_S: u64 = 1800;
 
-/// Runs that need the same.
+/// A class of runs with the same resources.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlurmClass {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Keys of the runs that belong to it, each with the values that do; none takes every run.
+    /// The conditions on keys of the runs, each with the accepted values; without conditions, every run belongs to the class.
     pub cells: Vec<(String, Vec<Json>)>,
-    /// What a task asks for.
+    /// The resources of a task.
     pub resources: SlurmResources,
 }
 
-/// A site, and what runs need there.
+/// A Slurm profile of a site.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlurmProfile {
-    /// The classes in the order of the file; the last takes what no other does.
+    /// The classes in the order of the file; the last one takes the remaining runs.
     pub classes: Vec<SlurmClass>,
-    /// What the job that writes the report asks for.
+    /// The resources of the job that writes the report.
     #[serde(default)]
     pub report: SlurmResources,
-    /// The most tasks of one array (below the site's `MaxArraySize`).
+    /// The maximum number of tasks of one array (below the site's `MaxArraySize`).
     pub max_tasks: u32,
-    /// The most tasks that run at once.
+    /// The maximum number of concurrent tasks.
     pub throttle: Option<u32>,
     /// Classes that take no run of this grid: a profile is that of a site, and serves other experiments too.
     #[serde(skip)]
     pub warnings: Mistakes,
 }
 
-/// What no class of its own takes.
+/// The name of the class of the remaining runs.
 const REST: &str = "default";
 
 impl SlurmProfile {
     /// Reads a profile for a grid of runs: their cells and resolved specifications.
     ///
     /// # Errors
-    /// Every mistake, with its place and, where there is one, a suggestion.
+    /// Returns all errors with their positions and, if available, suggestions.
     pub fn read(text: &str, file_name: &str, runs: &[(&Cell, &Json)]) -> Result<Self, Mistakes> {
         let mut log = Log::new(file_name, text);
         let (root, complaints) = parse(text, 0);
         for (place, message) in &complaints {
-            log.error(*place, format!("this is no TOML: {message}"), None);
+            log.error(*place, format!("invalid TOML: {message}"), None);
         }
         if complaints.is_empty() && root.table().is_empty() {
             log.error(root.place, format!("{file_name} is empty: expected at least `time`"), None);
@@ -157,9 +157,10 @@ impl SlurmProfile {
             if key.name == REST
                 || !key.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
             {
-                let hint =
-                    format!("letters, digits, `-` and `_`, and not `{REST}`: that is what no class takes");
-                log.error(key.place, format!("`{}` is no name for a class", key.name), hint);
+                let hint = format!(
+                    "expected letters, digits, `-` and `_`; `{REST}` is reserved for runs without a class"
+                );
+                log.error(key.place, format!("`{}` is not a valid name of a class", key.name), hint);
             }
             if node.get("where").is_none() {
                 missing(&mut log, node, "where");
@@ -191,7 +192,7 @@ impl SlurmProfile {
         Ok(Self { classes: read, report, max_tasks: max_tasks.unwrap_or(1000), throttle, warnings })
     }
 
-    /// The first class that takes a run, by its cell and its resolved specification.
+    /// Returns the first class whose conditions a run satisfies, by its cell and its resolved specification.
     #[must_use]
     pub fn class_of(&self, cell: &Cell, spec: &Json) -> &SlurmClass {
         let takes = |class: &&SlurmClass| {
@@ -261,7 +262,7 @@ fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
     if time_s > 0 && save_before_s >= time_s {
         let place = save.or_else(|| find(tables, "time")).map_or(class.place, |node| node.place);
         let message = format!("runs would be asked to save {save_before_s} s before a limit of {time_s} s");
-        log.error(place, message, "a longer `time`, or a shorter `save_before`".to_owned());
+        log.error(place, message, "increase `time`, or decrease `save_before`".to_owned());
     }
     let cpus = whole(log, tables, "cpus").unwrap_or(1);
     let runs_at_once = whole(log, tables, "runs_at_once").unwrap_or(1);
@@ -282,7 +283,7 @@ fn resources(log: &mut Log, tables: &[&Node], class: &Key) -> SlurmResources {
     }
 }
 
-/// Coordinates with the values that belong to a class.
+/// The conditions of a class: coordinates with the accepted values.
 fn conditions(log: &mut Log, node: &Node, runs: &[(&Cell, &Json)]) -> Vec<(String, Vec<Json>)> {
     let names: Vec<&str> =
         runs.first().into_iter().flat_map(|(cell, _)| cell.keys()).map(String::as_str).collect();
@@ -350,7 +351,10 @@ mod tests {
             assert_eq!([of("lstm", 0.0), of("resnet", 0.9)], taken, "{conditions}");
         }
         let wrong = read("time = '10'\n[classes.big]\nwhere.optimizer.sgd.momentun = 0.9\n").unwrap_err();
-        assert!(wrong.to_string().contains("`optimizer.sgd.momentun` is no axis of this grid"), "{wrong}");
+        assert!(
+            wrong.to_string().contains("`optimizer.sgd.momentun` is not an axis of this grid"),
+            "{wrong}"
+        );
     }
 
     #[test]
@@ -417,15 +421,15 @@ mod tests {
             "s.toml:1:1: unknown key `partion`; did you mean `partition`?",
             "s.toml:2:8: runs would be asked to save 120 s before a limit of 60 s",
             "s.toml:3:11: `account` is \"a b\": expected one word",
-            "s.toml:4:10: \"16GB\" is no amount of memory",
+            "s.toml:4:10: \"16GB\" is not an amount of memory",
             "s.toml:5:8: `cpus` is 0: expected at least 1",
             "s.toml:6:10: `--array` is set for every job",
-            "s.toml:6:25: \"constraint=x\" is no option; write \"--constraint=x\"",
+            "s.toml:6:25: \"constraint=x\" is not an option; write \"--constraint=x\"",
             "s.toml:7:12: \"a\\nb\": expected one word",
             "s.toml:8:12: expected an integer for `throttle`, found a text",
-            "s.toml:10:11: `modle` is no axis of this grid; did you mean `model`?",
+            "s.toml:10:11: `modle` is not an axis of this grid; did you mean `model`?",
             "s.toml:10:38: no cell has `model` = `resent`; did you mean `resnet`?",
-            "s.toml:11:10: `default` is no name for a class",
+            "s.toml:11:10: `default` is not a valid name of a class",
             "s.toml:11:1: `where` is missing",
         ] {
             assert!(mistakes.iter().any(|line| line.starts_with(expected)), "{expected}\n{mistakes:#?}");

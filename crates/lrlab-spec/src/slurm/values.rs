@@ -3,7 +3,7 @@
 use crate::mistake::Log;
 use crate::tree::{Node, Value};
 
-/// Options of sbatch that the submission itself depends on.
+/// Options of sbatch that the submission sets.
 const RESERVED: [&str; 10] = [
     "array",
     "output",
@@ -17,7 +17,7 @@ const RESERVED: [&str; 10] = [
     "time",
 ];
 
-/// The value of `key` in the first of `tables` that has one.
+/// The value of `key` in the first of `tables` that contains it.
 pub(super) fn find<'a>(tables: &[&'a Node], key: &str) -> Option<&'a Node> {
     tables.iter().find_map(|table| table.get(key))
 }
@@ -60,13 +60,13 @@ pub(super) fn lines(log: &mut Log, node: Option<&Node>, key: &str) -> Vec<String
     lines
 }
 
-/// A further option of sbatch.
+/// An additional option of sbatch.
 fn option(log: &mut Log, node: &Node, text: &str) {
     let Some(name) = text.strip_prefix("--") else {
         let hint = text.trim_start_matches("#SBATCH").trim_start();
         log.error(
             node.place,
-            format!("\"{text}\" is no option"),
+            format!("\"{text}\" is not an option"),
             format!("write \"--{}\"", hint.trim_start_matches('-')),
         );
         return;
@@ -89,7 +89,7 @@ pub(super) fn memory(log: &mut Log, node: &Node) -> Option<String> {
     if digits.is_empty() || text.len() > digits.len() + 1 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         log.error(
             node.place,
-            format!("\"{text}\" is no amount of memory"),
+            format!("\"{text}\" is not an amount of memory"),
             "write \"4000M\" or \"16G\"".to_owned(),
         );
         return None;
@@ -102,7 +102,7 @@ pub(super) fn duration(log: &mut Log, node: &Node) -> Option<u64> {
     let seconds = seconds(text).filter(|seconds| *seconds > 0);
     if seconds.is_none() {
         let hint = "write \"90\" (minutes), \"1:30:00\" or \"2-12:00:00\"".to_owned();
-        log.error(node.place, format!("\"{text}\" is no time"), hint);
+        log.error(node.place, format!("\"{text}\" is not a time"), hint);
     }
     seconds
 }

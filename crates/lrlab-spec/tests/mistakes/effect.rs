@@ -1,4 +1,4 @@
-//! Keys that do nothing in the runs they are given for, and batches that nothing can be learned from.
+//! Keys without effect in their runs, and batches of a single example.
 
 use lrlab_spec::{Catalog, read};
 
@@ -37,16 +37,16 @@ fn check(changes: &[(&str, &str)], overrides: &[&str], expected: &[&str]) {
     assert_eq!(errors(&with(changes), overrides), expected);
 }
 
-const REMEDY: &str = "or leave all but one of these values out where they do nothing, by [[exclude]]";
+const REMEDY: &str = "or exclude all but one of these values where they have no effect, with [[exclude]]";
 
 #[test]
 fn an_axis_that_does_nothing() {
-    // One value is no axis, and `lr` has to be given somewhere.
+    // A single value is not an axis, and `lr` is required.
     check(&[], &[], &[]);
     let rates = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01, 0.03]");
     let found = format!(
-        "x.toml:7:1: `lr` does nothing for `resnet / cycle`: the schedule's `one_cycle` sets the rates itself, so \
-         0.003, 0.01, 0.03 make the same runs; vary a rate of the schedule instead, {REMEDY}"
+        "x.toml:7:1: `lr` has no effect for `resnet / cycle`: the schedule's `one_cycle` sets the rates itself, so \
+         0.003, 0.01, 0.03 give the same runs; vary a rate of the schedule instead, {REMEDY}"
     );
     let given = ("lr = 0.1\nbatch", "batch");
     check(&[rates, given], &[], &[&found]);
@@ -60,7 +60,7 @@ fn an_axis_that_does_nothing() {
     let zipped = ("[axes]", "zip = [[\"lr\", \"batch_size\"]]\n[axes]");
     let both = ("seed = [0, 1]", "seed = [0, 1]\nlr = [0.003, 0.01]\nbatch_size = [8, 16]");
     let found = errors(&with(&[zipped, both, ("lr = 0.1\nbatch_size = 32\n", "")]), &[]);
-    assert!(found.len() == 1 && found[0].starts_with("x.toml:8:1: `lr` does nothing"), "{found:?}");
+    assert!(found.len() == 1 && found[0].starts_with("x.toml:8:1: `lr` has no effect"), "{found:?}");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn other_keys_that_do_nothing() {
     axis(
         "\"data.tokens.max_length\" = [10, 20]",
         "x.toml:7:1: ",
-        "does nothing for `resnet / static`: the data set holds pictures",
+        "has no effect for `resnet / static`: the data set holds pictures",
     );
     axis("\"data.limit.train\" = [64, 100]", "x.toml:7:1: ", "the split has 64 examples");
     // Two models that differ only in a rate that nobody reads.
@@ -91,7 +91,7 @@ fn other_keys_that_do_nothing() {
         ),
     ]);
     let found = errors(&two, &[]);
-    let expected = "x.toml:3:20: `resnet` and `twin` along `model` make the same runs; they differ only in what does nothing here: `lr`";
+    let expected = "x.toml:3:20: `resnet` and `twin` along `model` give the same runs; they differ only in keys without effect: `lr`";
     assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
 }
 
@@ -113,9 +113,9 @@ fn a_search_that_does_nothing() {
     let only = with(&[("\"static\", \"cycle\"", "\"cycle\"")]) + search;
     assert_eq!(
         errors(&only, &[]),
-        ["x.toml:22:7: `lr` does nothing in any run: the schedule's `one_cycle` sets the rates itself"]
+        ["x.toml:22:7: `lr` has no effect in any run: the schedule's `one_cycle` sets the rates itself"]
     );
-    // Each arm is searched over what it has, as over the keys of its own schedule.
+    // Each arm is searched over its own keys, such as those of its schedule.
     let method = "method = { random = { trials = 2 } }";
     let own = "space.schedule.one_cycle.max_lr = { choice = [0.1, 0.2, 0.3] }\n";
     let both = with(&[]) + &search.replace("method = { grid = {} }", method) + own;
@@ -124,7 +124,7 @@ fn a_search_that_does_nothing() {
     assert!(cells.iter().all(|(cell, _)| cell.contains_key("lr") == (cell["schedule"] == "static")));
     // An arm that is not searched over it has to be given one.
     let found = errors(&both.replace("lr = 0.1\nbatch", "batch"), &[]);
-    let expected = "x.toml:21:7: `lr` is not searched for `resnet / cycle`, where it does nothing: the schedule's \
+    let expected = "x.toml:21:7: `lr` is not searched for `resnet / cycle`, where it has no effect: the schedule's \
                     `one_cycle` sets the rates itself; give `lr` in [defaults] too";
     assert_eq!(found, [expected]);
 }

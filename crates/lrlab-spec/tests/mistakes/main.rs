@@ -1,4 +1,4 @@
-//! Bad experiments, and every mistake that is to be told of them.
+//! Invalid experiments and the expected error messages.
 
 use lrlab_spec::{Catalog, Severity, read};
 
@@ -102,7 +102,7 @@ fn wrong_types() {
         &[
             "x.toml:8:8: the axis `seed` is an integer, not a list of values; write a list",
             "x.toml:12:6: expected a number for `lr`, found a text; write it without quotes: `0.1`",
-            "x.toml:16:31: expected an integer for `hidden`, found a number with a point; write `32`",
+            "x.toml:16:31: expected an integer for `hidden`, found a number with a decimal point; write `32`",
         ],
     );
     check(
@@ -111,8 +111,8 @@ fn wrong_types() {
             ("{ adam = {} }", "{ adam = {}, sgd = {} }"),
         ],
         &[
-            "x.toml:16:11: \"lstm\" is nothing that `network` takes; write { lstm = { } }",
-            "x.toml:20:26: `optimizer` is one thing, found 2; expected exactly one of `sgd`, `adam`, `adamw`",
+            "x.toml:16:11: \"lstm\" is not a valid value for `network`; write { lstm = { } }",
+            "x.toml:20:26: `optimizer` has exactly one variant, found 2; expected exactly one of `sgd`, `adam`, `adamw`",
         ],
     );
     check(
@@ -121,8 +121,8 @@ fn wrong_types() {
             ("seed = [0, 1]", "seed = [99999999999999999999, 9007199254740993]"),
         ],
         &[
-            "x.toml:1:8: this is a date or time, which no key takes",
-            "x.toml:8:9: this is an integer too large, which no key takes",
+            "x.toml:1:8: this is a date or time, which no key accepts",
+            "x.toml:8:9: this is an integer too large, which no key accepts",
             "x.toml:8:31: `seed` is 9007199254740993: expected 0 … 9007199254740992",
         ],
     );
@@ -150,7 +150,7 @@ fn what_validation_reads() {
         ("validation = 0", "x.toml:32:14: `validation` is 0: expected at least 1"),
         (
             "validation = \"test\"\nlimit = { validation = 5 }",
-            "x.toml:33:24: `limit.validation` does nothing where `validation = \"test\"`; limit the test split, which \
+            "x.toml:33:24: `limit.validation` has no effect if `validation = \"test\"`; limit the test split, which \
              both read",
         ),
     ] {
@@ -160,10 +160,8 @@ fn what_validation_reads() {
     let warnings: Vec<String> = experiment.unwrap().warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        [
-            "x.toml:32:14: `validation` is the test split: what is chosen by validation (best epoch, monitor, early \
-          stopping) has seen the test examples; hold out training examples unless you repeat such a protocol"
-        ]
+        ["x.toml:32:14: `validation` is the test split: choices by validation (best epoch, monitor, early \
+          stopping) depend on the test examples; hold out training examples, unless you reproduce such a protocol"]
     );
 }
 
@@ -184,7 +182,7 @@ fn impossible_ranges() {
             "x.toml:11:14: `batch_size` is 0: expected at least 1",
             "x.toml:12:6: `lr` is -0.1: expected a number above 0",
             "x.toml:13:19: `label_smoothing` is 1: expected 0 or more and below 1",
-            "x.toml:14:10: `lr_min` is NaN, which is no finite number",
+            "x.toml:14:10: `lr_min` is NaN, expected a finite number",
             "x.toml:15:34: `momentum` is 1: expected 0 or more and below 1",
             "x.toml:18:45: `dropout` is 1: expected 0 or more and below 1",
             "x.toml:25:32: `depth` is 21: expected 6n + 2 (8, 14, 20, 26, 32, 38, 44, 56, …) or 18, 34, 50",
@@ -219,7 +217,7 @@ fn schedules_and_monitors() {
             ("lr = 0.1\n", "lr = 0.1\nselect = \"lr\"\n"),
         ],
         &[
-            "x.toml:13:10: `lr` is neither better high nor low, so there is no best epoch by it; expected one of \
+            "x.toml:13:10: `lr` is a metric without a preferred direction, so it has no best epoch; expected one of \
              `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, `val_f1`, `val_precision`, `val_recall`, `val_ece`",
             "x.toml:42:10: unknown metric `val_acuracy`; did you mean `val_accuracy`?",
         ],
@@ -268,8 +266,8 @@ fn names_without_a_definition() {
     check(&[("synthetic_reviews", "imbd")], &["x.toml:27:12: unknown key `imbd`; did you mean `imdb`?"]);
     check(
         &[("network = { lstm = { hidden = 32 } }", "network = { custom = { name = \"mine\" } }")],
-        &["x.toml:16:31: unknown model `mine`; this runner registers no models of its own; \
-           run-grid takes another one by `--runner`"],
+        &["x.toml:16:31: unknown model `mine`; this runner registers no models; \
+           select another runner with `--runner`"],
     );
 }
 
@@ -299,7 +297,7 @@ fn values_that_disagree() {
     check(
         &[("seed = [0, 1]", "seed = [0, 1]\n\"optimizer.sgd.momentum\" = [0.8, 0.9]")],
         &[
-            "x.toml:9:1: for the model `lstm` `optimizer` is `adam`, so the axis `optimizer.sgd.momentum` sets nothing",
+            "x.toml:9:1: for the model `lstm` `optimizer` is `adam`, so the axis `optimizer.sgd.momentum` has no effect",
         ],
     );
     check(
@@ -310,13 +308,13 @@ fn values_that_disagree() {
 
 #[test]
 fn duplicates() {
-    check(&[("seed = [0, 1]", "seed = [0, 0]")], &["x.toml:8:12: `0` stands twice in the axis `seed`"]);
+    check(&[("seed = [0, 1]", "seed = [0, 0]")], &["x.toml:8:12: `0` occurs twice in the axis `seed`"]);
     check(
         &[
             ("[schedules.static]", "[schedules.again]\nstatic = {}\n[schedules.static]"),
             ("\"static\", \"step\"", "\"static\", \"again\", \"step\""),
         ],
-        &["x.toml:5:23: `static` and `again` along `schedule` make the same runs"],
+        &["x.toml:5:23: `static` and `again` along `schedule` give the same runs"],
     );
     check(
         &[("[schedules.static]", "[[include]]\nepochs = 2\nmodel = \"lstm\"\n[schedules.static]")],
@@ -334,7 +332,7 @@ fn conditions_and_claims() {
             "[[exclude]]\nmodle = \"lstm\"\n[[exclude]]\nmodel = \"lstm\"\nepochs = 3\n[schedules.static]",
         )],
         &[
-            "x.toml:34:1: `modle` is no axis of this grid; did you mean `model`?",
+            "x.toml:34:1: `modle` is not an axis of this grid; did you mean `model`?",
             "x.toml:37:10: no cell has `epochs` = `3`; did you mean `1`?",
         ],
     );
@@ -353,7 +351,7 @@ fn conditions_and_claims() {
         )],
         &[
             "x.toml:39:19: no cell has `model` = `lsmt`; did you mean `lstm`?",
-            "x.toml:39:27: `eopchs` is no axis of this grid; did you mean `epochs`?",
+            "x.toml:39:27: `eopchs` is not an axis of this grid; did you mean `epochs`?",
         ],
     );
     let claim = "[[claims]]\nid = \"a\"\ntext = \"b\"\nmetric = \"val_loss\"\n";
@@ -375,29 +373,31 @@ fn conditions_and_claims() {
     );
     assert_eq!(
         judged("value = 1\ntolerance = 0.1\nmargin = 0.1\n"),
-        ["x.toml:39:10: a claim of a value takes no margin; its `tolerance` is one, or compare by order"]
+        [
+            "x.toml:39:10: a claim with a tolerance has no margin; remove `margin`, or compare by an inequality"
+        ]
     );
 }
 
 #[test]
 fn baselines() {
-    let told = |rest: &str| {
+    let messages = |rest: &str| {
         let section = format!("[report]\nbaseline = {{ {rest} }}\n[schedules.static]");
         errors(&with(&[("[schedules.static]", &section)]), &[])
     };
-    assert_eq!(told("schedule = \"static\", model = \"lstm\""), [""; 0]);
+    assert_eq!(messages("schedule = \"static\", model = \"lstm\""), [""; 0]);
     assert_eq!(
-        told("schedle = \"static\""),
-        ["x.toml:34:14: `schedle` is no axis of this grid; did you mean `schedule`?"]
+        messages("schedle = \"static\""),
+        ["x.toml:34:14: `schedle` is not an axis of this grid; did you mean `schedule`?"]
     );
     assert_eq!(
-        told("model = \"lsmt\""),
+        messages("model = \"lsmt\""),
         ["x.toml:34:22: no cell has `model` = `lsmt`; did you mean `lstm`?"]
     );
-    assert_eq!(told("model = [\"lstm\"]"), ["x.toml:34:22: `model` has one baseline, found a list"]);
+    assert_eq!(messages("model = [\"lstm\"]"), ["x.toml:34:22: `model` has one baseline, found a list"]);
     assert_eq!(
-        told("seed = 0"),
-        ["x.toml:34:14: a seed is no baseline; leave it out: the report compares runs of equal seed"]
+        messages("seed = 0"),
+        ["x.toml:34:14: a seed cannot be a baseline; leave it out: the report compares runs of equal seed"]
     );
     check(
         &[("[schedules.static]", "[report]\nbaseline = 3\npapr = true\n[schedules.static]")],
@@ -428,12 +428,12 @@ fn no_toml() {
     check(
         &[("lr = 0.1\n", "lr = 0.1\nlr = 0.2\n"), ("hidden = 32", "hidden = = 32")],
         &[
-            "x.toml:13:1: this is no TOML: duplicate key",
-            "x.toml:17:31: this is no TOML: extra assignment between key-value pairs, expected value",
+            "x.toml:13:1: invalid TOML: duplicate key",
+            "x.toml:17:31: invalid TOML: extra assignment between key-value pairs, expected value",
         ],
     );
     let deep = format!("{} = 1", vec!["a"; 100_000].join("."));
-    assert_eq!(errors(&deep, &[]), ["x.toml:1:1: this is no TOML: recursion limit"]);
+    assert_eq!(errors(&deep, &[]), ["x.toml:1:1: invalid TOML: recursion limit"]);
 }
 
 /// Names become those of folders and files.
@@ -442,15 +442,15 @@ fn names_that_no_folder_can_have() {
     for name in lrlab_runs::RESERVED_NAMES {
         let found = errors(GOOD, &[&format!("name={name}")]);
         let [only] = &found[..] else { panic!("{name}: {found:?}") };
-        assert!(only.contains(&format!("no experiment is called `{name}`")), "{only}");
-        assert!(only.contains(&format!("for instance `{name}-1`")), "{only}");
+        assert!(only.contains(&format!("invalid experiment name `{name}`")), "{only}");
+        assert!(only.contains(&format!("for example `{name}-1`")), "{only}");
         assert_eq!(errors(GOOD, &[&format!("name={name}-1")]), [""; 0]);
     }
     let longest = "a".repeat(lrlab_runs::LONGEST_NAME);
     assert_eq!(errors(&with(&[("\"small\"", &format!("\"{longest}\""))]), &[]), [""; 0]);
     let long = |name: &str| {
         format!(
-            "a name of {} bytes is too long: at most 100, as files are named after it; say more in `description`",
+            "a name of {} bytes is too long: at most 100, because files are named after it; use `description` for a longer text",
             name.len()
         )
     };
@@ -468,7 +468,7 @@ fn names_that_no_folder_can_have() {
     }
 }
 
-/// Legal, and hardly meant: a warning, once for each value.
+/// Valid but unlikely settings give one warning per value.
 #[test]
 fn more_than_an_epoch_has() {
     let warnings = |changes: &[(&str, &str)], overrides: &[&str]| -> Vec<String> {
@@ -488,7 +488,7 @@ fn more_than_an_epoch_has() {
         (
             "3",
             &[
-                "x.toml:12:14: `accumulate` is 3, but an epoch has 2 batches: each update takes in no more; set \
+                "x.toml:12:14: `accumulate` is 3, but an epoch has 2 batches: the largest effective value; set \
                `accumulate` to 2 or less, or make `batch_size` smaller",
             ],
         ),
@@ -502,7 +502,7 @@ fn more_than_an_epoch_has() {
         [
             "command line:1:27: `batch_size` is 65, but an epoch has 64 training examples: one smaller batch; set \
              `batch_size` to 64 or less",
-            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch: each update takes in no more; set \
+            "command line:1:27: `accumulate` is 2, but an epoch has 1 batch: the largest effective value; set \
              `accumulate` to 1 or less, or make `batch_size` smaller",
         ]
     );

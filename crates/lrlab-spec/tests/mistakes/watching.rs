@@ -20,20 +20,20 @@ fn refused(line: &str, expected: &str) {
 fn words_that_are_no_key() {
     refused("averging = { ema = {} }", "1: unknown key `averging`; did you mean `averaging`?");
     refused("averaging = { emma = {} }", "15: unknown key `emma`; did you mean `ema`?");
-    refused("averaging = \"swa\"", "13: \"swa\" is nothing that `averaging` takes; write { swa = { } }");
+    refused("averaging = \"swa\"", "13: \"swa\" is not a valid value for `averaging`; write { swa = { } }");
     refused("averaging = { ema = { decya = 0.9 } }", "23: unknown key `decya`; did you mean `decay`?");
     refused(
         "averaging = { ema = {}, swa = {} }",
-        "25: `averaging` is one thing, found 2; expected exactly one of `ema`, `swa`, `lawa`",
+        "25: `averaging` has exactly one variant, found 2; expected exactly one of `ema`, `swa`, `lawa`",
     );
     refused("divergence = { explosoin = 5 }", "16: unknown key `explosoin`; did you mean `explosion`?");
     refused(
         "divergence = { action = \"rewind\" }",
-        "25: \"rewind\" is nothing that `action` takes; write { rewind = { } }",
+        "25: \"rewind\" is not a valid value for `action`; write { rewind = { } }",
     );
     refused(
         "divergence = { action = \"stpo\" }",
-        "25: \"stpo\" is nothing that `action` takes; did you mean \"stop\"?",
+        "25: \"stpo\" is not a valid value for `action`; did you mean \"stop\"?",
     );
     refused(
         "early_stopping = { at_restart = \"count\" }",
@@ -78,28 +78,25 @@ fn values_out_of_range() {
 /// The shortest run has one epoch of 32 updates of text, or of 16 of pictures.
 #[test]
 fn averages_that_never_take_in_anything() {
-    refused(
-        "averaging = { ema = { every = \"0 updates\" } }",
-        "31: `every` is nothing: expected a length above 0",
-    );
+    refused("averaging = { ema = { every = \"0 updates\" } }", "31: `every` is 0: expected a length above 0");
     refused(
         "averaging = { swa = { start = \"3 epochs\" } }",
         "31: weights are averaged from update 96 on, but the run has 32",
     );
     refused(
         "averaging = { lawa = { every = \"3 epochs\" } }",
-        "32: no weights are taken in: every 3 epochs from update 0 on, of 32",
+        "32: no weights are averaged: every 3 epochs from update 0 on, of 32",
     );
     refused(
         "averaging = { ema = { every = \"100 updates\" } }",
-        "31: no weights are taken in: every 100 updates from update 0 on, of 32",
+        "31: no weights are averaged: every 100 updates from update 0 on, of 32",
     );
 }
 
 #[test]
 fn axes_need_what_they_set_a_key_of() {
     let text = GOOD.replace("seed = [0, 1]", "seed = [0, 1]\n\"averaging.ema.decay\" = [0.9, 0.99]");
-    let expected = "x.toml:9:1: for the model `lstm` `averaging` is `nothing`, so the axis `averaging.ema.decay` sets nothing";
+    let expected = "x.toml:9:1: for the model `lstm` `averaging` is `nothing`, so the axis `averaging.ema.decay` has no effect";
     assert!(errors(&text, &[]).iter().any(|error| error == expected));
     let on = ["defaults.averaging={ ema = {} }"];
     assert_eq!(errors(&text, &on), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The cost of grids besides training: ten thousand cells from the file to their states, and a run that hardly trains.
+//! The overhead of grids: planning ten thousand cells and reading their states, and a run with few updates.
 
 use std::cell::Cell as Counter;
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ pub(super) fn grids() -> Vec<Workload> {
     vec![
         // Per second: cells.
         Workload::new(Kind::Grid, "grid", CELLS, Box::new(|_| large())),
-        // Per second: runs. All but three updates of it is what a run costs besides training.
+        // Per second: runs. Apart from three updates, the time is the overhead of a run.
         Workload::new(Kind::Grid, "grid-run", 1, Box::new(|_| one_run())),
     ]
 }
@@ -58,7 +58,7 @@ fn large() -> anyhow::Result<Step> {
     };
     std::fs::write(&selection.experiment, experiment(CELLS / 10, 5, 512))?;
     let store = RunStore::new(&selection.out);
-    // Every run has a folder, as in the second call for a grid. By another process, whose memory is not measured.
+    // Creates the folder of every run, as a previous call would, in another process, whose memory is not measured.
     let mut record = Command::new(std::env::current_exe()?);
     record.arg("run").arg(&selection.experiment).arg("--out").arg(&selection.out);
     let status = record.args(["--emit", "commands"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;

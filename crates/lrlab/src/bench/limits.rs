@@ -19,7 +19,7 @@ pub(super) fn limits() -> Vec<Workload> {
     let products = (SIDE * SIDE * SIDE) as f64;
     vec![
         limit("limit-matmul", 2.0 * products, 0.0, Box::new(matmul)),
-        // Read once, written once, into pages that the allocator kept.
+        // Each value is read once and written once, to pages that are already allocated.
         limit("limit-copy", 0.0, (8 * VALUES) as f64, Box::new(copy)),
     ]
 }

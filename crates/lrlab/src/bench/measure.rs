@@ -1,4 +1,4 @@
-//! Measures one workload in a process of its own.
+//! Measures one workload in the current process.
 
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,9 @@ pub(crate) struct Measured {
     pub(crate) ms: f64,
     /// Milliseconds of the fastest step.
     pub(crate) ms_best: f64,
-    /// Thousand million multiplications and additions per second, in products and convolutions; null without any.
+    /// GFLOP/s: 10⁹ multiplications and additions per second in products and convolutions; null without any.
     pub(crate) gflops: Option<f64>,
-    /// Thousand million bytes per second that must at least move, where that is the limit.
+    /// GB/s: 10⁹ bytes per second of minimum memory traffic; null if bandwidth is not the limit.
     pub(crate) gb_per_s: Option<f64>,
     /// The peak of resident memory minus that before the first step; null if the system does not report it.
     pub(crate) peak_mib: Option<f64>,
@@ -97,7 +97,7 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
     }
     let sum = last.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if !sum.is_finite() {
-        bail!("{name}: what it computed is not finite");
+        bail!("{name}: the result is not finite");
     }
     seconds.sort_by(f64::total_cmp);
     let median = f64::midpoint(seconds[(seconds.len() - 1) / 2], seconds[seconds.len() / 2]);

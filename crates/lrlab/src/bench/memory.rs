@@ -2,7 +2,7 @@
 
 /// Returns the resident bytes and resets the peak.
 pub(super) fn reset_peak() -> Option<u64> {
-    // "5" sets the peak back to what is resident (man 5 proc_pid_clear_refs).
+    // "5" resets the peak to the current resident size (man 5 proc_pid_clear_refs).
     std::fs::write("/proc/self/clear_refs", "5").ok()?;
     status("VmRSS:")
 }

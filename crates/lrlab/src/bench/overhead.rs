@@ -102,7 +102,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left in the system's folder for such things is no error.
+        // A leftover temporary folder is harmless.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     /// Pictures or sequences per step.
     pub(super) examples: usize,
-    /// Multiplications and additions of a step in products and convolutions; 0 where it has none.
+    /// Multiplications and additions of a step in products and convolutions; 0 if there are none.
     pub(super) flops: f64,
     /// The minimum number of bytes moved, if that is the limit; otherwise 0.
     pub(super) bytes: f64,

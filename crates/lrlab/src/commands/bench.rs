@@ -107,7 +107,7 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
             .map(Kind::word)
             .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
-        bail!("no workload is called {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
+        bail!("unknown workload {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
     }
     let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| matches(w, name));
     Ok(all.into_iter().filter(wanted).collect())
@@ -130,7 +130,7 @@ fn measure_in_child(name: &str, threads: usize, args: &BenchArgs) -> anyhow::Res
     command.env("RAYON_NUM_THREADS", threads.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("{name}: cannot start a process"))?;
     if !output.status.success() {
-        bail!("{name} could not be measured: its process ended with {}", output.status);
+        bail!("failed to measure {name}: its process ended with {}", output.status);
     }
     serde_json::from_slice(&output.stdout).with_context(|| format!("{name}: output of its process"))
 }

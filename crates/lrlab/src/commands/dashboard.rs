@@ -20,7 +20,7 @@ pub(crate) struct Dashboard {
     other_runs: (usize, usize),
     /// The status of each arm of a search.
     search: Option<Vec<ArmStatus>>,
-    /// Jobs on Slurm, or why Slurm cannot be reached.
+    /// The jobs on Slurm, or the error if Slurm is not reachable.
     jobs: Result<Vec<Queued>, String>,
     /// Warnings about results and jobs.
     warnings: Vec<String>,

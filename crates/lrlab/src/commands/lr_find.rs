@@ -146,7 +146,7 @@ fn losses(found: &RangeTest) -> (f64, f64) {
 /// Returns the suggested rate, or why there is none.
 fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     if found.points().is_empty() {
-        return Err("the first loss is not finite, so no rate was tried".to_owned());
+        return Err("the first loss is not finite".to_owned());
     }
     found.suggestion().map_err(|reason| reason.to_string())
 }

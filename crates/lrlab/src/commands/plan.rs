@@ -418,7 +418,7 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     let text = read_text(path).ok()?;
     let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
         return Some(format!(
-            "{file} has mistakes that it did not have when it was planned: `lrlab plan {file}` shows them"
+            "{file} has errors that it did not have when it was planned: `lrlab plan {file}` shows them"
         ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();

@@ -1,4 +1,4 @@
-//! `lrlab report`: tables, figures and the page of a grid.
+//! `lrlab report`: writes the tables, figures and HTML page of a grid.
 
 use std::path::{Path, PathBuf};
 use std::slice;
@@ -116,7 +116,8 @@ fn write(plans: &[Plan], store: &RunStore, to: Option<PathBuf>) -> anyhow::Resul
     Ok(report)
 }
 
-/// Writes the report of a grid as it is now, without a word; while runs are under way (`open`) its page loads itself again.
+/// Writes the report of the current state of a grid without output. While runs are in progress (`open`), the page reloads
+/// itself.
 pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Result<()> {
     let report = Arc::new(summarise(slice::from_ref(plan), store)?);
     let write = if open { lrlab_report::write_open } else { lrlab_report::write };
@@ -124,7 +125,7 @@ pub(crate) fn refresh(plan: &Plan, store: &RunStore, open: bool) -> anyhow::Resu
     Ok(())
 }
 
-/// Where a report lies unless the user names another folder.
+/// The default folder of a report.
 fn folder(report: &Report, store: &RunStore) -> PathBuf {
     store.experiment_dir(&report.experiment).join("report")
 }

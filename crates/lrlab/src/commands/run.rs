@@ -1,4 +1,4 @@
-//! `lrlab run`: a whole grid, from the experiment file to its report.
+//! `lrlab run`: executes a grid, from the experiment file to the report.
 
 use candle_core::Device;
 use clap::Args;
@@ -26,7 +26,7 @@ pub(crate) struct RunArgs {
     machine: Machine,
     #[command(flatten)]
     executor: ExecutorArgs,
-    /// Print the plan and an estimate; start nothing.
+    /// Print the plan and an estimate without starting runs.
     #[arg(long)]
     dry_run: bool,
     /// Set results of other builds or numerics classes aside and redo their runs.
@@ -140,7 +140,7 @@ fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told_builds(builds: &Origins) -> Vec<String> {
+fn describe_builds(builds: &Origins) -> Vec<String> {
     let line = |(origin, runs): (&Origin, &Vec<_>)| {
         format!("{} results come from another build: {}", runs.len(), origin.describe_build())
     };

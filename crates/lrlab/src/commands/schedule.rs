@@ -20,7 +20,7 @@ pub(crate) struct ScheduleArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List the schedules, each with a picture over time and an example to begin with.
+    /// List the schedules, each with a plot over time and an example.
     List,
     /// Print one learning rate per line, update 0 first.
     Trace {
@@ -199,12 +199,12 @@ fn list() -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A comment with the run's cell, and its script, for each run.
+/// For each run, a comment with its cell, and the script of its gains.
 fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<String> {
     let mut records = Records::read(records)?;
     for id in ids {
         if !records.iter().any(|record| record.result.run_id.as_str().starts_with(id.as_str())) {
-            bail!("--run {id}: the records have no such run");
+            bail!("--run {id}: the records do not contain this run");
         }
     }
     records.retain(|run| ids.is_empty() || ids.iter().any(|id| run.as_str().starts_with(id.as_str())));
@@ -217,12 +217,16 @@ fn gains(records: &[PathBuf], ids: &[String], source: &str) -> anyhow::Result<St
     Ok(text)
 }
 
-/// What `source` set in a run, by its observations.
+/// The gains that `source` set in a run, by observation.
 fn script(result: &RunResult, source: &str) -> anyhow::Result<String> {
     let mut gains: Vec<(usize, f64)> = Vec::new();
     for decision in result.decisions.iter().filter(|decision| decision.source == source) {
         if !matches!(decision.kind, DecisionKind::Cut | DecisionKind::Raise) {
-            bail!("at epoch {} `{source}` did more than set a gain: {}", decision.epoch, decision.reason);
+            bail!(
+                "the decision of `{source}` at epoch {} is not a gain: {}",
+                decision.epoch,
+                decision.reason
+            );
         }
         let seen = result
             .history
@@ -277,7 +281,7 @@ impl Scheduled {
             (None, _, _) => bail!("--epochs needs --updates-per-epoch to give the length of the run"),
         };
         if horizon.updates == 0 || horizon.updates_per_epoch == 0 {
-            bail!("a run and an epoch have at least one update");
+            bail!("expected at least one update per run and per epoch");
         }
         Ok(horizon)
     }
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn each_schedule_has_a_picture() {
+    fn each_schedule_has_a_plot() {
         let text = list().unwrap();
         assert_eq!(text.lines().count(), 2 * lrlab_schedulers::EXAMPLES.len());
         let first =

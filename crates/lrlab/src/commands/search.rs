@@ -1,5 +1,5 @@
-//! Runs a search stage by stage: due runs are done and eliminated ones ended until every arm has its winner. Every
-//! process on a store derives the due runs from the files of the trials.
+//! Executes a search stage by stage: executes due runs and ends eliminated ones until every arm has a winner. Every process
+//! on a store derives the due runs from the files of the trials.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ impl Stages<'_> {
     /// one stage.
     ///
     /// # Errors
-    /// What `work` returns, files that cannot be read or written, and a stage that changes nothing.
+    /// Returns an error of `work`, of reading or writing files, or if a stage makes no progress.
     pub(crate) fn run(
         &self,
         mut work: impl FnMut(&[PlannedRun], Vec<Option<u64>>) -> anyhow::Result<GridOutcome>,
@@ -158,18 +158,19 @@ pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
     let Some(rules) = &plan.search else { return Vec::new() };
     let budget = |status: &ArmStatus| status.rungs.last().map_or(0, |rung| rung.epochs);
     let line = |status: &ArmStatus| {
-        let whole = plan.runs.iter().find(|run| status.cell.iter().all(|(k, v)| run.cell.get(k) == Some(v)));
-        let whole = whole.and_then(|run| run.spec["epochs"].as_u64());
+        let full_run =
+            plan.runs.iter().find(|run| status.cell.iter().all(|(k, v)| run.cell.get(k) == Some(v)));
+        let epochs = full_run.and_then(|run| run.spec["epochs"].as_u64());
         format!(
             "{}: {}",
-            title(&rules.method, status, whole.unwrap_or_else(|| budget(status))),
+            title(&rules.method, status, epochs.unwrap_or_else(|| budget(status))),
             describe_status(status)
         )
     };
     arms.iter().map(line).collect()
 }
 
-/// `epoch 1: 9 of 9 trials, 3 go on; epoch 3: 1 of 3 trials`.
+/// `epoch 1: 9 of 9 trials, 3 promoted; epoch 3: 1 of 3 trials`.
 fn describe_status(status: &ArmStatus) -> String {
     let rung = |rung: &lrlab_grid::RungStatus| {
         let mut text = format!("epoch {}: {} of {} trials", rung.epochs, rung.reached, rung.trials);

@@ -1,4 +1,4 @@
-//! `lrlab completions` and `lrlab man`: what a shell and `man` read.
+//! `lrlab completions` and `lrlab man`: shell completions and man pages.
 
 use std::path::PathBuf;
 

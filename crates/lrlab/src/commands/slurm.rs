@@ -187,7 +187,7 @@ fn lines(submission: &Submission) -> Vec<String> {
 enum WaitEnd {
     /// The jobs have nothing left to do.
     Ended,
-    /// Someone asked to stop.
+    /// The user requested a stop.
     Interrupted,
 }
 
@@ -293,7 +293,7 @@ pub(crate) struct GridReportArgs {
     submission: PathBuf,
 }
 
-/// The number of checks for which runs with silent owners are waited for.
+/// The number of polls after which runs with unresponsive owners are no longer waited for.
 const SILENT_POLLS: u32 = 60;
 
 /// `lrlab grid-report`: writes the report and resubmits lost runs.

@@ -1,4 +1,4 @@
-//! `lrlab tensorboard`: the finished runs of a grid as a folder that TensorBoard opens.
+//! `lrlab tensorboard`: writes the finished runs of a grid as a log folder for TensorBoard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(crate) struct TensorBoardArgs {
     on_record: RecordFiles,
 }
 
-/// Figures of the whole run that the tab HParams compares.
+/// The metrics in the HParams tab.
 const COMPARED: [&str; 7] = [
     "best/val_accuracy",
     "best/val_f1",
@@ -47,7 +47,7 @@ pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow
     let parent = store.experiment_dir(&plan.experiment);
     let folder = parent.join("tensorboard");
     if done.is_empty() {
-        anyhow::bail!("{}: no run is done yet, so there is nothing to show", plan.experiment);
+        anyhow::bail!("{}: no run is done yet", plan.experiment);
     }
     std::fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
     let staged = tempfile::Builder::new().prefix(".tensorboard-").tempdir_in(&parent)?;
@@ -65,7 +65,7 @@ pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow
     Ok(Exit::Done)
 }
 
-/// Puts the folder in the place of an earlier one.
+/// Replaces an earlier folder.
 fn replace(staged: tempfile::TempDir, folder: &Path) -> std::io::Result<()> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)?;
@@ -107,7 +107,7 @@ fn names(done: &[(&PlannedRun, RunResult)]) -> Vec<String> {
     names.iter().zip(done).map(named).collect()
 }
 
-/// `resnet-cosine-on-12_epochs-seed_0`: the cell's label in letters that every file system takes.
+/// `resnet-cosine-on-12_epochs-seed_0`: the cell's label as a portable file name.
 fn folder_name(cell: &Cell) -> String {
     let plain = |part: &str| -> String {
         let kept = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '_') { c } else { '_' };
@@ -117,7 +117,7 @@ fn folder_name(cell: &Cell) -> String {
     name.chars().take(120).collect()
 }
 
-/// The run's place in the grid, and what its specification says in one word or number.
+/// The run's coordinates in the grid, and the scalar and text values of its specification.
 fn hyperparameters(run: &PlannedRun) -> Vec<(String, Value)> {
     let plain = |value: &Value| matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_));
     let spec = run.spec.as_object().into_iter().flatten().filter(|(_, value)| plain(value));
@@ -126,7 +126,7 @@ fn hyperparameters(run: &PlannedRun) -> Vec<(String, Value)> {
     all.into_iter().collect()
 }
 
-/// Every figure of the final and of the selected weights, as `final/val_loss` and `best/test_accuracy`.
+/// All metrics of the final and of the selected weights, as `final/val_loss` and `best/test_accuracy`.
 fn figures(result: &RunResult) -> Vec<(String, f64)> {
     let of = |word: &str, evaluation: &Evaluation| -> Vec<(String, f64)> {
         let value = serde_json::to_value(evaluation).unwrap_or_default();

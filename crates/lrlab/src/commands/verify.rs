@@ -1,6 +1,6 @@
 //! `lrlab verify`: redoes finished runs and compares them bit by bit.
 //!
-//! A run is redone from its recorded specification, in a store of its own, by the same preflight, executor and workers
+//! A run is redone from its recorded specification, in a separate store, by the same preflight, executor and workers
 //! as in `lrlab run`.
 
 mod selection;
@@ -110,7 +110,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
 struct Rerun {
     /// The verdicts on runs without a result.
     unfinished: BTreeMap<RunId, Verdict>,
-    /// Whether someone asked to stop.
+    /// Whether the user requested a stop.
     interrupted: bool,
 }
 
@@ -142,7 +142,7 @@ fn rerun(
     }
     let grid = Grid { plan: &plan, ..*grid };
     lrlab_grid::record(grid.store, &plan)?;
-    // A run that a search gave up is redone to the same epoch.
+    // A run that a search pruned is redone to the same epoch.
     let pruned: BTreeMap<&RunId, u64> = sound
         .iter()
         .filter(|result| result.outcome == Outcome::Pruned)
@@ -217,9 +217,9 @@ impl DataHere<'_> {
         match self.digest(&spec.data) {
             Ok(here) if here == *recorded => Ok(()),
             Ok(here) => {
-                bail!("its data differ here: their digest is {here}, {recorded} on record")
+                bail!("its data differs on this machine: the digest is {here}, {recorded} on record")
             }
-            Err(why) => bail!("its data cannot be read here: {why}"),
+            Err(why) => bail!("failed to read its data: {why}"),
         }
     }
 

@@ -21,7 +21,7 @@ const CURVE: usize = 16;
 /// How many of the runs that were done last have a curve.
 const JUST_DONE: usize = 3;
 
-/// Shows the page until the grid is done or someone asks to stop.
+/// Shows the page until the grid is done or the user requests a stop.
 pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     if !std::io::stdout().is_terminal() {
         print(&page(plan, store, &Dashboard::read(plan, store)?, usize::MAX, 100));
@@ -119,7 +119,7 @@ fn pace(live: &AttemptProgress) -> String {
     format!("{:.0} %{left}", live.share() * 100.0)
 }
 
-/// When the run's result was written; nothing of a result on record.
+/// The time at which the run's result was written; `None` for a result on record.
 fn finished(run: &PlannedRun, store: &RunStore) -> Option<SystemTime> {
     std::fs::metadata(store.run_dir(&run.run_id).join("result.json")).ok()?.modified().ok()
 }
@@ -163,7 +163,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The text, or as much as fits, with a sign that there is more.
+/// Truncates the text to the width, with an ellipsis.
 fn shortened(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();

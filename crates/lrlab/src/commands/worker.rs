@@ -85,7 +85,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let data_s = clock.elapsed().as_secs_f64();
 
     let reporter = RefCell::new(Reporter::default());
-    let build = build.join().map_err(|_| anyhow::anyhow!("the program could not be read"))?;
+    let build = build.join().map_err(|_| anyhow::anyhow!("failed to read the program file"))?;
     let numerics = provenance::numerics(&device);
     let fingerprint =
         Fingerprint { run_id: id.clone(), numerics, build: build.context("reading the program")? };
@@ -282,7 +282,7 @@ fn weights(keep: Keep, fitted: &Fitted) -> Vec<Weights<'_>> {
     weights
 }
 
-/// Writes what becomes the run's result if it is not resumed.
+/// Writes the run's result in case it is not resumed.
 fn pause(store: &RunStore, mut result: RunResult, select: &str) -> anyhow::Result<Exit> {
     (result.last, result.best) = paused_evaluations(&result.history, select);
     store.pause(&result)?;
@@ -374,7 +374,7 @@ pub(super) fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Only the worker knows how the run ended. The result exists, so a log without its last line does no harm.
+/// Logs the end of the run. Errors are ignored: the result exists, so a log without its last line is harmless.
 fn finish_log(attempt: &Path, outcome: Outcome) {
     let path = attempt.join("events.jsonl");
     let line = serde_json::to_string(&Event::Finished { outcome }).unwrap_or_default();

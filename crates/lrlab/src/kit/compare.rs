@@ -26,7 +26,7 @@ pub(super) struct Case {
 
 /// The properties that decide the bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent properties, each a word at the case")]
+#[expect(clippy::struct_excessive_bools, reason = "independent properties")]
 struct Traits {
     /// It has a precision.
     mixed: bool,
@@ -130,7 +130,7 @@ impl Case {
         for layouts in [Layouts::Plain, Layouts::Views, Layouts::OtherViews] {
             let found = self.all(&Side::on(device, precision, draw).laid_out(layouts))?;
             if found.len() != expected.len() {
-                bail!("{} results in the place of {}", found.len(), expected.len());
+                bail!("{} results, expected {}", found.len(), expected.len());
             }
             if layouts == Layouts::Plain {
                 self.again(device, precision, draw, &found)?;
@@ -142,7 +142,7 @@ impl Case {
                 }
             }
         }
-        worst.map_or_else(|| bail!("nothing comes out"), Ok)
+        worst.map_or_else(|| bail!("the operator has no output"), Ok)
     }
 
     /// Checks that a second computation gives equal bits, which it does not if the order of sums varies.

@@ -123,7 +123,7 @@ impl Running {
 
     /// Kills it.
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // The process may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -184,7 +184,7 @@ pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     let times: Vec<_> = found.values().map(|run| (clock(run, "started"), clock(run, "finished"))).collect();
     let together = |a: usize, b: usize| times[a].0 < times[b].1 && times[b].0 < times[a].1;
     if !(0..times.len()).any(|a| (0..a).any(|b| together(a, b))) {
-        return Ok(Verdict::failed("no two runs were there at once"));
+        return Ok(Verdict::failed("no two runs were executed concurrently"));
     }
     Ok(Verdict::passed(format!("{} runs end with the bits of runs one at a time", found.len())))
 }
@@ -205,7 +205,7 @@ pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict>
         let workers = workers(&grid.out.join("runs"))?;
         running.kill();
         for worker in workers {
-            // It may have ended by itself.
+            // The process may already have ended.
             let _ = rustix::process::kill_process_group(worker, rustix::process::Signal::KILL);
         }
     }

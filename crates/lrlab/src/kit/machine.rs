@@ -23,7 +23,7 @@ pub(super) fn eprint_line(device: &Device) -> Verdict {
             words.extend(machine.memory.map(|bytes| format!("{} MiB free", bytes >> 20)));
         }
         Device::Cuda(_) => {
-            words.push(nvidia(device).unwrap_or_else(|| "nvidia-smi tells no more".to_owned()));
+            words.push(nvidia(device).unwrap_or_else(|| "nvidia-smi is not available".to_owned()));
             let memory = lrlab_kernels::device_memory(device);
             words
                 .extend(memory.map(|memory| format!("{} of {} MiB free", memory.free_mib, memory.total_mib)));

@@ -1,7 +1,7 @@
 //! The kit: checks that a device trains like the CPU.
 //!
 //! It needs no data and no other program, so that the runner can be copied to a machine that has a GPU and no compiler.
-//! Each check runs in a process of its own, so that a crash does not affect the others. On the CPU the kit compares the
+//! Each check runs in a separate process, so that a crash does not affect the others. On the CPU the kit compares the
 //! CPU with itself.
 
 mod bits;

@@ -10,7 +10,7 @@ pub(crate) enum Outcome {
     Passed,
     /// It failed.
     Failed,
-    /// It could not be run, for this reason.
+    /// It was not run, for this reason.
     Skipped(String),
 }
 
@@ -26,7 +26,7 @@ impl Outcome {
 pub(super) struct Measure {
     pub(super) error: f64,
     pub(super) bound: f64,
-    /// What was measured.
+    /// The measured quantity.
     pub(super) of: String,
 }
 
@@ -48,7 +48,7 @@ impl Measure {
 pub(crate) struct Verdict {
     /// How it ended.
     pub(crate) outcome: Outcome,
-    /// What was observed.
+    /// The observation.
     pub(crate) detail: String,
     /// The error that is worst in relation to its bound, if errors are measured; null if it is not a number.
     pub(crate) error: Option<f64>,

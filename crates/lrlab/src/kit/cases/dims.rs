@@ -1,6 +1,6 @@
 //! Formats sizes.
 
-/// `in×out` and the like.
+/// Formats sizes as `in×out`.
 pub(super) fn joined(dims: &[usize]) -> String {
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("×")
 }

@@ -73,7 +73,7 @@ fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool,
         wanted.words(),
     );
     Case::new("LstmLayer", what, move |side| {
-        // Of a table there are fewer rows than tokens, so that rows are read twice.
+        // The table has fewer rows than there are tokens, so that rows are read repeatedly.
         let rows = (b * l / 2).max(1);
         let source = if tokens {
             side.input(wanted, "table", &[rows, inputs], 1.0)?
@@ -109,7 +109,7 @@ fn parameters(side: &Side, inputs: usize, h: usize, wanted: Wanted) -> Result<[T
     Ok([weight("w_ih", inputs)?, weight("w_hh", h)?, bias("b_ih")?, bias("b_hh")?])
 }
 
-/// Of the table's rows one is read by nearly every token, many by none.
+/// Nearly every token reads the same row of the table, and many rows are read by none.
 fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
     let what = format!("tokens {b}×{l}×{inputs}, {h} hidden, nine of ten the same");
     Case::new("LstmLayer", what, move |side| {

@@ -7,7 +7,7 @@ use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Side;
 
-/// A network in the making.
+/// A network under construction.
 struct Plan<'a> {
     side: &'a Side,
     net: ConvNet,

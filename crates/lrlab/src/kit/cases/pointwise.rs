@@ -109,7 +109,7 @@ fn linears() -> Vec<Case> {
         .products(),
     );
     for (x, weight) in [(false, true), (true, false), (false, false), (true, true)] {
-        // Where nothing has a gradient there is nothing to look for.
+        // Skips cases without gradients.
         let biases =
             [Some(true), Some(false), None].into_iter().filter(|bias| x || weight || *bias == Some(true));
         all.extend(biases.map(|bias| affine_of(x, weight, bias)));
@@ -177,7 +177,7 @@ fn impossible(n: usize, c: usize) -> Case {
 
 /// The last row's label is none of the classes.
 fn no_class(n: usize, c: usize, smoothing: f64) -> Case {
-    let what = format!("{n}×{c}, smoothing {smoothing}, a label that is no class");
+    let what = format!("{n}×{c}, smoothing {smoothing}, a label out of range");
     Case::new("cross_entropy", what, move |side| {
         for beyond in [0, 1, 1000] {
             let mut labels = side.ids("labels", &[n], c)?.to_vec1::<u32>()?;

@@ -137,7 +137,7 @@ fn sums([b, l, d]: [usize; 3]) -> Case {
     })
 }
 
-/// The first sequence is whole, the second without a token, and then there are parts.
+/// The first sequence is full, the second empty, and the others are partially filled.
 pub(super) fn lengths(batch: usize, length: usize) -> Vec<usize> {
     let of = |i: usize| match i {
         0 => length,

@@ -93,7 +93,8 @@ fn adam_of_many(decoupled: bool) -> Case {
     })
 }
 
-/// Two updates of one parameter, or that share a moment, are an error that moves nothing, in any order with a third one.
+/// Two updates of the same parameter or moment are an error that leaves all values unchanged, in any order with a third
+/// update.
 fn twice(side: &Side, moments: usize, step: impl Fn(&[Update]) -> Result<()>) -> Result<Outputs> {
     const DIMS: &[usize] = &[33, 5];
     let vars = ["a", "b", "c"].map(|name| side.signed_state(name, DIMS));
@@ -115,7 +116,7 @@ fn twice(side: &Side, moments: usize, step: impl Fn(&[Update]) -> Result<()>) ->
         match step(&updates) {
             Err(error) if error.to_string().contains("a tensor is given twice") => {}
             Err(error) => bail!("{what}: {error}"),
-            Ok(()) => bail!("{what} is no error"),
+            Ok(()) => bail!("{what} did not give an error"),
         }
     }
     Ok(Vec::new())
