@@ -138,6 +138,7 @@ pub fn result(planned: &PlannedRun) -> RunResult {
         let val_accuracy = 0.4 + (ceiling + lift - 0.4) * fit + noise(1, 0.008);
         history.push(EpochMetrics {
             extra: std::collections::BTreeMap::new(),
+            hyperparameters: std::collections::BTreeMap::new(),
             epoch,
             lr_first: Some(0.05 * gain * z(t - 1.0)),
             lr: Some(0.05 * gain * z(t - 0.01)),
