@@ -243,9 +243,9 @@ fn without_the_data() {
             )
         };
         if source == hub {
-            reviews_of_the_hub(here)
+            reviews_of_the_hub(here);
         } else {
-            reviews_in_a_folder(here)
+            reviews_in_a_folder(here);
         }
         write(
             here,
