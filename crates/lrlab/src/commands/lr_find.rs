@@ -126,7 +126,10 @@ fn common_setup(cells: Vec<(Cell, RunSpec)>) -> anyhow::Result<(Cell, RunSpec)> 
         for (cell, _) in &different {
             let _ = write!(list, "\n  {}", label(cell));
         }
-        bail!("{} runs differ in network, data or optimizer: select one with --filter{list}", different.len());
+        bail!(
+            "{} runs differ in network, data or optimizer: select one with --filter{list}",
+            different.len()
+        );
     }
     different.pop().context("no run matches")
 }
