@@ -10,7 +10,7 @@ use clap::Args;
 use lrlab_kernels::Precision;
 
 use super::{print, print_line};
-use crate::bench::{Kind, Measured, Workload, reference_step, measure, overhead, workloads};
+use crate::bench::{Kind, Measured, Workload, measure, overhead, reference_step, workloads};
 use crate::progress::eprint_line;
 use crate::{DeviceChoice, Exit};
 

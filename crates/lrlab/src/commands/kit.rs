@@ -63,7 +63,8 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
         let verdict = if broken {
             Verdict::skipped("the device does not work")
         } else {
-            check_in_child(&name, args, folder.path()).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+            check_in_child(&name, args, folder.path())
+                .unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
         };
         let row = Row {
             check: name,

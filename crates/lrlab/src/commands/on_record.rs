@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 use crate::progress::eprint_line;
 
-/// The files of records to read: by default those records_beside the experiment.
+/// The files of records to read: by default those beside the experiment.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RecordFiles {
     /// Count the runs in this file of records (one complete result.json per line), or in the *.jsonl files of this
     /// folder, as done (repeatable). The digests of their data are taken from the records, so the data are not needed.
-    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` records_beside an
+    /// `run` imports the runs into the store first, like `records import`. By default `results/NAME/*.jsonl` beside an
     /// experiment file `NAME.toml`, if there are any.
     #[arg(long = "records", value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// Do not read the records records_beside the experiment.
+    /// Do not read the records beside the experiment.
     #[arg(long, conflicts_with = "paths")]
     no_records: bool,
 }
@@ -81,7 +81,7 @@ impl RecordFiles {
     }
 }
 
-/// The folder of records records_beside an experiment file, if it holds any.
+/// The folder of records beside an experiment file, if it holds any.
 pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();

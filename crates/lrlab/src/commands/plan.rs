@@ -302,7 +302,7 @@ fn call(selection: &Selection) -> Option<Call> {
 /// schedules and controllers go to standard error.
 pub(crate) fn show(plan: &Plan, store: &RunStore, all: bool) -> anyhow::Result<()> {
     for warning in lint_warnings(plan) {
-    eprint_line(&format!("warning: {warning}"));
+        eprint_line(&format!("warning: {warning}"));
     }
     let beginnings = beginnings(plan, store, &plan.runs)?;
     let listed = all || plan.runs.len() <= MOST_LISTED;
@@ -352,7 +352,8 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
         let _ = writeln!(text, "{key}: {}{more}", all[..all.len().min(MOST_VALUES)].join(", "));
     }
     let (status, states) = lrlab_grid::status(store, plan)?;
-    let is_listed = |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
+    let is_listed =
+        |state: &RunState| !matches!(state, RunState::Done | RunState::Missing | RunState::Unneeded);
     for (run, state) in plan.runs.iter().zip(&states).filter(|(_, state)| is_listed(state)) {
         let _ = writeln!(text, "{}", line(run, state));
     }

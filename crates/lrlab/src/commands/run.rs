@@ -132,7 +132,7 @@ fn check_origins(grid: &Grid<'_>, args: &RunArgs) -> anyhow::Result<()> {
     for others in others {
         eprint_line(&format!("note: {others}; the report mentions it (--rerun-others repeats them here)"));
     }
-    for line in told_builds(&builds) {
+    for line in describe_builds(&builds) {
         eprint_line(&format!(
             "note: {line}; the report mentions it (--rerun-others redoes them with this build)"
         ));

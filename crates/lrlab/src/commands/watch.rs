@@ -75,7 +75,7 @@ impl Drop for Screen {
 /// The page: totals, a bar, then what is running and what was done last, each with its curve, then failed, missing and
 /// earlier runs, as many as fit.
 fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: usize) -> String {
-    let mut lines: Vec<String> = board.sums(plan).lines().flat_map(|text| wrapped(text, columns)).collect();
+    let mut lines: Vec<String> = board.totals(plan).lines().flat_map(|text| wrapped(text, columns)).collect();
     let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
     lines.push(bar(made / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
     let all = || plan.runs.iter().zip(&board.states);

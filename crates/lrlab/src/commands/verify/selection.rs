@@ -10,7 +10,7 @@ use lrlab_runs::{Cell, Records, RunId, RunResult, RunStore};
 
 use crate::Registry;
 use crate::commands::launch;
-use crate::commands::on_record::{records_beside, check_id, nearest};
+use crate::commands::on_record::{check_id, nearest, records_beside};
 use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::progress::eprint_line;
@@ -29,12 +29,12 @@ pub(super) struct RecordedArgs {
     out: PathBuf,
     /// Take the results from this file of records (one complete result.json per line), or from the *.jsonl files of
     /// this folder, instead of the store (repeatable). Neither store nor experiment is needed. If the store has no
-    /// finished run, the default is `results/NAME/*.jsonl` records_beside an experiment file `NAME.toml`.
+    /// finished run, the default is `results/NAME/*.jsonl` beside an experiment file `NAME.toml`.
     #[arg(long, value_name = "FILE|DIR")]
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id or this with_prefix of an id (repeatable).
+    /// Only the run with this id or prefix of an id (repeatable).
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<String>,
     /// Only a sample of N runs: round-robin over the arms, in order of ids. Ids are hashes, so the sample is deterministic
@@ -145,7 +145,7 @@ impl RecordedArgs {
         })
     }
 
-    /// The given records; or the store; or, if no run is finished there, the records records_beside the experiment.
+    /// The given records; or the store; or, if no run is finished there, the records beside the experiment.
     fn source(&self, file: &Path) -> anyhow::Result<Source> {
         let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
             Ok(Source::Records(Records::read(&paths)?, paths))
@@ -175,10 +175,7 @@ impl RecordedArgs {
         registry: &Registry,
     ) -> anyhow::Result<Option<Vec<RunId>>> {
         if self.experiment.is_none() && !(self.records.is_empty() && self.run.is_empty()) {
-            anyhow::ensure!(
-                self.cells.are_all(),
-                "--set, --filter and --seeds require an experiment file"
-            );
+            anyhow::ensure!(self.cells.are_all(), "--set, --filter and --seeds require an experiment file");
             return Ok(None);
         }
         let part = Part { cells: self.cells.clone(), run: None };
