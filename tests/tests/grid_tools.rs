@@ -209,7 +209,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     assert_eq!((done("0.02"), done("0.03"), done("0.04")), (2.into(), 2.into(), 0.into()));
     let printed = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
     assert!(
-        printed.code == 0 && printed.out.contains("tiny: 1 runs, 1 done"),
+        printed.code == 0 && printed.out.contains("tiny: 1 run, 1 done"),
         "{}{}",
         printed.out,
         printed.err
@@ -240,11 +240,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     assert_eq!(gc(&part), sorted([&second[..], &third[1..]].concat()));
     assert_eq!((gc(&["tiny.toml"]).len(), place.results().len()), (4, 4));
     let missing = run(place.folder.path(), &["gc", "--seeds", "1"]);
-    assert!(
-        missing.code == 2 && missing.err.contains("select from an experiment: name its file"),
-        "{}",
-        missing.err
-    );
+    assert!(missing.code == 2 && missing.err.contains("require an experiment file"), "{}", missing.err);
     assert_eq!(gc(&[&part[..3], &["--yes"]].concat()), sorted(second));
     assert_eq!(
         (place.results().len(), gc(&[]).len(), place.json("status", &[])["status"]["done"].clone()),

@@ -17,7 +17,7 @@ pub(crate) use watch::{callbacks, is_top};
 
 /// Examples per batch in evaluation.
 const EVAL_BATCH_SIZE: usize = 256;
-/// Prefetched batches: one is ready while the next is made.
+/// Prefetched batches.
 const PREFETCH: usize = 2;
 
 /// Returns the settings of the training loop.
