@@ -164,10 +164,8 @@ fn a_function_of_time_by_name() {
     let updates = result["updates"]["made"].as_f64().unwrap();
     let expected = 0.1 * (1.0 + (std::f64::consts::PI * (updates - 1.0) / updates).cos()) / 2.0;
     assert!((decay - expected).abs() < 1e-12, "{decay}, {expected}");
-    let part = result
-        .pointer("/provenance/registered")
-        .map(ToString::to_string)
-        .unwrap_or_else(|| result.to_string());
+    let part =
+        result.pointer("/provenance/registered").map_or_else(|| result.to_string(), ToString::to_string);
     for words in ["lambda", "halves", "3f2a9c1"] {
         assert!(part.contains(words), "no {words} in {part}");
     }

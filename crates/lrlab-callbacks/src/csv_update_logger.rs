@@ -49,7 +49,9 @@ impl CsvUpdateLogger {
     ) -> Result<(), Error> {
         let new: Vec<&String> = extra.keys().filter(|name| !self.own.contains(name)).collect();
         if !new.is_empty() {
-            new.into_iter().for_each(|name| self.add(name));
+            for name in new {
+                self.add(name);
+            }
             self.open(context.update - 1)?;
         }
         let own = self.own.iter().map(|name| cell(extra.get(name).copied()));

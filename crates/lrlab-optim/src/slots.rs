@@ -27,7 +27,7 @@ pub(crate) struct Slots {
     kinds: &'static [&'static str],
     /// Of the parameters that decay.
     weight_decay: f64,
-    slots: Vec<Slot>,
+    all: Vec<Slot>,
 }
 
 impl Slots {
@@ -48,7 +48,7 @@ impl Slots {
                 steps: 0,
             })
         };
-        Ok(Self { kinds, weight_decay, slots: params.trainable().map(slot).collect::<Result<_>>()? })
+        Ok(Self { kinds, weight_decay, all: params.trainable().map(slot).collect::<Result<_>>()? })
     }
 
     /// The weight decay of the next steps.
@@ -68,7 +68,7 @@ impl Slots {
         update: impl Fn(u64, &[Update]) -> Result<()>,
     ) -> Result<()> {
         let mut groups: BTreeMap<u64, Vec<(&mut u64, Update)>> = BTreeMap::new();
-        for Slot { var, decays, moments, steps, .. } in &mut self.slots {
+        for Slot { var, decays, moments, steps, .. } in &mut self.all {
             let Some(grad) = grads.get(var) else { continue };
             let weight_decay = if *decays { self.weight_decay } else { 0.0 };
             let update = Update { var, grad, moments, weight_decay };
@@ -86,7 +86,7 @@ impl Slots {
 
     /// Copies of the moments as `kind.parameter`, and `steps`, i64, in the parameters' order.
     pub(crate) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        let steps: Vec<i64> = self.slots.iter().map(|slot| slot.steps as i64).collect();
+        let steps: Vec<i64> = self.all.iter().map(|slot| slot.steps as i64).collect();
         let count = steps.len();
         let mut state = BTreeMap::from([(STEPS.to_owned(), Tensor::from_vec(steps, count, &Device::Cpu)?)]);
         for (key, moment) in self.moments() {
@@ -103,8 +103,8 @@ impl Slots {
         }
         let Some(steps) = state.get(STEPS) else { bail!("the state lacks {STEPS:?}") };
         let steps = steps.to_vec1::<i64>()?;
-        if steps.len() != self.slots.len() {
-            bail!("the state counts the steps of {} parameters, there are {}", steps.len(), self.slots.len());
+        if steps.len() != self.all.len() {
+            bail!("the state counts the steps of {} parameters, there are {}", steps.len(), self.all.len());
         }
         let mut moved = Vec::with_capacity(expected.len());
         for (name, var) in expected {
@@ -119,14 +119,14 @@ impl Slots {
         for (var, value) in moved {
             var.set(&value)?;
         }
-        for (slot, steps) in self.slots.iter_mut().zip(steps) {
+        for (slot, steps) in self.all.iter_mut().zip(steps) {
             slot.steps = steps as u64;
         }
         Ok(())
     }
 
     fn moments(&self) -> impl Iterator<Item = (String, &Var)> {
-        self.slots.iter().flat_map(|slot| {
+        self.all.iter().flat_map(|slot| {
             self.kinds.iter().zip(&slot.moments).map(|(kind, var)| (format!("{kind}.{}", slot.name), var))
         })
     }

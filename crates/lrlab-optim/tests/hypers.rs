@@ -1,6 +1,7 @@
 //! Momentum, β and weight decay by schedule, against what PyTorch and timm compute.
 
 #![cfg(feature = "host")]
+#![allow(clippy::disallowed_methods, reason = "a reference may call the system's functions")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::f64::consts::PI;

@@ -116,7 +116,10 @@ impl LambdaSpec {
 
 impl fmt::Debug for LambdaSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LambdaSpec").field("name", &self.name).field("version", &self.version).finish()
+        f.debug_struct("LambdaSpec")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
     }
 }
 

@@ -117,11 +117,12 @@ impl Registry {
     }
 
     /// Registers a function of time for schedules: `lambda = { name = "…" }` is the base rate times `factor`. It may stand
-    /// wherever a schedule may, and drives constants of the optimizer too.
+    /// wherever a schedule may, and drives constants of the optimizer too. Its bits are those of the run: take `exp` and the like from
+    /// `libm`, because the system's differ from one machine to another.
     ///
     /// ```
     /// let mut registry = lrlab::Registry::default();
-    /// registry.lambda("halves", |at| 0.5_f64.powf(at.epoch.floor()));
+    /// registry.lambda("hyperbola", |at| 1.0 / (1.0 + at.epoch));
     /// ```
     pub fn lambda<F>(&mut self, registration: impl Into<Registration>, factor: F)
     where

@@ -155,7 +155,7 @@ pub struct WsdSpec {
 
 /// The shape of a [`WsdSpec`]'s cooldown; p goes from 0 to 1.
 ///
-/// Sources: Hägele et al., NeurIPS 2024 (`wsd_schedule` of epfml/schedules-and-scaling: `linear`, `cosine`, `sqrt`, `square`,
+/// Sources: Hägele et al., `NeurIPS` 2024 (`wsd_schedule` of epfml/schedules-and-scaling: `linear`, `cosine`, `sqrt`, `square`,
 /// `miror_cosine`, `exp`) and Megatron-LM (`lr_wsd_decay_style`: `linear`, `cosine`, `minus_sqrt`, `exponential`, which is
 /// [`Cooldown::ExponentialToZero`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,7 +15,7 @@ impl Plan for SwaSpec {
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
         let (start, length) = (self.start.resolve_updates(run), self.anneal.resolve(run));
         let of = self.of.build(run).map_err(|error| error.under("of"))?;
-        Ok(Box::new(Swa { start, length, swa_lr: self.swa_lr, shape: self.anneal_strategy, run: *run, of }))
+        Ok(Box::new(Swa { start, length, last: self.swa_lr, shape: self.anneal_strategy, run: *run, of }))
     }
 
     fn reads_base(&self) -> bool {
@@ -28,7 +28,7 @@ struct Swa {
     start: u64,
     /// In updates; 0 is at once.
     length: f64,
-    swa_lr: f64,
+    last: f64,
     shape: Anneal,
     run: Horizon,
     of: Box<dyn Schedule>,
@@ -46,7 +46,7 @@ impl Schedule for Swa {
             Anneal::Linear => 0.0,
         };
         let from = if left == 0.0 { 0.0 } else { self.of.lr(base, self.run.at(self.start)) };
-        self.swa_lr * (1.0 - left) + from * left
+        self.last * (1.0 - left) + from * left
     }
 
     fn marks(&self) -> Vec<Mark> {

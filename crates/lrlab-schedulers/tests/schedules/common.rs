@@ -95,6 +95,7 @@ pub(crate) fn spec() -> impl Strategy<Value = ScheduleSpec> {
     leaf().prop_recursive(3, 12, 3, |inner| compound(inner.boxed()).boxed())
 }
 
+#[expect(clippy::too_many_lines, reason = "a few lines for each schedule")]
 fn leaf() -> impl Strategy<Value = ScheduleSpec> {
     (0_usize..23, span(), span(), prop::array::uniform4(number()), any::<(u32, u8)>()).prop_map(
         |(kind, a, b, [x, y, z, w], (whole, bits))| {
