@@ -185,7 +185,7 @@ mod tests {
             let damaged = PixelFile::open(&path, &[1, 9], &contents).unwrap().read(0, &mut picture);
             let told = damaged.unwrap_err().to_string();
             assert!(
-                told.ends_with("part.pixels: picture 1 is damaged; remove the file, and it is made again"),
+                told.ends_with("part.pixels: picture 1 is damaged; remove the file to rebuild it"),
                 "{told}"
             );
             std::fs::write(&path, &all[..38]).unwrap();
