@@ -199,6 +199,13 @@ pub(crate) fn hex(bytes: impl AsRef<[u8]>) -> String {
     text
 }
 
+/// Hashes the content of a row, to find duplicates and damage.
+pub(crate) fn content_hash(bytes: &[u8]) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    u128::from_le_bytes(half)
+}
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {

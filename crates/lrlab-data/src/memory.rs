@@ -8,10 +8,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Store;
-use crate::digest::{DatasetIdentity, hex};
+use crate::digest::{DatasetIdentity, content_hash, hex};
 use crate::files::{Columns, cifar10::Format};
 use crate::load::about::About;
-use crate::load::rows::{content_hash, notes, pick, split_rows};
+use crate::load::rows::{notes, pick, split_rows};
 use crate::load::{check_tokens, pictures, pinned, reviews};
 use crate::pixels::Collector;
 use crate::tokens::{Sequences, TokenSplit, tokenizer};

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::load::rows::content_hash;
+use crate::digest::content_hash;
 
 /// Where the bytes of pictures are, one after the other.
 #[derive(Debug, Clone)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::about::{About, about};
-use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
-use crate::digest::DatasetIdentity;
+use crate::digest::{DatasetIdentity, content_hash};
 use crate::files::{Located, cifar10, cifar10::Format};
 use crate::pictures::{Normalisation, PictureSplit, Pictures};
 use crate::pixels::{Collected, Collector, PixelFile, Pixels, persist};

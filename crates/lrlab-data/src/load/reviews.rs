@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::about::{About, about};
-use super::rows::{Rows, content_hash, notes, pick, places, split_rows};
+use super::rows::{Rows, notes, pick, places, split_rows};
 use crate::catalog::Part;
 use crate::dataset::Store;
-use crate::digest::DatasetIdentity;
+use crate::digest::{DatasetIdentity, content_hash};
 use crate::files::{Located, imdb};
 use crate::tokens::{Sequences, TokenSplit, packed, packed::Prepared, tokenizer};
 use crate::{

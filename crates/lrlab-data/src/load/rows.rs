@@ -88,13 +88,6 @@ pub(crate) fn notes(config: &DataConfig, identity: &DatasetIdentity, duplicates:
     notes
 }
 
-/// Hashes the content of a row, to find duplicates.
-pub(crate) fn content_hash(bytes: &[u8]) -> u128 {
-    let mut half = [0; 16];
-    half.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
-    u128::from_le_bytes(half)
-}
-
 /// Returns the files of a part.
 pub(crate) fn places(located: Option<&Located>, part: Part) -> Vec<PathBuf> {
     located.map(|located| located.part(part)).unwrap_or_default()

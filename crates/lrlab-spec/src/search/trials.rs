@@ -68,7 +68,7 @@ pub(crate) fn trials(
         }
         match whys.get(key.name.as_str()) {
             Some(why) => {
-                log.error(key.place, format!("`{}` has no effect in any run: {why}", key.name), None)
+                log.error(key.place, format!("`{}` has no effect in any run: {why}", key.name), None);
             }
             None => log.error(key.place, format!("no run of the grid has `{}`", key.name), None),
         }
