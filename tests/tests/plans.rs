@@ -112,7 +112,7 @@ fn a_damaged_plan_is_told() {
     good(run(folder, &RUN));
     std::fs::write(folder.join("runs/tiny/plan.json"), "{ \"experiment\": ").unwrap();
     let ran = good(run(folder, &["plan", "tiny.toml"]));
-    holds(&ran.err, &["note: ", "plan.json", "; its data digests are ignored"]);
+    holds(&ran.err, &["note: ", "plan.json", "; its digests are not used for missing data"]);
     holds(&ran.out, &["tiny: 2 runs, 2 done"]);
 }
 
