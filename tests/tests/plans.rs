@@ -84,7 +84,7 @@ fn status_and_gc_notice_that_a_file_changed() {
     }
     std::fs::write(folder.join("tiny.toml"), TINY.replace("batch_size", "bacth_size")).unwrap();
     let ran = good(run(folder, &["status", "tiny.toml"]));
-    holds(&ran.err, &["note: tiny.toml has mistakes that it did not have when it was planned"]);
+    holds(&ran.err, &["note: tiny.toml has errors that it did not have when it was planned"]);
 }
 
 #[test]

@@ -264,7 +264,7 @@ fn what_cannot_be_verified_is_told() {
     fails(&["--records", "none.jsonl"], "none.jsonl: No such file");
     fails(
         &["--records", records, "--run", &slip],
-        &format!("records.jsonl has no finished run {slip}; the nearest"),
+        &format!("records.jsonl has no finished run {slip}; the most similar"),
     );
 
     // Specification or data that are not those of the run: the others are verified.
