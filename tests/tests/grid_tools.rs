@@ -90,7 +90,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     assert!(ran.code == 0 && ran.err.contains("another build: build 0123456789abcdef"), "{}", ran.err);
     assert!(place.json("status", &[])["warnings"][0].as_str().unwrap().contains("2 builds"));
     let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
-    assert!(page.contains("The runs were made by 2 builds"));
+    assert!(page.contains("The runs come from 2 builds"));
     let again = place.call("run", &["--rerun-others"]);
     assert!(again.code == 0 && again.out.contains("(1 in this call)"), "{}\n{}", again.out, again.err);
     assert!(first.with_file_name("superseded").join("1/result.json").is_file());

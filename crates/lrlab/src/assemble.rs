@@ -82,12 +82,12 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> DataConfig {
 /// The most bytes of decoded pictures in memory: `LRLAB_DATA_MEMORY`, in MiB.
 ///
 /// # Errors
-/// The variable is no whole number.
+/// Returns an error if the variable is not an integer.
 pub(crate) fn data_memory() -> anyhow::Result<u64> {
     let Some(value) = std::env::var_os("LRLAB_DATA_MEMORY") else { return Ok(DataConfig::MEMORY) };
     let mib: Option<u64> = value.to_str().and_then(|text| text.parse().ok());
     mib.and_then(|mib| mib.checked_mul(1 << 20))
-        .with_context(|| format!("LRLAB_DATA_MEMORY={}: expected a whole number of MiB", value.display()))
+        .with_context(|| format!("LRLAB_DATA_MEMORY={}: expected an integer number of MiB", value.display()))
 }
 
 /// Creates an empty parameter store: f32, with matrix products in the precision of the run.
