@@ -87,7 +87,7 @@ pub(crate) fn data_memory() -> anyhow::Result<u64> {
     let Some(value) = std::env::var_os("LRLAB_DATA_MEMORY") else { return Ok(DataConfig::MEMORY) };
     let mib: Option<u64> = value.to_str().and_then(|text| text.parse().ok());
     mib.and_then(|mib| mib.checked_mul(1 << 20))
-        .with_context(|| format!("LRLAB_DATA_MEMORY={}: expected an integer number of MiB", value.display()))
+        .with_context(|| format!("LRLAB_DATA_MEMORY={}: expected a whole number of MiB", value.display()))
 }
 
 /// Creates an empty parameter store: f32, with matrix products in the precision of the run.
