@@ -246,7 +246,7 @@ fn conditions_are_written_as_axes_are() {
         std::fs::write(folder.path().join("good.toml"), format!("{text}\n[[exclude]]\n{condition}\n"))
             .unwrap();
         let ran = run(folder.path(), &["plan", "good.toml"]);
-        assert!(ran.code == 0 && ran.out.contains("tiny: 1 runs"), "{condition}: {}{}", ran.out, ran.err);
+        assert!(ran.code == 0 && ran.out.contains("tiny: 1 run,"), "{condition}: {}{}", ran.out, ran.err);
     }
     let wrong = format!("{text}\n[[exclude]]\noptimizer.sgd.momentun = 0.9\n");
     check_text(

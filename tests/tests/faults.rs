@@ -281,7 +281,7 @@ fn a_full_disk_is_told_and_survived() {
     std::fs::write(&ballast, vec![0; (64 << 20) - (400 << 10)]).unwrap();
     let (code, printed) = grid.run(&out, 1);
     assert_eq!(code, Some(2), "{printed}");
-    for word in ["disk/runs", "MiB are needed for 1 runs", "MiB are free"] {
+    for word in ["disk/runs", "MiB are needed for 1 run,", "MiB are free"] {
         assert!(printed.contains(word), "{word}: {printed}");
     }
     nothing_half_done(&out, "a full disk");

@@ -90,7 +90,7 @@ fn results_of_another_build_are_told_and_can_be_done_again() {
     assert!(ran.code == 0 && ran.err.contains("another build: build 0123456789abcdef"), "{}", ran.err);
     assert!(place.json("status", &[])["warnings"][0].as_str().unwrap().contains("2 builds"));
     let page = std::fs::read_to_string(place.out.join("tiny/report/report.md")).unwrap();
-    assert!(page.contains("The runs were made by 2 builds"));
+    assert!(page.contains("The runs come from 2 builds"));
     let again = place.call("run", &["--rerun-others"]);
     assert!(again.code == 0 && again.out.contains("(1 in this call)"), "{}\n{}", again.out, again.err);
     assert!(first.with_file_name("superseded").join("1/result.json").is_file());
@@ -209,7 +209,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     assert_eq!((done("0.02"), done("0.03"), done("0.04")), (2.into(), 2.into(), 0.into()));
     let printed = place.call("status", &["--set", "defaults.lr=0.02", "--seeds", "1"]);
     assert!(
-        printed.code == 0 && printed.out.contains("tiny: 1 runs, 1 done"),
+        printed.code == 0 && printed.out.contains("tiny: 1 run, 1 done"),
         "{}{}",
         printed.out,
         printed.err
@@ -240,11 +240,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     assert_eq!(gc(&part), sorted([&second[..], &third[1..]].concat()));
     assert_eq!((gc(&["tiny.toml"]).len(), place.results().len()), (4, 4));
     let missing = run(place.folder.path(), &["gc", "--seeds", "1"]);
-    assert!(
-        missing.code == 2 && missing.err.contains("select from an experiment: name its file"),
-        "{}",
-        missing.err
-    );
+    assert!(missing.code == 2 && missing.err.contains("require an experiment file"), "{}", missing.err);
     assert_eq!(gc(&[&part[..3], &["--yes"]].concat()), sorted(second));
     assert_eq!(
         (place.results().len(), gc(&[]).len(), place.json("status", &[])["status"]["done"].clone()),
@@ -254,11 +250,7 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     // What is selected stays, with --run too; it is said before anything goes, and in the help.
     let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
     let shown = run(place.folder.path(), &one);
-    assert!(
-        shown.out.contains("tiny keeps 1 selected run; 1 other run of it can be removed"),
-        "{}",
-        shown.out
-    );
+    assert!(shown.out.contains("tiny keeps 1 selected run; 1 other run can be removed"), "{}", shown.out);
     assert!(shown.out.contains(&third[1]) && !shown.out.contains(&third[0]), "{}", shown.out);
     assert!(shown.out.contains("1 item, ") && shown.out.contains("--yes removes them"), "{}", shown.out);
     assert_eq!(place.results().len(), 2);

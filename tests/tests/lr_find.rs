@@ -135,7 +135,7 @@ fn wants_one_network() {
     quickstart(folder.path());
     let ran = run(folder.path(), &ARGS);
     assert_eq!(ran.code, 2, "{}", ran.out);
-    assert!(ran.err.contains("choose one with --filter") && ran.err.contains("resnet"), "{}", ran.err);
+    assert!(ran.err.contains("select one with --filter") && ran.err.contains("resnet"), "{}", ran.err);
 }
 
 /// Options out of their range are named with their value, in words.

@@ -75,7 +75,7 @@ fn status_and_gc_notice_that_a_file_changed() {
     assert_eq!(good(run(folder, &["status", "tiny.toml"])).err, "");
     write(folder, "tiny.toml", &[("seed = [0, 1]", "seed = [0, 1, 2]")]);
     let ran = good(run(folder, &["status", "tiny.toml"]));
-    holds(&ran.err, &["note: 1 cell of the 3 of tiny.toml were not planned last"]);
+    holds(&ran.err, &["note: tiny.toml has 1 cell that the last plan does not contain (3 in total)"]);
     write(folder, "tiny.toml", &[("lr = 0.01", "lr = 0.02")]);
     for (args, word) in [(["status", "tiny.toml"], "note: "), (["gc", "tiny.toml"], "warning: ")] {
         let ran = good(run(folder, &args));
@@ -84,7 +84,7 @@ fn status_and_gc_notice_that_a_file_changed() {
     }
     std::fs::write(folder.join("tiny.toml"), TINY.replace("batch_size", "bacth_size")).unwrap();
     let ran = good(run(folder, &["status", "tiny.toml"]));
-    holds(&ran.err, &["note: tiny.toml has mistakes that it did not have when it was planned"]);
+    holds(&ran.err, &["note: tiny.toml has errors that it did not have when it was planned"]);
 }
 
 #[test]
@@ -95,7 +95,10 @@ fn two_files_of_one_name() {
     good(run(folder, &RUN));
     write(folder, "other.toml", &[("lr = 0.01", "lr = 0.02")]);
     let ran = good(run(folder, &["run", "other.toml", "--device", "cpu"]));
-    holds(&ran.err, &["warning: ", "tiny.toml has the name \"tiny\" too", "give one of them another name"]);
+    holds(
+        &ran.err,
+        &["warning: ", "tiny.toml has the same name \"tiny\": ", "rename one of the experiments"],
+    );
     let ran = good(run(folder, &["status", "tiny.toml"]));
     holds(&ran.err, &["note: the last plan of \"tiny\" was made from ", "other.toml, not from tiny.toml"]);
 }
@@ -109,7 +112,7 @@ fn a_damaged_plan_is_told() {
     good(run(folder, &RUN));
     std::fs::write(folder.join("runs/tiny/plan.json"), "{ \"experiment\": ").unwrap();
     let ran = good(run(folder, &["plan", "tiny.toml"]));
-    holds(&ran.err, &["note: ", "plan.json", "; its data digests are ignored"]);
+    holds(&ran.err, &["note: ", "plan.json", "; its digests are not used for missing data"]);
     holds(&ran.out, &["tiny: 2 runs, 2 done"]);
 }
 
@@ -261,10 +264,10 @@ fn without_the_data() {
         std::fs::remove_dir_all(there.join("runs/cache")).unwrap();
         std::fs::remove_dir_all(there.join("runs/tiny/report")).unwrap();
         std::fs::copy(here.join("tiny.toml"), there.join("tiny.toml")).unwrap();
-        let note = format!("the data of {name} are not here, so their digest is that of the stored plan");
+        let note = format!("the data of {name} are not available, so the digest in the stored plan is used");
         for (args, words) in [
             (&["plan", "tiny.toml"][..], "tiny: 2 runs, 2 done"),
-            (&["status", "tiny.toml", "--seeds", "1"], "tiny: 1 runs, 1 done"),
+            (&["status", "tiny.toml", "--seeds", "1"], "tiny: 1 run, 1 done"),
             (&["report", "tiny.toml"], "report: runs/tiny/report/report.html"),
             (&["tensorboard", "tiny.toml"], "tensorboard: 2 runs"),
             (&["records", "export", "tiny.toml", "--to", "tiny.jsonl"], "2 runs of tiny in tiny.jsonl"),

@@ -74,7 +74,7 @@ fn a_store_and_its_file_of_records_hold_the_same() {
     fails(
         here,
         &nothing,
-        "none of the 2 runs of tiny.toml is finished in runs; `lrlab run tiny.toml` does them",
+        "none of the 2 runs of tiny.toml is finished in runs; `lrlab run tiny.toml` trains them",
     );
     std::fs::remove_dir_all(here.join("runs/store").join(&ids[0])).unwrap();
     let ran = succeeds(here, &["records", "export", "tiny.toml", "--to", "one.jsonl"]);

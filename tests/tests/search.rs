@@ -258,7 +258,7 @@ fn commands_of_a_search_are_listed_rung_by_rung() {
     loop {
         let listed = run(folder.path(), &args.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(listed.code, 0, "{}", listed.err);
-        let word = if listed.out.is_empty() { "the search is over" } else { "prints the next ones" };
+        let word = if listed.out.is_empty() { "the search is complete" } else { "those of the next stage" };
         assert!(listed.err.contains(word), "{}", listed.err);
         if listed.out.is_empty() {
             break;

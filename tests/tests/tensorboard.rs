@@ -27,10 +27,10 @@ fn every_finished_run_has_a_folder_named_after_its_cell() {
 
     assert_eq!(run(place, &["run", "tiny.toml", "--device", "cpu", "--seeds", "1"]).code, 0);
     let one = run(place, &["tensorboard", "tiny.toml"]);
-    assert!(one.code == 0 && one.err.contains("note: 1 run not done, and not shown"), "{}", one.err);
+    assert!(one.code == 0 && one.err.contains("note: 1 run not done and not exported"), "{}", one.err);
     assert_eq!(run(place, &["run", "tiny.toml", "--device", "cpu"]).code, 0);
     let both = run(place, &["tensorboard", "tiny.toml"]);
-    assert!(both.code == 0 && !both.err.contains("not shown"), "{}", both.err);
+    assert!(both.code == 0 && !both.err.contains("not exported"), "{}", both.err);
     let lines: Vec<&str> = both.out.lines().collect();
     assert_eq!(lines, ["runs/tiny/tensorboard: 2 runs", "tensorboard --logdir runs/tiny/tensorboard"]);
     let names = laid_out(place);

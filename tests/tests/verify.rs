@@ -241,16 +241,16 @@ fn what_cannot_be_verified_is_told() {
     };
     // A slip in an id; an id of another experiment, of a run that is not done; nothing at all.
     let slip = format!("{}{}", if ids[2].starts_with('0') { '1' } else { '0' }, &ids[2][1..]);
-    fails(&["--run", &slip], &format!("runs has no finished run {slip}; the nearest are {}", ids[2]));
-    fails(&["again.toml", "--run", &slip], &format!("the nearest are {}", ids[2]));
+    fails(&["--run", &slip], &format!("runs has no finished run {slip}; the most similar are {}", ids[2]));
+    fails(&["again.toml", "--run", &slip], &format!("the most similar are {}", ids[2]));
     fails(&["--run", "xyz"], "--run \"xyz\" is not a run id");
     let other = ["again.toml", "--set", "defaults.lr=0.02", "--run", &ids[0]];
     fails(&other, &format!("run {} does not belong to again.toml with its data and these options", ids[0]));
     fails(
         &["again.toml", "--set", "defaults.lr=0.02"],
-        "nothing to verify: none of the 4 runs of again.toml is finished in runs; `lrlab run again.toml` does them",
+        "nothing to verify: none of the 4 runs of again.toml is finished in runs; `lrlab run again.toml` trains them",
     );
-    fails(&["--run", &ids[0], "--seeds", "1"], "--set, --filter and --seeds select from an experiment");
+    fails(&["--run", &ids[0], "--seeds", "1"], "--set, --filter and --seeds require an experiment file");
     let moved = place.folder.path().join("moved.json");
     std::fs::rename(place.result(&ids[1]), &moved).unwrap();
     fails(&["again.toml", "--run", &ids[1]], "is not finished in runs; `lrlab run again.toml --run ");
@@ -264,7 +264,7 @@ fn what_cannot_be_verified_is_told() {
     fails(&["--records", "none.jsonl"], "none.jsonl: No such file");
     fails(
         &["--records", records, "--run", &slip],
-        &format!("records.jsonl has no finished run {slip}; the nearest"),
+        &format!("records.jsonl has no finished run {slip}; the most similar"),
     );
 
     // Specification or data that are not those of the run: the others are verified.
@@ -404,7 +404,7 @@ fn an_interruption_leaves_nothing() {
     kill_process(Pid::from_child(&process), Signal::INT).unwrap();
     let ran = Ran::of(&process.wait_with_output().unwrap());
     assert_eq!(ran.code, 85, "{}{}", ran.out, ran.err);
-    assert!(ran.out.ends_with("  not redone\n0 of 1 runs are identical, 1 were not redone\n"), "{}", ran.out);
-    assert!(ran.err.contains("interrupted: the same command starts again"), "{}", ran.err);
+    assert!(ran.out.ends_with("  not redone\n0 of 1 runs are identical, 1 not redone\n"), "{}", ran.out);
+    assert!(ran.err.contains("interrupted: the same command starts over"), "{}", ran.err);
     assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
 }

@@ -41,7 +41,7 @@ enum Command {
     /// Lay out the finished runs of a grid for TensorBoard
     #[command(name = "tensorboard")]
     TensorBoard(TensorBoardOptions),
-    /// Redo finished runs and compare them bit by bit
+    /// Redo finished runs and compare them bit for bit
     Verify(VerifyOptions),
     /// Remove what no experiment refers to any more, after listing it
     Gc(GcOptions),

@@ -29,7 +29,7 @@ pub(crate) struct Selection {
 struct Part {
     #[command(flatten)]
     cells: Cells,
-    /// The run with this id or this beginning of an id
+    /// The run with this id or prefix of an id
     #[arg(long, value_name = "RUN_ID")]
     run: Option<OsString>,
 }
@@ -303,7 +303,7 @@ pub(crate) struct VerifyOptions {
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id or this beginning of an id (repeatable)
+    /// Only the run with this id or prefix of an id (repeatable)
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<OsString>,
     /// Only N runs, the same in every call

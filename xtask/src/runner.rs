@@ -53,14 +53,14 @@ fn build(device: &str) -> anyhow::Result<PathBuf> {
 /// The arguments that build the runner, here and in `cargo xtask test`.
 pub(crate) const BUILD: [&str; 4] = ["build", "--release", "--package", RUNNER];
 
-/// The variable that tells the runner the command that calls it, for the commands in its reports.
+/// The environment variable that passes the calling command to the runner, for the commands in its reports.
 const CALLED_AS: &str = "LRLAB_CALLED_AS";
 
 /// Replaces this process with the runner; `own` is the user's. Signals and exit codes are the runner's.
 pub(crate) fn exec(program: &Path, own: Option<&Path>, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut called = "cargo xtask run-grid".to_owned();
     if let Some(own) = own {
-        let own = own.to_str().with_context(|| format!("the path {} is no text", own.display()))?;
+        let own = own.to_str().with_context(|| format!("the path {} is not valid Unicode", own.display()))?;
         called = format!("{called} --runner {}", shlex::try_quote(own)?);
     }
     exec_with(program, arguments, &[(CALLED_AS, &called)])

@@ -94,13 +94,13 @@ pub enum AverageEvery {
 }
 
 impl AverageEvery {
-    /// Whether it is a length of 0.
+    /// Returns whether the interval is a length of 0.
     #[must_use]
     pub fn is_zero(self) -> bool {
         matches!(self, Self::Length(Span::Updates(0) | Span::Epochs(0.0) | Span::Fraction(0.0)))
     }
 
-    /// The number of epochs of a length of whole epochs.
+    /// Returns the number of epochs if the interval is a whole number of epochs.
     #[must_use]
     pub fn whole_epochs(self) -> Option<u64> {
         match self {
@@ -109,7 +109,7 @@ impl AverageEvery {
         }
     }
 
-    /// Whether the weights are sampled at least once from update `first` on, up to and including the end of the run.
+    /// Returns whether the weights are sampled at least once from update `first` up to and including the end of the run.
     #[must_use]
     pub fn is_due_before_the_end(self, first: u64, run: &Horizon) -> bool {
         if let Some(n) = self.whole_epochs() {

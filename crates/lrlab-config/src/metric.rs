@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 pub struct Metric;
 
 impl Metric {
-    /// The names, in the order of [`EpochMetrics::NAMES`].
+    /// Returns the names, in the order of [`EpochMetrics::NAMES`].
     pub fn names() -> impl Iterator<Item = &'static str> {
         EpochMetrics::NAMES.into_iter().filter(|name| EpochMetrics::higher_is_better(name).is_some())
     }

@@ -20,7 +20,7 @@ pub enum OptimizerConfig {
 /// A constant of an update rule that follows a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduledHyper<'a> {
-    /// Which constant.
+    /// The constant.
     pub hyper: Hyper,
     /// The key of its schedule: `sgd.momentum_schedule`.
     pub key: &'static str,
@@ -31,7 +31,7 @@ pub struct ScheduledHyper<'a> {
 }
 
 impl OptimizerConfig {
-    /// The constants that follow a schedule.
+    /// Returns the constants that follow a schedule.
     #[must_use]
     pub fn scheduled(&self) -> Vec<ScheduledHyper<'_>> {
         let all: Vec<Constant<'_>> = match self {
@@ -62,7 +62,7 @@ impl OptimizerConfig {
             .collect()
     }
 
-    /// The schedules of constants, to look up the functions of a [`lrlab_schedulers::LambdaSpec`].
+    /// Returns the schedules of constants, so that the caller can insert the functions of a [`lrlab_schedulers::LambdaSpec`].
     pub fn schedules_mut(&mut self) -> impl Iterator<Item = &mut ScheduleSpec> {
         let all = match self {
             Self::Sgd(sgd) => [Some(&mut sgd.momentum_schedule), Some(&mut sgd.weight_decay_schedule), None],
@@ -75,11 +75,12 @@ impl OptimizerConfig {
         all.into_iter().flatten().flatten()
     }
 
-    /// What drives the constants that follow a schedule, for a run of this length. Its group is `""`: all parameters.
+    /// Returns the driver of the scheduled constants for a run of this length. It drives the group `""`, which contains all
+    /// parameters.
     ///
     /// # Errors
-    /// A schedule that cannot be built, or takes its constant out of its range: the first such value of some hundred moments
-    /// over the run. The path begins with the rule: `sgd.momentum_schedule`.
+    /// Returns an error if a schedule cannot be built, or if its value leaves the range of the constant at one of 501 evenly
+    /// spaced updates or at a mark of the schedule. The path starts with the rule: `sgd.momentum_schedule`.
     pub fn driver(&self, run: &Horizon) -> Result<Driver, Error> {
         let mut driver = Driver::default();
         for ScheduledHyper { hyper, key, base, schedule } in self.scheduled() {
@@ -100,7 +101,7 @@ impl OptimizerConfig {
     }
 }
 
-/// Parts into which a run is divided to look for values out of range.
+/// The number of intervals into which a run is divided to check the range of values.
 const SAMPLES: u64 = 500;
 
 /// `sgd = { momentum = 0.9 }`
@@ -167,7 +168,7 @@ pub struct AdamConfig {
     pub weight_decay_schedule: Option<ScheduleSpec>,
 }
 
-/// A constant of a rule: which, the key of its schedule, its value, its schedule.
+/// A constant of a rule, the key of its schedule, its value and its schedule.
 type Constant<'a> = (Hyper, &'static str, f64, &'a Option<ScheduleSpec>);
 
 impl AdamConfig {

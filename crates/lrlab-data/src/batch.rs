@@ -1,4 +1,4 @@
-//! One pass over a split: which examples make a batch, and the batch as tensors.
+//! One pass over a split: the examples of each batch, and the batch as tensors.
 
 mod batches;
 mod order;

@@ -1,6 +1,6 @@
 //! Cache files: written atomically, verified when read, rebuilt when damaged.
 //!
-//! Each file has a checksum file. The content is a function of the key, so concurrent writers write the same content.
+//! Each file has a checksum file. The content depends only on the key, so concurrent writers write the same content.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ const CHECKSUM: &str = "blake3";
 pub(crate) fn load(path: &Path) -> Option<Vec<u8>> {
     let bytes = std::fs::read(path).ok()?;
     let expected = std::fs::read_to_string(checksum_path(path)).ok()?;
-    let whole = checksum(&bytes) == expected;
-    if !whole {
+    let intact = checksum(&bytes) == expected;
+    if !intact {
         tracing::warn!(path = %path.display(), "a cached file is damaged and will be rebuilt");
     }
-    whole.then_some(bytes)
+    intact.then_some(bytes)
 }
 
-/// Stores `bytes` at `path`. A failure is only logged, because the cache merely saves time.
+/// Stores `bytes` at `path`. A failure is only logged, because the cache is optional.
 pub(crate) fn store(path: &Path, bytes: &[u8]) {
     let written = lrlab_runs::write_atomic(path, bytes)
         .and_then(|()| lrlab_runs::write_atomic(&checksum_path(path), checksum(bytes).as_bytes()));

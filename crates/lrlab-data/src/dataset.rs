@@ -30,7 +30,7 @@ pub struct Dataset {
     pub tokenizer: Option<PathBuf>,
     /// The training split, from which alone vocabulary and normalisation are derived.
     pub train: Split,
-    /// The validation split, for choices.
+    /// The validation split, for model selection.
     pub validation: Split,
     /// The test split, to be evaluated once at the end.
     pub test: Split,

@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    /// A file's content behind the system's back would be found; what the system sees, it must tell.
+    /// Every change of the content that changes the metadata of the file is detected.
     #[test]
     fn what_is_remembered_and_what_is_read_again() {
         let folder = tempfile::tempdir().unwrap();

@@ -19,8 +19,8 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A picture in a file of the cache is not what was written.
-    #[error("{}: picture {row} is damaged; remove the file, and it is made again", path.display())]
+    /// A picture in a cache file does not match its checksum.
+    #[error("{}: picture {row} is damaged; remove the file to rebuild it", path.display())]
     DamagedCache {
         /// The file.
         path: PathBuf,
@@ -30,9 +30,9 @@ pub enum Error {
     /// A folder lacks a file of its data set.
     #[error("{}: not found; {hint}", path.display())]
     MissingFile {
-        /// The file or folder that should be there.
+        /// The missing file or folder.
         path: PathBuf,
-        /// What the folder is expected to hold.
+        /// The expected content of the folder.
         hint: &'static str,
     },
     /// A folder has the name of a file of the data set, or the reverse.
@@ -42,12 +42,12 @@ pub enum Error {
         path: PathBuf,
         /// `a file` or `a folder`.
         found: &'static str,
-        /// What the folder is expected to hold.
+        /// The expected content of the folder.
         hint: &'static str,
     },
     /// An entry among the examples of a folder is not an example, and may contain some.
     #[error(
-        "{}: {found}, expected one .txt file per review here; move it elsewhere, or let its name begin with a dot",
+        "{}: {found}, expected one .txt file per review here; move it elsewhere, or start its name with a dot",
         path.display()
     )]
     NotAnExample {
@@ -346,7 +346,7 @@ pub enum Error {
     },
     /// The prefetch thread panicked, which is a bug.
     #[error("the prefetch thread panicked: {message}")]
-    Maker {
+    PrefetchPanic {
         /// The message of the panic.
         message: String,
     },

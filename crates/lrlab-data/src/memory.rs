@@ -35,7 +35,7 @@ impl<T> Labelled<T> {
 }
 
 /// A data set in memory, for [`Dataset::from_pictures`], [`Dataset::from_tokens`] and [`Dataset::from_texts`]. For
-/// [`Dataset::from_picture_stream`] only the labels are.
+/// [`Dataset::from_picture_stream`], only the labels are in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InMemory<T> {
     /// The name.
@@ -88,7 +88,7 @@ impl<T> InMemory<T> {
         }
     }
 
-    /// Checks the labels; `count` is the number of examples of a part, where it is known before they are read.
+    /// Checks the labels; `count` returns the number of examples of a part, if it is known before the examples are read.
     fn check(&self, count: Option<&dyn Fn(&T) -> usize>) -> Result<(), Error> {
         let classes = self.classes.len();
         if classes < 2 {
@@ -120,14 +120,14 @@ impl<T> InMemory<T> {
         write: impl Fn(&mut Sha256, &T),
     ) -> Result<DatasetIdentity, Error> {
         let hashed = |(part, Labelled { examples, labels }): (&'static str, &Labelled<T>)| {
-            let mut hasher = of_labels(labels);
+            let mut hasher = label_hasher(labels);
             write(&mut hasher, examples);
             (part, labels.len(), hasher)
         };
         self.named(config, about, self.parts().map(hashed))
     }
 
-    /// Names the content by the hashes of its parts: training, test and, if there is one, validation.
+    /// Derives the identity from the hashes of the parts: training, test and, if there is one, validation.
     fn named(
         &self,
         config: &DataConfig,
@@ -164,7 +164,7 @@ impl InMemory<()> {
         P: IntoIterator<Item = Result<Vec<u8>, E>>,
         E: Into<Cause>,
     {
-        let (mut hasher, mut count) = (of_labels(&part.labels), 0);
+        let (mut hasher, mut count) = (label_hasher(&part.labels), 0);
         for item in part.examples {
             let place = || format!("{name} row {count}");
             let pictures = item.map_err(|error| self.error(place(), error.into().to_string()))?;
@@ -187,8 +187,8 @@ impl InMemory<()> {
     }
 }
 
-/// A hasher that has read the labels of a part.
-fn of_labels(labels: &[u32]) -> Sha256 {
+/// Returns a hasher that has consumed the labels of a part.
+fn label_hasher(labels: &[u32]) -> Sha256 {
     let mut hasher = Sha256::new();
     for label in labels {
         hasher.update(label.to_le_bytes());
@@ -267,8 +267,8 @@ impl Dataset {
     /// bytes of one or more pictures, in the order of the labels.
     ///
     /// Up to `config.memory` bytes of each part are kept in memory; a larger part is written to a file in `config.cache`, from
-    /// which its pictures are read when used. The data set is the one that [`Dataset::from_pictures`] makes of the same
-    /// pictures, with the same digest and the same batches, to the bit. Every call reads the iterators once.
+    /// which its pictures are read when used. The data set equals that of [`Dataset::from_pictures`] for the same
+    /// pictures: the digest and the batches are bit-identical. Every call reads the iterators once.
     ///
     /// ```
     /// use lrlab_data::{DataConfig, Dataset, InMemory, Labelled, Source, SyntheticPictures};
@@ -288,7 +288,8 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// As [`Dataset::from_pictures`]; an item is an error or no whole number of pictures, or a file cannot be written.
+    /// Returns the errors of [`Dataset::from_pictures`]. Returns an error if an item is an error or not a whole number of
+    /// pictures, or a file cannot be written.
     pub fn from_picture_stream<P, E>(
         shape: [usize; 3],
         pictures: InMemory<P>,
@@ -333,7 +334,7 @@ impl Dataset {
         pictures::finish(config, identity, &about.about(shape), rows, held_out)
     }
 
-    /// Creates a data set of texts. A tokenizer is trained on the training split, as `config.tokens` says.
+    /// Creates a data set of texts. A tokenizer with the settings `config.tokens` is trained on the training split.
     ///
     /// # Errors
     /// Returns an error if a part has no example, examples and labels differ in number, a label or setting is out of range, a

@@ -178,15 +178,15 @@ mod tests {
                 some.read(index, &mut picture).unwrap();
                 assert_eq!(picture, expected);
             }
-            // Damage is told, not trained on.
+            // Damage is an error.
             let mut bytes = all.clone();
             bytes[5] ^= 1;
             std::fs::write(&path, bytes).unwrap();
             let damaged = PixelFile::open(&path, &[1, 9], &contents).unwrap().read(0, &mut picture);
-            let told = damaged.unwrap_err().to_string();
+            let message = damaged.unwrap_err().to_string();
             assert!(
-                told.ends_with("part.pixels: picture 1 is damaged; remove the file, and it is made again"),
-                "{told}"
+                message.ends_with("part.pixels: picture 1 is damaged; remove the file to rebuild it"),
+                "{message}"
             );
             std::fs::write(&path, &all[..38]).unwrap();
             let cut = PixelFile::open(&path, &[1, 9], &contents).unwrap().read(1, &mut picture);

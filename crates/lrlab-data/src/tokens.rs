@@ -12,7 +12,7 @@ pub(crate) mod tokenizer;
 
 pub(crate) use sequences::{Sequences, TokenSplit};
 
-/// Makes the features of the sequences at `spans`, padded to the longest one: `(batch, length)`.
+/// Returns the features of the sequences at `spans`, padded to the longest one: `(batch, length)`.
 pub(crate) fn features(sequences: &Sequences, spans: &[Range<u32>]) -> candle_core::Result<Features> {
     let length = spans.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
     let mut ids = vec![tokenizer::PAD; spans.len() * length];

@@ -1,8 +1,8 @@
-//! Claims: of all processes that want a run, exactly one gets it.
+//! Claims, which grant a run to exactly one of the processes that request it.
 //!
 //! Attempt `n` at a run is the folder `attempts/<n>`. The process that creates its `claim.json` exclusively owns it; a
-//! thread touches the file while the process lives, and `exit.json` records how the attempt ended. Claims are never
-//! removed: a process takes over an abandoned run by claiming the next number.
+//! thread updates its modification time while the process runs, and `exit.json` records how the attempt ended. Claims
+//! are never removed: a process takes over an abandoned run by claiming the next number.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,7 +16,7 @@ use crate::clock::touch;
 use crate::{Error, Failure, Liveness, Owner, read_json, to_json};
 
 const CLAIM: &str = "claim.json";
-/// The interval between two touches of a claim.
+/// The interval at which an owner updates the modification time of its claim.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
@@ -25,11 +25,11 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub enum Ending {
     /// The result exists.
     Done,
-    /// It stopped on request.
+    /// The attempt stopped on request.
     Interrupted,
-    /// It paused at the requested epoch; a later attempt resumes the run.
+    /// The attempt paused at the requested epoch; a later attempt resumes the run.
     Paused,
-    /// It failed.
+    /// The attempt failed.
     Failed(Box<Failure>),
 }
 
@@ -40,7 +40,7 @@ pub struct Exit {
     pub ending: Ending,
     /// Seconds from the claim to the end.
     pub seconds: f64,
-    /// Updates that the run had made by then, as far as the worker reported them.
+    /// The number of completed updates of the run, as last reported by the worker.
     #[serde(default, rename = "reached")]
     pub updates: u64,
 }
@@ -50,7 +50,7 @@ pub struct Exit {
 pub(crate) struct Newest {
     pub(crate) number: u32,
     pub(crate) owner: Owner,
-    /// When the owner last touched it, by the clock of the file system.
+    /// The modification time of the claim, by the clock of the file system.
     pub(crate) touched: SystemTime,
     pub(crate) exit: Option<Exit>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Newest {
 pub enum Acquired {
     /// This process owns the run until [`Attempt::end`].
     Attempt(Attempt),
-    /// Another process was faster.
+    /// Another process has already claimed the attempt.
     Taken,
 }
 
@@ -79,7 +79,7 @@ impl Attempt {
     /// Claims attempt `number` at the run in `run_dir`, unless another process already has.
     ///
     /// # Errors
-    /// Writing the claim fails.
+    /// Returns an error if writing the claim fails.
     pub fn claim(run_dir: &Path, number: u32) -> Result<Acquired, Error> {
         let folder = attempt_dir(run_dir, number);
         let path = folder.join(CLAIM);
@@ -115,26 +115,26 @@ impl Attempt {
         self.began.elapsed()
     }
 
-    /// Records how many updates the run has made.
+    /// Records the number of completed updates of the run.
     pub fn note_update(&mut self, update: u64) {
         self.updates = self.updates.max(update);
     }
 
-    /// Returns how many updates the run has made, as far as the worker reported them.
+    /// Returns the number of completed updates of the run, as last reported by the worker.
     #[must_use]
     pub fn updates(&self) -> u64 {
         self.updates
     }
 
-    /// Records how the attempt ended and gives up the run.
+    /// Records how the attempt ended and releases the run.
     ///
     /// # Errors
-    /// Writing `exit.json` fails.
+    /// Returns an error if writing `exit.json` fails.
     pub fn end(mut self, ending: Ending) -> Result<(), Error> {
         self.write_end(ending)
     }
 
-    /// Gives up the run without a record: its folder is gone.
+    /// Releases the run without a record, because its folder no longer exists.
     pub(crate) fn discard(mut self) {
         self.ended = true;
         self.stop_heartbeat();
@@ -170,7 +170,7 @@ impl Drop for Attempt {
 /// Returns how each attempt at the run in `run_dir` ended, oldest first; `None` for one that has not.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
     let folder = attempts_dir(run_dir);
     numbers(&folder)?
@@ -180,37 +180,37 @@ pub fn attempts(run_dir: &Path) -> Result<Vec<(u32, Option<Exit>)>, Error> {
         .collect()
 }
 
-/// Whether attempt `number` still owns the run in `run_dir`: no later one has been claimed. A process asks before it
-/// commits a result, because it may have been suspended for longer than the claim timeout.
+/// Returns whether attempt `number` still owns the run in `run_dir`, that is, no later attempt has been claimed. A process
+/// checks this before it commits a result, because it may have been suspended for longer than the claim timeout.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn holds(run_dir: &Path, number: u32) -> Result<bool, Error> {
     let claimed = |later: u32| attempt_dir(run_dir, later).join(CLAIM).is_file();
     Ok(!numbers(&attempts_dir(run_dir))?.into_iter().any(|later| later > number && claimed(later)))
 }
 
-/// The owner of the attempt in `folder`. The owner of a damaged claim is unknown, and treated like one on another
-/// machine.
+/// Returns the owner of the attempt in `folder`. The owner of a damaged claim is unknown, and is treated like a process
+/// on another machine.
 pub(crate) fn owner_of(folder: &Path) -> Result<Option<Owner>, Error> {
-    unless_damaged(&folder.join(CLAIM), Owner::unknown)
+    read_or_default(&folder.join(CLAIM), Owner::unknown)
 }
 
-/// How the attempt in `folder` ended. A damaged file only says that it has.
+/// Returns how the attempt in `folder` ended. A damaged file counts as an interruption.
 fn exit_of(folder: &Path) -> Result<Option<Exit>, Error> {
-    let over = || Exit { ending: Ending::Interrupted, seconds: 0.0, updates: 0 };
-    unless_damaged(&folder.join("exit.json"), over)
+    let unknown = || Exit { ending: Ending::Interrupted, seconds: 0.0, updates: 0 };
+    read_or_default(&folder.join("exit.json"), unknown)
 }
 
-/// Reads a file, or warns and returns `instead` if it is damaged: no single file stops a grid.
-fn unless_damaged<T: serde::de::DeserializeOwned>(
+/// Reads a file. If it is damaged, logs a warning and returns `default`, so that no single file stops a grid.
+fn read_or_default<T: serde::de::DeserializeOwned>(
     path: &Path,
-    instead: impl Fn() -> T,
+    default: impl Fn() -> T,
 ) -> Result<Option<T>, Error> {
     match read_json(path) {
         Err(error @ Error::Json { .. }) => {
             tracing::warn!("{error}");
-            Ok(Some(instead()))
+            Ok(Some(default()))
         }
         other => other,
     }
@@ -220,7 +220,7 @@ fn attempts_dir(run_dir: &Path) -> PathBuf {
     run_dir.join("attempts")
 }
 
-/// The numbers of the attempts' folders, ascending.
+/// Returns the numbers of the attempts' folders, in ascending order.
 fn numbers(folder: &Path) -> Result<Vec<u32>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -249,8 +249,8 @@ fn start_heartbeat(claim: PathBuf) -> (Sender<()>, JoinHandle<()>) {
     (stop, thread)
 }
 
-/// The newest claim on the run in `run_dir`. A folder without a claim does not count: its process died before it
-/// claimed.
+/// Returns the newest claim on the run in `run_dir`. A folder without a claim is ignored: its process died before it
+/// wrote the claim.
 pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     let folder = attempts_dir(run_dir);
     for number in numbers(&folder)?.into_iter().rev() {
@@ -265,7 +265,7 @@ pub(crate) fn newest(run_dir: &Path) -> Result<Option<Newest>, Error> {
     Ok(None)
 }
 
-/// Whether a process works, or may work, on the run in `folder`.
+/// Returns whether a process works, or may work, on the run in `folder`.
 pub(crate) fn in_use(folder: &Path) -> Result<bool, Error> {
     Ok(newest(folder)?
         .is_some_and(|newest| newest.exit.is_none() && newest.owner.liveness() != Liveness::Dead))
@@ -283,11 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn damaged_claims_and_exits_stop_nobody() {
+    fn damaged_claims_and_exits_do_not_stop_a_grid() {
         for damage in ["", "xx{", "{\"host\":", "[]"] {
             let run = tempfile::tempdir().unwrap();
             let folder = claim(run.path(), 1).unwrap().folder().to_path_buf();
-            // Dropping it ended it.
+            // Dropping the attempt has ended it.
             std::fs::write(folder.join("exit.json"), damage).unwrap();
             let ended = newest(run.path()).unwrap().unwrap();
             assert_eq!(ended.exit.map(|exit| exit.ending), Some(Ending::Interrupted), "{damage:?}");
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_gets_it() {
+    fn exactly_one_of_many_claims_succeeds() {
         let run = tempfile::tempdir().unwrap();
         let held: Vec<Option<Attempt>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(|| claim(run.path(), 1))).collect();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_numbered_and_say_how_they_ended() {
+    fn attempts_are_numbered_and_record_how_they_ended() {
         let run = tempfile::tempdir().unwrap();
         assert_eq!(attempts(run.path()).unwrap(), []);
         drop(claim(run.path(), 1).unwrap());

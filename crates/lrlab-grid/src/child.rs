@@ -1,4 +1,4 @@
-//! One child process per run: nothing that happens in it can take the grid down.
+//! Worker processes, one per run, so that a crash of a run does not affect the grid.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -25,7 +25,7 @@ pub struct WorkerCommand {
 #[derive(Debug)]
 pub(crate) enum Output {
     Event(u64, Event),
-    /// Standard output was closed, which is how a worker ends.
+    /// The worker closed its standard output, which happens when it ends.
     Closed(u64),
 }
 
@@ -40,13 +40,13 @@ impl Output {
 
 /// A running worker.
 ///
-/// It holds the reading end of a pipe that nobody writes to; when this process ends for any reason, the pipe closes
+/// Its standard input is a pipe to which nothing is written; when this process ends for any reason, the pipe closes
 /// and the worker stops. The worker leads a process group of its own, so that Ctrl-C in a terminal reaches this
 /// process only, and signals to the worker reach its children.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
-    lifeline: Option<ChildStdin>,
+    stdin_pipe: Option<ChildStdin>,
 }
 
 impl Worker {
@@ -60,7 +60,7 @@ impl Worker {
     ) -> Result<Self, Error> {
         let errors = std::fs::File::options().create(true).append(true).open(log);
         let errors = errors.map_err(|e| Error::io(log, e))?;
-        let chatter = errors.try_clone().map_err(|e| Error::io(log, e))?;
+        let other_output = errors.try_clone().map_err(|e| Error::io(log, e))?;
         let mut process = Command::new(&command.program);
         process
             .args(&command.args)
@@ -74,31 +74,31 @@ impl Worker {
         let spawned = process.spawn();
         let mut child =
             spawned.map_err(|source| Error::Spawn { program: command.program.clone(), source })?;
-        let lifeline = child.stdin.take();
+        let stdin_pipe = child.stdin.take();
         if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || listen(number, stdout, chatter, &output));
+            std::thread::spawn(move || forward_output(number, stdout, other_output, &output));
         }
-        Ok(Self { child, lifeline })
+        Ok(Self { child, stdin_pipe })
     }
 
-    /// Returns how it ended, if it has.
+    /// Returns the exit status if the worker has ended.
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits for its end.
+    /// Waits until the worker ends.
     pub(crate) fn wait(&mut self) {
         let _ = self.child.wait();
     }
 
-    /// Asks it to save and stop.
+    /// Requests the worker to save and stop.
     pub(crate) fn stop(&mut self) {
-        self.lifeline = None;
+        self.stdin_pipe = None;
         #[cfg(unix)]
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Kills it.
+    /// Kills the worker.
     pub(crate) fn kill(&mut self) {
         #[cfg(unix)]
         self.signal(rustix::process::Signal::KILL);
@@ -106,7 +106,7 @@ impl Worker {
         let _ = self.child.kill();
     }
 
-    /// Signals the process group; never after the worker was waited for, when its id may have been reused.
+    /// Signals the process group, unless the worker has ended, because its id may have been reused.
     #[cfg(unix)]
     fn signal(&mut self, signal: rustix::process::Signal) {
         if self.exited().is_none()
@@ -134,7 +134,12 @@ pub(crate) fn tail(log: &Path) -> String {
     text[cut..].trim_end().to_owned()
 }
 
-fn listen(number: u64, stdout: ChildStdout, mut chatter: std::fs::File, output: &Sender<Output>) {
+fn forward_output(
+    number: u64,
+    stdout: ChildStdout,
+    mut other_output: std::fs::File,
+    output: &Sender<Output>,
+) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
@@ -144,7 +149,7 @@ fn listen(number: u64, stdout: ChildStdout, mut chatter: std::fs::File, output: 
             }
         } else {
             // A log that cannot be written (a full disk) must not block the worker.
-            let _ = chatter.write_all(&line);
+            let _ = other_output.write_all(&line);
         }
         line.clear();
     }

@@ -1,12 +1,13 @@
-//! Decides when the claim of a process that cannot be observed is abandoned.
+//! Decides when the claim of a process that cannot be observed counts as abandoned.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use lrlab_runs::RunId;
 
-/// Watches the modification times of claims whose owners run elsewhere. A claim is stale when its modification time
-/// has not changed for a while by this machine's monotonic clock; clocks of two machines are never compared.
+/// Watches the modification times of claims whose owners run on other machines. A claim is considered abandoned when its
+/// modification time stops changing. Durations are measured by this machine's monotonic clock; clocks of two machines are
+/// never compared.
 #[derive(Debug)]
 pub struct ClaimMonitor {
     limit: Duration,
@@ -17,25 +18,25 @@ pub struct ClaimMonitor {
 struct Seen {
     touched: SystemTime,
     since: Instant,
-    beats: bool,
+    has_changed: bool,
 }
 
-/// What the modification time of a claim says about its owner.
+/// The state of a claim, derived from its modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimState {
-    /// It changed recently.
+    /// The modification time changed recently.
     Fresh,
-    /// It has not changed yet, and it is too early to tell.
+    /// The modification time has not changed yet, for less than the timeout.
     Unconfirmed,
-    /// It has not changed for longer than the timeout.
+    /// The modification time has not changed for longer than the timeout.
     Stale,
-    /// It has not changed for ten times the timeout: the claim is abandoned whatever else is known.
+    /// The modification time has not changed for ten times the timeout: the claim counts as abandoned in any case.
     Expired,
 }
 
 impl ClaimMonitor {
-    /// Makes a monitor that considers a claim stale after `limit` without a change. Owners touch their claims every
-    /// five seconds.
+    /// Creates a monitor that considers a claim stale after `limit` without a change. Owners update their claims every five
+    /// seconds.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
         Self { limit, seen: BTreeMap::new() }
@@ -43,17 +44,17 @@ impl ClaimMonitor {
 
     /// Returns the state at `now` of the claim on attempt `number` of `id`, last modified at `touched`.
     pub fn state(&mut self, id: &RunId, number: u32, touched: SystemTime, now: Instant) -> ClaimState {
-        let first = Seen { touched, since: now, beats: false };
+        let first = Seen { touched, since: now, has_changed: false };
         let seen = self.seen.entry((id.clone(), number)).or_insert(first);
         if seen.touched != touched {
-            *seen = Seen { touched, since: now, beats: true };
+            *seen = Seen { touched, since: now, has_changed: true };
         }
-        let still = now.duration_since(seen.since);
-        if still >= self.limit * 10 {
+        let unchanged = now.duration_since(seen.since);
+        if unchanged >= self.limit * 10 {
             ClaimState::Expired
-        } else if still >= self.limit {
+        } else if unchanged >= self.limit {
             ClaimState::Stale
-        } else if seen.beats {
+        } else if seen.has_changed {
             ClaimState::Fresh
         } else {
             ClaimState::Unconfirmed
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_stillness_counts() {
+    fn only_changes_of_the_modification_time_count() {
         let (id, start, touched) = (RunId::of("{}", ""), Instant::now(), SystemTime::UNIX_EPOCH);
         let mut monitor = ClaimMonitor::new(Duration::from_mins(1));
         // (attempt, second of the modification by the other clock, second by ours) -> state

@@ -1,9 +1,9 @@
-//! The clock of the file system that holds a store, which may run on another machine.
+//! The clock of the file system that contains a store, which may be that of another machine.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The time there when it was read.
+/// A reading of the file system's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clock {
     now: SystemTime,
@@ -15,7 +15,7 @@ impl Clock {
     pub(crate) fn of(folder: &Path) -> Self {
         let path = folder.join(format!(".clock.{}.tmp", std::process::id()));
         let modified = std::fs::File::create(&path).and_then(|file| file.metadata()?.modified());
-        // The file serves no other purpose, and `gc` would find it.
+        // If removal fails, `gc` removes the file.
         let _ = std::fs::remove_file(&path);
         Self { now: modified.unwrap_or_else(|_| SystemTime::now()) }
     }
@@ -26,8 +26,8 @@ impl Clock {
     }
 }
 
-/// Sets the modification time of a file to the file system's own time, so that machines that share a store need no
-/// common clock.
+/// Sets the modification time of a file to the file system's own time, so that machines that share a store need not have
+/// synchronised clocks.
 #[cfg(unix)]
 pub(crate) fn touch(path: &Path) -> std::io::Result<()> {
     use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};

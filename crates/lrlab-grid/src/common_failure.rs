@@ -5,7 +5,7 @@ use crate::Failure;
 /// Compares the first failures of a call.
 #[derive(Debug)]
 pub(crate) struct CommonFailure {
-    /// The number of equal failures that stops the grid; 0 is never.
+    /// The number of equal failures that stops the grid; 0 means never.
     wanted: usize,
     seen: usize,
     signature: Option<String>,
@@ -13,13 +13,13 @@ pub(crate) struct CommonFailure {
 }
 
 impl CommonFailure {
-    /// `wanted` equal failures stop the grid; 0 never does.
+    /// Creates a counter that stops the grid after `wanted` equal failures; 0 means never.
     pub(crate) fn new(wanted: usize) -> Self {
         Self { wanted, seen: 0, signature: None, differ: false }
     }
 
-    /// Adds the failure of a run that is not tried again. Returns the common reason once enough runs failed with it
-    /// and none was done.
+    /// Adds the failure of a run that is not tried again. Returns the common reason once enough runs failed for
+    /// it and no run is done.
     pub(crate) fn add(&mut self, failure: &Failure, nothing_done: bool) -> Option<String> {
         let signature = failure.signature();
         self.differ |= self.signature.get_or_insert_with(|| signature.clone()) != &signature;
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_ones_and_only_for_one_reason() {
+    fn only_first_failures_for_one_reason_stop_the_grid() {
         check(3, &["line 7: bad", "line 8: bad", "line 9: bad"], true, Some("line 9: bad"));
         check(3, &["bad", "bad"], true, None);
         check(3, &["bad", "worse", "bad", "bad", "bad"], true, None);

@@ -1,4 +1,4 @@
-//! Which runs of a grid continue shorter ones.
+//! Finds the runs of a grid that continue shorter ones.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{Error, read_json};
 
-/// The batches per epoch that stand for those of a data set of unknown size. The worker checks with the data.
+/// The assumed number of batches per epoch for a data set of unknown size. The worker repeats the check with the data.
 const ASSUMED_BATCHES: usize = 97;
 
 /// The shorter run that a run continues: see [`RunSpec::continues`].
@@ -18,7 +18,7 @@ pub struct Beginning {
     pub run_id: RunId,
     /// Its epochs, which need not be repeated.
     pub epochs: u64,
-    /// Its position among the runs if it is not finished.
+    /// The index of the shorter run if it is not finished.
     pub waits_for: Option<usize>,
 }
 
@@ -30,10 +30,10 @@ struct Candidate {
 }
 
 /// Returns for each run the longest one that it continues: one of `runs` that is still to be done, or a finished one of the
-/// store whose state is kept. Finished runs continue nothing.
+/// store whose state is kept. Finished runs do not continue another run.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Beginning>>, Error> {
     let mut groups: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
     let mut keys: Vec<Option<String>> = vec![None; runs.len()];
@@ -42,20 +42,20 @@ pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Be
             continue;
         }
         let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
-        let key = shared(run);
+        let key = shared_settings(run);
         keys[index] = Some(key.clone());
         let candidate = Candidate { run_id: run.run_id.clone(), spec, waits_for: Some(index) };
         groups.entry(key).or_default().push(candidate);
     }
-    for run in kept(store)? {
-        let Some(group) = groups.get_mut(&shared(&run)) else { continue };
+    for run in with_penultimate(store)? {
+        let Some(group) = groups.get_mut(&shared_settings(&run)) else { continue };
         let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
         if group.iter().all(|candidate| candidate.run_id != run.run_id) {
             group.push(Candidate { run_id: run.run_id, spec, waits_for: None });
         }
     }
     for group in groups.values_mut() {
-        // Of two equally long ones, the finished one.
+        // A finished run precedes an unfinished one of the same length.
         group.sort_by_key(|candidate| {
             (std::cmp::Reverse(candidate.spec.epochs), candidate.waits_for.is_some())
         });
@@ -72,7 +72,7 @@ pub fn beginnings(store: &RunStore, runs: &[PlannedRun]) -> Result<Vec<Option<Be
     Ok(keys.iter().enumerate().map(|(index, key)| key.as_ref().and_then(|key| find(index, key))).collect())
 }
 
-/// Like [`RunSpec::continues`]. The rates of runs that differ in nothing but the seed are compared once.
+/// Like [`RunSpec::continues`]. The rates of runs that differ only in the seed are compared once.
 fn continues(longer: &RunSpec, shorter: &RunSpec, compared: &mut HashMap<String, bool>) -> bool {
     if shorter.epochs >= longer.epochs {
         return false;
@@ -80,15 +80,15 @@ fn continues(longer: &RunSpec, shorter: &RunSpec, compared: &mut HashMap<String,
     let seedless =
         |spec: &RunSpec| serde_json::to_string(&RunSpec { seed: 0, ..spec.clone() }).unwrap_or_default();
     let key = format!("{}\n{}", seedless(longer), seedless(shorter));
-    // A group has one seed.
+    // All runs of a group have the same seed.
     *compared.entry(key).or_insert_with(|| {
         let assumed = ASSUMED_BATCHES * longer.batch_size * longer.accumulate;
         longer.continues(shorter, longer.data.training_examples().unwrap_or(assumed))
     })
 }
 
-/// What a run and one that continues it have in common, as text.
-fn shared(run: &PlannedRun) -> String {
+/// Returns a text of the settings that a run shares with runs that continue it.
+fn shared_settings(run: &PlannedRun) -> String {
     let mut spec = run.spec.clone();
     if let Some(keys) = spec.as_object_mut() {
         keys.retain(|key, _| key != "epochs" && key != "schedule");
@@ -96,8 +96,8 @@ fn shared(run: &PlannedRun) -> String {
     format!("{} {spec}", run.dataset_digest)
 }
 
-/// The finished runs of the store that keep their penultimate state.
-fn kept(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
+/// Returns the finished runs of the store whose penultimate state is kept.
+fn with_penultimate(store: &RunStore) -> Result<Vec<PlannedRun>, Error> {
     let folder = store.runs_dir();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,

@@ -16,7 +16,7 @@ pub struct Costs {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Measured {
-    /// 0 for a guess, which the first measurement replaces.
+    /// The number of measured runs; 0 for an assumption, which the first measurement replaces.
     runs: usize,
     seconds: f64,
     epochs: f64,
@@ -29,7 +29,7 @@ struct Measured {
 pub struct Estimate {
     /// The runs that are not done.
     pub runs: usize,
-    /// Those among them without a measurement of their class. They are estimated by the mean of the others.
+    /// The runs among them whose class has not been measured. They are estimated by the mean of the others.
     pub unknown: usize,
     /// The seconds of all runs together; `None` if nothing has been measured.
     pub seconds: Option<f64>,
@@ -70,7 +70,7 @@ impl Costs {
         }
     }
 
-    /// Assumes this many seconds per epoch for the class of `run` until something is measured.
+    /// Assumes this many seconds per epoch for the class of `run` until one of its runs is measured.
     pub fn assume(&mut self, run: &PlannedRun, epoch_s: f64) {
         let guess = Measured { seconds: epoch_s, epochs: 1.0, ..Measured::default() };
         self.classes.entry(class(run)).or_insert(guess);
@@ -130,13 +130,13 @@ impl Costs {
     }
 }
 
-/// The parts of a specification that decide the cost of an epoch.
+/// Returns the parts of a specification that determine the cost of an epoch.
 pub(crate) fn class(run: &PlannedRun) -> String {
     let parts = ["model", "data", "batch_size", "accumulate"].map(|key| run.spec.get(key));
     serde_json::to_string(&parts).unwrap_or_default()
 }
 
-/// The maximum number of epochs of a run.
+/// Returns the maximum number of epochs of a run.
 pub(crate) fn epochs(run: &PlannedRun) -> f64 {
     run.spec.get("epochs").and_then(serde_json::Value::as_f64).unwrap_or(1.0)
 }
@@ -150,7 +150,7 @@ struct Clocks {
 }
 
 impl Clocks {
-    /// The epochs of the shorter run that the run continued. The times do not include them.
+    /// Returns the epochs of the shorter run that the run continued, which the times do not include.
     fn continued_epochs(&self) -> f64 {
         let continued = self.provenance.continued.as_ref().zip(self.updates);
         continued
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_memory_of_a_kind_counts() {
+    fn device_memory_is_the_maximum_of_a_class() {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let runs = [run("a", 1), run("a", 2), run("a", 3), run("b", 1)];
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn done_runs_price_the_others() {
+    fn finished_runs_determine_estimates() {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let runs = [run("a", 2), run("a", 10), run("b", 3)];
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(estimate, Estimate { runs: 2, unknown: 1, seconds: Some(80.0), wall_s: Some(40.0) });
         assert_eq!(costs.estimate(&runs[2..], 1).wall_s, Some(8.0));
 
-        // A guess counts until something is measured.
+        // An assumption is used until a run is measured.
         let mut guessed = before;
         guessed.assume(&runs[0], 9.0);
         guessed.assume(&runs[2], 1.0);

@@ -23,7 +23,7 @@ pub enum FailureKind {
     Io,
     /// A signal ended the worker, or its process disappeared.
     Killed,
-    /// A time limit or a hang ended the worker before it got further than an earlier attempt.
+    /// A time limit or a hang ended the worker before it made more progress than an earlier attempt.
     Timeout,
     /// The worker ended with code 0 and left no result.
     NoResult,
@@ -32,7 +32,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// Returns how often a run is retried after failures of this kind. Failures that would only repeat are not
+    /// Returns how often a run is retried after failures of this kind. Deterministic failures are not
     /// retried.
     #[must_use]
     pub const fn retries(self) -> u32 {
@@ -44,9 +44,9 @@ impl FailureKind {
         }
     }
 
-    /// Whether a failure of this kind does not count if the attempt made progress: over a long run, external failures
-    /// may happen again and again.
-    pub(crate) const fn comes_from_outside(self) -> bool {
+    /// Returns whether the failure has an external cause. Such a failure does not count if the attempt made progress, because
+    /// external failures may recur during a long run.
+    pub(crate) const fn is_external(self) -> bool {
         matches!(self, Self::Killed | Self::Io | Self::Timeout)
     }
 }
@@ -114,7 +114,7 @@ pub fn classify(attempt: u32, status: ExitStatus, reported: Option<&str>, log_ta
 }
 
 impl Failure {
-    /// The failure of an attempt whose process disappeared.
+    /// Creates the failure of an attempt whose process disappeared.
     pub(crate) fn lost(attempt: u32, owner: &str) -> Self {
         let message = format!("{owner} ended before the run was done");
         Self {
@@ -127,12 +127,12 @@ impl Failure {
         }
     }
 
-    /// The failure of an attempt that ran out of time.
+    /// Creates the failure of an attempt that exceeded its time.
     pub(crate) fn timeout(attempt: u32, message: String, log_tail: String) -> Self {
         Self { attempt, kind: FailureKind::Timeout, code: None, signal: None, message, log_tail }
     }
 
-    /// What failures with the same cause have in common: everything except numbers.
+    /// Returns a text that is equal for failures with the same cause: everything except numbers.
     pub(crate) fn signature(&self) -> String {
         let words: String = self.message.chars().filter(|c| !c.is_ascii_digit()).collect();
         format!("{} {:?} {:?} {words}", self.kind, self.code, self.signal)
@@ -156,18 +156,18 @@ fn mentions(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.contains(&word.to_ascii_lowercase()))
 }
 
-/// The most informative line of a log: the first of a panic or an error, otherwise the last that is not a note.
+/// Returns the most informative line of a log: that of a panic or an error, otherwise the last one that is not a note.
 fn informative_line(log: &str) -> Option<String> {
-    let says = |line: &&str| !line.is_empty() && !line.starts_with("note:");
-    let lines = || log.lines().map(str::trim).filter(says);
+    let relevant = |line: &&str| !line.is_empty() && !line.starts_with("note:");
+    let lines = || log.lines().map(str::trim).filter(relevant);
     let panic = lines().skip_while(|line| !line.contains("panicked at")).nth(1);
     let error = lines().rfind(|line| line.to_ascii_lowercase().starts_with("error"));
     let memory = lines().find(|line| line.contains("memory allocation of"));
     panic.or(memory).or(error).or_else(|| lines().next_back()).map(str::to_owned)
 }
 
-/// Whether one of the signals that request a stop ended it: SIGHUP, SIGINT, SIGTERM.
-pub(crate) fn asked_to_stop(status: ExitStatus) -> bool {
+/// Returns whether a signal that requests a stop ended the process: SIGHUP, SIGINT or SIGTERM.
+pub(crate) fn stopped_by_signal(status: ExitStatus) -> bool {
     matches!(signal(status), Some(1 | 2 | 15))
 }
 
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_are_told_apart() {
+    fn endings_are_classified() {
         let code = |code: i32| ExitStatus::from_raw(code << 8);
         let signal = ExitStatus::from_raw;
         for (status, reported, log, kind, message) in [
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_a_device_runs_out_too() {
+    fn out_of_memory_errors_of_devices_are_recognised() {
         for (reported, kind) in [
             (r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#, FailureKind::OutOfMemory),
             ("CublasError(CUBLAS_STATUS_ALLOC_FAILED)", FailureKind::OutOfMemory),

@@ -9,7 +9,7 @@ use crate::{Error, to_json};
 /// Returns the identity of a build: the first 16 hexadecimal digits of the BLAKE3 hash of its program.
 ///
 /// # Errors
-/// The program cannot be read.
+/// Returns an error if the program cannot be read.
 pub fn build_id(program: &Path) -> Result<String, Error> {
     let mut hasher = blake3::Hasher::new();
     let file = std::fs::File::open(program).map_err(|e| Error::io(program, e))?;
@@ -21,7 +21,7 @@ pub fn build_id(program: &Path) -> Result<String, Error> {
 /// the absolute path.
 ///
 /// # Errors
-/// Reading or writing fails.
+/// Returns an error if reading or writing fails.
 pub fn freeze(
     store: &RunStore,
     program: &Path,
@@ -32,7 +32,7 @@ pub fn freeze(
     let folder = std::path::absolute(&folder).map_err(|e| Error::io(&folder, e))?;
     let path = folder.join(format!("lrlab{}", std::env::consts::EXE_SUFFIX));
     if path.is_file() {
-        // `gc` keeps what was used recently.
+        // `gc` keeps recently used programs.
         crate::clock::touch(&folder.join("build.json")).map_err(|e| Error::io(&folder, e))?;
     } else {
         let description = folder.join("build.json");
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frozen_program_is_the_same_and_stays() {
+    fn a_frozen_program_is_an_unchanged_copy() {
         let folder = tempfile::tempdir().unwrap();
         let (store, program) = (RunStore::new(folder.path()), folder.path().join("program"));
         std::fs::write(&program, "one").unwrap();

@@ -1,7 +1,7 @@
-//! Removes what no experiment refers to any more.
+//! Removes files that no experiment refers to any more.
 //!
-//! An experiment refers to the runs of its plans: the last whole one and every partial one (`--filter`, `--seeds`,
-//! `--set`) since.
+//! An experiment refers to the runs of its plans: the last complete plan and every later partial plan (`--filter`,
+//! `--seeds`, `--set`).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -28,7 +28,7 @@ pub enum Kind {
     Temporary,
 }
 
-/// Something that no experiment refers to.
+/// A file or folder that no experiment refers to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Garbage {
     /// Its path.
@@ -53,8 +53,12 @@ pub(crate) fn add_referenced(store: &RunStore, plan: &Plan, only: bool) -> Resul
         Err(Error::Json { source, .. }) => {
             let aside = path.with_extension("json.damaged");
             std::fs::rename(&path, &aside).map_err(|e| Error::io(&path, e))?;
-            tracing::warn!("{}: damaged ({source}), moved to {}; {EVERY}", path.display(), aside.display());
-            Some(not_of_others(store, &plan.experiment)?)
+            tracing::warn!(
+                "{}: damaged ({source}), moved to {}; {IF_DAMAGED}",
+                path.display(),
+                aside.display()
+            );
+            Some(unreferenced_by_others(store, &plan.experiment)?)
         }
         read => read?,
     };
@@ -73,28 +77,28 @@ fn list(store: &RunStore, experiment: &str) -> PathBuf {
     store.experiment_dir(experiment).join(NAMED)
 }
 
-/// What replaces a damaged list, so that nothing is removed because of it.
-const EVERY: &str =
+/// How a damaged list is handled, so that nothing is removed because of the damage.
+const IF_DAMAGED: &str =
     "every run that no other experiment refers to is kept until a `run` of the whole experiment";
 
-/// The runs that an experiment refers to. A damaged list is reported; see [`EVERY`].
+/// Returns the runs that an experiment refers to. A damaged list is reported; see [`IF_DAMAGED`].
 fn listed(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
     match read_json(&list(store, experiment)) {
         Err(Error::Json { path, source }) => {
-            tracing::warn!("{}: damaged ({source}); {EVERY}", path.display());
-            not_of_others(store, experiment)
+            tracing::warn!("{}: damaged ({source}); {IF_DAMAGED}", path.display());
+            unreferenced_by_others(store, experiment)
         }
         read => Ok(read?.unwrap_or_default()),
     }
 }
 
-/// The runs in the store that no other experiment refers to.
-fn not_of_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
+/// Returns the runs in the store that no other experiment refers to.
+fn unreferenced_by_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, Error> {
     let name = |path: PathBuf| Some(path.file_name()?.to_str()?.to_owned());
     let ids = folders(&store.runs_dir())?.into_iter().filter_map(name);
     let mut ids: BTreeSet<RunId> = ids.filter_map(|id| RunId::try_from(id).ok()).collect();
     for other in folders(store.root())?.into_iter().filter_map(name).filter(|other| other != experiment) {
-        // A damaged plan is reported by the call that needs it.
+        // The call that needs a damaged plan reports it.
         let planned = store.plan(&other).ok().flatten().map(|plan| plan.runs).unwrap_or_default();
         let listed: Option<Vec<RunId>> = read_json(&list(store, &other)).ok().flatten();
         for id in planned.into_iter().map(|run| run.run_id).chain(listed.into_iter().flatten()) {
@@ -108,7 +112,7 @@ fn not_of_others(store: &RunStore, experiment: &str) -> Result<BTreeSet<RunId>, 
 /// experiment writes the plan of that part.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn other_runs(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     let mut named = listed(store, &plan.experiment)?;
     for run in &plan.runs {
@@ -117,7 +121,8 @@ pub fn other_runs(store: &RunStore, plan: &Plan) -> Result<Vec<RunId>, Error> {
     Ok(named.into_iter().collect())
 }
 
-/// The runs that experiments refer to, and the experiments. The experiment of `only` refers to the runs of that plan.
+/// Returns the runs that experiments refer to, and the experiments. The experiment of `only` refers to the runs of that
+/// plan alone.
 fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>, Vec<String>), Error> {
     let (mut named, mut experiments) = (BTreeSet::new(), Vec::new());
     for folder in folders(store.root())? {
@@ -134,12 +139,12 @@ fn referenced(store: &RunStore, only: Option<&Plan>) -> Result<(BTreeSet<RunId>,
     Ok((named, experiments))
 }
 
-/// Returns what no experiment refers to: runs that nobody works on, frozen runners without jobs or processes, and
+/// Returns the files that no experiment refers to: runs without an owner, frozen runners without jobs or processes, and
 /// files that killed processes left behind. The experiment of `only` refers to the runs of that plan alone. Removes
 /// nothing.
 ///
 /// # Errors
-/// Files that cannot be read, and [`Error::Unreachable`] if Slurm has to be asked what is still needed.
+/// Returns an error if a file cannot be read, and [`Error::Unreachable`] if there are jobs and Slurm cannot be reached.
 pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Error> {
     let (mut named, experiments) = referenced(store, only)?;
     let mut builds = BTreeSet::new();
@@ -166,7 +171,7 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
         garbage.push(Garbage { bytes: size(&path)?, path, kind, done });
     }
     for path in folders(&store.bin_dir())? {
-        // A new copy is not on record until its jobs are.
+        // A new copy is referenced only after its jobs are recorded.
         let needed = path.file_name().is_some_and(|build| builds.contains(build));
         if !needed && is_stale(&path, clock) && !runs_here(&path) {
             garbage.push(Garbage { bytes: size(&path)?, path, kind: Kind::Binary, done: false });
@@ -180,13 +185,13 @@ pub fn garbage(store: &RunStore, only: Option<&Plan>) -> Result<Vec<Garbage>, Er
     Ok(garbage)
 }
 
-/// The build of a frozen runner, by the name of its folder: the store may have had another path when its jobs were
-/// submitted.
+/// Returns the build of a frozen runner from the name of its folder, because the store may have had another path when its
+/// jobs were submitted.
 fn build_of(program: &Path) -> Option<OsString> {
     Some(program.parent()?.file_name()?.to_owned())
 }
 
-/// Whether a process of this machine runs a program in `folder`, such as an emitted command.
+/// Returns whether a process of this machine, such as an emitted command, runs a program in `folder`.
 fn runs_here(folder: &Path) -> bool {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut programs = processes.filter_map(|process| std::fs::read_link(process.path().join("exe")).ok());
@@ -194,10 +199,10 @@ fn runs_here(folder: &Path) -> bool {
     programs.any(|program| program.starts_with(&folder))
 }
 
-/// Removes `garbage` except what is needed again. Returns how many items were removed.
+/// Removes `garbage`, except items that are needed again. Returns the number of removed items.
 ///
 /// # Errors
-/// Files that cannot be read or removed.
+/// Returns an error if a file cannot be read or removed.
 pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
     let mut removed = 0;
     for item in garbage {
@@ -209,16 +214,16 @@ pub fn collect(store: &RunStore, garbage: &[Garbage]) -> Result<usize, Error> {
             }
         };
         if let Some(path) = target {
-            let gone =
+            let result =
                 if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            gone.map_err(|e| Error::io(&path, e))?;
+            result.map_err(|e| Error::io(&path, e))?;
             removed += 1;
         }
     }
     Ok(removed)
 }
 
-/// Claims a run so that nobody begins it, checks again that no experiment refers to it, and moves it out of the way.
+/// Claims a run so that no process starts it, checks again that no experiment refers to it, and renames its folder.
 fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     if in_use(path)? {
         return Ok(None);
@@ -236,7 +241,7 @@ fn retire(store: &RunStore, path: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(Some(target))
 }
 
-/// The folders in `folder`, sorted; none if it does not exist.
+/// Returns the folders in `folder`, sorted; none if it does not exist.
 fn folders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -293,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_half_written_goes_once_it_is_nobody_s() {
+    fn stale_temporary_files_of_unowned_runs_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let ids: Vec<RunId> = (0..3).map(|n| RunId::of(&n.to_string(), "")).collect();
@@ -308,13 +313,13 @@ mod tests {
         claimed(&ids[2], 1).end(crate::Ending::Interrupted).unwrap();
         let held = claimed(&ids[1], 1);
         std::fs::write(store.run_dir(&ids[0]).join("result.json"), "{}").unwrap();
-        let mut litter = Vec::new();
+        let mut stale = Vec::new();
         let mut leave = |path: PathBuf, old: bool| {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, "12").unwrap();
             if old {
                 age(&path);
-                litter.push(path);
+                stale.push(path);
             }
         };
         let run = |n: usize, name: &str| store.run_dir(&ids[n]).join(name);
@@ -338,24 +343,24 @@ mod tests {
             }
             age(&checkpoint);
         }
-        litter.push(run(2, "attempts/1/checkpoints/.a.tmp"));
-        litter.sort();
+        stale.push(run(2, "attempts/1/checkpoints/.a.tmp"));
+        stale.sort();
 
         let found = garbage(&store, None).unwrap();
         let mut paths: Vec<_> = found.iter().map(|item| item.path.clone()).collect();
         paths.sort();
-        assert_eq!(paths, litter);
+        assert_eq!(paths, stale);
         assert!(found.iter().all(|item| item.kind == Kind::Temporary && item.bytes >= 2));
-        // Modified between the listing and the removal: it stays.
+        // A file that is modified between listing and removal is kept.
         std::fs::write(run(0, "attempts/1/best.safetensors"), "3").unwrap();
-        assert_eq!(collect(&store, &found).unwrap(), litter.len() - 1);
+        assert_eq!(collect(&store, &found).unwrap(), stale.len() - 1);
         assert_eq!(garbage(&store, None).unwrap(), []);
         drop(held);
-        assert_eq!(garbage(&store, None).unwrap().len(), 1, "what nobody works on any more");
+        assert_eq!(garbage(&store, None).unwrap().len(), 1, "the run no longer has an owner");
     }
 
     #[test]
-    fn only_what_nobody_names_or_uses_goes() {
+    fn only_unreferenced_and_unused_files_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let ids: Vec<RunId> = (0..6).map(|n| RunId::of(&n.to_string(), "")).collect();
@@ -363,8 +368,8 @@ mod tests {
             std::fs::create_dir_all(store.run_dir(id)).unwrap();
             std::fs::write(store.run_dir(id).join("result.json"), "{}").unwrap();
         }
-        // 0 and 1 were the whole, then 2 was added as a part, then the plan is 0 alone; 3 belongs to another
-        // experiment; 4 is being worked on; 5 is garbage.
+        // The complete plan was 0 and 1, then a partial plan added 2, then a partial plan is 0 alone; 3 belongs to
+        // another experiment; 4 has an owner; 5 is garbage.
         for (runs, only) in [(&[&ids[0], &ids[1]][..], true), (&[&ids[2]], false), (&[&ids[0]], false)] {
             let plan = plan("e", runs);
             store.write_plan(&plan).unwrap();
@@ -375,7 +380,7 @@ mod tests {
             unreachable!()
         };
         std::fs::create_dir_all(folder.path().join("bin/0123")).unwrap();
-        // It may just have been copied.
+        // The runner may just have been copied.
         assert_eq!(garbage(&store, None).unwrap().len(), 1);
         age(&folder.path().join("bin/0123"));
 
@@ -384,7 +389,7 @@ mod tests {
         assert_eq!(paths, [store.run_dir(&ids[5]), folder.path().join("bin/0123")]);
         assert!(found[0].done && found[0].bytes == 2);
 
-        // Referred to between the listing and the removal: it stays.
+        // A run that is referenced between listing and removal is kept.
         store.write_plan(&plan("g", &[&ids[5]])).unwrap();
         assert_eq!(collect(&store, &found).unwrap(), 1);
         assert!(store.is_done(&ids[5]));

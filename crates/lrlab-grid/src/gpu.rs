@@ -1,4 +1,4 @@
-//! NVIDIA GPUs: which ones this process may use, and how many runs fit on them.
+//! Finds the NVIDIA GPUs that this process may use, and the number of runs that fit on them.
 
 use std::process::Command;
 
@@ -46,20 +46,20 @@ fn visible(variable: Option<&str>, listed: &str) -> Vec<Gpu> {
     ids.into_iter().map(|id| Gpu { id: id.to_owned(), free_mib: free(id) }).collect()
 }
 
-/// The maximum number of runs on one GPU; more would only wait for each other.
+/// The maximum number of runs on one GPU; more do not increase throughput.
 const MAX_RUNS: u64 = 8;
 /// The GPU memory that the driver and its libraries use per process, in addition to the process's own.
 const CONTEXT_MIB: u64 = 768;
 
-/// Returns how many runs that need `peak_mib` fit on `gpus` at once, over all GPUs. Where either is unknown, each GPU
-/// takes one.
+/// Returns the number of concurrent runs with a peak of `peak_mib` that fit on all `gpus`. If the peak or the free memory is
+/// unknown, a GPU counts as one run.
 #[must_use]
 pub fn at_once(gpus: &[Gpu], peak_mib: Option<u64>) -> usize {
     let fit = |gpu: &Gpu| Some((usable(gpu.free_mib?) / need(peak_mib?)).clamp(1, MAX_RUNS));
     gpus.iter().map(|gpu| fit(gpu).unwrap_or(1) as usize).sum::<usize>().max(1)
 }
 
-/// The slots of `count` devices with this much free memory; one each where it is unknown.
+/// Returns the slots of `count` devices with this much free memory; one slot each if it is unknown.
 pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<DeviceSlots> {
     let free = |device: usize| free_mib.get(device).copied().flatten();
     let of = |free: Option<u64>| match free {
@@ -69,13 +69,13 @@ pub(crate) fn devices(free_mib: &[Option<u64>], count: usize) -> Vec<DeviceSlots
     (0..count.max(1)).map(|device| of(free(device))).collect()
 }
 
-/// The usable part of the free memory: a tenth is kept free.
+/// Returns the usable part of the free memory; a tenth is kept free.
 pub(crate) fn usable(free_mib: u64) -> u64 {
     free_mib * 9 / 10
 }
 
-/// The memory to reserve for a run with a peak of `peak_mib` for tensors: a margin of a fifth and the driver's
-/// context.
+/// Returns the memory to reserve for a run whose tensors need up to `peak_mib`: a margin of 20 % and the driver's context
+/// are added.
 pub(crate) fn need(peak_mib: u64) -> u64 {
     peak_mib * 6 / 5 + CONTEXT_MIB
 }
@@ -87,7 +87,7 @@ mod tests {
     const LISTED: &str = "0, GPU-aaaaaaaa-1, 80000\n1, GPU-bbbbbbbb-2, 40000\n2, GPU-cccccccc-3, [N/A]\n";
 
     #[test]
-    fn visible_ones() {
+    fn visible_gpus() {
         let check = |variable: Option<&str>, listed: &str, expected: &[(&str, Option<u64>)]| {
             let seen: Vec<_> =
                 visible(variable, listed).into_iter().map(|gpu| (gpu.id, gpu.free_mib)).collect();
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn as_many_as_fit() {
         for (free, peak, expected) in [
-            // 72,000 MiB hold five times 12,768.
+            // Five runs of 12,768 MiB fit into 72,000 MiB.
             (&[Some(80_000)][..], Some(10_000), 5),
             // The small GPU adds one.
             (&[Some(80_000), Some(24_000)], Some(10_000), 6),

@@ -1,4 +1,4 @@
-//! Requests to stop, from a person or from the system.
+//! Requests to stop, by the user or the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,7 +20,7 @@ impl Interrupt {
     /// leaves out. SIGUSR1 announces the time limit, as Slurm's `--signal` does.
     ///
     /// # Errors
-    /// The handlers cannot be installed.
+    /// Returns an error if the handlers cannot be installed.
     #[cfg(unix)]
     pub fn on_signals() -> Result<Self, Error> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -36,10 +36,10 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Signals are not caught on this system: the runner ends, and its workers with it.
+    /// Does not catch signals on this system: a signal ends the runner and its workers.
     ///
     /// # Errors
-    /// None.
+    /// Never returns an error.
     #[cfg(not(unix))]
     pub fn on_signals() -> Result<Self, Error> {
         Ok(Self::default())
@@ -50,7 +50,7 @@ impl Interrupt {
         self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests to stop because the time limit is near, if nobody has yet.
+    /// Requests to stop because the time limit is near, unless a stop was requested before.
     pub fn request_out_of_time(&self) {
         self.0.out_of_time.store(true, Ordering::Relaxed);
         let _ = self.0.count.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
@@ -62,16 +62,16 @@ impl Interrupt {
         self.0.count.load(Ordering::Relaxed)
     }
 
-    /// Whether the time limit requested the stop.
+    /// Returns whether the stop was requested because of the time limit.
     #[must_use]
     pub fn is_out_of_time(&self) -> bool {
         self.0.out_of_time.load(Ordering::Relaxed)
     }
 }
 
-/// Returns those of `signals` that this process may catch. A signal that was ignored when the process started, as by
-/// `nohup` or a background job of a shell, stays ignored. To be called before the first handler is installed. Only
-/// Linux tells which signals are ignored; elsewhere none is.
+/// Returns those of `signals` that this process may catch. A signal that was ignored when the process started, for
+/// example by `nohup` or as a background job of a shell, stays ignored. Call this before installing the first handler.
+/// Ignored signals are detected only on Linux.
 #[must_use]
 pub fn catchable(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -83,7 +83,7 @@ pub fn catchable(signals: &[i32]) -> Vec<i32> {
         .collect()
 }
 
-/// The signals that a process ignores, bit 0 for signal 1, from its `status` file.
+/// Returns the signals that a process ignores, bit 0 for signal 1, from its `status` file.
 fn ignored(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ignored_is_read_from_the_status() {
+    fn ignored_signals_are_read_from_the_status_file() {
         for (status, expected) in [
             ("Name:\tlrlab\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n", 0x1001),
             ("SigIgn:\tx\n", 0),

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! DIR/store/<run_id>/spec.json               what to train
-//! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: the owner of attempt n; touched while it lives
+//! DIR/store/<run_id>/attempts/<n>/claim.json created exclusively: the owner of attempt n; its modification time changes while the owner runs
 //! DIR/store/<run_id>/attempts/<n>/exit.json  how attempt n ended
 //! DIR/store/<run_id>/attempts/<n>/log.txt    standard error of the worker
 //! DIR/store/<run_id>/attempts/<n>/progress.json   its progress, for observers
@@ -14,9 +14,9 @@
 //! DIR/store/<run_id>/result.json             the run is done
 //! ```
 //!
-//! The next attempt may begin when the newest one has ended, when its owner is dead ([`Owner::liveness`]), or when its
-//! claim is abandoned ([`ClaimMonitor`]). Claims are numbered and never removed, so that exactly one of two processes
-//! that find a run free gets it, on a shared file system too, without locks or a server.
+//! The next attempt may start when the newest one has ended, when its owner is dead ([`Owner::liveness`]), or when its
+//! claim is abandoned ([`ClaimMonitor`]). Claims are numbered and never removed, so that exactly one of several processes
+//! claims a free run, even on a shared file system, without locks or a server.
 
 mod attempt;
 mod child;
@@ -102,7 +102,7 @@ pub enum Error {
         /// The cause.
         source: serde_json::Error,
     },
-    /// A specification has no identity.
+    /// The identity of a specification cannot be derived.
     #[error("cell {cell}: {source}")]
     Identity {
         /// The cell.
@@ -114,7 +114,9 @@ pub enum Error {
     #[error("{}", unidentified(.0))]
     Data(Vec<(String, Box<dyn std::error::Error + Send + Sync>)>),
     /// Two cells are the same run, which a report must not count twice.
-    #[error("cells {first} and {second} are the same run {id}: they differ in nothing that decides a result")]
+    #[error(
+        "cells {first} and {second} are the same run {id}: they differ only in settings that do not affect results"
+    )]
     Duplicate {
         /// The run.
         id: RunId,
@@ -202,7 +204,7 @@ pub(crate) fn read_result<T: serde::de::DeserializeOwned>(
     Ok(store.result_bytes(id)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-/// Like [`read_result`], for what becomes the result of a paused run if it is not resumed.
+/// Like [`read_result`], for the result that a paused run has if it is not resumed.
 pub(crate) fn read_paused<T: serde::de::DeserializeOwned>(
     store: &RunStore,
     id: &RunId,

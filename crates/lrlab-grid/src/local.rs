@@ -8,23 +8,23 @@ use lrlab_runs::{Event, PlannedRun, RunId, RunStore};
 use crate::attempt::newest;
 use crate::{Beginning, Ending, Error, Estimate, Failure, Liveness, Owner};
 
-/// What a failed run does to the others.
+/// How a failed run affects the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnFailure {
     /// The others continue.
     #[default]
     KeepGoing,
-    /// The others are asked to stop; a later call resumes them.
+    /// The others are stopped; a later call resumes them.
     FailFast,
 }
 
-/// What to do about runs that other processes have claimed once nothing else is left.
+/// How to treat runs that other processes have claimed once nothing else is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Others {
     /// Wait for them.
     #[default]
     Wait,
-    /// Leave them to their owners once these are known to be alive.
+    /// Do not wait for owners that are known to be alive.
     Leave,
 }
 
@@ -40,24 +40,24 @@ pub struct Deadline {
 /// Runs a grid on this machine, one process per run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalExecutor {
-    /// Runs at once.
+    /// The maximum number of concurrent runs.
     pub jobs: usize,
     /// Threads per run; `None` divides the cores among the jobs.
     pub threads: Option<usize>,
     /// The number of devices that the jobs are spread over.
     pub devices: usize,
-    /// What a failed run does to the others.
+    /// How a failed run affects the others.
     pub on_failure: OnFailure,
-    /// The executor stops when this many runs, the first to end, all failed for the same reason. 0 is never.
+    /// The executor stops when this many runs, the first to end, all failed for the same reason. 0 means never.
     pub common_failures: usize,
-    /// How long a claim on another machine may stay untouched before it is abandoned. Owners touch their claims every
-    /// five seconds.
+    /// How long the modification time of a claim on another machine may stay unchanged before the claim is abandoned. Owners
+    /// update it every five seconds.
     pub claim_timeout: Duration,
-    /// What to do about runs that other processes have claimed.
+    /// How to treat runs that other processes have claimed.
     pub others: Others,
     /// When the executor has to end.
     pub deadline: Option<Deadline>,
-    /// A worker without output for this long hangs and is killed.
+    /// A worker without output for this long counts as hung and is killed.
     pub silence: Option<Duration>,
 }
 
@@ -86,29 +86,29 @@ pub struct Workload<'a> {
     pub since: Vec<u32>,
     /// For each run, the completed epochs at which it pauses unless it ends there: see [`Assignment::until`].
     pub until: Vec<Option<u64>>,
-    /// The position of the run to begin with, so that executors that start together do not all claim the same one.
+    /// The position in the queue of the run to start with, so that concurrent executors do not all claim the same run.
     pub first: Option<usize>,
     /// For each run, the shorter one that it continues: see [`beginnings`](crate::beginnings).
     pub beginnings: Vec<Option<Beginning>>,
-    /// The memory of the devices and of the runs. Without it only the number of jobs limits.
+    /// The memory of the devices and of the runs. If `None`, only the number of jobs is limited.
     pub memory: Option<Memory>,
 }
 
-/// Device memory in MiB. Runs are placed where their memory fits, whatever the number of jobs. A run that needs more
-/// than there is, or whose need is unknown, gets a device of its own.
+/// Device memory in MiB. A run starts on a device with enough unreserved memory, whatever the number of jobs. A run that
+/// needs more than any device has, or whose need is unknown, gets a device of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The free memory of each device, if known.
     pub free_mib: Vec<Option<u64>>,
-    /// The measured peak of each run, if known. The results of runs of the same kind count too.
+    /// The measured peak of each run, if known. Results of runs of the same class are used too.
     pub peak_mib: Vec<Option<u64>>,
 }
 
 impl<'a> Workload<'a> {
-    /// All of `runs`, from scratch; earlier failures do not count.
+    /// Creates a workload of all of `runs`, without continuations; earlier failures do not count.
     ///
     /// # Errors
-    /// Files that cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn all(store: &RunStore, runs: &'a [PlannedRun]) -> Result<Self, Error> {
         let since = runs.iter().map(|run| baseline(store, run)).collect::<Result<_, _>>()?;
         let (until, beginnings) = (vec![None; runs.len()], vec![None; runs.len()]);
@@ -117,25 +117,25 @@ impl<'a> Workload<'a> {
 }
 
 impl Workload<'_> {
-    /// Returns the position of the run that a run continues and has to wait for.
+    /// Returns the index of the run that a run continues and has to wait for.
     pub(crate) fn shorter(&self, index: usize) -> Option<usize> {
         self.beginnings[index].as_ref()?.waits_for
     }
 }
 
-/// Returns the newest attempt of `run` that is over: failures up to it do not count for a call that begins now.
+/// Returns the newest attempt of `run` that has ended. Failures up to it do not count for a call that starts now.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn baseline(store: &RunStore, run: &PlannedRun) -> Result<u32, Error> {
     let newest = newest(&store.run_dir(&run.run_id))?;
     Ok(newest.map_or(0, |newest| {
-        let over = newest.exit.is_some() || newest.owner.liveness() == Liveness::Dead;
-        if over { newest.number } else { newest.number - 1 }
+        let ended = newest.exit.is_some() || newest.owner.liveness() == Liveness::Dead;
+        if ended { newest.number } else { newest.number - 1 }
     }))
 }
 
-/// What a worker is started for.
+/// The run and the resources of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct Assignment<'a> {
     /// The run.
@@ -153,13 +153,13 @@ pub struct Assignment<'a> {
     /// Completed epochs at which the worker saves its state, writes `paused.json` and exits with 86, so that its
     /// search can decide whether it is resumed.
     pub until: Option<u64>,
-    /// The shorter run that it continues, if that is finished.
+    /// The finished shorter run that this run continues, if any.
     pub continues: Option<&'a RunId>,
-    /// Whether a longer run continues it, so that its penultimate state is needed.
+    /// Whether a longer run continues this run, so that its penultimate state is needed.
     pub continued: bool,
 }
 
-/// What an observer is notified of.
+/// A notification for observers.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice<'a> {
     /// A worker started.
@@ -169,9 +169,9 @@ pub enum Notice<'a> {
     },
     /// The worker sent an event.
     Event(&'a Event),
-    /// The worker is asked to save and stop, on request or because the time limit is near.
+    /// The worker was requested to save and stop, by the user or because the time limit is near.
     StopRequested {
-        /// Whether it is the time limit.
+        /// Whether the reason is the time limit.
         out_of_time: bool,
     },
     /// The worker ended.
@@ -180,14 +180,14 @@ pub enum Notice<'a> {
         ending: &'a Ending,
         /// Seconds since the claim.
         seconds: f64,
-        /// Whether the run is tried again.
+        /// Whether the run is retried.
         again: bool,
         /// The remaining work.
         left: Estimate,
     },
     /// Another process has claimed the run; the executor waits for it.
     Elsewhere(Option<&'a Owner>),
-    /// Another process ended the run: well (`None`) or with a failure.
+    /// Another process ended the run: successfully (`None`) or with a failure.
     EndedElsewhere(Option<&'a Failure>),
 }
 
@@ -196,7 +196,7 @@ pub enum Notice<'a> {
 pub struct GridOutcome {
     /// Runs that are done, including earlier ones.
     pub done: usize,
-    /// Runs that this call did.
+    /// Runs that this call completed.
     pub executed: usize,
     /// Workers that this call started.
     pub started: usize,
@@ -206,12 +206,12 @@ pub struct GridOutcome {
     pub paused: usize,
     /// All other runs.
     pub missing: usize,
-    /// Missing runs that were left to the processes that claimed them.
+    /// Missing runs that other processes have claimed.
     pub elsewhere: usize,
-    /// Runs are missing because of a request to stop.
+    /// Whether runs are missing because of a request to stop.
     pub interrupted: bool,
-    /// Runs are missing because the time was not enough for another one.
+    /// Whether runs are missing because the remaining time was too short.
     pub out_of_time: bool,
-    /// Runs are missing because the first ones all failed for this reason.
+    /// The common reason for which the first runs failed, so that the others were not started.
     pub common_failure: Option<String>,
 }

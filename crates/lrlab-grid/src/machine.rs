@@ -1,4 +1,4 @@
-//! How many runs fit on this machine.
+//! Derives the number of concurrent runs from the cores and the memory of this machine.
 
 /// Cores and memory that this process may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,9 @@ impl Machine {
         Self { cores, memory }
     }
 
-    /// Returns the number of runs at once: one per core, fewer if memory would not suffice, at most as many as there
-    /// are runs. Several runs with one thread each get more done than one run with several threads.
+    /// Returns the number of concurrent runs: one per core, fewer if memory does not suffice, and at most `runs`.
+    /// `memory_per_run` is in bytes. Several runs with one thread each have a higher throughput than one run with several
+    /// threads.
     #[must_use]
     pub fn jobs(&self, runs: usize, memory_per_run: u64) -> usize {
         let fit = self.memory.map_or(usize::MAX, |memory| (memory / memory_per_run.max(1)) as usize);
@@ -40,7 +41,7 @@ fn available() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The memory left below the limit of a version 2 control group.
+/// Returns the memory left below the limit of a version 2 control group, in bytes.
 fn control_group() -> Option<u64> {
     let read = |name: &str| {
         let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok()?;

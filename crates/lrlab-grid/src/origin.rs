@@ -1,4 +1,4 @@
-//! The builds and machines that the results of a grid come from. They are never mixed silently.
+//! The builds and machines that produced the results of a grid. Mixed origins are always reported.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{Error, read_paused, read_result};
 
-/// Where a result comes from, as far as it can affect the result.
+/// The origin of a result: the build and the numerics class, which can affect the result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default)]
 pub struct Origin {
@@ -64,7 +64,7 @@ impl Origins {
         self.0.values().map(Vec::len).sum()
     }
 
-    /// Whether there is no result.
+    /// Returns whether there is no result.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -95,10 +95,10 @@ impl Origins {
     }
 }
 
-/// Returns where the results of `runs` come from. The state of a run that a search paused counts as a result.
+/// Returns the origins of the results of `runs`. The state of a run that a search paused counts as a result.
 ///
 /// # Errors
-/// A result that cannot be read. A damaged one is ignored.
+/// Returns an error if a result cannot be read. Damaged results are ignored.
 pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> {
     #[derive(Deserialize)]
     struct Result_ {
@@ -120,7 +120,7 @@ pub fn origins(store: &RunStore, runs: &[PlannedRun]) -> Result<Origins, Error> 
 /// builds or machines are not mixed.
 ///
 /// # Errors
-/// Moving fails.
+/// Returns an error if moving fails.
 pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let folder = store.run_dir(id);
     let superseded = folder.join("superseded");
@@ -133,9 +133,9 @@ pub fn supersede(store: &RunStore, id: &RunId) -> Result<(), Error> {
     let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut names: Vec<_> =
         entries.map_err(|e| Error::io(&folder, e))?.into_iter().map(|entry| entry.file_name()).collect();
-    // The specification stays.
+    // The specification is kept.
     names.retain(|name| name != "spec.json" && name != "superseded");
-    // The attempts first, the result last: while the result exists, the run is done.
+    // Attempts are moved first and the result last: while the result exists, the run counts as done.
     names.sort_by_key(|name| (name == "result.json", name != "attempts"));
     for name in names {
         match std::fs::rename(folder.join(&name), aside.join(&name)) {
@@ -154,7 +154,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn other_origins_are_told_apart_and_can_be_put_aside() {
+    fn origins_are_distinguished_and_results_can_be_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());
         let runs: Vec<PlannedRun> = (0..4)

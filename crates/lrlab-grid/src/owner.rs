@@ -9,7 +9,7 @@ pub struct Owner {
     pub host: String,
     /// The process id.
     pub pid: u32,
-    /// The boot id and the process-id namespace: process ids are comparable within one of these.
+    /// The boot id and the process-id namespace, within which process ids are unique.
     pub realm: Option<String>,
     /// The start time of the process, in clock ticks since boot.
     pub started: Option<u64>,
@@ -28,7 +28,7 @@ pub(crate) const RESTARTS: &str = "LRLAB_SLURM_RESTARTS";
 pub struct SlurmJob {
     /// `17`, or `17_3` for task 3 of the array 17.
     pub job: String,
-    /// How often it was restarted.
+    /// The number of restarts.
     pub restarts: u32,
 }
 
@@ -48,11 +48,11 @@ impl SlurmJob {
 /// Whether a process is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// It runs.
+    /// The process runs.
     Alive,
-    /// It has ended: there is no such process, or its id belongs to another one.
+    /// The process has ended: it does not exist, or its id belongs to another process.
     Dead,
-    /// It cannot be observed (another machine, another container, no `/proc`).
+    /// The process cannot be observed (another machine, another container, no `/proc`).
     Unknown,
 }
 
@@ -65,12 +65,12 @@ impl Owner {
         Self { host: host(), pid, realm: realm(), started, slurm: SlurmJob::current() }
     }
 
-    /// An owner of whom nothing is known.
+    /// Returns the placeholder for an unknown owner.
     pub(crate) fn unknown() -> Self {
         Self { host: "an unknown machine".to_owned(), pid: 0, realm: None, started: None, slurm: None }
     }
 
-    /// Returns whether the process is alive, as far as this machine can tell.
+    /// Returns whether the process is alive, if this machine can observe it.
     #[must_use]
     pub fn liveness(&self) -> Liveness {
         if let (Some(theirs), Some(ours)) = (&self.slurm, SlurmJob::current())
@@ -85,7 +85,7 @@ impl Owner {
             return Liveness::Unknown;
         }
         match proc_stat(self.pid) {
-            Some(stat) if stat.started == started && !stat.gone => Liveness::Alive,
+            Some(stat) if stat.started == started && !stat.ended => Liveness::Alive,
             _ => Liveness::Dead,
         }
     }
@@ -99,7 +99,7 @@ impl std::fmt::Display for Owner {
 
 struct Stat {
     started: u64,
-    gone: bool,
+    ended: bool,
 }
 
 /// Fields 3 (state) and 22 (start time) of `/proc/<pid>/stat`; see proc(5). The name in field 2 may contain anything,
@@ -107,29 +107,29 @@ struct Stat {
 fn proc_stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = text.rsplit_once(')')?.1.split_whitespace();
-    let gone = matches!(fields.next()?, "Z" | "X" | "x");
+    let ended = matches!(fields.next()?, "Z" | "X" | "x");
     let started = fields.nth(18)?.parse().ok()?;
-    Some(Stat { started, gone })
+    Some(Stat { started, ended })
 }
 
 /// Overrides the name of this machine where several share one: containers on one kernel, tests.
 const HOST: &str = "LRLAB_HOST";
 
-fn given_name() -> Option<String> {
+fn host_override() -> Option<String> {
     std::env::var(HOST).ok().filter(|name| !name.is_empty())
 }
 
 fn realm() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    let given = given_name().map(|name| format!(" {name}")).unwrap_or_default();
+    let given = host_override().map(|name| format!(" {name}")).unwrap_or_default();
     Some(format!("{} {}{given}", boot.trim(), namespace.display()))
 }
 
 /// Returns the name of this machine: `LRLAB_HOST` if it is set.
 #[must_use]
 pub fn host() -> String {
-    given_name()
+    host_override()
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .or_else(|| std::env::var("HOSTNAME").ok())
         .or_else(|| std::env::var("COMPUTERNAME").ok())
@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn lives() {
+    fn liveness() {
         let me = Owner::current();
         let mut child = std::process::Command::new("sh").args(["-c", "exit 0"]).spawn().unwrap();
         let pid = child.id();
         let born = proc_stat(pid).map(|stat| stat.started);
         let it = Owner { pid, started: born, ..me.clone() };
-        while proc_stat(pid).is_some_and(|stat| !stat.gone) {
+        while proc_stat(pid).is_some_and(|stat| !stat.ended) {
             std::thread::yield_now();
         }
         let zombie = it.liveness();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn only_scripts_of_a_submission_name_a_job() {
+    fn only_variables_of_submission_scripts_identify_a_job() {
         for (variables, expected) in [
             (&[(JOB, "7")][..], Some(("7", 0))),
             (&[("SLURM_JOB_ID", "9"), (JOB, "7_2"), (RESTARTS, "3")], Some(("7_2", 3))),

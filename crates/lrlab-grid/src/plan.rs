@@ -1,4 +1,4 @@
-//! From cells to a plan: every run gets its identity before the first one starts.
+//! Resolves cells to a plan: the identity of every run is derived before the first run starts.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use crate::{Error, gc, to_json};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes the plan of an experiment: its cells with their identities, in the given order. Writes nothing.
+/// Creates the plan of an experiment: its cells with their identities, in the given order. Writes nothing.
 ///
 /// `digest` returns the content digest of a data set and is called once per distinct [`DataSpec`]. The caller fills in
 /// the description and the claims of the experiment.
 ///
 /// # Errors
-/// Data sets that cannot be identified (all of them), a specification that cannot be serialised, and two cells that
-/// are the same run.
+/// Returns an error if data sets cannot be identified (the error lists all of them), a specification cannot be serialised,
+/// or two cells are the same run.
 pub fn resolve(
     experiment: &str,
     cells: impl IntoIterator<Item = (Cell, RunSpec)>,
@@ -65,31 +65,31 @@ pub fn resolve(
 /// A `spec.json` that is up to date is not written.
 ///
 /// # Errors
-/// Writing fails.
+/// Returns an error if writing fails.
 pub fn record(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     store.write_plan(plan)?;
     record_runs(store, plan)
 }
 
-/// Like [`record`], but the stored plan of the experiment, of which `plan` is a part, stays.
+/// Like [`record`], but keeps the stored plan of the experiment, of which `plan` is a part.
 ///
 /// # Errors
-/// Writing fails.
+/// Returns an error if writing fails.
 pub fn record_runs(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     gc::add_referenced(store, plan, false)?;
     plan.runs.iter().filter(|run| !store.is_finished(&run.run_id)).try_for_each(|run| write_spec(store, run))
 }
 
-/// Makes the runs of the whole experiment the only ones it refers to; others become garbage. To be called after
+/// Makes the runs of the whole experiment the only ones it refers to; others become garbage. Call it after
 /// [`record`].
 ///
 /// # Errors
-/// Writing fails.
+/// Returns an error if writing fails.
 pub fn set_referenced(store: &RunStore, plan: &Plan) -> Result<(), Error> {
     gc::add_referenced(store, plan, true)
 }
 
-/// A cell as text: `model=resnet schedule=cosine seed=0`.
+/// Formats a cell as text: `model=resnet schedule=cosine seed=0`.
 pub(crate) fn describe_cell(cell: &Cell) -> String {
     let word = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
@@ -98,8 +98,8 @@ pub(crate) fn describe_cell(cell: &Cell) -> String {
     cell.iter().map(|(key, value)| format!("{key}={}", word(value))).collect::<Vec<_>>().join(" ")
 }
 
-/// Writes `spec.json`. It can be derived from the plan again, so it is renamed into place but not synced: ten thousand
-/// runs are planned in a second.
+/// Writes `spec.json`. It can be derived from the plan, so it is renamed into place but not synced, which keeps planning of
+/// ten thousand runs within a second.
 pub(crate) fn write_spec(store: &RunStore, run: &PlannedRun) -> Result<(), Error> {
     let folder = store.run_dir(&run.run_id);
     let path = folder.join("spec.json");

@@ -1,7 +1,7 @@
 //! `progress.json`: the progress of an attempt, for observers.
 //!
-//! The process that started the worker writes it at most once a second. The file is not synced, and only displays and
-//! the retry budget read it.
+//! The process that started the worker writes it at most once a second. The file is not synced; only displays and
+//! retry decisions read it.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,9 +20,9 @@ pub struct AttemptProgress {
     pub updates: u64,
     /// Epochs of the whole run.
     pub epochs: u64,
-    /// Updates made.
+    /// Completed updates.
     pub update: u64,
-    /// Epochs completed.
+    /// Completed epochs.
     pub epoch: u64,
     /// Loss of the last batch.
     pub loss: Option<f64>,
@@ -32,9 +32,9 @@ pub struct AttemptProgress {
     pub val_loss: Option<f64>,
     /// Validation accuracy after the last epoch.
     pub val_accuracy: Option<f64>,
-    /// Seconds since the attempt began.
+    /// Seconds since the attempt started.
     pub seconds: f64,
-    /// The update that the attempt began at.
+    /// The update at which the attempt started.
     pub began_at: u64,
     /// Seconds since the Unix epoch at the time of writing.
     pub at: f64,
@@ -76,7 +76,7 @@ impl Recorder {
         Self { live: AttemptProgress::default(), started: false, began: Instant::now(), written: None }
     }
 
-    /// Takes an event into account. Returns the number of updates made.
+    /// Records an event. Returns the number of completed updates.
     pub(crate) fn record(&mut self, event: &Event, folder: &Path) -> u64 {
         match event {
             Event::Started { updates, epochs } => {
@@ -105,7 +105,7 @@ impl Recorder {
         self.live.update
     }
 
-    /// A stale display does no harm, so a full disk is not an error here.
+    /// Writes the file. Errors such as a full disk are ignored, because only displays depend on it.
     fn write(&self, folder: &Path) {
         let temporary = folder.join(".progress.tmp");
         if let Ok(bytes) = serde_json::to_vec(&self.live)
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_heard_can_be_read() {
+    fn recorded_events_can_be_read() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(AttemptProgress::read(folder.path()), None);
         let mut recorder = Recorder::new();

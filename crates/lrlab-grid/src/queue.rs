@@ -1,5 +1,5 @@
 //! The order of runs: one seed of every cell first, so that a report is useful early, and among those the longest
-//! first, so that none is left over at the end. A run that a longer one continues counts as long as that one.
+//! first, so that none is left at the end. A run that a longer run continues counts as long as the longer one.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ struct Entry {
 }
 
 impl Queue {
-    /// Makes an empty queue over `runs`. The first run taken is the one at position `first` of the order.
+    /// Creates an empty queue over `runs`. The first run taken is the one at position `first` of the order.
     pub(crate) fn new(runs: &[PlannedRun], beginnings: &[Option<Beginning>], first: Option<usize>) -> Self {
         let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
         let mut entries: Vec<Entry> = runs
@@ -39,8 +39,8 @@ impl Queue {
                 let next = rounds.entry(without_seed(run)).or_default();
                 let round = *next;
                 *next += 1;
-                let made = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
-                Entry { round, class: class(run), rank: epochs(run), epochs: epochs(run) - made }
+                let reused = beginning.as_ref().map_or(0.0, |beginning| beginning.epochs as f64);
+                Entry { round, class: class(run), rank: epochs(run), epochs: epochs(run) - reused }
             })
             .collect();
         for (index, run) in runs.iter().enumerate() {
@@ -117,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn first_seeds_first_and_the_longest_of_them_before() {
+    fn runs_are_ordered_by_seed_and_then_by_length() {
         let runs = [run("a", 10, 7), run("a", 10, 8), run("a", 20, 7), run("a", 20, 8), run("b", 10, 7)];
-        // The second of many executors begins with the second run; the seventh begins with the second again.
+        // The second of many executors starts with the second run, and so does the seventh.
         for (first, expected) in
             [(None, [2, 0, 4, 3, 1]), (Some(1), [0, 2, 4, 3, 1]), (Some(6), [0, 2, 4, 3, 1])]
         {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_longer_run_continues_comes_when_that_one_would() {
+    fn a_continued_run_has_the_rank_of_the_longer_run() {
         let runs = [run("a", 10, 7), run("a", 20, 7), run("b", 12, 7), run("b", 5, 7)];
         let beginning = Beginning { run_id: runs[0].run_id.clone(), epochs: 10, waits_for: Some(0) };
         let mut queue = Queue::new(&runs, &[None, Some(beginning), None, None], None);

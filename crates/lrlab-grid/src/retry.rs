@@ -1,4 +1,4 @@
-//! How often a run is retried, derived from its attempts: every process on a store decides alike.
+//! Decides whether a run is retried, from its attempts, so that every process on a store decides the same.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,27 +10,27 @@ use crate::attempt::{Ending, attempts, owner_of};
 use crate::progress::AttemptProgress;
 use crate::{Error, Failure, FailureKind};
 
-/// How often a run may stop without progress and without a failure.
+/// The maximum number of interruptions without progress.
 const INTERRUPTIONS: u32 = 3;
 
-/// Whether a run is tried again.
+/// Whether a run is retried.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum RetryDecision {
-    /// It is tried again.
+    /// The run is retried.
     Retry {
-        /// On a device of its own, because memory ran out before.
+        /// Whether it needs a device of its own, because memory ran out before.
         exclusive: bool,
-        /// After a delay, which external failures may need.
+        /// The delay before the retry.
         delay: Duration,
     },
-    /// It failed, and the retries for its kind of failure are used up.
+    /// The run failed, and the retries for its kind of failure are used up.
     Exhausted(Box<Failure>),
-    /// It stops each time without a request.
+    /// The run repeatedly stops without a request and without progress.
     KeepsStopping,
 }
 
-/// Decides whether the run in `run_dir` is tried again. Attempts up to number `since` do not count. The newest attempt
-/// has ended, or its owner is dead.
+/// Decides whether the run in `run_dir` is retried. Attempts up to number `since` do not count. The newest attempt must
+/// have ended, or its owner must be dead.
 pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision, Error> {
     let mut furthest = 0;
     let mut counts: BTreeMap<FailureKind, u32> = BTreeMap::new();
@@ -53,7 +53,7 @@ pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision
         match &ending {
             Ending::Done | Ending::Paused => {}
             Ending::Interrupted => interruptions += u32::from(!progressed),
-            Ending::Failed(failure) if failure.kind.comes_from_outside() && progressed => {}
+            Ending::Failed(failure) if failure.kind.is_external() && progressed => {}
             Ending::Failed(failure) => *counts.entry(failure.kind).or_default() += 1,
         }
         last = Some(ending);
@@ -64,7 +64,7 @@ pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision
             RetryDecision::Exhausted(failure)
         }
         Some(Ending::Failed(failure)) => {
-            let failures = if failure.kind.comes_from_outside() { tried(failure.kind) } else { 0 };
+            let failures = if failure.kind.is_external() { tried(failure.kind) } else { 0 };
             RetryDecision::Retry { exclusive: tried(FailureKind::OutOfMemory) > 0, delay: pause(failures) }
         }
         Some(Ending::Interrupted) if interruptions > INTERRUPTIONS => RetryDecision::KeepsStopping,
@@ -72,7 +72,7 @@ pub(crate) fn retry_decision(run_dir: &Path, since: u32) -> Result<RetryDecision
     })
 }
 
-/// Returns the updates that the run in `run_dir` had made in the attempts before number `before`.
+/// Returns the number of updates that the run in `run_dir` had completed in the attempts before number `before`.
 pub(crate) fn furthest(run_dir: &Path, before: u32) -> Result<Option<u64>, Error> {
     let earlier = attempts(run_dir)?.into_iter().filter(|(number, _)| *number < before);
     let updates = |(number, exit): (u32, Option<crate::Exit>)| {
@@ -84,7 +84,7 @@ pub(crate) fn furthest(run_dir: &Path, before: u32) -> Result<Option<u64>, Error
     Ok(earlier.map(updates).max())
 }
 
-/// 0.2 s, 0.8 s, 3.2 s, …
+/// Returns the delay after this many failures: 0.2 s, 0.8 s, 3.2 s, …
 fn pause(failures: u32) -> Duration {
     if failures == 0 {
         Duration::ZERO
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn budgets_are_by_kind_and_progress_is_free() {
+    fn retries_are_counted_by_kind_and_reset_by_progress() {
         use FailureKind::{Io, Killed, OutOfMemory, Panic, Timeout};
         let fails = |kind, updates| (failure(kind), updates);
         check(&[], 0, "open false 0");

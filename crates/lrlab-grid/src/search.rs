@@ -1,5 +1,5 @@
-//! The state of a plan's searches, derived from the files of its runs: every process on a store derives the same, and
-//! none has to wait for the others.
+//! The state of a plan's searches, derived from the files of its runs: every process on a store derives the same state
+//! without communication.
 
 use std::path::Path;
 
@@ -22,11 +22,11 @@ pub struct SearchState {
 /// The role of a run in its search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It is trained, or may be.
+    /// The run is trained, or may be.
     Open,
-    /// Its trial was eliminated: others were better, or it diverged.
+    /// The trial of the run was eliminated: others were better, or it diverged.
     Eliminated,
-    /// A remaining seed of a trial that has not won.
+    /// The run is a remaining seed of a trial that has not won.
     Unneeded,
 }
 
@@ -37,7 +37,7 @@ pub struct ArmStatus {
     pub cell: Cell,
     /// The validation metric that trials are judged by.
     pub metric: String,
-    /// The rungs begun so far; the last is the full run.
+    /// The rungs that have started; the last is the full run.
     pub rungs: Vec<RungStatus>,
     /// The index of the best trial, once it is known.
     pub winner: Option<usize>,
@@ -66,7 +66,7 @@ impl SearchState {
     /// Reads the searches of `plan`; `None` if it has none.
     ///
     /// # Errors
-    /// A result that cannot be read.
+    /// Returns an error if a result cannot be read.
     pub fn read(store: &RunStore, plan: &Plan) -> Result<Option<Self>, Error> {
         let Some(search) = &plan.search else { return Ok(None) };
         let records = plan.runs.iter().map(|run| record(store, run)).collect::<Result<Vec<_>, _>>()?;
@@ -129,12 +129,12 @@ impl SearchState {
         self.arms.iter().map(|(arm, verdict)| status(arm, verdict)).collect()
     }
 
-    /// Ends the paused runs of eliminated trials. Returns how many there were. Runs that another experiment works on
-    /// are left alone. Unless `keep` is set, their checkpoints are removed, and a search that needs such a run later
-    /// begins it again.
+    /// Ends the paused runs of eliminated trials. Returns the number of runs. Runs that another experiment is training
+    /// are not changed. Unless `keep` is set, the checkpoints are removed, and a search that needs such a run later
+    /// restarts it.
     ///
     /// # Errors
-    /// Their files cannot be read, written or removed.
+    /// Returns an error if their files cannot be read, written or removed.
     pub fn prune(&self, store: &RunStore, plan: &Plan, keep: bool) -> Result<usize, Error> {
         let mut pruned = 0;
         for run in self.arms.iter().flat_map(|(_, verdict)| &verdict.eliminated) {
@@ -151,8 +151,8 @@ impl SearchState {
 }
 
 fn status(arm: &Arm, verdict: &Verdict) -> ArmStatus {
-    let going_on = |status: &&TrialStatus| matches!(status, TrialStatus::Active | TrialStatus::Won);
-    let now = verdict.statuses.iter().filter(going_on).count();
+    let is_alive = |status: &&TrialStatus| matches!(status, TrialStatus::Active | TrialStatus::Won);
+    let now = verdict.statuses.iter().filter(is_alive).count();
     let on = |stage: usize| verdict.stages.get(stage + 1).map_or(now, |next| next.ranking.len());
     let mut rungs: Vec<RungStatus> = verdict
         .stages
@@ -194,7 +194,7 @@ fn remove_checkpoints(run_dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The record of a run: its result, or its state when it paused.
+/// Returns the record of a run: its result, or its state when it paused.
 fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
     if let Some(part) = read_result::<Part>(store, &run.run_id)? {
         return Ok(Some(Record::new(part.history, Some(part.outcome))));
@@ -202,7 +202,7 @@ fn record(store: &RunStore, run: &PlannedRun) -> Result<Option<Record>, Error> {
     Ok(read_paused::<Part>(store, &run.run_id)?.map(|part| Record::new(part.history, None)))
 }
 
-/// The part of a result that judging needs.
+/// The part of a result that is needed to judge it.
 #[derive(Deserialize)]
 struct Part {
     history: Vec<EpochMetrics>,

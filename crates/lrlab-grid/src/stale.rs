@@ -1,8 +1,8 @@
 //! Finds files that killed processes left behind.
 //!
-//! Files are written under temporary names (`.….tmp`) and renamed once complete. Weights that an attempt did not
-//! commit are left over too. Writing takes seconds, so a temporary file that has not been modified for an hour, by the
-//! clock of its file system, is stale. Runs that are being worked on are skipped.
+//! Files are written under temporary names (`.….tmp`) and renamed once complete. Uncommitted
+//! weights of an attempt are also temporary. Writing takes seconds, so a temporary file that has not been modified for an hour, by the
+//! clock of its file system, is stale. Runs with an owner are skipped.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn walk(folder: &Path, clock: Clock, found: &mut Vec<PathBuf>) -> Result<(), Err
     }
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        // It was removed in the meantime.
+        // The folder was removed in the meantime.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io(folder, e)),
     };
@@ -66,16 +66,16 @@ fn is_temporary(path: &Path) -> bool {
     hidden && path.extension().is_some_and(|extension| extension == "tmp")
 }
 
-/// Whether a file, or every file in a folder, has not been modified for long enough.
+/// Returns whether a file, or every file in a folder, has not been modified for [`STALE_AFTER`].
 pub(crate) fn is_stale(path: &Path, clock: Clock) -> bool {
-    let alone = |path: &Path| {
+    let is_old = |path: &Path| {
         let touched = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
         touched.is_ok_and(|touched| clock.since(touched) >= STALE_AFTER)
     };
-    alone(path) && std::fs::read_dir(path).into_iter().flatten().flatten().all(|entry| alone(&entry.path()))
+    is_old(path) && std::fs::read_dir(path).into_iter().flatten().flatten().all(|entry| is_old(&entry.path()))
 }
 
-/// The folders of runs.
+/// Returns the folders of runs.
 fn runs(store: &RunStore) -> Result<Vec<(PathBuf, RunId)>, Error> {
     let folder = store.runs_dir();
     let entries = match std::fs::read_dir(&folder) {

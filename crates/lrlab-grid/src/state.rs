@@ -11,49 +11,49 @@ use crate::{AttemptProgress, Error, Failure, Liveness, Owner, Role, SearchState}
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// It has a result and is trained in full.
+    /// The run has a result and is trained in full.
     Done,
-    /// A process that is or may be alive has claimed it.
+    /// A process that is or may be alive has claimed the run.
     Running {
         /// The process.
         owner: Owner,
         /// Its attempt.
         attempt: u32,
-        /// Seconds since the claim was last touched, by the clock of the file system. Owners touch their claims every
+        /// Seconds since the last change of the claim, by the clock of the file system. Owners update their claims every
         /// five seconds.
         silent_s: f64,
         /// Its progress, once reported.
         live: Option<Box<AttemptProgress>>,
     },
-    /// Its result or its paused state is damaged; `run` sets it aside and does the run again. Only [`status()`]
-    /// detects it.
+    /// The result or the paused state is damaged; `run` sets it aside and repeats the run. Only [`status()`] detects
+    /// this.
     Damaged {
         /// The file and the damage.
         error: String,
     },
-    /// Its last attempt failed.
+    /// The last attempt failed.
     Failed(Box<Failure>),
     /// A trial that has reached its rung and waits for the others. In a grid without a search: a run that a search
-    /// left there and that is still to be trained in full.
+    /// paused and that still has to be trained in full.
     Paused {
         /// Completed epochs.
         epochs: u64,
     },
-    /// A search eliminated it.
+    /// A search eliminated the run.
     Pruned {
         /// Completed epochs.
         epochs: u64,
     },
     /// A remaining seed that its search does not need, or not yet.
     Unneeded,
-    /// None of these: never begun, interrupted, or abandoned.
+    /// None of these: never started, interrupted, or abandoned.
     Missing,
 }
 
 /// The status of a grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// All runs; of a search, those that it needs as far as is known.
+    /// All runs; in a search, those that are known to be needed.
     pub total: usize,
     /// Runs with nothing left to do.
     pub done: usize,
@@ -73,10 +73,10 @@ pub struct Status {
     pub unneeded: usize,
 }
 
-/// Returns the state of `run` in any grid.
+/// Returns the state of `run`, regardless of searches.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn run_state(store: &RunStore, run: &PlannedRun) -> Result<RunState, Error> {
     state(store, run, &mut None)
 }
@@ -119,7 +119,7 @@ fn state(store: &RunStore, run: &PlannedRun, clock: &mut Option<Clock>) -> Resul
 /// needs count, and eliminated runs are done.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), Error> {
     let mut clock = None;
     let states = plan.runs.iter().map(|run| {
@@ -133,10 +133,11 @@ pub fn status(store: &RunStore, plan: &Plan) -> Result<(Status, Vec<RunState>), 
     if let Some(search) = SearchState::read(store, plan)? {
         for (index, role) in search.roles().into_iter().enumerate() {
             let state = &mut states[index];
-            let nobody = matches!(state, RunState::Missing | RunState::Paused { .. } | RunState::Failed(_));
+            let is_unowned =
+                matches!(state, RunState::Missing | RunState::Paused { .. } | RunState::Failed(_));
             match role {
-                Role::Eliminated if nobody => *state = RunState::Pruned { epochs: search.epochs(index) },
-                Role::Unneeded if nobody => *state = RunState::Unneeded,
+                Role::Eliminated if is_unowned => *state = RunState::Pruned { epochs: search.epochs(index) },
+                Role::Unneeded if is_unowned => *state = RunState::Unneeded,
                 _ => {}
             }
         }

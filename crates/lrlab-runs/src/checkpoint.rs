@@ -22,10 +22,10 @@ const FORMAT: u32 = 1;
 /// The number of checkpoints to keep.
 const KEPT: usize = 2;
 const MANIFEST: &str = "manifest.json";
-/// The file of a checkpoint that holds the [`Progress`].
+/// The file of a checkpoint that contains the [`Progress`].
 const STATE: &str = "state.json";
 
-/// What must match for a run to resume from a checkpoint: the run, the numerics class and the build.
+/// The properties that must match for a run to resume from a checkpoint: the run, the numerics class and the build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The run.
@@ -167,7 +167,7 @@ impl Checkpoints {
         Ok(folder)
     }
 
-    /// Removes superseded checkpoints. Failures are ignored: what remains only takes space.
+    /// Removes superseded checkpoints. Failures are ignored, because remaining files only occupy space.
     fn prune(&mut self) {
         let excess = self.kept.len().saturating_sub(KEPT);
         for folder in self.kept.drain(..excess) {
@@ -218,7 +218,7 @@ pub(crate) fn write_folder(
     let signed = SignedManifest { blake3: manifest_digest(&path, &manifest)?, manifest };
     let manifest = serde_json::to_vec_pretty(&signed).map_err(|e| Error::json(&path, e))?;
     for (name, bytes) in files.iter().chain(&[(MANIFEST, manifest.as_slice())]) {
-        // Errors name the final path.
+        // Errors report the final path.
         write_synced(&temporary.path().join(name), bytes).map_err(|e| Error::io(&folder.join(name), e))?;
     }
     sync_folder(temporary.path())?;
@@ -267,7 +267,7 @@ pub(crate) fn numbered_attempts(attempts: &Path) -> Vec<(u32, PathBuf)> {
     all
 }
 
-/// Returns whether the name begins with a dot, like those of incomplete checkpoints.
+/// Returns whether the name starts with a dot, like those of incomplete checkpoints.
 fn hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }

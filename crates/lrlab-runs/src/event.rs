@@ -11,7 +11,7 @@ use crate::{Decision, EpochMetrics, Outcome};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Training begins.
+    /// Training starts.
     Started {
         /// The number of updates of the run.
         updates: u64,
@@ -26,7 +26,7 @@ pub enum Event {
         loss: Option<f64>,
         /// Learning rate of the update.
         lr: f64,
-        /// Metrics of one's own; `None` is one that is not finite.
+        /// Custom metrics; `None` if a value is not finite.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         extra: BTreeMap<String, Option<f64>>,
     },

@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::EpochMetrics;
 
-/// What precedes the name of a metric of one's own.
-const OWN: &str = "extra.";
+/// The prefix of the name of a custom metric.
+const CUSTOM: &str = "extra.";
 
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -32,7 +32,7 @@ pub fn serialize<S: Serializer>(history: &[EpochMetrics], serializer: S) -> Resu
             Some((name.to_owned(), value.to_string()))
         };
         let own = metrics.extra.iter().filter(|(_, value)| !value.is_finite());
-        let own = own.map(|(name, value)| (format!("{OWN}{name}"), value.to_string()));
+        let own = own.map(|(name, value)| (format!("{CUSTOM}{name}"), value.to_string()));
         let not_finite = EpochMetrics::NAMES.into_iter().filter_map(odd).chain(own).collect();
         Entry { metrics: metrics.recorded(), not_finite }
     }))
@@ -47,7 +47,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Epo
     let exact = |Entry { mut metrics, not_finite }| {
         for (name, word) in not_finite {
             let value: f64 = word.parse().map_err(|_| D::Error::custom(format!("{name} is {word:?}")))?;
-            if let Some(own) = name.strip_prefix(OWN) {
+            if let Some(own) = name.strip_prefix(CUSTOM) {
                 metrics.extra.insert(own.to_owned(), value);
                 continue;
             }
@@ -67,7 +67,7 @@ mod tests {
     struct State(#[serde(with = "crate::exact_history")] Vec<EpochMetrics>);
 
     #[test]
-    fn keeps_what_json_has_no_number_for() {
+    fn non_finite_values_are_preserved() {
         let metrics = EpochMetrics {
             epoch: 3,
             lr: Some(0.1),
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(read[1], EpochMetrics::default());
         assert!(
             !serde_json::to_string(&read[1]).unwrap().contains("extra"),
-            "files without own metrics stay as they are"
+            "files without custom metrics do not change"
         );
         let plain: Vec<EpochMetrics> = serde_json::from_str(&text).unwrap();
         assert_eq!(plain[0], metrics.recorded());

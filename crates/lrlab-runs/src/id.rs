@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identity_follows_both_parts() {
+    fn the_id_depends_on_both_parts() {
         let id = RunId::of("{}", "d");
         assert_eq!(id, RunId::of("{}", "d"));
         assert_ne!(id, RunId::of("{}", "e"));

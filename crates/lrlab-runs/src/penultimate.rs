@@ -76,7 +76,7 @@ fn remove(folder: &Path) -> Result<(), Error> {
 /// checkpoint is the newest one, whose logs belong to the result.
 ///
 /// # Errors
-/// Returns a description of what is missing, damaged or different.
+/// Returns a description of the missing, damaged or differing part.
 pub fn read_penultimate(run_dir: &Path, fingerprint: &Fingerprint) -> Result<Checkpoint, String> {
     let folder: PathBuf = run_dir.join(FOLDER);
     let (manifest, files) = read(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;

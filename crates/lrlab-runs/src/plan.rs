@@ -37,10 +37,10 @@ pub struct Plan {
     /// The templates of documents that the report renders, relative to the folder of the experiment file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<String>,
-    /// What arms are compared with, along each axis that the experiment's file names a baseline of.
+    /// The baseline with which arms are compared, for each axis that has one.
     #[serde(default, skip_serializing_if = "Cell::is_empty")]
     pub baseline: Cell,
-    /// Whether the experiment is about the paper: the report draws the paper's figures.
+    /// Whether the experiment reproduces the paper, so that the report contains the paper's figures.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paper: bool,
     /// The rules of the search, if the runs are trials of one.
@@ -48,10 +48,10 @@ pub struct Plan {
     pub search: Option<Search>,
 }
 
-/// The call that made a plan, as far as the specifications of its runs depend on it.
+/// The parts of the call that made a plan on which the specifications of its runs depend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// The words that start the runner's `run` command: `lrlab run`.
+    /// The start of the command line of the runner's `run` command: `lrlab run`.
     pub program: Vec<String>,
     /// The experiment file, as given.
     pub experiment: String,
@@ -76,7 +76,7 @@ impl Call {
     }
 }
 
-/// The rules of a search over the runs of a plan. The cell of a run holds the number and the values of its trial.
+/// The rules of a search over the runs of a plan. The cell of a run contains the index and the values of its trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
     /// The name of the method, for display: `grid`, `random` or `halving`.

@@ -1,4 +1,4 @@
-//! Record files: finished runs outside of any store, to be archived, shared and published.
+//! Record files: finished runs outside a store, for archiving and publication.
 //!
 //! ```text
 //! experiments/results/<experiment>/*.jsonl     one run per line, each a complete result.json, sorted by run_id

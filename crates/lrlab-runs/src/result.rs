@@ -20,7 +20,7 @@ pub type Cell = BTreeMap<String, serde_json::Value>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// All updates were made.
+    /// All updates were completed.
     Completed,
     /// A callback stopped the run (early stopping, a time budget).
     Stopped,
@@ -63,7 +63,7 @@ pub struct EpochMetrics {
     pub val_ece: Option<f64>,
     /// Mean global gradient norm before clipping.
     pub grad_norm: Option<f64>,
-    /// Metrics of one's own by name, as far as they were measured.
+    /// Custom metrics by name, if they were measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, f64>,
     /// Hyperparameters that follow a schedule of their own (`weight_decay`, `momentum`, …), at the epoch's last update.
@@ -72,16 +72,17 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// Adds a metric of one's own, which monitors, early stopping and loggers take like the others. A monitor names it with its
-    /// better direction: `max:top5`.
+    /// Adds a custom metric, which monitors, early stopping and loggers can use like the built-in ones. A monitor specifies it
+    /// with its better direction: `max:top5`.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: f64) -> Self {
         self.extra.insert(name.into(), value);
         self
     }
 
-    /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is not a metric, nor one
-    /// of [`EpochMetrics::extra`] or [`EpochMetrics::hyperparameters`], and `Some(None)` if it was not measured or, in a record, is not finite.
+    /// Returns the value of the metric `name` (`val_loss`, `train_accuracy`, …): `None` if `name` is neither a metric nor
+    /// a key of [`EpochMetrics::extra`] or [`EpochMetrics::hyperparameters`], and `Some(None)` if it was not measured or, in a
+    /// record, is not finite.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Option<f64>> {
         Some(match name {
@@ -101,7 +102,7 @@ impl EpochMetrics {
         })
     }
 
-    /// The names of [`EpochMetrics::extra`] and [`EpochMetrics::hyperparameters`].
+    /// Returns the names of [`EpochMetrics::extra`] and [`EpochMetrics::hyperparameters`].
     pub fn own_names(&self) -> impl Iterator<Item = &str> {
         self.extra.keys().chain(self.hyperparameters.keys()).map(String::as_str)
     }
@@ -205,7 +206,7 @@ pub enum DecisionKind {
     Cut,
     /// The rate was raised.
     Raise,
-    /// Weights and optimizer went back to an earlier state.
+    /// Weights and optimizer were reset to an earlier state.
     Rewind,
     /// Training ended.
     Stop,

@@ -61,31 +61,31 @@ impl RunStore {
         &self.root
     }
 
-    /// `DIR/store`: the folders of the runs.
+    /// Returns `DIR/store`: the folders of the runs.
     #[must_use]
     pub fn runs_dir(&self) -> PathBuf {
         self.root.join(RUNS)
     }
 
-    /// `DIR/store/<run_id>`.
+    /// Returns `DIR/store/<run_id>`.
     #[must_use]
     pub fn run_dir(&self, id: &RunId) -> PathBuf {
         self.runs_dir().join(id.as_str())
     }
 
-    /// `DIR/cache`: prepared data, and the findings of preflights.
+    /// Returns `DIR/cache`: prepared data, and the results of preflights.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
         self.root.join(CACHE)
     }
 
-    /// `DIR/bin`: frozen runners.
+    /// Returns `DIR/bin`: frozen runners.
     #[must_use]
     pub fn bin_dir(&self) -> PathBuf {
         self.root.join(BIN)
     }
 
-    /// `DIR/<experiment>`.
+    /// Returns `DIR/<experiment>`.
     #[must_use]
     pub fn experiment_dir(&self, name: &str) -> PathBuf {
         self.root.join(name)
@@ -138,7 +138,7 @@ impl RunStore {
     /// Returns the result of a run; `None` if it is not done.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be read, is damaged, or holds the result of another run.
+    /// Returns an error if the file cannot be read, is damaged, or contains the result of another run.
     pub fn result(&self, id: &RunId) -> Result<Option<RunResult>, Error> {
         let result = read_result(&self.result_path(id), id)?;
         Ok(result.or_else(|| self.records.get(id).map(|record| record.result.clone())))
@@ -188,7 +188,7 @@ impl RunStore {
         }
     }
 
-    /// Writes `result.json`. Returns `false` if another attempt was first. The result of a run that a search pruned in the
+    /// Writes `result.json`. Returns `false` if another attempt has already committed its result. The result of a run that a search pruned in the
     /// meantime replaces the pruned one.
     ///
     /// # Errors
@@ -264,7 +264,7 @@ impl RunStore {
         self.run_dir(id).join("paused.json")
     }
 
-    /// Returns the plan of an experiment; `None` if there is none yet.
+    /// Returns the plan of an experiment; `None` if there is none.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or is damaged.

@@ -1,4 +1,4 @@
-//! The work of an attempt, recorded so that a killed attempt counts too.
+//! The work of an attempt, recorded continuously so that killed attempts are counted.
 //!
 //! ```text
 //! DIR/store/<run_id>/attempts/<n>/work.json   one line, overwritten after every update
@@ -16,7 +16,7 @@ use crate::{Error, Timing, finite};
 /// The length of the line in bytes: long enough for any values, so that each write overwrites the whole line.
 const WIDTH: usize = 319;
 
-/// Work done, in updates, examples and seconds.
+/// Completed work, in updates, examples and seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Work {
@@ -97,8 +97,8 @@ impl WorkLog {
         Ok(log)
     }
 
-    /// Records the work so far. The operating system holds the data when this returns, so it survives the death of the
-    /// process.
+    /// Records the work of the attempt. When this returns, the data are in the operating system's buffers, so they survive
+    /// the end of the process.
     ///
     /// # Errors
     /// Returns [`Error::Io`] if the file cannot be written.

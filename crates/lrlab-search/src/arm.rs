@@ -11,7 +11,7 @@ pub const TRIAL: &str = "trial";
 pub struct Arm {
     /// The coordinates that the cells share.
     pub cell: Cell,
-    /// The metric that trials are judged by, at its best epoch so far.
+    /// The metric that ranks trials, at its best epoch.
     pub metric: String,
     /// The epochs of a full run.
     pub budget: u64,
@@ -35,7 +35,7 @@ pub struct Trial {
 }
 
 impl Arm {
-    /// Makes an arm of this many trials, each judged by the run with the same index.
+    /// Creates an arm of this many trials, each judged by the run with the same index.
     #[must_use]
     pub fn of_trials(trials: usize, metric: &str, budget: u64, rungs: Vec<u64>, eta: usize) -> Self {
         let trial = |run| Trial { point: Cell::new(), judged: vec![run], remaining: Vec::new() };
@@ -49,7 +49,7 @@ impl Arm {
         }
     }
 
-    /// Returns how many of `trials` are promoted at a rung: at least one.
+    /// Returns the number of `trials` that are promoted at a rung: at least one.
     #[must_use]
     pub fn promoted(&self, trials: usize) -> usize {
         (trials / self.eta.max(2)).max(1)

@@ -4,17 +4,17 @@ use lrlab_runs::{EpochMetrics, Outcome};
 
 use crate::{Arm, Trial};
 
-/// The record of a run so far.
+/// The completed epochs of a run and its outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// One entry per completed epoch.
     pub history: Vec<EpochMetrics>,
-    /// How it ended; `None` if it can be resumed.
+    /// How the run ended; `None` if it can be resumed.
     pub outcome: Option<Outcome>,
 }
 
 impl Record {
-    /// Makes the record of a run with this history. A pruned run can be resumed.
+    /// Creates the record of a run with this history. A pruned run can be resumed.
     #[must_use]
     pub fn new(history: Vec<EpochMetrics>, outcome: Option<Outcome>) -> Self {
         Self { history, outcome: outcome.filter(|outcome| *outcome != Outcome::Pruned) }
@@ -26,7 +26,7 @@ impl Record {
 
     /// Returns the best value within the first `epochs` epochs, or `None` if the run diverged within them.
     ///
-    /// Later epochs do not count, so the value stays the same when the run is trained remaining.
+    /// Later epochs do not count, so the value does not change when training continues.
     fn best(&self, metric: &str, epochs: u64) -> Option<f64> {
         let short = (self.history.len() as u64) < epochs;
         let diverged = match self.history.get((epochs as usize).saturating_sub(1)) {
@@ -55,7 +55,7 @@ pub struct Due {
 pub struct Score {
     /// The index of the trial.
     pub trial: usize,
-    /// The mean over the judging seeds of the best value so far; `None` if one of them diverged.
+    /// The mean over the judging seeds of the best value up to the stage; `None` if one of them diverged.
     pub value: Option<f64>,
 }
 
@@ -71,22 +71,22 @@ pub struct Stage {
 /// The status of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrialStatus {
-    /// It takes part in the next stage.
+    /// The trial takes part in the next stage.
     Active,
-    /// It was eliminated after this many epochs.
+    /// The trial was eliminated after this many epochs.
     Pruned(u64),
-    /// Its loss became non-finite within this many epochs.
+    /// The loss became non-finite within this many epochs.
     Diverged(u64),
-    /// It was trained in full, and another trial was better.
+    /// The trial was trained in full, and another trial was better.
     Lost,
-    /// It is the best trial.
+    /// The trial is the best one.
     Won,
 }
 
-/// What the records of an arm lead to.
+/// The verdict on an arm, derived from the records of its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// The stages judged so far.
+    /// The stages that have been judged.
     pub stages: Vec<Stage>,
     /// The status of each trial.
     pub statuses: Vec<TrialStatus>,
@@ -140,12 +140,12 @@ pub fn judge<'a>(arm: &Arm, known: impl Fn(usize) -> Option<&'a Record>) -> Verd
         let keep = if last { 1 } else { arm.promoted(alive.len()) };
         let good = ranking.iter().filter(|score| score.value.is_some()).count();
         alive.clear();
-        for (place, score) in ranking.iter().enumerate() {
+        for (rank, score) in ranking.iter().enumerate() {
             let status = match (score.value, last) {
                 (None, _) => TrialStatus::Diverged(until),
-                (Some(_), true) if place == 0 => TrialStatus::Won,
+                (Some(_), true) if rank == 0 => TrialStatus::Won,
                 (Some(_), true) => TrialStatus::Lost,
-                (Some(_), false) if place < keep => TrialStatus::Active,
+                (Some(_), false) if rank < keep => TrialStatus::Active,
                 (Some(_), false) => TrialStatus::Pruned(until),
             };
             verdict.statuses[score.trial] = status;

@@ -1,11 +1,11 @@
-//! Hyperparameter search: which points to try, how long to train each trial, and which one wins.
+//! Hyperparameter search: selects points of the search space, the training length of each trial, and the winner.
 //!
 //! [`draw`] and [`grid`] pick points of [`Space`]s; [`arms`] finds the trials among a plan's runs; [`judge`] derives from
 //! the records of an arm's trials which runs are due, which trials are eliminated, and which one won. All of them are
 //! pure functions: a search stores nothing besides its runs, and the order in which runs end does not matter.
 //!
-//! The method is synchronous successive halving (Jamieson and Talwalkar, AISTATS 2016): at each rung every trial is
-//! trained equally long before any is judged. Grid search and random search (Bergstra and Bengio, JMLR 2012) are searches
+//! The method is synchronous successive halving (Jamieson and Talwalkar, AISTATS 2016): at each rung, all trials are
+//! trained for the same number of epochs before they are judged. Grid search and random search (Bergstra and Bengio, JMLR 2012) are searches
 //! without rungs.
 
 mod arm;

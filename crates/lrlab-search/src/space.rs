@@ -28,7 +28,7 @@ pub enum Space {
         /// Whether values are rounded to integers.
         whole: bool,
     },
-    /// One of these.
+    /// One of these values.
     Choice(Vec<Value>),
 }
 
@@ -65,7 +65,7 @@ impl Space {
     }
 }
 
-/// Rounds to an integer, or to four significant digits, which are easy to read and type.
+/// Rounds to an integer, or to four significant digits for readability.
 fn number(x: f64, whole: bool, min: f64, max: f64) -> Value {
     if whole {
         return Value::from(x.round().clamp(min.ceil(), max.floor()) as i64);
@@ -75,12 +75,12 @@ fn number(x: f64, whole: bool, min: f64, max: f64) -> Value {
 }
 
 /// The draws per point after which the space counts as exhausted.
-const MOST_TRIES: u64 = 1000;
+const MAX_TRIES: u64 = 1000;
 
-/// Draws `trials` distinct points, each with one value per space. Returns `None` if the spaces hold fewer.
+/// Draws `trials` distinct points, each with one value per space. Returns `None` if the spaces contain fewer.
 ///
 /// A key's values depend only on the seed, the key's name and the index of the draw, so arms that search the same keys
-/// try the same points.
+/// have the same points.
 #[must_use]
 pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<Vec<Value>>> {
     let counts: Option<Vec<usize>> = spaces.iter().map(|(_, space)| Some(space.values()?.len())).collect();
@@ -97,7 +97,7 @@ pub fn draw(spaces: &[(String, Space)], trials: usize, seed: u64) -> Option<Vec<
         None => space.at(stream.uniform(index)),
     };
     let mut points: Vec<Vec<Value>> = Vec::with_capacity(trials);
-    for index in 0..MOST_TRIES.saturating_mul(trials as u64) {
+    for index in 0..MAX_TRIES.saturating_mul(trials as u64) {
         if points.len() == trials {
             break;
         }
@@ -163,12 +163,12 @@ mod tests {
         for (i, point) in points.iter().enumerate() {
             assert!(!points[..i].contains(point));
         }
-        // The rate does not depend on what else is searched.
+        // The rate does not depend on the other searched keys.
         assert_eq!(draw(&spaces[..1], 1, 3).unwrap()[0][0], points[0][0]);
     }
 
     #[test]
-    fn a_small_space_is_used_up_and_no_more() {
+    fn a_small_space_can_be_exhausted() {
         let spaces = [
             ("a".to_owned(), log(1.0, 8.0, Some(4))),
             ("b".to_owned(), Space::Choice(vec![json!(1), json!(2)])),

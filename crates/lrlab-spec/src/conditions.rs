@@ -70,11 +70,11 @@ pub(crate) fn check(
     found: impl Iterator<Item = Json>,
     meets: impl Fn(&Json, &Json) -> bool,
 ) -> bool {
-    told(log, Severity::Error, condition, names, found, meets)
+    log_unmatched(log, Severity::Error, condition, names, found, meets)
 }
 
-/// Like [`check`], in a file that serves other experiments too: what only this one lacks is a warning. What no experiment
-/// has is an error.
+/// Like [`check`], for a file that several experiments share: a coordinate that only this experiment lacks is a warning. A
+/// coordinate that no experiment can have is an error.
 pub(crate) fn of_site(
     log: &mut Log,
     (key, wanted): (&Key, &[Node]),
@@ -84,10 +84,10 @@ pub(crate) fn of_site(
 ) {
     let elsewhere = names.contains(&key.name.as_str()) || is_key(&key.name);
     let severity = if elsewhere { Severity::Warning } else { Severity::Error };
-    told(log, severity, (key, wanted), names, found, meets);
+    log_unmatched(log, severity, (key, wanted), names, found, meets);
 }
 
-fn told(
+fn log_unmatched(
     log: &mut Log,
     severity: Severity,
     (key, wanted): (&Key, &[Node]),
@@ -103,7 +103,7 @@ fn told(
     }
     if known.is_empty() {
         let hint = suggest::among(&key.name, names.iter().copied());
-        log.push(severity, key.place, format!("`{}` is no axis of this grid", key.name), hint);
+        log.push(severity, key.place, format!("`{}` is not an axis of this grid", key.name), hint);
         return false;
     }
     let mut good = true;

@@ -9,7 +9,7 @@ impl RunSpec {
     /// Returns whether a run of this specification on `examples` training examples has the same state as a run of `shorter`
     /// before the last update of the latter, so that training can continue from there with bit-identical results.
     ///
-    /// Both must agree in everything but the number of epochs and the schedule, and the schedules must give the same
+    /// Both must agree in all keys except the number of epochs and the schedule, and the schedules must give the same
     /// rate, bit for bit, for every update of the shorter run but the last. The state after the last update may differ,
     /// because callbacks treat the end of a run differently from the end of an epoch.
     #[must_use]

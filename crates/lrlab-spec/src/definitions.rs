@@ -14,7 +14,7 @@ use crate::tree::{Key, Node, Place, Value};
 use crate::walk::walk;
 use crate::{ModelSpec, MonitorSpec, RunSpec, suggest};
 
-/// The models, data sets and functions of time that a runner of the user's own adds.
+/// The models, data sets and functions of time that a user's runner registers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// Custom models.
@@ -96,7 +96,7 @@ impl Definitions {
         self.catalog.models.iter().any(|known| known.name == custom.name && known.bf16)
     }
 
-    /// Looks up the functions that the schedules of a run name. Those that are missing have been told.
+    /// Looks up the functions that the schedules of a run refer to. Missing functions have already been reported.
     pub(crate) fn bind(&self, run: &mut RunSpec) {
         let _ = run.bind(&self.catalog.lambdas);
     }
@@ -255,7 +255,7 @@ fn registered(
     log.error(place, format!("unknown {what} `{}`", custom.name), hint);
 }
 
-/// Every function that a schedule within names is registered; its version becomes part of the definition.
+/// Checks that every function that a nested schedule refers to is registered, and adds its version to the definition.
 fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
     let list = match &mut node.value {
         Value::Table(entries) => {
@@ -279,7 +279,7 @@ fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
             Some((_, None)) => {}
             None => {
                 let hint = if known.names().next().is_none() {
-                    "this runner registers no functions; run-grid takes another one by `--runner`".to_owned()
+                    "this runner registers no functions; select another runner with `--runner`".to_owned()
                 } else {
                     suggest::among(text, known.names().map(|(name, _)| name)).unwrap_or_default()
                 };

@@ -56,10 +56,10 @@ impl Experiment {
         Ok(self.each_cell(filters, seeds)?.collect())
     }
 
-    /// As [`Experiment::cells`], but lazily.
+    /// Like [`Experiment::cells`], but lazy.
     ///
     /// # Errors
-    /// As [`Experiment::cells`].
+    /// Returns the errors of [`Experiment::cells`].
     pub fn each_cell(
         &self,
         filters: &[String],
@@ -74,7 +74,7 @@ impl Experiment {
     /// [`Experiment::cells`].
     ///
     /// # Errors
-    /// As [`Experiment::cells`].
+    /// Returns the errors of [`Experiment::cells`].
     pub fn explain(&self, filters: &[String], seeds: Option<usize>) -> Result<Vec<String>, Mistakes> {
         let chosen = self.select(filters, seeds)?;
         let mut log = self.log.clone();

@@ -29,7 +29,7 @@ fn later() -> [(&'static str, Value); 7] {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoIdentity {
-    /// It contains a NaN or infinite number, which JSON cannot represent, so that different runs would have equal ids.
+    /// It contains a NaN or infinite number, which JSON cannot represent, so that different runs could have equal ids.
     NotFinite,
     /// It is not valid JSON.
     NoJson(String),
@@ -52,10 +52,9 @@ impl std::error::Error for NoIdentity {}
 /// integers have all their digits, and `1.0` differs from `1` in the options of a custom model or data set, because a
 /// builder can distinguish them.
 ///
-/// The paths of data files are left out: where a file lies decides nothing, its content does, and the content's
-/// digest is the other half of the [identity](run_id), so that a digest to compare with (`pin_digest`) decides nothing either.
-/// Left out as well are the number of weights kept beside the result, how often updates are logged, and fields that were
-/// added later and hold their default.
+/// The paths of data files are omitted: only their content affects results, and the digest of the content is the other
+/// part of the [identity](run_id). For the same reason, a digest to compare with (`pin_digest`) is omitted. The number of kept
+/// weights, the logging interval of updates, and later fields with their default are omitted as well.
 ///
 /// # Errors
 /// Returns an error if a number is not finite.
@@ -76,15 +75,15 @@ pub fn canonical(spec: &RunSpec) -> Result<String, NoIdentity> {
 /// The identity of a run: a hash of the canonical form and the content digest of its data set.
 ///
 /// # Errors
-/// As [`canonical`].
+/// Returns the errors of [`canonical`].
 pub fn run_id(spec: &RunSpec, dataset_digest: &str) -> Result<RunId, NoIdentity> {
     Ok(RunId::of(&canonical(spec)?, dataset_digest))
 }
 
-/// As [`run_id`], for a specification as JSON with additional later fields: the value of [`run_id`] if these were added.
+/// Like [`run_id`], for a specification as JSON with additional later fields: the value of [`run_id`] if these were added.
 ///
 /// # Errors
-/// As [`canonical`].
+/// Returns the errors of [`canonical`].
 #[doc(hidden)]
 pub fn run_id_of(spec: &Value, dataset_digest: &str, more: &[(&str, Value)]) -> Result<RunId, NoIdentity> {
     let later: Vec<_> = later().into_iter().chain(more.iter().cloned()).collect();
@@ -150,7 +149,7 @@ fn write(json: &Value, path: &str, text: &mut String) -> Result<(), NoIdentity> 
             }
             text.push(']');
         }
-        // RFC 8785 would round it to what a double holds.
+        // RFC 8785 would round it to a double.
         Value::Number(number) if !number.is_f64() => text.push_str(&number.to_string()),
         Value::Number(number) if PASSED_ON.contains(&path) => {
             // ECMAScript writes -0 as 0.

@@ -87,7 +87,7 @@ impl RunSpec {
         Some(LoneExample { message, suggestion })
     }
 
-    /// As [`lone_example`](Self::lone_example), if the network reduces pictures of `side` × `side` to one value per channel.
+    /// Like [`lone_example`](Self::lone_example), if the network reduces pictures of `side` × `side` to one value per channel.
     pub(crate) fn lone_value(&self, examples: usize, side: usize) -> Option<LoneExample> {
         let ModelSpec::Resnet(network) = &self.model else { return None };
         let LoneExample { message, suggestion } =

@@ -1,9 +1,9 @@
-//! Experiment files: every mistake at once with its place, expanded into fully resolved run specifications.
+//! Reads experiment files, reports all mistakes with their positions, and expands files to fully resolved run specifications.
 //!
-//! An experiment file is TOML. [`read`] tells **every** mistake at once, each with `file:line:column`, a caret and, where
-//! there is one, a suggestion; otherwise it gives an [`Experiment`], whose [cells](Experiment::cells) are expanded in a
-//! fixed order and resolved: a [`RunSpec`] has every value spelled out. [`canonical`] and [`run_id`] give a run its
-//! identity, [`schema`] is the JSON schema for editors, [`Experiment::explain`] tells where every value comes from.
+//! An experiment file is TOML. [`read`] reports **all** mistakes at once, each with `file:line:column`, a caret and, if
+//! available, a suggestion. Otherwise it returns an [`Experiment`], whose [cells](Experiment::cells) are expanded in a fixed
+//! order and resolved to [`RunSpec`]s without omitted values. [`canonical`] and [`run_id`] derive the identity of a run,
+//! [`schema`] is the JSON schema for editors, and [`Experiment::explain`] shows the origin of every value.
 //!
 //! ```
 //! let text = r#"
@@ -17,12 +17,12 @@
 //! epochs = [10, 20]                     # any key of a run may be an axis: lr, batch_size, optimizer.sgd.momentum, …
 //! seed = [0, 1, 2]
 //!
-//! [defaults]                            # any key of a run; lr, epochs, batch_size and optimizer have to be given somewhere
+//! [defaults]                            # any key of a run; lr, epochs, batch_size and optimizer are required
 //! batch_size = 64
 //! label_smoothing = 0.1
-//! early_stopping = "off"                # `"off"` empties what may be absent
+//! early_stopping = "off"                # `"off"` unsets an optional key
 //!
-//! [models.resnet]                       # a network, its data, and what it sets over the defaults
+//! [models.resnet]                       # a network, its data, and its overrides of the defaults
 //! network = { resnet = { depth = 20 } }
 //! data = "cifar10"
 //! [models.resnet.set]
@@ -46,17 +46,17 @@
 //! static = {}
 //!
 //! [schedules.cosine]
-//! cosine = { t_max = "100%" }           # lengths carry their unit: "3 epochs", "200 updates", "30%"
+//! cosine = { t_max = "100%" }           # lengths have a unit: "3 epochs", "200 updates", "30%"
 //!
 //! [monitors.on]
 //! controller = { plateau = { factor = 0.5, patience = 1 } }
 //! metric = "val_loss"
 //!
-//! [[exclude]]                           # whatever may be an axis, and `dataset`: each a value or a list
+//! [[exclude]]                           # keys that may be axes, and `dataset`, each with a value or a list
 //! model = "lstm"
 //! epochs = 20
 //!
-//! [[include]]                           # further cells; axes left out run over all of their values
+//! [[include]]                           # additional cells; omitted axes take all of their values
 //! model = "resnet"
 //! epochs = 40
 //! monitor = "off"
@@ -79,19 +79,19 @@
 //! # Ok::<(), lrlab_spec::Mistakes>(())
 //! ```
 //!
-//! # What wins
+//! # Precedence
 //!
 //! Built-in values, then `[defaults]`, then the data set's table, then the model's `set`, then an axis. Tables are merged
 //! key by key; another variant (`adam` over `sgd`) replaces the table. A value that every run replaces is a warning, and
-//! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key that does
-//! nothing in its runs: `lr` beside a `one_cycle` with a `max_lr` of its own, or `decay_all` without weight decay.
+//! an override on the command line that does so is a mistake. So is an axis, a search or an override over a key without
+//! effect in its runs: `lr` beside a `one_cycle` with its own `max_lr`, or `decay_all` without weight decay.
 //!
 //! Built in are `accumulate = 1`, `label_smoothing = 0`, `lr_min = 0`, `precision = "f32"`, `select = "val_accuracy"`, `data.split_seed = 0`, no
 //! limits, no augmentation, no clipping, no ceiling, no early stopping, no averaging, no divergence guard, `keep_top = 0`, no
 //! monitor, and the defaults that the types of a
 //! [`RunSpec`] state. `zip = [["lr", "batch_size"]]` at the top makes axes advance together.
 //!
-//! # What watches a run
+//! # Callbacks
 //!
 //! ```toml
 //! averaging = { ema = { decay = 0.999 } }           # or swa = { start = "75%", every = "1 epoch" }, lawa = { k = 5 }
@@ -101,12 +101,12 @@
 //! log_every = 50                                    # every 50th update in events.jsonl, updates.csv and TensorBoard
 //! ```
 //!
-//! An average of the weights takes their place after the last update, with batch-norm statistics recomputed: `final` in the
-//! result is the average's (`averaged = true`), the history stays that of the plain weights, and `best` is the average where
-//! the validation split finds it better, by `select`, than every epoch. `every` is a length or `"cycle"`, the end of each of the
-//! schedule's cycles; an average that would take in nothing is a mistake. Without `divergence` a run ends as diverged at a
-//! loss that is no number. A monitor takes `at_restart = "reset"`: its gain begins anew with each cycle. `keep_top` decides no
-//! result and is no part of a run's identity: runs that are done are not done again for it.
+//! An average replaces the weights after the last update, with recomputed batch-norm statistics: `final` in the result is that
+//! of the average (`averaged = true`), the history is that of the plain weights, and `best` is the average if its `select`
+//! metric on the validation split is better than that of every epoch. `every` is a length or `"cycle"`, the end of each of the
+//! schedule's cycles; an average that never samples the weights is a mistake. Without `divergence`, a run ends as diverged at
+//! a non-finite loss. A monitor accepts `at_restart = "reset"`, which resets its gain in each cycle. `keep_top` does not affect
+//! results and is not part of a run's identity, so finished runs are not repeated for it.
 
 mod axes;
 mod claim_metric;

@@ -36,7 +36,7 @@ pub struct RunSpec {
     /// The lower bound of the learning rate, after schedule and gains.
     #[schemars(range(min = 0))]
     pub lr_min: f64,
-    /// The upper bound of the learning rate, after schedule and gains; `None` is no bound.
+    /// The upper bound of the learning rate, after schedule and gains; `None` means no bound.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lr_max: Option<f64>,
     /// The monitor, which changes the learning rate by a metric; `None` is off.
@@ -51,9 +51,9 @@ pub struct RunSpec {
     /// result and is not part of the run's identity.
     #[serde(default)]
     pub keep_top: usize,
-    /// Write the loss, the rate and the gradient's norm of every so many updates: to `events.jsonl`, `updates.csv` and
-    /// TensorBoard. 0, the default, writes those of every update to TensorBoard alone. Decides no result and does not enter the
-    /// run's identity.
+    /// The interval in updates at which loss, rate and gradient norm are written to `events.jsonl`, `updates.csv` and
+    /// TensorBoard. 0, the default, writes every update to TensorBoard only. It affects no result and is not part of the run's
+    /// identity.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_every: u64,
     /// Passes over the training split.
@@ -87,16 +87,16 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl RunSpec {
-    /// Looks up the functions that its schedules name, without which they cannot be built ([`ScheduleSpec::bind`]).
+    /// Looks up the functions that the schedules refer to, which are needed to build them ([`ScheduleSpec::bind`]).
     ///
     /// # Errors
-    /// A function is not registered, or in another version than the one of the run.
+    /// Returns an error if a function is not registered, or only in another version than that of the run.
     pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
         self.schedule.bind(lambdas)?;
         self.optimizer.schedules_mut().try_for_each(|schedule| schedule.bind(lambdas))
     }
 
-    /// The functions that its schedules name.
+    /// Returns the functions that the schedules refer to.
     #[must_use]
     pub fn lambdas(&self) -> Vec<LambdaSpec> {
         let constants = self.optimizer.scheduled();

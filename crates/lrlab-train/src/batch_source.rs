@@ -1,4 +1,4 @@
-//! The batches of a pass over a split: made by the host, or on a device that holds the examples.
+//! The batches of a pass over a split, assembled by the host or on a device that stores the examples.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use lrlab_kernels::{DevicePictures, DeviceTokens, PictureView, device_memory, ho
 
 use crate::Error;
 
-/// A data set may take at most one in this many parts of the free memory of a device.
+/// A data set may use at most `1 / MEMORY_DIVISOR` of the free memory of a device.
 const MEMORY_DIVISOR: u64 = 4;
 
-/// The examples of a data set in the memory of a device, uploaded once. The device makes batches from recipes: the same bits
-/// in the same order as on the host.
+/// The examples of a data set in the memory of a device, uploaded once. The device assembles batches from recipes: bit-identical
+/// to those of the host, in the same order.
 pub struct DeviceData<'a> {
     /// The distinct examples that the splits refer to.
     held: Vec<(Raw<'a>, Arc<DeviceExamples>)>,
@@ -38,7 +38,7 @@ impl<'a> DeviceData<'a> {
         Ok(Self { held: held.collect::<Result<_, Error>>()? })
     }
 
-    /// Uploads all splits if this kind of device can hold examples and they leave most of its memory free.
+    /// Uploads all splits if this kind of device can store examples and they leave most of its memory free.
     pub(crate) fn upload_if_it_fits(data: &'a Dataset, device: &Device) -> Result<Option<Self>, Error> {
         let bytes: usize = distinct_stores(data).iter().map(bytes).sum();
         let fits = |free_mib: u64| bytes as u64 <= (free_mib << 20) / MEMORY_DIVISOR;
@@ -115,7 +115,7 @@ fn picture_view(view: View) -> PictureView {
     PictureView { picture, shift, flip, blank }
 }
 
-/// The batches of one pass, in order, made on demand: features on the device, labels on the CPU.
+/// The batches of one pass, in order, assembled on demand: features on the device, labels on the CPU.
 pub struct DeviceBatches {
     recipes: Recipes,
     held: Arc<DeviceExamples>,
@@ -142,16 +142,16 @@ impl Iterator for DeviceBatches {
     }
 }
 
-/// The batches of a pass, made by the host or by the device.
+/// The batches of a pass, assembled by the host or by the device.
 pub(crate) enum BatchSource {
-    /// Made by the host, ahead of time.
+    /// The host assembles batches ahead of time.
     Host(Prefetch),
-    /// Made on the device. A recipe takes the host microseconds, so nothing is made ahead.
+    /// The device assembles batches on demand, because a recipe takes the host only microseconds.
     Device { batches: DeviceBatches, waited: Duration },
 }
 
 impl BatchSource {
-    /// Creates a pass on the device if it holds the split, and otherwise on the host with `prefetch` batches ahead.
+    /// Creates a pass on the device if it stores the split, and otherwise on the host with `prefetch` batches ahead.
     pub(crate) fn new(data: Option<&DeviceData>, split: &Split, plan: BatchPlan, prefetch: usize) -> Self {
         match data.and_then(|data| data.batches(split, plan.clone())) {
             Some(batches) => Self::Device { batches, waited: Duration::ZERO },
@@ -159,7 +159,7 @@ impl BatchSource {
         }
     }
 
-    /// Returns how long the consumer has waited for batches so far. Work that a GPU has only queued does not count.
+    /// Returns how long the consumer has waited for batches. Work that is only queued on a GPU does not count.
     pub(crate) fn waited(&self) -> Duration {
         match self {
             Self::Host(batches) => batches.waited(),
@@ -196,8 +196,8 @@ mod tests {
     use crate::Settings;
     use crate::trainer::Trainer;
 
-    /// Weights and validation loss after an epoch from its second batch on, and whether a device made the batches.
-    fn trained(data: &Dataset, there: bool) -> (Vec<f32>, f64, bool) {
+    /// Weights and validation loss after an epoch from its second batch on, and whether the device assembled the batches.
+    fn trained(data: &Dataset, on_device: bool) -> (Vec<f32>, f64, bool) {
         let augment = AugmentConfig { crop_padding: 2, flip: true, cutout: 4 };
         let settings = Settings { batch_size: 9, accumulate: 2, augment, ..Settings::new(0.01) };
         let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
@@ -206,10 +206,10 @@ mod tests {
             lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap();
         let mut trainer =
             Trainer::new(model, optimizer, Arc::default(), data, &settings, &Device::Cpu).unwrap();
-        assert!(trainer.device_data.is_none(), "on the CPU the host makes batches");
-        trainer.device_data = there.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
+        assert!(trainer.device_data.is_none(), "on the CPU, the host assembles batches");
+        trainer.device_data = on_device.then(|| DeviceData::upload(data, &Device::Cpu).unwrap());
         let mut batches = trainer.batches(1, 1);
-        let made_there = matches!(batches, BatchSource::Device { .. });
+        let from_device = matches!(batches, BatchSource::Device { .. });
         loop {
             let window = trainer.next_window(&mut batches).unwrap();
             if window.is_empty() {
@@ -220,7 +220,7 @@ mod tests {
         assert!(trainer.work.input_s > 0.0);
         let loss = trainer.evaluate(&data.validation).unwrap().loss;
         let weights = trainer.params().iter().map(|(_, param)| param.var.flatten_all().unwrap());
-        (weights.flat_map(|values| values.to_vec1::<f32>().unwrap()).collect(), loss, made_there)
+        (weights.flat_map(|values| values.to_vec1::<f32>().unwrap()).collect(), loss, from_device)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! When a run is checkpointed: the policy that the loop consults between two updates.
+//! The checkpoint policy, which the loop consults between two updates.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,11 +15,11 @@ pub struct Position {
     pub epoch: u64,
     /// Whether an epoch has just ended and callbacks have seen its metrics.
     pub between_epochs: bool,
-    /// The work of this attempt so far.
+    /// The work of this attempt up to this position.
     pub work: Work,
 }
 
-/// What the loop does before the next update.
+/// The action of the loop before the next update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointAction {
     /// Continue without saving.
@@ -28,7 +28,7 @@ pub enum CheckpointAction {
     Save,
     /// Save the state and end with [`Stop::Interrupted`](crate::Stop::Interrupted).
     Interrupt,
-    /// Save the state and end with [`Stop::Paused`](crate::Stop::Paused). A run whose training is over ends normally instead.
+    /// Save the state and end with [`Stop::Paused`](crate::Stop::Paused). A run whose training is complete ends normally instead.
     Pause,
 }
 

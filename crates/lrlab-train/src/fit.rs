@@ -27,7 +27,7 @@ pub struct Fit<'a> {
     pub optimizer: Box<dyn Optimizer>,
     /// The learning rate over time, built for the run's [`Horizon`] (see [`Fit::horizon`]).
     pub schedule: Box<dyn Schedule>,
-    /// What else follows a schedule: constants of the update rule, in the group `""` (see [`Optimizer::set`]). Empty for none.
+    /// The schedules of constants of the update rule, in the group `""` (see [`Optimizer::set`]); may be empty.
     pub driver: Driver,
     /// The callbacks.
     pub callbacks: Callbacks,
@@ -35,7 +35,7 @@ pub struct Fit<'a> {
     pub data: &'a Dataset,
     /// The settings of the loop.
     pub settings: &'a Settings,
-    /// The device to train on, which already holds the parameters.
+    /// The device to train on, where the parameters already are.
     pub device: &'a Device,
 }
 
@@ -98,11 +98,11 @@ pub fn fit_from(
 /// The training algorithm.
 fn train(run: &mut Run<'_>, data: &Dataset, policy: &mut dyn CheckpointPolicy) -> Result<Stop, Error> {
     let settings = run.settings;
-    let (over, resumed) = (run.stop(), run.session.update() > 0);
+    let (stop, resumed) = (run.stop(), run.session.update() > 0);
     let updates = run.session.horizon().updates;
     (run.host.report)(&Event::Started { updates, epochs: settings.epochs });
     run.session.begin(&mut run.host)?;
-    if let Some(stop) = over {
+    if let Some(stop) = stop {
         return Ok(stop);
     }
     if resumed && let Some(stop) = run.checkpoint(policy)? {

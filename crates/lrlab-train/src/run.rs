@@ -22,7 +22,7 @@ pub(crate) struct Run<'a> {
     earlier_work: Work,
     /// The metrics of the current epoch, between two of its updates.
     pub(crate) running: Option<RunningMetrics>,
-    /// The best epoch so far and its weights.
+    /// The best epoch up to now and its weights.
     best: Option<(Best, BTreeMap<String, Tensor>)>,
     last_weights: BTreeMap<String, Tensor>,
 }
@@ -33,7 +33,7 @@ impl<'a> Run<'a> {
         Self { session, host, settings, earlier_work, running: None, best: None, last_weights }
     }
 
-    /// Returns the work of this attempt so far.
+    /// Returns the work of this attempt up to now.
     fn work(&self) -> Work {
         Work { elapsed_s: self.session.attempt_s(), ..self.host.trainer.work }
     }
@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Consults the policy and does what it requests.
+    /// Consults the policy and carries out the requested action.
     pub(crate) fn checkpoint(&mut self, policy: &mut dyn CheckpointPolicy) -> Result<Option<Stop>, Error> {
         let action = policy.check(&Position {
             update: self.session.update(),
@@ -83,10 +83,10 @@ impl<'a> Run<'a> {
             between_epochs: self.running.is_none(),
             work: self.work(),
         });
-        let over = self.session.stop_reason().is_some() || self.session.epoch() == self.settings.epochs;
+        let complete = self.session.stop_reason().is_some() || self.session.epoch() == self.settings.epochs;
         let stop = match action {
             CheckpointAction::Continue => return Ok(None),
-            CheckpointAction::Pause if over => return Ok(None),
+            CheckpointAction::Pause if complete => return Ok(None),
             CheckpointAction::Save => None,
             CheckpointAction::Interrupt => Some(Stop::Interrupted),
             CheckpointAction::Pause => Some(Stop::Paused),
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         Ok(stop)
     }
 
-    /// Compares the metrics of the current epoch with the best so far, and copies the weights if they are better.
+    /// Compares the metrics of the current epoch with the best ones, and copies the weights if they are better.
     pub(crate) fn compare_with_best(&mut self, metrics: &EpochMetrics) -> Result<(), Error> {
         let index = self.host.evaluated();
         let value = metrics.get(&self.settings.select).flatten().and_then(finite);

@@ -144,15 +144,15 @@ mod tests {
 
     #[test]
     fn calibration() {
-        // One bin holds both: mean confidence 0.95, accuracy 0.5.
+        // Both are in one bin: mean confidence 0.95, accuracy 0.5.
         close(Scores::of(&predictions(&[(0, 0, 0.95), (0, 1, 0.95)]), 2).ece, 0.45);
-        // Perfect certainty that is right, and the top edge belongs to the last bin.
+        // Correct predictions with confidence 1: the upper edge belongs to the last bin.
         close(Scores::of(&predictions(&[(0, 0, 1.0), (1, 1, 1.0)]), 2).ece, 0.0);
     }
 
-    /// One example of four has logits that are no numbers.
+    /// One example of four has NaN logits.
     #[test]
-    fn no_prediction_is_no_class() {
+    fn scores_are_nan_without_a_prediction() {
         for classes in [2, 3] {
             let mut predictions = predictions(&[(0, 0, 0.9), (1, 1, 0.8), (0, 0, 0.7), (0, 0, 0.9)]);
             predictions[3].confidence = f64::NAN;

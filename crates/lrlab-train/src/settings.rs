@@ -31,8 +31,8 @@ pub struct Settings {
     pub augment: AugmentConfig,
     /// Examples per batch in evaluation; results do not depend on it beyond rounding.
     pub eval_batch_size: usize,
-    /// Batches that a background thread makes ahead, in training and in evaluation; 0 makes them on demand. Results do not
-    /// depend on it.
+    /// The number of batches that a background thread prefetches, in training and in evaluation; 0 assembles them on demand.
+    /// Results do not depend on it.
     pub prefetch: usize,
 }
 

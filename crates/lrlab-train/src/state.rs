@@ -28,13 +28,13 @@ pub struct State {
 pub(crate) struct Metadata {
     #[serde(flatten)]
     pub(crate) session: SessionState,
-    /// Metrics of the current epoch, and the number of its batches so far.
+    /// Metrics of the current epoch, and the number of its completed batches.
     pub(crate) running: Option<RunningMetrics>,
     pub(crate) best: Option<Best>,
     #[serde(flatten)]
     pub(crate) host: HostState,
     pub(crate) callbacks: serde_json::Value,
-    /// The work of all attempts so far.
+    /// The work of all attempts.
     pub(crate) work: Work,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct HostState {
     pub(crate) average: Option<Averaging>,
 }
 
-/// The best epoch so far; its weights are the group `best`.
+/// The best epoch up to now; its weights are the group `best`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Best {
     pub(crate) index: usize,

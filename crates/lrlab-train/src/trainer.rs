@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Trainer<'a> {
     model: Box<dyn Model>,
     optimizer: Box<dyn Optimizer>,
-    /// What sets the constants of `optimizer` before each update.
+    /// Sets the scheduled constants of `optimizer` before each update.
     driver: Arc<Driver>,
     data: &'a Dataset,
     settings: &'a Settings,
@@ -91,7 +91,7 @@ impl<'a> Trainer<'a> {
         window
     }
 
-    /// Makes one update at rate `lr` on a window of batches. The gradient is the mean over the examples of the window. The
+    /// Performs one update at rate `lr` on a window of batches. The gradient is the mean over the examples of the window. The
     /// weights stay unchanged if the loss or the gradient is not finite.
     pub(crate) fn step(&mut self, window: &[Batch], first_batch: u64, lr: f64) -> Result<UpdateStats, Error> {
         let examples: usize = window.iter().map(|batch| batch.indices.len()).sum();
@@ -152,7 +152,7 @@ impl<'a> Trainer<'a> {
         self.optimizer.restore(&snapshot.optimizer)
     }
 
-    /// Makes one update at each rate, observes the validation loss, and restores the state.
+    /// Performs one update at each rate, observes the validation loss, and restores the state.
     pub(crate) fn trial(&mut self, lrs: &mut dyn Iterator<Item = f64>) -> Result<Observation, Error> {
         let clock = Instant::now();
         let (snapshot, update) = (self.snapshot()?, self.update);

@@ -17,7 +17,7 @@ pub(crate) use watch::{callbacks, is_top};
 
 /// Examples per batch in evaluation.
 const EVAL_BATCH_SIZE: usize = 256;
-/// Prefetched batches: one is ready while the next is made.
+/// Prefetched batches.
 const PREFETCH: usize = 2;
 
 /// Returns the settings of the training loop.
@@ -82,7 +82,7 @@ pub(crate) fn data(data: &DataSpec, cache: &Path) -> DataConfig {
 /// The most bytes of decoded pictures in memory: `LRLAB_DATA_MEMORY`, in MiB.
 ///
 /// # Errors
-/// The variable is no whole number.
+/// Returns an error if the variable is not an integer.
 pub(crate) fn data_memory() -> anyhow::Result<u64> {
     let Some(value) = std::env::var_os("LRLAB_DATA_MEMORY") else { return Ok(DataConfig::MEMORY) };
     let mib: Option<u64> = value.to_str().and_then(|text| text.parse().ok());

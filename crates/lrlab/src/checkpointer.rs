@@ -14,15 +14,15 @@ use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
 
 use crate::reporter::Reporter;
 
-/// With an interval in seconds, training is blocked by checkpoints for at most one part in this many of the time.
+/// With an interval in seconds, checkpoints block training for at most 1/50 of the time.
 const BLOCKED_DIVISOR: u32 = 50;
-/// With an interval in seconds, checkpoints are written in the background for at most one part in this many of the time.
-/// On a GPU, copying the state delays the kernels of training, so there [`BLOCKED_DIVISOR`] applies to writing too.
+/// With an interval in seconds, background writes take at most 1/5 of the time. On a GPU, copying the state delays the
+/// kernels of training, so [`BLOCKED_DIVISOR`] applies instead.
 const BACKGROUND_DIVISOR: u32 = 5;
 /// The names of the files of a checkpoint.
 pub(crate) const FILES: [&str; 2] = ["state.json", "tensors.safetensors"];
 
-/// The interval between two checkpoints. A run that is asked to stop is always saved.
+/// The interval between two checkpoints. A run that is interrupted or paused is always saved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CheckpointEvery {
     /// A number of seconds, extended if checkpoints would take more than 2 % of the training time.
@@ -67,7 +67,9 @@ impl Display for CheckpointEvery {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Seconds(n) => write!(f, "{n} seconds"),
+            Self::Updates(1) => f.write_str("1 update"),
             Self::Updates(n) => write!(f, "{n} updates"),
+            Self::Epochs(1) => f.write_str("1 epoch"),
             Self::Epochs(n) => write!(f, "{n} epochs"),
             Self::Never => f.write_str("never"),
         }

@@ -31,13 +31,13 @@ enum Command {
     /// The task of a job array: executes runs of a grid until none is left.
     #[command(hide = true)]
     GridWorker(commands::grid_worker::GridWorkerArgs),
-    /// The job after the arrays: writes the report and resubmits lost runs.
+    /// The job that runs after the arrays: writes the report and resubmits lost runs.
     #[command(hide = true)]
     GridReport(commands::slurm::GridReportArgs),
     /// Claim and execute one run of a grid: a line of `run --emit commands`.
     #[command(hide = true)]
     GridRun(commands::grid_worker::GridRunArgs),
-    /// Try a model before anything is queued.
+    /// Test a model before a grid starts.
     #[command(hide = true)]
     Preflight(commands::preflight::PreflightArgs),
     /// Show the progress of a grid.
@@ -50,7 +50,7 @@ enum Command {
     /// best and test metrics as scalars, and the hyperparameters for the HParams tab. Earlier logs are replaced.
     #[command(name = "tensorboard")]
     TensorBoard(commands::tensorboard::TensorBoardArgs),
-    /// Redo finished runs and compare them bit by bit.
+    /// Redo finished runs and compare them bit for bit.
     ///
     /// Each run is redone from its recorded specification, in a temporary store, by the preflight and the workers of
     /// `run`. Epochs, decisions, outcome, final and best metrics are compared; times and machines are not. One line per run
@@ -58,7 +58,7 @@ enum Command {
     ///
     /// Exit code 0: all runs are identical. 4: a run differs. 1: a run failed. 2: bad input, or a run cannot be verified,
     /// because its data differs or cannot be read, its model fails the preflight, or its record was changed or is damaged.
-    /// 85: interrupted; the same command starts again.
+    /// 85: interrupted; the same command starts over.
     Verify(commands::verify::VerifyArgs),
     /// Move finished runs between stores and files of records.
     ///
@@ -71,7 +71,7 @@ enum Command {
     Schedule(commands::schedule::ScheduleArgs),
     /// Run a learning-rate range test on an experiment's model and data, and suggest a rate.
     LrFind(commands::lr_find::LrFindArgs),
-    /// Print the completions of a shell.
+    /// Print shell completions.
     Completions(commands::shell::CompletionsArgs),
     /// Write the man pages.
     Man(commands::shell::ManArgs),
@@ -93,7 +93,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
         Err(error) => {
             let printed = error.print();
             if error.use_stderr() {
-                // Bad input, which is 2 for clap too.
+                // clap also uses 2 for bad input.
                 return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
             }
             // Help or the version.
@@ -117,7 +117,7 @@ pub fn cli(registry: &Registry) -> ExitCode {
     }
 }
 
-/// The exit code of the command: success requires that all output was written.
+/// Returns the exit code of the command; success requires that all output was written.
 fn ended(exit: Exit) -> Exit {
     let Some(error) = commands::write_error() else { return exit };
     eprint_line(&format!("error: standard output: {error}"));

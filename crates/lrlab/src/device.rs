@@ -75,12 +75,12 @@ impl DeviceChoice {
             Self::Cuda(ordinal) => open_cuda(ordinal)
                 .with_context(|| format!("failed to open {self}: check that a GPU with this number exists")),
             Self::Metal => Device::new_metal(0)
-                .with_context(|| format!("cannot open {self}: does this machine have it?")),
+                .with_context(|| format!("cannot open {self}: does this machine have an Apple GPU?")),
         }
     }
 }
 
-/// The choice of exactly this device: `cpu`, `cuda:0`, `metal`.
+/// Returns the choice that opens exactly this device: `cpu`, `cuda:0` or `metal`.
 impl From<&Device> for DeviceChoice {
     fn from(device: &Device) -> Self {
         match device.location() {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{CheckpointEvery, DeviceChoice};
 
-/// The experiment that commands take if none is given; the program contains it.
+/// The default experiment, of which the program contains a copy.
 pub(crate) const QUICKSTART: &str = "experiments/quickstart.toml";
 
 /// An experiment and a selection of its runs.
@@ -28,7 +28,7 @@ pub(crate) struct Selection {
 pub(crate) struct Part {
     #[command(flatten)]
     pub(crate) cells: Cells,
-    /// Only the run with this id or this beginning of an id; a trial of a search is trained in full.
+    /// Only the run with this id or prefix of an id; a trial of a search is trained in full.
     #[arg(long, value_name = "RUN_ID")]
     pub(crate) run: Option<String>,
 }

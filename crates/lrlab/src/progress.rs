@@ -117,7 +117,7 @@ impl Progress {
         }
     }
 
-    /// Counts a run that another process did and reported itself.
+    /// Counts a run that another process executed and reported.
     pub(crate) fn done_elsewhere(&mut self, id: &RunId) {
         self.done += 1;
         if let View::Bars { bars: _, grid, runs } = &mut self.view {
@@ -190,7 +190,7 @@ pub(crate) fn eprint_line(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Prints mistakes in an input to standard error, each with its place.
+/// Prints mistakes in an input to standard error, each with its location.
 pub(crate) fn report_mistakes(mistakes: &Mistakes) {
     eprint_line(&mistakes.render(color::on_stderr()));
 }
@@ -233,7 +233,7 @@ fn others(cell: &Cell) -> impl Iterator<Item = String> {
 
 const KNOWN: [&str; 6] = ["model", "dataset", "schedule", "monitor", "epochs", "seed"];
 
-/// Returns the message of an error followed by those of its causes; a cause that is already quoted is not repeated.
+/// Returns the message of an error followed by those of its causes; a cause that the text already contains is not repeated.
 pub(crate) fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_early_says_how() {
+    fn early_ends_are_reported() {
         let run = PlannedRun {
             run_id: RunId::of("{}", ""),
             cell: Cell::new(),

@@ -79,7 +79,7 @@ pub(crate) fn version() -> &'static str {
 }
 
 fn describe() -> String {
-    // Hashing the program takes a while, and clap asks at every start.
+    // Hashing the program is slow, and clap requests the version at every start.
     let asked = std::env::args().any(|word| word == "--version");
     let build = if asked { own_build() } else { None };
     let dirty = if option_env!("LRLAB_DIRTY") == Some("true") { ", with uncommitted changes" } else { "" };

@@ -27,7 +27,7 @@ pub struct ModelContext<'a> {
     pub params: Params,
 }
 
-/// The name of a registered model, data set or function, with what tells one edition of it from another.
+/// The name of a registered model, data set or function, its version, and the commit of its source.
 ///
 /// ```
 /// use lrlab::Registration;

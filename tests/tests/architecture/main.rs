@@ -15,8 +15,8 @@ use std::process::Command;
 use lrlab_tests::{metadata, root};
 use serde_json::Value;
 
-/// Name, floor, and whether it may see candle. See ARCHITECTURE.md.
-const FLOORS: [(&str, u8, bool); 18] = [
+/// Name, layer, and whether it may see candle. See ARCHITECTURE.md.
+const LAYERS: [(&str, u8, bool); 18] = [
     ("lrlab-random", 0, false),
     ("lrlab-runs", 0, false),
     ("lrlab-schedulers", 1, false),
@@ -60,23 +60,23 @@ fn dependencies(package: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[test]
-fn arrows_only_go_to_lower_floors() {
+fn arrows_only_go_to_lower_layers() {
     let metadata = metadata();
-    let floors: BTreeMap<_, _> = FLOORS.iter().map(|(name, floor, _)| (*name, *floor)).collect();
+    let layers: BTreeMap<_, _> = LAYERS.iter().map(|(name, layer, _)| (*name, *layer)).collect();
     let mut names = BTreeSet::new();
     for (package, _) in members(&metadata) {
         let name = text(package, "name");
-        let floor = floors
+        let layer = layers
             .get(name)
-            .unwrap_or_else(|| panic!("{name} has no floor: give it one here and in ARCHITECTURE.md"));
+            .unwrap_or_else(|| panic!("{name} has no layer: add it here and to ARCHITECTURE.md"));
         for dependency in dependencies(package).map(|dependency| text(dependency, "name")) {
-            if let Some(below) = floors.get(dependency) {
-                assert!(below < floor, "{name} (floor {floor}) depends on {dependency} (floor {below})");
+            if let Some(below) = layers.get(dependency) {
+                assert!(below < layer, "{name} (layer {layer}) depends on {dependency} (layer {below})");
             }
         }
         names.insert(name);
     }
-    assert_eq!(names, floors.keys().copied().collect(), "a crate of the house is gone");
+    assert_eq!(names, layers.keys().copied().collect(), "a listed crate does not exist");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn the_right_column_never_sees_candle() {
             with_candle.insert(text(package, "name"));
         }
     }
-    for (name, _, may) in FLOORS {
+    for (name, _, may) in LAYERS {
         assert!(may || !with_candle.contains(name), "{name} depends on candle");
     }
     assert!(with_candle.contains("lrlab"), "the walk over the dependencies finds nothing");

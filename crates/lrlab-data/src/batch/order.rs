@@ -19,7 +19,7 @@ pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
         Order::Sequential => {
             let mut order: Vec<u32> = (0..split.len() as u32).collect();
             if let Some(length) = lengths {
-                order.sort_by_key(|&i| length(i)); // stable: ties stay in place
+                order.sort_by_key(|&i| length(i)); // stable: equal lengths keep their order
             }
             order
         }
@@ -27,7 +27,9 @@ pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
             let stream = Stream::new(seed, Purpose::Order, "examples").child(epoch);
             let order = stream.permutation(split.len());
             match lengths {
-                Some(length) if plan.batch_size > 0 => gather(order, plan.batch_size, length, stream),
+                Some(length) if plan.batch_size > 0 => {
+                    group_by_length(order, plan.batch_size, length, stream)
+                }
                 _ => order,
             }
         }
@@ -36,13 +38,18 @@ pub(super) fn order(split: &Split, plan: &BatchPlan) -> Vec<u32> {
 
 /// Sorts each window by length, splits it into batches and shuffles the batches. The examples of an incomplete batch are the
 /// last of the permutation, regardless of their length.
-fn gather(mut order: Vec<u32>, batch: usize, length: impl Fn(u32) -> usize, stream: Stream) -> Vec<u32> {
+fn group_by_length(
+    mut order: Vec<u32>,
+    batch: usize,
+    length: impl Fn(u32) -> usize,
+    stream: Stream,
+) -> Vec<u32> {
     let whole = order.len() / batch * batch;
     let mut gathered = Vec::with_capacity(order.len());
     for (number, window) in order[..whole].chunks_mut(batch * WINDOW).enumerate() {
         window.sort_by_key(|&i| (length(i), i));
-        for place in stream.child(number as u64).permutation(window.len() / batch) {
-            gathered.extend_from_slice(&window[place as usize * batch..][..batch]);
+        for index in stream.child(number as u64).permutation(window.len() / batch) {
+            gathered.extend_from_slice(&window[index as usize * batch..][..batch]);
         }
     }
     gathered.extend_from_slice(&order[whole..]);

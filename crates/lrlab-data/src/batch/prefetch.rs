@@ -9,7 +9,7 @@ use super::tensors::Batch;
 use crate::Error;
 
 /// A prepared batch.
-type Made = Result<Batch, Error>;
+type BatchResult = Result<Batch, Error>;
 
 impl Batches {
     /// Makes up to `depth` batches ahead of time in a background thread, the same ones in the same order; 0 makes them on
@@ -22,7 +22,7 @@ impl Batches {
 
 /// The batches of one pass, made in the background while earlier ones are used.
 ///
-/// At most `depth` batches are ready or in progress. An error or a panic ([`Error::Maker`]) of the thread takes the place of the
+/// At most `depth` batches are ready or in progress. An error or a panic ([`Error::PrefetchPanic`]) of the thread takes the place of the
 /// affected batch. Dropping this value joins the thread, which takes at most the time of one batch.
 #[derive(Debug)]
 pub struct Prefetch {
@@ -33,29 +33,29 @@ pub struct Prefetch {
 #[derive(Debug)]
 enum Source {
     /// Batches are made on demand.
-    Here(Box<Batches>),
+    OnDemand(Box<Batches>),
     /// A thread makes the batches and closes its end of the channel when it ends.
-    Ahead {
-        made: Receiver<Made>,
-        maker: JoinHandle<()>,
+    Background {
+        receiver: Receiver<BatchResult>,
+        thread: JoinHandle<()>,
     },
     /// The thread failed to start.
     Failed(Option<Error>),
-    Over,
+    Finished,
 }
 
 impl Prefetch {
     /// Starts the thread, unless `depth` is 0.
     fn new(batches: Batches, depth: usize) -> Self {
         match depth {
-            0 => Self { source: Source::Here(Box::new(batches)), waited: Duration::ZERO },
+            0 => Self { source: Source::OnDemand(Box::new(batches)), waited: Duration::ZERO },
             _ => Self::ahead(batches, depth),
         }
     }
 
-    fn ahead(batches: impl Iterator<Item = Made> + Send + 'static, depth: usize) -> Self {
-        // The thread holds one further batch while the channel is full.
-        let (sender, made) = sync_channel(depth.saturating_sub(1));
+    fn ahead(batches: impl Iterator<Item = BatchResult> + Send + 'static, depth: usize) -> Self {
+        // While the channel is full, the thread holds one more batch.
+        let (sender, receiver) = sync_channel(depth.saturating_sub(1));
         let make = move || {
             for batch in batches {
                 if sender.send(batch).is_err() {
@@ -64,48 +64,49 @@ impl Prefetch {
             }
         };
         let source = match std::thread::Builder::new().name("batches".to_owned()).spawn(make) {
-            Ok(maker) => Source::Ahead { made, maker },
+            Ok(thread) => Source::Background { receiver, thread },
             Err(source) => Source::Failed(Some(Error::Thread { source })),
         };
         Self { source, waited: Duration::ZERO }
     }
 
-    /// Returns how long the consumer has waited for batches so far.
+    /// Returns how long the consumer has waited for batches.
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
-    fn fetch(&mut self) -> Option<Made> {
+    fn fetch(&mut self) -> Option<BatchResult> {
         match &mut self.source {
-            Source::Here(batches) => batches.next(),
-            Source::Ahead { made, .. } => match made.recv() {
+            Source::OnDemand(batches) => batches.next(),
+            Source::Background { receiver, .. } => match receiver.recv() {
                 Ok(batch) => Some(batch),
                 Err(_) => self.end().map(Err),
             },
             Source::Failed(error) => error.take().map(Err),
-            Source::Over => None,
+            Source::Finished => None,
         }
     }
 
     /// Joins the thread and returns its panic as an error.
     fn end(&mut self) -> Option<Error> {
-        let Source::Ahead { made, maker } = std::mem::replace(&mut self.source, Source::Over) else {
+        let Source::Background { receiver, thread } = std::mem::replace(&mut self.source, Source::Finished)
+        else {
             return None;
         };
         // Closes the channel, so that the thread ends after its current batch.
-        drop(made);
-        let panic = maker.join().err()?;
+        drop(receiver);
+        let panic = thread.join().err()?;
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Some(Error::Maker { message: text.unwrap_or("no message").to_owned() })
+        Some(Error::PrefetchPanic { message: text.unwrap_or("no message").to_owned() })
     }
 }
 
 impl Iterator for Prefetch {
-    type Item = Made;
+    type Item = BatchResult;
 
-    fn next(&mut self) -> Option<Made> {
+    fn next(&mut self) -> Option<BatchResult> {
         let clock = Instant::now();
         let batch = self.fetch();
         self.waited += clock.elapsed();
@@ -130,16 +131,16 @@ mod tests {
     use super::*;
     use crate::batch::Features;
 
-    fn batch(index: usize) -> Made {
+    fn batch(index: usize) -> BatchResult {
         let labels = Tensor::new(&[index as u32], &Device::Cpu)?;
         Ok(Batch { features: Features::Pictures(labels.clone()), labels, indices: vec![index as u32] })
     }
 
-    /// Batches 0 … `n` − 1, with a count of those made. `hit` replaces batch 3.
+    /// Batches 0 … `n` − 1, with a count of the batches produced. `hit` replaces batch 3.
     fn counted(
         n: usize,
-        hit: Option<fn() -> Made>,
-    ) -> (impl Iterator<Item = Made> + Send + 'static, Arc<AtomicUsize>) {
+        hit: Option<fn() -> BatchResult>,
+    ) -> (impl Iterator<Item = BatchResult> + Send + 'static, Arc<AtomicUsize>) {
         let made = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&made);
         let batches = (0..n).map(move |index| {
@@ -152,7 +153,7 @@ mod tests {
         (batches, made)
     }
 
-    fn index(made: Option<Made>) -> Result<u32, String> {
+    fn index(made: Option<BatchResult>) -> Result<u32, String> {
         match made {
             Some(Ok(batch)) => Ok(batch.indices[0]),
             Some(Err(error)) => Err(error.to_string()),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     /// Waits until `what` is true; `false` after a timeout.
-    fn comes(what: impl Fn() -> bool) -> bool {
+    fn becomes_true(what: impl Fn() -> bool) -> bool {
         (0..2000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
             what()
@@ -175,7 +176,10 @@ mod tests {
             let mut prefetch = Prefetch::ahead(batches, depth);
             for taken in 0..40 {
                 let ahead = (taken + depth).min(40);
-                assert!(comes(|| made.load(Ordering::SeqCst) == ahead), "depth {depth}, {taken} taken");
+                assert!(
+                    becomes_true(|| made.load(Ordering::SeqCst) == ahead),
+                    "depth {depth}, {taken} taken"
+                );
                 std::thread::sleep(Duration::from_millis(2));
                 assert_eq!(made.load(Ordering::SeqCst), ahead, "depth {depth}, {taken} taken");
                 assert_eq!(index(prefetch.next()), Ok(taken as u32));
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn errors_and_panics_replace_the_affected_batch() {
-        let broken: fn() -> Made =
+        let broken: fn() -> BatchResult =
             || Err(Error::Setting { setting: "x", value: "1".to_owned(), expected: "2" });
         let (batches, _) = counted(6, Some(broken));
         let mut prefetch = Prefetch::ahead(batches, 4);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The recipe of a batch, which is made from [`Split::raw`](crate::Split::raw).
+/// The recipe of a batch, whose data are in [`Split::raw`](crate::Split::raw).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
     /// The inputs of the model.

@@ -66,7 +66,7 @@ impl Iterator for Recipes {
 }
 
 impl Split {
-    /// Returns the recipes of the batches of [`Split::batches`], in the same order, to make the batches elsewhere.
+    /// Returns the recipes of the batches of [`Split::batches`], in the same order, for callers that assemble the batches themselves.
     #[must_use]
     pub fn recipes(&self, plan: BatchPlan) -> Recipes {
         let order = order::order(self, &plan);
@@ -82,7 +82,7 @@ impl Split {
         }
     }
 
-    /// Makes the batch of a recipe of this split on the CPU.
+    /// Assembles the batch of a recipe of this split on the CPU.
     pub(super) fn batch(&self, recipe: Recipe) -> Result<Batch, Error> {
         let Recipe { examples, labels, indices } = recipe;
         let features = match (&self.store, &examples) {

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-/// A batch of examples as tensors; a split makes them on the CPU.
+/// A batch of examples as tensors; a split creates them on the CPU.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The inputs of the model.

@@ -28,7 +28,7 @@ pub(crate) fn read(places: &[PathBuf], columns: &Columns, classes: usize) -> Res
     Ok(reviews)
 }
 
-/// A folder `pos` or `neg` of text files, in the order of their names.
+/// Reads the text files of a folder `pos` or `neg`, in the order of their names.
 fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
     let class = u32::from(folder.file_name().is_some_and(|name| name == "pos"));
     let files = folder::examples(folder)?.files;
@@ -38,7 +38,7 @@ fn read_folder(folder: &Path, reviews: &mut Reviews) -> Result<(), Error> {
         reviews.labels.push(class);
     }
     if files.is_empty() {
-        let hint = "the folder should hold one .txt file per review";
+        let hint = "the folder should contain one .txt file per review";
         return Err(Error::MissingFile { path: folder.join("0_1.txt"), hint });
     }
     Ok(())

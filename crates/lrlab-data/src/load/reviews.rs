@@ -23,7 +23,7 @@ pub(crate) struct Rowset {
 }
 
 impl Rowset {
-    /// The hash of every text.
+    /// Returns the hash of every text.
     pub(crate) fn contents(&self) -> Vec<u128> {
         self.texts.iter().map(|text| content_hash(text.as_bytes())).collect()
     }
@@ -43,7 +43,7 @@ pub(super) fn load(
 }
 
 /// Splits and tokenises the rows that `read` returns, unless the cache contains the result. If `read` also returns a row
-/// number, the training rows from there on are the validation split of the data set itself.
+/// number, the training rows from that row on are the data set's own validation split.
 pub(crate) fn finish(
     config: &DataConfig,
     identity: DatasetIdentity,
@@ -103,7 +103,7 @@ fn prepare(
 ) -> Result<Prepared, Error> {
     let contents = train.contents();
     let rows = split_rows(config, classes, (&train.labels, &contents), &test.labels, held_out)?;
-    let tokenizer = trained(&config.tokens, &train.pick(&rows.train), keys)?;
+    let tokenizer = cached_tokenizer(&config.tokens, &train.pick(&rows.train), keys)?;
     let splits = tokenise(config, &tokenizer, (&train, &test), &rows)?;
     let prepared = Prepared {
         vocabulary: tokenizer.get_vocab_size(true),
@@ -133,8 +133,12 @@ fn tokenise(
     ])
 }
 
-/// Returns the tokenizer of these training texts, from the cache or newly trained.
-fn trained(config: &TokenConfig, texts: &[&str], keys: &Keys) -> Result<tokenizers::Tokenizer, Error> {
+/// Returns the tokenizer for these training texts, from the cache if possible.
+fn cached_tokenizer(
+    config: &TokenConfig,
+    texts: &[&str],
+    keys: &Keys,
+) -> Result<tokenizers::Tokenizer, Error> {
     let known = cache::load(&keys.tokenizer).and_then(|bytes| tokenizers::Tokenizer::from_bytes(bytes).ok());
     if let Some(tokenizer) = known {
         return Ok(tokenizer);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::SlurmError;
 
 /// The time limit for answers of Slurm's programs.
-const ANSWER: Duration = Duration::from_mins(1);
-/// The time limit for `sbatch`, which retries by itself while a controller is busy.
-const SUBMISSION: Duration = Duration::from_mins(5);
+const QUERY_TIMEOUT: Duration = Duration::from_mins(1);
+/// The time limit for `sbatch`, which retries while the controller is busy.
+const SUBMIT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A job in Slurm's queue that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +27,20 @@ pub struct Queued {
 pub(crate) fn sbatch(script: &Path, more: &[&str]) -> Result<u64, SlurmError> {
     let mut command = command("sbatch");
     command.arg("--parsable").args(more).arg(script);
-    let said = run("sbatch", command, SUBMISSION)?;
+    let output_text = run("sbatch", command, SUBMIT_TIMEOUT)?;
     // `17`, or `17;cluster`.
-    let id = said.trim().split(';').next().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| SlurmError::Refused { program: "sbatch", message: format!("no job id in {said:?}") })
+    let id = output_text.trim().split(';').next().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| SlurmError::Refused {
+        program: "sbatch",
+        message: format!("no job id in {output_text:?}"),
+    })
 }
 
 /// Checks that Slurm would accept a script.
 pub(crate) fn test(script: &Path) -> Result<(), SlurmError> {
     let mut command = command("sbatch");
     command.arg("--test-only").arg(script);
-    run("sbatch", command, SUBMISSION).map(drop)
+    run("sbatch", command, SUBMIT_TIMEOUT).map(drop)
 }
 
 /// Returns the user's jobs that have not ended, each array task separately.
@@ -46,7 +49,7 @@ pub(crate) fn queue() -> Result<Vec<Queued>, SlurmError> {
     command.args(["--noheader", "--array", "--states=all", "--format=%i|%T|%j"]);
     #[cfg(unix)]
     command.arg(format!("--user={}", rustix::process::getuid().as_raw()));
-    Ok(rows(&run("squeue", command, ANSWER)?))
+    Ok(rows(&run("squeue", command, QUERY_TIMEOUT)?))
 }
 
 fn rows(text: &str) -> Vec<Queued> {
@@ -55,11 +58,11 @@ fn rows(text: &str) -> Vec<Queued> {
         let (job, state) = (fields.next()?, fields.next()?);
         Some(Queued { job, state, name: fields.next()? })
     };
-    text.lines().filter_map(row).filter(|queued| !is_over(&queued.state)).collect()
+    text.lines().filter_map(row).filter(|queued| !has_ended(&queued.state)).collect()
 }
 
-/// Whether a job in this state is over for good.
-fn is_over(state: &str) -> bool {
+/// Returns whether a job in this state has ended and will not be requeued.
+fn has_ended(state: &str) -> bool {
     matches!(
         state,
         "BOOT_FAIL"
@@ -80,8 +83,8 @@ fn is_over(state: &str) -> bool {
 pub fn is_running(job: &str) -> Option<bool> {
     let mut command = command("squeue");
     command.args(["--noheader", "--states=all", "--format=%T", "--jobs", job]);
-    match run("squeue", command, ANSWER) {
-        Ok(said) => Some(said.lines().any(|state| !is_over(state.trim()))),
+    match run("squeue", command, QUERY_TIMEOUT) {
+        Ok(output_text) => Some(output_text.lines().any(|state| !has_ended(state.trim()))),
         Err(SlurmError::Refused { message, .. }) if message.contains("Invalid job id") => Some(false),
         Err(_) => None,
     }
@@ -90,24 +93,24 @@ pub fn is_running(job: &str) -> Option<bool> {
 /// Requeues a job, which may be this one.
 ///
 /// # Errors
-/// Slurm cannot be reached, or refuses.
+/// Returns an error if Slurm cannot be reached or refuses.
 pub fn requeue(job: &str) -> Result<(), SlurmError> {
     let mut command = command("scontrol");
     command.args(["requeue", job]);
-    run("scontrol", command, ANSWER).map(drop)
+    run("scontrol", command, QUERY_TIMEOUT).map(drop)
 }
 
 /// Cancels a job and all its tasks.
 ///
 /// # Errors
-/// Slurm cannot be reached, or refuses.
+/// Returns an error if Slurm cannot be reached or refuses.
 pub fn cancel(job: u64) -> Result<(), SlurmError> {
     let mut command = command("scancel");
     command.arg(job.to_string());
-    run("scancel", command, ANSWER).map(drop)
+    run("scancel", command, QUERY_TIMEOUT).map(drop)
 }
 
-/// One of Slurm's programs, without the variables that [`is_dropped`] names.
+/// Creates a command for one of Slurm's programs, without the variables of [`is_dropped`].
 fn command(program: &'static str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -123,7 +126,7 @@ fn command(program: &'static str) -> Command {
 const KEPT: [&str; 6] =
     ["SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_KEY", "SLURM_SACK_JWKS"];
 
-/// Whether a variable would change the output of Slurm's programs, the resources of a job, or a job's environment: the
+/// Returns whether a variable would change the output of Slurm's programs, the resources of a job, or a job's environment: the
 /// user's default formats and options, and the description of the job that this process runs in, which `sbatch` would
 /// propagate (`SLURM_ARRAY_TASK_ID`, `SLURM_MEM_PER_NODE`, `SLURM_CPU_BIND`, …).
 fn is_dropped(name: &str) -> bool {
@@ -131,7 +134,7 @@ fn is_dropped(name: &str) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.contains(&name)
 }
 
-/// Runs one of Slurm's programs. After `limit` it is no longer waited for and may still complete its work.
+/// Runs one of Slurm's programs. After `limit`, stops waiting; the program may still complete its work.
 fn run(program: &'static str, mut command: Command, limit: Duration) -> Result<String, SlurmError> {
     let (answer, answered) = channel();
     std::thread::spawn(move || answer.send(command.output()));
@@ -152,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_of_the_surrounding_job_and_of_the_users_habits_are_dropped() {
+    fn variables_of_the_surrounding_job_and_user_defaults_are_dropped() {
         for name in
             ["SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_CPU_BIND", "SLURM_TRES_PER_TASK", "SBATCH_QOS"]
         {
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_do_not_answer_are_not_waited_for() {
+    fn unresponsive_programs_time_out() {
         let mut command = Command::new("sleep");
         command.arg("5");
         let silent = run("sbatch", command, Duration::from_millis(20)).unwrap_err();
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_read_and_what_is_over_is_left_out() {
+    fn ended_jobs_are_omitted() {
         let text = "17_0|RUNNING|lrlab e 1 default\n17_1|COMPLETED|lrlab\n 18|PENDING|a|b\nnonsense\n19_[4-7%2]|PENDING|x\n";
         let jobs: Vec<_> = rows(text).into_iter().map(|q| (q.job, q.state, q.name)).collect();
         let expected = [
@@ -181,6 +184,6 @@ mod tests {
             ("19_[4-7%2]", "PENDING", "x"),
         ];
         assert_eq!(jobs, expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned())));
-        assert!(is_over("TIMEOUT") && !is_over("COMPLETING") && !is_over("REQUEUED"));
+        assert!(has_ended("TIMEOUT") && !has_ended("COMPLETING") && !has_ended("REQUEUED"));
     }
 }

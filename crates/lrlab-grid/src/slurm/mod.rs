@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! DIR/bin/<build>/lrlab                          the frozen runner: later builds do not change queued runs
-//! DIR/<experiment>/slurm/attempts/<n>/claim.json who submits: concurrent submissions take turns
+//! DIR/<experiment>/slurm/attempts/<n>/claim.json the submitting process: concurrent submissions are serialised
 //! DIR/<experiment>/slurm/attempts/<n>/submission.json   arrays, runs, job ids
-//! DIR/<experiment>/slurm/attempts/<n>/plan.json         the submitted plan: no job depends on a later one
+//! DIR/<experiment>/slurm/attempts/<n>/plan.json         the submitted plan, so that jobs do not depend on later plans
 //! DIR/<experiment>/slurm/attempts/<n>/<class>.sbatch    one script per resource class, and report.sbatch
 //! DIR/<experiment>/slurm/attempts/<n>/log/       the output of the jobs
 //! ```
 //!
-//! The command that submits need not keep running: the state of the grid is in the runs' files. Called again, it asks
-//! `squeue` which of the recorded jobs still exist and submits only the runs that none of them will do.
+//! The submitting command need not keep running, because the state of the grid is in the runs' files. When repeated, it
+//! queries `squeue` for the recorded jobs that still exist and submits only the runs that none of them covers.
 
 mod client;
 mod script;
@@ -44,7 +44,7 @@ pub enum SlurmError {
         /// Its error output.
         message: String,
     },
-    /// A script was refused.
+    /// Slurm rejected a script.
     #[error("{}: {source}", script.display())]
     Script {
         /// The script.
@@ -52,7 +52,7 @@ pub enum SlurmError {
         /// The cause.
         source: Box<SlurmError>,
     },
-    /// A script was refused, and jobs submitted before it could not be cancelled.
+    /// Slurm rejected a script, and jobs submitted before it could not be cancelled.
     #[error(
         "{source}; the jobs submitted before it could not be cancelled ({left}) and stay on record: \
          `scancel {}` cancels them", jobs.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Batch scripts. They are kept in the store, so that everyone can read what was submitted.
+//! Batch scripts, which are kept in the store for inspection.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(crate) fn array(array: &Array, settings: &Settings, folder: &Path) -> String
     let throttle = array.throttle.map(|n| format!("%{n}")).unwrap_or_default();
     let options = [
         format!("--array=0-{}{throttle}", array.tasks.saturating_sub(1)),
-        // The signal goes to the script itself, which the worker replaces.
+        // The signal goes to the script itself, which `exec` replaces by the worker.
         format!("--signal=B:USR1@{}", array.resources.save_before_s),
         "--requeue".to_owned(),
     ];
@@ -47,7 +47,7 @@ struct Job<'a> {
     name: &'a str,
     /// The log without `log_suffix`.
     log: &'a Path,
-    /// May contain Slurm's `%a`, the task's number.
+    /// The end of the log's name, which may contain Slurm's `%a`, the task's index.
     log_suffix: &'a str,
     resources: &'a SlurmResources,
     /// Further options of `sbatch`.
@@ -93,7 +93,7 @@ impl Job<'_> {
 
 fn body(resources: &SlurmResources, settings: &Settings) -> String {
     let mut text = String::new();
-    // The site's setup lines may override these.
+    // The setup lines of the profile may override these.
     for (name, value) in &settings.env {
         let _ = writeln!(text, "export {name}={}", shell_word(value));
     }
@@ -113,7 +113,7 @@ pub(crate) fn time(seconds: u64) -> String {
     if days > 0 { format!("{days}-{clock}") } else { clock }
 }
 
-/// Quotes `word` for a shell if necessary. Paths and variables cannot contain the NUL that cannot be quoted.
+/// Quotes `word` for a shell if necessary. Quoting fails only on NUL, which paths and variables cannot contain.
 fn shell_word(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| String::new(), std::borrow::Cow::into_owned)
 }
@@ -127,7 +127,7 @@ fn file_pattern(path: &str) -> String {
 /// Checks that jobs can write logs below `path`.
 ///
 /// # Errors
-/// [`SlurmError::Path`] if it contains a control character, which a line of a script cannot hold, or a backslash, at
+/// [`SlurmError::Path`] if it contains a control character, which a line of a script cannot contain, or a backslash, at
 /// which Slurm stops replacing patterns.
 pub(crate) fn check_path(path: &Path) -> Result<(), SlurmError> {
     match path.to_str().and_then(|text| text.chars().find(|c| c.is_control() || *c == '\\')) {

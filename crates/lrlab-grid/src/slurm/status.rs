@@ -1,4 +1,4 @@
-//! What the recorded jobs do, and which runs are left.
+//! The status of the recorded jobs, and the runs that no job covers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::submission::{Member, Submission, submissions};
 use crate::attempt::{Ending, newest};
 use crate::{Error, RunState, SearchState, retry, run_state};
 
-/// Seconds without a touch of its claim after which a job is submitted for a run that another process has claimed.
+/// Seconds without a change of its claim after which a job is submitted for a run that another process has claimed.
 const SILENT_S: f64 = 90.0;
 
 /// Which runs to submit, and whether to submit them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubmitMode {
-    /// Runs that are not done; earlier failures are tried again.
+    /// Runs that are not done; failed runs are retried.
     All,
     /// Runs that are neither done nor out of retries.
     NotFailed,
@@ -29,7 +29,7 @@ pub enum SubmitMode {
 pub struct SubmissionStatus {
     /// Jobs that have not ended.
     pub queued: Vec<Queued>,
-    /// Missing runs that one of these jobs will do.
+    /// Missing runs that one of these jobs will execute.
     pub covered: BTreeSet<RunId>,
     /// Jobs that were submitted when the store was another folder.
     pub moved: Vec<MovedJobs>,
@@ -60,7 +60,7 @@ impl std::fmt::Display for MovedJobs {
 /// before the retry, is not among them.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error> {
     let submissions = submissions(store, &plan.experiment)?;
     let members =
@@ -80,10 +80,10 @@ pub fn given_up(store: &RunStore, plan: &Plan) -> Result<BTreeSet<RunId>, Error>
     Ok(given_up)
 }
 
-/// Asks Slurm for the status of the recorded jobs of an experiment.
+/// Queries Slurm for the status of the recorded jobs of an experiment.
 ///
 /// # Errors
-/// [`Error::Unreachable`] if there are such jobs and Slurm cannot be reached: nothing is known about them then.
+/// Returns [`Error::Unreachable`] if there are recorded jobs and Slurm cannot be reached.
 pub fn submission_status(store: &RunStore, experiment: &str) -> Result<SubmissionStatus, Error> {
     let submissions = submissions(store, experiment)?;
     if submissions.is_empty() {
@@ -106,9 +106,10 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
                     wanted = Some(wanted_by_search(store, folder)?);
                 }
                 let wanted = wanted.as_ref().and_then(Option::as_ref);
-                let of_use = |member: &&Member| wanted.is_none_or(|wanted| wanted.contains(&member.run_id));
-                for member in array.runs.iter().filter(of_use) {
-                    if will_be_done(store, member)? {
+                let is_wanted =
+                    |member: &&Member| wanted.is_none_or(|wanted| wanted.contains(&member.run_id));
+                for member in array.runs.iter().filter(is_wanted) {
+                    if will_be_executed(store, member)? {
                         status.covered.insert(member.run_id.clone());
                     }
                 }
@@ -125,13 +126,13 @@ pub fn submission_status(store: &RunStore, experiment: &str) -> Result<Submissio
     Ok(status)
 }
 
-/// Whether a folder is the store, by whatever path.
+/// Returns whether a folder is the store, after resolving symbolic links.
 fn is_here(store: &RunStore, folder: &Path) -> bool {
     let place = |path: &Path| path.canonicalize().ok();
     place(folder).is_some_and(|folder| place(store.root()) == Some(folder))
 }
 
-/// The runs that the search submitted in `folder` may still train; `None` if it is not a search.
+/// Returns the runs that the search submitted in `folder` may still train; `None` if it is not a search.
 fn wanted_by_search(store: &RunStore, folder: &Path) -> Result<Option<BTreeSet<RunId>>, Error> {
     let Some(plan) = Submission::plan(folder)? else { return Ok(None) };
     let Some(state) = SearchState::read(store, &plan)? else { return Ok(None) };
@@ -139,7 +140,7 @@ fn wanted_by_search(store: &RunStore, folder: &Path) -> Result<Option<BTreeSet<R
     Ok(Some(wanted.map(|(run, _)| run.run_id.clone()).collect()))
 }
 
-/// `17` of `17_3` and of `17_[4-7%2]`.
+/// Returns the id of the job: `17` for `17_3` and for `17_[4-7%2]`.
 fn base(job: &str) -> &str {
     job.split('_').next().unwrap_or(job)
 }
@@ -148,8 +149,8 @@ fn jobs(submissions: &[(PathBuf, Submission)]) -> Vec<u64> {
     submissions.iter().flat_map(|(_, s)| s.arrays.iter().filter_map(|array| array.job)).collect()
 }
 
-/// Whether the workers of an array would still do a run: it is neither done nor out of retries.
-fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
+/// Returns whether the workers of an array will still execute a run: it is neither done nor out of retries.
+fn will_be_executed(store: &RunStore, member: &Member) -> Result<bool, Error> {
     if store.is_finished(&member.run_id) {
         return Ok(false);
     }
@@ -158,15 +159,15 @@ fn will_be_done(store: &RunStore, member: &Member) -> Result<bool, Error> {
     Ok(!(over && matches!(retry::retry_decision(&folder, member.since)?, retry::RetryDecision::Exhausted(_))))
 }
 
-/// Runs that no job does.
+/// Runs that no job covers.
 pub(super) struct Open<'a> {
-    /// Those that can start, or be resumed, now.
+    /// The runs that can start, or be resumed, now.
     pub(super) due: Vec<&'a PlannedRun>,
-    /// Those and the ones that may follow from them, which the same workers do.
+    /// These runs and those that may become due after them, which the same workers execute.
     pub(super) all: Vec<&'a PlannedRun>,
 }
 
-/// Returns the status of the recorded jobs, and the runs that are left.
+/// Returns the status of the recorded jobs, and the runs that no job covers.
 pub(super) fn open<'a>(
     store: &RunStore,
     plan: &'a Plan,
@@ -179,8 +180,8 @@ pub(super) fn open<'a>(
             && match run_state(store, run)? {
                 RunState::Done => false,
                 RunState::Failed(_) => !given_up.contains(&run.run_id),
-                // A run of another executor is its own as long as its claim is touched. This only decides whether a
-                // job is submitted; whether the job may take the run over is decided later.
+                // A run belongs to another executor while its claim changes. This only decides whether a job is
+                // submitted; the job decides later whether it may take over the run.
                 RunState::Running { silent_s, .. } => silent_s > SILENT_S,
                 RunState::Missing
                 | RunState::Damaged { .. }
@@ -193,8 +194,8 @@ pub(super) fn open<'a>(
     Ok((status, open))
 }
 
-/// Returns the runs with something to do that are `free`. An arm of a search with a run that is `given_up` is left as
-/// it is: its trials are only judged together.
+/// Returns the runs that are due and `free`. An arm of a search with a run that is `given_up` is omitted, because
+/// promotion compares all its trials.
 pub(super) fn choose<'a>(
     store: &RunStore,
     plan: &'a Plan,
@@ -234,7 +235,7 @@ mod tests {
     use crate::{Acquired, Attempt, Failure, FailureKind};
 
     #[test]
-    fn runs_are_given_up_when_they_have_failed_as_often_as_they_are_tried() {
+    fn runs_without_retries_left_are_given_up() {
         use FailureKind::{Io, Killed, Panic};
         let folder = tempfile::tempdir().unwrap();
         let store = RunStore::new(folder.path());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, read_json, retry, to_json};
 
-/// How the runs of a submission are done.
+/// The settings with which the runs of a submission are executed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The frozen runner.
@@ -37,12 +37,12 @@ pub struct Settings {
     pub fruitless: u32,
 }
 
-/// A submission: the arrays that do the runs, and the job that writes the report.
+/// A submission: the arrays that execute the runs, and the job that writes the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// The experiment.
     pub experiment: String,
-    /// How the runs are done.
+    /// The settings of the runs.
     pub settings: Settings,
     /// One array per resource class.
     pub arrays: Vec<Array>,
@@ -52,7 +52,7 @@ pub struct Submission {
     pub report_job: Option<u64>,
 }
 
-/// A job array: its tasks do the runs of one resource class.
+/// A job array, whose tasks execute the runs of one resource class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Array {
     /// The class.
@@ -93,7 +93,7 @@ impl Submission {
     /// Reads the submission in `folder`; `None` if there is none.
     ///
     /// # Errors
-    /// A file that cannot be read or is no submission.
+    /// Returns an error if the file cannot be read or is not a submission.
     pub fn read(folder: &Path) -> Result<Option<Self>, Error> {
         read_json(&folder.join(FILE))
     }
@@ -101,20 +101,20 @@ impl Submission {
     /// Reads the plan that was submitted; `None` if there is none.
     ///
     /// # Errors
-    /// A file that cannot be read or is no plan.
+    /// Returns an error if the file cannot be read or is not a plan.
     pub fn plan(folder: &Path) -> Result<Option<Plan>, Error> {
         read_json(&folder.join(PLAN))
     }
 
-    /// Whether the jobs made progress with any run.
+    /// Returns whether the jobs made progress with any run.
     ///
     /// # Errors
-    /// Files that cannot be read.
+    /// Returns an error if a file cannot be read.
     pub fn progressed(&self, store: &RunStore) -> Result<bool, Error> {
         for member in self.arrays.iter().flat_map(|array| &array.runs) {
             let folder = store.run_dir(&member.run_id);
-            let reached = |attempts: Option<u32>| retry::furthest(&folder, attempts.unwrap_or(u32::MAX));
-            if store.is_finished(&member.run_id) || reached(None)? > reached(Some(member.since + 1))? {
+            let updates = |attempts: Option<u32>| retry::furthest(&folder, attempts.unwrap_or(u32::MAX));
+            if store.is_finished(&member.run_id) || updates(None)? > updates(Some(member.since + 1))? {
                 return Ok(true);
             }
         }
@@ -136,7 +136,7 @@ impl Submission {
 /// Returns every submission of an experiment with its folder, newest first.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn submissions(store: &RunStore, experiment: &str) -> Result<Vec<(PathBuf, Submission)>, Error> {
     let folder = folder(store, experiment);
     let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! Submits the runs that no job does yet.
+//! Submits the runs that no job covers.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,15 +22,16 @@ pub struct SubmitOutcome {
     pub before: SubmissionStatus,
 }
 
-/// Submits the missing runs of `plan` that no queued job will do.
+/// Submits the missing runs of `plan` that no queued job covers.
 ///
-/// Makes one array per class of the profile, with as many tasks as runs if the site allows it, and a job that writes
-/// the report after them. If Slurm refuses one script, none is left behind.
+/// Creates one array per class of the profile, with as many tasks as runs up to the limit of the profile, and a job that
+/// writes the report after them. If Slurm rejects a script, the jobs submitted before it are cancelled.
 ///
-/// In a search, the number of due trials decides the number of tasks; these continue with the trials that follow.
+/// In a search, the number of due trials determines the number of tasks; these continue with the trials that follow.
 ///
 /// # Errors
-/// Files that cannot be written, [`Error::Unreachable`], and refusals by Slurm.
+/// Returns an error if a file cannot be written, Slurm cannot be reached ([`Error::Unreachable`]), or Slurm rejects a
+/// script.
 pub fn submit(
     store: &RunStore,
     plan: &Plan,
@@ -43,7 +44,7 @@ pub fn submit(
         return Ok(SubmitOutcome { submitted: None, before });
     }
     let lease = lease(&folder(store, &plan.experiment))?;
-    // Another call may have submitted them while this one waited.
+    // Another call may have submitted these runs while this one waited.
     let (before, open) = status::open(store, plan, mode)?;
     if open.due.is_empty() {
         lease.end(Ending::Done)?;
@@ -54,7 +55,7 @@ pub fn submit(
     let scripts = write(&submission, &folder)?;
     let path = folder.join(PLAN);
     lrlab_runs::write_atomic(&path, &to_json(&path, plan)?)?;
-    // Recorded before it is submitted, because a job is found again by its name.
+    // The submission is recorded first, because jobs without a recorded id are found by name.
     submission.write(&folder)?;
     if mode == SubmitMode::WriteOnly {
         lease.end(Ending::Done)?;
@@ -63,7 +64,7 @@ pub fn submit(
     let sent = send(&mut submission, &scripts);
     submission.write(&folder)?;
     if let Err(source) = sent {
-        // Jobs that exist, or may exist, stay on record.
+        // Jobs that exist, or may exist, remain recorded.
         if !matches!(source, SlurmError::NotCancelled { .. } | SlurmError::Uncertain { .. }) {
             Submission::remove(&folder)?;
         }
@@ -74,10 +75,10 @@ pub fn submit(
     Ok(SubmitOutcome { submitted: Some((folder, submission)), before })
 }
 
-/// Returns the scripts that would be submitted, by name. Writes nothing and does not ask Slurm.
+/// Returns the scripts that would be submitted, by name. Writes nothing and does not call Slurm.
 ///
 /// # Errors
-/// Files that cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn texts(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Vec<(String, String)>, Error> {
     script::check_path(&settings.out)?;
     let unfinished = |run: &PlannedRun| Ok(!store.is_finished(&run.run_id));
@@ -93,7 +94,7 @@ pub fn texts(store: &RunStore, plan: &Plan, settings: &Settings) -> Result<Vec<(
     Ok(all_scripts(&submission, &folder))
 }
 
-/// Lets one of several concurrent submissions proceed; the others wait.
+/// Serialises concurrent submissions: waits until this process may submit.
 fn lease(folder: &Path) -> Result<Attempt, Error> {
     let mut monitor = ClaimMonitor::new(Duration::from_mins(1));
     loop {
@@ -193,9 +194,9 @@ fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmErr
     for script in scripts {
         test(script).map_err(|source| refused(script, source))?;
     }
-    match send_each(submission, scripts) {
+    match send_in_order(submission, scripts) {
         Err(SlurmError::Script { script, source }) if !matches!(*source, SlurmError::Silent { .. }) => {
-            Err(take_back(submission, SlurmError::Script { script, source }))
+            Err(cancel_submitted(submission, SlurmError::Script { script, source }))
         }
         Err(source) => Err(SlurmError::Uncertain { source: Box::new(source) }),
         Ok(()) => Ok(()),
@@ -203,7 +204,7 @@ fn send(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmErr
 }
 
 /// Submits one script after another, up to the first that fails.
-fn send_each(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
+fn send_in_order(submission: &mut Submission, scripts: &[PathBuf]) -> Result<(), SlurmError> {
     let mut after = "--dependency=afterany".to_owned();
     let jobs = submission.arrays.iter_mut().map(|array| &mut array.job).chain([&mut submission.report_job]);
     for (job, script) in jobs.zip(scripts) {
@@ -219,8 +220,8 @@ fn refused(script: &Path, source: SlurmError) -> SlurmError {
     SlurmError::Script { script: script.to_path_buf(), source: Box::new(source) }
 }
 
-/// Cancels the arrays of a submission, as many as possible.
-fn take_back(submission: &mut Submission, source: SlurmError) -> SlurmError {
+/// Cancels as many arrays of a submission as possible. Returns the error to report.
+fn cancel_submitted(submission: &mut Submission, source: SlurmError) -> SlurmError {
     let mut left = None;
     for array in &mut submission.arrays {
         match array.job.map(cancel) {

@@ -16,11 +16,11 @@ pub(super) struct Active {
     pub(super) attempt: Attempt,
     pub(super) worker: Worker,
     pub(super) recorder: Recorder,
-    /// The error that it reported.
+    /// The error that the worker reported.
     pub(super) error: Option<String>,
-    /// When it last sent an event.
+    /// When the worker last sent an event.
     pub(super) last_event: Instant,
-    /// It was killed because it hung.
+    /// Whether the worker was killed because it hung.
     pub(super) hung: bool,
     pub(super) closed: bool,
     pub(super) exited: Option<(ExitStatus, Instant)>,

@@ -1,4 +1,4 @@
-//! Decides from a run's files what to do with it, and claims it.
+//! Decides from the files of a run how to proceed, and claims it.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use crate::attempt::{Newest, newest};
 use crate::retry::{RetryDecision, retry_decision};
 use crate::{Acquired, Attempt, ClaimState, Ending, Error, Failure, Liveness, Owner, slurm};
 
-/// What to do with a run.
+/// The result of trying to claim a run.
 pub(super) enum Claim {
     Done,
-    /// It is trained as far as requested.
+    /// The run is trained up to the requested epoch.
     Paused,
     Failed(Box<Failure>),
     Elsewhere {
@@ -23,14 +23,14 @@ pub(super) enum Claim {
         attempt: Attempt,
         exclusive: bool,
     },
-    /// No device has capacity for it at present.
+    /// No device currently has capacity for the run.
     NoCapacity,
-    /// There is not enough time left for it.
+    /// The remaining time is too short for the run.
     OutOfTime,
 }
 
 impl Grid<'_> {
-    /// Claims a run, unless it is done, another process has it, or its retries are used up.
+    /// Claims a run, unless it is done, another process has claimed it, or its retries are used up.
     pub(super) fn claim(&mut self, index: usize) -> Result<Claim, Error> {
         let id = &self.workload.runs[index].run_id;
         if self.store.is_finished(id) {
@@ -47,7 +47,7 @@ impl Grid<'_> {
                 return Ok(Claim::Elsewhere { owner: Some(newest.owner), alive });
             }
             if let Some(epochs) = self.workload.until[index]
-                && self.store.paused_after(id)?.is_some_and(|made| made >= epochs)
+                && self.store.paused_after(id)?.is_some_and(|completed| completed >= epochs)
             {
                 return Ok(Claim::Paused);
             }
@@ -55,9 +55,9 @@ impl Grid<'_> {
                 RetryDecision::Exhausted(failure) => return Ok(Claim::Failed(failure)),
                 RetryDecision::KeepsStopping => return Ok(Claim::KeepsStopping),
                 RetryDecision::Retry { exclusive: on_its_own, delay } => {
-                    // Counted from the last touch. Clocks that disagree do no harm.
-                    let over = newest.touched.elapsed().unwrap_or(delay);
-                    let delay = delay.saturating_sub(over);
+                    // The delay starts at the last change of the claim. If clocks disagree, only the delay is wrong.
+                    let elapsed = newest.touched.elapsed().unwrap_or(delay);
+                    let delay = delay.saturating_sub(elapsed);
                     if !delay.is_zero() {
                         return Ok(Claim::Delayed(delay));
                     }
@@ -79,13 +79,13 @@ impl Grid<'_> {
             return Ok(Claim::Done);
         }
         if self.store.is_done(id) {
-            // A search had eliminated it, and now it is resumed: it is no longer done.
+            // A search eliminated the run, which is now resumed and no longer counts as done.
             self.store.revive(id)?;
         }
         Ok(Claim::Held { attempt, exclusive })
     }
 
-    /// Whether the owner of an open claim is alive; `None` if the claim is abandoned and the run can be taken over.
+    /// Returns whether the owner of an open claim is alive; `None` if the claim is abandoned and the run can be taken over.
     fn owner_alive(&mut self, index: usize, newest: &Newest) -> Option<bool> {
         match newest.owner.liveness() {
             Liveness::Alive => Some(true),
@@ -105,9 +105,9 @@ impl Grid<'_> {
         }
     }
 
-    /// Whether there is time for an epoch of the run and for saving it.
+    /// Returns whether there is time for an epoch of the run and for saving it.
     fn in_time(&self, index: usize) -> bool {
-        // The first run is started in any case; otherwise there would never be progress.
+        // The first run is always started, so that every job makes progress.
         let Some(deadline) = self.executor.deadline.filter(|_| self.started > 0) else { return true };
         let epoch = self.costs.epoch_s(&self.workload.runs[index]).unwrap_or(0.0);
         let left = deadline.at.saturating_duration_since(Instant::now());

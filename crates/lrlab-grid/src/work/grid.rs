@@ -39,9 +39,9 @@ pub(super) struct Grid<'a> {
     pub(super) delayed: Vec<(Instant, usize)>,
     pub(super) last_poll: Instant,
     pub(super) started: u64,
-    /// How often the workers were asked to stop.
+    /// The number of stop requests that were sent to the workers.
     pub(super) stop_requests: u32,
-    /// The time limit requested the stop.
+    /// Whether the stop was requested because of the time limit.
     pub(super) out_of_time: bool,
     pub(super) end: GridOutcome,
 }
@@ -97,26 +97,26 @@ impl<'a> Grid<'a> {
         }
     }
 
-    /// The device memory that the run needs, if known: the larger of the preflight's and the measured value.
+    /// Returns the device memory that the run needs, if known: the maximum of the preflight's and the measured value.
     pub(super) fn need(&self, index: usize) -> Option<u64> {
         let memory = self.workload.memory.as_ref()?;
         let seen = memory.peak_mib.get(index).copied().flatten();
         seen.max(self.costs.device_mib(&self.workload.runs[index])).map(gpu::need)
     }
 
-    /// Whether a run that is not finished continues this one.
+    /// Returns whether an unfinished run continues this one.
     pub(super) fn is_continued(&self, index: usize) -> bool {
         (0..self.workload.runs.len()).any(|longer| self.workload.shorter(longer) == Some(index))
     }
 
-    /// Puts the runs into the queue that wait for a run that is over, in whatever way.
+    /// Queues the runs that wait for a run that has ended, whatever its outcome.
     pub(super) fn release(&mut self, shorter: usize) {
         let workload = &self.workload;
         let released = self.blocked.extract_if(.., |longer| workload.shorter(*longer) == Some(shorter));
         released.for_each(|longer| self.queue.push(longer));
     }
 
-    /// The number of runs that wait for one that another process has claimed.
+    /// Returns the number of runs that wait for a run that another process has claimed.
     pub(super) fn blocked_elsewhere(&self) -> usize {
         let root = |index: usize| {
             std::iter::successors(Some(index), |index| self.workload.shorter(*index))
@@ -139,10 +139,10 @@ impl<'a> Grid<'a> {
         }
     }
 
-    pub(super) fn stop_workers(&mut self, asked: u32) {
-        self.stop_requests = asked;
+    pub(super) fn stop_workers(&mut self, requests: u32) {
+        self.stop_requests = requests;
         for active in &mut self.active {
-            if asked > 1 { active.worker.kill() } else { active.worker.stop() }
+            if requests > 1 { active.worker.kill() } else { active.worker.stop() }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Runs a grid on this machine. One thread supervises all workers; every decision about a run is made from its files.
+//! Runs a grid on this machine. One thread supervises all workers, and derives every decision about a run from its files.
 
 mod active;
 mod claim;
@@ -19,16 +19,16 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 
 impl LocalExecutor {
-    /// Does the runs that are not done. Returns when each is done or failed, by this process or by others on the same
-    /// store, or after a request to stop: one asks the workers to stop, two kill them. Runs that failed in an earlier
-    /// call are tried again.
+    /// Executes the runs that are not done. Returns when each is done or failed, by this process or by others on the same
+    /// store, or after a request to stop: the first request stops the workers, the second kills them. Runs that failed in
+    /// an earlier call are retried.
     ///
     /// `worker` describes how to start a worker. A worker prints one [`Event`](lrlab_runs::Event) per line, writes
     /// only below its folder, commits `result.json`, and exits with 0, or with 85 after SIGTERM or the end of its
     /// standard input. `observe` is called from this thread.
     ///
     /// # Errors
-    /// A worker cannot be started, or the store cannot be read or written. A failed run is not an error.
+    /// Returns an error if a worker cannot be started, or the store cannot be read or written. A failed run is not an error.
     pub fn run(
         &self,
         store: &RunStore,
@@ -43,7 +43,7 @@ impl LocalExecutor {
     /// Like [`LocalExecutor::run`], for one of several executors that share the runs.
     ///
     /// # Errors
-    /// As [`LocalExecutor::run`].
+    /// Returns the errors of [`LocalExecutor::run`].
     pub fn run_workload(
         &self,
         store: &RunStore,
@@ -55,7 +55,7 @@ impl LocalExecutor {
         let mut grid = Grid::new(self, store, workload, &worker, &mut observe);
         let end = grid.work(interrupt);
         if end.is_err() {
-            grid.abandon();
+            grid.stop_all();
         }
         end.map(|()| grid.finish())
     }
@@ -64,7 +64,7 @@ impl LocalExecutor {
 impl Grid<'_> {
     fn work(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
         loop {
-            self.pass_on_stop(interrupt);
+            self.forward_stop(interrupt);
             if self.stop_requests == 0 {
                 self.requeue();
                 self.start_workers()?;
@@ -78,7 +78,7 @@ impl Grid<'_> {
         }
     }
 
-    /// Whether there may be more to do here.
+    /// Returns whether this executor may still have runs to execute.
     fn waiting(&self) -> bool {
         let elsewhere = match self.executor.others {
             Others::Wait => !self.elsewhere.is_empty(),
@@ -87,23 +87,23 @@ impl Grid<'_> {
         elsewhere || !self.queue.is_empty() || !self.delayed.is_empty()
     }
 
-    /// Passes requests to stop on to the workers.
-    fn pass_on_stop(&mut self, interrupt: &Interrupt) {
-        let asked = interrupt.requests().min(2);
-        if asked > 0 {
+    /// Forwards requests to stop to the workers.
+    fn forward_stop(&mut self, interrupt: &Interrupt) {
+        let requests = interrupt.requests().min(2);
+        if requests > 0 {
             self.end.interrupted = true;
             self.out_of_time = interrupt.is_out_of_time();
         }
-        if asked > self.stop_requests {
+        if requests > self.stop_requests {
             for active in &self.active {
                 let notice = Notice::StopRequested { out_of_time: self.out_of_time };
                 (self.observe)(&self.workload.runs[active.index], notice);
             }
-            self.stop_workers(asked);
+            self.stop_workers(requests);
         }
     }
 
-    /// Puts runs back into the queue that are due for another check.
+    /// Queues the runs that are due for another check.
     fn requeue(&mut self) {
         let now = Instant::now();
         let awake = self.delayed.extract_if(.., |(until, _)| *until <= now);
@@ -154,8 +154,8 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// Stops all workers after an error of the executor itself.
-    fn abandon(&mut self) {
+    /// Stops all workers after an error of the executor.
+    fn stop_all(&mut self) {
         self.stop_workers(1);
         self.active.iter_mut().for_each(|active| active.worker.wait());
     }

@@ -1,4 +1,4 @@
-//! Starts workers, reads their events and handles their end.
+//! Starts workers, reads their events and handles their exit.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::active::Active;
 use super::grid::Grid;
 use crate::attempt::holds;
 use crate::child::{Output, Worker, tail};
-use crate::failure::{PAUSED, asked_to_stop};
+use crate::failure::{PAUSED, stopped_by_signal};
 use crate::plan::write_spec;
 use crate::progress::Recorder;
 use crate::retry::{RetryDecision, furthest, retry_decision};
@@ -18,10 +18,10 @@ use crate::{Assignment, Attempt, Ending, Error, Failure, FailureKind, Notice, cl
 /// The interval between two checks of silent workers.
 const TICK: Duration = Duration::from_millis(50);
 /// How long to wait for the last output of an ended worker whose children keep its standard output open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long the end of a worker by a signal is not yet a failure: `scancel` and a closing terminal signal the workers
-/// together with this process.
-const TOGETHER: Duration = Duration::from_secs(1);
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// How long to wait before a worker that ended by a signal counts as failed: `scancel` and a closing terminal also signal
+/// this process, which then is interrupted.
+const SIGNAL_GRACE: Duration = Duration::from_secs(1);
 
 impl Grid<'_> {
     pub(super) fn start(&mut self, index: usize, attempt: Attempt, exclusive: bool) -> Result<(), Error> {
@@ -104,10 +104,10 @@ impl Grid<'_> {
                 active.exited.or_else(|| active.worker.exited().map(|status| (status, Instant::now())));
             match active.exited {
                 Some((status, when))
-                    if (active.closed || when.elapsed() > LAST_WORDS)
+                    if (active.closed || when.elapsed() > OUTPUT_GRACE)
                         && (self.stop_requests > 0
-                            || !asked_to_stop(status)
-                            || when.elapsed() > TOGETHER) =>
+                            || !stopped_by_signal(status)
+                            || when.elapsed() > SIGNAL_GRACE) =>
                 {
                     let active = self.active.swap_remove(at);
                     self.ended(active, status)?;
@@ -128,14 +128,14 @@ impl Grid<'_> {
             && let Some(most) = self.slots.reduce(active.slot.device, together)
         {
             tracing::warn!(
-                "memory ran out with {together} runs at once on a device; from now on it gets {most}"
+                "a device ran out of memory with {together} concurrent runs; its limit is now {most}"
             );
         }
-        // A process that took the run over in the meantime has precedence.
+        // A process that has taken over the run takes precedence.
         let ours = holds(&folder, active.attempt.number())?;
         let failure_file = folder.join("failure.json");
         match &ending {
-            // It usually does not exist.
+            // The file usually does not exist.
             Ending::Done => drop(std::fs::remove_file(&failure_file)),
             Ending::Failed(failure) if ours => {
                 write_atomic(&failure_file, &to_json(&failure_file, failure)?)?;
@@ -147,8 +147,8 @@ impl Grid<'_> {
             (Ending::Done | Ending::Paused, _) | (_, false) => false,
             _ => !matches!(retry_decision(&folder, self.workload.since[index])?, RetryDecision::Retry { .. }),
         };
-        let over = matches!(ending, Ending::Done | Ending::Paused);
-        let again = !over && self.stop_requests == 0 && !given_up;
+        let ended = matches!(ending, Ending::Done | Ending::Paused);
+        let again = !ended && self.stop_requests == 0 && !given_up;
         if again {
             self.queue.push(index);
         } else {
@@ -163,7 +163,7 @@ impl Grid<'_> {
         (self.observe)(run, Notice::Ended { ending: &ending, seconds, again, left });
         match ending {
             Ending::Failed(failure) if given_up => self.failed(index, *failure),
-            // It stops each time without a request here; a later call resumes it.
+            // The worker stopped repeatedly without a request by this process; a later call resumes the run.
             Ending::Interrupted if given_up => self.end.interrupted |= self.stop_requests == 0,
             Ending::Paused => self.end.paused += 1,
             _ => {}
@@ -171,7 +171,7 @@ impl Grid<'_> {
         Ok(())
     }
 
-    /// Returns how the worker ended, by the files it left rather than its exit code.
+    /// Returns how the worker ended; the files of the run take precedence over the exit code.
     fn ending(&self, active: &Active, status: ExitStatus) -> Result<Ending, Error> {
         let run_dir = self.store.run_dir(&self.workload.runs[active.index].run_id);
         if self.store.is_finished(&self.workload.runs[active.index].run_id) {
@@ -180,7 +180,7 @@ impl Grid<'_> {
         if status.code() == Some(PAUSED) {
             return Ok(Ending::Paused);
         }
-        let (number, reached) = (active.attempt.number(), active.attempt.updates());
+        let (number, updates) = (active.attempt.number(), active.attempt.updates());
         let log_tail = tail(&active.attempt.folder().join("log.txt"));
         if active.hung {
             let limit = self.executor.silence.unwrap_or_default().as_secs_f64();
@@ -189,9 +189,9 @@ impl Grid<'_> {
         }
         let ending = match classify(number, status, active.error.as_deref(), &log_tail) {
             None => Ending::Interrupted,
-            // A worker that does not catch our signal was interrupted all the same.
+            // A worker that was killed by our signal also counts as interrupted.
             Some(failure)
-                if self.stop_requests > 0 && (failure.signal == Some(9) || asked_to_stop(status)) =>
+                if self.stop_requests > 0 && (failure.signal == Some(9) || stopped_by_signal(status)) =>
             {
                 Ending::Interrupted
             }
@@ -199,10 +199,10 @@ impl Grid<'_> {
         };
         if ending == Ending::Interrupted && self.out_of_time {
             let before = furthest(&run_dir, number)?;
-            if let Some(before) = before.filter(|before| reached <= *before) {
+            if let Some(before) = before.filter(|before| updates <= *before) {
                 let message = format!(
-                    "the time limit came after {reached} updates, and an earlier attempt had reached {before}: \
-                     the limit is too short for this run"
+                    "the time limit was reached after {updates} updates, but an earlier attempt had completed {before}: \
+                    the limit is too short for this run"
                 );
                 return Ok(Ending::Failed(Box::new(Failure::timeout(number, message, log_tail))));
             }

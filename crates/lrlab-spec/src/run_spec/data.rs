@@ -17,7 +17,7 @@ pub struct DataSpec {
     pub validation: Option<Validation>,
     /// Upper bounds on the number of examples of each split; `split_seed` determines the choice.
     pub limit: Limit,
-    /// Refuse to run unless the data have this content digest. It is no part of the identity of a run.
+    /// The required content digest of the data; other data are an error. It is not part of the identity of a run.
     #[schemars(length(min = 1), extend("$comment" = "leave it out, or pin a digest"))]
     pub pin_digest: Option<String>,
     /// Random changes to pictures.

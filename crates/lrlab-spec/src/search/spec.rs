@@ -13,7 +13,7 @@ use serde::Deserialize;
 pub(super) struct SearchSpec {
     /// The method: how trials are chosen and how long each is trained.
     pub(super) method: MethodSpec,
-    /// The metric of the validation split that ranks trials, by their best epoch so far. Default: the run's `select`.
+    /// The metric of the validation split that ranks trials, by their best epoch up to the rung. Default: the run's `select`.
     #[serde(default)]
     #[schemars(with = "Option<ValidationMetric>")]
     pub(super) metric: Option<String>,

@@ -24,7 +24,7 @@
 //! time = "1-00:00:00"
 //! "#;
 //! let cell = [("model".to_owned(), "resnet50".into())].into();
-//! let spec = serde_json::Value::Null; // the run's, of which keys are read that are no axes
+//! let spec = serde_json::Value::Null; // the run's specification, for keys that are not axes
 //! let profile = lrlab_spec::SlurmProfile::read(text, "slurm.toml", &[(&cell, &spec)])?;
 //! let large = profile.class_of(&cell, &spec);
 //! assert_eq!((large.name.as_str(), large.resources.time_s, large.resources.cpus), ("large", 86_400, 4));
@@ -125,7 +125,7 @@ pub struct SlurmProfile {
     pub max_tasks: u32,
     /// The maximum number of concurrent tasks.
     pub throttle: Option<u32>,
-    /// Classes that take no run of this grid: a profile is that of a site, and serves other experiments too.
+    /// Warnings about classes without a run in this grid: several experiments of a site share a profile.
     #[serde(skip)]
     pub warnings: Mistakes,
 }
@@ -389,7 +389,7 @@ mod tests {
         }
     }
 
-    /// The profile is the site's: another experiment may have what this one lacks.
+    /// Several experiments share the profile of a site, so a class without runs is a warning.
     #[test]
     fn classes_of_other_experiments_are_warnings() {
         let profile = read(
@@ -401,7 +401,7 @@ mod tests {
             warnings,
             [
                 "s.toml:3:19: no cell has `model` = `resent`; did you mean `resnet`?",
-                "s.toml:5:27: `epochs` is no axis of this grid; expected one of `model`, `seed`",
+                "s.toml:5:27: `epochs` is not an axis of this grid; expected one of `model`, `seed`",
             ]
         );
         for model in ["lstm", "resnet"] {

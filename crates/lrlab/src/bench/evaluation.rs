@@ -8,10 +8,10 @@ use lrlab_models::{Input, Mode, Model};
 use super::models::{TEXTS, VOCABULARY, below, lstm, transformer};
 use super::workload::{Kind, Prepare, Step, Workload};
 
-/// Lengths of the batches: multiples of this, up to [`LONGEST`].
-const APART: usize = 16;
+/// The step between the lengths of two batches, up to [`MAX_LENGTH`].
+const LENGTH_STEP: usize = 16;
 /// The number of tokens of the longest text.
-const LONGEST: usize = 400;
+const MAX_LENGTH: usize = 400;
 
 pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
     let params = move |device: &Device| Params::new(device.clone(), DType::F32).in_precision(precision);
@@ -23,19 +23,19 @@ pub(super) fn evaluations(precision: Precision) -> Vec<Workload> {
         workload("evaluation-lstm", Box::new(move |device| pass(lstm(&params(device))?, device))),
         workload(
             "evaluation-transformer",
-            Box::new(move |device| pass(transformer(&params(device), LONGEST)?, device)),
+            Box::new(move |device| pass(transformer(&params(device), MAX_LENGTH)?, device)),
         ),
     ]
 }
 
 fn lengths() -> impl Iterator<Item = usize> {
-    (APART..=LONGEST).step_by(APART)
+    (LENGTH_STEP..=MAX_LENGTH).step_by(LENGTH_STEP)
 }
 
 /// Evaluates one batch of each length, the shortest first, and returns the logits of the last.
 fn pass(model: Box<dyn Model>, device: &Device) -> anyhow::Result<Step> {
-    let ids = below(TEXTS * LONGEST, VOCABULARY as u64, "ids", device)?.reshape((TEXTS, LONGEST))?;
-    let ones = Tensor::ones((TEXTS, LONGEST), DType::F32, device)?;
+    let ids = below(TEXTS * MAX_LENGTH, VOCABULARY as u64, "ids", device)?.reshape((TEXTS, MAX_LENGTH))?;
+    let ones = Tensor::ones((TEXTS, MAX_LENGTH), DType::F32, device)?;
     Ok(Box::new(move || {
         let mut logits = None;
         for length in lengths() {

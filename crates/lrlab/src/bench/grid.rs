@@ -13,7 +13,7 @@ use crate::Registry;
 use crate::commands::plan::{listing, read_experiment, resolve};
 use crate::options::{Part, Selection};
 
-/// The cells of the large grid.
+/// The number of cells of the large grid.
 const CELLS: usize = 10_000;
 
 pub(super) fn grids() -> Vec<Workload> {
@@ -39,7 +39,7 @@ fn experiment(rates: usize, seeds: usize, train: usize) -> String {
     )
 }
 
-/// From the text of an experiment to its plan.
+/// Reads the text of an experiment and resolves its plan.
 fn plan(text: &str, registry: &Registry, store: &RunStore, filters: &[String]) -> anyhow::Result<Plan> {
     let experiment = lrlab_spec::read(text, "bench.toml", &[], &registry.catalog())?;
     let cells = experiment.cells(filters, None)?;
@@ -63,7 +63,7 @@ fn large() -> anyhow::Result<Step> {
     record.arg("run").arg(&selection.experiment).arg("--out").arg(&selection.out);
     let status = record.args(["--emit", "commands"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     if !status.success() {
-        bail!("recording {CELLS} runs ended with {status}");
+        bail!("recording {CELLS} runs failed: {status}");
     }
     Ok(Box::new(move || {
         let _keep = &folder;
@@ -78,7 +78,7 @@ fn planned(selection: &Selection, registry: &Registry) -> anyhow::Result<Plan> {
     resolve(&read_experiment(selection, registry)?, selection, registry)
 }
 
-/// One run per step, from its claim to its result.
+/// Executes one run per step, from its claim to its result.
 fn one_run() -> anyhow::Result<Step> {
     let folder = tempfile::tempdir()?;
     let store = RunStore::new(folder.path());

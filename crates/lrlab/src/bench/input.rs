@@ -1,4 +1,4 @@
-//! The input pipeline alone: batches in the order of training, to be compared with the training step that consumes them.
+//! The input pipeline alone: batches in the order of training, compared with the training step that consumes them.
 
 use candle_core::Tensor;
 use lrlab_data::{
@@ -10,12 +10,13 @@ use super::models::{LENGTH, PICTURES, TEXTS};
 use super::workload::{Kind, Step, Workload};
 
 /// The workloads, each with the training step that consumes its batches.
-pub(super) const BESIDE: [(&str, &str); 2] = [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
-/// Batches per epoch; every epoch draws a new order, as in training.
+pub(super) const REFERENCE_STEPS: [(&str, &str); 2] =
+    [("input-pictures", "resnet20"), ("input-reviews", "lstm")];
+/// The number of batches per epoch; every epoch draws a new order, as in training.
 const BATCHES: usize = 40;
 
 pub(super) fn inputs() -> Vec<Workload> {
-    let [(pictures_name, _), (reviews_name, _)] = BESIDE;
+    let [(pictures_name, _), (reviews_name, _)] = REFERENCE_STEPS;
     vec![
         Workload::new(Kind::Input, pictures_name, PICTURES, Box::new(|_| pictures())),
         Workload::new(Kind::Input, reviews_name, TEXTS, Box::new(|_| reviews())),
@@ -27,16 +28,16 @@ fn pictures() -> anyhow::Result<Step> {
     let (train, size, classes) = (BATCHES * PICTURES * 5 / 4, 32, 10);
     let pictures = SyntheticPictures { train, size, classes, ..SyntheticPictures::default() };
     let augment = AugmentConfig { crop_padding: 4, flip: true, cutout: 0 };
-    made(Source::SyntheticPictures(pictures), PICTURES, augment)
+    batches_of(Source::SyntheticPictures(pictures), PICTURES, augment)
 }
 
 /// Generated reviews, which are shorter than the texts in the benchmarks of the text models.
 fn reviews() -> anyhow::Result<Step> {
     let reviews = SyntheticReviews { train: BATCHES * TEXTS * 5 / 4, ..SyntheticReviews::default() };
-    made(Source::SyntheticReviews(reviews), TEXTS, AugmentConfig::default())
+    batches_of(Source::SyntheticReviews(reviews), TEXTS, AugmentConfig::default())
 }
 
-fn made(source: Source, batch_size: usize, augment: AugmentConfig) -> anyhow::Result<Step> {
+fn batches_of(source: Source, batch_size: usize, augment: AugmentConfig) -> anyhow::Result<Step> {
     let cache = tempfile::tempdir()?;
     let mut config = DataConfig::new(source, cache.path());
     config.tokens = TokenConfig { max_length: LENGTH, ..TokenConfig::default() };

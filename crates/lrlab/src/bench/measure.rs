@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kind, Workload, memory};
 
-/// Warm-up steps, after which memory is allocated and threads are running.
+/// The number of warm-up steps, in which memory is allocated and threads are started.
 const WARM_UP: usize = 2;
 /// The minimum and maximum number of timed steps.
 const STEPS: std::ops::RangeInclusive<usize> = 5..=1000;
 
-/// The number of steps of a window on a GPU, which runs asynchronously; the program waits at the end of a window.
+/// The number of steps per synchronisation on a GPU, which executes asynchronously.
 const WINDOW: usize = 50;
 
 /// The measurement of a workload: a line of `--json`.
@@ -72,9 +72,9 @@ pub(crate) fn measure(workload: Workload, device: &Device) -> anyhow::Result<Mea
         Kind::Model | Kind::Evaluation | Kind::Grid => Duration::from_secs(4),
     };
     let mut seconds = Vec::new();
-    let begun = Instant::now();
+    let started = Instant::now();
     let window = if device.is_cpu() { 1 } else { WINDOW };
-    while seconds.len() < *STEPS.start() || (begun.elapsed() < budget && seconds.len() < *STEPS.end()) {
+    while seconds.len() < *STEPS.start() || (started.elapsed() < budget && seconds.len() < *STEPS.end()) {
         let clock = Instant::now();
         for _ in 0..window {
             drop(last);

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_follows_what_is_touched() {
+    fn the_peak_includes_touched_pages() {
         let before = reset_peak().unwrap();
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
         drop(block);

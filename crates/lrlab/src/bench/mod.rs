@@ -18,7 +18,7 @@ use lrlab_kernels::Precision;
 pub(crate) use measure::{Measured, measure};
 pub(crate) use workload::{Kind, Workload};
 
-/// Every workload; those with products in linear maps, LSTM or attention have them in `precision`.
+/// Returns every workload. Products in linear maps, LSTM and attention are in `precision`.
 pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
     let mut all = models::models(precision);
     all.extend(evaluation::evaluations(precision));
@@ -30,8 +30,8 @@ pub(crate) fn workloads(precision: Precision) -> Vec<Workload> {
     all
 }
 
-/// The training step that the cost of an overhead or input workload is related to.
+/// Returns the training step with which the cost of an overhead or input workload is compared.
 pub(crate) fn reference_step(name: &str) -> Option<&'static str> {
-    let inputs = input::BESIDE.into_iter().find(|(input, _)| *input == name).map(|(_, step)| step);
-    inputs.or((name == overhead::NAME).then_some(overhead::BESIDE))
+    let inputs = input::REFERENCE_STEPS.into_iter().find(|(input, _)| *input == name).map(|(_, step)| step);
+    inputs.or((name == overhead::NAME).then_some(overhead::REFERENCE_STEP))
 }

@@ -64,7 +64,8 @@ pub(super) fn models(precision: Precision) -> Vec<Workload> {
     ]
 }
 
-/// A picture's share of a step: each product forward and for both gradients, but for the first layer's input.
+/// Returns the operations of a step per picture: each product forward and for both gradients, except the gradient of
+/// the first layer's input.
 fn resnet_flops(depth: usize, stem: Stem) -> f64 {
     let conv = |inputs: usize, outputs: usize, kernel: usize, side: usize| {
         (inputs * outputs * kernel * kernel * side * side) as f64
@@ -114,7 +115,7 @@ pub(super) fn lstm(params: &Params) -> anyhow::Result<Box<dyn Model>> {
     Ok(Box::new(Lstm::new(&config, sizes, 0, params.clone())?))
 }
 
-/// For texts of up to `length` tokens.
+/// Creates a Transformer for texts of up to `length` tokens.
 pub(super) fn transformer(params: &Params, length: usize) -> anyhow::Result<Box<dyn Model>> {
     let config = TransformerConfig {
         width: WIDTH,
@@ -155,7 +156,7 @@ fn step(model: Box<dyn Model>, config: OptimizerConfig, lr: f64, input: Input, l
     })
 }
 
-/// Standard normal values, equal for equal names.
+/// Returns standard normal values; equal names give equal values.
 pub(super) fn normal(shape: &[usize], name: &str, device: &Device) -> candle_core::Result<Tensor> {
     let stream = Stream::new(0, Purpose::Synthetic, name);
     let count = shape.iter().product::<usize>() as u64;
@@ -163,7 +164,7 @@ pub(super) fn normal(shape: &[usize], name: &str, device: &Device) -> candle_cor
     Tensor::from_vec(values, shape, device)
 }
 
-/// Integers below `bound`.
+/// Returns integers below `bound`.
 pub(super) fn below(count: usize, bound: u64, name: &str, device: &Device) -> candle_core::Result<Tensor> {
     let stream = Stream::new(0, Purpose::Synthetic, name);
     let values: Vec<u32> = (0..count as u64).map(|i| stream.below(i, bound) as u32).collect();
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_of_the_residual_networks() {
+    fn operations_of_residual_networks() {
         // He et al., section 4.2: ResNet-20's convolutions are 40.6 million products, its two projections 0.26.
         let of = |depth, stem| resnet_flops(depth, stem) / 1e6;
         assert!((of(20, Stem::Cifar) - 244.0).abs() < 1.0, "{}", of(20, Stem::Cifar));

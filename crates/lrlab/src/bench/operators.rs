@@ -24,7 +24,7 @@ const CONVOLUTIONS: [(usize, usize, usize, usize, usize); 9] = [
     (512, 512, 3, 1, 1),
 ];
 
-/// Of the cross entropy alone.
+/// The number of classes of the cross entropy.
 const CLASSES: u64 = 1000;
 
 pub(super) fn operators(precision: Precision) -> Vec<Workload> {
@@ -75,7 +75,7 @@ fn norms_and_pools() -> Vec<Workload> {
 }
 
 fn text_operators(precision: Precision) -> Vec<Workload> {
-    let mixed = |of: [Workload; 2]| of.map(|of| Workload { precision, ..of });
+    let mixed = |pair: [Workload; 2]| pair.map(|workload| Workload { precision, ..workload });
     let states = || vec![TEXTS, LENGTH, WIDTH];
     let wide = || vec![TEXTS, LENGTH, 2 * WIDTH];
     let tokens = (TEXTS * LENGTH) as f64;
@@ -131,7 +131,8 @@ impl Fixed {
     }
 }
 
-/// `forward` on standard normal values of these shapes, with the gradients of the sum of its output and without.
+/// Creates two workloads of `forward` on standard normal values of these shapes: with the gradients of the sum of its
+/// output, and without.
 fn operator<const N: usize>(
     name: &str,
     examples: usize,
@@ -186,7 +187,7 @@ fn updates() -> [Workload; 2] {
     ]
 }
 
-/// `touched`: how many values are read or written per parameter.
+/// Creates the workload of an update rule that reads and writes `touched` values per parameter.
 fn update(name: &str, touched: usize, rule: impl Fn(&[Var; 4], u64) -> Result<()> + 'static) -> Workload {
     Workload {
         kind: Kind::Operator,

@@ -13,10 +13,10 @@ use lrlab_schedulers::{ControllerSpec, Horizon, Observation, ScheduleSpec};
 
 use super::workload::{Kind, Step, Workload};
 
-/// Its name. Its cost is reported as a fraction of a step of [`BESIDE`].
+/// The name of the workload. Its cost is reported as a fraction of a step of [`REFERENCE_STEP`].
 pub(crate) const NAME: &str = "overhead";
-/// The training step that it is related to.
-pub(crate) const BESIDE: &str = "resnet20";
+/// The training step that the cost is compared with.
+pub(crate) const REFERENCE_STEP: &str = "resnet20";
 /// Updates of an epoch: CIFAR-10 in batches of 128.
 const UPDATES: u64 = 352;
 

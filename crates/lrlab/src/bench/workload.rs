@@ -1,4 +1,4 @@
-//! Workloads.
+//! The workloads of the benchmark.
 
 use candle_core::{Device, Tensor};
 use lrlab_kernels::Precision;
@@ -6,7 +6,7 @@ use lrlab_kernels::Precision;
 /// Performs one step per call. The output is read at the end, so that it has to be computed.
 pub(super) type Step = Box<dyn FnMut() -> candle_core::Result<Tensor>>;
 
-/// Makes parameters and data on a device; an optimizer's state is made in the first step, as its memory is the step's.
+/// Creates parameters and data on a device. The first step creates the optimizer's state, so that its memory is counted.
 pub(super) type Prepare = Box<dyn FnOnce(&Device) -> anyhow::Result<Step>>;
 
 /// The kind of a workload.

@@ -35,7 +35,7 @@ pub(crate) struct LrFindArgs {
     /// The number of updates of the sweep. The learning rate grows geometrically.
     #[arg(long, value_name = "N", default_value_t = 300)]
     updates: u64,
-    /// The decay of the exponential moving average of the loss; at lowest 0 and below 1.
+    /// The decay of the exponential moving average of the loss; at least 0 and below 1.
     #[arg(long, value_name = "BETA", default_value_t = 0.9)]
     smoothing: f64,
     /// The sweep ends when the smoothed loss exceeds this multiple of its minimum; above 1.

@@ -26,7 +26,7 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
     let mut place = match std::fs::File::create_new(file) {
         Ok(place) => place,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            bail!("{}: this file already exists; choose another name", file.display())
+            bail!("{}: the file already exists; choose another name", file.display())
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };

@@ -81,7 +81,7 @@ impl RecordFiles {
     }
 }
 
-/// The folder of records beside an experiment file, if it holds any.
+/// Returns the folder of records beside an experiment file, if it contains any.
 pub(crate) fn records_beside(experiment: &Path) -> Option<PathBuf> {
     let folder = experiment.with_file_name("results").join(experiment.file_stem()?);
     let mut files = std::fs::read_dir(&folder).ok()?.flatten();

@@ -228,7 +228,7 @@ fn resolve_all(
             (Err(error), Some(digest)) if is_missing(&error, data) => {
                 let name = data.source.name();
                 let note = format!(
-                    "the data of {name} are not here, so their digest is that of the stored plan ({})",
+                    "the data of {name} are not available, so the digest in the stored plan is used ({})",
                     with_causes(&error)
                 );
                 (digest.to_owned(), vec![note])

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::grid::Grid;
 use super::print_line;
 use crate::options::{Keep, Machine};
-use crate::progress::{eprint_line, label, with_causes};
+use crate::progress::{counted, eprint_line, label, with_causes};
 use crate::{DeviceChoice, Exit, Registry, assemble, provenance};
 
 /// Measurements of the first updates of a model.
@@ -147,10 +147,10 @@ pub(crate) fn run_preflight(grid: &Grid<'_>) -> anyhow::Result<PreflightReport> 
     if free < need {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         report.store.push(format!(
-            "{}: {} MiB are needed for {} runs, {} MiB are free (`--keep none` needs less)",
+            "{}: {} MiB are needed for {}, {} MiB are free (`--keep none` needs less)",
             grid.store.root().display(),
             mib(need),
-            missing.len(),
+            counted(missing.len(), "run"),
             mib(free)
         ));
     }

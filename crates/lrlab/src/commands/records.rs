@@ -135,7 +135,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<Exit> {
     let new = import_all(&store, &records)?;
     let existing = records.len() - new;
     print_line(&format!(
-        "imported {} into {}, {existing} already existing",
+        "imported {} into {}, {existing} already there",
         counted(new, "run"),
         args.out.display()
     ));

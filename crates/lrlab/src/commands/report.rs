@@ -25,11 +25,11 @@ pub(crate) struct ReportArgs {
     others: Vec<PathBuf>,
     #[command(flatten)]
     on_record: RecordFiles,
-    /// The folder to write to; by default `DIR/<experiment>/report`, and of several experiments `DIR/A+B/report`. Files that are not from an earlier report are
-    /// kept.
+    /// The folder to write to; by default `DIR/<experiment>/report`, and `DIR/A+B/report` for several experiments. Files
+    /// that are not from an earlier report are kept.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Print the verdict on each claim, and fail unless each is what the experiment expects (`expect`, by default
+    /// Print the verdict on each claim, and fail unless each is the one that the experiment expects (`expect`, by default
     /// "supported").
     #[arg(long)]
     check: bool,

@@ -29,7 +29,7 @@ pub(crate) struct RunArgs {
     /// Print the plan and an estimate without starting runs.
     #[arg(long)]
     dry_run: bool,
-    /// Set results of other builds or numerics classes aside and redo their runs.
+    /// Set results of other builds or numerics classes aside and train their runs again.
     #[arg(long)]
     rerun_others: bool,
     /// Train the missing runs although other results have another numerics class. Terminal and report say so.

@@ -44,23 +44,23 @@ enum What {
         /// The semantics of the controller.
         #[arg(long, value_enum, default_value = "lrlab")]
         compat: CompatArg,
-        /// A schedule over which the controller works. Prints the rate of every update; `--lr` is the base rate.
+        /// A schedule that the controller scales. Prints the rate of every update; `--lr` is the base rate.
         #[arg(long, requires = "updates_per_epoch")]
         schedule: Option<String>,
         /// Updates between two observations.
         #[arg(long, requires = "schedule")]
         updates_per_epoch: Option<u64>,
     },
-    /// Print the gains that a controller set in finished runs, as `scripted = { … }`: a monitor that sets them again in
-    /// other runs without looking at their metric.
+    /// Print the gains that a controller set in finished runs, as `scripted = { … }`: a controller that sets the same
+    /// gains in other runs, regardless of their metric.
     Gains {
         /// Files of records, or folders of *.jsonl files.
         #[arg(required = true, value_name = "FILE|DIR")]
         records: Vec<PathBuf>,
-        /// Only the runs with this id or this beginning of an id (repeatable).
+        /// Only the runs with this id or prefix of an id (repeatable).
         #[arg(long, value_name = "RUN_ID")]
         run: Vec<String>,
-        /// The callback that decided.
+        /// The callback that made the decisions.
         #[arg(long, default_value = "monitor")]
         source: String,
     },
@@ -106,9 +106,10 @@ struct Scheduled {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CompatArg {
-    /// Those of this program.
+    /// The semantics of this program.
     Lrlab,
-    /// Those of PyTorch: one update is one `scheduler.step()`, bare numbers are steps, and the bits are PyTorch's.
+    /// The semantics of PyTorch: one update is one `scheduler.step()`, bare numbers are steps, and results
+    /// are bit-identical to PyTorch's.
     Torch,
 }
 
@@ -137,15 +138,15 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
                             "--schedule with --compat torch: PyTorch's schedulers overwrite each other's rates"
                         );
                     }
-                    let run = over(&seen, updates_per_epoch)?;
+                    let run = observed_horizon(&seen, updates_per_epoch)?;
                     lrlab_schedulers::replay_scheduled(schedule, controller, rate(*lr)?, &run, &seen)?
                 }
                 _ => lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?,
             };
-            eprint_line("note: open loop: with another rate the metric would have been different");
+            eprint_line("note: open loop: the metric does not respond to the rates");
             if compat == Compat::Lrlab {
                 for (after, decision) in lrlab_schedulers::decisions(controller, &seen)? {
-                    eprint_line(&format!("observation {after}: {}", words(&decision)));
+                    eprint_line(&format!("observation {after}: {}", describe(&decision)));
                 }
             }
             print(&lines(&rates));
@@ -178,23 +179,23 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A run with one observation at the end of each epoch.
-fn over(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Result<Horizon> {
+/// Returns the horizon of a run with one observation at the end of each epoch.
+fn observed_horizon(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Result<Horizon> {
     if updates_per_epoch == 0 {
         bail!("--updates-per-epoch 0: expected at least 1");
     }
     Ok(Horizon { updates: updates_per_epoch.saturating_mul(seen.len() as u64), updates_per_epoch })
 }
 
-/// Name, picture, summary and example of each schedule, for a run of ten epochs from a rate of 0.1.
+/// Lists each schedule with a plot of its rates over ten epochs (base rate 0.1), a summary and an example.
 fn list() -> anyhow::Result<String> {
     let run = Horizon { updates: 400, updates_per_epoch: 40 };
     let mut text = String::new();
     for (summary, example) in lrlab_schedulers::EXAMPLES {
         let name = ScheduleSpec::parse(example)?.name();
         let rates = lrlab_schedulers::trace(example, 0.1, &run, Compat::Lrlab)?;
-        let picture = lrlab_schedulers::plot_line(&rates, 40);
-        let _ = writeln!(text, "{name:<20} {picture}  {summary}\n    {example}");
+        let plot = lrlab_schedulers::plot_line(&rates, 40);
+        let _ = writeln!(text, "{name:<20} {plot}  {summary}\n    {example}");
     }
     Ok(text)
 }
@@ -253,7 +254,7 @@ fn rate(lr: f64) -> anyhow::Result<f64> {
     }
 }
 
-fn words(decision: &Decision) -> String {
+fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Keep => "nothing".to_owned(),
         Decision::Gain { reason, .. } | Decision::Try { reason, .. } => reason.clone(),
@@ -276,7 +277,7 @@ impl Scheduled {
                 Horizon { updates, updates_per_epoch: updates / epochs }
             }
             (Some(_), Some(_), _) => bail!(
-                "--updates, --epochs and --updates-per-epoch do not agree: give two of them, in whole epochs"
+                "--updates, --epochs and --updates-per-epoch do not agree: give two of them; epochs must be whole"
             ),
             (None, _, _) => bail!("--epochs needs --updates-per-epoch to give the length of the run"),
         };
@@ -287,7 +288,7 @@ impl Scheduled {
     }
 }
 
-/// The shortest decimals that parse to the same numbers, one per line.
+/// Formats each rate as the shortest decimal that parses to the same number, one per line.
 fn lines(rates: &[f64]) -> String {
     rates.iter().fold(String::new(), |mut text, rate| {
         let _ = writeln!(text, "{rate:?}");
@@ -331,12 +332,12 @@ mod tests {
         assert_eq!(read_observation("0.5").unwrap(), Observation { value: 0.5, stderr: None });
         assert_eq!(read_observation("1e-3, 0.1").unwrap(), Observation { value: 1e-3, stderr: Some(0.1) });
         assert!(read_observation("nan").unwrap().value.is_nan());
-        for (line, words) in [
+        for (line, expected) in [
             ("0.5 x", "\"x\" is not a number"),
             ("1 2 3", "more than two columns"),
             (" ", "expected a number"),
         ] {
-            assert!(read_observation(line).unwrap_err().to_string().starts_with(words), "{line}");
+            assert!(read_observation(line).unwrap_err().to_string().starts_with(expected), "{line}");
         }
         assert_eq!(read_observation("-Infinity").unwrap().value, f64::NEG_INFINITY);
         assert_eq!(read_observation(" +1.5E+00 \r").unwrap().value, 1.5);

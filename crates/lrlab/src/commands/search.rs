@@ -13,13 +13,13 @@ use super::print_line;
 use crate::options::Keep;
 use crate::progress::{arm, counted, eprint_line};
 
-/// The part of a search that a process does.
+/// The part of a search that this process executes.
 pub(crate) struct Stages<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) store: &'a RunStore,
     /// Whether to keep the checkpoints of eliminated trials.
     pub(crate) keep: Keep,
-    /// The runs that this process may do.
+    /// The runs that this process may execute.
     pub(crate) ours: &'a dyn Fn(&RunId) -> bool,
     /// Called when other processes have all due runs, with the maximum number of runs that may be due next. Waits
     /// briefly and returns whether to check again.
@@ -27,8 +27,8 @@ pub(crate) struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// Runs the stages. `work` does each of the given runs to the given epoch, or to its end. An arm with a failed run
-    /// is left as it is, because its trials are only judged together. Without a search, all runs of this process are
+    /// Runs the stages. `work` executes each of the given runs up to the given epoch, or to its end. An arm with a failed
+    /// run is not continued, because promotion compares all its trials. Without a search, all runs of this process are
     /// one stage.
     ///
     /// # Errors
@@ -54,15 +54,15 @@ impl Stages<'_> {
             let runs: Vec<PlannedRun> = due.iter().map(|due| self.plan.runs[due.run].clone()).collect();
             let until = due.iter().zip(&runs).map(|(due, run)| until(run, due.until)).collect();
             if all.elsewhere == 0 {
-                eprint_line(&self.words(&due));
+                eprint_line(&self.describe(&due));
             }
             let end = work(&runs, until)?;
             failed.extend(end.failed.iter().map(|(index, _)| due[*index].run));
-            let those = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
+            let newly_failed = end.failed.into_iter().map(|(index, failure)| (due[index].run, failure));
             all = GridOutcome {
                 executed: all.executed + end.executed,
                 started: all.started + end.started,
-                failed: all.failed.into_iter().chain(those).collect(),
+                failed: all.failed.into_iter().chain(newly_failed).collect(),
                 ..end
             };
             let stopped = end.interrupted || end.out_of_time || end.missing > end.elsewhere;
@@ -74,8 +74,8 @@ impl Stages<'_> {
         }
     }
 
-    /// The due runs of this process in the arms without a failure, and the maximum number of runs that may be due
-    /// there next.
+    /// Returns the due runs of this process in the arms without a failure, and the maximum number of runs that may be
+    /// due in the next stage.
     fn due(&self, state: &SearchState, failed: &BTreeSet<usize>) -> (Vec<Due>, usize) {
         let ours = |due: &&Due| (self.ours)(&self.plan.runs[due.run].run_id);
         let (mut all, mut next) = (Vec::new(), 0);
@@ -90,11 +90,11 @@ impl Stages<'_> {
         (all, next)
     }
 
-    fn words(&self, due: &[Due]) -> String {
+    fn describe(&self, due: &[Due]) -> String {
         format!("{}: {}", self.plan.experiment, describe_due(due))
     }
 
-    /// The totals over the runs that the search needs.
+    /// Returns the totals over the runs that the search needs.
     fn finish(&self, all: GridOutcome, state: &SearchState) -> GridOutcome {
         let (mut total, mut done) = (0, 0);
         for (run, role) in self.plan.runs.iter().zip(state.roles()) {
@@ -108,7 +108,7 @@ impl Stages<'_> {
     }
 }
 
-/// The epoch at which a run pauses; `None` if that is its end.
+/// Returns the epoch at which a run pauses; `None` if it is the last one.
 pub(crate) fn until(run: &PlannedRun, epochs: u64) -> Option<u64> {
     (run.spec["epochs"] != epochs).then_some(epochs)
 }
@@ -122,7 +122,7 @@ pub(crate) fn describe_due(due: &[Due]) -> String {
     format!("{} until epoch {}", counted(due.len(), "run"), epochs.join(" or "))
 }
 
-/// The runs that are needed: all of a grid; of a search those known to be needed.
+/// Returns the runs that are needed: all runs of a grid, or the trials of a search that are known to be needed.
 pub(crate) fn needed_runs<'a>(plan: &'a Plan, store: &RunStore) -> anyhow::Result<Cow<'a, [PlannedRun]>> {
     let Some(state) = SearchState::read(store, plan)? else { return Ok(Cow::Borrowed(&plan.runs)) };
     let asked = plan.runs.iter().zip(state.roles()).filter(|(_, role)| *role != Role::Unneeded);

@@ -16,7 +16,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the completions of a shell.
+/// Prints the completions for a shell.
 pub(crate) fn completions(args: &CompletionsArgs, mut command: Command) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, "lrlab", &mut text);

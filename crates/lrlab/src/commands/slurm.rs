@@ -1,4 +1,4 @@
-//! A grid on Slurm from the submitting side: submits missing runs, waits for them, writes the report.
+//! Executes a grid on Slurm: submits missing runs, waits for them and writes the report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ use lrlab_spec::SlurmProfile;
 use super::grid::{Execution, Grid};
 use super::{print_line, report};
 use crate::options::{Keep, Machine};
-use crate::progress::{eprint_line, report_error, report_mistakes};
+use crate::progress::{counted, eprint_line, report_error, report_mistakes};
 use crate::{Exit, provenance};
 
 /// The number of consecutive submissions without progress after which nothing is resubmitted.
@@ -63,7 +63,7 @@ pub(crate) fn settings(
     })
 }
 
-/// Restores what [`settings`] recorded of the machine options.
+/// Returns the machine options that [`settings`] recorded.
 pub(crate) fn machine(settings: &Settings) -> anyhow::Result<Machine> {
     let Settings { device, keep, checkpoint_every, threads, from_scratch, .. } = settings;
     Ok(Machine {
@@ -107,7 +107,7 @@ pub(crate) fn print_scripts(grid: &Grid<'_>, settings: &Settings) -> anyhow::Res
     provenance::freeze(grid.store)?;
     let outcome = slurm::submit(grid.store, grid.plan, settings, SubmitMode::WriteOnly)?;
     let Some((folder, submission)) = outcome.submitted else {
-        eprint_line("queued jobs will do all missing runs");
+        eprint_line("queued jobs already cover all missing runs");
         return Ok(());
     };
     let names = submission.arrays.iter().map(|array| format!("{}.sbatch", array.class));
@@ -136,8 +136,7 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
     if open && !wait {
         print_line(&format!(
-            "{}: the jobs run by themselves and write the report at the end; the same command or `lrlab status` \
-             shows their progress",
+            "{}: the jobs write the report when they end; the same command or `lrlab status` shows their progress",
             plan.experiment
         ));
         return Ok(Execution::Left(Exit::Submitted));
@@ -158,8 +157,10 @@ fn report_submission(plan: &Plan, outcome: &SubmitOutcome) {
     if !before.queued.is_empty() {
         let (tasks, runs) = (before.queued.len(), before.covered.len());
         print_line(&format!(
-            "{}: {tasks} jobs of earlier calls are queued or running, for {runs} runs",
-            plan.experiment
+            "{}: {} of earlier calls are queued or running, for {}",
+            plan.experiment,
+            counted(tasks, "job"),
+            counted(runs, "run")
         ));
     }
     for moved in &before.moved {
@@ -176,13 +177,13 @@ fn report_submission(plan: &Plan, outcome: &SubmitOutcome) {
 fn lines(submission: &Submission) -> Vec<String> {
     let job = |job: Option<u64>| job.map_or_else(|| "?".to_owned(), |job| job.to_string());
     let arrays = submission.arrays.iter().map(|array| {
-        let (runs, tasks) = (array.runs.len(), array.tasks);
-        format!("job {} submitted: {runs} runs of class {} by {tasks} tasks", job(array.job), array.class)
+        let (runs, tasks) = (counted(array.runs.len(), "run"), counted(array.tasks as usize, "task"));
+        format!("job {} submitted: {runs} of class {} in {tasks}", job(array.job), array.class)
     });
     arrays.chain([format!("job {} writes the report after them", job(submission.report_job))]).collect()
 }
 
-/// Why waiting has ended.
+/// Why waiting ended.
 #[derive(PartialEq)]
 enum WaitEnd {
     /// The jobs have nothing left to do.
@@ -224,8 +225,8 @@ fn wait_for_jobs(
                 Ok(_) => {}
             }
         }
-        let looked = Instant::now();
-        while looked.elapsed() < POLL {
+        let checked = Instant::now();
+        while checked.elapsed() < POLL {
             if interrupt.requests() > 0 {
                 return Ok(WaitEnd::Interrupted);
             }
@@ -240,8 +241,7 @@ enum Resubmission {
     Waiting,
 }
 
-/// Resubmits lost runs, but not those out of retries, if no job is left that would do them and earlier submissions
-/// made progress.
+/// Resubmits lost runs that have retries left, if no job covers them and earlier submissions made progress.
 fn resubmit(store: &RunStore, plan: &Plan, settings: &Settings) -> anyhow::Result<Resubmission> {
     let (_, states) = lrlab_grid::status(store, plan)?;
     let running = states.iter().any(|state| matches!(state, RunState::Running { .. }));
@@ -285,7 +285,7 @@ fn ended(store: &RunStore, plan: &Plan, keep: Keep) -> anyhow::Result<(String, E
     Ok((summary, if done == total { Exit::Done } else { Exit::SomeFailed }))
 }
 
-/// The job after the arrays.
+/// The job that runs after the arrays.
 #[derive(Debug, Args)]
 pub(crate) struct GridReportArgs {
     /// The folder of the submission.
@@ -299,11 +299,11 @@ const SILENT_POLLS: u32 = 60;
 /// `lrlab grid-report`: writes the report and resubmits lost runs.
 pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     let submission = Submission::read(&args.submission)?
-        .with_context(|| format!("{} holds no submission", args.submission.display()))?;
+        .with_context(|| format!("{} contains no submission", args.submission.display()))?;
     let settings = &submission.settings;
     let store = RunStore::new(&settings.out);
     let submitted = Submission::plan(&args.submission)?;
-    // A plain grid may have been extended since; a search is judged as it was submitted.
+    // A plain grid may have been extended since its submission; a search keeps its submitted plan.
     let plan = match submitted.filter(|plan| plan.search.is_some()) {
         Some(plan) => plan,
         None => {
@@ -317,7 +317,7 @@ pub(crate) fn grid_report(args: &GridReportArgs) -> anyhow::Result<Exit> {
     };
     let mut exit = conclude()?;
     for _ in 0..SILENT_POLLS {
-        // The arrays are over: remaining owners are other executors, or dead on another node.
+        // The arrays have ended: the remaining owners are other executors, or died on another node.
         let (Status { missing, running, .. }, states) = lrlab_grid::status(&store, &plan)?;
         let given_up = slurm::given_up(&store, &plan)?;
         let lost = plan

@@ -20,7 +20,7 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Refresh every second, with curves, until the grid is done or Ctrl-C; prints once if there is no terminal.
+    /// Refresh every second, with curves, until the grid is done or Ctrl-C; without a terminal, print once.
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }

@@ -56,7 +56,7 @@ pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow
 
     let left = plan.runs.len() - done.len();
     if left > 0 {
-        eprint_line(&format!("note: {} not done, and not shown", counted(left, "run")));
+        eprint_line(&format!("note: {} not done and not exported", counted(left, "run")));
     }
     print_line(&format!("{}: {}", folder.display(), counted(done.len(), "run")));
     let path = folder.display().to_string();
@@ -97,7 +97,7 @@ fn lay_out(done: &[(&PlannedRun, RunResult)], root: &Path) -> anyhow::Result<()>
     Ok(write_tensorboard_experiment(root, &hparams, &compared)?)
 }
 
-/// A name for each run: its cell, and where two cells read the same, the run's id.
+/// Returns a folder name for each run: its cell, followed by its id if the name is not unique.
 fn names(done: &[(&PlannedRun, RunResult)]) -> Vec<String> {
     let names: Vec<String> = done.iter().map(|(run, _)| folder_name(&run.cell)).collect();
     let shared = |name: &String| names.iter().filter(|other| *other == name).count() > 1;

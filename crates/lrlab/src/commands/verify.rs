@@ -1,4 +1,4 @@
-//! `lrlab verify`: redoes finished runs and compares them bit by bit.
+//! `lrlab verify`: redoes finished runs and compares them bit for bit.
 //!
 //! A run is redone from its recorded specification, in a separate store, by the same preflight, executor and workers
 //! as in `lrlab run`.
@@ -38,7 +38,7 @@ pub(crate) struct VerifyArgs {
     /// Threads per run; by default the cores divided among the jobs.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Runs at once; by default chosen from cores, memory and devices.
+    /// The maximum number of concurrent runs; by default derived from cores, memory and devices.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroU16>,
     /// Redo the runs in this new or empty folder and keep it.
@@ -61,7 +61,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
         temporary.path()
     };
     let store = RunStore::new(folder);
-    let mut data = DataHere { registry, cache: store.cache_dir(), known: Vec::new() };
+    let mut data = LocalData { registry, cache: store.cache_dir(), known: Vec::new() };
     let checked: Vec<Result<&RunResult, String>> = recorded.iter().map(|run| data.check(run)).collect();
     let sound: Vec<&RunResult> =
         checked.iter().filter_map(|checked| checked.as_ref().ok().copied()).collect();
@@ -99,7 +99,7 @@ pub(crate) fn verify(args: &VerifyArgs, registry: &Registry) -> anyhow::Result<E
     }
     print_line(&summary(&verdicts));
     if rerun.interrupted {
-        eprint_line("interrupted: the same command starts again");
+        eprint_line("interrupted: the same command starts over");
         return Ok(Exit::Interrupted);
     }
     Ok(verdict::exit(&verdicts))
@@ -167,7 +167,7 @@ fn planned(result: &RunResult) -> PlannedRun {
     }
 }
 
-/// Equal bits are not promised across numerics classes.
+/// Reports runs of other numerics classes, between which results may differ.
 fn note_other_classes(recorded: &[Recorded], class: &str) {
     let results = recorded.iter().filter_map(|run| run.result.as_ref().ok());
     let numerics = results.map(|result| (result.provenance.numerics.as_str(), 1));
@@ -189,13 +189,13 @@ fn check_empty(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The data sets on this machine.
-struct DataHere<'a> {
+struct LocalData<'a> {
     registry: &'a Registry,
     cache: PathBuf,
     known: Vec<(DataSpec, Result<String, String>)>,
 }
 
-impl DataHere<'_> {
+impl LocalData<'_> {
     /// Returns the result of a run that can be redone, or why it cannot.
     fn check<'a>(&mut self, recorded: &'a Recorded) -> Result<&'a RunResult, String> {
         let result = recorded.result.as_ref().map_err(Clone::clone)?;

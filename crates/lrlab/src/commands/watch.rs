@@ -1,4 +1,4 @@
-//! `lrlab status --watch`: a terminal page that follows a grid, with curves of running runs.
+//! `lrlab status --watch`: a live view of a grid in the terminal, with curves of running runs.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::progress::{clock, label};
 
 /// The refresh interval.
 const POLL: Duration = Duration::from_secs(1);
-/// The columns of a curve.
+/// The width of a curve in columns.
 const CURVE: usize = 16;
-/// How many of the runs that were done last have a curve.
+/// The number of recently finished runs that are shown with a curve.
 const JUST_DONE: usize = 3;
 
 /// Shows the page until the grid is done or the user requests a stop.
@@ -33,9 +33,9 @@ pub(crate) fn watch(plan: &Plan, store: &RunStore) -> anyhow::Result<Exit> {
     loop {
         let board = Dashboard::read(plan, store)?;
         let (rows, columns) = term.size();
-        let over = board.status.done + board.status.failed == board.status.total;
+        let ended = board.status.done + board.status.failed == board.status.total;
         let text = page(plan, store, &board, usize::from(rows), usize::from(columns));
-        if over || interrupt.requests() > 0 {
+        if ended || interrupt.requests() > 0 {
             drop(screen);
             // The last page stays visible.
             print(&text);
@@ -72,16 +72,16 @@ impl Drop for Screen {
     }
 }
 
-/// The page: totals, a bar, then what is running and what was done last, each with its curve, then failed, missing and
+/// Formats the page: totals, a bar, running and recently finished runs with their curves, then failed, missing and
 /// earlier runs, as many as fit.
 fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: usize) -> String {
     let mut lines: Vec<String> = board.totals(plan).lines().flat_map(|text| wrapped(text, columns)).collect();
-    let made = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
-    lines.push(bar(made / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
+    let completed = board.status.done as f64 + board.states.iter().map(share).sum::<f64>();
+    lines.push(bar(completed / board.status.total.max(1) as f64, columns.clamp(20, 100) - 8));
     let all = || plan.runs.iter().zip(&board.states);
     for (run, state) in all() {
         if let RunState::Running { live, attempt, .. } = state {
-            let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| pace(live));
+            let how = live.as_ref().map_or_else(|| "starting".to_owned(), |live| describe_progress(live));
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
             lines.push(format!("▶ {how}{again}  {}", label(&run.cell)));
             lines.push(curve_line(run, store));
@@ -104,17 +104,17 @@ fn page(plan: &Plan, store: &RunStore, board: &Dashboard, rows: usize, columns: 
     for (mark, list) in [("✗", failed), ("·", waiting), ("✓", earlier), ("–", pruned)] {
         lines.extend(list.into_iter().map(|(run, state)| format!("{mark} {}", line(run, state))));
     }
-    let room = rows.saturating_sub(1).max(3);
-    if lines.len() > room {
-        let more = lines.len() - room + 1;
-        lines.truncate(room - 1);
+    let available = rows.saturating_sub(1).max(3);
+    if lines.len() > available {
+        let more = lines.len() - available + 1;
+        lines.truncate(available - 1);
         lines.push(format!("… {more} more lines"));
     }
     lines.iter().map(|text| shortened(text, columns) + "\n").collect()
 }
 
 /// `45 %, 12 s left`.
-fn pace(live: &AttemptProgress) -> String {
+fn describe_progress(live: &AttemptProgress) -> String {
     let left = live.left_s().map(|left| format!(", {} left", clock(left))).unwrap_or_default();
     format!("{:.0} %{left}", live.share() * 100.0)
 }
@@ -129,13 +129,13 @@ fn curve_line(run: &PlannedRun, store: &RunStore) -> String {
     let values = history(&store.run_dir(&run.run_id));
     let values = &values[values.len().saturating_sub(CURVE)..];
     let Some(last) = values.last() else { return "  val_loss: no epoch yet".to_owned() };
-    let last = if last.is_finite() { figure(*last) } else { "not finite".to_owned() };
-    let range = range(values).map(|(low, high)| format!(", from {} to {}", figure(low), figure(high)));
+    let last = if last.is_finite() { number(*last) } else { "not finite".to_owned() };
+    let range = range(values).map(|(low, high)| format!(", from {} to {}", number(low), number(high)));
     format!("  val_loss {} {last}{}", curve(values), range.unwrap_or_default())
 }
 
-/// Three or four digits.
-fn figure(x: f64) -> String {
+/// Formats a number with three or four significant digits.
+fn number(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),
         1e-3..10.0 => format!("{x:.3}"),
@@ -145,7 +145,7 @@ fn figure(x: f64) -> String {
     }
 }
 
-/// Lines of at most `columns` letters, broken between words.
+/// Wraps a text between words into lines of at most `columns` characters.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -199,7 +199,7 @@ fn history(run_dir: &Path) -> Vec<f64> {
     epochs.into_values().collect()
 }
 
-/// The least and the greatest of the finite values.
+/// Returns the minimum and the maximum of the finite values.
 fn range(values: &[f64]) -> Option<(f64, f64)> {
     let finite = values.iter().copied().filter(|value| value.is_finite());
     finite.fold(None, |range, x| {
@@ -207,7 +207,7 @@ fn range(values: &[f64]) -> Option<(f64, f64)> {
     })
 }
 
-/// The values as a line of blocks, scaled to their range; `!` is not finite.
+/// Plots the values as a line of blocks, scaled to their range; `!` marks a value that is not finite.
 fn curve(values: &[f64]) -> String {
     const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let (low, high) = range(values).unwrap_or_default();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_short() {
+    fn numbers_are_short() {
         for (x, expected) in [
             (0.312_09, "0.312"),
             (1.7314, "1.731"),
@@ -246,7 +246,7 @@ mod tests {
             (1.2e32, "1.20e32"),
             (4.2e-5, "4.20e-5"),
         ] {
-            assert_eq!(figure(x), expected);
+            assert_eq!(number(x), expected);
         }
     }
 

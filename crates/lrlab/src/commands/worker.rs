@@ -1,8 +1,8 @@
-//! `lrlab worker`: does one planned run, from its `spec.json` to its `result.json`.
+//! `lrlab worker`: executes one planned run, from its `spec.json` to its `result.json`.
 //!
 //! It resumes from the newest valid checkpoint of an earlier attempt, writes only below its own attempt's folder, and
 //! commits weights and result under names that do not exist yet. Events go to standard output, one JSON object per
-//! line, and those of lasting interest to `events.jsonl`.
+//! line, and all but progress events also to `events.jsonl`.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -44,8 +44,8 @@ pub(crate) struct WorkerArgs {
     /// The number of this attempt; it writes below `attempts/<n>` in the run's folder.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: u32,
-    /// Save and end with code 86 after this many completed epochs, unless that is the whole run. A later attempt
-    /// resumes it.
+    /// Save and exit with code 86 after this many completed epochs, unless the run is complete. A later attempt resumes
+    /// it.
     #[arg(long, value_name = "EPOCH", value_parser = clap::value_parser!(u64).range(1..))]
     until_epoch: Option<u64>,
     /// Start from the state of this shorter run before its last update, if this run has no checkpoint of its own.
@@ -218,11 +218,12 @@ impl Start<'_> {
     }
 }
 
-/// Whether another process has taken the run over, because this one was suspended for longer than the claim timeout.
+/// Returns whether another process has taken over the run, because this one was suspended for longer than the claim
+/// timeout.
 fn fenced(run_dir: &Path, attempt: u32, reporter: &RefCell<Reporter>) -> anyhow::Result<bool> {
     let fenced = !lrlab_grid::holds(run_dir, attempt)?;
     if fenced {
-        let message = "a later attempt owns this run: nothing is committed".to_owned();
+        let message = "a later attempt owns this run, so this attempt commits nothing".to_owned();
         reporter.borrow_mut().report(&Event::Note { message });
     }
     Ok(fenced)
@@ -289,7 +290,7 @@ fn pause(store: &RunStore, mut result: RunResult, select: &str) -> anyhow::Resul
     Ok(Exit::Paused)
 }
 
-/// The outcome of a run; `None` if it was interrupted and is to be resumed.
+/// Returns the outcome of a run; `None` if it was interrupted and will be resumed.
 fn outcome(stop: Stop) -> Option<Outcome> {
     match stop {
         Stop::Interrupted => None,
@@ -301,7 +302,7 @@ fn outcome(stop: Stop) -> Option<Outcome> {
     }
 }
 
-/// The last and the best epoch of a paused run. Only the validation split was evaluated.
+/// Returns the last and the best epoch of a paused run, which was only evaluated on the validation split.
 fn paused_evaluations(history: &[EpochMetrics], select: &str) -> (Evaluation, Evaluation) {
     let higher = EpochMetrics::higher_is_better(select).unwrap_or(true);
     let value = |epoch: &EpochMetrics| epoch.get(select).flatten().filter(|value| value.is_finite());
@@ -318,7 +319,7 @@ fn paused_evaluations(history: &[EpochMetrics], select: &str) -> (Evaluation, Ev
     (evaluation(history.last()), evaluation(best))
 }
 
-/// The clocks over all attempts, including killed ones.
+/// Returns the times of all attempts, including killed ones.
 fn timing(work: Work, started: f64, run_dir: &Path, attempt: u32) -> Timing {
     let (before, first) = earlier_work(run_dir, attempt);
     let started = first.map_or(started, |first| first.min(started));
@@ -390,7 +391,7 @@ pub(super) fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<Plann
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Ctrl-C, SIGTERM, and the signal before a cluster's time limit: save and stop.
+/// Sets `interrupt` on Ctrl-C, SIGTERM, and the signal before a cluster's time limit.
 fn register(interrupt: &Arc<AtomicBool>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = vec![SIGINT, SIGTERM];

@@ -9,7 +9,7 @@ use super::context::CheckContext;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 
-/// Twenty updates of networks wide enough for nondeterministic sums.
+/// Twenty updates of networks large enough for nondeterministic sums to occur.
 const SIZES: Sizes = Sizes { epochs: 1, seeds: 1, depth: 20, pictures: 800, reviews: 800, width: 64 };
 
 /// Trains a network twice and compares every weight and buffer.
@@ -21,15 +21,15 @@ pub(super) fn twice(network: &str, context: &CheckContext) -> anyhow::Result<Ver
     let (first, second) = (values(&once.last_weights)?, values(&again.last_weights)?);
     let count: usize = first.values().map(Vec::len).sum();
     for (name, values) in &first {
-        let other = second.get(name).with_context(|| format!("{name} is missing the second time"))?;
+        let other = second.get(name).with_context(|| format!("{name} is missing in the second run"))?;
         let differ = values.iter().zip(other).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
         if differ > 0 {
             let of = values.len();
-            return Ok(Verdict::failed(format!("{name}: {differ} of {of} values differ the second time")));
+            return Ok(Verdict::failed(format!("{name}: {differ} of {of} values differ in the second run")));
         }
     }
     if once.history != again.history {
-        return Ok(Verdict::failed("the figures of the epoch differ the second time"));
+        return Ok(Verdict::failed("the metrics of the epoch differ in the second run"));
     }
     let updates = once.timing.updates_executed;
     Ok(Verdict::passed(format!("all bits of {count} values after {updates} updates")))

@@ -6,10 +6,10 @@ use lrlab_kernels::Precision;
 use super::side::{Layouts, Outputs, Seen, Side};
 use super::verdict::{Measure, Verdict};
 
-/// The bound of errors with rounded operands, as a multiple of the effect of rounding on the reference.
+/// The error bound with rounded operands, as a multiple of the effect of rounding on the reference.
 const TIMES_ROUNDING: f64 = 4.0;
 /// The upper limit of every bound.
-const MOST: f64 = 0.5;
+const MAX_BOUND: f64 = 0.5;
 
 /// Computes an operator on a side's operands.
 type Run = Box<dyn Fn(&Side) -> Result<Outputs>>;
@@ -28,13 +28,13 @@ pub(super) struct Case {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent properties")]
 struct Traits {
-    /// It has a precision.
+    /// The operator has a precision.
     mixed: bool,
-    /// It multiplies matrices, with which a GPU may be less exact.
+    /// The operator multiplies matrices, which a GPU may do less accurately.
     products: bool,
-    /// It has kinks: an error that moves a value across a kink changes its gradient.
+    /// The operator has kinks: an error that moves a value across a kink changes its gradient.
     kinks: bool,
-    /// Some gradients are sums that cancel, because a norm removes what the previous one adds.
+    /// Some gradients are sums with cancellation, because a norm is invariant to the scale of its input.
     cancels: bool,
     /// Random numbers decide which outputs are 0, which must agree.
     drops: bool,
@@ -49,38 +49,38 @@ impl Case {
         Self { operator, what: what.into(), traits: Traits::default(), run: Box::new(run) }
     }
 
-    /// It has a precision and multiplies matrices.
+    /// Declares that the operator has a precision and multiplies matrices.
     pub(super) fn mixed(mut self) -> Self {
         (self.traits.mixed, self.traits.products) = (true, true);
         self
     }
 
-    /// It multiplies matrices.
+    /// Declares that the operator multiplies matrices.
     pub(super) fn products(mut self) -> Self {
         self.traits.products = true;
         self
     }
 
-    /// It has kinks where `yes`.
+    /// Declares whether the operator has kinks.
     pub(super) fn kinks(mut self, yes: bool) -> Self {
         self.traits.kinks = yes;
         self
     }
 
-    /// Its gradients suffer from cancellation.
+    /// Declares that gradients suffer from cancellation.
     pub(super) fn cancels(mut self) -> Self {
         self.traits.cancels = true;
         self
     }
 
-    /// The zeros of its output are random.
+    /// Declares that random zeros occur in the output.
     pub(super) fn drops(mut self) -> Self {
         self.traits.drops = true;
         self
     }
 
-    /// Whether the operator has this precision.
-    pub(super) fn takes(&self, precision: Precision) -> bool {
+    /// Returns whether the operator supports this precision.
+    pub(super) fn supports(&self, precision: Precision) -> bool {
         precision == Precision::F32 || self.traits.mixed
     }
 
@@ -102,7 +102,7 @@ impl Case {
     ) -> Result<Vec<f64>> {
         // Rounding that moves one of n values across a kink changes its gradient: an error of 1 / √n.
         let across = |seen: &Seen| self.traits.kinks && seen.gradient;
-        let least = |seen: &Seen| match exactness {
+        let floor = |seen: &Seen| match exactness {
             Exactness::Tf32 if self.traits.products && across(seen) => 0.15,
             Exactness::Tf32 if self.traits.products => 5e-3,
             Exactness::F32 | Exactness::Tf32 if self.traits.cancels => 1e-4,
@@ -111,13 +111,13 @@ impl Case {
             Exactness::Bf16 => 2e-2,
         };
         let Some(bits) = exactness.bits().filter(|_| self.traits.products) else {
-            return Ok(expected.iter().map(least).collect());
+            return Ok(expected.iter().map(floor).collect());
         };
         // The reference shows the rounding error of sums that cancel.
         let exact = self.all(&Side::reference(Precision::F32, draw))?;
         let rounded = self.all(&Side::reference(precision, draw).rounded(bits))?;
         let bound = |(exact, rounded): (&Seen, &Seen)| {
-            (TIMES_ROUNDING * distance(&rounded.values, &exact.values)).clamp(least(exact), MOST)
+            (TIMES_ROUNDING * distance(&rounded.values, &exact.values)).clamp(floor(exact), MAX_BOUND)
         };
         Ok(exact.iter().zip(&rounded).map(bound).collect())
     }
@@ -133,7 +133,7 @@ impl Case {
                 bail!("{} results, expected {}", found.len(), expected.len());
             }
             if layouts == Layouts::Plain {
-                self.again(device, precision, draw, &found)?;
+                self.check_determinism(device, precision, draw, &found)?;
             }
             for ((found, expected), bound) in found.iter().zip(&expected).zip(&bounds) {
                 let measure = self.measure(found, expected, *bound, layouts)?;
@@ -145,12 +145,18 @@ impl Case {
         worst.map_or_else(|| bail!("the operator has no output"), Ok)
     }
 
-    /// Checks that a second computation gives equal bits, which it does not if the order of sums varies.
-    fn again(&self, device: &Device, precision: Precision, draw: u64, first: &[Seen]) -> Result<()> {
+    /// Checks that a second computation gives equal bits; it does not if the order of sums varies.
+    fn check_determinism(
+        &self,
+        device: &Device,
+        precision: Precision,
+        draw: u64,
+        first: &[Seen],
+    ) -> Result<()> {
         let bits = |seen: &Seen| seen.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         let second = self.all(&Side::on(device, precision, draw))?;
         match first.iter().zip(&second).find(|(a, b)| bits(a) != bits(b)) {
-            Some((seen, _)) => bail!("{}: other bits the second time", seen.name),
+            Some((seen, _)) => bail!("{}: different bits in the second computation", seen.name),
             None => Ok(()),
         }
     }
@@ -158,7 +164,7 @@ impl Case {
     fn measure(&self, found: &Seen, expected: &Seen, bound: f64, layouts: Layouts) -> Result<Measure> {
         let name = &expected.name;
         if found.dims != expected.dims {
-            bail!("{name} is {:?}, not {:?}", found.dims, expected.dims);
+            bail!("{name} has the shape {:?}, expected {:?}", found.dims, expected.dims);
         }
         let dropped = |seen: &Seen| seen.values.iter().map(|v| *v == 0.0).collect::<Vec<_>>();
         if self.traits.drops && !expected.gradient && dropped(found) != dropped(expected) {
@@ -173,13 +179,13 @@ impl Case {
     ///
     /// The convolutions of the CPU propagate a NaN to pixels that do not depend on it. An output must therefore be NaN if it is NaN
     /// on the CPU and depends on the value in the reference.
-    fn hands_on(&self, device: &Device) -> Result<Option<bool>> {
-        let nan = |side: Side| self.forward(&side.poked(f64::NAN));
+    fn propagates_nan(&self, device: &Device) -> Result<Option<bool>> {
+        let nan = |side: Side| self.forward(&side.injected(f64::NAN));
         let on_cpu = nan(Side::on(&Device::Cpu, Precision::F32, 0))?;
         let here = nan(Side::on(device, Precision::F32, 0))?;
         let reference = || Side::reference(Precision::F32, 0);
         let plain = self.forward(&reference())?;
-        let [up, down] = [1e3, -1e3].map(|value| self.forward(&reference().poked(value)));
+        let [up, down] = [1e3, -1e3].map(|value| self.forward(&reference().injected(value)));
         let (up, down) = (up?, down?);
         let (mut wanted, mut missing) = (0, 0);
         for (i, plain) in plain.iter().enumerate() {
@@ -223,7 +229,7 @@ impl Exactness {
     }
 }
 
-/// Whether the environment allows less exact f32 products on this device.
+/// Returns whether the environment allows TF32 products on this device.
 pub(super) fn tf32(device: &Device) -> bool {
     device.is_cuda() && lrlab_kernels::tf32()
 }
@@ -236,10 +242,10 @@ fn distance(found: &[f64], expected: &[f64]) -> f64 {
     if whole == 0.0 { apart } else { apart / whole }
 }
 
-/// The cases of an operator.
+/// Compares the cases of an operator.
 pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) -> Verdict {
     let mut worst: Option<Measure> = None;
-    let mut again = 0;
+    let mut repeated = 0;
     for case in cases {
         let compare = |draw| match case.compare(device, precision, draw) {
             Ok(measure) => Ok(measure),
@@ -251,7 +257,7 @@ pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) ->
         };
         // A rounding error rarely moves a value across a kink; a wrong gradient occurs with any values.
         if !measure.holds() && case.traits.kinks && precision == Precision::F32 {
-            again += 1;
+            repeated += 1;
             measure = match compare(1) {
                 Ok(measure) => measure,
                 Err(words) => return Verdict::failed(words),
@@ -261,18 +267,18 @@ pub(super) fn operator(cases: &[Case], precision: Precision, device: &Device) ->
             worst = Some(measure);
         }
     }
-    let Some(worst) = worst else { return Verdict::failed("there is nothing to compare") };
+    let Some(worst) = worst else { return Verdict::failed("there are no cases") };
     let count = cases.len();
-    let others = if again > 0 { format!(", {again} with other values") } else { String::new() };
+    let others = if repeated > 0 { format!(", {repeated} with other values") } else { String::new() };
     let cases = if count == 1 { "1 case".to_owned() } else { format!("{count} cases") };
     Verdict::measured(worst, &format!("{cases}{others}"))
 }
 
 /// Checks that each operator propagates a NaN.
-pub(super) fn handed_on(cases: &[Case], device: &Device) -> Verdict {
+pub(super) fn nan_propagation(cases: &[Case], device: &Device) -> Verdict {
     let (mut kept, mut lost) = (0, Vec::new());
     for case in cases {
-        match case.hands_on(device) {
+        match case.propagates_nan(device) {
             Ok(Some(true)) => kept += 1,
             Ok(Some(false)) => lost.push(format!("{} ({})", case.operator, case.what)),
             Ok(None) => {}
@@ -281,11 +287,11 @@ pub(super) fn handed_on(cases: &[Case], device: &Device) -> Verdict {
     }
     if lost.is_empty() {
         Verdict::passed(format!(
-            "comes out wherever it does on the CPU, which is so in {kept} of {} cases",
+            "propagates wherever it does on the CPU, which is the case in {kept} of {} cases",
             cases.len()
         ))
     } else {
-        Verdict::failed(format!("is lost in {}", lost.join("; ")))
+        Verdict::failed(format!("does not propagate in {}", lost.join("; ")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The device and folder that checks use.
+//! The context of a check.
 
 use std::path::PathBuf;
 

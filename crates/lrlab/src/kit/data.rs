@@ -1,4 +1,4 @@
-//! Checks batches that the device makes from its own copy of the data.
+//! Checks batches that are assembled on the device from its copy of the data.
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
@@ -11,10 +11,10 @@ use lrlab_train::DeviceData;
 use super::context::CheckContext;
 use super::verdict::Verdict;
 
-/// Not a divisor of a split's size, so that the last batch is smaller.
+/// The batch size, which divides no split's size, so that the last batch is smaller.
 const BATCH: usize = 33;
 
-/// Pictures with an even and an odd side, with each augmentation alone and all together.
+/// Checks pictures with even and odd sides, with each augmentation alone and all together.
 pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
     let none = AugmentConfig::default();
     let augments = [
@@ -42,10 +42,10 @@ pub(super) fn pictures(context: &CheckContext) -> anyhow::Result<Verdict> {
             }
         }
     }
-    Ok(Verdict::passed(format!("all bits of {count} values, {} ways to change pictures", augments.len())))
+    Ok(Verdict::passed(format!("all bits of {count} values, {} augmentations", augments.len())))
 }
 
-/// Sequences of many lengths.
+/// Checks sequences of many lengths.
 pub(super) fn tokens(context: &CheckContext) -> anyhow::Result<Verdict> {
     let reviews = SyntheticReviews { train: 500, test: 100, ..SyntheticReviews::default() };
     let data = load(Source::SyntheticReviews(reviews), context)?;
@@ -62,18 +62,20 @@ fn load(source: Source, context: &CheckContext) -> anyhow::Result<Dataset> {
 /// Compares the batches of the device with those of the host, for every split and both orders. Returns the number of equal
 /// values, or the first difference.
 fn compare(data: &Dataset, augment: AugmentConfig, device: &Device) -> anyhow::Result<Result<usize, String>> {
-    let there = DeviceData::upload(data, device)?;
+    let on_device = DeviceData::upload(data, device)?;
     let splits = [("training", &data.train), ("validation", &data.validation), ("test", &data.test)];
     let mut count = 0;
     for (name, split) in splits {
         for order in [Order::Sequential, Order::Shuffled { seed: 1, epoch: 2 }] {
             let plan = BatchPlan { augment, ..BatchPlan::new(BATCH, order) };
-            let mut made = there.batches(split, plan.clone()).context("the split is not on the device")?;
+            let mut device_batches =
+                on_device.batches(split, plan.clone()).context("the split is not on the device")?;
             for (number, host) in split.batches(plan).enumerate() {
-                let made = made.next().with_context(|| format!("batch {number} is missing"))??;
-                let (host, made) = (values(&host?)?, values(&made)?);
-                if host != made {
-                    let differ = host.iter().zip(&made).filter(|(a, b)| a != b).count();
+                let device_batch =
+                    device_batches.next().with_context(|| format!("batch {number} is missing"))??;
+                let (host, device) = (values(&host?)?, values(&device_batch)?);
+                if host != device {
+                    let differ = host.iter().zip(&device).filter(|(a, b)| a != b).count();
                     let of = host.len();
                     return Ok(Err(format!("{differ} of {of} values of {name} batch {number} differ")));
                 }

@@ -1,4 +1,4 @@
-//! Checks grids on the device: killed and resumed, and with two runs at once.
+//! Checks grids on the device: killed and resumed runs, and two concurrent runs.
 
 use std::collections::BTreeMap;
 #[cfg(target_os = "linux")]
@@ -14,14 +14,14 @@ use super::context::CheckContext;
 use super::training::{NETWORKS, Sizes};
 use super::verdict::Verdict;
 
-/// About eighty updates each.
+/// About eighty updates per run.
 const SIZES: Sizes = Sizes { epochs: 10, seeds: 1, depth: 8, pictures: 320, reviews: 320, width: 32 };
 /// The parts of a result that are equal for equal specifications.
 const SHARED: [&str; 5] = ["outcome", "history", "final", "best", "decisions"];
-/// The time limit of a call.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// The time limit of a grid.
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 /// The polling interval.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL: Duration = Duration::from_millis(1);
 
 /// A store and the calls that use it.
 struct Grid<'a> {
@@ -61,19 +61,19 @@ impl<'a> Grid<'a> {
             }
         };
         if !status.success() {
-            bail!("a grid ended with {status}: {}", self.log_tail());
+            bail!("the grid failed: {status}: {}", self.log_tail());
         }
         Ok(())
     }
 
-    /// The last lines of the log.
+    /// Returns the last lines of the log.
     fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(3)..].join("; ")
     }
 
-    /// The results, by run.
+    /// Returns the results, by run id.
     fn results(&self) -> anyhow::Result<BTreeMap<String, Outcome>> {
         let mut all = BTreeMap::new();
         let store = self.out.join("runs/store");
@@ -90,14 +90,14 @@ impl<'a> Grid<'a> {
         Ok(all)
     }
 
-    /// Whether the run of the network has a complete checkpoint.
+    /// Returns whether the run of the network has a complete checkpoint.
     #[cfg(target_os = "linux")]
     fn has_checkpoint(&self, network: &str) -> bool {
         let runs = std::fs::read_dir(self.out.join("runs/store")).into_iter().flatten().flatten();
         runs.into_iter().any(|run| {
             let spec = std::fs::read_to_string(run.path().join("spec.json")).unwrap_or_default();
             let spec: Value = serde_json::from_str(&spec).unwrap_or_default();
-            spec["cell"]["model"] == network && whole_checkpoint(&run.path())
+            spec["cell"]["model"] == network && is_complete_checkpoint(&run.path())
         })
     }
 }
@@ -109,15 +109,15 @@ struct Running {
 }
 
 impl Running {
-    /// Returns how it ended; waits briefly if it has not.
+    /// Returns the exit status; waits briefly if the process has not ended.
     fn ended(&mut self, grid: &Grid) -> anyhow::Result<Option<ExitStatus>> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(status));
         }
-        if self.since.elapsed() > PATIENCE {
-            bail!("a grid did not end within {} s: {}", PATIENCE.as_secs(), grid.log_tail());
+        if self.since.elapsed() > TIME_LIMIT {
+            bail!("the grid did not end within {} s: {}", TIME_LIMIT.as_secs(), grid.log_tail());
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL);
         Ok(None)
     }
 
@@ -142,16 +142,16 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Returns the parts that differ.
+    /// Returns the first part that differs.
     fn differs(&self, other: &Self) -> Option<&'static str> {
         let figures = SHARED.into_iter().find(|key| self.result[key] != other.result[key]);
         figures.or((self.weights != other.weights).then_some("weights"))
     }
 }
 
-/// Returns the results of undisturbed runs, one at a time; the first check that needs them makes them.
-fn alone(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
-    let grid = Grid::new(context, "alone")?;
+/// Returns the results of undisturbed runs, which are trained one at a time by the first check that needs them.
+fn undisturbed(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
+    let grid = Grid::new(context, "undisturbed")?;
     grid.run(&["--jobs", "1"])?;
     let results = grid.results()?;
     if results.len() != NETWORKS.len() {
@@ -161,11 +161,11 @@ fn alone(context: &CheckContext) -> anyhow::Result<BTreeMap<String, Outcome>> {
 }
 
 /// Compares results with those of undisturbed runs.
-fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome>) -> Option<String> {
-    if found.keys().ne(alone.keys()) {
-        return Some(format!("{} of {} runs have a result", found.len(), alone.len()));
+fn differing(found: &BTreeMap<String, Outcome>, undisturbed: &BTreeMap<String, Outcome>) -> Option<String> {
+    if found.keys().ne(undisturbed.keys()) {
+        return Some(format!("{} of {} runs have a result", found.len(), undisturbed.len()));
     }
-    alone.iter().find_map(|(id, expected)| {
+    undisturbed.iter().find_map(|(id, expected)| {
         let what = expected.differs(&found[id])?;
         Some(format!("{what} of {} differ", expected.result["cell"]["model"]))
     })
@@ -173,11 +173,11 @@ fn differing(found: &BTreeMap<String, Outcome>, alone: &BTreeMap<String, Outcome
 
 /// Checks that two runs at once give the results of runs one after another.
 pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
-    let alone = alone(context)?;
+    let undisturbed = undisturbed(context)?;
     let grid = Grid::new(context, "two")?;
     grid.run(&["--jobs", "2"])?;
     let found = grid.results()?;
-    if let Some(words) = differing(&found, &alone) {
+    if let Some(words) = differing(&found, &undisturbed) {
         return Ok(Verdict::failed(words));
     }
     let clock = |outcome: &Outcome, key: &str| outcome.result["timing"][key].as_f64().unwrap_or(f64::NAN);
@@ -186,20 +186,20 @@ pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     if !(0..times.len()).any(|a| (0..a).any(|b| together(a, b))) {
         return Ok(Verdict::failed("no two runs were executed concurrently"));
     }
-    Ok(Verdict::passed(format!("{} runs end with the bits of runs one at a time", found.len())))
+    Ok(Verdict::passed(format!("{} concurrent runs have the same bits as sequential runs", found.len())))
 }
 
 /// Checks that a killed and resumed run of each network gives the result of an undisturbed one.
 #[cfg(target_os = "linux")]
 pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict> {
-    let alone = alone(context)?;
+    let undisturbed = undisturbed(context)?;
     let grid = Grid::new(context, "killed")?;
     for network in NETWORKS {
         let filter = format!("model={network}");
         let mut running = grid.start(&["--jobs", "1", "--filter", &filter])?;
         while !grid.has_checkpoint(network) {
             if let Some(status) = running.ended(&grid)? {
-                bail!("a grid ended with {status} before it was killed: {}", grid.log_tail());
+                bail!("the grid ended with {status} before it was killed: {}", grid.log_tail());
             }
         }
         let workers = workers(&grid.out.join("runs"))?;
@@ -214,9 +214,9 @@ pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict>
     let number = |rest: &str| rest.split_whitespace().next().map(str::to_owned);
     let resumed: Vec<_> = log.split("resumes at update ").skip(1).filter_map(number).collect();
     if resumed.len() != NETWORKS.len() {
-        bail!("{} of {} runs were killed in the middle", resumed.len(), NETWORKS.len());
+        bail!("{} of {} runs were killed during training", resumed.len(), NETWORKS.len());
     }
-    Ok(match differing(&grid.results()?, &alone) {
+    Ok(match differing(&grid.results()?, &undisturbed) {
         Some(words) => Verdict::failed(words),
         None => Verdict::passed(format!("killed, resumed at updates {}, the same bits", resumed.join(", "))),
     })
@@ -224,10 +224,10 @@ pub(super) fn kill_and_resume(context: &CheckContext) -> anyhow::Result<Verdict>
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn kill_and_resume(_: &CheckContext) -> anyhow::Result<Verdict> {
-    Ok(Verdict::skipped("workers are found by their command lines, which only Linux shows"))
+    Ok(Verdict::skipped("workers are identified by their command lines in /proc, which only Linux has"))
 }
 
-/// The workers of a store, each the leader of a process group.
+/// Returns the workers of a store, each the leader of a process group.
 #[cfg(target_os = "linux")]
 fn workers(out: &Path) -> anyhow::Result<Vec<rustix::process::Pid>> {
     let mut all = Vec::new();
@@ -245,16 +245,16 @@ fn workers(out: &Path) -> anyhow::Result<Vec<rustix::process::Pid>> {
     Ok(all)
 }
 
-/// Whether a run has a complete checkpoint.
+/// Returns whether a run has a complete checkpoint.
 #[cfg(target_os = "linux")]
-fn whole_checkpoint(run: &Path) -> bool {
+fn is_complete_checkpoint(run: &Path) -> bool {
     let folders = |path: PathBuf| std::fs::read_dir(path).into_iter().flatten().flatten();
     folders(run.join("attempts")).any(|attempt| {
         folders(attempt.path().join("checkpoints")).any(|checkpoint| {
             let name = checkpoint.file_name();
-            let making =
+            let is_partial =
                 name.as_encoded_bytes().starts_with(b".") || name.as_encoded_bytes().ends_with(b".tmp");
-            !making && checkpoint.path().join("manifest.json").is_file()
+            !is_partial && checkpoint.path().join("manifest.json").is_file()
         })
     })
 }

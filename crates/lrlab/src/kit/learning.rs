@@ -1,6 +1,6 @@
 //! Checks that networks reach the same results on the device as on the CPU.
 
-#![allow(clippy::disallowed_methods, reason = "a bound for a test decides no bits of a run")]
+#![allow(clippy::disallowed_methods, reason = "the bound of a check does not affect the bits of a run")]
 
 use candle_core::Device;
 use lrlab_train::Fitted;
@@ -9,11 +9,11 @@ use super::context::CheckContext;
 use super::training::{Sizes, data, train};
 use super::verdict::Verdict;
 
-/// A few epochs from two seeds.
+/// Three epochs with two seeds.
 const SIZES: Sizes = Sizes { epochs: 3, seeds: 2, depth: 8, pictures: 1280, reviews: 2560, width: 32 };
-/// The tolerance between means over the seeds: of the accuracy, and of the loss relative to that of guessing.
-const NOISE: f64 = 0.06;
-/// The minimum accuracy above chance.
+/// The tolerance between means over the seeds: of the accuracy, and of the loss relative to that of random guessing.
+const TOLERANCE: f64 = 0.06;
+/// The minimum difference between the accuracy and chance.
 const ABOVE_CHANCE: f64 = 0.2;
 
 /// Validation loss and accuracy of the last epoch.
@@ -39,30 +39,34 @@ impl Figures {
     }
 }
 
-/// Trains a network on both and compares the results.
+/// Trains a network on the device and on the CPU and compares the results.
 pub(super) fn as_on_the_cpu(network: &str, context: &CheckContext) -> anyhow::Result<Verdict> {
-    let (mut here, mut there) = (Vec::new(), Vec::new());
+    let (mut on_device, mut on_cpu) = (Vec::new(), Vec::new());
     let mut classes = 1;
     for run in SIZES.runs(network)? {
         let data = data(&run, &context.folder)?;
         classes = data.classes;
-        here.push(Figures::of(&train(&run, &data, &context.device)?));
-        there.push(Figures::of(&train(&run, &data, &Device::Cpu)?));
+        on_device.push(Figures::of(&train(&run, &data, &context.device)?));
+        on_cpu.push(Figures::of(&train(&run, &data, &Device::Cpu)?));
     }
-    Ok(judge(Figures::mean(&here), Figures::mean(&there), classes))
+    Ok(judge(Figures::mean(&on_device), Figures::mean(&on_cpu), classes))
 }
 
-fn judge(here: Figures, there: Figures, classes: usize) -> Verdict {
+fn judge(on_device: Figures, on_cpu: Figures, classes: usize) -> Verdict {
     let (guess, chance) = ((classes as f64).ln(), 1.0 / classes as f64);
     let detail = format!(
-        "accuracy {:.3} (CPU {:.3}, chance {chance:.2}), loss {:.4} (CPU {:.4}); {NOISE} apart at most, loss in parts of \
-         ln {classes}",
-        here.accuracy, there.accuracy, here.loss, there.loss
+        "accuracy {:.3} (CPU {:.3}, chance {chance:.2}), loss {:.4} (CPU {:.4}); tolerance {TOLERANCE}, \
+        for the loss relative to ln {classes}",
+        on_device.accuracy, on_cpu.accuracy, on_device.loss, on_cpu.loss
     );
-    let near = |a: f64, b: f64, whole: f64| (a - b).abs() <= NOISE * whole;
+    let close = |a: f64, b: f64, whole: f64| (a - b).abs() <= TOLERANCE * whole;
     let learnt = |figures: Figures| figures.accuracy >= chance + ABOVE_CHANCE;
-    let same = near(here.accuracy, there.accuracy, 1.0) && near(here.loss, there.loss, guess);
-    if same && learnt(here) && learnt(there) { Verdict::passed(detail) } else { Verdict::failed(detail) }
+    let same = close(on_device.accuracy, on_cpu.accuracy, 1.0) && close(on_device.loss, on_cpu.loss, guess);
+    if same && learnt(on_device) && learnt(on_cpu) {
+        Verdict::passed(detail)
+    } else {
+        Verdict::failed(detail)
+    }
 }
 
 #[cfg(test)]
@@ -70,10 +74,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_apart_at_chance_and_nan_do_not_pass() {
-        let judged = |here: (f64, f64), there: (f64, f64)| {
+    fn distant_results_chance_and_nan_do_not_pass() {
+        let judged = |on_device: (f64, f64), on_cpu: (f64, f64)| {
             let figures = |(loss, accuracy)| Figures { loss, accuracy };
-            judge(figures(here), figures(there), 2).outcome.passed()
+            judge(figures(on_device), figures(on_cpu), 2).outcome.passed()
         };
         assert!(judged((0.4, 0.83), (0.41, 0.80)));
         assert!(!judged((0.4, 0.83), (0.41, 0.75)));

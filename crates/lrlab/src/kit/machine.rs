@@ -1,4 +1,4 @@
-//! Describes the device.
+//! Checks that the device works, and describes it.
 
 use std::process::Command;
 
@@ -7,8 +7,8 @@ use candle_core::{DType, Device, Tensor};
 use super::compare::tf32;
 use super::verdict::Verdict;
 
-/// Describes the device after checking that it computes at all.
-pub(super) fn eprint_line(device: &Device) -> Verdict {
+/// Checks that the device computes a sum, and describes the device.
+pub(super) fn describe(device: &Device) -> Verdict {
     let sum = || Tensor::ones(1000, DType::F32, device)?.sum_all()?.to_scalar::<f32>();
     match sum() {
         Ok(1000.0) => {}
@@ -38,7 +38,7 @@ pub(super) fn eprint_line(device: &Device) -> Verdict {
     Verdict::passed(words.join(", "))
 }
 
-/// Describes the build of this program.
+/// Returns the features of this build.
 fn features() -> String {
     let all = [
         ("hub", cfg!(feature = "hub")),
@@ -49,10 +49,10 @@ fn features() -> String {
     if on.is_empty() { "none".to_owned() } else { on.join("+") }
 }
 
-/// Name and driver.
+/// Returns the name and the driver of the GPU.
 fn nvidia(device: &Device) -> Option<String> {
     let candle_core::DeviceLocation::Cuda { gpu_id } = device.location() else { return None };
-    // As CUDA numbers them, which is among those that this process may see.
+    // CUDA ordinals count only the GPUs that are visible to this process.
     let id = lrlab_grid::gpus().get(gpu_id)?.id.clone();
     let mut command = Command::new("nvidia-smi");
     command.args(["--query-gpu=name,driver_version", "--format=csv,noheader", "-i", &id]);

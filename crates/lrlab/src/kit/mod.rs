@@ -79,7 +79,7 @@ impl Check {
         Self { kind, name: name.into(), work: Box::new(work) }
     }
 
-    /// Whether `name` is its name or its kind's.
+    /// Returns whether `name` is the name of the check or of its kind.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name == name || self.kind.word() == name
     }
@@ -92,13 +92,12 @@ impl Check {
 
 /// Returns every check in the order of their execution; the device is first.
 pub(crate) fn checks() -> Vec<Check> {
-    let mut all =
-        vec![Check::new(Kind::Device, "device", |context| Ok(machine::eprint_line(&context.device)))];
+    let mut all = vec![Check::new(Kind::Device, "device", |context| Ok(machine::describe(&context.device)))];
     for precision in [Precision::F32, Precision::Bf16] {
         all.extend(operators(precision));
     }
     all.push(Check::new(Kind::Operators, "NaN", |context| {
-        Ok(compare::handed_on(&cases::for_nan(), &context.device))
+        Ok(compare::nan_propagation(&cases::for_nan(), &context.device))
     }));
     all.push(Check::new(Kind::Data, "pictures", data::pictures));
     all.push(Check::new(Kind::Data, "tokens", data::tokens));
@@ -116,13 +115,13 @@ pub(crate) fn checks() -> Vec<Check> {
     all
 }
 
-/// A check for each operator that takes this precision.
+/// Returns a check for each operator that supports this precision.
 fn operators(precision: Precision) -> Vec<Check> {
     let all = cases::all();
     let mut named = BTreeSet::new();
     let first = |name: &&'static str| named.insert(*name);
-    let takers = all.iter().filter(|case| case.takes(precision)).map(|case| case.operator);
-    let names: Vec<&'static str> = takers.collect::<Vec<_>>().into_iter().filter(first).collect();
+    let supporting = all.iter().filter(|case| case.supports(precision)).map(|case| case.operator);
+    let names: Vec<&'static str> = supporting.collect::<Vec<_>>().into_iter().filter(first).collect();
     let check = |name: &'static str| {
         let title = match precision {
             Precision::F32 => name.to_owned(),
@@ -133,7 +132,7 @@ fn operators(precision: Precision) -> Vec<Check> {
                 return Ok(Verdict::skipped(error.to_string()));
             }
             let cases = cases::all().into_iter().filter(|case| case.operator == name);
-            let cases: Vec<_> = cases.filter(|case| case.takes(precision)).collect();
+            let cases: Vec<_> = cases.filter(|case| case.supports(precision)).collect();
             Ok(compare::operator(&cases, precision, &context.device))
         })
     };
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_public_operator_is_there() {
+    fn every_public_operator_is_checked() {
         let names: BTreeSet<&str> = cases::all().iter().map(|case| case.operator).collect();
         for name in [
             "ConvNet",

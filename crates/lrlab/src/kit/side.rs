@@ -1,4 +1,4 @@
-//! One side of a comparison: operands on a device and in a type, and the results of an operator.
+//! One side of a comparison: the operands of an operator on a device and in a type, and its results.
 
 use std::cell::{Cell, RefCell};
 
@@ -11,14 +11,14 @@ pub(super) struct Side {
     pub(super) device: Device,
     pub(super) precision: Precision,
     dtype: DType,
-    /// The index of the set of values.
+    /// The index of the set of random values.
     draw: u64,
-    /// A replacement for the first element of the first operand.
-    poked: Option<f64>,
+    /// The value that replaces the first element of the first operand.
+    injected: Option<f64>,
     /// The number of significant bits that operands are rounded to.
     bits: u32,
     layouts: Layouts,
-    /// The number of operands so far.
+    /// The number of operands that were created.
     operands: Cell<usize>,
     variables: RefCell<Vec<(String, Var, View)>>,
     states: RefCell<Vec<(String, Var)>>,
@@ -28,7 +28,7 @@ pub(super) struct Side {
 /// The memory layout of operands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Layouts {
-    /// Contiguous.
+    /// Contiguous tensors.
     #[default]
     Plain,
     /// Alternately a slice of a larger tensor and transposed.
@@ -37,7 +37,7 @@ pub(super) enum Layouts {
     OtherViews,
 }
 
-/// The view of a tensor in memory that is the operand.
+/// How an operand views a tensor in memory.
 #[derive(Debug, Clone, Copy)]
 enum View {
     Whole,
@@ -119,7 +119,7 @@ impl Side {
             dtype,
             precision,
             draw,
-            poked: None,
+            injected: None,
             bits: f32::MANTISSA_DIGITS,
             layouts: Layouts::Plain,
             operands: Cell::new(0),
@@ -130,8 +130,8 @@ impl Side {
     }
 
     /// Replaces the first element of the first operand.
-    pub(super) fn poked(self, value: f64) -> Self {
-        Self { poked: Some(value), ..self }
+    pub(super) fn injected(self, value: f64) -> Self {
+        Self { injected: Some(value), ..self }
     }
 
     /// Rounds operands to this many significant bits.
@@ -195,7 +195,7 @@ impl Side {
     }
 
     fn tracked(&self, name: &str, x: &Tensor, view: View) -> Result<Var> {
-        let x = match self.poked.filter(|_| self.variables.borrow().is_empty()) {
+        let x = match self.injected.filter(|_| self.variables.borrow().is_empty()) {
             None => x.clone(),
             Some(value) => {
                 let mut values = x.flatten_all()?.to_vec1::<f32>()?;
@@ -314,13 +314,13 @@ impl Side {
         self.given(&Tensor::from_vec((0..count).map(value).collect(), shape, &Device::Cpu)?)
     }
 
-    /// Of a type of its own.
+    /// Returns a tensor on the device, in its own type.
     fn given(&self, x: &Tensor) -> Result<Tensor> {
         let view = self.view(x.rank());
         view.of(&view.stored(x)?.to_device(&self.device)?)
     }
 
-    /// Records numbers that are not tensors.
+    /// Records results that are not tensors.
     pub(super) fn note(&self, name: &str, values: Vec<f64>) {
         let seen = Seen { name: name.to_owned(), gradient: false, dims: vec![values.len()], values };
         self.notes.borrow_mut().push(seen);
@@ -365,7 +365,7 @@ impl Side {
 fn rounded(x: f32, bits: u32) -> f32 {
     match f32::MANTISSA_DIGITS.saturating_sub(bits) {
         0 => x,
-        gone => f32::from_bits((x.to_bits() + (1 << (gone - 1))) & (u32::MAX << gone)),
+        dropped => f32::from_bits((x.to_bits() + (1 << (dropped - 1))) & (u32::MAX << dropped)),
     }
 }
 

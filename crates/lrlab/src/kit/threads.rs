@@ -14,9 +14,9 @@ use super::context::CheckContext;
 use super::side::Side;
 use super::verdict::Verdict;
 
-/// Threads, each with its own values and sizes.
+/// The number of threads, each with its own values and sizes.
 const THREADS: u64 = 2;
-/// Training steps, each followed by an evaluation.
+/// The number of training steps, each followed by an evaluation.
 const STEPS: u64 = 6;
 /// Pictures per step.
 const BATCH: usize = 16;
@@ -27,18 +27,18 @@ pub(super) fn at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
     let alone = (0..THREADS).map(|draw| train(&context.device, draw)).collect::<anyhow::Result<Vec<_>>>()?;
     let start = Barrier::new(THREADS as usize);
     let together = thread::scope(|scope| {
-        let begin = |draw| {
+        let spawn = |draw| {
             let (device, start) = (context.device.clone(), &start);
             scope.spawn(move || {
                 start.wait();
                 train(&device, draw)
             })
         };
-        let begun = (0..THREADS).map(begin).collect::<Vec<_>>();
-        let end = |thread: thread::ScopedJoinHandle<'_, _>| {
+        let threads = (0..THREADS).map(spawn).collect::<Vec<_>>();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().map_err(|_| anyhow!("a thread panicked"))?
         };
-        begun.into_iter().map(end).collect::<anyhow::Result<Vec<_>>>()
+        threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()
     })?;
     let mut count = 0;
     for (number, (alone, together)) in alone.iter().zip(&together).enumerate() {
@@ -58,8 +58,8 @@ pub(super) fn at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
 /// The bits of values under a name.
 type Bits = (String, Vec<u64>);
 
-/// A small residual network with a linear map, trained on random pictures: losses of every step, and parameters and
-/// statistics after the last.
+/// Trains a small residual network with a linear map on random pictures. Returns the losses of every step, and the
+/// parameters and statistics after the last step.
 fn train(device: &Device, draw: u64) -> anyhow::Result<Vec<Bits>> {
     let side = Side::on(device, Precision::F32, draw);
     let width = 17 + 15 * draw as usize;

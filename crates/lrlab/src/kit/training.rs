@@ -1,4 +1,4 @@
-//! Trains small networks on generated data the way runs do.
+//! Trains small networks on generated data, with the code that trains runs.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -78,7 +78,7 @@ cosine = {{}}
     }
 }
 
-/// The data of a run.
+/// Loads the data of a run.
 pub(super) fn data(run: &RunSpec, folder: &Path) -> anyhow::Result<Dataset> {
     Registry::default().load(&run.data, &folder.join("cache"))
 }

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// It passed.
+    /// The check passed.
     Passed,
-    /// It failed.
+    /// The check failed.
     Failed,
     /// It was not run, for this reason.
     Skipped(String),
 }
 
 impl Outcome {
-    /// Whether it passed.
+    /// Returns whether the check passed.
     pub(crate) fn passed(&self) -> bool {
         *self == Self::Passed
     }
@@ -31,12 +31,12 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    /// Whether the error is within the bound; a NaN is not.
+    /// Returns whether the error is within the bound; a NaN is not.
     pub(super) fn holds(&self) -> bool {
         self.error <= self.bound
     }
 
-    /// Whether the error is closer to its bound, or further beyond it, than another; a NaN is the worst.
+    /// Returns whether the ratio of error and bound is greater than that of `other`; a NaN is the worst.
     pub(super) fn worse_than(&self, other: &Self) -> bool {
         let part = |measure: &Self| measure.error / measure.bound;
         part(self).is_nan() || part(self) > part(other)
@@ -46,11 +46,11 @@ impl Measure {
 /// The verdict of a check: a line of `--json`, with its name, kind and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
-    /// How it ended.
+    /// How the check ended.
     pub(crate) outcome: Outcome,
     /// The observation.
     pub(crate) detail: String,
-    /// The error that is worst in relation to its bound, if errors are measured; null if it is not a number.
+    /// The error with the greatest ratio to its bound, if errors are measured; null if it is NaN.
     pub(crate) error: Option<f64>,
     /// The bound of the error.
     pub(crate) bound: Option<f64>,
@@ -69,7 +69,7 @@ impl Verdict {
         Self { outcome: Outcome::Skipped(why.into()), ..Self::passed("") }
     }
 
-    /// The verdict on a measurement.
+    /// Creates the verdict on a measurement.
     pub(super) fn measured(worst: Measure, also: &str) -> Self {
         let outcome = if worst.holds() { Outcome::Passed } else { Outcome::Failed };
         let Measure { error, bound, of } = worst;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures_are_told_apart() {
+    fn measures_are_ordered_by_ratio() {
         let measure = |error: f64, bound: f64| Measure { error, bound, of: "y".to_owned() };
         assert!(measure(1e-6, 1e-5).holds() && !measure(2e-5, 1e-5).holds());
         assert!(!measure(f64::NAN, 1e-5).holds() && !measure(f64::INFINITY, 1e-5).holds());

@@ -15,7 +15,7 @@ use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
 use crate::progress::eprint_line;
 
-/// The default experiment.
+/// The experiment that is verified by default.
 const QUICKSTART: &str = "experiments/quickstart.toml";
 
 /// The options that select runs.
@@ -34,7 +34,7 @@ pub(super) struct RecordedArgs {
     records: Vec<PathBuf>,
     #[command(flatten)]
     cells: Cells,
-    /// Only the run with this id or this beginning of an id (repeatable).
+    /// Only the run with this id or prefix of an id (repeatable).
     #[arg(long, value_name = "RUN_ID")]
     run: Vec<String>,
     /// Only a sample of N runs: round-robin over the arms, in order of ids. Ids are hashes, so the sample is deterministic
@@ -122,7 +122,7 @@ impl RecordedArgs {
             let named = |id: &String| match &with_prefix(id, &finished)[..] {
                 [one] => Ok((*one).clone()),
                 [] => bail!(not_finished(id, file, &source, planned.as_deref())?),
-                several => bail!("{} runs have ids that begin with {id}: give more digits", several.len()),
+                several => bail!("{} runs have ids that start with {id}: give more digits", several.len()),
             };
             self.run.iter().map(named).collect::<anyhow::Result<_>>()?
         };
@@ -145,7 +145,7 @@ impl RecordedArgs {
         })
     }
 
-    /// The given records; or the store; or, if no run is finished there, the records beside the experiment.
+    /// Returns the given records, or else the store, or, if it has no finished run, the records beside the experiment.
     fn source(&self, file: &Path) -> anyhow::Result<Source> {
         let read = |paths: Vec<PathBuf>| -> anyhow::Result<Source> {
             Ok(Source::Records(Records::read(&paths)?, paths))

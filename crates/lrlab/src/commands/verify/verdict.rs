@@ -12,12 +12,12 @@ use crate::progress::label;
 /// The verdict on a redone run.
 pub(super) enum Verdict {
     Identical,
-    /// It differs from the recorded run.
+    /// The redone run differs from the recorded one.
     Differs(Box<Differing>),
     Failed(String),
-    /// It was not redone, for this reason.
+    /// The run was not redone, for this reason.
     Refused(String),
-    /// It was interrupted, or stopped because others failed.
+    /// The run was interrupted, or stopped because others failed.
     Missing,
 }
 
@@ -87,7 +87,7 @@ impl Differing {
         }
     }
 
-    /// Describes other differences, as far as known.
+    /// Describes differences in build, machine and data.
     fn provenance(&self) -> String {
         let Self { recorded, here, .. } = self;
         let differences = recorded
@@ -115,7 +115,7 @@ pub(super) fn summary(verdicts: &[Verdict]) -> String {
         (count(|verdict| matches!(verdict, Verdict::Differs(_))), "differ"),
         (count(|verdict| matches!(verdict, Verdict::Failed(_))), "failed"),
         (count(|verdict| matches!(verdict, Verdict::Refused(_))), "cannot be verified"),
-        (count(|verdict| matches!(verdict, Verdict::Missing)), "were not redone"),
+        (count(|verdict| matches!(verdict, Verdict::Missing)), "not redone"),
     ] {
         if n > 0 {
             let _ = write!(text, ", {n} {words}");

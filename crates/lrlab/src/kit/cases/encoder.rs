@@ -16,8 +16,8 @@ const SIZES: [[usize; 5]; 6] = [
     [3, 64, 64, 128, 4],
     [2, 40, 128, 256, 4],
 ];
-/// One sequence, one token.
-const ALONE: [[usize; 5]; 3] = [[1, 1, 64, 33, 4], [1, 33, 32, 64, 4], [6, 1, 32, 64, 4]];
+/// Sizes with one sequence or one token.
+const SINGLE: [[usize; 5]; 3] = [[1, 1, 64, 33, 4], [1, 33, 32, 64, 4], [6, 1, 32, 64, 4]];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for norm in [EncoderNorm::Before, EncoderNorm::After] {
         let of = |sizes, wanted| layer(sizes, norm, EncoderActivation::Gelu, 0.1, wanted);
-        all.extend(ALONE.map(|sizes| of(sizes, Wanted::All)));
+        all.extend(SINGLE.map(|sizes| of(sizes, Wanted::All)));
         for sizes in [SIZES[1], SIZES[3]] {
             all.extend([Wanted::Parameters, Wanted::Input].map(|wanted| of(sizes, wanted)));
         }
@@ -52,7 +52,7 @@ fn layer(
     wanted: Wanted,
 ) -> Case {
     let what = format!(
-        "x {b}×{l}×{w}, {heads} heads, {f} inside, norm {}, {}{}{}",
+        "x {b}×{l}×{w}, {heads} heads, feed forward {f}, norm {}, {}{}{}",
         if norm == EncoderNorm::Before { "before" } else { "after" },
         if activation == EncoderActivation::Relu { "relu" } else { "gelu" },
         if p > 0.0 { format!(", dropout {p}") } else { String::new() },

@@ -16,8 +16,8 @@ const SIZES: [[usize; 4]; 7] = [
     [5, 6, 20, 160],
     [33, 3, 8, 64],
 ];
-/// One sequence, one token.
-const ALONE: [[usize; 4]; 2] = [[1, 12, 17, 64], [7, 1, 20, 33]];
+/// Sizes with one sequence or one token.
+const SINGLE: [[usize; 4]; 2] = [[1, 12, 17, 64], [7, 1, 20, 33]];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
@@ -30,14 +30,14 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for tokens in [false, true] {
         for last in [false, true] {
-            all.extend(ALONE.map(|sizes| layer(sizes, last, tokens, last, Wanted::All)));
+            all.extend(SINGLE.map(|sizes| layer(sizes, last, tokens, last, Wanted::All)));
             let wanted = [Wanted::Parameters, Wanted::Input];
             all.extend(wanted.map(|wanted| layer([9, 8, 17, 33], last, tokens, last, wanted)));
         }
     }
     all.push(padded([16, 20, 8, 10]));
     all.push(
-        Case::new("LstmLayer", "without a precision", |side| {
+        Case::new("LstmLayer", "no precision", |side| {
             let x = side.var("x", &[3, 4, 5], 1.0)?;
             let (w_ih, w_hh) = (side.var("w_ih", &[24, 5], 0.4)?, side.var("w_hh", &[24, 6], 0.4)?);
             let (b_ih, b_hh) = (side.var("b_ih", &[24], 0.3)?, side.var("b_hh", &[24], 0.3)?);
@@ -81,7 +81,7 @@ fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool,
             side.input(wanted, "x", &[b, l, inputs], 1.0)?
         };
         let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, wanted)?;
-        // Every length from none to all, the longest first.
+        // Every length from `l` down to 0.
         let lengths: Vec<usize> = (0..b).map(|i| l - i % (l + 1)).collect();
         let (mask, ids) = (side.mask(&lengths, l)?, side.ids("ids", &[b, l], rows)?);
         let precision: Precision = side.precision;
@@ -111,7 +111,7 @@ fn parameters(side: &Side, inputs: usize, h: usize, wanted: Wanted) -> Result<[T
 
 /// Nearly every token reads the same row of the table, and many rows are read by none.
 fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
-    let what = format!("tokens {b}×{l}×{inputs}, {h} hidden, nine of ten the same");
+    let what = format!("tokens {b}×{l}×{inputs}, {h} hidden, nine of ten ids equal");
     Case::new("LstmLayer", what, move |side| {
         let table = side.var("table", &[2 * b * l, inputs], 1.0)?;
         let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;

@@ -8,18 +8,18 @@ use crate::kit::compare::Case;
 use crate::kit::side::Side;
 
 /// A network under construction.
-struct Plan<'a> {
+struct Builder<'a> {
     side: &'a Side,
     net: ConvNet,
     units: usize,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> Builder<'a> {
     fn new(side: &'a Side) -> Self {
         Self { side, net: ConvNet::in_precision(side.precision), units: 0 }
     }
 
-    /// A convolution of a square kernel with its norm, padded by half the kernel.
+    /// Adds a convolution with a square kernel and its norm, padded by half the kernel.
     fn unit(
         &mut self,
         x: Value,
@@ -44,7 +44,7 @@ impl<'a> Plan<'a> {
         Ok(self.net.unit(x, unit, residual, relu))
     }
 
-    /// Two convolutions with a residual sum, whose input is projected where shapes differ.
+    /// Adds two convolutions with a residual sum, whose input is projected where shapes differ.
     fn block(&mut self, x: Value, inputs: usize, outputs: usize, stride: usize) -> Result<Value> {
         let inner = self.unit(x, [inputs, outputs, 3, stride], None, true)?;
         let shortcut = if (inputs, stride) == (outputs, 1) {
@@ -55,7 +55,7 @@ impl<'a> Plan<'a> {
         self.unit(inner, [outputs, outputs, 3, 1], Some(shortcut), true)
     }
 
-    /// Two convolutions with a residual sum, whose input is subsampled and filled up with channels of zeros.
+    /// Adds two convolutions with a residual sum, whose input is subsampled and padded with channels of zeros.
     fn subsampled(&mut self, x: Value, inputs: usize, outputs: usize) -> Result<Value> {
         let inner = self.unit(x, [inputs, outputs, 3, 2], None, true)?;
         let before = (outputs - inputs) / 2;
@@ -64,7 +64,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-type Build = fn(&mut Plan) -> Result<()>;
+type Build = fn(&mut Builder) -> Result<()>;
 /// Name, pictures, network.
 type Network = (&'static str, [usize; 4], Build);
 
@@ -133,7 +133,7 @@ const NETWORKS: [Network; 9] = [
         p.unit(x, [5, 5, 3, 1], Some(x), false)?;
         Ok(())
     }),
-    // Without the relu the mean over its pixels would be the shift.
+    // Without the relu, the mean over its pixels would equal the shift.
     ("one picture", [1, 3, 8, 7], |p| {
         let x = p.unit(p.net.input(), [3, 10, 3, 1], None, true)?;
         p.unit(x, [10, 10, 3, 1], Some(x), true)?;
@@ -171,13 +171,13 @@ pub(super) fn for_nan() -> Vec<Case> {
 }
 
 fn case((name, dims, build): Network, mode: NormMode, tracked: bool) -> Case {
-    let words = if mode == NormMode::Eval { "evaluation" } else { "training" };
-    let also = if tracked { "" } else { ", pictures without a gradient" };
-    Case::new("ConvNet", format!("{name}, x {}, {words}{also}", joined(&dims)), move |side| {
+    let mode_name = if mode == NormMode::Eval { "evaluation" } else { "training" };
+    let suffix = if tracked { "" } else { ", pictures without a gradient" };
+    Case::new("ConvNet", format!("{name}, x {}, {mode_name}{suffix}", joined(&dims)), move |side| {
         let x = if tracked { side.var("x", &dims, 1.0)? } else { side.data("x", &dims, 1.0)? };
-        let mut plan = Plan::new(side);
-        build(&mut plan)?;
-        Ok(vec![("features", plan.net.forward(&x, mode)?)])
+        let mut builder = Builder::new(side);
+        build(&mut builder)?;
+        Ok(vec![("features", builder.net.forward(&x, mode)?)])
     })
     .mixed()
     .cancels()

@@ -96,7 +96,7 @@ fn norms() -> Vec<Case> {
     all
 }
 
-/// With a residual that has a gradient or not.
+/// Creates a case; `residual` is whether the residual, if there is one, has a gradient.
 fn norm(dims: [usize; 4], train: bool, residual: Option<bool>, relu: bool, wanted: Wanted) -> Case {
     let mode = if train { NormMode::Train { momentum: 0.1 } } else { NormMode::Eval };
     let mut what = format!("x {}, {}", joined(&dims), if train { "training" } else { "evaluation" });

@@ -11,7 +11,7 @@ use super::dims::joined;
 use crate::kit::compare::Case;
 use crate::kit::side::Wanted;
 
-/// Shapes of maps from value to value.
+/// Shapes for elementwise operators.
 const SHAPES: [&[usize]; 4] = [&[1], &[3, 5], &[7, 33, 20], &[40_001]];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -29,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for (n, c) in [(1, 2), (7, 10), (128, 10), (5, 1000)] {
         all.push(impossible(n, c));
-        all.extend([0.0, 0.1].map(|smoothing| no_class(n, c, smoothing)));
+        all.extend([0.0, 0.1].map(|smoothing| invalid_label(n, c, smoothing)));
     }
     all.extend([(1, 2), (128, 10), (9, 1000)].map(|(n, c)| each(n, c)));
     all.extend([1, 7, 40_001, 300_000].map(|count| {
@@ -102,7 +102,7 @@ fn linears() -> Vec<Case> {
         .flat_map(|(dims, out)| [true, false].map(|bias| affine(dims, out, bias)))
         .collect();
     all.push(
-        Case::new("linear", "without a precision", |side| {
+        Case::new("linear", "no precision", |side| {
             let (x, weight) = (side.var("x", &[5, 20], 1.0)?, side.var("weight", &[7, 20], 0.2)?);
             Ok(vec![("y", linear(&x, &weight, Some(&side.var("bias", &[7], 1.0)?), Precision::F32)?)])
         })
@@ -117,14 +117,14 @@ fn linears() -> Vec<Case> {
     all
 }
 
-/// Which operands are variables, the bias if there is one; the others have no gradient.
+/// Creates a case in which the operands that are `true` are variables; the others have no gradient.
 fn affine_of(x: bool, weight: bool, bias: Option<bool>) -> Case {
     let all = [(Some(x), "x"), (Some(weight), "weight"), (bias, "bias")];
     let named = |of: bool| {
         let names: Vec<&str> = all.iter().filter(|(is, _)| *is == Some(of)).map(|(_, name)| *name).collect();
         if names.is_empty() { "nothing".to_owned() } else { names.join(" and ") }
     };
-    let what = format!("gradients of {}, of {} none", named(true), named(false));
+    let what = format!("gradients of {}, none of {}", named(true), named(false));
     Case::new("linear", what, move |side| {
         let x = side.variable_or_data(x, "x", &[3, 9, 20], 1.0)?;
         let weight = side.variable_or_data(weight, "weight", &[7, 20], 0.2)?;
@@ -154,7 +154,7 @@ fn cross_entropies(n: usize, c: usize, smoothing: f64) -> Case {
     })
 }
 
-/// In each row a class that is not the label has probability 0.
+/// In each row, one class other than the label has probability 0.
 fn impossible(n: usize, c: usize) -> Case {
     Case::new("cross_entropy", format!("{n}×{c}, a class of probability 0"), move |side| {
         let labels = side.ids("labels", &[n], c)?;
@@ -165,7 +165,7 @@ fn impossible(n: usize, c: usize) -> Case {
         let logits = side.var("logits", &[n, c], 3.0)?;
         let holes = Tensor::from_vec(holes, (n, c), &side.device)?.to_dtype(logits.dtype())?;
         let logits = (logits + holes)?;
-        // Smoothing gives the class a part of the weight.
+        // With smoothing, the target probability of the class is positive.
         let smoothed = cross_entropy(&logits, &labels, 0.1)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         side.note(
             "whether the smoothed loss is infinite",
@@ -175,8 +175,8 @@ fn impossible(n: usize, c: usize) -> Case {
     })
 }
 
-/// The last row's label is none of the classes.
-fn no_class(n: usize, c: usize, smoothing: f64) -> Case {
+/// The last row's label is not a class.
+fn invalid_label(n: usize, c: usize, smoothing: f64) -> Case {
     let what = format!("{n}×{c}, smoothing {smoothing}, a label out of range");
     Case::new("cross_entropy", what, move |side| {
         for beyond in [0, 1, 1000] {
@@ -184,8 +184,8 @@ fn no_class(n: usize, c: usize, smoothing: f64) -> Case {
             labels[n - 1] = (c + beyond) as u32;
             let labels = Tensor::from_vec(labels, n, &side.device)?;
             let logits = Var::from_tensor(&side.data("logits", &[n, c], 3.0)?)?;
-            if !is_refused(&logits, &labels, smoothing)? {
-                bail!("label {} of {c} classes gives a loss", c + beyond);
+            if !is_rejected(&logits, &labels, smoothing)? {
+                bail!("label {} of {c} classes has a finite loss or gradient", c + beyond);
             }
         }
         side.note("labels refused", vec![3.0]);
@@ -193,8 +193,8 @@ fn no_class(n: usize, c: usize, smoothing: f64) -> Case {
     })
 }
 
-/// Whether it is an error or the loss is NaN, and so is the last row's gradient.
-fn is_refused(logits: &Var, labels: &Tensor, smoothing: f64) -> Result<bool> {
+/// Returns whether the loss is an error, or the loss and the gradient of the last row are NaN.
+fn is_rejected(logits: &Var, labels: &Tensor, smoothing: f64) -> Result<bool> {
     let Ok(loss) = cross_entropy(logits, labels, smoothing) else { return Ok(true) };
     let grads = lrlab_kernels::backward(&loss)?;
     let Some(grad) = grads.get(logits) else { bail!("there is no gradient of logits") };

@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case> {
         );
     }
     all.extend([padded(), padded_at_positions()]);
-    all.extend([true, false].map(of_one));
+    all.extend([true, false].map(embedding_gradient_of));
     // batch, heads, length, width of a head
     let heads = [
         [1, 1, 1, 1],
@@ -34,9 +34,9 @@ pub(super) fn cases() -> Vec<Case> {
     for dims in heads {
         all.extend([None, Some(0.2)].map(|p| attentions(dims, p)));
     }
-    all.extend(["q", "k", "v"].map(attention_to));
+    all.extend(["q", "k", "v"].map(attention_gradient_of));
     all.push(
-        Case::new("attention", "without a precision, a mask with holes", |side| {
+        Case::new("attention", "no precision, a mask with gaps", |side| {
             let dims = [2, 2, 5, 8];
             let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
             let holes: [[f32; 5]; 2] = [[1.0, 0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0]];
@@ -66,12 +66,12 @@ fn embeddings([b, l, v, d]: [usize; 4]) -> Case {
     })
 }
 
-/// Batch, length and rows of a table of which one is read by nine of ten tokens, most by none.
+/// Batch, length and rows of a table. Nine of ten tokens read the same row, and most rows are not read.
 const PADDED: [usize; 3] = [64, 200, 20_000];
 
 fn padded() -> Case {
     let [b, l, v] = PADDED;
-    Case::new("embedding", format!("ids {b}×{l}, table {v}×20, nine of ten ids the same"), move |side| {
+    Case::new("embedding", format!("ids {b}×{l}, table {v}×20, nine of ten ids equal"), move |side| {
         let ids = side.ids_with_padding("ids", &[b, l], v)?;
         Ok(vec![("y", embedding(&ids, &side.var("table", &[v, 20], 1.0)?)?)])
     })
@@ -79,7 +79,7 @@ fn padded() -> Case {
 
 fn padded_at_positions() -> Case {
     let [b, l, v] = PADDED;
-    let what = format!("ids {b}×{l}, table {v}×9, nine of ten ids the same");
+    let what = format!("ids {b}×{l}, table {v}×9, nine of ten ids equal");
     Case::new("embedding_at_positions", what, move |side| {
         let (table, positions) = (side.var("table", &[v, 9], 1.0)?, side.var("positions", &[l, 9], 1.0)?);
         let ids = side.ids_with_padding("ids", &[b, l], v)?;
@@ -87,8 +87,8 @@ fn padded_at_positions() -> Case {
     })
 }
 
-/// The table or the positions have a gradient.
-fn of_one(table_has: bool) -> Case {
+/// Either the table or the positions have a gradient.
+fn embedding_gradient_of(table_has: bool) -> Case {
     let of = if table_has { "the table" } else { "positions" };
     Case::new("embedding_at_positions", format!("the gradient of {of} alone"), move |side| {
         let table = side.variable_or_data(table_has, "table", &[11, 5], 1.0)?;
@@ -99,7 +99,7 @@ fn of_one(table_has: bool) -> Case {
 }
 
 fn at_positions([b, l, v, d]: [usize; 4], gain: f64, p: Option<f64>) -> Case {
-    let what = format!("ids {b}×{l}, table {v}×{d}, gain {gain}{}", words(p));
+    let what = format!("ids {b}×{l}, table {v}×{d}, gain {gain}{}", dropout_suffix(p));
     let case = Case::new("embedding_at_positions", what, move |side| {
         let (table, positions) = (side.var("table", &[v, d], 1.0)?, side.var("positions", &[l, d], 1.0)?);
         let ids = side.ids("ids", &[b, l], v)?;
@@ -109,7 +109,7 @@ fn at_positions([b, l, v, d]: [usize; 4], gain: f64, p: Option<f64>) -> Case {
 }
 
 fn attentions(dims: [usize; 4], p: Option<f64>) -> Case {
-    Case::new("attention", format!("q {}{}", joined(&dims), words(p)), move |side| {
+    Case::new("attention", format!("q {}{}", joined(&dims), dropout_suffix(p)), move |side| {
         let [q, k, v] = ["q", "k", "v"].map(|name| side.var(name, &dims, 1.0));
         let mask = side.mask(&lengths(dims[0], dims[2]), dims[2])?;
         let (q, k, v) = (q?, k?, v?);
@@ -118,8 +118,8 @@ fn attentions(dims: [usize; 4], p: Option<f64>) -> Case {
     .mixed()
 }
 
-/// One of the three has a gradient.
-fn attention_to(tracked: &'static str) -> Case {
+/// Only one of q, k and v has a gradient.
+fn attention_gradient_of(tracked: &'static str) -> Case {
     Case::new("attention", format!("the gradient of {tracked} alone"), move |side| {
         let operand = |name: &str| side.variable_or_data(name == tracked, name, &[3, 2, 7, 8], 1.0);
         let (q, k, v) = (operand("q")?, operand("k")?, operand("v")?);
@@ -151,6 +151,6 @@ fn drop(p: Option<f64>) -> Option<Dropout> {
     p.map(|p| Dropout { p, stream: Stream::new(5, Purpose::Dropout, "kit") })
 }
 
-fn words(p: Option<f64>) -> String {
+fn dropout_suffix(p: Option<f64>) -> String {
     p.map_or_else(String::new, |p| format!(", dropout {p}"))
 }

@@ -44,11 +44,11 @@ pub(super) fn cases() -> Vec<Case> {
     all
 }
 
-/// As a network has them: large and small, more than one block of threads and not a multiple of anything.
+/// Shapes as in a network: large and small, with more values than a thread block, and of odd sizes.
 const MANY: [&[usize]; 6] = [&[64, 33], &[10], &[1], &[17, 3, 3, 3], &[129, 256], &[7]];
 
-/// Steps of all of [`MANY`] with a weight decay of each one's own; `moments` of each.
-fn many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> Result<()>) -> Result<()> {
+/// Updates all of [`MANY`], each with its own weight decay and with `moments`.
+fn update_many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> Result<()>) -> Result<()> {
     let mut vars = Vec::new();
     for (i, dims) in MANY.iter().enumerate() {
         let var = side.signed_state(&format!("parameter {i}"), dims)?;
@@ -74,7 +74,7 @@ fn sgd_of_many(nesterov: bool) -> Case {
     Case::new("sgd_updates", what, move |side| {
         let momentum = if nesterov { 0.9 } else { 0.0 };
         let moments: &[&str] = if nesterov { &["buffer"] } else { &[] };
-        many(side, moments, |updates, number| {
+        update_many(side, moments, |updates, number| {
             let step = SgdStep { lr: 0.1, momentum, nesterov, weight_decay: 0.0, first: number == 1 };
             sgd_updates(updates, step)
         })?;
@@ -85,7 +85,7 @@ fn sgd_of_many(nesterov: bool) -> Case {
 fn adam_of_many(decoupled: bool) -> Case {
     let name = if decoupled { "AdamW" } else { "Adam" };
     Case::new("adam_updates", format!("{name} of {} tensors", MANY.len()), move |side| {
-        many(side, &["first moment", "second moment"], |updates, step| {
+        update_many(side, &["first moment", "second moment"], |updates, step| {
             let (lr, beta1, beta2, eps, weight_decay) = (0.1, 0.9, 0.99, 1e-8, 0.0);
             adam_updates(updates, AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step })
         })?;
