@@ -146,6 +146,7 @@ struct Clocks {
     history: Vec<serde::de::IgnoredAny>,
     timing: Span,
     updates: Option<Updates>,
+    #[serde(default)]
     provenance: Origin,
 }
 
@@ -158,7 +159,7 @@ impl Clocks {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Origin {
     #[serde(default)]
     continued: Option<Continued>,

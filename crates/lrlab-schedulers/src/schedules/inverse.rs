@@ -41,7 +41,7 @@ pub struct PowerSpec {
     pub batch_size: f64,
     /// Tokens per update, above 0.
     pub batch_tokens: f64,
-    /// Amplitude, above 0; default 4.6.
+    /// Amplitude, above 0; default 4.
     #[cfg_attr(feature = "serde", serde(default = "amplitude"))]
     pub a: f64,
     /// Exponent, −10 … 0; default −0.51.
@@ -50,7 +50,7 @@ pub struct PowerSpec {
 }
 
 fn amplitude() -> f64 {
-    4.6
+    4.0
 }
 
 fn exponent() -> f64 {

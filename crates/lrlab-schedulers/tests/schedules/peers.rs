@@ -191,7 +191,7 @@ fn a_factor_per_milestone() {
 #[test]
 fn power() {
     check("power = { batch_size = 64, batch_tokens = 1e6 }", |t| {
-        if t == 0.0 { BASE } else { BASE.min(64.0 * 4.6 * (t * 1e6).powf(-0.51)) }
+        if t == 0.0 { BASE } else { BASE.min(64.0 * 4.0 * (t * 1e6).powf(-0.51)) }
     });
     let schedule = parse("power = { batch_size = 64, batch_tokens = 1e6 }").build(&RUN).unwrap();
     assert!(schedule.lr(BASE, RUN.at(99)) < BASE / 2.0, "the power binds");
