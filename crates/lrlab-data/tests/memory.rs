@@ -79,7 +79,9 @@ fn a_validation_split_of_its_own() {
     config.validation = Some(Validation::Examples(5));
     let error = Dataset::from_pictures([1, 4, 6], own(), &config).unwrap_err().to_string();
     assert!(
-        error.starts_with("validation is 5, expected no value, because this data set has its own validation split"),
+        error.starts_with(
+            "validation is 5, expected no value, because this data set has its own validation split"
+        ),
         "{error}"
     );
 

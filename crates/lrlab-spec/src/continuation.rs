@@ -126,7 +126,7 @@ mod tests {
             ("batch_size", json!(64)),
             ("keep_top", json!(1)),
             ("clip_norm", json!(1.0)),
-            ("monitor", json!({ "plateau": { "patience": 2 } })),
+            ("monitor", json!({ "controller": { "plateau": { "patience": 2 } } })),
         ] {
             let short = spec(&json!({ key: value }));
             assert!(!long.continues(&short, 500), "{key}");

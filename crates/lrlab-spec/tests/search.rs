@@ -201,8 +201,8 @@ fn mistakes_in_the_method() {
     bad(
         "method = { grid = {} }\nspace.lr = { linear = { min = 0.1, max = 1 } }",
         &[
-            "x.toml:23:7: the values of `lr` cannot be counted; give its range `points`, or the method `trials` (`random`, \
-           or `halving`)",
+            "x.toml:23:7: the values of `lr` cannot be counted; set `points` of its range, or `trials` of the method \
+           (`random` or `halving`)",
         ],
     );
 }

@@ -436,7 +436,7 @@ mod tests {
         }
         assert_eq!(mistakes.len(), 13, "{mistakes:#?}");
         assert!(read("").unwrap_err().to_string().contains("empty"));
-        assert!(read("time = ").unwrap_err().to_string().contains("no TOML"));
+        assert!(read("time = ").unwrap_err().to_string().contains("invalid TOML"));
         assert!(read("cpus = 1").unwrap_err().to_string().contains("`time` is missing"));
     }
 }

@@ -73,7 +73,7 @@ fn other_keys_that_do_nothing() {
     axis(
         "\"optimizer.sgd.decay_all\" = [true, false]",
         "x.toml:7:1: ",
-        "`weight_decay` is 0, so false, true make",
+        "`weight_decay` is 0, so false, true give",
     );
     axis(
         "\"data.tokens.max_length\" = [10, 20]",
@@ -150,10 +150,10 @@ fn a_batch_of_one_example() {
         Some(
             "x.toml:9:14: `batch_size` is 16, so the last batch of an epoch is 1 of 33 examples, and from pictures of \
              4 × 4 this network's last stage is 1 × 1: one value per channel has no variance for its batch norm; a batch \
-             size of 15 or 17 leaves no such batch",
+             size of 15 or 17 avoids it",
         ),
     );
-    check(32, &[], Some("a batch size of 31 or 33 leaves no such batch"));
+    check(32, &[], Some("a batch size of 31 or 33 avoids it"));
     check(1, &[], Some("each batch is 1 of 33 examples"));
     check(17, &[], None);
     check(16, &[("size = 4", "size = 5")], None);

@@ -121,8 +121,8 @@ fn wrong_types() {
             ("seed = [0, 1]", "seed = [99999999999999999999, 9007199254740993]"),
         ],
         &[
-            "x.toml:1:8: this is a date or time, which no key accepts",
-            "x.toml:8:9: this is an integer too large, which no key accepts",
+            "x.toml:1:8: found a date or time, which no key accepts",
+            "x.toml:8:9: found an integer too large, which no key accepts",
             "x.toml:8:31: `seed` is 9007199254740993: expected 0 … 9007199254740992",
         ],
     );
@@ -150,8 +150,8 @@ fn what_validation_reads() {
         ("validation = 0", "x.toml:32:14: `validation` is 0: expected at least 1"),
         (
             "validation = \"test\"\nlimit = { validation = 5 }",
-            "x.toml:33:24: `limit.validation` has no effect if `validation = \"test\"`; limit the test split, which \
-             both read",
+            "x.toml:33:24: `limit.validation` has no effect if `validation = \"test\"`; use `limit.test`, \
+             because validation reads the test split",
         ),
     ] {
         assert_eq!(found(rest), expected);
