@@ -17,6 +17,7 @@ mod records;
 mod result;
 mod store;
 mod work;
+mod work_log;
 
 pub use atomic::{file_digest, link_exclusive, write_atomic, write_atomic_with, write_exclusive};
 pub use checkpoint::{Checkpoint, Checkpoints, Fingerprint, Progress, Step, attempt_dir, progress};
@@ -34,7 +35,8 @@ pub use result::{
     RunResult, Timing, Updates, finite,
 };
 pub use store::{LONGEST_NAME, RESERVED_NAMES, RunStore};
-pub use work::{Work, WorkLog, earlier_work};
+pub use work::Work;
+pub use work_log::{WorkLog, earlier_work};
 
 /// The example of the README.
 #[cfg(doctest)]

@@ -269,6 +269,24 @@ pub struct Timing {
     pub device_peak_mib: Option<u64>,
 }
 
+impl Work {
+    /// Converts the work to the timing of a result; the caller fills in the start and the end.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        Timing {
+            train_s: self.train_s,
+            eval_s: self.eval_s,
+            data_s: self.data_s,
+            input_s: self.input_s,
+            input_share: finite(self.input_s / self.elapsed_s),
+            elapsed_s: self.elapsed_s,
+            updates_executed: self.updates,
+            examples_per_s: if self.train_s > 0.0 { self.examples as f64 / self.train_s } else { 0.0 },
+            ..Timing::default()
+        }
+    }
+}
+
 /// The origin of a result.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -81,6 +81,7 @@
 struct Readme;
 
 mod algebra;
+mod bind;
 mod check;
 pub mod comparison {
     #![doc = include_str!("comparison.md")]

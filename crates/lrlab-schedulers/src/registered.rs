@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schedules::Plan;
-use crate::{Error, Horizon, Problem, Schedule, ScheduleSpec, Time, lambda};
+use crate::{Error, Horizon, Problem, Schedule, Time, lambda};
 
 type Function = Arc<dyn Fn(Time) -> f64 + Send + Sync>;
 
@@ -66,7 +66,7 @@ impl Eq for Lambdas {}
 
 /// `lambda = { name = "mine" }`: the base rate times a function that a program registers.
 ///
-/// `lr(t) = base · factor(t)`. [`ScheduleSpec::bind`] looks the function up; until then the schedule cannot be built. A
+/// `lr(t) = base · factor(t)`. [`ScheduleSpec::bind`](crate::ScheduleSpec::bind) looks the function up; until then the schedule cannot be built. A
 /// runner of one's own registers functions with `lrlab::Registry::lambda`.
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
@@ -91,7 +91,7 @@ impl LambdaSpec {
         Self { name: name.into(), version: None, function: None }
     }
 
-    fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
+    pub(crate) fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
         let Some((version, function)) = lambdas.0.get(&self.name) else {
             let names: Vec<&str> = lambdas.names().map(|(name, _)| name).collect();
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -142,53 +142,5 @@ impl Plan for LambdaSpec {
             return Err(Error::new("name", Problem::Syntax { message }));
         };
         Ok(Box::new(lambda(move |at| function(at))))
-    }
-}
-
-impl ScheduleSpec {
-    /// Looks up the functions of every [`LambdaSpec`] within, and fills in their versions.
-    ///
-    /// # Errors
-    /// A function is not registered, or in another version than the one that is asked for.
-    pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
-        match self {
-            Self::Lambda(spec) => spec.bind(lambdas),
-            other => {
-                let name = other.name();
-                other
-                    .parts_mut()
-                    .into_iter()
-                    .try_for_each(|part| part.bind(lambdas))
-                    .map_err(|e| e.under(name))
-            }
-        }
-    }
-
-    /// Every [`LambdaSpec`] within.
-    #[must_use]
-    pub fn lambdas(&self) -> Vec<LambdaSpec> {
-        match self.clone() {
-            Self::Lambda(spec) => vec![spec],
-            mut other => other.parts_mut().into_iter().flat_map(|part| part.lambdas()).collect(),
-        }
-    }
-
-    /// The schedules that it is made of.
-    fn parts_mut(&mut self) -> Vec<&mut Self> {
-        match self {
-            Self::Warmup(spec) => vec![&mut *spec.then],
-            Self::Sequential(spec) => spec.schedulers.iter_mut().collect(),
-            Self::Chained(spec) => spec.schedulers.iter_mut().collect(),
-            Self::Min(spec) => spec.schedulers.iter_mut().collect(),
-            Self::Max(spec) => spec.schedulers.iter_mut().collect(),
-            Self::Scale(spec) => vec![&mut *spec.of],
-            Self::Clamp(spec) => vec![&mut *spec.of],
-            Self::Delay(spec) => vec![&mut *spec.of],
-            Self::Repeat(spec) => vec![&mut *spec.of],
-            Self::Staircase(spec) => vec![&mut *spec.of],
-            Self::Noise(spec) => vec![&mut *spec.of],
-            Self::Swa(spec) => vec![&mut *spec.of],
-            _ => Vec::new(),
-        }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lrlab_runs::{Checkpoints, Event, Fingerprint, Step, WorkLog, write_penultimate};
+use anyhow::Context;
+use lrlab_runs::{Checkpoint, Checkpoints, Event, Fingerprint, Step, WorkLog, write_penultimate};
 use lrlab_train::{CheckpointAction, CheckpointPolicy, Error, Position, State};
 
 use crate::reporter::Reporter;
@@ -295,6 +296,13 @@ fn write(checkpoints: &mut Checkpoints, state: &State) -> anyhow::Result<()> {
     let at = Step { update: state.update(), epoch: state.epoch() };
     checkpoints.write(at, &[(FILES[0], &metadata), (FILES[1], &tensors)])?;
     Ok(())
+}
+
+/// Reads the state in a checkpoint.
+pub(crate) fn read_state(checkpoint: &Checkpoint) -> anyhow::Result<State> {
+    let place = checkpoint.folder.display();
+    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: {name} is missing"));
+    State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())
 }
 
 /// Computes the digest of the running program in the background.

@@ -10,7 +10,9 @@ use lrlab_spec::RunSpec;
 use lrlab_train::State;
 use serde::Deserialize;
 
-use super::worker::{LOGS, copy_log, read_planned, read_state};
+use super::launch::planned;
+use super::logs::{LOGS, copy_log};
+use crate::checkpointer::read_state;
 
 /// The file below an attempt that names the shorter run, in the format of [`Continued`].
 pub(super) const FILE: &str = "continued.json";
@@ -58,7 +60,7 @@ impl Longer<'_> {
 
     /// Checks that the run has the same beginning, which depends on the number of examples; the plan does not know it.
     fn check(&self, store: &RunStore, shorter: &RunId, examples: usize) -> Result<(), String> {
-        let planned = read_planned(store, shorter).map_err(|error| format!("{error:#}"))?;
+        let planned = planned(store, &store.run_dir(shorter)).map_err(|error| format!("{error:#}"))?;
         let spec = RunSpec::deserialize(&planned.spec).map_err(|error| format!("spec.json: {error}"))?;
         if planned.dataset_digest != self.planned.dataset_digest {
             return Err("it was trained on other data".to_owned());

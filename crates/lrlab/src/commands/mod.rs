@@ -19,6 +19,7 @@ pub(crate) mod kit;
 pub(crate) mod launch;
 mod lines;
 mod local;
+mod logs;
 pub(crate) mod lr_find;
 pub(crate) mod new;
 mod on_record;

@@ -24,14 +24,13 @@ use lrlab_spec::RunSpec;
 use lrlab_train::{Fit, Fitted, State, Stop};
 
 use super::commit::{Weights, commit};
-use super::{card, continuation};
-use crate::checkpointer::{self, Checkpointer, FILES, Penultimate};
+
+use super::logs::{LOGS, copy_log};
+use super::{card, continuation, launch};
+use crate::checkpointer::{self, Checkpointer, Penultimate, read_state};
 use crate::options::{Keep, Machine};
 use crate::reporter::Reporter;
 use crate::{Exit, Registry, assemble, provenance};
-
-/// The logs below an attempt's folder.
-pub(super) const LOGS: [&str; 4] = ["events.jsonl", "metrics.csv", "updates.csv", "tensorboard"];
 
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
@@ -71,7 +70,7 @@ pub(crate) fn worker(args: &WorkerArgs, registry: &Registry) -> anyhow::Result<E
     let build = checkpointer::program_digest();
     let store = RunStore::new(&args.out);
     let id = RunId::try_from(args.run.clone())?;
-    let planned = read_planned(&store, &id)?;
+    let planned = launch::planned(&store, &store.run_dir(&id))?;
     let mut spec: RunSpec = serde_json::from_value(planned.spec.clone()).context("spec.json")?;
     registry.bind(&mut spec)?;
     let run_dir = store.run_dir(&id);
@@ -354,27 +353,6 @@ fn resume_state(
     Ok(Some(state))
 }
 
-/// Reads the state in a checkpoint.
-pub(super) fn read_state(checkpoint: &Checkpoint) -> anyhow::Result<State> {
-    let place = checkpoint.folder.display();
-    let file = |name: &str| checkpoint.files.get(name).with_context(|| format!("{place}: {name} is missing"));
-    State::read(file(FILES[0])?, file(FILES[1])?).with_context(|| place.to_string())
-}
-
-/// Copies a file or a folder of files if it exists.
-pub(super) fn copy_log(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
-        for entry in std::fs::read_dir(from).with_context(|| from.display().to_string())? {
-            let entry = entry.with_context(|| from.display().to_string())?;
-            copy_log(&entry.path(), &to.join(entry.file_name()))?;
-        }
-    } else if from.is_file() {
-        std::fs::copy(from, to).with_context(|| to.display().to_string())?;
-    }
-    Ok(())
-}
-
 /// Logs the end of the run. Errors are ignored: the result exists, so a log without its last line is harmless.
 fn finish_log(attempt: &Path, outcome: Outcome) {
     let path = attempt.join("events.jsonl");
@@ -383,12 +361,6 @@ fn finish_log(attempt: &Path, outcome: Outcome) {
     if let Err(error) = written {
         tracing::warn!("{}: {error}", path.display());
     }
-}
-
-pub(super) fn read_planned(store: &RunStore, id: &RunId) -> anyhow::Result<PlannedRun> {
-    let path = store.run_dir(id).join("spec.json");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
 /// Sets `interrupt` on Ctrl-C, SIGTERM, and the signal before a cluster's time limit.

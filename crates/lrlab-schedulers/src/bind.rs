@@ -1,0 +1,51 @@
+//! Looks up the functions that a schedule names.
+
+use crate::{Error, LambdaSpec, Lambdas, ScheduleSpec};
+
+impl ScheduleSpec {
+    /// Looks up the functions of every [`LambdaSpec`] within, and fills in their versions.
+    ///
+    /// # Errors
+    /// A function is not registered, or in another version than the one that is asked for.
+    pub fn bind(&mut self, lambdas: &Lambdas) -> Result<(), Error> {
+        match self {
+            Self::Lambda(spec) => spec.bind(lambdas),
+            other => {
+                let name = other.name();
+                other
+                    .parts_mut()
+                    .into_iter()
+                    .try_for_each(|part| part.bind(lambdas))
+                    .map_err(|e| e.under(name))
+            }
+        }
+    }
+
+    /// Every [`LambdaSpec`] within.
+    #[must_use]
+    pub fn lambdas(&self) -> Vec<LambdaSpec> {
+        match self.clone() {
+            Self::Lambda(spec) => vec![spec],
+            mut other => other.parts_mut().into_iter().flat_map(|part| part.lambdas()).collect(),
+        }
+    }
+
+    /// The schedules that it is made of.
+    fn parts_mut(&mut self) -> Vec<&mut Self> {
+        match self {
+            Self::Warmup(spec) => vec![&mut *spec.then],
+            Self::Sequential(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Chained(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Min(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Max(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Scale(spec) => vec![&mut *spec.of],
+            Self::Clamp(spec) => vec![&mut *spec.of],
+            Self::Delay(spec) => vec![&mut *spec.of],
+            Self::Repeat(spec) => vec![&mut *spec.of],
+            Self::Staircase(spec) => vec![&mut *spec.of],
+            Self::Noise(spec) => vec![&mut *spec.of],
+            Self::Swa(spec) => vec![&mut *spec.of],
+            _ => Vec::new(),
+        }
+    }
+}
