@@ -43,8 +43,7 @@ impl Fit<'_> {
     /// Returns the length of a run with these settings on `examples` training examples.
     #[must_use]
     pub fn horizon(settings: &Settings, examples: usize) -> Horizon {
-        let updates_per_epoch = settings.updates_per_epoch(examples);
-        Horizon { updates: updates_per_epoch * settings.epochs, updates_per_epoch }
+        settings.horizon(examples)
     }
 }
 

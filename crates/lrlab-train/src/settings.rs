@@ -2,6 +2,8 @@
 
 use lrlab_data::AugmentConfig;
 
+use lrlab_schedulers::Horizon;
+
 use crate::Error;
 
 /// The settings of the training loop.
@@ -68,6 +70,11 @@ impl Settings {
     #[must_use]
     pub fn updates_per_epoch(&self, examples: usize) -> u64 {
         self.batches_per_epoch(examples).div_ceil(self.accumulate as u64)
+    }
+
+    pub(crate) fn horizon(&self, examples: usize) -> Horizon {
+        let updates_per_epoch = self.updates_per_epoch(examples);
+        Horizon { updates: updates_per_epoch * self.epochs, updates_per_epoch }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

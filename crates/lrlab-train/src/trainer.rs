@@ -15,7 +15,7 @@ use lrlab_schedulers::{Driver, Observation};
 use crate::batch_source::{BatchSource, DeviceData};
 use crate::evaluate::{input, predictions_from, read, scores};
 use crate::running_metrics::UpdateStats;
-use crate::{Error, Fit, Scores, Settings};
+use crate::{Error, Scores, Settings};
 
 /// Copies of weights and optimizer state.
 #[derive(Debug, Clone)]
@@ -124,7 +124,7 @@ impl<'a> Trainer<'a> {
 
     /// Sets the constants of the optimizer that follow a schedule to their values for this update.
     fn set_constants(&mut self) -> candle_core::Result<()> {
-        let run = Fit::horizon(self.settings, self.data.train.len());
+        let run = self.settings.horizon(self.data.train.len());
         let mut set = Ok(());
         self.driver.apply(run.at(self.update), |group, hyper, value| {
             if set.is_ok() {
