@@ -1,7 +1,6 @@
 //! The settings of the training loop.
 
 use lrlab_data::AugmentConfig;
-
 use lrlab_schedulers::Horizon;
 
 use crate::Error;
