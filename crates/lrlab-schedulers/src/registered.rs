@@ -66,8 +66,8 @@ impl Eq for Lambdas {}
 
 /// `lambda = { name = "mine" }`: the base rate times a function that a program registers.
 ///
-/// `lr(t) = base · factor(t)`. [`ScheduleSpec::bind`](crate::ScheduleSpec::bind) looks the function up; until then the schedule cannot be built. A
-/// runner of one's own registers functions with `lrlab::Registry::lambda`.
+/// `lr(t) = base · factor(t)`. A custom runner registers functions with `lrlab::Registry::lambda`; `ScheduleSpec::bind` looks
+/// them up, before which the schedule cannot be built.
 #[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]

@@ -11,7 +11,7 @@ use lrlab_kernels::Precision;
 
 use super::{print, print_line};
 use crate::bench::{Kind, Measured, Workload, measure, overhead, reference_step, workloads};
-use crate::progress::eprint_line;
+use crate::progress::report_error;
 use crate::{DeviceChoice, Exit};
 
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<Exit> {
             let measured = match measured {
                 Ok(measured) => measured,
                 Err(error) => {
-                    eprint_line(&format!("error: {error:#}"));
+                    report_error(&error);
                     exit = Exit::SomeFailed;
                     continue;
                 }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::launch::planned;
 use super::logs::{LOGS, copy_log};
 use crate::checkpointer::read_state;
+use crate::progress::with_causes;
 
 /// The file below an attempt that names the shorter run, in the format of [`Continued`].
 pub(super) const FILE: &str = "continued.json";
@@ -27,8 +28,8 @@ pub(super) struct Longer<'a> {
 }
 
 impl Longer<'_> {
-    /// Returns the state of `shorter` before its last update. Returns `None` and
-    /// reports the reason as a note if the run does not continue it or the state cannot be read.
+    /// Returns the state of `shorter` before its last update. Returns `None` and reports the reason as a note if the run does
+    /// not continue it or the state cannot be read.
     pub(super) fn start(
         &self,
         store: &RunStore,
@@ -38,16 +39,17 @@ impl Longer<'_> {
     ) -> anyhow::Result<Option<State>> {
         let run_dir = store.run_dir(shorter);
         let fingerprint = Fingerprint { run_id: shorter.clone(), ..self.fingerprint.clone() };
-        let found =
-            self.check(store, shorter, examples).and_then(|()| read_penultimate(&run_dir, &fingerprint));
-        let checkpoint = match found {
-            Ok(checkpoint) => checkpoint,
+        let found = self
+            .check(store, shorter, examples)
+            .and_then(|()| read_penultimate(&run_dir, &fingerprint))
+            .and_then(|checkpoint| Ok((read_state(&checkpoint).map_err(|e| with_causes(&e))?, checkpoint)));
+        let (state, checkpoint) = match found {
+            Ok(found) => found,
             Err(why) => {
                 note(format!("cannot continue {}: {why}; training starts at update 0", shorter.short()));
                 return Ok(None);
             }
         };
-        let state = read_state(&checkpoint)?;
         let logs = attempt_dir(&run_dir, checkpoint.attempt);
         for name in LOGS {
             copy_log(&logs.join(name), &self.attempt.join(name))?;
@@ -58,9 +60,9 @@ impl Longer<'_> {
         Ok(Some(state))
     }
 
-    /// Checks that the run has the same beginning, which depends on the number of examples; the plan does not know it.
+    /// Checks that the run has the same beginning, which depends on the number of examples; the plan may not know it.
     fn check(&self, store: &RunStore, shorter: &RunId, examples: usize) -> Result<(), String> {
-        let planned = planned(store, &store.run_dir(shorter)).map_err(|error| format!("{error:#}"))?;
+        let planned = planned(store, &store.run_dir(shorter)).map_err(|error| with_causes(&error))?;
         let spec = RunSpec::deserialize(&planned.spec).map_err(|error| format!("spec.json: {error}"))?;
         if planned.dataset_digest != self.planned.dataset_digest {
             return Err("it was trained on other data".to_owned());

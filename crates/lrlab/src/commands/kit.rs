@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{print, print_line};
 use crate::kit::{Check, CheckContext, Kind, Outcome, Verdict, checks};
-use crate::progress::eprint_line;
+use crate::progress::{eprint_line, with_causes};
 use crate::{DeviceChoice, Exit};
 
 /// The time limit of one check.
@@ -64,7 +64,7 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
             Verdict::skipped("the device does not work")
         } else {
             check_in_child(&name, args, folder.path())
-                .unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+                .unwrap_or_else(|error| Verdict::failed(with_causes(&error)))
         };
         let row = Row {
             check: name,
@@ -132,7 +132,7 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
     };
     let verdict = match args.device.open() {
         Ok(device) => check.make(&CheckContext { choice: args.device, device, folder }),
-        Err(error) => Verdict::failed(format!("{error:#}")),
+        Err(error) => Verdict::failed(with_causes(&error)),
     };
     print_line(&serde_json::to_string(&verdict)?);
     Ok(Exit::Done)

@@ -25,7 +25,7 @@ use super::local::Local;
 use super::preflight::run_preflight;
 use super::print_line;
 use crate::options::{Keep, Machine};
-use crate::progress::{eprint_line, report_error};
+use crate::progress::{eprint_line, report_error, with_causes};
 use crate::{CheckpointEvery, DeviceChoice, Exit, Registry, provenance};
 
 #[derive(Debug, Args)]
@@ -199,7 +199,7 @@ impl LocalData<'_> {
     /// Returns the result of a run that can be redone, or why it cannot.
     fn check<'a>(&mut self, recorded: &'a Recorded) -> Result<&'a RunResult, String> {
         let result = recorded.result.as_ref().map_err(Clone::clone)?;
-        self.check_identity(result).map_err(|why| format!("{why:#}"))?;
+        self.check_identity(result).map_err(|why| with_causes(&why))?;
         Ok(result)
     }
 
@@ -228,7 +228,7 @@ impl LocalData<'_> {
             return digest.clone();
         }
         let digest = self.registry.identify(data, &self.cache);
-        let digest = digest.map(|(digest, _)| digest).map_err(|error| format!("{error:#}"));
+        let digest = digest.map(|(digest, _)| digest).map_err(|error| with_causes(&error));
         self.known.push((data.clone(), digest.clone()));
         digest
     }

@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 use lrlab_kernels::Precision;
 use serde::{Deserialize, Serialize};
 
+use crate::progress::with_causes;
+
 pub(crate) use context::CheckContext;
 use training::NETWORKS;
 pub(crate) use verdict::{Outcome, Verdict};
@@ -86,7 +88,7 @@ impl Check {
 
     /// Runs the check; an error is a failure.
     pub(crate) fn make(self, context: &CheckContext) -> Verdict {
-        (self.work)(context).unwrap_or_else(|error| Verdict::failed(format!("{error:#}")))
+        (self.work)(context).unwrap_or_else(|error| Verdict::failed(with_causes(&error)))
     }
 }
 
