@@ -1,10 +1,12 @@
-//! Plans: what they doubt, how large ones are told, where files and plans part, and what remains without the data.
+//! Plans: warnings, summaries of large ones, files that differ from their plan, and commands without the data.
 
 #![allow(clippy::unwrap_used, reason = "panics fail the test")]
 
 #[path = "../../crates/lrlab-data/tests/common/mod.rs"]
 mod tables;
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::Path;
 
 use lrlab_tests::{Ran, TINY, copy, results, run, runner};
@@ -231,18 +233,25 @@ fn reviews_of_the_hub(folder: &Path) {
     }
 }
 
-/// A store and its experiment, copied to a machine that has no data: everything but training works.
+/// A store and its experiment, copied to a machine that has no data: everything but training works, and nothing is
+/// downloaded.
 #[test]
 fn without_the_data() {
     let hub = "hub_texts = { repo = \"me/films\", train = [\"train.parquet\"], test = [\"test.parquet\"] }";
     for (name, source) in [("imdb", "imdb = { folder = \"aclImdb\" }"), ("me/films", hub)] {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (here, there) = (here.path(), there.path());
+        // The hub, which no command calls: a connection would wait to be accepted.
+        let hub_server = TcpListener::bind("127.0.0.1:0").unwrap();
+        hub_server.set_nonblocking(true).unwrap();
+        let endpoint = format!("http://{}", hub_server.local_addr().unwrap());
         let call = |folder: &Path, args: &[&str]| {
             let mut command = runner(folder);
-            command.env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
+            for variable in ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE"] {
+                command.env_remove(variable);
+            }
             Ran::of(
-                &command.envs([("HF_HOME", "home"), ("HF_HUB_OFFLINE", "1")]).args(args).output().unwrap(),
+                &command.envs([("HF_HOME", "home"), ("HF_ENDPOINT", &endpoint)]).args(args).output().unwrap(),
             )
         };
         if source == hub {
@@ -290,9 +299,15 @@ fn without_the_data() {
         good(call(here, &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]));
         let records = |folder: &Path| std::fs::read(folder.join("tiny.jsonl")).unwrap();
         assert_eq!(records(there), records(here));
-        // What was never planned has no digest.
-        let ran = call(there, &["plan", "tiny.toml", "--set", "data.pictures.split_seed=7"]);
+        // What was never planned has no digest: its runs are not in a report, and a plan needs the data.
+        let other = ["tiny.toml", "--set", "data.pictures.split_seed=7"];
+        let ran = good(call(there, &[&["report"], &other[..]].concat()));
+        holds(&ran.err, &["its runs count as not run"]);
+        assert!(hub_server.accept().is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+        drop(hub_server);
+        let ran = call(there, &[&["plan"], &other[..]].concat());
         assert_eq!(ran.code, 2);
+        holds(&ran.err, &[if source == hub { "failed to download" } else { "not found" }]);
     }
 }
 

@@ -266,6 +266,16 @@ pub enum Error {
         /// The expected range.
         expected: &'static str,
     },
+    /// A file is not in the local cache.
+    #[error("{repo}: {file} is not in the cache {}", cache.display())]
+    NotCached {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+        /// The folder of the cache.
+        cache: PathBuf,
+    },
     /// A file is not in the local cache, and the network is disabled.
     #[error(
         "{repo}: {file} is not in the cache {} and HF_HUB_OFFLINE disables the network", cache.display()
@@ -375,6 +385,7 @@ impl Error {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::MissingFile { .. }
+            | Self::NotCached { .. }
             | Self::Offline { .. }
             | Self::Download { .. }
             | Self::HubDisabled { .. } => true,

@@ -24,6 +24,15 @@ mod tests;
 pub(crate) use columns::Columns;
 pub use progress::{Fetched, Progress};
 
+/// What happens to missing files.
+#[derive(Clone, Copy)]
+pub(crate) enum Missing<'a> {
+    /// They are downloaded.
+    Download(&'a Progress),
+    /// They are an error.
+    Reject,
+}
+
 /// The files of a data set on this machine.
 pub(crate) struct Located {
     pub(crate) files: Vec<(KnownFile, PathBuf)>,
@@ -37,10 +46,10 @@ impl Located {
     }
 }
 
-/// Locates the files of `source` and downloads missing ones; `None` for a synthetic set.
-pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Located>, Error> {
+/// Locates the files of `source`; `None` for a synthetic set.
+pub(crate) fn locate(source: &Source, missing: Missing<'_>) -> Result<Option<Located>, Error> {
     if let Some(tables) = columns::tables(source)? {
-        return from_tables(tables, progress).map(Some);
+        return from_tables(tables, missing).map(Some);
     }
     let files = match source {
         Source::Cifar10(files) | Source::Imdb(files) => files,
@@ -50,39 +59,39 @@ pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Loca
     let name = source.name();
     let Some(card) = catalog()?.iter().find(|card| card.name == name) else { return Ok(None) };
     let files = match &files.folder {
-        None => from_hub(card, progress)?,
+        None => from_hub(card, missing)?,
         Some(folder) => from_folder(card, folder)?,
     };
     Ok(Some(Located { files, columns: Columns::default() }))
 }
 
 #[cfg(feature = "hub")]
-fn from_tables(tables: columns::Tables, progress: &Progress) -> Result<Located, Error> {
+fn from_tables(tables: columns::Tables, missing: Missing<'_>) -> Result<Located, Error> {
     let hub = hub::Hub::from_env();
     let columns::Tables { repo, revision, files, columns } = tables;
     let place = |file: KnownFile| {
-        let path = hub.file(&repo, &revision, &file.path, progress)?;
+        let path = hub.file(&repo, &revision, &file.path, missing)?;
         Ok((file, path))
     };
     Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_tables(tables: columns::Tables, _: &Progress) -> Result<Located, Error> {
+fn from_tables(tables: columns::Tables, _: Missing<'_>) -> Result<Located, Error> {
     Err(Error::HubDisabled { dataset: tables.repo })
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
+fn from_hub(card: &'static Card, missing: Missing<'_>) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
     let place =
-        |known: &KnownFile| Ok((known.clone(), hub.file(&repo.id, &repo.revision, &known.path, progress)?));
+        |known: &KnownFile| Ok((known.clone(), hub.file(&repo.id, &repo.revision, &known.path, missing)?));
     repo.files.iter().map(place).collect()
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(card: &'static Card, _: &Progress) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
+fn from_hub(card: &'static Card, _: Missing<'_>) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     Err(Error::HubDisabled { dataset: card.name.clone() })
 }
 

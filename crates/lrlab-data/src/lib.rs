@@ -53,7 +53,7 @@ pub use dataset::{Dataset, Duplicates, Kind, Split};
 pub use digest::{DatasetIdentity, FileIdentity};
 pub use error::{Cause, Error};
 pub use files::{Fetched, Progress};
-pub use load::{Verified, digest, fetch, load, verify};
+pub use load::{Verified, digest, fetch, load, local_digest, verify};
 pub use lrlab_config::{
     AugmentConfig, Files, HubPictures, HubTexts, Keep, Limit, Source, SyntheticPictures, SyntheticReviews,
     TokenConfig, TokenizerKind, Validation, ValidationSplit,

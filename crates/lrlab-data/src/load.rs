@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dataset::Duplicates;
 use crate::digest::{self, DatasetIdentity};
-use crate::files::{Fetched, Located, Progress, locate};
+use crate::files::{Fetched, Located, Missing, Progress, locate};
 use crate::{DataConfig, Dataset, Error, Source, SyntheticPictures, TokenConfig, split, synthetic};
 
 pub(crate) mod about;
@@ -19,7 +19,7 @@ pub(crate) mod rows;
 /// Returns an [`Error`] with the row if a file is invalid, or if the settings leave no example for training.
 pub fn load(config: &DataConfig) -> Result<Dataset, Error> {
     check(config)?;
-    load_located(config, locate(&config.source, &log_progress())?.as_ref())
+    load_located(config, locate(&config.source, Missing::Download(&log_progress()))?.as_ref())
 }
 
 pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Result<Dataset, Error> {
@@ -41,7 +41,15 @@ pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Re
 /// # Errors
 /// Returns an error if files are missing or cannot be read, or if the content does not have the required digest.
 pub fn digest(config: &DataConfig) -> Result<DatasetIdentity, Error> {
-    identify(config, locate(&config.source, &log_progress())?.as_ref())
+    identify(config, locate(&config.source, Missing::Download(&log_progress()))?.as_ref())
+}
+
+/// Like [`digest`], without the network.
+///
+/// # Errors
+/// Like [`digest`]; a missing file is an error for which [`Error::is_missing`] is true.
+pub fn local_digest(config: &DataConfig) -> Result<DatasetIdentity, Error> {
+    identify(config, locate(&config.source, Missing::Reject)?.as_ref())
 }
 
 /// Fetches the files of `source` from the cache of the hub or over the network. `progress` receives the progress of downloads.
@@ -50,7 +58,7 @@ pub fn digest(config: &DataConfig) -> Result<DatasetIdentity, Error> {
 /// # Errors
 /// Returns an error if a file is missing, or if the network is disabled or fails.
 pub fn fetch(source: &Source, progress: &Progress) -> Result<Vec<PathBuf>, Error> {
-    let located = locate(source, progress)?;
+    let located = locate(source, Missing::Download(progress))?;
     Ok(located.into_iter().flat_map(|located| located.files).map(|(_, path)| path).collect())
 }
 
@@ -72,7 +80,7 @@ pub struct Verified {
 /// # Errors
 /// Returns the first [`Error`] in the files, with its row.
 pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
-    let located = locate(source, progress)?;
+    let located = locate(source, Missing::Download(progress))?;
     let identity = name_content(source, located.as_ref(), None)?;
     let counted = |train: &[u128], test: &[u128]| Verified {
         identity,

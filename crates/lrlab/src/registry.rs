@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use candle_core::Device;
-use lrlab_data::{DataConfig, Dataset, Kind, Source};
+use lrlab_data::{DataConfig, Dataset, DatasetIdentity, Kind, Source};
 use lrlab_kernels::Params;
 use lrlab_models::Model;
 use lrlab_runs::RegisteredPart;
@@ -178,15 +178,33 @@ impl Registry {
         Ok(lrlab_data::load(&assemble::data(spec, cache))?)
     }
 
-    /// Returns the content digest of a data set, and notes about it.
+    /// Returns the content digest of a data set, and notes about it. Downloads missing files.
     pub(crate) fn identify(&self, spec: &DataSpec, cache: &Path) -> anyhow::Result<(String, Vec<String>)> {
+        self.identify_with(lrlab_data::digest, spec, cache)
+    }
+
+    /// Like [`Registry::identify`], without the network, unless a registered data set's loader uses it.
+    pub(crate) fn identify_local(
+        &self,
+        spec: &DataSpec,
+        cache: &Path,
+    ) -> anyhow::Result<(String, Vec<String>)> {
+        self.identify_with(lrlab_data::local_digest, spec, cache)
+    }
+
+    fn identify_with(
+        &self,
+        digest: impl FnOnce(&DataConfig) -> Result<DatasetIdentity, lrlab_data::Error>,
+        spec: &DataSpec,
+        cache: &Path,
+    ) -> anyhow::Result<(String, Vec<String>)> {
         if let Source::Custom(custom) = &spec.source
             && self.data.contains_key(&custom.name)
         {
             let data = self.load(spec, cache)?;
             return Ok((data.digest, data.notes));
         }
-        let identity = lrlab_data::digest(&assemble::data(spec, cache))?;
+        let identity = digest(&assemble::data(spec, cache))?;
         Ok((identity.digest, identity.notes))
     }
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
 
+use super::Missing;
 use super::progress::{Fetched, Progress};
 use crate::{Cause, Error};
 
@@ -36,13 +37,13 @@ impl Hub {
         }
     }
 
-    /// Returns the absolute path of `file` of the data set `repo`, and downloads it if it is missing.
+    /// Returns the absolute path of `file` of the data set `repo`.
     pub(crate) fn file(
         &self,
         repo: &str,
         revision: &str,
         file: &str,
-        progress: &Progress,
+        missing: Missing<'_>,
     ) -> Result<PathBuf, Error> {
         let failed = |source: Cause| Error::Download { repo: repo.to_owned(), file: file.to_owned(), source };
         // Absolute, because a worker may start in another folder.
@@ -51,13 +52,15 @@ impl Hub {
         let wanted = Wanted { repo, revision, file };
         match wanted.send(&client, true, None) {
             Ok(path) => return Ok(path),
-            Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) if self.offline => {
-                return Err(Error::Offline { repo: repo.to_owned(), file: file.to_owned(), cache });
-            }
             Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {}
             Err(error) => return Err(failed(error.into())),
         }
-        self.download(&client, &cache, &wanted, progress).map_err(failed)
+        let (repo, file) = (repo.to_owned(), file.to_owned());
+        match missing {
+            Missing::Reject => Err(Error::NotCached { repo, file, cache }),
+            Missing::Download(_) if self.offline => Err(Error::Offline { repo, file, cache }),
+            Missing::Download(progress) => self.download(&client, &cache, &wanted, progress).map_err(failed),
+        }
     }
 
     fn client(&self, cache: &Path) -> Result<HFClientSync, HFError> {

@@ -81,6 +81,43 @@ impl Known {
     fn recorded(records: &Records) -> Self {
         Self { recorded: Digests::of(records), ..Self::default() }
     }
+
+    /// Returns the digest of a data set, and notes about it: from the runs on record, the files on this machine, the stored
+    /// plan, or the network, in this order.
+    fn digest(
+        &self,
+        data: &DataSpec,
+        registry: &Registry,
+        cache: &Path,
+    ) -> anyhow::Result<(String, Vec<String>)> {
+        // A digest that is not the required one is of other data.
+        let required = |digest: &&str| data.pin_digest.as_deref().is_none_or(|pin| pin == *digest);
+        if let Some(digest) = self.recorded.get(data).filter(required) {
+            return Ok((digest.to_owned(), Vec::new()));
+        }
+        let error = match registry.identify_local(data, cache) {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        let missing = is_missing(&error, data);
+        if let Some(digest) = self.planned.get(data).filter(required).filter(|_| missing) {
+            let name = data.source.name();
+            let note = format!(
+                "the data of {name} are not available, so the digest in the stored plan is used ({})",
+                with_causes(&error)
+            );
+            return Ok((digest.to_owned(), vec![note]));
+        }
+        if self.lenient {
+            let note = format!("{}; its runs count as not run", with_causes(&error));
+            return Ok((String::new(), vec![note]));
+        }
+        // The loader of a registered data set has used the network already, if it does.
+        if missing && !matches!(data.source, Source::Custom(_)) {
+            return registry.identify(data, cache);
+        }
+        Err(error)
+    }
 }
 
 /// Returns the digests in the stored plan of an experiment. An unreadable plan is reported as a note and has none.
@@ -218,26 +255,7 @@ fn resolve_all(
     let cells = experiment.each_cell(filter, *seeds)?;
     let (cache, mut noted) = (RunStore::new(&selection.out).cache_dir(), BTreeSet::new());
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
-        // A digest that is not the required one is of other data.
-        let required = |digest: &&str| data.pin_digest.as_deref().is_none_or(|pin| pin == *digest);
-        if let Some(digest) = known.recorded.get(data).filter(required) {
-            return Ok(digest.to_owned());
-        }
-        let planned = known.planned.get(data).filter(required);
-        let (digest, notes) = match (registry.identify(data, &cache), planned) {
-            (Err(error), Some(digest)) if is_missing(&error, data) => {
-                let name = data.source.name();
-                let note = format!(
-                    "the data of {name} are not available, so the digest in the stored plan is used ({})",
-                    with_causes(&error)
-                );
-                (digest.to_owned(), vec![note])
-            }
-            (Err(error), None) if known.lenient => {
-                (String::new(), vec![format!("{}; its runs count as not run", with_causes(&error))])
-            }
-            (found, _) => found?,
-        };
+        let (digest, notes) = known.digest(data, registry, &cache)?;
         for note in notes {
             if noted.insert(note.clone()) {
                 eprint_line(&format!("note: {note}"));

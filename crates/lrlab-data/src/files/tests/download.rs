@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use crate::Error;
 use crate::digest;
 use crate::files::hub::Hub;
-use crate::files::{Fetched, Progress};
+use crate::files::{Fetched, Missing, Progress};
 
 const REPO: &str = "owner/name";
 const REVISION: &str = "refs/convert/parquet";
@@ -116,7 +116,7 @@ static CONTENT: [u8; 100_000] = [7; 100_000];
 
 fn fetch(cache: &Path, fault: Fault) -> Result<std::path::PathBuf, Error> {
     let hub = Hub { cache: cache.to_path_buf(), endpoint: Some(serve(&CONTENT, fault)), offline: false };
-    hub.file(REPO, REVISION, FILE, &progress().0)
+    hub.file(REPO, REVISION, FILE, Missing::Download(&progress().0))
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_download_lands_in_the_cache() {
     let endpoint = Some(serve(&CONTENT, Fault::None));
     let (progress, seen) = progress();
     let hub = Hub { cache: cache.path().to_path_buf(), endpoint, offline: false };
-    let path = hub.file(REPO, REVISION, FILE, &progress).unwrap();
+    let path = hub.file(REPO, REVISION, FILE, Missing::Download(&progress)).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
     let folder = cache.path().join("datasets--owner--name");
     assert_eq!(path, folder.join("snapshots").join(COMMIT).join(FILE));
@@ -136,7 +136,7 @@ fn a_download_lands_in_the_cache() {
 
     // The second call reads the cache without using the network.
     let hub = Hub { endpoint: Some("http://127.0.0.1:1".to_owned()), offline: true, ..hub };
-    assert_eq!(hub.file(REPO, REVISION, FILE, &progress).unwrap(), path);
+    assert_eq!(hub.file(REPO, REVISION, FILE, Missing::Download(&progress)).unwrap(), path);
     let left = tree(cache.path());
     assert!(left.keys().all(|name| !name.contains("incomplete") && !name.contains(".lrlab-")), "{left:?}");
 }
@@ -165,10 +165,12 @@ fn no_network() {
         endpoint: Some("http://127.0.0.1:1".to_owned()),
         offline: true,
     };
-    let error = hub.file(REPO, REVISION, FILE, &progress().0).unwrap_err();
+    let error = hub.file(REPO, REVISION, FILE, Missing::Download(&progress().0)).unwrap_err();
     assert!(matches!(&error, Error::Offline { file, .. } if file == FILE), "{error}");
     assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
-    let error = Hub { offline: false, ..hub }.file(REPO, REVISION, FILE, &progress().0).unwrap_err();
+    let error = Hub { offline: false, ..hub }
+        .file(REPO, REVISION, FILE, Missing::Download(&progress().0))
+        .unwrap_err();
     assert!(matches!(&error, Error::Download { .. }), "{error}");
     assert_eq!(tree(cache.path()), BTreeMap::new());
 }

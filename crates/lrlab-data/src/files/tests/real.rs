@@ -1,12 +1,11 @@
 //! The real data, if a cache is available at `HF_HOME` or at `../shared/hf` relative to the workspace.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::catalog::catalog;
 use crate::files::hub::Hub;
 use crate::files::table::{PICTURES, TEXTS, Table};
-use crate::files::{Columns, Located, Progress};
+use crate::files::{Columns, Located, Missing};
 use crate::load::load_located;
 use crate::{BatchPlan, DataConfig, Dataset, Duplicates, Error, Features, Files, Keep, Limit, Order, Source};
 
@@ -22,17 +21,13 @@ fn hub() -> Option<Hub> {
     there.then_some(Hub { cache, endpoint: None, offline: true })
 }
 
-fn quiet() -> Progress {
-    Arc::new(|_| ())
-}
-
 fn locate(name: &str) -> Option<Located> {
     let hub = hub()?;
     let repo = catalog().unwrap().iter().find(|card| card.name == name).unwrap().hub.as_ref().unwrap();
     let files = repo
         .files
         .iter()
-        .map(|file| (file.clone(), hub.file(&repo.id, &repo.revision, &file.path, &quiet()).unwrap()));
+        .map(|file| (file.clone(), hub.file(&repo.id, &repo.revision, &file.path, Missing::Reject).unwrap()));
     Some(Located { files: files.collect(), columns: Columns::default() })
 }
 
