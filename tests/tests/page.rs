@@ -357,6 +357,12 @@ fn print_has_every_section() {
     let steps = "dispatchEvent(new Event('beforeprint')); const printed = all('details:not([open])').length;
         dispatchEvent(new Event('afterprint')); return [printed, all('details[open]').length];";
     assert_eq!(look("", WINDOW, steps), Some(json!([0, 0])));
+    // The layout of narrow screens is not used on paper.
+    let steps = "return [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules])
+        .filter((rule) => rule.media?.mediaText.includes('width'))
+        .map((rule) => rule.media.mediaText.startsWith('screen and'));";
+    let Some(Value::Array(rules)) = look("", WINDOW, steps) else { panic!("no rules") };
+    assert!(rules.len() > 3 && rules.iter().all(|rule| *rule == true), "{rules:?}");
 }
 
 /// While a grid runs, its page reloads itself and keeps its state.
