@@ -250,7 +250,13 @@ fn status_and_gc_take_a_part_of_the_experiment() {
     // What is selected stays, with --run too; it is said before anything goes, and in the help.
     let one = ["gc", "tiny.toml", "--set", "defaults.lr=0.03", "--run", &third[0][..9]];
     let shown = run(place.folder.path(), &one);
-    assert!(shown.out.contains("tiny keeps 1 selected run; 1 other run can be removed"), "{}", shown.out);
+    assert!(
+        shown.out.contains(
+            "tiny keeps 1 selected run; 1 other run of it and 0 runs of no experiment can be removed"
+        ),
+        "{}",
+        shown.out
+    );
     assert!(shown.out.contains(&third[1]) && !shown.out.contains(&third[0]), "{}", shown.out);
     assert!(shown.out.contains("1 item, ") && shown.out.contains("--yes removes them"), "{}", shown.out);
     assert_eq!(place.results().len(), 2);

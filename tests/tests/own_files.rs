@@ -110,3 +110,39 @@ fn an_edit_that_hides_is_found() {
     std::fs::File::options().write(true).open(&file).unwrap().set_modified(times).unwrap();
     assert_ne!(verify(folder.path()), pristine);
 }
+
+/// Every data set of the catalog can be fetched and verified by its name or its repository.
+#[test]
+fn data_sets_are_known_by_name_and_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = |args: &[&str]| {
+        let mut command = lrlab_tests::runner(folder.path());
+        command.env_remove("HF_HUB_CACHE").env_remove("HUGGINGFACE_HUB_CACHE");
+        let command = command.envs([("HF_HOME", "home"), ("HF_HUB_OFFLINE", "1")]);
+        Ran::of(&command.arg("data").args(args).output().unwrap())
+    };
+    for (name, repo) in [
+        ("fashion-mnist", "zalando-datasets/fashion_mnist"),
+        ("fancyzhx/yelp_polarity", "fancyzhx/yelp_polarity"),
+        ("cifar10", "cifar10"),
+    ] {
+        for what in ["fetch", "verify"] {
+            let ran = call(&[what, name]);
+            assert_eq!(ran.code, 2, "{}", ran.out);
+            assert!(
+                ran.err.contains(&format!("{repo}: ")) && ran.err.contains("HF_HUB_OFFLINE"),
+                "{}",
+                ran.err
+            );
+        }
+    }
+    let ran = call(&["verify", "synthetic-reviews"]);
+    assert!(ran.code == 0 && ran.out.contains("every row is readable"), "{}", ran.err);
+    for (args, words) in [
+        (&["verify", "sst2", "--folder", "."][..], "sst2 has no version in a folder"),
+        (&["fetch", "sst-3"], "unknown data set \"sst-3\": expected one of cifar10, imdb, cifar100, "),
+    ] {
+        let ran = call(args);
+        assert!(ran.code == 2 && ran.err.contains(words), "{}", ran.err);
+    }
+}

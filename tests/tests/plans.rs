@@ -103,6 +103,26 @@ fn two_files_of_one_name() {
     );
     let ran = good(run(folder, &["status", "tiny.toml"]));
     holds(&ran.err, &["note: the last plan of \"tiny\" was made from ", "other.toml, not from tiny.toml"]);
+    let ran = good(run(folder, &["report", "tiny.toml"]));
+    holds(
+        &ran.err,
+        &["warning: ", "other.toml has the same name \"tiny\": tiny.toml replaces its report", "give --to"],
+    );
+    let ran = good(run(folder, &["report", "tiny.toml", "--to", "elsewhere"]));
+    assert!(!ran.err.contains("same name"), "{}", ran.err);
+}
+
+/// A report that leaves out runs of the last call says which options it needs to contain them.
+#[test]
+fn reports_without_the_overrides_of_the_last_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write(folder, "tiny.toml", &[]);
+    good(run(folder, &[&RUN[..], &["--set", "defaults.lr=0.05"]].concat()));
+    let ran = good(run(folder, &["report", "tiny.toml"]));
+    holds(&ran.err, &["note: 2 runs of the last plan, made with --set defaults.lr=0.05, are not selected"]);
+    let ran = good(run(folder, &["report", "tiny.toml", "--set", "defaults.lr=0.05", "--seeds", "1"]));
+    assert!(!ran.err.contains("not selected"), "{}", ran.err);
 }
 
 /// A plan that cannot be read is no reason to refuse, but it is told.
@@ -299,6 +319,21 @@ fn without_the_data() {
         good(call(here, &["records", "export", "tiny.toml", "--to", "tiny.jsonl"]));
         let records = |folder: &Path| std::fs::read(folder.join("tiny.jsonl")).unwrap();
         assert_eq!(records(there), records(here));
+        // Imported runs know the digests of their data.
+        for (args, words) in [
+            (&["records", "import", "tiny.jsonl", "--out", "imported"][..], "2"),
+            (&["plan", "tiny.toml", "--out", "imported"], "tiny: 2 runs, 2 done"),
+            (&["status", "tiny.toml", "--out", "imported"], "tiny: 2 runs, 2 done"),
+            (&["report", "tiny.toml", "--out", "imported"], "report: imported/tiny/report/report.html"),
+        ] {
+            let ran = good(call(there, args));
+            holds(&ran.out, &[words]);
+            assert!(
+                args[0] == "records" || ran.err.contains("of the runs in the store is used"),
+                "{}",
+                ran.err
+            );
+        }
         // What was never planned has no digest: its runs are not in a report, and a plan needs the data.
         let other = ["tiny.toml", "--set", "data.pictures.split_seed=7"];
         let ran = good(call(there, &[&["report"], &other[..]].concat()));

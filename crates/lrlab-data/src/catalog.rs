@@ -1,10 +1,11 @@
 //! The catalog of known data sets, from `datasets/*.toml`.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Error, Files, HubPictures, HubTexts, Source, SyntheticPictures, SyntheticReviews};
 
 const ENTRIES: [(&str, &str); 10] = [
     ("cifar10", include_str!("../datasets/cifar10.toml")),
@@ -44,6 +45,34 @@ pub struct Card {
     pub generator: Option<Generator>,
 }
 
+impl Card {
+    /// Returns the source that reads this data set: from `folder` if it is given, otherwise from the hub. A generated set has
+    /// the default settings.
+    ///
+    /// # Errors
+    /// Returns [`Error::NoFolder`] if `folder` is given and the data set has no version in a folder.
+    pub fn source(&self, folder: Option<PathBuf>) -> Result<Source, Error> {
+        if folder.is_some() && self.folder.is_none() {
+            return Err(Error::NoFolder { dataset: self.name.clone() });
+        }
+        let repo = |hub: &HubFiles| hub.id.clone();
+        Ok(match (&self.hub, &self.generator) {
+            (Some(_), _) if self.name == "cifar10" => Source::Cifar10(Files { folder }),
+            (Some(hub), _) if hub.picture.is_some() => {
+                Source::HubPictures(HubPictures { repo: repo(hub), ..HubPictures::default() })
+            }
+            (Some(hub), _) if hub.text.is_some() => {
+                Source::HubTexts(HubTexts { repo: repo(hub), ..HubTexts::default() })
+            }
+            (_, Some(Generator { size: Some(_), .. })) => {
+                Source::SyntheticPictures(SyntheticPictures::default())
+            }
+            (_, Some(_)) => Source::SyntheticReviews(SyntheticReviews::default()),
+            _ => Source::Imdb(Files { folder }),
+        })
+    }
+}
+
 /// A data set on the Hugging Face hub.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,9 +81,12 @@ pub struct HubFiles {
     pub id: String,
     /// Branch, tag or commit.
     pub revision: String,
-    /// The column of pictures or texts; `None` finds it by the usual names.
+    /// The column of pictures of a set of pictures that `hub_pictures` reads.
     #[serde(default)]
-    pub column: Option<String>,
+    pub picture: Option<String>,
+    /// The column of texts of a set of texts that `hub_texts` reads.
+    #[serde(default)]
+    pub text: Option<String>,
     /// The column of labels; `None` finds it by the usual names.
     #[serde(default)]
     pub label: Option<String>,
@@ -147,13 +179,17 @@ pub fn catalog() -> Result<&'static [Card], Error> {
 mod tests {
     use super::*;
     use crate::synthetic;
-    use crate::{SyntheticPictures, SyntheticReviews};
 
     #[test]
     fn every_entry_reads() {
         let cards = catalog().unwrap();
         for (card, (name, _)) in cards.iter().zip(ENTRIES) {
             assert_eq!(card.name, name);
+            let source = card.source(None).unwrap();
+            let repo = card.hub.as_ref().map(|hub| hub.id.as_str());
+            assert!(source.name() == name || Some(source.name()) == repo, "{source:?}");
+            let folder = card.source(Some("somewhere".into()));
+            assert_eq!(folder.is_ok(), ["cifar10", "imdb"].contains(&name), "{folder:?}");
             let digests = card.hub.iter().flat_map(|hub| &hub.files);
             let digests = digests.chain(card.folder.iter().flat_map(|folder| &folder.files));
             for variant in digests.flat_map(|file| &file.variants) {

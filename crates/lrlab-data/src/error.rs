@@ -304,6 +304,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The data set has no version in a folder.
+    #[error("{dataset} has no version in a folder: only cifar10 and imdb do; omit the folder")]
+    NoFolder {
+        /// The data set.
+        dataset: String,
+    },
     /// This build has no access to the hub.
     #[error("{dataset}: this build has no access to the hub (feature `hub` is off); give a folder")]
     HubDisabled {

@@ -126,8 +126,17 @@ fn repositories_of_the_catalog() {
     for (part, shift) in [("train", 0), ("test", 100)] {
         let file = cache.file("uoft-cs/cifar100", &format!("cifar100/{part}/0000.parquet"));
         pictures(&file, ["img", "fine_label"], 3, Some(about), |row| colour(32, 32, row + shift));
-        let file = cache.file("ylecun/mnist", &format!("mnist/{part}/0000.parquet"));
-        pictures(&file, ["image", "label"], 10, None, |row| grey(28, row + shift));
+        for (repo, folder) in [("ylecun/mnist", "mnist"), ("zalando-datasets/fashion_mnist", "fashion_mnist")]
+        {
+            let file = cache.file(repo, &format!("{folder}/{part}/0000.parquet"));
+            pictures(&file, ["image", "label"], 10, None, |row| grey(28, row + shift));
+        }
+        texts(
+            &cache.file("fancyzhx/yelp_polarity", &format!("plain_text/{part}/0000.parquet")),
+            "text",
+            2,
+            part,
+        );
         texts(&cache.file("fancyzhx/ag_news", &format!("default/{part}/0000.parquet")), "text", 4, part);
         let sst2 = if part == "test" { "validation" } else { part };
         texts(&cache.file("stanfordnlp/sst2", &format!("default/{sst2}/0000.parquet")), "sentence", 2, part);
@@ -140,6 +149,14 @@ fn repositories_of_the_catalog() {
         (
             r#"{"hub_pictures": {"repo": "ylecun/mnist"}}"#,
             r#"ylecun/mnist [16, 4, 20] 10 ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"] Pictures { channels: 1, height: 28, width: 28 } [0, 1, 2, 3, 4]"#,
+        ),
+        (
+            r#"{"hub_pictures": {"repo": "zalando-datasets/fashion_mnist"}}"#,
+            r#"zalando-datasets/fashion_mnist [16, 4, 20] 10 ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"] Pictures { channels: 1, height: 28, width: 28 } [0, 1, 2, 3, 4]"#,
+        ),
+        (
+            r#"{"hub_texts": {"repo": "fancyzhx/yelp_polarity"}}"#,
+            r#"fancyzhx/yelp_polarity [16, 4, 20] 2 ["negative", "positive"] Tokens { vocabulary: 21, max_length: 200 } [0, 1, 0, 1, 0]"#,
         ),
         (
             r#"{"hub_texts": {"repo": "fancyzhx/ag_news"}}"#,

@@ -65,12 +65,7 @@ fn limitations(report: &Report) -> Sentence {
                          reverse it."
                 .to_owned()
         }
-        (_, Some(n))
-            if report
-                .comparisons
-                .iter()
-                .all(|c| matches!(c.finding(), Finding::TooFew | Finding::NotRun)) =>
-        {
+        (_, Some(n)) if !report.comparisons.iter().any(Comparison::can_be_significant) => {
             let families = report.comparisons.iter().filter(|c| c.paired.is_some()).map(|c| c.family);
             let needed = pairs_needed(families.min().unwrap_or(1));
             format!(
@@ -254,21 +249,21 @@ fn by_value(report: &Report, contrast: &Contrast, all: &[&Comparison]) -> String
 fn count_by_finding(metric: Metric, all: &[&Comparison]) -> String {
     let of = all.len();
     let count = |finding: Finding| all.iter().filter(|c| c.finding() == finding).count();
-    if count(Finding::TooFew) == of {
+    let equivalent = match count(Finding::Equivalent) {
+        0 => String::new(),
+        n => format!(", equivalent in {n}"),
+    };
+    if !all.iter().any(|c| c.can_be_significant()) {
         let above = all.iter().filter(|c| mean(c) > 0.0).count();
         let below = all.iter().filter(|c| mean(c) < 0.0).count();
         let words = if metric.key == "accuracy_gap" { ["larger", "smaller"] } else { ["higher", "lower"] };
         let (word, count) = if above >= below { (words[0], above) } else { (words[1], below) };
-        return format!("{word} in {count} of {of} arms");
+        return format!("{word} in {count} of {of} arms{equivalent}");
     }
     if count(Finding::Undecided) == of {
         return format!("not significant in any of {of} arms");
     }
     let none = |n: usize| if n == 0 { "none".to_owned() } else { n.to_string() };
-    let equivalent = match count(Finding::Equivalent) {
-        0 => String::new(),
-        n => format!(", equivalent in {n}"),
-    };
     format!(
         "better in {}{equivalent}, worse in {} of {of} arms",
         none(count(Finding::Better)),

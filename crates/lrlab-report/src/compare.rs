@@ -76,6 +76,12 @@ impl Comparison {
         self.paired.as_ref().map(|paired| (paired.test.smallest * self.family as f64).min(1.0))
     }
 
+    /// Whether some outcome with this number of pairs is significant after Holm's correction.
+    #[must_use]
+    pub fn can_be_significant(&self) -> bool {
+        self.smallest_p().is_some_and(|p| p < 1.0 - LEVEL)
+    }
+
     /// The conclusion.
     #[must_use]
     pub fn finding(&self) -> Finding {
@@ -85,7 +91,7 @@ impl Comparison {
         if self.margin.is_some_and(within) {
             return Finding::Equivalent;
         }
-        if self.smallest_p().is_none_or(|p| p >= alpha) {
+        if !self.can_be_significant() {
             return Finding::TooFew;
         }
         if paired.p_holm >= alpha {

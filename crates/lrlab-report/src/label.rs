@@ -14,6 +14,9 @@ pub(crate) const MONITOR: &str = "monitor";
 /// The axis of budgets.
 pub(crate) const EPOCHS: &str = "epochs";
 
+/// Whole numbers up to this one are exact in `f64`.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
 /// An axis value in display form: strings verbatim, `null` and `false` as `off`, `true` as `on`, a table with one key as
 /// `key` or `key(option=value, …)`.
 pub(crate) fn value(v: &Value) -> String {
@@ -21,7 +24,11 @@ pub(crate) fn value(v: &Value) -> String {
         Value::Null | Value::Bool(false) => "off".to_owned(),
         Value::Bool(true) => "on".to_owned(),
         Value::String(s) => s.clone(),
-        Value::Number(n) => n.to_string(),
+        // 1 and 1.0 are one value of an axis.
+        Value::Number(n) => match n.as_f64() {
+            Some(x) if x.fract() == 0.0 && x.abs() < WHOLE => format!("{}", x + 0.0),
+            _ => n.to_string(),
+        },
         Value::Array(items) => items.iter().map(value).collect::<Vec<_>>().join("+"),
         Value::Object(map) => {
             let inner = |v: &Value| match v {
@@ -141,6 +148,11 @@ mod tests {
         check(json!(true), "on");
         check(json!(20), "20");
         check(json!(0.1), "0.1");
+        check(json!(1.0), "1");
+        check(json!(-0.0), "0");
+        check(json!(-3e2), "-300");
+        check(json!(1e300), "1e+300");
+        check(json!(u64::MAX), "18446744073709551615");
         check(json!({"static": {}}), "static");
         check(json!({"step": {"factor": 0.5, "every": "3 epochs"}}), "step(every=3 epochs, factor=0.5)");
         check(json!({"a": 1, "b": {}}), "a(1)+b");

@@ -10,7 +10,7 @@
 mod common;
 
 use common::check;
-use lrlab_report::{Finding, Plan, Reason, Report, RunStore, answer, forest, summarise};
+use lrlab_report::{Finding, Plan, Reason, Report, RunStore, Verdict, answer, forest, summarise};
 use lrlab_runs::{Cell, PlannedRun, RunResult};
 use serde_json::{Value, json};
 
@@ -163,6 +163,21 @@ fn too_few_runs_are_pointed_out() {
     );
     assert!(!two[1].contains(", p ") && two[1].contains('['), "{two:?}");
 
+    // A difference within a margin is a finding with any number of seeds; the others still need more.
+    let epochs = ("epochs", [3, 5, 10].map(Value::from).to_vec());
+    let mut some = plan(&[epochs, schedules.clone()], 4);
+    some.claims = json!([{
+        "id": "accuracy", "text": "Cosine helps", "metric": "final.val_accuracy",
+        "where": { "schedule": "cosine" }, "compare": ">", "than": { "schedule": "static" }, "margin": 0.01,
+    }]);
+    let (_folder, kept) = store(&some, |cell| {
+        let helps = cell["schedule"] == "cosine" && cell["epochs"] != 3;
+        [0.7 + if helps { 0.03 + noise(cell) } else { 0.1 * noise(cell) }, 0.5, 0.1]
+    });
+    let four = sentences(&summarise(&some, &kept).unwrap());
+    assert!(four[0].starts_with("With 4 seeds per arm no difference can be significant"), "{four:?}");
+    assert!(four[1].contains("higher in 2 of 3 arms, equivalent in 1."), "{four:?}");
+
     let alone = plan(&[("model", vec![json!("m")]), ("schedule", vec![json!("cosine")])], 2);
     let (_folder, store) = store(&alone, |_| [0.75, 0.5, 0.1]);
     let report = summarise(&alone, &store).unwrap();
@@ -173,6 +188,34 @@ fn too_few_runs_are_pointed_out() {
         ]
     );
     assert!(forest(&report).is_none());
+}
+
+/// In claims, a whole number matches the same number on an axis of floats, and the other way round.
+#[test]
+fn whole_numbers_match_floats() {
+    let floats = |values: &[f64]| values.iter().map(|x| json!(x)).collect::<Vec<_>>();
+    let mut plan = plan(
+        &[
+            ("lr", floats(&[2.0, 0.5])),
+            ("momentum", floats(&[0.0, 0.9])),
+            ("epochs", vec![json!(3), json!(6)]),
+        ],
+        8,
+    );
+    let places = [
+        (json!({ "lr": 0.5 }), json!({ "lr": 2 })),
+        (json!({ "lr": 2, "momentum": 0.9 }), json!({ "momentum": 0 })),
+        (json!({ "epochs": 6.0, "lr": 2.0 }), json!({ "epochs": 3.0 })),
+    ];
+    let claim = |(place, than): &(Value, Value)| {
+        json!({ "id": place.to_string(), "text": "t", "metric": "final.val_accuracy", "where": place,
+            "compare": ">", "than": than })
+    };
+    plan.claims = places.iter().map(claim).collect::<Vec<_>>().into();
+    let (_folder, store) = store(&plan, |cell| [0.7 + noise(cell), 0.9, 0.1]);
+    let report = summarise(&plan, &store).unwrap();
+    let arms: Vec<_> = report.claims.iter().map(|claim| (claim.verdict, claim.measured.len())).collect();
+    assert_eq!(arms, [(Verdict::Undecided, 4), (Verdict::Undecided, 2), (Verdict::Undecided, 2)]);
 }
 
 /// Any axis is compared with the baseline that the file names, or else with its first value, which the report states.
@@ -199,15 +242,15 @@ fn other_axes_are_compared_too() {
     assert!(
         first.starts_with(
             "lr against 0.01 (the first value of the axis; no baseline is named), 4 arms: validation accuracy +1.6 points \
-             on average (lr 1.0 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
+             on average (lr 1 +3.2, lr 0.1 0.0), better in 2, worse in none of 4 arms."
         ),
         "{first}"
     );
     plan.baseline = Cell::from([("lr".to_owned(), json!(1.0))]);
     let report = summarise(&plan, &store).unwrap();
-    assert_eq!(words(&report)[0], ("lr vs 1.0".to_owned(), Reason::Named));
+    assert_eq!(words(&report)[0], ("lr vs 1".to_owned(), Reason::Named));
     assert!(
-        sentences(&report)[0].starts_with("lr against 1.0, 4 arms: validation accuracy −3.2 points"),
+        sentences(&report)[0].starts_with("lr against 1, 4 arms: validation accuracy −3.2 points"),
         "{:?}",
         sentences(&report)
     );

@@ -66,7 +66,9 @@ pub(super) fn tables(source: &Source) -> Result<Option<Tables>, Error> {
     let of_card = |of: fn(&HubFiles) -> Option<String>| card.and_then(of);
     let revision = revision.clone().or_else(|| of_card(|hub| Some(hub.revision.clone())));
     let columns = Columns {
-        features: features.clone().or_else(|| of_card(|hub| hub.column.clone())),
+        features: features
+            .clone()
+            .or_else(|| of_card(|hub| hub.picture.clone().or_else(|| hub.text.clone()))),
         labels: label.clone().or_else(|| of_card(|hub| hub.label.clone())),
     };
     Ok(Some(Tables {

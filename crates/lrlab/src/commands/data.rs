@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::{Args, Subcommand};
-use lrlab_data::{Fetched, Files, Progress, Source, SyntheticPictures, SyntheticReviews};
+use lrlab_data::{Card, Fetched, Progress, Source};
 
 use super::print_line;
 use crate::Exit;
@@ -30,7 +30,7 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// cifar10, imdb, synthetic-pictures or synthetic-reviews.
+    /// The name of a data set in `lrlab data list`, or its repository on the hub.
     name: String,
     /// A folder with the original files instead of the hub: CIFAR-10's binary version, or aclImdb.
     #[arg(long, value_name = "DIR")]
@@ -95,18 +95,13 @@ fn verify(named: &Named) -> anyhow::Result<()> {
 }
 
 fn source(named: &Named) -> anyhow::Result<Source> {
-    let files = Files { folder: named.folder.clone() };
-    Ok(match named.name.as_str() {
-        "cifar10" => Source::Cifar10(files),
-        "imdb" => Source::Imdb(files),
-        "synthetic-pictures" => Source::SyntheticPictures(SyntheticPictures::default()),
-        "synthetic-reviews" => Source::SyntheticReviews(SyntheticReviews::default()),
-        other => {
-            let known: Vec<_> = lrlab_data::catalog()?.iter().map(|card| card.name.as_str()).collect();
-            return Err(anyhow::anyhow!("expected one of {}", known.join(", ")))
-                .with_context(|| format!("unknown data set {other:?}"));
-        }
-    })
+    let (name, cards) = (named.name.as_str(), lrlab_data::catalog()?);
+    let is_named = |card: &&Card| card.name == name || card.hub.as_ref().is_some_and(|hub| hub.id == name);
+    let Some(card) = cards.iter().find(is_named) else {
+        let known: Vec<_> = cards.iter().map(|card| card.name.as_str()).collect();
+        bail!("unknown data set {name:?}: expected one of {}", known.join(", "));
+    };
+    Ok(card.source(named.folder.clone())?)
 }
 
 /// Reports the progress of downloads once per second.

@@ -81,8 +81,12 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if let Some(Kept { experiment, runs, others }) = kept {
+        let all = garbage.iter().filter(|item| item.kind == GarbageKind::Run).count();
+        let unreferenced = counted(all.saturating_sub(others), "run");
         let (runs, others) = (counted(runs, "selected run"), counted(others, "other run"));
-        print_line(&format!("{experiment} keeps {runs}; {others} can be removed"));
+        print_line(&format!(
+            "{experiment} keeps {runs}; {others} of it and {unreferenced} of no experiment can be removed"
+        ));
     }
     for item in &garbage {
         print_line(&line(item));

@@ -130,7 +130,7 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     Ok(())
 }
 
-/// The digests of data sets, read from records, so that the data themselves are not needed.
+/// The digests of data sets, read from runs or plans, so that the data themselves are not needed.
 #[derive(Default)]
 pub(crate) struct Digests(Vec<(DataSpec, String)>);
 
@@ -138,6 +138,14 @@ impl Digests {
     /// Reads the digests. A record that this version cannot read has none.
     pub(crate) fn of(records: &Records) -> Self {
         let results = records.iter().map(|record| &record.result);
+        Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
+    }
+
+    /// Reads the digests of the runs in a store. A damaged result has none.
+    pub(crate) fn of_results(store: &RunStore) -> Self {
+        let results: Vec<_> = store.done().unwrap_or_default();
+        let results: Vec<_> = results.iter().filter_map(|id| store.result(id).ok().flatten()).collect();
+        let results = results.iter();
         Self::collected(results.map(|result| (&result.spec, result.provenance.dataset_digest.as_str())))
     }
 
@@ -158,7 +166,7 @@ impl Digests {
         Self(digests)
     }
 
-    /// Returns the digest of a data set; `None` if no record has one, or records disagree.
+    /// Returns the digest of a data set; `None` if none is known, or the sources disagree.
     pub(crate) fn get(&self, data: &DataSpec) -> Option<&str> {
         let wanted = content(data);
         let mut found = self.0.iter().filter(|(data, _)| *data == wanted).map(|(_, digest)| digest.as_str());

@@ -1,5 +1,6 @@
 //! `lrlab plan`: the runs of an experiment and their states.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -60,7 +61,11 @@ pub(crate) fn read_plan(
     let experiment = read_experiment(selection, registry)?;
     let records = on_record.read(&selection.experiment)?;
     let store = RunStore::new(&selection.out);
-    let known = Known { planned: planned(&experiment, &store), ..Known::recorded(&records) };
+    let known = Known {
+        stored: Some(Stored::of(&experiment, &store)),
+        missing: MissingData::DownloadUnknown,
+        ..Known::recorded(&records)
+    };
     let plan = resolve_from(&experiment, selection, registry, &known)?;
     let store = RecordFiles::with_store(store, slice::from_ref(&plan), records)?;
     Ok((plan, store))
@@ -68,22 +73,64 @@ pub(crate) fn read_plan(
 
 /// The known digests of data sets, which need not be available on this machine.
 #[derive(Default)]
-struct Known {
+struct Known<'a> {
     /// From runs on record; they take precedence over the data.
     recorded: Digests,
-    /// From the stored plan, for data that are not on this machine.
-    planned: Digests,
-    /// Whether data that are neither available nor known have an empty digest instead of being an error.
-    lenient: bool,
+    /// From the store, for data that are not on this machine.
+    stored: Option<Stored<'a>>,
+    /// What else to do about data that are not on this machine.
+    missing: MissingData,
 }
 
-impl Known {
+/// The digests in a store: those of the stored plan, then those of the results.
+struct Stored<'a> {
+    planned: Digests,
+    store: &'a RunStore,
+    results: OnceCell<Digests>,
+}
+
+/// What to do about data that are not on this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum MissingData {
+    /// They are downloaded.
+    #[default]
+    Download,
+    /// They are downloaded if the store does not know their digest.
+    DownloadUnknown,
+    /// They have an empty digest if the store does not know it.
+    Ignore,
+}
+
+impl<'a> Stored<'a> {
+    /// An unreadable plan is reported as a note and has no digests.
+    fn of(experiment: &Experiment, store: &'a RunStore) -> Self {
+        let planned = match store.plan(&experiment.name) {
+            Ok(stored) => stored.as_ref().map(Digests::planned).unwrap_or_default(),
+            Err(error) => {
+                eprint_line(&format!("note: {error}; its digests are not used for missing data"));
+                Digests::default()
+            }
+        };
+        Self { planned, store, results: OnceCell::new() }
+    }
+
+    /// Returns a digest, and where it comes from.
+    fn get(&self, data: &DataSpec) -> Option<(&str, &'static str)> {
+        let planned = self.planned.get(data).map(|digest| (digest, "in the stored plan"));
+        planned.or_else(|| {
+            let results = self.results.get_or_init(|| Digests::of_results(self.store));
+            results.get(data).map(|digest| (digest, "of the runs in the store"))
+        })
+    }
+}
+
+impl Known<'_> {
     fn recorded(records: &Records) -> Self {
         Self { recorded: Digests::of(records), ..Self::default() }
     }
 
-    /// Returns the digest of a data set, and notes about it: from the runs on record, the files on this machine, the stored
-    /// plan, or the network, in this order.
+    /// Returns the digest of a data set, and notes about it: from the runs on record, the files on this machine, and, as
+    /// [`MissingData`] says, the network and the store.
     fn digest(
         &self,
         data: &DataSpec,
@@ -91,42 +138,37 @@ impl Known {
         cache: &Path,
     ) -> anyhow::Result<(String, Vec<String>)> {
         // A digest that is not the required one is of other data.
-        let required = |digest: &&str| data.pin_digest.as_deref().is_none_or(|pin| pin == *digest);
-        if let Some(digest) = self.recorded.get(data).filter(required) {
+        let required = |digest: &str| data.pin_digest.as_deref().is_none_or(|pin| pin == digest);
+        if let Some(digest) = self.recorded.get(data).filter(|digest| required(digest)) {
             return Ok((digest.to_owned(), Vec::new()));
         }
-        let error = match registry.identify_local(data, cache) {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
-        };
+        let mut found = registry.identify_local(data, cache);
+        // The loader of a registered data set has used the network already, if it does.
+        let can_download = !matches!(data.source, Source::Custom(_));
+        if self.missing == MissingData::Download
+            && can_download
+            && found.as_ref().is_err_and(|error| is_missing(error, data))
+        {
+            found = registry.identify(data, cache);
+        }
+        let Err(error) = found else { return found };
         let missing = is_missing(&error, data);
-        if let Some(digest) = self.planned.get(data).filter(required).filter(|_| missing) {
+        let stored = self.stored.as_ref().filter(|_| missing).and_then(|stored| stored.get(data));
+        if let Some((digest, place)) = stored.filter(|(digest, _)| required(digest)) {
             let name = data.source.name();
             let note = format!(
-                "the data of {name} are not available, so the digest in the stored plan is used ({})",
+                "the data of {name} are not available, so the digest {place} is used ({})",
                 with_causes(&error)
             );
             return Ok((digest.to_owned(), vec![note]));
         }
-        if self.lenient {
-            let note = format!("{}; its runs count as not run", with_causes(&error));
-            return Ok((String::new(), vec![note]));
-        }
-        // The loader of a registered data set has used the network already, if it does.
-        if missing && !matches!(data.source, Source::Custom(_)) {
-            return registry.identify(data, cache);
-        }
-        Err(error)
-    }
-}
-
-/// Returns the digests in the stored plan of an experiment. An unreadable plan is reported as a note and has none.
-fn planned(experiment: &Experiment, store: &RunStore) -> Digests {
-    match store.plan(&experiment.name) {
-        Ok(stored) => stored.as_ref().map(Digests::planned).unwrap_or_default(),
-        Err(error) => {
-            eprint_line(&format!("note: {error}; its digests are not used for missing data"));
-            Digests::default()
+        match self.missing {
+            MissingData::Ignore => {
+                let note = format!("{}; its runs count as not run", with_causes(&error));
+                Ok((String::new(), vec![note]))
+            }
+            MissingData::DownloadUnknown if missing && can_download => registry.identify(data, cache),
+            _ => Err(error),
         }
     }
 }
@@ -139,7 +181,9 @@ pub(crate) fn read_with_records(
 ) -> anyhow::Result<(Plan, Records)> {
     let experiment = read_experiment(selection, registry)?;
     let records = on_record.read(&selection.experiment)?;
-    Ok((resolve_with(&experiment, selection, registry, &records)?, records))
+    let store = RunStore::new(&selection.out);
+    let known = Known { stored: Some(Stored::of(&experiment, &store)), ..Known::recorded(&records) };
+    Ok((resolve_from(&experiment, selection, registry, &known)?, records))
 }
 
 /// Reads an experiment and reports its warnings. The error contains all its mistakes.
@@ -172,13 +216,18 @@ pub(crate) fn resolve(
     resolve_with(experiment, selection, registry, &Records::default())
 }
 
-/// Like [`resolve`]. The digests of data that are not on this machine are taken from the stored plan.
+/// Like [`resolve`]. The digests of data that are not on this machine are taken from the store if it has them.
 pub(crate) fn resolve_stored(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
 ) -> anyhow::Result<Plan> {
-    let known = Known { planned: planned(experiment, &RunStore::new(&selection.out)), ..Known::default() };
+    let store = RunStore::new(&selection.out);
+    let known = Known {
+        stored: Some(Stored::of(experiment, &store)),
+        missing: MissingData::DownloadUnknown,
+        ..Known::default()
+    };
     resolve_from(experiment, selection, registry, &known)
 }
 
@@ -199,8 +248,12 @@ pub(crate) fn resolve_for_report(
     registry: &Registry,
     records: &Records,
 ) -> anyhow::Result<Plan> {
-    let planned = planned(experiment, &RunStore::new(&selection.out));
-    let known = Known { planned, lenient: true, ..Known::recorded(records) };
+    let store = RunStore::new(&selection.out);
+    let known = Known {
+        stored: Some(Stored::of(experiment, &store)),
+        missing: MissingData::Ignore,
+        ..Known::recorded(records)
+    };
     resolve_from(experiment, selection, registry, &known)
 }
 
@@ -208,7 +261,7 @@ fn resolve_from(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-    known: &Known,
+    known: &Known<'_>,
 ) -> anyhow::Result<Plan> {
     let mut plan = resolve_all(experiment, selection, registry, known)?;
     if let Some(index) = selected_run(&plan, selection)? {
@@ -249,7 +302,7 @@ fn resolve_all(
     experiment: &Experiment,
     selection: &Selection,
     registry: &Registry,
-    known: &Known,
+    known: &Known<'_>,
 ) -> anyhow::Result<Plan> {
     let Cells { filter, seeds, .. } = &selection.part.cells;
     let cells = experiment.each_cell(filter, *seeds)?;
@@ -462,18 +515,36 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     }
 }
 
-/// Warns if running `path` replaces the plan of another existing file whose experiment has the same name.
-pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str) -> Option<String> {
+/// Warns if `path` replaces `what` ("its report") of another existing file whose experiment has the same name.
+pub(crate) fn namesake(path: &Path, store: &RunStore, name: &str, what: &str) -> Option<String> {
     let plan = store.plan(name).ok().flatten()?;
     let call = plan.call?;
     let other = Path::new(&call.folder).join(&call.experiment);
     let differs = path.canonicalize().ok()? != other.canonicalize().ok()?;
     (differs && experiment_name(&other).ok()? == name).then(|| {
         format!(
-            "{} has the same name {name:?}: {} replaces its plan and its report in {}; rename one of the experiments",
+            "{} has the same name {name:?}: {} replaces {what} in {}; rename one of the experiments",
             other.display(),
             path.display(),
             store.experiment_dir(name).display()
+        )
+    })
+}
+
+/// Describes the runs of the stored plan that a selection of the same file does not contain; `None` if it contains all.
+pub(crate) fn left_out(plan: &Plan, store: &RunStore) -> Option<String> {
+    let stored = store.plan(&plan.experiment).ok().flatten()?;
+    let ids: BTreeSet<_> = plan.runs.iter().map(|run| &run.run_id).collect();
+    let count = stored.runs.iter().filter(|run| !ids.contains(&run.run_id)).count();
+    let set = |call: Option<&Call>| call.map(|call| call.set.clone()).unwrap_or_default();
+    let (ours, theirs) = (set(plan.call.as_ref()), set(stored.call.as_ref()));
+    (count > 0 && ours != theirs).then(|| {
+        let options: Vec<String> = theirs.iter().map(|set| format!(" --set {set}")).collect();
+        let how = if options.is_empty() { "no --set".to_owned() } else { options.concat().trim().to_owned() };
+        format!(
+            "{} of the last plan, made with {how}, {} not selected",
+            counted(count, "run"),
+            if count == 1 { "is" } else { "are" }
         )
     })
 }

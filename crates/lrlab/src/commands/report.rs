@@ -10,7 +10,7 @@ use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::RecordFiles;
-use super::plan::{read_experiment, resolve_for_report};
+use super::plan::{left_out, namesake, read_experiment, resolve_for_report};
 use super::print_line;
 use crate::options::Selection;
 use crate::progress::{eprint_line, with_causes};
@@ -37,6 +37,13 @@ pub(crate) struct ReportArgs {
 
 pub(crate) fn report(args: &ReportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (plans, store) = read_plans(args, registry)?;
+    if let ([plan], None) = (&plans[..], &args.to) {
+        let file = &args.selection.experiment;
+        match namesake(file, &store, &plan.experiment, "its report") {
+            Some(namesake) => eprint_line(&format!("warning: {namesake}, or give --to")),
+            None => left_out(plan, &store).iter().for_each(|note| eprint_line(&format!("note: {note}"))),
+        }
+    }
     let report = write(&plans, &store, args.to.clone())?;
     if !args.check {
         return Ok(Exit::Done);

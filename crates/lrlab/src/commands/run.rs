@@ -59,7 +59,9 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<Exit> {
         executor.dry_run(&Grid { plan: &plan, store: &store, machine, device: &device, trains_here })?;
         return Ok(Exit::Done);
     }
-    if let Some(namesake) = namesake(&selection.experiment, &store, &plan.experiment) {
+    if let Some(namesake) =
+        namesake(&selection.experiment, &store, &plan.experiment, "its plan and its report")
+    {
         eprint_line(&format!("warning: {namesake}"));
     }
     set_damaged_aside(&plan, &store)?;

@@ -27,17 +27,24 @@ pub(crate) struct StatusArgs {
 
 /// Shows the selected part of the experiment, or else the last plan.
 pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let (plan, store) =
-        if args.selection.part.is_whole() && args.on_record.is_empty(&args.selection.experiment) {
-            let store = RunStore::new(&args.selection.out);
-            let plan = stored_plan(&args.selection.experiment, &store)?;
-            if let Some(changes) = changes(&args.selection.experiment, &plan, registry) {
-                eprint_line(&format!("note: {changes}"));
-            }
-            (plan, store)
-        } else {
-            read_plan(&args.selection, &args.on_record, registry)?
-        };
+    let store = RunStore::new(&args.selection.out);
+    // A store without a plan has results if they were imported.
+    let is_imported = || {
+        stored_plan(&args.selection.experiment, &store).is_err()
+            && !store.done().unwrap_or_default().is_empty()
+    };
+    let (plan, store) = if args.selection.part.is_whole()
+        && args.on_record.is_empty(&args.selection.experiment)
+        && !is_imported()
+    {
+        let plan = stored_plan(&args.selection.experiment, &store)?;
+        if let Some(changes) = changes(&args.selection.experiment, &plan, registry) {
+            eprint_line(&format!("note: {changes}"));
+        }
+        (plan, store)
+    } else {
+        read_plan(&args.selection, &args.on_record, registry)?
+    };
     if args.watch {
         return watch::watch(&plan, &store);
     }
