@@ -57,16 +57,9 @@ pub(crate) fn sgd(moved: &[Update], step: SgdStep) -> Result<()> {
 
 /// [`crate::adam_update`] of each; `step.weight_decay` is each one's own.
 pub(crate) fn adam(moved: &[Update], step: AdamStep) -> Result<()> {
-    let AdamStep { lr, beta1, beta2, eps, decoupled, step, .. } = step;
-    let mut rule = AdamRule {
-        keep: [beta1 as f32, beta2 as f32],
-        take: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
-        rate: (lr / (1.0 - beta1.powf(step as f64))) as f32,
-        root: (1.0 / (1.0 - beta2.powf(step as f64)).sqrt()) as f32,
-        eps: eps as f32,
-        lr: lr as f32,
-        decoupled: i32::from(decoupled),
-    };
+    let crate::update::AdamRule { keep, take, rate, root, eps, .. } = crate::update::AdamRule::new(step);
+    let (lr, decoupled) = (step.lr as f32, i32::from(step.decoupled));
+    let mut rule = AdamRule { keep, take, rate, root, eps, lr, decoupled };
     each(moved, |gpu, table, grid| {
         let mut arguments = [(&raw const *table).cast_mut().cast(), (&raw mut rule).cast::<c_void>()];
         // SAFETY: as above.

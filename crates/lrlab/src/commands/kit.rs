@@ -21,7 +21,7 @@ pub(crate) struct KitArgs {
     /// The device to check: auto, cpu, cuda, cuda:N or metal. The CPU is compared with itself.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Perform only this check, or all checks of a kind: operators, data, bits, learning or grids (repeatable). The
+    /// Perform only this check, or all checks of a kind: operators, data, bits, learning, grids or speed (repeatable). The
     /// device is always checked.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -31,6 +31,9 @@ pub(crate) struct KitArgs {
     /// Keep temporary files in this folder; by default they are removed.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// The Python whose PyTorch is measured beside this program, if it has one.
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    python: PathBuf,
     /// Perform one check in this process; it shares the work folder of the other checks.
     #[arg(long, hide = true, requires = "work_dir")]
     here: bool,
@@ -131,7 +134,9 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
         return Ok(Exit::BadInput);
     };
     let verdict = match args.device.open() {
-        Ok(device) => check.make(&CheckContext { choice: args.device, device, folder }),
+        Ok(device) => {
+            check.make(&CheckContext { choice: args.device, device, folder, python: args.python.clone() })
+        }
         Err(error) => Verdict::failed(with_causes(&error)),
     };
     print_line(&serde_json::to_string(&verdict)?);
@@ -142,7 +147,7 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
 fn check_in_child(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let mut command = Command::new(crate::provenance::this_program()?);
     command.args(["kit", "--here", "--only", name, "--device", &args.device.to_string(), "--work-dir"]);
-    command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command.arg(folder).arg("--python").arg(&args.python).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().context("starting a process")?;
     let started = Instant::now();
     let status = loop {
@@ -216,7 +221,7 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(names(&["conv2d"]).unwrap(), ["device", "conv2d"]);
-        assert_eq!(names(&["grids"]).unwrap(), ["device", "kill and resume", "two at once"]);
+        assert_eq!(names(&["grids"]).unwrap(), ["device", "kill and resume", "two at once", "continued"]);
         assert_eq!(names(&["device"]).unwrap(), ["device"]);
         assert_eq!(names(&[]).unwrap().len(), checks().len());
         assert!(names(&["conv"]).is_err_and(|error| error.contains("conv2d") && error.contains("learning")));
