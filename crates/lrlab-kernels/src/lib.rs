@@ -29,6 +29,8 @@ struct Readme;
 
 mod activation;
 pub mod alloc;
+#[cfg(any(feature = "cuda", test))]
+mod arguments;
 mod attention;
 mod buffer;
 mod check;

@@ -214,7 +214,9 @@ pub(super) fn continued(context: &CheckContext) -> anyhow::Result<Verdict> {
     if let Some(run) = not_continued {
         return Ok(Verdict::failed(format!("{} was trained from scratch", run.result["cell"]["model"])));
     }
-    Ok(Verdict::passed(format!("runs of {short} epochs continued to {long} have the bits of runs from scratch")))
+    Ok(Verdict::passed(format!(
+        "runs of {short} epochs continued to {long} have the bits of runs from scratch"
+    )))
 }
 
 /// Checks that a killed and resumed run of each network gives the result of an undisturbed one.

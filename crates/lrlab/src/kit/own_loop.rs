@@ -161,6 +161,7 @@ fn different<'a>(a: &'a Weights, b: &Weights) -> Option<&'a str> {
 
 /// Returns ‖found − expected‖ / ‖expected‖.
 fn distance(found: &Weights, expected: &Weights) -> f64 {
-    let flat = |of: &Weights| of.iter().flat_map(|(_, values)| values).map(|v| f64::from(*v)).collect::<Vec<_>>();
+    let flat =
+        |of: &Weights| of.iter().flat_map(|(_, values)| values).map(|v| f64::from(*v)).collect::<Vec<_>>();
     super::compare::distance(&flat(found), &flat(expected))
 }

@@ -79,7 +79,10 @@ mod tests {
             python: "/there/is/no/python".into(),
         };
         let alone = describe(&ours, torch(&ours, &context));
-        assert!(alone.starts_with("300/s, 4.25 ms a step; PyTorch not measured (/there/is/no/python"), "{alone}");
+        assert!(
+            alone.starts_with("300/s, 4.25 ms a step; PyTorch not measured (/there/is/no/python"),
+            "{alone}"
+        );
         std::fs::remove_dir_all(&context.folder).unwrap();
         assert_eq!(workloads().count(), 4);
     }

@@ -80,7 +80,8 @@ fn update_many(
 
 fn sgd_of_many(momentum: f64) -> Case {
     let nesterov = momentum > 0.0;
-    let what = format!("{} tensors, momentum {momentum}{}", MANY.len(), if nesterov { " (Nesterov)" } else { "" });
+    let what =
+        format!("{} tensors, momentum {momentum}{}", MANY.len(), if nesterov { " (Nesterov)" } else { "" });
     Case::new("sgd_updates", what, move |side| {
         let moments: &[&str] = if nesterov { &["buffer"] } else { &[] };
         update_many(side, moments, false, |updates, number| {
