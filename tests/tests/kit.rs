@@ -11,7 +11,8 @@ fn the_cpu_stands_in_for_itself() {
     let (json_path, work_path) = (json.display().to_string(), work.display().to_string());
     let mut args = vec!["kit", "--device", "cpu", "--json", &json_path, "--work-dir", &work_path];
     let operators = ["conv2d", "ConvNet", "dropout", "EncoderLayer bf16", "adam_update", "NaN"];
-    let named = operators.iter().chain(&["data", "lstm twice", "lstm learns", "grids"]);
+    let named =
+        operators.iter().chain(&["data", "lstm twice", "own loop", "lstm learns", "grids", "lstm speed"]);
     args.extend(named.flat_map(|name| ["--only", *name]));
     let ran = run(folder.path(), &args);
     assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);

@@ -8,6 +8,9 @@ use anyhow::bail;
 /// Where to look for toolkits, like candle's build script.
 const ROOTS: [&str; 4] = ["/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr"];
 
+/// The lowest compute capability that the kernels are compiled for.
+const LEAST: u32 = 80;
+
 /// Returns the value of an environment variable.
 type Variable = Box<dyn Fn(&str) -> Option<String>>;
 
@@ -44,8 +47,7 @@ impl Machine {
         if self.compiler().is_none() {
             bail!(
                 "--device cuda is compiled with NVIDIA's nvcc, which is not on PATH or in $CUDA_HOME/bin: install \
-                 the CUDA toolkit, version 12 or 13 (https://developer.nvidia.com/cuda-downloads), and put its bin \
-                 folder on PATH"
+                 the CUDA toolkit 13 (https://developer.nvidia.com/cuda-downloads), and put its bin folder on PATH"
             );
         }
         if !self.gpu && self.set("CUDA_COMPUTE_CAP").is_none() {
@@ -53,6 +55,14 @@ impl Machine {
                 "--device cuda is compiled for one kind of GPU, and nvidia-smi shows none here: set CUDA_COMPUTE_CAP \
                  to the compute capability of the GPU that it will run on (80 for an A100, 89 for an RTX 40, 90 for \
                  an H100)"
+            );
+        }
+        if let Some(low) =
+            self.set("CUDA_COMPUTE_CAP").and_then(|cap| capability(&cap)).filter(|cap| *cap < LEAST)
+        {
+            bail!(
+                "CUDA_COMPUTE_CAP is {low}, and the kernels need instructions of compute capability {LEAST} or higher \
+                 (an A100, RTX 30 or later)"
             );
         }
         Ok(())
@@ -88,6 +98,12 @@ impl Machine {
     fn set(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
+}
+
+/// Reads a compute capability such as `90` or `90a`.
+fn capability(text: &str) -> Option<u32> {
+    let digits: String = text.trim().chars().filter(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }
 
 const NVCC: &str = if cfg!(windows) { "nvcc.exe" } else { "nvcc" };
@@ -145,6 +161,9 @@ mod tests {
         // A compiler without a GPU builds for a given compute capability.
         check(&[], &toolkit, false, false, Some("CUDA_COMPUTE_CAP"));
         check(&[("CUDA_COMPUTE_CAP", "90".to_owned())], &toolkit, false, false, None);
+        check(&[("CUDA_COMPUTE_CAP", "90a".to_owned())], &toolkit, true, true, None);
+        let old = "CUDA_COMPUTE_CAP is 75";
+        check(&[("CUDA_COMPUTE_CAP", "75".to_owned())], &toolkit, true, true, Some(old));
         for made in [bare, toolkit] {
             std::fs::remove_dir_all(made).unwrap();
         }

@@ -49,6 +49,22 @@ pub fn cpu_numerics() -> String {
     if own_kernels() { VERSION.to_string() } else { format!("candle {}", std::env::consts::ARCH) }
 }
 
+/// Identifies the arithmetic on NVIDIA GPUs of one model: `f32`, or `tf32` with `LRLAB_CUDA_TF32=on`, followed by `candle`
+/// with `LRLAB_KERNELS=candle`, where candle's own operators run, some of whose sums have no fixed order.
+#[must_use]
+pub fn cuda_numerics() -> &'static str {
+    cuda_class(own_kernels(), tf32())
+}
+
+fn cuda_class(own: bool, tf32: bool) -> &'static str {
+    match (own, tf32) {
+        (true, false) => "f32",
+        (true, true) => "tf32",
+        (false, false) => "f32 candle",
+        (false, true) => "tf32 candle",
+    }
+}
+
 /// Whether products of f32 on NVIDIA GPUs may round their operands to TF32, as `LRLAB_CUDA_TF32=on` asks: several times
 /// as fast, with about three decimal digits per product. Off by default.
 #[must_use]
@@ -62,4 +78,16 @@ pub fn tf32() -> bool {
 pub(crate) fn times() -> bool {
     static ON: OnceLock<bool> = OnceLock::new();
     *ON.get_or_init(|| std::env::var_os(TIMES.0).is_some_and(|word| word == "on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_gpus_differ_by_arithmetic() {
+        let all = [(true, false), (true, true), (false, false), (false, true)]
+            .map(|(own, tf32)| cuda_class(own, tf32));
+        assert_eq!(all, ["f32", "tf32", "f32 candle", "tf32 candle"]);
+    }
 }

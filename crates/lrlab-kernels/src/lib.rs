@@ -29,6 +29,8 @@ struct Readme;
 
 mod activation;
 pub mod alloc;
+#[cfg(any(feature = "cuda", test))]
+mod arguments;
 mod attention;
 mod buffer;
 mod check;
@@ -72,7 +74,7 @@ pub use device::{DeviceMemory, DeviceTime, device_memory, device_name, open_cuda
 pub use dropout::{Dropout, dropout};
 pub use embedding::{embedding, embedding_at_positions};
 pub use encoder::{EncoderActivation, EncoderLayer, EncoderNorm};
-pub use environment::{check_environment, cpu_numerics, tf32};
+pub use environment::{check_environment, cpu_numerics, cuda_numerics, tf32};
 pub use examples::{DevicePictures, DeviceTokens, PictureView, holds_examples};
 pub use gradient::backward;
 pub use linear::linear;

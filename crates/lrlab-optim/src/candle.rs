@@ -76,6 +76,11 @@ impl candle_nn::Optimizer for CandleOptimizer {
         self.rule.step(self.lr, grads)
     }
 
+    /// Takes the gradients from [`lrlab_kernels::backward`], which the operators of `lrlab-kernels` need on a GPU.
+    fn backward_step(&mut self, loss: &Tensor) -> Result<()> {
+        self.step(&lrlab_kernels::backward(loss)?)
+    }
+
     fn learning_rate(&self) -> f64 {
         self.lr
     }

@@ -138,7 +138,7 @@ impl VarMapHost {
         &self.params
     }
 
-    /// Makes one update: the backward pass of `loss`, clipping, a step at the rates of `session` with the constants that it
+    /// Makes one update: the backward pass of `loss` ([`lrlab_kernels::backward`]), clipping, a step at the rates of `session` with the constants that it
     /// drives ([`Session::with_driver`]), and [`Session::end_update`]. Returns the loss.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl VarMapHost {
 
     /// The loss and the norm of its gradients.
     fn descend(&mut self, loss: &Tensor, lr: &dyn Fn(Option<&str>) -> Result<f64>) -> Result<(f64, f64)> {
-        let mut grads = loss.backward()?;
+        let mut grads = lrlab_kernels::backward(loss)?;
         let norm = clip_grad_norm(&self.params, &mut grads, self.clip)?;
         self.optimizer.step_groups(lr, &grads)?;
         Ok((loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, norm))

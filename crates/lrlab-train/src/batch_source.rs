@@ -187,7 +187,7 @@ impl Iterator for BatchSource {
 #[cfg(test)]
 mod tests {
     use candle_core::DType;
-    use lrlab_data::{AugmentConfig, DataConfig, Source, SyntheticPictures};
+    use lrlab_data::{AugmentConfig, DataConfig, Files, Kind, Source, SyntheticPictures};
     use lrlab_kernels::Params;
     use lrlab_models::{Linear, LinearConfig, Model};
     use lrlab_optim::{OptimizerConfig, SgdConfig};
@@ -200,7 +200,8 @@ mod tests {
     fn trained(data: &Dataset, on_device: bool) -> (Vec<f32>, f64, bool) {
         let augment = AugmentConfig { crop_padding: 2, flip: true, cutout: 4 };
         let settings = Settings { batch_size: 9, accumulate: 2, augment, ..Settings::new(0.01) };
-        let config = LinearConfig { inputs: 3 * 16 * 16, classes: data.classes };
+        let Kind::Pictures { channels, height, width } = data.kind else { unreachable!() };
+        let config = LinearConfig { inputs: channels * height * width, classes: data.classes };
         let model = Box::new(Linear::new(&config, 0, Params::new(Device::Cpu, DType::F32)).unwrap());
         let optimizer =
             lrlab_optim::build(&OptimizerConfig::Sgd(SgdConfig::default()), model.params()).unwrap();
@@ -232,5 +233,41 @@ mod tests {
         assert_eq!((host.2, device.2), (false, true));
         assert_eq!((host.0, host.1), (device.0, device.1));
         assert_eq!(distinct_stores(&data).len(), 2, "training and validation share their pixels");
+    }
+
+    /// The training pictures lie in a file, so that the host assembles their batches; the device stores the test pictures.
+    #[test]
+    fn pictures_in_a_file_stay_on_the_host() {
+        let folder =
+            std::env::temp_dir().join(format!("lrlab-train-tests-{}-beyond-memory", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let parts = (1..=5).map(|part| format!("data_batch_{part}.bin")).chain(["test_batch.bin".to_owned()]);
+        for (part, name) in parts.enumerate() {
+            let row = |row: usize| {
+                let pixels = (0..3072).map(move |i| (i * (row + 3) + part * 7) as u8);
+                std::iter::once((row % 10) as u8).chain(pixels)
+            };
+            std::fs::write(folder.join(name), (0..20).flat_map(row).collect::<Vec<u8>>()).unwrap();
+        }
+        let source = Source::Cifar10(Files { folder: Some(folder.clone()) });
+        let load = |memory| {
+            let config = DataConfig::new(source.clone(), folder.join("cache"));
+            lrlab_data::load(&DataConfig { memory, ..config }).unwrap()
+        };
+        let (in_memory, in_file) = (load(DataConfig::MEMORY), load(100_000));
+        assert!(in_file.train.raw().is_none() && in_file.test.raw().is_some());
+        assert_eq!(distinct_stores(&in_file).len(), 1);
+        let expected = trained(&in_memory, true);
+        assert!(expected.2);
+        for on_device in [false, true] {
+            let found = trained(&in_file, on_device);
+            assert!(!found.2, "the host assembles the batches");
+            assert_eq!((&found.0, found.1), (&expected.0, expected.1));
+        }
+        let on_device = DeviceData::upload(&in_file, &Device::Cpu).unwrap();
+        let plan = BatchPlan::new(7, lrlab_data::Order::Sequential);
+        assert!(on_device.batches(&in_file.train, plan.clone()).is_none());
+        assert_eq!(on_device.batches(&in_file.test, plan).unwrap().count(), 3);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

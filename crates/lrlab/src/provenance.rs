@@ -56,7 +56,7 @@ pub(crate) fn numerics(device: &Device) -> String {
         Device::Cpu => format!("cpu/f32/{}", lrlab_kernels::cpu_numerics()),
         Device::Cuda(_) => {
             let name = lrlab_kernels::device_name(device).unwrap_or_default();
-            format!("cuda/{name}/{}", if lrlab_kernels::tf32() { "tf32" } else { "f32" })
+            format!("cuda/{name}/{}", lrlab_kernels::cuda_numerics())
         }
         Device::Metal(_) => "metal/f32".to_owned(),
     }

@@ -10,29 +10,9 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 use super::norm::Rows;
 use super::{Gpu, address, hold, words};
 use crate::Precision;
+use crate::arguments::Conv;
 use crate::conv::geometry::Geometry;
 use crate::tiles::{Product, Way, fits};
-
-/// A convolution as the device code takes it.
-#[repr(C)]
-struct Conv {
-    n: i32,
-    c: i32,
-    h: i32,
-    w: i32,
-    o: i32,
-    kh: i32,
-    kw: i32,
-    stride: i32,
-    padding: i32,
-    oh: i32,
-    ow: i32,
-    rows: i32,
-    columns: i32,
-    depth: i32,
-    part: i32,
-    join: i32,
-}
 
 impl Gpu {
     /// The output of a convolution, or the gradient of its input or weight, from the two others: it becomes the result
@@ -59,25 +39,7 @@ impl Gpu {
         let parts = (product.parts > 1).then(|| self.floats(product.parts * size)).transpose()?;
         let (mut from, mut with) = (from, with);
         let mut to = parts.as_ref().map_or(out, |parts| self.at(parts));
-        let int = |size: usize| size as i32;
-        let mut conv = Conv {
-            n: int(g.n),
-            c: int(g.c),
-            h: int(g.h),
-            w: int(g.w),
-            o: int(g.o),
-            kh: int(g.kh),
-            kw: int(g.kw),
-            stride: int(g.stride),
-            padding: int(g.padding),
-            oh: int(g.oh),
-            ow: int(g.ow),
-            rows: int(product.rows),
-            columns: int(product.columns),
-            depth: int(product.depth),
-            part: int(product.part),
-            join: i32::from(join && parts.is_none()),
-        };
+        let mut conv = Conv::new(g, &product, join);
         let grid = (
             product.rows.div_ceil(product.tile.0) as u32,
             product.columns.div_ceil(product.tile.1) as u32,

@@ -8,6 +8,7 @@ use candle_core::{CudaStorage, Device, Result, Storage, Tensor};
 
 use super::{BLOCK, Gpu, words, wrap};
 use crate::PictureView;
+use crate::arguments::augmented;
 
 /// See [`crate::DevicePictures`].
 pub(crate) struct Pixels {
@@ -33,7 +34,7 @@ impl Pixels {
     /// Of views of pictures that are there.
     pub(crate) fn batch(&self, views: &[PictureView]) -> Result<Tensor> {
         let (gpu, [c, h, w]) = (&self.gpu, self.shape);
-        let steps: Vec<[i32; 8]> = views.iter().map(|view| step(view, h, w)).collect();
+        let steps: Vec<[i32; 8]> = views.iter().map(|view| augmented(view, h, w)).collect();
         let steps = copy(gpu, steps.as_flattened())?;
         let y = gpu.floats(views.len() * c * h * w)?;
         if !views.is_empty() {
@@ -46,23 +47,6 @@ impl Pixels {
         }
         Ok(gpu.tensor(y, (views.len(), c, h, w)))
     }
-}
-
-/// A view as the device code declares it. Moving a picture by more than its side is moving it by its side.
-fn step(view: &PictureView, height: usize, width: usize) -> [i32; 8] {
-    let PictureView { picture, shift: (down, right), flip, blank: (rows, columns) } = view;
-    let moved = |by: isize, side: usize| by.clamp(-(side as isize), side as isize) as i32;
-    let within = |at: usize, side: usize| at.min(side) as i32;
-    [
-        *picture as i32,
-        moved(*down, height),
-        moved(*right, width),
-        i32::from(*flip),
-        within(rows.start, height),
-        within(rows.end, height),
-        within(columns.start, width),
-        within(columns.end, width),
-    ]
 }
 
 /// See [`crate::DeviceTokens`].
@@ -98,22 +82,4 @@ impl Ids {
 fn copy<T: DeviceRepr + 'static>(gpu: &Gpu, values: &[T]) -> Result<CudaSlice<T>> {
     // Nothing is an allocation that the driver refuses.
     if values.is_empty() { gpu.take(0) } else { gpu.device.clone_htod(values) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_stay_within_the_picture() {
-        let view = PictureView { picture: 7, shift: (-2, 3), flip: true, blank: (1..4, 2..9) };
-        assert_eq!(step(&view, 12, 10), [7, -2, 3, 1, 1, 4, 2, 9]);
-        let far = PictureView {
-            shift: (isize::MIN, isize::MAX),
-            flip: false,
-            blank: (0..usize::MAX, 99..5),
-            ..view
-        };
-        assert_eq!(step(&far, 12, 10), [7, -12, 10, 0, 0, 12, 10, 5]);
-    }
 }

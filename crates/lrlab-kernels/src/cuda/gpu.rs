@@ -100,7 +100,13 @@ impl Gpu {
         let shared = if let Some(shared) = known {
             shared
         } else {
-            let load = |ptx: &str| stream.context().load_module(ptx.into()).map_err(wrap);
+            let load = |ptx: &str| match stream.context().load_module(ptx.into()) {
+                Ok(module) => Ok(module),
+                Err(error) => bail!(
+                    "this GPU does not load the kernels of this build ({error}): build on the machine of the GPU, or with \
+                     CUDA_COMPUTE_CAP set to its compute capability"
+                ),
+            };
             let shared = Arc::new(Shared {
                 modules: MODULES.into_iter().map(load).collect::<Result<_>>()?,
                 functions: Mutex::default(),

@@ -12,6 +12,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Ten
 use super::norm::{self, Coefficients, Parameters, Rows};
 use super::{Gpu, Held, Word, address, hold, words};
 use crate::NormMode;
+use crate::arguments::{WEIGHTS, Weights, Window};
 use crate::conv::geometry::{Geometry, Sizes};
 
 use crate::net::{ConvNet, ConvNorm, Node};
@@ -60,38 +61,6 @@ struct Unit {
     norm: Coefficients,
 }
 
-/// Weights of one launch, as the device code declares it.
-const AT_ONCE: usize = 48;
-
-#[repr(C)]
-struct Weights {
-    planes: [u64; AT_ONCE],
-    rows: [u64; AT_ONCE],
-    c: [i32; AT_ONCE],
-    k: [i32; AT_ONCE],
-    size: [i32; AT_ONCE],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Window {
-    h: i32,
-    w: i32,
-    oh: i32,
-    ow: i32,
-    kernel: i32,
-    stride: i32,
-    padding: i32,
-}
-
-impl Window {
-    fn new(from: Sizes, to: Sizes, kernel: usize, stride: usize, padding: usize) -> Self {
-        let [h, w, oh, ow, kernel, stride, padding] =
-            [from.h, from.w, to.h, to.w, kernel, stride, padding].map(|size| size as i32);
-        Self { h, w, oh, ow, kernel, stride, padding }
-    }
-}
-
 fn count(sizes: Sizes) -> usize {
     sizes.n * sizes.c * sizes.pixels()
 }
@@ -116,14 +85,8 @@ impl Network {
     unsafe fn weights(&self, gpu: &Gpu, name: &str, planes: &[u64], rows: &[u64]) -> Result<()> {
         let shapes = units(&self.net).map(|unit| unit.weight.dims4()).collect::<Result<Vec<_>>>()?;
         let all: Vec<_> = planes.iter().zip(rows).zip(shapes).collect();
-        for part in all.chunks(AT_ONCE) {
-            let mut table = Weights {
-                planes: [0; AT_ONCE],
-                rows: [0; AT_ONCE],
-                c: [0; AT_ONCE],
-                k: [0; AT_ONCE],
-                size: [0; AT_ONCE],
-            };
+        for part in all.chunks(WEIGHTS) {
+            let mut table = Weights::empty();
             let mut most = 0;
             for (i, ((planes, rows), (o, c, kh, kw))) in part.iter().enumerate() {
                 (table.planes[i], table.rows[i]) = (**planes, **rows);
@@ -420,18 +383,5 @@ impl CustomOp2 for Network {
         let held = hold(grad)?;
         let dx = self.backward(&gpu, kept, held.at, x.track_op())?;
         Ok((dx.map(|dx| gpu.tensor(dx, x.shape())), None))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows() {
-        let from = Sizes { n: 2, c: 3, h: 16, w: 14 };
-        let w = Window::new(from, Sizes { h: 8, w: 7, ..from }, 3, 2, 1);
-        assert_eq!([w.h, w.w, w.oh, w.ow, w.kernel, w.stride, w.padding], [16, 14, 8, 7, 3, 2, 1]);
-        assert_eq!(count(from), 2 * 3 * 16 * 14);
     }
 }

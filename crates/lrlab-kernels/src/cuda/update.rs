@@ -6,48 +6,12 @@ use candle_core::cuda::cudarc::driver::CudaSlice;
 use candle_core::{Result, Tensor};
 
 use super::{BLOCK, Gpu, Held, hold, wrap};
+use crate::arguments::{AdamRule, PARAMETERS, Parameters, SgdRule};
 use crate::{AdamStep, SgdStep, Update};
-
-/// Parameters of one launch, as the device code declares it.
-const AT_ONCE: usize = 40;
-
-#[repr(C)]
-struct Table {
-    var: [u64; AT_ONCE],
-    grad: [u64; AT_ONCE],
-    first: [u64; AT_ONCE],
-    second: [u64; AT_ONCE],
-    decay: [f32; AT_ONCE],
-    size: [i32; AT_ONCE],
-}
-
-#[repr(C)]
-struct SgdRule {
-    lr: f32,
-    momentum: f32,
-    keep: f32,
-    nesterov: i32,
-}
-
-#[repr(C)]
-struct AdamRule {
-    keep: [f32; 2],
-    take: [f32; 2],
-    rate: f32,
-    root: f32,
-    eps: f32,
-    lr: f32,
-    decoupled: i32,
-}
 
 /// [`crate::sgd_update`] of each; `step.weight_decay` is each one's own.
 pub(crate) fn sgd(moved: &[Update], step: SgdStep) -> Result<()> {
-    let mut rule = SgdRule {
-        lr: step.lr as f32,
-        momentum: step.momentum as f32,
-        keep: if step.first { 0.0 } else { step.momentum as f32 },
-        nesterov: i32::from(step.nesterov),
-    };
+    let mut rule = SgdRule::new(step);
     each(moved, |gpu, table, grid| {
         let mut arguments = [(&raw const *table).cast_mut().cast(), (&raw mut rule).cast::<c_void>()];
         // SAFETY: the table's addresses have room for its sizes.
@@ -57,16 +21,7 @@ pub(crate) fn sgd(moved: &[Update], step: SgdStep) -> Result<()> {
 
 /// [`crate::adam_update`] of each; `step.weight_decay` is each one's own.
 pub(crate) fn adam(moved: &[Update], step: AdamStep) -> Result<()> {
-    let AdamStep { lr, beta1, beta2, eps, decoupled, step, .. } = step;
-    let mut rule = AdamRule {
-        keep: [beta1 as f32, beta2 as f32],
-        take: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
-        rate: (lr / (1.0 - beta1.powf(step as f64))) as f32,
-        root: (1.0 / (1.0 - beta2.powf(step as f64)).sqrt()) as f32,
-        eps: eps as f32,
-        lr: lr as f32,
-        decoupled: i32::from(decoupled),
-    };
+    let mut rule = AdamRule::new(step);
     each(moved, |gpu, table, grid| {
         let mut arguments = [(&raw const *table).cast_mut().cast(), (&raw mut rule).cast::<c_void>()];
         // SAFETY: as above.
@@ -82,13 +37,13 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
     // The same blocks whatever the tensors, so that sums have one order.
     let partial: CudaSlice<f64> = gpu.take(tensors.len() * SQUARES)?;
     let all: Vec<(u64, usize)> = held.iter().zip(tensors).map(|(h, x)| (h.at, x.elem_count())).collect();
-    for (i, part) in all.chunks(AT_ONCE).enumerate() {
-        let mut table = Table::empty();
+    for (i, part) in all.chunks(PARAMETERS).enumerate() {
+        let mut table = Parameters::empty();
         for (j, (at, size)) in part.iter().enumerate() {
             table.grad[j] = *at;
             table.size[j] = i32::try_from(*size).map_err(wrap)?;
         }
-        let mut to = gpu.at(&partial) + (i * AT_ONCE * SQUARES * size_of::<f64>()) as u64;
+        let mut to = gpu.at(&partial) + (i * PARAMETERS * SQUARES * size_of::<f64>()) as u64;
         let mut arguments = [(&raw mut table).cast::<c_void>(), (&raw mut to).cast()];
         // SAFETY: the table's addresses have its sizes, and there is room for the sums of each.
         unsafe {
@@ -101,23 +56,13 @@ pub(crate) fn squared_norm(tensors: &[&Tensor]) -> Result<f64> {
 /// Blocks, and sums, per tensor.
 const SQUARES: usize = 16;
 
-impl Table {
-    fn empty() -> Self {
-        Self {
-            var: [0; AT_ONCE],
-            grad: [0; AT_ONCE],
-            first: [0; AT_ONCE],
-            second: [0; AT_ONCE],
-            decay: [0.0; AT_ONCE],
-            size: [0; AT_ONCE],
-        }
-    }
-}
-
-fn each(moved: &[Update], mut launch: impl FnMut(&Gpu, &Table, (u32, u32, u32)) -> Result<()>) -> Result<()> {
-    for part in moved.chunks(AT_ONCE) {
+fn each(
+    moved: &[Update],
+    mut launch: impl FnMut(&Gpu, &Parameters, (u32, u32, u32)) -> Result<()>,
+) -> Result<()> {
+    for part in moved.chunks(PARAMETERS) {
         let gpu = Gpu::of(part[0].var)?;
-        let mut table = Table::empty();
+        let mut table = Parameters::empty();
         let mut held = Vec::with_capacity(4 * part.len());
         let mut keep = |x: &Tensor| -> Result<u64> {
             let x = hold(x)?;

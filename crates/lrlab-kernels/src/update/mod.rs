@@ -170,21 +170,21 @@ pub fn adam_update(var: &Var, grad: &Tensor, m: &Var, v: &Var, step: AdamStep) -
 
 /// A step's constants.
 #[derive(Clone, Copy)]
-struct AdamRule {
+pub(crate) struct AdamRule {
     /// The parameter is multiplied by it first.
     shrink: f32,
     /// Times the parameter, joins the gradient.
     decay: f32,
-    keep: [f32; 2],
-    take: [f32; 2],
-    rate: f32,
+    pub(crate) keep: [f32; 2],
+    pub(crate) take: [f32; 2],
+    pub(crate) rate: f32,
     /// Times the second moment's root.
-    root: f32,
-    eps: f32,
+    pub(crate) root: f32,
+    pub(crate) eps: f32,
 }
 
 impl AdamRule {
-    fn new(step: AdamStep) -> Self {
+    pub(crate) fn new(step: AdamStep) -> Self {
         let AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step } = step;
         let (shrink, decay) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
         Self {

@@ -21,7 +21,7 @@ pub(crate) struct KitArgs {
     /// The device to check: auto, cpu, cuda, cuda:N or metal. The CPU is compared with itself.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
-    /// Perform only this check, or all checks of a kind: operators, data, bits, learning or grids (repeatable). The
+    /// Perform only this check, or all checks of a kind: operators, data, bits, learning, grids or speed (repeatable). The
     /// device is always checked.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -31,6 +31,9 @@ pub(crate) struct KitArgs {
     /// Keep temporary files in this folder; by default they are removed.
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// The Python whose PyTorch is measured beside this program, if it has one.
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    python: PathBuf,
     /// Perform one check in this process; it shares the work folder of the other checks.
     #[arg(long, hide = true, requires = "work_dir")]
     here: bool,
@@ -75,6 +78,9 @@ pub(crate) fn kit(args: &KitArgs) -> anyhow::Result<Exit> {
         };
         if !broken {
             eprint_line(&format!("kit: {} {} ({:.1} s)", row.check, word(&row.verdict.outcome), row.seconds));
+            if row.verdict.detail.contains('\n') {
+                eprint_line(&row.verdict.detail);
+            }
         }
         rows.push(row);
     }
@@ -131,7 +137,9 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
         return Ok(Exit::BadInput);
     };
     let verdict = match args.device.open() {
-        Ok(device) => check.make(&CheckContext { choice: args.device, device, folder }),
+        Ok(device) => {
+            check.make(&CheckContext { choice: args.device, device, folder, python: args.python.clone() })
+        }
         Err(error) => Verdict::failed(with_causes(&error)),
     };
     print_line(&serde_json::to_string(&verdict)?);
@@ -142,7 +150,13 @@ fn here(args: &KitArgs, mut chosen: Vec<Check>) -> anyhow::Result<Exit> {
 fn check_in_child(name: &str, args: &KitArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let mut command = Command::new(crate::provenance::this_program()?);
     command.args(["kit", "--here", "--only", name, "--device", &args.device.to_string(), "--work-dir"]);
-    command.arg(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+        .arg(folder)
+        .arg("--python")
+        .arg(&args.python)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
     let mut child = command.spawn().context("starting a process")?;
     let started = Instant::now();
     let status = loop {
@@ -182,17 +196,20 @@ fn word(outcome: &Outcome) -> String {
     }
 }
 
-/// Formats a table with the columns check, detail, seconds and outcome, and a line of totals.
+/// Formats a table with the columns check, detail, seconds and outcome, and a line of totals. It contains the first line of
+/// each detail; an error with a backtrace has more.
 fn table(rows: &[Row]) -> String {
-    let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
-    let (names, details) = (width(&|row| &row.check).max(5), width(&|row| &row.verdict.detail).max(6));
+    let detail = |row: &Row| row.verdict.detail.lines().next().unwrap_or_default().to_owned();
+    let width =
+        |of: &dyn Fn(&Row) -> String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let (names, details) = (width(&|row| row.check.clone()).max(5), width(&detail).max(6));
     let line = |name: &str, detail: &str, seconds: &str, outcome: &str| {
         format!("{name:<names$}  {detail:<details$}  {seconds:>7}  {outcome}\n")
     };
     let mut text = line("check", "detail", "seconds", "outcome");
     for row in rows {
         let seconds = format!("{:.1}", row.seconds);
-        text.push_str(&line(&row.check, &row.verdict.detail, &seconds, &word(&row.verdict.outcome)));
+        text.push_str(&line(&row.check, &detail(row), &seconds, &word(&row.verdict.outcome)));
     }
     let count = |of: fn(&Outcome) -> bool| rows.iter().filter(|row| of(&row.verdict.outcome)).count();
     let (passed, failed) = (count(Outcome::passed), count(|outcome| *outcome == Outcome::Failed));
@@ -216,7 +233,7 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(names(&["conv2d"]).unwrap(), ["device", "conv2d"]);
-        assert_eq!(names(&["grids"]).unwrap(), ["device", "kill and resume", "two at once"]);
+        assert_eq!(names(&["grids"]).unwrap(), ["device", "kill and resume", "two at once", "continued"]);
         assert_eq!(names(&["device"]).unwrap(), ["device"]);
         assert_eq!(names(&[]).unwrap().len(), checks().len());
         assert!(names(&["conv"]).is_err_and(|error| error.contains("conv2d") && error.contains("learning")));
@@ -234,13 +251,13 @@ mod tests {
         let rows = [
             row("relu", Verdict::passed("fine")),
             row("gelu", Verdict::skipped("no such thing")),
-            row("convolution", Verdict::failed("other × values")),
+            row("convolution", Verdict::failed("other × values\n   0: a frame of a backtrace")),
         ];
         let text = table(&rows);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5);
         assert!(lines[1].ends_with("0.2  passed") && lines[2].ends_with("skipped: no such thing"), "{text}");
-        assert!(lines[3].ends_with("FAILED"), "{text}");
+        assert!(lines[3].contains("other × values ") && lines[3].ends_with("FAILED"), "{text}");
         assert!(lines[4].contains("1 passed, 1 failed, 1 skipped") && lines[4].ends_with("FAILED"), "{text}");
         let read: Row = serde_json::from_str(&serde_json::to_string(&rows[1]).unwrap()).unwrap();
         assert_eq!(read.verdict, rows[1].verdict);

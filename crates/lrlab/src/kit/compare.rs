@@ -235,7 +235,7 @@ pub(super) fn tf32(device: &Device) -> bool {
 }
 
 /// Returns ‖found − expected‖ / ‖expected‖, or ‖found‖ if ‖expected‖ is 0.
-fn distance(found: &[f64], expected: &[f64]) -> f64 {
+pub(super) fn distance(found: &[f64], expected: &[f64]) -> f64 {
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let apart = length(&mut found.iter().zip(expected).map(|(f, e)| f - e));
     let whole = length(&mut expected.iter().copied());

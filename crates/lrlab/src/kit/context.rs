@@ -14,4 +14,6 @@ pub(crate) struct CheckContext {
     pub(crate) device: Device,
     /// The folder for temporary files, shared by the checks of one call.
     pub(crate) folder: PathBuf,
+    /// The Python that may have PyTorch.
+    pub(crate) python: PathBuf,
 }

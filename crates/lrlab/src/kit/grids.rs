@@ -1,4 +1,4 @@
-//! Checks grids on the device: killed and resumed runs, and two concurrent runs.
+//! Checks grids on the device: killed and resumed runs, two concurrent runs, and runs that continue shorter ones.
 
 use std::collections::BTreeMap;
 #[cfg(target_os = "linux")]
@@ -31,9 +31,13 @@ struct Grid<'a> {
 
 impl<'a> Grid<'a> {
     fn new(context: &'a CheckContext, name: &str) -> anyhow::Result<Self> {
+        Self::of(context, name, &SIZES.experiment())
+    }
+
+    fn of(context: &'a CheckContext, name: &str, experiment: &str) -> anyhow::Result<Self> {
         let out = context.folder.join(name);
         std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
-        std::fs::write(out.join("kit.toml"), SIZES.experiment())?;
+        std::fs::write(out.join("kit.toml"), experiment)?;
         Ok(Self { context, out })
     }
 
@@ -187,6 +191,32 @@ pub(super) fn two_at_once(context: &CheckContext) -> anyhow::Result<Verdict> {
         return Ok(Verdict::failed("no two runs were executed concurrently"));
     }
     Ok(Verdict::passed(format!("{} concurrent runs have the same bits as sequential runs", found.len())))
+}
+
+/// Checks that a run of each network that continues a shorter one gives the result of a run from scratch.
+pub(super) fn continued(context: &CheckContext) -> anyhow::Result<Verdict> {
+    let (short, long) = (SIZES.epochs, 2 * SIZES.epochs);
+    let experiment = SIZES.experiment_of("static", &[short, long]);
+    let scratch = Grid::of(context, "scratch", &experiment)?;
+    scratch.run(&["--jobs", "1", "--from-scratch", "--filter", &format!("epochs={long}")])?;
+    let expected = scratch.results()?;
+    if expected.len() != NETWORKS.len() {
+        bail!("{} of {} runs have a result", expected.len(), NETWORKS.len());
+    }
+    let grid = Grid::of(context, "continued", &experiment)?;
+    grid.run(&["--jobs", "1"])?;
+    let mut found = grid.results()?;
+    found.retain(|id, _| expected.contains_key(id));
+    if let Some(words) = differing(&found, &expected) {
+        return Ok(Verdict::failed(words));
+    }
+    let not_continued = found.values().find(|run| run.result["provenance"]["continued"].is_null());
+    if let Some(run) = not_continued {
+        return Ok(Verdict::failed(format!("{} was trained from scratch", run.result["cell"]["model"])));
+    }
+    Ok(Verdict::passed(format!(
+        "runs of {short} epochs continued to {long} have the bits of runs from scratch"
+    )))
 }
 
 /// Checks that a killed and resumed run of each network gives the result of an undisturbed one.

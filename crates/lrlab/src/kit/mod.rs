@@ -12,7 +12,9 @@ mod data;
 mod grids;
 mod learning;
 mod machine;
+mod own_loop;
 mod side;
+mod speed;
 mod threads;
 mod training;
 mod verdict;
@@ -44,11 +46,13 @@ pub(crate) enum Kind {
     Learning,
     /// Grids of runs.
     Grids,
+    /// The speed of training steps.
+    Speed,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Device, Self::Operators, Self::Data, Self::Bits, Self::Learning, Self::Grids];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Device, Self::Operators, Self::Data, Self::Bits, Self::Learning, Self::Grids, Self::Speed];
 
     /// Returns the name of all checks of this kind.
     pub(crate) const fn word(self) -> &'static str {
@@ -59,6 +63,7 @@ impl Kind {
             Self::Bits => "bits",
             Self::Learning => "learning",
             Self::Grids => "grids",
+            Self::Speed => "speed",
         }
     }
 }
@@ -107,6 +112,7 @@ pub(crate) fn checks() -> Vec<Check> {
         all.push(Check::new(Kind::Bits, format!("{network} twice"), |context| bits::twice(network, context)));
     }
     all.push(Check::new(Kind::Bits, "two threads", threads::at_once));
+    all.push(Check::new(Kind::Bits, "own loop", own_loop::continues));
     for network in NETWORKS {
         all.push(Check::new(Kind::Learning, format!("{network} learns"), |context| {
             learning::as_on_the_cpu(network, context)
@@ -114,6 +120,11 @@ pub(crate) fn checks() -> Vec<Check> {
     }
     all.push(Check::new(Kind::Grids, "kill and resume", grids::kill_and_resume));
     all.push(Check::new(Kind::Grids, "two at once", grids::two_at_once));
+    all.push(Check::new(Kind::Grids, "continued", grids::continued));
+    all.extend(speed::workloads().map(|workload| {
+        let name = format!("{} speed", workload.name);
+        Check::new(Kind::Speed, name, |context| speed::measure(workload, context))
+    }));
     all
 }
 

@@ -30,40 +30,52 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the text of an experiment with the three networks.
+    /// Returns the text of an experiment with the three networks under a cosine schedule.
     pub(super) fn experiment(&self) -> String {
-        let Self { epochs, seeds, depth, pictures, reviews, width } = *self;
+        self.experiment_of("cosine", &[self.epochs])
+    }
+
+    /// Returns the text of an experiment with the three networks under a schedule without parameters, in these lengths.
+    /// Constants of the optimizers follow schedules too, and weights are averaged.
+    pub(super) fn experiment_of(&self, schedule: &str, epochs: &[u64]) -> String {
+        let Self { seeds, depth, pictures, reviews, width, .. } = *self;
         let seeds = (0..seeds).map(|seed| seed.to_string()).collect::<Vec<_>>().join(", ");
         let models = NETWORKS.map(|name| format!("{name:?}")).join(", ");
         format!(
             r#"name = "kit"
 [axes]
 model = [{models}]
-schedule = ["cosine"]
+schedule = ["{schedule}"]
+epochs = {epochs:?}
 seed = [{seeds}]
 [defaults]
-epochs = {epochs}
 batch_size = 32
 [models.resnet]
 network = {{ resnet = {{ depth = {depth} }} }}
 data = "pictures"
-set = {{ lr = 0.05, optimizer = {{ sgd = {{ momentum = 0.9, weight_decay = 1e-4 }} }} }}
+set.lr = 0.05
+set.optimizer = {{ sgd = {{ momentum = 0.9, momentum_schedule = {{ exponential = {{ gamma = 0.98 }} }}, weight_decay = 1e-4 }} }}
+set.averaging = {{ ema = {{ decay = 0.9 }} }}
 [models.lstm]
 network = {{ lstm = {{ embedding = {width}, hidden = {width} }} }}
 data = "reviews"
-set = {{ lr = 0.01, optimizer = {{ adam = {{}} }}, clip_norm = 1.0 }}
+set.lr = 0.01
+set.optimizer = {{ adamw = {{ weight_decay = 0.01, weight_decay_schedule = {{ exponential = {{ gamma = 0.9 }} }} }} }}
+set.averaging = {{ lawa = {{ k = 3 }} }}
+set.clip_norm = 1.0
 [models.transformer]
 network = {{ transformer = {{ width = {width}, heads = 4, feed_forward = {feed_forward}, layers = 2 }} }}
 data = "reviews"
-set = {{ lr = 0.003, optimizer = {{ adam = {{}} }} }}
+set.lr = 0.003
+set.optimizer = {{ adam = {{ beta1_schedule = {{ exponential = {{ gamma = 0.99 }} }} }} }}
 [data.pictures]
 source = {{ synthetic_pictures = {{ train = {pictures}, test = 32 }} }}
 augment = {{ crop_padding = 1 }}
 [data.reviews]
 source = {{ synthetic_reviews = {{ train = {reviews}, test = 32 }} }}
 tokens = {{ vocabulary = 1000, max_length = 32 }}
-[schedules.cosine]
-cosine = {{}}
+[schedules.{schedule}]
+{schedule} = {{}}
 "#,
             feed_forward = 2 * width
         )

@@ -1,6 +1,7 @@
 //! The LSTM layer.
 
 use candle_core::{Result, Tensor};
+use candle_nn::rnn::LSTMState;
 use lrlab_kernels::{LstmLayer, Precision, Sequence};
 
 use crate::kit::compare::Case;
@@ -36,6 +37,10 @@ pub(super) fn cases() -> Vec<Case> {
         }
     }
     all.push(padded([16, 20, 8, 10]));
+    all.extend([[3, 5, 3, 5], [5, 6, 20, 160]].map(unmasked));
+    for sizes in [[1, 1, 1, 1], [3, 5, 3, 5], [9, 8, 17, 33]] {
+        all.extend([false, true].map(|reverse| continued(sizes, reverse)));
+    }
     all.push(
         Case::new("LstmLayer", "no precision", |side| {
             let x = side.var("x", &[3, 4, 5], 1.0)?;
@@ -59,9 +64,11 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 pub(super) fn for_nan() -> Vec<Case> {
-    [(false, false), (true, false), (false, true)]
+    let mut all: Vec<Case> = [(false, false), (true, false), (false, true)]
         .map(|(tokens, last)| layer([3, 5, 3, 5], false, tokens, last, Wanted::All))
-        .into()
+        .into();
+    all.push(continued([3, 5, 3, 5], false));
+    all
 }
 
 fn layer([b, l, inputs, h]: [usize; 4], reverse: bool, tokens: bool, last: bool, wanted: Wanted) -> Case {
@@ -127,6 +134,38 @@ fn padded([b, l, inputs, h]: [usize; 4]) -> Case {
             precision: side.precision,
         };
         Ok(vec![("states", layer.states(Sequence::Tokens { ids: &ids, table: &table })?)])
+    })
+    .mixed()
+}
+
+/// Without a mask.
+fn unmasked([b, l, inputs, h]: [usize; 4]) -> Case {
+    Case::new("LstmLayer", format!("vectors {b}×{l}×{inputs}, {h} hidden, no mask"), move |side| {
+        let x = side.var("x", &[b, l, inputs], 1.0)?;
+        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let (mask, reverse, precision) = (None, true, side.precision);
+        let layer =
+            LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask, reverse, precision };
+        Ok(vec![("states", layer.states(Sequence::Vectors(&x))?)])
+    })
+    .mixed()
+}
+
+/// From an initial state, with the states, the last state and the last cells as outputs.
+fn continued([b, l, inputs, h]: [usize; 4], reverse: bool) -> Case {
+    let words = if reverse { ", reverse" } else { "" };
+    let what = format!("vectors {b}×{l}×{inputs}, {h} hidden, from a state{words}");
+    Case::new("LstmLayer", what, move |side| {
+        let x = side.var("x", &[b, l, inputs], 1.0)?;
+        let [w_ih, w_hh, b_ih, b_hh] = parameters(side, inputs, h, Wanted::All)?;
+        let initial =
+            LSTMState { h: side.var("initial h", &[b, h], 0.5)?, c: side.var("initial c", &[b, h], 1.0)? };
+        let lengths: Vec<usize> = (0..b).map(|i| l - i % (l + 1)).collect();
+        let (mask, precision) = (Some(&side.mask(&lengths, l)?), side.precision);
+        let layer =
+            LstmLayer { w_ih: &w_ih, w_hh: &w_hh, b_ih: &b_ih, b_hh: &b_hh, mask, reverse, precision };
+        let (states, last) = layer.states_from(Sequence::Vectors(&x), &initial)?;
+        Ok(vec![("states", states), ("last h", last.h), ("last c", last.c)])
     })
     .mixed()
 }

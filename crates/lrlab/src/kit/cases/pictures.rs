@@ -71,9 +71,9 @@ fn convolution(x: [usize; 4], [o, kh, kw]: [usize; 3], stride: usize, padding: u
         let deviation = 1.0 / ((x[1] * kh * kw) as f64).sqrt();
         let weight = [o, x[1], kh, kw];
         let (x, weight) = (side.var("x", &x, 1.0)?, side.var("weight", &weight, deviation)?);
-        Ok(vec![("y", conv2d(&x, &weight, stride, padding, Precision::F32)?)])
+        Ok(vec![("y", conv2d(&x, &weight, stride, padding, side.precision)?)])
     })
-    .products()
+    .mixed()
 }
 
 fn norms() -> Vec<Case> {

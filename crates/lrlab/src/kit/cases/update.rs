@@ -26,8 +26,10 @@ pub(super) fn cases() -> Vec<Case> {
             all.extend([false, true].map(|decoupled| adam(dims, weight_decay, decoupled)));
         }
     }
-    all.extend([false, true].map(sgd_of_many));
+    all.extend([0.0, 0.9].map(sgd_of_many));
     all.extend([false, true].map(adam_of_many));
+    all.extend([false, true].map(scheduled_sgd));
+    all.extend([false, true].map(scheduled_adam));
     all.push(norm_of_many());
     all.push(Case::new("sgd_updates", "a tensor given twice", |side| {
         twice(side, 1, |updates| {
@@ -47,8 +49,14 @@ pub(super) fn cases() -> Vec<Case> {
 /// Shapes as in a network: large and small, with more values than a thread block, and of odd sizes.
 const MANY: [&[usize]; 6] = [&[64, 33], &[10], &[1], &[17, 3, 3, 3], &[129, 256], &[7]];
 
-/// Updates all of [`MANY`], each with its own weight decay and with `moments`.
-fn update_many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> Result<()>) -> Result<()> {
+/// Updates all of [`MANY`] with `moments`, every second one with a weight decay, which is multiplied by the number of the
+/// step if it is `scheduled`.
+fn update_many(
+    side: &Side,
+    moments: &[&str],
+    scheduled: bool,
+    step: impl Fn(&[Update], u64) -> Result<()>,
+) -> Result<()> {
     let mut vars = Vec::new();
     for (i, dims) in MANY.iter().enumerate() {
         let var = side.signed_state(&format!("parameter {i}"), dims)?;
@@ -61,7 +69,8 @@ fn update_many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> R
         let grads = MANY.iter().enumerate().map(gradient).collect::<Result<Vec<_>>>()?;
         let mut updates = Vec::new();
         for (i, ((var, moments), grad)) in vars.iter().zip(&grads).enumerate() {
-            let weight_decay = if i % 2 == 0 { 0.1 } else { 0.0 };
+            let factor = if scheduled { number as f64 } else { 1.0 };
+            let weight_decay = if i % 2 == 0 { 0.1 * factor } else { 0.0 };
             updates.push(Update { var, grad, moments, weight_decay });
         }
         step(&updates, number)?;
@@ -69,12 +78,26 @@ fn update_many(side: &Side, moments: &[&str], step: impl Fn(&[Update], u64) -> R
     Ok(())
 }
 
-fn sgd_of_many(nesterov: bool) -> Case {
-    let what = format!("{} tensors{}", MANY.len(), if nesterov { ", momentum 0.9 (Nesterov)" } else { "" });
+fn sgd_of_many(momentum: f64) -> Case {
+    let nesterov = momentum > 0.0;
+    let what =
+        format!("{} tensors, momentum {momentum}{}", MANY.len(), if nesterov { " (Nesterov)" } else { "" });
     Case::new("sgd_updates", what, move |side| {
-        let momentum = if nesterov { 0.9 } else { 0.0 };
         let moments: &[&str] = if nesterov { &["buffer"] } else { &[] };
-        update_many(side, moments, |updates, number| {
+        update_many(side, moments, false, |updates, number| {
+            let step = SgdStep { lr: 0.1, momentum, nesterov, weight_decay: 0.0, first: number == 1 };
+            sgd_updates(updates, step)
+        })?;
+        Ok(Vec::new())
+    })
+}
+
+/// The momentum starts at 0 and changes with every step, like the weight decay.
+fn scheduled_sgd(nesterov: bool) -> Case {
+    let what = format!("{} tensors, scheduled{}", MANY.len(), if nesterov { ", Nesterov" } else { "" });
+    Case::new("sgd_updates", what, move |side| {
+        update_many(side, &["buffer"], true, |updates, number| {
+            let momentum = [0.0, 0.5, 0.9][number as usize - 1];
             let step = SgdStep { lr: 0.1, momentum, nesterov, weight_decay: 0.0, first: number == 1 };
             sgd_updates(updates, step)
         })?;
@@ -85,8 +108,22 @@ fn sgd_of_many(nesterov: bool) -> Case {
 fn adam_of_many(decoupled: bool) -> Case {
     let name = if decoupled { "AdamW" } else { "Adam" };
     Case::new("adam_updates", format!("{name} of {} tensors", MANY.len()), move |side| {
-        update_many(side, &["first moment", "second moment"], |updates, step| {
+        update_many(side, &["first moment", "second moment"], false, |updates, step| {
             let (lr, beta1, beta2, eps, weight_decay) = (0.1, 0.9, 0.99, 1e-8, 0.0);
+            adam_updates(updates, AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step })
+        })?;
+        Ok(Vec::new())
+    })
+}
+
+/// Both β change with every step, like the weight decay.
+fn scheduled_adam(decoupled: bool) -> Case {
+    let name = if decoupled { "AdamW" } else { "Adam" };
+    Case::new("adam_updates", format!("{name} of {} tensors, scheduled", MANY.len()), move |side| {
+        update_many(side, &["first moment", "second moment"], true, |updates, step| {
+            let at = step as usize - 1;
+            let (beta1, beta2) = ([0.95, 0.85, 0.0][at], [0.9, 0.999, 0.99][at]);
+            let (lr, eps, weight_decay) = (0.1, 1e-8, 0.0);
             adam_updates(updates, AdamStep { lr, beta1, beta2, eps, weight_decay, decoupled, step })
         })?;
         Ok(Vec::new())

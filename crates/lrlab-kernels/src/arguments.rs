@@ -1,0 +1,496 @@
+//! Arguments of a GPU's kernels and products, as pure functions of sizes. The structs are laid out as the device code
+//! declares them.
+
+use crate::conv::geometry::{Geometry, Sizes};
+use crate::tiles::Product;
+use crate::update::AdamRule as AdamConstants;
+use crate::{AdamStep, PictureView, SgdStep};
+
+/// Weights of one launch.
+pub(crate) const WEIGHTS: usize = 48;
+/// Parameters of one launch.
+pub(crate) const PARAMETERS: usize = 40;
+
+/// Weights, or their gradients, as planes and as rows of channels.
+#[repr(C)]
+pub(crate) struct Weights {
+    pub(crate) planes: [u64; WEIGHTS],
+    pub(crate) rows: [u64; WEIGHTS],
+    pub(crate) c: [i32; WEIGHTS],
+    pub(crate) k: [i32; WEIGHTS],
+    pub(crate) size: [i32; WEIGHTS],
+}
+
+impl Weights {
+    pub(crate) fn empty() -> Self {
+        Self {
+            planes: [0; WEIGHTS],
+            rows: [0; WEIGHTS],
+            c: [0; WEIGHTS],
+            k: [0; WEIGHTS],
+            size: [0; WEIGHTS],
+        }
+    }
+}
+
+/// Parameters with their gradients and moments.
+#[repr(C)]
+pub(crate) struct Parameters {
+    pub(crate) var: [u64; PARAMETERS],
+    pub(crate) grad: [u64; PARAMETERS],
+    pub(crate) first: [u64; PARAMETERS],
+    pub(crate) second: [u64; PARAMETERS],
+    pub(crate) decay: [f32; PARAMETERS],
+    pub(crate) size: [i32; PARAMETERS],
+}
+
+impl Parameters {
+    pub(crate) fn empty() -> Self {
+        Self {
+            var: [0; PARAMETERS],
+            grad: [0; PARAMETERS],
+            first: [0; PARAMETERS],
+            second: [0; PARAMETERS],
+            decay: [0.0; PARAMETERS],
+            size: [0; PARAMETERS],
+        }
+    }
+}
+
+/// The constants of SGD without the weight decay, which each parameter has.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SgdRule {
+    pub(crate) lr: f32,
+    pub(crate) momentum: f32,
+    pub(crate) keep: f32,
+    pub(crate) nesterov: i32,
+}
+
+impl SgdRule {
+    pub(crate) fn new(step: SgdStep) -> Self {
+        let momentum = step.momentum as f32;
+        let (lr, keep) = (step.lr as f32, if step.first { 0.0 } else { momentum });
+        Self { lr, momentum, keep, nesterov: i32::from(step.nesterov) }
+    }
+}
+
+/// The constants of Adam without the weight decay, which each parameter has.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct AdamRule {
+    pub(crate) keep: [f32; 2],
+    pub(crate) take: [f32; 2],
+    pub(crate) rate: f32,
+    pub(crate) root: f32,
+    pub(crate) eps: f32,
+    pub(crate) lr: f32,
+    pub(crate) decoupled: i32,
+}
+
+impl AdamRule {
+    pub(crate) fn new(step: AdamStep) -> Self {
+        let AdamConstants { keep, take, rate, root, eps, .. } = AdamConstants::new(step);
+        Self { keep, take, rate, root, eps, lr: step.lr as f32, decoupled: i32::from(step.decoupled) }
+    }
+}
+
+/// The windows of a pool or of a subsample.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) h: i32,
+    pub(crate) w: i32,
+    pub(crate) oh: i32,
+    pub(crate) ow: i32,
+    pub(crate) kernel: i32,
+    pub(crate) stride: i32,
+    pub(crate) padding: i32,
+}
+
+impl Window {
+    pub(crate) fn new(from: Sizes, to: Sizes, kernel: usize, stride: usize, padding: usize) -> Self {
+        let [h, w, oh, ow, kernel, stride, padding] =
+            [from.h, from.w, to.h, to.w, kernel, stride, padding].map(|size| size as i32);
+        Self { h, w, oh, ow, kernel, stride, padding }
+    }
+}
+
+/// One product of a convolution.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Conv {
+    pub(crate) n: i32,
+    pub(crate) c: i32,
+    pub(crate) h: i32,
+    pub(crate) w: i32,
+    pub(crate) o: i32,
+    pub(crate) kh: i32,
+    pub(crate) kw: i32,
+    pub(crate) stride: i32,
+    pub(crate) padding: i32,
+    pub(crate) oh: i32,
+    pub(crate) ow: i32,
+    pub(crate) rows: i32,
+    pub(crate) columns: i32,
+    pub(crate) depth: i32,
+    pub(crate) part: i32,
+    pub(crate) join: i32,
+}
+
+impl Conv {
+    /// With `join`, what is there is added; where blocks share a tile, their sums are added up later, and join then.
+    pub(crate) fn new(g: &Geometry, product: &Product, join: bool) -> Self {
+        let int = |size: usize| size as i32;
+        Self {
+            n: int(g.n),
+            c: int(g.c),
+            h: int(g.h),
+            w: int(g.w),
+            o: int(g.o),
+            kh: int(g.kh),
+            kw: int(g.kw),
+            stride: int(g.stride),
+            padding: int(g.padding),
+            oh: int(g.oh),
+            ow: int(g.ow),
+            rows: int(product.rows),
+            columns: int(product.columns),
+            depth: int(product.depth),
+            part: int(product.part),
+            join: i32::from(join && product.parts == 1),
+        }
+    }
+}
+
+/// A view of a picture. Moving a picture by more than its side is moving it by its side.
+pub(crate) fn augmented(view: &PictureView, height: usize, width: usize) -> [i32; 8] {
+    let PictureView { picture, shift: (down, right), flip, blank: (rows, columns) } = view;
+    let moved = |by: isize, side: usize| by.clamp(-(side as isize), side as isize) as i32;
+    let within = |at: usize, side: usize| at.min(side) as i32;
+    [
+        *picture as i32,
+        moved(*down, height),
+        moved(*right, width),
+        i32::from(*flip),
+        within(rows.start, height),
+        within(rows.end, height),
+        within(columns.start, width),
+        within(columns.end, width),
+    ]
+}
+
+/// An operand of a product: `rows` × `columns` as it lies in memory, row after row, without gaps.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operand {
+    pub(crate) at: u64,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// Its transpose is multiplied.
+    pub(crate) transposed: bool,
+}
+
+impl Operand {
+    pub(crate) fn new(at: u64, rows: usize, columns: usize) -> Self {
+        Self { at, rows, columns, transposed: false }
+    }
+
+    pub(crate) fn t(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Rows and columns of the factor.
+    fn shape(self) -> (usize, usize) {
+        if self.transposed { (self.columns, self.rows) } else { (self.rows, self.columns) }
+    }
+}
+
+/// The sizes of a product a b as cuBLAS takes them. Its matrices lie column after column, so it sees the transposes,
+/// whose product is bᵀ aᵀ: its first operand is b.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gemm {
+    /// Of the output that cuBLAS sees.
+    pub(crate) rows: i32,
+    pub(crate) columns: i32,
+    pub(crate) depth: i32,
+    /// Of b and a: whether the operand that cuBLAS sees is transposed, the distance of its columns, and that of
+    /// operands one after the other.
+    pub(crate) transposed: [bool; 2],
+    pub(crate) leading: [i32; 2],
+    pub(crate) stride: [i64; 2],
+}
+
+impl Gemm {
+    /// `None`: the factors do not fit.
+    pub(crate) fn new(a: Operand, b: Operand) -> Option<Self> {
+        let ((m, k), (depth, n)) = (a.shape(), b.shape());
+        (k == depth).then(|| Self {
+            rows: n as i32,
+            columns: m as i32,
+            depth: k as i32,
+            transposed: [b.transposed, a.transposed],
+            leading: [b.columns as i32, a.columns as i32],
+            stride: [b.len() as i64, a.len() as i64],
+        })
+    }
+
+    /// The distance of outputs one after the other.
+    pub(crate) fn output_stride(&self) -> i64 {
+        i64::from(self.rows) * i64::from(self.columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+    use crate::tiles::Way;
+
+    const KERNELS: [&str; 2] =
+        [include_str!("cuda/kernels/kernels.cu"), include_str!("cuda/kernels/conv.cu")];
+
+    /// The fields of a struct of the device code, in bytes from its start, and its size.
+    fn declared(name: &str) -> (Vec<(String, usize)>, usize) {
+        let head = format!("struct {name} {{");
+        let source = KERNELS.iter().find(|source| source.contains(&head)).expect(name);
+        let body = source.split_once(&head).and_then(|(_, rest)| rest.split_once('}')).expect(name).0;
+        let code: Vec<&str> = body.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        let (mut fields, mut end) = (Vec::new(), 0_usize);
+        for declaration in code.join(" ").split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let (kind, names) = declaration.split_once(' ').expect(declaration);
+            let size = match kind {
+                "u64" => 8,
+                "int" | "float" | "unsigned" => 4,
+                other => panic!("{other} in {name}"),
+            };
+            for field in names.split(',').map(str::trim) {
+                let (field, count) = match field.split_once('[') {
+                    Some((field, rest)) => (field, rest.trim_end_matches(']').parse().expect(field)),
+                    None => (field, 1),
+                };
+                end = end.next_multiple_of(size);
+                fields.push((field.to_owned(), end));
+                end += size * count;
+            }
+        }
+        (fields, end)
+    }
+
+    macro_rules! check {
+        ($kind:ident, $name:literal, $($field:ident $(. $index:literal)?),*) => {
+            let (fields, size) = declared($name);
+            assert_eq!(size, size_of::<$kind>(), $name);
+            let ours = [$((
+                concat!(stringify!($field), $(stringify!($index))?).to_owned(),
+                offset_of!($kind, $field) $(+ 4 * ($index - 1))?,
+            )),*];
+            assert_eq!(fields, ours, $name);
+        };
+    }
+
+    #[test]
+    fn structs_are_laid_out_as_the_device_code_declares_them() {
+        check!(Weights, "Weights", planes, rows, c, k, size);
+        check!(Parameters, "Parameters", var, grad, first, second, decay, size);
+        check!(SgdRule, "SgdRule", lr, momentum, keep, nesterov);
+        check!(AdamRule, "AdamRule", keep.1, keep.2, take.1, take.2, rate, root, eps, lr, decoupled);
+        check!(Window, "Window", h, w, oh, ow, kernel, stride, padding);
+        check!(
+            Conv, "Conv", n, c, h, w, o, kh, kw, stride, padding, oh, ow, rows, columns, depth, part, join
+        );
+        let (fields, size) = declared("Augmented");
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["picture", "down", "right", "flip", "top", "bottom", "left", "end"]);
+        assert_eq!(size, size_of::<[i32; 8]>());
+        assert_eq!(declared("Span").1, size_of::<[u32; 2]>());
+    }
+
+    #[test]
+    fn rules_have_the_constants_of_the_step() {
+        let sgd = |momentum, first| {
+            let step = SgdStep { lr: 0.1, momentum, nesterov: true, weight_decay: 7.0, first };
+            SgdRule::new(step)
+        };
+        assert_eq!(sgd(0.9, true), SgdRule { lr: 0.1, momentum: 0.9, keep: 0.0, nesterov: 1 });
+        assert_eq!(sgd(0.9, false), SgdRule { lr: 0.1, momentum: 0.9, keep: 0.9, nesterov: 1 });
+        assert_eq!(sgd(0.0, false).keep, 0.0);
+        let (lr, eps, weight_decay, step) = (0.1, 1e-8, 7.0, 2);
+        let adam = AdamStep { lr, beta1: 0.9, beta2: 0.99, eps, weight_decay, decoupled: true, step };
+        let rule = AdamRule::new(adam);
+        assert_eq!((rule.keep, rule.lr, rule.decoupled), ([0.9, 0.99], 0.1, 1));
+        // Bias corrections 1 − 0.9² and 1 − 0.99².
+        assert!(
+            (rule.rate - 0.1 / 0.19).abs() < 1e-6 && (rule.root - 0.0199_f32.sqrt().recip()).abs() < 1e-4
+        );
+    }
+
+    #[test]
+    fn windows_and_convolutions() -> candle_core::Result<()> {
+        let from = Sizes { n: 2, c: 3, h: 16, w: 14 };
+        let w = Window::new(from, Sizes { h: 8, w: 7, ..from }, 3, 2, 1);
+        assert_eq!([w.h, w.w, w.oh, w.ow, w.kernel, w.stride, w.padding], [16, 14, 8, 7, 3, 2, 1]);
+        let g = Geometry::new((2, 3, 16, 14), (10, 3, 5, 3), 2, 1)?;
+        for way in [Way::Forward, Way::Input, Way::Weight] {
+            let product = Product::new(way, &g);
+            let conv = Conv::new(&g, &product, true);
+            assert_eq!([conv.n, conv.c, conv.h, conv.w], [2, 3, 16, 14]);
+            assert_eq!([conv.o, conv.kh, conv.kw, conv.stride, conv.padding], [10, 5, 3, 2, 1]);
+            assert_eq!([conv.oh, conv.ow], [7, 7]);
+            let sizes = [product.rows, product.columns, product.depth, product.part].map(|size| size as i32);
+            assert_eq!([conv.rows, conv.columns, conv.depth, conv.part], sizes);
+            assert_eq!(conv.join == 1, product.parts == 1, "{way:?}");
+            assert_eq!(Conv::new(&g, &product, false).join, 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn views_stay_within_the_picture() {
+        let view = PictureView { picture: 7, shift: (-2, 3), flip: true, blank: (1..4, 2..9) };
+        assert_eq!(augmented(&view, 12, 10), [7, -2, 3, 1, 1, 4, 2, 9]);
+        let far = PictureView {
+            shift: (isize::MIN, isize::MAX),
+            flip: false,
+            blank: (0..usize::MAX, 99..5),
+            ..view
+        };
+        assert_eq!(augmented(&far, 12, 10), [7, -12, 10, 0, 0, 12, 10, 5]);
+    }
+
+    /// What cuBLAS computes with these sizes, over operands one after the other.
+    fn multiplied(gemm: &Gemm, b: &[f64], a: &[f64], count: usize) -> Vec<f64> {
+        let [rows, columns, depth] = [gemm.rows, gemm.columns, gemm.depth].map(|size| size as usize);
+        let at = |of: usize, index: usize, row: usize, column: usize| {
+            let (row, column) = if gemm.transposed[of] { (column, row) } else { (row, column) };
+            index * gemm.stride[of] as usize + column * gemm.leading[of] as usize + row
+        };
+        let mut out = vec![0.0; count * gemm.output_stride() as usize];
+        for index in 0..count {
+            for column in 0..columns {
+                for row in 0..rows {
+                    let terms = (0..depth).map(|k| b[at(0, index, row, k)] * a[at(1, index, k, column)]);
+                    out[index * rows * columns + column * rows + row] = terms.sum();
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn products_are_those_of_the_operands() {
+        let values = |count: usize, factor: usize| {
+            (0..count).map(|i| (i * factor % 17) as f64 - 8.0).collect::<Vec<_>>()
+        };
+        for (m, k, n) in [(1, 1, 1), (3, 4, 5), (7, 2, 3), (1, 9, 4), (6, 5, 1)] {
+            for (ta, tb, count) in [(false, false, 1), (true, false, 3), (false, true, 2), (true, true, 1)] {
+                let operand = |rows, columns, transposed| match transposed {
+                    false => Operand::new(0, rows, columns),
+                    true => Operand::new(0, columns, rows).t(),
+                };
+                let (a, b) = (operand(m, k, ta), operand(k, n, tb));
+                let gemm = Gemm::new(a, b).expect("they fit");
+                let (xs, ys) = (values(count * m * k, 7), values(count * k * n, 5));
+                let place = |of: Operand, index: usize, row: usize, column: usize| {
+                    let (row, column) = if of.transposed { (column, row) } else { (row, column) };
+                    index * of.len() + row * of.columns + column
+                };
+                let found = multiplied(&gemm, &ys, &xs, count);
+                for index in 0..count {
+                    for row in 0..m {
+                        for column in 0..n {
+                            let terms =
+                                (0..k).map(|i| xs[place(a, index, row, i)] * ys[place(b, index, i, column)]);
+                            let expected: f64 = terms.sum();
+                            assert_eq!(found[(index * m + row) * n + column], expected, "{a:?} {b:?}");
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(Gemm::new(Operand::new(0, 2, 3), Operand::new(0, 2, 3)), None);
+    }
+
+    /// The arguments of a call from its opening parenthesis on, split at commas outside of brackets.
+    fn arguments(text: &str) -> Vec<String> {
+        let (mut all, mut depth) = (vec![String::new()], 0);
+        for c in text.chars() {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                _ => {}
+            }
+            match (c, depth) {
+                (_, 0) => break,
+                (',', 1) => all.push(String::new()),
+                ('(' | '[', 1) => {}
+                _ => all.last_mut().expect("not empty").push(c),
+            }
+        }
+        all.retain(|argument| !argument.trim().is_empty());
+        all.into_iter().map(|argument| argument.trim().to_owned()).collect()
+    }
+
+    /// The parameters of a kernel of the device code; `None` if there is no such kernel.
+    fn parameters(kernel: &str) -> Option<usize> {
+        let head = format!(" void {kernel}(");
+        let source = KERNELS.iter().find(|source| source.contains(&head))?;
+        let at = source.find(&head)? + head.len() - 1;
+        Some(arguments(&source[at..]).len())
+    }
+
+    #[test]
+    fn launched_kernels_are_declared_with_as_many_parameters() {
+        let sources = [
+            include_str!("cuda/activation.rs"),
+            include_str!("cuda/conv.rs"),
+            include_str!("cuda/dropout.rs"),
+            include_str!("cuda/embedding.rs"),
+            include_str!("cuda/encoder.rs"),
+            include_str!("cuda/examples.rs"),
+            include_str!("cuda/linear.rs"),
+            include_str!("cuda/loss.rs"),
+            include_str!("cuda/lstm.rs"),
+            include_str!("cuda/net.rs"),
+            include_str!("cuda/norm.rs"),
+            include_str!("cuda/product.rs"),
+            include_str!("cuda/rows.rs"),
+            include_str!("cuda/update.rs"),
+        ];
+        let (mut named, mut counted) = (0, 0);
+        for source in sources {
+            for method in [".launch(", ".launch_raw(", ".each(", ".rows("] {
+                for (at, _) in source.match_indices(method) {
+                    let call = arguments(&source[at + method.len() - 1..]);
+                    let Some(kernel) = call[0].strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+                    else {
+                        continue;
+                    };
+                    let declared = parameters(kernel);
+                    assert!(declared.is_some(), "there is no kernel {kernel}");
+                    named += 1;
+                    let words = call.last().and_then(|last| last.strip_prefix("words!"));
+                    if let Some(words) = words {
+                        assert_eq!(Some(arguments(words).len()), declared, "{kernel}");
+                        counted += 1;
+                    }
+                }
+            }
+        }
+        assert!(named > 40 && counted > 20, "{named} named, {counted} counted");
+    }
+
+    /// The kernels that hold the recurrent weights.
+    #[test]
+    fn every_resident_kernel_is_declared() {
+        for h in [1, 33, 65, 97] {
+            let kernel = crate::tiles::Resident::of(h).expect("there is one");
+            let declared = format!("\nLSTM({}, {})", kernel.units, kernel.registers);
+            assert!(KERNELS[0].contains(&declared), "{declared}");
+        }
+    }
+}

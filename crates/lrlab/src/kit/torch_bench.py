@@ -1,0 +1,1 @@
+../../../../benches/peers/torch_bench.py
