@@ -663,6 +663,31 @@ fn optimizers_by_name() {
     assert_eq!(some.len(), 4);
 }
 
+/// `adamw = {}` decays the weights as torch's does; a file that names a weight decay is the run that it was.
+#[test]
+fn the_weight_decay_of_adamw() {
+    let id = |rule: &str| {
+        let (_, run) =
+            small("optimizer = [\"w\"]\nseed = [3]", &format!("[optimizers.w]\n{rule}\n")).remove(0);
+        run_id(&run, "d").unwrap()
+    };
+    let ids = ["adamw = {}", "adamw = { weight_decay = 0.01 }", "adamw = { weight_decay = 0 }", "adam = {}"]
+        .map(id);
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+    assert_ne!(ids[2], ids[3]);
+    let text =
+        grid_text("", "optimizer = [\"w\", \"a\"]\nseed = [3]", "[optimizers]\nw.adamw = {}\na.adam = {}\n");
+    let explained =
+        read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}")).explain(&[], None);
+    let explained = explained.unwrap().join("");
+    for (key, value) in [("adamw", "0.01"), ("adam", "0.0")] {
+        let start = format!("optimizer.{key}.weight_decay = {value} ");
+        let line = explained.lines().find(|line| line.starts_with(&start)).expect(&start);
+        assert!(line.ends_with("  # default"), "{line}");
+    }
+}
+
 /// A named rule is the run that the rule itself would be.
 #[test]
 fn a_named_optimizer_changes_no_identity() {
