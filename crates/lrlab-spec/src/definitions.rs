@@ -106,6 +106,11 @@ impl Definitions {
         self.models.iter().find(|named| named.key.name == name).map(|named| &named.node)
     }
 
+    /// The factor of the rate of a named optimizer, if it has one.
+    pub(crate) fn lr_scale(&self, name: &str) -> Option<&Node> {
+        self.optimizers.iter().find(|named| named.key.name == name)?.node.get(LR_SCALE)
+    }
+
     /// Warns of definitions that are not used.
     pub(crate) fn warn_of_unused<'a>(&self, log: &mut Log, used: impl Fn(&str) -> Vec<&'a str>) {
         let models = used("model");

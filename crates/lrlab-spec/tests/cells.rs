@@ -663,6 +663,42 @@ fn optimizers_by_name() {
     assert_eq!(some.len(), 4);
 }
 
+/// The origin of a rate names the factor of the optimizer, wherever rate and factor come from.
+#[test]
+fn the_origin_of_a_rate_names_its_factor() {
+    let rest = "[optimizers]\nmomentum.sgd = {}\n[optimizers.adam]\nadam = {}\nlr_scale = 0.3\n";
+    let explained = |axes: &str, overrides: &[String]| {
+        let axes = format!("optimizer = [\"momentum\", \"adam\"]\n{axes}\nseed = [3]");
+        let text = grid_text("", &axes, rest).replace("[\"static\", \"cosine\"]", "[\"static\"]");
+        let text = text.replace("cosine = { cosine = {} }\n", "");
+        let experiment =
+            read(&text, "x.toml", overrides, &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((experiment.lr_scale("adam").is_some(), experiment.lr_scale("momentum")), (true, None));
+        let texts = experiment.explain(&[], None).unwrap();
+        let line = |text: &String| text.lines().find(|line| line.starts_with("lr = ")).unwrap().to_owned();
+        texts
+            .iter()
+            .map(line)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    let line_of =
+        |text: &str, start: &str| text.lines().position(|line| line.starts_with(start)).unwrap() + 1;
+    let text = grid_text("", "optimizer = [\"momentum\", \"adam\"]\n\nseed = [3]", rest);
+    let (lr, scale) = (line_of(&text, "lr = "), line_of(&text, "lr_scale") - 1);
+    assert_eq!(
+        explained("", &[]),
+        [
+            format!("lr = 0.1 # x.toml:{lr}"),
+            format!("lr = 0.03 # x.toml:{lr}, 0.1 × lr_scale 0.3 (x.toml:{scale})")
+        ]
+    );
+    let lines = explained("lr = [0.7]", &["optimizers.adam.lr_scale=0.5".into()]);
+    assert!(lines[0].starts_with("lr = 0.7 # x.toml:") && !lines[0].contains('×'), "{lines:?}");
+    assert!(lines[1].starts_with("lr = 0.35 # x.toml:"), "{lines:?}");
+    assert!(lines[1].ends_with(", 0.7 × lr_scale 0.5 (--set optimizers.adam.lr_scale=0.5)"), "{lines:?}");
+}
+
 /// `adamw = {}` decays the weights as torch's does; a file that names a weight decay is the run that it was.
 #[test]
 fn the_weight_decay_of_adamw() {
