@@ -296,9 +296,11 @@ fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
 
 fn optimizer(log: &mut Log, named: &mut Named) {
     walk(log, &named.node, definition("Optimizer"), &named.key.name);
-    let rules: Vec<&Key> =
-        named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE).collect();
-    if rules.len() != 1 && matches!(named.node.value, Value::Table(_)) {
+    // Unknown keys already have an error.
+    let keys = || named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE);
+    let rules: Vec<&Key> = keys().filter(|key| optimizer_rules().any(|rule| rule == key.name)).collect();
+    let misspelt = rules.is_empty() && keys().next().is_some();
+    if rules.len() != 1 && !misspelt && matches!(named.node.value, Value::Table(_)) {
         let place = rules.get(1).map_or(named.node.place, |key| key.place);
         let message = format!("`{}` has exactly one update rule, found {}", named.key.name, rules.len());
         log.error(place, message, format!("expected exactly one of {}", suggest::list(optimizer_rules())));

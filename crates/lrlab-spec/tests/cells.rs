@@ -195,6 +195,11 @@ fn filters_and_seeds() {
         count(&["model=lsmt"], None),
         mistake("command line:1:16: no cell has `model` = `lsmt`; did you mean `lstm`?")
     );
+    // No number is misspelt for another one.
+    assert_eq!(
+        count(&["seed=9"], None),
+        mistake("command line:1:15: no cell has `seed` = `9`; expected one of `0`, `1`")
+    );
     assert_eq!(count(&["lstm"], None), mistake("command line:1:10: `lstm` is not KEY=VALUE"));
     assert_eq!(count(&[], Some(3)), mistake("command line:1:9: the experiment has 2 seeds; give 1 … 2"));
     assert_eq!(

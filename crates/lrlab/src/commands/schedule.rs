@@ -123,6 +123,24 @@ impl From<CompatArg> for Compat {
 }
 
 pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
+    inspect(args).map_err(|error| match suggestion(&error.to_string()) {
+        Some(better) if error.is::<lrlab_schedulers::Error>() => anyhow::anyhow!(better),
+        _ => error,
+    })
+}
+
+/// Replaces the list of names in the error of a misspelt one by a suggestion.
+fn suggestion(error: &str) -> Option<String> {
+    let (start, list) = error.rsplit_once(", expected ")?;
+    let (before, word) = start.strip_suffix('`')?.rsplit_once('`')?;
+    if !(before.ends_with("unknown variant ") || before.ends_with("unknown field ")) {
+        return None;
+    }
+    let name = lrlab_config::nearest(word, list.split('`').skip(1).step_by(2))?;
+    Some(format!("{start}; did you mean `{name}`?"))
+}
+
+fn inspect(args: &ScheduleArgs) -> anyhow::Result<Exit> {
     match &args.what {
         What::Trace { schedule, compat } => {
             let rates = trace(schedule, (*compat).into())?;
@@ -341,6 +359,22 @@ mod tests {
         }
         assert_eq!(read_observation("-Infinity").unwrap().value, f64::NEG_INFINITY);
         assert_eq!(read_observation(" +1.5E+00 \r").unwrap().value, 1.5);
+    }
+
+    #[test]
+    fn misspelt_names_have_a_suggestion() {
+        let error = |text: &str| ScheduleSpec::parse(text).unwrap_err().to_string();
+        for (text, name) in [
+            ("warmpu = { over = '1 epoch' }", "warmup"),
+            ("delay = { by = '40%', of = { exponentail = {} } }", "exponential"),
+            ("cosine = { eta_mn = 0.1 }", "eta_min"),
+        ] {
+            let found = suggestion(&error(text)).unwrap_or_default();
+            assert!(found.ends_with(&format!("`; did you mean `{name}`?")), "{text}: {found}");
+            assert!(!found.contains("expected"), "{found}");
+        }
+        assert_eq!(suggestion(&error("frobnicate = {}")), None);
+        assert_eq!(suggestion(&error("cosine = ")), None);
     }
 
     #[test]
