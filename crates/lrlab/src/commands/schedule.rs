@@ -384,6 +384,12 @@ mod tests {
         let first =
             format!("{:<20} {}  the base rate throughout\n    static = {{}}\n", "static", "█".repeat(40));
         assert!(text.starts_with(&first), "{text}");
+        // As printed, each example is the table of a schedule in an experiment.
+        for example in text.lines().skip(1).step_by(2) {
+            let table = format!("[schedules.any]\n{example}\n").parse::<toml::Table>().unwrap();
+            let schedule = table["schedules"]["any"].clone().try_into::<ScheduleSpec>();
+            assert!(schedule.is_ok(), "{example}: {schedule:?}");
+        }
     }
 
     #[test]
