@@ -234,6 +234,10 @@ fn model(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     }
 }
 
+/// The advice for a name that this program does not register.
+const ELSEWHERE: &str =
+    "call the program that registers it, or name that program to `cargo xtask run-grid` with `--runner PATH`";
+
 /// Checks that a custom name is registered, and adds the registered version to the definition.
 fn registered(
     log: &mut Log,
@@ -252,7 +256,7 @@ fn registered(
         return;
     }
     let hint = if known.is_empty() {
-        format!("this runner registers no {what}s; select another runner with `--runner`")
+        format!("this program registers no {what}s; {ELSEWHERE}")
     } else {
         suggest::among(&custom.name, known.iter().map(|known| known.name.as_str())).unwrap_or_default()
     };
@@ -284,7 +288,7 @@ fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
             Some((_, None)) => {}
             None => {
                 let hint = if known.names().next().is_none() {
-                    "this runner registers no functions; select another runner with `--runner`".to_owned()
+                    format!("this program registers no functions; {ELSEWHERE}")
                 } else {
                     suggest::among(text, known.names().map(|(name, _)| name)).unwrap_or_default()
                 };

@@ -327,8 +327,8 @@ fn names_without_a_definition() {
     check(&[("synthetic_reviews", "imbd")], &["x.toml:27:12: unknown key `imbd`; did you mean `imdb`?"]);
     check(
         &[("network = { lstm = { hidden = 32 } }", "network = { custom = { name = \"mine\" } }")],
-        &["x.toml:16:31: unknown model `mine`; this runner registers no models; \
-           select another runner with `--runner`"],
+        &["x.toml:16:31: unknown model `mine`; this program registers no models; \
+           call the program that registers it, or name that program to `cargo xtask run-grid` with `--runner PATH`"],
     );
 }
 

@@ -5,6 +5,7 @@ use lrlab_runs::PlannedRun;
 
 use super::grid::Grid;
 use super::{print_line, search};
+use crate::program::program;
 use crate::progress::eprint_line;
 use crate::provenance;
 
@@ -32,7 +33,7 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         print(run, search::until(run, due.until));
     }
     eprint_line(&if due.is_empty() {
-        format!("{}: the search is complete; `lrlab report` shows its result", plan.experiment)
+        format!("{}: the search is complete; `{} report` shows its result", plan.experiment, program())
     } else {
         format!(
             "{}: {}. Their results decide which trials are promoted. When all are done, repeat this command to print \

@@ -10,14 +10,16 @@ use clap::Args;
 use lrlab_data::Source;
 use lrlab_grid::{Beginning, RunState};
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{DataSpec, Experiment, RunSpec};
+use lrlab_spec::{Catalog, DataSpec, Experiment, Registered, RunSpec};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::grid::beginnings;
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
 use crate::options::{Cells, QUICKSTART, Selection};
+use crate::program::program;
 use crate::progress::{counted, eprint_line, report_mistakes, with_causes};
 use crate::{Exit, Registry};
 
@@ -52,16 +54,35 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
 }
 
 /// Reads the selected runs of an experiment, and the store together with the runs on record.
-pub(crate) fn read_plan(
+fn read_plan(
     selection: &Selection,
     on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let experiment = read_experiment(selection, registry)?;
+    with_records(&experiment, selection, on_record.read(&selection.experiment)?, registry)
+}
+
+/// Like [`read_plan`], for commands that train nothing; see [`read_trained`].
+pub(crate) fn read_trained_plan(
+    selection: &Selection,
+    on_record: &RecordFiles,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, RunStore)> {
     let records = on_record.read(&selection.experiment)?;
+    let experiment = read_trained(selection, registry, &records)?;
+    with_records(&experiment, selection, records, registry)
+}
+
+fn with_records(
+    experiment: &Experiment,
+    selection: &Selection,
+    records: Records,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, RunStore)> {
     let store = RunStore::new(&selection.out);
-    let known = Known { planned: planned(&experiment, &store), ..Known::recorded(&records) };
-    let plan = resolve_from(&experiment, selection, registry, &known)?;
+    let known = Known { planned: planned(experiment, &store), ..Known::recorded(&records) };
+    let plan = resolve_from(experiment, selection, registry, &known)?;
     let store = RecordFiles::with_store(store, slice::from_ref(&plan), records)?;
     Ok((plan, store))
 }
@@ -144,13 +165,72 @@ pub(crate) fn read_with_records(
 
 /// Reads an experiment and reports its warnings. The error contains all its mistakes.
 pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> anyhow::Result<Experiment> {
+    read_from(selection, &registry.catalog())
+}
+
+/// Like [`read_experiment`], for commands that train nothing: parts that this program does not register are taken from the
+/// stored plan and the runs on record.
+pub(crate) fn read_trained(
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+) -> anyhow::Result<Experiment> {
+    let mut catalog = registry.catalog();
+    if let Ok(plan) = stored_plan(&selection.experiment, &RunStore::new(&selection.out)) {
+        complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+    }
+    complete(&mut catalog, records.iter().map(|record| &record.result.spec));
+    read_from(selection, &catalog)
+}
+
+fn read_from(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
     let (text, name) = (read_text(path)?, path.display().to_string());
-    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog())?;
+    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, catalog)?;
     if !experiment.warnings.is_empty() {
         report_mistakes(&experiment.warnings);
     }
     Ok(experiment)
+}
+
+/// Adds the custom parts of trained runs that the catalog lacks. A function of time is only a name: no rate can be computed
+/// with it.
+fn complete<'a>(catalog: &mut Catalog, specs: impl Iterator<Item = &'a Json>) {
+    let version = |part: &Json| part.get("version").and_then(Json::as_str).map(str::to_owned);
+    let add = |known: &mut Vec<Registered>, part: Option<&Json>| {
+        let Some((part, name)) = part.and_then(|part| Some((part, part.get("name")?.as_str()?))) else {
+            return;
+        };
+        if !known.iter().any(|known| known.name == name) {
+            known.push(Registered { version: version(part), bf16: true, ..Registered::new(name) });
+        }
+    };
+    for spec in specs {
+        add(&mut catalog.models, spec.pointer("/model/custom"));
+        add(&mut catalog.data, spec.pointer("/data/source/custom"));
+        let mut lambdas = Vec::new();
+        for part in ["schedule", "optimizer"] {
+            find_lambdas(&spec[part], &mut lambdas);
+        }
+        for (name, part) in lambdas.iter().filter_map(|part| Some((part.get("name")?.as_str()?, part))) {
+            if !catalog.lambdas.names().any(|(known, _)| known == name) {
+                catalog.lambdas.register(name, version(part), |_| 1.0);
+            }
+        }
+    }
+}
+
+/// Collects the tables `lambda` of nested schedules.
+fn find_lambdas<'a>(json: &'a Json, found: &mut Vec<&'a Json>) {
+    match json {
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                if key == "lambda" { found.push(value) } else { find_lambdas(value, found) }
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| find_lambdas(item, found)),
+        _ => {}
+    }
 }
 
 /// Reads a text file in UTF-8. The program contains a copy of the quickstart, which is used if the file does not exist.
@@ -273,10 +353,11 @@ fn resolve_all(
     Ok(plan)
 }
 
-/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts.
+/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts, and
+/// that this program does not register the data set.
 fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     match error.downcast_ref::<lrlab_data::Error>() {
-        Some(error) => error.is_missing(),
+        Some(error) => error.is_missing() || matches!(error, lrlab_data::Error::Custom { .. }),
         None => matches!(data.source, Source::Custom(_)),
     }
 }
@@ -292,7 +373,8 @@ fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usi
         [index] => Ok(Some(index)),
         [] => bail!(
             "{file} has no run {id}: the experiment, its overrides (--set) or its data differ from those that the \
-             id was derived from; `lrlab plan {file}` lists the ids"
+             id was derived from; `{} plan {file}` lists the ids",
+            program()
         ),
         _ => bail!("{} runs have ids that start with {id}: give more digits", found.len()),
     }
@@ -378,9 +460,10 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     let file = plan.call.as_ref().map_or("FILE", |call| &call.experiment);
     let _ = writeln!(
         text,
-        "{}: {}; `lrlab plan {file} --cells` lists the runs",
+        "{}: {}; `{} plan {file} --cells` lists the runs",
         plan.experiment,
-        counts(&status)
+        counts(&status),
+        program()
     );
     Ok(text)
 }
@@ -435,9 +518,12 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
         ));
     }
     let text = read_text(path).ok()?;
-    let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
+    let mut catalog = registry.catalog();
+    complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+    let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &catalog) else {
         return Some(format!(
-            "{file} has errors that it did not have when it was planned: `lrlab plan {file}` shows them"
+            "{file} has errors that it did not have when it was planned: `{} plan {file}` shows them",
+            program()
         ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
@@ -448,16 +534,18 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     match (gone, new) {
         (0, 0) => None,
         (0, new) => Some(format!(
-            "{file} has {} that the last plan does not contain ({} in total): `lrlab plan {file}` lists all",
+            "{file} has {} that the last plan does not contain ({} in total): `{} plan {file}` lists all",
             counted(new, "cell"),
-            now.len()
+            now.len(),
+            program()
         )),
         (gone, _) => Some(format!(
-            "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `lrlab plan {file}` \
+            "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `{} plan {file}` \
             lists the current ones",
             counted(gone, "run"),
             if gone == 1 { "is" } else { "are" },
             counted(now.len(), "cell"),
+            program()
         )),
     }
 }
@@ -511,8 +599,9 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
         format!(
-            "{} contains no plan of {name:?}: `lrlab run {}` creates one",
+            "{} contains no plan of {name:?}: `{} run {}` creates one",
             store.root().display(),
+            program(),
             experiment.display()
         )
     })

@@ -11,6 +11,7 @@ use super::on_record::check_id;
 use super::plan::{read_experiment, resolve};
 use crate::Registry;
 use crate::options::{Cells, Machine, Part, Selection};
+use crate::program::program;
 use crate::progress::eprint_line;
 
 #[derive(Debug, Args)]
@@ -33,8 +34,9 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     let (plan, run) = find(&store, &args.run)?;
     let Some(call) = &plan.call else {
         bail!(
-            "the plan of {:?} does not record the command that made it: use `lrlab run EXPERIMENT --run {}`",
+            "the plan of {:?} does not record the command that made it: use `{} run EXPERIMENT --run {}`",
             plan.experiment,
+            program(),
             args.run
         )
     };
@@ -88,6 +90,7 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
         bail!("several runs have ids that start with {id}: give more digits");
     }
     found.into_iter().next().with_context(|| {
-        format!("no plan in {} has a run {id}: `lrlab plan EXPERIMENT` lists the ids", root.display())
+        let (root, program) = (root.display(), program());
+        format!("no plan in {root} has a run {id}: `{program} plan EXPERIMENT` lists the ids")
     })
 }
