@@ -96,6 +96,8 @@ struct Known {
     planned: Digests,
     /// Whether data that are neither available nor known have an empty digest instead of being an error.
     lenient: bool,
+    /// Whether notes about the data are not printed.
+    quiet: bool,
 }
 
 impl Known {
@@ -183,10 +185,14 @@ pub(crate) fn read_trained(
     read_from(selection, &catalog)
 }
 
-fn read_from(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
+fn parse(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
     let (text, name) = (read_text(path)?, path.display().to_string());
-    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, catalog)?;
+    Ok(lrlab_spec::read(&text, &name, &selection.part.cells.set, catalog)?)
+}
+
+fn read_from(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
+    let experiment = parse(selection, catalog)?;
     if !experiment.warnings.is_empty() {
         report_mistakes(&experiment.warnings);
     }
@@ -250,6 +256,13 @@ pub(crate) fn resolve(
     registry: &Registry,
 ) -> anyhow::Result<Plan> {
     resolve_with(experiment, selection, registry, &Records::default())
+}
+
+/// Checks that an experiment contains the selected runs, without printing warnings and notes.
+pub(crate) fn check(selection: &Selection, registry: &Registry) -> anyhow::Result<()> {
+    let experiment = parse(selection, &registry.catalog())?;
+    let known = Known { quiet: true, ..Known::default() };
+    resolve_from(&experiment, selection, registry, &known).map(drop)
 }
 
 /// Like [`resolve`]. The digests of data that are not on this machine are taken from the stored plan.
@@ -337,7 +350,7 @@ fn resolve_all(
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         let (digest, notes) = known.digest(data, registry, &cache)?;
         for note in notes {
-            if noted.insert(note.clone()) {
+            if noted.insert(note.clone()) && !known.quiet {
                 eprint_line(&format!("note: {note}"));
             }
         }

@@ -8,9 +8,9 @@ use lrlab_grid::RunState;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
-use super::plan::{read_experiment, resolve};
+use super::plan::check;
 use crate::Registry;
-use crate::options::{Cells, Machine, Part, Selection};
+use crate::options::{Cells, Machine, Part, QUICKSTART, Selection};
 use crate::program::program;
 use crate::progress::eprint_line;
 
@@ -45,6 +45,17 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     if let Some(RunState::Running { owner, .. }) = states.first() {
         bail!("{} is running ({owner}): stop it first", run.run_id.short());
     }
+    let file = Path::new(&call.folder).join(&call.experiment);
+    if !file.is_file() && Path::new(&call.experiment) != Path::new(QUICKSTART) {
+        bail!(
+            "{}: the experiment that {} was planned from is no longer there; move it back, or record its new place with \
+             `{} run FILE --out {}`",
+            file.display(),
+            run.run_id.short(),
+            program(),
+            args.out.display()
+        );
+    }
     std::env::set_current_dir(&call.folder).with_context(|| call.folder.clone())?;
     let id = run.run_id.as_str();
     let cells = Cells { set: call.set.clone(), ..Cells::default() };
@@ -53,8 +64,8 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
         out: out.clone(),
         part: Part { cells, run: Some(id.to_owned()) },
     };
-    // Set nothing aside unless the experiment still contains the run.
-    resolve(&read_experiment(&selection, registry)?, &selection, registry)?;
+    // Set nothing aside unless the experiment still contains the run. `run` prints the notes and warnings.
+    check(&selection, registry)?;
     lrlab_grid::supersede(&store, &run.run_id)?;
     eprint_line(&format!(
         "note: the earlier files of {} are now in `superseded` in the run's folder",
