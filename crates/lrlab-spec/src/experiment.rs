@@ -361,10 +361,11 @@ fn places(node: &Node, used: &mut BTreeSet<Place>) {
 fn values(node: &Node, path: &str, given: &mut Vec<(String, Place)>) {
     for (key, child) in node.table() {
         let path = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
-        if matches!(child.value, Value::Table(_)) {
-            values(child, &path, given);
-        } else {
+        // An empty table, `adam = {}`, is a value too.
+        if child.table().is_empty() {
             given.push((path, child.place));
+        } else {
+            values(child, &path, given);
         }
     }
 }

@@ -116,6 +116,7 @@ mod continuation;
 mod coordinate;
 mod coupled;
 mod definitions;
+mod doubts;
 mod effect;
 mod encoding;
 mod expand;

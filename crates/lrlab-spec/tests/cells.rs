@@ -76,6 +76,9 @@ fn the_experiments_of_the_house() {
         }
         assert_eq!(experiment.name, name);
         let cells = experiment.cells(&[], None).unwrap();
+        for (cell, run) in &cells {
+            assert_eq!(run.doubts(), [""; 0], "{name}: {cell:?}");
+        }
         let expected = match name.as_str() {
             "quickstart" | "paper-smoke" => Some(48),
             "paper" => Some(384),

@@ -481,12 +481,17 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Returns the lint warnings about the schedules and controllers of a plan, each once with its number of runs.
+/// Returns the warnings about the schedules, controllers and other settings of a plan, each once with its number of runs.
 fn lint_warnings(plan: &Plan) -> Vec<String> {
     let mut found: Vec<(String, usize)> = Vec::new();
+    let mut add = |warning: &str| match found.iter_mut().find(|(known, _)| known == warning) {
+        Some((_, runs)) => *runs += 1,
+        None => found.push((warning.to_owned(), 1)),
+    };
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for run in &plan.runs {
         let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        spec.doubts().iter().for_each(|doubt| add(doubt));
         let Some(horizon) = spec.horizon() else { continue };
         let name = run.cell.get("schedule").and_then(|name| name.as_str()).unwrap_or_default();
         let controllers: Vec<_> = spec.monitor.iter().map(|monitor| monitor.controller.clone()).collect();
@@ -507,12 +512,7 @@ fn lint_warnings(plan: &Plan) -> Vec<String> {
             });
             found.chain(constants).collect()
         });
-        for warning in warnings.iter() {
-            match found.iter_mut().find(|(known, _)| known == warning) {
-                Some((_, runs)) => *runs += 1,
-                None => found.push((warning.clone(), 1)),
-            }
-        }
+        warnings.iter().for_each(|warning| add(warning));
     }
     found.into_iter().map(|(warning, runs)| format!("{warning} ({})", counted(runs, "run"))).collect()
 }
