@@ -106,6 +106,7 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
 
 fn identify(config: &DataConfig, located: Option<&Located>) -> Result<DatasetIdentity, Error> {
     let identity = pinned(config, name_content(&config.source, located, Some(&config.cache))?)?;
+    #[cfg(feature = "hub")]
     about::check_columns(&config.source, located)?;
     Ok(identity)
 }

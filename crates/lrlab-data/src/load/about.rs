@@ -52,12 +52,6 @@ pub(super) fn check_columns(source: &Source, located: Option<&Located>) -> Resul
     Ok(())
 }
 
-#[cfg(not(feature = "hub"))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature, it fails")]
-pub(super) fn check_columns(_: &Source, _: Option<&Located>) -> Result<(), Error> {
-    Ok(())
-}
-
 /// Reads the names or the labels of the classes from parquet files, and the shape from the first picture.
 #[cfg(feature = "hub")]
 fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error> {
