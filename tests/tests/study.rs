@@ -87,7 +87,7 @@ fn four_factors_have_four_contrasts() {
     let searches = std::fs::read_to_string(tables.join("search.csv")).unwrap();
     let mut rows = searches.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let names = rows.next().unwrap();
-    let at = |name: &str| names.iter().position(|other| *other == name).expect(name);
+    let at = |name: &str| names.iter().position(|other| *other == name).unwrap();
     let (lr, trained, optimizer) = (at("lr"), at("trained_lr"), at("optimizer"));
     let rows: Vec<_> = rows.collect();
     for row in &rows {

@@ -196,7 +196,7 @@ const ADAMW_DECAY: f64 = 0.01;
 
 /// Reads the table of `adamw`.
 fn decoupled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdamConfig, D::Error> {
-    let mut given = Map::deserialize(deserializer)?;
+    let mut given: Map<String, Value> = Map::deserialize(deserializer)?;
     given.entry("weight_decay").or_insert_with(|| ADAMW_DECAY.into());
     AdamConfig::deserialize(Value::Object(given)).map_err(D::Error::custom)
 }

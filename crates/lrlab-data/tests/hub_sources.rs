@@ -237,9 +237,9 @@ fn other_repositories() {
             ],
         ),
         (
-            source(r#", "picture": "foto", "label": "species""#),
+            source(r#", "picture": "phto", "label": "species""#),
             vec![
-                "no column of pictures: expected one named \"foto\"; the file has \"photo\", \"species\"; name it in \
+                "no column of pictures: expected one named \"phto\"; the file has \"photo\", \"species\"; name it in \
                  the source: picture = \"photo\"",
             ],
         ),

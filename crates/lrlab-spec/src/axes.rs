@@ -120,7 +120,7 @@ fn known(log: &mut Log, key: &Key) -> bool {
             format!("did you mean a key of `{path}`, such as {}?", keys.first().map_or("", String::as_str))
         }
         Some(path) => {
-            let meant = [&[*path][..], &rest].concat().join(".");
+            let meant = [&[*path], &rest[..]].concat().join(".");
             log.meant.push(meant.clone());
             format!("did you mean `{meant}`?")
         }

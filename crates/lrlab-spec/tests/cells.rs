@@ -727,7 +727,7 @@ fn the_weight_decay_of_adamw() {
     let explained = explained.unwrap().join("");
     for (key, value) in [("adamw", "0.01"), ("adam", "0.0")] {
         let start = format!("optimizer.{key}.weight_decay = {value} ");
-        let line = explained.lines().find(|line| line.starts_with(&start)).expect(&start);
+        let line = explained.lines().find(|line| line.starts_with(&start)).unwrap();
         assert!(line.ends_with("  # default"), "{line}");
     }
 }
