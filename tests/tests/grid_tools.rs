@@ -143,6 +143,14 @@ fn garbage_is_shown_before_it_goes() {
     let ran = place.call("status", &[]);
     assert!(ran.out.contains("1 other runs of the experiment (1 done)"), "{}", ran.out);
     assert_eq!(place.json("gc", &[])["garbage"], serde_json::json!([]));
+    for args in [&["gc", "--out", "rusn"][..], &["gc", "tiny.toml", "--out", "rusn/deep", "--yes"]] {
+        let nowhere = run(place.folder.path(), args);
+        assert!(
+            nowhere.code == 2 && nowhere.err.contains("no such folder: expected a store"),
+            "{}",
+            nowhere.err
+        );
+    }
     let text = TINY.replace("lr = 0.01", "lr = 0.02");
     std::fs::write(&place.experiment, text).unwrap();
     assert_eq!(place.call("run", &[]).code, 0);

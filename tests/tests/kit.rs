@@ -48,7 +48,9 @@ fn a_device_that_is_not_there_and_names_that_mean_nothing() {
     let unknown = run(folder.path(), &["kit", "--device", "cpu", "--only", "conv"]);
     assert_eq!(unknown.code, 2);
     assert!(
-        unknown.err.contains("unknown check \"conv\": expected one of ") && unknown.err.contains("conv2d"),
+        unknown.err.contains("unknown check \"conv\": expected one of ")
+            && unknown.err.contains("conv2d")
+            && unknown.err.contains("did you mean \"conv"),
         "{}",
         unknown.err
     );

@@ -13,7 +13,7 @@ const ARGS: [&str; 4] = ["lr-find", "experiments/quickstart.toml", "--device", "
 /// The first number after `words`.
 fn number(ran: &Ran, words: &str) -> f64 {
     let line = ran.out.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest);
-    line.and_then(|rest| rest.split(' ').next()?.parse().ok())
+    line.and_then(|rest| rest.split([' ', ':']).next()?.parse().ok())
         .unwrap_or_else(|| panic!("{words}: {}", ran.out))
 }
 
@@ -127,6 +127,35 @@ fn tells_programs_what_it_found() {
     assert_eq!((ran.code, numbers(&found["rates"]).len()), (0, 5), "{}", ran.err);
     let reason = found["reason"].as_str().unwrap_or_default();
     assert!(found["suggestion"].is_null() && reason.starts_with("5 finite losses are too few"), "{found:#}");
+}
+
+/// A sweep is over the rates of the updates; what to write in the file is told for each optimizer that scales it.
+#[test]
+fn names_the_rate_to_write_under_a_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"scaled\"\n[axes]\nmodel = [\"linear\"]\nschedule = [\"static\"]\n\
+        optimizer = [\"plain\", \"tenth\"]\nseed = [4]\n[defaults]\nlr = 0.2\nepochs = 1\nbatch_size = 16\n\
+        [models.linear]\nnetwork = { linear = {} }\ndata = \"p\"\n[data.p]\n\
+        source = { synthetic_pictures = { train = 200, test = 40, size = 8 } }\n[schedules.static]\nstatic = {}\n\
+        [optimizers]\nplain.sgd = {}\ntenth = { sgd = {}, lr_scale = 0.125 }\n";
+    std::fs::write(folder.path().join("scaled.toml"), text).unwrap();
+    let find = |filter: &[&str]| {
+        let args = ["lr-find", "scaled.toml", "--device", "cpu", "--updates", "200", "--json", "found.json"];
+        let ran = run(folder.path(), &[&args[..], filter].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let json = std::fs::read(folder.path().join("found.json")).unwrap();
+        (ran, serde_json::from_slice::<Value>(&json).unwrap())
+    };
+    let (plain, json) = find(&["--filter", "optimizer=plain"]);
+    assert!(!plain.out.contains("lr_scale") && json["lr_scale"] == serde_json::json!({}), "{}", plain.out);
+    let suggested = number(&plain, "suggested lr: ");
+    for filter in [&["--filter", "optimizer=tenth"][..], &[]] {
+        let (ran, json) = find(filter);
+        assert_eq!(json["lr_scale"], serde_json::json!({ "tenth": 0.125 }));
+        assert_eq!(number(&ran, "suggested lr: "), suggested);
+        let written = number(&ran, "for optimizer tenth, write lr = ");
+        assert!((written * 0.125 / suggested - 1.0).abs() < 1e-2, "{}", ran.out);
+    }
 }
 
 #[test]

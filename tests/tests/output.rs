@@ -59,3 +59,17 @@ fn a_full_disk_is_an_error_and_a_closed_pipe_is_none() {
         assert_eq!(ran.code, 0, "{line}: {}", ran.err);
     }
 }
+
+/// A data set that was described from its documentation alone is listed as such.
+#[test]
+fn unverified_data_sets_are_listed_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let ran = Ran::of(&runner(folder.path()).args(["data", "list"]).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let note = "  note      described from its documentation, not checked against its files";
+    let about = |name: &str| {
+        let lines = ran.out.lines().skip_while(|line| !line.starts_with(&format!("{name}: ")));
+        lines.skip(1).take_while(|line| line.starts_with(' ')).any(|line| line == note)
+    };
+    assert!(about("fashion-mnist") && about("yelp-polarity") && !about("cifar10"), "{}", ran.out);
+}

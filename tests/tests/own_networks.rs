@@ -173,12 +173,100 @@ fn a_function_of_time_by_name() {
     let logged: Vec<&str> = rows.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
     assert_eq!(logged, ["2", "4", "6"], "{rows}");
 
+    // The function can be inspected like every schedule.
+    let inspect = |program: &Path, args: &[&str]| {
+        Ran::of(&start(program, folder).arg("schedule").args(args).env("HALVES", "1").output().unwrap())
+    };
+    let own = "delay = { by = \"1 epoch\", of = { lambda = { name = \"halves\" } } }";
+    let length = ["--schedule", own, "--lr", "0.8", "--epochs", "4", "--updates-per-epoch", "1"];
+    let traced = inspect(program, &[&["trace"][..], &length].concat());
+    assert_eq!((traced.code, traced.out.as_str()), (0, "0.8\n0.8\n0.4\n0.2\n"), "{}", traced.err);
+    for command in ["plot", "lint"] {
+        let shown = inspect(program, &[&[command][..], &length].concat());
+        assert!(shown.code == 0 && !shown.out.is_empty(), "{}", shown.err);
+    }
+    let listed = inspect(program, &["list"]).out;
+    assert!(
+        listed.contains("a function of this program, version \"1\"\n    lambda = { name = \"halves\" }\n"),
+        "{listed}"
+    );
+    std::fs::write(folder.join("losses"), "0.5\n0.5\n0.5\n").unwrap();
+    let under = ["--schedule", own, "--lr", "0.8", "--updates-per-epoch", "1", "--metrics", "losses"];
+    let controller = ["replay", "--controller", "plateau = { factor = 0.5, patience = 0 }"];
+    let replayed = inspect(program, &[&controller[..], &under].concat());
+    assert_eq!((replayed.code, replayed.out.as_str()), (0, "0.8\n0.8\n0.2\n"), "{}", replayed.err);
+    let stock = inspect(&lrlab_tests::program(), &[&["trace"][..], &length].concat());
+    assert!(stock.code == 2 && stock.err.contains("registered are: none"), "{}", stock.err);
+
     // Another version makes another run; a runner without the function says which there are.
     let plan = |version: &str| call(program, "plan", version).out;
     assert!(plan("1").contains(&id[..7]) && !plan("2").contains(&id[..7]), "{}", plan("2"));
     let none = call(&lrlab_tests::program(), "plan", "1");
     assert!(none.code == 2 && none.err.contains("unknown function `halves`"), "{}", none.err);
+    assert!(none.err.contains("call the program that registers it"), "{}", none.err);
     std::fs::write(folder.join("tiny.toml"), text.replace("halves", "halve")).unwrap();
     let misspelt = call(program, "plan", "1");
     assert!(misspelt.code == 2 && misspelt.err.contains("did you mean `halves`?"), "{}", misspelt.err);
+}
+
+/// What a runner of one's own trained is read by every runner; only training needs the parts.
+#[test]
+fn every_runner_reads_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = TINY
+        .replace("linear = {}", "custom = { name = \"normed\" }")
+        .replace("synthetic_pictures = { train = 40, test = 10 }", "custom = { name = \"small\" }")
+        .replace("static = {}", "scale = { by = 0.7, of = { lambda = { name = \"halves\" } } }")
+        .replace("batch_size = 16", "batch_size = 11")
+        .replace("sgd = {}", "sgd = { momentum_schedule = { lambda = { name = \"halves\" } } }");
+    std::fs::write(folder.join("tiny.toml"), text).unwrap();
+    let call = |program: &Path, args: &[&str]| {
+        Ran::of(&start(program, folder).args(args).env("HALVES", "7").output().unwrap())
+    };
+    let (own, stock) = (Path::new(env!("CARGO_BIN_EXE_own-networks")), lrlab_tests::program());
+    let trained = call(own, &["run", "tiny.toml", "--device", "cpu"]);
+    assert_eq!(trained.code, 0, "{}", trained.err);
+    let tables = || std::fs::read_to_string(folder.join("runs/tiny/report/tables/runs.csv")).unwrap();
+    let before = tables();
+    let reported = call(&stock, &["report", "tiny.toml"]);
+    assert_eq!((reported.code, tables()), (0, before.clone()), "{}", reported.err);
+    for args in [&["tensorboard", "tiny.toml"][..], &["records", "export", "tiny.toml", "--to", "all.jsonl"]]
+    {
+        let ran = call(&stock, args);
+        assert!(ran.code == 0 && ran.out.contains("2 runs"), "{args:?}: {}{}", ran.out, ran.err);
+    }
+    let status = call(&stock, &["status", "tiny.toml"]);
+    assert!(status.code == 0 && !status.err.contains("errors"), "{}{}", status.out, status.err);
+    // From the records alone, in another store.
+    let args = ["report", "tiny.toml", "--out", "elsewhere", "--records", "all.jsonl", "--to", "copy"];
+    let reported = call(&stock, &args);
+    assert_eq!(reported.code, 0, "{}", reported.err);
+    assert_eq!(std::fs::read_to_string(folder.join("copy/tables/runs.csv")).unwrap(), before);
+    // Neither plan nor records: which parts are missing.
+    let refused = call(&stock, &["report", "tiny.toml", "--out", "nowhere"]);
+    assert!(refused.code == 2 && refused.err.contains("unknown model `normed`"), "{}", refused.err);
+}
+
+/// Messages name the program that was called.
+#[test]
+fn a_runner_of_ones_own_has_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let call = |args: &[&str]| {
+        let ran = Ran::of(
+            &start(Path::new(env!("CARGO_BIN_EXE_own-networks")), folder).args(args).output().unwrap(),
+        );
+        (ran.code, ran.out + &ran.err)
+    };
+    let (code, text) = call(&["new", "mine.toml"]);
+    assert!(code == 0 && text.contains("`own-networks run mine.toml`") && !text.contains("lrlab"), "{text}");
+    let (code, text) = call(&["status", "mine.toml"]);
+    assert!(code == 2 && text.contains("`own-networks run mine.toml` creates one"), "{text}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text) = call(&["completions", shell]);
+        assert!(code == 0 && text.contains("own-networks") && !text.contains(" lrlab\n"), "{shell}: {text}");
+    }
+    let (code, _) = call(&["man", "--to", "man"]);
+    assert!(code == 0 && folder.join("man/own-networks-run.1").is_file());
 }

@@ -216,6 +216,29 @@ fn one_run_is_redone() {
     child.wait().unwrap();
     assert_eq!(plan(), two);
 
+    // Notes come once; where the experiment is no longer there, its file and what to do are named.
+    let folder = &folder.join("more");
+    std::fs::create_dir(folder).unwrap();
+    write(
+        folder,
+        "tiny.toml",
+        &[
+            ("seed = [0, 1]", "seed = [5]"),
+            ("[defaults]", "[monitors.unused]\ncontroller = { plateau = {} }\n[defaults]"),
+        ],
+    );
+    good(run(folder, &RUN));
+    let id = results(&folder.join("runs")).into_keys().next().unwrap();
+    let ran = good(run(folder, &["redo", &id, "--device", "cpu"]));
+    assert_eq!(ran.err.matches("`unused` is defined but not used").count(), 1, "{}", ran.err);
+    std::fs::rename(folder.join("tiny.toml"), folder.join("moved.toml")).unwrap();
+    let ran = run(folder, &["redo", &id, "--device", "cpu"]);
+    assert_eq!(ran.code, 2);
+    holds(&ran.err, &["tiny.toml: the experiment that", "is no longer there", "`lrlab run FILE --out runs`"]);
+    assert_eq!(results(&folder.join("runs")).len(), 1);
+    good(run(folder, &["run", "moved.toml", "--device", "cpu"]));
+    good(run(folder, &["redo", &id, "--device", "cpu"]));
+
     let ran = run(folder, &["redo", "0123456789abcdef"]);
     assert_eq!(ran.code, 2);
     holds(&ran.err, &["has a run 0123456789abcdef: `lrlab plan EXPERIMENT` lists the ids"]);

@@ -145,7 +145,15 @@ fn torch_raises() {
 fn a_misspelt_schedule_is_refused() {
     let ran = run(&["schedule", "trace", "--schedule", "cosin = {}", "--lr", "0.1", "--updates", "4"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("unknown variant `cosin`, expected one of"), "{}", ran.err);
+    assert!(ran.err.contains("unknown variant `cosin`; did you mean `cosine`?"), "{}", ran.err);
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("loss.txt");
+    std::fs::write(&metrics, "0.7\n").unwrap();
+    let controller = "gready = { raise = 1.1 }";
+    let metrics = metrics.display().to_string();
+    let ran = run(&["schedule", "replay", "--controller", controller, "--lr", "0.2", "--metrics", &metrics]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("unknown variant `gready`; did you mean `greedy`?"), "{}", ran.err);
 }
 
 #[test]

@@ -82,6 +82,20 @@ fn four_factors_have_four_contrasts() {
     for words in ["Schedule against step", "Monitor against cautious", "optimizer against sgd"] {
         assert!(answer.contains(words), "no {words:?} in\n{}", &answer[..2000]);
     }
+    // The searched rates are those of the file, and AdamW trains at a tenth of them.
+    assert!(answer.contains("by their `lr_scale`: adamw × 0.1."), "{}", &answer[..2000]);
+    let searches = std::fs::read_to_string(tables.join("search.csv")).unwrap();
+    let mut rows = searches.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let names = rows.next().unwrap();
+    let at = |name: &str| names.iter().position(|other| *other == name).unwrap();
+    let (lr, trained, optimizer) = (at("lr"), at("trained_lr"), at("optimizer"));
+    let rows: Vec<_> = rows.collect();
+    for row in &rows {
+        let ratio = row[trained].parse::<f64>().unwrap() / row[lr].parse::<f64>().unwrap();
+        let expected = if row[optimizer] == "adamw" { 0.1 } else { 1.0 };
+        assert!((ratio - expected).abs() < 1e-9, "{row:?}");
+    }
+    assert_eq!(rows.len(), 24);
     // Each arm has its own search, which names it.
     let status = good(run(folder, &["status", "study.toml"])).out;
     let mut arms: Vec<&str> =
@@ -89,6 +103,9 @@ fn four_factors_have_four_contrasts() {
     assert_eq!(arms.len(), 24, "{status}");
     let first = "linear / step / cautious / optimizer sgd / optimizer.weight_decay 0.0, 3 epochs: ";
     assert!(arms[0].starts_with(first), "{}", arms[0]);
+    for arm in &arms {
+        assert_eq!(arm.contains(" (× lr_scale = "), arm.contains(" / optimizer adamw / "), "{arm}");
+    }
     arms.sort_unstable();
     arms.dedup_by_key(|line| line.split_once(": ").map(|(name, _)| name));
     assert_eq!(arms.len(), 24, "{status}");

@@ -93,6 +93,7 @@ fn slips_are_found_before_anything_is_built() {
         (&["run-grid", "--executor", "sge"], "local"),
         (&["run-grid", "--runner", "nowhere"], "there is no runner nowhere"),
         (&["test", "lint"], "lints"),
+        (&["test", "feature"], "features"),
     ] {
         let Some(mut command) = xtask(folder.path()) else { return };
         let output = command.args(args).output().unwrap();

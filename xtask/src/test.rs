@@ -16,10 +16,11 @@ use crate::workspace::{cargo, eprint_line};
 /// The name, the description and the function of a step.
 type Step = (&'static str, &'static str, fn() -> anyhow::Result<StepResult>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", "the code is formatted", format),
     ("lints", "clippy has nothing to say", lints),
     ("docs", "the docs build without a warning", docs),
+    ("features", "the schedules build without the optional features", features),
     ("cuda", "clippy has nothing to say with the feature cuda", cuda),
     ("runner", "the runner builds", runner),
     ("unit", "unit, property and doc tests of every crate", unit),
@@ -70,6 +71,11 @@ fn docs() -> anyhow::Result<StepResult> {
     let mut command = with(&["doc", "--release", "--workspace", "--no-deps"])?;
     command.env("RUSTDOCFLAGS", "-D warnings");
     all([command])
+}
+
+/// Only of this crate, which has no large dependency: a build of others without features would build candle again.
+fn features() -> anyhow::Result<StepResult> {
+    all([with(&["check", "--release", "--package", "lrlab-schedulers", "--no-default-features"])?])
 }
 
 /// Needs a CUDA compiler. Compiling candle's kernels takes minutes the first time.

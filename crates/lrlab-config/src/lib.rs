@@ -5,6 +5,7 @@ mod control;
 mod custom;
 mod data;
 mod metric;
+mod nearest;
 mod networks;
 mod optimizers;
 mod precision;
@@ -17,6 +18,7 @@ pub use data::{
     TokenConfig, TokenizerKind, Validation, ValidationSplit,
 };
 pub use metric::Metric;
+pub use nearest::nearest;
 pub use networks::{
     Activation, BagOfEmbeddingsConfig, ConvInit, LstmConfig, NormPlacement, Pooling, Positions, ResNetConfig,
     Shortcut, Stem, TransformerConfig,

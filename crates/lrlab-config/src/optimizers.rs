@@ -1,8 +1,10 @@
 //! Update rules.
 
 use lrlab_schedulers::{Driver, Error, Horizon, Hyper, Problem, ScheduleSpec};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// An update rule and its constants, without the learning rate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -12,8 +14,9 @@ pub enum OptimizerConfig {
     Sgd(SgdConfig),
     /// Adam (Kingma and Ba, ICLR 2015), with weight decay added to the gradient.
     Adam(AdamConfig),
-    /// `AdamW` (Loshchilov and Hutter, ICLR 2019), with decoupled weight decay.
-    #[serde(rename = "adamw")]
+    /// `AdamW` (Loshchilov and Hutter, ICLR 2019), with decoupled weight decay, by default 0.01 as in `torch.optim.AdamW`.
+    #[serde(rename = "adamw", deserialize_with = "decoupled")]
+    #[schemars(schema_with = "decoupled_schema")]
     AdamW(AdamConfig),
 }
 
@@ -139,7 +142,7 @@ impl Default for SgdConfig {
     }
 }
 
-/// `adam = {}`
+/// `adam = {}` or `adamw = {}`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamConfig {
@@ -152,7 +155,7 @@ pub struct AdamConfig {
     /// Added to the denominator.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub eps: f64,
-    /// λ, weight decay.
+    /// λ, weight decay. Default: 0.01 for `adamw`, 0 for `adam`.
     #[schemars(range(min = 0))]
     pub weight_decay: f64,
     /// Also decay parameters of norms and biases, as a single PyTorch parameter group does.
@@ -180,14 +183,34 @@ impl AdamConfig {
         ]
     }
 
-    /// The constants of `torch.optim.AdamW` and `candle_nn::ParamsAdamW`: a weight decay of 0.01 on every parameter, where an
-    /// experiment file has 0 by default.
+    /// The constants of `torch.optim.AdamW` and `candle_nn::ParamsAdamW`: a weight decay of 0.01 on every parameter.
+    /// `adamw = {}` in an experiment file has the same weight decay, without norms and biases.
     #[must_use]
     pub fn adamw() -> Self {
-        Self { weight_decay: 0.01, decay_all: true, ..Self::default() }
+        Self { weight_decay: ADAMW_DECAY, decay_all: true, ..Self::default() }
     }
 }
 
+/// The default weight decay of `AdamW`.
+const ADAMW_DECAY: f64 = 0.01;
+
+/// Reads the table of `adamw`.
+fn decoupled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AdamConfig, D::Error> {
+    let mut given: Map<String, Value> = Map::deserialize(deserializer)?;
+    given.entry("weight_decay").or_insert_with(|| ADAMW_DECAY.into());
+    AdamConfig::deserialize(Value::Object(given)).map_err(D::Error::custom)
+}
+
+/// The schema of [`AdamConfig`] with the defaults of `adamw`.
+fn decoupled_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = AdamConfig::json_schema(generator);
+    if let Some(default) = schema.pointer_mut("/properties/weight_decay/default") {
+        *default = ADAMW_DECAY.into();
+    }
+    schema
+}
+
+/// `adam = {}`: no weight decay.
 impl Default for AdamConfig {
     fn default() -> Self {
         Self {

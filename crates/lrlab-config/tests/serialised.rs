@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use lrlab_config::{
-    AverageEvery, AveragingConfig, EarlyStoppingConfig, GainPolicy, Metric, OnDivergence, OptimizerConfig,
-    SgdConfig, Stem, SwaConfig, TokenConfig, Validation,
+    AdamConfig, AverageEvery, AveragingConfig, EarlyStoppingConfig, GainPolicy, Metric, OnDivergence,
+    OptimizerConfig, SgdConfig, Stem, SwaConfig, TokenConfig, Validation,
 };
 use lrlab_schedulers::Span;
 use schemars::{JsonSchema, schema_for};
@@ -44,6 +44,38 @@ fn what_is_left_out_has_its_default() {
         AveragingConfig::Swa(SwaConfig { start: Span::Fraction(0.75), every: AverageEvery::Cycle })
     );
     assert_eq!(read::<TokenConfig>(json!({})), TokenConfig::default());
+}
+
+/// AdamW has the weight decay of torch and candle by default, and Adam none. A given value is kept, and it is always
+/// written, so that a stored specification does not depend on the default.
+#[test]
+fn the_weight_decay_of_adamw() {
+    let read = |json: Value| serde_json::from_value::<OptimizerConfig>(json);
+    let adam = |weight_decay, beta2| AdamConfig { weight_decay, beta2, ..AdamConfig::default() };
+    for (json, expected) in [
+        (json!({ "adamw": {} }), OptimizerConfig::AdamW(adam(AdamConfig::adamw().weight_decay, 0.999))),
+        (json!({ "adamw": { "beta2": 0.95 } }), OptimizerConfig::AdamW(adam(0.01, 0.95))),
+        (json!({ "adamw": { "weight_decay": 0.0 } }), OptimizerConfig::AdamW(adam(0.0, 0.999))),
+        (json!({ "adamw": { "weight_decay": 0.3 } }), OptimizerConfig::AdamW(adam(0.3, 0.999))),
+        (json!({ "adam": {} }), OptimizerConfig::Adam(adam(0.0, 0.999))),
+    ] {
+        assert_eq!(read(json).unwrap(), expected);
+        let written = serde_json::to_value(&expected).unwrap();
+        let (_, constants) = written.as_object().unwrap().iter().next().unwrap();
+        assert!(constants["weight_decay"].is_number(), "{written}");
+        assert_eq!(read(written).unwrap(), expected);
+    }
+    let error = read(json!({ "adamw": { "weight_dacay": 0.3 } })).unwrap_err().to_string();
+    assert!(error.contains("unknown field `weight_dacay`"), "{error}");
+    let schema = serde_json::to_value(schema_for!(OptimizerConfig)).unwrap();
+    let default = |rule: &str| {
+        let all = schema["oneOf"].as_array().unwrap();
+        let constants = &all.iter().find(|one| one["required"][0] == rule).unwrap()["properties"][rule];
+        let name = constants["$ref"].as_str().map(|name| name.trim_start_matches("#/$defs/"));
+        let constants = name.map_or(constants, |name| &schema["$defs"][name]);
+        constants["properties"]["weight_decay"]["default"].clone()
+    };
+    assert_eq!([default("adam"), default("adamw")], [json!(0.0), json!(0.01)]);
 }
 
 #[test]

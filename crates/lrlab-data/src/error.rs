@@ -102,7 +102,7 @@ pub enum Error {
     },
     /// A table lacks a column.
     #[error(
-        "{}: no column of {what}: expected one named {}; the file has {}; rename the column that holds them",
+        "{}: no column of {what}: expected one named {}; the file has {}; {advice}",
         path.display(), list(names), list(found)
     )]
     MissingColumn {
@@ -114,10 +114,14 @@ pub enum Error {
         names: Vec<String>,
         /// The existing columns.
         found: Vec<String>,
+        /// What to do.
+        advice: String,
     },
     /// Several columns of a table are candidates.
     #[error(
-        "{}: {} are candidates for the column of {what}; rename the right one to {own:?}", path.display(), list(found)
+        "{}: {} are candidates for the column of {what}; rename the right one to {own:?}, or name it in a source of the hub: \
+         {key} = {:?}",
+        path.display(), list(found), found.first().map_or("", String::as_str)
     )]
     AmbiguousColumn {
         /// The file.
@@ -126,6 +130,8 @@ pub enum Error {
         what: &'static str,
         /// The preferred name.
         own: String,
+        /// The key of a source that names the column.
+        key: &'static str,
         /// The columns.
         found: Vec<String>,
     },
@@ -319,8 +325,8 @@ pub enum Error {
     /// A data set of the hub is described by neither the experiment nor the catalog.
     #[error(
         "{repo}: the catalog does not list this repository, so `{missing}` is needed: the parquet files, such as \
-             {missing} = [\"default/{missing}/0000.parquet\"]; listed are {}",
-        list(listed)
+             {missing} = [\"default/{missing}/0000.parquet\"]; {}",
+        listed_near(repo, listed)
     )]
     NotListed {
         /// The repository.
@@ -383,6 +389,14 @@ fn at(row: Option<usize>) -> String {
 fn list(names: &[impl AsRef<str>]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("{:?}", name.as_ref())).collect();
     quoted.join(", ")
+}
+
+/// The listed repository that a misspelt name means, or all of them.
+fn listed_near(repo: &str, listed: &[String]) -> String {
+    match lrlab_config::nearest(repo, listed.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => format!("listed are {}", list(listed)),
+    }
 }
 
 impl Error {

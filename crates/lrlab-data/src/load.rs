@@ -35,7 +35,8 @@ pub(crate) fn load_located(config: &DataConfig, located: Option<&Located>) -> Re
     }
 }
 
-/// Returns the identity of a data set without decoding it, and downloads missing files. The digests of unchanged files (by size,
+/// Returns the identity of a data set without decoding it, and downloads missing files. Checks the columns of a data set of the
+/// hub. The digests of unchanged files (by size,
 /// inode, and modification and change times) come from the cache folder; [`verify`] reads every byte.
 ///
 /// # Errors
@@ -104,7 +105,10 @@ pub fn verify(source: &Source, progress: &Progress) -> Result<Verified, Error> {
 }
 
 fn identify(config: &DataConfig, located: Option<&Located>) -> Result<DatasetIdentity, Error> {
-    pinned(config, name_content(&config.source, located, Some(&config.cache))?)
+    let identity = pinned(config, name_content(&config.source, located, Some(&config.cache))?)?;
+    #[cfg(feature = "hub")]
+    about::check_columns(&config.source, located)?;
+    Ok(identity)
 }
 
 /// Compares a digest with the required one.

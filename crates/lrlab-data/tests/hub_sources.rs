@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use common::{Values, write_described};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
-use lrlab_data::{DataConfig, Dataset, Progress, Source, load, verify};
+use lrlab_data::{DataConfig, Dataset, Progress, Source, load, local_digest, verify};
 use parquet::basic::Compression;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -43,7 +43,15 @@ fn child() {
             );
             println!("RESULT {name} {sizes:?} {classes} {class_names:?} {kind:?} {:?}", &test.labels()[..5]);
         }
-        Err(error) => println!("RESULT {error}"),
+        Err(error) => {
+            // A wrong column is found without reading the rows.
+            if matches!(error, lrlab_data::Error::MissingColumn { .. } | lrlab_data::Error::ColumnType { .. })
+            {
+                let early = local_digest(&DataConfig::new(source, "cache")).map(|_| "nothing".to_owned());
+                assert_eq!(early.unwrap_or_else(|early| early.to_string()), error.to_string());
+            }
+            println!("RESULT {error}");
+        }
     }
 }
 
@@ -140,6 +148,15 @@ fn repositories_of_the_catalog() {
         texts(&cache.file("fancyzhx/ag_news", &format!("default/{part}/0000.parquet")), "text", 4, part);
         let sst2 = if part == "test" { "validation" } else { part };
         texts(&cache.file("stanfordnlp/sst2", &format!("default/{sst2}/0000.parquet")), "sentence", 2, part);
+        let file =
+            cache.file("zalando-datasets/fashion_mnist", &format!("fashion_mnist/{part}/0000.parquet"));
+        pictures(&file, ["image", "label"], 10, None, |row| grey(28, row + shift));
+        texts(
+            &cache.file("fancyzhx/yelp_polarity", &format!("plain_text/{part}/0000.parquet")),
+            "text",
+            2,
+            part,
+        );
     }
     for (source, expected) in [
         (
@@ -165,6 +182,14 @@ fn repositories_of_the_catalog() {
         (
             r#"{"hub_texts": {"repo": "stanfordnlp/sst2"}}"#,
             r#"stanfordnlp/sst2 [16, 4, 20] 2 ["negative", "positive"] Tokens { vocabulary: 21, max_length: 200 } [0, 1, 0, 1, 0]"#,
+        ),
+        (
+            r#"{"hub_pictures": {"repo": "zalando-datasets/fashion_mnist"}}"#,
+            r#"zalando-datasets/fashion_mnist [16, 4, 20] 10 ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"] Pictures { channels: 1, height: 28, width: 28 } [0, 1, 2, 3, 4]"#,
+        ),
+        (
+            r#"{"hub_texts": {"repo": "fancyzhx/yelp_polarity"}}"#,
+            r#"fancyzhx/yelp_polarity [16, 4, 20] 2 ["negative", "positive"] Tokens { vocabulary: 21, max_length: 200 } [0, 1, 0, 1, 0]"#,
         ),
     ] {
         assert_eq!(cache.outcome(source), expected);
@@ -229,8 +254,26 @@ fn other_repositories() {
             ],
         ),
         (
-            source(r#", "picture": "foto", "label": "species""#),
-            vec!["no column of pictures: expected one named \"foto\"; the file has \"photo\", \"species\""],
+            source(r#", "picture": "phto", "label": "species""#),
+            vec![
+                "no column of pictures: expected one named \"phto\"; the file has \"photo\", \"species\"; name it in \
+                 the source: picture = \"photo\"",
+            ],
+        ),
+        (
+            source(r#", "picture": "photo", "label": "kind""#),
+            vec![
+                "expected one named \"kind\"",
+                "name the column that holds them in the source: label = \"…\"",
+            ],
+        ),
+        (
+            source(r#", "picture": "species", "label": "photo""#),
+            vec!["column \"photo\" holds a struct of bytes, expected integers"],
+        ),
+        (
+            r#"{"hub_texts": {"repo": "fancyzhx/ag_nwes"}}"#.to_owned(),
+            vec!["so `train` is needed", "did you mean \"fancyzhx/ag_news\"?"],
         ),
         (source(""), vec!["no column of labels", "the file has \"photo\", \"species\""]),
         (

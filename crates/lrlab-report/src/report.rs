@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use lrlab_runs::{Call, Outcome, Plan, PlannedRun, Provenance, RunStore};
+use serde_json::Value;
 
 use crate::search::{self, ArmSearch, View};
 use crate::{
@@ -127,6 +128,7 @@ impl Report {
 /// # Errors
 /// Returns an error if a file of the store cannot be read or is invalid. Runs without a result are not an error.
 pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
+    let scaled = scaled_rates(plan);
     let View { plan, undecided, searches } = search::view(plan, store)?;
     let axes = label::axes(plan.runs.iter().map(|run| &run.cell));
     let mut report = Report {
@@ -145,7 +147,7 @@ pub fn summarise(plan: &Plan, store: &RunStore) -> Result<Report, Error> {
         warnings: Vec::new(),
     };
     let (claims, baseline) = (plan.claims.clone(), plan.baseline.clone());
-    let first: Vec<String> = leaks(&plan).into_iter().chain(unidentified(&plan)).collect();
+    let first: Vec<String> = leaks(&plan).into_iter().chain(unidentified(&plan)).chain(scaled).collect();
     report.arms = arm::arms(&plan.runs, store, &report.axes, &undecided)?;
     report.counts = counts(&report);
     report.origin = origin(&report);
@@ -270,6 +272,30 @@ fn unidentified(plan: &Plan) -> Option<String> {
             "The data of {count} of {} runs is not available on this machine, and no record contains its digest, which is \
              part of the run id: these runs count as not run and have no id.{command}",
             plan.runs.len()
+        )
+    })
+}
+
+/// A warning about optimizers that multiply the rates along `lr`, which the tables show.
+fn scaled_rates(plan: &Plan) -> Option<String> {
+    let mut scales: BTreeMap<String, String> = BTreeMap::new();
+    for run in &plan.runs {
+        let rates = run.cell.get("lr").and_then(Value::as_f64).zip(run.spec["lr"].as_f64());
+        let (Some(name), Some((lr, trained))) = (label::coordinate(&run.cell, "optimizer"), rates) else {
+            continue;
+        };
+        if lr != trained {
+            // The quotient may differ from the factor in the file by rounding.
+            let scale = format!("{:.9e}", trained / lr).parse::<f64>().unwrap_or(trained / lr);
+            scales.entry(name).or_insert_with(|| scale.to_string());
+        }
+    }
+    let list: Vec<String> = scales.iter().map(|(name, scale)| format!("{name} × {scale}")).collect();
+    (!list.is_empty()).then(|| {
+        format!(
+            "The rates `lr` of this report are those of the experiment file. The optimizers multiply them by their \
+             `lr_scale`: {}.",
+            list.join(", ")
         )
     })
 }

@@ -34,6 +34,8 @@ pub struct ArmSearch {
 pub struct TrialReport {
     /// The values of the searched keys.
     pub point: Cell,
+    /// The base rate of its runs: a searched `lr` times the `lr_scale` of the optimizer.
+    pub lr: Option<f64>,
     /// The metric at each completed stage; `None` if the trial had diverged.
     pub values: Vec<Option<f64>>,
     /// The status of the trial.
@@ -83,6 +85,7 @@ fn arm_search(arm: Arm, verdict: &lrlab_search::Verdict, plan: &Plan, known: &[O
             |stage: &lrlab_search::Stage| stage.ranking.iter().find(|score| score.trial == number).copied();
         TrialReport {
             point: trial.point.clone(),
+            lr: trial.judged.first().and_then(|run| plan.runs[*run].spec["lr"].as_f64()),
             values: verdict.stages.iter().filter_map(at).map(|score| score.value).collect(),
             status: verdict.statuses[number],
             runs: trial.judged.iter().map(|run| plan.runs[*run].run_id.clone()).collect(),

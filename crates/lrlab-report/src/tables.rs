@@ -12,7 +12,7 @@ mod verdict;
 
 pub(crate) use cost::{seconds, total};
 pub(crate) use result::{brief, progress};
-pub(crate) use runs::curves;
+pub(crate) use runs::{curves, own_names};
 
 use crate::{Report, Table};
 

@@ -119,6 +119,12 @@ fn unknown_names_are_errors_with_the_line() {
         "{{ estimate(\"val_loss\", modle=\"lstm\") }}",
         "a.md.jinja:1: the report has no axis `modle`: expected one of model, dataset, epochs, schedule, monitor",
     );
+    // An axis with a dot is given in a table.
+    check(
+        "{{ estimate(\"val_loss\", model=\"lstm\", **{\"optimizer.adam.beta1\": 0.5}) }}",
+        "a.md.jinja:1: the report has no axis `optimizer.adam.beta1`: expected one of model, dataset, epochs, schedule, \
+         monitor",
+    );
     let many = of("a.md", "{{ estimate(\"val_loss\", model=\"lstm\") }}").unwrap_err();
     assert!(
         many.starts_with("a.md.jinja:1: 2 arms match (") && many.ends_with("): name more coordinates"),

@@ -173,6 +173,49 @@ fn curves(html: &str) -> serde_json::Value {
     curves
 }
 
+/// Own metrics and constants that follow a schedule have curves like the built-in metrics, in the file and on the page; runs
+/// without them have none.
+#[test]
+fn own_metrics_and_scheduled_constants() {
+    let plan = common::plan(&common::quickstart());
+    let (_folder, store) = common::store(&plan, |i, planned| {
+        let mut result = common::result(planned);
+        for epoch in result.history.iter_mut().filter(|_| i % 3 == 0) {
+            let t = epoch.epoch as f64;
+            epoch.extra.insert("top5".to_owned(), 1.0 - 0.125 / t);
+            epoch.extra.insert("a&b <c>".to_owned(), -3.5 * t);
+            epoch.hyperparameters.insert("weight_decay".to_owned(), 5e-4 / t);
+        }
+        Some(result)
+    });
+    let files = check::written(&plan, &store, "own");
+    let mut lines = files["tables/curves.csv"].lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    assert!(header.ends_with(&["grad_norm", "a&b <c>", "top5", "weight_decay"]), "{header:?}");
+    let at = |name: &str| header.iter().position(|other| *other == name).unwrap();
+    let (id, epoch, top5, decay) = (at("run_id"), at("epoch"), at("top5"), at("weight_decay"));
+    for line in lines {
+        let i = plan.runs.iter().position(|run| run.run_id.as_str() == line[id]).unwrap();
+        let t: f64 = line[epoch].parse().unwrap();
+        let expected = if i % 3 == 0 {
+            [(1.0 - 0.125 / t).to_string(), (5e-4 / t).to_string()]
+        } else {
+            Default::default()
+        };
+        assert_eq!([line[top5], line[decay]], expected);
+    }
+    let curves = curves(&files["report.html"]);
+    let metrics: Vec<&str> =
+        curves["metrics"].as_array().unwrap().iter().map(|metric| metric["key"].as_str().unwrap()).collect();
+    assert!(metrics.ends_with(&["a&b <c>", "top5", "weight_decay"]), "{metrics:?}");
+    assert!(curves["metrics"].as_array().unwrap().last().unwrap()["digits"].is_null());
+    let place = metrics.iter().filter(|key| **key != "lr").position(|key| *key == "weight_decay").unwrap();
+    let runs = curves["arms"].as_array().unwrap().iter().flat_map(|arm| arm.as_array().unwrap());
+    let drawn = runs.filter(|run| !run["values"][place].as_array().unwrap().is_empty());
+    let drawn: Vec<f64> = drawn.map(|run| run["values"][place][3].as_f64().unwrap()).collect();
+    assert_eq!(drawn, vec![1.25e-4; plan.runs.len().div_ceil(3)]);
+}
+
 /// A grid with missing runs and a diverged run.
 #[test]
 fn incomplete_grid() {

@@ -12,7 +12,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("half a cosine", "cosine = {}"),
     ("half a cosine, again and again", "cosine_warm_restarts = { t_0 = '14%', t_mult = 2 }"),
     ("up and down between two rates", "cyclic = { step_size_up = '12.5%' }"),
-    ("up once, then far down", "one_cycle"),
+    ("up once, then far down", "one_cycle = {}"),
     ("the inverse square root of time", "inverse_sqrt = { timescale = '10%' }"),
     ("the inverse of time", "inverse_time = { decay_steps = '20%' }"),
     ("a power of the tokens seen", "power = { batch_size = 1024, batch_tokens = 4e7 }"),

@@ -130,5 +130,5 @@ pub use spec::{
     SequentialSpec, StaircaseSpec, SwaSpec, WarmupClock, WarmupShape, WarmupSpec,
 };
 #[cfg(feature = "toml")]
-pub use text::{Compat, decisions, replay, replay_scheduled, trace};
+pub use text::{Compat, decisions, replay, replay_scheduled, replay_under, trace};
 pub use time::{Every, Horizon, Time};

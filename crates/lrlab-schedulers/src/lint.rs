@@ -184,6 +184,14 @@ impl Findings {
             ScheduleSpec::Noise(s) => self.child(&s.of, &field("of"), run),
             ScheduleSpec::Swa(s) => {
                 self.moment(field("start"), s.start, run, "it never comes");
+                let (start, anneal) = (s.start.resolve_updates(run), s.anneal.resolve(run));
+                let left = run.updates.saturating_sub(start) as f64;
+                if left > 0.0 && anneal > left {
+                    let (span, share) = (s.anneal, percent(left / anneal));
+                    let message =
+                        format!("the end of \"{span}\" is never reached: the run covers {share} of it");
+                    self.add(field("anneal"), message);
+                }
                 self.child(&s.of, &field("of"), run);
             }
             ScheduleSpec::Delay(s) => {

@@ -1,7 +1,7 @@
 //! Schedules and controllers from a line of text, as the command line takes them.
 
 use crate::parse::parse;
-use crate::{ControllerSpec, Decision, Error, Horizon, Observation, Problem, ScheduleSpec, torch};
+use crate::{ControllerSpec, Decision, Error, Horizon, Observation, Problem, Schedule, ScheduleSpec, torch};
 
 /// Whose meaning a text has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +105,20 @@ pub fn replay_scheduled(
     run: &Horizon,
     seen: &[Observation],
 ) -> Result<Vec<f64>, Error> {
-    let schedule = ScheduleSpec::parse(schedule)?.build(run)?;
+    replay_under(&*ScheduleSpec::parse(schedule)?.build(run)?, controller, base, run, seen)
+}
+
+/// As [`replay_scheduled`], for a schedule that is built.
+///
+/// # Errors
+/// As [`decisions`].
+pub fn replay_under(
+    schedule: &dyn Schedule,
+    controller: &str,
+    base: f64,
+    run: &Horizon,
+    seen: &[Observation],
+) -> Result<Vec<f64>, Error> {
     let mut decided = decisions(controller, seen)?.into_iter().peekable();
     let (mut gain, mut rates) = (1.0, Vec::new());
     for update in 0..run.updates {

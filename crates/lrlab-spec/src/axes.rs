@@ -91,25 +91,87 @@ fn known(log: &mut Log, key: &Key) -> bool {
         log.error(key.place, format!("unknown axis `{}`", key.name), hint);
         return false;
     }
-    let parent = key.name.rsplit_once('.').map_or("", |(parent, _)| parent);
-    let ends_early = target_is_table(&key.name);
-    let prefix = if ends_early { &key.name } else { parent };
-    let paths: Vec<String> = allowed
-        .iter()
-        .map(|name| if prefix.is_empty() { (*name).to_owned() } else { format!("{prefix}.{name}") })
-        .chain(if prefix.is_empty() { NAMED.map(str::to_owned).to_vec() } else { Vec::new() })
-        .collect();
-    if ends_early {
-        let hint = format!("name one of its keys: {}", suggest::list(paths.iter().map(String::as_str)));
+    if target_is_table(&key.name) {
+        let hint = format!("name one of its keys: {}", below(&key.name, &allowed).join(", "));
         log.error(key.place, format!("`{}` is a table, and an axis is a single value", key.name), hint);
         return false;
     }
-    if let Some(name) = suggest::nearest(&key.name, paths.iter().map(String::as_str)) {
-        log.meant.push(name.to_owned());
+    // The table in which the path leaves the schema.
+    let mut prefix = key.name.as_str();
+    while !prefix.is_empty() && !target_is_table(prefix) {
+        prefix = prefix.rsplit_once('.').map_or("", |(parent, _)| parent);
     }
-    let hint = suggest::among(&key.name, paths.iter().map(String::as_str));
+    let (paths, tables) = keys_of(prefix, &target(prefix).err().unwrap_or_default());
+    let mut single: Vec<&str> = paths.iter().map(String::as_str).collect();
+    for name in named_in(prefix) {
+        single.push(name);
+    }
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    // The first key that is unknown, and what follows it.
+    let depth = if prefix.is_empty() { 0 } else { prefix.split('.').count() };
+    let mut rest = key.name.split('.').skip(depth);
+    let word = rest.next().unwrap_or_default();
+    let rest: Vec<&str> = rest.collect();
+    let last = |path: &&str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = single.iter().chain(&tables).map(last).collect();
+    let near = suggest::nearest(word, names.iter().map(String::as_str))
+        .and_then(|near| single.iter().chain(&tables).find(|path| last(path) == near));
+    let hint = match near {
+        Some(path) if last(path) == word => format!("`{path}` is a single value"),
+        Some(path) if rest.is_empty() && tables.contains(path) && *path != OPTIMIZER => {
+            let keys = below(path, &target(path).err().unwrap_or_default());
+            format!("did you mean a key of `{path}`, such as {}?", keys.first().map_or("", String::as_str))
+        }
+        Some(path) => {
+            let meant = [&[*path], &rest[..]].concat().join(".");
+            log.meant.push(meant.clone());
+            format!("did you mean `{meant}`?")
+        }
+        None => {
+            let either = |what: &str, names: Vec<&str>| {
+                (!names.is_empty()).then(|| format!("{what} {}", suggest::list(names)))
+            };
+            let parts = [either("one of", single), either("a key of", tables)];
+            format!("expected {}", parts.into_iter().flatten().collect::<Vec<_>>().join(", or "))
+        }
+    };
     log.error(key.place, format!("unknown axis `{}`", key.name), hint);
     false
+}
+
+/// The axes of names and seeds, which are not below any key.
+fn named_in(prefix: &str) -> impl Iterator<Item = &'static str> + use<> {
+    prefix.is_empty().then_some(NAMED).into_iter().flatten()
+}
+
+/// The paths of the keys of a table: single values, and tables of such. A key of the run's update rule needs no name of a rule.
+fn keys_of(prefix: &str, keys: &[&str]) -> (Vec<String>, Vec<String>) {
+    let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    let mut paths: Vec<String> =
+        keys.iter().map(|key| path(key)).filter(|path| !is_named(path) || path == OPTIMIZER).collect();
+    if prefix == OPTIMIZER {
+        let rules = keys.iter().filter_map(|rule| target(&path(rule)).err()).flatten();
+        for key in rules.map(path).collect::<Vec<_>>() {
+            if target(&key).is_ok() && !paths.contains(&key) {
+                paths.push(key);
+            }
+        }
+    }
+    paths.into_iter().partition(|path| target(path).is_ok())
+}
+
+/// The keys of a table as axes, in backticks; of a table within it, an example.
+fn below(prefix: &str, keys: &[&str]) -> Vec<String> {
+    let (single, tables) = keys_of(prefix, keys);
+    let example = |table: &String| {
+        let mut path = table.clone();
+        while let Err(keys) = target(&path) {
+            path = format!("{path}.{}", keys.first()?);
+        }
+        Some(path)
+    };
+    let single = single.into_iter().chain(tables.iter().filter_map(example));
+    single.map(|path| format!("`{path}`")).collect()
 }
 
 /// Whether a path ends at a table of the schema, so that appending one of its keys gives a known name.

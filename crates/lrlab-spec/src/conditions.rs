@@ -113,7 +113,13 @@ fn log_unmatched(
             continue;
         }
         let labels: Vec<String> = known.iter().map(label).collect();
-        let hint = suggest::among(&label(&json), labels.iter().map(String::as_str));
+        let names = labels.iter().map(String::as_str);
+        // No number is misspelt for another one.
+        let hint = if json.is_number() {
+            Some(format!("expected one of {}", suggest::list(names)))
+        } else {
+            suggest::among(&label(&json), names)
+        };
         log.push(severity, node.place, format!("no cell has `{}` = `{}`", key.name, label(&json)), hint);
         good = false;
     }

@@ -106,6 +106,11 @@ impl Definitions {
         self.models.iter().find(|named| named.key.name == name).map(|named| &named.node)
     }
 
+    /// The factor of the rate of a named optimizer, if it has one.
+    pub(crate) fn lr_scale(&self, name: &str) -> Option<&Node> {
+        self.optimizers.iter().find(|named| named.key.name == name)?.node.get(LR_SCALE)
+    }
+
     /// Warns of definitions that are not used.
     pub(crate) fn warn_of_unused<'a>(&self, log: &mut Log, used: impl Fn(&str) -> Vec<&'a str>) {
         let models = used("model");
@@ -229,6 +234,10 @@ fn model(log: &mut Log, named: &mut Named, catalog: &Catalog) {
     }
 }
 
+/// The advice for a name that this program does not register.
+const ELSEWHERE: &str =
+    "call the program that registers it, or name that program to `cargo xtask run-grid` with `--runner PATH`";
+
 /// Checks that a custom name is registered, and adds the registered version to the definition.
 fn registered(
     log: &mut Log,
@@ -247,7 +256,7 @@ fn registered(
         return;
     }
     let hint = if known.is_empty() {
-        format!("this runner registers no {what}s; select another runner with `--runner`")
+        format!("this program registers no {what}s; {ELSEWHERE}")
     } else {
         suggest::among(&custom.name, known.iter().map(|known| known.name.as_str())).unwrap_or_default()
     };
@@ -279,7 +288,7 @@ fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
             Some((_, None)) => {}
             None => {
                 let hint = if known.names().next().is_none() {
-                    "this runner registers no functions; select another runner with `--runner`".to_owned()
+                    format!("this program registers no functions; {ELSEWHERE}")
                 } else {
                     suggest::among(text, known.names().map(|(name, _)| name)).unwrap_or_default()
                 };
@@ -291,9 +300,11 @@ fn lambdas(log: &mut Log, node: &mut Node, known: &Lambdas) {
 
 fn optimizer(log: &mut Log, named: &mut Named) {
     walk(log, &named.node, definition("Optimizer"), &named.key.name);
-    let rules: Vec<&Key> =
-        named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE).collect();
-    if rules.len() != 1 && matches!(named.node.value, Value::Table(_)) {
+    // Unknown keys already have an error.
+    let keys = || named.node.table().iter().map(|(key, _)| key).filter(|key| key.name != LR_SCALE);
+    let rules: Vec<&Key> = keys().filter(|key| optimizer_rules().any(|rule| rule == key.name)).collect();
+    let misspelt = rules.is_empty() && keys().next().is_some();
+    if rules.len() != 1 && !misspelt && matches!(named.node.value, Value::Table(_)) {
         let place = rules.get(1).map_or(named.node.place, |key| key.place);
         let message = format!("`{}` has exactly one update rule, found {}", named.key.name, rules.len());
         log.error(place, message, format!("expected exactly one of {}", suggest::list(optimizer_rules())));

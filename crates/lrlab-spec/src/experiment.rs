@@ -70,6 +70,12 @@ impl Experiment {
         Ok(chosen.into_iter().map(cell))
     }
 
+    /// Returns the factor by which the optimizer `[optimizers.NAME]` multiplies `lr`; `None` if it has no `lr_scale`.
+    #[must_use]
+    pub fn lr_scale(&self, name: &str) -> Option<f64> {
+        self.definitions.lr_scale(name)?.number()
+    }
+
     /// Returns every value of the matching runs with its origin, `file:line`, `--set …` or `default`, as one text for each of
     /// [`Experiment::cells`].
     ///
@@ -79,8 +85,10 @@ impl Experiment {
         let chosen = self.select(filters, seeds)?;
         let mut log = self.log.clone();
         let mut text = |index: usize| {
-            let tree = resolve::tree(&mut log, &self.points[index], &self.definitions);
-            tree.map(|tree| explain::explain(&self.log, &self.cells[index], &tree)).unwrap_or_default()
+            let point = &self.points[index];
+            let tree = resolve::unscaled(&mut log, point, &self.definitions);
+            let scale = resolve::scale(point, &self.definitions);
+            tree.map(|tree| explain::explain(&self.log, &self.cells[index], &tree, scale)).unwrap_or_default()
         };
         Ok(chosen.into_iter().map(&mut text).collect())
     }
@@ -353,10 +361,11 @@ fn places(node: &Node, used: &mut BTreeSet<Place>) {
 fn values(node: &Node, path: &str, given: &mut Vec<(String, Place)>) {
     for (key, child) in node.table() {
         let path = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
-        if matches!(child.value, Value::Table(_)) {
-            values(child, &path, given);
-        } else {
+        // An empty table, `adam = {}`, is a value too.
+        if child.table().is_empty() {
             given.push((path, child.place));
+        } else {
+            values(child, &path, given);
         }
     }
 }

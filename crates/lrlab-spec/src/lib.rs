@@ -14,7 +14,7 @@
 //! model = ["resnet", "lstm"]            # names under [models]
 //! schedule = ["static", "cosine"]       # names under [schedules]
 //! monitor = ["off", "on"]               # `off` is built in; without this axis every run is off
-//! epochs = [10, 20]                     # any key of a run may be an axis: lr, batch_size, optimizer.sgd.momentum, …
+//! epochs = [10, 20]                     # any single value of a run may be an axis: lr, batch_size, optimizer.sgd.momentum, …
 //! seed = [0, 1, 2]
 //!
 //! [defaults]                            # any key of a run; lr, epochs, batch_size and optimizer are required
@@ -116,6 +116,7 @@ mod continuation;
 mod coordinate;
 mod coupled;
 mod definitions;
+mod doubts;
 mod effect;
 mod encoding;
 mod expand;

@@ -137,6 +137,17 @@ pub(crate) fn resolve(
 
 /// All values of the run at a point with their places in the file and the arguments.
 pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
+    let mut tree = unscaled(log, point, definitions)?;
+    if let (Some(scale), Some(lr)) =
+        (scale(point, definitions).and_then(Node::number), tree.get("lr").and_then(Node::number))
+    {
+        put(&mut tree, "lr", |node| node.value = Value::Float(lr * scale));
+    }
+    Some(tree)
+}
+
+/// Like [`tree`], with the rate before the named optimizer scales it.
+pub(crate) fn unscaled(log: &mut Log, point: &Point, definitions: &Definitions) -> Option<Node> {
     let mut tree = named_parts(point, definitions)?;
     for entry in point.iter().filter(|entry| !is_named(&entry.0.name) && entry.0.name != TRIAL) {
         let (key, value) = &**entry;
@@ -147,18 +158,12 @@ pub(crate) fn tree(log: &mut Log, point: &Point, definitions: &Definitions) -> O
         }
     }
     switch_off(&mut tree);
-    scale_rate(&mut tree, point, definitions);
     Some(tree)
 }
 
-/// Multiplies the base rate by the factor of the named optimizer, if any, and keeps its place.
-fn scale_rate(tree: &mut Node, point: &Point, definitions: &Definitions) {
-    let Some(name) = chosen(point, OPTIMIZER).and_then(Node::text) else { return };
-    let number = |node: &Node| node.json().as_f64();
-    let named = definitions.optimizers.iter().find(|named| named.key.name == name);
-    let Some(scale) = named.and_then(|named| named.node.get(LR_SCALE)).and_then(number) else { return };
-    let Some(lr) = tree.get("lr").and_then(number) else { return };
-    put(tree, "lr", |node| node.value = Value::Float(lr * scale));
+/// The factor by which the point's named optimizer multiplies the base rate.
+pub(crate) fn scale<'a>(point: &Point, definitions: &'a Definitions) -> Option<&'a Node> {
+    definitions.lr_scale(chosen(point, OPTIMIZER)?.text()?)
 }
 
 /// The values from a point's model, schedule, monitor and seed, before other axes set their keys.

@@ -227,7 +227,7 @@ fn axes(leaves: &[(String, Value)]) -> Value {
     let mut axes = object(
         properties,
         &["model", "schedule", "seed"],
-        "The grid: their product in this order, the last fastest. Any key of a run can be an axis.",
+        "The grid: their product in this order, the last fastest. Any single value of a run can be an axis.",
     );
     axes["patternProperties"] = json!({ NESTED: list(json!({})) });
     axes

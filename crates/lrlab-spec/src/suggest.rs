@@ -1,15 +1,6 @@
 //! Suggestions ("did you mean"): the most similar allowed name.
 
-/// The allowed name that is most similar to `word`; at most a third of its letters may differ.
-pub(crate) fn nearest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = word.to_lowercase().replace('-', "_");
-    allowed
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase().replace('-', "_")), name))
-        .filter(|(distance, name)| *distance <= (name.chars().count().max(lower.chars().count()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
-}
+pub(crate) use lrlab_config::nearest;
 
 /// A suggestion for a name that is not allowed.
 pub(crate) fn among<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
@@ -50,6 +41,7 @@ mod tests {
         check("optimiser", Some("optimizer"));
         check("lt", Some("lr"));
         check("frobnicate", None);
+        check("x", None);
         assert_eq!(among("x", ["a1b2", "c3d4"]).unwrap(), "expected one of `a1b2`, `c3d4`");
     }
 }

@@ -205,9 +205,12 @@ fn tagged(
             good = false;
         }
     }
-    let place = entries.get(1).map_or(node.place, |(key, _)| key.place);
-    if entries.len() != 1 {
-        let message = match entries.len() {
+    // Unknown keys already have an error.
+    let known: Vec<&Key> =
+        entries.iter().map(|(tag, _)| tag).filter(|tag| names().any(|name| name == tag.name)).collect();
+    let place = known.get(1).map_or(node.place, |key| key.place);
+    if known.len() > 1 || entries.is_empty() {
+        let message = match known.len() {
             0 => format!("{} is empty", named(key)),
             n => format!("{} has exactly one variant, found {n}", named(key)),
         };

@@ -76,6 +76,9 @@ fn the_experiments_of_the_house() {
         }
         assert_eq!(experiment.name, name);
         let cells = experiment.cells(&[], None).unwrap();
+        for (cell, run) in &cells {
+            assert_eq!(run.doubts(), [""; 0], "{name}: {cell:?}");
+        }
         let expected = match name.as_str() {
             "quickstart" | "paper-smoke" => Some(48),
             "paper" => Some(384),
@@ -194,6 +197,11 @@ fn filters_and_seeds() {
     assert_eq!(
         count(&["model=lsmt"], None),
         mistake("command line:1:16: no cell has `model` = `lsmt`; did you mean `lstm`?")
+    );
+    // No number is misspelt for another one.
+    assert_eq!(
+        count(&["seed=9"], None),
+        mistake("command line:1:15: no cell has `seed` = `9`; expected one of `0`, `1`")
     );
     assert_eq!(count(&["lstm"], None), mistake("command line:1:10: `lstm` is not KEY=VALUE"));
     assert_eq!(count(&[], Some(3)), mistake("command line:1:9: the experiment has 2 seeds; give 1 … 2"));
@@ -661,6 +669,67 @@ fn optimizers_by_name() {
     }
     let some = experiment.cells(&["optimizer=adam".into(), "optimizer.weight_decay=0".into()], None).unwrap();
     assert_eq!(some.len(), 4);
+}
+
+/// The origin of a rate names the factor of the optimizer, wherever rate and factor come from.
+#[test]
+fn the_origin_of_a_rate_names_its_factor() {
+    let rest = "[optimizers]\nmomentum.sgd = {}\n[optimizers.adam]\nadam = {}\nlr_scale = 0.3\n";
+    let explained = |axes: &str, overrides: &[String]| {
+        let axes = format!("optimizer = [\"momentum\", \"adam\"]\n{axes}\nseed = [3]");
+        let text = grid_text("", &axes, rest).replace("[\"static\", \"cosine\"]", "[\"static\"]");
+        let text = text.replace("cosine = { cosine = {} }\n", "");
+        let experiment =
+            read(&text, "x.toml", overrides, &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((experiment.lr_scale("adam").is_some(), experiment.lr_scale("momentum")), (true, None));
+        let texts = experiment.explain(&[], None).unwrap();
+        let line = |text: &String| text.lines().find(|line| line.starts_with("lr = ")).unwrap().to_owned();
+        texts
+            .iter()
+            .map(line)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    let line_of =
+        |text: &str, start: &str| text.lines().position(|line| line.starts_with(start)).unwrap() + 1;
+    let text = grid_text("", "optimizer = [\"momentum\", \"adam\"]\n\nseed = [3]", rest);
+    let (lr, scale) = (line_of(&text, "lr = "), line_of(&text, "lr_scale") - 1);
+    assert_eq!(
+        explained("", &[]),
+        [
+            format!("lr = 0.1 # x.toml:{lr}"),
+            format!("lr = 0.03 # x.toml:{lr}, 0.1 × lr_scale 0.3 (x.toml:{scale})")
+        ]
+    );
+    let lines = explained("lr = [0.7]", &["optimizers.adam.lr_scale=0.5".into()]);
+    assert!(lines[0].starts_with("lr = 0.7 # x.toml:") && !lines[0].contains('×'), "{lines:?}");
+    assert!(lines[1].starts_with("lr = 0.35 # x.toml:"), "{lines:?}");
+    assert!(lines[1].ends_with(", 0.7 × lr_scale 0.5 (--set optimizers.adam.lr_scale=0.5)"), "{lines:?}");
+}
+
+/// `adamw = {}` decays the weights as torch's does; a file that names a weight decay is the run that it was.
+#[test]
+fn the_weight_decay_of_adamw() {
+    let id = |rule: &str| {
+        let (_, run) =
+            small("optimizer = [\"w\"]\nseed = [3]", &format!("[optimizers.w]\n{rule}\n")).remove(0);
+        run_id(&run, "d").unwrap()
+    };
+    let ids = ["adamw = {}", "adamw = { weight_decay = 0.01 }", "adamw = { weight_decay = 0 }", "adam = {}"]
+        .map(id);
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+    assert_ne!(ids[2], ids[3]);
+    let text =
+        grid_text("", "optimizer = [\"w\", \"a\"]\nseed = [3]", "[optimizers]\nw.adamw = {}\na.adam = {}\n");
+    let explained =
+        read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}")).explain(&[], None);
+    let explained = explained.unwrap().join("");
+    for (key, value) in [("adamw", "0.01"), ("adam", "0.0")] {
+        let start = format!("optimizer.{key}.weight_decay = {value} ");
+        let line = explained.lines().find(|line| line.starts_with(&start)).unwrap();
+        assert!(line.ends_with("  # default"), "{line}");
+    }
 }
 
 /// A named rule is the run that the rule itself would be.

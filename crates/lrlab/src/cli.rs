@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::program::program;
 use crate::progress::{eprint_line, report_error};
 use crate::{Exit, Registry, color, commands, provenance};
 
@@ -143,10 +144,10 @@ fn run(command: Command, registry: &Registry) -> anyhow::Result<Exit> {
         Command::TensorBoard(args) => commands::tensorboard::tensorboard(&args, registry),
         Command::Verify(args) => commands::verify::verify(&args, registry),
         Command::Records(args) => commands::records::records(&args, registry),
-        Command::Schedule(args) => commands::schedule::schedule(&args),
+        Command::Schedule(args) => commands::schedule::schedule(&args, registry),
         Command::LrFind(args) => commands::lr_find::lr_find(&args, registry),
-        Command::Completions(args) => Ok(commands::shell::completions(&args, Cli::command())),
-        Command::Man(args) => commands::shell::man(&args, Cli::command()),
+        Command::Completions(args) => Ok(commands::shell::completions(&args, Cli::command().name(program()))),
+        Command::Man(args) => commands::shell::man(&args, Cli::command().name(program())),
         Command::Schema => commands::schema::schema(),
         Command::Data(args) => commands::data::data(&args),
         Command::Bench(args) => commands::bench::bench(&args),

@@ -31,6 +31,7 @@ mod device;
 mod exit;
 mod kit;
 mod options;
+mod program;
 mod progress;
 mod provenance;
 mod registry;

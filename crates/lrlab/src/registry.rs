@@ -134,6 +134,11 @@ impl Registry {
         self.lambdas.insert(name, registration);
     }
 
+    /// Returns the functions that schedules may name.
+    pub(crate) fn lambdas(&self) -> &Lambdas {
+        &self.functions
+    }
+
     /// Looks up the functions that the schedules of a run name.
     pub(crate) fn bind(&self, run: &mut RunSpec) -> anyhow::Result<()> {
         run.bind(&self.functions).context("this runner is not the one that the run was planned with")

@@ -17,6 +17,8 @@ use crate::Error;
 /// A required column: its content and its usual names.
 pub(crate) struct Wanted {
     what: &'static str,
+    /// The key of a source that names the column.
+    key: &'static str,
     /// The first one is the name in the original data set, and is preferred.
     names: &'static [&'static str],
     /// The field to read if the column is a struct.
@@ -27,6 +29,7 @@ pub(crate) struct Wanted {
 
 pub(crate) const PICTURES: Wanted = Wanted {
     what: "pictures",
+    key: "picture",
     names: &["img", "image", "images", "picture", "pictures"],
     field: Some("bytes"),
     takes: &[Kind::Binary],
@@ -34,6 +37,7 @@ pub(crate) const PICTURES: Wanted = Wanted {
 };
 pub(crate) const TEXTS: Wanted = Wanted {
     what: "texts",
+    key: "text",
     names: &["text", "sentence", "content", "review"],
     field: None,
     takes: &[Kind::Text, Kind::Binary],
@@ -41,6 +45,7 @@ pub(crate) const TEXTS: Wanted = Wanted {
 };
 pub(crate) const LABELS: Wanted = Wanted {
     what: "labels",
+    key: "label",
     names: &["label", "labels", "fine_label", "class", "target", "sentiment"],
     field: None,
     takes: &[Kind::Signed, Kind::Unsigned],
@@ -109,6 +114,11 @@ impl Table {
         };
         let label = |(row, label)| super::label::label(&self.path, row, label, classes);
         labels.into_iter().enumerate().map(label).collect()
+    }
+
+    /// Checks that the required column exists and has its type.
+    pub(crate) fn check(&self, wanted: &Wanted, named: Option<&str>) -> Result<(), Error> {
+        self.find(wanted, named).map(drop)
     }
 
     /// Reads a column of texts or binary values.
@@ -199,20 +209,32 @@ impl Table {
         if let Some(own) = there.iter().find(|name| **name == named.unwrap_or(wanted.names[0])) {
             return Ok(own);
         }
+        let what = wanted.what;
         if let Some(named) = named {
+            let usual = self.choose(wanted, None).ok();
+            let meant = lrlab_config::nearest(named, there.iter().copied()).or(usual);
+            let advice = match meant {
+                Some(name) => format!("name it in the source: {} = {name:?}", wanted.key),
+                None => format!("name the column that holds them in the source: {} = \"…\"", wanted.key),
+            };
             let found = there.iter().map(|name| (*name).to_owned()).collect();
             let (path, names) = (self.path.clone(), vec![named.to_owned()]);
-            return Err(Error::MissingColumn { path, what: wanted.what, names, found });
+            return Err(Error::MissingColumn { path, what, names, found, advice });
         }
         let known = |name: &&str| wanted.names.iter().any(|usual| usual.eq_ignore_ascii_case(name));
         let named: Vec<&str> = there.iter().copied().filter(known).collect();
-        let (path, what) = (self.path.clone(), wanted.what);
+        let (path, key) = (self.path.clone(), wanted.key);
         let found: Vec<String> =
             if named.is_empty() { &there } else { &named }.iter().map(|name| (*name).to_owned()).collect();
         match named[..] {
             [one] => Ok(one),
-            [] => Err(Error::MissingColumn { path, what, names: usual(wanted), found }),
-            _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0].to_owned(), found }),
+            [] => {
+                let advice = format!(
+                    "rename the column that holds them, or name it in a source of the hub: {key} = \"…\""
+                );
+                Err(Error::MissingColumn { path, what, names: usual(wanted), found, advice })
+            }
+            _ => Err(Error::AmbiguousColumn { path, what, own: wanted.names[0].to_owned(), key, found }),
         }
     }
 

@@ -35,6 +35,23 @@ pub(super) fn about(source: &Source, located: Option<&Located>) -> Result<About,
     Ok(About { classes, names: names.unwrap_or_default(), shape, columns: Columns::default() })
 }
 
+/// Checks the columns of a data set of the hub without reading its rows.
+#[cfg(feature = "hub")]
+pub(super) fn check_columns(source: &Source, located: Option<&Located>) -> Result<(), Error> {
+    use crate::files::table::{LABELS, PICTURES, TEXTS, Table};
+    let features = match source {
+        Source::HubPictures(_) => &PICTURES,
+        Source::HubTexts(_) => &TEXTS,
+        _ => return Ok(()),
+    };
+    for (located, (_, path)) in located.iter().flat_map(|it| it.files.iter().map(move |file| (it, file))) {
+        let (table, columns) = (Table::open(path)?, &located.columns);
+        table.check(&LABELS, columns.labels.as_deref())?;
+        table.check(features, columns.features.as_deref())?;
+    }
+    Ok(())
+}
+
 /// Reads the names or the labels of the classes from parquet files, and the shape from the first picture.
 #[cfg(feature = "hub")]
 fn of_tables(source: &Source, located: Option<&Located>) -> Result<About, Error> {

@@ -37,13 +37,33 @@ struct Curves {
 
 #[derive(Serialize)]
 struct PageMetric {
-    key: &'static str,
-    title: &'static str,
+    key: String,
+    title: String,
     sign: &'static str,
     factor: f64,
     /// The unit of the stored values: 10⁻⁶ for fractions, else 1.
     unit: f64,
-    digits: usize,
+    /// The number of decimals; `None` shows four significant digits.
+    digits: Option<usize>,
+}
+
+impl PageMetric {
+    /// A metric that the program measures.
+    fn known(metric: Metric) -> Self {
+        Self {
+            key: metric.key.to_owned(),
+            title: metric.title().to_owned(),
+            sign: metric.unit().sign(),
+            factor: metric.unit().factor(),
+            unit: if is_fraction(metric) { MILLIONTH } else { 1.0 },
+            digits: Some(metric.unit().digits()),
+        }
+    }
+
+    /// An own metric, or a constant of the optimizer that follows a schedule.
+    fn own(name: &str) -> Self {
+        Self { key: name.to_owned(), title: name.to_owned(), sign: "", factor: 1.0, unit: 1.0, digits: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -100,11 +120,13 @@ pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error>
         let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
         epochs.any(|epoch| epoch.get(key).flatten().is_some_and(f64::is_finite))
     };
-    let keys: Vec<&'static str> = EpochMetrics::NAMES
+    let own = tables::own_names(report);
+    let own = || own.iter().map(String::as_str).filter(measured);
+    let known = EpochMetrics::NAMES
         .into_iter()
         .filter(|key| *key != RATE && *key != "lr_first" && Metric::parse(key).is_some())
-        .filter(measured)
-        .collect();
+        .filter(measured);
+    let keys: Vec<&str> = known.chain(own()).collect();
     let digits = report.id_digits();
     let arms: Vec<Vec<PageRun>> = report
         .arms
@@ -117,14 +139,8 @@ pub(super) fn json(report: &Report) -> Result<Option<String>, serde_json::Error>
             .into_iter()
             .filter(|key| keys.contains(key) || (*key == RATE && !lines.all.is_empty()))
             .filter_map(Metric::parse)
-            .map(|metric| PageMetric {
-                key: metric.key,
-                title: metric.title(),
-                sign: metric.unit().sign(),
-                factor: metric.unit().factor(),
-                unit: if is_fraction(metric) { MILLIONTH } else { 1.0 },
-                digits: metric.unit().digits(),
-            })
+            .map(PageMetric::known)
+            .chain(own().map(PageMetric::own))
             .collect(),
         panels: panels(report),
         arms,
@@ -218,9 +234,9 @@ fn coordinate(report: &Report, arm: &Arm, axis: &str) -> Option<String> {
     }
 }
 
-fn page_run(run: &Run, keys: &[&'static str], digits: usize, lines: &mut RateLines) -> PageRun {
+fn page_run(run: &Run, keys: &[&str], digits: usize, lines: &mut RateLines) -> PageRun {
     let history = run.result().map_or(&[][..], |result| &result.history);
-    let series = |key: &&'static str| -> Vec<Option<Number>> {
+    let series = |key: &&str| -> Vec<Option<Number>> {
         let fraction = Metric::parse(key).is_some_and(is_fraction);
         let number = |x| if fraction { Some(whole(x / MILLIONTH)) } else { Number::from_f64(short(x)) };
         let of = |epoch: &EpochMetrics| epoch.get(key).flatten().filter(|x| x.is_finite()).and_then(number);

@@ -72,7 +72,8 @@ fn id(run: &Run, digits: usize) -> Value {
 }
 
 /// Writes the history of every run as CSV: one line per run and epoch with the run's coordinates, and a column for each
-/// measured metric. Learning rates are those of the epoch's first and last update.
+/// measured metric, the caller's own and the constants that follow a schedule included. Learning rates are those of the epoch's
+/// first and last update.
 ///
 /// # Errors
 /// Returns an error if writing fails.
@@ -81,7 +82,9 @@ pub(crate) fn curves(report: &Report, out: &mut dyn io::Write) -> Result<(), Err
         let mut epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
         epochs.any(|epoch| value(epoch, name).is_some())
     };
-    let metrics: Vec<&str> = EpochMetrics::NAMES.into_iter().filter(measured).collect();
+    let own = own_names(report);
+    let names = EpochMetrics::NAMES.into_iter().chain(own.iter().map(String::as_str));
+    let metrics: Vec<&str> = names.filter(measured).collect();
     let axes = report.axes.iter().map(String::as_str);
     // Avoids the name `lr`, which an axis may have.
     let named = metrics.iter().map(|name| if *name == "lr" { "lr_last" } else { *name });
@@ -102,6 +105,18 @@ pub(crate) fn curves(report: &Report, out: &mut dyn io::Write) -> Result<(), Err
         arm.runs.iter().flat_map(of).collect()
     };
     csv_file("curves", [header].into_iter().chain(report.arms.iter().flat_map(arm_lines)), out)
+}
+
+/// The names of own metrics and of constants that follow a schedule, sorted.
+pub(crate) fn own_names(report: &Report) -> Vec<String> {
+    let epochs = report.runs().filter_map(Run::result).flat_map(|result| &result.history);
+    let mut names = std::collections::BTreeSet::new();
+    for name in epochs.flat_map(EpochMetrics::own_names) {
+        if !names.contains(name) && !EpochMetrics::NAMES.contains(&name) {
+            names.insert(name.to_owned());
+        }
+    }
+    names.into_iter().collect()
 }
 
 fn value(epoch: &EpochMetrics, name: &str) -> Option<f64> {

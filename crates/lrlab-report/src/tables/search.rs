@@ -37,9 +37,36 @@ fn arm_cells(report: &Report, search: &ArmSearch) -> Vec<TableCell> {
     report.axes.iter().map(|axis| coordinate(&search.cell, axis)).collect()
 }
 
-fn point_cells(keys: &[&str], trial: Option<&TrialReport>) -> Vec<TableCell> {
-    let value = |key: &&str| trial.and_then(|trial| trial.point.get(*key)).map(label::value);
-    keys.iter().map(|key| Value::Label(value(key)).into()).collect()
+/// Whether an optimizer scales the searched rates, so that the trained ones have their own column.
+fn scaled(report: &Report) -> bool {
+    let mut trials = report.searches.iter().flat_map(|search| &search.trials);
+    trials.any(|trial| {
+        let searched = trial.point.get("lr").and_then(serde_json::Value::as_f64);
+        searched.is_some_and(|lr| trial.lr.is_some_and(|trained| trained != lr))
+    })
+}
+
+/// The columns of the searched keys.
+struct Point<'a> {
+    keys: Vec<&'a str>,
+    scaled: bool,
+}
+
+impl<'a> Point<'a> {
+    fn of(report: &'a Report) -> Self {
+        Self { keys: keys(report), scaled: scaled(report) }
+    }
+
+    fn columns(&self) -> impl Iterator<Item = Column> {
+        let trained = self.scaled.then(|| Column::text("trained_lr", "lr × lr_scale"));
+        self.keys.iter().map(|key| Column::text(key, key)).chain(trained)
+    }
+
+    fn cells(&self, trial: Option<&TrialReport>) -> impl Iterator<Item = TableCell> {
+        let value = move |key: &&str| trial.and_then(|trial| trial.point.get(*key)).map(label::value);
+        let trained = self.scaled.then(|| trial.and_then(|trial| trial.lr).map(|lr| lr.to_string()));
+        self.keys.iter().map(value).chain(trained).map(|value| Value::Label(value).into())
+    }
 }
 
 /// A value of the metric by which trials are ranked, with its runs.
@@ -49,11 +76,11 @@ fn ranked(value: Option<f64>, trial: &TrialReport) -> TableCell {
 
 /// One row per arm.
 fn winners(report: &Report) -> Table {
-    let keys = keys(report);
+    let point = Point::of(report);
     let mut columns = arm_columns(report);
     columns.extend([Column::text("metric", "metric"), Column::number("trials", "trials", "")]);
     columns.push(Column::text("winner", "winner").fields(&["winner", "winner_state"]));
-    columns.extend(keys.iter().map(|key| Column::text(key, key)));
+    columns.extend(point.columns());
     columns.extend([
         Column::number("value", "best value", "validation"),
         Column::estimate("test_accuracy", "test accuracy", "of the winner"),
@@ -73,7 +100,7 @@ fn winners(report: &Report) -> Table {
         };
         let shown = number.map_or_else(|| word.to_owned(), |number| format!("trial {number}"));
         cells.push(Value::Tagged { shown, number, word }.into());
-        cells.extend(point_cells(&keys, winner));
+        cells.extend(point.cells(winner));
         let value = winner.map(|trial| ranked(trial.values.last().copied().flatten(), trial));
         cells.push(value.unwrap_or_else(|| Value::Plain(None, 4).into()));
         let unit = Metric::best("test_accuracy").unit();
@@ -96,11 +123,11 @@ fn winners(report: &Report) -> Table {
 
 /// One row per trial.
 fn trials(report: &Report) -> Table {
-    let keys = keys(report);
+    let point = Point::of(report);
     let stages = report.searches.iter().map(|search| search.stages.len()).max().unwrap_or(0);
     let mut columns = arm_columns(report);
     columns.push(Column::number("trial", "trial", ""));
-    columns.extend(keys.iter().map(|key| Column::text(key, key)));
+    columns.extend(point.columns());
     columns.extend((0..stages).map(|stage| {
         let epochs: Vec<u64> = report.searches.iter().filter_map(|s| s.stages.get(stage).copied()).collect();
         let same = epochs.windows(2).all(|pair| pair[0] == pair[1]);
@@ -119,7 +146,7 @@ fn trials(report: &Report) -> Table {
         for (number, trial) in search.trials.iter().enumerate() {
             let mut cells = arm_cells(report, search);
             cells.push(Value::Count(number as u64).into());
-            cells.extend(point_cells(&keys, Some(trial)));
+            cells.extend(point.cells(Some(trial)));
             cells.extend((0..stages).map(|stage| ranked(trial.values.get(stage).copied().flatten(), trial)));
             cells.extend([outcome(trial.status).into(), Value::Count(trial.epochs).into()]);
             let link = trial.runs.first().cloned().map(Link::Run);

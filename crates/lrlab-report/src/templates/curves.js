@@ -81,7 +81,7 @@
     const same = first.size === view.arms.size && [...first].every((arm) => view.arms.has(arm));
     return ["#curves",
       view.panel !== 0 && `panel=${view.panel}`,
-      view.metric !== preferred(panel) && `metric=${view.metric}`,
+      view.metric !== preferred(panel) && `metric=${encodeURIComponent(view.metric)}`,
       view.x !== axes[0] && `x=${view.x}`,
       !same && `arms=${[...view.arms].sort((a, b) => a - b).join(",")}`,
       view.seeds && "lines=seeds",
@@ -249,7 +249,8 @@
   let chart = null;
   let shown = [];
   const metricNow = () => data.metrics.find((metric) => metric.key === view.metric);
-  const format = (metric) => (metric.key === "lr" ? rate : (x) => number(x, metric.digits));
+  const significant = (x) => (x === null || x === undefined ? "–" : String(Number(x.toPrecision(4))));
+  const format = (metric) => (metric.key === "lr" ? rate : metric.digits === null ? significant : (x) => number(x, metric.digits));
   const swatch = (arm) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("width", 26);

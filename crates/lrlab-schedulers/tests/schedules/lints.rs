@@ -33,6 +33,11 @@ fn doubts() {
         ],
     );
     check(
+        "swa = { swa_lr = 0.02, start = '90%', of = { static = {} } }",
+        &["swa.anneal: the end of \"10 epochs\" is never reached: the run covers 20% of it"],
+    );
+    check("swa = { swa_lr = 0.02, start = '50%', of = { static = {} } }", &[]);
+    check(
         "cosine = { eta_min = 0.5 }",
         &["cosine.eta_min: 0.5 lies above the base rate 0.1: the rate rises"],
     );

@@ -162,3 +162,111 @@ fn a_batch_of_one_example() {
     check(16, &[("size = 4", "size = 16"), ("depth = 8", "depth = 8, stem = \"imagenet\"")], Some("1 of 33"));
     check(16, &[("network = { resnet = { depth = 8 } }", "network = { linear = {} }")], None);
 }
+
+/// What is valid, but hardly meant.
+#[test]
+fn doubts() {
+    let fixed = ("\"static\", \"cycle\"", "\"static\"");
+    let cycle = ("\"static\", \"cycle\"", "\"cycle\"");
+    let check = |changes: &[(&str, &str)], expected: &[&str]| {
+        let experiment =
+            read(&with(changes), "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        for (_, run) in experiment.cells(&[], None).unwrap() {
+            assert_eq!(run.doubts(), expected, "{changes:?}");
+        }
+    };
+    check(&[], &[]);
+    let lr = |lr: &'static str| ("lr = 0.1\nbatch", lr);
+    check(
+        &[fixed, lr("lr = 0.2\nlr_max = 0.15\nbatch")],
+        &["`lr_max` is 0.15, below `lr`, which is 0.2: higher rates are cut off"],
+    );
+    check(&[fixed, lr("lr = 0.2\nlr_max = 0.2\nlr_min = 0.2\nbatch")], &[]);
+    check(
+        &[fixed, lr("lr = 0.2\nlr_min = 0.3\nbatch")],
+        &["`lr_min` is 0.3, above `lr`, which is 0.2: every rate is raised to it"],
+    );
+    let double = (
+        "[schedules.static]\nstatic = {}",
+        "[schedules.static]\nconstant = { factor = 2, total_iters = \"1 epoch\" }",
+    );
+    check(
+        &[fixed, double, lr("lr = 0.2\nlr_max = 0.3\nbatch")],
+        &["`lr_max` is 0.3, below the highest rate of the schedule, 0.4: higher rates are cut off"],
+    );
+    let found = read(&with(&[cycle, lr("lr = 0.7\nbatch")]), "x.toml", &[], &Catalog::default()).unwrap();
+    let found = found.cells(&[], None).unwrap().remove(0).1.doubts();
+    assert!(
+        found.len() == 1
+            && found[0].starts_with(
+                "`lr` is 0.7 and has no effect: the schedule's `one_cycle` sets the rates itself, up to "
+            )
+            && found[0].ends_with("; without `max_lr` it peaks at `lr`"),
+        "{found:?}"
+    );
+    check(&[cycle, ("one_cycle = { max_lr = 0.1 }", "one_cycle = {}")], &[]);
+
+    let rule = |rule: &'static str| ("{ sgd = {} }", rule);
+    check(
+        &[fixed, rule("{ adam = { weight_decay_schedule = { cosine = {} } } }")],
+        &[
+            "`optimizer.adam.weight_decay_schedule` has no effect: its base value `optimizer.adam.weight_decay` is 0, and so is every value",
+        ],
+    );
+    check(
+        &[fixed, rule("{ sgd = { momentum = 0, momentum_schedule = { linear_to_zero = {} } } }")],
+        &[
+            "`optimizer.sgd.momentum_schedule` has no effect: its base value `optimizer.sgd.momentum` is 0, and so is every value",
+        ],
+    );
+    check(&[fixed, rule("{ adamw = { weight_decay_schedule = { cosine = {} } } }")], &[]);
+    // It rises from 0.
+    check(&[fixed, rule("{ sgd = { weight_decay_schedule = { cosine = { eta_min = 0.1 } } } }")], &[]);
+
+    let stopping = |rule: &str, epochs: &str| {
+        let rule = format!("optimizer = {{ sgd = {{}} }}\nearly_stopping = {{ {rule} }}");
+        let epochs = format!("epochs = [{epochs}]");
+        let text = with(&[fixed, ("optimizer = { sgd = {} }", &rule), ("epochs = [2]", &epochs)]);
+        read(&text, "x.toml", &[], &Catalog::default())
+            .unwrap()
+            .cells(&[], None)
+            .unwrap()
+            .remove(0)
+            .1
+            .doubts()
+    };
+    let expected = ["early stopping with `patience` 4 cannot stop a run of 5 epochs before its end"];
+    assert_eq!(stopping("patience = 4", "5"), expected);
+    assert_eq!(stopping("patience = 4", "6"), [""; 0]);
+    assert_eq!(stopping("patience = 4, baseline = 0.1", "5"), [""; 0]);
+    assert_eq!(stopping("patience = 4, start_epoch = 2", "6").len(), 1);
+    for more in ["restore_best = true", "at_restart = \"count_cycles\""] {
+        assert_eq!(stopping(&format!("patience = 9, {more}"), "5"), [""; 0], "{more}");
+    }
+}
+
+/// A table without a key is a value that can be replaced.
+#[test]
+fn an_empty_table_that_does_nothing() {
+    let warnings = |set: &str, axes: &str| {
+        let text = with(&[
+            ("data = \"pictures\"", &format!("data = \"pictures\"\nset = {{ {set} }}")),
+            ("[axes]", &format!("[axes]\n{axes}")),
+            ("[data.pictures]", "[optimizers.o]\nsgd = { momentum = 0.5 }\n[data.pictures]"),
+        ]);
+        let experiment = read(&text, "x.toml", &[], &Catalog::default()).unwrap_or_else(|e| panic!("{e}"));
+        experiment.warnings.iter().map(|warning| warning.message.clone()).collect::<Vec<_>>()
+    };
+    let named = "optimizer = [\"o\"]";
+    assert_eq!(
+        warnings("optimizer = { adamw = {} }", named),
+        [
+            "`optimizer.sgd` has no effect: every run replaces it",
+            "`optimizer.adamw` has no effect: every run replaces it"
+        ]
+    );
+    assert_eq!(
+        warnings("optimizer = { adamw = {} }", ""),
+        ["`optimizer.sgd` has no effect: every run replaces it", "optimizer `o` is defined but not used"]
+    );
+}

@@ -107,7 +107,12 @@ fn choose(all: Vec<Workload>, names: &[String]) -> anyhow::Result<Vec<Workload>>
             .map(Kind::word)
             .join(", ");
         let known: Vec<_> = all.iter().map(|workload| workload.name.as_str()).collect();
-        bail!("unknown workload {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
+        let near = lrlab_config::nearest(unknown, known.iter().copied());
+        let meant = near.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+        bail!(
+            "unknown workload {unknown:?}: expected one of {} (or all of {kinds}){meant}",
+            known.join(", ")
+        );
     }
     let wanted = |w: &Workload| names.is_empty() || names.iter().any(|name| matches(w, name));
     Ok(all.into_iter().filter(wanted).collect())

@@ -5,17 +5,18 @@ use lrlab_runs::PlannedRun;
 
 use super::grid::Grid;
 use super::{print_line, search};
+use crate::program::program;
 use crate::progress::eprint_line;
 use crate::provenance;
 
 /// Prints a command for each run that is not done; for a search, for each run of its current stage.
 pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
     let Grid { plan, store, machine, .. } = grid;
-    let program = provenance::freeze(store)?.display().to_string();
+    let frozen = provenance::freeze(store)?.display().to_string();
     let out = std::path::absolute(store.root())?.display().to_string();
     let print = |run: &PlannedRun, until: Option<u64>| {
         let mut words: Vec<String> =
-            [&program, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
+            [&frozen, "grid-run", "--run", run.run_id.as_str(), "--out", &out].map(str::to_owned).into();
         words.extend(until.map(|epochs| format!("--until-epoch={epochs}")));
         words.extend(machine.arguments());
         // Quoting fails only on NUL, which paths cannot contain.
@@ -32,7 +33,7 @@ pub(crate) fn print_commands(grid: &Grid<'_>) -> anyhow::Result<()> {
         print(run, search::until(run, due.until));
     }
     eprint_line(&if due.is_empty() {
-        format!("{}: the search is complete; `lrlab report` shows its result", plan.experiment)
+        format!("{}: the search is complete; `{} report` shows its result", plan.experiment, program())
     } else {
         format!(
             "{}: {}. Their results decide which trials are promoted. When all are done, repeat this command to print \

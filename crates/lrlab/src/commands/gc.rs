@@ -10,6 +10,7 @@ use lrlab_runs::RunStore;
 use super::plan::{changes, read_experiment, resolve_stored, stored_plan};
 use super::print_line;
 use crate::options::{Part, Selection};
+use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
 
@@ -56,6 +57,12 @@ pub(crate) fn gc(args: &GcArgs, registry: &Registry) -> anyhow::Result<Exit> {
         None if args.part.is_whole() => None,
         None => bail!("--set, --filter, --seeds and --run require an experiment file"),
     };
+    if !args.out.is_dir() {
+        let (out, program) = (args.out.display(), program());
+        bail!(
+            "{out}: no such folder: expected a store, which `{program} run` creates; --out names another one"
+        );
+    }
     let kept = match &plan {
         Some(plan) => Some(Kept {
             experiment: plan.experiment.clone(),

@@ -111,7 +111,9 @@ fn choose(all: Vec<Check>, names: &[String]) -> anyhow::Result<Vec<Check>> {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|check| check.is(name))) {
         let kinds = Kind::ALL.map(Kind::word).join(", ");
         let known: Vec<_> = all.iter().map(|check| check.name.as_str()).collect();
-        bail!("unknown check {unknown:?}: expected one of {} (or all of {kinds})", known.join(", "));
+        let near = lrlab_config::nearest(unknown, known.iter().copied());
+        let meant = near.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+        bail!("unknown check {unknown:?}: expected one of {} (or all of {kinds}){meant}", known.join(", "));
     }
     let wanted = |check: &Check| {
         names.is_empty() || check.kind == Kind::Device || names.iter().any(|name| check.is(name))

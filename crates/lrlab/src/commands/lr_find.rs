@@ -1,5 +1,6 @@
 //! `lrlab lr-find`: the learning-rate range test on an experiment's model, optimizer and data.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use clap::Args;
 use lrlab_callbacks::{Callbacks, RangeTest, RangeTestConfig, Suggestion};
 use lrlab_runs::{Cell, RunStore};
 use lrlab_schedulers::{Curve, ScheduleSpec, StaticSpec, plot_dots};
-use lrlab_spec::RunSpec;
+use lrlab_spec::{Experiment, RunSpec};
 use serde_json::Value as Json;
 
 use super::plan::{cells, read_experiment};
@@ -57,7 +58,9 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     }
     let test = RangeTest::new(config)?;
     let experiment = read_experiment(&args.selection, registry)?;
-    let (cell, spec) = common_setup(cells(&experiment, &args.selection, registry)?)?;
+    let cells = cells(&experiment, &args.selection, registry)?;
+    let scales = scales(&experiment, &cells);
+    let (cell, spec) = common_setup(cells)?;
     let interrupt = Arc::new(AtomicBool::new(false));
     for signal in lrlab_grid::catchable(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM]) {
         signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
@@ -77,17 +80,24 @@ pub(crate) fn lr_find(args: &LrFindArgs, registry: &Registry) -> anyhow::Result<
     if let Some(path) = &args.plot {
         lrlab_runs::write_atomic(path, svg(&found, &name).as_bytes())?;
     }
-    let json = serde_json::to_string_pretty(&json(&cell, &seen, &found))? + "\n";
+    let json = serde_json::to_string_pretty(&json(&cell, &seen, &found, &scales))? + "\n";
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => print(&json),
         path => {
-            print(&describe(&found));
+            print(&describe(&found, &scales));
             if let Some(path) = path {
                 lrlab_runs::write_atomic(path, json.as_bytes())?;
             }
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns the factor by which each named optimizer of the cells multiplies `lr`, for those that have an `lr_scale`. The
+/// sweep does not use it.
+fn scales(experiment: &Experiment, cells: &[(Cell, RunSpec)]) -> BTreeMap<String, f64> {
+    let names = cells.iter().filter_map(|(cell, _)| cell.get("optimizer")?.as_str());
+    names.filter_map(|name| Some((name.to_owned(), experiment.lr_scale(name)?))).collect()
 }
 
 fn name(cell: &Cell) -> String {
@@ -154,9 +164,9 @@ fn suggestion(found: &RangeTest) -> Result<Suggestion, String> {
     found.suggestion().map_err(|reason| reason.to_string())
 }
 
-/// Returns the rates, the losses (null if not finite), the smoothed losses (null after the sweep diverged), and the
-/// suggestion, or why there is none.
-fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest) -> Json {
+/// Returns the rates, the losses (null if not finite), the smoothed losses (null after the sweep diverged), the suggestion,
+/// or why there is none, and the factors of `lr` by the name of the optimizer. All rates are those of the updates.
+fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest, scales: &BTreeMap<String, f64>) -> Json {
     let smoothed = |index: usize| found.points().get(index).map(|point| point.1);
     let suggestion = suggestion(found);
     serde_json::json!({
@@ -168,10 +178,11 @@ fn json(cell: &Cell, seen: &[(f64, f64)], found: &RangeTest) -> Json {
             serde_json::json!({ "lr": lr, "lowest_lr": lowest_lr, "lowest_loss": lowest_loss })
         }),
         "reason": suggestion.err(),
+        "lr_scale": scales,
     })
 }
 
-fn describe(found: &RangeTest) -> String {
+fn describe(found: &RangeTest, scales: &BTreeMap<String, f64>) -> String {
     let (points, mut text) = (found.points(), String::new());
     if let (Some(first), Some(last)) = (points.first(), points.last()) {
         let (low, high) = losses(found);
@@ -183,6 +194,13 @@ fn describe(found: &RangeTest) -> String {
     match suggestion(found) {
         Ok(Suggestion { lr, lowest_lr, lowest_loss }) => {
             let _ = writeln!(text, "suggested lr: {lr:.3e} (within the descent of the smoothed loss)");
+            for (name, scale) in scales {
+                let _ = writeln!(
+                    text,
+                    "for optimizer {name}, write lr = {:.3e}: its `lr_scale` multiplies it by {scale}",
+                    lr / scale
+                );
+            }
             let _ = writeln!(text, "lowest loss before it rises: {lowest_loss:.4} at lr {lowest_lr:.3e}");
         }
         Err(reason) => {

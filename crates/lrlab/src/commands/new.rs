@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::print_line;
 use crate::Exit;
+use crate::program::program;
 
 const TEMPLATE: &str = include_str!("new.toml");
 
@@ -31,7 +32,10 @@ pub(crate) fn new(args: &NewArgs) -> anyhow::Result<Exit> {
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     };
     std::io::Write::write_all(&mut place, text.as_bytes()).with_context(|| file.display().to_string())?;
-    print_line(&format!("{}: `lrlab plan {0}` lists its runs, `lrlab run {0}` trains them", file.display()));
+    let (program, file) = (program(), file.display());
+    print_line(&format!(
+        "{file}: `{program} plan {file}` lists its runs, `{program} run {file}` trains them"
+    ));
     Ok(Exit::Done)
 }
 

@@ -10,6 +10,7 @@ use lrlab_runs::{Outcome, Plan, Records, RunId, RunStore};
 use lrlab_spec::DataSpec;
 use serde::Deserialize;
 
+use crate::program::program;
 use crate::progress::eprint_line;
 
 /// The files of records to read: by default those beside the experiment.
@@ -124,8 +125,9 @@ pub(crate) fn check_conflicts(store: &RunStore, records: &Records) -> anyhow::Re
     }
     anyhow::ensure!(
         conflicts.is_empty(),
-        "{}\nkeep one of the two: remove the line or the run's folder (`lrlab verify` shows which one is reproducible)",
-        conflicts.join("\n")
+        "{}\nkeep one of the two: remove the line or the run's folder (`{} verify` shows which one is reproducible)",
+        conflicts.join("\n"),
+        program()
     );
     Ok(())
 }
@@ -189,7 +191,8 @@ pub(crate) fn check_id(id: &str, file: &str) -> anyhow::Result<()> {
     let digits = id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     anyhow::ensure!(
         !id.is_empty() && id.len() <= 32 && digits,
-        "--run {id:?} is not a run id: expected up to 32 hexadecimal digits; `lrlab plan {file}` lists the ids"
+        "--run {id:?} is not a run id: expected up to 32 hexadecimal digits; `{} plan {file}` lists the ids",
+        program()
     );
     Ok(())
 }

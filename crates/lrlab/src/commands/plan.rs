@@ -11,14 +11,16 @@ use clap::Args;
 use lrlab_data::Source;
 use lrlab_grid::{Beginning, RunState};
 use lrlab_runs::{Call, Cell, Plan, Records, RunStore};
-use lrlab_spec::{DataSpec, Experiment, RunSpec};
+use lrlab_spec::{Catalog, DataSpec, Experiment, Registered, RunSpec};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::grid::beginnings;
 use super::lines::{counts, line};
 use super::on_record::{Digests, RecordFiles, check_id};
 use super::{print, print_line};
 use crate::options::{Cells, QUICKSTART, Selection};
+use crate::program::program;
 use crate::progress::{counted, eprint_line, report_mistakes, with_causes};
 use crate::{Exit, Registry};
 
@@ -53,20 +55,39 @@ pub(crate) fn plan(args: &PlanArgs, registry: &Registry) -> anyhow::Result<Exit>
 }
 
 /// Reads the selected runs of an experiment, and the store together with the runs on record.
-pub(crate) fn read_plan(
+fn read_plan(
     selection: &Selection,
     on_record: &RecordFiles,
     registry: &Registry,
 ) -> anyhow::Result<(Plan, RunStore)> {
     let experiment = read_experiment(selection, registry)?;
+    with_records(&experiment, selection, on_record.read(&selection.experiment)?, registry)
+}
+
+/// Like [`read_plan`], for commands that train nothing; see [`read_trained`].
+pub(crate) fn read_trained_plan(
+    selection: &Selection,
+    on_record: &RecordFiles,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, RunStore)> {
     let records = on_record.read(&selection.experiment)?;
+    let experiment = read_trained(selection, registry, &records)?;
+    with_records(&experiment, selection, records, registry)
+}
+
+fn with_records(
+    experiment: &Experiment,
+    selection: &Selection,
+    records: Records,
+    registry: &Registry,
+) -> anyhow::Result<(Plan, RunStore)> {
     let store = RunStore::new(&selection.out);
     let known = Known {
-        stored: Some(Stored::of(&experiment, &store)),
+        stored: Some(Stored::of(experiment, &store)),
         missing: MissingData::DownloadUnknown,
         ..Known::recorded(&records)
     };
-    let plan = resolve_from(&experiment, selection, registry, &known)?;
+    let plan = resolve_from(experiment, selection, registry, &known)?;
     let store = RecordFiles::with_store(store, slice::from_ref(&plan), records)?;
     Ok((plan, store))
 }
@@ -80,6 +101,8 @@ struct Known<'a> {
     stored: Option<Stored<'a>>,
     /// What else to do about data that are not on this machine.
     missing: MissingData,
+    /// Whether notes about the data are not printed.
+    quiet: bool,
 }
 
 /// The digests in a store: those of the stored plan, then those of the results.
@@ -188,13 +211,76 @@ pub(crate) fn read_with_records(
 
 /// Reads an experiment and reports its warnings. The error contains all its mistakes.
 pub(crate) fn read_experiment(selection: &Selection, registry: &Registry) -> anyhow::Result<Experiment> {
+    read_from(selection, &registry.catalog())
+}
+
+/// Like [`read_experiment`], for commands that train nothing: parts that this program does not register are taken from the
+/// stored plan and the runs on record.
+pub(crate) fn read_trained(
+    selection: &Selection,
+    registry: &Registry,
+    records: &Records,
+) -> anyhow::Result<Experiment> {
+    let mut catalog = registry.catalog();
+    if let Ok(plan) = stored_plan(&selection.experiment, &RunStore::new(&selection.out)) {
+        complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+    }
+    complete(&mut catalog, records.iter().map(|record| &record.result.spec));
+    read_from(selection, &catalog)
+}
+
+fn parse(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
     let path = &selection.experiment;
     let (text, name) = (read_text(path)?, path.display().to_string());
-    let experiment = lrlab_spec::read(&text, &name, &selection.part.cells.set, &registry.catalog())?;
+    Ok(lrlab_spec::read(&text, &name, &selection.part.cells.set, catalog)?)
+}
+
+fn read_from(selection: &Selection, catalog: &Catalog) -> anyhow::Result<Experiment> {
+    let experiment = parse(selection, catalog)?;
     if !experiment.warnings.is_empty() {
         report_mistakes(&experiment.warnings);
     }
     Ok(experiment)
+}
+
+/// Adds the custom parts of trained runs that the catalog lacks. A function of time is only a name: no rate can be computed
+/// with it.
+fn complete<'a>(catalog: &mut Catalog, specs: impl Iterator<Item = &'a Json>) {
+    let version = |part: &Json| part.get("version").and_then(Json::as_str).map(str::to_owned);
+    let add = |known: &mut Vec<Registered>, part: Option<&Json>| {
+        let Some((part, name)) = part.and_then(|part| Some((part, part.get("name")?.as_str()?))) else {
+            return;
+        };
+        if !known.iter().any(|known| known.name == name) {
+            known.push(Registered { version: version(part), bf16: true, ..Registered::new(name) });
+        }
+    };
+    for spec in specs {
+        add(&mut catalog.models, spec.pointer("/model/custom"));
+        add(&mut catalog.data, spec.pointer("/data/source/custom"));
+        let mut lambdas = Vec::new();
+        for part in ["schedule", "optimizer"] {
+            find_lambdas(&spec[part], &mut lambdas);
+        }
+        for (name, part) in lambdas.iter().filter_map(|part| Some((part.get("name")?.as_str()?, part))) {
+            if !catalog.lambdas.names().any(|(known, _)| known == name) {
+                catalog.lambdas.register(name, version(part), |_| 1.0);
+            }
+        }
+    }
+}
+
+/// Collects the tables `lambda` of nested schedules.
+fn find_lambdas<'a>(json: &'a Json, found: &mut Vec<&'a Json>) {
+    match json {
+        Json::Object(fields) => {
+            for (key, value) in fields {
+                if key == "lambda" { found.push(value) } else { find_lambdas(value, found) }
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| find_lambdas(item, found)),
+        _ => {}
+    }
 }
 
 /// Reads a text file in UTF-8. The program contains a copy of the quickstart, which is used if the file does not exist.
@@ -214,6 +300,13 @@ pub(crate) fn resolve(
     registry: &Registry,
 ) -> anyhow::Result<Plan> {
     resolve_with(experiment, selection, registry, &Records::default())
+}
+
+/// Checks that an experiment contains the selected runs, without printing warnings and notes.
+pub(crate) fn check(selection: &Selection, registry: &Registry) -> anyhow::Result<()> {
+    let experiment = parse(selection, &registry.catalog())?;
+    let known = Known { quiet: true, ..Known::default() };
+    resolve_from(&experiment, selection, registry, &known).map(drop)
 }
 
 /// Like [`resolve`]. The digests of data that are not on this machine are taken from the store if it has them.
@@ -310,7 +403,7 @@ fn resolve_all(
     let mut plan = lrlab_grid::resolve(&experiment.name, cells, |data| {
         let (digest, notes) = known.digest(data, registry, &cache)?;
         for note in notes {
-            if noted.insert(note.clone()) {
+            if noted.insert(note.clone()) && !known.quiet {
                 eprint_line(&format!("note: {note}"));
             }
         }
@@ -326,10 +419,11 @@ fn resolve_all(
     Ok(plan)
 }
 
-/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts.
+/// Whether an error means that data are missing on this machine. Every error of a registered data set's loader counts, and
+/// that this program does not register the data set.
 fn is_missing(error: &anyhow::Error, data: &DataSpec) -> bool {
     match error.downcast_ref::<lrlab_data::Error>() {
-        Some(error) => error.is_missing(),
+        Some(error) => error.is_missing() || matches!(error, lrlab_data::Error::Custom { .. }),
         None => matches!(data.source, Source::Custom(_)),
     }
 }
@@ -345,7 +439,8 @@ fn selected_run(plan: &Plan, selection: &Selection) -> anyhow::Result<Option<usi
         [index] => Ok(Some(index)),
         [] => bail!(
             "{file} has no run {id}: the experiment, its overrides (--set) or its data differ from those that the \
-             id was derived from; `lrlab plan {file}` lists the ids"
+             id was derived from; `{} plan {file}` lists the ids",
+            program()
         ),
         _ => bail!("{} runs have ids that start with {id}: give more digits", found.len()),
     }
@@ -431,19 +526,25 @@ fn summary(plan: &Plan, store: &RunStore) -> anyhow::Result<String> {
     let file = plan.call.as_ref().map_or("FILE", |call| &call.experiment);
     let _ = writeln!(
         text,
-        "{}: {}; `lrlab plan {file} --cells` lists the runs",
+        "{}: {}; `{} plan {file} --cells` lists the runs",
         plan.experiment,
-        counts(&status)
+        counts(&status),
+        program()
     );
     Ok(text)
 }
 
-/// Returns the lint warnings about the schedules and controllers of a plan, each once with its number of runs.
+/// Returns the warnings about the schedules, controllers and other settings of a plan, each once with its number of runs.
 fn lint_warnings(plan: &Plan) -> Vec<String> {
     let mut found: Vec<(String, usize)> = Vec::new();
+    let mut add = |warning: &str| match found.iter_mut().find(|(known, _)| known == warning) {
+        Some((_, runs)) => *runs += 1,
+        None => found.push((warning.to_owned(), 1)),
+    };
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for run in &plan.runs {
         let Ok(spec) = RunSpec::deserialize(&run.spec) else { continue };
+        spec.doubts().iter().for_each(|doubt| add(doubt));
         let Some(horizon) = spec.horizon() else { continue };
         let name = run.cell.get("schedule").and_then(|name| name.as_str()).unwrap_or_default();
         let controllers: Vec<_> = spec.monitor.iter().map(|monitor| monitor.controller.clone()).collect();
@@ -464,12 +565,7 @@ fn lint_warnings(plan: &Plan) -> Vec<String> {
             });
             found.chain(constants).collect()
         });
-        for warning in warnings.iter() {
-            match found.iter_mut().find(|(known, _)| known == warning) {
-                Some((_, runs)) => *runs += 1,
-                None => found.push((warning.clone(), 1)),
-            }
-        }
+        warnings.iter().for_each(|warning| add(warning));
     }
     found.into_iter().map(|(warning, runs)| format!("{warning} ({})", counted(runs, "run"))).collect()
 }
@@ -488,9 +584,12 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
         ));
     }
     let text = read_text(path).ok()?;
-    let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &registry.catalog()) else {
+    let mut catalog = registry.catalog();
+    complete(&mut catalog, plan.runs.iter().map(|run| &run.spec));
+    let Ok(experiment) = lrlab_spec::read(&text, &file.to_string(), &call.set, &catalog) else {
         return Some(format!(
-            "{file} has errors that it did not have when it was planned: `lrlab plan {file}` shows them"
+            "{file} has errors that it did not have when it was planned: `{} plan {file}` shows them",
+            program()
         ));
     };
     let id = |spec: &RunSpec| lrlab_spec::run_id(spec, "").ok();
@@ -501,16 +600,18 @@ pub(crate) fn changes(path: &Path, plan: &Plan, registry: &Registry) -> Option<S
     match (gone, new) {
         (0, 0) => None,
         (0, new) => Some(format!(
-            "{file} has {} that the last plan does not contain ({} in total): `lrlab plan {file}` lists all",
+            "{file} has {} that the last plan does not contain ({} in total): `{} plan {file}` lists all",
             counted(new, "cell"),
-            now.len()
+            now.len(),
+            program()
         )),
         (gone, _) => Some(format!(
-            "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `lrlab plan {file}` \
+            "{file} has changed since it was planned: {} of the last plan {} no longer among its {}; `{} plan {file}` \
             lists the current ones",
             counted(gone, "run"),
             if gone == 1 { "is" } else { "are" },
             counted(now.len(), "cell"),
+            program()
         )),
     }
 }
@@ -582,8 +683,9 @@ pub(crate) fn stored_plan(experiment: &Path, store: &RunStore) -> anyhow::Result
     let name = experiment_name(experiment)?;
     store.plan(&name)?.with_context(|| {
         format!(
-            "{} contains no plan of {name:?}: `lrlab run {}` creates one",
+            "{} contains no plan of {name:?}: `{} run {}` creates one",
             store.root().display(),
+            program(),
             experiment.display()
         )
     })

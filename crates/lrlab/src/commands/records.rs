@@ -8,9 +8,10 @@ use clap::{Args, Subcommand};
 use lrlab_runs::{Outcome, Records, RunId, RunResult, RunStore, write_records};
 
 use super::on_record::{check_conflicts, import_all};
-use super::plan::{read_experiment, resolve_stored};
+use super::plan::{read_trained, resolve_stored};
 use super::print_line;
 use crate::options::Selection;
+use crate::program::program;
 use crate::progress::{counted, eprint_line};
 use crate::{Exit, Registry};
 
@@ -70,7 +71,7 @@ pub(crate) fn records(args: &RecordsArgs, registry: &Registry) -> anyhow::Result
 }
 
 fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let experiment = read_experiment(&args.selection, registry)?;
+    let experiment = read_trained(&args.selection, registry, &Records::default())?;
     let plan = resolve_stored(&experiment, &args.selection, registry)?;
     let store = RunStore::new(&args.selection.out);
     let mut results = Vec::new();
@@ -80,7 +81,10 @@ fn export(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Exit> {
     let (file, out, planned) =
         (args.selection.experiment.display(), args.selection.out.display(), plan.runs.len());
     if results.is_empty() {
-        bail!("none of the {planned} runs of {file} is finished in {out}; `lrlab run {file}` trains them");
+        bail!(
+            "none of the {planned} runs of {file} is finished in {out}; `{} run {file}` trains them",
+            program()
+        );
     }
     let all = merged(&args.to, &store, &results)?;
     write_records(&args.to, all.values())?;

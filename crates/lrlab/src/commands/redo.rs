@@ -8,9 +8,10 @@ use lrlab_grid::RunState;
 use lrlab_runs::{Plan, PlannedRun, RunStore};
 
 use super::on_record::check_id;
-use super::plan::{read_experiment, resolve};
+use super::plan::check;
 use crate::Registry;
-use crate::options::{Cells, Machine, Part, Selection};
+use crate::options::{Cells, Machine, Part, QUICKSTART, Selection};
+use crate::program::program;
 use crate::progress::eprint_line;
 
 #[derive(Debug, Args)]
@@ -33,8 +34,9 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     let (plan, run) = find(&store, &args.run)?;
     let Some(call) = &plan.call else {
         bail!(
-            "the plan of {:?} does not record the command that made it: use `lrlab run EXPERIMENT --run {}`",
+            "the plan of {:?} does not record the command that made it: use `{} run EXPERIMENT --run {}`",
             plan.experiment,
+            program(),
             args.run
         )
     };
@@ -42,6 +44,17 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
     let (_, states) = lrlab_grid::status(&store, &single)?;
     if let Some(RunState::Running { owner, .. }) = states.first() {
         bail!("{} is running ({owner}): stop it first", run.run_id.short());
+    }
+    let file = Path::new(&call.folder).join(&call.experiment);
+    if !file.is_file() && Path::new(&call.experiment) != Path::new(QUICKSTART) {
+        bail!(
+            "{}: the experiment that {} was planned from is no longer there; move it back, or record its new place with \
+             `{} run FILE --out {}`",
+            file.display(),
+            run.run_id.short(),
+            program(),
+            args.out.display()
+        );
     }
     std::env::set_current_dir(&call.folder).with_context(|| call.folder.clone())?;
     let id = run.run_id.as_str();
@@ -51,8 +64,8 @@ pub(crate) fn prepare(args: &RedoArgs, registry: &Registry) -> anyhow::Result<Ve
         out: out.clone(),
         part: Part { cells, run: Some(id.to_owned()) },
     };
-    // Set nothing aside unless the experiment still contains the run.
-    resolve(&read_experiment(&selection, registry)?, &selection, registry)?;
+    // Set nothing aside unless the experiment still contains the run. `run` prints the notes and warnings.
+    check(&selection, registry)?;
     lrlab_grid::supersede(&store, &run.run_id)?;
     eprint_line(&format!(
         "note: the earlier files of {} are now in `superseded` in the run's folder",
@@ -88,6 +101,7 @@ fn find(store: &RunStore, id: &str) -> anyhow::Result<(Plan, PlannedRun)> {
         bail!("several runs have ids that start with {id}: give more digits");
     }
     found.into_iter().next().with_context(|| {
-        format!("no plan in {} has a run {id}: `lrlab plan EXPERIMENT` lists the ids", root.display())
+        let (root, program) = (root.display(), program());
+        format!("no plan in {root} has a run {id}: `{program} plan EXPERIMENT` lists the ids")
     })
 }

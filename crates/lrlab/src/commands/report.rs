@@ -10,7 +10,7 @@ use lrlab_report::{ClaimVerdict, Document, Report};
 use lrlab_runs::{Plan, RunStore};
 
 use super::on_record::RecordFiles;
-use super::plan::{left_out, namesake, read_experiment, resolve_for_report};
+use super::plan::{left_out, namesake, read_trained, resolve_for_report};
 use super::print_line;
 use crate::options::Selection;
 use crate::progress::{eprint_line, with_causes};
@@ -69,7 +69,8 @@ fn read_plans(args: &ReportArgs, registry: &Registry) -> anyhow::Result<(Vec<Pla
     let records = args.on_record.read_all(&files)?;
     let plan = |experiment: PathBuf| {
         let selection = Selection { experiment, ..args.selection.clone() };
-        resolve_for_report(&read_experiment(&selection, registry)?, &selection, registry, &records)
+        let experiment = read_trained(&selection, registry, &records)?;
+        resolve_for_report(&experiment, &selection, registry, &records)
     };
     let plans = files.into_iter().map(plan).collect::<anyhow::Result<Vec<Plan>>>()?;
     let store = RecordFiles::with_store(RunStore::new(&args.selection.out), &plans, records)?;

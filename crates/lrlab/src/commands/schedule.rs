@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use lrlab_runs::{DecisionKind, Record, Records, RunResult};
-use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Observation, ScheduleSpec};
+use lrlab_schedulers::{Compat, ControllerSpec, Decision, Horizon, Lambdas, Observation, ScheduleSpec};
 
 use super::print;
-use crate::Exit;
 use crate::progress::eprint_line;
+use crate::{Exit, Registry};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScheduleArgs {
@@ -122,13 +122,31 @@ impl From<CompatArg> for Compat {
     }
 }
 
-pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
+pub(crate) fn schedule(args: &ScheduleArgs, registry: &Registry) -> anyhow::Result<Exit> {
+    inspect(args, registry.lambdas()).map_err(|error| match suggestion(&error.to_string()) {
+        Some(better) if error.is::<lrlab_schedulers::Error>() => anyhow::anyhow!(better),
+        _ => error,
+    })
+}
+
+/// Replaces the list of names in the error of a misspelt one by a suggestion.
+fn suggestion(error: &str) -> Option<String> {
+    let (start, list) = error.rsplit_once(", expected ")?;
+    let (before, word) = start.strip_suffix('`')?.rsplit_once('`')?;
+    if !(before.ends_with("unknown variant ") || before.ends_with("unknown field ")) {
+        return None;
+    }
+    let name = lrlab_config::nearest(word, list.split('`').skip(1).step_by(2))?;
+    Some(format!("{start}; did you mean `{name}`?"))
+}
+
+fn inspect(args: &ScheduleArgs, lambdas: &Lambdas) -> anyhow::Result<Exit> {
     match &args.what {
         What::Trace { schedule, compat } => {
-            let rates = trace(schedule, (*compat).into())?;
+            let rates = trace(schedule, (*compat).into(), lambdas)?;
             print(&lines(&rates));
         }
-        What::List => print(&list()?),
+        What::List => print(&list(lambdas)?),
         What::Replay { controller, lr, metrics, compat, schedule, updates_per_epoch } => {
             let (seen, compat) = (read_metrics(metrics)?, (*compat).into());
             let rates = match (schedule, *updates_per_epoch) {
@@ -139,7 +157,8 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
                         );
                     }
                     let run = observed_horizon(&seen, updates_per_epoch)?;
-                    lrlab_schedulers::replay_scheduled(schedule, controller, rate(*lr)?, &run, &seen)?
+                    let schedule = parse(schedule, lambdas)?.build(&run)?;
+                    lrlab_schedulers::replay_under(&*schedule, controller, rate(*lr)?, &run, &seen)?
                 }
                 _ => lrlab_schedulers::replay(controller, rate(*lr)?, &seen, compat)?,
             };
@@ -153,7 +172,7 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
         }
         What::Gains { records, run, source } => print(&gains(records, run, source)?),
         What::Plot { schedule, compat, out } => {
-            let rates = trace(schedule, (*compat).into())?;
+            let rates = trace(schedule, (*compat).into(), lambdas)?;
             match out {
                 None => print(&lrlab_schedulers::plot_text(&rates, 72, 12)),
                 Some(path) => {
@@ -163,7 +182,7 @@ pub(crate) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             }
         }
         What::Lint { schedule, controller } => {
-            let spec = ScheduleSpec::parse(&schedule.schedule)?;
+            let spec = parse(&schedule.schedule, lambdas)?;
             let controllers =
                 controller.iter().map(|text| ControllerSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
             let findings =
@@ -187,17 +206,38 @@ fn observed_horizon(seen: &[Observation], updates_per_epoch: u64) -> anyhow::Res
     Ok(Horizon { updates: updates_per_epoch.saturating_mul(seen.len() as u64), updates_per_epoch })
 }
 
-/// Lists each schedule with a plot of its rates over ten epochs (base rate 0.1), a summary and an example.
-fn list() -> anyhow::Result<String> {
+/// Lists each schedule, and each function that this program registers, with a plot of its rates over ten epochs (base rate
+/// 0.1), a summary and an example.
+fn list(lambdas: &Lambdas) -> anyhow::Result<String> {
     let run = Horizon { updates: 400, updates_per_epoch: 40 };
     let mut text = String::new();
+    let mut line = |summary: &str, example: &str| -> anyhow::Result<()> {
+        let spec = parse(example, lambdas)?;
+        let plot = lrlab_schedulers::plot_line(&rates(&spec, 0.1, &run)?, 40);
+        let _ = writeln!(text, "{:<20} {plot}  {summary}\n    {example}", spec.name());
+        Ok(())
+    };
     for (summary, example) in lrlab_schedulers::EXAMPLES {
-        let name = ScheduleSpec::parse(example)?.name();
-        let rates = lrlab_schedulers::trace(example, 0.1, &run, Compat::Lrlab)?;
-        let plot = lrlab_schedulers::plot_line(&rates, 40);
-        let _ = writeln!(text, "{name:<20} {plot}  {summary}\n    {example}");
+        line(summary, example)?;
+    }
+    for (name, version) in lambdas.names() {
+        let version = version.map(|version| format!(", version {version:?}")).unwrap_or_default();
+        line(&format!("a function of this program{version}"), &format!("lambda = {{ name = {name:?} }}"))?;
     }
     Ok(text)
+}
+
+/// Reads a schedule, and looks up the functions that it names.
+fn parse(text: &str, lambdas: &Lambdas) -> Result<ScheduleSpec, lrlab_schedulers::Error> {
+    let mut spec = ScheduleSpec::parse(text)?;
+    spec.bind(lambdas)?;
+    Ok(spec)
+}
+
+/// Returns the rate of every update.
+fn rates(spec: &ScheduleSpec, base: f64, run: &Horizon) -> Result<Vec<f64>, lrlab_schedulers::Error> {
+    let schedule = spec.build(run)?;
+    Ok((0..run.updates).map(|update| schedule.lr(base, run.at(update))).collect())
 }
 
 /// For each run, a comment with its cell, and the script of its gains.
@@ -241,9 +281,12 @@ fn script(result: &RunResult, source: &str) -> anyhow::Result<String> {
     Ok(format!("{{ scripted = {{ gains = [{}] }} }}", pairs.join(", ")))
 }
 
-fn trace(scheduled: &Scheduled, compat: Compat) -> anyhow::Result<Vec<f64>> {
-    let horizon = scheduled.horizon()?;
-    Ok(lrlab_schedulers::trace(&scheduled.schedule, rate(scheduled.lr)?, &horizon, compat)?)
+fn trace(scheduled: &Scheduled, compat: Compat, lambdas: &Lambdas) -> anyhow::Result<Vec<f64>> {
+    let (horizon, base) = (scheduled.horizon()?, rate(scheduled.lr)?);
+    Ok(match compat {
+        Compat::Lrlab => rates(&parse(&scheduled.schedule, lambdas)?, base, &horizon)?,
+        Compat::Torch => lrlab_schedulers::trace(&scheduled.schedule, base, &horizon, compat)?,
+    })
 }
 
 fn rate(lr: f64) -> anyhow::Result<f64> {
@@ -344,12 +387,34 @@ mod tests {
     }
 
     #[test]
+    fn misspelt_names_have_a_suggestion() {
+        let error = |text: &str| ScheduleSpec::parse(text).unwrap_err().to_string();
+        for (text, name) in [
+            ("warmpu = { over = '1 epoch' }", "warmup"),
+            ("delay = { by = '40%', of = { exponentail = {} } }", "exponential"),
+            ("cosine = { eta_mn = 0.1 }", "eta_min"),
+        ] {
+            let found = suggestion(&error(text)).unwrap_or_default();
+            assert!(found.ends_with(&format!("`; did you mean `{name}`?")), "{text}: {found}");
+            assert!(!found.contains("expected"), "{found}");
+        }
+        assert_eq!(suggestion(&error("frobnicate = {}")), None);
+        assert_eq!(suggestion(&error("cosine = ")), None);
+    }
+
+    #[test]
     fn each_schedule_has_a_plot() {
-        let text = list().unwrap();
+        let text = list(&Lambdas::default()).unwrap();
         assert_eq!(text.lines().count(), 2 * lrlab_schedulers::EXAMPLES.len());
         let first =
             format!("{:<20} {}  the base rate throughout\n    static = {{}}\n", "static", "█".repeat(40));
         assert!(text.starts_with(&first), "{text}");
+        // As printed, each example is the table of a schedule in an experiment.
+        for example in text.lines().skip(1).step_by(2) {
+            let table = format!("[schedules.any]\n{example}\n").parse::<toml::Table>().unwrap();
+            let schedule = table["schedules"]["any"].clone().try_into::<ScheduleSpec>();
+            assert!(schedule.is_ok(), "{example}: {schedule:?}");
+        }
     }
 
     #[test]

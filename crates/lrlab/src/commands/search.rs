@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lrlab_grid::{ArmStatus, GridOutcome, Role, SearchState};
-use lrlab_runs::{Plan, PlannedRun, RunId, RunStore};
+use lrlab_runs::{Cell, Plan, PlannedRun, RunId, RunStore};
 use lrlab_search::Due;
 
 use super::print_line;
@@ -142,7 +142,7 @@ pub(crate) fn show(plan: &Plan, store: &RunStore) -> anyhow::Result<()> {
         if ours < full {
             let _ = write!(text, " of {full}");
         }
-        let _ = write!(text, "; {}", describe_status(&status));
+        let _ = write!(text, "; {}", describe_status(plan, &status));
         print_line(&text);
     }
     Ok(())
@@ -164,14 +164,22 @@ pub(crate) fn lines(plan: &Plan, arms: &[ArmStatus]) -> Vec<String> {
         format!(
             "{}: {}",
             title(&rules.method, status, epochs.unwrap_or_else(|| budget(status))),
-            describe_status(status)
+            describe_status(plan, status)
         )
     };
     arms.iter().map(line).collect()
 }
 
+/// Returns the base rate of a trial if its optimizer scales the searched one.
+fn trained_rate(plan: &Plan, status: &ArmStatus, point: &Cell) -> Option<f64> {
+    let of_trial =
+        |run: &&PlannedRun| status.cell.iter().chain(point).all(|(k, v)| run.cell.get(k) == Some(v));
+    let lr = plan.runs.iter().find(of_trial)?.spec["lr"].as_f64()?;
+    (point.get("lr")?.as_f64()? != lr).then_some(lr)
+}
+
 /// `epoch 1: 9 of 9 trials, 3 promoted; epoch 3: 1 of 3 trials`.
-fn describe_status(status: &ArmStatus) -> String {
+fn describe_status(plan: &Plan, status: &ArmStatus) -> String {
     let rung = |rung: &lrlab_grid::RungStatus| {
         let mut text = format!("epoch {}: {} of {} trials", rung.epochs, rung.reached, rung.trials);
         if rung.diverged > 0 {
@@ -187,7 +195,10 @@ fn describe_status(status: &ArmStatus) -> String {
     let mut parts: Vec<String> = status.rungs.iter().map(rung).collect();
     match (status.winner, &status.point) {
         (Some(winner), Some(point)) => {
-            let values = point.iter().map(|(key, value)| format!("{key} = {value}"));
+            let values = point.iter().map(|(key, value)| match trained_rate(plan, status, point) {
+                Some(lr) if key == "lr" => format!("{key} = {value} (× lr_scale = {lr})"),
+                _ => format!("{key} = {value}"),
+            });
             parts.push(format!("trial {winner} won: {}", values.collect::<Vec<_>>().join(", ")));
         }
         _ if status.over => parts.push("every trial diverged".to_owned()),

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 use super::{note_write, print_line};
 use crate::Exit;
+use crate::program::program;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -19,7 +20,7 @@ pub(crate) struct CompletionsArgs {
 /// Prints the completions for a shell.
 pub(crate) fn completions(args: &CompletionsArgs, mut command: Command) -> Exit {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "lrlab", &mut text);
+    clap_complete::generate(args.shell, &mut command, program(), &mut text);
     note_write(std::io::Write::write_all(&mut std::io::stdout().lock(), &text));
     Exit::Done
 }

@@ -16,6 +16,7 @@ use lrlab_spec::SlurmProfile;
 use super::grid::{Execution, Grid};
 use super::{print_line, report};
 use crate::options::{Keep, Machine};
+use crate::program::program;
 use crate::progress::{counted, eprint_line, report_error, report_mistakes};
 use crate::{Exit, provenance};
 
@@ -136,8 +137,9 @@ pub(crate) fn execute(grid: &Grid<'_>, settings: &Settings, wait: bool) -> anyho
     let open = outcome.submitted.is_some() || !outcome.before.covered.is_empty();
     if open && !wait {
         print_line(&format!(
-            "{}: the jobs write the report when they end; the same command or `lrlab status` shows their progress",
-            plan.experiment
+            "{}: the jobs write the report when they end; the same command or `{} status` shows their progress",
+            plan.experiment,
+            program()
         ));
         return Ok(Execution::Left(Exit::Submitted));
     }

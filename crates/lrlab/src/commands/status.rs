@@ -5,7 +5,7 @@ use lrlab_runs::RunStore;
 
 use super::dashboard::Dashboard;
 use super::on_record::RecordFiles;
-use super::plan::{changes, read_plan, stored_plan};
+use super::plan::{changes, read_trained_plan, stored_plan};
 use super::{print, print_line, watch};
 use crate::options::Selection;
 use crate::progress::eprint_line;
@@ -43,7 +43,7 @@ pub(crate) fn status(args: &StatusArgs, registry: &Registry) -> anyhow::Result<E
         }
         (plan, store)
     } else {
-        read_plan(&args.selection, &args.on_record, registry)?
+        read_trained_plan(&args.selection, &args.on_record, registry)?
     };
     if args.watch {
         return watch::watch(&plan, &store);

@@ -10,7 +10,7 @@ use lrlab_runs::{Cell, Evaluation, Outcome, PlannedRun, RunResult};
 use serde_json::Value;
 
 use super::on_record::RecordFiles;
-use super::plan::read_plan;
+use super::plan::read_trained_plan;
 use super::print_line;
 use crate::options::Selection;
 use crate::progress::{counted, eprint_line, label};
@@ -37,7 +37,7 @@ const COMPARED: [&str; 7] = [
 
 /// Lays out one folder per finished run, named after its cell, and prints the command that opens them.
 pub(crate) fn tensorboard(args: &TensorBoardArgs, registry: &Registry) -> anyhow::Result<Exit> {
-    let (plan, store) = read_plan(&args.selection, &args.on_record, registry)?;
+    let (plan, store) = read_trained_plan(&args.selection, &args.on_record, registry)?;
     let mut done = Vec::new();
     for run in &plan.runs {
         if let Some(result) = store.result(&run.run_id)? {

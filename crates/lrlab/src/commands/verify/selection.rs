@@ -13,6 +13,7 @@ use crate::commands::launch;
 use crate::commands::on_record::{check_id, nearest, records_beside};
 use crate::commands::plan::{read_experiment, resolve_with};
 use crate::options::{Cells, Part, Selection};
+use crate::program::program;
 use crate::progress::eprint_line;
 
 /// The experiment that is verified by default.
@@ -130,8 +131,9 @@ impl RecordedArgs {
             let file = file.display();
             match planned {
                 Some(planned) => bail!(
-                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `lrlab run {file}` trains them",
-                    planned.len()
+                    "nothing to verify: none of the {} runs of {file} is finished in {source}; `{} run {file}` trains them",
+                    planned.len(),
+                    program()
                 ),
                 None => bail!("nothing to verify: {source} has no finished run"),
             }
@@ -198,7 +200,8 @@ fn not_finished(id: &str, file: &Path, source: &Source, planned: Option<&[RunId]
     if let Some(planned) = planned {
         if !with_prefix(id, planned).is_empty() {
             return Ok(format!(
-                "run {id} of {file} is not finished in {source}; `lrlab run {file} --run {id}` trains it"
+                "run {id} of {file} is not finished in {source}; `{} run {file} --run {id}` trains it",
+                program()
             ));
         }
         if let [one, ..] = with_prefix(id, &all)[..] {
