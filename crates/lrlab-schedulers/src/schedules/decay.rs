@@ -11,7 +11,7 @@ use super::{
     MOST_MARKS, Plan,
     cosine::from_to,
     is_default, is_one, marks, one,
-    restarts::{Cycles, top},
+    restarts::{Cycles, check_growth, top},
 };
 use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
 
@@ -54,7 +54,7 @@ pub struct PolynomialSpec {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Restarts {
-    /// Each cycle's length over the one before, 1 … 1e6; default 1.
+    /// Each cycle's length over the one before, 1 … 1e6, or with a `limit` from 1e-6; default 1.
     pub t_mult: f64,
     /// Each cycle's top over the one before, 0 … 1e30; default 1.
     pub decay: f64,
@@ -70,7 +70,7 @@ impl Default for Restarts {
 
 impl Restarts {
     fn check(&self) -> Result<(), Error> {
-        check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
+        check_growth(self.t_mult, self.limit)?;
         check::rate("decay", self.decay)?;
         let limit = self.limit.unwrap_or(1);
         check::range("limit", f64::from(limit), limit >= 1, "at least 1")
@@ -139,7 +139,9 @@ pub struct TanhSpec {
 /// goes from 0 to 1 and [`Cooldown`] lists the shapes. Holds `eta_min` past the end. A cooldown longer than the run
 /// fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
 /// `NeurIPS` 2024, from which the cooldown of 20 % and the shapes are, but for `exponential_to_zero`, which is
-/// Megatron-LM's `exponential`.
+/// Megatron-LM's `exponential` and, with `ratio`, timm's `exp`, and `one_minus_power`, which is timm's `power`.
+///
+/// With a stable phase that falls, as timm's `stable_fn`, it is `chained` after [`InverseTimeSpec`](crate::InverseTimeSpec).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -151,13 +153,20 @@ pub struct WsdSpec {
     pub shape: Cooldown,
     /// The rate at the end, 0 … 1e30; default 0.
     pub eta_min: f64,
+    /// The exponent of `one_minus_power`, above 0; default 0.5. Only with that shape.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub power: Option<f64>,
+    /// How far `exponential_to_zero` falls before it is stretched to 0, above 0 and below 1; default 0.5. Only with that shape.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub ratio: Option<f64>,
 }
 
 /// The shape of a [`WsdSpec`]'s cooldown; p goes from 0 to 1.
 ///
 /// Sources: Hägele et al., `NeurIPS` 2024 (`wsd_schedule` of epfml/schedules-and-scaling: `linear`, `cosine`, `sqrt`, `square`,
-/// `miror_cosine`, `exp`) and Megatron-LM (`lr_wsd_decay_style`: `linear`, `cosine`, `minus_sqrt`, `exponential`, which is
-/// [`Cooldown::ExponentialToZero`]).
+/// `miror_cosine`, `exp`), Megatron-LM (`lr_wsd_decay_style`: `linear`, `cosine`, `minus_sqrt`, `exponential`, which is
+/// [`Cooldown::ExponentialToZero`]) and timm's `WSDLRScheduler` (`linear`, `1-sqrt`, `cosine`, `power`, `exp`, which is
+/// [`Cooldown::ExponentialToZero`] with its `decay_ratio` as `ratio`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -176,8 +185,10 @@ pub enum Cooldown {
     MirrorCosine,
     /// `lr = base^(1 − p) · eta_min^p`, a factor per update; needs an `eta_min` above 0.
     Exponential,
-    /// `2 · 0.5^p − 1`.
+    /// `(r^p − r) / (1 − r)`, r the `ratio`; `2 · 0.5^p − 1` by default.
     ExponentialToZero,
+    /// `1 − p^k`, k the `power`.
+    OneMinusPower,
 }
 
 impl Default for PolynomialSpec {
@@ -212,9 +223,18 @@ impl Default for TanhSpec {
     }
 }
 
+/// The default of `power` and of `ratio`.
+const HALF: f64 = 0.5;
+
 impl Default for WsdSpec {
     fn default() -> Self {
-        Self { cooldown: Span::Fraction(0.2), shape: Cooldown::OneMinusSqrt, eta_min: 0.0 }
+        Self {
+            cooldown: Span::Fraction(0.2),
+            shape: Cooldown::OneMinusSqrt,
+            eta_min: 0.0,
+            power: None,
+            ratio: None,
+        }
     }
 }
 
@@ -233,6 +253,9 @@ enum Shape {
     /// A factor per update; no share of the way between base and floor.
     Geometric,
     Halving,
+    /// From 1 to this, stretched so that it ends at 0.
+    ToRatio(f64),
+    OneMinusPower(f64),
 }
 
 impl Shape {
@@ -248,6 +271,8 @@ impl Shape {
             Self::MirrorCosine => (2.0 * (1.0 - p) - f64::midpoint(1.0, libm::cos(PI * p))).max(0.0),
             Self::Geometric => 1.0 - p,
             Self::Halving => 2.0 * libm::pow(0.5, p) - 1.0,
+            Self::ToRatio(r) => ((libm::pow(r, p) - r) / (1.0 - r)).max(0.0),
+            Self::OneMinusPower(power) => 1.0 - libm::pow(p, power),
         }
     }
 }
@@ -418,7 +443,19 @@ impl Plan for WsdSpec {
         check::length("cooldown", self.cooldown)?;
         check::rate("eta_min", self.eta_min)?;
         let accepted = self.shape != Cooldown::Exponential || self.eta_min > 0.0;
-        check::range("eta_min", self.eta_min, accepted, "a number above 0, which an exponential shape needs")
+        check::range("eta_min", self.eta_min, accepted, "a number above 0, which an exponential shape needs")?;
+        for (key, value, shape, name) in [
+            ("power", self.power, Cooldown::OneMinusPower, "one_minus_power"),
+            ("ratio", self.ratio, Cooldown::ExponentialToZero, "exponential_to_zero"),
+        ] {
+            if value.is_some() && self.shape != shape {
+                let message = format!("`{key}` belongs to `shape = \"{name}\"`");
+                return Err(Error::new(key, Problem::Syntax { message }));
+            }
+        }
+        check::positive("power", self.power.unwrap_or(HALF))?;
+        let ratio = self.ratio.unwrap_or(HALF);
+        check::range("ratio", ratio, ratio > 0.0 && ratio < 1.0, "a number above 0 and below 1")
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
@@ -429,7 +466,11 @@ impl Plan for WsdSpec {
             Cooldown::OneMinusSquare => Shape::OneMinusSquare,
             Cooldown::MirrorCosine => Shape::MirrorCosine,
             Cooldown::Exponential => Shape::Geometric,
-            Cooldown::ExponentialToZero => Shape::Halving,
+            Cooldown::ExponentialToZero => match self.ratio {
+                None | Some(HALF) => Shape::Halving,
+                Some(ratio) => Shape::ToRatio(ratio),
+            },
+            Cooldown::OneMinusPower => Shape::OneMinusPower(self.power.unwrap_or(HALF)),
         };
         let end = run.updates as f64;
         let length = self.cooldown.resolve(run).min(end);
