@@ -44,9 +44,8 @@ pub fn multiplicative(factor: impl Fn(u64) -> f64, updates: usize) -> Lambda<Fac
 /// ```
 /// use lrlab_schedulers::{Horizon, Schedule, recursive};
 /// let run = Horizon { updates: 60, updates_per_epoch: 10 };
-/// let schedule = recursive(|epoch, lr| if epoch < 2 { lr } else { (lr - 0.01).max(0.05) }, 6);
-/// assert_eq!([0, 10, 20, 59].map(|update| schedule.lr(0.1, run.at(update))), [0.1, 0.1, 0.09000000000000001, 0.06]);
-/// # Ok::<(), lrlab_schedulers::Error>(())
+/// let schedule = recursive(|epoch, lr| if epoch < 2 { lr } else { (lr / 2.0).max(0.05) }, 6);
+/// assert_eq!([0, 10, 20, 59].map(|update| schedule.lr(0.4, run.at(update))), [0.4, 0.4, 0.2, 0.05]);
 /// ```
 pub fn recursive<F: Fn(u64, f64) -> f64 + Send + Sync>(next: F, epochs: u64) -> Recursive<F> {
     Recursive { next, epochs }

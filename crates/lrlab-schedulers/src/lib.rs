@@ -127,8 +127,9 @@ pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{
-    ChainedSpec, ClampSpec, DelaySpec, FloorSpec, MaxSpec, MinSpec, NoiseKind, NoiseSpec, RepeatSpec, ScaleSpec,
-    ScheduleSpec, SequentialSpec, StaircaseSpec, SumSpec, SwaSpec, WarmupClock, WarmupShape, WarmupSpec,
+    ChainedSpec, ClampSpec, DelaySpec, FloorSpec, MaxSpec, MinSpec, NoiseKind, NoiseSpec, RepeatSpec,
+    ScaleSpec, ScheduleSpec, SequentialSpec, StaircaseSpec, SumSpec, SwaSpec, WarmupClock, WarmupShape,
+    WarmupSpec,
 };
 #[cfg(feature = "toml")]
 pub use text::{Compat, decisions, replay, replay_scheduled, trace};

@@ -1,9 +1,9 @@
 """Rates of other libraries, and how this crate says the same: what tests/peers.rs reads.
 
     pip install torch jax optax keras timm transformers megatron-core
-    python peers.py > peers.json
+    python peers.py burn-optim-0.23.0-pre.1 > peers.json    # the folder of that crate's source; needs rustc
 
-Burn's rates are not made here: it has no Python. Schedules are taken at updates 0, 1, 2, …; `ours` is a specification, or the
+Of Burn the `step` functions are compiled by themselves. Schedules are taken at updates 0, 1, 2, …; `ours` is a specification, or the
 name of a constructor in tests/peers.rs. Controllers are shown METRICS, and the rate after each observation is taken.
 """
 
@@ -11,7 +11,9 @@ import importlib.metadata
 import json
 import math
 import os
+import subprocess
 import sys
+import tempfile
 import types
 import warnings
 
@@ -30,9 +32,6 @@ from torch.optim import lr_scheduler as L
 from torch.optim.swa_utils import SWALR
 
 keras.config.set_floatx("float64")
-# timm's networks need torchvision, its schedulers do not.
-for name in ["timm", "transformers_stub"]:
-    pass
 
 cases = []
 N = 40
@@ -261,6 +260,98 @@ for style, shape in [("linear", "linear"), ("cosine", "cosine"), ("exponential",
 megatron_case("static", "weight_decay", 0.01)
 megatron_case("polynomial = { total_iters = '30 updates', eta_min = 0.2 }", "weight_decay", 0.01, end_wd=0.2, wd_incr_style="linear")
 megatron_case("cosine = { t_max = '30 updates', eta_min = 0.2 }", "weight_decay", 0.01, end_wd=0.2, wd_incr_style="cosine")
+
+# Burn.
+BURN = sys.argv[1]
+
+
+def block(text, start):
+    """From `start` to the brace that closes its first one."""
+    begin = text.index(start)
+    depth = 0
+    for i in range(text.index("{", begin), len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if depth == 0:
+            return text[begin : i + 1]
+
+
+def scheduler(file, name, struct=None, more=""):
+    text = open(f"{BURN}/src/lr_scheduler/{file}.rs").read()
+    step = block(block(text, f"impl LrScheduler for {name} "), "fn step(")
+    helper = f"impl {name} {{ {block(text, more)} }}" if more else ""
+    return f"{struct or block(text, f'pub struct {name} ')}\n{helper}\nimpl LrScheduler for {name} {{ {step} }}\n"
+
+
+LIST = "schedulers: Vec<Box<dyn LrScheduler>>"
+PROGRAM = (
+    "type LearningRate = f64;\ntrait LrScheduler { fn step(&mut self) -> LearningRate; }\n"
+    + scheduler("cosine", "CosineAnnealingLrScheduler")
+    + scheduler("noam", "NoamLrScheduler")
+    + scheduler("linear", "LinearLrScheduler")
+    + scheduler("exponential", "ExponentialLrScheduler")
+    + scheduler("step", "StepLrScheduler")
+    + "#[derive(Clone, Copy)] enum SchedulerReduction { Avg, Sum, Prod }\n"
+    + scheduler("composed", "ComposedLrScheduler", f"struct ComposedLrScheduler {{ {LIST}, reduction: SchedulerReduction }}")
+    + scheduler("sequential", "SequentialLrScheduler",
+                f"struct SequentialLrScheduler {{ {LIST}, milestones: Vec<usize>, step: usize }}", "fn active_scheduler(")
+    + """
+use SchedulerReduction::*;
+type Any = Box<dyn LrScheduler>;
+struct Fixed(f64);
+impl LrScheduler for Fixed { fn step(&mut self) -> f64 { self.0 } }
+// The fields as `build` of each configuration fills them.
+fn constant(lr: f64) -> Any { Box::new(Fixed(lr)) }
+fn cosine(max_lr: f64, min_lr: f64, num_iters: usize) -> Any {
+    Box::new(CosineAnnealingLrScheduler { min_lr, max_lr, num_iters, current_iter: usize::MAX })
+}
+fn noam(factor: f64, warmup: usize, size: usize) -> Any {
+    Box::new(NoamLrScheduler { warmup_steps: warmup as f64, embedding_size: size as f64, factor, step: 0.0 })
+}
+fn linear(initial: f64, final_lr: f64, n: usize) -> Any {
+    Box::new(LinearLrScheduler { final_lr, step_size: (final_lr - initial) / n as f64, remaining_iters: n + 1 })
+}
+fn exponential(lr: f64, gamma: f64) -> Any { Box::new(ExponentialLrScheduler { previous_lr: lr / gamma, gamma }) }
+fn step(init_lr: f64, step_size: usize, gamma: f64) -> Any {
+    Box::new(StepLrScheduler { init_lr, step_size, gamma, iter_idx: -1 })
+}
+fn composed(schedulers: Vec<Any>, reduction: SchedulerReduction) -> Any {
+    Box::new(ComposedLrScheduler { schedulers, reduction })
+}
+fn sequential(schedulers: Vec<Any>, milestones: Vec<usize>) -> Any {
+    Box::new(SequentialLrScheduler { schedulers, milestones, step: 0 })
+}
+fn main() {
+    let all: Vec<Any> = vec![CALLS];
+    for mut scheduler in all { println!("{:?}", (0..40).map(|_| scheduler.step()).collect::<Vec<f64>>()); }
+}
+"""
+)
+THIRD = "scale = { by = 0.3333333333333333, of = "
+burn_cases = [
+    ("linear(0.3, 0.02, 25)", "polynomial = { total_iters = '25 updates', eta_min = 0.02 }", 0.3),
+    ("cosine(0.3, 0.02, 40)", "cosine = { t_max = '40 updates', eta_min = 0.02 }", 0.3),
+    ("exponential(0.3, 0.93)", "exponential = { gamma = 0.93, per = '1 update' }", 0.3),
+    ("step(0.3, 7, 0.6)", "step = { step_size = '7 updates', gamma = 0.6 }", 0.3),
+    ("noam(0.7, 9, 48)", "noam = { d_model = 48, warmup = '9 updates' }", 0.7),
+    ("composed(vec![constant(0.3), cosine(1.0, 0.0, 40), linear(0.1, 1.0, 8)], Prod)",
+     "chained = { schedulers = [{ cosine = { t_max = '40 updates' } }, { linear = { start_factor = 0.1, total_iters = '8 updates' } }] }", 0.3),
+    ("composed(vec![cosine(0.3, 0.0, 40), exponential(0.15, 0.9)], Sum)",
+     "sum = { schedulers = [{ cosine = { t_max = '40 updates' } }, { scale = { by = 0.5, of = { exponential = { gamma = 0.9, per = '1 update' } } } }] }", 0.3),
+    ("composed(vec![cosine(0.3, 0.0, 40), linear(0.3, 0.06, 20), step(0.3, 9, 0.1)], Avg)",
+     f"sum = {{ schedulers = [{{ {THIRD}{{ cosine = {{ t_max = '40 updates' }} }} }} }}, {{ {THIRD}{{ linear = {{ start_factor = 1, end_factor = 0.2, total_iters = '20 updates' }} }} }} }}, {{ {THIRD}{{ step = {{ step_size = '9 updates' }} }} }} }}] }}", 0.3),
+    ("sequential(vec![linear(0.03, 0.3, 8), sequential(vec![constant(0.3), cosine(0.3, 0.0, 12)], vec![10]), exponential(0.1, 0.8)], vec![8, 30])",
+     f"sequential = {{ schedulers = [{{ linear = {{ start_factor = 0.1, total_iters = '8 updates' }} }}, {{ sequential = {{ schedulers = [{{ static = {{}} }}, {{ cosine = {{ t_max = '12 updates' }} }}], milestones = ['10 updates'] }} }}, {{ {THIRD}{{ exponential = {{ gamma = 0.8, per = '1 update' }} }} }} }}], milestones = ['8 updates', '30 updates'] }}", 0.3),
+]
+with tempfile.TemporaryDirectory() as folder:
+    source, program = f"{folder}/main.rs", f"{folder}/main"
+    with open(source, "w") as file:
+        file.write(PROGRAM.replace("CALLS", ", ".join(call for call, _, _ in burn_cases)))
+    subprocess.run(["rustc", "--cap-lints", "allow", "-O", source, "-o", program], check=True)
+    lines = subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
+for (call, ours, base), line in zip(burn_cases, lines, strict=True):
+    rates = json.loads(line)
+    peer = os.path.basename(os.path.normpath(BURN)).replace("optim-", "optim ", 1)
+    cases.append({"peer": peer, "call": call, "ours": ours, "base": base, "updates": len(rates), "rates": rates})
 
 # Controllers. A descent with noise that levels off, then a rise.
 METRICS = [round(1.0 / (1 + 0.25 * k) + 0.08 * math.sin(1.7 * k * k) + max(0, k - 30) * 0.03, 6) for k in range(60)]

@@ -15,10 +15,11 @@ mod sqrt;
 mod step;
 mod swa;
 mod warmup;
+mod wsd;
 
 pub use cosine::CosineSpec;
 pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};
-pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, Restarts, RexSpec, TanhSpec, WsdSpec};
+pub use decay::{LinearToZeroSpec, PolynomialSpec, Restarts, RexSpec, TanhSpec};
 pub use exponential::ExponentialSpec;
 pub use fixed::StaticSpec;
 pub use inverse::{InverseTimeSpec, PowerSpec};
@@ -26,6 +27,7 @@ pub use pieces::{ConstantSpec, Interpolation, Knot, LinearSpec, MultiStepSpec, P
 pub use restarts::CosineWarmRestartsSpec;
 pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
+pub use wsd::{Cooldown, WsdSpec};
 
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span};
 
