@@ -2,14 +2,15 @@
 //!
 //! A schedule is a function from a base rate and a time to a rate, so composition is composition of functions: it
 //! is total, and it nests. Times are in updates here; experiment files say the same with lengths that carry their
-//! unit (`sequential`, `chained`, `clamp`, `scale`, `delay`, `repeat`, `min`, `max`, `warmup`).
+//! unit (`sequential`, `chained`, `clamp`, `scale`, `delay`, `repeat`, `min`, `max`, `sum`, `floor`, `warmup`).
 //!
 //! Laws, each a property test:
 //!
 //! - `then` is associative up to its moments: `a.then(s, b).then(s + t, c) = a.then(s, b.then(t, c))`.
 //! - `over` is associative, and `fixed()` is neutral on both sides.
 //! - `min` and `max` are commutative, associative and idempotent; `clamp(l, h)` is `min` of `h` after `max` of `l`.
-//! - `delay(0)` and `scale(1)` change nothing; `delay(s).delay(t) = delay(s + t)`.
+//! - `plus` is commutative, and `a.plus(a)` is `a.scale(2)`.
+//! - `delay(0)`, `scale(1)` and `above(0)` change nothing; `delay(s).delay(t) = delay(s + t)`.
 //! - `repeat(p)` has period p and agrees with the schedule on its first period.
 
 use crate::{Mark, MarkKind, Schedule, Time, check::saturate, schedules::MOST_MARKS};
@@ -55,6 +56,16 @@ pub trait Compose: Schedule + Sized {
     /// This schedule again and again, starting anew every `period` updates (at least 1).
     fn repeat(self, period: u64) -> Repeat<Self> {
         Repeat { of: self, period: period.max(1), decay: 1.0, limit: u64::MAX }
+    }
+
+    /// The sum of two rates.
+    fn plus<B: Schedule>(self, other: B) -> Plus<Self, B> {
+        Plus(self, other)
+    }
+
+    /// This schedule above a share of the base rate: `share · base + (1 − share) · self(base, t)`.
+    fn above(self, share: f64) -> Above<Self> {
+        Above { of: self, share }
     }
 
     /// The lower of two rates.
@@ -209,6 +220,39 @@ impl<S: Schedule> Schedule for Repeat<S> {
     fn marks(&self) -> Vec<Mark> {
         let starts = (1..self.limit).map_while(|n| n.checked_mul(self.period)).take(MOST_MARKS);
         starts.map(|update| Mark { update, kind: MarkKind::Restart }).collect()
+    }
+}
+
+/// See [`Compose::plus`].
+#[derive(Debug, Clone)]
+pub struct Plus<A, B>(A, B);
+
+impl<A: Schedule, B: Schedule> Schedule for Plus<A, B> {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        saturate(self.0.lr(base, at) + self.1.lr(base, at))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        merged(self.0.marks(), self.1.marks())
+    }
+}
+
+/// See [`Compose::above`].
+#[derive(Debug, Clone)]
+pub struct Above<S> {
+    of: S,
+    share: f64,
+}
+
+impl<S: Schedule> Schedule for Above<S> {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let lr = self.of.lr(base, at);
+        // The base rate itself, which the sum may miss by rounding.
+        if lr == base { base } else { saturate(self.share * base + (1.0 - self.share) * lr) }
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        self.of.marks()
     }
 }
 

@@ -38,6 +38,8 @@ impl ScheduleSpec {
             Self::Chained(spec) => spec.schedulers.iter_mut().collect(),
             Self::Min(spec) => spec.schedulers.iter_mut().collect(),
             Self::Max(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Sum(spec) => spec.schedulers.iter_mut().collect(),
+            Self::Floor(spec) => vec![&mut *spec.of],
             Self::Scale(spec) => vec![&mut *spec.of],
             Self::Clamp(spec) => vec![&mut *spec.of],
             Self::Delay(spec) => vec![&mut *spec.of],

@@ -48,6 +48,11 @@ pub const EXAMPLES: &[(&str, &str)] = &[
         "max = { schedulers = [{ scale = { by = 0.4, of = { static = {} } } }, { cosine = {} }] }",
     ),
     (
+        "several, added",
+        "sum = { schedulers = [{ scale = { by = 0.7, of = { linear_to_zero = {} } } }, { scale = { by = 0.3, of = { cosine = { num_cycles = 3.5 } } } }] }",
+    ),
+    ("above a share of the base rate", "floor = { at = 0.2, of = { cosine = {} } }"),
+    (
         "then the rate of weight averaging",
         "swa = { swa_lr = 0.05, start = '60%', anneal = '20%', of = { cosine = {} } }",
     ),

@@ -36,6 +36,44 @@ pub fn multiplicative(factor: impl Fn(u64) -> f64, updates: usize) -> Lambda<Fac
     lambda(Box::new(move |at: Time| products[(at.update as usize).min(products.len() - 1)]))
 }
 
+/// `lr(e) = next(e, lr(e − 1))` with `lr(−1) = base`, e the epoch from 0: each epoch's rate from the one before (Keras's
+/// `LearningRateScheduler`). After the first `epochs` epochs the rate holds.
+///
+/// A rate costs as many calls of `next` as epochs have begun. A rate that is NaN counts as 0.
+///
+/// ```
+/// use lrlab_schedulers::{Horizon, Schedule, recursive};
+/// let run = Horizon { updates: 60, updates_per_epoch: 10 };
+/// let schedule = recursive(|epoch, lr| if epoch < 2 { lr } else { (lr / 2.0).max(0.05) }, 6);
+/// assert_eq!([0, 10, 20, 59].map(|update| schedule.lr(0.4, run.at(update))), [0.4, 0.4, 0.2, 0.05]);
+/// ```
+pub fn recursive<F: Fn(u64, f64) -> f64 + Send + Sync>(next: F, epochs: u64) -> Recursive<F> {
+    Recursive { next, epochs }
+}
+
+/// See [`recursive`].
+#[derive(Clone)]
+pub struct Recursive<F> {
+    next: F,
+    epochs: u64,
+}
+
+impl<F> fmt::Debug for Recursive<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recursive").field("epochs", &self.epochs).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(u64, f64) -> f64 + Send + Sync> Schedule for Recursive<F> {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let begun = (at.epoch.floor() as u64).saturating_add(1).min(self.epochs);
+        (0..begun).fold(base, |lr, epoch| {
+            let next = (self.next)(epoch, lr);
+            if next.is_nan() { 0.0 } else { saturate(next) }
+        })
+    }
+}
+
 /// A boxed function of time.
 pub type Factor = Box<dyn Fn(Time) -> f64 + Send + Sync>;
 

@@ -46,7 +46,8 @@
 //! # Where to look
 //!
 //! - a schedule as data: [`ScheduleSpec`], whose variants' documentation has each formula, its units and its source;
-//! - a schedule in code: [`Compose`] (combinators), [`lambda`], by name [`Lambdas`], [`multiplicative`]; from gradient norms: [`refined`];
+//! - a schedule in code: [`Compose`] (combinators), [`lambda`], by name [`Lambdas`], [`multiplicative`], [`recursive`],
+//!   [`CyclicSpec::with_peaks`]; from gradient norms: [`refined`];
 //! - a controller: [`ControllerSpec`], with one type per rule ([`Plateau`], [`NoiseAwarePlateau`], [`Greedy`],
 //!   [`NewBob`], [`BoldDriver`], [`AutoLrs`], [`Scripted`]);
 //! - at work: [`Rates`] for one optimizer, [`Driver`] for parameter groups and other hyperparameters, both for any
@@ -63,12 +64,12 @@
 //! - `schemars`: JSON schemas of the specifications.
 //! - `toml`: schedules and controllers from a line of text (`ScheduleSpec::parse`, [`trace`], [`replay`], [`decisions`]).
 //!
-//! # Coming from PyTorch, Keras or timm
+//! # Coming from PyTorch, Keras, timm, transformers or Optax
 //!
 //! Names and parameters are those of `torch.optim.lr_scheduler` in snake case without `LR`; lengths need a unit.
 //! Sequences and chains nest, `cosine` does not rise again past its end, restarts are found without rounding, a
 //! plateau composes with every schedule and is right for negative metrics. The [`torch`] module has PyTorch's own
-//! behaviour, to the bit. [`keras`] and [`timm`] have constructors where those differ.
+//! behaviour, to the bit. [`keras`], [`timm`], [`transformers`] and [`optax`] have constructors where those differ.
 
 #![cfg_attr(
     not(feature = "serde"),
@@ -109,15 +110,15 @@ mod text;
 mod time;
 pub mod torch;
 
-pub use algebra::{Clamp, Compose, Delay, Max, Min, Over, Repeat, Scale, Then};
+pub use algebra::{Above, Clamp, Compose, Delay, Max, Min, Over, Plus, Repeat, Scale, Then};
 pub use controlled::{AnyController, Controlled};
 pub use controller::{Controller, ControllerState, Decision, Observation};
 pub use controllers::*;
-pub use conventions::{keras, timm, transformers};
+pub use conventions::{keras, optax, timm, transformers};
 pub use drive::{Driver, Hyper, Rates};
 pub use error::{Error, Problem};
 pub use examples::EXAMPLES;
-pub use lambda::{Factor, Lambda, fixed, lambda, multiplicative};
+pub use lambda::{Factor, Lambda, Recursive, fixed, lambda, multiplicative, recursive};
 pub use lint::{Finding, lint};
 pub use plot::{Curve, plot_dots, plot_line, plot_svg, plot_text};
 pub use refined::refined;
@@ -126,8 +127,9 @@ pub use schedule::{Mark, MarkKind, Schedule};
 pub use schedules::*;
 pub use span::{Span, SpanError};
 pub use spec::{
-    ChainedSpec, ClampSpec, DelaySpec, MaxSpec, MinSpec, NoiseSpec, RepeatSpec, ScaleSpec, ScheduleSpec,
-    SequentialSpec, StaircaseSpec, SwaSpec, WarmupClock, WarmupShape, WarmupSpec,
+    ChainedSpec, ClampSpec, DelaySpec, FloorSpec, MaxSpec, MinSpec, NoiseKind, NoiseSpec, RepeatSpec,
+    ScaleSpec, ScheduleSpec, SequentialSpec, StaircaseSpec, SumSpec, SwaSpec, WarmupClock, WarmupShape,
+    WarmupSpec,
 };
 #[cfg(feature = "toml")]
 pub use text::{Compat, decisions, replay, replay_scheduled, replay_under, trace};

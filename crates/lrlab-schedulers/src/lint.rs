@@ -147,7 +147,7 @@ impl Findings {
                 self.moment(field("over"), s.over, run, "the warm-up never ends");
                 let rest = match s.clock {
                     WarmupClock::After => run.after(s.over.resolve_updates(run)),
-                    WarmupClock::Shared | WarmupClock::Hidden => *run,
+                    WarmupClock::Shared | WarmupClock::Hidden | WarmupClock::Aimed => *run,
                 };
                 self.child(&s.then, &field("then"), &rest);
             }
@@ -167,12 +167,14 @@ impl Findings {
             }
             ScheduleSpec::Chained(crate::ChainedSpec { schedulers })
             | ScheduleSpec::Min(crate::MinSpec { schedulers })
-            | ScheduleSpec::Max(crate::MaxSpec { schedulers }) => {
+            | ScheduleSpec::Max(crate::MaxSpec { schedulers })
+            | ScheduleSpec::Sum(crate::SumSpec { schedulers }) => {
                 for (i, child) in schedulers.iter().enumerate() {
                     self.child(child, &format!("{path}.schedulers.{i}"), run);
                 }
             }
             ScheduleSpec::Scale(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Floor(s) => self.child(&s.of, &field("of"), run),
             ScheduleSpec::Clamp(s) => {
                 self.never_low(path, s.min, &s.of, run);
                 self.child(&s.of, &field("of"), run);
@@ -181,7 +183,10 @@ impl Findings {
                 self.moment(field("step"), s.step, run, "the rate never moves");
                 self.child(&s.of, &field("of"), run);
             }
-            ScheduleSpec::Noise(s) => self.child(&s.of, &field("of"), run),
+            ScheduleSpec::Noise(s) => {
+                self.moment(field("start"), s.start, run, "it never comes");
+                self.child(&s.of, &field("of"), run);
+            }
             ScheduleSpec::Swa(s) => {
                 self.moment(field("start"), s.start, run, "it never comes");
                 let (start, anneal) = (s.start.resolve_updates(run), s.anneal.resolve(run));
@@ -245,11 +250,16 @@ impl Findings {
     fn controller(&mut self, spec: &ControllerSpec, run: &Horizon) {
         let observations = run.updates.div_ceil(run.updates_per_epoch.max(1));
         // Observations that are needed before the first decision; the last one's decision no update sees.
+        let mut between_looks = 1;
         let (patience, needed) = match spec {
-            ControllerSpec::Plateau(c) => match c.rule {
-                PatienceRule::Torch => (c.patience, c.patience.saturating_add(2)),
-                PatienceRule::Keras => (c.patience, c.patience.max(1).saturating_add(1)),
-            },
+            ControllerSpec::Plateau(c) => {
+                let looks = match c.rule {
+                    PatienceRule::Torch => c.patience.saturating_add(2),
+                    PatienceRule::Keras => c.patience.max(1).saturating_add(1),
+                };
+                between_looks = u64::from(c.accumulate);
+                (c.patience, looks.saturating_mul(between_looks).saturating_add(c.start_after))
+            }
             ControllerSpec::NoiseAwarePlateau(c) => (c.patience, c.patience.saturating_add(2)),
             ControllerSpec::Greedy(c) => (c.patience, c.patience.saturating_add(1)),
             ControllerSpec::NewBob(c) => (c.patience, c.patience.saturating_add(2)),
@@ -266,13 +276,17 @@ impl Findings {
             return;
         }
         let (factor, cooldown, min_gain) = match spec {
-            ControllerSpec::Plateau(c) => (c.factor, c.cooldown, c.min_gain),
+            ControllerSpec::Plateau(c) => (c.factor, c.cooldown.saturating_mul(between_looks), c.min_gain),
             ControllerSpec::NoiseAwarePlateau(c) => (c.factor, c.cooldown, c.min_gain),
             ControllerSpec::NewBob(c) => (c.factor, 0, c.min_gain),
             _ => return,
         };
         // Of a curve that never improves; from one cut to the next the patience runs out once more.
-        let apart = (needed - 1).saturating_add(cooldown).max(1);
+        let first = match spec {
+            ControllerSpec::Plateau(c) => c.start_after.saturating_add(between_looks),
+            _ => 1,
+        };
+        let apart = (needed - first).saturating_add(cooldown).max(1);
         let cuts = (observations - 1 - needed) / apart + 1;
         let lowest = libm::pow(factor, cuts as f64);
         if min_gain > 0.0 && lowest > min_gain {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use crate::schedules::{Plan, is_default, one, tenth};
+use crate::schedules::{Plan, is_default, nothing, one, starts_at_once, tenth};
 use crate::{
     Anneal, ConstantSpec, CosineSpec, CosineWarmRestartsSpec, CyclicSpec, Error, Every, ExponentialSpec,
     Horizon, InverseSqrtSpec, InverseTimeSpec, LambdaSpec, LinearSpec, LinearToZeroSpec, MultiStepSpec,
@@ -80,6 +80,10 @@ pub enum ScheduleSpec {
     Min(MinSpec),
     /// The highest of several.
     Max(MaxSpec),
+    /// Several, added.
+    Sum(SumSpec),
+    /// A schedule above a share of the base rate.
+    Floor(FloorSpec),
     /// A schedule with seeded noise.
     Noise(NoiseSpec),
     /// A schedule that ends at the rate of weight averaging.
@@ -98,7 +102,8 @@ pub enum ScheduleSpec {
 /// rate until then is its first one, and its percentages are of what is left of the run: `t_max = "100%"` ends
 /// with the run. With `clock = "shared"` it runs from the start and the ramp lies over it. With `clock = "hidden"` it
 /// runs from the start too, but until the warm-up has ended the ramp stands alone, from `base · start_factor` to
-/// `base` (timm without `warmup_prefix`).
+/// `base` (timm without `warmup_prefix`). `clock = "aimed"` is `hidden` with a ramp that ends at the rate that the schedule
+/// has when the warm-up ends (timm's `TanhLRScheduler` without `warmup_prefix`).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -147,6 +152,8 @@ pub enum WarmupClock {
     Shared,
     /// With the warm-up, but not seen until that has ended.
     Hidden,
+    /// As `hidden`, and the ramp ends at the schedule's rate.
+    Aimed,
 }
 
 /// `sequential = { schedulers = [{ … }, { … }], milestones = ["30%"] }`: one schedule after the other.
@@ -195,6 +202,36 @@ pub struct MinSpec {
 pub struct MaxSpec {
     /// At least one.
     pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `sum = { schedulers = [{ … }, { … }] }`: the rates of several, added.
+///
+/// Each has the base rate, so a mean is a sum of schedules under `scale`. Source: Burn's `ComposedLrScheduler` with
+/// `SchedulerReduction::Sum` and `Avg`, whose `Prod` is `chained`.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct SumSpec {
+    /// At least one.
+    pub schedulers: Vec<ScheduleSpec>,
+}
+
+/// `floor = { at = 0.1, of = { cosine = {} } }`: a schedule above a share of the base rate.
+///
+/// `lr(t) = at · base + (1 − at) · of(base, t)`: what falls from the base rate to 0 falls to `at · base` instead, in the same
+/// shape. An `eta_min` is the same floor for every base rate; this one moves with it, across the rates of a search or of
+/// parameter groups. A warm-up belongs outside. Source: `alpha` of Keras's and Optax's cosines, `min_lr_rate` and
+/// `min_lr_ratio` of transformers'.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct FloorSpec {
+    /// The share, 0 … 1.
+    pub at: f64,
+    /// What lies above it.
+    pub of: Box<ScheduleSpec>,
 }
 
 /// `scale = { by = 0.5, of = { … } }`: the rate times a number.
@@ -277,9 +314,10 @@ pub struct StaircaseSpec {
 
 /// `noise = { std = 0.1, of = { cosine = {} } }`: the rate times `1 + n`, n a normal number of its update or epoch.
 ///
-/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0. The draw is a
-/// function of seed and time, nothing else: asking twice, or in another order, gives the same rate. Source: timm's
-/// `noise_range`, with `std`, `limit` and `seed` as its `noise_std`, `noise_pct` and `noise_seed`.
+/// n has standard deviation `std` and is drawn again while `|n| ≥ limit`, so the rate stays above 0; or it is uniform between
+/// `−limit` and `limit`. Before `start` and from `end` on there is none. The draw is a function of seed and time, nothing else:
+/// asking twice, or in another order, gives the same rate. Source: timm's `noise_range_t`, which is `start` and `end`, with
+/// `std`, `limit`, `seed` and `distribution` as its `noise_std`, `noise_pct`, `noise_seed` and `noise_type`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -297,8 +335,30 @@ pub struct NoiseSpec {
     /// How often n changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
+    /// When it begins; default `"0 updates"`.
+    #[cfg_attr(feature = "serde", serde(default = "nothing", skip_serializing_if = "starts_at_once"))]
+    pub start: Span,
+    /// When it ends; default: never.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub end: Option<Span>,
+    /// How n is distributed; default `normal`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
+    pub distribution: NoiseKind,
     /// Whose rate.
     pub of: Box<ScheduleSpec>,
+}
+
+/// The distribution of a [`NoiseSpec`]'s numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "schemars", derive(JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum NoiseKind {
+    /// Normal with standard deviation `std`, within `−limit … limit`.
+    #[default]
+    Normal,
+    /// Uniform from `−limit` to `limit`.
+    Uniform,
 }
 
 /// `swa = { swa_lr = 0.05, start = "75%", anneal = "5 epochs", of = { cosine = {} } }`: a schedule, then a fixed rate for
@@ -380,6 +440,8 @@ schedules! {
     Staircase(StaircaseSpec) = "staircase",
     Min(MinSpec) = "min",
     Max(MaxSpec) = "max",
+    Sum(SumSpec) = "sum",
+    Floor(FloorSpec) = "floor",
     Noise(NoiseSpec) = "noise",
     Swa(SwaSpec) = "swa",
     Lambda(LambdaSpec) = "lambda",

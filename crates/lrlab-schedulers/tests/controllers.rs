@@ -9,6 +9,8 @@ use proptest::prelude::*;
 const EVERY: &[&str] = &[
     "plateau = { factor = 0.5, patience = 1, cooldown = 1, on_nan = 'rewind' }",
     "plateau = { factor = 0.5, patience = 1, rule = 'keras', mode = 'max', threshold_mode = 'abs' }",
+    "plateau = { factor = 0.5, patience = 0, min_delta = 0.01, accumulate = 3, start_after = 4 }",
+    "plateau = { factor = 0.5, patience = 0, accumulate = 2, on_nan = 'rewind' }",
     "noise_aware_plateau = { z = 2, patience = 1, rewind = true }",
     "greedy = { factor = 0.8, patience = 1, cooldown = 1, warmup = 2, window = 3 }",
     "new_bob = { patience = 1 }",
@@ -143,6 +145,25 @@ fn nan_policies() {
             (2, Decision::Rewind { gain: 0.25, reason: format!("cut × 0.5: the metric is -inf, {best}") }),
         ],
     );
+}
+
+/// The first observations are not looked at, and the mean of several is one, NaN where one of them is.
+#[test]
+fn observations_are_left_out_or_averaged() {
+    let check = |keys: &str, values: &[f64], expected: &[usize]| {
+        let text = format!("plateau = {{ factor = 0.5, patience = 0, {keys} }}");
+        assert_eq!(moments(&text, values), expected, "{text}");
+    };
+    let falling = [0.0, 5.0, 4.0, 3.0, 3.0, 2.0];
+    check("start_after = 0", &falling, &[1, 2, 3, 4, 5]);
+    check("start_after = 1", &falling, &[4]);
+    check("start_after = 9", &falling, &[]);
+    // Means 2.5, 3.5 and 2.5.
+    check("accumulate = 2", &falling, &[3, 5]);
+    check("accumulate = 2, start_after = 1", &falling, &[]);
+    check("accumulate = 2, min_delta = 1.5, threshold = 0", &[4.0, 4.0, 3.0, 3.0, 2.0, 2.0], &[3]);
+    check("accumulate = 2", &[1.0, 1.0, f64::NAN, 0.1, 0.5, 0.5], &[3]);
+    check("accumulate = 2, on_nan = 'ignore'", &[1.0, 1.0, 0.5, f64::NAN, 0.5, 3.0, 3.0], &[6]);
 }
 
 /// PyTorch's relative threshold takes a slow rise of a negative metric for improvement; ours does not.
@@ -404,6 +425,9 @@ fn spec() -> impl Strategy<Value = ControllerSpec> {
                     rule,
                     on_nan,
                     rewind,
+                    min_delta: if bits & 16 == 0 { 0.0 } else { c },
+                    accumulate: u32::from(bits / 32),
+                    start_after: k,
                 }
                 .into(),
                 1 => NoiseAwarePlateau { z: b, factor, patience, mode, cooldown, min_gain, on_nan, rewind }

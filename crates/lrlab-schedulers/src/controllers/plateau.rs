@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
+use crate::schedules::is_default;
 use crate::{Controller, Decision, Error, Observation, check};
 
 /// `plateau = { factor = 0.5, patience = 2 }`: cuts the gain when the metric has stopped improving.
@@ -14,6 +15,8 @@ use crate::{Controller, Decision, Error, Observation, check};
 /// or `threshold` (`"abs"`). Taking `|b|` keeps the rule right for negative metrics, where `ReduceLROnPlateau`'s
 /// `b (1 − threshold)` calls a worse value better. After more than `patience` observations in a row that were not
 /// better the gain becomes `max(gain · factor, min_gain)`, and `cooldown` observations are not counted.
+///
+/// With `accumulate` the mean of so many observations is one; the first `start_after` observations are not looked at.
 ///
 /// Order within an observation, as in `ReduceLROnPlateau`: compare with the best; count down the cooldown; cut.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,20 @@ pub struct Plateau {
     pub on_nan: OnNan,
     /// Whether a cut takes weights and optimizer back to the best state; default false.
     pub rewind: bool,
+    /// How much better is better in the metric's own unit, in addition to the threshold, 0 … 1e30; default 0.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub min_delta: f64,
+    /// How many observations are averaged to one, 1 … 10000; default 1.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_one"))]
+    pub accumulate: u32,
+    /// Observations at the start that are not looked at; default 0.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub start_after: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_one(n: &u32) -> bool {
+    *n == 1
 }
 
 impl Default for Plateau {
@@ -56,6 +73,9 @@ impl Default for Plateau {
             rule: PatienceRule::Torch,
             on_nan: OnNan::CountAsBad,
             rewind: false,
+            min_delta: 0.0,
+            accumulate: 1,
+            start_after: 0,
         }
     }
 }
@@ -152,18 +172,30 @@ pub struct PlateauState {
     pub cooldown: u64,
     /// Observations so far.
     pub seen: u64,
+    /// Observations that are still to be averaged, where they are; those that are NaN or infinite are `None`.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub held: Vec<Option<f64>>,
 }
 
 impl Plateau {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let Self { factor, threshold, min_gain, .. } = *self;
+        let Self { factor, threshold, min_gain, min_delta, .. } = *self;
         super::check_cut("factor", factor)?;
         check::rate("threshold", threshold)?;
-        check::unit("min_gain", min_gain)
+        check::unit("min_gain", min_gain)?;
+        check::rate("min_delta", min_delta)?;
+        let accumulate = f64::from(self.accumulate);
+        check::range(
+            "accumulate",
+            accumulate,
+            (1.0..=1e4).contains(&accumulate),
+            "a whole number from 1 to 10000",
+        )
     }
 
     fn is_better(&self, value: f64, best: f64) -> bool {
-        self.mode.beats(value, best, self.threshold_mode.margin(self.threshold, best))
+        let margin = self.threshold_mode.margin(self.threshold, best) + self.min_delta;
+        self.mode.beats(value, best, margin)
     }
 
     /// The gain after a cut, or none where it is at its least already.
@@ -177,15 +209,41 @@ impl Controller for Plateau {
     type State = PlateauState;
 
     fn init(&self) -> PlateauState {
-        PlateauState { gain: 1.0, best: None, bad: 0, cooldown: 0, seen: 0 }
+        PlateauState { gain: 1.0, best: None, bad: 0, cooldown: 0, seen: 0, held: Vec::new() }
     }
 
     fn observe(&self, state: &mut PlateauState, seen: &Observation) -> Decision {
-        self.decide(state, seen.value, |best| self.is_better(seen.value, best))
+        let Some(value) = self.value(state, seen.value) else {
+            state.seen += 1;
+            return Decision::Keep;
+        };
+        self.decide(state, value, |best| self.is_better(value, best))
     }
 }
 
 impl Plateau {
+    /// The value that is looked at: the observation, or the mean of the last ones; `None` where there is nothing to look at.
+    fn value(&self, state: &mut PlateauState, value: f64) -> Option<f64> {
+        if state.seen < self.start_after {
+            return None;
+        }
+        if self.accumulate <= 1 {
+            return Some(value);
+        }
+        if !value.is_finite() && self.on_nan != OnNan::CountAsBad {
+            if self.on_nan == OnNan::Rewind {
+                state.held.clear();
+            }
+            return Some(value);
+        }
+        state.held.push(value.is_finite().then_some(value));
+        if state.held.len() < self.accumulate as usize {
+            return None;
+        }
+        let n = state.held.len() as f64;
+        state.held.drain(..).map(|held| held.map(|x| x / n)).sum::<Option<f64>>().or(Some(f64::NAN))
+    }
+
     /// One observation, judged by `is_better` against the best one so far.
     pub(crate) fn decide(
         &self,

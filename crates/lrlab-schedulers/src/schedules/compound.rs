@@ -2,8 +2,8 @@
 
 use super::Plan;
 use crate::{
-    ChainedSpec, ClampSpec, Compose, DelaySpec, Error, Horizon, Mark, MaxSpec, MinSpec, Problem, RepeatSpec,
-    ScaleSpec, Schedule, ScheduleSpec, SequentialSpec, Span, StaircaseSpec, Time, check,
+    ChainedSpec, ClampSpec, Compose, DelaySpec, Error, FloorSpec, Horizon, Mark, MaxSpec, MinSpec, Problem,
+    RepeatSpec, ScaleSpec, Schedule, ScheduleSpec, SequentialSpec, Span, StaircaseSpec, SumSpec, Time, check,
 };
 
 fn check_all(schedulers: &[ScheduleSpec]) -> Result<(), Error> {
@@ -109,6 +109,35 @@ impl Plan for MaxSpec {
 
     fn reads_base(&self) -> bool {
         self.schedulers.iter().any(ScheduleSpec::reads_base)
+    }
+}
+
+impl Plan for SumSpec {
+    fn check(&self) -> Result<(), Error> {
+        check_all(&self.schedulers)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        build_all(&self.schedulers, run, |a, b| Box::new(a.plus(b)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.schedulers.iter().any(ScheduleSpec::reads_base)
+    }
+}
+
+impl Plan for FloorSpec {
+    fn check(&self) -> Result<(), Error> {
+        check::unit("at", self.at)?;
+        self.of.check().map_err(of)
+    }
+
+    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
+        Ok(Box::new(self.of.build(run).map_err(of)?.above(self.at)))
+    }
+
+    fn reads_base(&self) -> bool {
+        self.at > 0.0 || self.of.reads_base()
     }
 }
 

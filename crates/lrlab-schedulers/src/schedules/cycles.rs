@@ -1,12 +1,14 @@
 //! Cyclic rates and the one-cycle policy: with a peak at the base rate, or with rates of their own that replace it.
 
+use std::fmt;
+
 #[cfg(feature = "schemars")]
 use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, cosine::descend, marks, one, tenth};
-use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check};
+use crate::{Error, Horizon, Mark, MarkKind, Problem, Schedule, ScheduleSpec, Span, Time, check};
 
 /// `cyclic = { step_size_up = "2 epochs" }`: up and down between two rates.
 ///
@@ -146,13 +148,48 @@ impl Plan for CyclicSpec {
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let up = self.step_size_up.resolve(run);
-        let down = self.step_size_down.map_or(up, |span| span.resolve(run));
-        Ok(Box::new(Cyclic { spec: self.clone(), up, down, end: run.updates }))
+        Ok(Box::new(self.resolved(run)))
     }
 
     fn reads_base(&self) -> bool {
         self.max_lr.is_none()
+    }
+}
+
+impl CyclicSpec {
+    /// The schedule for a run with peaks by a function in place of `mode` and `gamma`: `peak` is `peaks(cycle, t)` with the
+    /// cycle counted from 1 and t the moment. It is not data.
+    ///
+    /// A peak that is NaN or below 0 counts as 0. Source: `scale_fn` of `CyclicLR`, where `scale_mode` decides whether it gets
+    /// the cycle or t.
+    ///
+    /// ```
+    /// use lrlab_schedulers::{CyclicSpec, Horizon, ScheduleSpec};
+    /// let run = Horizon { updates: 40, updates_per_epoch: 10 };
+    /// let ScheduleSpec::Cyclic(cyclic) = ScheduleSpec::parse("cyclic = { base_factor = 0, step_size_up = '5 updates' }")? else {
+    ///     unreachable!()
+    /// };
+    /// let schedule = cyclic.with_peaks(&run, |cycle, _| 1.0 / cycle as f64)?;
+    /// assert_eq!([0, 5, 10, 15].map(|update| schedule.lr(0.1, run.at(update))), [0.0, 0.1, 0.0, 0.05]);
+    /// # Ok::<(), lrlab_schedulers::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What [`ScheduleSpec::build`] finds.
+    pub fn with_peaks(
+        &self,
+        run: &Horizon,
+        peaks: impl Fn(u64, Time) -> f64 + Send + Sync + 'static,
+    ) -> Result<Box<dyn Schedule>, Error> {
+        // For its checks.
+        ScheduleSpec::from(self.clone()).build(run)?;
+        Ok(Box::new(Peaked { cyclic: self.resolved(run), peaks }))
+    }
+
+    fn resolved(&self, run: &Horizon) -> Cyclic {
+        let up = self.step_size_up.resolve(run);
+        let down = self.step_size_down.map_or(up, |span| span.resolve(run));
+        Cyclic { spec: self.clone(), up, down, end: run.updates }
     }
 }
 
@@ -164,21 +201,56 @@ struct Cyclic {
     end: u64,
 }
 
+impl Cyclic {
+    /// The cycle that `t` lies in, from 0.
+    fn cycle(&self, t: f64) -> f64 {
+        (t / (self.up + self.down)).floor()
+    }
+
+    fn rate(&self, base: f64, t: f64, cycle: f64, peak: f64) -> f64 {
+        let length = self.up + self.down;
+        let within = t - cycle * length;
+        let x = if within <= self.up { within / self.up } else { (length - within) / self.down };
+        let high = self.spec.max_lr.unwrap_or(base);
+        let low = self.spec.base_lr.unwrap_or_else(|| base * self.spec.base_factor.unwrap_or_else(tenth));
+        low + (high - low) * x.clamp(0.0, 1.0) * peak
+    }
+}
+
+struct Peaked<F> {
+    cyclic: Cyclic,
+    peaks: F,
+}
+
+impl<F> fmt::Debug for Peaked<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peaked").field("cyclic", &self.cyclic).finish_non_exhaustive()
+    }
+}
+
+impl<F: Fn(u64, Time) -> f64 + Send + Sync> Schedule for Peaked<F> {
+    fn lr(&self, base: f64, at: Time) -> f64 {
+        let t = at.update as f64;
+        let cycle = self.cyclic.cycle(t);
+        let peak = check::saturate((self.peaks)((cycle as u64).saturating_add(1), at).max(0.0));
+        check::saturate(self.cyclic.rate(base, t, cycle, peak))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        self.cyclic.marks()
+    }
+}
+
 impl Schedule for Cyclic {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let t = at.update as f64;
-        let length = self.up + self.down;
-        let cycle = (t / length).floor();
-        let within = t - cycle * length;
-        let x = if within <= self.up { within / self.up } else { (length - within) / self.down };
+        let cycle = self.cycle(t);
         let peak = match self.spec.mode {
             CyclicMode::Triangular => 1.0,
             CyclicMode::Triangular2 => libm::pow(2.0, -cycle),
             CyclicMode::ExpRange => libm::pow(self.spec.gamma, t),
         };
-        let high = self.spec.max_lr.unwrap_or(base);
-        let low = self.spec.base_lr.unwrap_or_else(|| base * self.spec.base_factor.unwrap_or_else(tenth));
-        low + (high - low) * x.clamp(0.0, 1.0) * peak
+        self.rate(base, t, cycle, peak)
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -11,7 +11,7 @@ use super::{
     MOST_MARKS, Plan,
     cosine::from_to,
     is_default, is_one, marks, one,
-    restarts::{Cycles, top},
+    restarts::{Cycles, check_growth, top},
 };
 use crate::{Error, Every, Horizon, Mark, MarkKind, Problem, Schedule, Span, Time, check, time::Clock};
 
@@ -54,7 +54,7 @@ pub struct PolynomialSpec {
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Restarts {
-    /// Each cycle's length over the one before, 1 … 1e6; default 1.
+    /// Each cycle's length over the one before, 1 … 1e6, or with a `limit` from 1e-6; default 1.
     pub t_mult: f64,
     /// Each cycle's top over the one before, 0 … 1e30; default 1.
     pub decay: f64,
@@ -70,7 +70,7 @@ impl Default for Restarts {
 
 impl Restarts {
     fn check(&self) -> Result<(), Error> {
-        check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
+        check_growth(self.t_mult, self.limit)?;
         check::rate("decay", self.decay)?;
         let limit = self.limit.unwrap_or(1);
         check::range("limit", f64::from(limit), limit >= 1, "at least 1")
@@ -133,53 +133,6 @@ pub struct TanhSpec {
     pub restarts: Option<Restarts>,
 }
 
-/// `wsd = { cooldown = "20%" }`: stable, then down (warm-up–stable–decay together with `warmup`).
-///
-/// The base rate until `cooldown` before the end of the run, then `eta_min + (base − eta_min) shape(p)`, where p
-/// goes from 0 to 1 and [`Cooldown`] lists the shapes. Holds `eta_min` past the end. A cooldown longer than the run
-/// fills it. Source: Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations",
-/// `NeurIPS` 2024, from which the cooldown of 20 % and the shapes are, but for `exponential_to_zero`, which is
-/// Megatron-LM's `exponential`.
-#[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "schemars", derive(JsonSchema))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct WsdSpec {
-    /// Length of the descent at the end of the run, > 0; default `"20%"`.
-    pub cooldown: Span,
-    /// Its shape; default `one_minus_sqrt`.
-    pub shape: Cooldown,
-    /// The rate at the end, 0 … 1e30; default 0.
-    pub eta_min: f64,
-}
-
-/// The shape of a [`WsdSpec`]'s cooldown; p goes from 0 to 1.
-///
-/// Sources: Hägele et al., `NeurIPS` 2024 (`wsd_schedule` of epfml/schedules-and-scaling: `linear`, `cosine`, `sqrt`, `square`,
-/// `miror_cosine`, `exp`) and Megatron-LM (`lr_wsd_decay_style`: `linear`, `cosine`, `minus_sqrt`, `exponential`, which is
-/// [`Cooldown::ExponentialToZero`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "schemars", derive(JsonSchema))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Cooldown {
-    /// `1 − p`.
-    Linear,
-    /// `(1 + cos(π p)) / 2`.
-    Cosine,
-    /// `1 − √p`.
-    #[default]
-    OneMinusSqrt,
-    /// `1 − p²`.
-    OneMinusSquare,
-    /// `2 (1 − p) − (1 + cos(π p)) / 2`: the cosine mirrored at the straight line.
-    MirrorCosine,
-    /// `lr = base^(1 − p) · eta_min^p`, a factor per update; needs an `eta_min` above 0.
-    Exponential,
-    /// `2 · 0.5^p − 1`.
-    ExponentialToZero,
-}
-
 impl Default for PolynomialSpec {
     fn default() -> Self {
         Self {
@@ -212,14 +165,8 @@ impl Default for TanhSpec {
     }
 }
 
-impl Default for WsdSpec {
-    fn default() -> Self {
-        Self { cooldown: Span::Fraction(0.2), shape: Cooldown::OneMinusSqrt, eta_min: 0.0 }
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(crate) enum Shape {
     Power(f64),
     Rex,
     Tanh {
@@ -233,6 +180,9 @@ enum Shape {
     /// A factor per update; no share of the way between base and floor.
     Geometric,
     Halving,
+    /// From 1 to this, stretched so that it ends at 0.
+    ToRatio(f64),
+    OneMinusPower(f64),
 }
 
 impl Shape {
@@ -248,14 +198,16 @@ impl Shape {
             Self::MirrorCosine => (2.0 * (1.0 - p) - f64::midpoint(1.0, libm::cos(PI * p))).max(0.0),
             Self::Geometric => 1.0 - p,
             Self::Halving => 2.0 * libm::pow(0.5, p) - 1.0,
+            Self::ToRatio(r) => ((libm::pow(r, p) - r) / (1.0 - r)).max(0.0),
+            Self::OneMinusPower(power) => 1.0 - libm::pow(p, power),
         }
     }
 }
 
 #[derive(Debug)]
-struct Decay {
-    start: f64,
-    length: f64,
+pub(crate) struct Decay {
+    pub(crate) start: f64,
+    pub(crate) length: f64,
     eta_min: f64,
     shape: Shape,
     /// Exponent of the share of time.
@@ -348,7 +300,7 @@ impl Schedule for Decay {
     }
 }
 
-fn decay(length: Span, eta_min: f64, shape: Shape, every: Every, run: &Horizon) -> Decay {
+pub(crate) fn decay(length: Span, eta_min: f64, shape: Shape, every: Every, run: &Horizon) -> Decay {
     let (length, clock) = (length.resolve(run), Clock::new(every, run));
     let (k, beyond) = (1.0, Beyond::Hold);
     Decay { start: 0.0, length, eta_min, shape, k, beyond, clock, end: run.updates }
@@ -410,30 +362,5 @@ impl Plan for TanhSpec {
         let shape = Shape::Tanh { lb: self.lb, ub: self.ub };
         let beyond = Beyond::of(self.restarts.as_ref());
         Ok(Box::new(Decay { beyond, ..decay(self.t_max, self.eta_min, shape, self.every, run) }))
-    }
-}
-
-impl Plan for WsdSpec {
-    fn check(&self) -> Result<(), Error> {
-        check::length("cooldown", self.cooldown)?;
-        check::rate("eta_min", self.eta_min)?;
-        let accepted = self.shape != Cooldown::Exponential || self.eta_min > 0.0;
-        check::range("eta_min", self.eta_min, accepted, "a number above 0, which an exponential shape needs")
-    }
-
-    fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let shape = match self.shape {
-            Cooldown::Linear => Shape::Power(1.0),
-            Cooldown::Cosine => Shape::Cosine,
-            Cooldown::OneMinusSqrt => Shape::OneMinusSqrt,
-            Cooldown::OneMinusSquare => Shape::OneMinusSquare,
-            Cooldown::MirrorCosine => Shape::MirrorCosine,
-            Cooldown::Exponential => Shape::Geometric,
-            Cooldown::ExponentialToZero => Shape::Halving,
-        };
-        let end = run.updates as f64;
-        let length = self.cooldown.resolve(run).min(end);
-        let simple = decay(self.cooldown, self.eta_min, shape, Every::Update, run);
-        Ok(Box::new(Decay { start: end - length, length, ..simple }))
     }
 }

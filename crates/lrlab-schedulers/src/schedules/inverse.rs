@@ -5,12 +5,13 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, is_default, one};
+use super::{Plan, is_default, is_one, one};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_time = { decay_steps = "1 epoch", decay_rate = 0.5 }`: `lr(t) = base / (1 + decay_rate · t / decay_steps)`.
 ///
-/// t in updates; with `staircase` `t / decay_steps` is floored. Has no end. Source: Keras's `InverseTimeDecay`.
+/// t in updates; with `staircase` `t / decay_steps` is floored. With `power` the divisor is raised to it. Has no end.
+/// Source: Keras's `InverseTimeDecay`; `power` as the stable phase `power` (1/2: `rsqrt`) of timm's `WSDLRScheduler`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -24,6 +25,9 @@ pub struct InverseTimeSpec {
     /// Whether the rate moves only once per unit; default false.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub staircase: bool,
+    /// Exponent of the divisor, above 0; default 1.
+    #[cfg_attr(feature = "serde", serde(default = "one", skip_serializing_if = "is_one"))]
+    pub power: f64,
 }
 
 /// `power = { batch_size = 1024, batch_tokens = 4e6 }`: `lr(t) = min(base, batch_size · a · n^b)`, n the tokens seen before
@@ -60,15 +64,17 @@ fn exponent() -> f64 {
 impl Plan for InverseTimeSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("decay_steps", self.decay_steps)?;
-        check::rate("decay_rate", self.decay_rate)
+        check::rate("decay_rate", self.decay_rate)?;
+        check::positive("power", self.power)
     }
 
     fn build(&self, run: &Horizon) -> Result<Box<dyn Schedule>, Error> {
-        let &Self { decay_rate, staircase, .. } = self;
+        let &Self { decay_rate, staircase, power, .. } = self;
         Ok(Box::new(InverseTime {
             unit: self.decay_steps.resolve(run),
             decay_rate,
             staircase,
+            power,
             end: run.updates,
         }))
     }
@@ -79,6 +85,7 @@ struct InverseTime {
     unit: f64,
     decay_rate: f64,
     staircase: bool,
+    power: f64,
     end: u64,
 }
 
@@ -86,7 +93,8 @@ impl Schedule for InverseTime {
     fn lr(&self, base: f64, at: Time) -> f64 {
         let units = at.update as f64 / self.unit;
         let units = if self.staircase { units.floor() } else { units };
-        base / check::saturate(1.0 + self.decay_rate * units)
+        let divisor = check::saturate(1.0 + self.decay_rate * units);
+        base / if self.power == 1.0 { divisor } else { check::saturate(libm::pow(divisor, self.power)) }
     }
 
     fn marks(&self) -> Vec<Mark> {

@@ -15,10 +15,11 @@ mod sqrt;
 mod step;
 mod swa;
 mod warmup;
+mod wsd;
 
 pub use cosine::CosineSpec;
 pub use cycles::{Anneal, CyclicMode, CyclicSpec, OneCycleSpec};
-pub use decay::{Cooldown, LinearToZeroSpec, PolynomialSpec, Restarts, RexSpec, TanhSpec, WsdSpec};
+pub use decay::{LinearToZeroSpec, PolynomialSpec, Restarts, RexSpec, TanhSpec};
 pub use exponential::ExponentialSpec;
 pub use fixed::StaticSpec;
 pub use inverse::{InverseTimeSpec, PowerSpec};
@@ -26,8 +27,9 @@ pub use pieces::{ConstantSpec, Interpolation, Knot, LinearSpec, MultiStepSpec, P
 pub use restarts::CosineWarmRestartsSpec;
 pub use sqrt::{InverseSqrtSpec, NoamSpec};
 pub use step::StepSpec;
+pub use wsd::{Cooldown, WsdSpec};
 
-use crate::{Error, Horizon, Mark, MarkKind, Schedule};
+use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span};
 
 /// What every specification does. Paths in errors begin at its own fields.
 pub(crate) trait Plan {
@@ -69,6 +71,15 @@ pub(crate) fn is_one(x: &f64) -> bool {
 /// Whether a field has its default, which files then leave out.
 pub(crate) fn is_default<T: Default + PartialEq>(x: &T) -> bool {
     *x == T::default()
+}
+
+pub(crate) fn nothing() -> Span {
+    Span::Updates(0)
+}
+
+/// Whether a moment is the default one, which files then leave out.
+pub(crate) fn starts_at_once(span: &Span) -> bool {
+    *span == nothing()
 }
 
 pub(crate) fn tenth() -> f64 {

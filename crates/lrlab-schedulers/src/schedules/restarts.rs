@@ -27,7 +27,7 @@ use crate::{Error, Every, Horizon, Mark, MarkKind, Schedule, Span, Time, check, 
 pub struct CosineWarmRestartsSpec {
     /// Length of the first cycle, > 0.
     pub t_0: Span,
-    /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole; default 1.
+    /// Each cycle's length over the one before, 1 … 1e6, not necessarily whole, or with a `limit` from 1e-6; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub t_mult: f64,
     /// The rate at a cycle's end, 0 … 1e30; default 0.
@@ -50,7 +50,7 @@ pub struct CosineWarmRestartsSpec {
 impl Plan for CosineWarmRestartsSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("t_0", self.t_0)?;
-        check::range("t_mult", self.t_mult, (1.0..=1e6).contains(&self.t_mult), "a number from 1 to 1e6")?;
+        check_growth(self.t_mult, self.limit)?;
         check::rate("eta_min", self.eta_min)?;
         check::rate("decay", self.decay)?;
         check::positive("k_decay", self.k_decay)?;
@@ -80,12 +80,19 @@ impl CosineWarmRestartsSpec {
     }
 }
 
-/// Cycles of geometrically growing length.
+/// The growth of cycles. Those that shrink have to be counted: without end they never leave a bounded time.
+pub(crate) fn check_growth(t_mult: f64, limit: Option<u32>) -> Result<(), Error> {
+    let least = if limit.is_some() { 1e-6 } else { 1.0 };
+    let expected = "a number from 1 to 1e6, or from 1e-6 with a limit";
+    check::range("t_mult", t_mult, (least..=1e6).contains(&t_mult), expected)
+}
+
+/// Cycles of lengths that grow or shrink geometrically.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cycles {
     /// Length of the first, in updates.
     pub(crate) first: f64,
-    /// Growth from one to the next, ≥ 1.
+    /// Growth from one to the next, above 0.
     pub(crate) factor: f64,
 }
 
@@ -108,6 +115,10 @@ impl Cycles {
     pub(crate) fn find(&self, t: f64) -> (f64, f64, f64) {
         let growth = self.factor - 1.0;
         let ratio = t / self.first;
+        if ratio * growth <= -1.0 {
+            // Past all cycles that shrink.
+            return (f64::INFINITY, t, t);
+        }
         let guess = if growth == 0.0 { ratio } else { libm::log1p(ratio * growth) / libm::log1p(growth) };
         let mut n = guess.floor().max(0.0);
         for _ in 0..4 {

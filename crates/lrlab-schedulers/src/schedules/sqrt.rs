@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, marks};
+use super::{Plan, marks, nothing, starts_at_once};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_sqrt = { timescale = "500 updates" }`: `lr(t) = base · √(timescale / max(t, timescale))`, t in updates.
@@ -22,16 +22,8 @@ pub struct InverseSqrtSpec {
     /// How long the base rate holds, > 0.
     pub timescale: Span,
     /// How much earlier the fall begins; default 0.
-    #[cfg_attr(feature = "serde", serde(default = "nothing", skip_serializing_if = "is_nothing"))]
+    #[cfg_attr(feature = "serde", serde(default = "nothing", skip_serializing_if = "starts_at_once"))]
     pub shift: Span,
-}
-
-fn nothing() -> Span {
-    Span::Updates(0)
-}
-
-fn is_nothing(span: &Span) -> bool {
-    *span == nothing()
 }
 
 /// `noam = { d_model = 512, warmup = "4000 updates" }`: the schedule of "Attention is all you need".

@@ -56,6 +56,16 @@ pub(crate) const EVERY: &[&str] = &[
     "staircase = { step = '0.7 epochs', of = { cosine_warm_restarts = { t_0 = '12 updates' } } }",
     "min = { schedulers = [{ cosine = {} }, { linear_to_zero = {} }] }",
     "max = { schedulers = [{ cosine = {} }, { static = {} }, { rex = {} }] }",
+    "exponential = { gamma = 0.8, per = '7 updates' }",
+    "inverse_time = { decay_steps = '7 updates', power = 0.5 }",
+    "wsd = { shape = 'one_minus_power', power = 1.5 }",
+    "wsd = { shape = 'exponential_to_zero', ratio = 0.1, eta_min = 1e-4 }",
+    "cosine_warm_restarts = { t_0 = '4 epochs', t_mult = 0.5, limit = 3 }",
+    "tanh = { t_max = '5 epochs', restarts = { t_mult = 0.4, limit = 4 } }",
+    "warmup = { over = '1.5 epochs', clock = 'aimed', then = { rex = {} } }",
+    "sum = { schedulers = [{ cosine = {} }, { rex = {} }] }",
+    "floor = { at = 0.1, of = { cosine_warm_restarts = { t_0 = '12 updates', decay = 0.5 } } }",
+    "noise = { limit = 0.3, start = '20%', end = '4 epochs', distribution = 'uniform', every = 'epoch', of = { cosine = {} } }",
     "swa = { swa_lr = 0.05, start = '30%', anneal = '1 epoch', of = { cosine = {} } }",
     "noise = { std = 0.3, of = { cosine = {} } }",
 ];
@@ -112,11 +122,11 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                 }
                 .into(),
                 4 => LinearSpec { start_factor: x, end_factor: y, total_iters: a, every }.into(),
-                5 => ExponentialSpec { gamma: Some(x), decay_rate: None, every }.into(),
-                6 => ExponentialSpec { gamma: None, decay_rate: Some(x), every }.into(),
+                5 => ExponentialSpec { gamma: Some(x), decay_rate: None, every, per: b }.into(),
+                6 => ExponentialSpec { gamma: None, decay_rate: Some(x), every, per: b }.into(),
                 7 => {
                     let restarts = (bits & 2 == 0).then_some(Restarts {
-                        t_mult: 1.0 + w,
+                        t_mult: if bits & 32 == 0 { 1.0 + w } else { w },
                         decay: z,
                         limit: (bits & 4 == 0).then_some(whole),
                     });
@@ -134,7 +144,7 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                     let k_decay = if bits & 4 == 0 { w } else { 1.0 };
                     CosineWarmRestartsSpec {
                         t_0: a,
-                        t_mult: 1.0 + x,
+                        t_mult: if bits & 8 == 0 { 1.0 + x } else { x },
                         eta_min: y,
                         decay: z,
                         limit,
@@ -172,8 +182,8 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                 13 => NoamSpec { d_model: whole, warmup: a }.into(),
                 14 => {
                     use Cooldown::{
-                        Cosine, Exponential, ExponentialToZero, Linear, MirrorCosine, OneMinusSqrt,
-                        OneMinusSquare,
+                        Cosine, Exponential, ExponentialToZero, Linear, MirrorCosine, OneMinusPower,
+                        OneMinusSqrt, OneMinusSquare,
                     };
                     let shapes = [
                         Linear,
@@ -183,10 +193,17 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
                         MirrorCosine,
                         Exponential,
                         ExponentialToZero,
+                        OneMinusPower,
                     ];
-                    WsdSpec { cooldown: a, shape: shapes[whole as usize % 7], eta_min: x }.into()
+                    let shape = shapes[whole as usize % 8];
+                    let power = (shape == OneMinusPower && bits & 2 == 0).then_some(y);
+                    let ratio = (shape == ExponentialToZero && bits & 2 == 0).then_some(y);
+                    WsdSpec { cooldown: a, shape, eta_min: x, power, ratio }.into()
                 }
-                20 => InverseTimeSpec { decay_steps: a, decay_rate: x, staircase: bits & 2 == 0 }.into(),
+                20 => {
+                    let power = if bits & 4 == 0 { y } else { 1.0 };
+                    InverseTimeSpec { decay_steps: a, decay_rate: x, staircase: bits & 2 == 0, power }.into()
+                }
                 21 | 22 => PowerSpec { batch_size: x, batch_tokens: y, a: z, b: -w }.into(),
                 17 => RexSpec { t_max: a, eta_min: x, every }.into(),
                 18 => LinearToZeroSpec { t_max: a, every }.into(),
@@ -207,7 +224,7 @@ fn leaf() -> impl Strategy<Value = ScheduleSpec> {
 
 fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = ScheduleSpec> {
     let parts = (prop::collection::vec(inner.clone(), 1..4), prop::collection::vec(span(), 2));
-    (0_usize..12, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
+    (0_usize..14, parts, inner, span(), number(), number(), any::<(u32, bool)>()).prop_map(
         |(kind, (schedulers, mut milestones), of, a, x, y, (whole, flag))| {
             use lrlab_schedulers::*;
             let of = Box::new(of);
@@ -215,9 +232,10 @@ fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = Schedul
             match kind {
                 0 => {
                     let clock =
-                        [WarmupClock::After, WarmupClock::Shared, WarmupClock::Hidden][whole as usize % 3];
+                        [WarmupClock::After, WarmupClock::Shared, WarmupClock::Hidden, WarmupClock::Aimed]
+                            [whole as usize % 4];
                     let shape = [WarmupShape::Linear, WarmupShape::Cosine, WarmupShape::OneMinusSqrt]
-                        [(whole / 3) as usize % 3];
+                        [(whole / 4) as usize % 3];
                     WarmupSpec { over: a, start_factor: x, clock, shape, then: of }.into()
                 }
                 1 | 2 => SequentialSpec { schedulers, milestones }.into(),
@@ -235,7 +253,14 @@ fn compound(inner: BoxedStrategy<ScheduleSpec>) -> impl Strategy<Value = Schedul
                 5 => ClampSpec { min: x, max: flag.then_some(x + y), of }.into(),
                 6 => DelaySpec { by: a, of }.into(),
                 7 => RepeatSpec { period: a, decay: x, limit: flag.then_some(whole), of }.into(),
-                8 => NoiseSpec { std: x, limit: y, seed: whole.into(), every: Every::Update, of }.into(),
+                8 => {
+                    let distribution = if flag { NoiseKind::Normal } else { NoiseKind::Uniform };
+                    let (start, end) = (Span::Updates(u64::from(whole % 10)), (whole & 32 == 0).then_some(a));
+                    let (seed, every) = (whole.into(), Every::Update);
+                    NoiseSpec { std: x, limit: y, seed, every, start, end, distribution, of }.into()
+                }
+                12 => SumSpec { schedulers }.into(),
+                13 => FloorSpec { at: x, of }.into(),
                 _ => {
                     if flag {
                         MinSpec { schedulers }.into()

@@ -10,8 +10,8 @@ mod specs;
 
 use common::{EVERY, parse};
 use lrlab_schedulers::{
-    Compat, Compose, Horizon, MarkKind, Schedule, ScheduleSpec, Time, fixed, lambda, multiplicative, torch,
-    trace,
+    Compat, Compose, Horizon, MarkKind, Schedule, ScheduleSpec, Time, fixed, lambda, multiplicative,
+    recursive, torch, trace,
 };
 use proptest::prelude::*;
 
@@ -42,6 +42,8 @@ fn a_floor_above_the_base_is_risen_to() {
         "wsd = { shape = 'exponential_to_zero', eta_min = FLOOR }",
         "polynomial = { total_iters = '30%', cycle = true, eta_min = FLOOR }",
         "cosine = { exponent = 2, num_cycles = 1.5, eta_min = FLOOR }",
+        "wsd = { shape = 'one_minus_power', power = 3, eta_min = FLOOR }",
+        "wsd = { shape = 'exponential_to_zero', ratio = 0.1, eta_min = FLOOR }",
     ] {
         for floor in [0.3, 0.7, 1.1, 2.3, 123.4] {
             let updates: Vec<u64> = (0..=200).collect();
@@ -137,6 +139,9 @@ fn functions() {
     assert_eq!(found, [1.0, 2.0, 4.0, 0.0]);
     assert_eq!(lambda(|at| at.epoch).lr(0.1, RUN.at(25)), 0.25);
     assert_eq!(lambda(|_| f64::INFINITY).lr(0.0, RUN.at(0)), 0.0);
+    let steps = recursive(|epoch, lr| if epoch == 3 { f64::NAN } else { lr * 2.0 + epoch as f64 }, 5);
+    let found: Vec<f64> = [0, 9, 10, 20, 30, 40, 50].map(|update| steps.lr(1.0, RUN.at(update))).into();
+    assert_eq!(found, [2.0, 2.0, 5.0, 12.0, 0.0, 4.0, 4.0]);
 }
 
 /// Noise is a function of seed and time; it stays within its limit and averages out.
@@ -152,6 +157,80 @@ fn noise() {
     let mean = found.iter().sum::<f64>() / found.len() as f64;
     assert!((mean - 0.1).abs() < 0.002, "{mean}");
     assert_ne!(found, rates(&text.replace("seed = 7", "seed = 8"), &forward));
+}
+
+/// Noise has a beginning and an end, and may be uniform.
+#[test]
+fn noise_has_a_range_and_a_distribution() {
+    let text = |more: &str| format!("noise = {{ limit = 0.5, seed = 7, {more}, of = {{ static = {{}} }} }}");
+    let all: Vec<u64> = (0..2000).collect();
+    let within = rates(&text("start = '30%', end = '5 epochs'"), &all[..100]);
+    let without = rates(&text("std = 1"), &all[..100]);
+    for (update, (lr, always)) in within.iter().zip(&without).enumerate() {
+        assert_eq!(*lr, if (30..50).contains(&update) { *always } else { 0.1 }, "{update}");
+    }
+    let uniform = rates(&text("distribution = 'uniform'"), &all);
+    assert!(uniform.iter().all(|lr| (0.05..=0.15).contains(lr)));
+    let outer = uniform.iter().filter(|lr| (*lr - 0.1).abs() > 0.025).count();
+    assert!((900..1100).contains(&outer), "{outer} of 2000 lie in the outer halves");
+}
+
+/// A sum adds, and a floor is a share of the base rate, which the base rate itself never leaves.
+#[test]
+fn sums_and_floors() {
+    let check = |text: &str, updates: &[u64], expected: &[f64]| {
+        let found = rates(text, updates);
+        assert!(
+            found.iter().zip(expected).all(|(&a, &b)| close(a, b)),
+            "{text}: {found:?}, not {expected:?}"
+        );
+    };
+    check(
+        "sum = { schedulers = [{ static = {} }, { linear_to_zero = {} }] }",
+        &[0, 50, 100],
+        &[0.2, 0.15, 0.1],
+    );
+    check("floor = { at = 0.2, of = { linear_to_zero = {} } }", &[0, 50, 100, 150], &[0.1, 0.06, 0.02, 0.02]);
+    let floor = parse("floor = { at = 0.3, of = { cosine = {} } }").build(&RUN).unwrap();
+    for base in [1e-9, 0.1, 0.7, 123.4] {
+        assert_eq!(floor.lr(base, RUN.at(0)), base);
+        assert!(close(floor.lr(base, RUN.at(100)), 0.3 * base));
+    }
+    assert!(
+        ScheduleSpec::parse("floor = { at = 0.1, of = { one_cycle = { max_lr = 1 } } }")
+            .unwrap()
+            .reads_base()
+    );
+    assert!(
+        !ScheduleSpec::parse("floor = { at = 0, of = { one_cycle = { max_lr = 1 } } }").unwrap().reads_base()
+    );
+}
+
+/// A warm-up that is aimed joins the curve, which `hidden` jumps to.
+#[test]
+fn a_warmup_aims_at_the_curve() {
+    let text = |clock: &str| {
+        format!(
+            "warmup = {{ over = '20%', start_factor = 0.5, clock = '{clock}', then = {{ linear_to_zero = {{}} }} }}"
+        )
+    };
+    let found = rates(&text("aimed"), &[0, 10, 20, 60]);
+    assert!(found.iter().zip([0.05, 0.065, 0.08, 0.04]).all(|(&a, b)| close(a, b)), "{found:?}");
+    let hidden = rates(&text("hidden"), &[19, 20]);
+    assert!(close(hidden[0], 0.0975) && close(hidden[1], 0.08), "{hidden:?}");
+}
+
+/// Cycles that shrink have to end.
+#[test]
+fn cycles_shrink_within_a_limit() {
+    let text = "cosine_warm_restarts = { t_0 = '40 updates', t_mult = 0.5, limit = 3 }";
+    assert_eq!(rates(text, &[0, 40, 60]), [0.1; 3]);
+    assert_eq!(rates(text, &[70, 79, 80, 81, 99, 1000]), [0.0; 6]);
+    let endless = parse(&text.replace(", limit = 3", "")).build(&RUN).unwrap_err().to_string();
+    assert_eq!(
+        endless,
+        "cosine_warm_restarts.t_mult: 0.5 is not a number from 1 to 1e6, or from 1e-6 with a limit"
+    );
 }
 
 /// PyTorch's float logarithm misses restarts of this kind.
@@ -283,6 +362,9 @@ proptest! {
         same!(Compose::max(a(), b()), Compose::max(b(), a()));
         same!(Compose::max(Compose::max(a(), b()), c()), Compose::max(a(), Compose::max(b(), c())));
         same!(Compose::max(a(), Compose::min(a(), b())), a());
+        same!(a().plus(b()), b().plus(a()));
+        prop_assert!(close(lr(&a().plus(a())), lr(&a().scale(2.0))));
+        same!(a().above(0.0), a());
         same!(a().clamp(low, high), a().clamp(low, high).clamp(low, high));
         prop_assert!(lr(&a().clamp(low, high)) <= high && (low > high || lr(&a().clamp(low, high)) >= low));
         same!(a().scale(1.0), a());

@@ -233,6 +233,18 @@ fn new_keys_are_checked_and_hidden() {
         "wsd = { shape = 'exponential' }",
         "wsd.eta_min: 0 is not a number above 0, which an exponential shape needs",
     );
+    refused("wsd = { power = 2 }", "wsd.power: `power` belongs to `shape = \"one_minus_power\"`");
+    refused("wsd = { ratio = 0.2 }", "wsd.ratio: `ratio` belongs to `shape = \"exponential_to_zero\"`");
+    refused(
+        "wsd = { shape = 'exponential_to_zero', ratio = 1 }",
+        "wsd.ratio: 1 is not a number above 0 and below 1",
+    );
+    refused(
+        "exponential = { gamma = 1, per = '0%' }",
+        "exponential.per: \"0%\" is no length: at least some part of an update is needed",
+    );
+    refused("floor = { at = 2, of = { static = {} } }", "floor.at: 2 is not a number from 0 to 1");
+    refused("sum = { schedulers = [] }", "sum.schedulers: the list is empty");
     refused(
         "multi_step = { milestones = ['50%'], gammas = [0.1, 0.2] }",
         "multi_step.gammas: 2 entries, expected 1: one for each milestone",
@@ -254,6 +266,10 @@ fn new_keys_are_checked_and_hidden() {
         ("multi_step = { milestones = ['10%'] }", 2),
         ("piecewise_linear = { knots = [{ at = '10%', factor = 1 }] }", 2),
         ("warmup = { over = '5%', then = { static = {} } }", 4),
+        ("exponential = { gamma = 0.9 }", 3),
+        ("wsd = {}", 3),
+        ("inverse_time = { decay_steps = '10%' }", 2),
+        ("noise = { of = { static = {} } }", 5),
     ] {
         assert_eq!(keys(text), count, "{text}");
     }

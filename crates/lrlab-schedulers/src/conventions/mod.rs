@@ -1,0 +1,22 @@
+//! Keras's, timm's, transformers' and Optax's conventions where they differ from PyTorch's, as constructors: what they give is
+//! data like any other, so a file can hold it.
+
+use crate::{FloorSpec, ScheduleSpec, Span, WarmupClock, WarmupShape, WarmupSpec};
+pub mod keras;
+pub mod optax;
+pub mod timm;
+pub mod transformers;
+
+/// A schedule above a share of the base rate, where there is one.
+fn above(at: f64, of: ScheduleSpec) -> ScheduleSpec {
+    if at == 0.0 { of } else { FloorSpec { at, of: Box::new(of) }.into() }
+}
+
+/// A schedule behind its warm-up, where there is one.
+fn warm(over: Span, start_factor: f64, clock: WarmupClock, then: ScheduleSpec) -> ScheduleSpec {
+    if over.amount() == 0.0 {
+        then
+    } else {
+        WarmupSpec { over, start_factor, clock, shape: WarmupShape::Linear, then: Box::new(then) }.into()
+    }
+}

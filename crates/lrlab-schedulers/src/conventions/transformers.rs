@@ -1,0 +1,57 @@
+//! transformers: bounds of `GreedyLR` are rates, and a reset is followed by the cooldown; one cosine ends with the last update.
+
+use super::{ScheduleSpec, Span, WarmupClock, above, warm};
+use crate::{ControllerSpec, CosineSpec, Greedy, ResetRule};
+
+/// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with gains as bounds and transformers' count of the
+/// cuts at the floor, after whose `reset_after`-th (`reset_start`) it begins anew and waits for `cooldown`.
+///
+/// `greedy` holds the other parameters under the same names; `smooth` with its `window_size` is `window`. A change below
+/// `eps` (1e-8) is made here and not there.
+///
+/// ```
+/// use lrlab_schedulers::{Decision, Greedy, Observation, transformers};
+/// let greedy = Greedy { factor: 0.5, patience: 0, cooldown: 1, reset_after: 2, ..Greedy::default() };
+/// let mut controller = transformers::greedy(0.1, 0.05, 1.0, &greedy).build()?;
+/// let mut gain = 1.0;
+/// let rates = [1.0; 8].map(|value| {
+///     if let Decision::Gain { gain: new, .. } = controller.observe(&Observation { value, stderr: None }) {
+///         gain = new;
+///     }
+///     0.1 * gain
+/// });
+/// // The second cut at the floor begins anew; the observation after it is not looked at.
+/// assert_eq!(rates, [0.2, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.2]);
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+#[must_use]
+pub fn greedy(lr: f64, min_lr: f64, max_lr: f64, greedy: &Greedy) -> ControllerSpec {
+    let (min_gain, max_gain, reset_rule) = (min_lr / lr, max_lr / lr, ResetRule::AtLeast);
+    Greedy { min_gain, max_gain, reset_rule, ..greedy.clone() }.into()
+}
+
+/// `get_cosine_with_min_lr_schedule_with_warmup_lr_rate(num_warmup_steps, num_training_steps, num_cycles, min_lr_rate,
+/// warmup_lr_rate)`, the type `cosine_warmup_with_min_lr`: the last update of the warm-up has the base rate, the last one of
+/// the run has `min_lr_rate` times it. The warm-up, of two updates at least, begins with `warmup_lr_rate`, by default
+/// `1 / num_warmup_steps`.
+///
+/// ```
+/// use lrlab_schedulers::{Horizon, transformers};
+/// let run = Horizon { updates: 12, updates_per_epoch: 12 };
+/// let schedule = transformers::cosine_warmup_with_min_lr(4, 12, 0.5, 0.25, None).build(&run)?;
+/// assert_eq!([0, 1, 3, 7, 11].map(|t| schedule.lr(1.0, run.at(t))), [0.25, 0.5, 1.0, 0.625, 0.25]);
+/// # Ok::<(), lrlab_schedulers::Error>(())
+/// ```
+#[must_use]
+pub fn cosine_warmup_with_min_lr(
+    num_warmup_steps: u64,
+    num_training_steps: u64,
+    num_cycles: f64,
+    min_lr_rate: f64,
+    warmup_lr_rate: Option<f64>,
+) -> ScheduleSpec {
+    let start = warmup_lr_rate.unwrap_or(1.0 / num_warmup_steps.max(1) as f64);
+    let t_max = Span::Updates(num_training_steps.saturating_sub(num_warmup_steps).max(1));
+    let cosine = above(min_lr_rate, CosineSpec { t_max, num_cycles, ..CosineSpec::default() }.into());
+    warm(Span::Updates(num_warmup_steps.saturating_sub(1)), start, WarmupClock::After, cosine)
+}
