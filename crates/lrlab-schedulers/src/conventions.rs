@@ -1,15 +1,15 @@
-//! Keras's, timm's and transformers' conventions where they differ from PyTorch's, as constructors: what they give is data like any
-//! other, so a file can hold it.
+//! Constructors for the conventions of Keras, timm and transformers that differ from PyTorch. They return ordinary
+//! specifications.
 
 use crate::{ScheduleSpec, Span, WarmupClock, WarmupShape, WarmupSpec};
 
-/// Keras 3: patience is counted otherwise, thresholds are absolute, lengths are steps.
+/// Keras 3: another counting rule of patience, absolute thresholds, and lengths in steps.
 pub mod keras {
-    use super::{ScheduleSpec, Span, WarmupClock, warm};
+    use super::{ScheduleSpec, Span, WarmupClock, with_warmup};
     use crate::{ControllerSpec, CosineSpec, Mode, PatienceRule, Plateau, ThresholdMode};
 
-    /// `ReduceLROnPlateau(factor, patience, min_delta, cooldown)` as a controller: a cut at the `patience`-th bad
-    /// epoch, not after it; a cooldown of 1 does nothing; `min_delta` in the metric's own unit.
+    /// `ReduceLROnPlateau(factor, patience, min_delta, cooldown)` as a controller. It cuts at the `patience`-th bad epoch
+    /// instead of the one after it, a cooldown of 1 has no effect, and `min_delta` is in the unit of the metric.
     ///
     /// ```
     /// use lrlab_schedulers::{Decision, Mode, Observation, keras};
@@ -26,10 +26,10 @@ pub mod keras {
     }
 
     /// `CosineDecay(initial, decay_steps, alpha, warmup_target, warmup_steps)` for the base rate `warmup_target`
-    /// (`initial` where `warmup_steps` is 0).
+    /// (`initial` if `warmup_steps` is 0).
     ///
-    /// A line from `initial` to the base rate over `warmup_steps`, then half a cosine over `decay_steps` *more* to
-    /// `alpha` times the base rate, which holds. Lengths are updates.
+    /// The rate rises linearly from `initial` to the base rate over `warmup_steps`, falls along half a cosine to `alpha`
+    /// times the base rate over `decay_steps` further updates, and then holds. Lengths are in updates.
     ///
     /// ```
     /// use lrlab_schedulers::{Horizon, keras};
@@ -48,39 +48,38 @@ pub mod keras {
     ) -> ScheduleSpec {
         let t_max = Span::Updates(decay_steps);
         let cosine = CosineSpec { t_max, eta_min: alpha * base, ..CosineSpec::default() };
-        warm(Span::Updates(warmup_steps), initial / base, WarmupClock::After, cosine.into())
+        with_warmup(Span::Updates(warmup_steps), initial / base, WarmupClock::After, cosine.into())
     }
 }
 
-/// timm: time is the epoch, floored; milestones act an epoch early; a cosine need not wait for its warm-up.
+/// timm: whole epochs, milestones that act one epoch early, and a cosine that may start with its warm-up.
 pub mod timm {
-    use super::{ScheduleSpec, Span, WarmupClock, warm};
+    use super::{ScheduleSpec, Span, WarmupClock, with_warmup};
     use crate::{CosineWarmRestartsSpec, Every, MultiStepSpec, StaircaseSpec};
 
-    /// What `CosineLRScheduler` takes, in epochs. Rates are factors of the base rate but for `lr_min`.
+    /// The parameters of `CosineLRScheduler`, in epochs. Rates are factors of the base rate, except for `lr_min`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct Cosine {
-        /// `t_initial`: epochs of the first cycle.
+        /// `t_initial`: the epochs of the first cycle.
         pub t_initial: u64,
-        /// `lr_min`: the rate at a cycle's end, absolute; default 0.
+        /// `lr_min`: the rate at the end of a cycle, absolute; default 0.
         pub lr_min: f64,
-        /// `cycle_mul`: each cycle's length over the one before; default 1.
+        /// `cycle_mul`: the ratio of the lengths of consecutive cycles; default 1.
         pub cycle_mul: f64,
-        /// `cycle_decay`: each cycle's top over the one before; default 1.
+        /// `cycle_decay`: the ratio of the peaks of consecutive cycles; default 1.
         pub cycle_decay: f64,
-        /// `cycle_limit`: how many cycles; then `lr_min` holds; default 1.
+        /// `cycle_limit`: the number of cycles, after which `lr_min` holds; default 1.
         pub cycle_limit: u32,
-        /// `warmup_t`: epochs of the warm-up; default 0.
+        /// `warmup_t`: the epochs of the warm-up; default 0.
         pub warmup_t: u64,
-        /// `warmup_lr_init` over the base rate; default 0.
+        /// `warmup_lr_init` divided by the base rate; default 0.
         pub warmup_start: f64,
-        /// `warmup_prefix`: whether the cosine begins when the warm-up has ended; default false, where it has moved on
-        /// by then.
+        /// `warmup_prefix`: whether the cosine starts after the warm-up instead of with it; default false.
         pub warmup_prefix: bool,
     }
 
     impl Cosine {
-        /// timm's defaults for one cycle of so many epochs.
+        /// Returns the defaults of timm for one cycle of `t_initial` epochs.
         #[must_use]
         pub fn new(t_initial: u64) -> Self {
             Self {
@@ -108,7 +107,7 @@ pub mod timm {
     /// };
     /// let close = |a: [f64; 5], b: [f64; 5]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
     /// assert!(close(rates(true)?, [0.0, 0.5, 1.0, 0.5, 0.0]));
-    /// // Without the prefix the cosine has moved for two epochs when the warm-up ends: 1 is never reached.
+    /// // Without the prefix, two epochs of the cosine have passed at the end of the warm-up, so the rate never reaches 1.
     /// let at = |t: f64| (1.0 + (std::f64::consts::PI * t / 6.0).cos()) / 2.0;
     /// assert!(close(rates(false)?, [0.0, 0.5, at(2.0), at(5.0), 0.0]));
     /// # Ok::<(), lrlab_schedulers::Error>(())
@@ -125,11 +124,11 @@ pub mod timm {
             k_decay: 1.0,
         };
         let clock = if cosine.warmup_prefix { WarmupClock::After } else { WarmupClock::Hidden };
-        by_epoch(warm(Span::Epochs(cosine.warmup_t as f64), cosine.warmup_start, clock, falls.into()))
+        by_epoch(with_warmup(Span::Epochs(cosine.warmup_t as f64), cosine.warmup_start, clock, falls.into()))
     }
 
-    /// `MultiStepLRScheduler(decay_t, decay_rate)`: each cut one epoch before the epoch that is named, because it
-    /// counts the milestones up to `t + 1`. An epoch 0 counts as 1.
+    /// `MultiStepLRScheduler(decay_t, decay_rate)`: each cut is one epoch earlier than `decay_t`, because the scheduler
+    /// counts the milestones up to `t + 1`. Epoch 0 counts as 1.
     ///
     /// ```
     /// use lrlab_schedulers::{Horizon, timm};
@@ -149,15 +148,14 @@ pub mod timm {
     }
 }
 
-/// transformers: bounds of `GreedyLR` are rates, and a reset is followed by the cooldown.
+/// transformers: the bounds of `GreedyLR` are rates, and the cooldown follows a reset.
 pub mod transformers {
     use crate::{ControllerSpec, Greedy, ResetRule};
 
-    /// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with gains as bounds and transformers' count of the
-    /// cuts at the floor, after whose `reset_after`-th (`reset_start`) it begins anew and waits for `cooldown`.
+    /// `GreedyLR(min_lr, max_lr, …)` for the initial rate `lr`: `greedy` with bounds as gains and [`ResetRule::AtLeast`].
     ///
-    /// `greedy` holds the other parameters under the same names; `smooth` with its `window_size` is `window`. A change below
-    /// `eps` (1e-8) is made here and not there.
+    /// `greedy` contains the other parameters under the same names, except that `reset_start` is `reset_after` and `smooth`
+    /// with `window_size` is `window`. transformers does not apply changes below `eps` (1e-8).
     ///
     /// ```
     /// use lrlab_schedulers::{Decision, Greedy, Observation, transformers};
@@ -170,7 +168,7 @@ pub mod transformers {
     ///     }
     ///     0.1 * gain
     /// });
-    /// // The second cut at the floor begins anew; the observation after it is not looked at.
+    /// // The second cut at the minimum resets the state, and the next observation is ignored.
     /// assert_eq!(rates, [0.2, 0.1, 0.1, 0.05, 0.05, 0.1, 0.1, 0.2]);
     /// # Ok::<(), lrlab_schedulers::Error>(())
     /// ```
@@ -181,8 +179,8 @@ pub mod transformers {
     }
 }
 
-/// A schedule behind its warm-up, where there is one.
-fn warm(over: Span, start_factor: f64, clock: WarmupClock, then: ScheduleSpec) -> ScheduleSpec {
+/// Returns the schedule with a warm-up, unless its length is 0.
+fn with_warmup(over: Span, start_factor: f64, clock: WarmupClock, then: ScheduleSpec) -> ScheduleSpec {
     if over.amount() == 0.0 {
         then
     } else {

@@ -5,30 +5,30 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::Specification;
 use crate::{Error, Every, Horizon, Problem, Schedule, Time, check, time::Clock};
 
-/// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay by epochs.
+/// `exponential = { gamma = 0.95 }` or `{ decay_rate = 0.05 }`: exponential decay per epoch.
 ///
-/// `lr(t) = base · gamma^t` or `base · exp(−decay_rate · t)`, t in epochs. Goes on past the end of the run.
-/// Source: `ExponentialLR`'s closed form; γ₀e^(−λt).
+/// `lr(t) = base · gamma^t` or `base · exp(−decay_rate · t)`, t in epochs. The schedule has no end. Source: the closed form of
+/// `ExponentialLR`; γ₀e^(−λt).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct ExponentialSpec {
-    /// Factor per epoch, 0 … 1e30. Either this or `decay_rate`.
+    /// Factor per epoch, 0 … 1e30. Excludes `decay_rate`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub gamma: Option<f64>,
-    /// Rate λ of decay per epoch, 0 … 1e30. Either this or `gamma`.
+    /// Decay rate λ per epoch, 0 … 1e30. Excludes `gamma`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub decay_rate: Option<f64>,
-    /// How often the rate moves; default `update`.
+    /// How often the rate changes; default `update`.
     #[cfg_attr(feature = "serde", serde(default))]
     pub every: Every,
 }
 
-impl Plan for ExponentialSpec {
+impl Specification for ExponentialSpec {
     fn check(&self) -> Result<(), Error> {
         self.decay().map(drop)
     }

@@ -5,12 +5,13 @@ use schemars::JsonSchema;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, is_default, one};
+use super::{Specification, is_default, one};
 use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 
 /// `inverse_time = { decay_steps = "1 epoch", decay_rate = 0.5 }`: `lr(t) = base / (1 + decay_rate · t / decay_steps)`.
 ///
-/// t in updates; with `staircase` `t / decay_steps` is floored. Has no end. Source: Keras's `InverseTimeDecay`.
+/// t is in updates; with `staircase`, `t / decay_steps` is rounded down. The schedule has no end. Source: Keras's
+/// `InverseTimeDecay`.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -18,20 +19,20 @@ use crate::{Error, Horizon, Mark, MarkKind, Schedule, Span, Time, check};
 pub struct InverseTimeSpec {
     /// The unit of time, > 0.
     pub decay_steps: Span,
-    /// How much the divisor grows per unit, 0 … 1e30; default 1.
+    /// Growth of the divisor per unit, 0 … 1e30; default 1.
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub decay_rate: f64,
-    /// Whether the rate moves only once per unit; default false.
+    /// Whether the rate changes only once per unit; default false.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "is_default"))]
     pub staircase: bool,
 }
 
-/// `power = { batch_size = 1024, batch_tokens = 4e6 }`: `lr(t) = min(base, batch_size · a · n^b)`, n the tokens seen before
-/// update t.
+/// `power = { batch_size = 1024, batch_tokens = 4e6 }`: `lr(t) = min(base, batch_size · a · n^b)`, where n is the number of
+/// tokens before update t.
 ///
-/// The base rate is the highest one and holds as long as the power lies above it; a warm-up and a last descent are
-/// schedules of their own (`warmup`, `chained` with `wsd`). Has no end. Source: Shen et al., "Power scheduler: a batch
-/// size and token number agnostic learning rate scheduler" (arXiv 2408.13359), where the rates are for μP.
+/// The base rate is the highest rate. Combine the schedule with `warmup`, and with `wsd` in `chained` for a final descent. The
+/// schedule has no end. Source: Shen et al., "Power scheduler: a batch size and token number agnostic learning rate scheduler"
+/// (arXiv 2408.13359), where the rates are for μP.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "schemars", derive(JsonSchema))]
@@ -57,7 +58,7 @@ fn exponent() -> f64 {
     -0.51
 }
 
-impl Plan for InverseTimeSpec {
+impl Specification for InverseTimeSpec {
     fn check(&self) -> Result<(), Error> {
         check::length("decay_steps", self.decay_steps)?;
         check::rate("decay_rate", self.decay_rate)
@@ -95,7 +96,7 @@ impl Schedule for InverseTime {
     }
 }
 
-impl Plan for PowerSpec {
+impl Specification for PowerSpec {
     fn check(&self) -> Result<(), Error> {
         check::positive("batch_size", self.batch_size)?;
         check::positive("batch_tokens", self.batch_tokens)?;
