@@ -60,11 +60,11 @@ pub(crate) fn locate(source: &Source, progress: &Progress) -> Result<Option<Loca
 fn from_tables(tables: columns::Tables, progress: &Progress) -> Result<Located, Error> {
     let hub = hub::Hub::from_env();
     let columns::Tables { repo, revision, files, columns } = tables;
-    let place = |file: KnownFile| {
+    let locate_file = |file: KnownFile| {
         let path = hub.file(&repo, &revision, &file.path, progress)?;
         Ok((file, path))
     };
-    Ok(Located { files: files.into_iter().map(place).collect::<Result<_, Error>>()?, columns })
+    Ok(Located { files: files.into_iter().map(locate_file).collect::<Result<_, Error>>()?, columns })
 }
 
 #[cfg(not(feature = "hub"))]
@@ -76,9 +76,9 @@ fn from_tables(tables: columns::Tables, _: &Progress) -> Result<Located, Error> 
 fn from_hub(card: &'static Card, progress: &Progress) -> Result<Vec<(KnownFile, PathBuf)>, Error> {
     let hub = hub::Hub::from_env();
     let Some(repo) = &card.hub else { return Ok(Vec::new()) };
-    let place =
+    let locate_file =
         |known: &KnownFile| Ok((known.clone(), hub.file(&repo.id, &repo.revision, &known.path, progress)?));
-    repo.files.iter().map(place).collect()
+    repo.files.iter().map(locate_file).collect()
 }
 
 #[cfg(not(feature = "hub"))]
@@ -99,7 +99,7 @@ fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(KnownFile, Pat
     };
     let inner = folder.join(inner);
     let folder = if inner.is_dir() { &inner } else { folder };
-    let place = |file: &KnownFile| {
+    let locate_file = |file: &KnownFile| {
         let path = folder.join(&file.path);
         let is_folder = path.is_dir();
         if is_folder != folders && path.exists() {
@@ -108,5 +108,5 @@ fn from_folder(card: &'static Card, folder: &Path) -> Result<Vec<(KnownFile, Pat
         }
         if path.exists() { Ok((file.clone(), path)) } else { Err(Error::MissingFile { path, hint }) }
     };
-    known.files.iter().map(place).collect()
+    known.files.iter().map(locate_file).collect()
 }
