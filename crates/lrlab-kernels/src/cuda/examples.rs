@@ -96,7 +96,7 @@ impl Ids {
 
 /// Sends values to the device.
 fn copy<T: DeviceRepr + 'static>(gpu: &Gpu, values: &[T]) -> Result<CudaSlice<T>> {
-    // Nothing is an allocation that the driver refuses.
+    // The driver rejects empty allocations.
     if values.is_empty() { gpu.take(0) } else { gpu.device.clone_htod(values) }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_stay_within_the_picture() {
+    fn steps_are_clamped_to_the_picture() {
         let view = PictureView { picture: 7, shift: (-2, 3), flip: true, blank: (1..4, 2..9) };
         assert_eq!(step(&view, 12, 10), [7, -2, 3, 1, 1, 4, 2, 9]);
         let far = PictureView {
