@@ -80,7 +80,7 @@ fn axis(log: &mut Log, key: Key, node: &Node, definitions: &Definitions) -> Opti
     (values.len() == items.len()).then_some(Axis { key, values })
 }
 
-/// Whether the axis is known; logs an error otherwise.
+/// Returns whether the axis is known; logs an error otherwise.
 fn known(log: &mut Log, key: &Key) -> bool {
     if is_named(&key.name) {
         return true;
@@ -112,7 +112,7 @@ fn known(log: &mut Log, key: &Key) -> bool {
     false
 }
 
-/// Whether a path ends at a table of the schema, so that appending one of its keys gives a known name.
+/// Returns whether a path ends at a table of the schema, so that appending one of its keys gives a known name.
 fn target_is_table(path: &str) -> bool {
     let Err(allowed) = target(path) else { return false };
     allowed.first().is_some_and(|first| match target(&format!("{path}.{first}")) {
