@@ -174,8 +174,8 @@ fn errors_name_the_missing_setting() {
     check(empty.err().unwrap().to_string(), "the VarMap has no variables; build the network before");
     let map = map(&[("w", &[1.0]), ("norm.running_mean", &[1.0])]);
     let mut host = host(&map);
-    check(host.trial(&mut [0.1].into_iter()).unwrap_err().to_string(), "set `VarMapHost::trial_with`");
-    check(host.recompute_norm_statistics().unwrap_err().to_string(), "set `VarMapHost::recompute_with`");
+    check(host.trial(&mut [0.1].into_iter()).unwrap_err().to_string(), "call `VarMapHost::trial_with`");
+    check(host.recompute_norm_statistics().unwrap_err().to_string(), "call `VarMapHost::recompute_with`");
     check(host.checkpoint(&serde_json::Value::Null).unwrap_err().to_string(), "call `VarMapHost::in_folder`");
     check(host.average(Averaging::Apply).unwrap_err().to_string(), "no weights were averaged yet");
 }

@@ -453,23 +453,23 @@ mod tests {
             let update = |var, moments| Update { var, grad: &grad, moments, weight_decay: 0.0 };
             let [cd, ef, fd, fa] =
                 [(&c, &d), (&e, &f), (&f, &d), (&f, &a)].map(|(m, v)| [m.clone(), v.clone()]);
-            let refused_with = |words: &str, result: Result<()>| {
+            let check = |words: &str, result: Result<()>| {
                 let error = result.map_or_else(|error| error.to_string(), |()| "no error".to_owned());
                 assert!(error.contains(words), "{error}");
             };
-            let refused = |result| refused_with("a tensor is given twice", result);
+            let given_twice = |result| check("a tensor is given twice", result);
             for second in [update(&a, &ef), update(&b, &fd), update(&b, &fa)] {
-                assert_error(adam_updates(&[update(&a, &cd), second], adam));
+                given_twice(adam_updates(&[update(&a, &cd), second], adam));
             }
             for second in [update(&a, &ef[..1]), update(&b, &cd[..1]), update(&b, &fa[1..])] {
-                assert_error(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
+                given_twice(sgd_updates(&[update(&a, &cd[..1]), second], sgd));
             }
-            // What one of them moves is the gradient of another, before it or after.
+            // An update changes the gradient of another, in both orders.
             for moved in [&a, &c, &d] {
                 let grad = moved.as_detached_tensor();
                 let [first, second] = [update(&a, &cd), Update { grad: &grad, ..update(&b, &ef) }];
                 for both in [[first, second], [second, first]] {
-                    refused_with(
+                    check(
                         "adam_update: a gradient is a parameter or moment of another",
                         adam_updates(&both, adam),
                     );
@@ -479,7 +479,7 @@ mod tests {
                 let grad = moved.as_detached_tensor();
                 let [first, second] = [update(&a, &cd[..1]), Update { grad: &grad, ..update(&b, &ef[..1]) }];
                 for both in [[first, second], [second, first]] {
-                    refused_with(
+                    check(
                         "sgd_update: a gradient is a parameter or moment of another",
                         sgd_updates(&both, sgd),
                     );

@@ -48,27 +48,27 @@ fn accepted<T>(result: Result<T>) {
 fn labels_must_be_below_the_number_of_classes() {
     for dtype in FLOATS {
         let logits = ones(&[2, 5], dtype);
-        let refused = |labels: Tensor, expected: &str| {
+        let check = |labels: Tensor, expected: &str| {
             assert_error(cross_entropy(&logits, &labels, 0.1), &format!("cross_entropy: {expected}"));
             assert_error(cross_entropy_each(&logits, &labels), &format!("cross_entropy_each: {expected}"));
         };
         let new = |labels: [u32; 2]| Tensor::new(&labels, &CPU).unwrap();
         let signed = |labels: [i64; 2]| Tensor::new(&labels, &CPU).unwrap();
-        assert_error(new([0, 5]), "5 in labels at [1], expected 0 to 4");
-        assert_error(new([u32::MAX, 4]), "4294967295 in labels at [0], expected 0 to 4");
-        assert_error(signed([4, -1]), "-1 in labels at [1], expected 0 to 4");
-        assert_error(signed([(1 << 32) + 2, 0]), "4294967298 in labels at [0], expected 0 to 4");
-        assert_error(signed([i64::MIN, 0]), "-9223372036854775808 in labels at [0], expected 0 to 4");
-        assert_error(Tensor::new(&[255_u8, 0], &CPU).unwrap(), "255 in labels at [0], expected 0 to 4");
+        check(new([0, 5]), "5 in labels at [1], expected 0 to 4");
+        check(new([u32::MAX, 4]), "4294967295 in labels at [0], expected 0 to 4");
+        check(signed([4, -1]), "-1 in labels at [1], expected 0 to 4");
+        check(signed([(1 << 32) + 2, 0]), "4294967298 in labels at [0], expected 0 to 4");
+        check(signed([i64::MIN, 0]), "-9223372036854775808 in labels at [0], expected 0 to 4");
+        check(Tensor::new(&[255_u8, 0], &CPU).unwrap(), "255 in labels at [0], expected 0 to 4");
         for wrong in FLOATS {
             let expected = format!("labels of type {}, expected u8, u32 or i64", wrong.as_str());
-            assert_error(ones(&[2], wrong), &expected);
+            check(ones(&[2], wrong), &expected);
         }
-        assert_error(
+        check(
             ones(&[2], DType::U32).to_dtype(DType::I32).unwrap(),
             "labels of type i32, expected u8, u32 or i64",
         );
-        assert_error(new([0, 1]).reshape((2, 1)).unwrap(), "labels of shape [2, 1], expected [2]");
+        check(new([0, 1]).reshape((2, 1)).unwrap(), "labels of shape [2, 1], expected [2]");
         // Loss and gradient depend neither on the labels' type nor on their layout.
         let losses = [
             new([4, 1]),
@@ -135,9 +135,9 @@ fn look_ups(ids: &Tensor, table: &Tensor) -> Vec<(&'static str, Result<Tensor>)>
 fn ids_must_be_below_the_number_of_rows() {
     for dtype in FLOATS {
         let table = ones(&[4, 3], dtype);
-        let refused = |ids: &Tensor, table: &Tensor, expected: &str| {
-            for (name, came) in look_ups(ids, table) {
-                assert_error(came, &format!("{name}: {expected}"));
+        let check = |ids: &Tensor, table: &Tensor, expected: &str| {
+            for (name, result) in look_ups(ids, table) {
+                assert_error(result, &format!("{name}: {expected}"));
             }
         };
         let ids = |at: usize, id: i64| {
@@ -147,49 +147,49 @@ fn ids_must_be_below_the_number_of_rows() {
         };
         let good = ids(0, 3);
         for as_type in [DType::U8, DType::U32, DType::I64] {
-            for (_, came) in look_ups(&good.to_dtype(as_type).unwrap(), &table) {
-                accepted(came);
+            for (_, result) in look_ups(&good.to_dtype(as_type).unwrap(), &table) {
+                accepted(result);
             }
         }
-        assert_error(&ids(5, 4), &table, "4 in ids at [1, 2], expected 0 to 3");
-        assert_error(&ids(1, -7), &table, "-7 in ids at [0, 1], expected 0 to 3");
-        assert_error(&ids(3, (1 << 40) + 1), &table, "1099511627777 in ids at [1, 0], expected 0 to 3");
+        check(&ids(5, 4), &table, "4 in ids at [1, 2], expected 0 to 3");
+        check(&ids(1, -7), &table, "-7 in ids at [0, 1], expected 0 to 3");
+        check(&ids(3, (1 << 40) + 1), &table, "1099511627777 in ids at [1, 0], expected 0 to 3");
         let byte = ids(4, 200).to_dtype(DType::U8).unwrap();
-        assert_error(&byte, &table, "200 in ids at [1, 1], expected 0 to 3");
+        check(&byte, &table, "200 in ids at [1, 1], expected 0 to 3");
         let word = ids(2, i64::from(u32::MAX)).to_dtype(DType::U32).unwrap();
-        assert_error(&word, &table, "4294967295 in ids at [0, 2], expected 0 to 3");
+        check(&word, &table, "4294967295 in ids at [0, 2], expected 0 to 3");
         for wrong in FLOATS {
             let expected = format!("ids of type {}, expected u8, u32 or i64", wrong.as_str());
-            assert_error(&ones(&[2, 3], wrong), &table, &expected);
+            check(&ones(&[2, 3], wrong), &table, &expected);
         }
         let flat = ids(0, 0).flatten_all().unwrap();
-        for (came, name) in [
+        for (result, name) in [
             (embedding(&flat, &table), "embedding"),
             (embedding_at_positions(&flat, &table, 1.0, &table, None), "embedding_at_positions"),
         ] {
-            self::assert_error(came, &format!("{name}: ids of shape [6], expected (b, l)"));
+            assert_error(result, &format!("{name}: ids of shape [6], expected (b, l)"));
         }
-        self::assert_error(embedding(&good, &flat), "embedding: table of shape [6], expected (v, d)");
+        assert_error(embedding(&good, &flat), "embedding: table of shape [6], expected (v, d)");
         for empty in [[0, 3], [4, 0], [0, 0]] {
             let expected = format!("empty ids [2, 3] or table {empty:?}");
-            assert_error(&good, &ones(&empty, dtype), &expected);
+            check(&good, &ones(&empty, dtype), &expected);
         }
         for empty in [[0, 3], [2, 0]] {
-            let came = embedding(&ones(&empty, DType::U32), &table);
-            self::assert_error(came, &format!("embedding: empty ids {empty:?} or table [4, 3]"));
+            let result = embedding(&ones(&empty, DType::U32), &table);
+            assert_error(result, &format!("embedding: empty ids {empty:?} or table [4, 3]"));
         }
-        assert_error(&good, &ones(&[4, 3], DType::U32), "table of type u32, expected f32, f64, bf16 or f16");
+        check(&good, &ones(&[4, 3], DType::U32), "table of type u32, expected f32, f64, bf16 or f16");
         let run =
             |gain, positions: &Tensor, drop| embedding_at_positions(&good, &table, gain, positions, drop);
         let positions = ones(&[3, 3], dtype);
         for gain in [f64::NAN, f64::NEG_INFINITY] {
             let expected = format!("embedding_at_positions: gain is {gain:?}, expected a finite number");
-            self::assert_error(run(gain, &positions, None), &expected);
+            assert_error(run(gain, &positions, None), &expected);
         }
         let expected = "embedding_at_positions: positions of shape [4, 3], expected [3, 3]";
-        self::assert_error(run(1.0, &table, None), expected);
+        assert_error(run(1.0, &table, None), expected);
         let expected = "embedding_at_positions: p is 1.0, expected 0 or more and below 1";
-        self::assert_error(run(1.0, &positions, Some(drop_at(1.0))), expected);
+        assert_error(run(1.0, &positions, Some(drop_at(1.0))), expected);
     }
 }
 
@@ -235,11 +235,11 @@ fn numbers_out_of_range_are_rejected() {
                     &format!("batch_norm2d: eps is {eps:?}, {finite} such as 1e-5"),
                 );
             }
-            let came = layer_norm(&ones(&[2, 3], dtype), &row, &row, eps);
-            assert_error(came, &format!("layer_norm: eps is {eps:?}, {finite} such as 1e-5"));
+            let result = layer_norm(&ones(&[2, 3], dtype), &row, &row, eps);
+            assert_error(result, &format!("layer_norm: eps is {eps:?}, {finite} such as 1e-5"));
             assert_error(net(eps, 0.1), &format!("conv_net: node 0: eps is {eps:?}, {finite} such as 1e-5"));
-            let came = encoder(dtype, |layer| layer.eps = eps);
-            assert_error(came, &format!("encoder: eps is {eps:?}, {finite} such as 1e-5"));
+            let result = encoder(dtype, |layer| layer.eps = eps);
+            assert_error(result, &format!("encoder: eps is {eps:?}, {finite} such as 1e-5"));
         }
         for momentum in [f64::NAN, -0.1, 1.1, 7.0] {
             let expected = format!("momentum is {momentum:?}, expected 0 to 1");
@@ -254,11 +254,11 @@ fn numbers_out_of_range_are_rejected() {
             let expected = format!("p is {p:?}, expected 0 or more and below 1");
             assert_error(dropout(&row, drop_at(p)), &format!("dropout: {expected}"));
             let q = ones(&[1, 1, 2, 2], dtype);
-            let came = attention(&q, &q, &q, &ones(&[1, 2], dtype), Some(drop_at(p)), Precision::F32);
-            assert_error(came, &format!("attention: {expected}"));
+            let result = attention(&q, &q, &q, &ones(&[1, 2], dtype), Some(drop_at(p)), Precision::F32);
+            assert_error(result, &format!("attention: {expected}"));
             for place in 0..3 {
-                let came = encoder(dtype, |layer| layer.dropouts[place] = Some(drop_at(p)));
-                assert_error(came, &format!("encoder: {expected}"));
+                let result = encoder(dtype, |layer| layer.dropouts[place] = Some(drop_at(p)));
+                assert_error(result, &format!("encoder: {expected}"));
             }
         }
     }
@@ -381,18 +381,18 @@ fn masks_of_other_values_and_shapes_are_rejected() {
         };
         for (value, printed) in [(0.5_f32, "0.5"), (-1.0, "-1"), (f32::NAN, "NaN"), (2.0, "2")] {
             let mask = Tensor::new(&[[1.0, 1.0, 0.0], [1.0, value, 1.0]], &CPU).unwrap();
-            for (name, came) in run(&mask) {
-                assert_error(came, &format!("{name}: {printed} in mask at [1, 1], expected 0 or 1"));
+            for (name, result) in run(&mask) {
+                assert_error(result, &format!("{name}: {printed} in mask at [1, 1], expected 0 or 1"));
             }
         }
         for shape in [vec![3, 2], vec![2, 4], vec![2], vec![6]] {
-            for (name, came) in run(&ones(&shape, dtype)) {
-                assert_error(came, &format!("{name}: mask of shape {shape:?}, expected [2, 3]"));
+            for (name, result) in run(&ones(&shape, dtype)) {
+                assert_error(result, &format!("{name}: mask of shape {shape:?}, expected [2, 3]"));
             }
         }
         for as_type in [DType::U8, DType::U32, DType::I64, DType::BF16, DType::F64] {
-            for (_, came) in run(&ones(&[2, 3], as_type)) {
-                accepted(came);
+            for (_, result) in run(&ones(&[2, 3], as_type)) {
+                accepted(result);
             }
         }
     }
@@ -434,15 +434,15 @@ fn types_that_are_not_floats_or_differ_are_rejected() {
                 linear(&x(&[2, 3]), &w(&[4, 3]), None, Precision::F32),
                 &printed("linear", "weight", "x"),
             );
-            let came = linear(&x(&[2, 3]), &x(&[4, 3]), Some(&w(&[4])), Precision::F32);
-            assert_error(came, &printed("linear", "bias", "x"));
+            let result = linear(&x(&[2, 3]), &x(&[4, 3]), Some(&w(&[4])), Precision::F32);
+            assert_error(result, &printed("linear", "bias", "x"));
             assert_error(
                 layer_norm(&x(&[2, 3]), &x(&[3]), &w(&[3]), 1e-5),
                 &printed("layer_norm", "shift", "x"),
             );
             let running = var(&[1], wrong);
             let (row, mode) = (x(&[1]), NormMode::Eval);
-            let came = BatchNorm2d {
+            let result = BatchNorm2d {
                 scale: &row,
                 shift: &row,
                 running_mean: &running,
@@ -453,19 +453,19 @@ fn types_that_are_not_floats_or_differ_are_rejected() {
                 relu: true,
             }
             .forward(&x(&picture));
-            assert_error(came, &printed("batch_norm2d", "running mean", "x"));
+            assert_error(result, &printed("batch_norm2d", "running mean", "x"));
             let q = x(&[1, 1, 2, 2]);
-            let came = attention(&q, &q, &w(&[1, 1, 2, 2]), &x(&[1, 2]), None, Precision::F32);
-            assert_error(came, &printed("attention", "v", "q"));
+            let result = attention(&q, &q, &w(&[1, 1, 2, 2]), &x(&[1, 2]), None, Precision::F32);
+            assert_error(result, &printed("attention", "v", "q"));
             let (w_ih, w_hh, bias) = (x(&[8, 4]), x(&[8, 2]), w(&[8]));
-            let came = lstm(&x(&[2, 3, 4]), [&w_ih, &w_hh, &bias, &bias], &x(&[2, 3]), false);
-            assert_error(came, &printed("lstm", "b_ih", "x"));
+            let result = lstm(&x(&[2, 3, 4]), [&w_ih, &w_hh, &bias, &bias], &x(&[2, 3]), false);
+            assert_error(result, &printed("lstm", "b_ih", "x"));
             let row = w(&[4]);
-            let came = encoder(dtype, |layer| layer.norm2.1 = Box::leak(Box::new(row)));
-            assert_error(came, &printed("encoder", "norm2 shift", "x"));
+            let result = encoder(dtype, |layer| layer.norm2.1 = Box::leak(Box::new(row)));
+            assert_error(result, &printed("encoder", "norm2 shift", "x"));
             let (ids, table) = (u32s(&[1, 1]), x(&[2, 3]));
-            let came = embedding_at_positions(&ids, &table, 1.0, &w(&[1, 3]), None);
-            assert_error(came, &printed("embedding_at_positions", "positions", "table"));
+            let result = embedding_at_positions(&ids, &table, 1.0, &w(&[1, 3]), None);
+            assert_error(result, &printed("embedding_at_positions", "positions", "table"));
         }
     }
 }
@@ -519,25 +519,25 @@ fn empty_inputs_are_rejected() {
         let x = |dims: &[usize]| ones(dims, dtype);
         for dims in [[0, 2, 3], [2, 0, 3], [2, 2, 0]] {
             let (b, l, d) = (dims[0], dims[1], dims[2]);
-            let came = layer_norm(&x(&dims), &x(&[d]), &x(&[d]), 1e-5);
-            assert_error(came, &format!("layer_norm: empty input {dims:?}"));
-            let came = linear(&x(&dims), &x(&[4, d]), None, Precision::F32);
-            assert_error(came, &format!("linear: empty input {dims:?}"));
+            let result = layer_norm(&x(&dims), &x(&[d]), &x(&[d]), 1e-5);
+            assert_error(result, &format!("layer_norm: empty input {dims:?}"));
+            let result = linear(&x(&dims), &x(&[4, d]), None, Precision::F32);
+            assert_error(result, &format!("linear: empty input {dims:?}"));
             assert_error(
                 weighted_sum(&x(&dims), &x(&[b, l])),
                 &format!("weighted_sum: empty input {dims:?}"),
             );
             let bias = x(&[8]);
-            let came = lstm(&x(&dims), [&x(&[8, d]), &x(&[8, 2]), &bias, &bias], &x(&[b, l]), false);
-            assert_error(came, &format!("lstm: empty input {:?}", (b, l, d)));
+            let result = lstm(&x(&dims), [&x(&[8, d]), &x(&[8, 2]), &bias, &bias], &x(&[b, l]), false);
+            assert_error(result, &format!("lstm: empty input {:?}", (b, l, d)));
             let q = x(&[b, 1, l, d]);
-            let came = attention(&q, &q, &q, &x(&[b, l]), None, Precision::F32);
-            assert_error(came, &format!("attention: empty input {:?}", q.dims()));
-            let came = encoder_on(&x(&dims), &x(&[b, l]), dtype, |_| ());
-            assert_error(came, &format!("encoder: empty input {dims:?}"));
+            let result = attention(&q, &q, &q, &x(&[b, l]), None, Precision::F32);
+            assert_error(result, &format!("attention: empty input {:?}", q.dims()));
+            let result = encoder_on(&x(&dims), &x(&[b, l]), dtype, |_| ());
+            assert_error(result, &format!("encoder: empty input {dims:?}"));
             // Element-wise operators map an empty tensor to an empty tensor.
-            for came in [relu(&x(&dims)), gelu(&x(&dims)), dropout(&x(&dims), drop_at(0.5))] {
-                assert_eq!(came.unwrap().dims(), dims);
+            for result in [relu(&x(&dims)), gelu(&x(&dims)), dropout(&x(&dims), drop_at(0.5))] {
+                assert_eq!(result.unwrap().dims(), dims);
             }
         }
         let expected = "encoder: 3 heads do not divide a width of 4";

@@ -72,7 +72,7 @@ fn pictures_of_other_sizes_are_rejected() {
 }
 
 #[test]
-#[expect(clippy::reversed_empty_ranges, reason = "such a span is to be refused")]
+#[expect(clippy::reversed_empty_ranges, reason = "such a span is invalid")]
 fn sequences_stand_before_their_padding() {
     let tokens = DeviceTokens::upload(&Device::Cpu, &[5, 6, 7, 8, 9]).unwrap();
     let (ids, mask) = tokens.batch(&[3..5, 0..3, 5..5]).unwrap();
